@@ -1,0 +1,87 @@
+"""What all tasks share: how a message is sent, and how an outcome ends a task."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from celery import Task
+from celery.result import AsyncResult
+
+from worker.app import LONGEST_COUNTDOWN, app
+from worker.errors import MediaError, PermanentError
+
+if TYPE_CHECKING:
+    from worker.services import Services
+    from worker.sync import Outcome
+
+log = logging.getLogger(__name__)
+_MOST_STORE_RETRIES = 8
+
+
+class LostResult(AsyncResult[Any]):
+    """The result of a message that the queue did not take."""
+
+
+class ItemFailed(Exception):  # noqa: N818 - reads as what happened, in Flower and Sentry
+    """An item was given up: a person must look. The text names the item and the reason."""
+
+
+class ItemWaits(Exception):  # noqa: N818
+    """An item could not be published yet and is tried again. The text says why."""
+
+
+class MediaTask(Task[Any, Any]):
+    """A task over one item, named by ids alone."""
+
+    max_retries = None  # how often is decided on the document, not on the message
+    throws = (ItemFailed, PermanentError)
+
+    @property
+    def message_id(self) -> str:
+        """Return the id of the message being served: the same when it is delivered again."""
+        return self.request.id or "here"
+
+    @property
+    def services(self) -> Services:
+        """Return the services of this process."""
+        # Imported late: producers import the tasks, and must not load the engine.
+        from worker.process import services
+
+        return services()
+
+    # The stub spells out every option; Celery's own method takes them by name as well.
+    def apply_async(  # type: ignore[override]
+        self, args: Any = None, kwargs: Any = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Send a message. In a producer this never raises: LostResult stands for a failure."""
+        try:
+            return super().apply_async(args, kwargs, **options)
+        except Exception as error:
+            if app.is_worker:
+                raise
+            # Whatever went wrong, the caller has just saved its document and must go on. The
+            # error's text is not ours: it could quote the queue's address and its password.
+            why = type(error).__name__
+            log.warning("%s%r was not enqueued; the sweep will find it (%s)", self.name, args, why)
+            return LostResult(options.get("task_id") or "lost", app=self.app)
+
+    def conclude(self, outcome: Outcome) -> str:
+        """End the task as the outcome has it: done, tried again soon, or failed."""
+        log.info("%s: %s %s", outcome.item, outcome.status or "-", outcome.detail)
+        if outcome.again:
+            raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
+        if outcome.is_given_up:
+            raise ItemFailed(f"{outcome.item}: {outcome.detail}")
+        wait = outcome.seconds_to_retry
+        if wait is not None and wait <= LONGEST_COUNTDOWN:
+            reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
+            raise self.retry(countdown=max(wait, 0.0), exc=reason)
+        return f"{outcome.status or '-'} {outcome.detail}"
+
+    def postpone(self, error: MediaError) -> NoReturn:
+        """Try again shortly after an error that could not even be kept on the document."""
+        if isinstance(error, PermanentError):
+            raise error
+        countdown = min(2.0**self.request.retries, LONGEST_COUNTDOWN)
+        raise self.retry(countdown=countdown, exc=error, max_retries=_MOST_STORE_RETRIES)

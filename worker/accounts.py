@@ -1,0 +1,86 @@
+"""The platform's users and the AT Protocol accounts it keeps for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pymongo.database import Database
+
+from worker.documents import Account
+from worker.mongo import RawDocument, translated
+from worker.secrets import Secret, Vault
+
+_ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
+
+
+class Accounts:
+    """Accounts by subject and by DID, from the `users` and `@handles` collections."""
+
+    def __init__(self, database: Database[RawDocument]) -> None:
+        self._users = database["users"]
+        self._handles = database["@handles"]
+
+    def find(self, subject: str) -> Account | None:
+        """Return a user's account, or None when there is none that could be used."""
+        return self._one({"_id": subject})
+
+    def by_did(self, did: str) -> Account | None:
+        """Return the account of a DID, or None."""
+        return self._one({"atproto.did": did})
+
+    def by_handle(self, handle: str) -> Account | None:
+        """Return the account of a platform handle (`@name`) or an AT Protocol handle."""
+        with translated():
+            named = self._handles.find_one({"handle": handle.removeprefix("@")})
+        if named:
+            return self.find(str(named["_id"]))
+        return self._one({"atproto.handle": handle.removeprefix("@")})
+
+    def usable(self, subjects: Iterable[str]) -> set[str]:
+        """Return those of the subjects that have an account."""
+        is_text = {"$type": "string"}
+        match: RawDocument = {"_id": {"$in": list(subjects)}}
+        match |= {"atproto.did": is_text, "atproto.password": is_text}
+        with translated():
+            return {str(user["_id"]) for user in self._users.find(match, {"_id": 1})}
+
+    def seal_passwords(self, vault: Vault) -> tuple[int, int]:
+        """Encrypt stored plain passwords in place; return how many, and how many were already.
+
+        Safe to interrupt and to repeat: each is replaced only while it is what was read.
+        """
+        sealed = already = 0
+        plain = {"atproto.password": {"$type": "string"}}
+        with translated():
+            for user in self._users.find(plain, {"atproto.password": 1}):
+                password = str(_mapping(user.get("atproto"))["password"])
+                if vault.is_sealed(password):
+                    already += 1
+                    continue
+                match = {"_id": user["_id"], "atproto.password": password}
+                update = {"$set": {"atproto.password": vault.seal(password)}}
+                sealed += self._users.update_one(match, update).modified_count
+        return sealed, already
+
+    def _one(self, match: Mapping[str, object]) -> Account | None:
+        with translated():
+            user = self._users.find_one(match, _ACCOUNT_FIELDS)
+            named = self._handles.find_one({"_id": user["_id"]}) if user else None
+        if user is None:
+            return None
+        stored = _mapping(user.get("atproto"))
+        did, password = stored.get("did"), stored.get("password")
+        if not isinstance(did, str) or not isinstance(password, str):
+            return None
+        screen_name = named.get("handle") if named else None
+        return Account(
+            subject=str(user["_id"]),
+            did=did,
+            handle=str(stored.get("handle") or did),
+            password=Secret(password),
+            screen_name=screen_name if isinstance(screen_name, str) and screen_name else None,
+        )
+
+
+def _mapping(raw: object) -> Mapping[str, object]:
+    return raw if isinstance(raw, Mapping) else {}

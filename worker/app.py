@@ -1,0 +1,130 @@
+"""The Celery application: queues, delivery and limits. `celery -A worker.app worker`.
+
+Imported by producers too, so it loads nothing but Celery, and reads the environment only when
+the first message is sent. Why each setting is as it is: docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import after_setup_logger, celeryd_init, worker_process_init
+from kombu import Exchange, Queue
+
+from worker.settings import QueueSettings, Settings, SettingsError
+
+LIVE = "live"
+BULK = "bulk"
+LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
+_SOFT_LIMIT = 75
+_HARD_LIMIT = 90
+
+log = logging.getLogger(__name__)
+
+
+class MediaCelery(Celery):
+    """The application; `is_worker` is set in the processes that carry out tasks."""
+
+    is_worker = False
+
+
+def _configuration() -> dict[str, object]:
+    settings = QueueSettings.load(os.environ)
+    return {
+        "broker_url": settings.redis_url,
+        "broker_transport_options": _impatient(),
+        "broker_connection_timeout": 0.1,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_limit": 64,
+        "task_publish_retry": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [_queue(LIVE), _queue(BULK)],
+        "task_default_queue": LIVE,
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": _SOFT_LIMIT,
+        "task_time_limit": _HARD_LIMIT,
+        "worker_consumer": "worker.consumer:LoneConsumer",
+        "worker_enable_remote_control": False,
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": 1000,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "beat_schedule": _schedule(settings.sweep_interval),
+    }
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+
+def _schedule(seconds: float) -> dict[str, object]:
+    # Sweeps that pile up while no worker runs are worth no more than one.
+    expiring = {"expires": max(seconds, 10.0), "queue": LIVE}
+    return {"sweep": {"task": "sweep", "schedule": seconds, "options": expiring}}
+
+
+def _impatient() -> dict[str, object]:
+    """Return a producer's options: a save must not wait for a queue that is down or hangs."""
+    return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
+
+
+def _patient(settings: QueueSettings) -> dict[str, object]:
+    """Return a worker's options: notice a dead connection, redeliver what a dead worker held."""
+    return {
+        "visibility_timeout": settings.visibility_timeout,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "unacked_restore_interval": 10,
+        "unacked_restore_throttle": 1,
+        # One worker can serve both queues and still take a save before a backfill.
+        "queue_order_strategy": "priority",
+    }
+
+
+# Not the process's current app: a producer may have a Celery application of its own.
+app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.upkeep"], set_as_current=False)
+app.add_defaults(_configuration)
+
+
+@celeryd_init.connect
+def become_worker(conf: Any = None, **_: object) -> None:
+    """Check the whole environment before anything starts, and load the engine before a fork."""
+    try:
+        Settings.load(os.environ)
+        queue = QueueSettings.load(os.environ)
+    except SettingsError as error:
+        raise SystemExit(f"media-atproto: {error}") from None
+    app.is_worker = True
+    conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
+    from worker.services import preload
+
+    preload()
+
+
+@after_setup_logger.connect
+def quieten(**_: object) -> None:
+    """Keep libraries from logging a line per request; the engine logs one per item."""
+    for name in ("httpx", "lexrpc"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@worker_process_init.connect
+def warm_up(**_: object) -> None:
+    """Make the services of a child process, so that its first item does not wait for them."""
+    from worker.errors import MediaError
+    from worker.process import services
+
+    try:
+        services().ensure_indexes()
+    except MediaError as error:
+        log.warning("indexes not checked: %s", error.message)

@@ -1,0 +1,125 @@
+"""What the sweep looks for in MongoDB: documents that do not agree with what is published.
+
+The other half of the store: it finds items and marks them as enqueued, nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import cast
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.database import Database
+
+from worker.documents import DocumentId, ItemRef, MediaDocument, Status
+from worker.media import MEDIA_TYPES, MediaType
+from worker.mongo import RawDocument, translated
+from worker.store import Store
+
+_CURSORS = "atproto_sweep"
+_TEXT = {"$type": "string"}
+
+INDEXES = (
+    # One record, one document: what makes a reserved rkey an identity.
+    IndexModel(
+        [("atproto.repo", ASCENDING), ("atproto.rkey", ASCENDING)],
+        name="atproto_identity",
+        unique=True,
+        partialFilterExpression={"atproto.repo": _TEXT, "atproto.rkey": _TEXT},
+    ),
+    IndexModel(
+        [("atproto.retryAt", ASCENDING)],
+        name="atproto_due",
+        partialFilterExpression={"atproto.retryAt": {"$type": "date"}},
+    ),
+    IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen"),
+    IndexModel(
+        [("atproto.reason", ASCENDING), ("user", ASCENDING)],
+        name="atproto_skipped",
+        partialFilterExpression={"atproto.reason": _TEXT},
+    ),
+)
+
+
+class Backlog:
+    """Queries over all media types for what has to be enqueued."""
+
+    def __init__(self, database: Database[RawDocument], store: Store) -> None:
+        self._cursors = database[_CURSORS]
+        self._store = store
+
+    def ensure_indexes(self) -> None:
+        """Create the indexes that the store and these queries need; safe to repeat."""
+        for kind in MEDIA_TYPES.values():
+            with translated():
+                self._store.collection(kind).create_indexes(list(INDEXES))
+
+    def due(self, kind: MediaType, now: datetime, limit: int) -> list[ItemRef]:
+        """Return items whose time to be tried (again) has come, longest waiting first."""
+        match = {"atproto.retryAt": {"$lte": now}}
+        return self._refs(kind, match, "atproto.retryAt", limit)
+
+    def unseen(
+        self, kind: MediaType, since: datetime, until: datetime, limit: int
+    ) -> list[ItemRef]:
+        """Return items saved in a span of time that no run has ever looked at."""
+        match = {"atproto.status": None, "when": {"$gte": since, "$lte": until}}
+        return self._refs(kind, match, "when", limit)
+
+    def waiting_for_account(self, kind: MediaType) -> list[str]:
+        """Return the subjects who have items that were skipped for want of an account."""
+        with translated():
+            users = self._store.collection(kind).distinct("user", {"atproto.reason": "no_account"})
+        return [user for user in users if isinstance(user, str)]
+
+    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[ItemRef]:
+        """Return the items of users that were skipped for want of an account."""
+        match = {"atproto.reason": "no_account", "user": {"$in": list(users)}}
+        return self._refs(kind, match, "atproto.reason", limit)
+
+    def changed(self, kind: MediaType, window: int) -> list[ItemRef]:
+        """Return items that were edited since their last run, in the next stretch of documents.
+
+        Goes through the whole collection, `window` documents a call, and starts over at its end:
+        this finds edits whose message was lost.
+        """
+        documents = list(self._stretch(kind, window))
+        last = documents[-1].ref.id if len(documents) == window else None
+        with translated():
+            self._cursors.update_one({"_id": kind.name}, {"$set": {"after": last}}, upsert=True)
+        return [document.ref for document in documents if _is_changed(document)]
+
+    def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
+        """Note that items are enqueued: no sweep enqueues them before `again`."""
+        these: RawDocument = {"_id": {"$in": [ref.id for ref in refs]}}
+        known = these | {"atproto.status": {"$type": "string"}}
+        # `atproto: null` and the like cannot hold fields: a run makes room first.
+        holds = [{"atproto": {"$exists": False}}, {"atproto": {"$type": "object"}}]
+        unseen = these | {"atproto.status": None, "$or": holds}
+        later: RawDocument = {"atproto.retryAt": again}
+        with translated():
+            collection = self._store.collection(kind)
+            collection.update_many(known, {"$set": later})
+            collection.update_many(
+                unseen, {"$set": later | {"atproto.status": Status.PENDING.value}}
+            )
+
+    def _refs(
+        self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
+    ) -> list[ItemRef]:
+        with translated():
+            found = self._store.collection(kind).find(match, {"_id": 1}).sort(order).limit(limit)
+            return [ItemRef(kind.name, cast("DocumentId", raw["_id"])) for raw in found]
+
+    def _stretch(self, kind: MediaType, window: int) -> Iterator[MediaDocument]:
+        with translated():
+            cursor = self._cursors.find_one({"_id": kind.name})
+            after = cursor.get("after") if cursor else None
+            match: RawDocument = {"_id": {"$gt": after}} if after is not None else {}
+            yield from self._store.stretch(kind, match, window)
+
+
+def _is_changed(document: MediaDocument) -> bool:
+    state = document.state
+    return state.fingerprint not in {None, document.fingerprint} and state.lease is None

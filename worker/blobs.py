@@ -1,0 +1,129 @@
+"""Blobs of a record: from a source file to an upload, doing only what has not been done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from worker.cid import cid_of_blob
+from worker.documents import BlobState
+from worker.errors import PermanentError, TransientError
+from worker.lexicon import BlobRule
+from worker.media.base import BlobWish, Making
+from worker.pds import UploadedBlob
+from worker.source import SourceFile, SourceKey, SourceStore
+from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.thumbnail_cache import ThumbnailCache
+
+Upload = Callable[[bytes, str], UploadedBlob]
+
+
+class BlobTooLargeError(PermanentError):
+    """The blob is larger than its lexicon allows."""
+
+    step = "upload"
+    code = "blob_too_large"
+
+
+class BlobTypeError(PermanentError):
+    """The PDS found the bytes to be of a type that the lexicon does not accept."""
+
+    step = "upload"
+    code = "blob_type_refused"
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    """The bytes to upload, and the identity of what they were made from."""
+
+    data: bytes
+    mime_type: str
+    identity: str
+
+
+class BlobMaker:
+    """Makes the blobs that drafts wish for."""
+
+    def __init__(
+        self,
+        sources: SourceStore,
+        cache: ThumbnailCache,
+        thumbnails: ThumbnailSettings,
+        *,
+        max_source_bytes: int,
+    ) -> None:
+        self._sources = sources
+        self._cache = cache
+        self._thumbnails = thumbnails
+        self._max_source_bytes = max_source_bytes
+
+    def make(
+        self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str, upload: Upload
+    ) -> BlobState:
+        """Return the state of an up-to-date blob, uploaded if need be.
+
+        A blob whose source is what it was, or whose bytes come out the same, is not uploaded
+        again. Raises the errors of sources, thumbnails and uploads.
+        """
+        key = wish.file.key()
+        identity = self._sources.stat(key).identity
+        if identity and known.cid and known.source == self._name(wish, identity):
+            return replace(known, error=None)
+        content = self._content(wish, key, identity, owner)
+        source = self._name(wish, content.identity)
+        if known.cid == cid_of_blob(content.data):
+            return replace(known, source=source, error=None)
+        uploaded = _upload(content, rule, upload)
+        return BlobState(uploaded.cid, uploaded.mime_type, uploaded.size, source)
+
+    def exists(self, key: SourceKey) -> bool:
+        """Tell whether the store has a file."""
+        return self._sources.exists(key)
+
+    def _name(self, wish: BlobWish, identity: str) -> str:
+        # Other thumbnail settings make another blob of the same file.
+        is_thumbnail = wish.making is Making.THUMBNAIL
+        return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
+
+    def _content(
+        self, wish: BlobWish, key: SourceKey, identity: str | None, owner: str
+    ) -> _Content:
+        if wish.making is Making.VERBATIM:
+            file = self._read(key)
+            return _Content(file.data, wish.mime_type, file.identity)
+        return self._thumbnail(key, identity, owner)
+
+    def _thumbnail(self, key: SourceKey, identity: str | None, owner: str) -> _Content:
+        if identity and (cached := self._cache.get(identity, self._thumbnails)):
+            return _png(cached.thumbnail, identity)
+        file = self._read(key)
+        if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
+            return _png(cached.thumbnail, file.identity)
+        made = make_thumbnail(file.data, self._thumbnails)
+        self._cache.put(file.identity, self._thumbnails, made, owner=owner)
+        return _png(made, file.identity)
+
+    def _read(self, key: SourceKey) -> SourceFile:
+        return self._sources.read(key, max_bytes=self._max_source_bytes)
+
+
+def _png(thumbnail: Thumbnail, identity: str) -> _Content:
+    return _Content(thumbnail.data, thumbnail.mime_type, identity)
+
+
+def _upload(content: _Content, rule: BlobRule, upload: Upload) -> UploadedBlob:
+    size = len(content.data)
+    if size == 0:
+        raise BlobTypeError("the source file is empty")
+    if rule.max_size is not None and size > rule.max_size:
+        raise BlobTooLargeError(f"the blob has {size} bytes; its lexicon allows {rule.max_size}")
+    uploaded = upload(content.data, content.mime_type)
+    if uploaded.cid != cid_of_blob(content.data):
+        message = "the PDS took in other bytes than were sent"
+        raise TransientError(message, step="upload", code="upload_damaged")
+    if not rule.accepts(uploaded.mime_type):
+        accepted = ", ".join(rule.accept)
+        raise BlobTypeError(
+            f"the PDS found {uploaded.mime_type}, the lexicon accepts {accepted} only"
+        )
+    return uploaded

@@ -1,0 +1,97 @@
+"""CIDs computed here rather than asked for: of a record, of a blob.
+
+Both are CIDv1 with SHA-256, written in base32: codec `dag-cbor` for a record, `raw` for a blob.
+https://atproto.com/specs/data-model#link-and-cid-formats
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+
+import libipld
+
+# version, codec, hash function, length of the hash
+_RECORD_PREFIX = bytes((0x01, 0x71, 0x12, 0x20))
+_BLOB_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
+_CBOR_LINK_TAG = 0xD8
+
+
+def cid_of_record(record: Mapping[str, object]) -> str:
+    """Return the CID that a PDS gives `record`, which is in JSON form and has been validated.
+
+    Links (`{"$link": cid}`) and bytes (`{"$bytes": base64}`) are encoded as what they stand for.
+    Raises ValueError for what DAG-CBOR cannot hold.
+    """
+    return _cid(_RECORD_PREFIX, encode_record(record))
+
+
+def cid_of_blob(data: bytes) -> str:
+    """Return the CID of a blob with these bytes."""
+    return _cid(_BLOB_PREFIX, data)
+
+
+def encode_record(record: Mapping[str, object]) -> bytes:
+    """Return the DAG-CBOR block of a record in JSON form, as a repository stores it.
+
+    Raises ValueError for what DAG-CBOR cannot hold.
+    """
+    return libipld.encode_dag_cbor({key: _ipld(value) for key, value in record.items()})
+
+
+def is_blob_cid(text: str) -> bool:
+    """Say whether `text` is the CID of a blob in the one form the protocol blesses.
+
+    https://atproto.com/specs/data-model#link-and-cid-formats
+    """
+    if not text.isascii():
+        return False
+    try:
+        digest: bytes = libipld.decode_cid(text)["hash"]["digest"]
+    except ValueError:
+        return False
+    # Spelling it again settles version, codec, hash, multibase, case and padding bits in one go.
+    return _spell(_BLOB_PREFIX + digest) == text
+
+
+def _cid(prefix: bytes, data: bytes) -> str:
+    return _spell(prefix + hashlib.sha256(data).digest())
+
+
+def _spell(cid: bytes) -> str:
+    return libipld.encode_multibase("b", cid)
+
+
+def _ipld(value: object) -> object:
+    """Turn one JSON value into what libipld encodes: links and bytes are Python bytes there."""
+    if isinstance(value, list):
+        return [_ipld(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.keys() == {"$link"}:
+        return _link(value["$link"])
+    if value.keys() == {"$bytes"}:
+        return _bytes(value["$bytes"])
+    return {key: _ipld(item) for key, item in value.items()}
+
+
+def _link(text: object) -> bytes:
+    if not isinstance(text, str) or not text.startswith("b"):
+        raise ValueError("$link is not a CID in base32")
+    libipld.decode_cid(text)
+    raw: bytes = libipld.decode_multibase(text)[1]
+    return raw
+
+
+def _bytes(text: object) -> bytes:
+    """Decode `$bytes`, whose padding is optional.
+
+    libipld writes every byte string that begins like a CID as a link, so such bytes are refused.
+    """
+    if not isinstance(text, str):
+        raise ValueError("$bytes is not a base64 string")  # noqa: TRY004 - bad data, not a bad call
+    data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    if libipld.encode_dag_cbor(data)[0] == _CBOR_LINK_TAG:
+        raise ValueError("$bytes that begin like a CID cannot be told from a link")
+    return data

@@ -1,0 +1,112 @@
+"""A platform in miniature: makes accounts, stores files and saves documents as uploads do."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+import httpx
+from bson import ObjectId
+from pymongo.collection import Collection
+from pymongo.database import Database
+
+from worker.clock import now
+from worker.media import media_type
+from worker.mongo import RawDocument
+
+_BUCKET = "user-aesthetic-computer"
+_GUEST_BUCKET = "art-aesthetic-computer"
+_CODE_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class Platform:
+    """The upload side of a platform: its users, its media folder and its MongoDB."""
+
+    def __init__(
+        self, database: Database[RawDocument], pds_url: str, media: Path, guest: str = "art-guest"
+    ) -> None:
+        self.database = database
+        self._pds_url = pds_url
+        self._media = media
+        self._guest = guest
+
+    def sign_up(self, subject: str, name: str, *, password: str | None = None) -> str:
+        """Create a user and its account on the PDS; return the DID."""
+        password = password or secrets.token_urlsafe(18)
+        handle = f"{name}.test"
+        body = {"handle": handle, "email": f"{name}@example.test", "password": password}
+        url = f"{self._pds_url}/xrpc/com.atproto.server.createAccount"
+        answer = httpx.post(url, json=body, timeout=30).raise_for_status().json()
+        account = {"did": answer["did"], "handle": handle, "password": password}
+        self.database["users"].insert_one({"_id": subject, "atproto": account})
+        if subject != self._guest:
+            self.database["@handles"].insert_one({"_id": subject, "handle": name})
+        return str(answer["did"])
+
+    def sign_up_guests(self) -> str:
+        """Create the account that guests' items are published to; return the DID."""
+        return self.sign_up(self._guest, "guests")
+
+    def store(self, name: str, data: bytes, user: str | None) -> Path:
+        """Put a file where an upload of this user (None: a guest) would be."""
+        folder = self._media / _GUEST_BUCKET if user is None else self._media / _BUCKET / user
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        path.write_bytes(data)
+        return path
+
+    def save_painting(
+        self, slug: str, user: str | None, *, when: datetime | None = None
+    ) -> ObjectId:
+        """Save a painting whose image was stored as `<slug>.png`."""
+        return self._save("painting", user, when, slug=slug, code=_code(), bucket=_bucket(user))
+
+    def save_mood(self, text: str, user: str | None, *, when: datetime | None = None) -> ObjectId:
+        """Save a mood."""
+        return self._save("mood", user, when, mood=text)
+
+    def save_piece(self, slug: str, user: str | None, *, when: datetime | None = None) -> ObjectId:
+        """Save a piece whose program was stored as `<slug>.mjs`."""
+        return self._save("piece", user, when, slug=slug, code=_code(), bucket=_bucket(user))
+
+    def save_kidlisp(
+        self, source: str, user: str | None, *, when: datetime | None = None
+    ) -> ObjectId:
+        """Save a KidLisp program."""
+        digest = secrets.token_hex(32)
+        return self._save("kidlisp", user, when, code=_code(), source=source, hash=digest, hits=1)
+
+    def edit(self, type_name: str, item: ObjectId, **changes: object) -> None:
+        """Change fields of a document."""
+        self._collection(type_name).update_one({"_id": item}, {"$set": changes})
+
+    def delete(self, type_name: str, item: ObjectId) -> None:
+        """Delete a document altogether."""
+        self._collection(type_name).delete_one({"_id": item})
+
+    def state(self, type_name: str, item: ObjectId) -> RawDocument:
+        """Return what a document's `atproto` says."""
+        found = self._collection(type_name).find_one({"_id": item}, {"atproto": 1}) or {}
+        state = found.get("atproto")
+        return state if isinstance(state, dict) else {}
+
+    def _save(
+        self, type_name: str, user: str | None, when: datetime | None, **fields: object
+    ) -> ObjectId:
+        item = ObjectId()
+        owner = {} if user is None else {"user": user}
+        document = {"_id": item, **fields, "when": when or now(), **owner}
+        self._collection(type_name).insert_one(document)
+        return item
+
+    def _collection(self, type_name: str) -> Collection[RawDocument]:
+        return self.database[media_type(type_name).collection]
+
+
+def _code() -> str:
+    return "".join(secrets.choice(_CODE_LETTERS) for _ in range(4))
+
+
+def _bucket(user: str | None) -> str:
+    return _GUEST_BUCKET if user is None else _BUCKET

@@ -1,0 +1,47 @@
+"""The errors of publishing, one class for each thing that can be done about them.
+
+Every client (MongoDB, Redis, PDS, sources, Pillow) translates the errors of its library into
+these at its own edge; nothing above the clients catches a foreign exception.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class MediaError(Exception):
+    """An expected failure of one step of publishing an item.
+
+    `step` says where (`document`, `account`, `session`, `source`, `thumbnail`, `upload`,
+    `validate`, `write`, `remove`); `code` is a stable snake_case name to group by; the message
+    says what is wrong and what to do. None of the three ever holds a secret.
+    """
+
+    step: str = ""
+    code: str = ""
+
+    def __init__(self, message: str, *, step: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.step = step or self.step
+        self.code = code or self.code
+
+
+class TransientError(MediaError):
+    """The same call may succeed later: retry with backoff."""
+
+
+class WaitError(MediaError):
+    """The other side asked us to wait: send nothing before `until`, use up no attempt."""
+
+    def __init__(self, message: str, *, until: datetime, step: str = "", code: str = "") -> None:
+        super().__init__(message, step=step, code=code)
+        self.until = until
+
+
+class AccountError(WaitError):
+    """The account cannot be used as it is: its items wait until someone puts it right."""
+
+
+class PermanentError(MediaError):
+    """Trying again cannot help: a person must look."""

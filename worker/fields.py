@@ -1,0 +1,58 @@
+"""Typed reading of a MongoDB document's own fields, with errors that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from worker.errors import PermanentError
+
+
+class FieldError(PermanentError):
+    """A field of the document is missing or not of its type."""
+
+    step = "document"
+    code = "field_invalid"
+
+    def __init__(self, name: str, fault: str) -> None:
+        super().__init__(f"field {name!r} {fault}; correct it in MongoDB, then enqueue the item")
+        self.field = name
+
+
+class Fields:
+    """The fields of one document that a media type asked for."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self._values = values
+
+    def text(self, name: str, *alternatives: str) -> str:
+        """Return a required text, from the first of the names that the document has.
+
+        Raises FieldError when none is there, or it is not a text, or it is empty.
+        """
+        value = self.optional_text(name, *alternatives)
+        if value is None:
+            raise FieldError(name, "is missing")
+        return value
+
+    def optional_text(self, name: str, *alternatives: str) -> str | None:
+        """Return a text, or None when absent, null or empty; raises FieldError on another type."""
+        for candidate in (name, *alternatives):
+            value = self._values.get(candidate)
+            if value is None or value == "":
+                continue
+            if not isinstance(value, str):
+                raise FieldError(candidate, f"must be a text, not {type(value).__name__}")
+            return value
+        return None
+
+    def moment(self, name: str) -> datetime:
+        """Return a required date, as an aware datetime in UTC; raises FieldError."""
+        value = self._values.get(name)
+        if value is None:
+            raise FieldError(name, "is missing")
+        if not isinstance(value, datetime):
+            raise FieldError(name, f"must be a date, not {type(value).__name__}")
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

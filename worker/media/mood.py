@@ -1,0 +1,22 @@
+"""Moods: a line of text of a signed-in user."""
+
+from __future__ import annotations
+
+from worker.media.base import Draft, Item, MediaType
+
+
+def build(item: Item, kind: MediaType) -> Draft:
+    """Build a mood; old documents keep its text under `text`."""
+    fields = {"text": item.text("mood", "text")}
+    return Draft(nsid=kind.nsid, fields=kind.record(item, fields))
+
+
+MOOD = MediaType(
+    name="mood",
+    collection="moods",
+    nsid="computer.aesthetic.mood",
+    fields=("mood", "text", "when"),
+    build=build,
+    gone=("deleted", "nuked"),
+    guests=False,
+)

@@ -1,0 +1,51 @@
+"""The edge to MongoDB: connecting, and what its driver's errors mean to us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pymongo import MongoClient
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from worker.errors import TransientError
+from worker.secrets import Secret
+
+RawDocument = dict[str, object]
+
+
+class StoreUnavailableError(TransientError):
+    """MongoDB did not answer, or refused; the state on the document is as it was."""
+
+    step = "store"
+    code = "mongodb_unavailable"
+
+
+def connect(url: Secret, name: str) -> Database[RawDocument]:
+    """Return a database handle; connects at the first use, so never before a fork."""
+    client: MongoClient[RawDocument] = MongoClient(
+        url.reveal(),
+        tz_aware=True,
+        connect=False,
+        appname="media-atproto",
+        serverSelectionTimeoutMS=10_000,
+        timeoutMS=30_000,
+        retryWrites=True,
+    )
+    return client[name]
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn the driver's errors into ours, without the addresses and documents they may quote.
+
+    DuplicateKeyError passes: what it means depends on the index, so the caller knows.
+    """
+    try:
+        yield
+    except DuplicateKeyError:
+        raise
+    except PyMongoError as error:
+        message = f"MongoDB did not carry out a call ({type(error).__name__})"
+        raise StoreUnavailableError(message) from error

@@ -1,0 +1,80 @@
+"""What is to be done for a document: decided from what is known, without any call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from worker.documents import Account, MediaDocument, Status
+from worker.media import MediaType
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """The record should be in this account's repo; it may be in another one still."""
+
+    account: Account
+    moved_from: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Say the decision in words."""
+        moved = f", leaving {self.moved_from}" if self.moved_from else ""
+        return f"publish to {self.account.handle} ({self.account.did}){moved}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """The record should not be in this repo (a DID) any more."""
+
+    repo: str
+
+    @property
+    def text(self) -> str:
+        """Say the decision in words."""
+        return f"remove from {self.repo}"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """There is nothing to publish, for this reason."""
+
+    reason: str
+
+    @property
+    def text(self) -> str:
+        """Say the decision in words."""
+        return f"skip: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """All is as it should be."""
+
+    text = "nothing to do"
+
+
+Plan = Publish | Remove | Skip | Nothing
+
+
+def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:
+    """Decide what to do for a document whose owner has this account (or none)."""
+    state = document.state
+    if document.gone:
+        return _take_down(document, account, document.gone)
+    if document.is_guest and not kind.guests:
+        return Skip("guests_not_published")
+    if account is None:
+        return Skip("no_account")
+    moved = state.repo is not None and state.repo != account.did
+    return Publish(account, moved_from=state.repo if moved else None)
+
+
+def _take_down(document: MediaDocument, account: Account | None, flag: str) -> Plan:
+    state = document.state
+    if state.status is Status.REMOVED:
+        return Nothing()
+    if state.rkey is None:
+        return Skip(flag)
+    # A legacy document has an rkey and no repo: its record is in its owner's.
+    repo = state.repo or (account.did if account else None)
+    return Remove(repo) if repo else Skip("no_account")

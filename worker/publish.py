@@ -1,0 +1,108 @@
+"""Publishing one document: identity first, then blobs, then the record, each step kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from worker.cid import cid_of_record
+from worker.clock import now
+from worker.documents import Account, Failure, Status, SyncState
+from worker.errors import TransientError
+from worker.lexicon import Lexicons
+from worker.media.base import Draft, Site
+from worker.parts import PartMaker, Parts
+from worker.pds import RecordKey
+from worker.pds_errors import BlobNotFoundError, SwapError
+from worker.repo import Repo
+from worker.retry import retry_time
+from worker.rkey import bump, is_tid, tid_for
+from worker.run import Run
+from worker.settings import RetrySettings
+from worker.store import IdentityTakenError
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """Makes a repo's record match a document."""
+
+    parts: PartMaker
+    lexicons: Lexicons
+    site: Site
+    retry: RetrySettings
+
+    def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
+        """Publish the run's document to an account's repo; return its state.
+
+        With `force` the record is written even when it is known to be as it should. Raises the
+        errors of builders, validation, sessions and the PDS.
+        """
+        draft = run.kind.draft(run.document, account, self.site)
+        key = self._reserve(run, repo, draft.nsid)
+        parts = self.parts.make(run, draft, repo)
+        record = self._record(run, draft, parts)
+        if run.state.cid == cid_of_record(record) and not force:
+            run.say("the record is as it should be: nothing to write")
+        else:
+            parts = self._write_healing(run, repo, key, draft, parts)
+        return self._settled(run.state, key, parts)
+
+    def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
+        """Put the rkey on the document before any record of it can be on the PDS."""
+        if run.state.repo == repo.did and run.state.rkey:
+            return repo.key(nsid, run.state.rkey)
+        derived = tid_for(run.document.ref.id, run.document.fields.moment("when"))
+        rkey = run.state.rkey or derived
+        while True:
+            try:
+                run.save(replace(run.state, repo=repo.did, rkey=rkey))
+            except IdentityTakenError:
+                rkey = bump(rkey) if is_tid(rkey) else derived
+            else:
+                run.say(f"rkey {rkey} reserved in {repo.did}")
+                return repo.key(nsid, rkey)
+
+    def _record(self, run: Run, draft: Draft, parts: Parts) -> Record:
+        record = parts.complete(draft)
+        self.lexicons.validate(draft.nsid, record)
+        run.say(f"the record is valid {draft.nsid}")
+        return record
+
+    def _write_healing(
+        self, run: Run, repo: Repo, key: RecordKey, draft: Draft, parts: Parts
+    ) -> Parts:
+        try:
+            self._write(run, repo, key, parts.complete(draft))
+        except BlobNotFoundError:
+            run.say("the PDS no longer has a blob: uploading again")
+            run.save(replace(run.state, blobs={}))
+            parts = self.parts.make(run, draft, repo)
+            self._write(run, repo, key, self._record(run, draft, parts))
+        return parts
+
+    def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
+        try:
+            ref = repo.put(key, record, swap=run.state.cid)
+        except SwapError:
+            current = repo.get(key)
+            run.say(f"the record was at {current.cid if current else 'no version'}: deciding again")
+            run.save(run.state)  # still ours to write?
+            ref = repo.put(key, record, swap=current.cid if current else None)
+        if ref.cid != cid_of_record(record):
+            message = f"the PDS keeps {key.uri} as {ref.cid}, which is not what was sent"
+            raise TransientError(message, step="write", code="record_altered")
+        run.note(replace(run.state, uri=ref.uri, cid=ref.cid))
+        run.say(f"written: {ref.uri} {ref.cid}")
+
+    def _settled(self, state: SyncState, key: RecordKey, parts: Parts) -> SyncState:
+        up = replace(state, uri=key.uri, links=parts.links, reason=None, lost=0)
+        up = replace(up, status=Status.SYNCED, error=None, retry_at=None, synced_at=now())
+        if not parts.faults:
+            return up
+        error = next((e for e in parts.faults if isinstance(e, TransientError)), parts.faults[0])
+        hopeful = isinstance(error, TransientError)
+        retry_at = retry_time(state.attempts, self.retry, now()) if hopeful else None
+        failure = Failure.of(error, now())
+        return replace(up, status=Status.PARTIAL, error=failure, retry_at=retry_at)

@@ -1,0 +1,164 @@
+"""Removing records whose documents are gone from MongoDB altogether.
+
+There is no document left to keep a failure on, so a removal that cannot be done now is kept in
+a collection of its own until the sweep has seen it through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from bson import ObjectId
+from pymongo.database import Database
+
+from worker.accounts import Accounts
+from worker.clock import now
+from worker.documents import Account, DocumentId
+from worker.errors import MediaError, PermanentError, WaitError
+from worker.media import MediaType
+from worker.mongo import RawDocument, translated
+from worker.pds import RecordKey
+from worker.repo import Repo
+from worker.retry import retry_time
+from worker.rkey import tid_for
+from worker.settings import RetrySettings
+
+_COLLECTION = "atproto_removals"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A record to remove from a user's repo: by the id it names in `ref`, or by its rkey."""
+
+    type: str
+    user: str
+    id: str | int | None = None
+    rkey: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Return the name under which this removal is kept."""
+        return f"{self.type}:{self.user}:{self.rkey or ''}:{self.id or ''}"
+
+
+class Removals:
+    """Removals that could not be done at once."""
+
+    def __init__(self, database: Database[RawDocument], retry: RetrySettings) -> None:
+        self._collection = database[_COLLECTION]
+        self._retry = retry
+
+    def postpone(self, removal: Removal, error: MediaError) -> datetime | None:
+        """Keep a removal that failed; return when it is tried again, None for never."""
+        kept = {"type": removal.type, "user": removal.user}
+        kept |= {"id": removal.id, "rkey": removal.rkey}  # type: ignore[dict-item]
+        with translated():
+            before = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
+            attempts = cast("int", before["attempts"]) + 1 if before else 1
+            retry_at = self._retry_at(error, attempts)
+            told = {"step": error.step, "code": error.code, "message": error.message}
+            changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
+            self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
+        return retry_at
+
+    def done(self, removal: Removal) -> None:
+        """Forget a removal that was seen through."""
+        with translated():
+            self._collection.delete_one({"_id": removal.key})
+
+    def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
+        """Go through removals whose time has come, moving each on so that it comes once."""
+        for _ in range(limit):
+            with translated():
+                raw = self._collection.find_one_and_update(
+                    {"retryAt": {"$lte": now()}}, {"$set": {"retryAt": postponed_to}}
+                )
+            if raw is None:
+                return
+            yield Removal(
+                type=cast("str", raw["type"]),
+                user=cast("str", raw["user"]),
+                id=cast("str | int | None", raw["id"]),
+                rkey=cast("str | None", raw["rkey"]),
+            )
+
+    def ensure_indexes(self) -> None:
+        """Create the index that `due` needs."""
+        with translated():
+            self._collection.create_index("retryAt", name="due")
+
+    def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
+        if isinstance(error, WaitError):
+            return error.until
+        if isinstance(error, PermanentError):
+            return None
+        return retry_time(attempts, self._retry, now())
+
+
+class Remover:
+    """Removes records of documents that are no longer there."""
+
+    def __init__(
+        self, accounts: Accounts, removals: Removals, open_repo: Callable[[Account], Repo]
+    ) -> None:
+        self._accounts = accounts
+        self._removals = removals
+        self._open_repo = open_repo
+
+    def ensure_indexes(self) -> None:
+        """Create the index that kept removals need; safe to repeat."""
+        self._removals.ensure_indexes()
+
+    def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> str:
+        """Remove every record of a user that names one of these ids; say what was done."""
+        if user is None:
+            return "there is no such document; give its user to remove a record left behind"
+        first = ids[0]
+        name = first if isinstance(first, int) else str(first)
+        removal = Removal(kind.name, user, id=name)
+        return self._see_through(removal, kind, lambda repo: _records_of(repo, kind, ids))
+
+    def remove_one(self, kind: MediaType, user: str, rkey: str) -> str:
+        """Remove one record of a user by its rkey; say what was done."""
+        removal = Removal(kind.name, user, rkey=rkey)
+        return self._see_through(removal, kind, lambda repo: [repo.key(kind.nsid, rkey)])
+
+    def _see_through(
+        self,
+        removal: Removal,
+        kind: MediaType,
+        find: Callable[[Repo], list[RecordKey]],
+    ) -> str:
+        account = self._accounts.find(removal.user)
+        if account is None:
+            return f"{removal.user} has no account: there is no {kind.name} to remove"
+        repo = self._open_repo(account)
+        try:
+            keys = find(repo)
+            for key in keys:
+                repo.delete(key)
+        except MediaError as error:
+            retry_at = self._removals.postpone(removal, error)
+            then = f"again at {retry_at:%Y-%m-%d %H:%M:%S} UTC" if retry_at else "given up"
+            return f"could not be removed, {then}: {error.message}"
+        self._removals.done(removal)
+        return f"no document; removed {', '.join(key.uri for key in keys) or 'nothing'}"
+
+
+def _records_of(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
+    """Return the keys of the records that name one of the ids in `ref`."""
+    refs = {str(candidate) for candidate in ids}
+    if isinstance(ids[0], ObjectId):
+        # Our own records are where their ids lead to; only those of others need a search.
+        derived = repo.key(kind.nsid, tid_for(ids[0], now()))
+        record = repo.get(derived)
+        if record and record.value.get("ref") in refs:
+            return [derived]
+    return [
+        repo.key(kind.nsid, record.rkey)
+        for record in repo.records(kind.nsid)
+        if record.value.get("ref") in refs
+    ]

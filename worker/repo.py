@@ -1,0 +1,71 @@
+"""An account's repo: the calls that need its session, with expired and revoked tokens healed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
+
+from worker.documents import Account
+from worker.pds import Pds, RecordKey, RecordRef, RemoteRecord, Session, UploadedBlob
+from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.secrets import Secret
+from worker.sessions import Sessions
+
+T = TypeVar("T")
+
+
+class Repo:
+    """The repo of one account. Methods raise AccountError once its session cannot be had."""
+
+    def __init__(self, pds: Pds, sessions: Sessions, account: Account) -> None:
+        self._pds = pds
+        self._sessions = sessions
+        self._account = account
+
+    @property
+    def did(self) -> str:
+        """Return the DID that names the repo."""
+        return self._account.did
+
+    def key(self, collection: str, rkey: str) -> RecordKey:
+        """Return the key of a record of this repo."""
+        return RecordKey(self.did, collection, rkey)
+
+    def put(self, key: RecordKey, record: Mapping[str, object], swap: str | None) -> RecordRef:
+        """Write a record as `Pds.put_record` does."""
+        return self._authorised(lambda token: self._pds.put_record(token, key, record, swap))
+
+    def delete(self, key: RecordKey) -> None:
+        """Delete a record; succeeds when there is none."""
+        self._authorised(lambda token: self._pds.delete_record(token, key))
+
+    def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
+        """Upload a blob."""
+        return self._authorised(lambda token: self._pds.upload_blob(token, data, mime_type))
+
+    def get(self, key: RecordKey) -> RemoteRecord | None:
+        """Return a record as it is now, or None."""
+        return self._pds.get_record(key)
+
+    def records(self, collection: str) -> Iterator[RemoteRecord]:
+        """Go through all records of a collection, newest key first."""
+        cursor: str | None = None
+        while True:
+            page, cursor = self._pds.list_records(self.did, collection, cursor)
+            yield from page
+            if not page or cursor is None:
+                return
+
+    def _authorised(self, call: Callable[[Secret], T]) -> T:
+        session = self._sessions.get(self._account)
+        renewals: tuple[Callable[[Account, Session], Session], ...]
+        renewals = (self._sessions.renew, self._sessions.replace)
+        try:
+            for renew in renewals:
+                try:
+                    return call(session.access)
+                except SessionExpiredError:
+                    session = renew(self._account, session)
+            return call(session.access)
+        except AccountFaultError as fault:
+            raise self._sessions.park(self._account, fault) from fault

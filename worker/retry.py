@@ -1,0 +1,67 @@
+"""What a failure does to an item's state: wait, try again, or give up. Pure.
+
+| error | state | attempt |
+| --- | --- | --- |
+| WaitError, AccountError | pending until the time it names | given back |
+| PermanentError | failed | used |
+| TransientError and the rest of ours | pending with backoff, failed after the last attempt | used |
+| anything else, a bug | the same, with fewer attempts | used |
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from worker.clock import to_milliseconds
+from worker.documents import Failure, Status, SyncState
+from worker.errors import MediaError, PermanentError, WaitError
+from worker.settings import RetrySettings
+
+MOST_BUG_ATTEMPTS = 5
+
+
+def after_failure(
+    state: SyncState, error: MediaError, settings: RetrySettings, now: datetime
+) -> SyncState:
+    """Return the state after a run that ended with one of our errors."""
+    failure = Failure.of(error, now)
+    if isinstance(error, WaitError):
+        waiting = replace(state, attempts=max(0, state.attempts - 1), retry_at=error.until)
+        return replace(waiting, status=Status.PENDING, error=failure, lost=0)
+    if isinstance(error, PermanentError):
+        return replace(state, status=Status.FAILED, error=failure, retry_at=None)
+    return _try_again(state, failure, settings.max_attempts, settings, now)
+
+
+def after_bug(
+    state: SyncState, failure: Failure, settings: RetrySettings, now: datetime
+) -> SyncState:
+    """Return the state after a run that ended with an error nobody expected."""
+    most = min(MOST_BUG_ATTEMPTS, settings.max_attempts)
+    return _try_again(state, failure, most, settings, now)
+
+
+def backoff(attempts: int, settings: RetrySettings) -> float:
+    """Return the seconds to wait after so many attempts: doubling, with full jitter.
+
+    Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    doubled = settings.base * 2.0 ** min(max(attempts - 1, 0), 60)
+    return random.uniform(0, min(doubled, settings.ceiling))  # noqa: S311 - not for secrets
+
+
+def retry_time(attempts: int, settings: RetrySettings, now: datetime) -> datetime | None:
+    """Return when to try again, or None when there has been the last attempt."""
+    if attempts >= settings.max_attempts:
+        return None
+    return to_milliseconds(now + timedelta(seconds=backoff(attempts, settings)))
+
+
+def _try_again(
+    state: SyncState, failure: Failure, most: int, settings: RetrySettings, now: datetime
+) -> SyncState:
+    retry_at = retry_time(state.attempts, settings, now) if state.attempts < most else None
+    status = Status.PENDING if retry_at else Status.FAILED
+    return replace(state, status=status, error=failure, retry_at=retry_at, lost=0)

@@ -1,0 +1,111 @@
+"""Record keys: which text may be one, and the TID that a document's `_id` always leads to.
+
+A TID is a 64-bit integer in 13 characters of sortable base32: a zero bit, 53 bits of microseconds
+since 1970 and a 10-bit clock identifier. Ours are functions of the document, so a key can be
+worked out again, and they follow the document's age, so a repository grows at its end.
+https://atproto.com/specs/tid https://atproto.com/specs/record-key
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+
+from bson import ObjectId
+
+_ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
+_DIGITS = {character: value for value, character in enumerate(_ALPHABET)}
+_TID = re.compile(f"[{_ALPHABET[:16]}][{_ALPHABET}]{{12}}")
+_RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
+
+_CLOCK_BITS = 10
+_LAST_TID = 2 ** (53 + _CLOCK_BITS) - 1
+# The last whole millisecond of the range is left free, so that there is room to bump.
+_LAST_MILLIS = 2**53 // 1000 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
+    """Return the TID of the document `document_id`, the same one every time.
+
+    An ObjectId carries its own time, and the TID stays inside that second. Any other id is placed
+    by `when` (naive means UTC), inside that millisecond, at a spot drawn from a hash of the id and
+    its type; dates outside 1970 to 2255 are moved to the nearest end of that range. Two ids may
+    meet, rarely: keep a unique index and `bump`.
+    """
+    if isinstance(document_id, ObjectId):
+        return _encode(_object_id_number(document_id))
+    return _encode(_hashed_number(document_id, when))
+
+
+def bump(tid: str) -> str:
+    """Return the TID right after `tid`, for a key that is already taken.
+
+    Raises ValueError if `tid` is not a TID or if no TID follows it.
+    """
+    number = _decode(tid) + 1
+    if number > _LAST_TID:
+        raise ValueError(f"no TID follows {tid}")
+    return _encode(number)
+
+
+def tid_micros(tid: str) -> int:
+    """Return the time in `tid`, in microseconds since 1970; ValueError if it is not a TID."""
+    return _decode(tid) >> _CLOCK_BITS
+
+
+def is_tid(text: str) -> bool:
+    """Say whether `text` has the syntax of a TID.
+
+    https://atproto.com/specs/tid#tid-syntax
+    """
+    return _TID.fullmatch(text) is not None
+
+
+def is_rkey(text: str) -> bool:
+    """Say whether `text` may be a record key of any kind, a TID or not.
+
+    https://atproto.com/specs/record-key#record-key-syntax
+    """
+    return _RKEY.fullmatch(text) is not None and text not in {".", ".."}
+
+
+def _object_id_number(object_id: ObjectId) -> int:
+    """Fold the 12 bytes of an ObjectId into a TID's 63 bits, losing none of its counter.
+
+    Of the 5 bytes that name the process only a hash modulo 61 fits: 61 x 2^24 clock ticks are the
+    most that stay inside one second.
+    """
+    raw = object_id.binary
+    seconds, process, counter = raw[:4], raw[4:9], raw[9:]
+    share = int.from_bytes(hashlib.sha256(process).digest()) % 61
+    ticks = share << 24 | int.from_bytes(counter)
+    return (int.from_bytes(seconds) * 10**6 << _CLOCK_BITS) + ticks
+
+
+def _hashed_number(document_id: str | int, when: datetime) -> int:
+    """Place an id that carries no time: the millisecond from `when`, the rest from a hash."""
+    kind = "str" if isinstance(document_id, str) else "int"
+    digest = hashlib.sha256(f"{kind}:{document_id}".encode("utf-8", "surrogatepass")).digest()
+    ticks = int.from_bytes(digest) % (1000 << _CLOCK_BITS)
+    return (_millis(when) * 1000 << _CLOCK_BITS) + ticks
+
+
+def _millis(when: datetime) -> int:
+    """Milliseconds since 1970 (BSON's own precision), kept inside what a TID can hold."""
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return min(max((aware - _EPOCH) // timedelta(milliseconds=1), 0), _LAST_MILLIS)
+
+
+def _encode(number: int) -> str:
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(60, -5, -5))
+
+
+def _decode(tid: str) -> int:
+    if not is_tid(tid):
+        raise ValueError(f"not a TID: {tid[:40]!r}")
+    number = 0
+    for character in tid:
+        number = number << 5 | _DIGITS[character]
+    return number

@@ -1,0 +1,154 @@
+"""The composition root: every client and every part of the engine, made once and handed down.
+
+Made in the process that uses it, never before a fork: sockets and locks do not survive one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import redis
+from pymongo.database import Database
+
+from worker.accounts import Accounts
+from worker.backlog import Backlog
+from worker.blobs import BlobMaker
+from worker.documents import Account
+from worker.lexicon import Lexicons, load_lexicons
+from worker.media import MEDIA_TYPES, Site
+from worker.mongo import RawDocument, connect
+from worker.parts import PartMaker
+from worker.pds import Pds
+from worker.publish import Publisher
+from worker.removal import Removals, Remover
+from worker.repo import Repo
+from worker.secrets import Vault
+from worker.sessions import Sessions
+from worker.settings import MediaSettings, Settings, SettingsError
+from worker.source import SourceStore, SourceTemplate, open_store
+from worker.store import Store
+from worker.sweep import Sweep
+from worker.sync import Engine
+from worker.thumbnail import ThumbnailSettings
+from worker.thumbnail_cache import ThumbnailCache
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything a task or a command may need."""
+
+    settings: Settings
+    database: Database[RawDocument]
+    store: Store
+    accounts: Accounts
+    vault: Vault
+    sources: SourceStore
+    thumbnails: ThumbnailCache
+    lexicons: Lexicons
+    pds: Pds
+    sessions: Sessions
+    publisher: Publisher
+    engine: Engine
+    backlog: Backlog
+    sweep: Sweep
+
+    def repo(self, account: Account) -> Repo:
+        """Return the repo of an account."""
+        return Repo(self.pds, self.sessions, account)
+
+    def ensure_indexes(self) -> None:
+        """Create the indexes that the store, the sweep and the caches need; safe to repeat."""
+        self.backlog.ensure_indexes()
+        self.thumbnails.ensure_indexes()
+        self.engine.remover.ensure_indexes()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.pds.close()
+        self.sources.close()
+        self.sessions.close()
+        self.database.client.close()
+
+
+def preload() -> None:
+    """Load what is otherwise loaded at its first use: before a fork, all children share it."""
+    import lexrpc.base  # noqa: F401
+    from PIL import Image
+
+    Image.init()
+
+
+def build(settings: Settings) -> Services:
+    """Make all services; nothing is connected before its first use.
+
+    Raises SettingsError for settings that only make sense together.
+    """
+    database = connect(settings.mongodb_url, settings.mongodb_name)
+    store = Store(database, settings.guest_subject)
+    accounts = Accounts(database)
+    vault = Vault(settings.secret_keys)
+    pds = Pds(settings.pds_url)
+    sessions = Sessions(_redis(settings), vault, pds, parked=settings.retry.parked)
+    lexicons = load_lexicons()
+    sources = open_store(_template(settings), deadline=settings.media.deadline)
+    thumbnails = ThumbnailCache(database["atproto_thumbnails"])
+    maker = BlobMaker(
+        sources,
+        thumbnails,
+        ThumbnailSettings(),
+        max_source_bytes=settings.media.max_source_bytes,
+    )
+    publisher = Publisher(
+        PartMaker(maker, lexicons), lexicons, _site(settings.media), settings.retry
+    )
+    removals = Removals(database, settings.retry)
+
+    def open_repo(account: Account) -> Repo:
+        return Repo(pds, sessions, account)
+
+    remover = Remover(accounts, removals, open_repo)
+    backlog = Backlog(database, store)
+    return Services(
+        settings=settings,
+        database=database,
+        store=store,
+        accounts=accounts,
+        vault=vault,
+        sources=sources,
+        thumbnails=thumbnails,
+        lexicons=lexicons,
+        pds=pds,
+        sessions=sessions,
+        publisher=publisher,
+        engine=Engine(store, accounts, publisher, remover, open_repo, settings.retry),
+        backlog=backlog,
+        sweep=Sweep(backlog, accounts, removals, settings.sweep),
+    )
+
+
+def _redis(settings: Settings) -> redis.Redis:
+    return redis.Redis.from_url(
+        settings.redis_url.reveal(),
+        socket_timeout=5,
+        socket_connect_timeout=3,
+        health_check_interval=10,
+    )
+
+
+def _template(settings: Settings) -> SourceTemplate:
+    media = settings.media
+    try:
+        return SourceTemplate.parse(
+            media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
+        )
+    except ValueError as error:
+        raise SettingsError([f"MEDIA_STORE_URL: {error}"]) from error
+
+
+def _site(media: MediaSettings) -> Site:
+    known = {f"{kind.name}_{name}".upper() for kind in MEDIA_TYPES.values() for name in kind.urls}
+    unknown = sorted(media.url_templates.keys() - known)
+    if unknown:
+        problems = [f"URL_TEMPLATE_{name} is the template of no field" for name in unknown]
+        raise SettingsError(problems)
+    return Site(media.site_url, media.user_bucket, media.guest_bucket, media.url_templates)

@@ -1,0 +1,185 @@
+"""One session per account for the whole fleet, sealed in Redis.
+
+A session is made under a per-account lock, refreshed before it expires, and made anew when it
+turns out to be expired or revoked. An account that cannot log in is parked: until the time is
+up, or its password changes, nobody tries again.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from redis import Redis
+from redis.exceptions import LockError, LockNotOwnedError, RedisError
+
+from worker.clock import after, rfc3339
+from worker.documents import Account
+from worker.errors import AccountError, TransientError
+from worker.pds import Pds, Session
+from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.secrets import Secret, UnreadableSecretError, Vault
+
+_REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
+_LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
+_KEPT = 90 * 86_400  # seconds; the life of a refresh token
+
+
+class RedisUnavailableError(TransientError):
+    """Redis did not answer: no session can be had, or shared."""
+
+    step = "session"
+    code = "redis_unavailable"
+
+
+class Sessions:
+    """The sessions of all accounts at one PDS."""
+
+    def __init__(self, redis: Redis, vault: Vault, pds: Pds, *, parked: float) -> None:
+        self._redis = redis
+        self._vault = vault
+        self._pds = pds
+        self._parked = parked
+
+    def get(self, account: Account) -> Session:
+        """Return a session that is good now.
+
+        Raises AccountError when the account is, or must now be, parked; TransientError and
+        WaitError as the PDS and Redis have it.
+        """
+        session = self._cached(account)
+        if session and _is_fresh(session):
+            return session
+        return self.renew(account, session)
+
+    def renew(self, account: Account, stale: Session | None) -> Session:
+        """Return a newer session than `stale`: another worker's, a refreshed or a new one."""
+        self._refuse_parked(account)
+        with self._lock(account):
+            session = self._cached(account)
+            if session and session != stale and _is_fresh(session):
+                return session
+            return self._keep(account, self._refresh(session) or self._login(account))
+
+    def replace(self, account: Account, refused: Session) -> Session:
+        """Return a session from a new login, unless another worker has made one meanwhile."""
+        self._refuse_parked(account)
+        with self._lock(account):
+            session = self._cached(account)
+            if session and session != refused:
+                return session
+            return self._keep(account, self._login(account))
+
+    def park(self, account: Account, fault: AccountFaultError) -> AccountError:
+        """Park an account for its fault; return the error to raise."""
+        message = f"account {account.subject} ({account.did}): {fault.message}"
+        note = json.dumps({"code": fault.code, "message": message})
+        with _translated():
+            self._redis.set(self._key("parked", account), note, px=int(self._parked * 1000))
+            self._redis.delete(self._key("session", account))
+        return AccountError(message, until=after(self._parked), step="account", code=fault.code)
+
+    def forget(self, account: Account) -> None:
+        """Drop an account's session and its parking."""
+        with _translated():
+            self._redis.delete(self._key("session", account), self._key("parked", account))
+
+    def _refuse_parked(self, account: Account) -> None:
+        key = self._key("parked", account)
+        with _translated():
+            note, left = self._redis.get(key), int(self._redis.pttl(key))
+        if isinstance(note, bytes):
+            parked = json.loads(note)
+            until = after(max(left, 1000) / 1000)
+            raise AccountError(
+                f"{parked['message']}; parked until {rfc3339(until)} or until its password changes",
+                until=until,
+                step="account",
+                code=parked["code"],
+            )
+
+    def _refresh(self, session: Session | None) -> Session | None:
+        if session is None:
+            return None
+        with suppress(SessionExpiredError, AccountFaultError):
+            return self._pds.refresh_session(session.refresh)
+        return None
+
+    def _login(self, account: Account) -> Session:
+        try:
+            password = self._vault.open_stored(account.password.reveal())
+            session = self._pds.create_session(account.did, password)
+        except UnreadableSecretError as error:
+            unreadable = AccountFaultError(f"the password: {error}", code="password_unreadable")
+            raise self.park(account, unreadable) from None
+        except AccountFaultError as fault:
+            raise self.park(account, fault) from fault
+        if not session.active:
+            inactive = AccountFaultError("the account is deactivated", code="account_deactivated")
+            raise self.park(account, inactive)
+        return session
+
+    def _cached(self, account: Account) -> Session | None:
+        with _translated():
+            sealed = self._redis.get(self._key("session", account))
+        if not isinstance(sealed, bytes):
+            return None
+        try:
+            did, access, refresh = json.loads(self._vault.open(sealed.decode()).reveal())
+        except UnreadableSecretError:
+            return None  # sealed with a key that has since been withdrawn: log in again
+        return Session(did, Secret(access), Secret(refresh))
+
+    def _keep(self, account: Account, session: Session) -> Session:
+        tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
+        sealed = self._vault.seal(json.dumps(tokens))
+        with _translated():
+            self._redis.set(self._key("session", account), sealed, ex=_KEPT)
+        return session
+
+    def _key(self, what: str, account: Account) -> str:
+        # Bound to the PDS and the stored password: a new one of either is a fresh start.
+        bound = f"{self._pds.url} {account.password.reveal()}".encode()
+        return f"media-atproto:{what}:{account.did}:{hashlib.sha256(bound).hexdigest()[:16]}"
+
+    def close(self) -> None:
+        """Close the connections to Redis."""
+        self._redis.close()
+
+    @contextmanager
+    def _lock(self, account: Account) -> Iterator[None]:
+        lock = self._redis.lock(self._key("login", account), timeout=_LOCK_LIFE)
+        with _translated():
+            if not lock.acquire(blocking_timeout=_LOCK_LIFE / 2):
+                message = f"another worker is logging in as {account.did} and takes long"
+                raise TransientError(message, step="session", code="login_locked")
+        try:
+            yield
+        finally:
+            with suppress(LockNotOwnedError), _translated():
+                lock.release()
+
+
+def _is_fresh(session: Session) -> bool:
+    """Tell whether an access token, a JWT, is good for a while (RFC 7519 section 4.1.4)."""
+    try:
+        payload = session.access.reveal().split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return True  # not a token that we can read: the PDS will say when it has expired
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except LockError:
+        raise
+    except RedisError as error:
+        raise RedisUnavailableError(f"Redis did not answer ({type(error).__name__})") from error

@@ -1,0 +1,274 @@
+"""The one reader of the environment: every variable, its default, its meaning and its check.
+
+Read with the standard library alone, because an upload function imports it before each save
+(see docs/decisions/0005-settings-without-a-library.md).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from worker.secrets import Secret
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_TEMPLATE_PREFIX = "URL_TEMPLATE_"
+
+
+class SettingsError(ValueError):
+    """The environment is incomplete or wrong; the message lists every variable that is."""
+
+    def __init__(self, problems: list[str]) -> None:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        super().__init__(
+            f"The environment is not complete:\n{lines}\n"
+            "See .env.example, or run 'media-atproto stack --env-file .env' for services to try."
+        )
+        self.problems = tuple(problems)
+
+
+class _Reader:
+    """Reads variables one by one and remembers what was wrong, to report it all at once."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        value = self._environ.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self.problems.append(f"{name} is missing")
+        return default or ""
+
+    def checked(self, name: str, check: Callable[[str], str | None]) -> str:
+        """Return a required text for which `check` finds no fault."""
+        value = self.text(name)
+        fault = check(value) if value else None
+        if fault:
+            self.problems.append(f"{name} {fault}")
+        return value
+
+    def number(self, name: str, default: float, *, least: float) -> float:
+        raw = self._environ.get(name, "").strip()
+        try:
+            value = float(raw) if raw else default
+        except ValueError:
+            value = -1.0
+        if not least <= value < math.inf:
+            self.problems.append(f"{name} must be a number of at least {least:g}, not {raw!r}")
+        return value
+
+    def flag(self, name: str) -> bool:
+        raw = self._environ.get(name, "").strip().lower()
+        if raw not in {"", "0", "1", "false", "true", "no", "yes"}:
+            self.problems.append(f"{name} must be 1 or 0, not {raw!r}")
+        return raw in {"1", "true", "yes"}
+
+    def names(self, name: str) -> tuple[str, ...]:
+        parts = self._environ.get(name, "").split(",")
+        return tuple(part.strip() for part in parts if part.strip())
+
+    def prefixed(self, prefix: str) -> Mapping[str, str]:
+        return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}
+
+    def finish(self) -> None:
+        if self.problems:
+            raise SettingsError(self.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What a producer needs: where the queue is. Everything else is the worker's."""
+
+    redis_url: str
+    sweep_interval: float
+    visibility_timeout: float
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> QueueSettings:
+        """Read the queue's settings; raises SettingsError naming each faulty variable."""
+        reader = _Reader(environ)
+        settings = cls(
+            redis_url=reader.checked("REDIS_URL", _redis_fault),
+            sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
+            visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How often and how long a transient failure is retried. Seconds."""
+
+    max_attempts: int
+    max_lost: int
+    base: float
+    ceiling: float
+    lease: float
+    parked: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """How far one sweep looks: items, and the age in days of never seen documents."""
+
+    limit: int
+    window: int
+    horizon_days: float
+    requeue: float
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """Where sources are read and what is published about them. Sizes in bytes."""
+
+    store_url: str
+    allowed_hosts: tuple[str, ...]
+    max_source_bytes: int
+    deadline: float
+    user_bucket: str
+    guest_bucket: str
+    site_url: str
+    url_templates: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the worker and the terminal need to know."""
+
+    mongodb_url: Secret
+    mongodb_name: str
+    redis_url: Secret
+    pds_url: str
+    secret_keys: tuple[Secret, ...]
+    sentry_dsn: Secret | None
+    guest_subject: str
+    allow_http: bool
+    media: MediaSettings
+    retry: RetrySettings
+    sweep: SweepSettings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Settings:
+        """Read all settings; raises SettingsError naming every missing or malformed variable."""
+        reader = _Reader(environ)
+        allow_http = reader.flag("ALLOW_HTTP")
+        settings = cls(
+            mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", _mongodb_fault)),
+            mongodb_name=reader.checked("MONGODB_NAME", _database_fault),
+            redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
+            pds_url=reader.checked("PDS_URL", _http_fault(allow_http)).rstrip("/"),
+            secret_keys=_secret_keys(reader),
+            sentry_dsn=_optional_secret(reader.text("SENTRY_DSN", "")),
+            guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
+            allow_http=allow_http,
+            media=_media(reader, allow_http),
+            retry=_retry(reader),
+            sweep=_sweep(reader),
+        )
+        reader.finish()
+        return settings
+
+
+def _media(reader: _Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
+    templates = reader.prefixed(_TEMPLATE_PREFIX)
+    return MediaSettings(
+        store_url=reader.checked("MEDIA_STORE_URL", _store_fault(allow_http)),
+        allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
+        max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, least=1)),
+        deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, least=0.1),
+        user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),
+        guest_bucket=reader.text("GUEST_BUCKET", "art-aesthetic-computer"),
+        site_url=reader.text("SITE_URL", "https://aesthetic.computer").rstrip("/"),
+        url_templates={k.removeprefix(_TEMPLATE_PREFIX): v for k, v in templates.items()},
+    )
+
+
+def _retry(reader: _Reader) -> RetrySettings:
+    return RetrySettings(
+        max_attempts=int(reader.number("MAX_ATTEMPTS", 24, least=1)),
+        max_lost=int(reader.number("MAX_LOST_RUNS", 3, least=1)),
+        base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
+        ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
+        lease=reader.number("LEASE_SECONDS", 100, least=1),
+        parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
+    )
+
+
+def _sweep(reader: _Reader) -> SweepSettings:
+    return SweepSettings(
+        limit=int(reader.number("SWEEP_LIMIT", 1000, least=1)),
+        window=int(reader.number("SWEEP_WINDOW", 2000, least=0)),
+        horizon_days=reader.number("SWEEP_HORIZON_DAYS", 7, least=0),
+        requeue=reader.number("SWEEP_REQUEUE_SECONDS", 300, least=1),
+        grace=reader.number("SWEEP_GRACE_SECONDS", 20, least=0),
+    )
+
+
+def _optional_secret(value: str) -> Secret | None:
+    return Secret(value) if value else None
+
+
+def _secret_keys(reader: _Reader) -> tuple[Secret, ...]:
+    keys = reader.names("SECRET_KEYS")
+    if not keys:
+        reader.problems.append("SECRET_KEYS is missing (make one: media-atproto new-key)")
+    for number, key in enumerate(keys, start=1):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
+            reader.problems.append(
+                f"SECRET_KEYS key {number} is not a Fernet key: 32 bytes in URL-safe base64"
+            )
+    return tuple(Secret(key) for key in keys)
+
+
+def _redis_fault(value: str) -> str | None:
+    if urlsplit(value).scheme in {"redis", "rediss", "unix"}:
+        return None
+    return "must start with redis://, rediss:// or unix://"
+
+
+def _mongodb_fault(value: str) -> str | None:
+    if urlsplit(value).scheme in {"mongodb", "mongodb+srv"}:
+        return None
+    return "must start with mongodb:// or mongodb+srv://"
+
+
+def _database_fault(value: str) -> str | None:
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,63}", value):
+        return None
+    return "must be a database name: letters, digits, '_' and '-', 63 at most"
+
+
+def _http_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
+    def fault(value: str) -> str | None:
+        try:
+            parts = urlsplit(value)
+        except ValueError:
+            return "is not a URL"
+        if parts.username or parts.password:
+            return "must not contain a user name or password"
+        if parts.scheme == "https" and parts.hostname:
+            return None
+        if parts.scheme == "http" and (allow_http or parts.hostname in _LOOPBACK):
+            return None
+        return "must start with https:// (http:// for loopback, or with ALLOW_HTTP=1)"
+
+    return fault
+
+
+def _store_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
+    http_fault = _http_fault(allow_http)
+
+    def fault(value: str) -> str | None:
+        if value.startswith("file:///"):
+            return None
+        return "must start with file:/// or https://" if http_fault(value) else None
+
+    return fault

@@ -1,0 +1,209 @@
+"""The flow: claim a document, decide, act, keep the state; again if it changed meanwhile.
+
+Creating, editing, nuking, un-nuking, deleting and retrying an item are this one path: it reads
+the document as it is now and makes the PDS agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.accounts import Accounts
+from worker.clock import now
+from worker.documents import Account, DocumentId, Failure, ItemRef, Status, SyncState
+from worker.errors import MediaError, PermanentError, TransientError
+from worker.ids import parse_id
+from worker.media import MediaType, media_type
+from worker.plan import Nothing, Publish, Remove, Skip, plan
+from worker.publish import Publisher
+from worker.removal import Remover
+from worker.repo import Repo
+from worker.retry import after_bug, after_failure
+from worker.run import Observer, Run, unobserved
+from worker.settings import RetrySettings
+from worker.store import Finish, LeaseLostError, NotNow, Store
+
+_MOST_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a sync ended.
+
+    `status` is what the document says now, None when there is none or another run has it;
+    `detail` says it in words. With `again` the message should be delivered once more, soon.
+    """
+
+    item: str
+    status: Status | None
+    detail: str
+    retry_at: datetime | None = None
+    error: Failure | None = None
+    again: bool = False
+
+    @property
+    def is_given_up(self) -> bool:
+        """Tell whether a person must look before this item can be published."""
+        return self.status is Status.FAILED
+
+    @property
+    def seconds_to_retry(self) -> float | None:
+        """Return how long until this run's item is due again, None when it is not this run's."""
+        if self.status is None or self.retry_at is None:
+            return None
+        return (self.retry_at - now()).total_seconds()
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Everything that syncing one item takes."""
+
+    store: Store
+    accounts: Accounts
+    publisher: Publisher
+    remover: Remover
+    open_repo: Callable[[Account], Repo]
+    retry: RetrySettings
+
+    def sync(
+        self,
+        type_name: str,
+        raw_id: DocumentId,
+        *,
+        holder: str,
+        user: str | None = None,
+        force: bool = False,
+        observer: Observer = unobserved,
+    ) -> Outcome:
+        """Make the PDS match the document as it is now.
+
+        `raw_id` is an `_id` or its text. `holder` names the message or person asking. `user`
+        is whose the item was, should the document be gone altogether. With `force` the record
+        is written even when it is known to be right, and an item that was given up is tried.
+
+        Raises UnknownTypeError and InvalidIdError, and StoreUnavailableError when not even the
+        failure could be kept.
+        """
+        kind, ids = media_type(type_name), parse_id(raw_id)
+        ref = ItemRef(kind.name, ids[0])
+        for _ in range(_MOST_ROUNDS):
+            claimed = self.store.claim(kind, ids, holder=holder, lease=self.retry.lease)
+            if claimed is None:
+                removed = self.remover.remove_all_of(kind, ids, user)
+                return Outcome(str(ref), None, removed)
+            if isinstance(claimed, NotNow):
+                return _not_now(ref, claimed)
+            run = Run(self.store, kind, claimed, observer)
+            state, finish = self._round(run, force=force)
+            if finish is Finish.VANISHED:
+                user = claimed.owner
+            elif finish is Finish.SUPERSEDED:
+                return Outcome(str(ref), None, "another run has taken over")
+            elif finish is Finish.SETTLED:
+                return _outcome(ref, state)
+        return replace(_outcome(ref, state), again=True)
+
+    def delete(
+        self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = unobserved
+    ) -> Outcome:
+        """Remove a record whose document is gone; one whose document is there is synced instead.
+
+        Raises as `sync` does.
+        """
+        kind = media_type(type_name)
+        owner = self._document_of(kind, user, rkey)
+        if owner is not None:
+            return self.sync(kind.name, owner, holder=holder, observer=observer)
+        item = f"{kind.name} of {user} at {rkey}"
+        return Outcome(item, None, self.remover.remove_one(kind, user, rkey))
+
+    def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
+        """Return the id of the document that this very record belongs to, if it is there."""
+        account = self.accounts.find(user)
+        document = self.store.holder_of(kind, account.did, rkey) if account else None
+        return document.ref.id if document else None
+
+    def _round(self, run: Run, *, force: bool) -> tuple[SyncState, Finish]:
+        try:
+            state = self._carry_out(run, force=force)
+        except LeaseLostError:
+            return run.state, Finish.SUPERSEDED
+        except MediaError as error:
+            run.say(f"{error.step}: {error.message}")
+            state = after_failure(run.state, error, self.retry, now())
+        except SoftTimeLimitExceeded:
+            message = "the run took longer than a task may"
+            slow = TransientError(message, step="run", code="time_limit")
+            state = after_failure(run.state, slow, self.retry, now())
+        except Exception as error:
+            # Nobody expected it, so nothing is known of its text: the document gets its name
+            # only, and the error itself goes on to the log and to Sentry.
+            self.store.finish(run.kind, run.document, self._after_bug(run.state, error))
+            raise
+        return state, self.store.finish(run.kind, run.document, state)
+
+    def _after_bug(self, state: SyncState, error: Exception) -> SyncState:
+        name = type(error).__name__
+        message = f"unexpected {name}: a bug; see the log and Sentry"
+        failure = Failure("run", name, message, permanent=False, at=now())
+        return after_bug(state, failure, self.retry, now())
+
+    def _carry_out(self, run: Run, *, force: bool) -> SyncState:
+        if run.state.lost >= self.retry.max_lost and not force:
+            message = f"the worker died {run.state.lost} times at work on this item"
+            raise PermanentError(message, step="run", code="worker_lost")
+        account = self.accounts.find(run.document.owner)
+        decision = plan(run.kind, run.document, account)
+        run.say(f"plan: {decision.text}")
+        match decision:
+            case Publish(account=account, moved_from=moved_from):
+                self._leave(run, moved_from)
+                repo = self.open_repo(account)
+                return self.publisher.publish(run, account, repo, force=force)
+            case Remove(repo=did):
+                self._delete(run, did)
+                return _removed(run.state, run.document.gone)
+            case Skip(reason=reason):
+                return replace(_settled(run.state), status=Status.SKIPPED, reason=reason)
+            case Nothing():
+                return replace(_settled(run.state), status=Status.REMOVED)
+
+    def _leave(self, run: Run, did: str | None) -> None:
+        """Take the record out of the repo of an account that the item no longer belongs to."""
+        if did is None:
+            return
+        self._delete(run, did)
+        run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
+
+    def _delete(self, run: Run, did: str) -> None:
+        account = self.accounts.by_did(did)
+        if account is None:
+            run.say(f"no account of {did} is known: its record stays")
+        elif run.state.rkey:
+            repo = self.open_repo(account)
+            repo.delete(repo.key(run.kind.nsid, run.state.rkey))
+            run.say(f"removed from {did}")
+
+
+def _settled(state: SyncState) -> SyncState:
+    return replace(state, error=None, retry_at=None, lost=0)
+
+
+def _removed(state: SyncState, reason: str | None) -> SyncState:
+    # With its last reference the PDS drops a blob: an un-nuked item uploads it again.
+    gone = replace(_settled(state), uri=None, cid=None, blobs={}, links={})
+    return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())
+
+
+def _outcome(ref: ItemRef, state: SyncState) -> Outcome:
+    detail = state.error.message if state.error else (state.reason or state.uri or "")
+    return Outcome(str(ref), state.status, detail, state.retry_at, state.error)
+
+
+def _not_now(ref: ItemRef, told: NotNow) -> Outcome:
+    why = "another run is at work on it" if told.busy else "the PDS asked us to wait"
+    return Outcome(str(ref), None, why, retry_at=told.until)

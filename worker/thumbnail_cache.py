@@ -1,0 +1,113 @@
+"""Thumbnails kept in MongoDB, so that a retry, a repair or a restore makes none twice.
+
+An entry is a pure function of the image's version and the settings: whoever writes it writes
+the same bytes, so writers need no lock and losing an entry costs only time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pymongo.collection import Collection
+from pymongo.errors import DuplicateKeyError, PyMongoError
+
+from worker.cid import cid_of_blob
+from worker.clock import now
+from worker.errors import TransientError
+from worker.thumbnail import Thumbnail, ThumbnailSettings
+
+_OWNER_INDEX = "owner"
+
+
+class ThumbnailCacheUnavailableError(TransientError):
+    """MongoDB did not answer, or refused; thumbnails can be made without it."""
+
+    step, code = "thumbnail", "thumbnail_cache_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class CachedThumbnail:
+    """A thumbnail from the cache, and the CID that it has as a blob."""
+
+    thumbnail: Thumbnail
+    cid: str
+
+
+class ThumbnailCache:
+    """One collection, an entry per version of an image and settings.
+
+    `_id` is a hash of both; `source` is the image's identity, `owner` the subject whose image it
+    is, `data` the PNG, `size` its bytes. All methods raise ThumbnailCacheUnavailableError.
+    """
+
+    def __init__(self, collection: Collection[dict[str, object]]) -> None:
+        self._collection = collection
+
+    def ensure_indexes(self) -> None:
+        """Create the index that `forget` needs; does nothing where it exists."""
+        with _translated():
+            self._collection.create_index(_OWNER_INDEX, name=_OWNER_INDEX)
+
+    def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
+        """Return the thumbnail of a version of an image; a damaged entry is no entry."""
+        with _translated():
+            entry = self._collection.find_one({"_id": _entry_id(identity, settings)})
+        return _read(entry, settings) if entry else None
+
+    def put(
+        self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
+    ) -> CachedThumbnail:
+        """Keep a thumbnail for `owner`, replacing what is there, and return it with its CID."""
+        cid = cid_of_blob(thumbnail.data)
+        entry = {
+            "data": thumbnail.data,
+            "mimeType": thumbnail.mime_type,
+            "size": len(thumbnail.data),
+            "cid": cid,
+            "source": identity,
+            "owner": owner,
+            "createdAt": now(),
+        }
+        with _translated():
+            self._upsert(_entry_id(identity, settings), entry)
+        return CachedThumbnail(thumbnail, cid)
+
+    def forget(self, owner: str) -> int:
+        """Delete all thumbnails of an owner and return how many there were."""
+        with _translated():
+            return self._collection.delete_many({"owner": owner}).deleted_count
+
+    def _upsert(self, entry_id: str, entry: Mapping[str, object]) -> None:
+        try:
+            self._collection.update_one({"_id": entry_id}, {"$set": entry}, upsert=True)
+        except DuplicateKeyError:
+            # Another writer inserted the same entry between our look and our insert.
+            self._collection.update_one({"_id": entry_id}, {"$set": entry})
+
+
+def _entry_id(identity: str, settings: ThumbnailSettings) -> str:
+    return hashlib.sha256(f"{settings.key}\0{identity}".encode()).hexdigest()
+
+
+def _read(entry: Mapping[str, object], settings: ThumbnailSettings) -> CachedThumbnail | None:
+    """Return an entry's thumbnail if its bytes are those that were put there."""
+    data, mime_type, cid = entry.get("data"), entry.get("mimeType"), entry.get("cid")
+    if not isinstance(data, bytes) or not isinstance(mime_type, str):
+        return None
+    if entry.get("size") != len(data) or cid != cid_of_blob(data):
+        return None
+    return CachedThumbnail(Thumbnail(data, mime_type, settings.size, settings.size), str(cid))
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn the driver's errors into ours, without the addresses and documents they may quote."""
+    try:
+        yield
+    except PyMongoError as error:
+        raise ThumbnailCacheUnavailableError(
+            f"the thumbnail cache in MongoDB did not carry out a call ({type(error).__name__})"
+        ) from error
