@@ -1,0 +1,162 @@
+"""The data model: what no record may hold, in whichever field."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import math
+from collections import OrderedDict
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from bson import Int64, ObjectId
+
+from tests.unit.lexicon_samples import MOOD, PAINTING, put
+from worker.lexicon import Lexicons, LexiconViolation, load_lexicons
+from worker.lexicon.data import MAX_DEPTH, MAX_INTEGER, check_data
+
+
+class Text(enum.StrEnum):
+    """A string that is more than a string."""
+
+    CALM = "calm"
+
+
+def nested(depth: int) -> object:
+    """Return `depth` lists, one inside the other."""
+    value: object = "core"
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def endless() -> list[Any]:
+    """Return a list that holds itself."""
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+NOT_DATA = {
+    "float": 1.5,
+    "float without a fraction": 1.0,
+    "NaN": math.nan,
+    "infinity": math.inf,
+    "2^53": MAX_INTEGER + 1,
+    "-2^53": -MAX_INTEGER - 1,
+    "integer of 5,000 digits": 10**5000,
+    "bytes": b"calm",
+    "tuple": ("calm",),
+    "set": {"calm"},
+    "date": datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC),
+    "ObjectId": ObjectId("65f0c0ffee0102030405aabb"),
+    "Decimal": decimal.Decimal(1),
+    "BSON integer": Int64(1),
+    "subclass of str": Text.CALM,
+    "subclass of dict": OrderedDict(a=1),
+    "object": object(),
+    "high surrogate": "a\ud800",
+    "low surrogate": "\udfffa",
+    "surrogates the wrong way round": "\udc00\ud800",
+    "surrogate pair not joined": "\ud83c\udfa8",
+}
+
+
+@pytest.fixture(scope="module")
+def lexicons() -> Lexicons:
+    """Load the lexicons that are shipped."""
+    return load_lexicons()
+
+
+@pytest.mark.parametrize("value", NOT_DATA.values(), ids=NOT_DATA.keys())
+@pytest.mark.parametrize("field", ["text", "surprise"])
+def test_what_is_not_data_is_refused_in_any_field(
+    lexicons: Lexicons, field: str, value: object
+) -> None:
+    """A declared field is no different from one that nobody knows."""
+    with pytest.raises(LexiconViolation) as refusal:
+        lexicons.validate(MOOD["$type"], put(MOOD, field, value))
+    assert refusal.value.field == field
+
+
+@pytest.mark.parametrize("value", NOT_DATA.values(), ids=NOT_DATA.keys())
+def test_what_is_not_data_is_found_inside_other_values(lexicons: Lexicons, value: object) -> None:
+    """The path leads through objects and lists to the value itself."""
+    with pytest.raises(LexiconViolation) as refusal:
+        lexicons.validate(MOOD["$type"], put(MOOD, "text", {"parts": ["calm", value]}))
+    assert refusal.value.field == "text.parts[1]"
+
+
+def test_a_float_in_a_blob_is_found(lexicons: Lexicons) -> None:
+    """Sizes are integers, even where a float has no fraction."""
+    with pytest.raises(LexiconViolation, match="float") as refusal:
+        lexicons.validate(PAINTING["$type"], put(PAINTING, "thumbnail.size", 20480.0))
+    assert refusal.value.field == "thumbnail.size"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [1, None, True, b"text", ("text",), 10**5000],
+    ids=["integer", "null", "boolean", "bytes", "tuple", "integer of 5,000 digits"],
+)
+def test_a_key_that_is_no_string_is_refused(lexicons: Lexicons, key: object) -> None:
+    """JSON would turn such a key into text without a word."""
+    record: dict[Any, object] = {**MOOD, key: "x"}
+    with pytest.raises(LexiconViolation, match="not a string") as refusal:
+        lexicons.validate(MOOD["$type"], record)
+    assert refusal.value.field == "record"
+
+
+def test_a_surrogate_in_a_key_is_refused_and_can_be_logged(lexicons: Lexicons) -> None:
+    """The error itself is clean text that names the key."""
+    with pytest.raises(LexiconViolation, match="surrogate") as refusal:
+        lexicons.validate(MOOD["$type"], put(MOOD, "mo\ud800od", "x"))
+    assert refusal.value.field == r"mo\ud800od"
+    refusal.value.message.encode()
+
+
+def test_a_hostile_key_does_not_swell_the_message(lexicons: Lexicons) -> None:
+    """A long key is cut and its control characters are escaped."""
+    with pytest.raises(LexiconViolation) as refusal:
+        lexicons.validate(MOOD["$type"], put(MOOD, "\x1b[31m" + "k" * 10_000, "x"))
+    assert refusal.value.field.startswith(r"\x1b[31mkkk")
+    assert len(refusal.value.message) < 150
+
+
+@pytest.mark.parametrize("record", [None, "text", 3, [], [("text", "calm")]])
+def test_a_record_that_is_no_object_is_refused(lexicons: Lexicons, record: Any) -> None:
+    """Whatever a caller hands over, the answer is a violation."""
+    with pytest.raises(LexiconViolation, match="should be an object") as refusal:
+        lexicons.validate(MOOD["$type"], record)
+    assert refusal.value.field == "record"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [nested(MAX_DEPTH), nested(100_000), endless()],
+    ids=["a level too deep", "100,000 levels", "a list that holds itself"],
+)
+def test_nesting_has_an_end(lexicons: Lexicons, value: object) -> None:
+    """Neither deep nor circular values overflow the stack."""
+    with pytest.raises(LexiconViolation, match="levels deep") as refusal:
+        lexicons.validate(MOOD["$type"], put(MOOD, "text", "x") | {"text": value})
+    assert refusal.value.field.startswith("text[0][0]")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 0, MAX_INTEGER, -MAX_INTEGER, "\N{ARTIST PALETTE}", {}, nested(MAX_DEPTH - 1)],
+    ids=["null", "true", "0", "2^53-1", "-2^53+1", "emoji", "empty object", "32 levels"],
+)
+def test_json_values_are_data(value: object) -> None:
+    """Everything that JSON, JavaScript and Unicode can hold gets through."""
+    assert check_data({"field": value}) == {"field": value}
+
+
+def test_a_record_may_be_any_mapping(lexicons: Lexicons) -> None:
+    """A read-only view is as good as a dict at the top."""
+    record: Mapping[str, object] = MappingProxyType(MOOD)
+    lexicons.validate(MOOD["$type"], record)

@@ -1,0 +1,129 @@
+"""The lexicons we ship: the platform's fields and limits, and what is asked of blobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.lexicon_samples import KIDLISP, MOOD, PAINTING, PIECE, SAMPLES
+from worker.lexicon import BlobRule, Lexicons, LexiconViolation, load_lexicons
+
+FIELDS = {
+    PAINTING["$type"]: {"slug": 128, "code": 10, "imageUrl": 512, "recordingUrl": 512, "acUrl": 512}
+    | {"thumbnail": 1_048_576, "when": None, "ref": 512},
+    MOOD["$type"]: {"text": 5000, "when": None, "ref": 512},
+    PIECE["$type"]: {"slug": 100, "code": 32, "source": 1_048_576, "acUrl": 512}
+    | {"when": None, "ref": 512},
+    KIDLISP["$type"]: {"code": 32, "source": 50_000, "acUrl": 512, "when": None, "ref": 512},
+}
+REQUIRED = {
+    PAINTING["$type"]: {"slug", "code", "imageUrl", "when", "ref"},
+    MOOD["$type"]: {"text", "when", "ref"},
+    PIECE["$type"]: {"slug", "when", "ref"},
+    KIDLISP["$type"]: {"code", "source", "when", "ref"},
+}
+
+
+@pytest.fixture(scope="module")
+def lexicons() -> Lexicons:
+    """Load the lexicons that are shipped."""
+    return load_lexicons()
+
+
+def definitions(lexicons: Lexicons, nsid: str) -> dict[str, dict[str, Any]]:
+    """Return the field definitions in a lexicon document."""
+    document: Any = lexicons.document(nsid)
+    fields: dict[str, dict[str, Any]] = document["defs"]["main"]["record"]["properties"]
+    return fields
+
+
+def test_there_is_a_lexicon_for_each_media_type(lexicons: Lexicons) -> None:
+    """Four types are published."""
+    assert set(lexicons.nsids) == set(SAMPLES)
+
+
+@pytest.mark.parametrize("nsid", SAMPLES)
+def test_the_limits_are_the_platforms(lexicons: Lexicons, nsid: str) -> None:
+    """Each field has the limit that the platform published for it, in bytes."""
+    fields = definitions(lexicons, nsid)
+    limits = {name: part.get("maxLength", part.get("maxSize")) for name, part in fields.items()}
+    assert limits == FIELDS[nsid]
+
+
+@pytest.mark.parametrize("nsid", SAMPLES)
+def test_what_a_builder_can_ask_agrees_with_the_document(lexicons: Lexicons, nsid: str) -> None:
+    """The names of all fields and of the required ones can be had without reading JSON."""
+    assert set(lexicons.properties(nsid)) == FIELDS[nsid].keys()
+    assert lexicons.required(nsid) == REQUIRED[nsid]
+
+
+@pytest.mark.parametrize("nsid", SAMPLES)
+def test_dates_and_urls_have_their_format(lexicons: Lexicons, nsid: str) -> None:
+    """Every `when` is a datetime and every field called a URL is a URI."""
+    for name, part in definitions(lexicons, nsid).items():
+        expected = "datetime" if name == "when" else "uri" if name.endswith("Url") else None
+        assert part.get("format") == expected
+
+
+@pytest.mark.parametrize("nsid", SAMPLES)
+def test_every_record_and_field_is_described(lexicons: Lexicons, nsid: str) -> None:
+    """A stranger who reads the lexicon learns what each field holds."""
+    document: Any = lexicons.document(nsid)
+    assert document["defs"]["main"]["description"].endswith(".")
+    assert all(part["description"].endswith(".") for part in definitions(lexicons, nsid).values())
+
+
+def test_blob_rules_name_the_blob_fields(lexicons: Lexicons) -> None:
+    """Only paintings and pieces have a blob, each at most 1 MiB."""
+    thumbnail = BlobRule(accept=("image/png", "image/jpeg"), max_size=1_048_576)
+    assert lexicons.blob_rules(PAINTING["$type"]) == {"thumbnail": thumbnail}
+    assert lexicons.blob_rules(PIECE["$type"])["source"].max_size == 1_048_576
+    assert lexicons.blob_rules(MOOD["$type"]) == {}
+    assert lexicons.blob_rules(KIDLISP["$type"]) == {}
+
+
+def test_a_piece_accepts_program_text_but_no_image(lexicons: Lexicons) -> None:
+    """A PDS keeps the type it was sent with text, unless the text begins like some other file."""
+    rule = lexicons.blob_rules(PIECE["$type"])["source"]
+    assert rule.accepts("text/javascript")
+    assert rule.accepts("application/octet-stream")
+    assert not rule.accepts("image/bmp")
+
+
+@pytest.mark.parametrize(
+    ("accept", "mime_type", "verdict"),
+    [
+        ((), "image/png", True),
+        ((), "image", False),
+        (("*/*",), "application/x-thing", True),
+        (("image/*",), "image/svg+xml", True),
+        (("image/*",), "imagery/png", False),
+        (("image/*",), "image/", False),
+        (("image/*",), "image/*", False),
+        (("image/png",), "image/png", True),
+        (("image/png",), "image/pngx", False),
+        (("image/png",), "image/png; q=1", False),
+        (("image/png", "text/*"), "text/plain", True),
+    ],
+)
+def test_a_blob_rule_accepts_by_type_or_family(
+    accept: tuple[str, ...], mime_type: str, *, verdict: bool
+) -> None:
+    """A pattern stands for a whole family, and what is no MIME type is never accepted."""
+    assert BlobRule(accept).accepts(mime_type) is verdict
+
+
+def test_a_document_is_the_callers_to_change(lexicons: Lexicons) -> None:
+    """Changing a document that was handed out changes no lexicon."""
+    definitions(lexicons, MOOD["$type"]).clear()
+    lexicons.document(MOOD["$type"])["defs"] = {}
+    assert definitions(lexicons, MOOD["$type"])
+    lexicons.validate(MOOD["$type"], MOOD)
+
+
+@pytest.mark.parametrize("ask", ["blob_rules", "properties", "required", "document"])
+def test_nothing_is_known_of_an_unknown_type(lexicons: Lexicons, ask: str) -> None:
+    """Every question about a type without a lexicon gets the same answer."""
+    with pytest.raises(LexiconViolation, match=r"com\.example\.none: \$type has no lexicon"):
+        getattr(lexicons, ask)("com.example.none")

@@ -1,0 +1,197 @@
+"""Record keys: known TIDs, the edges of their range, and the syntax of keys."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from bson import Int64, ObjectId
+
+from worker.rkey import bump, is_rkey, is_tid, tid_for, tid_micros
+
+WHEN = datetime(2024, 2, 29, 23, 59, 59, 123000, tzinfo=UTC)
+ZERO = "2222222222222"
+LAST = "bzzzzzzzzzzzz"
+
+
+def micros(when: datetime) -> int:
+    """Return microseconds since 1970."""
+    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("object_id", "tid"),
+    [
+        ("65f0c0ffee0102030405aabb", "3knjniimztepv"),
+        ("65f0c0ffee0102030405aabc", "3knjniimztepw"),
+        ("000000000000000000000000", "22222222k2222"),
+        ("ffffffffffffffffffffffff", "5u4bzzzbzhzzz"),
+    ],
+)
+def test_an_object_id_always_leads_to_the_same_tid(object_id: str, tid: str) -> None:
+    """The formula is fixed for ever: keys that are out there were made by it."""
+    assert tid_for(ObjectId(object_id), WHEN) == tid
+
+
+def test_the_tid_of_an_object_id_lies_in_its_second() -> None:
+    """The time is that of the ObjectId, whatever the document's own date says."""
+    object_id = ObjectId("65f0c0ffffffffffffffffff")
+    second = int(object_id.generation_time.timestamp())
+    assert tid_micros(tid_for(object_id, WHEN)) // 10**6 == second
+
+
+@pytest.mark.parametrize(
+    ("document_id", "tid"),
+    [("abc", "3kmlsbcwjvob3"), (7, "3kmlsbcwjoafn"), ("", "3kmlsbcwjropl")],
+)
+def test_any_other_id_always_leads_to_the_same_tid(document_id: str | int, tid: str) -> None:
+    """The same id and date give the same key in every process."""
+    assert tid_for(document_id, WHEN) == tid
+
+
+@pytest.mark.parametrize("document_id", ["abc", 7, "\N{ARTIST PALETTE}", "\ud800", -(2**63)])
+def test_the_tid_of_another_id_lies_in_the_documents_millisecond(document_id: str | int) -> None:
+    """Keys follow the dates of documents as finely as MongoDB keeps them."""
+    assert tid_micros(tid_for(document_id, WHEN)) // 1000 == micros(WHEN) // 1000
+
+
+def test_a_number_and_its_digits_are_different_ids() -> None:
+    """MongoDB tells 7 from "7", and so do their keys."""
+    assert tid_for(7, WHEN) != tid_for("7", WHEN)
+    assert tid_for(7, WHEN) == tid_for(Int64(7), WHEN)
+
+
+def test_an_object_id_and_its_text_are_different_ids() -> None:
+    """Text of 24 hexadecimal digits says nothing about time."""
+    text = "65f0c0ffee0102030405aabb"
+    assert tid_for(text, WHEN) != tid_for(ObjectId(text), WHEN)
+
+
+def test_dates_are_compared_in_utc() -> None:
+    """A naive date, as PyMongo returns it, is UTC; any other zone is converted."""
+    elsewhere = WHEN.astimezone(timezone(timedelta(hours=-7)))
+    assert tid_for("abc", WHEN) == tid_for("abc", WHEN.replace(tzinfo=None))
+    assert tid_for("abc", WHEN) == tid_for("abc", elsewhere)
+
+
+def test_dates_before_1970_are_moved_to_its_first_millisecond() -> None:
+    """A TID cannot be negative."""
+    assert tid_micros(tid_for("abc", datetime(1812, 6, 24, tzinfo=UTC))) < 1000
+
+
+def test_dates_beyond_the_range_are_moved_to_its_end_with_room_to_bump() -> None:
+    """The year 9999 is as valid a date as any, and two documents may share it."""
+    tid = tid_for("abc", datetime.max.replace(tzinfo=UTC))
+    assert 2**53 - 2000 < tid_micros(tid) < 2**53
+    assert is_tid(bump(tid))
+
+
+@pytest.mark.parametrize(
+    ("tid", "following"),
+    [
+        (ZERO, "2222222222223"),
+        ("222222222222z", "2222222222232"),
+        ("3knjniimztepv", "3knjniimztepw"),
+        ("3zzzzzzzzzzzz", "4222222222222"),
+        ("7zzzzzzzzzzzz", "a222222222222"),
+        ("bzzzzzzzzzzzy", LAST),
+    ],
+)
+def test_bump_gives_the_next_tid(tid: str, following: str) -> None:
+    """Carries run through all the digits."""
+    assert bump(tid) == following
+
+
+@pytest.mark.parametrize(
+    "tid", [LAST, "jzzzzzzzzzzzz", "", "self", "3jzfcijpj2z2", "3jzfcijpj2z21"]
+)
+def test_bump_refuses_what_has_no_next_tid(tid: str) -> None:
+    """The last TID and what is no TID are told apart from success."""
+    with pytest.raises(ValueError, match="TID"):
+        bump(tid)
+
+
+@pytest.mark.parametrize(
+    ("tid", "expected"),
+    [
+        (ZERO, 0),
+        (LAST, 2**53 - 1),
+        # the example of the specification: 30 June 2023
+        ("3jzfcijpj2z2a", 1688137381887007),
+    ],
+)
+def test_the_time_of_a_tid_can_be_read(tid: str, expected: int) -> None:
+    """Microseconds since 1970, without the clock identifier."""
+    assert tid_micros(tid) == expected
+
+
+def test_only_a_tid_has_a_time() -> None:
+    """Any other key is refused."""
+    with pytest.raises(ValueError, match="not a TID: 'self'"):
+        tid_micros("self")
+
+
+@pytest.mark.parametrize(
+    "text", ["3jzfcijpj2z2a", "7777777777777", "3zzzzzzzzzzzz", ZERO, "j" * 13]
+)
+def test_thirteen_sortable_digits_are_a_tid(text: str) -> None:
+    """The first digit is one of the lower half of the alphabet."""
+    assert is_tid(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "222",
+        "3jzfcijpj2z2",
+        "3jzfcijpj2z2aa",
+        "3jzfcijpj2z21",
+        "0000000000000",
+        "3JZFCIJPJ2Z2A",
+        "3jzf-cij-pj2z-2a",
+        "kjzfcijpj2z2a",
+        "zzzzzzzzzzzzz",
+        "3jzfcijpj2z2a\n",
+        "3jzfcijpj2z2\N{ARABIC-INDIC DIGIT THREE}",
+    ],
+)
+def test_anything_else_is_no_tid(text: str) -> None:
+    """Length, alphabet, capitals and the top bit all count."""
+    assert not is_tid(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["3jui7kd54zh2y", "self", "example.com", "~1.2-3_", "dHJ1ZQ", "pre:fix", "_", "...", "x" * 512],
+)
+def test_any_legal_record_key_is_known_as_one(text: str) -> None:
+    """Records that were written before may have keys of any kind."""
+    assert is_rkey(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ".",
+        "..",
+        "alpha/beta",
+        "#extra",
+        "@handle",
+        "any space",
+        "any+space",
+        "number[3]",
+        "number(3)",
+        '"quote"',
+        "dHJ1ZQ==",
+        "100%25",
+        "self\n",
+        "\N{ARTIST PALETTE}",
+        "\N{FULLWIDTH DIGIT ONE}",
+        "x" * 513,
+    ],
+)
+def test_what_has_no_place_in_a_path_is_no_record_key(text: str) -> None:
+    """Anything but the specification's characters and lengths is refused."""
+    assert not is_rkey(text)

@@ -1,0 +1,11 @@
+"""Lexicons: load them once, then hold every record against its own before it is sent.
+
+A PDS does not know our lexicons and stores anything that is an object, so what this package lets
+through is what the world sees. https://atproto.com/specs/lexicon
+"""
+
+from worker.lexicon.blobs import BlobRule
+from worker.lexicon.files import LexiconFileError, load_lexicons
+from worker.lexicon.validation import Lexicons, LexiconViolation
+
+__all__ = ["BlobRule", "LexiconFileError", "LexiconViolation", "Lexicons", "load_lexicons"]

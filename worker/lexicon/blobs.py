@@ -1,0 +1,93 @@
+"""Blobs: what a lexicon asks of one, and whether a reference to one meets it.
+
+https://atproto.com/specs/data-model#blob-type
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from worker.cid import is_blob_cid
+from worker.lexicon.fault import Fault, join, label, quote
+
+_NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
+_MIME_TYPE = re.compile(f"{_NAME}/{_NAME}")
+_MIME_PATTERN = re.compile(rf"\*/\*|{_NAME}/(?:\*|{_NAME})")
+_KEYS = ("$type", "ref", "mimeType", "size")
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRule:
+    """What a lexicon lets a blob field refer to.
+
+    `accept` holds MIME types or patterns (`image/*`, `*/*`), empty for any type; `max_size` is in
+    bytes, None for no limit.
+    """
+
+    accept: tuple[str, ...] = ()
+    max_size: int | None = None
+
+    def accepts(self, mime_type: str) -> bool:
+        """Say whether the lexicon takes this MIME type, written as a PDS returns it.
+
+        https://atproto.com/specs/lexicon#blob
+        """
+        if not _MIME_TYPE.fullmatch(mime_type):
+            return False
+        family = mime_type.partition("/")[0] + "/*"
+        return not self.accept or not {"*/*", family, mime_type}.isdisjoint(self.accept)
+
+
+def is_mime_pattern(text: str) -> bool:
+    """Say whether `text` may stand in `accept`: `image/png`, `image/*` or `*/*`."""
+    return _MIME_PATTERN.fullmatch(text) is not None
+
+
+def check_blob(rule: BlobRule, value: object, path: str) -> None:
+    """Check a blob reference in JSON form against its rule; raises Fault.
+
+    The form is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}` and
+    nothing else. The CID must be one of a blob: CIDv1, raw, SHA-256, base32.
+    """
+    blob = _object(value, _KEYS, path)
+    if blob["$type"] != "blob":
+        raise Fault(join(path, "$type"), f"should be 'blob', got {quote(blob['$type'])}")
+    _check_ref(blob["ref"], join(path, "ref"))
+    _check_mime_type(rule, blob["mimeType"], join(path, "mimeType"))
+    _check_size(rule, blob["size"], join(path, "size"))
+
+
+def _object(value: object, keys: tuple[str, ...], path: str) -> dict[str, object]:
+    """Return `value` if it is an object with exactly these keys."""
+    if not isinstance(value, dict):
+        raise Fault(path, f"should be an object with {', '.join(keys)}, got {quote(value)}")
+    for key in keys:
+        if key not in value:
+            raise Fault(join(path, key), "is required")
+    for key in value:
+        if key not in keys:
+            raise Fault(join(path, label(key)), "is not part of a blob reference")
+    return value
+
+
+def _check_ref(value: object, path: str) -> None:
+    link = _object(value, ("$link",), path)["$link"]
+    if not isinstance(link, str) or not is_blob_cid(link):
+        raise Fault(
+            join(path, "$link"), f"should be a CIDv1 (raw, SHA-256, base32), got {quote(link)}"
+        )
+
+
+def _check_mime_type(rule: BlobRule, value: object, path: str) -> None:
+    if not isinstance(value, str) or not _MIME_TYPE.fullmatch(value):
+        raise Fault(path, f"should be a MIME type without parameters, got {quote(value)}")
+    if not rule.accepts(value):
+        raise Fault(path, f"should be one of {', '.join(rule.accept)}, got {quote(value)}")
+
+
+def _check_size(rule: BlobRule, value: object, path: str) -> None:
+    if type(value) is not int or value < 1:
+        raise Fault(path, f"should be a number of bytes above 0, got {quote(value)}")
+    if rule.max_size is not None and value > rule.max_size:
+        raise Fault(path, f"should be {rule.max_size} bytes at most, got {value}")

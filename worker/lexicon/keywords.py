@@ -1,0 +1,94 @@
+"""Which keywords a field definition may have, by its type, and what each may be set to.
+
+Strict, since a constraint with a misspelt name would constrain nothing. Of the lexicon language
+it takes what our records use and names whatever else it meets.
+https://atproto.com/specs/lexicon#field-type-definitions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from worker.lexicon.blobs import is_mime_pattern
+from worker.lexicon.fault import Fault, join, label, quote
+from worker.lexicon.formats import LIBRARY_FORMATS, OWN_FORMATS
+
+
+class _Setting(NamedTuple):
+    """What a keyword may be set to, in words and as a test."""
+
+    words: str
+    test: Callable[[Any], bool]
+
+
+def _list_of(kind: type) -> Callable[[Any], bool]:
+    return lambda value: type(value) is list and all(type(item) is kind for item in value)
+
+
+def _is_length(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _is_format(value: Any) -> bool:
+    return type(value) is str and (value in OWN_FORMATS or value in LIBRARY_FORMATS)
+
+
+def _is_accept(value: Any) -> bool:
+    return _list_of(str)(value) and bool(value) and all(map(is_mime_pattern, value))
+
+
+_LENGTH = _Setting("a whole number above 0", _is_length)
+_INTEGER = _Setting("a whole number", lambda value: type(value) is int)
+_TEXT = _Setting("a string", lambda value: type(value) is str)
+_NAMES = _Setting("a list of strings", _list_of(str))
+_TEXTS = _Setting("a list of strings, not empty", lambda value: value and _list_of(str)(value))
+_INTEGERS = _Setting("a list of integers, not empty", lambda value: value and _list_of(int)(value))
+_OBJECT = _Setting("an object", lambda value: type(value) is dict)
+_FORMAT = _Setting("a string format of the specification", _is_format)
+_ACCEPT = _Setting("a list of MIME types, image/* or */*, not empty", _is_accept)
+
+_LENGTHS = {"maxLength": _LENGTH, "minLength": _LENGTH}
+_GRAPHEMES = {"maxGraphemes": _LENGTH, "minGraphemes": _LENGTH}
+_KEYWORDS: Mapping[str, Mapping[str, _Setting]] = {
+    "string": {
+        **_LENGTHS,
+        **_GRAPHEMES,
+        "format": _FORMAT,
+        "enum": _TEXTS,
+        "knownValues": _TEXTS,
+        "default": _TEXT,
+    },
+    "integer": {"minimum": _INTEGER, "maximum": _INTEGER, "enum": _INTEGERS, "default": _INTEGER},
+    "boolean": {},
+    "array": {**_LENGTHS, "items": _OBJECT},
+    "object": {"properties": _OBJECT, "required": _NAMES, "nullable": _NAMES},
+    "ref": {"ref": _TEXT},
+    "blob": {"accept": _ACCEPT, "maxSize": _LENGTH},
+}
+_EVERYWHERE = {"type": _TEXT, "description": _TEXT}
+_NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
+
+
+def check_definition(source: object, path: str) -> dict[str, Any]:
+    """Return the definition of the field at `path` if all its keywords make sense; else Fault."""
+    if not isinstance(source, dict):
+        raise Fault(path, f"should be an object, got {quote(source)}")
+    kind = source.get("type")
+    if not isinstance(kind, str) or kind not in _KEYWORDS:
+        raise Fault(
+            join(path, "type"), f"should be one of {', '.join(_KEYWORDS)}, got {quote(kind)}"
+        )
+    if (needed := _NEEDED.get(kind, "type")) not in source:
+        raise Fault(join(path, needed), "is required")
+    settings = {**_EVERYWHERE, **_KEYWORDS[kind]}
+    for keyword, value in source.items():
+        _check_keyword(settings.get(keyword), value, join(path, label(keyword)))
+    return source
+
+
+def _check_keyword(setting: _Setting | None, value: object, path: str) -> None:
+    if setting is None:
+        raise Fault(path, "is a keyword that is not understood here")
+    if not setting.test(value):
+        raise Fault(path, f"should be {setting.words}, got {quote(value)}")
