@@ -6,6 +6,7 @@ of the file but its first picture reaches the result: no EXIF, no position, no p
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -28,8 +29,10 @@ _MAX_SIZE = 1024
 _MAX_COLOURS = 256
 _BAND_PIXELS = 1 << 20
 # libwebp holds two canvases of its own: 17 bytes a pixel at the peak, against 5 for PNG and 9
-# for JPEG. With its share of the pixels WebP needs no more memory than the others.
+# for JPEG. With its share of the pixels WebP needs little more memory than JPEG.
 _WEBP_SHARE = 5 / 8
+# What GIF and JPEG can have at most; only PNG can have more, at 8 bytes for each row's address.
+_MAX_SIDE = 65_535
 # Each scan of a JPEG is a pass over the whole image, and takes 33 bytes of file: a bomb of time.
 _MAX_JPEG_SCANS = 256
 _JPEG_SCAN = b"\xff\xda"
@@ -70,7 +73,8 @@ class ThumbnailSettings:
     """What thumbnails look like, and what images they are made of.
 
     `size` is the side in pixels (1-1024); `max_pixels` the most an image may have, of which a
-    WebP may have five eighths; `background` the RGB colour of the bars and below transparency.
+    WebP may have five eighths, with no side above 65,535; `background` the RGB colour of the
+    bars and below transparency.
     """
 
     size: int = 512
@@ -142,9 +146,10 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSett
     width, height = image.size
     share = _WEBP_SHARE if image.format == "WEBP" else 1
     limit = int(settings.max_pixels * share)
-    if width * height > limit:
+    if width * height > limit or max(width, height) > _MAX_SIDE:
         raise ImageTooLargeError(
-            f"the {image.format} image has {width}x{height} pixels, and {limit} is the limit"
+            f"the {image.format} image has {width}x{height} pixels, and {limit} is the limit, "
+            f"with no side above {_MAX_SIDE}"
         )
     scans = data.count(_JPEG_SCAN) if image.format in {"JPEG", "MPO"} else 0
     if scans * width * height > _MAX_JPEG_SCANS * settings.max_pixels:
@@ -155,7 +160,7 @@ def _orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 when there is none; broken EXIF spoils no good picture."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, struct.error):
         return 1
     return orientation if isinstance(orientation, int) else 1
 

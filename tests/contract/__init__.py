@@ -1,0 +1,1 @@
+"""What our clients rely on, checked against the real other side."""

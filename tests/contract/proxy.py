@@ -1,0 +1,127 @@
+"""A proxy in front of the PDS: it counts the calls, and can answer some of them itself.
+
+A real HTTP server on the loopback, so that a client meets bad answers the way it would in life.
+"""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+_NOT_FORWARDED = frozenset({"host", "connection", "transfer-encoding"})
+_ONES_OWN = frozenset({"date", "server", "connection", "transfer-encoding", "content-length"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as it came in."""
+
+    nsid: str
+    authorization: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer in place of the PDS's; with `cut` the connection ends before the body does."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cut: bool = False
+
+
+class Proxy:
+    """What the proxy has seen, and what it is to answer by itself."""
+
+    def __init__(self, upstream: str, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self._upstream = urlsplit(upstream)
+        self._replies: dict[str, Reply] = {}
+        self._lock = threading.Lock()
+        self._calls: list[Call] = []
+
+    @property
+    def calls(self) -> list[Call]:
+        """All calls so far."""
+        with self._lock:
+            return list(self._calls)
+
+    def count(self, method: str = "") -> int:
+        """Return how many calls came in, of one method (`createSession`) or of all."""
+        return sum(call.nsid.endswith(method) for call in self.calls)
+
+    def answer(self, reply: Reply, method: str = "") -> None:
+        """From now on give this answer to calls of one method, or to all."""
+        self._replies[method] = reply
+
+    def be_honest(self) -> None:
+        """From now on pass every call on."""
+        self._replies.clear()
+
+    def serve(self, request: BaseHTTPRequestHandler) -> None:
+        """Answer one request."""
+        nsid = urlsplit(request.path).path.removeprefix("/xrpc/")
+        with self._lock:
+            self._calls.append(Call(nsid, request.headers["authorization"]))
+        body = request.rfile.read(int(request.headers["content-length"] or 0))
+        own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
+        _send(request, own or self._forward(request, body))
+
+    def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
+        headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}
+        address = (self._upstream.hostname or "", self._upstream.port)
+        with closing(http.client.HTTPConnection(*address, timeout=30)) as connection:
+            connection.request(request.command, request.path, body, headers)
+            answer = connection.getresponse()
+            kept = {k: v for k, v in answer.getheaders() if k.lower() not in _ONES_OWN}
+            return Reply(answer.status, answer.read(), kept.pop("Content-Type", ""), kept)
+
+
+@contextmanager
+def open_proxy(upstream: str) -> Iterator[Proxy]:
+    """Run a proxy in front of a PDS; close its clients before it ends."""
+    handler = type("Handler", (_Handler,), {})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = False
+        proxy = handler.proxy = Proxy(upstream, server.server_port)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        serving.start()
+        try:
+            yield proxy
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+    proxy: Proxy
+
+    def do_GET(self) -> None:
+        self.proxy.serve(self)
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        """Say nothing."""
+
+
+def _send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
+    request.send_response(reply.status)
+    for name, value in reply.headers.items():
+        request.send_header(name, value)
+    if reply.content_type:
+        request.send_header("Content-Type", reply.content_type)
+    missing = 100 if reply.cut else 0
+    request.send_header("Content-Length", str(len(reply.body) + missing))
+    request.end_headers()
+    request.wfile.write(reply.body)
+    request.close_connection = reply.cut

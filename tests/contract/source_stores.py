@@ -1,0 +1,56 @@
+"""What the tests of all stores share: keys, uploads, and stores that are closed again."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from worker.errors import MediaError
+from worker.source import SourceKey, SourceStore, SourceTemplate, open_store
+
+KEY = SourceKey("paintings", "auth0|5f", "slug.png")
+GUEST = SourceKey("paintings", None, "slug.png")
+ENOUGH = 1 << 20
+SHORT, LONG = 0.3, 30.0
+
+
+def put(folder: Path, key: SourceKey, data: bytes) -> Path:
+    """Upload a file into the folder behind a store."""
+    path = folder.joinpath(key.bucket, *([key.user] if key.user else []), key.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+@contextmanager
+def opened(
+    url: str, *, deadline: float = LONG, tls: ssl.SSLContext | None = None
+) -> Iterator[SourceStore]:
+    """Open the store at a URL, and close it at the end."""
+    template = SourceTemplate.parse(url, allow_http=True)
+    store = open_store(template, deadline=deadline, tls=tls)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def assert_fails(store: SourceStore, error: type[MediaError]) -> None:
+    """Check that stat and read raise the same error, and that it holds no secret."""
+    for call in (lambda: store.stat(KEY), lambda: store.read(KEY, max_bytes=ENOUGH)):
+        with pytest.raises(error, match=r"slug\.png") as caught:
+            call()
+        assert caught.value.step == "source"
+        assert "secret" not in caught.value.message
+
+
+def outcome(store: SourceStore, key: SourceKey = GUEST) -> bytes | type[MediaError]:
+    """Return what reading leads to: the bytes, or the class of the error."""
+    try:
+        return store.read(key, max_bytes=ENOUGH).data
+    except MediaError as error:
+        return type(error)

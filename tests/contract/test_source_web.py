@@ -1,0 +1,213 @@
+"""The defences of a store that is a web server, against one that misbehaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract import web_faults as faults
+from tests.contract.certificates import make_certificate
+from tests.contract.source_stores import (
+    ENOUGH,
+    GUEST,
+    KEY,
+    SHORT,
+    assert_fails,
+    opened,
+    put,
+)
+from tests.contract.web_server import Fault, Site, serving
+from worker.errors import MediaError
+from worker.source import (
+    SourceForbiddenError,
+    SourceMissingError,
+    SourceRedirectedError,
+    SourceRefusedError,
+    SourceStore,
+    SourceTimeoutError,
+    SourceTooLargeError,
+    SourceUnavailableError,
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return an empty folder for files."""
+    path = tmp_path / "media with space"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    """Run a web server over the folder."""
+    with serving(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def web(site: Site) -> Iterator[SourceStore]:
+    """Return a store that is the web server."""
+    with opened(site.url) as store:
+        yield store
+
+
+@pytest.fixture
+def hasty(site: Site) -> Iterator[SourceStore]:
+    """Return a store that is the web server, with little patience."""
+    with opened(site.url, deadline=SHORT) as store:
+        yield store
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (faults.status(403), SourceForbiddenError),
+        (faults.status(404), SourceMissingError),
+        (faults.status(410), SourceMissingError),
+        (faults.status(401), SourceRefusedError),
+        (faults.status(400), SourceRefusedError),
+        (faults.status(206), SourceRefusedError),
+        (faults.status(408), SourceUnavailableError),
+        (faults.status(429), SourceUnavailableError),
+        (faults.status(500), SourceUnavailableError),
+        (faults.status(503), SourceUnavailableError),
+        (faults.status(301), SourceRedirectedError),
+        (faults.redirect, SourceRedirectedError),
+        (faults.hang_up, SourceUnavailableError),
+        (faults.garble, SourceUnavailableError),
+    ],
+)
+def test_a_failure_has_a_name_that_says_what_to_do(
+    web: SourceStore,
+    site: Site,
+    fault: Fault,
+    error: type[MediaError],
+) -> None:
+    """For read and stat alike, and nothing secret is in the message."""
+    site.faults[KEY.name] = fault
+    assert_fails(web, error)
+
+
+@pytest.mark.parametrize("number", [401, 403, 429, 500, 503])
+def test_whether_a_file_exists_is_unknown_when_the_server_does_not_say(
+    web: SourceStore, site: Site, number: int
+) -> None:
+    """Only "not there" means not there: not an outage, nor a lost permission."""
+    site.faults[KEY.name] = faults.status(number)
+    with pytest.raises(MediaError):
+        web.exists(KEY)
+    site.faults[KEY.name] = faults.status(410)
+    assert web.exists(KEY) is False
+
+
+@pytest.mark.parametrize("fault", [faults.cut_body, faults.cut_chunks])
+def test_a_truncated_body_is_no_file(web: SourceStore, site: Site, fault: Fault) -> None:
+    """Half an image must not become a thumbnail."""
+    site.faults[KEY.name] = fault
+    with pytest.raises(SourceUnavailableError, match="broke off, or is no HTTP"):
+        web.read(KEY, max_bytes=ENOUGH)
+
+
+@pytest.mark.parametrize("fault", [faults.flood, faults.announce_gigabytes])
+def test_a_body_without_end_is_not_read(web: SourceStore, site: Site, fault: Fault) -> None:
+    """By its announced size, or by what has arrived."""
+    site.faults[KEY.name] = fault
+    with pytest.raises(SourceTooLargeError, match=str(ENOUGH)):
+        web.read(KEY, max_bytes=ENOUGH)
+
+
+@pytest.mark.parametrize("fault", [faults.drip_body, faults.drip_headers, faults.say_nothing])
+def test_the_deadline_covers_the_whole_exchange(
+    hasty: SourceStore, site: Site, fault: Fault
+) -> None:
+    """Each byte comes in time; all of them together would take 20 seconds, or for ever."""
+    site.faults[KEY.name] = fault
+    with pytest.raises(SourceTimeoutError, match=r"within 0\.3 s"):
+        hasty.read(KEY, max_bytes=ENOUGH)
+
+
+def test_redirects_and_their_secrets_go_nowhere(web: SourceStore, site: Site) -> None:
+    """The location is neither followed nor told."""
+    site.faults[KEY.name] = faults.redirect
+    with pytest.raises(SourceRedirectedError, match="answered 302") as caught:
+        web.read(KEY, max_bytes=ENOUGH)
+    assert "elsewhere" not in caught.value.message
+    assert len(site.server.requests) == 1
+
+
+def test_a_compressed_body_is_refused(web: SourceStore, site: Site) -> None:
+    """It would be published in place of what was uploaded."""
+    site.faults[KEY.name] = faults.compress
+    with pytest.raises(SourceRefusedError, match="'gzip'"):
+        web.read(KEY, max_bytes=ENOUGH)
+    assert site.server.headers[0]["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("number", [405, 501])
+def test_a_server_without_head_is_asked_with_get(
+    web: SourceStore, site: Site, folder: Path, number: int
+) -> None:
+    """And the body is left where it is."""
+    put(folder, KEY, b"x" * 100)
+    site.faults[KEY.name] = faults.no_head(number)
+    assert web.stat(KEY).size == 100
+    assert web.stat(KEY).identity == web.read(KEY, max_bytes=100).identity
+    assert [method for method, _ in site.server.requests][:2] == ["HEAD", "GET"]
+
+
+def test_a_date_and_a_size_name_a_version_too(web: SourceStore, site: Site) -> None:
+    """Also when the size is only known after reading."""
+    site.faults[KEY.name] = faults.dated
+    identity = web.read(KEY, max_bytes=ENOUGH).identity
+    assert identity.endswith("size=5 modified=Mon, 01 Jan 2024 00:00:00 GMT")
+    assert web.stat(KEY).identity == identity
+
+
+def test_without_any_mark_the_bytes_name_themselves(web: SourceStore, site: Site) -> None:
+    """From stat none, from read one made from the bytes."""
+    site.faults[KEY.name] = faults.bare
+    first, second = (web.read(KEY, max_bytes=ENOUGH).identity for _ in range(2))
+    assert web.stat(KEY).identity is None
+    assert first == second
+    assert "sha256=" in first
+
+
+def test_one_connection_serves_many_reads(web: SourceStore, site: Site, folder: Path) -> None:
+    """Also after a file that was not there."""
+    put(folder, KEY, b"x")
+    for _ in range(3):
+        web.read(KEY, max_bytes=ENOUGH)
+        assert web.exists(GUEST) is False
+    assert site.server.connections == 1
+
+
+def test_a_server_that_is_down_is_transient(folder: Path) -> None:
+    """Nothing listens on the port any more."""
+    with serving(folder) as gone:
+        url = gone.url
+    with opened(url) as store, pytest.raises(SourceUnavailableError, match="refused"):
+        store.read(KEY, max_bytes=ENOUGH)
+
+
+def test_over_tls_files_are_read_and_deadlines_kept(folder: Path) -> None:
+    """With a certificate that we trust."""
+    put(folder, KEY, b"secure")
+    ours, theirs = make_certificate(folder.parent)
+    with serving(folder, ours) as site:
+        with opened(site.url, tls=theirs) as store:
+            assert store.read(KEY, max_bytes=ENOUGH).data == b"secure"
+        site.faults[KEY.name] = faults.drip_headers
+        hasty = opened(site.url, tls=theirs, deadline=SHORT)
+        with hasty as store, pytest.raises(SourceTimeoutError):
+            store.read(KEY, max_bytes=ENOUGH)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(folder: Path) -> None:
+    """The message says that it is the certificate."""
+    ours, _ = make_certificate(folder.parent)
+    untrusted = pytest.raises(SourceUnavailableError, match="CERTIFICATE_VERIFY_FAILED")
+    with serving(folder, ours) as site, opened(site.url) as store, untrusted:
+        store.stat(KEY)

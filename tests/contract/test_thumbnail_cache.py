@@ -1,0 +1,166 @@
+"""The thumbnail cache against a real MongoDB."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+
+import pytest
+from pymongo import MongoClient
+from pymongo.collection import Collection
+
+from tests import pictures
+from worker.cid import cid_of_blob
+from worker.errors import TransientError
+from worker.stack import Stack
+from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.thumbnail_cache import ThumbnailCache, ThumbnailCacheUnavailableError
+
+SETTINGS = ThumbnailSettings(size=32)
+IDENTITY = 'https://media.example/paintings/auth0%7C5f/slug.png etag="1"'
+OWNER = "auth0|5f"
+
+Entries = Collection[dict[str, object]]
+
+
+@pytest.fixture
+def entries(stack: Stack) -> Iterator[Entries]:
+    """Return an empty collection in the real MongoDB."""
+    url = stack.environment["MONGODB_CONNECTION_STRING"]
+    with MongoClient[dict[str, object]](url, tz_aware=True) as client:
+        collection = client["thumbnail_cache_test"]["thumbnails"]
+        collection.drop()
+        yield collection
+        client.drop_database("thumbnail_cache_test")
+
+
+@pytest.fixture
+def cache(entries: Entries) -> ThumbnailCache:
+    """Return a cache over the collection, with its indexes."""
+    cache = ThumbnailCache(entries)
+    cache.ensure_indexes()
+    return cache
+
+
+@pytest.fixture(scope="module")
+def thumbnail() -> Thumbnail:
+    """Return a thumbnail as it is made."""
+    return make_thumbnail(pictures.photo(), SETTINGS)
+
+
+def test_what_was_put_is_got(cache: ThumbnailCache, thumbnail: Thumbnail) -> None:
+    """The same thumbnail, with the CID it will have as a blob."""
+    assert cache.get(IDENTITY, SETTINGS) is None
+    put = cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    assert cache.get(IDENTITY, SETTINGS) == put
+    assert (put.thumbnail, put.cid) == (thumbnail, cid_of_blob(thumbnail.data))
+
+
+def test_an_entry_says_what_it_is_of_and_whose(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail
+) -> None:
+    """For the operator, and for erasure."""
+    cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    entry = entries.find_one() or {}
+    created = entry.pop("createdAt")
+    assert isinstance(created, datetime)
+    assert created <= datetime.now(UTC)
+    assert len(str(entry.pop("_id"))) == 64
+    assert entry == {
+        "data": thumbnail.data,
+        "mimeType": "image/png",
+        "size": len(thumbnail.data),
+        "cid": cid_of_blob(thumbnail.data),
+        "source": IDENTITY,
+        "owner": OWNER,
+    }
+
+
+def test_other_versions_and_settings_have_entries_of_their_own(
+    cache: ThumbnailCache, thumbnail: Thumbnail
+) -> None:
+    """A change of the image or of the recipe never finds an old thumbnail."""
+    cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    assert cache.get(IDENTITY + "2", SETTINGS) is None
+    assert cache.get(IDENTITY, ThumbnailSettings(size=64)) is None
+    assert cache.get(IDENTITY, ThumbnailSettings(size=32, background=(1, 1, 1))) is None
+    assert cache.get(IDENTITY, ThumbnailSettings(size=32, max_pixels=5)) is not None
+
+
+def test_writers_at_the_same_moment_leave_one_entry(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail
+) -> None:
+    """Neither of them fails, however often they meet."""
+
+    def put(number: int) -> str:
+        return cache.put(f"{IDENTITY}{number // 8}", SETTINGS, thumbnail, owner=OWNER).cid
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(put, range(160)))) == 1
+    assert entries.count_documents({}) == 20
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"data": b"other bytes"},
+        {"data": "text"},
+        {"size": 5},
+        {"cid": "bafkrei"},
+        {"mimeType": None},
+        {"data": b"", "size": 0},
+    ],
+)
+def test_a_damaged_entry_is_no_entry_and_is_replaced(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail, damage: dict[str, object]
+) -> None:
+    """Bytes that are not those of the CID are never uploaded."""
+    cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    entries.update_one({}, {"$set": damage})
+    assert cache.get(IDENTITY, SETTINGS) is None
+    cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    assert cache.get(IDENTITY, SETTINGS) is not None
+
+
+def test_an_owner_is_forgotten_and_no_one_else(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail
+) -> None:
+    """The number that is returned is that of the entries that are gone."""
+    for number in range(3):
+        cache.put(f"{IDENTITY}{number}", SETTINGS, thumbnail, owner=OWNER)
+    cache.put(f"{IDENTITY}3", SETTINGS, thumbnail, owner="auth0|other")
+    assert cache.forget(OWNER) == 3
+    assert cache.forget(OWNER) == 0
+    assert [entry["owner"] for entry in entries.find()] == ["auth0|other"]
+
+
+def test_forgetting_uses_an_index(cache: ThumbnailCache, entries: Entries) -> None:
+    """However many entries others have; asking for the indexes again does nothing."""
+    cache.ensure_indexes()
+    plan = str(entries.find({"owner": OWNER}).explain())
+    assert "IXSCAN" in plan
+    assert "COLLSCAN" not in plan
+
+
+def test_a_database_that_does_not_answer_is_transient(thumbnail: Thumbnail) -> None:
+    """Every method says so in our own words, without the address of the server."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"mongodb://user:secret@127.0.0.1:{unused.getsockname()[1]}"
+        with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=50) as client:
+            cache = ThumbnailCache(client["media"]["thumbnails"])
+            for call in (
+                cache.ensure_indexes,
+                lambda: cache.get(IDENTITY, SETTINGS),
+                lambda: cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER),
+                lambda: cache.forget(OWNER),
+            ):
+                with pytest.raises(
+                    ThumbnailCacheUnavailableError, match="ServerSelection"
+                ) as caught:
+                    call()
+                assert isinstance(caught.value, TransientError)
+                assert caught.value.code == "thumbnail_cache_unavailable"
+                assert "127.0.0.1" not in caught.value.message

@@ -1,0 +1,74 @@
+"""Bytes of images and programs, read from a store: a folder or a web server.
+
+>>> template = SourceTemplate.parse("https://media.example")
+>>> store = open_store(template, deadline=30)
+>>> file = store.read(SourceKey("paintings", "auth0|1", "slug.png"), max_bytes=20_000_000)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.source.errors import (
+    SourceForbiddenError,
+    SourceHostNotAllowedError,
+    SourceKeyInvalidError,
+    SourceMissingError,
+    SourceNotRegularError,
+    SourceRedirectedError,
+    SourceRefusedError,
+    SourceTimeoutError,
+    SourceTooLargeError,
+    SourceUnavailableError,
+)
+from worker.source.keys import SourceKey
+from worker.source.store import SourceFile, SourceStat, SourceStore
+from worker.source.template import SourceTemplate
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpcore
+
+
+def open_store(
+    template: SourceTemplate,
+    *,
+    deadline: float,
+    network: httpcore.NetworkBackend | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> SourceStore:
+    """Return the store that a template points at.
+
+    `deadline` is the longest that one call may take, in seconds; `network` replaces how
+    connections are made (the place to check resolved addresses), `tls` which certificates are
+    trusted. Close the store when done.
+    """
+    # Imported here: a producer imports SourceKey, and should not pay for an HTTP client.
+    if template.scheme == "file":
+        from worker.source.local import LocalStore
+
+        return LocalStore(template)
+    from worker.source.http import HttpStore
+
+    return HttpStore(template, deadline=deadline, network=network, tls=tls)
+
+
+__all__ = [
+    "SourceFile",
+    "SourceForbiddenError",
+    "SourceHostNotAllowedError",
+    "SourceKey",
+    "SourceKeyInvalidError",
+    "SourceMissingError",
+    "SourceNotRegularError",
+    "SourceRedirectedError",
+    "SourceRefusedError",
+    "SourceStat",
+    "SourceStore",
+    "SourceTemplate",
+    "SourceTimeoutError",
+    "SourceTooLargeError",
+    "SourceUnavailableError",
+    "open_store",
+]

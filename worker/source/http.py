@@ -1,0 +1,144 @@
+"""A store that is a web server: bounded in time and bytes, and never led elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpcore
+
+from worker.source.answer import Answer, check_encoding, check_status
+from worker.source.errors import (
+    SourceTimeoutError,
+    SourceTooLargeError,
+    SourceUnavailableError,
+)
+from worker.source.keys import SourceKey
+from worker.source.network import Deadline, DeadlineBackend
+from worker.source.store import SourceFile, SourceStat, SourceStore
+from worker.source.template import SourceTemplate
+
+_CONNECT_SECONDS = 3.0
+_READ_SECONDS = 10.0
+_CONNECTIONS = 8
+_KEEPALIVE_SECONDS = 30.0
+_HEADERS = (
+    ("Accept", "*/*"),
+    ("Accept-Encoding", "identity"),
+    ("User-Agent", "media-atproto"),
+)
+_NO_HEAD = frozenset({405, 501})
+
+
+class HttpStore(SourceStore):
+    """Fetches files from the hosts that a template allows.
+
+    httpcore rather than httpx: it follows no redirect, undoes no encoding, reads no environment,
+    and lets a deadline reach every read (see `worker.source.network`).
+    """
+
+    def __init__(
+        self,
+        template: SourceTemplate,
+        *,
+        deadline: float,
+        network: httpcore.NetworkBackend | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`deadline` is the longest that one call may take, in seconds; see `open_store`."""
+        self._template = template
+        self._deadline = deadline
+        self._pool = httpcore.ConnectionPool(
+            max_connections=_CONNECTIONS,
+            keepalive_expiry=_KEEPALIVE_SECONDS,
+            network_backend=DeadlineBackend(network),
+            ssl_context=tls or _certificates(template.scheme),
+        )
+
+    def stat(self, key: SourceKey) -> SourceStat:
+        """Return size and identity from the headers of HEAD, or of GET where HEAD is unknown."""
+        url = self._template.url(key)
+        end = time.monotonic() + self._deadline
+        with self._exchange("HEAD", url, end) as answer:
+            # Read to its end, which is here at once, or the connection could not be used again.
+            _body(answer, 0)
+            if answer.status not in _NO_HEAD:
+                return _stat(answer)
+        with self._exchange("GET", url, end) as answer:
+            return _stat(answer)
+
+    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
+        """Return a file; without an ETag or a date, its identity is made from the bytes."""
+        url = self._template.url(key)
+        end = time.monotonic() + self._deadline
+        with self._exchange("GET", url, end) as answer:
+            check_status(answer)
+            check_encoding(answer)
+            if (answer.length or 0) > max_bytes:
+                raise SourceTooLargeError(
+                    f"{url} has {answer.length} bytes, and {max_bytes} is the limit"
+                )
+            data = _body(answer, max_bytes)
+            identity = answer.identity(len(data))
+        return SourceFile(data, identity or f"{url} sha256={hashlib.sha256(data).hexdigest()}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+    @contextmanager
+    def _exchange(self, method: str, url: str, end: float) -> Iterator[Answer]:
+        """Send a request and hand out the answer, with httpcore's errors translated."""
+        timeout = {
+            "connect": Deadline(_CONNECT_SECONDS, end),
+            "read": Deadline(_READ_SECONDS, end),
+            "write": Deadline(_READ_SECONDS, end),
+            "pool": max(0.0, end - time.monotonic()),
+        }
+        try:
+            with self._pool.stream(
+                method, url, headers=_HEADERS, extensions={"timeout": timeout}
+            ) as response:
+                yield Answer(url, response.status, _decoded(response), response.iter_stream())
+        except httpcore.TimeoutException as error:
+            raise SourceTimeoutError(
+                f"{url} did not answer in full within {self._deadline:g} s ({type(error).__name__})"
+            ) from error
+        except httpcore.NetworkError as error:
+            raise SourceUnavailableError(
+                f"{url} cannot be reached: {ascii(str(error))[:200]}"
+            ) from error
+        except httpcore.ProtocolError as error:  # its text may quote whatever the server sent
+            raise SourceUnavailableError(
+                f"the answer for {url} broke off, or is no HTTP"
+            ) from error
+
+
+def _certificates(scheme: str) -> ssl.SSLContext | None:
+    """Return the usual trusted certificates, once: httpcore would take 16 ms per connection."""
+    return httpcore.default_ssl_context() if scheme == "https" else None
+
+
+def _body(answer: Answer, max_bytes: int) -> bytes:
+    """Read a body, counting as it arrives: a server may announce less than it sends."""
+    data = bytearray()
+    for chunk in answer.body:
+        data += chunk
+        if len(data) > max_bytes:
+            raise SourceTooLargeError(f"{answer.url} has more than {max_bytes} bytes, the limit")
+    return bytes(data)
+
+
+def _decoded(response: httpcore.Response) -> dict[str, str]:
+    """Return headers with their names in lower case."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+    }
+
+
+def _stat(answer: Answer) -> SourceStat:
+    check_status(answer)
+    return SourceStat(answer.identity(answer.length), answer.length)
