@@ -1,0 +1,88 @@
+"""A platform whose items real worker processes publish."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from bson import ObjectId
+from kombu import Connection
+
+from tasks import sync_media
+from tests.fleet import beat, worker
+from tests.waiting import wait_for
+from tests.world import World, open_world
+from worker.stack import Stack
+
+_TIMES = {
+    "RETRY_BASE_SECONDS": "0.5",
+    "RETRY_CEILING_SECONDS": "2",
+    "SWEEP_INTERVAL_SECONDS": "1",
+    "SWEEP_GRACE_SECONDS": "1",
+    "SWEEP_REQUEUE_SECONDS": "5",
+    "VISIBILITY_TIMEOUT_SECONDS": "5",
+}
+_PATIENCE = 60.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The platform, and what its workers' environment is."""
+
+    world: World
+    environ: dict[str, str]
+    folder: Path
+
+    def enqueue(self, type_name: str, item: ObjectId) -> None:
+        """Send an item's message to this scene's queue."""
+        with Connection(self.environ["REDIS_URL"]) as connection:
+            sync_media.apply_async((type_name, str(item)), connection=connection)
+
+    def wait_for_status(self, type_name: str, item: ObjectId, status: str) -> None:
+        """Wait until a document says that it is in a state."""
+        wait_for(
+            lambda: self.world.platform.state(type_name, item).get("status") == status,
+            within=_PATIENCE,
+            what=f"{type_name} {item} to be {status}",
+        )
+
+    def wait_for_claim(self, type_name: str, item: ObjectId) -> None:
+        """Wait until a worker is at work on an item."""
+        wait_for(
+            lambda: "lease" in self.world.platform.state(type_name, item),
+            within=_PATIENCE,
+            what=f"{type_name} {item} to be claimed",
+        )
+
+    def wait_until_drained(self) -> None:
+        """Wait until no message waits and none is in a worker's hands."""
+        with redis.Redis.from_url(self.environ["REDIS_URL"]) as client:
+            wait_for(lambda: _is_drained(client), within=_PATIENCE, what="the queue to drain")
+
+
+@contextmanager
+def open_scene(stack: Stack, folder: Path, redis_database: int) -> Iterator[Scene]:
+    """Open a platform with a queue of its own, which no other test's workers serve."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{redis_database}"
+    with open_world(stack, REDIS_URL=url, **_TIMES) as world:
+        yield Scene(world, {**os.environ, **world.environ}, folder)
+
+
+@pytest.fixture(scope="package")
+def fleet(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Run a worker and beat, and point this process's producers at their queue."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with open_scene(stack, folder, 3) as scene, pytest.MonkeyPatch.context() as environ:
+        environ.setenv("REDIS_URL", scene.environ["REDIS_URL"])
+        with worker(scene.environ, folder), beat(scene.environ, folder):
+            yield scene
+
+
+def _is_drained(client: redis.Redis) -> bool:
+    waiting = [client.llen("live"), client.llen("bulk"), client.hlen("unacked")]
+    return not any(waiting)

@@ -1,0 +1,103 @@
+"""The `media-atproto` command as a process of its own, with all that it starts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import wait_for
+
+PROGRAM = Path(sys.executable).with_name("media-atproto")
+
+
+def run(arguments: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[int, str, str]:
+    """Run the command to its end; returns exit code, stdout and stderr."""
+    done = subprocess.run(
+        (PROGRAM, *arguments), env=environ, capture_output=True, text=True, check=False, timeout=120
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@dataclass(frozen=True, slots=True)
+class Terminal:
+    """A running command in a session of its own, as a terminal gives it one."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+
+    @property
+    def stdout(self) -> str:
+        """What it has printed so far."""
+        return (self.folder / "stdout").read_text()
+
+    @property
+    def stderr(self) -> str:
+        """What it has complained about so far, progress included."""
+        return (self.folder / "stderr").read_text()
+
+    def await_ready(self) -> None:
+        """Wait until `media-atproto stack` says that all services answer."""
+        wait_for(
+            lambda: "Ready" in self.stderr or self.process.poll() is not None,
+            within=120,
+            what="the stack to be ready",
+        )
+        assert self.process.poll() is None, self.stderr
+
+    def press_ctrl_c(self) -> None:
+        """Interrupt it and all else in the terminal's foreground, as the kernel does."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes that it has started, and theirs."""
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def child(self, name: str) -> psutil.Process:
+        """Return the one child of that name."""
+        (found,) = (child for child in self.children() if child.name() == name)
+        return found
+
+    def exit_code(self) -> int:
+        """Wait for its end."""
+        return self.process.wait(60)
+
+    def left_behind(self) -> list[psutil.Process]:
+        """Return what still runs of its session: every child is in it."""
+        return [
+            process
+            for process in psutil.process_iter()
+            if _session(process.pid) == self.process.pid
+            and process.status() != psutil.STATUS_ZOMBIE
+        ]
+
+
+@contextmanager
+def started(
+    arguments: Sequence[str | Path], environ: Mapping[str, str], folder: Path
+) -> Iterator[Terminal]:
+    """Start the command, its output in `folder`; ends it if the test has not."""
+    with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
+        process = subprocess.Popen(
+            (PROGRAM, *arguments), env=environ, stdout=out, stderr=err, start_new_session=True
+        )
+    terminal = Terminal(process, folder)
+    try:
+        yield terminal
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _session(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return None

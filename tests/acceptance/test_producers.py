@@ -1,0 +1,94 @@
+"""What a producer pays: little to import, nothing raised, never held up."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from worker.stack import Stack
+
+_ENQUEUE = """
+    import json, logging, tasks
+    taken = [tasks.enqueue("mood", "65f0c0ffee65f0c0ffee65f0") for _ in range(3)]
+    result = tasks.sync_media.delay("mood", "65f0c0ffee65f0c0ffee65f0")
+    print(json.dumps({"taken": taken, "delayed": type(result).__name__}))
+"""
+
+
+def produce(program: str, redis_url: str | None) -> tuple[dict[str, object], str]:
+    """Run a producer's program in a process of its own; return what it printed and logged."""
+    environ = {} if redis_url is None else {"REDIS_URL": redis_url}
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    printed = json.loads(done.stdout)
+    assert isinstance(printed, dict)
+    return printed, done.stderr
+
+
+def test_importing_the_producers_api_loads_no_engine() -> None:
+    """Neither the SDK nor Pillow nor MongoDB's driver, and no setting is read."""
+    loaded, _ = produce(
+        """
+        import json, sys, tasks
+        print(json.dumps({"modules": sorted({name.partition(".")[0] for name in sys.modules})}))
+        """,
+        None,
+    )
+    modules = loaded["modules"]
+    assert isinstance(modules, list)
+    heavy = {"atproto", "atproto_client", "PIL", "pymongo", "bson", "httpx", "lexrpc", "rich"}
+    assert heavy.isdisjoint(modules)
+
+
+def test_a_queue_that_is_up_takes_the_message(stack: Stack) -> None:
+    """The usual case."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/9"
+    assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
+
+
+@pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])
+def test_a_queue_that_fails_never_fails_the_save(stack: Stack, fault: str) -> None:
+    """Down, hung, not there, not configured: False, a line in the log, and the save goes on."""
+    url: str | None = stack.environment["REDIS_URL"]
+    if fault == "stopped":
+        stack.valkey.stop()
+    elif fault == "frozen":
+        stack.valkey.freeze()
+    elif fault == "refused":
+        url = "redis://:swordfish@127.0.0.1:1/0"
+    else:
+        url = None
+    try:
+        printed, logged = produce(_ENQUEUE, url)
+    finally:
+        if fault == "stopped":
+            stack.valkey.start()
+        elif fault == "frozen":
+            stack.valkey.thaw()
+    assert printed == {"taken": [False] * 3, "delayed": "LostResult"}
+    assert "the sweep will find it" in logged
+    assert "swordfish" not in logged
+
+
+def test_what_cannot_be_sent_never_fails_the_save(stack: Stack) -> None:
+    """Arguments of the wrong shape are a mistake in the caller, logged, not raised."""
+    printed, logged = produce(
+        """
+        import json, tasks
+        odd = tasks.sync_media.delay(), tasks.sync_media.delay("mood", {1, 2})
+        print(json.dumps({"odd": [type(result).__name__ for result in odd]}))
+        """,
+        stack.environment["REDIS_URL"],
+    )
+    assert printed == {"odd": ["LostResult", "LostResult"]}
+    assert "was not enqueued" in logged

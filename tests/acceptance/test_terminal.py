@@ -1,0 +1,313 @@
+"""The commands over items and accounts: what they print, change and exit with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from bson import ObjectId
+from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
+
+from tests.acceptance.terminal import run
+from tests.pictures import pixel_art
+from tests.world import World, open_world
+from worker.cli import main
+from worker.secrets import Vault
+from worker.stack import Stack
+from worker.stack.environment import as_env_file
+
+NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A platform of this module's own."""
+    with open_world(stack, RETRY_BASE_SECONDS="60") as opened:
+        yield opened
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run a command in this process, its environment that of the world."""
+    return CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+
+
+def saved_mood(world: World, text: str = "calm") -> ObjectId:
+    """Save a mood of ada's."""
+    return world.platform.save_mood(text, world.ada)
+
+
+def synced_painting(world: World, slug: str) -> ObjectId:
+    """Save and sync a painting of ada's."""
+    world.platform.store(f"{slug}.png", pixel_art(), world.ada)
+    item = world.platform.save_painting(slug, world.ada)
+    world.sync("painting", item)
+    return item
+
+
+def test_sync_publishes_and_tells_each_step(world: World, bare_environ: dict[str, str]) -> None:
+    """The steps are on stderr, so that the outcome on stdout can go into a script."""
+    item = saved_mood(world)
+    environ = {**bare_environ, **world.environ}
+    code, output, error = run(["sync", "mood", str(item)], environ)
+    uri = world.platform.state("mood", item)["uri"]
+    assert (code, output) == (0, f"mood {item}: synced {uri}\n")
+    steps = error.splitlines()
+    assert steps[0].startswith("plan: publish to ada-")
+    assert any(step.startswith("written: at://") for step in steps)
+    assert world.record("mood", item)["text"] == "calm"
+
+
+def test_sync_writes_again_when_forced(world: World) -> None:
+    """What is known to be right is left alone, unless one insists."""
+    item = saved_mood(world)
+    world.sync("mood", item)
+    assert "nothing to write" in call(world, "sync", "mood", str(item)).stderr
+    assert "written: at://" in call(world, "sync", "mood", str(item), "--force").stderr
+
+
+def test_sync_exits_with_0_for_what_is_not_to_be_published(world: World) -> None:
+    """A guest's mood is skipped, a nuked mood removed: all is as it should be."""
+    skipped = world.platform.save_mood("boo", None)
+    result = call(world, "sync", "mood", str(skipped))
+    assert (result.exit_code, "skipped guests_not_published" in result.stdout) == (0, True)
+    nuked = saved_mood(world)
+    world.sync("mood", nuked)
+    world.platform.edit("mood", nuked, nuked=True)
+    result = call(world, "sync", "mood", str(nuked))
+    assert (result.exit_code, "removed nuked" in result.stdout) == (0, True)
+
+
+def test_sync_exits_with_3_while_something_is_missing(world: World) -> None:
+    """A painting without its image is up, partial, and tried again at a time that is named."""
+    item = world.platform.save_painting("never-arrived", world.ada)
+    result = call(world, "sync", "painting", str(item))
+    assert result.exit_code == 3
+    assert result.stdout.startswith(f"painting {item}: partial ")
+    assert "does not exist (again at 20" in result.stdout
+
+
+def test_sync_exits_with_3_when_another_run_is_at_it(world: World) -> None:
+    """The item is left to the run that has it."""
+    item = saved_mood(world)
+    others: list[Result] = []
+
+    def sync_too(_step: str) -> None:
+        if not others:
+            others.append(call(world, "sync", "mood", str(item)))
+
+    world.sync("mood", item, observer=sync_too)
+    assert others[0].exit_code == 3
+    assert "another run is at work on it" in others[0].stdout
+
+
+def test_sync_exits_with_1_when_a_person_must_look(world: World) -> None:
+    """The field that cannot be published is named."""
+    item = saved_mood(world, "")
+    result = call(world, "sync", "mood", str(item))
+    assert result.exit_code == 1
+    assert f"mood {item}: failed field 'mood' is missing" in result.stdout
+
+
+def test_sync_removes_what_a_deleted_document_left(world: World) -> None:
+    """With its user named; without, nobody knows whose record it was."""
+    item = saved_mood(world)
+    world.sync("mood", item)
+    world.platform.delete("mood", item)
+    result = call(world, "sync", "mood", str(item))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "--user SUBJECT" in result.stderr
+    result = call(world, "sync", "mood", str(item), "--user", world.ada)
+    assert result.exit_code == 0
+    assert "removed at://" in result.stdout
+    assert world.records("mood", item) == []
+
+
+def test_sync_exits_with_3_when_a_removal_is_put_off(world: World) -> None:
+    """The sweep will see to it, and it is not done."""
+    item = saved_mood(world)
+    world.sync("mood", item)
+    world.platform.delete("mood", item)
+    arguments = ("sync", "mood", str(item), "--user", world.ada)
+    result = call(world, *arguments, PDS_URL="http://127.0.0.1:9")
+    assert result.exit_code == 3
+    assert "could not be removed" in result.stdout
+    assert call(world, *arguments).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["sync", "enqueue", "show"])
+def test_wrong_item_is_wrong_use(world: World, command: str) -> None:
+    """An unknown type is answered with the known ones, at once; an impossible id as well."""
+    result = call(world, command, "movie", "1")
+    assert (result.exit_code, result.stdout) == (2, "")
+    for name in ("painting", "mood", "piece", "kidlisp"):
+        assert name in result.stderr
+    assert call(world, command, "mood", "").exit_code == 2
+    assert call(world, command, "mood").exit_code == 2
+
+
+def test_enqueue_hands_the_item_to_the_queue(world: World, bare_environ: dict[str, str]) -> None:
+    """It needs the queue's address alone."""
+    environ = {**bare_environ, "REDIS_URL": world.environ["REDIS_URL"]}
+    code, output, error = run(["enqueue", "mood", "65f1c0ffee65f1c0ffee0001"], environ)
+    assert (code, output) == (0, "mood 65f1c0ffee65f1c0ffee0001: enqueued\n"), error
+
+
+def test_enqueue_fails_when_the_queue_is_away(bare_environ: dict[str, str]) -> None:
+    """With the variable to look at, and without the password in it."""
+    code, output, error = run(["enqueue", "mood", "1"], {**bare_environ, "REDIS_URL": NOWHERE})
+    assert (code, output) == (1, "")
+    assert "Error: the queue did not take it: check that REDIS_URL" in error
+    assert "s3cret" not in error
+    assert "Traceback" not in error
+
+
+def test_show_of_a_synced_item_finds_nothing_wrong(world: World) -> None:
+    """Document, state, record and blob are there to read; a password is not."""
+    item = synced_painting(world, "shown")
+    result = call(world, "show", "painting", str(item))
+    assert result.exit_code == 0
+    state = world.platform.state("painting", item)
+    for told in ("shown", state["uri"], state["cid"], "synced", "image/png", world.ada):
+        assert str(told) in result.stdout
+    assert result.stdout.endswith("All is as it should be.\n")
+    user = world.services.database["users"].find_one({"_id": world.ada})
+    assert user is not None
+    assert user["atproto"]["password"] not in result.output  # type: ignore[index]
+
+
+def test_show_names_what_differs(world: World) -> None:
+    """An edit that has not been published yet, field by field, and nothing is changed by it."""
+    item = saved_mood(world, "before")
+    world.sync("mood", item)
+    world.platform.edit("mood", item, mood="after")
+    before = world.platform.state("mood", item)
+    result = call(world, "show", "mood", str(item))
+    assert result.exit_code == 1
+    assert '  text     "after"    "before"\n' in result.stdout
+    assert result.stdout.endswith("1 thing is not as it should be.\n")
+    assert world.platform.state("mood", item) == before
+
+
+def test_show_finds_a_record_that_should_not_be_there(world: World) -> None:
+    """Nuked in MongoDB and still on the PDS."""
+    item = saved_mood(world)
+    world.sync("mood", item)
+    world.platform.edit("mood", item, deleted=True)
+    result = call(world, "show", "mood", str(item))
+    assert result.exit_code == 1
+    assert "(record)  absent" in result.stdout
+
+
+def test_show_finds_a_missing_blob(world: World, stack: Stack) -> None:
+    """A blob that the PDS has lost, and one that never was."""
+    item = synced_painting(world, "lost-blob")
+    blobs = world.platform.state("painting", item)["blobs"]
+    assert isinstance(blobs, dict)
+    cid = blobs["thumbnail"]["cid"]
+    (file,) = pds_blobs(stack).rglob(cid)
+    file.unlink()
+    result = call(world, "show", "painting", str(item))
+    assert (result.exit_code, "the PDS does not have it" in result.stdout) == (1, True)
+    bare = world.platform.save_painting("no-image", world.ada)
+    world.sync("painting", bare)
+    result = call(world, "show", "painting", str(bare))
+    assert (result.exit_code, "does not exist" in result.stdout) == (1, True)
+
+
+def test_show_says_why_a_record_cannot_be_built(world: World) -> None:
+    """The field to correct is named."""
+    item = saved_mood(world, "")
+    result = call(world, "show", "mood", str(item))
+    assert result.exit_code == 1
+    assert "The record cannot be built: field 'mood' is missing" in result.stdout
+
+
+def test_show_escapes_what_could_steer_the_terminal(world: World) -> None:
+    """A mood is written by anyone."""
+    item = saved_mood(world, "\x1b]0;pwned\x07")
+    world.sync("mood", item)
+    result = call(world, "show", "mood", str(item))
+    assert "\x1b" not in result.stdout
+    assert r"\x1b]0;pwned\x07" in result.stdout
+
+
+def test_show_gives_json_to_programs(world: World) -> None:
+    """With the same exit codes."""
+    item = saved_mood(world)
+    result = call(world, "show", "mood", str(item), "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["equal"], told["record"]) == (1, False, None)
+    world.sync("mood", item)
+    result = call(world, "show", "mood", str(item), "--json")
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["equal"]) == (0, True)
+    assert told["document"]["mood"] == told["record"]["value"]["text"] == "calm"
+    assert told["state"]["status"] == "synced"
+
+
+def test_show_has_trouble_with_2(world: World) -> None:
+    """As diff has it: 1 is for a difference, so no document or no answer is 2."""
+    result = call(world, "show", "mood", str(ObjectId()))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "there is no mood" in result.stderr
+    item = saved_mood(world)
+    world.sync("mood", item)
+    result = call(world, "show", "mood", str(item), PDS_URL="http://127.0.0.1:9")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no answer from the PDS" in result.stderr
+
+
+def test_encrypt_passwords_encrypts_once(stack: Stack) -> None:
+    """A dry run changes nothing; a second run finds nothing to do; items are still published."""
+    with open_world(stack) as world:
+        users = world.services.database["users"]
+        assert "3 passwords to encrypt, 0 encrypted" in call_encrypt(world, "--dry-run")
+        assert users.count_documents({"atproto.password": {"$regex": "^fernet:"}}) == 0
+        assert "3 passwords encrypted, 0 were already" in call_encrypt(world)
+        assert "0 passwords encrypted, 3 were already" in call_encrypt(world)
+        assert "0 passwords to encrypt, 3 encrypted" in call_encrypt(world, "--dry-run")
+        assert users.count_documents({"atproto.password": {"$regex": "^fernet:"}}) == 3
+        item = saved_mood(world)
+        assert call(world, "sync", "mood", str(item)).exit_code == 0
+
+
+def call_encrypt(world: World, *arguments: str) -> str:
+    """Run `encrypt-passwords` and return what it says."""
+    result = call(world, "encrypt-passwords", *arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+def test_new_key_is_fit_for_secret_keys(world: World) -> None:
+    """Another one each time, on a line of its own."""
+    keys = [call(world, "new-key").stdout for _ in range(2)]
+    assert keys[0] != keys[1]
+    sealed = Vault(()).is_sealed("fernet:x")
+    assert sealed
+    assert all(key.endswith("=\n") and Fernet(key.strip()) for key in keys)
+
+
+def test_env_file_gives_what_the_environment_lacks(
+    world: World, tmp_path: Path, bare_environ: dict[str, str]
+) -> None:
+    """Named before the command, or `.env` in the current folder; the environment wins."""
+    file = tmp_path / "services"
+    file.write_text(as_env_file({**world.environ, "MONGODB_NAME": "wrong"}))
+    environ = {**bare_environ, "MONGODB_NAME": world.environ["MONGODB_NAME"]}
+    item = saved_mood(world)
+    code, _, error = run(["--env-file", file, "encrypt-passwords", "--dry-run"], environ)
+    assert (code, error) == (0, "")
+    code, _, error = run(["encrypt-passwords", "--dry-run"], environ)
+    assert code == 1
+    assert "PDS_URL is missing" in error
+    code, _, error = run(["--env-file", tmp_path / "none", "sync", "mood", str(item)], environ)
+    assert (code, "does not exist" in error) == (2, True)
+
+
+def pds_blobs(stack: Stack) -> Path:
+    """Return the folder in which the PDS keeps its blobs."""
+    return Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path).parent / "pds" / "blobs"

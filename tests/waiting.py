@@ -1,0 +1,25 @@
+"""Waiting in tests: for a condition, with a deadline, never for a length of time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_POLL = 0.02
+
+
+def wait_for(condition: Callable[[], T], *, within: float, what: str) -> T:
+    """Return the first true value of `condition`, asked again and again.
+
+    Raises AssertionError saying `what` did not come true `within` that many seconds. The
+    deadline is for a broken run: choose it far above what a slow machine needs.
+    """
+    deadline = time.monotonic() + within
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {within:g} seconds in vain for {what}")
+        time.sleep(_POLL)
+    return value

@@ -1,0 +1,96 @@
+"""The operator's terminal: `media-atproto COMMAND`, each command loaded when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
+    "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
+    "sync": ("worker.cli.items:sync", "Bring one item's record up to date, now."),
+    "enqueue": ("worker.cli.items:enqueue", "Ask the worker to sync one item."),
+    "show": ("worker.cli.items:show", "Show an item's document, state and record."),
+    "encrypt-passwords": (
+        "worker.cli.accounts:encrypt_passwords",
+        "Encrypt the account passwords in MongoDB.",
+    ),
+    "new-key": ("worker.cli.keys:new_key", "Print a fresh key for SECRET_KEYS."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are named in a table, so that its help imports none of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the table's order, which is the order to learn them in."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command, or None if the table has no such name."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute = _COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}:{attribute} is no click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table's one-line helps."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, brief) for name, (_, brief) in _COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an expected error becomes its message, without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _leave_interrupted(ctx)
+        except _expected_errors() as error:
+            raise click.ClickException(str(error)) from error
+
+
+def _leave_interrupted(ctx: click.Context) -> NoReturn:
+    click.echo(err=True)  # ends the line on which the terminal wrote ^C
+    ctx.exit(_INTERRUPTED)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    """Return the errors whose message is all that a person needs; imported when one is raised."""
+    errors = importlib.import_module("worker.errors")
+    settings = importlib.import_module("worker.settings")
+    return (errors.MediaError, settings.SettingsError)
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="media-atproto")
+@click.option(
+    "--env-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Take the environment of sync, enqueue, show and encrypt-passwords from this file, "
+    "where it is not set already.  [default: .env, if there is one]",
+)
+@click.pass_context
+def main(ctx: click.Context, env_file: Path | None) -> None:
+    """Publish a media platform's MongoDB documents as AT Protocol records.
+
+    \b
+    Try it on this machine, with nothing but this package:
+      media-atproto demo
+
+    \b
+    Have services to develop against, and commands that use them:
+      media-atproto stack --env-file .env
+      media-atproto sync painting 65f1c0ffee65f1c0ffee0001
+
+    Every command explains itself: media-atproto COMMAND --help.
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    ctx.obj = env_file

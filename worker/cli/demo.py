@@ -1,0 +1,96 @@
+"""`media-atproto demo`: the whole pipeline at work, and proof that it did what it should."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.interrupts import interrupt_on_every_request_to_end
+from worker.cli.page import Style, Table, say, show
+
+if TYPE_CHECKING:
+    from worker.demo.demo import Played
+    from worker.demo.verification import Line, Report
+
+_PREFIX = "media-atproto-demo-"
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Leave all running, with Flower, until Ctrl-C.")
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder for all data and logs; it stays.  [default: a temporary one]",
+)
+def demo(data: Path | None, *, keep: bool) -> None:
+    """Watch about 60 items travel from MongoDB to the PDS, and check that they arrived.
+
+    Starts MongoDB, Valkey, a PDS and a worker on this machine; makes accounts; uploads
+    paintings, moods, pieces and programs as a platform does; edits one, nukes one, breaks one;
+    stops the PDS in the middle and starts it again. Then reads every record and blob back and
+    holds them against the documents.
+
+    Progress goes to stderr, the report to stdout. Exits with 0 when all is as it should be,
+    with 1 when it is not. Services that the environment names are left alone.
+    """
+    from worker.demo.demo import play
+    from worker.demo.stage import open_stage
+
+    interrupt_on_every_request_to_end()
+    with ExitStack() as undo:
+        folder = undo.enter_context(_folder(data, keep=keep))
+        with open_stage() as stage:
+            played = undo.enter_context(play(folder, stage, flower=keep))
+        _print_report(played.report)
+        if keep:
+            _print_addresses(played)
+            played.wait()
+        say("Stopping...", err=True)
+    click.get_current_context().exit(1 if played.report.faults else 0)
+
+
+@contextmanager
+def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
+    if data is not None:
+        yield data
+    elif keep:
+        yield Path(tempfile.mkdtemp(prefix=_PREFIX))
+    else:
+        with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
+            yield Path(folder)
+
+
+def _print_report(report: Report) -> None:
+    header = ("", "scene", "type", "owner", "status", "why", "at:// URI")
+    rows = [("FAULT" if line.faults else "ok", *_cells(line)) for line in report.lines]
+    styles: list[Style] = ["red" if line.faults else "" for line in report.lines]
+    show(Table(rows, header=header, styles=styles))
+    for fault in report.faults:
+        say(f"FAULT: {fault}", "red")
+    total = f"{len(report.lines)} items; read back {report.records} records, {report.blobs} blobs"
+    size = f"({report.blob_bytes / 2**20:.1f} MiB)"
+    if report.faults:
+        say(f"{total} {size}: {len(report.faults)} faults.", "red")
+    else:
+        say(f"{total} {size}: all is as it should be.", "green")
+
+
+def _cells(line: Line) -> tuple[str, ...]:
+    return line.scene, line.type, line.owner, line.status, line.why, line.uri
+
+
+def _print_addresses(played: Played) -> None:
+    named = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
+    rows = [(name, played.environment[name]) for name in named]
+    rows.append(("data and logs", str(played.folder)))
+    if flower := played.flower:
+        rows.append(("Flower", f"{flower.url}/tasks"))
+        rows.append(("", f"user {flower.user}, password {flower.password}"))
+    show(Table(rows, title="Everything still runs; Ctrl-C stops it."))
+    say(f"Try: media-atproto --env-file {played.env_file} show {played.example}")

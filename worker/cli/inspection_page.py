@@ -1,0 +1,147 @@
+"""An inspection as text for a person, and as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+import click
+
+from worker.cli.inspection import BlobCheck, Inspection
+from worker.cli.page import Table, say, shortened, show
+from worker.clock import now, rfc3339
+from worker.documents import BlobState
+from worker.state import dump_state
+
+_UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+_LABELS = {
+    "attemptedAt": "attempted",
+    "syncedAt": "synced",
+    "retryAt": "next try",
+    "mimeType": "type",
+}
+
+
+def print_page(inspection: Inspection) -> None:
+    """Print an inspection as tables, one for each side, and what differs."""
+    say(str(inspection.document.ref), "bold")
+    show(Table(_document_rows(inspection), title="Document"))
+    show(Table(_state_rows(inspection), title="State"))
+    show(Table(_record_rows(inspection), title="Record on the PDS"))
+    show(Table([_blob_row(check) for check in inspection.blobs], title="Blobs"))
+    if inspection.fault:
+        say(f"The record cannot be built: {inspection.fault}", "red")
+    rows = [
+        (difference.field or "(record)", _side(difference.wanted), _side(difference.found))
+        for difference in inspection.differences
+    ]
+    show(Table(rows, header=("differs", "should be", "is"), title="Differences"))
+    _print_verdict(inspection)
+
+
+def print_json(inspection: Inspection) -> None:
+    """Print an inspection as one JSON object; moments are RFC 3339, ids are texts."""
+    found, account = inspection.found, inspection.account
+    whole = {
+        "item": {"type": inspection.document.ref.type, "id": inspection.document.ref.id},
+        "document": inspection.content,
+        "account": account
+        and {"subject": account.subject, "did": account.did, "handle": account.handle},
+        "state": _without_none(dump_state(inspection.document.state)),
+        "plan": inspection.plan,
+        "fault": inspection.fault,
+        "record": found and {"uri": found.uri, "cid": found.cid, "value": found.value},
+        "differences": [
+            {"field": each.field, "wanted": _parsed(each.wanted), "found": _parsed(each.found)}
+            for each in inspection.differences
+        ],
+        "blobs": [
+            {"field": each.field, "cid": each.blob.cid, "fault": each.fault}
+            for each in inspection.blobs
+        ],
+        "equal": inspection.faults == 0,
+    }
+    click.echo(json.dumps(whole, indent=2, default=_plain))
+
+
+def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
+    account = inspection.account
+    rows = [(str(name), _cell(value)) for name, value in inspection.content.items()]
+    told = f"{account.handle} ({account.did})" if account else "none"
+    return [*rows, ("account", told)]
+
+
+def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
+    state = inspection.document.state
+    kept = {**dump_state(state), "blobs": None, "error": None}
+    rows = [(_LABELS.get(name, name), _cell(value)) for name, value in _without_none(kept).items()]
+    if state.error:
+        when = "for good" if state.error.permanent else "and may pass"
+        rows.append(("error", f"{state.error.step}: {state.error.message}"))
+        rows.append(("", f"{state.error.code}, {when}, {_ago(state.error.at)}"))
+    if state.lease:
+        rows.append(("at work", f"{state.lease.holder}, until {_ago(state.lease.until)}"))
+    return [*rows, ("plan", inspection.plan)]
+
+
+def _record_rows(inspection: Inspection) -> list[tuple[str, str]]:
+    found = inspection.found
+    if found is None:
+        return [("none", "")]
+    rows = [(name, _cell(value)) for name, value in found.value.items()]
+    return [("uri", found.uri), ("cid", found.cid), *rows]
+
+
+def _blob_row(check: BlobCheck) -> tuple[str, ...]:
+    return check.field, check.fault or "as it should be", _described(check.blob)
+
+
+def _described(blob: BlobState) -> str:
+    return f"{blob.mime_type}, {blob.size} bytes, {blob.cid}" if blob.cid else ""
+
+
+def _print_verdict(inspection: Inspection) -> None:
+    count = inspection.faults
+    if count == 0:
+        say("All is as it should be.", "green")
+    else:
+        say(f"{count} thing{'s are' if count > 1 else ' is'} not as it should be.", "red")
+
+
+def _side(text: str | None) -> str:
+    return "absent" if text is None else shortened(text)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, datetime):
+        return _ago(value)
+    if isinstance(value, Mapping | list | tuple):
+        return shortened(json.dumps(value, ensure_ascii=False, default=_plain))
+    return shortened(str(value))
+
+
+def _ago(moment: datetime) -> str:
+    """Return a moment in UTC, and how far it is from now."""
+    seconds = (now() - _aware(moment)).total_seconds()
+    name, size = next((unit for unit in _UNITS if abs(seconds) >= unit[1]), _UNITS[-1])
+    count = round(abs(seconds) / size)
+    span = f"{count} {name}{'' if count == 1 else 's'}"
+    return f"{_aware(moment):%Y-%m-%d %H:%M:%S} UTC ({span} {'ago' if seconds >= 0 else 'ahead'})"
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _without_none(values: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _parsed(text: str | None) -> object:
+    return None if text is None else json.loads(text)
+
+
+def _plain(value: object) -> str:
+    """Return a value of MongoDB that JSON has no form for as a text."""
+    return rfc3339(_aware(value)) if isinstance(value, datetime) else str(value)

@@ -1,0 +1,175 @@
+"""`media-atproto sync`, `enqueue` and `show`: one item, named by its type and id."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import complete_environment
+from worker.cli.page import say
+from worker.documents import Status
+from worker.errors import MediaError
+from worker.ids import InvalidIdError, parse_id
+from worker.media import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from worker.services import Services
+    from worker.sync import Outcome
+
+_FAILED, _TROUBLE, _NOT_YET = 1, 2, 3
+_SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
+
+
+def _checked_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+    try:
+        parse_id(value)
+    except InvalidIdError as error:
+        raise click.BadParameter(error.message) from None
+    return value
+
+
+_TYPE = click.argument("type_name", metavar="TYPE", type=click.Choice(list(MEDIA_TYPES)))
+_ID = click.argument("item_id", metavar="ID", callback=_checked_id)
+_USER = click.option(
+    "--user", metavar="SUBJECT", help="Whose item it was, should its document be deleted."
+)
+
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
+
+
+def _services(env_file: Path | None) -> Services:
+    complete_environment(env_file)
+    from worker.services import build
+    from worker.settings import Settings
+
+    return build(Settings.load(os.environ))
+
+
+@click.command()
+@_TYPE
+@_ID
+@_USER
+@click.option("--force", is_flag=True, help="Write the record even if it is known to be right.")
+@click.pass_obj
+def sync(
+    env_file: Path | None, type_name: str, item_id: str, user: str | None, *, force: bool
+) -> None:
+    """Bring the record of the item TYPE ID up to date, here and now, without the queue.
+
+    Each step is told on stderr as it is taken, the outcome on stdout at the end. An item that
+    a worker is busy with is left to it.
+
+    \b
+    Exit codes:
+      0  synced, skipped or removed: the PDS has what it should have
+      1  failed: a person must look
+      2  wrong usage
+      3  not yet: pending or partial, it will be tried again, or another run is at it
+
+    \b
+      media-atproto sync painting 65f1c0ffee65f1c0ffee0001
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    with closing(_services(env_file)) as services:
+        known = services.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
+        if known is None and user is None:
+            message = "give --user SUBJECT to remove a record that it may have left behind"
+            raise click.ClickException(f"there is no {type_name} {item_id}; {message}")
+        outcome = services.engine.sync(
+            type_name,
+            item_id,
+            holder=f"terminal {socket.gethostname()}:{os.getpid()}",
+            user=user,
+            force=force,
+            observer=lambda step: say(step, err=True),
+        )
+        code = _exit_code(outcome)
+        if known is None and user is not None:
+            code = _NOT_YET if _is_postponed(services, type_name, item_id, user) else 0
+    say(_told(outcome))
+    click.get_current_context().exit(code)
+
+
+def _told(outcome: Outcome) -> str:
+    status = f"{outcome.status} " if outcome.status else ""
+    again = f" (again at {outcome.retry_at:%Y-%m-%d %H:%M:%S} UTC)" if outcome.retry_at else ""
+    return f"{outcome.item}: {status}{outcome.detail}{again}".rstrip()
+
+
+def _is_postponed(services: Services, type_name: str, item_id: str, user: str) -> bool:
+    """Tell whether a removal for a deleted document failed and is kept for the sweep."""
+    from worker.mongo import translated
+    from worker.removal import Removal
+
+    kept = Removal(type_name, user, id=str(parse_id(item_id)[0])).key
+    with translated():
+        return services.database["atproto_removals"].find_one({"_id": kept}) is not None
+
+
+def _exit_code(outcome: Outcome) -> int:
+    if outcome.is_given_up:
+        return _FAILED
+    if outcome.again or outcome.retry_at or outcome.status not in _SETTLED:
+        return _NOT_YET
+    return 0
+
+
+@click.command()
+@_TYPE
+@_ID
+@_USER
+@click.pass_obj
+def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | None) -> None:
+    """Ask the worker to sync the item TYPE ID, as an upload does.
+
+    Only REDIS_URL is needed. Exits with 0 when the queue has taken the message, with 1 when it
+    has not: then the sweep of a running worker finds the item, if its document has changed.
+    """
+    complete_environment(env_file)
+    from worker.settings import QueueSettings
+
+    QueueSettings.load(os.environ)
+    import tasks
+
+    if not tasks.enqueue(type_name, item_id, user=user):
+        message = "the queue did not take it: check that REDIS_URL names a server that answers"
+        raise click.ClickException(message)
+    say(f"{type_name} {item_id}: enqueued")
+
+
+@click.command()
+@_TYPE
+@_ID
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with nothing left out.")
+@click.pass_obj
+def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) -> None:
+    """Show the item TYPE ID: document, state, record on the PDS, and what differs.
+
+    The record that should be there is built from the document as it is now, with the blobs that
+    were uploaded last; blobs are fetched and checked. Nothing is changed, no login is needed.
+
+    \b
+    Exit codes, as diff has them:
+      0  all is as it should be
+      1  something differs
+      2  trouble: wrong usage, no such document, a service that does not answer
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    from worker.cli.inspection import inspect
+    from worker.cli.inspection_page import print_json, print_page
+    from worker.settings import SettingsError
+
+    try:
+        with closing(_services(env_file)) as services:
+            inspection = inspect(services, MEDIA_TYPES[type_name], parse_id(item_id))
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    if inspection is None:
+        raise _TroubleError(f"there is no {type_name} {item_id} in MongoDB")
+    (print_json if as_json else print_page)(inspection)
+    click.get_current_context().exit(1 if inspection.faults else 0)

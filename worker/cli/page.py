@@ -1,0 +1,95 @@
+"""What commands print: tables where a person looks on, plain text where a program reads.
+
+Texts come from documents and servers, and may hold anything: what could steer a terminal is
+escaped, and nothing is taken for markup.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import click
+
+Style = Literal["", "green", "yellow", "red", "bold"]
+Cells = Sequence[str]
+_STYLES: Mapping[Style, Mapping[str, Any]] = {
+    "": {},
+    "green": {"fg": "green"},
+    "yellow": {"fg": "yellow"},
+    "red": {"fg": "red"},
+    "bold": {"bold": True},
+}
+_MOST_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells; without a header the first column is that of the names."""
+
+    rows: Sequence[Cells]
+    header: Cells = ()
+    title: str = ""
+    styles: Sequence[Style] = field(default=())
+
+
+def printable(text: str) -> str:
+    """Return a text with all that is neither a character to see nor a space escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shortened(text: str) -> str:
+    """Return the beginning of a text that is too long to read at a glance, and its length."""
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"{text[:_MOST_CHARACTERS]}... ({len(text)} characters)"
+
+
+def say(text: str, style: Style = "", *, err: bool = False) -> None:
+    """Print a line; its colours are left out where no terminal shows them."""
+    click.echo(click.style(printable(text), **_STYLES[style]), err=err)
+
+
+def show(table: Table) -> None:
+    """Print a table."""
+    if not table.rows:
+        return
+    if sys.stdout.isatty():
+        _show_rich(table)
+    else:
+        click.echo("\n".join(_plain_lines(table)))
+
+
+def _plain_lines(table: Table) -> Iterable[str]:
+    """Yield the lines of a table whose columns are aligned by spaces; the last one runs free."""
+    if table.title:
+        yield table.title
+    rows = [[printable(cell) for cell in row] for row in (table.header, *table.rows) if row]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    indent = "  " if table.title else ""
+    for row in rows:
+        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        yield (indent + "  ".join(padded)).rstrip()
+
+
+def _show_rich(table: Table) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    grid = RichTable(
+        title=table.title or None,
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD if table.header else None,
+        show_header=bool(table.header),
+    )
+    for name in table.header or table.rows[0]:
+        grid.add_column(name if table.header else "", overflow="fold")
+    for number, row in enumerate(table.rows):
+        style = table.styles[number] if number < len(table.styles) else ""
+        grid.add_row(*(Text(printable(cell)) for cell in row), style=style or None)
+    Console(highlight=False, markup=False).print(grid)

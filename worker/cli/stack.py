@@ -1,0 +1,84 @@
+"""`media-atproto stack`: the embedded services, for as long as the command runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import click
+
+from worker.stack import Stack
+from worker.stack.environment import as_env_file, as_exports
+from worker.stack.files import write_private
+
+_CHECK_EVERY = 0.25
+_MARK = "# Made by 'media-atproto stack', which replaces it whenever it starts.\n"
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path(".stack"),
+    show_default=True,
+    help="Folder for all data, logs and keys; a later start finds everything there.",
+)
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write the environment to this file, readable by you alone.",
+)
+def stack(data: Path, env_file: Path | None) -> None:
+    """Run MongoDB, Valkey and a PDS on this machine, until Ctrl-C.
+
+    Prints the environment that names them as `export` lines. A service that the environment
+    already names (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is used, not started.
+
+    \b
+    In one terminal:      media-atproto stack --env-file .env
+    and in any other:     set -a; . ./.env; set +a
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    if env_file is not None:
+        _must_be_ours(env_file)
+    _interrupt_on_every_request_to_end()
+    with Stack.start(data, os.environ) as running:
+        click.echo(as_exports(running.environment), nl=False)
+        if env_file is not None:
+            _write(env_file, running.environment)
+        click.echo(f"Ready; data and logs in {data}. Ctrl-C stops all.", err=True)
+        _wait(running)
+        click.echo("Stopping...", err=True)
+
+
+def _wait(running: Stack) -> None:
+    """Return on Ctrl-C; raises StackError if a service dies before."""
+    try:
+        while True:
+            running.check()
+            time.sleep(_CHECK_EVERY)
+    except KeyboardInterrupt:
+        return
+
+
+def _must_be_ours(file: Path) -> None:
+    """Refuse to replace an environment file that somebody wrote by hand."""
+    if file.exists() and not file.read_text(errors="replace").startswith(_MARK):
+        message = f"{file} exists and was not made by this command. Move it, or name another."
+        raise click.BadParameter(message, param_hint="--env-file")
+
+
+def _write(file: Path, environment: dict[str, str]) -> None:
+    try:
+        write_private(file, _MARK + as_env_file(environment))
+    except OSError as error:
+        raise click.FileError(str(file), error.strerror) from error
+
+
+def _interrupt_on_every_request_to_end() -> None:
+    """Treat SIGTERM and a closed terminal like Ctrl-C, which a background job may have off."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)

@@ -1,0 +1,12 @@
+"""The embedded services: all that the pipeline needs, from Python wheels and npm, no Docker.
+
+For tests, demos and development: data on disk, but no authentication and no TLS.
+"""
+
+from __future__ import annotations
+
+from worker.stack.errors import StackError
+from worker.stack.service import Service
+from worker.stack.stack import Stack
+
+__all__ = ["Service", "Stack", "StackError"]

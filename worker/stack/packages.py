@@ -1,0 +1,110 @@
+"""The PDS's Node packages: installed from the lock file on first use, into a cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.stack.errors import StackError
+from worker.stack.guard import Command, Guard
+from worker.stack.service import log_tail
+
+_FILES = ("package.json", "package-lock.json")
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return where this project may cache files.
+
+    See https://specifications.freedesktop.org/basedir-spec/latest/.
+    """
+    configured = Path(environ.get("XDG_CACHE_HOME", ""))
+    base = configured if configured.is_absolute() else Path.home() / ".cache"
+    return base / "media-atproto"
+
+
+@dataclass(frozen=True, slots=True)
+class Packages:
+    """The packages that `manifest`, a folder with package.json and its lock, asks for."""
+
+    manifest: Path
+    cache: Path
+    node: Path
+    npm: Path
+    environ: Mapping[str, str]
+
+    def install(self, guard: Guard, progress: Callable[[str], None]) -> Path:
+        """Return the folder whose node_modules hold them, installed now if need be.
+
+        Any number of processes may do so at once: one installs, the others wait for it. A
+        folder under its final name is always complete. Raises StackError if npm fails.
+        """
+        target = self.cache / f"pds-{self._digest()}"
+        if not target.is_dir():
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with _locked(target.with_suffix(".lock"), progress):
+                if not target.is_dir():
+                    self._install(target, guard, progress)
+        return target
+
+    def _digest(self) -> str:
+        """Tell one lock file and one kind of machine from another: some packages are binary."""
+        digest = hashlib.sha256(f"{platform.system()}-{platform.machine()}".encode())
+        for name in _FILES:
+            digest.update((self.manifest / name).read_bytes())
+        return digest.hexdigest()[:16]
+
+    def _install(self, target: Path, guard: Guard, progress: Callable[[str], None]) -> None:
+        progress(f"Installing the PDS's Node packages into {target} (once, about 20 seconds)...")
+        for abandoned in self.cache.glob(f"{target.name}.new-*"):
+            shutil.rmtree(abandoned, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=self.cache))
+        try:
+            for name in _FILES:
+                shutil.copyfile(self.manifest / name, folder / name)
+            self._npm_ci(folder, target.with_suffix(".log"), guard)
+            folder.rename(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _npm_ci(self, folder: Path, log: Path, guard: Guard) -> None:
+        log.unlink(missing_ok=True)
+        # No package of the lock needs its install script; none gets to run one.
+        options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
+        path = os.pathsep.join((str(self.node.parent), self.environ.get("PATH", os.defpath)))
+        command = Command(
+            (self.node, self.npm, "ci", *options, "--no-update-notifier"),
+            {**self.environ, "PATH": path},
+            folder,
+        )
+        npm = guard.spawn(command, log)
+        try:
+            code = npm.wait()
+        finally:
+            npm.kill()
+            npm.wait()
+        if code != 0:
+            raise StackError(
+                "The PDS's Node packages could not be installed: npm ci failed.\n"
+                "Check the network and run again, or name a PDS of your own with PDS_URL.\n"
+                + log_tail(log),
+                code="npm_failed",
+            )
+
+
+@contextmanager
+def _locked(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("Waiting for another process that installs the PDS's Node packages...")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

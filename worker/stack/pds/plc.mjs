@@ -1,0 +1,43 @@
+// A PLC directory on PLC_PORT, until SIGTERM; its operations are kept in PLC_FILE.
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { keepToLoopback, load } from './packages.mjs'
+
+const { MockDatabase, PlcServer } = await load('@did-plc/server')
+const { CID } = await load('multiformats/cid', '@did-plc/server')
+
+/** The package's in-memory database, written to a file with each operation. */
+class FileDatabase extends MockDatabase {
+  constructor(file) {
+    super()
+    this.file = file
+    if (existsSync(file)) this.contents = revive(JSON.parse(readFileSync(file, 'utf8')))
+  }
+
+  async validateAndAddOp(did, proposed) {
+    await super.validateAndAddOp(did, proposed)
+    // Synchronous, so that two operations cannot write at once; renamed, so that a kill
+    // leaves the old file or the new one.
+    writeFileSync(`${this.file}.new`, JSON.stringify(this.contents, cidsAsText))
+    renameSync(`${this.file}.new`, this.file)
+  }
+}
+
+function cidsAsText(key, value) {
+  return key === 'cid' ? String(this.cid) : value
+}
+
+function revive(contents) {
+  const asIndexed = (op) => ({ ...op, cid: CID.parse(op.cid), createdAt: new Date(op.createdAt) })
+  return Object.fromEntries(
+    Object.entries(contents).map(([did, operations]) => [did, operations.map(asIndexed)]),
+  )
+}
+
+const db = new FileDatabase(process.env.PLC_FILE)
+const plc = PlcServer.create({ db, port: Number(process.env.PLC_PORT) })
+keepToLoopback(plc.app)
+await plc.start()
+process.once('SIGTERM', async () => {
+  await plc.destroy()
+  process.exit(0)
+})
