@@ -35,7 +35,6 @@ class MediaTask(Task[Any, Any]):
     """A task over one item, named by ids alone."""
 
     max_retries = None  # how often is decided on the document, not on the message
-    throws = (ItemFailed, PermanentError)
 
     @property
     def message_id(self) -> str:

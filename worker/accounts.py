@@ -42,7 +42,8 @@ class Accounts:
         match: RawDocument = {"_id": {"$in": list(subjects)}}
         match |= {"atproto.did": is_text, "atproto.password": is_text}
         with translated():
-            return {str(user["_id"]) for user in self._users.find(match, {"_id": 1})}
+            users = self._users.find(match, _ACCOUNT_FIELDS)
+            return {str(user["_id"]) for user in users if _credentials(user)}
 
     def seal_passwords(self, vault: Vault) -> tuple[int, int]:
         """Encrypt stored plain passwords in place; return how many, and how many were already.
@@ -53,7 +54,9 @@ class Accounts:
         plain = {"atproto.password": {"$type": "string"}}
         with translated():
             for user in self._users.find(plain, {"atproto.password": 1}):
-                password = str(_mapping(user.get("atproto"))["password"])
+                password = _mapping(user.get("atproto")).get("password")
+                if not isinstance(password, str):
+                    continue
                 if vault.is_sealed(password):
                     already += 1
                     continue
@@ -66,12 +69,10 @@ class Accounts:
         with translated():
             user = self._users.find_one(match, _ACCOUNT_FIELDS)
             named = self._handles.find_one({"_id": user["_id"]}) if user else None
-        if user is None:
+        if user is None or (credentials := _credentials(user)) is None:
             return None
+        did, password = credentials
         stored = _mapping(user.get("atproto"))
-        did, password = stored.get("did"), stored.get("password")
-        if not isinstance(did, str) or not isinstance(password, str):
-            return None
         screen_name = named.get("handle") if named else None
         return Account(
             subject=str(user["_id"]),
@@ -80,6 +81,14 @@ class Accounts:
             password=Secret(password),
             screen_name=screen_name if isinstance(screen_name, str) and screen_name else None,
         )
+
+
+def _credentials(user: RawDocument) -> tuple[str, str] | None:
+    stored = _mapping(user.get("atproto"))
+    did, password = stored.get("did"), stored.get("password")
+    if not isinstance(did, str) or not isinstance(password, str):
+        return None
+    return (did, password) if did and password else None
 
 
 def _mapping(raw: object) -> Mapping[str, object]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from typing import Any
 
 from celery import Celery
 from celery.signals import after_setup_logger, celeryd_init, worker_process_init
-from kombu import Exchange, Queue
+from kombu import Connection, Exchange, Queue
 
 from worker.settings import QueueSettings, Settings, SettingsError
 
@@ -30,11 +31,29 @@ class MediaCelery(Celery):
 
     is_worker = False
 
+    def connection_for_write(self, url: str | None = None, **kwargs: Any) -> Connection:
+        """Return a connection to send on; raises SettingsError."""
+        return super().connection_for_write(url or _broker(), **kwargs)
+
+    def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Connection:
+        """Return a connection to consume from; raises SettingsError."""
+        return super().connection_for_read(url or _broker(), **kwargs)
+
+
+def _broker() -> str:
+    # Celery would fall back to a broker of its own choice.
+    return QueueSettings.load(os.environ).redis_url.reveal()
+
+
+def _from_environment(settings: QueueSettings) -> dict[str, object]:
+    return {
+        "broker_url": settings.redis_url.reveal(),
+        "beat_schedule": _schedule(settings.sweep_interval),
+    }
+
 
 def _configuration() -> dict[str, object]:
-    settings = QueueSettings.load(os.environ)
     return {
-        "broker_url": settings.redis_url,
         "broker_transport_options": _impatient(),
         "broker_connection_timeout": 0.1,
         "broker_connection_retry_on_startup": True,
@@ -57,7 +76,6 @@ def _configuration() -> dict[str, object]:
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "beat_schedule": _schedule(settings.sweep_interval),
     }
 
 
@@ -93,21 +111,35 @@ def _patient(settings: QueueSettings) -> dict[str, object]:
 
 # Not the process's current app: a producer may have a Celery application of its own.
 app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.upkeep"], set_as_current=False)
-app.add_defaults(_configuration)
+
+
+@app.on_configure.connect
+def configure(sender: MediaCelery, **_: object) -> None:
+    """Make the configuration, the first time that any of it is needed.
+
+    That may be as early as when something looks at a task, so a faulty environment raises
+    nothing here: connecting does.
+    """
+    sender.add_defaults(_configuration)
+    with suppress(SettingsError):
+        settings = QueueSettings.load(os.environ)
+        sender.add_defaults(lambda: _from_environment(settings))
 
 
 @celeryd_init.connect
 def become_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
     try:
-        Settings.load(os.environ)
+        settings = Settings.load(os.environ)
         queue = QueueSettings.load(os.environ)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
+    from worker import sentry
     from worker.services import preload
 
+    sentry.start(settings.sentry_dsn)
     preload()
 
 

@@ -18,7 +18,14 @@ from worker.mongo import RawDocument, translated
 from worker.store import Store
 
 _CURSORS = "atproto_sweep"
+_NOBODY = (None, "")
+_OF_NOBODY: RawDocument = {"user": {"$in": list(_NOBODY)}}
 _TEXT = {"$type": "string"}
+# A query uses a partial index only if its own terms imply the filter. A comparison implies that
+# the field is there, but not its type.
+_THERE = {"$exists": True}
+# `atproto: null` and the like cannot hold fields: a run makes room first.
+_HAS_ROOM = {"$expr": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 
 INDEXES = (
     # One record, one document: what makes a reserved rkey an identity.
@@ -31,13 +38,18 @@ INDEXES = (
     IndexModel(
         [("atproto.retryAt", ASCENDING)],
         name="atproto_due",
-        partialFilterExpression={"atproto.retryAt": {"$type": "date"}},
+        partialFilterExpression={"atproto.retryAt": _THERE},
     ),
     IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen"),
     IndexModel(
         [("atproto.reason", ASCENDING), ("user", ASCENDING)],
         name="atproto_skipped",
-        partialFilterExpression={"atproto.reason": _TEXT},
+        partialFilterExpression={"atproto.reason": _THERE},
+    ),
+    IndexModel(
+        [("atproto.rkey", ASCENDING)],
+        name="atproto_rkey",
+        partialFilterExpression={"atproto.rkey": _THERE},
     ),
 )
 
@@ -69,13 +81,18 @@ class Backlog:
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
         """Return the subjects who have items that were skipped for want of an account."""
+        skipped: RawDocument = {"atproto.reason": "no_account"}
         with translated():
-            users = self._store.collection(kind).distinct("user", {"atproto.reason": "no_account"})
-        return [user for user in users if isinstance(user, str)]
+            users = self._store.collection(kind).distinct("user", skipped)
+            nobodys = self._store.collection(kind).find_one(skipped | _OF_NOBODY, {"_id": 1})
+        subjects = {user for user in users if isinstance(user, str) and user}
+        return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
 
     def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[ItemRef]:
         """Return the items of users that were skipped for want of an account."""
-        match = {"atproto.reason": "no_account", "user": {"$in": list(users)}}
+        owners = [*users, *(_NOBODY if self._store.guest_subject in users else ())]
+        # One with a `retryAt` is on the queue already, and found by it should it get lost there.
+        match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
         return self._refs(kind, match, "atproto.reason", limit)
 
     def changed(self, kind: MediaType, window: int) -> list[ItemRef]:
@@ -92,11 +109,9 @@ class Backlog:
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
         """Note that items are enqueued: no sweep enqueues them before `again`."""
-        these: RawDocument = {"_id": {"$in": [ref.id for ref in refs]}}
-        known = these | {"atproto.status": {"$type": "string"}}
-        # `atproto: null` and the like cannot hold fields: a run makes room first.
-        holds = [{"atproto": {"$exists": False}}, {"atproto": {"$type": "object"}}]
-        unseen = these | {"atproto.status": None, "$or": holds}
+        these: RawDocument = {"_id": {"$in": [ref.id for ref in refs]}, **_HAS_ROOM}
+        known = these | {"atproto.status": _TEXT}
+        unseen = these | {"atproto.status": None}
         later: RawDocument = {"atproto.retryAt": again}
         with translated():
             collection = self._store.collection(kind)
@@ -115,11 +130,11 @@ class Backlog:
     def _stretch(self, kind: MediaType, window: int) -> Iterator[MediaDocument]:
         with translated():
             cursor = self._cursors.find_one({"_id": kind.name})
-            after = cursor.get("after") if cursor else None
-            match: RawDocument = {"_id": {"$gt": after}} if after is not None else {}
-            yield from self._store.stretch(kind, match, window)
+            after = cast("DocumentId | None", cursor.get("after")) if cursor else None
+            yield from self._store.stretch(kind, after, window)
 
 
 def _is_changed(document: MediaDocument) -> bool:
     state = document.state
-    return state.fingerprint not in {None, document.fingerprint} and state.lease is None
+    on_its_way = state.lease is not None or state.retry_at is not None
+    return state.fingerprint not in {None, document.fingerprint} and not on_its_way

@@ -10,7 +10,7 @@ from worker.documents import BlobState
 from worker.errors import PermanentError, TransientError
 from worker.lexicon import BlobRule
 from worker.media.base import BlobWish, Making
-from worker.pds import UploadedBlob
+from worker.records import UploadedBlob
 from worker.source import SourceFile, SourceKey, SourceStore
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.thumbnail_cache import ThumbnailCache

@@ -104,7 +104,8 @@ class SyncState:
     """A document's `atproto` field.
 
     `repo` is the DID in whose repo `rkey` is reserved. `cid` is the record's CID as published,
-    confirmed by the PDS. `fingerprint` names the content that the state speaks of.
+    confirmed by the PDS. `fingerprint` names the content that the state speaks of. `strays` are
+    URIs that a run wrote to after it had lost its lease: what is there is in doubt.
     """
 
     status: Status | None = None
@@ -123,6 +124,7 @@ class SyncState:
     retry_at: datetime | None = None
     error: Failure | None = None
     lease: Lease | None = None
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

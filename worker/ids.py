@@ -14,7 +14,7 @@ _INT64 = 2**63
 
 
 class InvalidIdError(PermanentError):
-    """This cannot be the `_id` of a document."""
+    """No document can have this as its `_id`."""
 
     step = "document"
     code = "invalid_id"

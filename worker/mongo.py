@@ -27,6 +27,10 @@ def connect(url: Secret, name: str) -> Database[RawDocument]:
     client: MongoClient[RawDocument] = MongoClient(
         url.reveal(),
         tz_aware=True,
+        # A date beyond the year 9999 or a text that is no UTF-8 is one document's fault: it
+        # must not keep a query from going through all the others.
+        datetime_conversion="DATETIME_AUTO",
+        unicode_decode_error_handler="replace",
         connect=False,
         appname="media-atproto",
         serverSelectionTimeoutMS=10_000,

@@ -17,8 +17,10 @@ from atproto import Request
 from atproto.exceptions import AtProtocolError
 from atproto_client.request import Response
 
+from worker.cid import cid_of_blob
 from worker.errors import MediaError
-from worker.pds_errors import BlobNotFoundError, error_name, garbled, translate
+from worker.pds_errors import error_name, garbled, translate
+from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
 from worker.secrets import Secret
 
 T = TypeVar("T")
@@ -34,55 +36,6 @@ class Session:
     active: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRef:
-    """Where a record is, and which version of it: an at:// URI and a CID."""
-
-    uri: str
-    cid: str
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteRecord:
-    """A record as the PDS gives it."""
-
-    uri: str
-    cid: str
-    value: Mapping[str, object]
-
-    @property
-    def rkey(self) -> str:
-        """Return the record's key, the last part of its URI."""
-        return self.uri.rpartition("/")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class UploadedBlob:
-    """A blob as the PDS took it in: it decides the MIME type by the bytes."""
-
-    cid: str
-    mime_type: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class RecordKey:
-    """Which record: a repo's DID, a collection's NSID and an rkey."""
-
-    repo: str
-    collection: str
-    rkey: str
-
-    @property
-    def uri(self) -> str:
-        """Return the record's at:// URI."""
-        return f"at://{self.repo}/{self.collection}/{self.rkey}"
-
-    def as_json(self) -> dict[str, str]:
-        """Return the key as XRPC calls take it."""
-        return {"repo": self.repo, "collection": self.collection, "rkey": self.rkey}
-
-
 class Pds:
     """Calls to one PDS. Every method raises the errors of `worker.pds_errors`."""
 
@@ -90,7 +43,7 @@ class Pds:
         self._request = Request(
             timeout=httpx.Timeout(timeout, connect=3),
             limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
-            event_hooks={"response": [_refuse_redirect]},
+            event_hooks={"response": [_refuse]},
         )
         self.url = url
 
@@ -159,9 +112,12 @@ class Pds:
         url, params = self._at("com.atproto.sync.getBlob"), {"did": did, "cid": cid}
         try:
             content = _translated("read", lambda: self._request.get(url, params=params)).content
-        except BlobNotFoundError:
-            return None
-        if not isinstance(content, bytes):
+        except MediaError as error:
+            # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
+            if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
+                return None
+            raise
+        if not isinstance(content, bytes) or cid_of_blob(content) != cid:
             raise garbled("read")
         return content
 
@@ -243,9 +199,11 @@ def _translated(step: str, send: Callable[[], Response]) -> Response:
         raise translate(error, step) from error
 
 
-def _refuse_redirect(response: httpx.Response) -> None:
-    if response.is_redirect:
-        raise httpx.RemoteProtocolError("redirected")
+def _refuse(response: httpx.Response) -> None:
+    # Before the SDK does: it follows redirects, and reads errors only in their usual form.
+    if not response.is_success:
+        response.read()
+        raise httpx.HTTPStatusError("refused", request=response.request, response=response)
 
 
 def _bearer(token: Secret) -> dict[str, str]:

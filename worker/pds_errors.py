@@ -6,19 +6,23 @@ Source: https://atproto.com/specs/xrpc#error-responses
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
-from atproto.exceptions import AtProtocolError
-from atproto_client.exceptions import RequestErrorBase
-from atproto_client.models.common import XrpcError
+import httpx
 
 from worker.clock import after
 from worker.errors import MediaError, PermanentError, TransientError, WaitError
 
 _DEFAULT_WAIT = 60.0
 _LONGEST_WAIT = 86_400.0
+_FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")
 
 
 class SessionExpiredError(TransientError):
@@ -29,7 +33,10 @@ class SessionExpiredError(TransientError):
 
 
 class AccountFaultError(MediaError):
-    """The account itself cannot be used: wrong password, takedown, deactivated, no such one."""
+    """The account itself cannot be used: wrong password, takedown, deactivated, no such one.
+
+    For one who reads without a session, the last three look the same: `repo_unavailable`.
+    """
 
     step = "account"
 
@@ -61,7 +68,14 @@ _ACCOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "AuthFactorTokenRequired": ("second_factor", "the account asks for a second factor"),
     "InvalidCredentials": ("wrong_password", "the stored password is refused"),
 }
-_SESSION_NAMES = frozenset({"ExpiredToken", "InvalidToken", "AuthMissing"})
+_SAID = ("error", "message")  # the fields of an XRPC error; the second is optional
+_HEALED: Mapping[str, type[TransientError]] = {
+    "ExpiredToken": SessionExpiredError,
+    "InvalidToken": SessionExpiredError,
+    "AuthMissing": SessionExpiredError,
+    "BlobNotFound": BlobNotFoundError,
+    "InvalidSwap": SwapError,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,31 +88,24 @@ class _Answer:
     @property
     def text(self) -> str:
         said = f"{self.name}: {self.message}" if self.name else self.message
-        return f"the PDS answered {self.status} {said}".strip()[:500]
+        # A gateway may echo the request that it refuses.
+        return _JWT.sub("(token)", f"the PDS answered {self.status} {said}".strip())[:500]
 
 
 def translate(error: Exception, step: str) -> MediaError:
-    """Return our error for one of the SDK's, raised in a call made for `step`."""
-    response = error.response if isinstance(error, RequestErrorBase) else None
-    if response is None:
-        return _without_answer(error, step)
-    content = response.content
-    named = isinstance(content, XrpcError)
-    answer = _Answer(
-        status=response.status_code,
-        name=str(content.error) if named else "",
-        message=str(content.message or "") if named else "",
-        headers=response.headers,
-    )
-    return _classify(answer, step)
+    """Return our error for what was raised in a call made for `step`."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return _classify(_answer(error.response), step)
+    if isinstance(error, ValueError | httpx.DecodingError):
+        return garbled(step)
+    cause = error.__cause__ or error
+    message = f"no answer from the PDS ({type(cause).__name__}); the call may have been carried out"
+    return TransientError(message, step=step, code="pds_unreachable")
 
 
 def error_name(error: BaseException | None) -> str:
     """Return the name in an XRPC error answer, or an empty text."""
-    response = error.response if isinstance(error, RequestErrorBase) else None
-    if response is not None and isinstance(response.content, XrpcError):
-        return str(response.content.error)
-    return ""
+    return _answer(error.response).name if isinstance(error, httpx.HTTPStatusError) else ""
 
 
 def garbled(step: str) -> TransientError:
@@ -107,30 +114,35 @@ def garbled(step: str) -> TransientError:
     return TransientError(message, step=step, code="pds_answer_garbled")
 
 
-def _without_answer(error: Exception, step: str) -> MediaError:
-    cause = error.__cause__ or error
-    if isinstance(error, ValueError) and not isinstance(error, AtProtocolError):
-        return garbled(step)
-    message = f"no answer from the PDS ({type(cause).__name__}); the call may have been carried out"
-    return TransientError(message, step=step, code="pds_unreachable")
+def _answer(response: httpx.Response) -> _Answer:
+    try:
+        body = json.loads(response.content)
+    except (ValueError, RecursionError):
+        body = None
+    said = body if isinstance(body, dict) else {}
+    name, message = (text if isinstance(text, str) else "" for text in map(said.get, _SAID))
+    return _Answer(response.status_code, name, message, response.headers)
 
 
 def _classify(answer: _Answer, step: str) -> MediaError:
     if answer.status == 429:  # noqa: PLR2004
         return WaitError(answer.text, until=_retry_after(answer), step=step, code="rate_limited")
-    if answer.name in _SESSION_NAMES:
-        return SessionExpiredError(answer.text)
+    if answer.name in _HEALED:
+        return _HEALED[answer.name](answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountFaultError(f"{meaning} ({answer.text})", code=code)
-    if answer.name == "BlobNotFound":
-        return BlobNotFoundError(answer.text)
-    if answer.name == "InvalidSwap":
-        return SwapError(answer.text)
+    if step == "read" and answer.name == "InvalidRequest":
+        # What is asked is well-formed, so it is the repo: reading calls name no better reason.
+        message = f"the PDS does not show the account's repo ({answer.text})"
+        return AccountFaultError(message, code="repo_unavailable")
     return _by_status(answer, step)
 
 
 def _by_status(answer: _Answer, step: str) -> MediaError:
+    if answer.status < 400:  # noqa: PLR2004
+        message = f"the PDS answered {answer.status}, a redirect perhaps; is PDS_URL right?"
+        return TransientError(message, step=step, code="pds_redirected")
     if answer.status == 413:  # noqa: PLR2004
         return PermanentError(answer.text, step=step, code="payload_too_large")
     if answer.status >= 500 or answer.status in {404, 405, 408, 409, 425}:  # noqa: PLR2004
@@ -141,16 +153,31 @@ def _by_status(answer: _Answer, step: str) -> MediaError:
 
 
 def _retry_after(answer: _Answer) -> datetime:
-    """Return when to ask again, by `Retry-After` (seconds) or `RateLimit-Reset` (epoch)."""
-    seconds = _number(answer.headers.get("retry-after"))
-    if seconds is None:
-        reset = _number(answer.headers.get("ratelimit-reset"))
-        seconds = reset - datetime.now(UTC).timestamp() if reset else _DEFAULT_WAIT
-    return after(min(max(seconds, 1.0), _LONGEST_WAIT))
+    """Return when to ask again, by `Retry-After` or `RateLimit-Reset`.
+
+    Either is a number of seconds; the first may be an HTTP date
+    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after), and the second is seconds since
+    1970 in the reference PDS.
+    """
+    moment = datetime.now(UTC).timestamp()
+    for name in ("retry-after", "ratelimit-reset"):
+        value = _number(answer.headers.get(name, ""))
+        if value is not None:
+            seconds = value - moment if value > _FIRST_EPOCH else value
+            return after(min(max(seconds, 1.0), _LONGEST_WAIT))
+    return after(_DEFAULT_WAIT)
 
 
-def _number(text: str | None) -> float | None:
+def _number(text: str) -> float | None:
     try:
-        return float(text) if text else None
+        value = float(text)
+    except ValueError:
+        return _timestamp(text)
+    return value if math.isfinite(value) else None
+
+
+def _timestamp(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
     except ValueError:
         return None

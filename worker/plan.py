@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from worker.documents import Account, MediaDocument, Status
 from worker.media import MediaType
+from worker.records import RecordKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +25,14 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The record should not be in this repo (a DID) any more."""
+    """The record should not be there any more."""
 
-    repo: str
+    key: RecordKey
 
     @property
     def text(self) -> str:
         """Say the decision in words."""
-        return f"remove from {self.repo}"
+        return f"remove {self.key.uri}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> P
     """Decide what to do for a document whose owner has this account (or none)."""
     state = document.state
     if document.gone:
-        return _take_down(document, account, document.gone)
+        return _take_down(kind, document, account, document.gone)
     if document.is_guest and not kind.guests:
         return Skip("guests_not_published")
     if account is None:
@@ -69,12 +70,14 @@ def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> P
     return Publish(account, moved_from=state.repo if moved else None)
 
 
-def _take_down(document: MediaDocument, account: Account | None, flag: str) -> Plan:
+def _take_down(
+    kind: MediaType, document: MediaDocument, account: Account | None, flag: str
+) -> Plan:
     state = document.state
-    if state.status is Status.REMOVED:
+    if state.status is Status.REMOVED and not state.strays:
         return Nothing()
     if state.rkey is None:
         return Skip(flag)
     # A legacy document has an rkey and no repo: its record is in its owner's.
     repo = state.repo or (account.did if account else None)
-    return Remove(repo) if repo else Skip("no_account")
+    return Remove(RecordKey(repo, kind.nsid, state.rkey)) if repo else Skip("no_account")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from worker.cid import cid_of_record
@@ -12,11 +13,11 @@ from worker.errors import TransientError
 from worker.lexicon import Lexicons
 from worker.media.base import Draft, Site
 from worker.parts import PartMaker, Parts
-from worker.pds import RecordKey
 from worker.pds_errors import BlobNotFoundError, SwapError
+from worker.records import RecordKey
 from worker.repo import Repo
 from worker.retry import retry_time
-from worker.rkey import bump, is_tid, tid_for
+from worker.rkey import bump, tid_for
 from worker.run import Run
 from worker.settings import RetrySettings
 from worker.store import IdentityTakenError
@@ -43,7 +44,8 @@ class Publisher:
         key = self._reserve(run, repo, draft.nsid)
         parts = self.parts.make(run, draft, repo)
         record = self._record(run, draft, parts)
-        if run.state.cid == cid_of_record(record) and not force:
+        in_doubt = force or key.uri in run.state.strays
+        if run.state.cid == cid_of_record(record) and not in_doubt:
             run.say("the record is as it should be: nothing to write")
         else:
             parts = self._write_healing(run, repo, key, draft, parts)
@@ -54,15 +56,12 @@ class Publisher:
         if run.state.repo == repo.did and run.state.rkey:
             return repo.key(nsid, run.state.rkey)
         derived = tid_for(run.document.ref.id, run.document.fields.moment("when"))
-        rkey = run.state.rkey or derived
-        while True:
-            try:
+        for rkey in _candidates(run.state.rkey, derived):
+            with suppress(IdentityTakenError):
                 run.save(replace(run.state, repo=repo.did, rkey=rkey))
-            except IdentityTakenError:
-                rkey = bump(rkey) if is_tid(rkey) else derived
-            else:
                 run.say(f"rkey {rkey} reserved in {repo.did}")
                 return repo.key(nsid, rkey)
+        raise AssertionError("there are always more candidates")
 
     def _record(self, run: Run, draft: Draft, parts: Parts) -> Record:
         record = parts.complete(draft)
@@ -83,6 +82,8 @@ class Publisher:
         return parts
 
     def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
+        run.about_to_write(key)
+        run.say(f"writing to {key.uri}")
         try:
             ref = repo.put(key, record, swap=run.state.cid)
         except SwapError:
@@ -106,3 +107,12 @@ class Publisher:
         retry_at = retry_time(state.attempts, self.retry, now()) if hopeful else None
         failure = Failure.of(error, now())
         return replace(up, status=Status.PARTIAL, error=failure, retry_at=retry_at)
+
+
+def _candidates(kept: str | None, derived: str) -> Iterator[str]:
+    """Go through the rkeys to try: the one that a document has, then its TID and those after."""
+    if kept:
+        yield kept
+    while True:
+        yield derived
+        derived = bump(derived)

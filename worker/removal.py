@@ -20,7 +20,7 @@ from worker.documents import Account, DocumentId
 from worker.errors import MediaError, PermanentError, WaitError
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.pds import RecordKey
+from worker.records import RecordKey
 from worker.repo import Repo
 from worker.retry import retry_time
 from worker.rkey import tid_for

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 from worker.documents import Account
-from worker.pds import Pds, RecordKey, RecordRef, RemoteRecord, Session, UploadedBlob
+from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
 from worker.secrets import Secret
 from worker.sessions import Sessions
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from worker.clock import after
 from worker.documents import BlobState, MediaDocument, SyncState
 from worker.media import MediaType
-from worker.store import Store
+from worker.records import RecordKey
+from worker.store import LeaseLostError, Store
 
 Observer = Callable[[str], None]
+
+_WRITE_MARGIN = 20  # seconds; longer than a call to the PDS can take
 
 
 def unobserved(_step: str) -> None:
@@ -26,6 +30,7 @@ class Run:
         self.kind = kind
         self.document = document
         self.say = observer
+        self.written: set[str] = set()
 
     @property
     def state(self) -> SyncState:
@@ -39,6 +44,17 @@ class Run:
     def note(self, state: SyncState) -> None:
         """Take over a step's result without keeping it yet: what follows does, or repeats it."""
         self.document = replace(self.document, state=state)
+
+    def about_to_write(self, key: RecordKey) -> None:
+        """Note that a record is about to be put or deleted; its outcome may never be known.
+
+        Raises LeaseLostError when the lease would end before the call has: what is begun then
+        could land after a newer run's.
+        """
+        lease = self.state.lease
+        if lease is None or lease.until < after(_WRITE_MARGIN):
+            raise LeaseLostError(f"{self.document.ref}: too little time is left to write")
+        self.written.add(key.uri)
 
     def save_blob(self, name: str, blob: BlobState) -> None:
         """Keep the state of one blob field."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -52,6 +53,15 @@ class Vault:
             return Secret(self._fernet().decrypt(token).decode())
         except InvalidToken:
             raise UnreadableSecretError("no key of SECRET_KEYS decrypts it") from None
+
+    def tag(self, text: str) -> str:
+        """Return a name for `text` that tells nothing of it to anyone without the keys.
+
+        Keyed, or else whoever sees the name could try passwords against it. The last key is the
+        one that stays while a new one is brought in.
+        """
+        key = self._keys[-1].reveal().encode()
+        return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
 
     def open_stored(self, stored: str) -> Secret:
         """Return a secret that may be stored sealed or plain."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -59,8 +58,7 @@ class Sessions:
 
     def renew(self, account: Account, stale: Session | None) -> Session:
         """Return a newer session than `stale`: another worker's, a refreshed or a new one."""
-        self._refuse_parked(account)
-        with self._lock(account):
+        with self._alone(account):
             session = self._cached(account)
             if session and session != stale and _is_fresh(session):
                 return session
@@ -68,8 +66,7 @@ class Sessions:
 
     def replace(self, account: Account, refused: Session) -> Session:
         """Return a session from a new login, unless another worker has made one meanwhile."""
-        self._refuse_parked(account)
-        with self._lock(account):
+        with self._alone(account):
             session = self._cached(account)
             if session and session != refused:
                 return session
@@ -144,12 +141,20 @@ class Sessions:
 
     def _key(self, what: str, account: Account) -> str:
         # Bound to the PDS and the stored password: a new one of either is a fresh start.
-        bound = f"{self._pds.url} {account.password.reveal()}".encode()
-        return f"media-atproto:{what}:{account.did}:{hashlib.sha256(bound).hexdigest()[:16]}"
+        bound = self._vault.tag(f"{self._pds.url} {account.password.reveal()}")
+        return f"media-atproto:{what}:{account.did}:{bound}"
 
     def close(self) -> None:
         """Close the connections to Redis."""
         self._redis.close()
+
+    @contextmanager
+    def _alone(self, account: Account) -> Iterator[None]:
+        self._refuse_parked(account)
+        with self._lock(account):
+            # Again, because whoever held the lock before may have been refused.
+            self._refuse_parked(account)
+            yield
 
     @contextmanager
     def _lock(self, account: Account) -> Iterator[None]:

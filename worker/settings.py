@@ -85,7 +85,7 @@ class _Reader:
 class QueueSettings:
     """What a producer needs: where the queue is. Everything else is the worker's."""
 
-    redis_url: str
+    redis_url: Secret
     sweep_interval: float
     visibility_timeout: float
 
@@ -94,7 +94,7 @@ class QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
         reader = _Reader(environ)
         settings = cls(
-            redis_url=reader.checked("REDIS_URL", _redis_fault),
+            redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
             visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
         )
@@ -197,7 +197,7 @@ def _retry(reader: _Reader) -> RetrySettings:
         max_lost=int(reader.number("MAX_LOST_RUNS", 3, least=1)),
         base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
         ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
-        lease=reader.number("LEASE_SECONDS", 100, least=1),
+        lease=reader.number("LEASE_SECONDS", 100, least=30),
         parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
     )
 

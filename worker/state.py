@@ -39,11 +39,12 @@ def parse_state(raw: object) -> SyncState:
         retry_at=_moment(values.get("retryAt")),
         error=_failure(values.get("error")),
         lease=_lease(values.get("lease")),
+        strays=_texts(values.get("strays")),
     )
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
-    """Return a state as it is kept in MongoDB, the lease apart; None means: no such field."""
+    """Return a state as it is kept in MongoDB, lease and strays apart; None means: none."""
     return {
         "status": state.status.value if state.status else None,
         "reason": state.reason,
@@ -89,6 +90,10 @@ def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
 
 def _mapping(raw: object) -> Mapping[str, object]:
     return raw if isinstance(raw, Mapping) else {}
+
+
+def _texts(raw: object) -> tuple[str, ...]:
+    return tuple(item for item in raw if isinstance(item, str)) if isinstance(raw, list) else ()
 
 
 def _get(values: Mapping[str, object], name: str, kind: type[T]) -> T | None:

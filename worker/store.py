@@ -8,9 +8,8 @@ result.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import cast
@@ -21,10 +20,11 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from worker.clock import after, now
-from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, Status, SyncState
+from worker.clock import now
+from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, SyncState
 from worker.errors import MediaError
 from worker.fields import Fields
+from worker.lease import Update, as_mine, as_read, claiming, is_held, new_lease, told_to_wait
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.state import dump_state, parse_state
@@ -70,23 +70,34 @@ class Store:
 
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
         self._database = database
-        self._guest = guest_subject
+        self.guest_subject = guest_subject
 
     def collection(self, kind: MediaType) -> Collection[RawDocument]:
         """Return the MongoDB collection of a media type."""
         return self._database[kind.collection]
 
     def find(self, kind: MediaType, ids: Sequence[DocumentId]) -> MediaDocument | None:
-        """Return the document with one of these ids as it is now."""
-        with translated():
-            raw = self.collection(kind).find_one({"_id": {"$in": list(ids)}}, _projection(kind))
+        """Return the document with the first of these ids that there is, as it is now."""
+        raw = self._find(kind, ids)
         return self.parse(kind, raw) if raw else None
 
-    def stretch(self, kind: MediaType, match: RawDocument, limit: int) -> Iterator[MediaDocument]:
-        """Go through matching documents in the order of their ids."""
+    def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> RawDocument | None:
         with translated():
-            found = self.collection(kind).find(match, _projection(kind)).sort("_id").limit(limit)
-            for raw in found:
+            found = list(self.collection(kind).find({"_id": {"$in": ids}}, _projection(kind)))
+        # MongoDB puts numbers before texts before ObjectIds, in whatever order they are asked for.
+        rank: dict[object, int] = {candidate: number for number, candidate in enumerate(ids)}
+        return min(found, key=lambda raw: rank.get(raw["_id"], len(ids)), default=None)
+
+    def stretch(
+        self, kind: MediaType, after: DocumentId | None, limit: int
+    ) -> Iterator[MediaDocument]:
+        """Go through the documents after an id (None: from the first), in the order of ids."""
+        with translated():
+            found = self.collection(kind).find({"_id": {"$ne": after}}, _projection(kind))
+            if after is not None:
+                # A bound on the index, because `$gt` finds ids of the same type only.
+                found.hint("_id_").min([("_id", after)])  # type: ignore[list-item]
+            for raw in found.sort("_id").limit(limit):
                 yield self.parse(kind, raw)
 
     def holder_of(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
@@ -105,56 +116,39 @@ class Store:
         earlier run is dead, and its lease is taken over. Returns None when there is no such
         document.
         """
-        while (document := self.find(kind, ids)) is not None:
+        while (raw := self._find(kind, ids)) is not None:
+            document = self.parse(kind, raw)
             held = document.state.lease
-            if held and held.until > now() and held.holder != holder:
-                if self._tell_holder(kind, document, held):
+            if held and is_held(document, holder=holder):
+                if self._tell_holder(kind, raw):
                     return NotNow(held.until, busy=True)
-                continue
-            if waiting := _told_to_wait(document):
+            elif waiting := told_to_wait(document):
                 return NotNow(waiting, busy=False)
-            if claimed := self._take(kind, document, _new_lease(holder, lease)):
+            elif claimed := self._take(kind, raw, new_lease(holder, lease)):
                 return claimed
         return None
 
-    def _tell_holder(self, kind: MediaType, document: MediaDocument, held: Lease) -> bool:
-        match = {"_id": document.ref.id, "atproto.lease.token": held.token}
+    def _tell_holder(self, kind: MediaType, raw: RawDocument) -> bool:
+        again = {"$set": {"atproto.again": True}}
         with translated():
-            told = self.collection(kind).update_one(match, {"$set": {"atproto.again": True}})
-        return told.matched_count == 1
+            return self.collection(kind).update_one(as_read(raw), again).matched_count == 1
 
-    def _take(self, kind: MediaType, document: MediaDocument, lease: Lease) -> MediaDocument | None:
-        state = document.state
-        match: RawDocument = {"_id": document.ref.id, "atproto.attemptedAt": state.attempted_at}
-        match["atproto.lease.token"] = state.lease.token if state.lease else None
-        update: dict[str, dict[str, object]] = {
-            "$set": {
-                "atproto.lease": asdict(lease),
-                "atproto.status": str(state.status or Status.PENDING),
-                "atproto.attempts": 1 + (0 if _is_new_content(document) else state.attempts),
-                "atproto.lost": _lost(document),
-                "atproto.attemptedAt": now(),
-                # If this run dies, the sweep finds the document here, whatever its status.
-                "atproto.retryAt": lease.until,
-                "atproto.fingerprint": document.fingerprint,
-            },
-            "$unset": {"atproto.again": ""},
-        }
+    def _take(self, kind: MediaType, raw: RawDocument, lease: Lease) -> MediaDocument | None:
+        claim = claiming(self.parse(kind, raw), lease)
         with translated():
-            self._make_room(kind, document)
-            raw = self.collection(kind).find_one_and_update(
-                match,
-                update,
+            self._make_room(kind, raw)
+            taken = self.collection(kind).find_one_and_update(
+                as_read(raw),
+                claim,
                 projection=_projection(kind),
                 return_document=ReturnDocument.AFTER,
             )
-        return self.parse(kind, raw) if raw else None
+        return self.parse(kind, taken) if taken else None
 
-    def _make_room(self, kind: MediaType, document: MediaDocument) -> None:
+    def _make_room(self, kind: MediaType, raw: RawDocument) -> None:
         # `atproto: null` and the like, as older programs left it, cannot hold fields.
-        if document.state == SyncState():
-            stray = {"atproto": {"$exists": True, "$not": {"$type": "object"}}}
-            match = {"_id": document.ref.id, **stray}
+        if not isinstance(raw.get("atproto", {}), dict):
+            match = {"_id": raw["_id"], "atproto": {"$eq": raw["atproto"]}}
             self.collection(kind).update_one(match, {"$unset": {"atproto": ""}})
 
     def save(self, kind: MediaType, document: MediaDocument, state: SyncState) -> MediaDocument:
@@ -166,7 +160,7 @@ class Store:
         update = _update(state)
         try:
             with translated():
-                saved = self.collection(kind).update_one(_mine(document), update)
+                saved = self.collection(kind).update_one(as_mine(document), update)
         except DuplicateKeyError as error:
             raise IdentityTakenError(f"{state.repo} already holds {state.rkey}") from error
         if saved.matched_count == 0:
@@ -177,9 +171,11 @@ class Store:
         """Write a run's final state and give the document back, unless it was taken over."""
         update = _update(state)
         update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
+        if document.state.strays:
+            update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
         with translated():
             before = self.collection(kind).find_one_and_update(
-                _mine(document), update, projection={"atproto.again": 1}
+                as_mine(document), update, projection={"atproto.again": 1}
             )
         current = self.find(kind, [document.ref.id])
         if current is None:
@@ -190,15 +186,27 @@ class Store:
         changed = told or current.fingerprint != document.fingerprint
         return Finish.CHANGED if changed else Finish.SETTLED
 
+    def note_stray(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
+        """Note that a record was written to by a run that no longer held the document.
+
+        Whoever holds it now goes again, and settles what is at that URI.
+        """
+        doubt = {
+            "$addToSet": {"atproto.strays": uri},
+            "$set": {"atproto.again": True, "atproto.retryAt": now()},
+        }
+        with translated():
+            self.collection(kind).update_one({"_id": document.ref.id}, doubt)
+
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
         """Turn a raw document into a value."""
         ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
-        owner = raw.get("user") or self._guest
+        owner = raw.get("user") or self.guest_subject
         content = {name: value for name, value in raw.items() if name != "atproto"}
         return MediaDocument(
             ref=ref,
             owner=str(owner),
-            is_guest=owner == self._guest,
+            is_guest=owner == self.guest_subject,
             gone=next((flag for flag in kind.gone if raw.get(flag)), None),
             fields=Fields(content),
             fingerprint=hashlib.sha256(bson.encode(content)).hexdigest(),
@@ -210,34 +218,7 @@ def _projection(kind: MediaType) -> dict[str, int]:
     return dict.fromkeys((*kind.fields, *kind.gone, "user", "atproto"), 1)
 
 
-def _told_to_wait(document: MediaDocument) -> datetime | None:
-    state = document.state
-    waits = state.error is not None and state.error.code == "rate_limited" and not state.lease
-    return state.retry_at if waits and state.retry_at and state.retry_at > now() else None
-
-
-def _new_lease(holder: str, seconds: float) -> Lease:
-    return Lease(secrets.token_hex(8), holder, after(seconds))
-
-
-def _is_new_content(document: MediaDocument) -> bool:
-    settled = document.state.error is None
-    return settled or document.state.fingerprint != document.fingerprint
-
-
-def _lost(document: MediaDocument) -> int:
-    # A lease that is still there was never given back: that run died at work.
-    if document.state.fingerprint != document.fingerprint:
-        return 0
-    return document.state.lost + (1 if document.state.lease else 0)
-
-
-def _mine(document: MediaDocument) -> RawDocument:
-    lease = document.state.lease
-    return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
-
-
-def _update(state: SyncState) -> dict[str, dict[str, object]]:
+def _update(state: SyncState) -> Update:
     values = {f"atproto.{name}": value for name, value in dump_state(state).items()}
     return {
         "$set": {name: value for name, value in values.items() if value is not None},

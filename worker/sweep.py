@@ -59,6 +59,8 @@ class Sweep:
             if chosen:
                 self.backlog.mark(kind, chosen, after(self.settings.requeue))
             count += len(chosen)
+            if count >= room:
+                break
         return count
 
     def _findings(self, kind: MediaType, room: int) -> Iterator[Sequence[ItemRef]]:

@@ -20,6 +20,7 @@ from worker.ids import parse_id
 from worker.media import MediaType, media_type
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
+from worker.records import RecordKey
 from worker.removal import Remover
 from worker.repo import Repo
 from worker.retry import after_bug, after_failure
@@ -101,8 +102,11 @@ class Engine:
             state, finish = self._round(run, force=force)
             if finish is Finish.VANISHED:
                 user = claimed.owner
-            elif finish is Finish.SUPERSEDED:
+            elif finish is Finish.SUPERSEDED and not run.written:
                 return Outcome(str(ref), None, "another run has taken over")
+            elif finish is Finish.SUPERSEDED:
+                self._confess(run)
+                holder = f"{holder} after being overtaken"  # never taking over in its turn
             elif finish is Finish.SETTLED:
                 return _outcome(ref, state)
         return replace(_outcome(ref, state), again=True)
@@ -126,6 +130,11 @@ class Engine:
         account = self.accounts.find(user)
         document = self.store.holder_of(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
+
+    def _confess(self, run: Run) -> None:
+        """Note what a run wrote that may have landed after a newer run had settled it."""
+        for uri in sorted(run.written):
+            self.store.note_stray(run.kind, run.document, uri)
 
     def _round(self, run: Run, *, force: bool) -> tuple[SyncState, Finish]:
         try:
@@ -156,6 +165,7 @@ class Engine:
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times at work on this item"
             raise PermanentError(message, step="run", code="worker_lost")
+        self._clear_strays(run)
         account = self.accounts.find(run.document.owner)
         decision = plan(run.kind, run.document, account)
         run.say(f"plan: {decision.text}")
@@ -164,29 +174,38 @@ class Engine:
                 self._leave(run, moved_from)
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
-            case Remove(repo=did):
-                self._delete(run, did)
+            case Remove(key=key):
+                self._delete(run, key)
                 return _removed(run.state, run.document.gone)
             case Skip(reason=reason):
                 return replace(_settled(run.state), status=Status.SKIPPED, reason=reason)
             case Nothing():
                 return replace(_settled(run.state), status=Status.REMOVED)
 
+    def _clear_strays(self, run: Run) -> None:
+        """Delete what an overtaken run left where this item's record is not."""
+        state = run.state
+        for uri in state.strays:
+            key = RecordKey.parse(uri)
+            if (key.repo, key.rkey) != (state.repo, state.rkey):
+                self._delete(run, key)
+
     def _leave(self, run: Run, did: str | None) -> None:
         """Take the record out of the repo of an account that the item no longer belongs to."""
         if did is None:
             return
-        self._delete(run, did)
+        self._delete(run, RecordKey(did, run.kind.nsid, run.state.rkey or ""))
         run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
 
-    def _delete(self, run: Run, did: str) -> None:
-        account = self.accounts.by_did(did)
+    def _delete(self, run: Run, key: RecordKey) -> None:
+        account = self.accounts.by_did(key.repo)
         if account is None:
-            run.say(f"no account of {did} is known: its record stays")
-        elif run.state.rkey:
-            repo = self.open_repo(account)
-            repo.delete(repo.key(run.kind.nsid, run.state.rkey))
-            run.say(f"removed from {did}")
+            run.say(f"no account of {key.repo} is known: {key.uri} stays")
+            return
+        run.about_to_write(key)
+        run.say(f"removing {key.uri}")
+        self.open_repo(account).delete(key)
+        run.say(f"removed {key.uri}")
 
 
 def _settled(state: SyncState) -> SyncState:

@@ -31,8 +31,18 @@ class Platform:
         self._media = media
         self._guest = guest
 
-    def sign_up(self, subject: str, name: str, *, password: str | None = None) -> str:
-        """Create a user and its account on the PDS; return the DID."""
+    def sign_up(
+        self,
+        subject: str,
+        name: str,
+        *,
+        password: str | None = None,
+        screen_name: str | None = None,
+    ) -> str:
+        """Create a user and its account on the PDS, `<name>.test`; return the DID.
+
+        `screen_name` is the user's name on the platform, should it be another.
+        """
         password = password or secrets.token_urlsafe(18)
         handle = f"{name}.test"
         body = {"handle": handle, "email": f"{name}@example.test", "password": password}
@@ -41,7 +51,7 @@ class Platform:
         account = {"did": answer["did"], "handle": handle, "password": password}
         self.database["users"].insert_one({"_id": subject, "atproto": account})
         if subject != self._guest:
-            self.database["@handles"].insert_one({"_id": subject, "handle": name})
+            self.database["@handles"].insert_one({"_id": subject, "handle": screen_name or name})
         return str(answer["did"])
 
     def sign_up_guests(self) -> str:
@@ -88,8 +98,17 @@ class Platform:
     def state(self, type_name: str, item: ObjectId) -> RawDocument:
         """Return what a document's `atproto` says."""
         found = self._collection(type_name).find_one({"_id": item}, {"atproto": 1}) or {}
-        state = found.get("atproto")
-        return state if isinstance(state, dict) else {}
+        return _mapping(found.get("atproto"))
+
+    def document(self, type_name: str, item: ObjectId) -> RawDocument:
+        """Return a document as the platform made it: without its `atproto`."""
+        found = self._collection(type_name).find_one({"_id": item}, {"atproto": 0})
+        return found or {}
+
+    def states(self, type_name: str) -> dict[object, RawDocument]:
+        """Return what `atproto` says of all documents of a type, by id."""
+        every = self._collection(type_name).find({}, {"atproto": 1})
+        return {raw["_id"]: _mapping(raw.get("atproto")) for raw in every}
 
     def _save(
         self, type_name: str, user: str | None, when: datetime | None, **fields: object
@@ -102,6 +121,10 @@ class Platform:
 
     def _collection(self, type_name: str) -> Collection[RawDocument]:
         return self.database[media_type(type_name).collection]
+
+
+def _mapping(raw: object) -> RawDocument:
+    return raw if isinstance(raw, dict) else {}
 
 
 def _code() -> str:

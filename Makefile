@@ -1,0 +1,38 @@
+# Every target works on a fresh clone: what it needs is installed first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint types bench lock setup clean
+
+demo: setup ## set everything up and run the main job on embedded services
+	$(BIN)/media-atproto demo
+
+test: setup ## run all tests against embedded services
+	$(BIN)/pytest
+
+lint: setup ## check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## check types
+	$(BIN)/mypy
+
+bench: setup ## measure, beside ceilings and baselines of the same run
+	$(BIN)/python -m bench.main_job
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/it")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock: ## pin the dependencies anew, with hashes (needs uv)
+	uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
+		--upgrade pyproject.toml -o requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .stack .mypy_cache .pytest_cache .ruff_cache .hypothesis

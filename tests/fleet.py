@@ -1,0 +1,83 @@
+"""Real worker and beat processes, started the way an operator starts them."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.waiting import wait_for
+
+_STARTUP = 60.0
+
+
+@dataclass(frozen=True)
+class Process:
+    """A Celery program and its log."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        """Return what it has logged so far."""
+        return self.log.read_text(errors="replace")
+
+    def children(self) -> list[psutil.Process]:
+        """Return the pool's processes."""
+        return psutil.Process(self.popen.pid).children()
+
+    def kill(self) -> None:
+        """End the program and its children at once, as the kernel does."""
+        for process in [psutil.Process(self.popen.pid), *self.children()]:
+            process.kill()
+        self.popen.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop, as an operator does, and return its exit code."""
+        if self.popen.poll() is None:
+            self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(timeout=60)
+
+
+@contextmanager
+def running(
+    program: str, environ: dict[str, str], folder: Path, *options: str
+) -> Iterator[Process]:
+    """Run `celery -A worker.app PROGRAM` until the block ends."""
+    log = folder / f"{program}-{len(list(folder.iterdir()))}.log"
+    command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", program]
+    with log.open("wb") as output:
+        popen = subprocess.Popen(
+            [*command, "--loglevel", "INFO", *options],
+            env=environ,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    process = Process(popen, log)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
+def worker(environ: dict[str, str], folder: Path, concurrency: int = 2) -> Iterator[Process]:
+    """Run a worker, ready to take tasks."""
+    with running("worker", environ, folder, "--concurrency", str(concurrency)) as process:
+        wait_for(lambda: " ready." in process.text, within=_STARTUP, what="the worker to be ready")
+        yield process
+
+
+@contextmanager
+def beat(environ: dict[str, str], folder: Path) -> Iterator[Process]:
+    """Run beat, which sends the sweeps."""
+    with running("beat", environ, folder, "--schedule", str(folder / "schedule")) as process:
+        yield process

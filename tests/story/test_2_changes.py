@@ -1,0 +1,186 @@
+"""Chapter 2: whatever happens to a document, syncing it makes the PDS agree."""
+
+from __future__ import annotations
+
+from tests import pictures
+from tests.world import World
+
+
+def test_an_edit_updates_the_record_in_place(world: World) -> None:
+    """Same rkey, new version."""
+    mood = world.platform.save_mood("first words", world.ada)
+    world.sync("mood", mood)
+    before = world.platform.state("mood", mood)
+    world.platform.edit("mood", mood, mood="second thoughts")
+    world.sync("mood", mood)
+    after = world.platform.state("mood", mood)
+    assert world.record("mood", mood)["text"] == "second thoughts"
+    assert after["rkey"] == before["rkey"]
+    assert after["cid"] != before["cid"]
+
+
+def test_an_edit_carries_the_blob_forward(world: World) -> None:
+    """An update that left the thumbnail out would delete it from the PDS."""
+    world.platform.store("kept.png", pictures.pixel_art(), world.ada)
+    painting = world.platform.save_painting("kept", world.ada)
+    world.sync("painting", painting)
+    before = world.record("painting", painting)
+    steps: list[str] = []
+    world.platform.edit("painting", painting, code="newcode")
+    world.sync("painting", painting, observer=steps.append)
+    after = world.record("painting", painting)
+    assert after["code"] == "newcode"
+    assert after["thumbnail"] == before["thumbnail"]
+    assert not any("uploaded" in step for step in steps)
+    assert world.blob(world.dids[world.ada], after["thumbnail"])
+
+
+def test_the_blob_survives_when_an_edit_finds_the_image_gone(world: World) -> None:
+    """The old thumbnail stays up, and the document says that it is old."""
+    path = world.platform.store("moved.png", pictures.pixel_art(), world.ada)
+    painting = world.platform.save_painting("moved", world.ada)
+    world.sync("painting", painting)
+    path.unlink()
+    world.platform.edit("painting", painting, code="changed")
+    assert world.sync("painting", painting).status == "partial"
+    record = world.record("painting", painting)
+    assert record["code"] == "changed"
+    assert world.blob(world.dids[world.ada], record["thumbnail"])
+    state = world.platform.state("painting", painting)
+    assert state["blobs"]["thumbnail"]["status"] == "old"  # type: ignore[index]
+
+
+def test_a_new_image_makes_a_new_thumbnail(world: World) -> None:
+    """The file under the same name has other bytes now."""
+    world.platform.store("redrawn.png", pictures.pixel_art(), world.ada)
+    painting = world.platform.save_painting("redrawn", world.ada)
+    world.sync("painting", painting)
+    before = world.record("painting", painting)["thumbnail"]
+    world.platform.store("redrawn.png", pictures.photo("PNG"), world.ada)
+    world.sync("painting", painting)
+    after = world.record("painting", painting)["thumbnail"]
+    assert after != before
+    assert world.blob(world.dids[world.ada], after)
+
+
+def test_a_touched_file_is_read_again_but_not_uploaded(world: World) -> None:
+    """The same bytes under a new time are the same blob."""
+    path = world.platform.store("touched.mjs", b"// same\n", world.ada)
+    piece = world.platform.save_piece("touched", world.ada)
+    world.sync("piece", piece)
+    path.write_bytes(b"// same\n")
+    steps: list[str] = []
+    world.sync("piece", piece, observer=steps.append)
+    assert any("as it was" in step for step in steps)
+    assert not any("uploaded" in step for step in steps)
+
+
+def test_a_recording_that_arrives_later_is_linked(world: World) -> None:
+    """And one that is taken away is no longer."""
+    world.platform.store("later.png", pictures.pixel_art(), world.ada)
+    painting = world.platform.save_painting("later", world.ada)
+    world.sync("painting", painting)
+    assert "recordingUrl" not in world.record("painting", painting)
+    recording = world.platform.store("later.zip", b"PK", world.ada)
+    world.sync("painting", painting)
+    assert "recordingUrl" in world.record("painting", painting)
+    recording.unlink()
+    world.sync("painting", painting)
+    assert "recordingUrl" not in world.record("painting", painting)
+
+
+def test_a_nuked_item_is_removed(world: World) -> None:
+    """The record goes; the document remembers its identity."""
+    mood = world.platform.save_mood("regrets", world.ada)
+    world.sync("mood", mood)
+    world.platform.edit("mood", mood, deleted=True)
+    outcome = world.sync("mood", mood)
+    state = world.platform.state("mood", mood)
+    assert outcome.status == "removed"
+    assert world.records("mood", mood) == []
+    assert state["reason"] == "deleted"
+    assert "rkey" in state
+    assert not state.keys() & {"uri", "cid"}
+
+
+def test_removing_twice_changes_nothing(world: World) -> None:
+    """No call is made for what is known to be gone."""
+    mood = world.platform.save_mood("gone", world.ada)
+    world.sync("mood", mood)
+    world.platform.edit("mood", mood, deleted=True)
+    world.sync("mood", mood)
+    revision = world.revision(world.dids[world.ada])
+    assert world.sync("mood", mood).status == "removed"
+    assert world.revision(world.dids[world.ada]) == revision
+
+
+def test_an_un_nuked_painting_comes_back_with_its_thumbnail(world: World) -> None:
+    """The PDS dropped the blob with its last reference: it is uploaded again, from the cache."""
+    path = world.platform.store("back.png", pictures.pixel_art(), world.ada)
+    painting = world.platform.save_painting("back", world.ada)
+    world.sync("painting", painting)
+    before = world.record("painting", painting)
+    world.platform.edit("painting", painting, nuked=True)
+    world.sync("painting", painting)
+    assert world.records("painting", painting) == []
+    made = world.services.database["atproto_thumbnails"].count_documents({})
+    world.platform.edit("painting", painting, nuked=False)
+    assert world.sync("painting", painting).status == "synced"
+    after = world.record("painting", painting)
+    assert after == before
+    assert world.blob(world.dids[world.ada], after["thumbnail"])
+    assert world.services.database["atproto_thumbnails"].count_documents({}) == made
+    assert path.exists()
+
+
+def test_an_item_given_to_a_user_moves_to_their_repo(world: World) -> None:
+    """A guest signs up and claims a painting: it is not published twice."""
+    world.platform.store("claimed.png", pictures.pixel_art(), None)
+    world.platform.store("claimed.png", pictures.pixel_art(), world.bob)
+    painting = world.platform.save_painting("claimed", None)
+    world.sync("painting", painting)
+    world.platform.edit("painting", painting, user=world.bob, bucket="user-aesthetic-computer")
+    assert world.sync("painting", painting).status == "synced"
+    (record,) = world.records("painting", painting)
+    assert str(record["uri"]).startswith(f"at://{world.dids[world.bob]}/")
+
+
+def test_a_record_of_a_deleted_document_is_removed_by_its_users_name(world: World) -> None:
+    """With the document gone, the message says whose it was."""
+    mood = world.platform.save_mood("deleted", world.ada)
+    world.sync("mood", mood)
+    world.platform.delete("mood", mood)
+    assert "no such document" in world.sync("mood", mood).detail
+    assert len(world.records("mood", mood)) == 1
+    assert "removed at://" in world.sync("mood", mood, user=world.ada).detail
+    assert world.records("mood", mood) == []
+
+
+def test_a_deleted_documents_record_is_found_under_any_rkey(world: World) -> None:
+    """Records of older programs have random keys: they are found by what they refer to."""
+    mood = world.platform.save_mood("legacy", world.ada)
+    world.platform.edit("mood", mood, atproto={"rkey": "some-old-key"})
+    world.sync("mood", mood)
+    world.platform.delete("mood", mood)
+    world.sync("mood", mood, user=world.ada)
+    assert world.records("mood", mood) == []
+
+
+def test_delete_media_removes_a_record_by_its_rkey(world: World) -> None:
+    """For callers that know where it was."""
+    mood = world.platform.save_mood("by rkey", world.ada)
+    world.sync("mood", mood)
+    rkey = str(world.platform.state("mood", mood)["rkey"])
+    world.platform.delete("mood", mood)
+    world.services.engine.delete("mood", world.ada, rkey, holder="story")
+    assert world.records("mood", mood) == []
+
+
+def test_delete_media_spares_a_record_whose_document_is_there(world: World) -> None:
+    """A late or mistaken message does no harm: the document is the truth."""
+    mood = world.platform.save_mood("alive", world.ada)
+    world.sync("mood", mood)
+    rkey = str(world.platform.state("mood", mood)["rkey"])
+    outcome = world.services.engine.delete("mood", world.ada, rkey, holder="story")
+    assert outcome.status == "synced"
+    assert len(world.records("mood", mood)) == 1

@@ -1,0 +1,158 @@
+"""Each media type's draft: exactly the fields of its record, from documents as they are."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from bson import ObjectId
+
+from worker.documents import Account, ItemRef, MediaDocument, SyncState
+from worker.fields import FieldError, Fields
+from worker.media import UnknownTypeError, media_type
+from worker.media.base import Draft, File, Site
+from worker.secrets import Secret
+
+ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
+WHEN = datetime(2024, 3, 12, 20, 53, 34, 123000, tzinfo=UTC)
+STAMP = "2024-03-12T20:53:34.123Z"
+SITE = Site("https://aesthetic.computer", "user-bucket", "guest-bucket")
+ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name="ada")
+
+
+def draft(
+    type_name: str, *, guest: bool = False, account: Account = ACCOUNT, **fields: object
+) -> Draft:
+    """Build the draft of a document with these fields."""
+    document = MediaDocument(
+        ref=ItemRef(type_name, ID),
+        owner="art-guest" if guest else "auth0|1",
+        is_guest=guest,
+        gone=None,
+        fields=Fields({"when": WHEN, **fields}),
+        fingerprint="f",
+        state=SyncState(),
+    )
+    return media_type(type_name).draft(document, account, SITE)
+
+
+def test_a_painting_has_its_links_thumbnail_and_recording() -> None:
+    """The image is `slug.png`; a user's recording may be `slug.zip` beside it."""
+    made = draft("painting", slug="sunset", code="abc", bucket="b")
+    assert made.fields == {
+        "$type": "computer.aesthetic.painting",
+        "slug": "sunset",
+        "code": "abc",
+        "imageUrl": "https://aesthetic.computer/media/paintings/abc",
+        "acUrl": "https://aesthetic.computer/#abc",
+        "when": STAMP,
+        "ref": str(ID),
+    }
+    assert made.blobs["thumbnail"].file == File("b", "auth0|1", "sunset.png")
+    assert made.links["recordingUrl"].file == File("b", "auth0|1", "sunset.zip")
+    assert made.links["recordingUrl"].url.endswith("/media/paintings/abc.zip")
+
+
+def test_a_combined_slug_names_image_and_recording() -> None:
+    """`imageSlug:recordingSlug`: each file by its own part, the slug kept whole."""
+    made = draft("painting", slug="img:rec", code="abc", bucket="b")
+    assert made.fields["slug"] == "img:rec"
+    assert made.blobs["thumbnail"].file.name == "img.png"
+    assert made.links["recordingUrl"].file.name == "rec.zip"
+
+
+def test_a_guests_files_are_in_the_bucket_itself() -> None:
+    """No folder of a user, and no recording to guess at."""
+    made = draft("painting", guest=True, slug="sunset", code="abc")
+    assert made.blobs["thumbnail"].file == File("guest-bucket", None, "sunset.png")
+    assert made.links == {}
+
+
+def test_a_guests_combined_slug_has_its_recording() -> None:
+    """The slug says that there is one."""
+    made = draft("painting", guest=True, slug="img:rec", code="abc", bucket="g")
+    assert made.links["recordingUrl"].file == File("g", None, "rec.zip")
+
+
+@pytest.mark.parametrize("name", ["mood", "text"])
+def test_a_mood_is_its_text_under_either_name(name: str) -> None:
+    """Old documents keep the text under `text`."""
+    made = draft("mood", **{name: "quiet"})
+    assert made.fields == {
+        "$type": "computer.aesthetic.mood",
+        "text": "quiet",
+        "when": STAMP,
+        "ref": str(ID),
+    }
+
+
+def test_a_users_piece_is_addressed_under_the_handle() -> None:
+    """A piece in a bucket has its program as a blob."""
+    made = draft("piece", slug="melody", code="m1", bucket="b")
+    assert made.fields["acUrl"] == "https://aesthetic.computer/@ada/melody"
+    assert made.fields["code"] == "m1"
+    assert made.blobs["source"].file == File("b", "auth0|1", "melody.mjs")
+
+
+def test_a_piece_may_lack_code_bucket_and_handle() -> None:
+    """Optional fields are left out, never empty."""
+    account = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"))
+    made = draft("piece", account=account, slug="melody")
+    assert made.fields.keys() == {"$type", "slug", "when", "ref"}
+    assert made.blobs == {}
+
+
+def test_a_kidlisp_program_carries_its_source() -> None:
+    """Code, source and permalink."""
+    made = draft("kidlisp", code="cow", source="(wipe blue)")
+    assert made.fields["source"] == "(wipe blue)"
+    assert made.fields["acUrl"] == "https://aesthetic.computer/$cow"
+
+
+def test_values_are_percent_encoded_in_urls() -> None:
+    """A code is data: it cannot add a path or a query."""
+    made = draft("painting", slug="s", code="a/../b?c#d é", bucket="b")
+    assert made.fields["imageUrl"] == (
+        "https://aesthetic.computer/media/paintings/a%2F..%2Fb%3Fc%23d%20%C3%A9"
+    )
+
+
+def test_a_url_template_can_be_replaced() -> None:
+    """Hosts and paths of another platform are settings."""
+    site = Site("https://x", "u", "g", {"KIDLISP_ACURL": "https://lisp.example/{code}"})
+    document = MediaDocument(
+        ItemRef("kidlisp", ID),
+        "auth0|1",
+        is_guest=False,
+        gone=None,
+        fields=Fields({"when": WHEN, "code": "cow", "source": "()"}),
+        fingerprint="f",
+        state=SyncState(),
+    )
+    made = media_type("kidlisp").draft(document, ACCOUNT, site)
+    assert made.fields["acUrl"] == "https://lisp.example/cow"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"code": "a"}, "slug"),
+        ({"slug": "s"}, "code"),
+        ({"slug": "s", "code": ""}, "code"),
+        ({"slug": 7, "code": "a"}, "slug"),
+        ({"slug": "s", "code": "a", "when": None}, "when"),
+        ({"slug": "s", "code": "a", "when": "yesterday"}, "when"),
+        ({"slug": "s", "code": "a", "bucket": ["b"]}, "bucket"),
+    ],
+)
+def test_a_bad_field_is_named(fields: dict[str, object], named: str) -> None:
+    """Missing, empty or of the wrong type: the error says which field."""
+    with pytest.raises(FieldError) as refused:
+        draft("painting", **fields)
+    assert refused.value.field == named
+
+
+def test_an_unknown_type_is_refused_with_the_names_there_are() -> None:
+    """A typo in a producer is found by reading one line."""
+    with pytest.raises(UnknownTypeError, match="kidlisp, mood, painting, piece"):
+        media_type("paintng")

@@ -1,0 +1,88 @@
+"""The retry table: what each class of failure does to an item's state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from worker.documents import Failure, Status, SyncState
+from worker.errors import AccountError, PermanentError, TransientError, WaitError
+from worker.retry import MOST_BUG_ATTEMPTS, after_bug, after_failure, backoff
+from worker.settings import RetrySettings
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SETTINGS = RetrySettings(max_attempts=24, max_lost=3, base=2, ceiling=3600, lease=100, parked=900)
+STATE = SyncState(status=Status.SYNCED, attempts=3, rkey="3abc", cid="bafy")
+
+
+def test_a_transient_error_is_tried_again_within_its_backoff() -> None:
+    """The third failure waits at most eight seconds, and the item is pending."""
+    after = after_failure(STATE, TransientError("down", code="pds_503"), SETTINGS, NOW)
+    assert after.status is Status.PENDING
+    assert after.retry_at is not None
+    assert NOW <= after.retry_at <= NOW + timedelta(seconds=8)
+    assert after.attempts == 3
+
+
+def test_the_last_attempt_gives_up_and_keeps_the_reason() -> None:
+    """After max_attempts the item is failed, and nothing enqueues it again."""
+    state = replace(STATE, attempts=SETTINGS.max_attempts)
+    after = after_failure(state, TransientError("down", code="pds_503"), SETTINGS, NOW)
+    assert (after.status, after.retry_at) == (Status.FAILED, None)
+    assert after.error is not None
+    assert after.error.code == "pds_503"
+
+
+def test_waiting_gives_the_attempt_back() -> None:
+    """A 429 costs no attempt, and nothing is due before the time it names."""
+    until = NOW + timedelta(minutes=20)
+    after = after_failure(STATE, WaitError("slow down", until=until), SETTINGS, NOW)
+    assert (after.status, after.retry_at, after.attempts) == (Status.PENDING, until, 2)
+
+
+def test_an_item_of_a_parked_account_waits_like_one_that_was_told_to() -> None:
+    """The account's fault uses up no attempt of its items."""
+    until = NOW + timedelta(minutes=15)
+    error = AccountError("wrong password", until=until, step="account", code="wrong_password")
+    after = after_failure(STATE, error, SETTINGS, NOW)
+    assert (after.status, after.attempts, after.retry_at) == (Status.PENDING, 2, until)
+
+
+def test_a_permanent_error_fails_at_once() -> None:
+    """Trying again cannot help, so nothing does."""
+    after = after_failure(STATE, PermanentError("bad field", code="x"), SETTINGS, NOW)
+    assert (after.status, after.retry_at) == (Status.FAILED, None)
+    assert after.error == Failure("", "x", "bad field", permanent=True, at=NOW)
+
+
+def test_a_bug_is_tried_a_few_times_only() -> None:
+    """An error nobody expected gets fewer attempts than one that is known to pass."""
+    failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
+    once = after_bug(replace(STATE, attempts=1), failure, SETTINGS, NOW)
+    last = after_bug(replace(STATE, attempts=MOST_BUG_ATTEMPTS), failure, SETTINGS, NOW)
+    assert once.status is Status.PENDING
+    assert last.status is Status.FAILED
+
+
+def test_a_failure_keeps_what_is_published() -> None:
+    """Neither rkey nor CID is forgotten: an update carries on from them."""
+    after = after_failure(STATE, TransientError("down"), SETTINGS, NOW)
+    assert (after.rkey, after.cid) == ("3abc", "bafy")
+
+
+@pytest.mark.parametrize(
+    ("attempts", "longest"), [(0, 2), (1, 2), (2, 4), (11, 2048), (12, 3600), (10_000, 3600)]
+)
+def test_backoff_doubles_to_the_ceiling_with_full_jitter(attempts: int, longest: float) -> None:
+    """Every wait is between nothing and the doubled base, an hour at most."""
+    waits = [backoff(attempts, SETTINGS) for _ in range(200)]
+    assert min(waits) >= 0
+    assert longest / 2 < max(waits) <= longest
+
+
+def test_all_attempts_together_span_about_half_a_day() -> None:
+    """An outage of a night does not fail an item: the expected waits add up to 6 to 14 hours."""
+    longest = sum(min(2.0 * 2**n, 3600) for n in range(SETTINGS.max_attempts - 1))
+    assert 12 * 3600 < longest < 14 * 3600

@@ -1,0 +1,109 @@
+"""The environment: complete, or refused with the name of every variable that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+
+from worker.settings import QueueSettings, Settings, SettingsError
+
+GOOD = {
+    "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",
+    "MONGODB_NAME": "media",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "PDS_URL": "http://127.0.0.1:3000",
+    "MEDIA_STORE_URL": "file:///srv/media",
+    "SECRET_KEYS": Fernet.generate_key().decode(),
+}
+
+
+def problems(**changes: str) -> str:
+    """Return what is said of an environment with these changes."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(GOOD | changes)
+    return str(refused.value)
+
+
+def test_a_complete_environment_is_read() -> None:
+    """The required variables are enough."""
+    settings = Settings.load(GOOD)
+    assert settings.pds_url == "http://127.0.0.1:3000"
+    assert settings.guest_subject == "art-guest"
+    assert settings.retry.max_attempts == 24
+
+
+def test_an_empty_environment_names_all_that_is_missing_at_once() -> None:
+    """Nobody has to start the worker six times to find six variables."""
+    with pytest.raises(SettingsError) as refused:
+        Settings.load({})
+    assert [problem.split()[0] for problem in refused.value.problems] == [
+        "MONGODB_CONNECTION_STRING",
+        "MONGODB_NAME",
+        "REDIS_URL",
+        "PDS_URL",
+        "SECRET_KEYS",
+        "MEDIA_STORE_URL",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("REDIS_URL", "localhost:6379", "must start with redis://"),
+        ("MONGODB_CONNECTION_STRING", "postgres://x", "must start with mongodb://"),
+        ("MONGODB_NAME", "a/b", "must be a database name"),
+        ("PDS_URL", "http://pds.example.com", "must start with https://"),
+        ("PDS_URL", "https://me:pass@pds.example.com", "must not contain a user name"),
+        ("PDS_URL", "https://[", "is not a URL"),
+        ("MEDIA_STORE_URL", "/srv/media", "must start with file:/// or https://"),
+        ("SECRET_KEYS", "hunter2", "key 1 is not a Fernet key"),
+        ("MAX_ATTEMPTS", "many", "must be a number of at least 1"),
+        ("MAX_ATTEMPTS", "0", "must be a number of at least 1"),
+        ("LEASE_SECONDS", "nan", "must be a number of at least 1"),
+        ("ALLOW_HTTP", "perhaps", "must be 1 or 0"),
+    ],
+)
+def test_a_malformed_variable_is_named_with_its_fault(name: str, value: str, said: str) -> None:
+    """The message names the variable and what is wrong with it."""
+    told = problems(**{name: value})
+    assert name in told
+    assert said in told
+
+
+def test_the_message_never_repeats_a_secret() -> None:
+    """A malformed key or password may still be somebody's key or password."""
+    told = problems(SECRET_KEYS="hunter2", PDS_URL="https://me:swordfish@pds.example.com")
+    assert "hunter2" not in told
+    assert "swordfish" not in told
+
+
+def test_secrets_do_not_print() -> None:
+    """Neither the settings nor a secret in them shows its value in repr or str."""
+    settings = Settings.load(GOOD | {"REDIS_URL": "redis://:swordfish@127.0.0.1/0"})
+    shown = repr(settings) + str(settings) + str(settings.redis_url) + f"{settings.redis_url}"
+    assert "swordfish" not in shown
+    assert GOOD["SECRET_KEYS"] not in shown
+
+
+def test_plain_http_is_for_loopback_or_when_allowed() -> None:
+    """In a compose network the PDS is plain http, and someone has to say so."""
+    settings = Settings.load(GOOD | {"PDS_URL": "http://pds:3000", "ALLOW_HTTP": "1"})
+    assert settings.pds_url == "http://pds:3000"
+
+
+def test_a_producer_needs_the_queue_alone() -> None:
+    """Upload functions run where there is no PDS, no key and no MongoDB setting of ours."""
+    assert QueueSettings.load({"REDIS_URL": "redis://h/0"}).redis_url.reveal() == "redis://h/0"
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    """.env.example and the code name the same variables."""
+    import re
+
+    root = Path(__file__).parents[2]
+    read = set(re.findall(r'"([A-Z][A-Z_]{3,})"', (root / "worker/settings.py").read_text()))
+    documented = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (root / ".env.example").read_text(), re.M))
+    assert read - {"URL_TEMPLATE_"} <= documented
+    assert documented - read <= {"URL_TEMPLATE_PAINTING_IMAGEURL"}

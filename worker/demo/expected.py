@@ -1,0 +1,109 @@
+"""What a record should hold, worked out from the document by the published rules alone.
+
+Written apart from the engine, so that a mistake there is not repeated here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import quote
+
+from PIL import Image, ImageChops, ImageOps, ImageStat
+
+from worker.demo.uploads import Item
+
+SITE = "https://aesthetic.computer"
+TYPES = ("painting", "mood", "piece", "kidlisp")
+BLOB_FIELDS = {"painting": "thumbnail", "piece": "source"}
+_SIDE = 512
+_GLANCE = 32  # pixels a side: enough to tell pictures apart and whether they are upright
+_MOST_UNLIKE = 12.0  # of 255, on average
+
+
+def nsid(type_name: str) -> str:
+    """Return the collection of a type's records."""
+    return f"computer.aesthetic.{type_name}"
+
+
+def record(item: Item) -> dict[str, object]:
+    """Return the fields of an item's record, its blob apart."""
+    document = item.document
+    when = document["when"]
+    if not isinstance(when, datetime):
+        raise TypeError(f"{item.type} {item.id} was saved without a date")
+    moment = f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 1000:03}Z"
+    common = {"$type": nsid(item.type), "when": moment, "ref": str(item.id)}
+    return common | _own_fields(item, {name: str(value) for name, value in document.items()})
+
+
+def _own_fields(item: Item, document: dict[str, str]) -> dict[str, object]:
+    match item.type:
+        case "mood":
+            return {"text": document["mood"]}
+        case "kidlisp":
+            code = document["code"]
+            return {"code": code, "source": document["source"], "acUrl": f"{SITE}/${code}"}
+        case "piece":
+            name = item.owner.screen_name
+            path = f"@{name}/" if name else ""
+            url = f"{SITE}/{path}{quote(document['slug'])}"
+            return {"slug": document["slug"], "code": document["code"], "acUrl": url}
+        case _:
+            return _painting(item, document)
+
+
+def _painting(item: Item, document: dict[str, str]) -> dict[str, object]:
+    code = document["code"]
+    image = f"{SITE}/media/paintings/{code}"
+    fields: dict[str, object] = {"slug": document["slug"], "code": code}
+    fields |= {"imageUrl": image, "acUrl": f"{SITE}/#{code}"}
+    return fields | ({"recordingUrl": f"{image}.zip"} if item.recording else {})
+
+
+def blob_cid(data: bytes) -> str:
+    """Return the CID of a blob: version 1, raw, SHA-256, in base32.
+
+    https://atproto.com/specs/data-model#link-and-cid-formats
+    """
+    cid = b"\x01\x55\x12\x20" + hashlib.sha256(data).digest()
+    return "b" + base64.b32encode(cid).decode().lower().rstrip("=")
+
+
+def blob_fault(item: Item, data: bytes, mime_type: str) -> str | None:
+    """Return what is wrong with a blob for an item that has a file, or None."""
+    if item.file is None:
+        return "it should have no blob"
+    if item.type == "piece":
+        if mime_type != "text/javascript":
+            return f"a program should be text/javascript, not {mime_type}"
+        return None if data == item.file.read_bytes() else "it is not the program that was uploaded"
+    if mime_type != "image/png":
+        return f"a thumbnail should be image/png, not {mime_type}"
+    return _thumbnail_fault(data, item.file)
+
+
+def _thumbnail_fault(data: bytes, file: Path) -> str | None:
+    with Image.open(BytesIO(data)) as thumbnail:
+        if (thumbnail.format, thumbnail.size) != ("PNG", (_SIDE, _SIDE)):
+            return f"it is {thumbnail.format} of {thumbnail.size}, not a PNG of {_SIDE}x{_SIDE}"
+        seen = thumbnail.convert("RGB").resize((_GLANCE, _GLANCE), Image.Resampling.BOX)
+    with Image.open(file) as original:
+        glance = _glance(original)
+    unlike = sum(ImageStat.Stat(ImageChops.difference(seen, glance)).mean) / 3
+    return f"it does not look like {file.name}" if unlike > _MOST_UNLIKE else None
+
+
+def _glance(picture: Image.Image) -> Image.Image:
+    """Return a picture very small, upright, on black and letterboxed to a square."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "I;16":
+        upright = upright.convert("I").point(lambda value: value / 257).convert("L")
+    layer = upright.convert("RGBA")
+    opaque = Image.new("RGBA", layer.size, "black")
+    opaque.alpha_composite(layer)
+    large = ImageOps.pad(opaque.convert("RGB"), (_SIDE, _SIDE), Image.Resampling.BOX)
+    return large.resize((_GLANCE, _GLANCE), Image.Resampling.BOX)

@@ -1,0 +1,141 @@
+"""The worker of the demo, and Flower to watch it: real Celery processes.
+
+They end with this process, even if it is killed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from worker.stack.errors import StackError
+from worker.stack.folder import DataFolder
+from worker.stack.guard import Command, Guard
+from worker.stack.ports import Ports
+from worker.stack.service import log_tail, read_tail
+
+_STARTUP = 60.0
+_GRACE = 20.0  # seconds in which a worker may finish what it is at
+_POLL = 0.05
+_CELERY = (sys.executable, "-m", "celery", "-A", "worker.app")
+
+
+class Processes:
+    """Starts, watches and stops Celery processes; their logs are in the data folder."""
+
+    def __init__(self, folder: DataFolder, environment: Mapping[str, str]) -> None:
+        self._folder = folder
+        self._environment = environment
+        self._guard = Guard(folder.lock)
+        self._running: dict[Path, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start_worker(self, concurrency: int) -> Path:
+        """Start a worker with its schedule, and return its log without waiting for it."""
+        schedule = self._folder.path / "beat-schedule"
+        options = ("-B", "-s", str(schedule), "--concurrency", str(concurrency))
+        return self._start("worker", ("worker", *options, "--loglevel", "INFO"), {})
+
+    def await_worker(self, log: Path) -> None:
+        """Wait until the worker takes messages; raises StackError when it ends before."""
+        self._await(lambda: " ready." in read_tail(log, 0), log, "the worker to be ready")
+
+    def start_flower(self) -> Flower:
+        """Start Flower on a free port of the loopback, behind a password, and wait for it."""
+        if importlib.util.find_spec("flower") is None:
+            raise StackError("Flower is not here: pip install 'media-atproto[flower]'")
+        port = Ports(self._folder.path / "ports.json").claim("flower")
+        flower = Flower(f"http://127.0.0.1:{port}", "demo", secrets.token_urlsafe(12))
+        options = (
+            "--address=127.0.0.1",
+            f"--port={port}",
+            "--enable_events=False",
+            "--read_only=True",
+        )
+        # Not an option: other users of this machine can read those.
+        private = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
+        log = self._start("flower", ("flower", *options), private)
+        self._await(flower.answers, log, "Flower to answer")
+        return flower
+
+    def check(self) -> None:
+        """Raise StackError, quoting its log, if a process has ended."""
+        for log, process in self._running.items():
+            code = process.poll()
+            if code is not None:
+                name = log.stem.capitalize()
+                raise StackError(f"{name} ended by itself (exit code {code}).\n{log_tail(log)}")
+
+    def stop(self) -> None:
+        """Let the worker finish what it is at, and end all; a second call does nothing."""
+        for process in self._running.values():
+            process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _GRACE
+        for process in self._running.values():
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._running = {}
+        self._guard.release()
+
+    def _start(self, name: str, arguments: tuple[str, ...], private: Mapping[str, str]) -> Path:
+        log = self._folder.path / f"{name}.log"
+        log.unlink(missing_ok=True)
+        environment = {**self._environment, **private}
+        command = Command((*_CELERY, *arguments), environment, self._folder.path)
+        self._running[log] = self._guard.spawn(command, log)
+        return log
+
+    def _await(self, condition: Callable[[], bool], log: Path, what: str) -> None:
+        deadline = time.monotonic() + _STARTUP
+        while not condition():
+            self.check()
+            if time.monotonic() > deadline:
+                raise StackError(f"Waited {_STARTUP:.0f} seconds for {what}.\n{log_tail(log)}")
+            time.sleep(_POLL)
+
+
+@dataclass(frozen=True, slots=True)
+class Flower:
+    """A running Flower: its address and what it asks for."""
+
+    url: str
+    user: str
+    password: str = field(repr=False)
+
+    def answers(self) -> bool:
+        """Tell whether it serves its pages."""
+        try:
+            return self._get("/api/tasks").is_success
+        except httpx.TransportError:
+            return False
+
+    def tasks(self) -> dict[str, Any]:
+        """Return all tasks that it has seen, by message id."""
+        tasks: dict[str, Any] = self._get("/api/tasks").raise_for_status().json()
+        return tasks
+
+    def _get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, auth=(self.user, self.password), timeout=10)
+
+
+def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what the demo's processes take over: no setting of anyone's platform."""
+    names = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
+    return {n: v for n, v in environ.items() if n in names or n.startswith("PYTHON")}

@@ -1,0 +1,189 @@
+"""The scenes of the demo, in order: what people upload, and what goes wrong meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from worker.demo.pictures import Picture, gallery
+from worker.demo.platform import Platform
+from worker.demo.stage import Stage
+from worker.demo.texts import (
+    EDITED_MOOD,
+    GUEST_MOOD,
+    LOST_MOOD,
+    MOODS,
+    PIECES,
+    PROGRAMS,
+    STRANGER_MOOD,
+)
+from worker.demo.uploads import Item, Person, Uploads
+from worker.mongo import RawDocument
+from worker.stack import Service
+
+States = dict[object, RawDocument]
+_PATIENCE = 60.0  # seconds; what is not settled then is told by the verification
+_POLL = 0.1
+_BEFORE_THE_OUTAGE = 2 / 3
+# Recordings by the slug of their painting: of the same name, or of one of their own.
+_RECORDED = {
+    "creature-1": "creature-1",
+    "mosaic-1": "mosaic-1",
+    "creature-2": "strokes-2",
+    "view-1": "takes-of-view-1",
+}
+Act = Callable[[], Item]
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who uploads."""
+
+    ada: Person
+    bob: Person
+    guest: Person
+    stranger: Person
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Return everyone."""
+        return (self.ada, self.bob, self.guest, self.stranger)
+
+
+@dataclass(slots=True)
+class Story:
+    """Plays the scenes and collects the items, each with what is expected of it.
+
+    `check` raises when the worker or a service has died.
+    """
+
+    platform: Platform
+    uploads: Uploads
+    cast: Cast
+    pds: Service
+    stage: Stage
+    check: Callable[[], None]
+    items: list[Item] = field(default_factory=list)
+
+    def play(self) -> list[Item]:
+        """Play all scenes; return every item there is at the end."""
+        acts = self._acts()
+        before = round(len(acts) * _BEFORE_THE_OUTAGE)
+        self._uploads(acts[:before])
+        self._changes()
+        self._outage(acts[before:])
+        if self.uploads.refused:
+            count = self.uploads.refused
+            self.stage.say(f"{count} messages did not reach the queue in time; the sweep saw to it")
+        return self.items
+
+    def _acts(self) -> list[Act]:
+        """Return all uploads, the types mixed and the owners taking turns."""
+        users, all_ = (self.cast.ada, self.cast.bob), self.cast.people[:3]
+        upload = self.uploads
+        sources = enumerate(PIECES.items())
+        kinds: list[list[Act]] = [
+            [self._painting(picture, all_[n % 3]) for n, picture in enumerate(gallery())],
+            [partial(upload.mood, text, users[n % 2]) for n, text in enumerate(MOODS)],
+            [partial(upload.piece, slug, text, all_[n % 3]) for n, (slug, text) in sources],
+            [partial(upload.program, text, all_[n % 3]) for n, text in enumerate(PROGRAMS)],
+        ]
+        spread = [((n + 0.5) / len(acts), act) for acts in kinds for n, act in enumerate(acts)]
+        return [act for _, act in sorted(spread, key=lambda pair: pair[0])]
+
+    def _painting(self, picture: Picture, owner: Person) -> Act:
+        recorded = _RECORDED.get(picture.slug, "")
+        return partial(self.uploads.painting, picture, owner, recorded=recorded)
+
+    def _uploads(self, acts: Sequence[Act]) -> None:
+        self.stage.scene("People upload paintings, moods, pieces and programs")
+        self._begin("message lost")
+        self.items.append(self.uploads.mood(LOST_MOOD, self.cast.ada, enqueued=False))
+        self._begin("guest's mood")
+        guests = "guests_not_published"
+        self.items.append(self.uploads.mood(GUEST_MOOD, self.cast.guest, skipped=guests))
+        self._begin("no account")
+        stranger = self.cast.stranger
+        self.items.append(self.uploads.mood(STRANGER_MOOD, stranger, skipped="no_account"))
+        self._begin("upload")
+        self._save(acts)
+        if self._settle():
+            self.stage.say("one of them was never enqueued: the sweep found it")
+
+    def _changes(self) -> None:
+        self.stage.scene("One item is edited, one nuked, and one comes without its image")
+        self._begin("edited")
+        change = self.uploads.change
+        self._replace("mood", lambda item: change(item, status="synced", mood=EDITED_MOOD))
+        self._begin("nuked")
+        self._replace(
+            "painting", lambda item: change(item, status="removed", why="nuked", nuked=True)
+        )
+        self._begin("image missing")
+        self.items.append(self.uploads.broken_painting("never-arrived", self.cast.bob))
+        self._settle()
+
+    def _outage(self, acts: Sequence[Act]) -> None:
+        self.stage.scene("The PDS goes down while people go on uploading")
+        self.pds.stop()
+        self._begin("PDS was down")
+        self._save(acts)
+        self._wait(lambda states: len(self._waiting(states)) > len(acts) // 2)
+        waiting = self._waiting(self._states())
+        self.stage.say(f"{len(waiting)} items wait, all of them saved; the PDS starts again")
+        self.pds.start()
+        if self._settle():
+            states = self._states()
+            tries = [int(str(states[item.id].get("attempts"))) for item in self._in_outage()]
+            self.stage.say(f"all went up by themselves, after {max(tries)} tries at most")
+
+    def _begin(self, scene: str) -> None:
+        self.uploads.scene = scene
+
+    def _save(self, acts: Sequence[Act]) -> None:
+        for act in acts:
+            self.items.append(act())
+            self._count(self._states())
+
+    def _replace(self, type_name: str, change: Callable[[Item], Item]) -> None:
+        """Change the first uploaded item of a type that is a user's."""
+        index = next(
+            n
+            for n, item in enumerate(self.items)
+            if item.type == type_name and item.scene == "upload" and item.owner.user
+        )
+        self.items[index] = change(self.items[index])
+
+    def _in_outage(self) -> list[Item]:
+        return [item for item in self.items if item.scene == "PDS was down"]
+
+    def _waiting(self, states: States) -> list[Item]:
+        return [item for item in self._in_outage() if "error" in states.get(item.id, {})]
+
+    def _settle(self) -> bool:
+        """Wait until every item is as expected; False when patience ends before."""
+        return self._wait(lambda states: self._count(states) == len(self.items))
+
+    def _wait(self, condition: Callable[[States], bool]) -> bool:
+        deadline = time.monotonic() + _PATIENCE
+        while not condition(self._states()):
+            if time.monotonic() > deadline:
+                self.stage.say(f"waited {_PATIENCE:.0f} seconds; going on")
+                return False
+            self.check()
+            time.sleep(_POLL)
+        return True
+
+    def _count(self, states: States) -> int:
+        """Show and return how many items are as expected."""
+        statuses = Counter(str(states[item.id].get("status", "new")) for item in self.items)
+        done = sum(item.is_settled(states[item.id]) for item in self.items)
+        self.stage.count(statuses, done, len(self.items))
+        return done
+
+    def _states(self) -> States:
+        types = {item.type for item in self.items}
+        return {key: state for name in types for key, state in self.platform.states(name).items()}

@@ -1,0 +1,187 @@
+"""The end of the demo: every record and blob is read back and held against the documents."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worker.demo import expected
+from worker.demo.platform import Platform
+from worker.demo.reader import Found, Reader
+from worker.demo.uploads import Item, Person
+from worker.mongo import RawDocument
+
+_TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What was found of one item: `why` is its error or reason, `uri` where its record is."""
+
+    scene: str
+    type: str
+    owner: str
+    status: str
+    why: str
+    uri: str
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found of all items; `strays` is what was found and belongs to none."""
+
+    lines: tuple[Line, ...]
+    strays: tuple[str, ...]
+    records: int
+    blobs: int
+    blob_bytes: int
+
+    @property
+    def faults(self) -> list[str]:
+        """Return everything that is not as it should be, a line each."""
+        of_items = (
+            f"{line.type} of {line.owner} ({line.scene}, {line.uri or 'no record'}): {fault}"
+            for line in self.lines
+            for fault in line.faults
+        )
+        return [*of_items, *self.strays]
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the items account for so far."""
+
+    records: set[str] = field(default_factory=set)
+    blobs: dict[str, set[str]] = field(default_factory=dict)
+    blob_bytes: int = 0
+
+
+class Verification:
+    """Holds what the PDS has against the documents; `people` own all the repos there are."""
+
+    def __init__(self, platform: Platform, reader: Reader, people: Sequence[Person]) -> None:
+        self._platform = platform
+        self._reader = reader
+        self._dids = [person.did for person in people if person.did]
+
+    def run(self, items: Sequence[Item]) -> Report:
+        """Verify all items, and that the repos hold nothing else."""
+        listed = {found.uri: found for found in self._listed()}
+        seen = _Seen()
+        lines = tuple(self._line(item, listed, seen) for item in items)
+        return Report(
+            lines=lines,
+            strays=tuple(self._strays(listed, seen)),
+            records=len(seen.records),
+            blobs=sum(map(len, seen.blobs.values())),
+            blob_bytes=seen.blob_bytes,
+        )
+
+    def _listed(self) -> Iterator[Found]:
+        for did in self._dids:
+            for name in expected.TYPES:
+                yield from self._reader.records(did, expected.nsid(name))
+
+    def _line(self, item: Item, listed: Mapping[str, Found], seen: _Seen) -> Line:
+        state = self._platform.state(item.type, item.id)
+        faults = [*self._document_faults(item), *_state_faults(item, state)]
+        if item.is_published:
+            faults += self._record_faults(item, state, listed, seen)
+        elif state.get("uri"):
+            faults.append(f"its state still names the record {state['uri']}")
+        return Line(
+            scene=item.scene,
+            type=item.type,
+            owner=item.owner.screen_name or "a guest",
+            status=str(state.get("status")),
+            why=_why(state) or "",
+            uri=str(state.get("uri") or ""),
+            faults=tuple(faults),
+        )
+
+    def _document_faults(self, item: Item) -> Iterator[str]:
+        now = self._platform.document(item.type, item.id)
+        for name in sorted(now.keys() | item.document.keys()):
+            if now.get(name) != item.document.get(name):
+                yield f"its document's {name} is {now.get(name)!r}: nobody should have changed it"
+
+    def _record_faults(
+        self, item: Item, state: RawDocument, listed: Mapping[str, Found], seen: _Seen
+    ) -> Iterator[str]:
+        did, collection = item.owner.did or "", expected.nsid(item.type)
+        rkey = str(state.get("rkey"))
+        uri = f"at://{did}/{collection}/{rkey}"
+        if state.get("uri") != uri:
+            yield f"its state names {state.get('uri')}, and {uri} is where it should be"
+        if not _TID.fullmatch(rkey):
+            yield f"its rkey {rkey!r} is no TID"
+        found = self._reader.record(did, collection, rkey)
+        if found is None:
+            yield "the PDS has no record of it"
+            return
+        seen.records.add(uri)
+        if listed.get(uri) != found:
+            yield "listRecords and getRecord do not agree about it"
+        if state.get("cid") != found.cid:
+            yield f"its state says {state.get('cid')}, the PDS {found.cid}"
+        blob_field = expected.BLOB_FIELDS.get(item.type, "")
+        yield from _value_faults(item, found, blob_field)
+        yield from self._blob_faults(item, found.value.get(blob_field), did, seen)
+
+    def _blob_faults(self, item: Item, ref: object, did: str, seen: _Seen) -> Iterator[str]:
+        if not isinstance(ref, dict):
+            if item.file is not None:
+                yield f"the record has no {expected.BLOB_FIELDS[item.type]}"
+            return
+        cid = str(ref["ref"]["$link"])
+        seen.blobs.setdefault(did, set()).add(cid)
+        fetched = self._reader.blob(did, cid)
+        if fetched is None:
+            yield f"the PDS does not have the blob {cid}"
+            return
+        data, mime_type = fetched
+        seen.blob_bytes += len(data)
+        if expected.blob_cid(data) != cid:
+            yield f"the bytes of the blob {cid} are those of {expected.blob_cid(data)}"
+        if (ref["size"], ref["mimeType"]) != (len(data), mime_type):
+            yield f"the blob is {len(data)} bytes of {mime_type}, not as the record says: {ref}"
+        if fault := expected.blob_fault(item, data, mime_type):
+            yield f"the blob {cid}: {fault}"
+
+    def _strays(self, listed: Mapping[str, Found], seen: _Seen) -> Iterator[str]:
+        known = {listed[uri].cid for uri in listed.keys() & seen.records}
+        for uri in sorted(listed.keys() - seen.records):
+            yield f"{uri} belongs to no item: {listed[uri].value}"
+            known.add(listed[uri].cid)
+        for did in self._dids:
+            for cid in sorted(self._reader.exported(did) - known):
+                yield f"the record {cid} in the export of {did} belongs to no item"
+            for cid in sorted(self._reader.blobs(did) - seen.blobs.get(did, set())):
+                yield f"the blob {cid} of {did} belongs to no item"
+
+
+def _state_faults(item: Item, state: RawDocument) -> Iterator[str]:
+    if state.get("status") != item.status:
+        yield f"its status is {state.get('status')}, and should be {item.status}"
+    why = _why(state)
+    if why != item.why:
+        yield f"the reason is {why}, and should be {item.why}"
+
+
+def _why(state: RawDocument) -> str | None:
+    """Return the code of a state's error, or else the reason that it gives."""
+    error = state.get("error")
+    why = error.get("code") if isinstance(error, dict) else state.get("reason")
+    return None if why is None else str(why)
+
+
+def _value_faults(item: Item, found: Found, blob_field: str) -> Iterator[str]:
+    right = expected.record(item)
+    there = {name: value for name, value in found.value.items() if name != blob_field}
+    for name in sorted(right.keys() | there.keys()):
+        if right.get(name) != there.get(name):
+            yield f"{name} is {there.get(name)!r}, and should be {right.get(name)!r}"
+    if item.cid_before == found.cid:
+        yield "the record was not written anew"

@@ -1,0 +1,79 @@
+"""Leases: what it takes to claim a document, and what a claim changes on it. Pure.
+
+A claim is conditional on what was read, an expired or malformed lease included, so of many
+claims at once one wins.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import asdict
+from datetime import datetime
+
+from worker.clock import after, now
+from worker.documents import Lease, MediaDocument, Status
+from worker.mongo import RawDocument
+
+Update = dict[str, dict[str, object]]
+
+
+def new_lease(holder: str, seconds: float) -> Lease:
+    """Return a lease from now on, with a token of its own."""
+    return Lease(secrets.token_hex(8), holder, after(seconds))
+
+
+def is_held(document: MediaDocument, *, holder: str) -> bool:
+    """Tell whether another message's run holds the document."""
+    lease = document.state.lease
+    return lease is not None and lease.until > now() and lease.holder != holder
+
+
+def told_to_wait(document: MediaDocument) -> datetime | None:
+    """Return until when the PDS asked us to leave this item alone, if it did."""
+    state = document.state
+    waits = state.error is not None and state.error.code == "rate_limited" and not state.lease
+    return state.retry_at if waits and state.retry_at and state.retry_at > now() else None
+
+
+def as_read(raw: RawDocument) -> RawDocument:
+    """Match a document that nobody has claimed since it was read, whatever its state holds."""
+    state = raw.get("atproto")
+    values = state if isinstance(state, dict) else {}
+    claim = {f"atproto.{name}": {"$eq": values.get(name)} for name in ("attemptedAt", "lease")}
+    return {"_id": raw["_id"], **claim}
+
+
+def as_mine(document: MediaDocument) -> RawDocument:
+    """Match a document that its run still holds."""
+    lease = document.state.lease
+    return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
+
+
+def claiming(document: MediaDocument, lease: Lease) -> Update:
+    """Return the changes that a claim makes: the lease, one more attempt."""
+    state = document.state
+    return {
+        "$set": {
+            "atproto.lease": asdict(lease),
+            "atproto.status": str(state.status or Status.PENDING),
+            "atproto.attempts": 1 + (0 if _is_new_content(document) else state.attempts),
+            "atproto.lost": _lost(document),
+            "atproto.attemptedAt": now(),
+            # If this run dies, the sweep finds the document here, whatever its status.
+            "atproto.retryAt": lease.until,
+            "atproto.fingerprint": document.fingerprint,
+        },
+        "$unset": {"atproto.again": ""},
+    }
+
+
+def _is_new_content(document: MediaDocument) -> bool:
+    settled = document.state.error is None
+    return settled or document.state.fingerprint != document.fingerprint
+
+
+def _lost(document: MediaDocument) -> int:
+    # A lease that is still there was never given back: that run died at work.
+    if document.state.fingerprint != document.fingerprint:
+        return 0
+    return document.state.lost + (1 if document.state.lease else 0)
