@@ -175,10 +175,11 @@ class Engine:
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
-                self._delete(run, key)
-                return _removed(run.state, run.document.gone)
+                if self._delete(run, key):
+                    return _removed(run.state, run.document.gone)
+                return _skipped(run.state, "no_account")
             case Skip(reason=reason):
-                return replace(_settled(run.state), status=Status.SKIPPED, reason=reason)
+                return _skipped(run.state, reason)
             case Nothing():
                 return replace(_settled(run.state), status=Status.REMOVED)
 
@@ -197,15 +198,21 @@ class Engine:
         self._delete(run, RecordKey(did, run.kind.nsid, run.state.rkey or ""))
         run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
 
-    def _delete(self, run: Run, key: RecordKey) -> None:
+    def _delete(self, run: Run, key: RecordKey) -> bool:
+        """Delete a record; return False when no account of its repo is known."""
         account = self.accounts.by_did(key.repo)
         if account is None:
             run.say(f"no account of {key.repo} is known: {key.uri} stays")
-            return
+            return False
         run.about_to_write(key)
         run.say(f"removing {key.uri}")
         self.open_repo(account).delete(key)
         run.say(f"removed {key.uri}")
+        return True
+
+
+def _skipped(state: SyncState, reason: str) -> SyncState:
+    return replace(_settled(state), status=Status.SKIPPED, reason=reason)
 
 
 def _settled(state: SyncState) -> SyncState:

@@ -114,6 +114,22 @@ def test_removing_twice_changes_nothing(world: World) -> None:
     assert world.revision(world.dids[world.ada]) == revision
 
 
+def test_a_nuked_item_whose_account_is_unknown_is_not_called_removed(world: World) -> None:
+    """Its record is still up: it is removed once the account is there again."""
+    subject = f"auth0|away-{world.ada[-8:]}"
+    world.dids[subject] = world.platform.sign_up(subject, f"away-{world.ada[-8:]}")
+    mood = world.platform.save_mood("left behind", subject)
+    world.sync("mood", mood)
+    users = world.services.database["users"]
+    account = users.find_one_and_delete({"_id": subject})
+    assert account is not None
+    world.platform.edit("mood", mood, deleted=True)
+    assert world.sync("mood", mood).detail == "no_account"
+    users.insert_one(account)
+    assert world.sync("mood", mood).status == "removed"
+    assert world.records("mood", mood) == []
+
+
 def test_an_un_nuked_painting_comes_back_with_its_thumbnail(world: World) -> None:
     """The PDS dropped the blob with its last reference: it is uploaded again, from the cache."""
     path = world.platform.store("back.png", pictures.pixel_art(), world.ada)
