@@ -15,7 +15,8 @@ from celery import Celery
 from celery.signals import after_setup_logger, celeryd_init, worker_process_init
 from kombu import Connection, Exchange, Queue
 
-from worker.settings import QueueSettings, Settings, SettingsError
+from worker.environment import SettingsError
+from worker.settings import QueueSettings, Settings
 
 LIVE = "live"
 BULK = "bulk"

@@ -34,6 +34,6 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
         raise InvalidIdError(f"not the _id of a document: {ascii(raw)[:60]}")
     if ObjectId.is_valid(raw):
         return (ObjectId(raw), raw)
-    if re.fullmatch(r"-?\d{1,18}", raw, re.ASCII):
+    if re.fullmatch(r"-?\d{1,19}", raw, re.ASCII) and -_INT64 <= int(raw) < _INT64:
         return (raw, int(raw))
     return (raw,)

@@ -14,6 +14,7 @@ from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
 from worker.documents import Account
+from worker.environment import SettingsError
 from worker.lexicon import Lexicons, load_lexicons
 from worker.media import MEDIA_TYPES, Site
 from worker.mongo import RawDocument, connect
@@ -24,7 +25,7 @@ from worker.removal import Removals, Remover
 from worker.repo import Repo
 from worker.secrets import Vault
 from worker.sessions import Sessions
-from worker.settings import MediaSettings, Settings, SettingsError
+from worker.settings import MediaSettings, Settings
 from worker.source import SourceStore, SourceTemplate, open_store
 from worker.store import Store
 from worker.sweep import Sweep

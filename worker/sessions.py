@@ -116,9 +116,6 @@ class Sessions:
             raise self.park(account, unreadable) from None
         except AccountFaultError as fault:
             raise self.park(account, fault) from fault
-        if not session.active:
-            inactive = AccountFaultError("the account is deactivated", code="account_deactivated")
-            raise self.park(account, inactive)
         return session
 
     def _cached(self, account: Account) -> Session | None:
@@ -128,11 +125,14 @@ class Sessions:
             return None
         try:
             did, access, refresh = json.loads(self._vault.open(sealed.decode()).reveal())
-        except UnreadableSecretError:
-            return None  # sealed with a key that has since been withdrawn: log in again
+        except ValueError:
+            return None  # damaged, or sealed with a key that was withdrawn since: log in again
         return Session(did, Secret(access), Secret(refresh))
 
     def _keep(self, account: Account, session: Session) -> Session:
+        if not session.active:
+            inactive = AccountFaultError("the account is deactivated", code="account_deactivated")
+            raise self.park(account, inactive)
         tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
         sealed = self._vault.seal(json.dumps(tokens))
         with _translated():

@@ -1,4 +1,4 @@
-"""The one reader of the environment: every variable, its default, its meaning and its check.
+"""What is read from the environment: every variable, its default, its meaning and its check.
 
 Read with the standard library alone, because an upload function imports it before each save
 (see docs/decisions/0005-settings-without-a-library.md).
@@ -6,79 +6,16 @@ Read with the standard library alone, because an upload function imports it befo
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from worker.environment import Reader
 from worker.secrets import Secret
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TEMPLATE_PREFIX = "URL_TEMPLATE_"
-
-
-class SettingsError(ValueError):
-    """The environment is incomplete or wrong; the message lists every variable that is."""
-
-    def __init__(self, problems: list[str]) -> None:
-        lines = "\n".join(f"  {problem}" for problem in problems)
-        super().__init__(
-            f"The environment is not complete:\n{lines}\n"
-            "See .env.example, or run 'media-atproto stack --env-file .env' for services to try."
-        )
-        self.problems = tuple(problems)
-
-
-class _Reader:
-    """Reads variables one by one and remembers what was wrong, to report it all at once."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
-        self.problems: list[str] = []
-
-    def text(self, name: str, default: str | None = None) -> str:
-        value = self._environ.get(name, "").strip()
-        if value:
-            return value
-        if default is None:
-            self.problems.append(f"{name} is missing")
-        return default or ""
-
-    def checked(self, name: str, check: Callable[[str], str | None]) -> str:
-        """Return a required text for which `check` finds no fault."""
-        value = self.text(name)
-        fault = check(value) if value else None
-        if fault:
-            self.problems.append(f"{name} {fault}")
-        return value
-
-    def number(self, name: str, default: float, *, least: float) -> float:
-        raw = self._environ.get(name, "").strip()
-        try:
-            value = float(raw) if raw else default
-        except ValueError:
-            value = -1.0
-        if not least <= value < math.inf:
-            self.problems.append(f"{name} must be a number of at least {least:g}, not {raw!r}")
-        return value
-
-    def flag(self, name: str) -> bool:
-        raw = self._environ.get(name, "").strip().lower()
-        if raw not in {"", "0", "1", "false", "true", "no", "yes"}:
-            self.problems.append(f"{name} must be 1 or 0, not {raw!r}")
-        return raw in {"1", "true", "yes"}
-
-    def names(self, name: str) -> tuple[str, ...]:
-        parts = self._environ.get(name, "").split(",")
-        return tuple(part.strip() for part in parts if part.strip())
-
-    def prefixed(self, prefix: str) -> Mapping[str, str]:
-        return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}
-
-    def finish(self) -> None:
-        if self.problems:
-            raise SettingsError(self.problems)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +29,7 @@ class QueueSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
-        reader = _Reader(environ)
+        reader = Reader(environ)
         settings = cls(
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
@@ -158,7 +95,7 @@ class Settings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings; raises SettingsError naming every missing or malformed variable."""
-        reader = _Reader(environ)
+        reader = Reader(environ)
         allow_http = reader.flag("ALLOW_HTTP")
         settings = cls(
             mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", _mongodb_fault)),
@@ -177,7 +114,7 @@ class Settings:
         return settings
 
 
-def _media(reader: _Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
+def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     templates = reader.prefixed(_TEMPLATE_PREFIX)
     return MediaSettings(
         store_url=reader.checked("MEDIA_STORE_URL", _store_fault(allow_http)),
@@ -191,7 +128,7 @@ def _media(reader: _Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     )
 
 
-def _retry(reader: _Reader) -> RetrySettings:
+def _retry(reader: Reader) -> RetrySettings:
     return RetrySettings(
         max_attempts=int(reader.number("MAX_ATTEMPTS", 24, least=1)),
         max_lost=int(reader.number("MAX_LOST_RUNS", 3, least=1)),
@@ -202,7 +139,7 @@ def _retry(reader: _Reader) -> RetrySettings:
     )
 
 
-def _sweep(reader: _Reader) -> SweepSettings:
+def _sweep(reader: Reader) -> SweepSettings:
     return SweepSettings(
         limit=int(reader.number("SWEEP_LIMIT", 1000, least=1)),
         window=int(reader.number("SWEEP_WINDOW", 2000, least=0)),
@@ -216,7 +153,7 @@ def _optional_secret(value: str) -> Secret | None:
     return Secret(value) if value else None
 
 
-def _secret_keys(reader: _Reader) -> tuple[Secret, ...]:
+def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
     keys = reader.names("SECRET_KEYS")
     if not keys:
         reader.problems.append("SECRET_KEYS is missing (make one: media-atproto new-key)")

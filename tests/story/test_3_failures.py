@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from bson.datetime_ms import DatetimeMS
 
 from tests import pictures
 from tests.world import World
@@ -75,6 +76,15 @@ def test_a_field_over_its_limit_is_named(world: World) -> None:
     assert "text" in outcome.detail
     assert error_of(world, "mood", mood)["code"] == "lexicon_violation"
     assert world.records("mood", mood) == []
+
+
+def test_a_date_at_the_end_of_time_is_named_too(world: World) -> None:
+    """MongoDB holds dates that Python cannot: the document is refused, not the query."""
+    mood = world.platform.save_mood("far out", world.ada)
+    world.platform.edit("mood", mood, when=DatetimeMS(2**62))
+    outcome = world.sync("mood", mood)
+    assert outcome.status == "failed"
+    assert "'when'" in outcome.detail
 
 
 def test_a_corrected_document_is_published(world: World) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from worker.settings import QueueSettings, Settings, SettingsError
+from worker.environment import SettingsError
+from worker.settings import QueueSettings, Settings
 
 GOOD = {
     "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",
@@ -61,7 +62,7 @@ def test_an_empty_environment_names_all_that_is_missing_at_once() -> None:
         ("SECRET_KEYS", "hunter2", "key 1 is not a Fernet key"),
         ("MAX_ATTEMPTS", "many", "must be a number of at least 1"),
         ("MAX_ATTEMPTS", "0", "must be a number of at least 1"),
-        ("LEASE_SECONDS", "nan", "must be a number of at least 1"),
+        ("LEASE_SECONDS", "nan", "must be a number of at least 30"),
         ("ALLOW_HTTP", "perhaps", "must be 1 or 0"),
     ],
 )

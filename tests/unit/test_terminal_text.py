@@ -77,11 +77,30 @@ def test_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 def test_process_environment_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file gives what is not set, so that one variable can be replaced for one call."""
-    monkeypatch.setenv("MEDIA_TEST_SET", "mine")
-    monkeypatch.setenv("MEDIA_TEST_NEW", "")
-    monkeypatch.delenv("MEDIA_TEST_NEW")
+    set_for_this_test(monkeypatch, SET="mine", NEW=None)
     complete_environment(env_file(tmp_path, "MEDIA_TEST_SET=other\nMEDIA_TEST_NEW=new\n"))
     assert (os.environ["MEDIA_TEST_SET"], os.environ["MEDIA_TEST_NEW"]) == ("mine", "new")
+
+
+def test_env_file_of_the_folder_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`.env` where one stands, if there is one."""
+    set_for_this_test(monkeypatch, NEW=None)
+    monkeypatch.chdir(tmp_path)
+    complete_environment(None)
+    assert "MEDIA_TEST_NEW" not in os.environ
+    env_file(tmp_path, "MEDIA_TEST_NEW=new\n").rename(".env")
+    complete_environment(None)
+    assert os.environ["MEDIA_TEST_NEW"] == "new"
+
+
+def set_for_this_test(monkeypatch: pytest.MonkeyPatch, **variables: str | None) -> None:
+    """Set MEDIA_TEST_* variables, or (None) have them unset; all is undone after the test."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"MEDIA_TEST_{name}", value or "")
+        if value is None:
+            monkeypatch.delenv(f"MEDIA_TEST_{name}")
 
 
 @pytest.mark.parametrize(

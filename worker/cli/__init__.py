@@ -64,9 +64,10 @@ def _leave_interrupted(ctx: click.Context) -> NoReturn:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
-    errors = importlib.import_module("worker.errors")
-    settings = importlib.import_module("worker.settings")
-    return (errors.MediaError, settings.SettingsError)
+    from worker.environment import SettingsError
+    from worker.errors import MediaError
+
+    return (MediaError, SettingsError)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

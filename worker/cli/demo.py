@@ -47,12 +47,12 @@ def demo(data: Path | None, *, keep: bool) -> None:
         folder = undo.enter_context(_folder(data, keep=keep))
         with open_stage() as stage:
             played = undo.enter_context(play(folder, stage, flower=keep))
-        _print_report(played.report)
+        print_report(played.report)
         if keep:
             _print_addresses(played)
             played.wait()
         say("Stopping...", err=True)
-    click.get_current_context().exit(1 if played.report.faults else 0)
+    click.get_current_context().exit(exit_code(played.report))
 
 
 @contextmanager
@@ -66,7 +66,8 @@ def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
             yield Path(folder)
 
 
-def _print_report(report: Report) -> None:
+def print_report(report: Report) -> None:
+    """Print a row for each item, a line for each fault, and the sum of it."""
     header = ("", "scene", "type", "owner", "status", "why", "at:// URI")
     rows = [("FAULT" if line.faults else "ok", *_cells(line)) for line in report.lines]
     styles: list[Style] = ["red" if line.faults else "" for line in report.lines]
@@ -76,9 +77,15 @@ def _print_report(report: Report) -> None:
     total = f"{len(report.lines)} items; read back {report.records} records, {report.blobs} blobs"
     size = f"({report.blob_bytes / 2**20:.1f} MiB)"
     if report.faults:
-        say(f"{total} {size}: {len(report.faults)} faults.", "red")
+        count = len(report.faults)
+        say(f"{total} {size}: {count} fault{'' if count == 1 else 's'}.", "red")
     else:
         say(f"{total} {size}: all is as it should be.", "green")
+
+
+def exit_code(report: Report) -> int:
+    """Return 0 when all is as it should be, else 1."""
+    return 1 if report.faults else 0
 
 
 def _cells(line: Line) -> tuple[str, ...]:

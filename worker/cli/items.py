@@ -162,7 +162,7 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.inspection import inspect
     from worker.cli.inspection_page import print_json, print_page
-    from worker.settings import SettingsError
+    from worker.environment import SettingsError
 
     try:
         with closing(_services(env_file)) as services:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
 
 import click
 
+from worker.cli.interrupts import interrupt_on_every_request_to_end
 from worker.stack import Stack
 from worker.stack.environment import as_env_file, as_exports
 from worker.stack.files import write_private
@@ -37,12 +37,13 @@ def stack(data: Path, env_file: Path | None) -> None:
     already names (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is used, not started.
 
     \b
-    In one terminal:      media-atproto stack --env-file .env
-    and in any other:     set -a; . ./.env; set +a
+    In one terminal:               media-atproto stack --env-file .env
+    in others, which find .env:    media-atproto show painting ID
+    for other programs:            set -a; . ./.env; set +a
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if env_file is not None:
         _must_be_ours(env_file)
-    _interrupt_on_every_request_to_end()
+    interrupt_on_every_request_to_end()
     with Stack.start(data, os.environ) as running:
         click.echo(as_exports(running.environment), nl=False)
         if env_file is not None:
@@ -74,11 +75,3 @@ def _write(file: Path, environment: dict[str, str]) -> None:
         write_private(file, _MARK + as_env_file(environment))
     except OSError as error:
         raise click.FileError(str(file), error.strerror) from error
-
-
-def _interrupt_on_every_request_to_end() -> None:
-    """Treat SIGTERM and a closed terminal like Ctrl-C, which a background job may have off."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
-        signal.signal(signal.SIGHUP, signal.default_int_handler)

@@ -90,7 +90,9 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[Played]:
         watcher = processes.start_flower() if flower else None
         platform = undo.enter_context(_open_platform(environment))
         cast = _sign_up(platform, stage)
-        processes.await_worker(log)
+        processes.await_worker()
+        if watcher:
+            processes.await_flower(watcher)
         stage.say(f"the worker is ready; its log: {log}")
         uploads = Uploads(platform, _producer(environment))
         items = Story(platform, uploads, cast, stack.pds, stage, check).play()

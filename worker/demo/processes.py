@@ -6,6 +6,7 @@ They end with this process, even if it is killed.
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import signal
 import subprocess
@@ -37,6 +38,7 @@ class Processes:
         self._folder = folder
         self._environment = environment
         self._guard = Guard(folder.lock)
+        self._group = 0
         self._running: dict[Path, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -46,17 +48,19 @@ class Processes:
         self.stop()
 
     def start_worker(self, concurrency: int) -> Path:
-        """Start a worker with its schedule, and return its log without waiting for it."""
+        """Start a worker with its schedule; return its log."""
         schedule = self._folder.path / "beat-schedule"
         options = ("-B", "-s", str(schedule), "--concurrency", str(concurrency))
-        return self._start("worker", ("worker", *options, "--loglevel", "INFO"), {})
+        self._start("worker", ("worker", *options, "--loglevel", "INFO"), {})
+        return self._log("worker")
 
-    def await_worker(self, log: Path) -> None:
+    def await_worker(self) -> None:
         """Wait until the worker takes messages; raises StackError when it ends before."""
+        log = self._log("worker")
         self._await(lambda: " ready." in read_tail(log, 0), log, "the worker to be ready")
 
     def start_flower(self) -> Flower:
-        """Start Flower on a free port of the loopback, behind a password, and wait for it."""
+        """Start Flower on a free port of the loopback, behind a password."""
         if importlib.util.find_spec("flower") is None:
             raise StackError("Flower is not here: pip install 'media-atproto[flower]'")
         port = Ports(self._folder.path / "ports.json").claim("flower")
@@ -69,9 +73,12 @@ class Processes:
         )
         # Not an option: other users of this machine can read those.
         private = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
-        log = self._start("flower", ("flower", *options), private)
-        self._await(flower.answers, log, "Flower to answer")
+        self._start("flower", ("flower", *options), private)
         return flower
+
+    def await_flower(self, flower: Flower) -> None:
+        """Wait until Flower answers; raises StackError when it ends before."""
+        self._await(flower.answers, self._log("flower"), "Flower to answer")
 
     def check(self) -> None:
         """Raise StackError, quoting its log, if a process has ended."""
@@ -91,16 +98,27 @@ class Processes:
                 process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         self._running = {}
+        self._end_leftovers()
         self._guard.release()
 
-    def _start(self, name: str, arguments: tuple[str, ...], private: Mapping[str, str]) -> Path:
-        log = self._folder.path / f"{name}.log"
+    def _log(self, name: str) -> Path:
+        return self._folder.path / f"{name}.log"
+
+    def _start(self, name: str, arguments: tuple[str, ...], private: Mapping[str, str]) -> None:
+        log = self._log(name)
         log.unlink(missing_ok=True)
         environment = {**self._environment, **private}
         command = Command((*_CELERY, *arguments), environment, self._folder.path)
-        self._running[log] = self._guard.spawn(command, log)
-        return log
+        process = self._running[log] = self._guard.spawn(command, log)
+        self._group = os.getpgid(process.pid)
+
+    def _end_leftovers(self) -> None:
+        """Kill the children of a worker that was killed, which nobody else would miss."""
+        if self._group:
+            os.killpg(self._group, signal.SIGKILL)  # and the guard, which has nothing left to do
+            self._group = 0
 
     def _await(self, condition: Callable[[], bool], log: Path, what: str) -> None:
         deadline = time.monotonic() + _STARTUP

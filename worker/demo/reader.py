@@ -61,8 +61,16 @@ class Reader:
         }
 
     def blob(self, did: str, cid: str) -> tuple[bytes, str] | None:
-        """Return a blob's bytes and the MIME type it is served as, or None."""
-        answer = self._http.get("com.atproto.sync.getBlob", params={"did": did, "cid": cid})
+        """Return a blob's bytes and the MIME type it is served as; None if it is not all there.
+
+        Each on a connection of its own: after a blob of another length than was announced, what
+        comes next on a connection is anything.
+        """
+        params, alone = {"did": did, "cid": cid}, {"Connection": "close"}
+        try:
+            answer = self._http.get("com.atproto.sync.getBlob", params=params, headers=alone)
+        except httpx.RemoteProtocolError:
+            return None
         if answer.status_code in {httpx.codes.BAD_REQUEST, httpx.codes.NOT_FOUND}:
             return None
         answer.raise_for_status()

@@ -139,7 +139,7 @@ class Verification:
         seen.blobs.setdefault(did, set()).add(cid)
         fetched = self._reader.blob(did, cid)
         if fetched is None:
-            yield f"the PDS does not have the blob {cid}"
+            yield f"the PDS does not have the blob {cid}, or not the whole of it"
             return
         data, mime_type = fetched
         seen.blob_bytes += len(data)
