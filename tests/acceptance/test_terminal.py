@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from bson import ObjectId
 from click.testing import CliRunner, Result
-from cryptography.fernet import Fernet
 
-from tests.acceptance.terminal import run
+from tests.acceptance.terminal import PROGRAM, run
 from tests.pictures import pixel_art
 from tests.world import World, open_world
 from worker.cli import main
-from worker.secrets import Vault
+from worker.secrets import Secret, Vault
 from worker.stack import Stack
 from worker.stack.environment import as_env_file
 
@@ -150,10 +153,17 @@ def test_wrong_item_is_wrong_use(world: World, command: str) -> None:
 
 
 def test_enqueue_hands_the_item_to_the_queue(world: World, bare_environ: dict[str, str]) -> None:
-    """It needs the queue's address alone."""
-    environ = {**bare_environ, "REDIS_URL": world.environ["REDIS_URL"]}
-    code, output, error = run(["enqueue", "mood", "65f1c0ffee65f1c0ffee0001"], environ)
-    assert (code, output) == (0, "mood 65f1c0ffee65f1c0ffee0001: enqueued\n"), error
+    """It needs the queue's address alone, and the message waits there for a worker."""
+    item = ObjectId()
+    url = world.environ["REDIS_URL"]
+    code, output, error = run(["enqueue", "mood", str(item)], {**bare_environ, "REDIS_URL": url})
+    assert (code, output) == (0, f"mood {item}: enqueued\n"), error
+    with redis.Redis.from_url(url) as queue:
+        newest = json.loads(queue.lindex("live", 0) or b"")
+    assert (newest["headers"]["task"], str(item) in newest["headers"]["argsrepr"]) == (
+        "sync_media",
+        True,
+    )
 
 
 def test_enqueue_fails_when_the_queue_is_away(bare_environ: dict[str, str]) -> None:
@@ -207,9 +217,7 @@ def test_show_finds_a_missing_blob(world: World, stack: Stack) -> None:
     item = synced_painting(world, "lost-blob")
     blobs = world.platform.state("painting", item)["blobs"]
     assert isinstance(blobs, dict)
-    cid = blobs["thumbnail"]["cid"]
-    (file,) = pds_blobs(stack).rglob(cid)
-    file.unlink()
+    (pds_blobs(stack) / world.dids[world.ada] / blobs["thumbnail"]["cid"]).unlink()
     result = call(world, "show", "painting", str(item))
     assert (result.exit_code, "the PDS does not have it" in result.stdout) == (1, True)
     bare = world.platform.save_painting("no-image", world.ada)
@@ -249,6 +257,33 @@ def test_show_gives_json_to_programs(world: World) -> None:
     assert told["state"]["status"] == "synced"
 
 
+def test_show_draws_tables_on_a_terminal(world: World, bare_environ: dict[str, str]) -> None:
+    """In colour, and still with nothing of a document that the terminal would obey."""
+    item = saved_mood(world, "[bold]\x1b]0;pwned\x07")
+    world.sync("mood", item)
+    world.platform.edit("mood", item, mood="after")
+    environ = {**bare_environ, **world.environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    code, shown = run_on_terminal(["show", "mood", str(item)], environ)
+    assert code == 1
+    assert "\x1b[31m1 thing is not as it should be.\x1b[0m" in shown
+    assert r"[bold]\x1b]0;pwned\x07" in shown
+    assert "\x1b]" not in shown
+    assert "\x07" not in shown
+
+
+def run_on_terminal(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:
+    """Run the command with a terminal as its stdout; returns exit code and what was shown."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen((PROGRAM, *arguments), env=environ, stdout=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
+        while data := os.read(ours, 65_536):
+            shown += data
+    os.close(ours)
+    return process.wait(60), shown.decode()
+
+
 def test_show_has_trouble_with_2(world: World) -> None:
     """As diff has it: 1 is for a difference, so no document or no answer is 2."""
     result = call(world, "show", "mood", str(ObjectId()))
@@ -286,15 +321,15 @@ def test_new_key_is_fit_for_secret_keys(world: World) -> None:
     """Another one each time, on a line of its own."""
     keys = [call(world, "new-key").stdout for _ in range(2)]
     assert keys[0] != keys[1]
-    sealed = Vault(()).is_sealed("fernet:x")
-    assert sealed
-    assert all(key.endswith("=\n") and Fernet(key.strip()) for key in keys)
+    for key in keys:
+        vault = Vault([Secret(key.removesuffix("\n"))])
+        assert vault.open(vault.seal("password")).reveal() == "password"
 
 
 def test_env_file_gives_what_the_environment_lacks(
     world: World, tmp_path: Path, bare_environ: dict[str, str]
 ) -> None:
-    """Named before the command, or `.env` in the current folder; the environment wins."""
+    """The file is named before the command; what the environment has, wins."""
     file = tmp_path / "services"
     file.write_text(as_env_file({**world.environ, "MONGODB_NAME": "wrong"}))
     environ = {**bare_environ, "MONGODB_NAME": world.environ["MONGODB_NAME"]}

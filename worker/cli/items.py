@@ -56,7 +56,11 @@ def _services(env_file: Path | None) -> Services:
 @_TYPE
 @_ID
 @_USER
-@click.option("--force", is_flag=True, help="Write the record even if it is known to be right.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Write the record even if it is known to be right; try an item that workers died at.",
+)
 @click.pass_obj
 def sync(
     env_file: Path | None, type_name: str, item_id: str, user: str | None, *, force: bool

@@ -29,7 +29,7 @@ from worker.stack.environment import as_env_file
 from worker.stack.files import write_private
 from worker.stack.folder import DataFolder
 
-_CONCURRENCY = 4
+_CONCURRENCY = 2
 _CHECK_EVERY = 0.25
 _FLOWER_LAG = 10.0
 # Minutes and hours become seconds, so that one can watch.

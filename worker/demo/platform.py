@@ -47,7 +47,7 @@ class Platform:
         handle = f"{name}.test"
         body = {"handle": handle, "email": f"{name}@example.test", "password": password}
         url = f"{self._pds_url}/xrpc/com.atproto.server.createAccount"
-        answer = httpx.post(url, json=body, timeout=30).raise_for_status().json()
+        answer = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
         account = {"did": answer["did"], "handle": handle, "password": password}
         self.database["users"].insert_one({"_id": subject, "atproto": account})
         if subject != self._guest:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -117,7 +118,8 @@ class Processes:
     def _end_leftovers(self) -> None:
         """Kill the children of a worker that was killed, which nobody else would miss."""
         if self._group:
-            os.killpg(self._group, signal.SIGKILL)  # and the guard, which has nothing left to do
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, signal.SIGKILL)  # the guard too: its work is done
             self._group = 0
 
     def _await(self, condition: Callable[[], bool], log: Path, what: str) -> None:
@@ -150,7 +152,8 @@ class Flower:
         return tasks
 
     def _get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, auth=(self.user, self.password), timeout=10)
+        login = (self.user, self.password)
+        return httpx.get(self.url + path, auth=login, timeout=10, trust_env=False)
 
 
 def clean_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ class Reader:
     """Reads repos without an account. Methods raise httpx.HTTPError."""
 
     def __init__(self, pds_url: str) -> None:
-        self._http = httpx.Client(base_url=f"{pds_url}/xrpc/", timeout=30)
+        self._http = httpx.Client(base_url=f"{pds_url}/xrpc/", timeout=30, trust_env=False)
 
     def __enter__(self) -> Self:
         return self

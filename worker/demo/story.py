@@ -75,9 +75,8 @@ class Story:
         self._uploads(acts[:before])
         self._changes()
         self._outage(acts[before:])
-        if self.uploads.refused:
-            count = self.uploads.refused
-            self.stage.say(f"{count} messages did not reach the queue in time; the sweep saw to it")
+        if count := self.uploads.refused:
+            self.stage.say(f"the queue did not take {count} of the messages; the sweep saw to it")
         return self.items
 
     def _acts(self) -> list[Act]:

@@ -1,0 +1,262 @@
+"""The demo's verification: that it finds whatever is not as it should be, and names it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+from bson import ObjectId
+
+from tests.world import World, open_world
+from worker.cli.demo import exit_code, print_report
+from worker.demo.pictures import Picture, creature, png, stained_glass
+from worker.demo.reader import Reader
+from worker.demo.uploads import Item, Person, Uploads
+from worker.demo.verification import Report, Verification
+from worker.stack import Stack
+
+MOOD = "computer.aesthetic.mood"
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """A person with a painting, a piece and a mood, all published, and means to spoil them."""
+
+    world: World
+    person: Person
+    items: list[Item]
+    blobs: Path
+    password: str = field(repr=False)
+
+    def verify(self, items: list[Item] | None = None) -> Report:
+        """Verify the person's items and repo."""
+        with Reader(self.world.environ["PDS_URL"]) as reader:
+            verification = Verification(self.world.platform, reader, [self.person])
+            return verification.run(items or self.items)
+
+    def item(self, type_name: str) -> Item:
+        """Return the item of a type."""
+        return next(item for item in self.items if item.type == type_name)
+
+    def rkey(self, type_name: str) -> str:
+        """Return the rkey of the item of a type."""
+        return str(self.world.platform.state(type_name, self.item(type_name).id)["rkey"])
+
+    def call(self, method: str, **body: object) -> None:
+        """Call the PDS as the person, by other means than the worker's."""
+        login = {"identifier": self.person.did, "password": self.password}
+        session = self._post("com.atproto.server.createSession", login, {})
+        headers = {"Authorization": f"Bearer {session['accessJwt']}"}
+        self._post(method, {"repo": self.person.did, **body}, headers)
+
+    def _post(self, method: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Any:
+        answer = self.world.http.post(f"/xrpc/{method}", json=body, headers=headers)
+        return answer.raise_for_status().json()
+
+    def put(self, collection: str, rkey: str, **record: object) -> None:
+        """Write a record."""
+        value = {"$type": collection, **record}
+        self.call("com.atproto.repo.putRecord", collection=collection, rkey=rkey, record=value)
+
+    def blob_file(self, type_name: str) -> Path:
+        """Return the file in which the PDS keeps the blob of the item of a type."""
+        state = self.world.platform.state(type_name, self.item(type_name).id)
+        (blob,) = state["blobs"].values()  # type: ignore[attr-defined]
+        return self.blobs / str(self.person.did) / str(blob["cid"])
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A platform of this module's own."""
+    with open_world(stack) as opened:
+        yield opened
+
+
+@pytest.fixture
+def rig(world: World, stack: Stack) -> Rig:
+    """A fresh person, with items that nothing is wrong with."""
+    name, password = f"eve-{uuid4().hex[:8]}", uuid4().hex
+    person = Person(
+        f"auth0|{name}", name, world.platform.sign_up(f"auth0|{name}", name, password=password)
+    )
+
+    def sync_at_once(type_name: str, item: ObjectId) -> bool:
+        return world.sync(type_name, item).error is None
+
+    uploads = Uploads(world.platform, sync_at_once)
+    uploads.scene = "upload"
+    items = [
+        uploads.painting(Picture("beast", lambda: png(creature(1))), person, recorded="beast"),
+        uploads.piece("tiny", "export {};\n", person),
+        uploads.mood("calm", person),
+    ]
+    media = Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path)
+    return Rig(world, person, items, media.parent / "pds" / "blobs", password)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:
+    """Three records and two blobs are read back."""
+    report = rig.verify()
+    assert report.faults == []
+    assert (len(report.lines), report.records, report.blobs) == (3, 3, 2)
+
+
+def delete_record(rig: Rig) -> None:
+    """Delete the mood's record."""
+    rig.call("com.atproto.repo.deleteRecord", collection=MOOD, rkey=rig.rkey("mood"))
+
+
+def alter_record(rig: Rig) -> None:
+    """Change the text of the mood's record."""
+    params = {"repo": rig.person.did or "", "collection": MOOD, "rkey": rig.rkey("mood")}
+    answer = rig.world.http.get("/xrpc/com.atproto.repo.getRecord", params=params)
+    value = answer.raise_for_status().json()["value"]
+    rig.put(MOOD, rig.rkey("mood"), **{**value, "text": "wild"})
+
+
+def drop_blob(rig: Rig) -> None:
+    """Write the painting's record again without its thumbnail."""
+    rig.put("computer.aesthetic.painting", rig.rkey("painting"), slug="beast")
+
+
+def add_record(rig: Rig) -> None:
+    """Add a mood that belongs to no document."""
+    rig.put(MOOD, "3aaaaaaaaaaaa", text="stray")
+
+
+def add_foreign_record(rig: Rig) -> None:
+    """Add a record in a collection that nobody asked for."""
+    rig.put("com.example.note", "3aaaaaaaaaaaa", text="stray")
+
+
+def damage_blob(rig: Rig) -> None:
+    """Replace the bytes of the piece's blob on the disk of the PDS."""
+    rig.blob_file("piece").write_bytes(b"export 0; // other\n")
+
+
+def cut_blob(rig: Rig) -> None:
+    """Cut off the end of the piece's blob, as a crash of the PDS may."""
+    rig.blob_file("piece").write_bytes(b"export")
+
+
+def lose_blob(rig: Rig) -> None:
+    """Delete the painting's blob from the disk of the PDS."""
+    rig.blob_file("painting").unlink()
+
+
+def swap_image(rig: Rig) -> None:
+    """Put another picture where the painting's was."""
+    file = rig.item("painting").file
+    assert file
+    file.write_bytes(png(stained_glass(1, (64, 64))))
+
+
+def edit_program(rig: Rig) -> None:
+    """Change the piece's source behind the worker's back."""
+    file = rig.item("piece").file
+    assert file
+    file.write_text("export const other = 1;\n")
+
+
+def edit_document(rig: Rig) -> None:
+    """Change the mood's document."""
+    rig.world.platform.edit("mood", rig.item("mood").id, mood="edited")
+
+
+def spoil_state(rig: Rig) -> None:
+    """Have the mood's state say something else."""
+    rig.world.platform.edit(
+        "mood", rig.item("mood").id, **{"atproto.status": "failed", "atproto.cid": "bafyother"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (delete_record, ["mood of .*: the PDS has no record of it"]),
+        (
+            alter_record,
+            [
+                "mood of .*: text is 'wild', and should be 'calm'",
+                "mood of .*: its state says bafy.*, the PDS bafy",
+            ],
+        ),
+        (
+            drop_blob,
+            [
+                "painting of .*: the record has no thumbnail",
+                "painting of .*: imageUrl is None, and should be 'https://",
+                "painting of .*: recordingUrl is None, and should be 'https://",
+            ],
+        ),
+        (add_record, ["at://.*/3aaaaaaaaaaaa belongs to no item"]),
+        (add_foreign_record, ["the record bafy.* in the export of did:.* belongs to no item"]),
+        (
+            damage_blob,
+            [
+                "piece of .*: the bytes of the blob bafk.* are those of bafk",
+                "piece of .*: the blob bafk.*: it is not the program that was uploaded",
+            ],
+        ),
+        (cut_blob, ["piece of .*: the PDS does not have the blob bafk.*, or not the whole of it"]),
+        (lose_blob, ["painting of .*: the PDS does not have the blob bafk"]),
+        (swap_image, ["painting of .*: the blob bafk.*: it does not look like beast.png"]),
+        (edit_program, ["piece of .*: the blob bafk.*: it is not the program that was uploaded"]),
+        (edit_document, ["mood of .*: its document's mood is 'edited'"]),
+        (
+            spoil_state,
+            [
+                "mood of .*: its status is failed, and should be synced",
+                "mood of .*: its state says bafyother",
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(rig: Rig, spoil: Callable[[Rig], None], told: list[str]) -> None:
+    """Whatever was done behind the worker's back, with the item that it was done to."""
+    spoil(rig)
+    faults = rig.verify().faults
+    for pattern in told:
+        assert any(re.match(pattern, fault) for fault in faults), faults
+
+
+def test_scene_without_its_effect_is_named(rig: Rig) -> None:
+    """An edit that was not published, a nuke that removed nothing, a recording without its URL."""
+    mood, painting, piece = rig.item("mood"), rig.item("painting"), rig.item("piece")
+    cid = str(rig.world.platform.state("mood", mood.id)["cid"])
+    report = rig.verify(
+        [
+            replace(mood, cid_before=cid),
+            replace(piece, status="removed", why="nuked"),
+            replace(painting, recording=False, status="partial", why="source_missing"),
+        ]
+    )
+    faults = "\n".join(report.faults)
+    for told in (
+        "the record was not written anew",
+        "its status is synced, and should be removed",
+        "its state still names the record at://",
+        "the reason is None, and should be source_missing",
+        "recordingUrl is 'https://aesthetic.computer/media/paintings/",
+        "belongs to no item",
+    ):
+        assert told in faults
+
+
+def test_report_with_faults_fails_the_command(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each fault is a line, the row of its item is marked, and the exit code is 1."""
+    assert exit_code(rig.verify()) == 0
+    delete_record(rig)
+    report = rig.verify()
+    print_report(report)
+    output = capsys.readouterr().out
+    assert exit_code(report) == 1
+    assert output.count("FAULT: ") == len(report.faults) == 1
+    assert re.search(r"^FAULT +upload +mood ", output, re.MULTILINE)
+    assert output.endswith("1 fault.\n")
