@@ -42,6 +42,14 @@ class MediaTask(Task[Any, Any]):
         return self.request.id or "here"
 
     @property
+    def is_retry(self) -> bool:
+        """Tell whether this message is one that the task sent itself, to try an item again.
+
+        A sweep may have tried it meanwhile: of two such chains of messages one has to end.
+        """
+        return self.request.retries > 0
+
+    @property
     def services(self) -> Services:
         """Return the services of this process."""
         # Imported late: producers import the tasks, and must not load the engine.

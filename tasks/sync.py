@@ -11,7 +11,9 @@ from worker.errors import MediaError
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
-        outcome = self.services.engine.sync(type, id, holder=self.message_id, user=user)
+        outcome = self.services.engine.sync(
+            type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
+        )
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
+from bson import ObjectId
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
@@ -40,7 +41,8 @@ INDEXES = (
         name="atproto_due",
         partialFilterExpression={"atproto.retryAt": _THERE},
     ),
-    IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen"),
+    IndexModel([("atproto.status", ASCENDING), ("_id", ASCENDING)], name="atproto_unseen"),
+    IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen_when"),
     IndexModel(
         [("atproto.reason", ASCENDING), ("user", ASCENDING)],
         name="atproto_skipped",
@@ -75,9 +77,16 @@ class Backlog:
     def unseen(
         self, kind: MediaType, since: datetime, until: datetime, limit: int
     ) -> list[ItemRef]:
-        """Return items saved in a span of time that no run has ever looked at."""
-        match = {"atproto.status": None, "when": {"$gte": since, "$lte": until}}
-        return self._refs(kind, match, "when", limit)
+        """Return items saved in a span of time that no run has ever looked at.
+
+        An ObjectId tells when a document was saved, whatever date it bears; of other ids
+        `when` is all there is to go by.
+        """
+        ids = {"$gte": ObjectId.from_datetime(since), "$lte": _last_id(until)}
+        dated = {"when": {"$gte": since, "$lte": until}, "_id": {"$not": {"$type": "objectId"}}}
+        unseen: RawDocument = {"atproto.status": None}
+        found = self._refs(kind, unseen | {"_id": ids}, "_id", limit)
+        return found + self._refs(kind, unseen | dated, "when", limit - len(found))
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
         """Return the subjects who have items that were skipped for want of an account."""
@@ -123,6 +132,8 @@ class Backlog:
     def _refs(
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
     ) -> list[ItemRef]:
+        if limit <= 0:
+            return []  # to MongoDB, a limit of 0 is none
         with translated():
             found = self._store.collection(kind).find(match, {"_id": 1}).sort(order).limit(limit)
             return [ItemRef(kind.name, cast("DocumentId", raw["_id"])) for raw in found]
@@ -132,6 +143,11 @@ class Backlog:
             cursor = self._cursors.find_one({"_id": kind.name})
             after = cast("DocumentId | None", cursor.get("after")) if cursor else None
             yield from self._store.stretch(kind, after, window)
+
+
+def _last_id(moment: datetime) -> ObjectId:
+    """Return the greatest ObjectId of a moment's second."""
+    return ObjectId(ObjectId.from_datetime(moment).binary[:4] + b"\xff" * 8)
 
 
 def _is_changed(document: MediaDocument) -> bool:

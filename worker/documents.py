@@ -106,6 +106,8 @@ class SyncState:
     `repo` is the DID in whose repo `rkey` is reserved. `cid` is the record's CID as published,
     confirmed by the PDS. `fingerprint` names the content that the state speaks of. `strays` are
     URIs that a run wrote to after it had lost its lease: what is there is in doubt.
+    `retry_at` is when to look again if nothing happens before; before `held_until` nothing may
+    be sent at all, because the PDS asked for it.
     """
 
     status: Status | None = None
@@ -122,6 +124,7 @@ class SyncState:
     attempted_at: datetime | None = None
     synced_at: datetime | None = None
     retry_at: datetime | None = None
+    held_until: datetime | None = None
     error: Failure | None = None
     lease: Lease | None = None
     strays: tuple[str, ...] = ()

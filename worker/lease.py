@@ -14,6 +14,8 @@ from worker.clock import after, now
 from worker.documents import Lease, MediaDocument, Status
 from worker.mongo import RawDocument
 
+_EARLY = 1.0  # seconds; what a message may come early
+
 Update = dict[str, dict[str, object]]
 
 
@@ -28,11 +30,17 @@ def is_held(document: MediaDocument, *, holder: str) -> bool:
     return lease is not None and lease.until > now() and lease.holder != holder
 
 
-def told_to_wait(document: MediaDocument) -> datetime | None:
-    """Return until when the PDS asked us to leave this item alone, if it did."""
+def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
+    """Return the time before which nothing is to be done, None when that is no more.
+
+    A PDS may have asked us to leave the item alone. And with `only_if_due` an item that waits
+    is left waiting: another message has tried it meanwhile, and will again.
+    """
     state = document.state
-    waits = state.error is not None and state.error.code == "rate_limited" and not state.lease
-    return state.retry_at if waits and state.retry_at and state.retry_at > now() else None
+    if state.lease is not None:
+        return None
+    times = [state.held_until, state.retry_at if only_if_due else None]
+    return max((time for time in times if time and time > after(_EARLY)), default=None)
 
 
 def as_read(raw: RawDocument) -> RawDocument:

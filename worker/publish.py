@@ -99,7 +99,8 @@ class Publisher:
 
     def _settled(self, state: SyncState, key: RecordKey, parts: Parts) -> SyncState:
         up = replace(state, uri=key.uri, links=parts.links, reason=None, lost=0)
-        up = replace(up, status=Status.SYNCED, error=None, retry_at=None, synced_at=now())
+        up = replace(up, status=Status.SYNCED, error=None, synced_at=now())
+        up = replace(up, retry_at=None, held_until=None)
         if not parts.faults:
             return up
         error = next((e for e in parts.faults if isinstance(e, TransientError)), parts.faults[0])

@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from worker.accounts import Accounts
 from worker.clock import now
-from worker.documents import Account, DocumentId
+from worker.documents import Account, DocumentId, Failure, Status
 from worker.errors import MediaError, PermanentError, WaitError
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
@@ -98,6 +98,16 @@ class Removals:
         return retry_time(attempts, self._retry, now())
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a removal: done, put off until `retry_at`, given up, or nothing to do."""
+
+    detail: str
+    status: Status | None = None
+    retry_at: datetime | None = None
+    error: Failure | None = None
+
+
 class Remover:
     """Removes records of documents that are no longer there."""
 
@@ -112,17 +122,17 @@ class Remover:
         """Create the index that kept removals need; safe to repeat."""
         self._removals.ensure_indexes()
 
-    def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> str:
-        """Remove every record of a user that names one of these ids; say what was done."""
+    def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
+        """Remove every record of a user that names one of these ids."""
         if user is None:
-            return "there is no such document; give its user to remove a record left behind"
+            return Report("there is no such document; give its user to remove a record left behind")
         first = ids[0]
         name = first if isinstance(first, int) else str(first)
         removal = Removal(kind.name, user, id=name)
         return self._see_through(removal, kind, lambda repo: _records_of(repo, kind, ids))
 
-    def remove_one(self, kind: MediaType, user: str, rkey: str) -> str:
-        """Remove one record of a user by its rkey; say what was done."""
+    def remove_one(self, kind: MediaType, user: str, rkey: str) -> Report:
+        """Remove one record of a user by its rkey."""
         removal = Removal(kind.name, user, rkey=rkey)
         return self._see_through(removal, kind, lambda repo: [repo.key(kind.nsid, rkey)])
 
@@ -131,10 +141,10 @@ class Remover:
         removal: Removal,
         kind: MediaType,
         find: Callable[[Repo], list[RecordKey]],
-    ) -> str:
+    ) -> Report:
         account = self._accounts.find(removal.user)
         if account is None:
-            return f"{removal.user} has no account: there is no {kind.name} to remove"
+            return Report(f"{removal.user} has no account: there is no {kind.name} to remove")
         repo = self._open_repo(account)
         try:
             keys = find(repo)
@@ -142,10 +152,12 @@ class Remover:
                 repo.delete(key)
         except MediaError as error:
             retry_at = self._removals.postpone(removal, error)
-            then = f"again at {retry_at:%Y-%m-%d %H:%M:%S} UTC" if retry_at else "given up"
-            return f"could not be removed, {then}: {error.message}"
+            status = Status.PENDING if retry_at else Status.FAILED
+            detail = f"could not be removed: {error.message}"
+            return Report(detail, status, retry_at, Failure.of(error, now()))
         self._removals.done(removal)
-        return f"no document; removed {', '.join(key.uri for key in keys) or 'nothing'}"
+        removed = ", ".join(key.uri for key in keys) or "nothing"
+        return Report(f"no document; removed {removed}", Status.REMOVED)
 
 
 def _records_of(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:

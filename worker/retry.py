@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from worker.clock import to_milliseconds
 from worker.documents import Failure, Status, SyncState
-from worker.errors import MediaError, PermanentError, WaitError
+from worker.errors import AccountError, MediaError, PermanentError, WaitError
 from worker.settings import RetrySettings
 
 MOST_BUG_ATTEMPTS = 5
@@ -27,9 +27,13 @@ def after_failure(
 ) -> SyncState:
     """Return the state after a run that ended with one of our errors."""
     failure = Failure.of(error, now)
+    state = replace(state, held_until=None)
     if isinstance(error, WaitError):
+        # A parked account is asked about before each call: it may be right again any moment.
+        held = None if isinstance(error, AccountError) else error.until
         waiting = replace(state, attempts=max(0, state.attempts - 1), retry_at=error.until)
-        return replace(waiting, status=Status.PENDING, error=failure, lost=0)
+        waiting = replace(waiting, status=Status.PENDING, error=failure, lost=0)
+        return replace(waiting, held_until=held)
     if isinstance(error, PermanentError):
         return replace(state, status=Status.FAILED, error=failure, retry_at=None)
     return _try_again(state, failure, settings.max_attempts, settings, now)
@@ -40,7 +44,7 @@ def after_bug(
 ) -> SyncState:
     """Return the state after a run that ended with an error nobody expected."""
     most = min(MOST_BUG_ATTEMPTS, settings.max_attempts)
-    return _try_again(state, failure, most, settings, now)
+    return _try_again(replace(state, held_until=None), failure, most, settings, now)
 
 
 def backoff(attempts: int, settings: RetrySettings) -> float:

@@ -37,6 +37,7 @@ def parse_state(raw: object) -> SyncState:
         attempted_at=_moment(values.get("attemptedAt")),
         synced_at=_moment(values.get("syncedAt")),
         retry_at=_moment(values.get("retryAt")),
+        held_until=_moment(values.get("heldUntil")),
         error=_failure(values.get("error")),
         lease=_lease(values.get("lease")),
         strays=_texts(values.get("strays")),
@@ -60,6 +61,7 @@ def dump_state(state: SyncState) -> dict[str, object]:
         "attemptedAt": state.attempted_at,
         "syncedAt": state.synced_at,
         "retryAt": state.retry_at,
+        "heldUntil": state.held_until,
         "error": _dump_failure(state.error),
     }
 

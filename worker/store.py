@@ -24,7 +24,7 @@ from worker.clock import now
 from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, SyncState
 from worker.errors import MediaError
 from worker.fields import Fields
-from worker.lease import Update, as_mine, as_read, claiming, is_held, new_lease, told_to_wait
+from worker.lease import Update, as_mine, as_read, claiming, is_held, new_lease, not_before
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.state import dump_state, parse_state
@@ -108,13 +108,19 @@ class Store:
         return self.parse(kind, raw) if raw else None
 
     def claim(
-        self, kind: MediaType, ids: Sequence[DocumentId], *, holder: str, lease: float
+        self,
+        kind: MediaType,
+        ids: Sequence[DocumentId],
+        *,
+        holder: str,
+        lease: float,
+        only_if_due: bool = False,
     ) -> MediaDocument | NotNow | None:
         """Take a document for this run, for `lease` seconds; count the attempt.
 
         `holder` names the message being served: when the same message is delivered again its
-        earlier run is dead, and its lease is taken over. Returns None when there is no such
-        document.
+        earlier run is dead, and its lease is taken over. With `only_if_due` an item whose time
+        to be tried has not come is left alone. Returns None when there is no such document.
         """
         while (raw := self._find(kind, ids)) is not None:
             document = self.parse(kind, raw)
@@ -122,7 +128,7 @@ class Store:
             if held and is_held(document, holder=holder):
                 if self._tell_holder(kind, raw):
                     return NotNow(held.until, busy=True)
-            elif waiting := told_to_wait(document):
+            elif waiting := not_before(document, only_if_due=only_if_due):
                 return NotNow(waiting, busy=False)
             elif claimed := self._take(kind, raw, new_lease(holder, lease)):
                 return claimed

@@ -21,7 +21,7 @@ from worker.media import MediaType, media_type
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
 from worker.records import RecordKey
-from worker.removal import Remover
+from worker.removal import Remover, Report
 from worker.repo import Repo
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
@@ -35,8 +35,9 @@ _MOST_ROUNDS = 5
 class Outcome:
     """How a sync ended.
 
-    `status` is what the document says now, None when there is none or another run has it;
-    `detail` says it in words. With `again` the message should be delivered once more, soon.
+    `status` is what the document says now, or what became of the record of a deleted one;
+    None when there was nothing to do, or not by this run. `detail` says it in words. With
+    `again` the message should be delivered once more, soon.
     """
 
     item: str
@@ -78,13 +79,15 @@ class Engine:
         holder: str,
         user: str | None = None,
         force: bool = False,
+        only_if_due: bool = False,
         observer: Observer = unobserved,
     ) -> Outcome:
         """Make the PDS match the document as it is now.
 
         `raw_id` is an `_id` or its text. `holder` names the message or person asking. `user`
         is whose the item was, should the document be gone altogether. With `force` the record
-        is written even when it is known to be right, and an item that was given up is tried.
+        is written even when it is known to be right, and an item that was given up is tried;
+        with `only_if_due` an item that waits is left waiting.
 
         Raises UnknownTypeError and InvalidIdError, and StoreUnavailableError when not even the
         failure could be kept.
@@ -92,10 +95,11 @@ class Engine:
         kind, ids = media_type(type_name), parse_id(raw_id)
         ref = ItemRef(kind.name, ids[0])
         for _ in range(_MOST_ROUNDS):
-            claimed = self.store.claim(kind, ids, holder=holder, lease=self.retry.lease)
+            claimed = self.store.claim(
+                kind, ids, holder=holder, lease=self.retry.lease, only_if_due=only_if_due
+            )
             if claimed is None:
-                removed = self.remover.remove_all_of(kind, ids, user)
-                return Outcome(str(ref), None, removed)
+                return _of_removal(str(ref), self.remover.remove_all_of(kind, ids, user))
             if isinstance(claimed, NotNow):
                 return _not_now(ref, claimed)
             run = Run(self.store, kind, claimed, observer)
@@ -123,7 +127,7 @@ class Engine:
         if owner is not None:
             return self.sync(kind.name, owner, holder=holder, observer=observer)
         item = f"{kind.name} of {user} at {rkey}"
-        return Outcome(item, None, self.remover.remove_one(kind, user, rkey))
+        return _of_removal(item, self.remover.remove_one(kind, user, rkey))
 
     def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
         """Return the id of the document that this very record belongs to, if it is there."""
@@ -216,7 +220,7 @@ def _skipped(state: SyncState, reason: str) -> SyncState:
 
 
 def _settled(state: SyncState) -> SyncState:
-    return replace(state, error=None, retry_at=None, lost=0)
+    return replace(state, error=None, retry_at=None, held_until=None, lost=0)
 
 
 def _removed(state: SyncState, reason: str | None) -> SyncState:
@@ -228,6 +232,10 @@ def _removed(state: SyncState, reason: str | None) -> SyncState:
 def _outcome(ref: ItemRef, state: SyncState) -> Outcome:
     detail = state.error.message if state.error else (state.reason or state.uri or "")
     return Outcome(str(ref), state.status, detail, state.retry_at, state.error)
+
+
+def _of_removal(item: str, report: Report) -> Outcome:
+    return Outcome(item, report.status, report.detail, report.retry_at, report.error)
 
 
 def _not_now(ref: ItemRef, told: NotNow) -> Outcome:

@@ -207,8 +207,8 @@ def test_an_item_told_to_wait_is_left_alone_until_then(world: World) -> None:
     """After a 429 nothing is sent before the time it named, whatever is enqueued."""
     mood = world.platform.save_mood("rate limited", world.ada)
     now = datetime.now(UTC)
-    error = {"step": "write", "code": "rate_limited", "message": "429", "at": now}
-    waiting = {"status": "pending", "retryAt": now + timedelta(hours=1), "error": error}
+    later = now + timedelta(hours=1)
+    waiting = {"status": "pending", "retryAt": later, "heldUntil": later}
     world.platform.edit("mood", mood, atproto=waiting)
     outcome = world.sync("mood", mood)
     assert outcome.status is None

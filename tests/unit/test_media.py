@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from bson import ObjectId
@@ -77,7 +78,8 @@ def test_a_guests_combined_slug_has_its_recording() -> None:
 @pytest.mark.parametrize("name", ["mood", "text"])
 def test_a_mood_is_its_text_under_either_name(name: str) -> None:
     """Old documents keep the text under `text`."""
-    made = draft("mood", **{name: "quiet"})
+    fields: dict[str, Any] = {name: "quiet"}
+    made = draft("mood", **fields)
     assert made.fields == {
         "$type": "computer.aesthetic.mood",
         "text": "quiet",
@@ -145,7 +147,7 @@ def test_a_url_template_can_be_replaced() -> None:
         ({"slug": "s", "code": "a", "bucket": ["b"]}, "bucket"),
     ],
 )
-def test_a_bad_field_is_named(fields: dict[str, object], named: str) -> None:
+def test_a_bad_field_is_named(fields: dict[str, Any], named: str) -> None:
     """Missing, empty or of the wrong type: the error says which field."""
     with pytest.raises(FieldError) as refused:
         draft("painting", **fields)

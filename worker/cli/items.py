@@ -93,9 +93,8 @@ def sync(
             force=force,
             observer=lambda step: say(step, err=True),
         )
-        code = _exit_code(outcome)
-        if known is None and user is not None:
-            code = _NOT_YET if _is_postponed(services, type_name, item_id, user) else 0
+        is_moot = known is None and outcome.status is None  # no document, and no account either
+        code = 0 if is_moot else _exit_code(outcome)
     say(_told(outcome))
     click.get_current_context().exit(code)
 
@@ -104,16 +103,6 @@ def _told(outcome: Outcome) -> str:
     status = f"{outcome.status} " if outcome.status else ""
     again = f" (again at {outcome.retry_at:%Y-%m-%d %H:%M:%S} UTC)" if outcome.retry_at else ""
     return f"{outcome.item}: {status}{outcome.detail}{again}".rstrip()
-
-
-def _is_postponed(services: Services, type_name: str, item_id: str, user: str) -> bool:
-    """Tell whether a removal for a deleted document failed and is kept for the sweep."""
-    from worker.mongo import translated
-    from worker.removal import Removal
-
-    kept = Removal(type_name, user, id=str(parse_id(item_id)[0])).key
-    with translated():
-        return services.database["atproto_removals"].find_one({"_id": kept}) is not None
 
 
 def _exit_code(outcome: Outcome) -> int:
