@@ -22,12 +22,14 @@ from pymongo.errors import DuplicateKeyError
 
 from worker.clock import now
 from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, SyncState
-from worker.errors import MediaError
+from worker.errors import MediaError, TransientError
 from worker.fields import Fields
 from worker.lease import Update, as_mine, as_read, claiming, is_held, new_lease, not_before
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.state import dump_state, parse_state
+
+_MOST_TRIES = 100
 
 
 class LeaseLostError(MediaError):
@@ -35,6 +37,13 @@ class LeaseLostError(MediaError):
 
     step = "store"
     code = "lease_lost"
+
+
+class ContendedError(TransientError):
+    """The document changed hands each time that this run had read it."""
+
+    step = "store"
+    code = "contended"
 
 
 class IdentityTakenError(MediaError):
@@ -122,7 +131,10 @@ class Store:
         earlier run is dead, and its lease is taken over. With `only_if_due` an item whose time
         to be tried has not come is left alone. Returns None when there is no such document.
         """
-        while (raw := self._find(kind, ids)) is not None:
+        for _ in range(_MOST_TRIES):
+            raw = self._find(kind, ids)
+            if raw is None:
+                return None
             document = self.parse(kind, raw)
             held = document.state.lease
             if held and is_held(document, holder=holder):
@@ -132,7 +144,7 @@ class Store:
                 return NotNow(waiting, busy=False)
             elif claimed := self._take(kind, raw, new_lease(holder, lease)):
                 return claimed
-        return None
+        raise ContendedError(f"{kind.name} {ids[0]}: too many runs claim it at once")
 
     def _tell_holder(self, kind: MediaType, raw: RawDocument) -> bool:
         again = {"$set": {"atproto.again": True}}
