@@ -82,9 +82,9 @@ def user(platform: Platform) -> Account:
     return sign_up(platform)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_services(stack: Stack) -> Iterator[Services]:
-    """Return services on a database that all tests of a module share."""
+    """Return services on one database, for tests that do not mind what is in it."""
     opened = build(new_settings(stack))
     opened.ensure_indexes()
     try:
@@ -93,7 +93,7 @@ def shared_services(stack: Stack) -> Iterator[Services]:
         _dispose(opened)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_user(shared_services: Services) -> Account:
     """Return a user with an account on the PDS, for tests that leave both as they are."""
     return sign_up(platform_of(shared_services))

@@ -57,6 +57,11 @@ class Proxy:
         """Return how many calls came in, of one method (`createSession`) or of all."""
         return sum(call.nsid.endswith(method) for call in self.calls)
 
+    def forget_calls(self) -> None:
+        """Count from nothing again."""
+        with self._lock:
+            self._calls.clear()
+
     def answer(self, reply: Reply, method: str = "") -> None:
         """From now on give this answer to calls of one method, or to all."""
         self._replies[method] = reply
@@ -87,28 +92,33 @@ class Proxy:
 @contextmanager
 def open_proxy(upstream: str) -> Iterator[Proxy]:
     """Run a proxy in front of a PDS; close its clients before it ends."""
-    handler = type("Handler", (_Handler,), {})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        server.daemon_threads = False
-        proxy = handler.proxy = Proxy(upstream, server.server_port)
-        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    with _Server(("127.0.0.1", 0), _Handler) as server:
+        server.proxy = Proxy(upstream, server.server_port)
+        serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         serving.start()
         try:
-            yield proxy
+            yield server.proxy
         finally:
             server.shutdown()
             serving.join()
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False
+    request_queue_size = 64
+    proxy: Proxy
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
-    proxy: Proxy
+    server: _Server
 
     def do_GET(self) -> None:
-        self.proxy.serve(self)
+        self.server.proxy.serve(self)
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.server.proxy.serve(self)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
         """Say nothing."""

@@ -15,10 +15,8 @@ from hypothesis import strategies as st
 
 from tests.unit.lexicon_samples import SAMPLES
 from worker.cid import cid_of_blob, cid_of_record
-from worker.documents import Account
 from worker.pds import Pds, Session
 from worker.records import RecordKey
-from worker.services import Services
 
 LARGEST = 2**53 - 1
 TEXTS = {
@@ -46,18 +44,6 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(names, inner, max_size=4),
     max_leaves=12,
 )
-
-
-@pytest.fixture(scope="module")
-def pds(shared_services: Services) -> Pds:
-    """Our client of the PDS."""
-    return shared_services.pds
-
-
-@pytest.fixture(scope="module")
-def session(pds: Pds, shared_user: Account) -> Session:
-    """A session of the module's user."""
-    return pds.create_session(shared_user.did, shared_user.password)
 
 
 def agrees(pds: Pds, session: Session, record: Mapping[str, object]) -> bool:

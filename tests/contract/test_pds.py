@@ -21,18 +21,6 @@ from worker.services import Services
 NSID = "computer.aesthetic.mood"
 
 
-@pytest.fixture(scope="module")
-def pds(shared_services: Services) -> Pds:
-    """Our client of the PDS."""
-    return shared_services.pds
-
-
-@pytest.fixture(scope="module")
-def session(pds: Pds, shared_user: Account) -> Session:
-    """A session of the module's user."""
-    return pds.create_session(shared_user.did, shared_user.password)
-
-
 @pytest.fixture
 def key(session: Session) -> RecordKey:
     """A key that has no record yet."""

@@ -1,0 +1,81 @@
+"""What the contract tests share: clients of the real services, and users of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+from redis import Redis
+
+from tests.contract.proxy import open_proxy
+from tests.contract.session_fleet import Fleet
+from tests.fixtures import platform_of, sign_up
+from worker.documents import Account
+from worker.pds import Pds, Session
+from worker.secrets import Vault
+from worker.services import Services
+from worker.sessions import Sessions
+from worker.stack import Stack
+from worker.store import Store
+
+
+@pytest.fixture(scope="session")
+def pds(shared_services: Services) -> Pds:
+    """Our client of the PDS."""
+    return shared_services.pds
+
+
+@pytest.fixture(scope="session")
+def session(pds: Pds, shared_user: Account) -> Session:
+    """A session of the shared user; its refresh token can be used again and again."""
+    return pds.create_session(shared_user.did, shared_user.password)
+
+
+@pytest.fixture(scope="session")
+def store(shared_services: Services) -> Store:
+    """The store of the shared database."""
+    return shared_services.store
+
+
+@pytest.fixture
+def here(shared_services: Services) -> Services:
+    """The shared services, their database emptied."""
+    database = shared_services.database
+    for name in database.list_collection_names():
+        database[name].delete_many({})
+    return shared_services
+
+
+@pytest.fixture
+def fleet(
+    stack: Stack, shared_services: Services, shared_user: Account, session: Session
+) -> Iterator[Fleet]:
+    """The sessions of workers whose calls are counted."""
+    with ExitStack() as undo:
+        proxy = undo.enter_context(open_proxy(stack.pds.url))
+        pds = Pds(proxy.url)
+        undo.callback(pds.close)
+
+        def open_sessions(vault: Vault, parked: float) -> Sessions:
+            redis = Redis.from_url(stack.environment["REDIS_URL"], socket_timeout=5)
+            sessions = Sessions(redis, vault, pds, parked=parked)
+            undo.callback(sessions.close)
+            return sessions
+
+        redis = undo.enter_context(Redis.from_url(stack.environment["REDIS_URL"]))
+        vault = shared_services.vault
+        fleet = Fleet(proxy, redis, vault, pds, shared_user, session, open_sessions)
+        yield fleet
+        for name in fleet.names():
+            redis.delete(name)
+
+
+@pytest.fixture
+def passing(fleet: Fleet, shared_services: Services) -> Fleet:
+    """The same for a user who will not stay in good standing."""
+    account = sign_up(platform_of(shared_services))
+    session = fleet.pds.create_session(account.did, account.password)
+    fleet.proxy.forget_calls()
+    return replace(fleet, account=account, session=session)

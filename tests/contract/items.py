@@ -1,0 +1,79 @@
+"""Items in every state, and a sweep over them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bson import ObjectId
+
+from worker.clock import now
+from worker.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
+from worker.media import MediaType, media_type
+from worker.mongo import RawDocument
+from worker.removal import Removal
+from worker.services import Services
+from worker.store import Finish
+
+MOOD = media_type("mood")
+PAINTING = media_type("painting")
+SECOND = timedelta(seconds=1)
+
+
+def save(
+    here: Services,
+    kind: MediaType = MOOD,
+    *,
+    item: DocumentId | None = None,
+    when: datetime | None = None,
+    user: str | None = "auth0|ada",
+    atproto: RawDocument | None = None,
+) -> ItemRef:
+    """Save a document as an upload does, with or without a state; return what it is."""
+    document: RawDocument = {"_id": item or ObjectId(), "mood": "calm", "slug": "s"}
+    document["when"] = when or now() - SECOND
+    document |= {} if user is None else {"user": user}
+    document |= {} if atproto is None else {"atproto": atproto}
+    here.store.collection(kind).insert_one(document)
+    return ItemRef(kind.name, document["_id"])  # type: ignore[arg-type]
+
+
+def settle(here: Services, ref: ItemRef, **changes: object) -> None:
+    """Have a run end well on an item, or otherwise where `changes` of the state say so."""
+    kind = media_type(ref.type)
+    claimed = here.store.claim(kind, [ref.id], holder="message", lease=100)
+    assert isinstance(claimed, MediaDocument)
+    well = replace(claimed.state, status=Status.SYNCED, error=None, retry_at=None)
+    state: SyncState = replace(well, **changes)  # type: ignore[arg-type]
+    assert here.store.finish(kind, claimed, state) is Finish.SETTLED
+
+
+def edit(here: Services, ref: ItemRef, **fields: object) -> None:
+    """Change a document, its message lost."""
+    here.store.collection(media_type(ref.type)).update_one({"_id": ref.id}, {"$set": fields})
+
+
+def state_of(here: Services, ref: ItemRef) -> object:
+    """Return a document's `atproto` as it is."""
+    found = here.store.collection(media_type(ref.type)).find_one({"_id": ref.id})
+    return found and found.get("atproto")
+
+
+def sweep(here: Services, queued: int = 0, **settings: float) -> list[ItemRef]:
+    """Sweep once; return the items that were enqueued, in their order."""
+    items: list[ItemRef] = []
+    changed = replace(here.settings.sweep, **settings)  # type: ignore[arg-type]
+    count = replace(here.sweep, settings=changed).run(queued, items.append, refuse)
+    assert count == len(items)
+    return items
+
+
+def refuse(removal: Removal) -> None:
+    """Fail: no removal was expected."""
+    raise AssertionError(removal)
+
+
+def give_account(here: Services, subject: str) -> None:
+    """Give a user an account, as far as MongoDB knows."""
+    account = {"did": "did:plc:new", "handle": "new.test", "password": "x"}
+    here.database["users"].insert_one({"_id": subject, "atproto": account})

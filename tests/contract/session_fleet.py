@@ -1,0 +1,88 @@
+"""Workers that share the session of one account, and a way to damage it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+from redis import Redis
+
+from tests.contract.proxy import Proxy, Reply
+from worker.documents import Account
+from worker.pds import Pds, Session
+from worker.repo import Repo
+from worker.secrets import Secret, Vault
+from worker.sessions import Sessions
+
+NSID = "computer.aesthetic.mood"
+MOOD = {"$type": NSID, "text": "calm"}
+LOGIN = "createSession"
+REFRESH = "refreshSession"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Sessions as one worker has them, and the proxy that its calls pass.
+
+    Redis forgets the account after each test.
+    """
+
+    proxy: Proxy
+    redis: Redis
+    vault: Vault
+    pds: Pds
+    account: Account
+    session: Session
+    open: Callable[[Vault, float], Sessions]
+
+    def sessions(self, *keys: Secret, parked: float = 60) -> Sessions:
+        """Return the sessions of another worker, with other keys or time of parking."""
+        return self.open(Vault(keys) if keys else self.vault, parked)
+
+    def repo(self, sessions: Sessions | None = None) -> Repo:
+        """Return the account's repo."""
+        return Repo(self.pds, sessions or self.sessions(), self.account)
+
+    def logins_and_refreshes(self) -> tuple[int, int]:
+        """Return how many of either the PDS has seen."""
+        return self.proxy.count(LOGIN), self.proxy.count(REFRESH)
+
+    def names(self, what: str = "*") -> list[str]:
+        """Return the names of what Redis keeps of the account."""
+        pattern = f"media-atproto:{what}:{self.account.did}:*"
+        return [name.decode() for name in self.redis.scan_iter(pattern, count=1000)]
+
+    def kept(self) -> str:
+        """Return the name under which Redis keeps the account's session."""
+        (name,) = self.names("session")
+        return name
+
+    def plant(self, *, access: str | None = None, refresh: str | None = None) -> Session:
+        """Log in, with a session that is good, and then change what is kept of it in Redis.
+
+        The proxy answers the login, so that no test waits for the PDS's slow one in vain.
+        """
+        tokens = {"accessJwt": self.session.access.reveal()}
+        tokens |= {"refreshJwt": self.session.refresh.reveal(), "did": self.session.did}
+        self.proxy.answer(Reply(200, json.dumps(tokens).encode()), LOGIN)
+        session = self.sessions().get(self.account)
+        self.proxy.be_honest()
+        kept = [access or tokens["accessJwt"], refresh or tokens["refreshJwt"]]
+        self.redis.set(self.kept(), self.vault.seal(json.dumps([session.did, *kept])), keepttl=True)
+        return session
+
+
+def token_until(moment: float) -> str:
+    """Return an access token that says it is good until then. No PDS would take it."""
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
+    return f"e30.{claims.rstrip('=')}.c2ln"
+
+
+def deactivate(fleet: Fleet, session: Session) -> None:
+    """Deactivate the account, as its owner may."""
+    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
+    url = f"{fleet.pds.url}/xrpc/com.atproto.server.deactivateAccount"
+    httpx.post(url, json={}, headers=headers, timeout=30).raise_for_status()

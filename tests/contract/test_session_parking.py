@@ -1,0 +1,141 @@
+"""Accounts that cannot log in: parked, and the PDS left in peace."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from cryptography.fernet import Fernet
+
+from tests.contract.proxy import Reply
+from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, deactivate, token_until
+from tests.waiting import wait_for
+from worker.errors import AccountError, WaitError
+from worker.pds_errors import AccountFaultError
+from worker.secrets import Secret, Vault
+
+
+def test_refused_password_parks_the_account(fleet: Fleet) -> None:
+    """The error says whose, why and until when; from then on the PDS is left in peace."""
+    wrong = replace(fleet.account, password=Secret("canary-wrong"))
+    with pytest.raises(AccountError) as caught:
+        fleet.sessions().get(wrong)
+    assert (caught.value.step, caught.value.code) == ("account", "wrong_password")
+    assert wrong.subject in caught.value.message
+    for _ in range(3):
+        with pytest.raises(AccountError, match="or until its password changes") as again:
+            fleet.sessions().get(wrong)
+        assert again.value.code == "wrong_password"
+        assert abs(again.value.until - caught.value.until) < timedelta(seconds=10)
+        assert "canary" not in f"{again.value} {caught.value}"
+    assert len(fleet.proxy.calls) == 1
+
+
+def test_refused_password_is_tried_once_by_many_at_once(fleet: Fleet) -> None:
+    """The logins that the PDS allows are few: eight workers waste one of them, not eight."""
+    wrong = replace(fleet.account, password=Secret("canary-wrong"))
+    workers = [fleet.sessions() for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        tried = [pool.submit(worker.get, wrong) for worker in workers]
+        errors = [each.exception() for each in tried]
+    assert [type(error) for error in errors] == [AccountError] * 8
+    assert fleet.proxy.count(LOGIN) == 1
+
+
+def test_parked_account_is_tried_again_when_its_password_changes(fleet: Fleet) -> None:
+    """Nobody has to wait for the parking to end once the password is put right."""
+    wrong = replace(fleet.account, password=Secret("wrong"))
+    with pytest.raises(AccountError):
+        fleet.sessions().get(wrong)
+    assert fleet.sessions().get(fleet.account).did == fleet.account.did
+
+
+def test_parked_account_is_tried_again_when_the_parking_ends(fleet: Fleet) -> None:
+    """What was wrong with it may have been put right at the PDS."""
+    wrong = replace(fleet.account, password=Secret("wrong"))
+    sessions = fleet.sessions(parked=0.1)
+
+    def tried_again() -> bool:
+        with pytest.raises(AccountError):
+            sessions.get(wrong)
+        return fleet.proxy.count(LOGIN) > 1
+
+    wait_for(tried_again, within=30, what="another login")
+
+
+def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
+    """An operator who has put an account right need not wait."""
+    sessions = fleet.sessions()
+    fleet.plant()
+    sessions.park(fleet.account, AccountFaultError("odd", code="odd"))
+    with pytest.raises(AccountError):
+        sessions.get(fleet.account)
+    sessions.forget(fleet.account)
+    sessions.get(fleet.account)
+    assert fleet.proxy.count(LOGIN) == 2
+
+
+def test_account_deactivated_at_work_is_parked(passing: Fleet) -> None:
+    """The token is good, the account is not: the call fails once, the next one is not sent."""
+    sessions = passing.sessions()
+    deactivate(passing, passing.plant())
+    for _ in range(2):
+        with pytest.raises(AccountError) as caught:
+            passing.repo(sessions).put(passing.repo().key(NSID, "one"), MOOD, None)
+        assert caught.value.code == "account_deactivated"
+        assert passing.proxy.count("putRecord") == 1
+
+
+def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
+    """The PDS lets it in, and nothing could be written."""
+    sessions = passing.sessions()
+    deactivate(passing, passing.plant())
+    sessions.forget(passing.account)
+    with pytest.raises(AccountError) as caught:
+        sessions.get(passing.account)
+    assert caught.value.code == "account_deactivated"
+    assert passing.names("session") == []
+
+
+def test_account_deactivated_before_a_refresh_is_parked(passing: Fleet) -> None:
+    """A refresh lets it in just as a login does."""
+    deactivate(passing, passing.session)
+    passing.plant(access=token_until(time.time() + 60))
+    with pytest.raises(AccountError) as caught:
+        passing.sessions().get(passing.account)
+    assert caught.value.code == "account_deactivated"
+
+
+def test_rate_limited_login_is_not_the_accounts_fault(fleet: Fleet) -> None:
+    """The account is not parked, and the wait is the PDS's."""
+    fleet.proxy.answer(Reply(429, headers={"Retry-After": "40"}), LOGIN)
+    with pytest.raises(WaitError) as caught:
+        fleet.sessions().get(fleet.account)
+    assert (type(caught.value), caught.value.code) == (WaitError, "rate_limited")
+    fleet.proxy.be_honest()
+    fleet.sessions().get(fleet.account)
+
+
+def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
+    """Platforms can seal their passwords one by one."""
+    sealed_text = fleet.vault.seal(fleet.account.password.reveal())
+    sealed = replace(fleet.account, password=Secret(sealed_text))
+    for account in (fleet.account, sealed):
+        assert fleet.sessions().get(account).did == fleet.account.did
+    assert fleet.proxy.count(LOGIN) == 2
+
+
+@pytest.mark.parametrize("damage", ["other key", "fernet:", "fernet:\u00e9", "fernet:gAAAAA=="])
+def test_password_that_cannot_be_unsealed_parks_the_account(fleet: Fleet, damage: str) -> None:
+    """The PDS is not asked, and the error says what to do: bring the key back."""
+    other = Vault([Secret(Fernet.generate_key().decode())])
+    stored = other.seal("canary-password") if damage == "other key" else damage
+    account = replace(fleet.account, password=Secret(stored))
+    for _ in range(2):
+        with pytest.raises(AccountError, match="SECRET_KEYS") as caught:
+            fleet.sessions().get(account)
+        assert caught.value.code == "password_unreadable"
+    assert fleet.proxy.calls == []

@@ -1,0 +1,149 @@
+"""What can happen to a document while a run holds it, and what the run leaves there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from pymongo import MongoClient
+
+from tests.contract.claims import (
+    LEASE,
+    MOOD,
+    WHEN,
+    change,
+    claim,
+    numbers,
+    raw,
+    save,
+    save_as,
+    settled,
+)
+from worker.clock import now
+from worker.documents import BlobState, Failure, MediaDocument, Status
+from worker.errors import TransientError
+from worker.media import media_type
+from worker.mongo import RawDocument
+from worker.store import Finish, IdentityTakenError, LeaseLostError, Store
+
+KIDLISP = media_type("kidlisp")
+
+
+def test_edit_during_a_run_is_noticed_at_its_end(store: Store) -> None:
+    """The state is written all the same, and the run goes again."""
+    item = save(store)
+    document = claim(store, item)
+    change(store, item, {"mood": "edited"})
+    assert store.finish(MOOD, document, settled(document)) is Finish.CHANGED
+    assert raw(store, item)["status"] == "synced"
+
+
+@pytest.mark.parametrize("field", ["user", "deleted", "nuked", "when", "text"])
+def test_every_field_that_matters_is_watched(store: Store, field: str) -> None:
+    """Who it belongs to, whether it is gone, and what the record is made of."""
+    item = save(store)
+    document = claim(store, item)
+    change(store, item, {field: now() if field == "when" else "other"})
+    assert store.finish(MOOD, document, settled(document)) is Finish.CHANGED
+
+
+def test_field_that_no_record_shows_is_no_change(store: Store) -> None:
+    """A KidLisp program's hits go up with every visit: nothing to publish in that."""
+    item = save_as(store, KIDLISP, {"code": "cow", "source": "(wipe)", "hits": 1})
+    document = store.claim(KIDLISP, [item], holder="message", lease=LEASE)
+    assert isinstance(document, MediaDocument)
+    hit = {"$inc": {"hits": 1}, "$set": {"hash": "other"}}
+    store.collection(KIDLISP).update_one({"_id": item}, hit)
+    assert store.finish(KIDLISP, document, settled(document)) is Finish.SETTLED
+    found = store.find(KIDLISP, [item])
+    assert found is not None
+    assert found.fingerprint == document.fingerprint == found.state.fingerprint
+
+
+def test_document_deleted_during_a_run_is_reported(store: Store) -> None:
+    """Its record must go too, and the run's end is the last to know of it."""
+    item = save(store)
+    document = claim(store, item)
+    store.collection(MOOD).delete_one({"_id": item})
+    with pytest.raises(LeaseLostError):
+        store.save(MOOD, document, document.state)
+    assert store.finish(MOOD, document, settled(document)) is Finish.VANISHED
+
+
+def test_state_wiped_during_a_run_shuts_the_run_out(store: Store) -> None:
+    """A program that replaces whole documents takes the lease away."""
+    item = save(store)
+    document = claim(store, item)
+    store.collection(MOOD).replace_one({"_id": item}, {"mood": "replaced", "when": WHEN})
+    assert store.finish(MOOD, document, settled(document)) is Finish.SUPERSEDED
+    assert claim(store, item).state.attempts == 1
+
+
+def test_saved_steps_are_kept_and_read_back(store: Store) -> None:
+    """Everything that a state can hold, to MongoDB and back, and gone where it became None."""
+    item = save(store)
+    document = claim(store, item)
+    failure = Failure("source", "source_missing", "no file", permanent=True, at=now())
+    blobs = {
+        "thumbnail": BlobState("bafk", "image/png", 12, "etag"),
+        "source": BlobState(error=failure),
+    }
+    full = replace(
+        document.state,
+        status=Status.PARTIAL,
+        reason="why",
+        repo="did:plc:someone",
+        rkey=f"full-{next(numbers)}",
+        uri="at://here",
+        cid="bafy",
+        blobs=blobs,
+        links={"recordingUrl": True, "other": False},
+        synced_at=now(),
+        error=failure,
+    )
+    saved = store.save(MOOD, document, full)
+    found = store.find(MOOD, [item])
+    assert found is not None
+    assert found.state == saved.state == full
+    bare = replace(full, reason=None, uri=None, cid=None, blobs={}, links={}, error=None)
+    assert store.finish(MOOD, saved, bare) is Finish.SETTLED
+    kept = raw(store, item)
+    assert not {"reason", "uri", "cid", "blobs", "links", "error", "lease"} & kept.keys()
+
+
+def test_rkey_belongs_to_one_document_of_a_repo(store: Store) -> None:
+    """In another repo it is free; in the same one it is refused, and nothing is overwritten."""
+    first, second = (claim(store, save(store)) for _ in range(2))
+    rkey = f"taken-{next(numbers)}"
+    mine = replace(first.state, repo="did:plc:one", rkey=rkey)
+    store.save(MOOD, first, mine)
+    store.save(MOOD, first, mine)
+    with pytest.raises(IdentityTakenError) as caught:
+        store.save(MOOD, second, replace(second.state, repo="did:plc:one", rkey=rkey))
+    assert caught.value.code == "identity_taken"
+    store.save(MOOD, second, replace(second.state, repo="did:plc:two", rkey=rkey))
+    holder = store.holder_of(MOOD, "did:plc:one", rkey)
+    assert holder is not None
+    assert holder.ref == first.ref
+
+
+def test_holder_of_a_legacy_rkey_is_found(store: Store) -> None:
+    """Older programs noted no repo beside it."""
+    rkey = f"legacy-{next(numbers)}"
+    item = save(store, atproto={"rkey": rkey})
+    holder = store.holder_of(MOOD, "did:plc:any", rkey)
+    assert holder is not None
+    assert holder.ref.id == item
+    assert store.holder_of(MOOD, "did:plc:any", "nobodys") is None
+
+
+def test_no_mongodb_is_a_transient_error() -> None:
+    """The error tells neither address nor document."""
+    nowhere: MongoClient[RawDocument]
+    url = "mongodb://someone:s3cret@127.0.0.1:9"
+    with MongoClient(url, serverSelectionTimeoutMS=50) as nowhere:
+        lonely = Store(nowhere["media"], "art-guest")
+        with pytest.raises(TransientError) as caught:
+            lonely.claim(MOOD, ["s3cret"], holder="message", lease=LEASE)
+    assert (caught.value.step, caught.value.code) == ("store", "mongodb_unavailable")
+    assert "s3cret" not in caught.value.message

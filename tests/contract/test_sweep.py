@@ -1,0 +1,144 @@
+"""A sweep's manners: what it marks, how much it enqueues, and what it does when things go wrong."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from bson import ObjectId
+
+from tests.contract.items import (
+    MOOD,
+    SECOND,
+    edit,
+    give_account,
+    refuse,
+    save,
+    settle,
+    state_of,
+    sweep,
+)
+from worker.clock import after, now
+from worker.documents import ItemRef, Status
+from worker.errors import MediaError, TransientError
+from worker.media import MEDIA_TYPES
+from worker.removal import Removal
+from worker.services import Services
+
+
+def test_mark_holds_until_its_time_and_no_longer(here: Services) -> None:
+    """A message that is lost on the queue is replaced after a while."""
+    refs = [save(here), save(here)]
+    settle(here, refs[1], retry_at=now() - SECOND)
+    assert set(sweep(here, requeue=300)) == set(refs)
+    assert sweep(here) == []
+    for ref in refs:
+        edit(here, ref, **{"atproto.retryAt": now() - SECOND})
+    assert set(sweep(here)) == set(refs)
+
+
+def test_mark_changes_nothing_else(here: Services) -> None:
+    """The state stays what it was, and an unseen item's becomes pending."""
+    seen, unseen = save(here), save(here)
+    settle(here, seen, status=Status.PARTIAL, reason="kept", attempts=5)
+    before = state_of(here, seen)
+    again = after(300)
+    here.backlog.mark(MOOD, [seen, unseen], again)
+    assert isinstance(before, dict)
+    assert state_of(here, seen) == before | {"retryAt": again}
+    assert state_of(here, unseen) == {"status": "pending", "retryAt": again}
+
+
+def test_mark_of_nothing_and_of_the_deleted_is_nothing(here: Services) -> None:
+    """No document comes into being by it."""
+    here.backlog.mark(MOOD, [], after(300))
+    here.backlog.mark(MOOD, [ItemRef("mood", ObjectId())], after(300))
+    assert here.store.collection(MOOD).count_documents({}) == 0
+
+
+def test_long_queue_is_not_made_longer(here: Services) -> None:
+    """What is on it already takes from the limit, and the rest is found next time."""
+    refs = {save(here, kind) for kind in MEDIA_TYPES.values() for _ in range(2)}
+    assert sweep(here, queued=1000, limit=1000) == []
+    assert sweep(here, queued=2000, limit=1000) == []
+    first = sweep(here, queued=5, limit=8)
+    assert len(first) == 3
+    second = sweep(here, limit=8)
+    assert set(first) | set(second) == refs
+    assert len(first) + len(second) == len(refs)
+
+
+def test_full_queue_does_not_move_the_window_past_an_edit(here: Services) -> None:
+    """What there was no room for is not left for the next round."""
+    due, edited = save(here, item=1), save(here, item=2)
+    for ref in (due, edited):
+        settle(here, ref)
+    edit(here, edited, mood="edited")
+    edit(here, due, **{"atproto.retryAt": now() - SECOND})
+    assert sweep(here, limit=1, window=2) == [due]
+    assert sweep(here, limit=1, window=2) == [edited]
+
+
+def test_item_found_for_two_reasons_is_enqueued_once(here: Services) -> None:
+    """Due, and edited as well."""
+    ref = save(here)
+    settle(here, ref)
+    edit(here, ref, mood="edited", **{"atproto.retryAt": now() - SECOND})
+    assert sweep(here) == [ref]
+
+
+def test_sweep_that_cannot_enqueue_leaves_all_to_the_next(here: Services) -> None:
+    """Items are marked once they are on the queue, not before."""
+    refs = [save(here, item=number) for number in (1, 2, 3)]
+
+    def break_down(ref: ItemRef) -> None:
+        if ref == refs[1]:
+            raise TransientError("the queue is down")
+
+    with pytest.raises(MediaError, match="the queue is down"):
+        here.sweep.run(0, break_down, refuse)
+    assert set(sweep(here)) == set(refs)
+
+
+def test_sweeps_at_once_lose_nothing(here: Services) -> None:
+    """Two schedulers by mistake: an item may be enqueued twice, none is left out."""
+    refs = {save(here, kind) for kind in MEDIA_TYPES.values() for _ in range(5)}
+    start = threading.Barrier(3)
+
+    def run(_: int) -> list[ItemRef]:
+        start.wait()
+        return sweep(here)
+
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(run, range(3)))
+    assert {ref for items in found for ref in items} == refs
+    assert sweep(here) == []
+
+
+def test_removal_from_a_repo_that_is_not_shown_is_kept(here: Services) -> None:
+    """A deactivated account hides its repo as if it had none: its records still have to go."""
+    give_account(here, "auth0|ada")
+    outcome = here.engine.sync("mood", ObjectId(), user="auth0|ada", holder="message")
+    assert outcome.status is Status.PENDING
+    assert outcome.error is not None
+    assert outcome.error.code == "repo_unavailable"
+    kept = here.database["atproto_removals"].find_one()
+    assert kept is not None
+    assert kept["retryAt"] == outcome.retry_at
+
+
+def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> None:
+    """Within the limit, and once."""
+    removals = [Removal("mood", "auth0|ada", id=f"{number}") for number in range(3)]
+    for removal in removals:
+        here.sweep.removals.postpone(removal, TransientError("later"))
+    edit_all = {"$set": {"retryAt": now() - SECOND}}
+    here.database["atproto_removals"].update_many({}, edit_all)
+    found: list[Removal] = []
+    two = replace(here.sweep, settings=replace(here.settings.sweep, limit=2))
+    assert two.run(0, lambda _: None, found.append) == 2
+    assert two.run(0, lambda _: None, found.append) == 1
+    assert two.run(0, lambda _: None, found.append) == 0
+    assert sorted(found, key=lambda each: str(each.id)) == removals
