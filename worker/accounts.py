@@ -20,6 +20,14 @@ class Accounts:
         self._users = database["users"]
         self._handles = database["@handles"]
 
+    def ensure_indexes(self) -> None:
+        """Create the index that `by_did` needs; safe to repeat."""
+        there = {"atproto.did": {"$exists": True}}
+        with translated():
+            self._users.create_index(
+                "atproto.did", name="atproto_did", partialFilterExpression=there
+            )
+
     def find(self, subject: str) -> Account | None:
         """Return a user's account, or None when there is none that could be used."""
         return self._one({"_id": subject})
@@ -27,14 +35,6 @@ class Accounts:
     def by_did(self, did: str) -> Account | None:
         """Return the account of a DID, or None."""
         return self._one({"atproto.did": did})
-
-    def by_handle(self, handle: str) -> Account | None:
-        """Return the account of a platform handle (`@name`) or an AT Protocol handle."""
-        with translated():
-            named = self._handles.find_one({"handle": handle.removeprefix("@")})
-        if named:
-            return self.find(str(named["_id"]))
-        return self._one({"atproto.handle": handle.removeprefix("@")})
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
         """Return those of the subjects that have an account."""

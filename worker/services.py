@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import redis
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from worker.accounts import Accounts
 from worker.backlog import Backlog
@@ -59,6 +60,7 @@ class Services:
 
     def ensure_indexes(self) -> None:
         """Create the indexes that the store, the sweep and the caches need; safe to repeat."""
+        self.accounts.ensure_indexes()
         self.backlog.ensure_indexes()
         self.thumbnails.ensure_indexes()
         self.engine.remover.ensure_indexes()
@@ -84,7 +86,7 @@ def build(settings: Settings) -> Services:
 
     Raises SettingsError for settings that only make sense together.
     """
-    database = connect(settings.mongodb_url, settings.mongodb_name)
+    database = _database(settings)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
@@ -127,13 +129,25 @@ def build(settings: Settings) -> Services:
     )
 
 
+def _database(settings: Settings) -> Database[RawDocument]:
+    try:
+        return connect(settings.mongodb_url, settings.mongodb_name)
+    except (PyMongoError, ValueError):
+        # The driver's message quotes the URL, and the URL may hold a password.
+        problem = "MONGODB_CONNECTION_STRING is not understood by the driver"
+        raise SettingsError([problem]) from None
+
+
 def _redis(settings: Settings) -> redis.Redis:
-    return redis.Redis.from_url(
-        settings.redis_url.reveal(),
-        socket_timeout=5,
-        socket_connect_timeout=3,
-        health_check_interval=10,
-    )
+    try:
+        return redis.Redis.from_url(
+            settings.redis_url.reveal(),
+            socket_timeout=5,
+            socket_connect_timeout=3,
+            health_check_interval=10,
+        )
+    except ValueError:
+        raise SettingsError(["REDIS_URL is not understood by the client"]) from None
 
 
 def _template(settings: Settings) -> SourceTemplate:

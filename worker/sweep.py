@@ -6,6 +6,7 @@ enqueued twice, and syncing it twice changes nothing.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,11 +41,13 @@ class Sweep:
         """
         room = max(0, self.settings.limit - queued)
         count = 0
-        for kind in MEDIA_TYPES.values():
-            count += self._sweep_type(kind, room - count, enqueue_item)
-        for removal in self.removals.due(room - count, after(self.settings.requeue)):
+        for removal in self.removals.due(room, after(self.settings.requeue)):
             enqueue_removal(removal)
             count += 1
+        kinds = list(MEDIA_TYPES.values())
+        random.shuffle(kinds)  # no type is always served last, when there is more than room
+        for kind in kinds:
+            count += self._sweep_type(kind, room - count, enqueue_item)
         return count
 
     def _sweep_type(

@@ -28,7 +28,7 @@ _FIGURES = {
         "painting 1024x1024 p50",
         "painting 1024x1024 p99",
     },
-    "throughput": {"moods, prefork 2", "paintings, prefork 2", "CPU of a mood: pool"},
+    "throughput": {"moods, prefork 2", "paintings, prefork 2", "CPU of a mood: worker, pool"},
     "memory": {"parent RSS", "largest child RSS", "all processes PSS"},
 }
 

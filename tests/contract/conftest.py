@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from redis import Redis
 
 from tests.contract.proxy import open_proxy
 from tests.contract.session_fleet import Fleet
+from tests.contract.source_stores import opened
+from tests.contract.web_server import Site, serving
 from tests.fixtures import platform_of, sign_up
 from worker.documents import Account
 from worker.pds import Pds, Session
 from worker.secrets import Vault
 from worker.services import Services
 from worker.sessions import Sessions
+from worker.source import SourceStore
 from worker.stack import Stack
 from worker.store import Store
 
@@ -79,3 +83,32 @@ def passing(fleet: Fleet, shared_services: Services) -> Fleet:
     session = fleet.pds.create_session(account.did, account.password)
     fleet.proxy.forget_calls()
     return replace(fleet, account=account, session=session)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for files."""
+    path = tmp_path / "media with space"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def site(folder: Path) -> Iterator[Site]:
+    """A web server over the folder."""
+    with serving(folder) as running:
+        yield running
+
+
+@pytest.fixture
+def web(site: Site) -> Iterator[SourceStore]:
+    """A store that is the web server."""
+    with opened(site.url) as opened_store:
+        yield opened_store
+
+
+@pytest.fixture
+def local(folder: Path) -> Iterator[SourceStore]:
+    """A store that is the folder."""
+    with opened(folder.as_uri()) as opened_store:
+        yield opened_store

@@ -59,13 +59,11 @@ def stored(services: Services) -> dict[object, RawDocument]:
 
 
 def test_account_is_found_by_all_its_names(shared_services: Services, accounts: Accounts) -> None:
-    """By subject, by DID, by the platform's name with and without @, by its handle."""
+    """By subject and by DID; the platform's name for the user comes along."""
     add(shared_services, "auth0|ada", ADA, "ada")
     ada = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("canary"), screen_name="ada")
     assert accounts.find("auth0|ada") == ada
     assert accounts.by_did("did:plc:ada") == ada
-    for name in ("ada", "@ada", "ada.test", "@ada.test"):
-        assert accounts.by_handle(name) == ada
     assert "canary" not in repr(ada)
 
 
@@ -75,7 +73,6 @@ def test_who_is_not_there_has_no_account(shared_services: Services, accounts: Ac
     for name in ("", "@", "nobody", "$where", "a\0b", "did:plc:ada\n"):
         assert accounts.find(name) is None
         assert accounts.by_did(name) is None
-        assert accounts.by_handle(name) is None
 
 
 @pytest.mark.parametrize("shape", UNUSABLE)
@@ -86,7 +83,6 @@ def test_what_cannot_be_logged_in_with_is_no_account(
     add(shared_services, "auth0|bob", UNUSABLE[shape], "bob")
     assert accounts.find("auth0|bob") is None
     assert accounts.by_did("did:plc:x") is None
-    assert accounts.by_handle("bob") is None
     assert accounts.usable(["auth0|bob"]) == set()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +12,8 @@ from tests.contract.source_stores import (
     GUEST,
     KEY,
     assert_fails,
-    opened,
     put,
 )
-from tests.contract.web_server import Site, serving
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.source import (
     SourceForbiddenError,
@@ -30,35 +27,6 @@ from worker.source import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return an empty folder for files."""
-    path = tmp_path / "media with space"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Site]:
-    """Run a web server over the folder."""
-    with serving(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def web(site: Site) -> Iterator[SourceStore]:
-    """Return a store that is the web server."""
-    with opened(site.url) as store:
-        yield store
-
-
-@pytest.fixture
-def local(folder: Path) -> Iterator[SourceStore]:
-    """Return a store that is the folder."""
-    with opened(folder.as_uri()) as store:
-        yield store
 
 
 @pytest.fixture(params=["local", "web"])

@@ -16,7 +16,6 @@ from tests.contract.source_stores import (
     ENOUGH,
     GUEST,
     KEY,
-    opened,
     outcome,
     put,
 )
@@ -26,21 +25,6 @@ from worker.source import (
     SourceStore,
     SourceUnavailableError,
 )
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return an empty folder for files."""
-    path = tmp_path / "media with space"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def local(folder: Path) -> Iterator[SourceStore]:
-    """Return a store that is the folder."""
-    with opened(folder.as_uri()) as store:
-        yield store
 
 
 def test_a_symlink_within_the_store_is_followed(local: SourceStore, folder: Path) -> None:

@@ -33,28 +33,6 @@ from worker.source import (
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Return an empty folder for files."""
-    path = tmp_path / "media with space"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
-def site(folder: Path) -> Iterator[Site]:
-    """Run a web server over the folder."""
-    with serving(folder) as running:
-        yield running
-
-
-@pytest.fixture
-def web(site: Site) -> Iterator[SourceStore]:
-    """Return a store that is the web server."""
-    with opened(site.url) as store:
-        yield store
-
-
-@pytest.fixture
 def hasty(site: Site) -> Iterator[SourceStore]:
     """Return a store that is the web server, with little patience."""
     with opened(site.url, deadline=SHORT) as store:

@@ -8,6 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from worker.environment import SettingsError
+from worker.services import build
 from worker.settings import QueueSettings, Settings
 
 GOOD = {
@@ -71,6 +72,24 @@ def test_a_malformed_variable_is_named_with_its_fault(name: str, value: str, sai
     told = problems(**{name: value})
     assert name in told
     assert said in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MONGODB_CONNECTION_STRING", "mongodb://me:sword/fish@h/"),
+        ("MONGODB_CONNECTION_STRING", "mongodb://me:swordfish@h:99999999"),
+        ("REDIS_URL", "redis://:sword/fish@h/0"),
+        ("REDIS_URL", "redis://:swordfish@h:port/0"),
+    ],
+)
+def test_an_address_that_its_client_refuses_is_not_quoted(name: str, value: str) -> None:
+    """The clients' own errors would repeat it, with what may be a password in it."""
+    with pytest.raises(SettingsError) as refused:
+        build(Settings.load(GOOD | {name: value}))
+    assert name in str(refused.value)
+    assert "fish" not in str(refused.value)
+    assert refused.value.__cause__ is None
 
 
 def test_the_message_never_repeats_a_secret() -> None:
