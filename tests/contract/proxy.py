@@ -28,13 +28,17 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer in place of the PDS's; with `cut` the connection ends before the body does."""
+    """An answer in place of the PDS's; with `cut` the connection ends before the body does.
+
+    With `carried_out` the PDS does what was asked, and the caller does not hear of it.
+    """
 
     status: int = 200
     body: bytes = b""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
+    carried_out: bool = False
 
 
 class Proxy:
@@ -77,7 +81,9 @@ class Proxy:
             self._calls.append(Call(nsid, request.headers["authorization"]))
         body = request.rfile.read(int(request.headers["content-length"] or 0))
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
-        _send(request, own or self._forward(request, body))
+        if own is None or own.carried_out:
+            answer = self._forward(request, body)
+        _send(request, own or answer)
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}

@@ -1,0 +1,139 @@
+"""A PDS that misbehaves in the middle of a sync: the state says it, and nothing is doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from bson import ObjectId
+
+from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.world import World, open_world
+from worker.documents import Status
+from worker.stack import Stack
+
+HOUR = timedelta(hours=1)
+SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
+FAULTS = {
+    "500": Reply(500, b'{"error":"InternalServerError"}'),
+    "502 of a proxy": Reply(502, b"<html>Bad Gateway</html>", "text/html"),
+    "truncated JSON": Reply(200, b'{"uri":"at://did'),
+    "a cut connection": Reply(200, b'{"uri":"at', cut=True),
+    "HTML": Reply(200, b"<html>Welcome</html>", "text/html"),
+}
+
+
+@pytest.fixture(scope="module")
+def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
+    """A world whose PDS is behind the proxy."""
+    with open_proxy(stack.pds.url) as proxy:
+        times = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
+        with open_world(stack, PDS_URL=proxy.url, **times) as world:
+            yield world, proxy
+
+
+@pytest.fixture
+def world(proxied: tuple[World, Proxy]) -> World:
+    """That world."""
+    return proxied[0]
+
+
+@pytest.fixture
+def proxy(proxied: tuple[World, Proxy]) -> Iterator[Proxy]:
+    """The proxy, honest before and after."""
+    proxied[1].be_honest()
+    yield proxied[1]
+    proxied[1].be_honest()
+
+
+def new_mood(world: World) -> ObjectId:
+    """Save a mood of a user who has a session already."""
+    world.sync("mood", world.platform.save_mood("before", world.ada))
+    return world.platform.save_mood("during", world.ada)
+
+
+def test_a_429_is_waited_out_without_another_request(world: World, proxy: Proxy) -> None:
+    """Pending until the time it named, no attempt used up, and nothing sent before."""
+    mood = new_mood(world)
+    proxy.answer(SLOW_DOWN, "putRecord")
+    outcome = world.sync("mood", mood)
+    state = world.platform.state("mood", mood)
+    assert outcome.status is Status.PENDING
+    assert state["attempts"] == 0
+    held = state["heldUntil"]
+    assert isinstance(held, datetime)
+    assert abs(held - datetime.now(UTC) - HOUR) < timedelta(minutes=5)
+    proxy.be_honest()
+    proxy.forget_calls()
+    assert world.sync("mood", mood).status is None
+    assert proxy.count() == 0
+
+
+@pytest.mark.parametrize("carried_out", [False, True], ids=["ignored", "carried out"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_write_with_an_unknown_outcome_is_repeated_harmlessly(
+    world: World, proxy: Proxy, fault: str, *, carried_out: bool
+) -> None:
+    """Whether or not the PDS wrote the record, it is there once in the end."""
+    mood = new_mood(world)
+    bad = FAULTS[fault]
+    proxy.answer(
+        Reply(bad.status, bad.body, bad.content_type, cut=bad.cut, carried_out=carried_out),
+        "putRecord",
+    )
+    assert world.sync("mood", mood).status is Status.PENDING
+    assert len(world.records("mood", mood)) == int(carried_out)
+    proxy.be_honest()
+    assert world.sync("mood", mood).status is Status.SYNCED
+    assert len(world.records("mood", mood)) == 1
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_edit_with_an_unknown_outcome_ends_right(world: World, proxy: Proxy, fault: str) -> None:
+    """The PDS may be a version ahead of what the state says: it is read, and decided again."""
+    mood = new_mood(world)
+    world.sync("mood", mood)
+    world.platform.edit("mood", mood, mood="first edit")
+    bad = FAULTS[fault]
+    proxy.answer(
+        Reply(bad.status, bad.body, bad.content_type, cut=bad.cut, carried_out=True), "putRecord"
+    )
+    world.sync("mood", mood)
+    world.platform.edit("mood", mood, mood="second edit")
+    proxy.be_honest()
+    assert world.sync("mood", mood).status is Status.SYNCED
+    assert world.record("mood", mood)["text"] == "second edit"
+
+
+def test_a_removal_that_failed_is_not_called_done(world: World, proxy: Proxy) -> None:
+    """The state is cleared only after the delete is confirmed."""
+    mood = new_mood(world)
+    world.sync("mood", mood)
+    world.platform.edit("mood", mood, deleted=True)
+    proxy.answer(FAULTS["500"], "deleteRecord")
+    assert world.sync("mood", mood).status is Status.PENDING
+    assert "uri" in world.platform.state("mood", mood)
+    assert len(world.records("mood", mood)) == 1
+    proxy.be_honest()
+    assert world.sync("mood", mood).status is Status.REMOVED
+    assert world.records("mood", mood) == []
+
+
+def test_a_removal_for_a_deleted_document_is_kept_until_it_is_done(
+    world: World, proxy: Proxy
+) -> None:
+    """There is no document to keep it on: it waits in a collection of its own."""
+    mood = new_mood(world)
+    world.sync("mood", mood)
+    world.platform.delete("mood", mood)
+    proxy.answer(FAULTS["500"], "deleteRecord")
+    outcome = world.sync("mood", mood, user=world.ada)
+    assert outcome.status is Status.PENDING
+    assert outcome.retry_at is not None
+    removals = world.services.database["atproto_removals"]
+    assert removals.count_documents({}) == 1
+    proxy.be_honest()
+    assert world.sync("mood", mood, user=world.ada).status is Status.REMOVED
+    assert removals.count_documents({}) == 0
+    assert world.records("mood", mood) == []
