@@ -12,8 +12,8 @@ from worker.app import LONGEST_COUNTDOWN, app
 from worker.errors import MediaError, PermanentError
 
 if TYPE_CHECKING:
+    from worker.outcome import Outcome
     from worker.services import Services
-    from worker.sync import Outcome
 
 log = logging.getLogger(__name__)
 _MOST_STORE_RETRIES = 8

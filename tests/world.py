@@ -13,11 +13,12 @@ from bson import ObjectId
 
 from worker.demo.platform import Platform
 from worker.media import media_type
+from worker.outcome import Outcome
 from worker.run import Observer, unobserved
 from worker.services import Services, build
 from worker.settings import Settings
 from worker.stack import Stack
-from worker.sync import Engine, Outcome
+from worker.sync import Engine
 
 JsonRecord = dict[str, object]
 

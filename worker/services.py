@@ -95,15 +95,7 @@ def build(settings: Settings) -> Services:
     lexicons = load_lexicons()
     sources = open_store(_template(settings), deadline=settings.media.deadline)
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
-    maker = BlobMaker(
-        sources,
-        thumbnails,
-        ThumbnailSettings(),
-        max_source_bytes=settings.media.max_source_bytes,
-    )
-    publisher = Publisher(
-        PartMaker(maker, lexicons), lexicons, _site(settings.media), settings.retry
-    )
+    publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
 
     def open_repo(account: Account) -> Repo:
@@ -127,6 +119,15 @@ def build(settings: Settings) -> Services:
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
     )
+
+
+def _publisher(
+    settings: Settings, sources: SourceStore, thumbnails: ThumbnailCache, lexicons: Lexicons
+) -> Publisher:
+    largest = settings.media.max_source_bytes
+    maker = BlobMaker(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
+    site = _site(settings.media)
+    return Publisher(PartMaker(maker, lexicons), lexicons, site, settings.retry)
 
 
 def _database(settings: Settings) -> Database[RawDocument]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -18,10 +17,11 @@ from worker.documents import Account, DocumentId, Failure, ItemRef, Status, Sync
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.ids import parse_id
 from worker.media import MediaType, media_type
+from worker.outcome import Outcome
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
 from worker.records import RecordKey
-from worker.removal import Remover, Report
+from worker.removal import Remover
 from worker.repo import Repo
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
@@ -32,32 +32,20 @@ _MOST_ROUNDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a sync ended.
+class _Request:
+    """What was asked for: which document, by whom, and how."""
 
-    `status` is what the document says now, or what became of the record of a deleted one;
-    None when there was nothing to do, or not by this run. `detail` says it in words. With
-    `again` the message should be delivered once more, soon.
-    """
-
-    item: str
-    status: Status | None
-    detail: str
-    retry_at: datetime | None = None
-    error: Failure | None = None
-    again: bool = False
+    kind: MediaType
+    ids: tuple[DocumentId, ...]
+    holder: str
+    user: str | None
+    force: bool
+    only_if_due: bool
+    observer: Observer
 
     @property
-    def is_given_up(self) -> bool:
-        """Tell whether a person must look before this item can be published."""
-        return self.status is Status.FAILED
-
-    @property
-    def seconds_to_retry(self) -> float | None:
-        """Return how long until this run's item is due again, None when it is not this run's."""
-        if self.status is None or self.retry_at is None:
-            return None
-        return (self.retry_at - now()).total_seconds()
+    def ref(self) -> ItemRef:
+        return ItemRef(self.kind.name, self.ids[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,27 +81,13 @@ class Engine:
         failure could be kept.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
-        ref = ItemRef(kind.name, ids[0])
+        request = _Request(kind, ids, holder, user, force, only_if_due, observer)
         for _ in range(_MOST_ROUNDS):
-            claimed = self.store.claim(
-                kind, ids, holder=holder, lease=self.retry.lease, only_if_due=only_if_due
-            )
-            if claimed is None:
-                return _of_removal(str(ref), self.remover.remove_all_of(kind, ids, user))
-            if isinstance(claimed, NotNow):
-                return _not_now(ref, claimed)
-            run = Run(self.store, kind, claimed, observer)
-            state, finish = self._round(run, force=force)
-            if finish is Finish.VANISHED:
-                user = claimed.owner
-            elif finish is Finish.SUPERSEDED and not run.written:
-                return Outcome(str(ref), None, "another run has taken over")
-            elif finish is Finish.SUPERSEDED:
-                self._confess(run)
-                holder = f"{holder} after being overtaken"  # never taking over in its turn
-            elif finish is Finish.SETTLED:
-                return _outcome(ref, state)
-        return replace(_outcome(ref, state), again=True)
+            result = self._attempt(request)
+            if isinstance(result, Outcome):
+                return result
+            request = result
+        return Outcome(str(request.ref), None, "it changes as fast as it is published", again=True)
 
     def delete(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = unobserved
@@ -127,13 +101,45 @@ class Engine:
         if owner is not None:
             return self.sync(kind.name, owner, holder=holder, observer=observer)
         item = f"{kind.name} of {user} at {rkey}"
-        return _of_removal(item, self.remover.remove_one(kind, user, rkey))
+        return Outcome.of_removal(item, self.remover.remove_one(kind, user, rkey))
 
     def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
         """Return the id of the document that this very record belongs to, if it is there."""
         account = self.accounts.find(user)
         document = self.store.holder_of(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
+
+    def _attempt(self, request: _Request) -> Outcome | _Request:
+        """Carry a request out; return its outcome, or what to ask for next."""
+        kind, ids, ref = request.kind, request.ids, request.ref
+        claimed = self.store.claim(
+            kind,
+            ids,
+            holder=request.holder,
+            lease=self.retry.lease,
+            only_if_due=request.only_if_due,
+        )
+        if claimed is None:
+            return Outcome.of_removal(ref, self.remover.remove_all_of(kind, ids, request.user))
+        if isinstance(claimed, NotNow):
+            return Outcome.not_now(ref, claimed)
+        run = Run(self.store, kind, claimed, request.observer)
+        state, finish = self._round(run, force=request.force)
+        if finish is Finish.SETTLED:
+            return Outcome.of_state(ref, state)
+        return self._go_on(request, run, finish)
+
+    def _go_on(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
+        """Return what follows a run that did not settle its document."""
+        if finish is Finish.CHANGED:
+            return replace(request, only_if_due=False)
+        if finish is Finish.VANISHED:
+            return replace(request, user=run.document.owner)
+        if not run.written:
+            return Outcome(str(request.ref), None, "another run has taken over")
+        self._confess(run)
+        # Under another name, so that it does not take over in its turn.
+        return replace(request, holder=f"{request.holder} after being overtaken")
 
     def _confess(self, run: Run) -> None:
         """Note what a run wrote that may have landed after a newer run had settled it."""
@@ -227,17 +233,3 @@ def _removed(state: SyncState, reason: str | None) -> SyncState:
     # With its last reference the PDS drops a blob: an un-nuked item uploads it again.
     gone = replace(_settled(state), uri=None, cid=None, blobs={}, links={})
     return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())
-
-
-def _outcome(ref: ItemRef, state: SyncState) -> Outcome:
-    detail = state.error.message if state.error else (state.reason or state.uri or "")
-    return Outcome(str(ref), state.status, detail, state.retry_at, state.error)
-
-
-def _of_removal(item: str, report: Report) -> Outcome:
-    return Outcome(item, report.status, report.detail, report.retry_at, report.error)
-
-
-def _not_now(ref: ItemRef, told: NotNow) -> Outcome:
-    why = "another run is at work on it" if told.busy else "the PDS asked us to wait"
-    return Outcome(str(ref), None, why, retry_at=told.until)
