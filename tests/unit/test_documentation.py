@@ -1,0 +1,37 @@
+"""The documents say what the code does, where that can be checked."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.pds_errors import _ACCOUNT_FAULTS
+
+ROOT = Path(__file__).parents[2]
+# Codes that never stand on an item, because they do not leave the run.
+INTERNAL = {"lease_lost", "identity_taken"}
+
+
+def codes() -> set[str]:
+    """Return every error code that the engine's source names."""
+    engine = [path for path in (ROOT / "worker").rglob("*.py") if "stack" not in path.parts]
+    source = "\n".join(path.read_text() for path in engine)
+    named = re.findall(r'(?<!step, )code ?= ?"(\w+)"', source)
+    paired = re.findall(r'step, code = "\w+", "(\w+)"', source)
+    return {*named, *paired, *(code for code, _ in _ACCOUNT_FAULTS.values())} - INTERNAL
+
+
+def test_every_error_code_is_explained_to_the_operator() -> None:
+    """Whoever reads a code on a document finds it in docs/operations.md."""
+    explained = (ROOT / "docs/operations.md").read_text()
+    assert not [code for code in sorted(codes()) if f"`{code}`" not in explained]
+
+
+@pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    """No page points at a file that is not there."""
+    links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
+    local = [link for link in links if "://" not in link]
+    assert not [link for link in local if not (document.parent / link).exists()]
