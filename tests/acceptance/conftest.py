@@ -17,6 +17,7 @@ from tasks import sync_media
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
 from tests.world import World, open_world
+from worker.app import LIVE
 from worker.stack import Stack
 
 _TIMES = {
@@ -38,10 +39,10 @@ class Scene:
     environ: dict[str, str]
     folder: Path
 
-    def enqueue(self, type_name: str, item: ObjectId) -> None:
+    def enqueue(self, type_name: str, item: ObjectId, queue: str = LIVE) -> None:
         """Send an item's message to this scene's queue."""
         with Connection(self.environ["REDIS_URL"]) as connection:
-            sync_media.apply_async((type_name, str(item)), connection=connection)
+            sync_media.apply_async((type_name, str(item)), connection=connection, queue=queue)
 
     def wait_for_status(self, type_name: str, item: ObjectId, status: str) -> None:
         """Wait until a document says that it is in a state."""
@@ -67,20 +68,23 @@ class Scene:
 
 @contextmanager
 def open_scene(stack: Stack, folder: Path, redis_database: int) -> Iterator[Scene]:
-    """Open a platform with a queue of its own, which no other test's workers serve."""
+    """Open a platform with a queue of its own, and point this process's producers at it."""
     url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{redis_database}"
-    with open_world(stack, REDIS_URL=url, **_TIMES) as world:
+    with open_world(stack, REDIS_URL=url, **_TIMES) as world, pytest.MonkeyPatch.context() as env:
+        env.setenv("REDIS_URL", url)
         yield Scene(world, {**os.environ, **world.environ}, folder)
 
 
 @pytest.fixture(scope="package")
 def fleet(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Run a worker and beat, and point this process's producers at their queue."""
+    """Run a worker and beat for the tests that do not end them."""
     folder = tmp_path_factory.mktemp("fleet")
-    with open_scene(stack, folder, 3) as scene, pytest.MonkeyPatch.context() as environ:
-        environ.setenv("REDIS_URL", scene.environ["REDIS_URL"])
-        with worker(scene.environ, folder), beat(scene.environ, folder):
-            yield scene
+    with (
+        open_scene(stack, folder, 3) as scene,
+        worker(scene.environ, folder),
+        beat(scene.environ, folder),
+    ):
+        yield scene
 
 
 def _is_drained(client: redis.Redis) -> bool:
