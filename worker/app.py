@@ -72,6 +72,8 @@ def _configuration() -> dict[str, object]:
         "task_time_limit": _HARD_LIMIT,
         "worker_consumer": "worker.consumer:LoneConsumer",
         "worker_enable_remote_control": False,
+        # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
+        "worker_concurrency": 2 * (os.cpu_count() or 1),
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 1000,
         "worker_send_task_events": True,

@@ -23,10 +23,8 @@ _FIGURES = {
     "latency": {
         "mood p50",
         "mood p99",
-        "painting 512x512 p50",
-        "painting 512x512 p99",
-        "painting 1024x1024 p50",
-        "painting 1024x1024 p99",
+        "painting 64x64 p50",
+        "painting 64x64 p99",
     },
     "throughput": {"moods, prefork 2", "paintings, prefork 2", "CPU of a mood: worker, pool"},
     "memory": {"parent RSS", "largest child RSS", "all processes PSS"},

@@ -1,0 +1,1 @@
+"""Measurements: every figure beside its ceiling and its baseline, from the same run."""

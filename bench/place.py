@@ -1,0 +1,101 @@
+"""Where everything is measured: services of the run's own, and authors with accounts."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import redis
+
+from bench.processes import Processes
+from worker.demo.platform import Platform
+from worker.demo.processes import clean_environment
+from worker.services import Services, build
+from worker.settings import Settings
+from worker.stack import Stack
+from worker.stack.folder import DataFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Someone who uploads: the platform's user, their repo, and an access token for it."""
+
+    subject: str
+    did: str
+    token: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Running services, the platform that saves items, and processes that publish them."""
+
+    stack: Stack
+    services: Services
+    platform: Platform
+    processes: Processes
+    authors: tuple[Author, ...]
+    queue: redis.Redis
+
+    @property
+    def pds_url(self) -> str:
+        """The address of the PDS."""
+        return self.services.settings.pds_url
+
+    def servers(self) -> Mapping[str, psutil.Process]:
+        """Return the processes of the services, by name."""
+        running = (self.stack.pds, self.stack.mongod, self.stack.valkey)
+        return {service.name: psutil.Process(service.pid) for service in running}
+
+
+@contextmanager
+def open_place(authors: int) -> Iterator[Place]:
+    """Start services and sign up authors; everything is gone at the end.
+
+    Services that the environment names are left alone: this makes accounts, and stops servers.
+    """
+    with tempfile.TemporaryDirectory(prefix="media-atproto-bench-") as name:
+        data = DataFolder(Path(name))
+        own = clean_environment(os.environ)
+        try:
+            with Stack.start(data.path / "stack", own) as stack:
+                environment = own | stack.environment
+                with Processes(data, environment) as processes:
+                    yield from _opened(stack, processes, environment, authors)
+        finally:
+            data.release()
+
+
+def _opened(
+    stack: Stack, processes: Processes, environment: Mapping[str, str], authors: int
+) -> Iterator[Place]:
+    services = build(Settings.load(environment))
+    services.ensure_indexes()
+    media = Path(environment["MEDIA_STORE_URL"].removeprefix("file://"))
+    platform = Platform(services.database, environment["PDS_URL"], media)
+    queue = redis.Redis.from_url(environment["REDIS_URL"])
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            signed_up = pool.map(lambda n: _sign_up(platform, services, n), range(authors))
+            known = tuple(signed_up)
+        yield Place(stack, services, platform, processes, known, queue)
+    finally:
+        queue.close()
+        services.close()
+        for service in (stack.pds, stack.mongod, stack.valkey):
+            service.kill()  # nothing of theirs is kept
+
+
+def _sign_up(platform: Platform, services: Services, number: int) -> Author:
+    """Make an account, and the session that every worker will find in Redis."""
+    subject = f"auth0|author-{number}"
+    did = platform.sign_up(subject, f"author-{number}")
+    account = services.accounts.find(subject)
+    if account is None:
+        raise LookupError(f"{subject} was signed up and has no account")
+    return Author(subject, did, services.sessions.get(account).access.reveal())
