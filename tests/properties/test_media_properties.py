@@ -81,7 +81,7 @@ def outcome_of(type_name: str, fields: dict[str, object]) -> object:
 
 
 @pytest.mark.parametrize("type_name", sorted(MEDIA_TYPES))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_every_draft_of_a_good_document_is_a_valid_record(
     type_name: str, data: st.DataObject
@@ -100,7 +100,7 @@ def test_every_draft_of_a_good_document_is_a_valid_record(
 
 
 @pytest.mark.parametrize("type_name", sorted(MEDIA_TYPES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_document_at_all_is_published_right_or_refused_by_field(
     type_name: str, data: st.DataObject
