@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.policy import MediaTask
 from tasks.sync import delete_media, sync_media
-from worker.app import BULK, app
+from worker.app import SWEEP, app
 from worker.documents import ItemRef
 from worker.errors import MediaError
 from worker.removal import Removal
@@ -24,16 +24,16 @@ def sweep(self: MediaTask) -> int:
 def _queued() -> int:
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
-        return int(channel.client.llen(BULK))
+        return int(channel.client.llen(SWEEP))
 
 
 def _enqueue_item(ref: ItemRef) -> None:
     name = ref.id if isinstance(ref.id, int) else str(ref.id)
-    sync_media.apply_async((ref.type, name), queue=BULK)
+    sync_media.apply_async((ref.type, name), queue=SWEEP)
 
 
 def _enqueue_removal(removal: Removal) -> None:
     if removal.rkey:
-        delete_media.apply_async((removal.type, removal.user, removal.rkey), queue=BULK)
+        delete_media.apply_async((removal.type, removal.user, removal.rkey), queue=SWEEP)
     else:
-        sync_media.apply_async((removal.type, removal.id), {"user": removal.user}, queue=BULK)
+        sync_media.apply_async((removal.type, removal.id), {"user": removal.user}, queue=SWEEP)

@@ -7,10 +7,17 @@ from collections.abc import Iterable, Mapping
 from pymongo.database import Database
 
 from worker.documents import Account
+from worker.errors import PermanentError
 from worker.mongo import RawDocument, translated
 from worker.secrets import Secret, Vault
 
 _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
+
+
+class UnknownAccountError(PermanentError):
+    """No user with an account has this name."""
+
+    step, code = "account", "unknown_account"
 
 
 class Accounts:
@@ -21,12 +28,14 @@ class Accounts:
         self._handles = database["@handles"]
 
     def ensure_indexes(self) -> None:
-        """Create the index that `by_did` needs; safe to repeat."""
-        there = {"atproto.did": {"$exists": True}}
+        """Create the indexes that `by_did` and `resolve` need; safe to repeat."""
         with translated():
-            self._users.create_index(
-                "atproto.did", name="atproto_did", partialFilterExpression=there
-            )
+            for name in ("did", "handle"):
+                path = f"atproto.{name}"
+                there = {path: {"$exists": True}}
+                index = f"atproto_{name}"
+                self._users.create_index(path, name=index, partialFilterExpression=there)
+            self._handles.create_index("handle", name="atproto_handle")
 
     def find(self, subject: str) -> Account | None:
         """Return a user's account, or None when there is none that could be used."""
@@ -35,6 +44,27 @@ class Accounts:
     def by_did(self, did: str) -> Account | None:
         """Return the account of a DID, or None."""
         return self._one({"atproto.did": did})
+
+    def resolve(self, name: str) -> Account:
+        """Return the account that a person means: a subject, a DID, or a handle of either kind.
+
+        Handles are the user's name on the platform, with `@` or without, and the account's name
+        on its PDS. Raises UnknownAccountError.
+        """
+        bare = name.removeprefix("@")
+        named = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
+        accounts = (self._one(match) for match in named)
+        found = next((account for account in accounts if account), None) or self._by_name(bare)
+        if found is None:
+            raise UnknownAccountError(
+                f"{name!a} is no user with an account: give a handle, a subject or a DID"
+            )
+        return found
+
+    def _by_name(self, screen_name: str) -> Account | None:
+        with translated():
+            named = self._handles.find_one({"handle": screen_name}, {"_id": 1})
+        return self._one({"_id": named["_id"]}) if named else None
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
         """Return those of the subjects that have an account."""

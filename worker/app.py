@@ -18,8 +18,9 @@ from kombu import Connection, Exchange, Queue
 from worker.environment import SettingsError
 from worker.settings import QueueSettings, Settings
 
-LIVE = "live"
-BULK = "bulk"
+LIVE = "live"  # saves, one item a message
+SWEEP = "sweep"  # what the sweep has found, one item a message
+BULK = "bulk"  # batches of one account
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
 _SOFT_LIMIT = 75
 _HARD_LIMIT = 90
@@ -63,7 +64,7 @@ def _configuration() -> dict[str, object]:
         "task_publish_retry": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_queues": [_queue(LIVE), _queue(BULK)],
+        "task_queues": [_queue(LIVE), _queue(SWEEP), _queue(BULK)],
         "task_default_queue": LIVE,
         "task_ignore_result": True,
         "task_acks_late": True,

@@ -44,6 +44,10 @@ INDEXES = (
     IndexModel([("atproto.status", ASCENDING), ("_id", ASCENDING)], name="atproto_unseen"),
     IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen_when"),
     IndexModel(
+        [("user", ASCENDING), ("atproto.status", ASCENDING), ("_id", ASCENDING)],
+        name="atproto_owner",
+    ),
+    IndexModel(
         [("atproto.reason", ASCENDING), ("user", ASCENDING)],
         name="atproto_skipped",
         partialFilterExpression={"atproto.reason": _THERE},

@@ -8,22 +8,19 @@ Source: https://atproto.com/specs/xrpc
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import httpx
 from atproto import Request
-from atproto.exceptions import AtProtocolError
 from atproto_client.request import Response
 
 from worker.cid import cid_of_blob
 from worker.errors import MediaError
-from worker.pds_errors import error_name, garbled, translate
-from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
+from worker.pds_errors import error_name, garbled
+from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.secrets import Secret
-
-T = TypeVar("T")
+from worker.xrpc import Json, bearer, refuse, translated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class Pds:
         self._request = Request(
             timeout=httpx.Timeout(timeout, connect=3),
             limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
-            event_hooks={"response": [_refuse]},
+            event_hooks={"response": [refuse]},
         )
         self.url = url
 
@@ -76,6 +73,30 @@ class Pds:
         """Delete a record; succeeds when there is none."""
         self._post("remove", "com.atproto.repo.deleteRecord", key.as_json(), token)
 
+    def apply_writes(
+        self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None
+    ) -> None:
+        """Carry out all writes or none, provided that `swap` is the repo's present commit.
+
+        200 writes and 1,000,000 bytes of JSON at most. A create of a key that is there, or an
+        update or delete of one that is not, fails all as a fault of the server (500).
+        """
+        listed = [write.as_json() for write in writes]
+        body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
+        self._post("write", "com.atproto.repo.applyWrites", body, token)
+
+    def latest_commit(self, did: str) -> str:
+        """Return the CID of a repo's present commit."""
+        return self._get("com.atproto.sync.getLatestCommit", {"did": did}).text("cid")
+
+    def get_repo(self, did: str) -> bytes:
+        """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
+        url, params = self._at("com.atproto.sync.getRepo"), {"did": did}
+        content = translated("read", lambda: self._request.get(url, params=params)).content
+        if not isinstance(content, bytes):
+            raise garbled("read")
+        return content
+
     def get_record(self, key: RecordKey) -> RemoteRecord | None:
         """Return a record as it is now, or None."""
         try:
@@ -86,10 +107,15 @@ class Pds:
             raise
 
     def list_records(
-        self, repo: str, collection: str, cursor: str | None = None
+        self, repo: str, collection: str, cursor: str | None = None, *, ascending: bool = False
     ) -> tuple[list[RemoteRecord], str | None]:
-        """Return a page of a collection, newest key first, and the cursor of the next page."""
+        """Return a page of a collection and the cursor of the next one: the key to go on from.
+
+        The highest key comes first, or with `ascending` the lowest.
+        """
         params: dict[str, object] = {"repo": repo, "collection": collection, "limit": 100}
+        if ascending:
+            params["reverse"] = "true"
         if cursor:
             params["cursor"] = cursor
         answer = self._get("com.atproto.repo.listRecords", params)
@@ -99,7 +125,7 @@ class Pds:
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob to the token's account; it stays only if a record refers to it soon."""
         url = self._at("com.atproto.repo.uploadBlob")
-        headers = _bearer(token) | {"Content-Type": mime_type}
+        headers = bearer(token) | {"Content-Type": mime_type}
         answer = self._call(
             "upload", lambda: self._request.post(url, headers=headers, content=data)
         )
@@ -111,7 +137,7 @@ class Pds:
         """Return a blob's bytes, or None when the PDS does not have it."""
         url, params = self._at("com.atproto.sync.getBlob"), {"did": did, "cid": cid}
         try:
-            content = _translated("read", lambda: self._request.get(url, params=params)).content
+            content = translated("read", lambda: self._request.get(url, params=params)).content
         except MediaError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
@@ -124,7 +150,7 @@ class Pds:
     def _post(
         self, step: str, nsid: str, body: Mapping[str, object] | None, token: Secret | None = None
     ) -> Json:
-        headers = _bearer(token) if token else {}
+        headers = bearer(token) if token else {}
         if body is None:
             return self._call(step, lambda: self._request.post(self._at(nsid), headers=headers))
         content = json.dumps(body, ensure_ascii=False).encode()
@@ -140,74 +166,10 @@ class Pds:
         return f"{self.url}/xrpc/{nsid}"
 
     def _call(self, step: str, send: Callable[[], Response]) -> Json:
-        content = _translated(step, send).content
+        content = translated(step, send).content
         if not isinstance(content, dict):
             raise garbled(step)
         return Json(step, content)
-
-
-class Json:
-    """An answer's body, read field by field; raises the garbled answer's error."""
-
-    def __init__(self, step: str, body: Mapping[str, object]) -> None:
-        self._step = step
-        self._body = body
-
-    def text(self, name: str) -> str:
-        """Return a text field."""
-        return self._typed(name, str)
-
-    def optional_text(self, name: str) -> str | None:
-        """Return a text field, or None when there is none."""
-        return self._typed(name, str) if name in self._body else None
-
-    def number(self, name: str) -> int:
-        """Return a whole number field."""
-        return self._typed(name, int)
-
-    def flag(self, name: str, *, default: bool) -> bool:
-        """Return a flag, or the default when there is none."""
-        return self._typed(name, bool) if name in self._body else default
-
-    def inner(self, name: str) -> Json:
-        """Return a field that is an object, to read on in it."""
-        return Json(self._step, self._typed(name, dict))
-
-    def mapping(self, name: str) -> Mapping[str, object]:
-        """Return a field that is an object, as it is."""
-        return self._typed(name, dict)
-
-    def objects(self, name: str) -> list[Json]:
-        """Return a field that is a list of objects."""
-        items = self._typed(name, list)
-        if not all(isinstance(item, dict) for item in items):
-            raise garbled(self._step)
-        return [Json(self._step, item) for item in items]
-
-    def _typed(self, name: str, kind: type[T]) -> T:
-        value = self._body.get(name)
-        if not isinstance(value, kind):
-            raise garbled(self._step)
-        return value
-
-
-def _translated(step: str, send: Callable[[], Response]) -> Response:
-    # The SDK lets httpx's and pydantic's own errors through besides its own.
-    try:
-        return send()
-    except (AtProtocolError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise translate(error, step) from error
-
-
-def _refuse(response: httpx.Response) -> None:
-    # Before the SDK does: it follows redirects, and reads errors only in their usual form.
-    if not response.is_success:
-        response.read()
-        raise httpx.HTTPStatusError("refused", request=response.request, response=response)
-
-
-def _bearer(token: Secret) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token.reveal()}"}
 
 
 def _session(answer: Json) -> Session:

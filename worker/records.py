@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +60,19 @@ class RecordKey:
     def as_json(self) -> dict[str, str]:
         """Return the key as XRPC calls take it."""
         return {"repo": self.repo, "collection": self.collection, "rkey": self.rkey}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One write of applyWrites: what is done to a record, and the value that it gets."""
+
+    action: Literal["create", "update", "delete"]
+    key: RecordKey
+    value: Mapping[str, object] | None = None
+
+    def as_json(self) -> dict[str, object]:
+        """Return the write as XRPC calls take it."""
+        kind = f"com.atproto.repo.applyWrites#{self.action}"
+        write: dict[str, object] = {"$type": kind}
+        write |= {"collection": self.key.collection, "rkey": self.key.rkey}
+        return write if self.value is None else write | {"value": self.value}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from worker.documents import Account
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
-from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
+from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.secrets import Secret
 from worker.sessions import Sessions
 
@@ -40,6 +40,18 @@ class Repo:
         """Delete a record; succeeds when there is none."""
         self._authorised(lambda token: self._pds.delete_record(token, key))
 
+    def apply(self, writes: Sequence[Write], swap: str) -> None:
+        """Carry out all writes or none, as `Pds.apply_writes` does."""
+        self._authorised(lambda token: self._pds.apply_writes(token, self.did, writes, swap))
+
+    def commit(self) -> str:
+        """Return the CID of the present commit."""
+        return self._pds.latest_commit(self.did)
+
+    def export(self) -> bytes:
+        """Return the whole repo as a CAR file."""
+        return self._pds.get_repo(self.did)
+
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob."""
         return self._authorised(lambda token: self._pds.upload_blob(token, data, mime_type))
@@ -55,6 +67,15 @@ class Repo:
             page, cursor = self._pds.list_records(self.did, collection, cursor)
             yield from page
             if not page or cursor is None:
+                return
+
+    def records_between(self, collection: str, first: str, last: str) -> Iterator[RemoteRecord]:
+        """Go through the records whose keys lie between two keys, both included."""
+        cursor: str | None = first[:-1]  # below the first key, with little in between
+        while cursor is not None:
+            page, cursor = self._pds.list_records(self.did, collection, cursor, ascending=True)
+            yield from (record for record in page if first <= record.rkey <= last)
+            if not page or page[-1].rkey >= last:
                 return
 
     def _authorised(self, call: Callable[[Secret], T]) -> T:

@@ -15,25 +15,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
-from redis.exceptions import LockError, LockNotOwnedError, RedisError
+from redis.exceptions import LockNotOwnedError
 
 from worker.clock import after, rfc3339
 from worker.documents import Account
 from worker.errors import AccountError, TransientError
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.redis_errors import translated
 from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
-
-
-class RedisUnavailableError(TransientError):
-    """Redis did not answer: no session can be had, or shared."""
-
-    step = "session"
-    code = "redis_unavailable"
 
 
 class Sessions:
@@ -76,19 +70,19 @@ class Sessions:
         """Park an account for its fault; return the error to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
         note = json.dumps({"code": fault.code, "message": message})
-        with _translated():
+        with translated():
             self._redis.set(self._key("parked", account), note, px=int(self._parked * 1000))
             self._redis.delete(self._key("session", account))
         return AccountError(message, until=after(self._parked), step="account", code=fault.code)
 
     def forget(self, account: Account) -> None:
         """Drop an account's session and its parking."""
-        with _translated():
+        with translated():
             self._redis.delete(self._key("session", account), self._key("parked", account))
 
     def _refuse_parked(self, account: Account) -> None:
         key = self._key("parked", account)
-        with _translated():
+        with translated():
             note, left = self._redis.get(key), int(self._redis.pttl(key))
         if isinstance(note, bytes):
             parked = json.loads(note)
@@ -119,7 +113,7 @@ class Sessions:
         return session
 
     def _cached(self, account: Account) -> Session | None:
-        with _translated():
+        with translated():
             sealed = self._redis.get(self._key("session", account))
         if not isinstance(sealed, bytes):
             return None
@@ -135,7 +129,7 @@ class Sessions:
             raise self.park(account, inactive)
         tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
         sealed = self._vault.seal(json.dumps(tokens))
-        with _translated():
+        with translated():
             self._redis.set(self._key("session", account), sealed, ex=_KEPT)
         return session
 
@@ -159,14 +153,14 @@ class Sessions:
     @contextmanager
     def _lock(self, account: Account) -> Iterator[None]:
         lock = self._redis.lock(self._key("login", account), timeout=_LOCK_LIFE)
-        with _translated():
+        with translated():
             if not lock.acquire(blocking_timeout=_LOCK_LIFE / 2):
                 message = f"another worker is logging in as {account.did} and takes long"
                 raise TransientError(message, step="session", code="login_locked")
         try:
             yield
         finally:
-            with suppress(LockNotOwnedError), _translated():
+            with suppress(LockNotOwnedError), translated():
                 lock.release()
 
 
@@ -178,13 +172,3 @@ def _is_fresh(session: Session) -> bool:
         return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return True  # not a token that we can read: the PDS will say when it has expired
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except LockError:
-        raise
-    except RedisError as error:
-        raise RedisUnavailableError(f"Redis did not answer ({type(error).__name__})") from error

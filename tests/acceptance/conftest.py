@@ -88,5 +88,10 @@ def fleet(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 
 def _is_drained(client: redis.Redis) -> bool:
-    waiting = [client.llen("live"), client.llen("bulk"), client.hlen("unacked")]
+    waiting = [
+        client.llen("live"),
+        client.llen("sweep"),
+        client.llen("bulk"),
+        client.hlen("unacked"),
+    ]
     return not any(waiting)

@@ -10,7 +10,7 @@ from bson import ObjectId
 from tests import pictures
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, running, worker
-from worker.app import BULK
+from worker.app import SWEEP
 from worker.stack import Stack
 
 
@@ -87,7 +87,7 @@ def test_a_save_goes_before_what_a_sweep_has_found(scene: Scene) -> None:
     found = [platform.save_mood(f"found {n}", scene.world.ada) for n in range(20)]
     saved = platform.save_mood("just saved", scene.world.ada)
     for mood in found:
-        scene.enqueue("mood", mood, queue=BULK)
+        scene.enqueue("mood", mood, queue=SWEEP)
     scene.enqueue("mood", saved)
     with worker(scene.environ, scene.folder, concurrency=1):
         for mood in [*found, saved]:

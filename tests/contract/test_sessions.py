@@ -16,8 +16,8 @@ from redis import Redis
 
 from tests.contract.session_fleet import MOOD, NSID, Fleet
 from worker.pds_errors import AccountFaultError
+from worker.redis_errors import RedisUnavailableError
 from worker.secrets import Secret
-from worker.sessions import RedisUnavailableError
 from worker.stack import Stack
 
 

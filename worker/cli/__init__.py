@@ -14,6 +14,15 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
     "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
+    "init": ("worker.cli.init:init", "Create the indexes in MongoDB, and say what was done."),
+    "status": ("worker.cli.status:status", "Count items by state; what waits, what failed."),
+    "failures": ("worker.cli.failures:failures", "List the items that failed, and what to do."),
+    "retry": ("worker.cli.failures:retry", "Try items that failed again."),
+    "backfill": ("worker.cli.backfill:backfill", "Publish everything that is not yet."),
+    "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos; repair."),
+    "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
+    "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),
+    "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),
     "sync": ("worker.cli.items:sync", "Bring one item's record up to date, now."),
     "enqueue": ("worker.cli.items:enqueue", "Ask the worker to sync one item."),
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
@@ -76,8 +85,8 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take the environment of sync, enqueue, show and encrypt-passwords from this file, "
-    "where it is not set already.  [default: .env, if there is one]",
+    help="Take the environment of the commands from this file, where it is not set already.  "
+    "[default: .env, if there is one]",
 )
 @click.pass_context
 def main(ctx: click.Context, env_file: Path | None) -> None:

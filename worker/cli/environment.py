@@ -6,8 +6,12 @@ import os
 import re
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from worker.services import Services
 
 DEFAULT = Path(".env")
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
@@ -23,6 +27,19 @@ def complete_environment(env_file: Path | None) -> None:
         return
     for name, value in read_env_file(env_file or DEFAULT).items():
         os.environ.setdefault(name, value)
+
+
+def open_services(env_file: Path | None) -> Services:
+    """Return the services that the environment, completed from an env file, describes.
+
+    Raises SettingsError and click.BadParameter.
+    """
+    complete_environment(env_file)
+    # Imported late: no help text waits for the engine to be loaded.
+    from worker.services import build
+    from worker.settings import Settings
+
+    return build(Settings.load(os.environ))
 
 
 def read_env_file(file: Path) -> dict[str, str]:

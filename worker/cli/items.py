@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.environment import complete_environment
+from worker.cli.environment import complete_environment, open_services
 from worker.cli.page import say
 from worker.documents import Status
 from worker.errors import MediaError
@@ -19,7 +19,6 @@ from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from worker.outcome import Outcome
-    from worker.services import Services
 
 _FAILED, _TROUBLE, _NOT_YET = 1, 2, 3
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
@@ -42,14 +41,6 @@ _USER = click.option(
 
 class _TroubleError(click.ClickException):
     exit_code = _TROUBLE
-
-
-def _services(env_file: Path | None) -> Services:
-    complete_environment(env_file)
-    from worker.services import build
-    from worker.settings import Settings
-
-    return build(Settings.load(os.environ))
 
 
 @click.command()
@@ -80,7 +71,7 @@ def sync(
     \b
       media-atproto sync painting 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    with closing(_services(env_file)) as services:
+    with closing(open_services(env_file)) as services:
         known = services.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
         if known is None and user is None:
             message = "give --user SUBJECT to remove a record that it may have left behind"
@@ -158,7 +149,7 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
     from worker.environment import SettingsError
 
     try:
-        with closing(_services(env_file)) as services:
+        with closing(open_services(env_file)) as services:
             inspection = inspect(services, MEDIA_TYPES[type_name], parse_id(item_id))
     except (MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error

@@ -1,0 +1,1 @@
+"""Bulk work: the same engine over many documents of one account."""

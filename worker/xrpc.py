@@ -1,0 +1,85 @@
+"""The wire of XRPC: sending a call, reading an answer's body, turning what fails into our errors.
+
+Source: https://atproto.com/specs/xrpc
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import httpx
+from atproto.exceptions import AtProtocolError
+from atproto_client.request import Response
+
+from worker.pds_errors import garbled, translate
+from worker.secrets import Secret
+
+T = TypeVar("T")
+
+
+class Json:
+    """An answer's body, read field by field; raises the garbled answer's error."""
+
+    def __init__(self, step: str, body: Mapping[str, object]) -> None:
+        self._step = step
+        self._body = body
+
+    def text(self, name: str) -> str:
+        """Return a text field."""
+        return self._typed(name, str)
+
+    def optional_text(self, name: str) -> str | None:
+        """Return a text field, or None when there is none."""
+        return self._typed(name, str) if name in self._body else None
+
+    def number(self, name: str) -> int:
+        """Return a whole number field."""
+        return self._typed(name, int)
+
+    def flag(self, name: str, *, default: bool) -> bool:
+        """Return a flag, or the default when there is none."""
+        return self._typed(name, bool) if name in self._body else default
+
+    def inner(self, name: str) -> Json:
+        """Return a field that is an object, to read on in it."""
+        return Json(self._step, self._typed(name, dict))
+
+    def mapping(self, name: str) -> Mapping[str, object]:
+        """Return a field that is an object, as it is."""
+        return self._typed(name, dict)
+
+    def objects(self, name: str) -> list[Json]:
+        """Return a field that is a list of objects."""
+        items = self._typed(name, list)
+        if not all(isinstance(item, dict) for item in items):
+            raise garbled(self._step)
+        return [Json(self._step, item) for item in items]
+
+    def _typed(self, name: str, kind: type[T]) -> T:
+        value = self._body.get(name)
+        if not isinstance(value, kind):
+            raise garbled(self._step)
+        return value
+
+
+def translated(step: str, send: Callable[[], Response]) -> Response:
+    """Make a call; raises the errors of `worker.pds_errors`."""
+    # The SDK lets httpx's and pydantic's own errors through besides its own.
+    try:
+        return send()
+    except (AtProtocolError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        raise translate(error, step) from error
+
+
+def refuse(response: httpx.Response) -> None:
+    """Raise httpx.HTTPStatusError for any answer but success; a hook of the client."""
+    # Before the SDK does: it follows redirects, and reads errors only in their usual form.
+    if not response.is_success:
+        response.read()
+        raise httpx.HTTPStatusError("refused", request=response.request, response=response)
+
+
+def bearer(token: Secret) -> dict[str, str]:
+    """Return the headers that send a token."""
+    return {"Authorization": f"Bearer {token.reveal()}"}
