@@ -12,6 +12,7 @@ from worker.app import LONGEST_COUNTDOWN, app
 from worker.errors import MediaError, PermanentError
 
 if TYPE_CHECKING:
+    from worker.bulk.report import BatchReport
     from worker.outcome import Outcome
     from worker.services import Services
 
@@ -49,6 +50,10 @@ class MediaTask(Task[Any, Any]):
         """
         return self.request.retries > 0
 
+    def came_by(self, queue: str) -> bool:
+        """Tell whether the message came by this queue."""
+        return (self.request.delivery_info or {}).get("routing_key") == queue
+
     @property
     def services(self) -> Services:
         """Return the services of this process."""
@@ -85,6 +90,22 @@ class MediaTask(Task[Any, Any]):
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return f"{outcome.status or '-'} {outcome.detail}"
+
+    def conclude_batch(
+        self, report: BatchReport, whose: tuple[str, str], backfill: str | None
+    ) -> str:
+        """End the task of a batch: what is due soon is tried again, what was given up is named."""
+        type_name, subject = whose
+        log.info("batch of %ss of %s: %s", type_name, subject, report.summary)
+        if failed := report.given_up:
+            log.warning("batch of %ss of %s: %s", type_name, subject, failed)
+        ids, wait = report.due_within(LONGEST_COUNTDOWN)
+        if ids:
+            waits = ItemWaits(f"{type_name}s of {subject}: {report.summary}")
+            raise self.retry((type_name, subject, ids, backfill), countdown=wait, exc=waits)
+        if failed:
+            raise ItemFailed(f"{type_name}s of {subject}: {failed}")
+        return report.summary
 
     def postpone(self, error: MediaError) -> NoReturn:
         """Try again shortly after an error that could not even be kept on the document."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.policy import MediaTask
-from worker.app import app
+from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, LIVE, LONGEST_COUNTDOWN, app
 from worker.errors import MediaError
 
 
@@ -11,12 +11,44 @@ from worker.errors import MediaError
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
+        if self.came_by(LIVE):
+            self.services.pace.saw_save()
         outcome = self.services.engine.sync(
             type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)
+
+
+@app.task(
+    bind=True,
+    base=MediaTask,
+    name="sync_batch",
+    soft_time_limit=BATCH_SOFT_LIMIT,
+    time_limit=BATCH_HARD_LIMIT,
+)
+def sync_batch(
+    self: MediaTask,
+    type: str,  # noqa: A002
+    subject: str,
+    ids: list[str | int],
+    backfill: str | None = None,
+) -> str:
+    """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
+    try:
+        report = self.services.batches.serve(
+            type,
+            subject,
+            ids,
+            holder=self.message_id,
+            backfill=backfill,
+            only_if_due=self.is_retry,
+            patience=LONGEST_COUNTDOWN,
+        )
+    except MediaError as error:
+        self.postpone(error)
+    return self.conclude_batch(report, (type, subject), backfill)
 
 
 @app.task(bind=True, base=MediaTask, name="delete_media")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.documents import Account
@@ -11,7 +12,21 @@ from worker.errors import PermanentError
 from worker.mongo import RawDocument, translated
 from worker.secrets import Secret, Vault
 
+_USERS, _HANDLES = "users", "@handles"
 _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
+
+
+def _index_of_users(field: str) -> IndexModel:
+    path = f"atproto.{field}"
+    there = {path: {"$exists": True}}
+    return IndexModel([(path, ASCENDING)], name=f"atproto_{field}", partialFilterExpression=there)
+
+
+# What `by_did` and `resolve` go by, by collection.
+INDEXES = {
+    _USERS: (_index_of_users("did"), _index_of_users("handle")),
+    _HANDLES: (IndexModel([("handle", ASCENDING)], name="atproto_handle"),),
+}
 
 
 class UnknownAccountError(PermanentError):
@@ -24,18 +39,8 @@ class Accounts:
     """Accounts by subject and by DID, from the `users` and `@handles` collections."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
-        self._users = database["users"]
-        self._handles = database["@handles"]
-
-    def ensure_indexes(self) -> None:
-        """Create the indexes that `by_did` and `resolve` need; safe to repeat."""
-        with translated():
-            for name in ("did", "handle"):
-                path = f"atproto.{name}"
-                there = {path: {"$exists": True}}
-                index = f"atproto_{name}"
-                self._users.create_index(path, name=index, partialFilterExpression=there)
-            self._handles.create_index("handle", name="atproto_handle")
+        self._users = database[_USERS]
+        self._handles = database[_HANDLES]
 
     def find(self, subject: str) -> Account | None:
         """Return a user's account, or None when there is none that could be used."""

@@ -24,6 +24,8 @@ BULK = "bulk"  # batches of one account
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
 _SOFT_LIMIT = 75
 _HARD_LIMIT = 90
+BATCH_SOFT_LIMIT = 150
+BATCH_HARD_LIMIT = 180
 
 log = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import Lock
 
 from worker.cid import cid_of_blob
 from worker.documents import BlobState
@@ -56,6 +57,8 @@ class BlobMaker:
         self._cache = cache
         self._thumbnails = thumbnails
         self._max_source_bytes = max_source_bytes
+        # One image at a time in a process: a large one takes hundreds of megabytes.
+        self._decoding = Lock()
 
     def make(
         self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str, upload: Upload
@@ -99,7 +102,8 @@ class BlobMaker:
         file = self._read(key)
         if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
             return _png(cached.thumbnail, file.identity)
-        made = make_thumbnail(file.data, self._thumbnails)
+        with self._decoding:
+            made = make_thumbnail(file.data, self._thumbnails)
         self._cache.put(file.identity, self._thumbnails, made, owner=owner)
         return _png(made, file.identity)
 

@@ -15,6 +15,7 @@ import libipld
 # version, codec, hash function, length of the hash
 _RECORD_PREFIX = bytes((0x01, 0x71, 0x12, 0x20))
 _BLOB_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
+_LENGTH = len(_RECORD_PREFIX) + 32
 _CBOR_LINK_TAG = 0xD8
 
 
@@ -24,12 +25,49 @@ def cid_of_record(record: Mapping[str, object]) -> str:
     Links (`{"$link": cid}`) and bytes (`{"$bytes": base64}`) are encoded as what they stand for.
     Raises ValueError for what DAG-CBOR cannot hold.
     """
-    return _cid(_RECORD_PREFIX, encode_record(record))
+    return spell_cid(raw_cid_of_record(record))
+
+
+def raw_cid_of_record(record: Mapping[str, object]) -> bytes:
+    """Return the same in bytes, as the blocks of a repo refer to it."""
+    return _RECORD_PREFIX + hashlib.sha256(encode_record(record)).digest()
+
+
+def raw_cid_of_block(block: Mapping[str, object]) -> bytes:
+    """Return the CID in bytes of a block of a repo, as libipld decodes one: links are bytes.
+
+    Raises ValueError for what DAG-CBOR cannot hold.
+    """
+    return _RECORD_PREFIX + hashlib.sha256(libipld.encode_dag_cbor(block)).digest()
+
+
+def spell_cid(raw: bytes) -> str:
+    """Return a CID's text, in base32."""
+    text: str = libipld.encode_multibase("b", raw)
+    return text
+
+
+def json_form(value: object) -> object:
+    """Return a value of a decoded block in JSON form: the inverse of what `encode_record` does."""
+    if isinstance(value, dict):
+        return {key: json_form(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [json_form(item) for item in value]
+    if not isinstance(value, bytes):
+        return value
+    if is_raw_cid(value):
+        return {"$link": spell_cid(value)}
+    return {"$bytes": base64.b64encode(value).decode().rstrip("=")}
+
+
+def is_raw_cid(raw: bytes) -> bool:
+    """Say whether bytes are the CID of a record or blob in the one form the protocol blesses."""
+    return len(raw) == _LENGTH and raw.startswith((_RECORD_PREFIX, _BLOB_PREFIX))
 
 
 def cid_of_blob(data: bytes) -> str:
     """Return the CID of a blob with these bytes."""
-    return _cid(_BLOB_PREFIX, data)
+    return spell_cid(_BLOB_PREFIX + hashlib.sha256(data).digest())
 
 
 def encode_record(record: Mapping[str, object]) -> bytes:
@@ -52,15 +90,7 @@ def is_blob_cid(text: str) -> bool:
     except ValueError:
         return False
     # Spelling it again settles version, codec, hash, multibase, case and padding bits in one go.
-    return _spell(_BLOB_PREFIX + digest) == text
-
-
-def _cid(prefix: bytes, data: bytes) -> str:
-    return _spell(prefix + hashlib.sha256(data).digest())
-
-
-def _spell(cid: bytes) -> str:
-    return libipld.encode_multibase("b", cid)
+    return spell_cid(_BLOB_PREFIX + digest) == text
 
 
 def _ipld(value: object) -> object:

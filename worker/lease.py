@@ -7,11 +7,12 @@ claims at once one wins.
 from __future__ import annotations
 
 import secrets
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from worker.clock import after, now
-from worker.documents import Lease, MediaDocument, Status
+from worker.documents import Lease, MediaDocument, Status, SyncState
 from worker.mongo import RawDocument
 
 _EARLY = 1.0  # seconds; what a message may come early
@@ -57,19 +58,33 @@ def as_mine(document: MediaDocument) -> RawDocument:
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
 
 
-def claiming(document: MediaDocument, lease: Lease) -> Update:
-    """Return the changes that a claim makes: the lease, one more attempt."""
+def claimed(document: MediaDocument, lease: Lease) -> SyncState:
+    """Return the state that a claim leaves: the lease, one more attempt."""
     state = document.state
+    return replace(
+        state,
+        lease=lease,
+        status=state.status or Status.PENDING,
+        attempts=1 + (0 if _is_new_content(document) else state.attempts),
+        lost=_lost(document),
+        attempted_at=now(),
+        # If this run dies, the sweep finds the document here, whatever its status.
+        retry_at=lease.until,
+        fingerprint=document.fingerprint,
+    )
+
+
+def claiming(state: SyncState, lease: Mapping[str, object]) -> Update:
+    """Return the changes that a claim with this state makes; its lease comes as MongoDB has it."""
     return {
         "$set": {
-            "atproto.lease": asdict(lease),
-            "atproto.status": str(state.status or Status.PENDING),
-            "atproto.attempts": 1 + (0 if _is_new_content(document) else state.attempts),
-            "atproto.lost": _lost(document),
-            "atproto.attemptedAt": now(),
-            # If this run dies, the sweep finds the document here, whatever its status.
-            "atproto.retryAt": lease.until,
-            "atproto.fingerprint": document.fingerprint,
+            "atproto.lease": lease,
+            "atproto.status": str(state.status),
+            "atproto.attempts": state.attempts,
+            "atproto.lost": state.lost,
+            "atproto.attemptedAt": state.attempted_at,
+            "atproto.retryAt": state.retry_at,
+            "atproto.fingerprint": state.fingerprint,
         },
         "$unset": {"atproto.again": ""},
     }

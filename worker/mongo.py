@@ -14,6 +14,8 @@ from worker.secrets import Secret
 
 RawDocument = dict[str, object]
 
+DUPLICATE_KEY = 11000
+
 
 class StoreUnavailableError(TransientError):
     """MongoDB did not answer, or refused; the state on the document is as it was."""

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import redis
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
+from redis import Redis
 
+from worker import indexes
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
+from worker.bulk.adoption import Adoption
+from worker.bulk.backfill import Backfiller
+from worker.bulk.batch import Batches
+from worker.bulk.claims import Claims
+from worker.bulk.corrections import Corrections
+from worker.bulk.pace import Pace
+from worker.bulk.progress import Progress
+from worker.bulk.restore import Recall
+from worker.bulk.selection import Selection
+from worker.bulk.writer import Writer
 from worker.documents import Account
 from worker.environment import SettingsError
 from worker.lexicon import Lexicons, load_lexicons
+from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
 from worker.mongo import RawDocument, connect
 from worker.parts import PartMaker
@@ -51,6 +63,13 @@ class Services:
     sessions: Sessions
     publisher: Publisher
     engine: Engine
+    batches: Batches
+    corrections: Corrections
+    locks: RepoLocks
+    pace: Pace
+    progress: Progress
+    backfiller: Backfiller
+    recall: Recall
     backlog: Backlog
     sweep: Sweep
 
@@ -59,11 +78,8 @@ class Services:
         return Repo(self.pds, self.sessions, account)
 
     def ensure_indexes(self) -> None:
-        """Create the indexes that the store, the sweep and the caches need; safe to repeat."""
-        self.accounts.ensure_indexes()
-        self.backlog.ensure_indexes()
-        self.thumbnails.ensure_indexes()
-        self.engine.remover.ensure_indexes()
+        """Create the indexes that are not there yet; raises IndexRefusedError."""
+        indexes.ensure(self.database)
 
     def close(self) -> None:
         """Close every connection."""
@@ -91,7 +107,8 @@ def build(settings: Settings) -> Services:
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
     pds = Pds(settings.pds_url)
-    sessions = Sessions(_redis(settings), vault, pds, parked=settings.retry.parked)
+    redis = _redis(settings)
+    sessions = Sessions(redis, vault, pds, parked=settings.retry.parked)
     lexicons = load_lexicons()
     sources = open_store(_template(settings), deadline=settings.media.deadline)
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
@@ -102,6 +119,18 @@ def build(settings: Settings) -> Services:
         return Repo(pds, sessions, account)
 
     remover = Remover(accounts, removals, open_repo)
+    engine = Engine(store, accounts, publisher, remover, open_repo, settings.retry)
+    locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
+    corrections, selection = Corrections(store), Selection(store)
+    batches = Batches(
+        engine=engine,
+        accounts=accounts,
+        claims=Claims(store),
+        adoption=Adoption(redis, locks, store, corrections),
+        writer=Writer(locks, pace),
+        progress=progress,
+        open_repo=open_repo,
+    )
     backlog = Backlog(database, store)
     return Services(
         settings=settings,
@@ -115,7 +144,14 @@ def build(settings: Settings) -> Services:
         pds=pds,
         sessions=sessions,
         publisher=publisher,
-        engine=Engine(store, accounts, publisher, remover, open_repo, settings.retry),
+        engine=engine,
+        batches=batches,
+        corrections=corrections,
+        locks=locks,
+        pace=pace,
+        progress=progress,
+        backfiller=Backfiller(selection, accounts, settings.guest_subject),
+        recall=Recall(store, selection, corrections),
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
     )
@@ -139,9 +175,9 @@ def _database(settings: Settings) -> Database[RawDocument]:
         raise SettingsError([problem]) from None
 
 
-def _redis(settings: Settings) -> redis.Redis:
+def _redis(settings: Settings) -> Redis:
     try:
-        return redis.Redis.from_url(
+        return Redis.from_url(
             settings.redis_url.reveal(),
             socket_timeout=5,
             socket_connect_timeout=3,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import cast
@@ -24,7 +24,7 @@ from worker.clock import now
 from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, SyncState
 from worker.errors import MediaError, TransientError
 from worker.fields import Fields
-from worker.lease import Update, as_mine, as_read, claiming, is_held, new_lease, not_before
+from worker.lease import Update, as_mine, as_read, claimed, claiming, is_held, new_lease, not_before
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.state import dump_state, parse_state
@@ -92,17 +92,23 @@ class Store:
 
     def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> RawDocument | None:
         with translated():
-            found = list(self.collection(kind).find({"_id": {"$in": ids}}, _projection(kind)))
+            found = list(self.collection(kind).find({"_id": {"$in": ids}}, projection(kind)))
         # MongoDB puts numbers before texts before ObjectIds, in whatever order they are asked for.
         rank: dict[object, int] = {candidate: number for number, candidate in enumerate(ids)}
         return min(found, key=lambda raw: rank.get(raw["_id"], len(ids)), default=None)
+
+    def find_all(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[MediaDocument]:
+        """Return those documents of these ids that there are, in any order."""
+        with translated():
+            found = self.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
+            return [self.parse(kind, raw) for raw in found]
 
     def stretch(
         self, kind: MediaType, after: DocumentId | None, limit: int
     ) -> Iterator[MediaDocument]:
         """Go through the documents after an id (None: from the first), in the order of ids."""
         with translated():
-            found = self.collection(kind).find({"_id": {"$ne": after}}, _projection(kind))
+            found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
                 # A bound on the index, because `$gt` finds ids of the same type only.
                 found.hint("_id_").min([("_id", after)])  # type: ignore[list-item]
@@ -113,7 +119,7 @@ class Store:
         """Return the document whose record is at this rkey of a repo, or None."""
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
         with translated():
-            raw = self.collection(kind).find_one(match, _projection(kind))
+            raw = self.collection(kind).find_one(match, projection(kind))
         return self.parse(kind, raw) if raw else None
 
     def claim(
@@ -152,13 +158,13 @@ class Store:
             return self.collection(kind).update_one(as_read(raw), again).matched_count == 1
 
     def _take(self, kind: MediaType, raw: RawDocument, lease: Lease) -> MediaDocument | None:
-        claim = claiming(self.parse(kind, raw), lease)
+        claim = claiming(claimed(self.parse(kind, raw), lease), asdict(lease))
         with translated():
             self._make_room(kind, raw)
             taken = self.collection(kind).find_one_and_update(
                 as_read(raw),
                 claim,
-                projection=_projection(kind),
+                projection=projection(kind),
                 return_document=ReturnDocument.AFTER,
             )
         return self.parse(kind, taken) if taken else None
@@ -175,7 +181,7 @@ class Store:
         Raises LeaseLostError when another run has taken over, IdentityTakenError when another
         document holds the state's rkey in its repo.
         """
-        update = _update(state)
+        update = settling(state)
         try:
             with translated():
                 saved = self.collection(kind).update_one(as_mine(document), update)
@@ -187,7 +193,7 @@ class Store:
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
         """Write a run's final state and give the document back, unless it was taken over."""
-        update = _update(state)
+        update = settling(state)
         update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
         if document.state.strays:
             update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
@@ -232,11 +238,13 @@ class Store:
         )
 
 
-def _projection(kind: MediaType) -> dict[str, int]:
+def projection(kind: MediaType) -> dict[str, int]:
+    """Return what of a document the engine reads."""
     return dict.fromkeys((*kind.fields, *kind.gone, "user", "atproto"), 1)
 
 
-def _update(state: SyncState) -> Update:
+def settling(state: SyncState) -> Update:
+    """Return the changes that make a document's state this one, its lease apart."""
     values = {f"atproto.{name}": value for name, value in dump_state(state).items()}
     return {
         "$set": {name: value for name, value in values.items() if value is not None},

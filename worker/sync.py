@@ -82,12 +82,25 @@ class Engine:
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
-        for _ in range(_MOST_ROUNDS):
-            result = self._attempt(request)
-            if isinstance(result, Outcome):
-                return result
-            request = result
-        return Outcome(str(request.ref), None, "it changes as fast as it is published", again=True)
+        return self._until_settled(request)
+
+    def carry_on(self, run: Run, *, holder: str) -> Outcome:
+        """Sync a document that this run has claimed already; raises as `sync` does."""
+        request = _Request(
+            kind=run.kind,
+            ids=(run.document.ref.id,),
+            holder=holder,
+            user=None,
+            force=False,
+            only_if_due=False,
+            observer=run.say,
+        )
+        return self._until_settled(self._settle(request, run))
+
+    def confess(self, run: Run) -> None:
+        """Note what a run wrote that may have landed after a newer run had settled it."""
+        for uri in sorted(run.written):
+            self.store.note_stray(run.kind, run.document, uri)
 
     def delete(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = unobserved
@@ -109,6 +122,15 @@ class Engine:
         document = self.store.holder_of(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
 
+    def _until_settled(self, result: Outcome | _Request) -> Outcome:
+        for _ in range(_MOST_ROUNDS):
+            if isinstance(result, Outcome):
+                return result
+            result = self._attempt(result)
+        if isinstance(result, Outcome):
+            return result
+        return Outcome(str(result.ref), None, "it changes as fast as it is published", again=True)
+
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Carry a request out; return its outcome, or what to ask for next."""
         kind, ids, ref = request.kind, request.ids, request.ref
@@ -123,10 +145,12 @@ class Engine:
             return Outcome.of_removal(ref, self.remover.remove_all_of(kind, ids, request.user))
         if isinstance(claimed, NotNow):
             return Outcome.not_now(ref, claimed)
-        run = Run(self.store, kind, claimed, request.observer)
+        return self._settle(request, Run(self.store, kind, claimed, request.observer))
+
+    def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
         state, finish = self._round(run, force=request.force)
         if finish is Finish.SETTLED:
-            return Outcome.of_state(ref, state)
+            return Outcome.of_state(request.ref, state)
         return self._go_on(request, run, finish)
 
     def _go_on(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
@@ -137,14 +161,9 @@ class Engine:
             return replace(request, user=run.document.owner)
         if not run.written:
             return Outcome(str(request.ref), None, "another run has taken over")
-        self._confess(run)
+        self.confess(run)
         # Under another name, so that it does not take over in its turn.
         return replace(request, holder=f"{request.holder} after being overtaken")
-
-    def _confess(self, run: Run) -> None:
-        """Note what a run wrote that may have landed after a newer run had settled it."""
-        for uri in sorted(run.written):
-            self.store.note_stray(run.kind, run.document, uri)
 
     def _round(self, run: Run, *, force: bool) -> tuple[SyncState, Finish]:
         try:

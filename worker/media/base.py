@@ -111,6 +111,8 @@ class MediaType:
 
     `collection` is MongoDB's, `nsid` the record's; `fields` are those the builder reads (a
     change of any other is no change of the item); `gone` the flags that take an item down;
+    `has_files` tells that records may need files of the store; `batch` is how many items are
+    published together: fewer, where each takes long;
     `urls` the default URL templates by record field, each of which the environment can
     replace as `URL_TEMPLATE_<TYPE>_<FIELD>`.
     """
@@ -122,6 +124,8 @@ class MediaType:
     build: Builder
     gone: tuple[str, ...] = ("nuked",)
     guests: bool = True
+    has_files: bool = False
+    batch: int = 100
     urls: Mapping[str, str] = field(default_factory=dict)
 
     def draft(self, document: MediaDocument, account: Account, site: Site) -> Draft:

@@ -40,6 +40,8 @@ PAINTING = MediaType(
     nsid="computer.aesthetic.painting",
     fields=("slug", "code", "when", "bucket"),
     build=build,
+    has_files=True,
+    batch=25,
     urls={
         "imageUrl": "{site}/media/paintings/{code}",
         "recordingUrl": "{site}/media/paintings/{code}.zip",

@@ -31,5 +31,6 @@ PIECE = MediaType(
     nsid="computer.aesthetic.piece",
     fields=("slug", "code", "when", "bucket"),
     build=build,
+    has_files=True,
     urls={"acUrl": "{site}/{slug}", "userAcUrl": "{site}/@{handle}/{slug}"},
 )

@@ -1,0 +1,225 @@
+"""A repo read from a CAR file: what it holds, and what is wrong with a bad one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.cars import DID, MOODS, Block, Car, entry, node, raw_cid, repo_of
+from worker.cid import cid_of_blob, cid_of_record, raw_cid_of_record
+from worker.errors import TransientError
+from worker.snapshot import RepoDamagedError, Snapshot
+
+CALM = {"$type": MOODS, "text": "calm", "ref": "1"}
+LINK = {"$link": cid_of_blob(b"picture")}
+
+
+def damage(car: bytes) -> str:
+    """Return what is wrong with a CAR file."""
+    with pytest.raises(RepoDamagedError) as raised:
+        Snapshot.parse(DID, car).records(MOODS)
+    assert isinstance(raised.value, TransientError)
+    assert DID in raised.value.message
+    return raised.value.message.partition("sent it: ")[2]
+
+
+def test_records_come_by_collection_in_the_order_of_rkeys() -> None:
+    """Other collections of the repo are kept apart."""
+    records: dict[str, Block] = {
+        f"{MOODS}/a": CALM,
+        f"{MOODS}/b": {**CALM, "ref": "2"},
+        "other.app/a": {"x": 1},
+    }
+    snapshot = Snapshot.parse(DID, repo_of(records))
+    assert list(snapshot.records(MOODS)) == ["a", "b"]
+    assert snapshot.counts == {MOODS: 2, "other.app": 1}
+    assert snapshot.records("no.such") == {}
+
+
+def test_record_has_the_cid_and_value_that_it_was_written_with() -> None:
+    """In JSON form, links included."""
+    blob = {"$type": "blob", "ref": LINK, "mimeType": "image/png", "size": 7}
+    value: dict[str, object] = {**CALM, "thumbnail": blob, "raw": {"$bytes": "AQI"}, "list": [1]}
+    car = Car()
+    stored = {**value, "raw": b"\1\2", "thumbnail": {**blob, "ref": raw_cid(LINK["$link"])}}
+    tree = car.add(node([entry(f"{MOODS}/a", car.add(stored))]))
+    record = Snapshot.parse(DID, car.commit(tree)).records(MOODS)["a"]
+    assert record.cid == cid_of_record(value)
+    assert record.raw_cid == raw_cid_of_record(value)
+    assert record.value == value
+
+
+def test_blobs_are_found_at_any_depth_and_once_each() -> None:
+    """The same picture twice is one blob; what only looks like one is none."""
+    one, two = raw_cid(cid_of_blob(b"1")), raw_cid(cid_of_blob(b"2"))
+    blob = {"$type": "blob", "ref": one}
+    parts = {"a": blob, "b": [{"c": blob}, {"$type": "blob", "ref": two}]}
+    lookalikes = {"d": {"$type": "blob", "ref": "text"}, "e": {"ref": raw_cid(cid_of_blob(b"3"))}}
+    snapshot = Snapshot.parse(DID, repo_of({f"{MOODS}/a": {**parts, **lookalikes}}))
+    blobs = snapshot.records(MOODS)["a"].blobs
+    assert blobs == (cid_of_blob(b"1"), cid_of_blob(b"2"))
+
+
+def test_records_of_one_document_come_oldest_first() -> None:
+    """The lowest rkey first; records that name no document are left out."""
+    moods: dict[str, Block] = {
+        "3kb": CALM,
+        "3ka": CALM,
+        "3kc": {"text": "no ref"},
+        "3kd": {**CALM, "ref": 1},
+    }
+    car = repo_of({f"{MOODS}/{rkey}": moods[rkey] for rkey in sorted(moods)})
+    found = Snapshot.parse(DID, car).by_ref(MOODS)
+    assert {ref: [r.rkey for r in records] for ref, records in found.items()} == {
+        "1": ["3ka", "3kb"]
+    }
+
+
+def test_keys_are_told_by_what_they_share_with_the_one_before() -> None:
+    """Nodes to the left of the first entry and to the right of each are walked in order."""
+    car = Car()
+    cid = car.add(CALM)
+    left, right = (car.add(node([entry(f"{MOODS}/{rkey}", cid)])) for rkey in ("a", "bb"))
+    shared = len(MOODS) + 2
+    last = entry(f"{MOODS}/bc", cid, shared=shared)
+    tree = car.add(node([entry(f"{MOODS}/b", cid, right=right), last], left))
+    assert list(Snapshot.parse(DID, car.commit(tree)).records(MOODS)) == ["a", "b", "bb", "bc"]
+
+
+def test_empty_repo_has_no_records() -> None:
+    """A new account: a tree of one empty node."""
+    assert Snapshot.parse(DID, repo_of({})).counts == {}
+
+
+def test_large_number_of_records_of_one_document_is_no_trouble() -> None:
+    """A hundred twins of one document are a hundred records."""
+    car = repo_of({f"{MOODS}/{n:03}": CALM for n in range(100)})
+    assert len(Snapshot.parse(DID, car).by_ref(MOODS)["1"]) == 100
+
+
+@pytest.mark.parametrize(
+    "car", [b"", b"\0" * 50, b"<html>", b"\xff" * 50, repo_of({f"{MOODS}/a": CALM})[:-1]]
+)
+def test_what_is_no_car_file_is_told(car: bytes) -> None:
+    """A proxy's page, an answer that was cut short."""
+    assert damage(car).startswith("it cannot be decoded (")
+
+
+def no_root(car: Car) -> bytes:
+    """The root is not among the blocks."""
+    car.add(CALM)
+    return car.file(raw_cid(LINK["$link"]))
+
+
+def no_record(car: Car) -> bytes:
+    """A record is not among the blocks."""
+    return car.commit(car.add(node([entry(f"{MOODS}/a", raw_cid(LINK["$link"]))])))
+
+
+def other_record(car: Car) -> bytes:
+    """A record is kept under another's CID."""
+    cid = car.add({"text": "other"}, cid=raw_cid_of_record(CALM))
+    return car.commit(car.add(node([entry(f"{MOODS}/a", cid)])))
+
+
+def list_for_record(car: Car) -> bytes:
+    """A record that is no object."""
+    cid = raw_cid_of_record(CALM)
+    return car.commit(car.add(node([entry(f"{MOODS}/a", car.add([1], cid=cid))])))
+
+
+def other_repo(car: Car) -> bytes:
+    """The commit is of another account."""
+    return car.commit(car.add(node([])), did="did:plc:other")
+
+
+def old_repo(car: Car) -> bytes:
+    """The repo's format is one that we do not know."""
+    return car.commit(car.add(node([])), version=2)
+
+
+def circle(car: Car) -> bytes:
+    """A node that is its own child: under a false CID, for no true one can be had."""
+    cid = raw_cid_of_record({"a": "node"})
+    return car.commit(car.add(node([], cid), cid=cid))
+
+
+def ladder(car: Car) -> bytes:
+    """Nodes that hold nothing but the next, deeper than any key can be."""
+    cid = car.add(node([]))
+    for _ in range(3000):
+        cid = car.add(node([], cid))
+    return car.commit(cid)
+
+
+def laughter(car: Car) -> bytes:
+    """Nodes that refer to the next one twice each: few blocks, endless keys."""
+    record = car.add(CALM)
+    cid = car.add(node([entry(f"{MOODS}/a", record)]))
+    for _ in range(100):
+        cid = car.add(node([entry(f"{MOODS}/b", record, right=cid)], cid))
+    return car.commit(cid)
+
+
+def backwards(car: Car) -> bytes:
+    """Keys that fall."""
+    cid = car.add(CALM)
+    return car.commit(car.add(node([entry(f"{MOODS}/b", cid), entry(f"{MOODS}/a", cid)])))
+
+
+def twice(car: Car) -> bytes:
+    """A key that is there twice."""
+    cid = car.add(CALM)
+    return car.commit(car.add(node([entry(f"{MOODS}/a", cid)] * 2)))
+
+
+def with_key(key: str) -> Callable[[Car], bytes]:
+    """A key that no record can have."""
+    return lambda car: car.commit(car.add(node([entry(key, car.add(CALM))])))
+
+
+def with_node(block: object) -> Callable[[Car], bytes]:
+    """A node that is none."""
+    return lambda car: car.commit(car.add(block))
+
+
+ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
+
+
+@pytest.mark.parametrize(
+    ("make", "fault"),
+    [
+        (no_root, "its commit is not there"),
+        (no_record, f"record {MOODS}/a is not there"),
+        (other_record, f"record {MOODS}/a is not what its CID says"),
+        (list_for_record, f"record {MOODS}/a is not what its CID says"),
+        (other_repo, "its commit is another repo's"),
+        (old_repo, "its commit is another repo's, or of an unknown version"),
+        (circle, "a node of its tree is not what its CID says"),
+        (ladder, "its tree is no tree"),
+        (laughter, "its keys are out of order"),
+        (backwards, f"its keys are out of order at b'{MOODS}/a'"),
+        (twice, "its keys are out of order"),
+        (with_key("noslash"), "an entry of its tree is malformed: b'noslash'"),
+        (with_key("/a"), "an entry of its tree is malformed"),
+        (with_key(f"{MOODS}/"), "an entry of its tree is malformed"),
+        (with_key(f"{MOODS}/a/b"), "an entry of its tree is malformed"),
+        (with_key(f"{MOODS}/.."), "an entry of its tree is malformed"),
+        (with_key(f"{MOODS}/ü"), "an entry of its tree is malformed"),
+        (lambda car: car.commit("text"), "its tree is no tree"),
+        (lambda car: car.commit(None), "its tree is no tree"),
+        (with_node({}), "a node of its tree is malformed"),
+        (with_node({"l": 1, "e": []}), "its tree is no tree"),
+        (with_node({"l": None, "e": 1}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [1]}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [{}]}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [ODD | {"p": "0"}]}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [ODD | {"k": "a/b"}]}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [ODD | {"v": None}]}), "an entry of its tree is malformed"),
+        (with_node({"l": None, "e": [ODD | {"t": []}]}), "its tree is no tree"),
+    ],
+)
+def test_repo_that_is_damaged_is_told(make: Callable[[Car], bytes], fault: str) -> None:
+    """Whatever is wrong has a name; no hostile repo is endless."""
+    assert damage(make(Car())).startswith(fault)

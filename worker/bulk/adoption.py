@@ -1,0 +1,96 @@
+"""Adopting records that are there already: another program wrote them, or the state was lost.
+
+Before a backfill first writes to a repo it reads the whole of it, in one call, and notes on each
+document which record names it in `ref`. So no record gets a twin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from redis import Redis
+
+from worker.bulk.corrections import Correction, Corrections
+from worker.documents import Account, DocumentId, MediaDocument, Status
+from worker.ids import InvalidIdError, parse_id
+from worker.locks import RepoLocks
+from worker.media import MEDIA_TYPES, MediaType
+from worker.redis_errors import translated
+from worker.repo import Repo
+from worker.snapshot import Snapshot, StoredRecord
+from worker.store import Store
+
+_KEPT = 86_400  # seconds for which a backfill remembers what it has read
+_STRETCH = 500
+_OPEN = frozenset({None, Status.PENDING, Status.PARTIAL, Status.FAILED})
+
+
+class Adoption:
+    """Reads each repo once for each backfill."""
+
+    def __init__(
+        self, redis: Redis, locks: RepoLocks, store: Store, corrections: Corrections
+    ) -> None:
+        self._redis = redis
+        self._locks = locks
+        self._store = store
+        self._corrections = corrections
+
+    def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
+        """Adopt an account's records, unless this backfill has done so.
+
+        Raises the errors of the PDS, MongoDB and Redis; then nothing must be written yet.
+        """
+        done = f"media-atproto:adopted:{backfill}:{repo.did}"
+        if self._is_there(done):
+            return
+        with self._locks.hold(repo.did):
+            if self._is_there(done):
+                return
+            snapshot = Snapshot.parse(repo.did, repo.export())
+            for kind in MEDIA_TYPES.values():
+                self._adopt(kind, account, snapshot)
+            with translated():
+                self._redis.set(done, 1, ex=_KEPT)
+
+    def _is_there(self, key: str) -> bool:
+        with translated():
+            return bool(self._redis.exists(key))
+
+    def _adopt(self, kind: MediaType, account: Account, snapshot: Snapshot) -> None:
+        by_ref = snapshot.by_ref(kind.nsid)
+        refs = iter(by_ref)
+        while stretch := list(islice(refs, _STRETCH)):
+            ids = [candidate for ref in stretch for candidate in _ids(ref)]
+            found = [
+                correction
+                for document in self._store.find_all(kind, ids)
+                if document.owner == account.subject
+                and (records := by_ref.get(str(document.ref.id)))
+                and (correction := adopted(document, account.did, records))
+            ]
+            self._corrections.apply(kind, found, retry_at=None)
+
+
+def adopted(
+    document: MediaDocument, did: str, records: Sequence[StoredRecord]
+) -> Correction | None:
+    """Return what a document's state has to say, given the records that name it; None if it does.
+
+    The record that the state names is kept, or else the first. What is settled is left alone.
+    """
+    state = document.state
+    if document.gone or state.status not in _OPEN or state.repo not in {None, did}:
+        return None
+    kept = next((record for record in records if record.rkey == state.rkey), records[0])
+    if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
+        return None
+    return Correction(document, did, kept.rkey, kept.cid)
+
+
+def _ids(ref: str) -> Iterator[DocumentId]:
+    try:
+        yield from parse_id(ref)
+    except InvalidIdError:
+        return

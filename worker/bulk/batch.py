@@ -1,0 +1,133 @@
+"""A batch: many documents of one account, claimed, made, written and finished together.
+
+What is plain (to be published, where it belongs, nothing in doubt) goes through here, with one
+call for all where an item has one each. Everything else goes the way of single items
+(`Engine.sync`), and so does whatever a batch trips over: one bad item never fails its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from worker.accounts import Accounts
+from worker.bulk.adoption import Adoption
+from worker.bulk.bugs import Bugs
+from worker.bulk.claims import Candidate, Claims
+from worker.bulk.progress import Progress
+from worker.bulk.report import BatchReport
+from worker.bulk.together import Together
+from worker.bulk.writer import Writer
+from worker.documents import Account, DocumentId
+from worker.lease import not_before
+from worker.media import MediaType, media_type
+from worker.outcome import Outcome
+from worker.plan import Publish, plan
+from worker.repo import Repo
+from worker.sync import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """Everything that syncing a batch takes."""
+
+    engine: Engine
+    accounts: Accounts
+    claims: Claims
+    adoption: Adoption
+    writer: Writer
+    progress: Progress
+    open_repo: Callable[[Account], Repo]
+
+    def serve(
+        self,
+        type_name: str,
+        subject: str,
+        ids: Sequence[DocumentId],
+        *,
+        holder: str,
+        backfill: str | None,
+        only_if_due: bool,
+        patience: float,
+    ) -> BatchReport:
+        """Sync a batch as a message asks for it, and tell its backfill how it went.
+
+        Items that are due again within `patience` seconds are not done yet. Raises as `sync`
+        does, and UnknownTypeError.
+        """
+        kind = media_type(type_name)
+        outcomes = self.sync(
+            kind, subject, ids, holder=holder, backfill=backfill, only_if_due=only_if_due
+        )
+        report = BatchReport(tuple(zip(ids, outcomes, strict=True)))
+        if backfill:
+            again = set(report.due_within(patience)[0])
+            ended = [outcome for raw, outcome in report.outcomes if raw not in again]
+            self.progress.tell(backfill, holder, kind.name, ended, done=not again)
+        return report
+
+    def sync(
+        self,
+        kind: MediaType,
+        subject: str,
+        ids: Sequence[DocumentId],
+        *,
+        holder: str,
+        backfill: str | None = None,
+        only_if_due: bool = False,
+    ) -> list[Outcome]:
+        """Make the PDS match documents of a user as they are now; an outcome each, in order.
+
+        `holder` names the message or person asking. A `backfill`, named here, reads each repo
+        once before it first writes there, and adopts the records that it finds. With
+        `only_if_due` items that wait are left waiting.
+
+        Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
+        other items are done.
+        """
+        account = self.accounts.find(subject)
+        outcomes: dict[DocumentId, Outcome] = {}
+        bugs = Bugs()
+        if account is not None:
+            repo = self.open_repo(account)
+            if backfill:
+                self.adoption.adopt(repo, account, backfill)
+            found = self.claims.read(kind, ids)
+            plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due)]
+            together = Together(
+                engine=self.engine,
+                claims=self.claims,
+                writer=self.writer,
+                kind=kind,
+                account=account,
+                repo=repo,
+                holder=holder,
+                bugs=bugs,
+            )
+            published = together.publish(plain)
+            named = zip(ids, found, strict=True)
+            outcomes = {raw: published[c.id] for raw, c in named if c and c.id in published}
+        for raw in ids:
+            if raw not in outcomes:
+                with bugs.kept():
+                    outcomes[raw] = self.engine.sync(
+                        kind.name, raw, holder=holder, user=subject, only_if_due=only_if_due
+                    )
+        bugs.tell(f"{kind.name}s of {subject}")
+        return [outcomes[raw] for raw in ids]
+
+
+def _is_plain(kind: MediaType, candidate: Candidate, account: Account, only_if_due: bool) -> bool:  # noqa: FBT001
+    """Tell whether a document is to be published where it belongs, and nothing is in doubt."""
+    document = candidate.document
+    state = document.state
+    decision = plan(kind, document, account)
+    return (
+        isinstance(decision, Publish)
+        and decision.account == account
+        and decision.moved_from is None
+        and candidate.has_room
+        and state.lease is None
+        and not state.strays
+        and not_before(document, only_if_due=only_if_due) is None
+    )

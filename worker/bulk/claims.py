@@ -1,0 +1,175 @@
+"""Claiming and finishing many documents with a call each: the store's half for batches.
+
+A claim reserves the record's key in the same write, so that identity is still before effect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+
+from pymongo import UpdateMany
+from pymongo.errors import BulkWriteError
+
+from worker.documents import DocumentId, Lease, MediaDocument, SyncState
+from worker.ids import parse_id
+from worker.lease import Update, as_mine, as_read, claimed, claiming
+from worker.media import MediaType
+from worker.mongo import DUPLICATE_KEY, RawDocument, translated
+from worker.store import Store, projection, settling
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document as it was read, before anyone has claimed it."""
+
+    raw: RawDocument
+    document: MediaDocument
+
+    @property
+    def id(self) -> DocumentId:
+        """Return the document's `_id`."""
+        return self.document.ref.id
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether a claim can be written there: `atproto: null` cannot hold fields."""
+        return isinstance(self.raw.get("atproto", {}), dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The key that a claim reserves: a repo's DID and an rkey."""
+
+    repo: str
+    rkey: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What was found of a document after its end: `held` tells that another run has it now."""
+
+    there: bool
+    changed: bool
+    held: bool
+
+
+class Claims:
+    """Reads, claims and finishes the documents of a batch.
+
+    Writes are sent as if each could match many, which the driver does not repeat by itself: it
+    would have MongoDB note each one, and a batch that is carried out again does no harm.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[Candidate | None]:
+        """Return the documents of these ids, in their order; None where there is none."""
+        meant = [parse_id(raw) for raw in ids]
+        found = self._find(kind, [candidate for candidates in meant for candidate in candidates])
+        picked = (next((found[i] for i in candidates if i in found), None) for candidates in meant)
+        return [Candidate(raw, self._store.parse(kind, raw)) if raw else None for raw in picked]
+
+    def take(
+        self,
+        kind: MediaType,
+        wanted: Sequence[tuple[Candidate, Place | None]],
+        lease: Lease,
+    ) -> list[MediaDocument | None]:
+        """Claim documents, each with the key to reserve; None where another run was faster.
+
+        None as well where another document holds the key.
+        """
+        states = [_claimed(candidate.document, place, lease) for candidate, place in wanted]
+        dumped = asdict(lease)
+        writes = [
+            UpdateMany(as_read(candidate.raw), _claiming(state, dumped))
+            for (candidate, _), state in zip(wanted, states, strict=True)
+        ]
+        matched = self._write(kind, writes)
+        documents = [
+            replace(candidate.document, state=state)
+            for (candidate, _), state in zip(wanted, states, strict=True)
+        ]
+        if matched == len(writes):
+            return list(documents)
+        mine = self._held(kind, documents, lease)
+        return [document if document.ref.id in mine else None for document in documents]
+
+    def finish(
+        self, kind: MediaType, ended: Sequence[tuple[MediaDocument, SyncState]]
+    ) -> list[Ending]:
+        """Write final states, give the documents back, and tell what is there now.
+
+        What was asked of a document meanwhile (`again`) stays on it, and counts as a change.
+        """
+        writes = [UpdateMany(as_mine(document), _finishing(state)) for document, state in ended]
+        matched = self._write(kind, writes)
+        documents = [document for document, _ in ended]
+        found = self._find(kind, [document.ref.id for document in documents])
+        return [
+            self._ending(kind, document, found.get(document.ref.id), sure=matched == len(writes))
+            for document in documents
+        ]
+
+    def _ending(
+        self, kind: MediaType, before: MediaDocument, raw: RawDocument | None, *, sure: bool
+    ) -> Ending:
+        if raw is None:
+            return Ending(there=False, changed=False, held=False)
+        current = self._store.parse(kind, raw)
+        state = raw.get("atproto")
+        told = isinstance(state, dict) and state.get("again") is True
+        changed = told or current.fingerprint != before.fingerprint
+        held = not sure and current.state.attempted_at != before.state.attempted_at
+        return Ending(there=True, changed=changed, held=held)
+
+    def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
+        """Carry out writes in any order; return how many found their document."""
+        if not writes:
+            return 0
+        with translated():
+            try:
+                done = self._store.collection(kind).bulk_write(list(writes), ordered=False)
+            except BulkWriteError as error:
+                if any(fault["code"] != DUPLICATE_KEY for fault in error.details["writeErrors"]):
+                    raise
+                return int(error.details["nMatched"])
+        return done.matched_count
+
+    def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> dict[object, RawDocument]:
+        with translated():
+            found = self._store.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
+            return {raw["_id"]: raw for raw in found.batch_size(len(ids) + 1)}
+
+    def _held(
+        self, kind: MediaType, documents: Sequence[MediaDocument], lease: Lease
+    ) -> set[object]:
+        match: RawDocument = {"_id": {"$in": [document.ref.id for document in documents]}}
+        match |= {"atproto.lease.token": lease.token}
+        with translated():
+            return {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
+
+
+def _claimed(document: MediaDocument, place: Place | None, lease: Lease) -> SyncState:
+    state = claimed(document, lease)
+    return replace(state, repo=place.repo, rkey=place.rkey) if place else state
+
+
+def _claiming(state: SyncState, lease: Mapping[str, object]) -> Update:
+    """Return the changes of a claim: where the record will be, and its lease.
+
+    The status stays what it was, because three indexes would have to follow it for a moment.
+    """
+    update = claiming(state, lease)
+    place = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
+    update["$set"] |= {name: value for name, value in place.items() if value is not None}
+    del update["$set"]["atproto.status"]
+    return update
+
+
+def _finishing(state: SyncState) -> Update:
+    update = settling(state)
+    update["$unset"] |= {"atproto.lease": ""}
+    return update

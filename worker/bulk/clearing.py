@@ -1,0 +1,174 @@
+"""Clearing states: documents whose records were removed in bulk say so. The store's half of it.
+
+A state is cleared only while it is as it was read before its record was known to be gone: no run
+has claimed the document since, and none has noted a stray on it. `attemptedAt` moves on with it,
+so that a run which has read the state before cannot claim the document by what it read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from enum import Enum
+from itertools import islice
+
+from pymongo import UpdateOne
+
+from worker.bulk.claims import Candidate
+from worker.clock import now
+from worker.documents import DocumentId, Status, SyncState
+from worker.ids import InvalidIdError, parse_id
+from worker.lease import Update, as_read
+from worker.media import MediaType
+from worker.mongo import RawDocument, translated
+from worker.records import RecordKey
+from worker.snapshot import StoredRecord
+from worker.store import Store, projection, settling
+
+_PAGE = 1000
+_OWNER_INDEX = "atproto_owner"
+_REMOVED = Status.REMOVED.value
+_TEXT = {"$type": "string"}
+_UNKNOWN = {"$nin": [status.value for status in Status]}
+_CLAIMS_A_RECORD: RawDocument = {
+    "atproto.status": {"$ne": _REMOVED},
+    "$or": [
+        {"atproto.uri": _TEXT},
+        {"atproto.cid": _TEXT},
+        {"atproto.rkey": _TEXT, "atproto.status": _UNKNOWN},  # as older programs left it
+    ],
+}
+_SAYS_ANYTHING: RawDocument = {
+    "$nor": [{"atproto.status": _REMOVED, "atproto.reason": "forgotten"}]
+}
+_KEY = frozenset({"atproto.repo", "atproto.rkey"})
+_BY_RUNS = frozenset({"atproto.lease", "atproto.again", "atproto.strays"})
+
+
+class Manner(Enum):
+    """What a cleared state keeps: the key of its record, for a restore, or nothing."""
+
+    WIPED = "wiped"
+    FORGOTTEN = "forgotten"
+
+    def is_done(self, state: SyncState) -> bool:
+        """Tell whether a state is clear."""
+        if self is Manner.FORGOTTEN:
+            return (state.status, state.reason) == (Status.REMOVED, self.value)
+        return state.status is Status.REMOVED and state.uri is None and state.cid is None
+
+    @property
+    def concerns(self) -> RawDocument:
+        """Match the documents of an owner to look at: those that claim a record, or all."""
+        return _CLAIMS_A_RECORD if self is Manner.WIPED else _SAYS_ANYTHING
+
+    @property
+    def update(self) -> Update:
+        """Return the changes that clear a state."""
+        clear = SyncState(status=Status.REMOVED, reason=self.value, attempted_at=now())
+        if self is Manner.FORGOTTEN:
+            said = {"status": _REMOVED, "reason": self.value, "attemptedAt": clear.attempted_at}
+            return {"$set": {"atproto": said}}
+        changes = settling(clear)
+        unset = (changes["$unset"].keys() - _KEY) | _BY_RUNS
+        return {"$set": changes["$set"], "$unset": dict.fromkeys(sorted(unset), "")}
+
+
+class Clearing:
+    """Finds the documents of records and owners, and clears their states."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def holders(
+        self, kind: MediaType, did: str, subject: str, records: Mapping[str, StoredRecord]
+    ) -> dict[str, Candidate]:
+        """Return, by rkey, the documents whose records these are in the repo `did` of `subject`.
+
+        A document says so by its state. One of the subject's that names no key at all is meant
+        by the record's `ref`: another program wrote that record, or the state was lost.
+        """
+        match = {"atproto.rkey": {"$in": list(records)}, "atproto.repo": {"$in": [did, None]}}
+        found: dict[str, Candidate] = {}
+        for candidate in self._find(kind, match):
+            state = candidate.document.state
+            if state.rkey and (state.repo == did or candidate.document.owner == subject):
+                if state.repo is None and state.rkey in found:
+                    continue  # two claim it, and the other one does so by name
+                found[state.rkey] = candidate
+        return {**self._named(kind, subject, records, found), **found}
+
+    def _named(
+        self,
+        kind: MediaType,
+        subject: str,
+        records: Mapping[str, StoredRecord],
+        found: Mapping[str, Candidate],
+    ) -> dict[str, Candidate]:
+        rkeys: dict[str, str] = {}
+        for rkey, record in records.items():
+            if record.ref and rkey not in found:
+                rkeys.setdefault(record.ref, rkey)  # of several the oldest
+        ids = [candidate for ref in rkeys for candidate in _ids(ref)]
+        return {
+            rkeys[str(candidate.id)]: candidate
+            for candidate in (self._find(kind, {"_id": {"$in": ids}}) if ids else ())
+            if candidate.document.owner == subject and candidate.document.state.rkey is None
+        }
+
+    def of_owner(
+        self, kind: MediaType, subject: str, manner: Manner
+    ) -> Iterator[Sequence[Candidate]]:
+        """Go through the documents of a subject that are to be cleared, a page at a time."""
+        match = self._of(subject) | manner.concerns
+        with translated():
+            found = self._store.collection(kind).find(match, projection(kind))
+            cursor = found.hint(_OWNER_INDEX).batch_size(_PAGE)
+            while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
+                yield page
+
+    def clear(self, kind: MediaType, candidates: Sequence[Candidate], manner: Manner) -> int:
+        """Clear the states of documents that are as they were read; return how many were."""
+        if not candidates:
+            return 0
+        update = manner.update
+        writes = [UpdateOne(_untouched(candidate), update) for candidate in candidates]
+        with translated():
+            return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
+
+    def missed(
+        self, kind: MediaType, candidates: Sequence[Candidate], manner: Manner
+    ) -> list[Candidate]:
+        """Return, as they are now, those of the documents that are not clear."""
+        ids = [candidate.id for candidate in candidates]
+        found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
+        return [candidate for candidate in found if not manner.is_done(candidate.document.state)]
+
+    def send_on(self, kind: MediaType, candidate: Candidate, key: RecordKey) -> None:
+        """Have a document synced again, its record in doubt: by the run that holds it, or soon."""
+        self._store.note_stray(kind, candidate.document, key.uri)
+
+    def _find(self, kind: MediaType, match: RawDocument) -> Iterator[Candidate]:
+        with translated():
+            for raw in self._store.collection(kind).find(match, projection(kind)):
+                yield self._candidate(kind, raw)
+
+    def _candidate(self, kind: MediaType, raw: RawDocument) -> Candidate:
+        return Candidate(raw, self._store.parse(kind, raw))
+
+    def _of(self, subject: str) -> RawDocument:
+        if subject == self._store.guest_subject:
+            return {"user": {"$in": [None, "", subject]}}
+        return {"user": subject}
+
+
+def _untouched(candidate: Candidate) -> RawDocument:
+    """Match a document that no run has claimed, or confessed a stray on, since it was read."""
+    state = candidate.raw.get("atproto")
+    strays = state.get("strays") if isinstance(state, dict) else None
+    return {**as_read(candidate.raw), "atproto.strays": {"$eq": strays}}
+
+
+def _ids(ref: str) -> Iterator[DocumentId]:
+    with suppress(InvalidIdError):
+        yield from parse_id(ref)

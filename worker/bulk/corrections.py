@@ -1,0 +1,83 @@
+"""Making states say what was seen in a repo: for records that others wrote, and after an audit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError
+
+from worker.clock import now
+from worker.documents import MediaDocument, Status
+from worker.media import MediaType
+from worker.mongo import DUPLICATE_KEY, RawDocument, translated
+from worker.records import RecordKey
+from worker.store import Store
+
+_NO_ROOM: RawDocument = {"$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}}
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What a document's state has to say: where its record is, and at which version.
+
+    Without a `cid` the record is not there. With `drop_blobs` its blobs are uploaded anew.
+    """
+
+    document: MediaDocument
+    repo: str
+    rkey: str
+    cid: str | None
+    drop_blobs: bool = False
+
+
+class Corrections:
+    """Corrects the states of documents that no run holds."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def apply(
+        self, kind: MediaType, corrections: Sequence[Correction], *, retry_at: datetime | None
+    ) -> int:
+        """Correct states; return how many were, which may be fewer.
+
+        With `retry_at` the documents are pending until then, when a sweep enqueues them at the
+        latest; without it, status and time stay as they are. Left alone are documents that a
+        run holds or has held since they were read, and those whose key another one has.
+        """
+        if not corrections:
+            return 0
+        collection = self._store.collection(kind)
+        ids = [correction.document.ref.id for correction in corrections]
+        writes = [_write(kind, correction, retry_at) for correction in corrections]
+        with translated():
+            # `atproto: null` and the like, as older programs left it, cannot hold fields.
+            collection.update_many({"_id": {"$in": ids}, **_NO_ROOM}, {"$unset": {"atproto": ""}})
+            try:
+                return collection.bulk_write(writes, ordered=False).matched_count
+            except BulkWriteError as error:
+                if any(fault["code"] != DUPLICATE_KEY for fault in error.details["writeErrors"]):
+                    raise
+                return int(error.details["nMatched"])
+
+
+def _write(kind: MediaType, correction: Correction, retry_at: datetime | None) -> UpdateOne:
+    state = correction.document.state
+    free = [{"atproto.lease": None}, {"atproto.lease.until": {"$lte": now()}}]
+    match: RawDocument = {"_id": correction.document.ref.id, "$or": free}
+    match |= {"atproto.attemptedAt": {"$eq": state.attempted_at}}
+    key = RecordKey(correction.repo, kind.nsid, correction.rkey)
+    wanted: dict[str, object] = {"repo": key.repo, "rkey": key.rkey, "cid": correction.cid}
+    wanted |= {"uri": key.uri if correction.cid else None}
+    if correction.drop_blobs:
+        wanted["blobs"] = None
+    if retry_at is not None:
+        wanted |= {"status": Status.PENDING.value, "retryAt": retry_at}
+    update = {
+        "$set": {f"atproto.{name}": value for name, value in wanted.items() if value is not None},
+        "$unset": {f"atproto.{name}": "" for name, value in wanted.items() if value is None},
+    }
+    return UpdateOne(match, {operator: fields for operator, fields in update.items() if fields})

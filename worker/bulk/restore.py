@@ -1,0 +1,55 @@
+"""Restoring an account: states that claim a record which is not in the repo are put right first.
+
+What follows is a backfill of that account, which takes in what was wiped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+from worker.bulk.corrections import Correction, Corrections
+from worker.bulk.selection import Selection, Stratum
+from worker.clock import now
+from worker.documents import Account, Status
+from worker.media import MediaType
+from worker.repo import Repo
+from worker.snapshot import Snapshot
+from worker.store import Store
+
+_SYNCED = Stratum("synced", {"atproto.status": Status.SYNCED.value})
+_PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value})
+_STRETCH = 500
+
+
+class Recall:
+    """Finds the documents of an account whose records are gone from its repo."""
+
+    def __init__(self, store: Store, selection: Selection, corrections: Corrections) -> None:
+        self._store = store
+        self._selection = selection
+        self._corrections = corrections
+
+    def recall(self, account: Account, repo: Repo, kinds: Sequence[MediaType]) -> int:
+        """Make such documents pending, to be published anew; return how many there were."""
+        snapshot = Snapshot.parse(repo.did, repo.export())
+        return sum(
+            self._corrections.apply(kind, gone, retry_at=now())
+            for kind in kinds
+            for gone in self._gone(kind, account, snapshot)
+        )
+
+    def _gone(
+        self, kind: MediaType, account: Account, snapshot: Snapshot
+    ) -> Iterator[list[Correction]]:
+        there = snapshot.records(kind.nsid)
+        for stratum in (_PARTIAL, _SYNCED):
+            ids = self._selection.documents(kind, stratum, account.subject)
+            while stretch := list(islice(ids, _STRETCH)):
+                yield [
+                    Correction(document, account.did, document.state.rkey, None, drop_blobs=True)
+                    for document in self._store.find_all(kind, stretch)
+                    if document.state.repo == account.did
+                    and document.state.rkey
+                    and document.state.rkey not in there
+                ]

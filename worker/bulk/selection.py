@@ -1,0 +1,134 @@
+"""What a backfill is about: documents whose published state is not right, by owner and status.
+
+Read from indexes, status by status and owner by owner, as streams: nothing here grows with the
+number of documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from worker.documents import DocumentId, Status
+from worker.media import MediaType
+from worker.mongo import RawDocument, translated
+from worker.store import Store
+
+_KNOWN = tuple(status.value for status in Status)
+_BY_STATUS, _BY_OWNER, _BY_REASON = "atproto_unseen", "atproto_owner", "atproto_skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """Documents in one kind of state: the match that finds them, and the indexes to use.
+
+    `settled` tells that a document which is in it again was dealt with: to go on about it would
+    never end. With `leftovers` a document that is gone but names a record has to be seen to.
+    """
+
+    name: str
+    match: Mapping[str, object]
+    settled: bool = False
+    leftovers: bool = True
+    index: str = _BY_STATUS
+    index_by_owner: str = _BY_OWNER
+
+
+PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
+FAILED = Stratum("failed", {"atproto.status": Status.FAILED.value}, settled=True)
+REMOVED = Stratum(
+    "removed", {"atproto.status": Status.REMOVED.value}, settled=True, leftovers=False
+)
+NO_ACCOUNT = Stratum(
+    "skipped",
+    {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
+    settled=True,
+    index=_BY_REASON,
+    index_by_owner=_BY_REASON,
+)
+PENDING = Stratum("pending", {"atproto.status": Status.PENDING.value})
+FOREIGN = Stratum("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
+UNSEEN = Stratum("never published", {"atproto.status": None})
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerCount:
+    """How many documents an owner has in a stratum.
+
+    `wanted` are to be published or, where they are gone and left a record, to be removed; `gone`
+    counts the others by what took them down.
+    """
+
+    owner: str
+    wanted: int
+    gone: Mapping[str, int]
+
+
+class Selection:
+    """Goes through strata of the documents of one database."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def owners(
+        self, kind: MediaType, stratum: Stratum, owner: str | None = None
+    ) -> Iterator[OwnerCount]:
+        """Go through the owners of a stratum's documents, or only one, with their counts."""
+        match = dict(stratum.match) | (self._of(owner) if owner else {})
+        index = stratum.index_by_owner if owner else stratum.index
+        pipeline = [{"$match": match}, {"$group": self._counts(kind, stratum)}]
+        with translated():
+            collection = self._store.collection(kind)
+            for row in collection.aggregate(pipeline, hint=index, allowDiskUse=True):
+                counts = {name: cast("int", row[name]) for name in ("wanted", *kind.gone)}
+                gone = {flag: counts[flag] for flag in kind.gone if counts[flag]}
+                yield OwnerCount(str(row["_id"]), counts["wanted"], gone)
+
+    def documents(
+        self, kind: MediaType, stratum: Stratum, owner: str, due: datetime | None = None
+    ) -> Iterator[DocumentId]:
+        """Go through the ids of an owner's wanted documents of a stratum, the lowest first.
+
+        With `due` those that are to be tried later than that are left out.
+        """
+        match = dict(stratum.match) | self._of(owner)
+        if due:
+            match["$or"] = [{"atproto.retryAt": None}, {"atproto.retryAt": {"$lte": due}}]
+        fields = dict.fromkeys((*kind.gone, "atproto.rkey"), 1)
+        with translated():
+            found = self._store.collection(kind).find(match, fields)
+            for raw in found.hint(stratum.index_by_owner):
+                if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
+                    yield cast("DocumentId", raw["_id"])
+
+    def _of(self, owner: str) -> dict[str, object]:
+        if owner == self._store.guest_subject:
+            return {"user": {"$in": [None, "", owner]}}
+        return {"user": owner}
+
+    def _counts(self, kind: MediaType, stratum: Stratum) -> dict[str, Any]:
+        """Return the grouping that counts documents by owner."""
+        named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if stratum.leftovers else False
+        # The first flag that is set says why a document is gone, as for the store.
+        why: Any = "wanted"
+        for flag in reversed(kind.gone):
+            why = {"$cond": [_is_set(flag), flag, why]}
+        why = {"$cond": [named, "wanted", why]}
+        owner = {"$cond": [_is_set("user"), "$user", self._store.guest_subject]}
+        counts = {
+            name: {"$sum": {"$cond": [{"$eq": [why, name]}, 1, 0]}}
+            for name in ("wanted", *kind.gone)
+        }
+        return {"_id": owner, **counts}
+
+
+def _names_record(raw: RawDocument) -> bool:
+    state = raw.get("atproto")
+    return isinstance(state, dict) and isinstance(state.get("rkey"), str)
+
+
+def _is_set(field: str) -> dict[str, Any]:
+    """Return the expression for what is true in Python."""
+    return {"$not": {"$in": [{"$ifNull": [f"${field}", False]}, [False, 0, ""]]}}

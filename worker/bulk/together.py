@@ -1,0 +1,183 @@
+"""The plain documents of a batch: one claim, one write to the repo and one finish for all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.bulk.bugs import Bugs
+from worker.bulk.claims import Candidate, Claims, Ending, Place
+from worker.bulk.writer import Prepared, Writer
+from worker.cid import cid_of_record
+from worker.clock import now
+from worker.documents import Account, DocumentId, MediaDocument, SyncState
+from worker.errors import MediaError, TransientError
+from worker.fields import FieldError
+from worker.lease import new_lease
+from worker.media import MediaType
+from worker.outcome import Outcome
+from worker.repo import Repo
+from worker.retry import after_failure
+from worker.rkey import tid_for
+from worker.run import Run, unobserved
+from worker.store import LeaseLostError
+from worker.sync import Engine
+
+_UPLOADS = 8  # at a time; more make a PDS no faster
+
+
+@dataclass(slots=True, kw_only=True)
+class Together:
+    """Documents of one account that are published together."""
+
+    engine: Engine
+    claims: Claims
+    writer: Writer
+    kind: MediaType
+    account: Account
+    repo: Repo
+    holder: str
+    bugs: Bugs
+    _open: dict[DocumentId, Run] = field(default_factory=dict)
+    _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
+    _alone: list[Run] = field(default_factory=list)
+    _lost: list[Run] = field(default_factory=list)
+
+    def publish(self, candidates: Sequence[Candidate]) -> dict[DocumentId, Outcome]:
+        """Publish documents; return the outcomes of those that nobody else had claimed.
+
+        Raises as `Engine.sync` does, but that what nobody expected is kept in `bugs`.
+        """
+        self._claim(candidates)
+        try:
+            self._write(list(self._prepared()))
+        except SoftTimeLimitExceeded:
+            slow = TransientError(
+                "the batch took longer than it may", step="run", code="time_limit"
+            )
+            for run in list(self._open.values()):
+                self._fail(run, slow)
+        return self._outcomes()
+
+    def _claim(self, candidates: Sequence[Candidate]) -> None:
+        """Claim documents and reserve their keys."""
+        wanted = [(candidate, self._place(candidate.document)) for candidate in candidates]
+        seconds = self.engine.retry.lease * (2 if self.kind.has_files else 1)
+        lease = new_lease(self.holder, seconds)
+        for document in self.claims.take(self.kind, wanted, lease):
+            if document is not None:
+                run = Run(self.engine.store, self.kind, document, unobserved)
+                self._open[document.ref.id] = run
+
+    def _place(self, document: MediaDocument) -> Place | None:
+        """Return the key to reserve; None when that is done, or the document cannot have one."""
+        state, did = document.state, self.repo.did
+        if state.repo == did and state.rkey:
+            return None
+        if state.rkey:
+            return Place(did, state.rkey)
+        try:
+            return Place(did, tid_for(document.ref.id, document.fields.moment("when")))
+        except FieldError:
+            return None
+
+    def _prepared(self) -> Iterator[Prepared]:
+        """Make the records; those that are in the repo as they should be need no writing."""
+        for run, result in self._made(list(self._open.values())):
+            match result:
+                case Prepared(cid=cid) if cid == run.state.cid:
+                    self._settle(result)
+                case Prepared():
+                    yield result
+                case MediaError():
+                    self._fail(run, result)
+                case None:
+                    self._go_alone(run)
+
+    def _made(self, runs: Sequence[Run]) -> Iterator[tuple[Run, Prepared | MediaError | None]]:
+        """Make each run's record: one after the other, or with files, several at a time."""
+        if not self.kind.has_files:
+            yield from ((run, self._make(run)) for run in runs)
+            return
+        with ThreadPoolExecutor(_UPLOADS) as pool:
+            try:
+                yield from zip(runs, pool.map(self._make, runs), strict=True)
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+    def _make(self, run: Run) -> Prepared | MediaError | None:
+        """Make a run's record; None for a reason that nobody expected."""
+        publisher = self.engine.publisher
+        try:
+            draft = run.kind.draft(run.document, self.account, publisher.site)
+            key = self.repo.key(draft.nsid, run.state.rkey or "")
+            parts = publisher.parts.make(run, draft, self.repo)
+            record = parts.complete(draft)
+            publisher.lexicons.validate(draft.nsid, record)
+            return Prepared(run, key, record, cid_of_record(record), parts)
+        except SoftTimeLimitExceeded:
+            raise
+        except MediaError as error:
+            return error
+        except Exception:  # noqa: BLE001 - it will be raised again, where it harms no neighbour
+            return None
+
+    def _write(self, records: Sequence[Prepared]) -> None:
+        written = self.writer.write(self.repo, records)
+        for item in written.there:
+            self._settle(item)
+        for item in written.refused:
+            self._go_alone(item.run)
+        for item, error in written.failed:
+            self._fail(item.run, error)
+
+    def _settle(self, item: Prepared) -> None:
+        state = replace(item.run.state, uri=item.key.uri, cid=item.cid)
+        self._end(item.run, self.engine.publisher.settled(state, item.key, item.parts))
+
+    def _fail(self, run: Run, error: MediaError) -> None:
+        if isinstance(error, LeaseLostError):
+            self._lost.append(self._open.pop(run.document.ref.id))
+        else:
+            self._end(run, after_failure(run.state, error, self.engine.retry, now()))
+
+    def _end(self, run: Run, state: SyncState) -> None:
+        self._ended.append((self._open.pop(run.document.ref.id), state))
+
+    def _go_alone(self, run: Run) -> None:
+        self._alone.append(self._open.pop(run.document.ref.id))
+
+    def _outcomes(self) -> dict[DocumentId, Outcome]:
+        outcomes: dict[DocumentId, Outcome] = {}
+        ended = [(run.document, state) for run, state in self._ended]
+        endings = self.claims.finish(self.kind, ended)
+        for (run, state), ending in zip(self._ended, endings, strict=True):
+            outcomes[run.document.ref.id] = self._concluded(run, state, ending)
+        for run in self._lost:
+            outcomes[run.document.ref.id] = self._overtaken(run)
+        for run in self._alone:
+            with self.bugs.kept():
+                outcomes[run.document.ref.id] = self.engine.carry_on(run, holder=self.holder)
+        return outcomes
+
+    def _concluded(self, run: Run, state: SyncState, ending: Ending) -> Outcome:
+        """Return how a finished document ended, once what followed it is done."""
+        if ending.held:
+            return self._overtaken(run)
+        if ending.there and not ending.changed:
+            return Outcome.of_state(run.document.ref, state)
+        return self._again(run, self.holder)
+
+    def _overtaken(self, run: Run) -> Outcome:
+        if not run.written:
+            return Outcome(str(run.document.ref), None, "another run has taken over")
+        self.engine.confess(run)
+        # Under another name, so that it does not take over in its turn.
+        return self._again(run, f"{self.holder} after being overtaken")
+
+    def _again(self, run: Run, holder: str) -> Outcome:
+        ref = run.document.ref
+        return self.engine.sync(ref.type, ref.id, holder=holder, user=run.document.owner)

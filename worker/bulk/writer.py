@@ -1,0 +1,152 @@
+"""Writing many records of one account: applyWrites under the repo's lock, all or none a chunk.
+
+After any doubt (no answer, a fault of the server, somebody else's commit) the repo itself is
+asked what is there, and only what is missing is sent. A chunk that is refused is halved until
+the culprit stands alone; that one is handed back, for the path of single items to deal with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from worker.bulk.pace import Pace
+from worker.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.locks import RepoLocks
+from worker.parts import Parts
+from worker.pds_errors import BlobNotFoundError
+from worker.publish import Record
+from worker.records import RecordKey, Write
+from worker.repo import Repo
+from worker.run import Run
+
+_MOST_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
+_OVERHEAD = 300  # bytes of a write besides its record's
+_MOST_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A record that is ready to be written, and the run that it is for."""
+
+    run: Run
+    key: RecordKey
+    record: Record
+    cid: str
+    parts: Parts
+
+    @property
+    def write(self) -> Write:
+        """Return the write that, by what is known, brings the record into the repo."""
+        return self.as_write(is_there=self.run.state.cid is not None)
+
+    def as_write(self, *, is_there: bool) -> Write:
+        """Return the write that updates the record that is there, or creates one."""
+        return Write("update" if is_there else "create", self.key, self.record)
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of prepared records: in the repo, refused by themselves, or not written."""
+
+    there: list[Prepared] = field(default_factory=list)
+    refused: list[Prepared] = field(default_factory=list)
+    failed: list[tuple[Prepared, MediaError]] = field(default_factory=list)
+
+
+class Writer:
+    """Writes prepared records."""
+
+    def __init__(self, locks: RepoLocks, pace: Pace) -> None:
+        self._locks = locks
+        self._pace = pace
+
+    def write(self, repo: Repo, records: Sequence[Prepared]) -> Written:
+        """Write all records; each is in one of the three lists of the result.
+
+        Once the PDS does not answer, or asks to wait, nothing more is sent.
+        """
+        result = Written()
+        if not records:
+            return result
+        waiting = deque(records)
+        try:
+            with self._locks.hold(repo.did):
+                while waiting:
+                    with self._pace.turn() as most:
+                        chunk = _chunk(waiting, most)
+                        self._settle(repo, chunk, result)
+        except MediaError as error:
+            settled = {item.key for item in (*result.there, *result.refused)}
+            rest = (item for item in records if item.key not in settled)
+            result.failed += [(item, error) for item in rest]
+        return result
+
+    def _settle(self, repo: Repo, chunk: Sequence[Prepared], result: Written) -> None:
+        """Write a chunk, halving it as long as it is refused."""
+        parts = deque([chunk])
+        while parts:
+            part = parts.popleft()
+            try:
+                self._send(repo, part)
+            except (PermanentError, BlobNotFoundError, _RefusedError):
+                if len(part) == 1:
+                    result.refused += part
+                else:
+                    half = len(part) // 2
+                    parts.extendleft((part[half:], part[:half]))
+            else:
+                result.there += part
+
+    def _send(self, repo: Repo, part: Sequence[Prepared]) -> None:
+        """Send a chunk, and after any doubt what of it is not there."""
+        writes = [item.write for item in part]
+        for _ in range(_MOST_LOOKS):
+            commit = repo.commit()
+            for item in part:
+                item.run.about_to_write(item.key)
+            try:
+                repo.apply(writes, commit)
+            except (BlobNotFoundError, WaitError):
+                raise
+            except TransientError:
+                writes = list(_missing(repo, part))
+                if not writes:
+                    return
+            else:
+                return
+        raise _RefusedError(f"the PDS carries out no write of these {len(part)}")
+
+
+class _RefusedError(TransientError):
+    """A PDS that answers does not carry out a chunk, and does not say why."""
+
+    step, code = "write", "writes_refused"
+
+
+def _chunk(waiting: deque[Prepared], most: int) -> list[Prepared]:
+    """Take the next records that go into one call."""
+    chunk: list[Prepared] = []
+    size = 0
+    while waiting and len(chunk) < most:
+        size += len(json.dumps(waiting[0].record, ensure_ascii=False).encode()) + _OVERHEAD
+        if chunk and size > _MOST_BYTES:
+            break
+        chunk.append(waiting.popleft())
+    return chunk
+
+
+def _missing(repo: Repo, part: Sequence[Prepared]) -> Iterator[Write]:
+    """Look which records are not in the repo as they should be; yield the writes that do it."""
+    by_collection: dict[str, list[Prepared]] = {}
+    for item in part:
+        by_collection.setdefault(item.key.collection, []).append(item)
+    for collection, items in by_collection.items():
+        keys = sorted(item.key.rkey for item in items)
+        listed = repo.records_between(collection, keys[0], keys[-1])
+        there = {record.rkey: record.cid for record in listed}
+        for item in items:
+            if there.get(item.key.rkey) != item.cid:
+                yield item.as_write(is_there=item.key.rkey in there)

@@ -1,0 +1,207 @@
+"""`media-atproto backfill` and `restore`: many items, through the queue."""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, show
+from worker.media import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from worker.bulk.backfill import Batch, Scope, Survey
+    from worker.bulk.errand import Errand, Show
+    from worker.bulk.progress import Tally
+    from worker.documents import Account
+    from worker.media import MediaType
+    from worker.services import Services
+
+_FAILED, _NOT_YET = 1, 3
+
+TYPES = click.option(
+    "--type",
+    "type_names",
+    multiple=True,
+    type=click.Choice(list(MEDIA_TYPES)),
+    help="Only items of this type; may be given several times.",
+)
+_WAIT = click.option("--wait", is_flag=True, help="Stay, show how far it is, report at the end.")
+
+
+@click.command()
+@TYPES
+@click.option(
+    "--user",
+    "names",
+    multiple=True,
+    metavar="HANDLE",
+    help="Only this user's items: a handle, a subject or a DID; may be given several times.",
+)
+@click.option("--guests", is_flag=True, help="Only guests' items, or those as well.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue N items at most.")
+@click.option("--failed", is_flag=True, help="Items that were given up as well.")
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@_WAIT
+@click.pass_obj
+def backfill(
+    env_file: Path | None,
+    type_names: tuple[str, ...],
+    names: tuple[str, ...],
+    limit: int | None,
+    *,
+    guests: bool,
+    failed: bool,
+    dry_run: bool,
+    wait: bool,
+) -> None:
+    """Publish every item whose published state is not right.
+
+    That is: never published, partial, pending, left by older programs, waiting for an account
+    that is there now. Items are enqueued in batches of one account, the accounts in turns, on a
+    queue of their own that workers serve after all saves. Before the first write to an account
+    its repo is read, and a record that names an item already is taken over.
+
+    Can be interrupted and repeated at any time: what is on the queue goes on, the next run
+    picks up what is left.
+
+    \b
+    Exit codes, with --wait:
+      0  all that can be published is
+      1  some items failed, or are published without a file: see media-atproto failures
+      3  some items wait, for their account or their PDS: the sweep goes on with them
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    from worker.bulk.backfill import Scope
+
+    with closing(open_services(env_file)) as services:
+        owners = [services.accounts.resolve(name).subject for name in names]
+        owners += [services.settings.guest_subject] if guests else []
+        scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
+        code = _run(services, scope, dry_run=dry_run, wait=wait)
+    click.get_current_context().exit(code)
+
+
+@click.command()
+@click.argument("names", metavar="HANDLE...", nargs=-1, required=True)
+@TYPES
+@click.option("--dry-run", is_flag=True, help="Only count.")
+@_WAIT
+@click.pass_obj
+def restore(
+    env_file: Path | None,
+    names: tuple[str, ...],
+    type_names: tuple[str, ...],
+    *,
+    dry_run: bool,
+    wait: bool,
+) -> None:
+    """Publish all items of accounts that should be published, after a wipe for example.
+
+    HANDLE is a handle, a subject or a DID; the guests' account is one as well. Items that were
+    nuked or deleted stay away. Records get the keys that they had; thumbnails come from the
+    cache. Items whose records are gone from the repo, whatever their state says, are included.
+    Can be interrupted and repeated. Exit codes are those of backfill.
+    """
+    from worker.bulk.backfill import Scope
+
+    with closing(open_services(env_file)) as services:
+        accounts = [services.accounts.resolve(name) for name in names]
+        kinds = _kinds(type_names)
+        if not dry_run:
+            _recall(services, accounts, kinds)
+        owners = [account.subject for account in accounts]
+        scope = Scope(kinds, owners, failed=True, removed=True)
+        code = _run(services, scope, dry_run=dry_run, wait=wait)
+    click.get_current_context().exit(code)
+
+
+def _kinds(names: Sequence[str]) -> list[MediaType]:
+    return [kind for name, kind in MEDIA_TYPES.items() if not names or name in names]
+
+
+def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]) -> None:
+    for account in accounts:
+        count = services.recall.recall(account, services.repo(account), kinds)
+        if count:
+            say(f"{account.handle}: {count} items claimed records that are not there")
+
+
+def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
+    """Do, or only count, what a scope asks for; return the exit code."""
+    survey = services.backfiller.survey(scope)
+    _print_survey(survey, scope)
+    if dry_run or not survey.total:
+        return 0
+    if not wait:
+        count = _errand(services, scope, _ignore).enqueue()
+        say(f"{count} items enqueued; `media-atproto status` shows how far they are")
+        return 0
+    from worker.cli.progress_page import progress_page
+
+    totals = {name: min(number, scope.limit or number) for name, number in survey.wanted.items()}
+    with progress_page(totals) as page:
+        errand = _errand(services, scope, page.show)
+        errand.enqueue()
+        tally = errand.wait()
+    return _conclude(services, scope, tally)
+
+
+def _errand(services: Services, scope: Scope, show: Show) -> Errand:
+    from worker.bulk.errand import Errand
+
+    name = secrets.token_hex(6)
+    return Errand(name, scope, services.backfiller, services.progress, _send, show)
+
+
+def _ignore(_tally: Tally) -> None:
+    """Show nothing."""
+
+
+def _send(batch: Batch, backfill: str, message: str) -> None:
+    """Put a batch on the queue; raises ClickException when the queue does not take it."""
+    from tasks.policy import LostResult
+    from tasks.sync import sync_batch
+    from worker.app import BULK
+
+    ids = [raw if isinstance(raw, int) else str(raw) for raw in batch.ids]
+    args = (batch.kind.name, batch.owner, ids, backfill)
+    sent = sync_batch.apply_async(args, task_id=message, queue=BULK)
+    if isinstance(sent, LostResult):
+        raise click.ClickException(
+            "the queue did not take a batch: bring Redis back and run this again"
+        )
+
+
+def _print_survey(survey: Survey, scope: Scope) -> None:
+    limit = f", {scope.limit} of them now" if scope.limit else ""
+    say(f"{survey.total} items of {survey.accounts} accounts to publish{limit}")
+    rows = [(name, str(number), "") for name, number in survey.wanted.items()]
+    rows += [(name, str(n), f"left out: {why}") for (name, why), n in survey.left_out.items()]
+    show(Table(sorted(rows), header=("type", "items", "")))
+
+
+def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
+    """Print how it ended; return the exit code."""
+    counts: Counter[str] = Counter()
+    for (_, status), number in tally.ended.items():
+        counts[status] += number
+    _print_ended(tally.ended)
+    for (name, reason), number in sorted(tally.reasons.items()):
+        say(f"{name}: {reason} {number}", "yellow")
+    if counts["failed"] or counts["partial"]:
+        return _FAILED
+    left = services.backfiller.survey(scope).total if scope.limit is None else 0
+    if left:
+        say(f"{left} items wait; the sweep goes on with them", "yellow")
+    return _NOT_YET if left else 0
+
+
+def _print_ended(ended: Mapping[tuple[str, str], int]) -> None:
+    rows = [(name, status, str(number)) for (name, status), number in sorted(ended.items())]
+    show(Table(rows, header=("type", "ended as", "items")))

@@ -1,0 +1,92 @@
+"""What a backfill shows while it is waited for: a bar for each type, or lines where none fit."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from worker.bulk.progress import Tally
+from worker.cli.page import say
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+_LINE_EVERY = 5.0  # seconds
+
+
+class Lines:
+    """A line every few seconds, for a log."""
+
+    def __init__(self, totals: Mapping[str, int]) -> None:
+        self._total = sum(totals.values())
+        self._start = time.monotonic()
+        self._told = 0.0
+
+    def show(self, tally: Tally) -> None:
+        """Tell how far it is, unless that was told just now."""
+        spent = time.monotonic() - self._start
+        if spent < self._told + _LINE_EVERY:
+            return
+        self._told = spent
+        rate = tally.total / spent
+        say(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
+
+
+class Page:
+    """A bar for each type, with rate, estimate and what failed."""
+
+    def __init__(self, bars: Bars, totals: Mapping[str, int]) -> None:
+        self._bars = bars
+        self._start = time.monotonic()
+        self._tasks: Mapping[str, TaskID] = {
+            name: bars.add_task(name, total=total, why="", rate="")
+            for name, total in totals.items()
+        }
+
+    def show(self, tally: Tally) -> None:
+        """Move the bars."""
+        for name, task in self._tasks.items():
+            done = sum(n for (kind, _), n in tally.ended.items() if kind == name)
+            rate = f"{done / (time.monotonic() - self._start):.0f}/s"
+            self._bars.update(task, completed=done, rate=rate, why=reasons_of(tally, name))
+
+
+@contextmanager
+def progress_page(totals: Mapping[str, int]) -> Iterator[Page | Lines]:
+    """Show progress towards so many items of each type on stderr, until the block ends."""
+    if not sys.stderr.isatty():
+        yield Lines(totals)
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[why]}", style="red", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield Page(bars, totals)
+
+
+def reasons_of(tally: Tally, type_name: str | None = None) -> str:
+    """Return the reasons of failures and their numbers, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for (kind, reason), number in tally.reasons.items():
+        if type_name in {None, kind}:
+            counts[reason] += number
+    return "".join(f", {reason} {number}" for reason, number in counts.most_common(4))

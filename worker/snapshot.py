@@ -1,0 +1,196 @@
+"""A whole repo as it was at one commit: a CAR file, decoded and checked, never asked for piecemeal.
+
+A repo is a tree of blocks, a Merkle search tree, each named by the hash of its bytes. What is
+handed out was hashed again, so a record holds what its CID says.
+https://atproto.com/specs/repository
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import libipld
+
+from worker.cid import is_raw_cid, json_form, raw_cid_of_block, spell_cid
+from worker.errors import TransientError
+from worker.rkey import is_rkey
+
+Block = Mapping[str, Any]
+
+_REPO_VERSION = 3
+_DEEPEST = 128  # layers that a key's hash can put it on, two bits each
+
+
+class RepoDamagedError(TransientError):
+    """What the PDS sent is no whole repo: cut short, or not what its own hashes say."""
+
+    step = "read"
+    code = "repo_damaged"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRecord:
+    """A record as the repo holds it; `raw_cid` is its CID in bytes, to compare many by."""
+
+    rkey: str
+    raw_cid: bytes
+    block: Block = field(repr=False)
+
+    @property
+    def cid(self) -> str:
+        """Return the record's CID."""
+        return spell_cid(self.raw_cid)
+
+    @property
+    def ref(self) -> str | None:
+        """Return what the record names as the `_id` of its document, if that is a text."""
+        ref = self.block.get("ref")
+        return ref if isinstance(ref, str) else None
+
+    @property
+    def value(self) -> Mapping[str, object]:
+        """Return the record in JSON form."""
+        return {name: json_form(part) for name, part in self.block.items()}
+
+    @property
+    def blobs(self) -> tuple[str, ...]:
+        """Return the CIDs of the blobs that the record refers to, each once."""
+        return tuple(dict.fromkeys(_blobs(self.block)))
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The records of a repo at one commit, in all collections."""
+
+    did: str
+    commit: str
+    _keys: Mapping[str, Mapping[str, bytes]] = field(repr=False)
+    _blocks: Mapping[bytes, Block] = field(repr=False)
+
+    @classmethod
+    def parse(cls, did: str, car: bytes) -> Snapshot:
+        """Read the repo of `did` from a CAR file (https://atproto.com/specs/repository#car-files).
+
+        Raises RepoDamagedError that says what is wrong.
+        """
+        root, blocks = _decoded(did, car)
+        tree = _Tree(did, blocks)
+        commit = tree.block(root, "its commit")
+        if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
+            raise _damaged(did, "its commit is another repo's, or of an unknown version")
+        tree.walk(commit.get("data"), _DEEPEST)
+        return cls(did, spell_cid(root), tree.keys, blocks)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Return how many records each collection has, by NSID."""
+        return {collection: len(keys) for collection, keys in self._keys.items()}
+
+    def records(self, collection: str) -> Mapping[str, StoredRecord]:
+        """Return a collection's records by rkey, the lowest first.
+
+        Raises RepoDamagedError naming a record that is absent, or not what its CID says.
+        """
+        tree = _Tree(self.did, self._blocks)
+        return {
+            rkey: StoredRecord(rkey, cid, tree.block(cid, f"record {collection}/{rkey}"))
+            for rkey, cid in self._keys.get(collection, {}).items()
+        }
+
+    def by_ref(self, collection: str) -> Mapping[str, tuple[StoredRecord, ...]]:
+        """Return a collection's records by the document that they name, the lowest rkey first.
+
+        TIDs sort by time, so that is the oldest. Records that name no document are left out.
+        Raises RepoDamagedError as `records` does.
+        """
+        found: dict[str, tuple[StoredRecord, ...]] = {}
+        for record in self.records(collection).values():
+            if (ref := record.ref) is not None:
+                found[ref] = (*found.get(ref, ()), record)
+        return found
+
+
+class _Tree:
+    """A Merkle search tree, walked once: https://atproto.com/specs/repository#mst-structure."""
+
+    def __init__(self, did: str, blocks: Mapping[bytes, Block]) -> None:
+        self._did = did
+        self._blocks = blocks
+        self._last = b""
+        self.keys: dict[str, dict[str, bytes]] = {}
+
+    def block(self, cid: bytes, what: str) -> Block:
+        """Return the block of a CID; raises RepoDamagedError saying `what` is not as it should."""
+        block = self._blocks.get(cid)
+        if block is None:
+            raise _damaged(self._did, f"{what} is not there")
+        if not _is_intact(cid, block):
+            raise _damaged(self._did, f"{what} is not what its CID says")
+        return block
+
+    def walk(self, cid: object, depth: int) -> None:
+        """Take in the keys of a node and of all below, in their order.
+
+        That each key is above the last one keeps a hostile tree from being endless.
+        """
+        if depth == 0 or not isinstance(cid, bytes):
+            raise _damaged(self._did, "its tree is no tree")
+        node = self.block(cid, "a node of its tree")
+        key = b""
+        try:
+            if node["l"] is not None:
+                self.walk(node["l"], depth - 1)
+            for entry in node["e"]:
+                key = key[: entry["p"]] + entry["k"]
+                self._take(key, entry["v"])
+                if entry["t"] is not None:
+                    self.walk(entry["t"], depth - 1)
+        except (LookupError, TypeError):
+            raise _damaged(self._did, "a node of its tree is malformed") from None
+
+    def _take(self, key: bytes, cid: object) -> None:
+        collection, _, rkey = key.decode("ascii", "replace").partition("/")
+        if not isinstance(cid, bytes) or not collection or not is_rkey(rkey):
+            raise _damaged(self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}")
+        if key <= self._last:
+            raise _damaged(self._did, f"its keys are out of order at {ascii(key)[:100]}")
+        self._last = key
+        self.keys.setdefault(collection, {})[rkey] = cid
+
+
+def _decoded(did: str, car: bytes) -> tuple[bytes, Mapping[bytes, Block]]:
+    try:
+        header, blocks = libipld.decode_car(car)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(did, f"it cannot be decoded ({error})") from error
+    root: bytes = header["roots"][0]
+    return root, blocks
+
+
+def _is_intact(cid: bytes, block: object) -> bool:
+    if not isinstance(block, dict):
+        return False
+    try:
+        return raw_cid_of_block(block) == cid
+    except (ValueError, RecursionError):
+        return False
+
+
+def _blobs(value: object) -> Iterator[str]:
+    """Find blobs at any depth (https://atproto.com/specs/data-model#blob-type)."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _blobs(item)
+    elif isinstance(value, dict):
+        ref = value.get("ref")
+        if value.get("$type") == "blob" and isinstance(ref, bytes) and is_raw_cid(ref):
+            yield spell_cid(ref)
+        else:
+            for item in value.values():
+                yield from _blobs(item)
+
+
+def _damaged(did: str, fault: str) -> RepoDamagedError:
+    return RepoDamagedError(f"the repo of {did} is damaged as the PDS sent it: {fault}")
