@@ -128,6 +128,7 @@ def build(settings: Settings) -> Services:
         claims=Claims(store),
         adoption=Adoption(redis, locks, store, corrections),
         writer=Writer(locks, pace),
+        pace=pace,
         progress=progress,
         open_repo=open_repo,
     )

@@ -14,6 +14,7 @@ from worker.accounts import Accounts
 from worker.bulk.adoption import Adoption
 from worker.bulk.bugs import Bugs
 from worker.bulk.claims import Candidate, Claims
+from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.report import BatchReport
 from worker.bulk.together import Together
@@ -36,6 +37,7 @@ class Batches:
     claims: Claims
     adoption: Adoption
     writer: Writer
+    pace: Pace
     progress: Progress
     open_repo: Callable[[Account], Repo]
 
@@ -98,6 +100,7 @@ class Batches:
                 engine=self.engine,
                 claims=self.claims,
                 writer=self.writer,
+                pace=self.pace,
                 kind=kind,
                 account=account,
                 repo=repo,
@@ -124,10 +127,11 @@ def _is_plain(kind: MediaType, candidate: Candidate, account: Account, only_if_d
     decision = plan(kind, document, account)
     return (
         isinstance(decision, Publish)
-        and decision.account == account
+        and document.owner == account.subject  # given away since, it is another account's
         and decision.moved_from is None
         and candidate.has_room
         and state.lease is None
+        and state.lost == 0  # what has killed workers does so alone
         and not state.strays
         and not_before(document, only_if_due=only_if_due) is None
     )

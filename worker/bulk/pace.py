@@ -18,6 +18,8 @@ _TURN = "media-atproto:bulk-turn"
 _REMEMBERED = 5  # seconds for which a save is news
 _FULL = 100  # writes a call: what a PDS carries out fastest, by the record
 _CAREFUL = 20
+_UPLOADS = 8  # at a time; more make a PDS no faster
+_CAREFUL_UPLOADS = 2
 _LONGEST_TURN = 20  # seconds
 
 log = logging.getLogger(__name__)
@@ -35,6 +37,10 @@ class Pace:
             self._redis.set(_KEY, 1, ex=_REMEMBERED)
         except RedisError as error:
             log.debug("a save was not noted (%s)", type(error).__name__)
+
+    def uploads(self) -> int:
+        """Return how many blobs a batch uploads at a time."""
+        return _CAREFUL_UPLOADS if self._is_careful() else _UPLOADS
 
     @contextmanager
     def turn(self) -> Iterator[int]:

@@ -10,6 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.bulk.bugs import Bugs
 from worker.bulk.claims import Candidate, Claims, Ending, Place
+from worker.bulk.pace import Pace
 from worker.bulk.writer import Prepared, Writer
 from worker.cid import cid_of_record
 from worker.clock import now
@@ -26,8 +27,6 @@ from worker.run import Run, unobserved
 from worker.store import LeaseLostError
 from worker.sync import Engine
 
-_UPLOADS = 8  # at a time; more make a PDS no faster
-
 
 @dataclass(slots=True, kw_only=True)
 class Together:
@@ -36,6 +35,7 @@ class Together:
     engine: Engine
     claims: Claims
     writer: Writer
+    pace: Pace
     kind: MediaType
     account: Account
     repo: Repo
@@ -102,7 +102,7 @@ class Together:
         if not self.kind.has_files:
             yield from ((run, self._make(run)) for run in runs)
             return
-        with ThreadPoolExecutor(_UPLOADS) as pool:
+        with ThreadPoolExecutor(self.pace.uploads()) as pool:
             try:
                 yield from zip(runs, pool.map(self._make, runs), strict=True)
             finally:
