@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.documents import DocumentId
+from worker.documents import DocumentId, Status
 from worker.outcome import Outcome
 
 _MOST_NAMED = 5
@@ -19,7 +19,10 @@ class BatchReport:
     outcomes: Sequence[tuple[DocumentId, Outcome]]
 
     def due_within(self, seconds: float) -> tuple[list[DocumentId], float]:
-        """Return the items that are due again so soon, and how long until all of them are."""
+        """Return the items that are due again so soon, and how long until all of them are.
+
+        What is published but for a file is left to the sweep: nobody should wait for a file.
+        """
         waits = {
             raw: 1.0 if outcome.again else max(outcome.seconds_to_retry or 0.0, 0.0)
             for raw, outcome in self.outcomes
@@ -46,4 +49,4 @@ class BatchReport:
 
 def _is_waiting(outcome: Outcome, seconds: float) -> bool:
     wait = outcome.seconds_to_retry
-    return not outcome.is_given_up and wait is not None and wait <= seconds
+    return outcome.status is Status.PENDING and wait is not None and wait <= seconds

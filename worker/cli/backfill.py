@@ -180,7 +180,8 @@ def _send(batch: Batch, backfill: str, message: str) -> None:
 
 def _print_survey(survey: Survey, scope: Scope) -> None:
     limit = f", {scope.limit} of them now" if scope.limit else ""
-    say(f"{survey.total} items of {survey.accounts} accounts to publish{limit}")
+    accounts = f"{survey.accounts} account{'' if survey.accounts == 1 else 's'}"
+    say(f"{survey.total} items of {accounts} to publish{limit}")
     rows = [(name, str(number), "") for name, number in survey.wanted.items()]
     rows += [(name, str(n), f"left out: {why}") for (name, why), n in survey.left_out.items()]
     show(Table(sorted(rows), header=("type", "items", "")))

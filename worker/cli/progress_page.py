@@ -26,13 +26,14 @@ class Lines:
         self._total = sum(totals.values())
         self._start = time.monotonic()
         self._told = 0.0
+        self._known = Tally(0, {}, {})
 
     def show(self, tally: Tally) -> None:
-        """Tell how far it is, unless that was told just now."""
+        """Tell how far it is, unless that was told just now or is what it was."""
         spent = time.monotonic() - self._start
-        if spent < self._told + _LINE_EVERY:
+        if spent < self._told + _LINE_EVERY or tally == self._known:
             return
-        self._told = spent
+        self._told, self._known = spent, tally
         rate = tally.total / spent
         say(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
 

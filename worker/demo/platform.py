@@ -54,10 +54,6 @@ class Platform:
             self.database["@handles"].insert_one({"_id": subject, "handle": screen_name or name})
         return str(answer["did"])
 
-    def sign_up_guests(self) -> str:
-        """Create the account that guests' items are published to; return the DID."""
-        return self.sign_up(self._guest, "guests")
-
     def store(self, name: str, data: bytes, user: str | None) -> Path:
         """Put a file where an upload of this user (None: a guest) would be."""
         folder = self._media / _GUEST_BUCKET if user is None else self._media / _BUCKET / user
