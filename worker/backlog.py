@@ -13,8 +13,9 @@ from bson import ObjectId
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
+from worker.clock import now
 from worker.documents import DocumentId, ItemRef, MediaDocument, Status
-from worker.media import MEDIA_TYPES, MediaType
+from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.store import Store
 
@@ -25,8 +26,22 @@ _TEXT = {"$type": "string"}
 # A query uses a partial index only if its own terms imply the filter. A comparison implies that
 # the field is there, but not its type.
 _THERE = {"$exists": True}
+_NOT_RIGHT = [Status.FAILED.value, Status.PARTIAL.value, Status.PENDING.value]
 # `atproto: null` and the like cannot hold fields: a run makes room first.
 _HAS_ROOM = {"$expr": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
+
+# ObjectIds tell when a document was saved; of the ids of all other types `when` has to.
+_DATED = {"_id": {"$type": ["string", "int", "long", "double"]}}
+
+UNSEEN = [("atproto.status", ASCENDING), ("_id", ASCENDING)]
+OWNER = [("user", ASCENDING), ("atproto.status", ASCENDING), ("_id", ASCENDING)]
+# The status is there for counting alone: what is skipped for a reason, and what removed.
+SKIPPED = [("atproto.reason", ASCENDING), ("user", ASCENDING), ("atproto.status", ASCENDING)]
+# The last two fields tell since when an item waits, so that no document is read for that.
+TROUBLE = [
+    (name, ASCENDING)
+    for name in ("atproto.status", "atproto.error.code", "_id", "atproto.syncedAt", "when")
+]
 
 INDEXES = (
     # One record, one document: what makes a reserved rkey an identity.
@@ -41,21 +56,27 @@ INDEXES = (
         name="atproto_due",
         partialFilterExpression={"atproto.retryAt": _THERE},
     ),
-    IndexModel([("atproto.status", ASCENDING), ("_id", ASCENDING)], name="atproto_unseen"),
-    IndexModel([("atproto.status", ASCENDING), ("when", ASCENDING)], name="atproto_unseen_when"),
+    IndexModel(UNSEEN, name="atproto_unseen"),
     IndexModel(
-        [("user", ASCENDING), ("atproto.status", ASCENDING), ("_id", ASCENDING)],
-        name="atproto_owner",
+        [("atproto.status", ASCENDING), ("when", ASCENDING)],
+        name="atproto_unseen_dated",
+        partialFilterExpression=_DATED,
     ),
-    IndexModel(
-        [("atproto.reason", ASCENDING), ("user", ASCENDING)],
-        name="atproto_skipped",
-        partialFilterExpression={"atproto.reason": _THERE},
-    ),
+    IndexModel(OWNER, name="atproto_owner"),
+    IndexModel(SKIPPED, name="atproto_skipped", partialFilterExpression={"atproto.reason": _THERE}),
     IndexModel(
         [("atproto.rkey", ASCENDING)],
         name="atproto_rkey",
         partialFilterExpression={"atproto.rkey": _THERE},
+    ),
+    # Few documents at most times: of all statuses these three are neighbours in the alphabet, and
+    # a range is what every MongoDB can filter an index by.
+    IndexModel(
+        TROUBLE,
+        name="atproto_trouble",
+        partialFilterExpression={
+            "atproto.status": {"$gte": Status.FAILED.value, "$lte": Status.PENDING.value}
+        },
     ),
 )
 
@@ -66,12 +87,6 @@ class Backlog:
     def __init__(self, database: Database[RawDocument], store: Store) -> None:
         self._cursors = database[_CURSORS]
         self._store = store
-
-    def ensure_indexes(self) -> None:
-        """Create the indexes that the store and these queries need; safe to repeat."""
-        for kind in MEDIA_TYPES.values():
-            with translated():
-                self._store.collection(kind).create_indexes(list(INDEXES))
 
     def due(self, kind: MediaType, now: datetime, limit: int) -> list[ItemRef]:
         """Return items whose time to be tried (again) has come, longest waiting first."""
@@ -87,7 +102,7 @@ class Backlog:
         `when` is all there is to go by.
         """
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": _last_id(until)}
-        dated = {"when": {"$gte": since, "$lte": until}, "_id": {"$not": {"$type": "objectId"}}}
+        dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
         unseen: RawDocument = {"atproto.status": None}
         found = self._refs(kind, unseen | {"_id": ids}, "_id", limit)
         return found + self._refs(kind, unseen | dated, "when", limit - len(found))
@@ -133,6 +148,17 @@ class Backlog:
                 unseen, {"$set": later | {"atproto.status": Status.PENDING.value}}
             )
 
+    def revive(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
+        """Give items that were given up, or wait, all their attempts again; return how many.
+
+        They are pending then, and no sweep enqueues them before `again`. What is settled stays
+        as it is, and so does what a run holds: that run is the attempt.
+        """
+        these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_RIGHT}}
+        with translated():
+            collection = self._store.collection(kind)
+            return collection.update_many(these | not_held(), _reviving(again)).modified_count
+
     def _refs(
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
     ) -> list[ItemRef]:
@@ -147,6 +173,28 @@ class Backlog:
             cursor = self._cursors.find_one({"_id": kind.name})
             after = cast("DocumentId | None", cursor.get("after")) if cursor else None
             yield from self._store.stretch(kind, after, window)
+
+
+def not_held() -> RawDocument:
+    """Match documents that no run holds now; a lease that has expired holds nothing."""
+    free = [{"atproto.lease.until": None}, {"atproto.lease.until": {"$lte": now()}}]
+    return {"$or": free}
+
+
+def _reviving(again: datetime) -> list[RawDocument]:
+    """Return the changes, as a pipeline: of `error`, which may be of any type, the text stays."""
+    error = {"$mergeObjects": ["$atproto.error", {"permanent": False}]}
+    is_error = {"$eq": [{"$type": "$atproto.error"}, "object"]}
+    fresh = {
+        "atproto.status": Status.PENDING.value,
+        "atproto.attempts": 0,
+        "atproto.retryAt": again,
+        "atproto.error": {"$cond": [is_error, error, "$$REMOVE"]},
+    }
+    # Without `attemptedAt`, a claim that has read the document before this misses it now, and
+    # counts its attempts anew. A lease left behind would count as one more lost run.
+    stale = ["atproto.lost", "atproto.lease", "atproto.attemptedAt"]
+    return [{"$set": fresh}, {"$unset": stale}]
 
 
 def _last_id(moment: datetime) -> ObjectId:

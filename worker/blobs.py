@@ -14,7 +14,7 @@ from worker.media.base import BlobWish, Making
 from worker.records import UploadedBlob
 from worker.source import SourceFile, SourceKey, SourceStore
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.thumbnail_cache import ThumbnailCache
+from worker.thumbnail_cache import Thumbnails
 
 Upload = Callable[[bytes, str], UploadedBlob]
 
@@ -48,17 +48,38 @@ class BlobMaker:
     def __init__(
         self,
         sources: SourceStore,
-        cache: ThumbnailCache,
+        cache: Thumbnails,
         thumbnails: ThumbnailSettings,
         *,
         max_source_bytes: int,
+        decoding: Lock | None = None,
     ) -> None:
         self._sources = sources
         self._cache = cache
         self._thumbnails = thumbnails
         self._max_source_bytes = max_source_bytes
         # One image at a time in a process: a large one takes hundreds of megabytes.
-        self._decoding = Lock()
+        self._decoding = decoding or Lock()
+
+    def over(self, sources: SourceStore, cache: Thumbnails) -> BlobMaker:
+        """Return the same over another store and cache."""
+        return BlobMaker(
+            sources,
+            cache,
+            self._thumbnails,
+            max_source_bytes=self._max_source_bytes,
+            decoding=self._decoding,
+        )
+
+    @property
+    def sources(self) -> SourceStore:
+        """Return the store that files are read from."""
+        return self._sources
+
+    @property
+    def thumbnails(self) -> ThumbnailSettings:
+        """Return what thumbnails look like."""
+        return self._thumbnails
 
     def make(
         self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str, upload: Upload

@@ -27,6 +27,10 @@ class Fields:
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
 
+    def are(self, values: Mapping[str, object]) -> bool:
+        """Tell whether these are the values of all fields."""
+        return self._values == values
+
     def text(self, name: str, *alternatives: str) -> str:
         """Return a required text, from the first of the names that the document has.
 

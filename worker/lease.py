@@ -58,11 +58,15 @@ def as_mine(document: MediaDocument) -> RawDocument:
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
 
 
-def claimed(document: MediaDocument, lease: Lease) -> SyncState:
-    """Return the state that a claim leaves: the lease, one more attempt."""
+def claimed(
+    document: MediaDocument, lease: Lease, repo: str | None = None, rkey: str | None = None
+) -> SyncState:
+    """Return the state that a claim leaves: the lease, one more attempt, the key it reserves."""
     state = document.state
     return replace(
         state,
+        repo=repo or state.repo,
+        rkey=rkey or state.rkey,
         lease=lease,
         status=state.status or Status.PENDING,
         attempts=1 + (0 if _is_new_content(document) else state.attempts),

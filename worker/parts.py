@@ -40,8 +40,12 @@ class PartMaker:
     """Makes the parts that a draft wishes for."""
 
     def __init__(self, blobs: BlobMaker, lexicons: Lexicons) -> None:
-        self._blobs = blobs
+        self.blobs = blobs
         self._lexicons = lexicons
+
+    def over(self, blobs: BlobMaker) -> PartMaker:
+        """Return the same with another maker of blobs."""
+        return PartMaker(blobs, self._lexicons)
 
     def make(self, run: Run, draft: Draft, repo: Repo) -> Parts:
         """Make a draft's parts, keeping each blob's state on the document as it comes.
@@ -72,14 +76,14 @@ class PartMaker:
     def _made(self, run: Run, draft: Draft, name: str, known: BlobState, repo: Repo) -> BlobState:
         wish: BlobWish = draft.blobs[name]
         rule = self._lexicons.blob_rules(draft.nsid)[name]
-        blob = self._blobs.make(wish, rule, known, run.document.owner, repo.upload)
+        blob = self.blobs.make(wish, rule, known, run.document.owner, repo.upload)
         fresh = "as it was" if blob.cid == known.cid else "uploaded"
         run.say(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {fresh}")
         return blob
 
     def _link(self, run: Run, name: str, wish: LinkWish, faults: list[MediaError]) -> bool:
         try:
-            return self._blobs.exists(wish.file.key())
+            return self.blobs.exists(wish.file.key())
         except MediaError as error:
             _note(error, faults)
             run.say(f"{name}: {error.message}")

@@ -49,7 +49,7 @@ class Publisher:
             run.say("the record is as it should be: nothing to write")
         else:
             parts = self._write_healing(run, repo, key, draft, parts)
-        return self.settled(run.state, key, parts)
+        return self.settled(run.state, key, run.state.cid, parts)
 
     def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
         """Put the rkey on the document before any record of it can be on the PDS."""
@@ -97,11 +97,21 @@ class Publisher:
         run.note(replace(run.state, uri=ref.uri, cid=ref.cid))
         run.say(f"written: {ref.uri} {ref.cid}")
 
-    def settled(self, state: SyncState, key: RecordKey, parts: Parts) -> SyncState:
+    def settled(self, state: SyncState, key: RecordKey, cid: str | None, parts: Parts) -> SyncState:
         """Return the state of a document whose record, with these parts, is in the repo."""
-        up = replace(state, uri=key.uri, links=parts.links, reason=None, lost=0)
-        up = replace(up, status=Status.SYNCED, error=None, synced_at=now())
-        up = replace(up, retry_at=None, held_until=None)
+        up = replace(
+            state,
+            status=Status.SYNCED,
+            reason=None,
+            uri=key.uri,
+            cid=cid,
+            links=parts.links,
+            lost=0,
+            error=None,
+            synced_at=now(),
+            retry_at=None,
+            held_until=None,
+        )
         if not parts.faults:
             return up
         error = next((e for e in parts.faults if isinstance(e, TransientError)), parts.faults[0])

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import cast
 
 from bson import ObjectId
+from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.accounts import Accounts
@@ -26,7 +27,8 @@ from worker.retry import retry_time
 from worker.rkey import tid_for
 from worker.settings import RetrySettings
 
-_COLLECTION = "atproto_removals"
+COLLECTION = "atproto_removals"
+INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ class Removals:
     """Removals that could not be done at once."""
 
     def __init__(self, database: Database[RawDocument], retry: RetrySettings) -> None:
-        self._collection = database[_COLLECTION]
+        self._collection = database[COLLECTION]
         self._retry = retry
 
     def postpone(self, removal: Removal, error: MediaError) -> datetime | None:
@@ -85,11 +87,6 @@ class Removals:
                 rkey=cast("str | None", raw["rkey"]),
             )
 
-    def ensure_indexes(self) -> None:
-        """Create the index that `due` needs."""
-        with translated():
-            self._collection.create_index("retryAt", name="due")
-
     def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
         if isinstance(error, WaitError):
             return error.until
@@ -117,10 +114,6 @@ class Remover:
         self._accounts = accounts
         self._removals = removals
         self._open_repo = open_repo
-
-    def ensure_indexes(self) -> None:
-        """Create the index that kept removals need; safe to repeat."""
-        self._removals.ensure_indexes()
 
     def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
         """Remove every record of a user that names one of these ids."""

@@ -22,6 +22,7 @@ class Repo:
         self._pds = pds
         self._sessions = sessions
         self._account = account
+        self._session: Session | None = None
 
     @property
     def did(self) -> str:
@@ -46,11 +47,11 @@ class Repo:
 
     def commit(self) -> str:
         """Return the CID of the present commit."""
-        return self._pds.latest_commit(self.did)
+        return self._parking(lambda: self._pds.latest_commit(self.did))
 
     def export(self) -> bytes:
         """Return the whole repo as a CAR file."""
-        return self._pds.get_repo(self.did)
+        return self._parking(lambda: self._pds.get_repo(self.did))
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob."""
@@ -79,15 +80,24 @@ class Repo:
                 return
 
     def _authorised(self, call: Callable[[Secret], T]) -> T:
-        session = self._sessions.get(self._account)
+        return self._parking(lambda: self._with_session(call))
+
+    def _with_session(self, call: Callable[[Secret], T]) -> T:
+        session = self._session or self._sessions.get(self._account)
         renewals: tuple[Callable[[Account, Session], Session], ...]
         renewals = (self._sessions.renew, self._sessions.replace)
+        for renew in renewals:
+            self._session = session  # kept, because each look at Redis costs a decryption
+            try:
+                return call(session.access)
+            except SessionExpiredError:
+                session = renew(self._account, session)
+        self._session = session
+        return call(session.access)
+
+    def _parking(self, call: Callable[[], T]) -> T:
+        """Make a call; park the account for its fault."""
         try:
-            for renew in renewals:
-                try:
-                    return call(session.access)
-                except SessionExpiredError:
-                    session = renew(self._account, session)
-            return call(session.access)
+            return call()
         except AccountFaultError as fault:
             raise self._sessions.park(self._account, fault) from fault

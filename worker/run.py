@@ -21,7 +21,11 @@ def unobserved(_step: str) -> None:
 
 
 class Run:
-    """A claimed document whose state moves forward as steps succeed."""
+    """A claimed document whose state moves forward as steps succeed.
+
+    A hasty run does not keep what it saves before it ends: a batch keeps all its states at once,
+    and what is lost with a worker that dies (uploads that no record refers to yet) is done again.
+    """
 
     def __init__(
         self, store: Store, kind: MediaType, document: MediaDocument, observer: Observer
@@ -31,6 +35,7 @@ class Run:
         self.document = document
         self.say = observer
         self.written: set[str] = set()
+        self.is_hasty = False
 
     @property
     def state(self) -> SyncState:
@@ -39,7 +44,10 @@ class Run:
 
     def save(self, state: SyncState) -> None:
         """Keep a step's result; raises LeaseLostError when another run has taken over."""
-        self.document = self._store.save(self.kind, self.document, state)
+        if self.is_hasty:
+            self.note(state)
+        else:
+            self.document = self._store.save(self.kind, self.document, state)
 
     def note(self, state: SyncState) -> None:
         """Take over a step's result without keeping it yet: what follows does, or repeats it."""

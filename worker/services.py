@@ -24,6 +24,7 @@ from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.restore import Recall
 from worker.bulk.selection import Selection
+from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
 from worker.documents import Account
 from worker.environment import SettingsError
@@ -129,6 +130,7 @@ def build(settings: Settings) -> Services:
         adoption=Adoption(redis, locks, store, corrections),
         writer=Writer(locks, pace),
         pace=pace,
+        workshop=Workshop(publisher.parts, thumbnails),
         progress=progress,
         open_repo=open_repo,
     )

@@ -86,6 +86,7 @@ class Engine:
 
     def carry_on(self, run: Run, *, holder: str) -> Outcome:
         """Sync a document that this run has claimed already; raises as `sync` does."""
+        run.is_hasty = False
         request = _Request(
             kind=run.kind,
             ids=(run.document.ref.id,),

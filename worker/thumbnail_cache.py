@@ -7,10 +7,13 @@ the same bytes, so writers need no lock and losing an entry costs only time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection as Several
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol, Self
 
+from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
@@ -19,7 +22,8 @@ from worker.clock import now
 from worker.errors import TransientError
 from worker.thumbnail import Thumbnail, ThumbnailSettings
 
-_OWNER_INDEX = "owner"
+COLLECTION = "atproto_thumbnails"
+INDEXES = (IndexModel([("owner", ASCENDING)], name="owner"),)
 
 
 class ThumbnailCacheUnavailableError(TransientError):
@@ -35,6 +39,34 @@ class CachedThumbnail:
     thumbnail: Thumbnail
     cid: str
 
+    @classmethod
+    def of(cls, thumbnail: Thumbnail) -> Self:
+        """Return a thumbnail with its CID."""
+        return cls(thumbnail, cid_of_blob(thumbnail.data))
+
+
+class Thumbnails(Protocol):
+    """Where finished thumbnails are kept, by the identity of their image and the settings."""
+
+    def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
+        """Return the thumbnail of a version of an image."""
+        ...
+
+    def put(
+        self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
+    ) -> CachedThumbnail:
+        """Keep a thumbnail for `owner`, and return it with its CID."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class NewThumbnail:
+    """A thumbnail to be kept: of which version of an image, and whose."""
+
+    identity: str
+    owner: str
+    cached: CachedThumbnail
+
 
 class ThumbnailCache:
     """One collection, an entry per version of an image and settings.
@@ -44,48 +76,74 @@ class ThumbnailCache:
     """
 
     def __init__(self, collection: Collection[dict[str, object]]) -> None:
-        self._collection = collection
+        self._entries = collection
 
     def ensure_indexes(self) -> None:
         """Create the index that `forget` needs; does nothing where it exists."""
         with _translated():
-            self._collection.create_index(_OWNER_INDEX, name=_OWNER_INDEX)
+            self._entries.create_indexes(list(INDEXES))
 
     def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
         """Return the thumbnail of a version of an image; a damaged entry is no entry."""
         with _translated():
-            entry = self._collection.find_one({"_id": _entry_id(identity, settings)})
+            entry = self._entries.find_one({"_id": _entry_id(identity, settings)})
         return _read(entry, settings) if entry else None
 
     def put(
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
     ) -> CachedThumbnail:
         """Keep a thumbnail for `owner`, replacing what is there, and return it with its CID."""
-        cid = cid_of_blob(thumbnail.data)
-        entry = {
-            "data": thumbnail.data,
-            "mimeType": thumbnail.mime_type,
-            "size": len(thumbnail.data),
-            "cid": cid,
-            "source": identity,
-            "owner": owner,
-            "createdAt": now(),
-        }
+        new = NewThumbnail(identity, owner, CachedThumbnail.of(thumbnail))
         with _translated():
-            self._upsert(_entry_id(identity, settings), entry)
-        return CachedThumbnail(thumbnail, cid)
+            self._upsert(_entry_id(identity, settings), _entry(new))
+        return new.cached
+
+    def get_many(
+        self, identities: Several[str], settings: ThumbnailSettings
+    ) -> dict[str, CachedThumbnail]:
+        """Return those of many thumbnails that there are, by identity."""
+        ids = {_entry_id(identity, settings): identity for identity in identities}
+        with _translated():
+            entries = list(self._entries.find({"_id": {"$in": list(ids)}}))
+        read = ((ids[str(entry["_id"])], _read(entry, settings)) for entry in entries)
+        return {identity: thumbnail for identity, thumbnail in read if thumbnail}
+
+    def put_many(self, new: Sequence[NewThumbnail], settings: ThumbnailSettings) -> None:
+        """Keep many thumbnails."""
+        if not new:
+            return
+        writes = [
+            UpdateOne(
+                {"_id": _entry_id(each.identity, settings)}, {"$set": _entry(each)}, upsert=True
+            )
+            for each in new
+        ]
+        with _translated():
+            self._entries.bulk_write(writes, ordered=False)
 
     def forget(self, owner: str) -> int:
         """Delete all thumbnails of an owner and return how many there were."""
         with _translated():
-            return self._collection.delete_many({"owner": owner}).deleted_count
+            return self._entries.delete_many({"owner": owner}).deleted_count
 
     def _upsert(self, entry_id: str, entry: Mapping[str, object]) -> None:
         try:
-            self._collection.update_one({"_id": entry_id}, {"$set": entry}, upsert=True)
+            self._entries.update_one({"_id": entry_id}, {"$set": entry}, upsert=True)
         except DuplicateKeyError:
             # Another writer inserted the same entry between our look and our insert.
-            self._collection.update_one({"_id": entry_id}, {"$set": entry})
+            self._entries.update_one({"_id": entry_id}, {"$set": entry})
+
+
+def _entry(new: NewThumbnail) -> dict[str, object]:
+    return {
+        "data": new.cached.thumbnail.data,
+        "mimeType": new.cached.thumbnail.mime_type,
+        "size": len(new.cached.thumbnail.data),
+        "cid": new.cached.cid,
+        "source": new.identity,
+        "owner": new.owner,
+        "createdAt": now(),
+    }
 
 
 def _entry_id(identity: str, settings: ThumbnailSettings) -> str:

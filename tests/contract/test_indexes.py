@@ -7,9 +7,12 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import pytest
+
 from tests.contract.items import MOOD, PAINTING, SECOND, give_account, save, settle, sweep
 from tests.fixtures import Opener
 from worker.clock import now
+from worker.indexes import IndexRefusedError, Made, Standing, create, definitions
 from worker.media import MEDIA_TYPES
 from worker.services import Services
 from worker.settings import Settings
@@ -75,8 +78,7 @@ def test_indexes_can_be_made_by_many_workers_at_once(
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ensure, range(4)))
-    names = {str(index["name"]) for index in fresh.store.collection(MOOD).list_indexes()}
-    assert {"atproto_identity", "atproto_due", "atproto_unseen", "atproto_skipped"} <= names
+    assert {made.standing for made in create(fresh.database)} == {Standing.THERE}
 
 
 def test_legacy_documents_do_not_stand_in_the_way_of_indexes(
@@ -87,3 +89,77 @@ def test_legacy_documents_do_not_stand_in_the_way_of_indexes(
     states: list[object] = [None, "x", {"rkey": "same"}, {"rkey": "same"}, {"rkey": None}, [], {}]
     fresh.store.collection(MOOD).insert_many([{"atproto": state} for state in states])
     fresh.ensure_indexes()
+
+
+@pytest.fixture
+def fresh(settings: Settings, open_services: Opener) -> Services:
+    """Services on a database in which there is nothing yet."""
+    return open_services(settings)
+
+
+def made_in(services: Services) -> dict[str, Made]:
+    """Make the indexes; return what became of each by collection and name."""
+    made = list(create(services.database))
+    return {f"{each.definition.collection} {each.definition.name}": each for each in made}
+
+
+def test_indexes_are_created_once(fresh: Services) -> None:
+    """All of them the first time, none of them the second, and each is told of."""
+    first, second = made_in(fresh), made_in(fresh)
+    assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 8 + 5
+    assert {made.standing for made in first.values()} == {Standing.CREATED}
+    assert second.keys() == first.keys()
+    assert {(made.standing, made.detail) for made in second.values()} == {(Standing.THERE, "")}
+
+
+def test_an_index_that_was_dropped_is_created_again(fresh: Services) -> None:
+    """It alone: the others are there."""
+    fresh.ensure_indexes()
+    fresh.store.collection(MOOD).drop_index("atproto_due")
+    created = [name for name, made in made_in(fresh).items() if made.standing is Standing.CREATED]
+    assert created == ["moods atproto_due"]
+
+
+def test_an_index_of_the_platform_serves_as_well(fresh: Services) -> None:
+    """The same index under a name of its own, which MongoDB would not make twice."""
+    fresh.database["@handles"].create_index("handle")
+    made = made_in(fresh)["@handles atproto_handle"]
+    assert (made.standing, made.detail) == (Standing.THERE, "as handle_1")
+
+
+def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Services) -> None:
+    """And it keeps none of the others from being made."""
+    moods = fresh.store.collection(MOOD)
+    moods.create_index("when", name="atproto_due", sparse=True)
+    with pytest.raises(IndexRefusedError, match="moods has another index atproto_due"):
+        fresh.ensure_indexes()
+    made = made_in(fresh)
+    refused = made.pop("moods atproto_due")
+    assert {each.standing for each in made.values()} == {Standing.THERE}
+    assert refused.standing is Standing.REFUSED
+    assert "(when 1); sparse" in refused.detail
+    assert "should be: (atproto.retryAt 1); partialFilterExpression" in refused.detail
+    assert 'db.getCollection("moods").dropIndex("atproto_due")' in refused.detail
+    moods.drop_index("atproto_due")
+    assert made_in(fresh)["moods atproto_due"].standing is Standing.CREATED
+
+
+@pytest.mark.parametrize("name", ["due", "platforms_own"])
+def test_an_index_that_deletes_documents_is_no_substitute(fresh: Services, name: str) -> None:
+    """The same field, but with an expiry: MongoDB makes no second one, under either name."""
+    fresh.database["atproto_removals"].create_index("retryAt", name=name, expireAfterSeconds=9)
+    made = made_in(fresh)["atproto_removals due"]
+    assert made.standing is Standing.REFUSED
+    assert f"another index {name}: (retryAt 1); expireAfterSeconds 9" in made.detail
+
+
+def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
+    """No index can be made over them, and which they are is said."""
+    same = {"atproto": {"repo": "did:plc:ada", "rkey": "same"}}
+    fresh.store.collection(MOOD).insert_many([dict(same), dict(same)])
+    made = made_in(fresh)
+    refused = made.pop("moods atproto_identity")
+    assert {each.standing for each in made.values()} == {Standing.CREATED}
+    assert refused.standing is Standing.REFUSED
+    assert "did:plc:ada" in refused.detail
+    assert "unset these fields" in refused.detail

@@ -11,7 +11,7 @@ from worker.pds_errors import _ACCOUNT_FAULTS
 
 ROOT = Path(__file__).parents[2]
 # Codes that never stand on an item, because they do not leave the run.
-INTERNAL = {"lease_lost", "identity_taken"}
+INTERNAL = {"lease_lost", "identity_taken", "writes_refused"}
 
 
 def codes() -> set[str]:

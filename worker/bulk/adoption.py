@@ -81,7 +81,9 @@ def adopted(
     The record that the state names is kept, or else the first. What is settled is left alone.
     """
     state = document.state
-    if document.gone or state.status not in _OPEN or state.repo not in {None, did}:
+    # What waited for an account has one now.
+    is_open = state.status in _OPEN or state.reason == "no_account"
+    if document.gone or not is_open or state.repo not in {None, did}:
         return None
     kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):

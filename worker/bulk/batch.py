@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from worker.accounts import Accounts
 from worker.bulk.adoption import Adoption
@@ -18,8 +19,11 @@ from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.report import BatchReport
 from worker.bulk.together import Together
+from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
-from worker.documents import Account, DocumentId
+from worker.clock import now
+from worker.documents import Account, DocumentId, Failure
+from worker.errors import AccountError
 from worker.lease import not_before
 from worker.media import MediaType, media_type
 from worker.outcome import Outcome
@@ -38,6 +42,7 @@ class Batches:
     adoption: Adoption
     writer: Writer
     pace: Pace
+    workshop: Workshop
     progress: Progress
     open_repo: Callable[[Account], Repo]
 
@@ -58,14 +63,23 @@ class Batches:
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)
-        outcomes = self.sync(
-            kind, subject, ids, holder=holder, backfill=backfill, only_if_due=only_if_due
+        bugs = Bugs(self.engine.store, kind)
+        outcomes = self._sync(
+            kind,
+            subject,
+            ids,
+            bugs,
+            holder=holder,
+            backfill=backfill,
+            only_if_due=only_if_due,
         )
         report = BatchReport(tuple(zip(ids, outcomes, strict=True)))
         if backfill:
-            again = set(report.due_within(patience)[0])
+            # A message that fails does not come again.
+            again = set() if bugs else set(report.due_within(patience)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
             self.progress.tell(backfill, holder, kind.name, ended, done=not again)
+        bugs.tell(subject)
         return report
 
     def sync(
@@ -81,19 +95,46 @@ class Batches:
         """Make the PDS match documents of a user as they are now; an outcome each, in order.
 
         `holder` names the message or person asking. A `backfill`, named here, reads each repo
-        once before it first writes there, and adopts the records that it finds. With
-        `only_if_due` items that wait are left waiting.
+        once before it first writes there, and adopts the records that it finds: where that
+        cannot be read, the items are left as they are. With `only_if_due` items that wait are
+        left waiting.
 
         Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
         other items are done.
         """
+        bugs = Bugs(self.engine.store, kind)
+        outcomes = self._sync(
+            kind,
+            subject,
+            ids,
+            bugs,
+            holder=holder,
+            backfill=backfill,
+            only_if_due=only_if_due,
+        )
+        bugs.tell(subject)
+        return outcomes
+
+    def _sync(
+        self,
+        kind: MediaType,
+        subject: str,
+        ids: Sequence[DocumentId],
+        bugs: Bugs,
+        *,
+        holder: str,
+        backfill: str | None,
+        only_if_due: bool,
+    ) -> list[Outcome]:
         account = self.accounts.find(subject)
         outcomes: dict[DocumentId, Outcome] = {}
-        bugs = Bugs()
         if account is not None:
             repo = self.open_repo(account)
-            if backfill:
-                self.adoption.adopt(repo, account, backfill)
+            try:
+                if backfill:
+                    self.adoption.adopt(repo, account, backfill)
+            except AccountError as fault:
+                return [_left(kind, raw, fault) for raw in ids]
             found = self.claims.read(kind, ids)
             plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due)]
             together = Together(
@@ -101,6 +142,7 @@ class Batches:
                 claims=self.claims,
                 writer=self.writer,
                 pace=self.pace,
+                workshop=self.workshop,
                 kind=kind,
                 account=account,
                 repo=repo,
@@ -112,12 +154,15 @@ class Batches:
             outcomes = {raw: published[c.id] for raw, c in named if c and c.id in published}
         for raw in ids:
             if raw not in outcomes:
-                with bugs.kept():
-                    outcomes[raw] = self.engine.sync(
-                        kind.name, raw, holder=holder, user=subject, only_if_due=only_if_due
-                    )
-        bugs.tell(f"{kind.name}s of {subject}")
+                alone = partial(self.engine.sync, kind.name, raw, holder=holder, user=subject)
+                outcomes[raw] = bugs.outcome(raw, partial(alone, only_if_due=only_if_due))
         return [outcomes[raw] for raw in ids]
+
+
+def _left(kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
+    """Return the outcome of an item that is left as it is, because its repo cannot be read."""
+    failure = Failure.of(fault, now())
+    return Outcome(f"{kind.name} {raw}", None, fault.message, error=failure)
 
 
 def _is_plain(kind: MediaType, candidate: Candidate, account: Account, only_if_due: bool) -> bool:  # noqa: FBT001

@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from worker.clock import now
+from worker.documents import DocumentId, Failure, Status
 from worker.errors import MediaError
+from worker.ids import InvalidIdError, parse_id
+from worker.media import MediaType
+from worker.outcome import Outcome
+from worker.store import Store
 
 
 class Bugs:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: Store, kind: MediaType) -> None:
+        self._store = store
+        self._kind = kind
         self._met: list[Exception] = []
 
-    @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep an unexpected error of the block; let the expected ones through."""
+    def __bool__(self) -> bool:
+        return bool(self._met)
+
+    def outcome(self, raw: DocumentId, sync: Callable[[], Outcome]) -> Outcome:
+        """Return the outcome of an item's own sync.
+
+        After an unexpected error, which is kept, that is what the document says; an id that no
+        document can have is given up. Other expected errors pass.
+        """
         try:
-            yield
+            return sync()
+        except InvalidIdError as error:
+            item = f"{self._kind.name} {ascii(raw)[:60]}"
+            failure = Failure.of(error, now())
+            return Outcome(item, Status.FAILED, error.message, error=failure)
         except (MediaError, SoftTimeLimitExceeded):
             raise
         except Exception as bug:  # noqa: BLE001 - raised by `tell`
             self._met.append(bug)
+        document = self._store.find(self._kind, parse_id(raw))
+        if document is None:
+            return Outcome(f"{self._kind.name} {raw}", None, "its document is gone")
+        return Outcome.of_state(document.ref, document.state)
 
-    def tell(self, what: str) -> None:
+    def tell(self, whose: str) -> None:
         """Raise an ExceptionGroup of all that were met, if any."""
         if self._met:
-            raise ExceptionGroup(f"unexpected errors with {what}", self._met)
+            message = f"unexpected errors with {self._kind.name}s of {whose}"
+            raise ExceptionGroup(message, self._met)

@@ -12,11 +12,13 @@ from pymongo import UpdateMany
 from pymongo.errors import BulkWriteError
 
 from worker.documents import DocumentId, Lease, MediaDocument, SyncState
-from worker.ids import parse_id
+from worker.ids import InvalidIdError, parse_id
 from worker.lease import Update, as_mine, as_read, claimed, claiming
 from worker.media import MediaType
 from worker.mongo import DUPLICATE_KEY, RawDocument, translated
 from worker.store import Store, projection, settling
+
+_LOOKED_AT = ("atproto.again", "atproto.attemptedAt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +67,13 @@ class Claims:
         self._store = store
 
     def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[Candidate | None]:
-        """Return the documents of these ids, in their order; None where there is none."""
-        meant = [parse_id(raw) for raw in ids]
-        found = self._find(kind, [candidate for candidates in meant for candidate in candidates])
+        """Return the documents of these ids, in their order; None where there is none.
+
+        Nor can there be one for an id that is none.
+        """
+        meant = [_meant(raw) for raw in ids]
+        every = [candidate for candidates in meant for candidate in candidates]
+        found = self._find(kind, every, projection(kind))
         picked = (next((found[i] for i in candidates if i in found), None) for candidates in meant)
         return [Candidate(raw, self._store.parse(kind, raw)) if raw else None for raw in picked]
 
@@ -81,7 +87,12 @@ class Claims:
 
         None as well where another document holds the key.
         """
-        states = [_claimed(candidate.document, place, lease) for candidate, place in wanted]
+        states = [
+            claimed(candidate.document, lease, place.repo, place.rkey)
+            if place
+            else claimed(candidate.document, lease)
+            for candidate, place in wanted
+        ]
         dumped = asdict(lease)
         writes = [
             UpdateMany(as_read(candidate.raw), _claiming(state, dumped))
@@ -106,24 +117,11 @@ class Claims:
         """
         writes = [UpdateMany(as_mine(document), _finishing(state)) for document, state in ended]
         matched = self._write(kind, writes)
-        documents = [document for document, _ in ended]
-        found = self._find(kind, [document.ref.id for document in documents])
-        return [
-            self._ending(kind, document, found.get(document.ref.id), sure=matched == len(writes))
-            for document in documents
-        ]
-
-    def _ending(
-        self, kind: MediaType, before: MediaDocument, raw: RawDocument | None, *, sure: bool
-    ) -> Ending:
-        if raw is None:
-            return Ending(there=False, changed=False, held=False)
-        current = self._store.parse(kind, raw)
-        state = raw.get("atproto")
-        told = isinstance(state, dict) and state.get("again") is True
-        changed = told or current.fingerprint != before.fingerprint
-        held = not sure and current.state.attempted_at != before.state.attempted_at
-        return Ending(there=True, changed=changed, held=held)
+        fields = {**projection(kind), **dict.fromkeys(_LOOKED_AT, 1)}
+        del fields["atproto"]
+        found = self._find(kind, [document.ref.id for document, _ in ended], fields)
+        is_sure = matched == len(writes)
+        return [_ending(document, found.get(document.ref.id), is_sure) for document, _ in ended]
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
         """Carry out writes in any order; return how many found their document."""
@@ -138,9 +136,11 @@ class Claims:
                 return int(error.details["nMatched"])
         return done.matched_count
 
-    def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> dict[object, RawDocument]:
+    def _find(
+        self, kind: MediaType, ids: Sequence[DocumentId], fields: Mapping[str, int]
+    ) -> dict[object, RawDocument]:
         with translated():
-            found = self._store.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
+            found = self._store.collection(kind).find({"_id": {"$in": ids}}, fields)
             return {raw["_id"]: raw for raw in found.batch_size(len(ids) + 1)}
 
     def _held(
@@ -152,9 +152,21 @@ class Claims:
             return {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
 
 
-def _claimed(document: MediaDocument, place: Place | None, lease: Lease) -> SyncState:
-    state = claimed(document, lease)
-    return replace(state, repo=place.repo, rkey=place.rkey) if place else state
+def _ending(before: MediaDocument, raw: RawDocument | None, is_sure: bool) -> Ending:  # noqa: FBT001
+    if raw is None:
+        return Ending(there=False, changed=False, held=False)
+    read = raw.pop("atproto", None)
+    state = read if isinstance(read, dict) else {}
+    changed = state.get("again") is True or not before.fields.are(raw)
+    held = not is_sure and state.get("attemptedAt") != before.state.attempted_at
+    return Ending(there=True, changed=changed, held=held)
+
+
+def _meant(raw: DocumentId) -> tuple[DocumentId, ...]:
+    try:
+        return parse_id(raw)
+    except InvalidIdError:
+        return ()
 
 
 def _claiming(state: SyncState, lease: Mapping[str, object]) -> Update:

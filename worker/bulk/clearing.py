@@ -35,6 +35,7 @@ _CLAIMS_A_RECORD: RawDocument = {
     "$or": [
         {"atproto.uri": _TEXT},
         {"atproto.cid": _TEXT},
+        {"atproto.status": {"$in": [Status.SYNCED.value, Status.PARTIAL.value]}},
         {"atproto.rkey": _TEXT, "atproto.status": _UNKNOWN},  # as older programs left it
     ],
 }

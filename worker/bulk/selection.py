@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
+from worker.backlog import OWNER, SKIPPED
+from worker.backlog import UNSEEN as UNSEEN_INDEX
 from worker.documents import DocumentId, Status
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.store import Store
 
 _KNOWN = tuple(status.value for status in Status)
-_BY_STATUS, _BY_OWNER, _BY_REASON = "atproto_unseen", "atproto_owner", "atproto_skipped"
+Index = list[tuple[str, int]]
+
+_STRETCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class Stratum:
     match: Mapping[str, object]
     settled: bool = False
     leftovers: bool = True
-    index: str = _BY_STATUS
-    index_by_owner: str = _BY_OWNER
+    index: Index = UNSEEN_INDEX
+    index_by_owner: Index = OWNER
 
 
 PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
@@ -45,8 +49,8 @@ NO_ACCOUNT = Stratum(
     "skipped",
     {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
     settled=True,
-    index=_BY_REASON,
-    index_by_owner=_BY_REASON,
+    index=SKIPPED,
+    index_by_owner=SKIPPED,
 )
 PENDING = Stratum("pending", {"atproto.status": Status.PENDING.value})
 FOREIGN = Stratum("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
@@ -81,7 +85,7 @@ class Selection:
         pipeline = [{"$match": match}, {"$group": self._counts(kind, stratum)}]
         with translated():
             collection = self._store.collection(kind)
-            for row in collection.aggregate(pipeline, hint=index, allowDiskUse=True):
+            for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
                 counts = {name: cast("int", row[name]) for name in ("wanted", *kind.gone)}
                 gone = {flag: counts[flag] for flag in kind.gone if counts[flag]}
                 yield OwnerCount(str(row["_id"]), counts["wanted"], gone)
@@ -99,7 +103,7 @@ class Selection:
         fields = dict.fromkeys((*kind.gone, "atproto.rkey"), 1)
         with translated():
             found = self._store.collection(kind).find(match, fields)
-            for raw in found.hint(stratum.index_by_owner):
+            for raw in found.hint(stratum.index_by_owner).batch_size(_STRETCH):
                 if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
                     yield cast("DocumentId", raw["_id"])
 

@@ -46,6 +46,18 @@ Holders = Mapping[str, Candidate]
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """Whose items: a subject, the DID of its account as far as known, and the repo to empty.
+
+    Without a repo only states are cleared: there is none, or nobody can write to it.
+    """
+
+    subject: str
+    did: str | None
+    repo: Repo | None
+
+
+@dataclass(frozen=True, slots=True)
 class Wiper:
     """Everything that a wipe takes. `read_repo` returns the repo of a DID as a CAR file."""
 
@@ -57,31 +69,28 @@ class Wiper:
 
     def wipe(self, account: Account, kinds: Sequence[MediaType]) -> Wipe:
         """Return a wipe of an account, to be surveyed or carried out."""
-        return Wipe(self, account.subject, self.open_repo(account), kinds, Manner.WIPED)
+        target = Target(account.subject, account.did, self.open_repo(account))
+        return Wipe(self, target, kinds, Manner.WIPED)
 
 
 class Wipe:
-    """One wipe of one subject's records in `repo`; without one only states are cleared.
+    """One wipe, to be carried out once.
 
     `done` tells by type what was done up to any moment, that of an error included. Methods raise
     the errors of the PDS, MongoDB and Redis.
     """
 
     def __init__(
-        self,
-        tools: Wiper,
-        subject: str,
-        repo: Repo | None,
-        kinds: Sequence[MediaType],
-        manner: Manner,
+        self, tools: Wiper, target: Target, kinds: Sequence[MediaType], manner: Manner
     ) -> None:
         self._tools = tools
-        self._subject = subject
-        self._repo = repo
+        self._subject = target.subject
+        self._repo = target.repo
         self._kinds = kinds
         self._manner = manner
-        did = repo.did if repo else None
-        self._unfounded = Unfounded(tools.clearing, tools.read_repo, subject, did, manner)
+        self._unfounded = Unfounded(
+            tools.clearing, tools.read_repo, target.subject, target.did, manner
+        )
         self.done = {kind.name: Wiped() for kind in kinds}
 
     def survey(self) -> dict[str, Survey]:

@@ -8,6 +8,7 @@ the culprit stands alone; that one is handed back, for the path of single items 
 from __future__ import annotations
 
 import json
+import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from worker.run import Run
 _MOST_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
 _OVERHEAD = 300  # bytes of a write besides its record's
 _MOST_LOOKS = 3
+_MOST_REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,11 @@ class Written:
     refused: list[Prepared] = field(default_factory=list)
     failed: list[tuple[Prepared, MediaError]] = field(default_factory=list)
 
+    @property
+    def is_hopeless(self) -> bool:
+        """Tell whether nothing at all was written, of several that were tried one by one."""
+        return not self.there and len(self.refused) >= _MOST_REFUSED
+
 
 class Writer:
     """Writes prepared records."""
@@ -66,7 +73,8 @@ class Writer:
     def write(self, repo: Repo, records: Sequence[Prepared]) -> Written:
         """Write all records; each is in one of the three lists of the result.
 
-        Once the PDS does not answer, or asks to wait, nothing more is sent.
+        Once the PDS does not answer, asks to wait, or carries out nothing that it is asked for,
+        nothing more is sent.
         """
         result = Written()
         if not records:
@@ -91,12 +99,13 @@ class Writer:
             part = parts.popleft()
             try:
                 self._send(repo, part)
-            except (PermanentError, BlobNotFoundError, _RefusedError):
-                if len(part) == 1:
-                    result.refused += part
-                else:
-                    half = len(part) // 2
-                    parts.extendleft((part[half:], part[:half]))
+            except (PermanentError, BlobNotFoundError, _RefusedError) as refusal:
+                if len(part) > 1:
+                    parts.extendleft(_halves(part))
+                    continue
+                result.refused += part
+                if isinstance(refusal, _RefusedError) and result.is_hopeless:
+                    raise
             else:
                 result.there += part
 
@@ -136,6 +145,12 @@ def _chunk(waiting: deque[Prepared], most: int) -> list[Prepared]:
             break
         chunk.append(waiting.popleft())
     return chunk
+
+
+def _halves(part: Sequence[Prepared]) -> list[Sequence[Prepared]]:
+    """Return both halves, at random: those that are tried first are not the same each time."""
+    half = len(part) // 2
+    return random.sample((part[:half], part[half:]), 2)
 
 
 def _missing(repo: Repo, part: Sequence[Prepared]) -> Iterator[Write]:

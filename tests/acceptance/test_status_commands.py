@@ -1,0 +1,405 @@
+"""`init`, `status`, `failures` and `retry`: what they print, change and exit with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+from bson import ObjectId
+from click.testing import CliRunner, Result
+from pymongo.collection import Collection
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import run
+from tests.fleet import beat, worker
+from tests.waiting import wait_for
+from tests.world import World
+from worker.cli import main
+from worker.clock import now
+from worker.media import media_type
+from worker.mongo import RawDocument
+from worker.stack import Stack
+
+NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
+TYPES = ("painting", "mood", "piece", "kidlisp")
+
+
+@pytest.fixture(scope="module")
+def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own."""
+    with open_scene(stack, tmp_path_factory.mktemp("status"), 5) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(opened: Scene) -> Scene:
+    """The same, with its users, but neither items nor messages; its indexes are there."""
+    database = opened.world.services.database
+    for name in ("paintings", "moods", "pieces", "kidlisp", "atproto_removals"):
+        database[name].drop()
+    opened.world.services.ensure_indexes()
+    with redis.Redis.from_url(opened.environ["REDIS_URL"]) as client:
+        client.delete("live", "sweep", "bulk", "unacked", "unacked_index")
+    return opened
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    """The platform alone."""
+    return scene.world
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run a command in this process, its environment that of the world."""
+    result = CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def moods(world: World) -> Collection[RawDocument]:
+    """Return the collection of moods."""
+    return world.services.store.collection(media_type("mood"))
+
+
+def refused(world: World) -> str:
+    """Return the address of MongoDB with a user that it does not know."""
+    url = world.environ["MONGODB_CONNECTION_STRING"]
+    return url.replace("mongodb://", "mongodb://ada:s3cret@")
+
+
+def failed_mood(world: World, text: str = "") -> ObjectId:
+    """Save and sync a mood of ada's that breaks a rule."""
+    item = world.platform.save_mood(text, world.ada)
+    world.sync("mood", item)
+    assert world.platform.state("mood", item)["status"] == "failed"
+    return item
+
+
+def partial_painting(world: World, slug: str = "never-arrived") -> ObjectId:
+    """Save and sync a painting of ada's whose image is missing."""
+    item = world.platform.save_painting(slug, world.ada)
+    world.sync("painting", item)
+    return item
+
+
+def queued(world: World, queue: str) -> list[RawDocument]:
+    """Return the messages that wait in a queue, oldest first."""
+    with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
+        messages = client.lrange(queue, 0, -1)
+    return [json.loads(message)["headers"] for message in reversed(messages)]
+
+
+# init
+
+
+def test_init_says_what_it_did(world: World, bare_environ: dict[str, str]) -> None:
+    """A line for each index, and the second time nothing is left to do."""
+    moods(world).drop_indexes()
+    environ = {**bare_environ, **world.environ}
+    code, output, error = run(["init"], environ)
+    assert (code, error) == (0, "")
+    assert "moods               atproto_due          created\n" in output
+    assert "painting" in output
+    assert output.endswith("\n29 already there, 8 created\n")
+    code, output, _ = run(["init"], environ)
+    assert (code, "created" in output) == (0, False)
+    assert output.endswith("\n37 already there\n")
+
+
+def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
+    """Without a traceback, and with all others made."""
+    moods(world).drop_indexes()
+    moods(world).create_index("mood", name="atproto_due")
+    result = call(world, "init")
+    assert result.exit_code == 1
+    assert (
+        "atproto_due          refused moods has another index atproto_due: (mood 1)"
+        in result.stdout
+    )
+    assert 'dropIndex("atproto_due")' in result.stdout
+    assert result.stdout.endswith("\n29 already there, 7 created, 1 refused\n")
+
+
+def test_init_needs_mongodb(world: World) -> None:
+    """And names it when it refuses us, without the password."""
+    result = call(world, "init", MONGODB_CONNECTION_STRING=refused(world))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "MongoDB did not carry out a call" in result.stderr
+    assert "s3cret" not in result.output
+
+
+# status
+
+
+def test_status_of_an_empty_platform_is_empty(world: World) -> None:
+    """Zeros, and nothing else to look at."""
+    result = call(world, "status")
+    assert result.exit_code == 0
+    header, *rows = result.stdout.splitlines()
+    assert header.split()[:3] == ["type", "never", "published"]
+    assert [row.split() for row in rows[:5]] == [[name, *"00000000"] for name in (*TYPES, "all")]
+    assert "by reason" not in result.stdout
+
+
+def test_status_tells_counts_reasons_and_queues(world: World, bare_environ: dict[str, str]) -> None:
+    """By type and in all, with what to do about each reason, in a process of its own."""
+    synced = world.platform.save_mood("calm", world.ada)
+    world.sync("mood", synced)
+    failed_mood(world)
+    partial_painting(world)
+    world.sync("mood", world.platform.save_mood("boo", None))
+    world.platform.save_kidlisp("(line)", world.ada)
+    call(world, "enqueue", "mood", str(synced))
+    environ = {**bare_environ, **world.environ}
+    code, output, error = run(["status"], environ)
+    assert (code, error) == (0, "")
+    lines = [line.split() for line in output.splitlines()]
+    assert ["mood", "0", "0", "1", "0", "1", "1", "0", "3"] in lines
+    assert ["painting", "0", "0", "0", "1", "0", "0", "0", "1"] in lines
+    assert ["kidlisp", "1", "0", "0", "0", "0", "0", "0", "1"] in lines
+    assert ["all", "1", "0", "1", "1", "1", "1", "0", "5"] in lines
+    assert "field_invalid   1       0        0        correct the field\n" in output
+    assert ["source_missing", "0", "1", "0"] in [line[:4] for line in lines]
+    assert ["guests_not_published", "1"] in lines
+    assert ["live", "1"] in lines
+
+
+def test_status_gives_json_to_programs(world: World) -> None:
+    """The same keys whatever there is."""
+    item = world.platform.save_mood("calm", world.ada)
+    long_ago = ObjectId.from_datetime(now() - timedelta(days=3))
+    old = {"_id": long_ago, "mood": "old", "when": now(), "atproto": {"status": "pending"}}
+    moods(world).insert_one(old)
+    failed_mood(world)
+    told = json.loads(call(world, "status", "--json").stdout)
+    assert list(told) == ["at", "types", "all", "removals", "queues", "fault"]
+    assert list(told["types"]) == list(TYPES)
+    mood = told["types"]["mood"]
+    assert (mood["total"], mood["never_published"], mood["pending"], mood["failed"]) == (3, 1, 1, 1)
+    assert mood["reasons"] == {"field_invalid": {"failed": 1, "partial": 0, "pending": 0}}
+    assert 3 * 86_400 <= mood["oldest_pending"]["seconds"] < 4 * 86_400
+    assert told["types"]["piece"].keys() == mood.keys() == told["all"].keys()
+    assert told["types"]["piece"]["oldest_pending"] is None
+    assert told["queues"] == {"live": 0, "sweep": 0, "bulk": 0, "in_hand": 0}
+    assert told["removals"] == {"waiting": 0, "given_up": 0}
+    assert told["fault"] is None
+    assert "3 days" in call(world, "status").stdout
+    assert item
+
+
+def test_status_tells_the_rest_when_redis_is_away(world: World) -> None:
+    """The queues are said not to be known, without the password of their address."""
+    failed_mood(world)
+    result = call(world, "status", REDIS_URL=NOWHERE)
+    assert result.exit_code == 1
+    assert "field_invalid" in result.stdout
+    assert "The queues are not known: Redis did not answer" in result.stdout
+    assert "s3cret" not in result.output
+    result = call(world, "status", "--json", REDIS_URL=NOWHERE)
+    told = json.loads(result.stdout)
+    assert (result.exit_code, told["queues"]) == (1, None)
+    assert "Redis did not answer" in told["fault"]
+    assert told["all"]["failed"] == 1
+
+
+def test_status_tells_of_removals(world: World) -> None:
+    """Records of deleted documents that could not be removed yet have no item to count."""
+    item = world.platform.save_mood("calm", world.ada)
+    world.sync("mood", item)
+    world.platform.delete("mood", item)
+    call(world, "sync", "mood", str(item), "--user", world.ada, PDS_URL="http://127.0.0.1:9")
+    output = call(world, "status").stdout
+    assert "Removals of records whose documents are gone\n  waiting   1\n  given up  0\n" in output
+
+
+def test_status_says_when_init_was_not_run(world: World) -> None:
+    """Instead of going through every document."""
+    world.platform.save_mood("calm", world.ada)
+    moods(world).drop_index("atproto_trouble")
+    result = call(world, "status")
+    assert result.exit_code == 1
+    assert "an index is missing in MongoDB: run media-atproto init" in result.stderr
+
+
+# failures
+
+
+def test_failures_are_told_by_reason_with_what_to_do(
+    world: World, bare_environ: dict[str, str]
+) -> None:
+    """Those that are given up and those that lack a file, in a process of its own."""
+    mood, painting = failed_mood(world), partial_painting(world)
+    code, output, error = run(["failures"], {**bare_environ, **world.environ})
+    assert (code, error) == (1, "")
+    assert "field_invalid: 1 failed, 0 partial\n" in output
+    assert "  what to do: correct the field\n" in output
+    assert "source_missing: 0 failed, 1 partial\n" in output
+    (row,) = [line for line in output.splitlines() if str(mood) in line]
+    assert f"@{world.ada.removeprefix('auth0|')}" in row
+    assert "field 'mood' is missing" in row
+    assert str(painting) in output
+    assert output.endswith("media-atproto retry --reason CODE\n")
+
+
+def test_failures_exits_with_0_when_there_are_none(world: World) -> None:
+    """Of all items, or of those asked for."""
+    result = call(world, "failures")
+    assert (result.exit_code, result.stdout) == (0, "Nothing failed.\n")
+    failed_mood(world)
+    assert call(world, "failures", "--type", "painting").exit_code == 0
+    assert call(world, "failures", "--reason", "worker_lost").exit_code == 0
+    assert call(world, "failures", "--reason", "worker_lost", "--json").exit_code == 0
+    assert call(world, "failures", "--type", "mood", "--reason", "field_invalid").exit_code == 1
+
+
+def test_failures_are_shown_up_to_a_limit(world: World) -> None:
+    """Of each reason, and how many more there are is said."""
+    items = [failed_mood(world) for _ in range(3)]
+    partial_painting(world)
+    output = call(world, "failures", "--limit", "2").stdout
+    assert sum(str(item) in output for item in items) == 2
+    assert "  and 1 more\n" in output
+    assert "never-arrived" in output
+    assert "  and 3 more\n" in call(world, "failures", "--limit", "0").stdout
+
+
+def test_failures_gives_lines_of_json_to_programs(world: World) -> None:
+    """All of them, whatever the limit, with the same exit code."""
+    items = [failed_mood(world) for _ in range(3)]
+    result = call(world, "failures", "--json", "--limit", "1")
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.exit_code == 1
+    assert [each["id"] for each in told] == [str(item) for item in items]
+    assert set(told[0]) == {
+        *("type", "id", "owner", "handle", "status", "attempts", "since", "step", "code"),
+        *("message", "permanent", "advice"),
+    }
+    assert (told[0]["owner"], told[0]["advice"]) == (world.ada, "correct the field")
+
+
+def test_failures_escapes_what_could_steer_the_terminal(world: World) -> None:
+    """A name and a message may hold anything."""
+    hostile = "\x1b]0;pwned\x07"
+    error = {"step": hostile, "code": hostile, "message": hostile, "at": now()}
+    atproto = {"status": "failed", "error": error}
+    moods(world).insert_one({"_id": hostile, "user": hostile, "atproto": atproto})
+    handles = world.services.database["@handles"]
+    handles.update_one({"_id": hostile}, {"$set": {"handle": hostile}}, upsert=True)
+    for arguments in (["failures"], ["failures", "--json"], ["status"], ["status", "--json"]):
+        output = call(world, *arguments).stdout
+        assert "\x1b" not in output
+        assert "pwned" in output
+
+
+def test_failures_has_trouble_with_2(world: World) -> None:
+    """As diff has it: 1 is for something to look at."""
+    result = call(world, "failures", MONGODB_CONNECTION_STRING=refused(world))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "MongoDB did not carry out a call" in result.stderr
+    assert call(world, "failures", "--type", "movie").exit_code == 2
+    assert call(world, "failures", MONGODB_NAME="").exit_code == 2
+
+
+# retry
+
+
+def test_retry_asks_what_to_retry(world: World) -> None:
+    """Everything at once is not what a slip of the hand should do; ids say it all."""
+    failed_mood(world)
+    result = call(world, "retry")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--type, --reason, ids of items, or --all" in result.stderr
+    assert call(world, "retry", "1", "--reason", "x").exit_code == 2
+    assert call(world, "retry", "1", "--all").exit_code == 2
+    assert call(world, "retry", "").exit_code == 2
+    assert queued(world, "bulk") == queued(world, "sweep") == []
+
+
+def test_retry_enqueues_a_batch_for_each_account(world: World) -> None:
+    """What failed for this reason, with all its attempts; a single item by itself."""
+    adas = [failed_mood(world) for _ in range(3)]
+    partial_painting(world)
+    result = call(world, "retry", "--reason", "field_invalid", "--reason", "source_missing")
+    assert (result.exit_code, result.stdout) == (0, "4 enqueued: 1 painting, 3 mood\n")
+    (batch,), (single,) = queued(world, "bulk"), queued(world, "sweep")
+    assert (batch["task"], single["task"]) == ("sync_batch", "sync_media")
+    assert all(str(item) in str(batch["argsrepr"]) for item in adas)
+    state = world.platform.state("mood", adas[0])
+    assert (state["status"], state["attempts"]) == ("pending", 0)
+    result = call(world, "retry", "--all")
+    assert (result.exit_code, result.stdout) == (0, "0 enqueued\n")
+
+
+def test_retry_of_a_dry_run_changes_nothing(world: World) -> None:
+    """It only counts."""
+    item = failed_mood(world)
+    before = world.platform.state("mood", item)
+    for arguments in (["--all"], ["--type", "mood"], [str(item)]):
+        result = call(world, "retry", *arguments, "--dry-run")
+        assert (result.exit_code, result.stdout) == (0, "1 would be enqueued: 1 mood\n")
+    assert world.platform.state("mood", item) == before
+    assert queued(world, "bulk") == queued(world, "sweep") == []
+
+
+def test_retry_names_ids_that_it_does_not_know(world: World) -> None:
+    """The others are done; one that two types have needs its type."""
+    item, both, unknown = failed_mood(world), ObjectId(), ObjectId()
+    moods(world).insert_one({"_id": both, "mood": "x", "when": now()})
+    world.services.database["pieces"].insert_one({"_id": both, "slug": "x", "when": now()})
+    result = call(world, "retry", str(item), str(both), str(unknown))
+    assert (result.exit_code, result.stdout) == (1, "1 enqueued: 1 mood\n")
+    assert f"no item has the id {unknown}" in result.stderr
+    assert f"items of several types have the id {both}: give --type mood" in result.stderr
+    result = call(world, "retry", str(both), "--type", "piece")
+    assert (result.exit_code, result.stdout) == (0, "1 enqueued: 1 piece\n")
+
+
+def test_retry_leaves_an_item_to_the_run_that_has_it(world: World) -> None:
+    """And says so."""
+    item = failed_mood(world)
+    world.services.store.claim(media_type("mood"), [item], holder="another", lease=100)
+    result = call(world, "retry", str(item))
+    assert result.exit_code == 0
+    assert f"0 enqueued\nmood {item}: a run is at work on it" in result.stdout
+
+
+def test_retry_works_without_the_queue(world: World, bare_environ: dict[str, str]) -> None:
+    """The items are pending, and the sweep will find them."""
+    item = failed_mood(world)
+    environ = {**bare_environ, **world.environ, "REDIS_URL": NOWHERE}
+    code, output, error = run(["retry", "--all"], environ)
+    assert code == 0
+    assert output.startswith("0 enqueued\n1 not enqueued: 1 mood\nThe queue did not take them")
+    assert "a sweep finds them in 5 seconds" in output
+    state = world.platform.state("mood", item)
+    assert (state["status"], "retryAt" in state) == ("pending", True)
+    assert "s3cret" not in output + error
+
+
+def test_what_was_put_right_and_retried_is_published(scene: Scene) -> None:
+    """By a real worker, from the queue and by the sweep; what was not put right fails again."""
+    world = scene.world
+    good = [failed_mood(world) for _ in range(3)]
+    lone, bad = partial_painting(world), failed_mood(world)
+    for item in good:
+        world.platform.edit("mood", item, mood="calm")
+    world.platform.store("never-arrived.png", b"no image", world.ada)
+    lost = failed_mood(world)
+    world.platform.edit("mood", lost, mood="calm")
+    assert run(["retry", str(lost)], {**scene.environ, "REDIS_URL": NOWHERE})[0] == 0
+    assert call(world, "retry", "--all").exit_code == 0
+    with worker(scene.environ, scene.folder), beat(scene.environ, scene.folder):
+        for item in [*good, lost]:
+            scene.wait_for_status("mood", item, "synced")
+        scene.wait_for_status("mood", bad, "failed")
+        wait_for(
+            lambda: "image_unreadable" in str(world.platform.state("painting", lone)),
+            within=60,
+            what="the painting to be tried again",
+        )
+        scene.wait_until_drained()
+    assert all(len(world.records("mood", item)) == 1 for item in good)
+    assert call(world, "failures", "--type", "mood").stdout.count("field 'mood'") == 1

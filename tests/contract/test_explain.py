@@ -1,0 +1,165 @@
+"""No query goes through a collection: each is explained by MongoDB, on a thousand documents.
+
+A query to add is a line in a table: what it is called, how many documents each of its commands
+may read, and the call. Whoever reads few documents of a thousand reads few of a million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from tests.contract.explaining import MOOD, Query, Watched, open_watched, populate
+from tests.fixtures import new_settings
+from worker import indexes
+from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
+from worker.clock import after, now
+from worker.documents import DocumentId, MediaDocument
+from worker.media import MEDIA_TYPES
+from worker.removal import Removal
+from worker.stack import Stack
+
+DAY = timedelta(days=1)
+SPAN = (now() - 1000 * DAY, now() + DAY)
+CODES = ("field_invalid", "source_missing")
+PAINTING = MEDIA_TYPES["painting"]
+
+OF_STATUS: dict[str, tuple[int, Query]] = {
+    "counts": (0, lambda w: w.overview.counts(MOOD)),
+    "errors": (0, lambda w: w.overview.errors(MOOD)),
+    "removals": (10, lambda w: w.overview.removals()),
+    "counts of what is not there": (0, lambda w: w.overview.counts(PAINTING)),
+}
+OF_FAILURES: dict[str, tuple[int, Query]] = {
+    "all": (120, lambda w: list(w.failures.of(MOOD))),
+    "some": (10, lambda w: list(w.failures.of(MOOD, limit=10))),
+    "by reason": (10, lambda w: list(w.failures.of(MOOD, "field_invalid", 10))),
+    # What has no code of its own stands between the others: all that failed is looked at.
+    "without a reason": (120, lambda w: list(w.failures.of(MOOD, "(none)", 10))),
+    "to retry": (120, lambda w: list(w.revival.failed(MOOD))),
+    "to retry by reason": (110, lambda w: list(w.revival.failed(MOOD, CODES))),
+    "to retry by id": (1, lambda w: w.revival.named([MOOD], [str(first(w))])),
+    "revive": (1, lambda w: w.backlog.revive(MOOD, [first(w)], now())),
+}
+OF_SWEEP: dict[str, tuple[int, Query]] = {
+    "due": (10, lambda w: w.backlog.due(MOOD, now(), 10)),
+    # By date those with an ObjectId are passed over, document by document.
+    "unseen": (100, lambda w: w.backlog.unseen(MOOD, *SPAN, 200)),
+    "waiting for an account": (10, lambda w: w.backlog.waiting_for_account(MOOD)),
+    "skipped": (10, lambda w: w.backlog.skipped_of(MOOD, ["auth0|u78"], 10)),
+    "skipped of guests": (20, lambda w: w.backlog.skipped_of(MOOD, ["art-guest"], 10)),
+    "changed": (50, lambda w: w.backlog.changed(MOOD, 50)),
+    "changed, further on": (51, lambda w: w.backlog.changed(MOOD, 50)),
+    "mark": (1, lambda w: w.backlog.mark(MOOD, w.backlog.due(MOOD, now(), 1), after(60))),
+    "removals": (1, lambda w: list(w.removals.due(1, after(60)))),
+    "removal done": (1, lambda w: w.removals.done(Removal("mood", "auth0|u1", id="1"))),
+}
+OF_A_RUN: dict[str, tuple[int, Query]] = {
+    "find": (1, lambda w: w.store.find(MOOD, [first(w)])),
+    "holder of a key": (1, lambda w: w.store.holder_of(MOOD, "did:plc:x", "k5")),
+    "claim and finish": (1, lambda w: settle(w, first(w))),
+    "account": (1, lambda w: w.accounts.find("auth0|u1")),
+    "account by DID": (1, lambda w: w.accounts.by_did("did:plc:1")),
+    "account by name": (1, lambda w: w.accounts.resolve("@h1")),
+    "account by handle": (1, lambda w: w.accounts.resolve("h1.test")),
+    "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
+    "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
+}
+# A stratum is gone through once to count; then an owner's documents of it, ten each here. Of those
+# pending there is one more: the one that was revived.
+OF_BACKFILL: dict[str, tuple[int, Query]] = {
+    "owners of never published": (100, lambda w: owners(w, UNSEEN)),
+    "owners of pending": (61, lambda w: owners(w, PENDING)),
+    "owners of failed": (60, lambda w: owners(w, FAILED)),
+    "owners of partial": (60, lambda w: owners(w, PARTIAL)),
+    "an owner's never published": (10, lambda w: documents(w, UNSEEN, "auth0|u91")),
+    "an owner's pending": (10, lambda w: documents(w, PENDING, "auth0|u61")),
+    "an owner's failed": (10, lambda w: documents(w, FAILED, "auth0|u67")),
+    "an owner's partial": (10, lambda w: documents(w, PARTIAL, "auth0|u73")),
+    "guests' never published": (5, lambda w: documents(w, UNSEEN, "art-guest")),
+}
+TABLES = {
+    "status": OF_STATUS,
+    "failures": OF_FAILURES,
+    "sweep": OF_SWEEP,
+    "run": OF_A_RUN,
+    "backfill": OF_BACKFILL,
+}
+QUERIES = {
+    f"{table}: {name}": query
+    for table, queries in TABLES.items()
+    for name, query in queries.items()
+}
+
+
+@pytest.fixture(scope="module")
+def watched(stack: Stack) -> Iterator[Watched]:
+    """A database in which every collection that is queried has documents."""
+    with open_watched(new_settings(stack)) as opened:
+        indexes.ensure(opened.database)
+        populate(opened.database)
+        yield opened
+        opened.database.client.drop_database(opened.database.name)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_query_reads_what_it_is_about_and_no_more(watched: Watched, name: str) -> None:
+    """By an index, and at most as many documents as the table allows."""
+    most, query = QUERIES[name]
+    with watched.explainer.listening() as explained:
+        query(watched)
+    assert explained
+    assert not [each for each in explained if "COLLSCAN" in each.stages or each.documents > most]
+
+
+def test_counts_go_by_index_whatever_older_programs_left(watched: Watched) -> None:
+    """One array for a state, and an index no longer tells values: keys are counted all the same."""
+    collection = watched.store.collection(MOOD)
+    odd: list[object] = [[], [{"status": "synced"}], "published", None, {"status": 5}]
+    collection.insert_many([{"_id": f"odd {n}", "atproto": state} for n, state in enumerate(odd)])
+    try:
+        with watched.explainer.listening() as explained:
+            counts = watched.overview.counts(MOOD)
+        assert [each for each in explained if each.documents] == []
+        assert counts.total == 1005
+    finally:
+        collection.delete_many({"_id": {"$regex": "^odd"}})
+
+
+def test_a_query_that_goes_through_a_collection_would_be_noticed(watched: Watched) -> None:
+    """The stages of its plan say so, and how many documents it reads."""
+    with watched.explainer.listening() as explained:
+        watched.store.collection(MOOD).find_one({"mood": "none like this"})
+        watched.store.collection(MOOD).count_documents({"mood": "none like this"})
+        watched.store.collection(MOOD).update_many({"mood": "none like this"}, {"$set": {"a": 1}})
+    assert [(each.command, "COLLSCAN" in each.stages) for each in explained] == [
+        ("find", True),
+        ("aggregate", True),
+        ("update", True),
+    ]
+    assert {each.documents for each in explained} == {1000}
+
+
+def first(watched: Watched) -> DocumentId:
+    """Return the id of a mood that failed."""
+    return next(watched.failures.of(MOOD, limit=1)).ref.id
+
+
+def settle(watched: Watched, item: DocumentId) -> None:
+    """Have a run go over a mood, and leave it as it was."""
+    document = watched.store.claim(MOOD, [item], holder="message", lease=100)
+    assert isinstance(document, MediaDocument)
+    watched.store.save(MOOD, document, document.state)
+    watched.store.finish(MOOD, document, document.state)
+
+
+def owners(watched: Watched, stratum: Stratum) -> object:
+    """Count what a backfill would enqueue of a stratum, owner by owner."""
+    return list(Selection(watched.store).owners(MOOD, stratum))
+
+
+def documents(watched: Watched, stratum: Stratum, owner: str) -> object:
+    """Find what a backfill would enqueue of an owner's documents."""
+    return list(Selection(watched.store).documents(MOOD, stratum, owner))

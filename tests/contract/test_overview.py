@@ -1,0 +1,199 @@
+"""How many items are in which state, and how long queues are: from a real MongoDB and Redis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import redis
+from bson import ObjectId
+from bson.datetime_ms import DatetimeMS
+
+from tests.contract.failing import fail, pend
+from tests.contract.items import MOOD, PAINTING, edit, save, settle
+from tests.fixtures import Opener
+from worker.clock import after, now
+from worker.documents import ItemRef, Status
+from worker.errors import WaitError
+from worker.media import MEDIA_TYPES, media_type
+from worker.mongo import StoreUnavailableError
+from worker.overview import Counts, Overview, QueueLengths, Queues
+from worker.redis_errors import RedisUnavailableError
+from worker.removal import Removal, Removals
+from worker.secrets import Secret
+from worker.services import Services
+from worker.settings import Settings
+from worker.stack import Stack
+
+LONG_AGO = datetime(2020, 2, 29, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+PIECE = media_type("piece")
+
+
+@pytest.fixture
+def overview(here: Services) -> Overview:
+    """The overview of an empty database."""
+    return Overview(here.database, here.store)
+
+
+def saved_at(here: Services, moment: datetime, **fields: object) -> ItemRef:
+    """Save an item with an ObjectId of that moment, and a date of another."""
+    return save(here, item=ObjectId.from_datetime(moment), when=now(), **fields)  # type: ignore[arg-type]
+
+
+def test_nothing_is_counted_where_nothing_is(settings: Settings, open_services: Opener) -> None:
+    """A database without a collection or an index, as it is before the first save."""
+    fresh = open_services(settings)
+    overview = Overview(fresh.database, fresh.store)
+    assert [overview.counts(kind) for kind in MEDIA_TYPES.values()] == [Counts()] * 4
+    assert Counts.sum([]) == Counts()
+
+
+def test_items_are_counted_by_status(here: Services, overview: Overview) -> None:
+    """Each item once, and of its own type only."""
+    for number, status in enumerate(Status, start=1):
+        for _ in range(number):
+            settle(here, save(here), status=status)
+    save(here)
+    save(here, PAINTING)
+    counts = overview.counts(MOOD)
+    assert counts.statuses == {status: number for number, status in enumerate(Status, start=1)}
+    assert (counts.total, counts.never) == (22, 1)
+    assert (overview.counts(PAINTING).total, overview.counts(PIECE).total) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "atproto", [None, "published", 5, {}, {"rkey": "3jzfcijpj2z2a"}, {"status": "odd"}, []]
+)
+def test_what_older_programs_left_was_never_published(
+    here: Services, overview: Overview, atproto: object
+) -> None:
+    """A state that says nothing that we know counts as none."""
+    settle(here, save(here))
+    edit(here, save(here), atproto=atproto)
+    counts = overview.counts(MOOD)
+    assert (counts.total, counts.never, counts.statuses[Status.SYNCED]) == (2, 1, 1)
+
+
+def test_errors_are_counted_by_code_and_status(here: Services, overview: Overview) -> None:
+    """Failed, partial, and what is tried again by itself; what merely waits has no error."""
+    for _ in range(2):
+        fail(here, code="worker_lost")
+        fail(here, code="source_missing", status=Status.PARTIAL)
+    fail(here, code="source_missing")
+    for _ in range(5):
+        fail(here, code="wrong_password", status=Status.PENDING)
+    pend(here, save(here))
+    counts = overview.counts(MOOD)
+    assert counts.errors == {
+        ("worker_lost", Status.FAILED): 2,
+        ("source_missing", Status.PARTIAL): 2,
+        ("source_missing", Status.FAILED): 1,
+        ("wrong_password", Status.PENDING): 5,
+    }
+    assert counts.failed_with("source_missing") == 3
+    assert counts.codes[-1] == "wrong_password"
+    assert overview.errors(MOOD) == Counts(errors=counts.errors)
+
+
+def test_skipped_items_are_counted_by_reason(here: Services, overview: Overview) -> None:
+    """Not those that were removed for the same one."""
+    for reason in ("no_account", "no_account", "nuked"):
+        settle(here, save(here), status=Status.SKIPPED, reason=reason)
+    settle(here, save(here), status=Status.REMOVED, reason="nuked")
+    assert overview.counts(MOOD).skipped == {"no_account": 2, "nuked": 1}
+
+
+def test_counts_of_types_add_up(here: Services, overview: Overview) -> None:
+    """The oldest of all is the oldest of any."""
+    pend(here, saved_at(here, LONG_AGO))
+    pend(here, saved_at(here, LONG_AGO + DAY, kind=PAINTING))
+    fail(here)
+    every = Counts.sum(overview.counts(kind) for kind in MEDIA_TYPES.values())
+    assert (every.total, every.oldest) == (3, LONG_AGO)
+    assert every.statuses == {Status.PENDING: 2, Status.FAILED: 1} | Counter()
+    assert every.codes == ["field_invalid"]
+
+
+def test_an_item_never_published_waits_since_it_was_saved(
+    here: Services, overview: Overview
+) -> None:
+    """Its ObjectId tells when, whatever date it bears; what is not pending does not wait."""
+    pend(here, saved_at(here, LONG_AGO + DAY))
+    pend(here, saved_at(here, LONG_AGO))
+    fail(here, saved_at(here, LONG_AGO - DAY))
+    settle(here, saved_at(here, LONG_AGO - 2 * DAY))
+    saved_at(here, LONG_AGO - 3 * DAY)
+    assert overview.counts(MOOD).oldest == LONG_AGO
+
+
+def test_an_item_with_an_id_of_its_own_waits_since_its_date(
+    here: Services, overview: Overview
+) -> None:
+    """No other id tells when its document was saved."""
+    pend(here, save(here, item="text", when=LONG_AGO))
+    pend(here, save(here))
+    assert overview.counts(MOOD).oldest == LONG_AGO
+
+
+def test_an_edited_item_waits_since_it_was_last_right(here: Services, overview: Overview) -> None:
+    """Not since it was saved, years ago."""
+    published = now() - DAY
+    pend(here, saved_at(here, LONG_AGO), synced_at=published)
+    assert overview.counts(MOOD).oldest == published
+
+
+@pytest.mark.parametrize("when", [None, "yesterday", 5, DatetimeMS(8_640_000_000_000_000)])
+def test_an_item_of_no_readable_date_hides_no_other(
+    here: Services, overview: Overview, when: object
+) -> None:
+    """It waits, for nobody knows how long."""
+    edit(here, pend(here, save(here, item="text")), when=when)
+    assert overview.counts(MOOD).oldest is None
+    pend(here, saved_at(here, LONG_AGO))
+    assert overview.counts(MOOD).oldest == LONG_AGO
+
+
+def test_removals_are_counted(here: Services, overview: Overview) -> None:
+    """Those that are tried again, and those that were given up."""
+    removals = Removals(here.database, replace(here.settings.retry, max_attempts=2))
+    waits = WaitError("later", until=after(60), step="remove", code="rate_limited")
+    for item in ("1", "2", "3"):
+        removals.postpone(Removal("mood", "auth0|ada", id=item), waits)
+    for _ in range(2):
+        fault = StoreUnavailableError("no answer")
+        removals.postpone(Removal("mood", "auth0|ada", id="3"), fault)
+    told = overview.removals()
+    assert (told.waiting, told.given_up) == (2, 1)
+
+
+@pytest.fixture
+def queue_url(stack: Stack) -> Iterator[str]:
+    """The address of an empty Redis database."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/9"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:
+    """And what workers have taken and not done yet."""
+    queues = Queues(Secret(queue_url))
+    assert queues.lengths() == QueueLengths(0, 0, 0, 0)
+    with redis.Redis.from_url(queue_url) as client:
+        for name, length in (("live", 1), ("sweep", 2), ("bulk", 3)):
+            client.lpush(name, *["message"] * length)
+        client.hset("unacked", mapping={str(tag): "message" for tag in range(4)})
+    assert queues.lengths() == QueueLengths(live=1, sweep=2, bulk=3, in_hand=4)
+    queues.close()
+
+
+def test_a_queue_that_is_away_is_an_error_of_ours() -> None:
+    """Without the password of its address."""
+    with pytest.raises(RedisUnavailableError) as raised:
+        Queues(Secret("redis://:s3cret@127.0.0.1:9/0")).lengths()
+    assert "s3cret" not in raised.value.message

@@ -1,0 +1,151 @@
+"""What each error code means and what to do about it: the table of docs/operations.md.
+
+The words are the same in both places; a test holds one against the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What happened where an error has one of these codes, and what to do."""
+
+    codes: tuple[str, ...]
+    meaning: str
+    action: str
+
+
+ADVICE: tuple[Advice, ...] = (
+    Advice(
+        ("field_invalid", "lexicon_violation"),
+        "the document breaks its type's rules; the field is named",
+        "correct the field",
+    ),
+    Advice(
+        ("source_missing", "source_unavailable", "source_timeout", "source_forbidden"),
+        "the file cannot be had now",
+        "retried; look at the store if it stays",
+    ),
+    Advice(
+        (
+            "source_key_invalid",
+            "source_host_not_allowed",
+            "source_redirected",
+            "source_refused",
+            "source_too_large",
+            "source_not_regular",
+        ),
+        "the file must not, or cannot, be read",
+        "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MAX_SOURCE_BYTES`",
+    ),
+    Advice(
+        ("image_unreadable", "image_too_large", "thumbnail_too_large"),
+        "no thumbnail can be made of the image",
+        "replace the image",
+    ),
+    Advice(
+        ("blob_too_large", "blob_type_refused"),
+        "the lexicon does not take this file",
+        "replace the file",
+    ),
+    Advice(
+        (
+            "wrong_password",
+            "account_takedown",
+            "account_deactivated",
+            "account_suspended",
+            "account_not_found",
+            "password_unreadable",
+            "second_factor",
+            "pds_401",
+            "pds_403",
+        ),
+        "the account cannot be used; its items wait, 15 minutes at a time",
+        "correct `users.atproto`, the account, or `SECRET_KEYS`",
+    ),
+    Advice(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
+    Advice(
+        ("repo_unavailable",),
+        "the PDS hides the repo: deactivated or taken down",
+        "look at the account; retried",
+    ),
+    Advice(
+        (
+            "pds_unreachable",
+            "pds_5xx",
+            "pds_answer_garbled",
+            "redis_unavailable",
+            "mongodb_unavailable",
+            "thumbnail_cache_unavailable",
+        ),
+        "a service is away",
+        "bring it back; items heal by themselves",
+    ),
+    Advice(
+        (
+            "session_expired",
+            "login_locked",
+            "repo_locked",
+            "blob_not_found",
+            "invalid_swap",
+            "record_altered",
+            "upload_damaged",
+            "repo_damaged",
+            "contended",
+        ),
+        "the PDS, or another worker, got in between, and one repetition did not settle it",
+        "retried; if it stays, something else writes to these repos",
+    ),
+    Advice(
+        ("pds_redirected", "pds_4xx"),
+        "the PDS sends us elsewhere, or what answers is no PDS",
+        "correct `PDS_URL`",
+    ),
+    Advice(
+        ("pds_refused", "payload_too_large"),
+        "the PDS will not take the record",
+        "read its message",
+    ),
+    Advice(
+        ("worker_lost",),
+        "the worker died several times at this item",
+        "look at the worker's log and the item's file, then retry",
+    ),
+    Advice(
+        ("time_limit",),
+        "a run took longer than a task may",
+        "retried; look at the store and the PDS",
+    ),
+    Advice(
+        ("unknown_type", "invalid_id"),
+        "a message that no item can be meant by; in the worker's log only",
+        "correct the producer",
+    ),
+    Advice(
+        ("unknown_account",),
+        "a command was given a name that no user with an account has",
+        "give a handle, a subject or a DID",
+    ),
+    Advice(
+        ("index_missing", "index_refused"),
+        "MongoDB lacks an index, or something is in its way; on the terminal and in the worker's "
+        "log only",
+        "run `media-atproto init`, which says what to do",
+    ),
+)
+BUG = Advice(("the name of an exception",), "a bug", "the log and Sentry have it")
+_BY_CODE = {code: advice for advice in ADVICE for code in advice.codes}
+
+
+def advice_for(code: str) -> Advice:
+    """Return the advice for an error's code; what is no code of ours is an exception's name."""
+    return _BY_CODE.get(code) or _by_answer(code) or BUG
+
+
+def _by_answer(code: str) -> Advice | None:
+    """Return the advice for a code that holds the HTTP status of the PDS's answer: `pds_503`."""
+    status = code.removeprefix("pds_")
+    known = code != status and status.isdecimal()
+    return _BY_CODE.get(f"pds_{status[0]}xx") if known else None

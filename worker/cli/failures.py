@@ -1,0 +1,208 @@
+"""`media-atproto failures` and `retry`: what failed, why, what to do, and trying it again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import say
+from worker.environment import SettingsError
+from worker.errors import MediaError
+from worker.ids import InvalidIdError, parse_id
+from worker.media import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from worker.overview import Batch, Named, Revival, Tally
+    from worker.services import Services
+
+_SOME, _TROUBLE = 1, 2
+
+_TYPES = click.option(
+    "--type",
+    "type_names",
+    multiple=True,
+    type=click.Choice(list(MEDIA_TYPES)),
+    metavar="TYPE",
+    help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
+)
+_REASONS = click.option(
+    "--reason",
+    "codes",
+    multiple=True,
+    metavar="CODE",
+    help="Only what failed with this error code; can be given several times.",
+)
+
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
+
+
+@click.command()
+@_TYPES
+@_REASONS
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=50,
+    show_default=True,
+    metavar="N",
+    help="List at most so many items of each reason and type; with --json, all are listed.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, of each item.")
+@click.pass_obj
+def failures(
+    env_file: Path | None,
+    type_names: Sequence[str],
+    codes: Sequence[str],
+    limit: int,
+    *,
+    as_json: bool,
+) -> None:
+    """List the items that failed or are partial, by reason, and what to do about each reason.
+
+    A failed item was given up: correct what its reason names, then `retry` it. A partial one is
+    published, with a file missing or old; where that may pass, it is tried again by itself.
+
+    \b
+    Exit codes:
+      0  there are none
+      1  there are some
+      2  trouble: wrong usage, or a service that does not answer
+
+    \b
+      media-atproto failures --type painting
+      media-atproto failures --reason field_invalid --json | jq -r .id
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    from worker.cli.failures_page import print_lines, print_page
+
+    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    try:
+        with closing(open_services(env_file)) as services:
+            if as_json:
+                count = print_lines(services, kinds, codes)
+            else:
+                count = print_page(services, kinds, codes, limit)
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    click.get_current_context().exit(_SOME if count else 0)
+
+
+def _checked_ids(
+    _ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    for value in values:
+        try:
+            parse_id(value)
+        except InvalidIdError as error:
+            raise click.BadParameter(error.message) from None
+    return values
+
+
+@click.command()
+@click.argument("ids", nargs=-1, metavar="[ID]...", callback=_checked_ids)
+@_TYPES
+@_REASONS
+@click.option("--all", "everything", is_flag=True, help="Everything that failed or is partial.")
+@click.option("--dry-run", is_flag=True, help="Only count; change and enqueue nothing.")
+@click.pass_obj
+def retry(
+    env_file: Path | None,
+    ids: Sequence[str],
+    type_names: Sequence[str],
+    codes: Sequence[str],
+    *,
+    everything: bool,
+    dry_run: bool,
+) -> None:
+    """Try items again that failed or are partial, with all their attempts.
+
+    Which ones is said by type, by reason or by both; by the ids of items, whatever their status;
+    or by --all. They become pending and are enqueued in batches of one account, on the queue for
+    bulk work. Should the queue not take them, or lose them, the sweep of a running worker finds
+    them. What a worker is busy with is left to it.
+
+    Correct first what the reason names (see failures): without that they fail again.
+
+    \b
+    Exit codes:
+      0  done, or there was nothing to do
+      1  an id is unknown, or of several types (give --type); all others are done
+      2  wrong usage
+
+    \b
+      media-atproto retry --reason source_missing --type painting --dry-run
+      media-atproto retry 65f1c0ffee65f1c0ffee0001
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    _check_usage(ids, type_names, codes, everything=everything)
+    kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
+    with closing(open_services(env_file)) as services:
+        revival = _revival(services)
+        named = revival.named(kinds, ids)
+        failed = (item for kind in kinds for item in revival.failed(kind, codes))
+        items = named.items if ids else failed
+        if dry_run:
+            _say_counts(Counter(item.ref.type for item in items), "would be enqueued")
+        else:
+            _print_tally(revival.revive(items, _send), services.settings.sweep.requeue)
+    _print_rest(named)
+    click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
+
+
+def _check_usage(
+    ids: Sequence[str], type_names: Sequence[str], codes: Sequence[str], *, everything: bool
+) -> None:
+    if ids and (codes or everything):
+        raise click.UsageError("name items by their ids, or by --reason or --all: not both")
+    if not (ids or type_names or codes or everything):
+        message = "name what to try again: --type, --reason, ids of items, or --all"
+        raise click.UsageError(message)
+
+
+def _revival(services: Services) -> Revival:
+    from worker.overview import Revival
+
+    requeue = services.settings.sweep.requeue
+    return Revival(services.store, services.backlog, services.lexicons, requeue=requeue)
+
+
+def _send(batch: Batch) -> bool:
+    """Ask for a batch to be tried; a single item goes where the sweep's go."""
+    from tasks.policy import LostResult
+    from tasks.sync import sync_batch, sync_media
+    from worker.app import BULK, SWEEP
+
+    ids = [item if isinstance(item, int) else str(item) for item in batch.ids]
+    if len(ids) == 1:
+        result = sync_media.apply_async((batch.type, ids[0]), queue=SWEEP)
+    else:
+        result = sync_batch.apply_async((batch.type, batch.owner, ids), queue=BULK)
+    return not isinstance(result, LostResult)
+
+
+def _print_tally(tally: Tally, requeue: float) -> None:
+    _say_counts(tally.enqueued, "enqueued")
+    if tally.left:
+        _say_counts(tally.left, "not enqueued")
+        message = "The queue did not take them: check that REDIS_URL names a server that answers."
+        say(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
+
+
+def _say_counts(counts: Counter[str], what: str) -> None:
+    split = ", ".join(f"{number} {name}" for name, number in counts.items())
+    say(f"{counts.total()} {what}{f': {split}' if split else ''}")
+
+
+def _print_rest(named: Named) -> None:
+    for ref in named.busy:
+        say(f"{ref}: a run is at work on it, and is left to it")
+    for text in named.unknown:
+        say(f"no item has the id {text}", "red", err=True)
+    for text, types in named.ambiguous:
+        say(f"items of several types have the id {text}: give --type {types[0]}", "red", err=True)

@@ -1,0 +1,176 @@
+"""`media-atproto status`: how many items are in which state, what failed, what is queued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.advice import advice_for
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, show
+from worker.clock import now, rfc3339
+from worker.documents import Status
+from worker.media import MEDIA_TYPES
+from worker.redis_errors import RedisUnavailableError
+
+if TYPE_CHECKING:
+    from worker.overview import Counts, QueueLengths, RemovalCounts
+    from worker.secrets import Secret
+
+_ALL = "all"
+_WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
+_REASONS = "Errors by reason; what is pending is tried again by itself"
+_REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
+_UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """All that is told: counts by type and of all together; the queues, or what is wrong there."""
+
+    types: Mapping[str, Counts]
+    every: Counts
+    removals: RemovalCounts
+    queues: QueueLengths | None
+    fault: str
+    at: datetime
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with nothing left out.")
+@click.pass_obj
+def status(env_file: Path | None, *, as_json: bool) -> None:
+    """Count the items by type and state, and say what waits and what failed.
+
+    \b
+    never published  no status yet: no run has looked at them (see backfill)
+    pending          wanted and tried again by themselves; for how long the oldest has not been
+                     right: since it was last published, or else since it was saved
+    synced           as they should be
+    partial          published, with a file missing or old (see failures)
+    failed           given up: a person must look (see failures)
+    skipped          nothing to publish, for a reason
+    removed          taken down
+
+    Then the reasons, how many messages wait in each queue and are in the hands of workers, and
+    how many records of deleted documents are still to be removed. Everything is counted from
+    indexes: it takes a second or two per million documents.
+
+    \b
+    Exit codes:
+      0  all of it could be told, whatever it is
+      1  MongoDB does not answer; or Redis does not, then all but the queues is told
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    picture = _look(env_file)
+    (_print_json if as_json else _print_page)(picture)
+    click.get_current_context().exit(1 if picture.fault else 0)
+
+
+def _look(env_file: Path | None) -> _Picture:
+    from worker.overview import Counts, Overview
+
+    with closing(open_services(env_file)) as services:
+        overview = Overview(services.database, services.store)
+        types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
+        removals = overview.removals()
+        queues, fault = _ask(services.settings.redis_url)
+    return _Picture(
+        types=types,
+        every=Counts.sum(types.values()),
+        removals=removals,
+        queues=queues,
+        fault=fault,
+        at=now(),
+    )
+
+
+def _ask(url: Secret) -> tuple[QueueLengths | None, str]:
+    """Return how long the queues are, or what is wrong with them."""
+    from worker.overview import Queues
+
+    with closing(Queues(url)) as queues:
+        try:
+            return queues.lengths(), ""
+        except RedisUnavailableError as error:
+            return None, error.message
+
+
+def _print_page(picture: _Picture) -> None:
+    rows = {**picture.types, _ALL: picture.every}
+    header = ("type", "never published", *map(str, Status), "total", "oldest pending")
+    cells = [(name, *_count_cells(counts, picture.at)) for name, counts in rows.items()]
+    show(Table(cells, header=header))
+    show(Table(_reason_rows(picture.every), header=_REASONS_HEADER, title=_REASONS))
+    skips = [(reason, str(number)) for reason, number in picture.every.skipped.most_common()]
+    show(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
+    removals = picture.removals
+    if removals.waiting or removals.given_up:
+        kept = [("waiting", str(removals.waiting)), ("given up", str(removals.given_up))]
+        show(Table(kept, title="Removals of records whose documents are gone"))
+    if picture.queues:
+        queues = asdict(picture.queues).items()
+        lengths = [(name.replace("_", " "), str(number)) for name, number in queues]
+        show(Table(lengths, title="Messages in the queues, and in the hands of workers"))
+    else:
+        say(f"The queues are not known: {picture.fault}. Look at REDIS_URL and Redis.", "red")
+
+
+def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
+    statuses = (counts.statuses[status] for status in Status)
+    oldest = _age(at, counts.oldest) if counts.oldest else ""
+    return (*map(str, (counts.never, *statuses, counts.total)), oldest)
+
+
+def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
+    from worker.overview import NO_CODE
+
+    return [
+        (
+            code,
+            *(str(counts.errors[code, status]) for status in _WITH_ERRORS),
+            "" if code == NO_CODE else advice_for(code).action,
+        )
+        for code in counts.codes
+    ]
+
+
+def _age(at: datetime, since: datetime) -> str:
+    """Return how long ago a moment was, in its largest unit."""
+    seconds = max(0.0, (at - since).total_seconds())
+    name, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
+    count = int(seconds // size)
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
+def _print_json(picture: _Picture) -> None:
+    whole = {
+        "at": rfc3339(picture.at),
+        "types": {name: _as_json(counts, picture.at) for name, counts in picture.types.items()},
+        "all": _as_json(picture.every, picture.at),
+        "removals": asdict(picture.removals),
+        "queues": asdict(picture.queues) if picture.queues else None,
+        "fault": picture.fault or None,
+    }
+    click.echo(json.dumps(whole, indent=2))
+
+
+def _as_json(counts: Counts, at: datetime) -> dict[str, object]:
+    oldest = counts.oldest
+    age = int((at - oldest).total_seconds()) if oldest else None
+    return {
+        "total": counts.total,
+        "never_published": counts.never,
+        **{str(status): counts.statuses[status] for status in Status},
+        "oldest_pending": {"since": rfc3339(oldest), "seconds": age} if oldest else None,
+        "reasons": {
+            code: {str(s): counts.errors[code, s] for s in _WITH_ERRORS} for code in counts.codes
+        },
+        "skipped_reasons": dict(counts.skipped),
+    }

@@ -1,0 +1,22 @@
+"""What the operator is told: how many items are in which state, what failed, what is queued."""
+
+from worker.overview.counts import Counts, Overview, RemovalCounts
+from worker.overview.failures import FailedItem, Failures
+from worker.overview.hints import NO_CODE
+from worker.overview.queues import QueueLengths, Queues
+from worker.overview.revival import Batch, Named, Revival, Tally
+
+__all__ = [
+    "NO_CODE",
+    "Batch",
+    "Counts",
+    "FailedItem",
+    "Failures",
+    "Named",
+    "Overview",
+    "QueueLengths",
+    "Queues",
+    "RemovalCounts",
+    "Revival",
+    "Tally",
+]

@@ -1,0 +1,51 @@
+"""How much waits in the queue: asked of Redis itself, the way Celery keeps it there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from worker.app import BULK, LIVE, SWEEP
+from worker.redis_errors import translated
+from worker.secrets import Secret
+
+_IN_HAND = "unacked"  # kombu's name for what was delivered and not acknowledged yet
+
+
+@dataclass(frozen=True, slots=True)
+class QueueLengths:
+    """Messages that wait, by queue, and those that workers have in hand.
+
+    In hand is also what a worker keeps until it is time to try it again.
+    """
+
+    live: int
+    sweep: int
+    bulk: int
+    in_hand: int
+
+
+class Queues:
+    """The queues of one Redis database."""
+
+    def __init__(self, url: Secret) -> None:
+        # Asked once, by a person who waits: an answer soon, and no second try.
+        self._redis = Redis.from_url(
+            url.reveal(), socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
+        )
+
+    def lengths(self) -> QueueLengths:
+        """Return how long each queue is now; raises RedisUnavailableError."""
+        with translated(), self._redis.pipeline(transaction=False) as pipe:
+            for name in (LIVE, SWEEP, BULK):
+                pipe.llen(name)
+            pipe.hlen(_IN_HAND)
+            live, sweep, bulk, in_hand = (int(length) for length in pipe.execute())
+        return QueueLengths(live, sweep, bulk, in_hand)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
