@@ -19,7 +19,7 @@ from worker.mongo import RawDocument, translated
 from worker.store import Store
 
 _KNOWN = tuple(status.value for status in Status)
-Index = list[tuple[str, int]]
+Index = tuple[tuple[str, int], ...]
 
 _STRETCH = 1000
 
@@ -36,8 +36,8 @@ class Stratum:
     match: Mapping[str, object]
     settled: bool = False
     leftovers: bool = True
-    index: Index = UNSEEN_INDEX
-    index_by_owner: Index = OWNER
+    index: Index = tuple(UNSEEN_INDEX)
+    index_by_owner: Index = tuple(OWNER)
 
 
 PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
@@ -49,8 +49,8 @@ NO_ACCOUNT = Stratum(
     "skipped",
     {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
     settled=True,
-    index=SKIPPED,
-    index_by_owner=SKIPPED,
+    index=tuple(SKIPPED),
+    index_by_owner=tuple(SKIPPED),
 )
 PENDING = Stratum("pending", {"atproto.status": Status.PENDING.value})
 FOREIGN = Stratum("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
@@ -103,7 +103,7 @@ class Selection:
         fields = dict.fromkeys((*kind.gone, "atproto.rkey"), 1)
         with translated():
             found = self._store.collection(kind).find(match, fields)
-            for raw in found.hint(stratum.index_by_owner).batch_size(_STRETCH):
+            for raw in found.hint(list(stratum.index_by_owner)).batch_size(_STRETCH):
                 if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
                     yield cast("DocumentId", raw["_id"])
 
