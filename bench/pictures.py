@@ -27,9 +27,9 @@ def mixed() -> list[Image.Image]:
 class Album:
     """Endless variations of some pictures, in turn."""
 
-    def __init__(self, pictures: Sequence[Image.Image]) -> None:
+    def __init__(self, pictures: Sequence[Image.Image], start: int = 0) -> None:
         self._pictures = pictures
-        self._numbers = count()
+        self._numbers = count(start)
 
     def next(self) -> bytes:
         """Return a PNG file that nobody has had before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,12 @@ from worker.stack.folder import DataFolder
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Someone who uploads: the platform's user, their repo, and an access token for it."""
+    """Someone who uploads: the platform's user, their account, and an access token for it."""
 
     subject: str
+    handle: str
     did: str
+    password: str = field(repr=False)
     token: str = field(repr=False)
 
 
@@ -51,6 +54,10 @@ class Place:
         """Return the processes of the services, by name."""
         running = (self.stack.pds, self.stack.mongod, self.stack.valkey)
         return {service.name: psutil.Process(service.pid) for service in running}
+
+    def recruit(self, name: str, number: int) -> tuple[Author, ...]:
+        """Sign up so many more authors, who are called after a name that nobody has used."""
+        return _recruit(self.platform, self.services, name, number)
 
 
 @contextmanager
@@ -80,9 +87,7 @@ def _opened(
     platform = Platform(services.database, environment["PDS_URL"], media)
     queue = redis.Redis.from_url(environment["REDIS_URL"])
     try:
-        with ThreadPoolExecutor(4) as pool:
-            signed_up = pool.map(lambda n: _sign_up(platform, services, n), range(authors))
-            known = tuple(signed_up)
+        known = _recruit(platform, services, "author", authors)
         yield Place(stack, services, platform, processes, known, queue)
     finally:
         queue.close()
@@ -91,11 +96,18 @@ def _opened(
             service.kill()  # nothing of theirs is kept
 
 
-def _sign_up(platform: Platform, services: Services, number: int) -> Author:
+def _recruit(platform: Platform, services: Services, name: str, number: int) -> tuple[Author, ...]:
+    with ThreadPoolExecutor(4) as pool:
+        names = (f"{name}-{n}" for n in range(number))
+        return tuple(pool.map(lambda own: _sign_up(platform, services, own), names))
+
+
+def _sign_up(platform: Platform, services: Services, name: str) -> Author:
     """Make an account, and the session that every worker will find in Redis."""
-    subject = f"auth0|author-{number}"
-    did = platform.sign_up(subject, f"author-{number}")
+    subject, password = f"auth0|{name}", secrets.token_urlsafe(18)
+    did = platform.sign_up(subject, name, password=password)
     account = services.accounts.find(subject)
     if account is None:
         raise LookupError(f"{subject} was signed up and has no account")
-    return Author(subject, did, services.sessions.get(account).access.reveal())
+    token = services.sessions.get(account).access.reveal()
+    return Author(subject, account.handle, did, password, token)

@@ -63,13 +63,17 @@ class Processes:
     def __exit__(self, *_: object) -> None:
         self._guard.release()
 
+    def start(self, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+        """Start a program, and return it with the log that is named after it."""
+        log = self._folder.path / f"{name}-{next(self._numbers)}.log"
+        return self._guard.spawn(Command(arguments, self.environment, _ROOT), log), log
+
     @contextmanager
-    def worker(self, app: str, *options: str) -> Iterator[Worker]:
+    def worker(self, app: str, *options: str, niceness: int = 0) -> Iterator[Worker]:
         """Run `celery -A APP worker` until the block ends; it is ready to take messages."""
-        log = self._folder.path / f"worker-{next(self._numbers)}.log"
         celery = (sys.executable, "-W", "ignore", "-m", "celery", "-A", app, "worker")
-        command = Command((*celery, "--loglevel", "INFO", *options), self.environment, _ROOT)
-        worker = Worker(self._guard.spawn(command, log), log)
+        nice = ("nice", "-n", str(niceness)) if niceness else ()
+        worker = Worker(*self.start("worker", *nice, *celery, "--loglevel", "INFO", *options))
         try:
             await_true(lambda: _is_ready(worker), _STARTUP, "the worker to be ready")
             yield worker

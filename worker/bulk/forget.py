@@ -17,10 +17,9 @@ from worker.bulk.clearing import Manner
 from worker.bulk.wipe import Target, Wipe, Wiper
 from worker.bulk.wiped import Survey, Wiped
 from worker.documents import Account
-from worker.errors import MediaError
+from worker.errors import AccountError, MediaError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
-from worker.pds_errors import AccountFaultError
 from worker.removal import COLLECTION as REMOVALS
 from worker.sessions import Sessions
 from worker.thumbnail_cache import COLLECTION as THUMBNAILS
@@ -118,8 +117,8 @@ class Forgetting:
         repo = self._tools.wiper.open_repo(account)
         try:
             repo.commit()
-        except AccountFaultError as fault:
-            self.remark = f"{account.did}: {fault.message}"
+        except AccountError as error:
+            self.remark = error.message
             return Target(subject, account.did, None)
         return Target(subject, account.did, repo)
 

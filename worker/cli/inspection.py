@@ -12,9 +12,9 @@ from worker.cid import cid_of_blob
 from worker.comparison import Difference, Record, compare
 from worker.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.errors import PermanentError
+from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.parts import Parts
 from worker.plan import Publish, plan
 from worker.records import RecordKey, RemoteRecord
 from worker.services import Services
@@ -95,13 +95,10 @@ def _wanted(
     services: Services, kind: MediaType, document: MediaDocument, account: Account
 ) -> _Wanted:
     """Build the record with the blobs and links that the last run left; no file is read."""
-    state = document.state
+    expectations = Expectations(services.publisher.site, services.lexicons)
     try:
-        draft = kind.draft(document, account, services.publisher.site)
-        blobs = {name: blob for name, blob in state.blobs.items() if name in draft.blobs}
-        links = {name: there for name, there in state.links.items() if name in draft.links}
-        record = Parts(blobs, links, ()).complete(draft)
-        services.lexicons.validate(draft.nsid, record)
+        draft = expectations.draft(kind, document, account)
+        record = expectations.valid_record(document, draft)
     except PermanentError as error:
         return _Wanted(account.did, fault=error.message)
     return _Wanted(account.did, record, tuple(draft.blobs))

@@ -41,7 +41,7 @@ PAINTING = MediaType(
     fields=("slug", "code", "when", "bucket"),
     build=build,
     has_files=True,
-    batch=25,
+    batch=50,
     urls={
         "imageUrl": "{site}/media/paintings/{code}",
         "recordingUrl": "{site}/media/paintings/{code}.zip",
