@@ -11,7 +11,9 @@ from redis.exceptions import LockNotOwnedError
 from worker.errors import TransientError
 from worker.redis_errors import translated
 
-_LIFE = 120  # seconds; above the time that one holder can take, or else two write at once
+# Seconds. Who waits does so for longer than a lock outlives its holder. A holder that takes longer
+# than its lock lives does no harm: each write names the commit that it follows.
+_LIFE = 45
 _PATIENCE = 60
 
 
@@ -35,6 +37,5 @@ class RepoLocks:
         try:
             yield
         finally:
-            # Lost, it has done its duty: writes name the commit that they follow.
-            with suppress(LockNotOwnedError), translated():
+                with suppress(LockNotOwnedError), translated():
                 lock.release()

@@ -13,6 +13,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 
 from redis import Redis
 from redis.exceptions import LockNotOwnedError
@@ -27,6 +28,7 @@ from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
+_SCANNED = 1000  # keys a call
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
 
@@ -76,9 +78,12 @@ class Sessions:
         return AccountError(message, until=after(self._parked), step="account", code=fault.code)
 
     def forget(self, account: Account) -> None:
-        """Drop an account's session and its parking."""
+        """Drop an account's sessions and its parking, those under former passwords as well."""
         with translated():
-            self._redis.delete(self._key("session", account), self._key("parked", account))
+            for what in ("session", "parked"):
+                pattern = f"media-atproto:{what}:{escape(account.did)}:*"
+                for key in self._redis.scan_iter(match=pattern, count=_SCANNED):
+                    self._redis.delete(key)
 
     def _refuse_parked(self, account: Account) -> None:
         key = self._key("parked", account)

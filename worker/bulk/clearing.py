@@ -14,6 +14,7 @@ from itertools import islice
 
 from pymongo import UpdateOne
 
+from worker.backlog import OWNER
 from worker.bulk.claims import Candidate
 from worker.clock import now
 from worker.documents import DocumentId, Status, SyncState
@@ -26,7 +27,6 @@ from worker.snapshot import StoredRecord
 from worker.store import Store, projection, settling
 
 _PAGE = 1000
-_OWNER_INDEX = "atproto_owner"
 _REMOVED = Status.REMOVED.value
 _TEXT = {"$type": "string"}
 _UNKNOWN = {"$nin": [status.value for status in Status]}
@@ -124,7 +124,7 @@ class Clearing:
         match = self._of(subject) | manner.concerns
         with translated():
             found = self._store.collection(kind).find(match, projection(kind))
-            cursor = found.hint(_OWNER_INDEX).batch_size(_PAGE)
+            cursor = found.hint(OWNER).batch_size(_PAGE)
             while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 

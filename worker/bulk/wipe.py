@@ -113,18 +113,19 @@ class Wipe:
                     self.done[kind.name].left.setdefault(rkey, BACK)
 
     def _survey(self, kind: MediaType, snapshot: Snapshot | None) -> Survey:
-        records = snapshot.records(kind.nsid) if snapshot else {}
         ids = {
             candidate.id
-            for part in _parts(records)
-            for candidate in self._tools.clearing.holders(
-                kind, snapshot.did if snapshot else "", self._subject, part
-            ).values()
+            for candidate in (self._holders(kind, snapshot) if snapshot else ())
             if self._is_ours(candidate) and not self._manner.is_done(candidate.document.state)
         }
         for page in self._unfounded.claimants(kind):
             ids |= {candidate.id for candidate in page}
-        return Survey(len(records), len(ids))
+        return Survey(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
+
+    def _holders(self, kind: MediaType, snapshot: Snapshot) -> Iterator[Candidate]:
+        for part in _parts(snapshot.records(kind.nsid)):
+            found = self._tools.clearing.holders(kind, snapshot.did, self._subject, part)
+            yield from found.values()
 
     def _remove(self, repo: Repo, kind: MediaType, snapshot: Snapshot) -> Iterator[int]:
         for part in _parts(snapshot.records(kind.nsid)):

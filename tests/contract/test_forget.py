@@ -1,0 +1,250 @@
+"""Forgetting an account that is being erased: nothing of it stays, and what has to is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+from redis import Redis
+
+from tests.contract.wiping import (
+    KINDS,
+    account,
+    all_records,
+    essence,
+    forgetter,
+    pds_away,
+    published,
+    published_moods,
+    put_strange,
+    repo,
+    settle,
+    wipe,
+)
+from tests.world import World, open_world
+from worker.bulk.forget import Forgetting
+from worker.bulk.wiped import AT_WORK
+from worker.errors import AccountError, TransientError
+from worker.media import media_type
+from worker.removal import Removal, Removals
+from worker.secrets import Secret
+from worker.stack import Stack
+
+MOOD = media_type("mood")
+FORGOTTEN = {"status": "removed", "reason": "forgotten"}
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    """A platform whose users are new."""
+    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+        yield opened
+
+
+def forget(world: World, name: str) -> Forgetting:
+    """Forget a subject to the end."""
+    forgetting = forgetter(world.services).forget(name)
+    sum(forgetting.run())
+    return forgetting
+
+
+def states(world: World, subject: str) -> list[object]:
+    """Return the states of all documents of a subject, without the time of their last change."""
+    found = [
+        document
+        for kind in KINDS
+        for document in world.services.database[kind.collection].find({"user": subject})
+    ]
+    return [essence(document.get("atproto", {})) for document in found]  # type: ignore[arg-type]
+
+
+def in_redis(world: World, stack: Stack, did: str) -> list[bytes]:
+    """Return the names of what Redis keeps of an account."""
+    with Redis.from_url(stack.environment["REDIS_URL"]) as redis:
+        return list(redis.scan_iter(f"media-atproto:*{did}*"))
+
+
+def test_nothing_of_a_subject_stays(world: World, stack: Stack) -> None:
+    """Records, states of every kind, thumbnails, the session, removals that wait."""
+    items, others = published(world, world.ada), published(world, world.bob)
+    world.sync("mood", world.platform.save_mood("", world.ada))  # failed
+    world.platform.save_mood("never seen", world.ada)
+    nulled = world.platform.save_mood("null", world.ada)
+    world.platform.edit("mood", nulled, atproto=None)
+    nuked = world.platform.save_mood("nuked", world.ada)
+    world.sync("mood", nuked)
+    world.platform.edit("mood", nuked, nuked=True)
+    world.sync("mood", nuked)
+    put_strange(repo(world, world.ada), MOOD.nsid, ref="nobody")
+    waiting = Removals(world.services.database, world.services.settings.retry)
+    for user in (world.ada, world.bob, f"{world.ada}:2"):
+        waiting.postpone(Removal("mood", user, id="1"), TransientError("x", step="s", code="c"))
+    before = all_records(world, world.bob), states(world, world.bob)
+
+    traces = forgetter(world.services).forget(world.ada).survey()
+    assert (traces.types["mood"].records, traces.types["mood"].states) == (2, 5)
+    assert (traces.thumbnails, traces.removals) == (1, 1)
+    forgetting = forget(world, world.ada)
+
+    assert forgetting.trouble is None
+    assert forgetting.thumbnails == 1
+    assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
+    assert states(world, world.ada) == [FORGOTTEN] * (len(items) + 4)
+    assert in_redis(world, stack, world.dids[world.ada]) == []
+    left = world.services.database["atproto_removals"].distinct("user")
+    assert sorted(left) == sorted([world.bob, f"{world.ada}:2"])
+    assert (all_records(world, world.bob), states(world, world.bob)) == before
+    assert world.services.thumbnails.forget(world.bob) == 1
+    assert set(others) == {"painting", "piece", "kidlisp", "mood"}
+
+
+def test_once_more_it_finds_nothing(world: World) -> None:
+    """And what was wiped before is forgotten, too: not even its key is kept."""
+    published(world, world.ada)
+    wipe(world, world.ada)
+    assert forget(world, world.ada).done["mood"].cleared == 1
+    traces = forgetter(world.services).forget(world.ada).survey()
+    assert not traces.there_are
+    assert forget(world, world.ada).done["mood"].cleared == 0
+    assert states(world, world.ada) == [FORGOTTEN] * 4
+
+
+def test_other_names_of_the_subject_are_understood(world: World) -> None:
+    """For as long as it has an account."""
+    for name in (world.ada, world.dids[world.ada], account(world, world.ada).handle):
+        assert forgetter(world.services).forget(name).subject == world.ada
+
+
+def test_an_account_that_the_pds_has_deleted(world: World, stack: Stack) -> None:
+    """With it the records are gone: that is told, and the rest is forgotten."""
+    published(world, world.ada)
+    delete_account(stack, world.dids[world.ada])
+    forgetting = forgetter(world.services).forget(world.ada)
+    assert "the PDS has no such account" in forgetting.remark
+    assert forgetting.survey().types["mood"].states == 1
+    sum(forgetting.run())
+    assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
+    assert states(world, world.ada) == [FORGOTTEN] * 4
+    assert in_redis(world, stack, world.dids[world.ada]) == []
+
+
+def test_a_user_whose_document_is_gone_too(world: World, stack: Stack) -> None:
+    """Only the subject tells whose items these are."""
+    published(world, world.ada)
+    delete_account(stack, world.dids[world.ada])
+    world.services.database["users"].delete_one({"_id": world.ada})
+    forgetting = forget(world, world.ada)
+    assert "no account of it is known" in forgetting.remark
+    assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
+    assert states(world, world.ada) == [FORGOTTEN] * 4
+
+
+def test_records_that_nobody_can_remove_are_told(world: World, stack: Stack) -> None:
+    """The user's document is gone and the repo is not: such states stay, to find them by."""
+    published(world, world.ada)
+    unseen = world.platform.save_mood("never seen", world.ada)
+    world.services.database["users"].delete_one({"_id": world.ada})
+    forgetting = forget(world, world.ada)
+    did = world.dids[world.ada]
+    for done in forgetting.done.values():
+        assert list(done.left.values()) == [f"its record is in the repo of {did}"]
+    assert essence(world.platform.state("mood", unseen)) == FORGOTTEN
+    assert states(world, world.ada).count(FORGOTTEN) == 1
+    delete_account(stack, did)
+    assert all(not done.left for done in forget(world, world.ada).done.values())
+    assert states(world, world.ada).count(FORGOTTEN) == 5
+
+
+def test_a_deactivated_account_keeps_its_records_and_states(world: World, stack: Stack) -> None:
+    """They would come back with it; thumbnails and session do not wait for that."""
+    published(world, world.ada)
+    ada = account(world, world.ada)
+    deactivate(world, ada.did)
+    forgetting = forget(world, world.ada)
+    assert "deactivated" in forgetting.remark
+    assert forgetting.trouble is not None
+    assert forgetting.trouble.code == "account_deactivated"
+    assert forgetting.thumbnails == 1
+    assert FORGOTTEN not in states(world, world.ada)
+    assert in_redis(world, stack, ada.did) == []
+    reactivate(world, ada.did)
+    assert forget(world, world.ada).trouble is None
+    assert states(world, world.ada) == [FORGOTTEN] * 4
+    assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
+
+
+def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World, stack: Stack) -> None:
+    """With the right one, the next time gets through."""
+    published(world, world.ada)
+    ada = account(world, world.ada)
+    users = world.services.database["users"]
+    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": "not it"}})
+    forgetting = forget(world, world.ada)
+    assert isinstance(forgetting.trouble, AccountError)
+    assert FORGOTTEN not in states(world, world.ada)
+    with pytest.raises(AccountError):
+        world.services.sessions.get(replace(ada, password=Secret("not it")))
+    forget(world, world.ada)
+    assert not [name for name in in_redis(world, stack, ada.did) if b"parked" in name]
+    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": ada.password.reveal()}})
+    assert forget(world, world.ada).trouble is None
+    assert in_redis(world, stack, ada.did) == []
+
+
+def test_a_pds_that_dies_half_way(world: World, stack: Stack) -> None:
+    """What is not known to be gone is not called so; run again, it is."""
+    published_moods(world, world.ada, 150)
+    forgetting = forgetter(world.services).forget(world.ada)
+    steps = forgetting.run()
+    assert next(steps) == 100
+    with pds_away(stack):
+        assert list(steps) == []
+    assert forgetting.trouble is not None
+    assert states(world, world.ada).count(FORGOTTEN) == 100
+    assert forget(world, world.ada).trouble is None
+    assert states(world, world.ada) == [FORGOTTEN] * 150
+
+
+def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> None:
+    """Even one without a record: what the run writes would be there again."""
+    mood = world.platform.save_mood("calm", world.ada)
+    found: list[Forgetting] = []
+
+    def forget_now(_step: str) -> None:
+        if not found:
+            found.append(forget(world, world.ada))
+
+    world.sync("mood", mood, observer=forget_now)
+    assert list(found[0].done["mood"].left.values()) == [AT_WORK]
+    settle(world)
+    assert forget(world, world.ada).done["mood"].removed == 1
+    assert states(world, world.ada) == [FORGOTTEN]
+
+
+def delete_account(stack: Stack, did: str) -> None:
+    """Delete an account from the PDS, as its administrator does."""
+    url = f"{stack.pds.url}/xrpc/com.atproto.admin.deleteAccount"
+    auth = ("admin", stack.pds_admin_password)
+    httpx.post(url, json={"did": did}, auth=auth, timeout=30).raise_for_status()
+
+
+def deactivate(world: World, did: str) -> None:
+    """Deactivate an account, as its user does."""
+    post_as(world, did, "com.atproto.server.deactivateAccount")
+
+
+def reactivate(world: World, did: str) -> None:
+    """Activate an account again."""
+    post_as(world, did, "com.atproto.server.activateAccount")
+
+
+def post_as(world: World, did: str, nsid: str) -> None:
+    """Call a procedure without input as an account."""
+    known = world.services.accounts.by_did(did)
+    assert known is not None
+    session = world.services.pds.create_session(did, known.password)
+    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
+    body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
+    world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()

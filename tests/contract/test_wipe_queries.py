@@ -1,0 +1,80 @@
+"""Wiping and forgetting read documents by indexes alone: MongoDB explains each query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from bson import ObjectId
+
+from tests.contract.explaining import MOOD, Watched, open_watched, populate
+from tests.contract.wiping import forgetter, wiper
+from tests.fixtures import new_settings
+from worker import indexes
+from worker.bulk.clearing import Clearing, Manner
+from worker.errors import TransientError
+from worker.removal import Removal, Removals
+from worker.services import Services
+from worker.snapshot import StoredRecord
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def watched(stack: Stack) -> Iterator[Watched]:
+    """A database in which every collection that is queried has documents."""
+    with open_watched(new_settings(stack)) as opened:
+        indexes.ensure(opened.database)
+        populate(opened.database)
+        yield opened
+
+
+@pytest.mark.parametrize("manner", Manner)
+@pytest.mark.parametrize(("user", "most"), [("auth0|u5", 10), ("art-guest", 50)])
+def test_no_query_of_a_wipe_goes_through_a_collection(
+    watched: Watched, manner: Manner, user: str, most: int
+) -> None:
+    """MongoDB explains each: indexes alone, and no more documents than are the subject's."""
+    clearing = Clearing(watched.store)
+    record = StoredRecord("k105", b"", {"ref": str(ObjectId())})
+    with watched.explainer.listening():
+        found = clearing.holders(MOOD, "did:plc:x", user, {"k105": record, "k": record})
+    assert list(found) == ["k105"]
+    assert_indexed(watched, most=1)
+    with watched.explainer.listening():
+        pages = list(clearing.of_owner(MOOD, user, manner))
+    assert sum(map(len, pages)) > 0
+    assert_indexed(watched, most=most)
+    with watched.explainer.listening():
+        clearing.missed(MOOD, pages[0][:1], manner)
+        clearing.clear(MOOD, pages[0][:1], manner)
+    assert_indexed(watched, most=1)
+
+
+def test_no_query_of_forgetting_goes_through_a_collection(
+    watched: Watched, shared_services: Services
+) -> None:
+    """Thumbnails by their owner, removals by their ids, accounts by each of their names."""
+    tools = replace(
+        forgetter(shared_services),
+        wiper=replace(wiper(shared_services), clearing=Clearing(watched.store)),
+        accounts=watched.accounts,
+        thumbnails=watched.thumbnails,
+        database=watched.database,
+    )
+    waiting = Removals(watched.database, shared_services.settings.retry)
+    waiting.postpone(Removal("mood", "auth0|gone", id="1"), TransientError("x"))
+    with watched.explainer.listening():
+        forgetting = tools.forget("auth0|gone")
+        assert forgetting.survey().removals == 1
+        assert list(forgetting.run()) == []
+    assert_indexed(watched, most=1)
+    assert tools.forget("auth0|gone").survey().removals == 0
+
+
+def assert_indexed(watched: Watched, *, most: int) -> None:
+    """Assert that the commands just explained read few documents, found by indexes."""
+    assert watched.explainer.explained
+    for told in watched.explainer.explained:
+        assert "COLLSCAN" not in told.stages, told
+        assert told.documents <= most, told

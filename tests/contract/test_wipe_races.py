@@ -1,0 +1,223 @@
+"""A wipe among live saves, batches and other wipes: whatever wins, no state says what is not so."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+
+from tests.contract.wiping import (
+    KINDS,
+    Interrupted,
+    account,
+    assert_true_states,
+    forgetter,
+    published_moods,
+    put_strange,
+    records,
+    repo,
+    settle,
+    swept,
+    told,
+    wipe,
+    wiper,
+)
+from tests.world import World, at_step, open_world
+from worker.bulk.claims import Candidate, Claims
+from worker.bulk.wiped import AT_WORK, BACK
+from worker.lease import new_lease
+from worker.media import media_type
+from worker.stack import Stack
+
+MOOD = media_type("mood")
+
+Change = Callable[[World, ObjectId], None]
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    """A platform whose users are new."""
+    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+        yield opened
+
+
+def nothing(_world: World, _mood: ObjectId) -> None:
+    """Leave the item as it is: a message that comes twice."""
+
+
+def edit(world: World, mood: ObjectId) -> None:
+    """Change what is published."""
+    world.platform.edit("mood", mood, mood=uuid4().hex)
+
+
+def nuke(world: World, mood: ObjectId) -> None:
+    """Take the item down."""
+    world.platform.edit("mood", mood, nuked=True)
+
+
+CHANGES = (nothing, edit, nuke)
+
+
+@pytest.mark.parametrize("is_new", [True, False], ids=["new", "published"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_an_item_that_a_run_holds_is_left_to_it(
+    world: World, change: Change, *, is_new: bool
+) -> None:
+    """At whichever step of the run the wipe comes: what is left is told, and right."""
+    for step in range(1, 6):
+        mood = world.platform.save_mood("calm", world.ada)
+        if not is_new:
+            world.sync("mood", mood)
+        change(world, mood)
+        before = len(records(world, world.ada, MOOD.nsid))
+        left: list[dict[str, str]] = []
+
+        def wipe_now(known: list[dict[str, str]] = left) -> None:
+            known.append(wipe(world, world.ada).done["mood"].left)
+
+        world.sync("mood", mood, observer=at_step(step, wipe_now))
+        settle(world)
+        assert_true_states(world, world.ada)
+        if left and before:
+            assert set(left[0].values()) <= {AT_WORK}
+    wipe(world, world.ada)
+    assert records(world, world.ada, MOOD.nsid) == {}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+def test_a_save_that_is_synced_while_its_record_is_removed(
+    world: World, change: Change, moment: str
+) -> None:
+    """Published again, it is left and told; taken for right though it is gone, it is cleared."""
+    mood, other = published_moods(world, world.ada, 2)
+
+    def save() -> None:
+        change(world, mood)
+        world.sync("mood", mood)
+
+    eraser = Interrupted(world.services, **{moment: save})
+    wiping = wipe(world, world.ada, eraser=eraser)
+    assert world.platform.state("mood", other)["reason"] == "wiped"
+    if change is edit and moment == "after":
+        assert set(wiping.done["mood"].left.values()) == {BACK}
+        assert world.platform.state("mood", mood)["status"] == "synced"
+    else:
+        assert told(wiping, "mood")[2] == 0
+        assert world.platform.state("mood", mood)["status"] == "removed"
+    assert_true_states(world, world.ada)
+    assert swept(world) == []
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
+@pytest.mark.parametrize("step", range(1, 5))
+def test_a_run_that_spans_the_removal_goes_again(world: World, change: Change, step: int) -> None:
+    """It began after its document was read and ends after the wipe: it is told, and looks."""
+    (mood,) = published_moods(world, world.ada, 1)
+    with stopped_run(world, mood, step) as begin:
+
+        def save() -> None:
+            change(world, mood)
+            begin()
+
+        wiping = wipe(world, world.ada, eraser=Interrupted(world.services, before=save))
+        is_over = not world.platform.state("mood", mood).get("lease")
+    if not is_over:
+        assert list(wiping.done["mood"].left.values()) == [AT_WORK]
+    settle(world)
+    assert_true_states(world, world.ada)
+    if not is_over and change is not nuke:
+        assert world.platform.state("mood", mood)["status"] == "synced"
+
+
+@contextmanager
+def stopped_run(world: World, mood: ObjectId, step: int) -> Iterator[Callable[[], None]]:
+    """Give a function that syncs an item up to a step; the run goes on when the block ends."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        reached.set()
+        assert go_on.wait(60)
+
+    def run() -> None:
+        try:
+            world.sync("mood", mood, observer=at_step(step, wait))
+        finally:
+            reached.set()
+
+    running = threading.Thread(target=run)
+
+    def begin() -> None:
+        if not running.ident:
+            running.start()
+            assert reached.wait(60)
+
+    try:
+        yield begin
+    finally:
+        go_on.set()
+        if running.ident:
+            running.join()
+
+
+@pytest.mark.parametrize("is_old", [False, True], ids=["synced", "of an older program"])
+@pytest.mark.parametrize("forgotten", [False, True], ids=["wiped", "forgotten"])
+def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
+    world: World, *, is_old: bool, forgotten: bool
+) -> None:
+    """It would take the record for being there."""
+    mood = world.platform.save_mood("calm", world.ada)
+    if is_old:
+        put_strange(repo(world, world.ada), MOOD.nsid, "3kold")
+        world.platform.edit("mood", mood, atproto={"rkey": "3kold"})
+    else:
+        world.sync("mood", mood)
+    claims, read = Claims(world.services.store), list[Candidate]()
+
+    def read_now() -> None:
+        read.extend(each for each in claims.read(MOOD, [mood]) if each)
+
+    if forgotten:
+        read_now()
+        assert sum(forgetter(world.services).forget(world.ada).run()) == 1
+    else:
+        wipe(world, world.ada, eraser=Interrupted(world.services, before=read_now))
+    (candidate, *_) = read
+    lease = new_lease("batch", 60)
+    assert claims.take(MOOD, [(candidate, None)], lease) == [None]
+
+
+def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> None:
+    """Four workers and an impatient operator; in the end every state is true."""
+    moods = published_moods(world, world.ada, 12)
+
+    def worker(seed: int) -> None:
+        dice = random.Random(seed)
+        for _ in range(8):
+            mood = dice.choice(moods)
+            dice.choice(CHANGES)(world, mood)
+            if dice.random() < 0.3:
+                world.services.batches.sync(MOOD, world.ada, moods, holder=uuid4().hex)
+            else:
+                world.sync("mood", mood)
+
+    def operator() -> None:
+        for _ in range(6):
+            sum(wiper(world.services).wipe(account(world, world.ada), KINDS).run())
+
+    threads = [threading.Thread(target=worker, args=(seed,)) for seed in range(4)]
+    threads += [threading.Thread(target=operator) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    settle(world)
+    assert_true_states(world, world.ada)
+    wipe(world, world.ada)
+    assert records(world, world.ada, MOOD.nsid) == {}
+    assert_true_states(world, world.ada)

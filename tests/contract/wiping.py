@@ -1,0 +1,188 @@
+"""Accounts with records to wipe, and what must be true of them before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from uuid import uuid4
+
+from bson import ObjectId
+
+from tests.pictures import pixel_art
+from tests.world import World
+from worker.bulk.clearing import Clearing
+from worker.bulk.eraser import Eraser
+from worker.bulk.forget import Forgetter
+from worker.bulk.wipe import Wipe, Wiper
+from worker.documents import Account, ItemRef
+from worker.media import MEDIA_TYPES, media_type
+from worker.mongo import RawDocument
+from worker.records import RecordKey, Write
+from worker.repo import Repo
+from worker.services import Services
+from worker.stack import Stack
+
+KINDS = list(MEDIA_TYPES.values())
+WIPED = {"status": "removed", "reason": "wiped", "attempts": 0}
+
+
+class Interrupted(Eraser):
+    """The eraser, with something else happening before it removes a batch, or right after."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        before: Callable[[], object] | None = None,
+        after: Callable[[], object] | None = None,
+    ) -> None:
+        super().__init__(services.locks)
+        self._before = before
+        self._after = after
+
+    def erase(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
+        """Remove the records as ever."""
+        if self._before:
+            self._before()
+        for gone in super().erase(repo, keys):
+            if self._after:
+                self._after()
+            yield gone
+
+
+def wiper(services: Services, eraser: Eraser | None = None) -> Wiper:
+    """Return what wipes with these services."""
+    return Wiper(
+        clearing=Clearing(services.store),
+        corrections=services.corrections,
+        eraser=eraser or Eraser(services.locks),
+        open_repo=services.repo,
+        read_repo=services.pds.get_repo,
+    )
+
+
+def forgetter(services: Services) -> Forgetter:
+    """Return what forgets with these services."""
+    return Forgetter(
+        wiper=wiper(services),
+        accounts=services.accounts,
+        sessions=services.sessions,
+        thumbnails=services.thumbnails,
+        database=services.database,
+    )
+
+
+def account(world: World, subject: str) -> Account:
+    """Return a subject's account."""
+    found = world.services.accounts.find(subject)
+    assert found is not None
+    return found
+
+
+def repo(world: World, subject: str) -> Repo:
+    """Return a subject's repo."""
+    return world.services.repo(account(world, subject))
+
+
+def wipe(world: World, subject: str, *types: str, eraser: Eraser | None = None) -> Wipe:
+    """Wipe an account to the end, and return the wipe."""
+    kinds = [kind for kind in KINDS if not types or kind.name in types]
+    wiping = wiper(world.services, eraser).wipe(account(world, subject), kinds)
+    removed = sum(wiping.run())
+    assert removed == sum(each.removed for each in wiping.done.values())
+    return wiping
+
+
+def told(wiping: Wipe, type_name: str) -> tuple[int, int, int]:
+    """Return how many records of a type were removed, states cleared, items left."""
+    done = wiping.done[type_name]
+    return done.removed, done.cleared, len(done.left)
+
+
+def published(world: World, subject: str | None) -> dict[str, ObjectId]:
+    """Save and sync an item of each type that a subject (None: a guest) can have."""
+    slug = f"s{uuid4().hex[:6]}"
+    world.platform.store(f"{slug}.png", pixel_art(), subject)
+    world.platform.store(f"{slug}.mjs", b"export function paint() {}", subject)
+    items = {
+        "painting": world.platform.save_painting(slug, subject),
+        "piece": world.platform.save_piece(slug, subject),
+        "kidlisp": world.platform.save_kidlisp("(wipe blue)", subject),
+    }
+    if subject:
+        items["mood"] = world.platform.save_mood("calm", subject)
+    for name, item in items.items():
+        assert world.sync(name, item).status == "synced"
+    return items
+
+
+def published_moods(world: World, subject: str, count: int) -> list[ObjectId]:
+    """Save and sync many moods."""
+    moods = [world.platform.save_mood(f"calm {number}", subject) for number in range(count)]
+    for start in range(0, count, 100):
+        part = moods[start : start + 100]
+        outcomes = world.services.batches.sync(
+            media_type("mood"), subject, part, holder=uuid4().hex
+        )
+        assert {outcome.status for outcome in outcomes} == {"synced"}
+    return moods
+
+
+def put_strange(repo: Repo, collection: str, rkey: str = "", **values: object) -> RecordKey:
+    """Write a record as another program would."""
+    key = repo.key(collection, rkey or uuid4().hex)
+    repo.apply([Write("create", key, {"$type": collection, **values})], repo.commit())
+    return key
+
+
+def records(world: World, subject: str, collection: str) -> dict[str, str]:
+    """Return the CIDs in a collection of a subject's repo, by rkey, read from the PDS."""
+    listed = repo(world, subject).records(collection)
+    return {record.rkey: record.cid for record in listed}
+
+
+def all_records(world: World, subject: str) -> dict[str, dict[str, str]]:
+    """Return the records of our collections in a subject's repo, by type."""
+    return {kind.name: records(world, subject, kind.nsid) for kind in KINDS}
+
+
+def swept(world: World) -> list[ItemRef]:
+    """Return what a sweep enqueues."""
+    found: list[ItemRef] = []
+    world.services.sweep.run(0, found.append, lambda _removal: None)
+    return found
+
+
+def settle(world: World) -> None:
+    """Sweep, and sync what that enqueues, until there is nothing more to do."""
+    while found := swept(world):
+        for ref in found:
+            world.services.engine.sync(ref.type, ref.id, holder=uuid4().hex)
+
+
+def essence(state: RawDocument) -> RawDocument:
+    """Return a state without the time of its last change."""
+    return {name: value for name, value in state.items() if name != "attemptedAt"}
+
+
+def assert_true_states(world: World, subject: str) -> None:
+    """Assert that every state of a subject's documents says what its repo holds, no more."""
+    for kind in KINDS:
+        there = records(world, subject, kind.nsid)
+        for document in world.services.database[kind.collection].find({"user": subject}):
+            state = document.get("atproto", {})
+            assert isinstance(state, dict)
+            claims = state.get("uri") is not None or state.get("status") in {"synced", "partial"}
+            assert claims == (state.get("rkey") in there), (kind.name, state)
+            if claims:
+                assert state["cid"] == there[str(state["rkey"])]
+
+
+@contextmanager
+def pds_away(stack: Stack) -> Iterator[None]:
+    """Kill the PDS for as long as the block runs."""
+    stack.pds.kill()
+    try:
+        yield
+    finally:
+        stack.pds.start()

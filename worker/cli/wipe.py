@@ -1,0 +1,198 @@
+"""`media-atproto wipe` and `forget`: an account's records, away from its PDS."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import Table, printable, say, show
+from worker.errors import MediaError
+from worker.media import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from worker.bulk.forget import Forgetter
+    from worker.bulk.wipe import Wiper
+    from worker.bulk.wiped import Survey, Wiped
+    from worker.services import Services
+
+_LIVE = click.option("--live", is_flag=True, help="Do it. Without, everything is only counted.")
+_YES = click.option("--yes", is_flag=True, help="Do not ask, with --live.")
+_DRY = "Nothing was changed. To do it, add --live."
+
+
+@click.command()
+@click.argument("name", metavar="HANDLE")
+@click.option(
+    "--type",
+    "type_names",
+    multiple=True,
+    type=click.Choice(list(MEDIA_TYPES)),
+    help="Only records of this type; may be given several times.",
+)
+@_LIVE
+@_YES
+@click.pass_obj
+def wipe(
+    env_file: Path | None, name: str, type_names: tuple[str, ...], *, live: bool, yes: bool
+) -> None:
+    """Remove an account's records of our collections from its repo, whoever wrote them.
+
+    HANDLE is a handle, a subject or a DID; the guests' account is one as well. Other collections
+    stay as they are. The documents stay, too: their state says `removed`, and neither the sweep
+    nor a backfill publishes them; `media-atproto restore` does, and an edit of the item.
+
+    Can be interrupted and repeated. Let a backfill of the account end first: what it has on the
+    queue would be published again.
+
+    \b
+    Exit codes:
+      0  all are gone, or were only counted
+      1  something is left; the reasons are told
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    _must_be_able_to_ask(live=live, yes=yes)
+    kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
+    with closing(open_services(env_file)) as services:
+        account = services.accounts.resolve(name)
+        say(f"{account.subject}: {account.handle}, {account.did}")
+        wiping = _wiper(services).wipe(account, kinds)
+        survey = wiping.survey()
+        _print_survey(survey)
+        if not any(each.records or each.states for each in survey.values()):
+            say("There is nothing to remove.")
+            return
+        if not _is_wanted(account.handle, live=live, yes=yes):
+            return
+        trouble = _carried_out(wiping.run, survey)
+        code = _conclude(wiping.done, trouble)
+    click.get_current_context().exit(code)
+
+
+@click.command()
+@click.argument("name", metavar="SUBJECT")
+@_LIVE
+@_YES
+@click.pass_obj
+def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
+    """Remove all traces of an account that is being erased.
+
+    Its records of our collections are removed from its repo, the state on each of its documents
+    is cleared, its thumbnails and its cached session are deleted. SUBJECT is the `_id` of the
+    user; a handle or a DID will do for as long as the user has an account. The documents
+    themselves, and the user's, are the platform's to delete.
+
+    Can be interrupted and repeated, also when the user's document or the account on the PDS is
+    gone already.
+
+    \b
+    Exit codes:
+      0  all is gone, or was only counted
+      1  something is left; the reasons are told
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    _must_be_able_to_ask(live=live, yes=yes)
+    with closing(open_services(env_file)) as services:
+        forgetting = _forgetter(services).forget(name)
+        subject, account = forgetting.subject, forgetting.account
+        if subject == services.settings.guest_subject:
+            raise click.ClickException("the guests' account is nobody's: use media-atproto wipe")
+        say(f"{subject}: {account.handle}, {account.did}" if account else subject)
+        if forgetting.remark:
+            say(forgetting.remark, "yellow")
+        traces = forgetting.survey()
+        _print_survey(traces.types)
+        say(f"thumbnails: {traces.thumbnails}; removals that wait: {traces.removals}")
+        if not traces.there_are and account is None:
+            say(f"There is no trace of {subject}; is it the subject, the _id of the user?")
+            return
+        if not _is_wanted(subject, live=live, yes=yes):
+            return
+        trouble = _carried_out(forgetting.run, traces.types)
+        code = _conclude(forgetting.done, trouble or forgetting.trouble)
+        say(f"thumbnails deleted: {forgetting.thumbnails}")
+    click.get_current_context().exit(code)
+
+
+def _wiper(services: Services) -> Wiper:
+    from worker.bulk.clearing import Clearing
+    from worker.bulk.eraser import Eraser
+    from worker.bulk.wipe import Wiper
+
+    return Wiper(
+        clearing=Clearing(services.store),
+        corrections=services.corrections,
+        eraser=Eraser(services.locks),
+        open_repo=services.repo,
+        read_repo=services.pds.get_repo,
+    )
+
+
+def _forgetter(services: Services) -> Forgetter:
+    from worker.bulk.forget import Forgetter
+
+    return Forgetter(
+        wiper=_wiper(services),
+        accounts=services.accounts,
+        sessions=services.sessions,
+        thumbnails=services.thumbnails,
+        database=services.database,
+    )
+
+
+def _must_be_able_to_ask(*, live: bool, yes: bool) -> None:
+    if live and not yes and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at: give --yes with --live")
+
+
+def _is_wanted(word: str, *, live: bool, yes: bool) -> bool:
+    """Tell whether to go on; asks for a word to be typed, and raises when it is another."""
+    if not live:
+        say(_DRY)
+        return False
+    if not yes:
+        question = f"To remove all this for good, type {printable(word)}"
+        typed = click.prompt(question, default="", show_default=False, err=True)
+        if typed.strip() != word:
+            raise click.ClickException(f"that is not {printable(word)}: nothing was changed")
+    return True
+
+
+def _carried_out(
+    run: Callable[[], Iterator[int]], survey: Mapping[str, Survey]
+) -> MediaError | None:
+    """Do it, with a bar on a terminal; return what ended it early, so that it can be told last."""
+    total = sum(each.records for each in survey.values())
+    try:
+        if not sys.stderr.isatty():
+            sum(run())
+            return None
+        with click.progressbar(length=total, label="removing", file=sys.stderr) as bar:
+            for count in run():
+                bar.update(count)
+    except MediaError as error:
+        return error
+    return None
+
+
+def _print_survey(survey: Mapping[str, Survey]) -> None:
+    rows = [(name, str(each.records), str(each.states)) for name, each in survey.items()]
+    show(Table(rows, header=("type", "records", "states to clear")))
+
+
+def _conclude(done: Mapping[str, Wiped], trouble: MediaError | None) -> int:
+    """Print what was done and what is left; return the exit code."""
+    rows = [(name, str(each.removed), str(each.cleared)) for name, each in done.items()]
+    show(Table(rows, header=("type", "records removed", "states cleared")))
+    left = [(name, each.reasons) for name, each in done.items() if each.left]
+    for name, reasons in left:
+        for why, number in reasons.items():
+            say(f"left: {number} of type {name}: {why}", "yellow")
+    if trouble:
+        say(f"It was not completed: {trouble.message}", "red", err=True)
+    if left or trouble:
+        say("Run it again to remove what is left.", err=True)
+    return 1 if left or trouble else 0
