@@ -37,5 +37,5 @@ class RepoLocks:
         try:
             yield
         finally:
-                with suppress(LockNotOwnedError), translated():
+            with suppress(LockNotOwnedError), translated():
                 lock.release()

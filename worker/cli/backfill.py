@@ -189,6 +189,9 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
+    from worker.bulk.progress import LEFT
+    from worker.documents import Status
+
     counts: Counter[str] = Counter()
     for (_, status), number in tally.ended.items():
         counts[status] += number
@@ -197,7 +200,9 @@ def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
         say(f"{name}: {reason} {number}", "yellow")
     if counts["failed"] or counts["partial"]:
         return _FAILED
-    left = services.backfiller.survey(scope).total if scope.limit is None else 0
+    # With a limit there is more to do than was meant to be done.
+    waiting = counts[Status.PENDING] + counts[LEFT]
+    left = services.backfiller.survey(scope).total if scope.limit is None else waiting
     if left:
         say(f"{left} items wait; the sweep goes on with them", "yellow")
     return _NOT_YET if left else 0
