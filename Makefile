@@ -3,13 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench lock setup clean
+.PHONY: demo test lint types bench bench-bulk lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
 test: setup ## run all tests against embedded services
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup ## check style
 	$(BIN)/ruff check .
@@ -20,6 +20,9 @@ types: setup ## check types
 
 bench: setup ## measure, beside ceilings and baselines of the same run
 	$(BIN)/python -m bench.main_job
+
+bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE for the figures too
+	$(BIN)/python -m bench.bulk_job $(if $(JSON),--json "$(JSON)")
 
 setup: $(VENV)/.ready
 

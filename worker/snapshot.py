@@ -7,19 +7,20 @@ https://atproto.com/specs/repository
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import libipld
 
-from worker.cid import is_raw_cid, json_form, raw_cid_of_block, spell_cid
+from worker.car import read_car
+from worker.cid import is_raw_cid, json_form, spell_cid
 from worker.errors import TransientError
 from worker.rkey import is_rkey
 
-Block = Mapping[str, Any]
-
 _REPO_VERSION = 3
+_DIGEST = 32  # bytes at the end of a CID
 _DEEPEST = 128  # layers that a key's hash can put it on, two bits each
 
 
@@ -32,11 +33,14 @@ class RepoDamagedError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as the repo holds it; `raw_cid` is its CID in bytes, to compare many by."""
+    """A record as the repo holds it: its CID in bytes, to compare many by, and its block.
+
+    It is decoded when it is looked into.
+    """
 
     rkey: str
     raw_cid: bytes
-    block: Block = field(repr=False)
+    block: bytes = field(repr=False)
 
     @property
     def cid(self) -> str:
@@ -46,18 +50,18 @@ class StoredRecord:
     @property
     def ref(self) -> str | None:
         """Return what the record names as the `_id` of its document, if that is a text."""
-        ref = self.block.get("ref")
+        ref = _fields(self.block).get("ref")
         return ref if isinstance(ref, str) else None
 
     @property
     def value(self) -> Mapping[str, object]:
         """Return the record in JSON form."""
-        return {name: json_form(part) for name, part in self.block.items()}
+        return {name: json_form(part) for name, part in _fields(self.block).items()}
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """Return the CIDs of the blobs that the record refers to, each once."""
-        return tuple(dict.fromkeys(_blobs(self.block)))
+        return tuple(dict.fromkeys(_blobs(_fields(self.block))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ class Snapshot:
     did: str
     commit: str
     _keys: Mapping[str, Mapping[str, bytes]] = field(repr=False)
-    _blocks: Mapping[bytes, Block] = field(repr=False)
+    _blocks: Mapping[bytes, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, did: str, car: bytes) -> Snapshot:
@@ -75,9 +79,12 @@ class Snapshot:
 
         Raises RepoDamagedError that says what is wrong.
         """
-        root, blocks = _decoded(did, car)
+        try:
+            root, blocks = read_car(car)
+        except ValueError as error:
+            raise _damaged(did, str(error)) from error
         tree = _Tree(did, blocks)
-        commit = tree.block(root, "its commit")
+        commit = _fields(tree.block(root, "its commit"))
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
             raise _damaged(did, "its commit is another repo's, or of an unknown version")
         tree.walk(commit.get("data"), _DEEPEST)
@@ -115,18 +122,18 @@ class Snapshot:
 class _Tree:
     """A Merkle search tree, walked once: https://atproto.com/specs/repository#mst-structure."""
 
-    def __init__(self, did: str, blocks: Mapping[bytes, Block]) -> None:
+    def __init__(self, did: str, blocks: Mapping[bytes, bytes]) -> None:
         self._did = did
         self._blocks = blocks
         self._last = b""
         self.keys: dict[str, dict[str, bytes]] = {}
 
-    def block(self, cid: bytes, what: str) -> Block:
+    def block(self, cid: bytes, what: str) -> bytes:
         """Return the block of a CID; raises RepoDamagedError saying `what` is not as it should."""
         block = self._blocks.get(cid)
         if block is None:
             raise _damaged(self._did, f"{what} is not there")
-        if not _is_intact(cid, block):
+        if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
             raise _damaged(self._did, f"{what} is not what its CID says")
         return block
 
@@ -137,7 +144,7 @@ class _Tree:
         """
         if depth == 0 or not isinstance(cid, bytes):
             raise _damaged(self._did, "its tree is no tree")
-        node = self.block(cid, "a node of its tree")
+        node = _fields(self.block(cid, "a node of its tree"))
         key = b""
         try:
             if node["l"] is not None:
@@ -160,22 +167,13 @@ class _Tree:
         self.keys.setdefault(collection, {})[rkey] = cid
 
 
-def _decoded(did: str, car: bytes) -> tuple[bytes, Mapping[bytes, Block]]:
+def _fields(block: bytes) -> Mapping[str, Any]:
+    """Decode a block; one that is no object, as no PDS takes in, has no fields."""
     try:
-        header, blocks = libipld.decode_car(car)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(did, f"it cannot be decoded ({error})") from error
-    root: bytes = header["roots"][0]
-    return root, blocks
-
-
-def _is_intact(cid: bytes, block: object) -> bool:
-    if not isinstance(block, dict):
-        return False
-    try:
-        return raw_cid_of_block(block) == cid
+        value = libipld.decode_dag_cbor(block)
     except (ValueError, RecursionError):
-        return False
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _blobs(value: object) -> Iterator[str]:

@@ -60,7 +60,7 @@ class Workshop:
 
 
 class _Seen(SourceStore):
-    """A store whose files are looked at once; what a look raised is raised by the next."""
+    """A store whose files are looked at once; what a first look raised is raised by the next."""
 
     def __init__(self, sources: SourceStore) -> None:
         self._sources = sources
@@ -69,9 +69,10 @@ class _Seen(SourceStore):
     def look(self, key: SourceKey | None) -> SourceStat | None:
         if key is None:
             return None
-        with suppress(MediaError):
+        try:
             return self.stat(key)
-        return None
+        except Exception:  # noqa: BLE001 - it will be raised again, where it harms no neighbour
+            return None
 
     def stat(self, key: SourceKey) -> SourceStat:
         if key not in self._stats:

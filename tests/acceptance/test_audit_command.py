@@ -1,0 +1,285 @@
+"""`media-atproto audit`: what it prints, puts right and exits with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from click.testing import CliRunner, Result
+
+from tests.acceptance.terminal import run
+from tests.contract.proxy import Reply, open_proxy
+from tests.pictures import pixel_art
+from tests.world import World, open_world
+from worker.cli import main
+from worker.documents import Account
+from worker.records import Write
+from worker.repo import Repo
+from worker.stack import Stack
+
+MOOD = "computer.aesthetic.mood"
+NOWHERE = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+COUNTS = {"missing", "stale", "orphaned", "duplicated", "blob_missing", "blob_truncated"}
+
+
+@pytest.fixture
+def world(stack: Stack) -> Iterator[World]:
+    """A platform on which all is as it should be."""
+    with open_world(stack, SWEEP_GRACE_SECONDS="0") as opened:
+        opened.platform.store("sun.png", pixel_art(), opened.ada)
+        opened.sync("painting", opened.platform.save_painting("sun", opened.ada))
+        for subject in (opened.ada, opened.bob):
+            opened.sync("mood", opened.platform.save_mood("calm", subject))
+        opened.sync("kidlisp", opened.platform.save_kidlisp("(wipe)", None))
+        opened.sync("mood", opened.platform.save_mood("no account", "auth0|nobody"))
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def quiet(stack: Stack) -> Iterator[World]:
+    """A platform without any item, for what is wrong before anything is looked at."""
+    with open_world(stack) as opened:
+        yield opened
+
+
+def audit(world: World, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process, its environment that of the world."""
+    result = CliRunner().invoke(main, ("audit", *arguments), env={**world.environ, **environ})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def lines(result: Result) -> list[dict[str, Any]]:
+    """Return the lines of JSON that it printed."""
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def account(world: World, subject: str) -> Account:
+    """Return a subject's account."""
+    found = world.services.accounts.find(subject)
+    assert found
+    return found
+
+
+def repo(world: World, subject: str) -> Repo:
+    """Return a subject's repo."""
+    return world.services.repo(account(world, subject))
+
+
+def put_orphans(world: World, count: int) -> None:
+    """Write records to ada's repo that name no document."""
+    ada = repo(world, world.ada)
+    writes = [
+        Write("create", ada.key(MOOD, f"x{n}"), {"text": "?", "ref": "?"}) for n in range(count)
+    ]
+    ada.apply(writes, ada.commit())
+
+
+def lose(world: World) -> ObjectId:
+    """Delete the record of a mood of ada's behind the engine's back; return the mood's id."""
+    item = world.platform.save_mood("lost", world.ada)
+    world.sync("mood", item)
+    state = world.platform.state("mood", item)
+    ada = repo(world, world.ada)
+    ada.delete(ada.key(MOOD, str(state["rkey"])))
+    return item
+
+
+def test_all_is_as_it_should_be(world: World) -> None:
+    """Exit code 0, and the one word to look for."""
+    result = audit(world)
+    assert result.exit_code == 0
+    assert "Clean: 3 accounts, 5 documents, 4 records." in result.output
+    assert "skipped mood no_account 1" in " ".join(result.output.split())
+
+
+def test_what_is_off_is_shown_with_what_to_do(world: World) -> None:
+    """Exit code 1; the kind, the count, the document, the detail."""
+    item = lose(world)
+    result = audit(world)
+    assert result.exit_code == 1
+    assert f"mood {item}" in result.output
+    assert "the state says synced" in result.output
+    assert "publish it" in result.output
+    assert "1 thing is not as it should be, of 3 accounts, 6 documents" in result.output
+    assert "--repair puts it right" in result.output
+
+
+def test_json_has_everything(world: World) -> None:
+    """A line for each account, the owners without one as null, and the sum."""
+    item = lose(world)
+    result = audit(world, "--json")
+    assert result.exit_code == 1
+    *accounts, others, last = lines(result)
+    assert others["account"] is None
+    assert others["types"]["mood"]["standings"] == [
+        {"standing": "skipped", "reason": "no_account", "count": 1}
+    ]
+    ada = next(line for line in accounts if line["account"]["subject"] == world.ada)
+    assert ada["account"] == {
+        "subject": world.ada,
+        "did": world.dids[world.ada],
+        "handle": account(world, world.ada).handle,
+    }
+    assert (ada["clean"], ada["failure"], ada["repair"]) == (False, None, None)
+    assert ada["types"]["mood"]["documents"] == 2
+    assert ada["types"]["mood"]["records"] == 1
+    (finding,) = ada["findings"]
+    assert finding == {
+        "finding": "missing",
+        "type": "mood",
+        "id": str(item),
+        "owner": world.ada,
+        "uri": None,
+        "cid": None,
+        "ref": None,
+        "detail": "the state says synced",
+        "action": "publish it",
+    }
+    assert [line["clean"] for line in accounts].count(True) == 2
+    assert last["summary"] == {
+        "clean": False,
+        "accounts": 3,
+        "unreadable": 0,
+        "documents": 6,
+        "records": 4,
+        "findings": {**dict.fromkeys(COUNTS, 0), "state_lies": 0, "missing": 1},
+    }
+
+
+def test_repair_puts_right_and_looks_again(world: World) -> None:
+    """What is reported, and the exit code, is how it is in the end."""
+    item = lose(world)
+    world.platform.save_mood("new", world.bob)
+    put_orphans(world, 2)
+    result = audit(world, "--repair")
+    assert result.exit_code == 0
+    assert "Repaired: 2 records removed, 2 documents synced" in result.output
+    assert "Clean: 3 accounts" in result.output
+    assert len(world.records("mood", item)) == 1
+    assert audit(world).exit_code == 0
+
+
+def test_repair_in_json_says_what_was_done(world: World) -> None:
+    """By account."""
+    lose(world)
+    *accounts, _others, last = lines(audit(world, "--repair", "--json"))
+    repairs = [line["repair"] for line in accounts if line["account"]["subject"] == world.ada]
+    done = {"removed": 0, "synced": 1, "left": 0, "refusals": [], "failures": []}
+    assert repairs == [done]
+    assert last["summary"]["clean"] is True
+
+
+def test_too_large_a_share_is_removed_by_force_alone(world: World) -> None:
+    """Nothing of that collection is removed, the rest is put right, and it says what to do."""
+    put_orphans(world, 6)
+    item = lose(world)
+    refused = audit(world, "--repair")
+    assert refused.exit_code == 1
+    assert f"to remove 6 of 8 records of {MOOD} is more than 20%" in refused.output
+    assert "repeat with --force" in refused.output
+    assert len(world.records("mood", item)) == 1
+    assert len(list(repo(world, world.ada).records(MOOD))) == 8
+    assert audit(world, "--repair", "--force").exit_code == 0
+    assert len(list(repo(world, world.ada).records(MOOD))) == 2
+
+
+def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) -> None:
+    """A line of its own, and exit code 1, even with repairs."""
+    users = world.services.database["users"]
+    users.update_one({"_id": world.bob}, {"$set": {"atproto.did": NOWHERE}})
+    item = lose(world)
+    result = audit(world, "--repair")
+    assert result.exit_code == 1
+    assert f"{account(world, world.bob).handle} ({NOWHERE}) cannot be read:" in result.output
+    assert "Not everything could be looked at" in result.output
+    assert len(world.records("mood", item)) == 1
+    *accounts, _others, last = lines(audit(world, "--json"))
+    failures = [line["failure"] for line in accounts if line["failure"]]
+    assert [failure["code"] for failure in failures] == ["account_not_found"], failures
+    assert last["summary"]["unreadable"] == 1
+
+
+def test_only_the_accounts_that_were_asked_for_are_looked_at(world: World) -> None:
+    """By any of their names; what others have is not told."""
+    lose(world)
+    bob = account(world, world.bob)
+    for name in (bob.handle, f"@{bob.screen_name}", bob.did, bob.subject):
+        result = audit(world, "--user", name)
+        assert result.exit_code == 0
+        assert "Clean: 1 account, 1 document, 1 record." in result.output
+    assert audit(world, "--user", bob.handle, "--user", bob.did, "--guests").exit_code == 0
+    both = lines(audit(world, "--user", bob.handle, "--guests", "--json"))
+    assert [line["account"]["subject"] for line in both[:-1]] == [world.bob, "art-guest"]
+    assert audit(world, "--user", world.ada, "--user", world.bob).exit_code == 1
+
+
+def test_only_the_types_that_were_asked_for_are_looked_at(world: World) -> None:
+    """What is wrong with others is not told."""
+    lose(world)
+    assert audit(world, "--type", "painting", "--type", "kidlisp").exit_code == 0
+    assert audit(world, "--type", "mood").exit_code == 1
+
+
+def test_quick_audit_fetches_no_blob(world: World, stack: Stack) -> None:
+    """Its help says what that leaves out."""
+    with open_proxy(stack.pds.url) as proxy:
+        proxy.answer(Reply(500, b'{"error":"InternalServerError"}'), "getBlob")
+        assert audit(world, "--quick", PDS_URL=proxy.url).exit_code == 0
+        assert proxy.count("getBlob") == 0
+        assert audit(world, PDS_URL=proxy.url).exit_code == 1
+    help_text = " ".join(audit(world, "--help").output.split())
+    assert "Do not fetch blobs: those missing or truncated are not found." in help_text
+
+
+def test_first_findings_are_shown_and_the_others_counted(world: World) -> None:
+    """A screenful; JSON has them all."""
+    for number in range(25):
+        world.platform.save_mood(f"new {number}", world.ada)
+    result = audit(world)
+    assert "... and 5 more; --json has them all" in result.output
+    assert len(lines(audit(world, "--user", world.ada, "--json"))[0]["findings"]) == 25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--force"], "--force is for --repair"),
+        (["--type", "poem"], "poem"),
+        (["--user", "no-such-user"], "'no-such-user' is no user with an account"),
+    ],
+)
+def test_wrong_use_exits_with_2(quiet: World, arguments: list[str], told: str) -> None:
+    """Scripts tell trouble from findings by the exit code."""
+    result = audit(quiet, *arguments)
+    assert result.exit_code == 2
+    assert told in result.output
+
+
+@pytest.mark.parametrize(
+    "away",
+    [
+        {"PDS_URL": "http://127.0.0.1:9"},
+        {"SECRET_KEYS": ""},
+    ],
+    ids=["PDS", "settings"],
+)
+def test_trouble_exits_with_2(quiet: World, away: dict[str, str]) -> None:
+    """Nothing is known when a service is away, which is neither clean nor off."""
+    result = audit(quiet, **away)
+    assert result.exit_code == 2
+    assert "Error: " in result.output
+    assert "Traceback" not in result.output
+
+
+def test_command_of_its_own_prints_json_alone(world: World, bare_environ: dict[str, str]) -> None:
+    """On stdout nothing but JSON; on stderr nothing, where no terminal shows the progress."""
+    environ = {**bare_environ, **world.environ}
+    code, output, error = run(["audit", "--json"], environ)
+    assert (code, error) == (0, "")
+    assert json.loads(output.splitlines()[-1])["summary"]["clean"] is True
+    for secret in (world.environ["SECRET_KEYS"], account(world, world.ada).password.reveal()):
+        assert secret not in output

@@ -1,0 +1,347 @@
+"""`media-atproto backfill` and `restore`, with a real worker: what they print, do and exit with."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from bson import ObjectId
+from click.testing import CliRunner, Result
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import PROGRAM, run, started
+from tests.bulk import (
+    KINDS,
+    MOOD,
+    account,
+    assert_agreement,
+    new_user,
+    repo,
+    save_moods,
+    save_one_of,
+    save_paintings,
+    set_state,
+    start_over,
+    sync_batch,
+)
+from tests.fleet import worker
+from tests.waiting import wait_for
+from tests.world import World
+from worker.cli import main
+from worker.stack import Stack
+
+NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
+
+
+@pytest.fixture(scope="module")
+def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own, and a worker that serves it."""
+    folder = tmp_path_factory.mktemp("backfill")
+    with open_scene(stack, folder, 6) as scene, worker(scene.environ, folder):
+        yield scene
+
+
+@pytest.fixture
+def scene(opened: Scene) -> Scene:
+    """The same, with its users, but neither items nor records."""
+    start_over(opened.world)
+    return opened
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    """The platform alone."""
+    return scene.world
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run a command that sends no message in this process, its environment that of the world."""
+    result = CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def backfill(scene: Scene, *options: str) -> tuple[int, str, str]:
+    """Run a backfill and wait for it; returns exit code, stdout and stderr."""
+    return run(["backfill", "--wait", *options], scene.environ)
+
+
+def lines(output: str) -> list[list[str]]:
+    """Return the words of each line of an output."""
+    return [line.split() for line in output.splitlines()]
+
+
+def statuses(world: World, type_name: str = "mood") -> Counter[object]:
+    """Count the items of a type by status."""
+    return Counter(state.get("status") for state in world.platform.states(type_name).values())
+
+
+def save_some(world: World) -> None:
+    """Save two items of every type of ada, of bob and of a guest, and some that stay."""
+    for kind in KINDS:
+        for user in (world.ada, world.bob, None):
+            for _ in range(2):
+                save_one_of(world, kind.name, user)
+    nuked, lonely = save_moods(world, 2)
+    world.platform.edit("mood", nuked, nuked=True)
+    world.platform.edit("mood", lonely, user="auth0|without-account")
+
+
+def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
+    """What there is to do, by type; what is left out, by reason."""
+    save_some(world)
+    result = call(world, "backfill", "--dry-run")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert lines(result.stdout) == [
+        ["22", "items", "of", "3", "accounts", "to", "publish"],
+        ["type", "items"],
+        ["kidlisp", "6"],
+        ["mood", "1", "left", "out:", "no_account"],
+        ["mood", "1", "left", "out:", "nuked"],
+        ["mood", "2", "left", "out:", "guests_not_published"],
+        ["mood", "4"],
+        ["painting", "6"],
+        ["piece", "6"],
+    ]
+    assert statuses(world) == {None: 8}
+    with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
+        assert client.llen("bulk") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "summary"),
+    [
+        (["--type", "mood"], "4 items of 2 accounts to publish"),
+        (["--type", "mood", "--type", "piece"], "10 items of 3 accounts to publish"),
+        (["--guests"], "6 items of 1 account to publish"),
+        (["--user", "ADA"], "8 items of 1 account to publish"),
+        (["--user", "ADA", "--guests"], "14 items of 2 accounts to publish"),
+        (["--limit", "5"], "22 items of 3 accounts to publish, 5 of them now"),
+        (["--failed"], "22 items of 3 accounts to publish"),
+    ],
+)
+def test_options_choose_what_it_is_about(world: World, options: list[str], summary: str) -> None:
+    """Types, users, guests, a number; a handle is any that a person would use."""
+    save_some(world)
+    names = [account(world, world.ada).handle if word == "ADA" else word for word in options]
+    assert call(world, "backfill", "--dry-run", *names).stdout.splitlines()[0] == summary
+
+
+def test_without_waiting_it_enqueues_and_ends(scene: Scene) -> None:
+    """Workers go on with it."""
+    save_some(scene.world)
+    code, output, error = run(["backfill"], scene.environ)
+    assert (code, error) == (0, "")
+    assert output.endswith("22 items enqueued; `media-atproto status` shows how far they are\n")
+    wait_for(
+        lambda: sum(statuses(scene.world, kind.name)["synced"] for kind in KINDS) == 22,
+        within=60,
+        what="all items to be published",
+    )
+    scene.wait_until_drained()
+    assert_agreement(scene.world)
+
+
+def test_with_waiting_it_tells_how_it_ended(scene: Scene) -> None:
+    """Exit code 0: all that can be published is. A second run finds nothing to do."""
+    save_some(scene.world)
+    code, output, _ = backfill(scene)
+    assert code == 0
+    assert [row for row in lines(output) if "synced" in row] == [
+        ["kidlisp", "synced", "6"],
+        ["mood", "synced", "4"],
+        ["painting", "synced", "6"],
+        ["piece", "synced", "6"],
+    ]
+    assert_agreement(scene.world)
+    revisions = [scene.world.revision(did) for did in scene.world.dids.values()]
+    code, output, _ = backfill(scene)
+    assert (code, output.splitlines()[0]) == (0, "0 items of 0 accounts to publish")
+    assert [scene.world.revision(did) for did in scene.world.dids.values()] == revisions
+
+
+def test_items_that_a_person_must_look_at_end_it_with_1(scene: Scene) -> None:
+    """Each reason with its number; they are tried again with --failed alone."""
+    moods = save_moods(scene.world, 10)
+    for mood in moods[:3]:
+        scene.world.platform.edit("mood", mood, mood="z" * 5001)
+    scene.world.platform.edit("painting", *save_paintings(scene.world, 1), slug="never-stored")
+    code, output, _ = backfill(scene)
+    assert code == 1
+    assert ["mood", "failed", "3"] in lines(output)
+    assert "mood: lexicon_violation 3\n" in output
+    assert "painting: source_missing 1\n" in output
+    for mood in moods[:3]:
+        scene.world.platform.edit("mood", mood, mood="short")
+    assert backfill(scene, "--type", "mood", "--failed")[0] == 0
+    assert statuses(scene.world) == {"synced": 10}
+    assert_agreement(scene.world)
+
+
+@pytest.mark.parametrize("options", [[], ["--limit", "5"]], ids=" ".join)
+def test_items_that_wait_end_it_with_3(scene: Scene, options: list[str]) -> None:
+    """For an account whose password is wrong, while all others are published."""
+    world = scene.world
+    lost = new_user(world)
+    users = world.services.database["users"]
+    users.update_one({"_id": lost}, {"$set": {"atproto.password": "wrong"}})
+    save_moods(world, 3, lost)
+    code, output, _ = backfill(scene, *options)
+    assert code == 3
+    assert "mood: wrong_password 3\n" in output
+    assert statuses(world) == {"pending": 3}
+    if not options:
+        assert "3 items wait; the sweep goes on with them" in output
+    del world.dids[lost]
+
+
+def test_a_limit_is_kept(scene: Scene) -> None:
+    """The rest is for the next run, and nothing that this one has to wait for."""
+    save_moods(scene.world, 12)
+    assert backfill(scene, "--limit", "5")[0] == 0
+    assert statuses(scene.world) == {"synced": 5, None: 7}
+
+
+def test_on_a_terminal_there_is_a_bar_for_each_type(scene: Scene) -> None:
+    """With rate and what failed."""
+    (bad,) = save_moods(scene.world, 1)
+    scene.world.platform.edit("mood", bad, mood=5)
+    save_paintings(scene.world, 3)
+    code, shown = on_a_terminal(["backfill", "--wait"], scene.environ)
+    assert code == 1
+    for text in ("painting", "mood", "3/3", "1/1", "/s", "field_invalid 1"):
+        assert text in shown
+
+
+def test_an_interrupted_backfill_is_finished_by_the_next(
+    scene: Scene, stack: Stack, tmp_path: Path
+) -> None:
+    """Ctrl-C ends the waiting, in order; what was enqueued goes on."""
+    world = scene.world
+    save_some(world)
+    stack.pds.freeze()
+    try:
+        with started(["backfill", "--wait"], scene.environ, tmp_path) as terminal:
+            wait_for(lambda: queued(world), within=60, what="messages on the queue")
+            terminal.press_ctrl_c()
+            assert terminal.exit_code() == 130
+            assert "Traceback" not in terminal.stderr
+    finally:
+        stack.pds.thaw()
+    scene.wait_until_drained()
+    assert backfill(scene)[0] == 0
+    assert sum(statuses(world, kind.name)["synced"] for kind in KINDS) == 22
+    assert_agreement(world)
+
+
+def test_without_a_queue_it_says_so(scene: Scene) -> None:
+    """Nothing is changed, and no password shown."""
+    save_moods(scene.world, 3)
+    code, _, error = run(["backfill", "--wait"], {**scene.environ, "REDIS_URL": NOWHERE})
+    assert code == 1
+    assert "Error: Redis did not answer" in error
+    assert "Traceback" not in error
+    assert "s3cret" not in error
+    assert statuses(scene.world) == {None: 3}
+
+
+@pytest.mark.parametrize("command", ["backfill --user", "restore"])
+def test_an_unknown_handle_is_named(world: World, command: str) -> None:
+    """With what would be one."""
+    result = call(world, *command.split(), "@nobody")
+    assert result.exit_code == 1
+    assert "Error: '@nobody' is no user with an account: give a handle" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", [["--limit", "0"], ["--type", "hologram"], ["--wait", "now"]])
+def test_wrong_use_ends_it_with_2(world: World, wrong: list[str]) -> None:
+    """Before anything is done."""
+    assert call(world, "backfill", *wrong).exit_code == 2
+
+
+def test_restore_publishes_what_was_wiped(scene: Scene) -> None:
+    """Where it was before; what is nuked, and what is another's, stays away."""
+    world = scene.world
+    items = [*save_moods(world, 4), *save_moods(world, 1, world.bob)]
+    sync_batch(world, "mood", items[:4])
+    sync_batch(world, "mood", items[4:], subject=world.bob)
+    keys = {item: world.platform.state("mood", item)["rkey"] for item in items}
+    for item in items:
+        wipe(world, item)
+    world.platform.edit("mood", items[3], nuked=True)
+    assert call(world, "backfill", "--dry-run").stdout.startswith("0 items ")
+    assert call(world, "restore", handle(world), "--dry-run").stdout.startswith("3 items of 1 ")
+    code, output, _ = run(["restore", handle(world), "--wait"], scene.environ)
+    assert (code, ["mood", "synced", "3"] in lines(output)) == (0, True)
+    assert statuses(world) == {"synced": 3, "removed": 2}
+    assert {item: world.platform.state("mood", item)["rkey"] for item in items} == keys
+    assert_agreement(world)
+
+
+def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:
+    """Removed behind our back, blobs and all: the states say otherwise."""
+    world = scene.world
+    paintings, moods = save_paintings(world, 3), save_moods(world, 3)
+    sync_batch(world, "painting", paintings)
+    sync_batch(world, "mood", moods)
+    owner = repo(world, world.ada)
+    for kind in KINDS:
+        for record in list(owner.records(kind.nsid)):
+            owner.delete(owner.key(kind.nsid, record.rkey))
+    code, output, _ = run(["restore", handle(world), "--wait"], scene.environ)
+    assert code == 0
+    assert f"{handle(world)}: 6 items claimed records that are not there\n" in output
+    for painting in paintings:
+        assert world.blob(owner.did, world.record("painting", painting)["thumbnail"])
+    assert_agreement(world)
+
+
+def wipe(world: World, mood: ObjectId) -> None:
+    """Remove a mood's record, and let its state say so."""
+    state = world.platform.state("mood", mood)
+    owner = repo(world, str(world.platform.document("mood", mood)["user"]))
+    owner.delete(owner.key(MOOD.nsid, str(state["rkey"])))
+    gone = {"status": "removed", "reason": "wiped", "repo": state["repo"], "rkey": state["rkey"]}
+    set_state(world, MOOD, mood, **gone)
+
+
+def handle(world: World) -> str:
+    """Return ada's handle."""
+    return account(world, world.ada).handle
+
+
+def queued(world: World) -> bool:
+    """Tell whether batches are on the queue, or with a worker."""
+    with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
+        return bool(client.llen("bulk") or client.hlen("unacked"))
+
+
+def on_a_terminal(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:
+    """Run a command on a terminal; return its exit code and all that was shown."""
+    ours, its = pty.openpty()
+    environ = {**environ, "TERM": "xterm", "COLUMNS": "120"}
+    with subprocess.Popen(
+        (PROGRAM, *arguments), env=environ, stdin=its, stdout=its, stderr=its
+    ) as process:
+        os.close(its)
+        shown = b"".join(_read(ours))
+    os.close(ours)
+    return process.returncode, shown.decode()
+
+
+def _read(terminal: int) -> Iterator[bytes]:
+    """Go through what is shown on a terminal until nobody has it open any more."""
+    while True:
+        try:
+            data = os.read(terminal, 65536)
+        except OSError:  # Linux says so when the other side is closed
+            return
+        if not data:
+            return
+        yield data

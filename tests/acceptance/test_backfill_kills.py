@@ -1,0 +1,156 @@
+"""A backfill whose services and workers die in the middle: all is published in the end, once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import Terminal, run, started
+from tests.bulk import (
+    KINDS,
+    account,
+    assert_agreement,
+    new_user,
+    put_foreign,
+    save_moods,
+    save_one_of,
+    start_over,
+)
+from tests.fleet import worker
+from tests.waiting import wait_for
+from tests.world import World
+from worker.cli import main
+from worker.stack import Stack
+
+_PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own."""
+    with open_scene(stack, tmp_path_factory.mktemp("backfill-kills"), 8) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(opened: Scene) -> Scene:
+    """The same, with items of every type of ada, bob and guests, one of three bad.
+
+    In every account there are records already, written by another program.
+    """
+    world = opened.world
+    start_over(world)
+    for kind in KINDS:
+        for user in (world.ada, world.bob, None):
+            items = [save_one_of(world, kind.name, user) for _ in range(12)]
+            for item in items[::3]:
+                world.platform.edit(kind.name, item, when="yesterday")
+            if user or kind.guests:
+                subject = user or "art-guest"
+                put_foreign(world, subject, kind.name, f"3a{kind.name}", ref=str(items[1]))
+    return opened
+
+
+@contextmanager
+def backfill_at_work(scene: Scene, stack: Stack, folder: Path) -> Iterator[Terminal]:
+    """Run a backfill, and stop the PDS in its tracks in the middle of it."""
+    with started(["backfill", "--wait"], scene.environ, folder) as terminal:
+        wait_for(lambda: statuses(scene.world)["synced"], within=_PATIENCE, what="a first batch")
+        stack.pds.freeze()
+        wait_for(lambda: in_hand(scene), within=_PATIENCE, what="batches in a worker's hands")
+        yield terminal
+
+
+def in_hand(scene: Scene) -> int:
+    """Return how many messages workers have taken and not done."""
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
+        return int(client.hlen("unacked"))
+
+
+def statuses(world: World) -> Counter[object]:
+    """Count all items by status."""
+    every = (world.platform.states(kind.name).values() for kind in KINDS)
+    return Counter(state.get("status") for states in every for state in states)
+
+
+def wait_until_published(scene: Scene, pending: int = 0) -> None:
+    """Wait until all items are that can be: of 144, twelve are guests' moods, 44 others bad."""
+    expected = +Counter({"synced": 88, "failed": 44, None: 12, "pending": pending})
+    wait_for(
+        lambda: statuses(scene.world) == expected,
+        within=_PATIENCE,
+        what="all items to be published",
+    )
+    scene.wait_until_drained()
+
+
+def assert_all_is_well(scene: Scene) -> None:
+    """Assert that nothing was lost or doubled, that an audit agrees, and nothing is left to do."""
+    assert_agreement(scene.world)
+    audit = CliRunner().invoke(main, ["audit"], env=scene.environ)
+    assert audit.exit_code == 0, audit.output
+    again = CliRunner().invoke(main, ["backfill", "--wait"], env=scene.environ)
+    assert (again.exit_code, again.stdout.splitlines()[0]) == (
+        0,
+        "0 items of 0 accounts to publish",
+    )
+
+
+def test_a_pds_and_processes_that_are_killed(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+    """The backfill that is waited for goes on by itself: what was in hand comes again.
+
+    An account with a wrong password keeps nobody waiting; corrected, it is served as well.
+    """
+    world = scene.world
+    lost = new_user(world)
+    moods = save_moods(world, 12, lost)
+    users = world.services.database["users"]
+    good = account(world, lost).password.reveal()
+    users.update_one({"_id": lost}, {"$set": {"atproto.password": "wrong"}})
+    with worker(scene.environ, scene.folder) as process:
+        with backfill_at_work(scene, stack, tmp_path) as terminal:
+            for child in process.children():
+                child.kill()
+            stack.pds.kill()
+            stack.pds.start()
+            assert terminal.exit_code() == 1  # for what is bad
+            assert "mood: wrong_password 12\n" in terminal.stdout
+        wait_until_published(scene, pending=12)
+        users.update_one({"_id": lost}, {"$set": {"atproto.password": good}})
+        assert run(["backfill", "--wait"], scene.environ)[0] == 0
+    assert {world.platform.state("mood", mood)["status"] for mood in moods} == {"synced"}
+    assert_all_is_well(scene)
+
+
+def test_a_whole_worker_that_is_killed(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+    """So is the backfill that waits: another one, with another worker, picks up what is left."""
+    with worker(scene.environ, scene.folder) as process:
+        with backfill_at_work(scene, stack, tmp_path) as terminal:
+            process.kill()
+            terminal.press_ctrl_c()
+            assert terminal.exit_code() == 130
+        stack.pds.thaw()
+    with worker(scene.environ, scene.folder):
+        assert run(["backfill", "--wait"], scene.environ)[0] in {0, 1, 3}
+        wait_until_published(scene)
+    assert_all_is_well(scene)
+
+
+def test_a_redis_that_is_restarted(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+    """Neither the worker nor who waits is lost."""
+    with worker(scene.environ, scene.folder) as process:
+        with backfill_at_work(scene, stack, tmp_path) as terminal:
+            stack.valkey.stop()
+            stack.pds.thaw()
+            stack.valkey.start()
+            assert terminal.exit_code() == 1
+        wait_until_published(scene)
+        assert process.popen.poll() is None
+    assert_all_is_well(scene)

@@ -1,0 +1,347 @@
+"""Batches over a world: many items at once, what a batch sends, and what must be true after it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import Literal, cast
+from uuid import uuid4
+
+from bson import ObjectId
+
+from tests.pictures import pixel_art
+from tests.world import JsonRecord, World
+from worker.bulk.backfill import Batch, Scope
+from worker.bulk.batch import Batches
+from worker.bulk.errand import Errand
+from worker.bulk.progress import Tally
+from worker.documents import Account, DocumentId
+from worker.media import MEDIA_TYPES, MediaType, media_type
+from worker.mongo import RawDocument
+from worker.outcome import Outcome
+from worker.records import RecordKey, UploadedBlob, Write
+from worker.repo import Repo
+from worker.services import Services
+from worker.snapshot import Snapshot
+
+KINDS = tuple(MEDIA_TYPES.values())
+MOOD, PAINTING = media_type("mood"), media_type("painting")
+
+Point = tuple[Literal["before", "after"], str]
+Action = Callable[[], object]
+
+TIMES = frozenset({"attemptedAt", "syncedAt", "retryAt", "at"})
+
+
+@dataclass
+class Watch:
+    """The calls that batches make for their repos, and what is to happen at some of them.
+
+    A call is named as the method of `Repo`; `sizes` has the number of writes of each `apply`,
+    `most` how many calls were under way at once. An action is carried out the first time that its
+    point is reached, or as many times as asked for. `judge` sees all writes before they are sent.
+    """
+
+    services: Services
+    sizes: list[int] = field(default_factory=list)
+    count: Counter[str] = field(default_factory=Counter)
+    most: Counter[str] = field(default_factory=Counter)
+    judge: Callable[[Sequence[Write]], object] = len
+    _actions: dict[Point, list[Action]] = field(default_factory=dict)
+    _active: Counter[str] = field(default_factory=Counter)
+    _lock: Lock = field(default_factory=Lock)
+
+    def at(self, point: Point, action: Action, *, times: int = 1) -> None:
+        """Carry out an action when a batch comes to a point."""
+        self._actions[point] = [action] * times
+
+    @property
+    def batches(self) -> Batches:
+        """Return what syncs batches under this watch."""
+        engine = replace(self.services.engine, open_repo=self.open_repo)
+        return replace(self.services.batches, engine=engine, open_repo=self.open_repo)
+
+    def open_repo(self, account: Account) -> Repo:
+        """Return an account's repo, watched."""
+        return _WatchedRepo(self, account)
+
+    @contextmanager
+    def call(self, name: str) -> Iterator[None]:
+        """Watch a call."""
+        self._act("before", name)
+        with self._lock:
+            self.count[name] += 1
+            self._active[name] += 1
+            self.most[name] = max(self.most[name], self._active[name])
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active[name] -= 1
+        self._act("after", name)
+
+    def _act(self, when: Literal["before", "after"], name: str) -> None:
+        with self._lock:
+            waiting = self._actions.get((when, name))
+            action = waiting.pop() if waiting else None
+        if action:
+            action()
+
+
+class _WatchedRepo(Repo):
+    """A repo whose calls are watched."""
+
+    def __init__(self, watch: Watch, account: Account) -> None:
+        super().__init__(watch.services.pds, watch.services.sessions, account)
+        self._watch = watch
+
+    def apply(self, writes: Sequence[Write], swap: str) -> None:
+        self._watch.sizes.append(len(writes))
+        with self._watch.call("apply"):
+            self._watch.judge(writes)
+            super().apply(writes, swap)
+
+    def commit(self) -> str:
+        with self._watch.call("commit"):
+            return super().commit()
+
+    def export(self) -> bytes:
+        with self._watch.call("export"):
+            return super().export()
+
+    def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
+        with self._watch.call("upload"):
+            return super().upload(data, mime_type)
+
+
+def sync_batch(
+    world: World,
+    type_name: str,
+    items: Sequence[object],
+    *,
+    subject: str | None = None,
+    batches: Batches | None = None,
+    holder: str | None = None,
+    backfill: str | None = None,
+    only_if_due: bool = False,
+) -> list[Outcome]:
+    """Sync items of one subject (ada, if none is named) together, as a new message would."""
+    ids: list[DocumentId] = [item if isinstance(item, int) else str(item) for item in items]
+    return (batches or world.services.batches).sync(
+        media_type(type_name),
+        subject or world.ada,
+        ids,
+        holder=holder or uuid4().hex,
+        backfill=backfill,
+        only_if_due=only_if_due,
+    )
+
+
+@dataclass
+class Queue:
+    """The bulk queue and a worker that serves each message as it comes, in this process.
+
+    Messages for which `lose` is true never arrive.
+    """
+
+    world: World
+    lose: Callable[[Batch], object] = field(default=lambda _batch: False)
+    served: list[Batch] = field(default_factory=list)
+
+    def send(self, batch: Batch, backfill: str, message: str) -> None:
+        """Take a message, and serve it as the task does."""
+        if self.lose(batch):
+            return
+        self.served.append(batch)
+        ids, is_retry = list(batch.ids), False
+        while ids:
+            report = self.world.services.batches.serve(
+                batch.kind.name,
+                batch.owner,
+                ids,
+                holder=message,
+                backfill=backfill,
+                only_if_due=is_retry,
+                patience=30,
+            )
+            ids, is_retry = report.due_within(30)[0], True
+
+    def errand(self, show: Callable[[Tally], None] | None = None, **scope: object) -> Errand:
+        """Return a backfill of all types, or of what `scope` says, by this queue."""
+        services = self.world.services
+        wanted = Scope(**{"kinds": KINDS, **scope})  # type: ignore[arg-type]
+        return Errand(
+            name=uuid4().hex,
+            scope=wanted,
+            backfiller=services.backfiller,
+            progress=services.progress,
+            send=self.send,
+            show=show or (lambda _tally: None),
+            stalled=0.0,
+        )
+
+
+def run_backfill(world: World, **scope: object) -> Tally:
+    """Run a backfill to its end; return what was told of it."""
+    errand = Queue(world).errand(**scope)  # type: ignore[arg-type]
+    errand.enqueue()
+    return errand.wait()
+
+
+def statuses(outcomes: Sequence[Outcome]) -> Counter[str]:
+    """Count outcomes by status."""
+    return Counter(str(outcome.status) for outcome in outcomes)
+
+
+def error_of(world: World, type_name: str, item: object) -> tuple[str, str, str]:
+    """Return an item's status, and the step and code of its error."""
+    state = world.platform.state(type_name, cast("ObjectId", item))
+    error = cast("RawDocument", state["error"])
+    return str(state["status"]), str(error["step"]), str(error["code"])
+
+
+def new_user(world: World) -> str:
+    """Sign a user up whom no other test knows; return the subject."""
+    subject = f"auth0|{uuid4().hex}"
+    world.dids[subject] = world.platform.sign_up(subject, f"u{uuid4().hex[:12]}")
+    return subject
+
+
+def account(world: World, subject: str) -> Account:
+    """Return a subject's account."""
+    found = world.services.accounts.find(subject)
+    assert found is not None
+    return found
+
+
+def repo(world: World, subject: str) -> Repo:
+    """Return a subject's repo."""
+    return world.services.repo(account(world, subject))
+
+
+def save_moods(world: World, count: int, subject: str | None = None) -> list[ObjectId]:
+    """Save moods of a subject (ada, if none is named)."""
+    user = subject or world.ada
+    return [world.platform.save_mood(f"mood {number}", user) for number in range(count)]
+
+
+def save_paintings(world: World, count: int, subject: str | None = None) -> list[ObjectId]:
+    """Save paintings of a subject (ada, if none is named), each with an image of its own."""
+    user = subject or world.ada
+    return [save_painting(world, number + 8, user) for number in range(count)]
+
+
+def save_painting(world: World, width: int, user: str | None) -> ObjectId:
+    """Save a painting of a user (None: a guest), so many pixels wide."""
+    slug = f"p{uuid4().hex[:10]}"
+    # What follows the end of an image is no part of it, and makes it a file of its own.
+    world.platform.store(f"{slug}.png", pixel_art((width, 8)) + slug.encode(), user)
+    return world.platform.save_painting(slug, user)
+
+
+def save_one_of(world: World, type_name: str, user: str | None) -> ObjectId:
+    """Save an item of a type, with its file if it has one, of a user (None: a guest)."""
+    if type_name == "painting":
+        return save_painting(world, 9, user)
+    if type_name == "piece":
+        slug = f"s{uuid4().hex[:10]}"
+        world.platform.store(f"{slug}.mjs", f"export const a = '{slug}'".encode(), user)
+        return world.platform.save_piece(slug, user)
+    if type_name == "kidlisp":
+        return world.platform.save_kidlisp(f"(wipe {uuid4().hex})", user)
+    return world.platform.save_mood(f"calm {uuid4().hex}", user)
+
+
+def put_foreign(world: World, subject: str, type_name: str, rkey: str, **values: object) -> str:
+    """Write a record as another program would; return its CID."""
+    owned = repo(world, subject)
+    key = owned.key(media_type(type_name).nsid, rkey)
+    owned.apply([Write("create", key, {"$type": key.collection, **values})], owned.commit())
+    found = owned.get(key)
+    assert found is not None
+    return found.cid
+
+
+def start_over(world: World) -> None:
+    """Let nothing have been saved and nothing published yet."""
+    for kind in KINDS:
+        world.services.store.collection(kind).delete_many({})
+    for subject, did in world.dids.items():
+        owner = repo(world, subject)
+        snapshot = Snapshot.parse(did, owner.export())
+        keys = [
+            owner.key(nsid, rkey) for nsid in snapshot.counts for rkey in snapshot.records(nsid)
+        ]
+        if keys:
+            owner.apply([Write("delete", key) for key in keys], snapshot.commit)
+
+
+def set_state(world: World, kind: MediaType, item: object, **atproto: object) -> None:
+    """Make a document's `atproto` say this."""
+    world.services.store.collection(kind).update_one({"_id": item}, {"$set": {"atproto": atproto}})
+
+
+def end_leases(world: World, kind: MediaType) -> None:
+    """Let the leases of dead runs be over, as time does."""
+    documents = world.services.store.collection(kind)
+    documents.update_many(
+        {"atproto.lease": {"$exists": True}},
+        [{"$set": {"atproto.lease.until": {"$subtract": ["$$NOW", 1000]}}}],
+    )
+
+
+def timeless(state: RawDocument) -> RawDocument:
+    """Return a state, or a part of one, with its times replaced by a word."""
+    return {
+        name: "some time"
+        if name in TIMES
+        else (timeless(value) if isinstance(value, dict) else value)
+        for name, value in state.items()
+    }
+
+
+def records_by_ref(world: World, type_name: str) -> dict[str, list[tuple[str, JsonRecord]]]:
+    """Return the records of a type in all repos of the world by what they name: URI and value."""
+    found: dict[str, list[tuple[str, JsonRecord]]] = defaultdict(list)
+    nsid = media_type(type_name).nsid
+    for did in world.dids.values():
+        snapshot = Snapshot.parse(did, world.services.pds.get_repo(did))
+        for rkey, record in snapshot.records(nsid).items():
+            found[str(record.ref)].append((RecordKey(did, nsid, rkey).uri, dict(record.value)))
+    return found
+
+
+def assert_agreement(world: World, *subjects: str) -> None:
+    """Assert that repos hold what the states of documents say, and nothing else.
+
+    So nothing is lost, doubled or left behind: each record is claimed by the one document that it
+    names, at the version that it has; what is gone claims none, and no run is on. All repos of
+    the world are looked at, or those of the subjects named.
+    """
+    dids = {world.dids[subject] for subject in subjects} or set(world.dids.values())
+    snapshots = [Snapshot.parse(did, world.services.pds.get_repo(did)) for did in dids]
+    for kind in KINDS:
+        there = {
+            RecordKey(snapshot.did, kind.nsid, rkey).uri: (record.cid, record.ref)
+            for snapshot in snapshots
+            for rkey, record in snapshot.records(kind.nsid).items()
+        }
+        assert there == dict(_claims(world, kind, dids))
+
+
+def _claims(world: World, kind: MediaType, dids: set[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Go through the records that documents claim in repos: URI, CID and `ref`."""
+    for document in world.services.store.collection(kind).find({}):
+        state = document.get("atproto")
+        if not isinstance(state, dict) or state.get("repo") not in dids:
+            continue
+        gone = any(document.get(flag) for flag in kind.gone)
+        is_up = state.get("status") in {"synced", "partial"}
+        assert "lease" not in state, document
+        assert not gone or "cid" not in state, document
+        assert not is_up or "cid" in state, document
+        if "cid" in state:
+            yield str(state["uri"]), (str(state["cid"]), str(document["_id"]))

@@ -1,0 +1,299 @@
+"""One kind of damage each: done to an account that is right, with what an audit is to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from tests.contract.auditing import Count, Ground
+from worker.media import media_type
+from worker.rkey import bump
+
+MOOD = "computer.aesthetic.mood"
+OLDEST = "2222222222222"
+MISSING = {("missing", "mood"): 1}
+STALE = {("stale", "mood"): 1}
+ORPHANED = {("orphaned", "mood"): 1}
+LIES = {("state_lies", "mood"): 1}
+
+
+def never_published(ground: Ground) -> Count:
+    """A document that no run has ever seen."""
+    ground.platform.save_mood("new", ground.user.subject)
+    return MISSING
+
+
+def record_deleted(ground: Ground) -> Count:
+    """A record that another program has deleted."""
+    ground.repo.delete(ground.key("mood", ground.mood()))
+    return MISSING
+
+
+def forgotten_pending(ground: Ground) -> Count:
+    """An item that waits for a try that nobody will make."""
+    item = ground.platform.save_mood("waiting", ground.user.subject)
+    ground.set_state("mood", item, status="pending")
+    return MISSING
+
+
+def skipped_before_the_account(ground: Ground) -> Count:
+    """An item that was skipped before its owner had an account."""
+    item = ground.platform.save_mood("early", ground.user.subject)
+    ground.set_state("mood", item, status="skipped", reason="no_account")
+    return MISSING
+
+
+def unnuked_unheard(ground: Ground) -> Count:
+    """An item whose coming back was never heard of."""
+    item = ground.mood()
+    ground.platform.edit("mood", item, deleted=True)
+    ground.sync("mood", item)
+    ground.platform.edit("mood", item, deleted=False)
+    return MISSING
+
+
+def edited_unheard(ground: Ground) -> Count:
+    """A document that was edited, its message lost."""
+    ground.platform.edit("mood", ground.mood(), mood="another")
+    return STALE
+
+
+def record_altered(ground: Ground) -> Count:
+    """A record that another program has changed."""
+    item = ground.mood()
+    ground.put(ground.key("mood", item), {"$type": MOOD, "text": "not mine", "ref": str(item)})
+    return STALE
+
+
+def record_of_an_older_program(ground: Ground) -> Count:
+    """A document with an rkey alone, its record of an older form."""
+    item = ground.platform.save_mood("legacy", ground.user.subject)
+    ground.platform.edit("mood", item, atproto={"rkey": "legacykey"})
+    ground.put(ground.repo.key(MOOD, "legacykey"), {"$type": MOOD, "text": "legacy"})
+    return STALE
+
+
+def thumbnail_left_out(ground: Ground) -> Count:
+    """A record whose blob another program has left out."""
+    item = ground.painting()
+    key = ground.key("painting", item)
+    record = ground.repo.get(key)
+    assert record
+    ground.put(key, {name: v for name, v in record.value.items() if name != "thumbnail"})
+    return {("stale", "painting"): 1}
+
+
+def document_deleted(ground: Ground) -> Count:
+    """A document that is gone, its message lost."""
+    ground.platform.delete("mood", ground.mood())
+    return ORPHANED
+
+
+def nuked_unheard(ground: Ground) -> Count:
+    """A document that was nuked, its message lost."""
+    ground.platform.edit("mood", ground.mood(), nuked=True)
+    return ORPHANED
+
+
+def record_of_a_removed_one(ground: Ground) -> Count:
+    """A record that came back after its document was taken down."""
+    item = ground.mood()
+    record = ground.repo.get(ground.key("mood", item))
+    assert record
+    ground.platform.edit("mood", item, deleted=True)
+    ground.sync("mood", item)
+    ground.put(ground.key("mood", item), record.value)
+    return ORPHANED
+
+
+def record_of_a_wiped_one(ground: Ground) -> Count:
+    """A record that came back after its account was wiped."""
+    item = ground.mood()
+    gone = {"uri": None, "cid": None, "syncedAt": None}
+    ground.set_state("mood", item, status="removed", reason="wiped", **gone)
+    return ORPHANED
+
+
+def moved_unheard(ground: Ground) -> Count:
+    """A document that belongs to somebody else now, its message lost."""
+    ground.platform.edit("mood", ground.mood(), user=ground.newcomer().subject)
+    return ORPHANED
+
+
+def moved_to_nobody(ground: Ground) -> Count:
+    """A document that belongs to somebody without an account."""
+    ground.platform.edit("mood", ground.mood(), user=f"auth0|nobody-{uuid4().hex}")
+    return ORPHANED
+
+
+def record_without_ref(ground: Ground) -> Count:
+    """A record of another program that names no document."""
+    ground.put(ground.repo.key(MOOD, "noref"), {"$type": MOOD, "text": "whose?"})
+    return ORPHANED
+
+
+def record_with_a_strange_ref(ground: Ground) -> Count:
+    """A record whose `ref` can be no id."""
+    ground.put(ground.repo.key(MOOD, "strange"), {"$type": MOOD, "ref": "\0" * 600})
+    return ORPHANED
+
+
+def twin_that_is_older(ground: Ground) -> Count:
+    """A second record; the one that the state names is the younger."""
+    ground.put_twin("mood", ground.mood(), OLDEST)
+    return {("duplicated", "mood"): 1}
+
+
+def twins_of_an_unknown_one(ground: Ground) -> Count:
+    """Three records of a document that names none of them."""
+    item = ground.mood()
+    for rkey in ("3zzzzzzzzzzz2", "3zzzzzzzzzzz3"):
+        ground.put_twin("mood", item, rkey)
+    ground.platform.edit("mood", item, atproto=None)
+    return {("duplicated", "mood"): 2, ("state_lies", "mood"): 1}
+
+
+def twin_of_a_nuked_one(ground: Ground) -> Count:
+    """Two records of a document that should have none."""
+    item = ground.mood()
+    ground.put_twin("mood", item, OLDEST)
+    ground.platform.edit("mood", item, nuked=True)
+    return {("orphaned", "mood"): 2}
+
+
+def blob_deleted(ground: Ground) -> Count:
+    """A blob whose file is gone from the PDS's disk."""
+    ground.blob_file(ground.blob_of("painting", ground.painting())).unlink()
+    return {("blob_missing", "painting"): 1}
+
+
+def blob_truncated(ground: Ground) -> Count:
+    """A blob whose file was cut short on the PDS's disk."""
+    file = ground.blob_file(ground.blob_of("painting", ground.painting()))
+    file.write_bytes(file.read_bytes()[:100])
+    return {("blob_truncated", "painting"): 1}
+
+
+def blob_emptied(ground: Ground) -> Count:
+    """A blob of whose file only the name is left."""
+    ground.blob_file(ground.blob_of("painting", ground.painting())).write_bytes(b"")
+    return {("blob_truncated", "painting"): 1}
+
+
+def blob_altered(ground: Ground) -> Count:
+    """A blob of the right size with other bytes."""
+    file = ground.blob_file(ground.blob_of("painting", ground.painting()))
+    file.write_bytes(file.read_bytes()[:-1] + b"!")
+    return {("blob_truncated", "painting"): 1}
+
+
+def shared_blob_truncated(ground: Ground) -> Count:
+    """A blob that two records refer to."""
+    first, second = ground.painting(seed=7), ground.painting(seed=7)
+    cid = ground.blob_of("painting", first)
+    assert cid == ground.blob_of("painting", second)
+    ground.blob_file(cid).write_bytes(b"short")
+    return {("blob_truncated", "painting"): 2}
+
+
+def program_deleted(ground: Ground) -> Count:
+    """The source of a piece, gone from the PDS's disk."""
+    slug = f"s{uuid4().hex[:8]}"
+    program = f"// {slug}".encode()
+    ground.platform.store(f"{slug}.mjs", program, ground.user.subject)
+    item = ground.sync("piece", ground.platform.save_piece(slug, ground.user.subject))
+    ground.blob_file(ground.blob_of("piece", item, "source")).unlink()
+    return {("blob_missing", "piece"): 1}
+
+
+def lying(**changes: object) -> Callable[[Ground], Count]:
+    """A state that was changed behind the engine's back."""
+
+    def lie(ground: Ground) -> Count:
+        ground.set_state("mood", ground.mood(), **changes)
+        return LIES
+
+    return lie
+
+
+def state_lost(ground: Ground) -> Count:
+    """A document that knows nothing of its record."""
+    ground.platform.edit("mood", ground.mood(), atproto={})
+    return LIES
+
+
+def rkey_lies(ground: Ground) -> Count:
+    """A state that names a key where nothing is."""
+    item = ground.mood()
+    ground.set_state("mood", item, rkey=bump(str(ground.state("mood", item)["rkey"])))
+    return LIES
+
+
+def nuked_says_synced(ground: Ground) -> Count:
+    """A nuked document that claims a record which is not there."""
+    item = ground.mood()
+    ground.repo.delete(ground.key("mood", item))
+    ground.platform.edit("mood", item, nuked=True)
+    return LIES
+
+
+def mood_of_nobody(ground: Ground) -> Count:
+    """A record of a kind that guests do not publish: the owner was taken off the document."""
+    item = ground.mood()
+    moods = ground.services.store.collection(media_type("mood"))
+    moods.update_one({"_id": item}, {"$unset": {"user": ""}})
+    return ORPHANED
+
+
+FAILED = {
+    "step": "write",
+    "code": "pds_refused",
+    "message": "no",
+    "permanent": True,
+    "at": datetime.now(UTC) - timedelta(days=1),
+}
+
+DAMAGES: dict[str, Callable[[Ground], Count]] = {
+    each.__name__: each
+    for each in (
+        never_published,
+        record_deleted,
+        forgotten_pending,
+        skipped_before_the_account,
+        unnuked_unheard,
+        edited_unheard,
+        record_altered,
+        record_of_an_older_program,
+        thumbnail_left_out,
+        document_deleted,
+        nuked_unheard,
+        record_of_a_removed_one,
+        record_of_a_wiped_one,
+        moved_unheard,
+        moved_to_nobody,
+        record_without_ref,
+        record_with_a_strange_ref,
+        twin_that_is_older,
+        twins_of_an_unknown_one,
+        twin_of_a_nuked_one,
+        blob_deleted,
+        blob_truncated,
+        blob_emptied,
+        blob_altered,
+        shared_blob_truncated,
+        program_deleted,
+        state_lost,
+        rkey_lies,
+        nuked_says_synced,
+        mood_of_nobody,
+    )
+} | {
+    "cid_lies": lying(cid="bafyreiafztde5khqfxqjaaxp4lec3ajph7cdl3nq45cdwq3erlh6tvuajq"),
+    "uri_lies": lying(uri="at://did:plc:other/computer.aesthetic.mood/x"),
+    "repo_lies": lying(repo="did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
+    "failed_lies": lying(status="failed", error=FAILED),
+    "pending_for_ever": lying(status="pending"),
+    "skipped_lies": lying(status="skipped", reason="no_account"),
+    "unknown_status": lying(status="done"),
+}

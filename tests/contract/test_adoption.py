@@ -1,0 +1,286 @@
+"""Adoption: a backfill takes over the records that another program has written for its items."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from bson import ObjectId
+
+from tests.bulk import (
+    MOOD,
+    Watch,
+    account,
+    assert_agreement,
+    new_user,
+    put_foreign,
+    repo,
+    save_moods,
+    save_painting,
+    set_state,
+    statuses,
+    sync_batch,
+)
+from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.world import World, open_world
+from worker.clock import after
+from worker.errors import TransientError
+from worker.media import media_type
+from worker.mongo import RawDocument
+from worker.snapshot import Snapshot
+from worker.stack import Stack
+
+PAINTING = media_type("painting")
+
+
+@pytest.fixture(scope="module")
+def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
+    """A world whose PDS is behind the proxy."""
+    with open_proxy(stack.pds.url) as proxy, open_world(stack, PDS_URL=proxy.url) as world:
+        yield world, proxy
+
+
+@pytest.fixture
+def world(proxied: tuple[World, Proxy]) -> Iterator[World]:
+    """That world, where ada is a new user and nobody else has records."""
+    world, proxy = proxied
+    before = dict(world.dids)
+    yield world
+    proxy.be_honest()
+    world.dids.clear()
+    world.dids.update(before)
+
+
+@pytest.fixture
+def user(world: World) -> str:
+    """A new user of that world."""
+    return new_user(world)
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Watch what batches send."""
+    return Watch(world.services)
+
+
+def backfill(
+    world: World, user: str, items: list[ObjectId], name: str = "first", watch: Watch | None = None
+) -> None:
+    """Sync a user's moods as a batch of a backfill, named for that user; all are synced then."""
+    batches = (watch or Watch(world.services)).batches
+    named = f"{name}-{world.dids[user]}"
+    outcomes = sync_batch(world, "mood", items, subject=user, backfill=named, batches=batches)
+    assert statuses(outcomes) == {"synced": len(items)}
+
+
+def foreign_mood(world: World, user: str, item: object, rkey: str, **values: object) -> str:
+    """Write a record that names a mood, as another program would; return its CID."""
+    return put_foreign(world, user, "mood", rkey, ref=str(item), **values)
+
+
+def rkeys(world: World, user: str) -> dict[str, str]:
+    """Return what each mood record of a user names, by rkey."""
+    did = world.dids[user]
+    there = Snapshot.parse(did, world.services.pds.get_repo(did)).records(MOOD.nsid)
+    return {rkey: str(record.ref) for rkey, record in there.items()}
+
+
+def state_of(world: World, mood: ObjectId) -> RawDocument:
+    """Return what a mood's `atproto` says."""
+    return world.platform.state("mood", mood)
+
+
+def test_a_record_that_names_an_item_gets_no_twin(world: World, user: str) -> None:
+    """Whatever else it says: it keeps its key, and becomes what it should be."""
+    bare, other, fresh = items = save_moods(world, 3, user)
+    foreign_mood(world, user, bare, "3foreign22222")
+    foreign_mood(world, user, other, "self", text="an old one", stranger={"deep": [1, 2]})
+    backfill(world, user, items)
+    assert {str(bare): "3foreign22222", str(other): "self"}.items() <= {
+        ref: rkey for rkey, ref in rkeys(world, user).items()
+    }.items()
+    assert len(rkeys(world, user)) == 3
+    assert world.record("mood", other).keys() == world.record("mood", fresh).keys()
+    assert_agreement(world, user)
+
+
+def test_a_record_that_is_right_already_is_not_written(
+    world: World, user: str, watch: Watch
+) -> None:
+    """The state was lost: it says again where the record is, and the repo stays as it was."""
+    items = save_moods(world, 3, user)
+    sync_batch(world, "mood", items, subject=user)
+    world.services.store.collection(MOOD).update_many({"user": user}, {"$unset": {"atproto": 1}})
+    revision = world.revision(world.dids[user])
+    backfill(world, user, items, watch=watch)
+    assert (watch.sizes, world.revision(world.dids[user])) == ([], revision)
+    assert_agreement(world, user)
+
+
+def test_of_several_records_the_oldest_is_kept_or_the_one_that_the_state_names(
+    world: World, user: str
+) -> None:
+    """The others stay, for an audit to show."""
+    legacy, fresh = items = save_moods(world, 2, user)
+    for rkey in ("3aaa222222222", "3bbb222222222", "3ccc222222222"):
+        foreign_mood(world, user, legacy, rkey)
+        foreign_mood(world, user, fresh, rkey.replace("222222222", "333333333"))
+    set_state(world, MOOD, legacy, rkey="3bbb222222222")
+    backfill(world, user, items)
+    assert state_of(world, legacy)["rkey"] == "3bbb222222222"
+    assert state_of(world, fresh)["rkey"] == "3aaa333333333"
+    assert len(rkeys(world, user)) == 6
+
+
+def test_a_key_that_was_reserved_in_vain_is_given_up_for_the_record_that_is_there(
+    world: World, user: str
+) -> None:
+    """An earlier run failed before it wrote; then another program published the item."""
+    (item,) = items = save_moods(world, 1, user)
+    reserved = {"repo": world.dids[user], "rkey": "3reserved2222", "status": "failed"}
+    set_state(world, MOOD, item, **reserved)
+    foreign_mood(world, user, item, "3foreign22222")
+    backfill(world, user, items)
+    assert rkeys(world, user) == {"3foreign22222": str(item)}
+    assert_agreement(world, user)
+
+
+def test_items_that_waited_for_an_account_adopt_what_it_brings(world: World, user: str) -> None:
+    """They were skipped while their user had none; the account has their records already."""
+    (item,) = items = save_moods(world, 1, user)
+    set_state(world, MOOD, item, status="skipped", reason="no_account")
+    foreign_mood(world, user, item, "3foreign22222")
+    backfill(world, user, items)
+    assert rkeys(world, user) == {"3foreign22222": str(item)}
+    assert "reason" not in state_of(world, item)
+
+
+def test_ids_of_all_kinds_are_recognised(world: World, user: str) -> None:
+    """A record names an `_id` as text, whatever it is."""
+    ids: list[object] = [7, "seven", f"text {user}"]
+    documents = world.services.store.collection(MOOD)
+    for number, raw in enumerate(ids):
+        documents.insert_one({"_id": raw, "mood": "calm", "when": after(0), "user": user})
+        foreign_mood(world, user, raw, f"3foreign2222{number + 2}")
+    backfill(world, user, ids)  # type: ignore[arg-type]
+    assert_agreement(world, user)
+    assert len(rkeys(world, user)) == 3
+
+
+def test_records_that_name_none_of_the_users_items_are_left_alone(world: World, user: str) -> None:
+    """Without `ref`, with a strange one, naming another user's item or another type's."""
+    (mine,) = items = save_moods(world, 1, user)
+    (bobs,) = save_moods(world, 1, world.bob)
+    painting = save_painting(world, 9, user)
+    strange: list[object] = [5, None, "", "x" * 600, "\0", {"$link": 1}, [str(mine)]]
+    refs = [*strange, str(bobs), str(painting), str(ObjectId())]
+    for number, ref in enumerate(refs):
+        put_foreign(world, user, "mood", f"strange-{number}", ref=ref)
+    put_foreign(world, user, "mood", "without", text="a post")
+    backfill(world, user, items)
+    assert len(rkeys(world, user)) == len(refs) + 2
+    assert state_of(world, bobs) == world.platform.state("painting", painting) == {}
+
+
+def test_what_is_not_wanted_is_not_revived(world: World, user: str) -> None:
+    """Nuked, deleted, wiped: a record that names it changes nothing about that."""
+    nuked, deleted, wiped, wanted = save_moods(world, 4, user)
+    world.platform.edit("mood", nuked, nuked=True)
+    world.platform.edit("mood", deleted, deleted=True)
+    gone = {
+        "status": "removed",
+        "reason": "wiped",
+        "repo": world.dids[user],
+        "rkey": "3w22222222222",
+    }
+    set_state(world, MOOD, wiped, **gone)
+    for number, item in enumerate((nuked, deleted, wiped)):
+        foreign_mood(world, user, item, f"3foreign2222{number + 2}")
+    backfill(world, user, [wanted])
+    assert state_of(world, nuked) == state_of(world, deleted) == {}
+    assert state_of(world, wiped) == gone
+
+
+def test_what_is_settled_or_in_another_repo_is_left_alone(world: World, user: str) -> None:
+    """A twin of a published item is an audit's affair, not a backfill's."""
+    settled, moved, held, wanted = save_moods(world, 4, user)
+    sync_batch(world, "mood", [settled], subject=user)
+    set_state(world, MOOD, moved, repo=world.dids[world.bob], rkey="3bobs22222222")
+    sync = {"token": "t", "holder": "another", "until": after(60)}
+    set_state(world, MOOD, held, lease=sync, attemptedAt=after(0), retryAt=after(60))
+    before = [state_of(world, item) for item in (settled, moved, held)]
+    for number, item in enumerate((settled, moved, held)):
+        foreign_mood(world, user, item, f"3foreign2222{number + 2}")
+    backfill(world, user, [wanted])
+    assert [state_of(world, item) for item in (settled, moved, held)] == before
+
+
+def test_a_key_that_another_item_holds_is_not_taken(world: World, user: str) -> None:
+    """Two items, one record: it is that item's whose state says so, and the other gets its own."""
+    holder, claimant, third = items = save_moods(world, 3, user)
+    foreign_mood(world, user, claimant, "3foreign22222")
+    foreign_mood(world, user, third, "3third2222222")
+    set_state(world, MOOD, holder, repo=world.dids[user], rkey="3foreign22222")
+    backfill(world, user, items)
+    keys = [state_of(world, item)["rkey"] for item in items]
+    assert (keys[0], keys[2], len(set(keys))) == ("3foreign22222", "3third2222222", 3)
+    assert_agreement(world, user)
+
+
+def test_a_backfill_reads_each_repo_once(world: World, user: str, watch: Watch) -> None:
+    """The next one reads again; a batch without a backfill does not."""
+    items = save_moods(world, 6, user)
+    backfill(world, user, items[:2], watch=watch)
+    backfill(world, user, items[2:4], watch=watch)
+    assert watch.count["export"] == 1
+    backfill(world, user, items[4:], name="second", watch=watch)
+    assert watch.count["export"] == 2
+    sync_batch(world, "mood", items, subject=user, batches=watch.batches)
+    assert watch.count["export"] == 2
+
+
+def test_batches_at_once_wait_for_the_one_that_reads(world: World, user: str, watch: Watch) -> None:
+    """None writes before the account's records are adopted."""
+    items = save_moods(world, 8, user)
+    foreign_mood(world, user, items[7], "3foreign22222")
+    threads = [
+        threading.Thread(target=backfill, args=(world, user, items[n : n + 2], "at once", watch))
+        for n in range(0, 8, 2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert watch.count["export"] == 1
+    assert len(rkeys(world, user)) == 8
+    assert_agreement(world, user)
+
+
+def test_nothing_is_written_while_the_repo_cannot_be_read(
+    world: World, user: str, proxied: tuple[World, Proxy], watch: Watch
+) -> None:
+    """Who knows what is there? The items are as they were, and the next try reads again."""
+    proxy = proxied[1]
+    items = save_moods(world, 2, user)
+    foreign_mood(world, user, items[0], "3foreign22222")
+    for reply in (Reply(500, b"{}"), Reply(200, b"no CAR file"), Reply(200, b"", cut=True)):
+        proxy.answer(reply, "getRepo")
+        with pytest.raises(TransientError):
+            backfill(world, user, items, watch=watch)
+    proxy.be_honest()
+    assert [state_of(world, item) for item in items] == [{}, {}]
+    assert watch.sizes == []
+    backfill(world, user, items, watch=watch)
+    assert set(rkeys(world, user)) > {"3foreign22222"}
+    assert_agreement(world, user)
+
+
+def test_the_guests_account_is_read_as_any_other(world: World) -> None:
+    """Its items have no user at all."""
+    item = save_painting(world, 9, None)
+    put_foreign(world, "art-guest", "painting", "3foreign22222", ref=str(item), slug="old")
+    sync_batch(world, "painting", [item], subject="art-guest", backfill=f"guests {item}")
+    assert str(world.platform.state("painting", item)["uri"]).endswith("/3foreign22222")
+    assert account(world, "art-guest").did == repo(world, "art-guest").did
+    assert_agreement(world, "art-guest")

@@ -1,0 +1,269 @@
+"""The audit: what it finds, what it counts without finding fault, and what it leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from tests.contract.auditing import Ground, found, open_ground, standings
+from tests.contract.damages import DAMAGES, FAILED
+from worker.audit.findings import Fault
+from worker.clock import after, now
+from worker.media import MEDIA_TYPES, media_type
+from worker.services import Services
+
+
+@pytest.fixture
+def ground(here: Services) -> Ground:
+    """A platform with a user who has published a few things."""
+    return open_ground(here)
+
+
+def test_account_that_is_right_is_clean(ground: Ground) -> None:
+    """Nothing is found, every document is right, and what there is was counted."""
+    audited = ground.audit()
+    assert audited.is_clean
+    assert standings(audited) == {("mood", "right", ""): 3, ("painting", "right", ""): 1}
+    counts = {each.kind.name: (each.documents, each.records) for each in audited.audit.types}
+    assert counts == {"painting": (1, 1), "mood": (3, 3), "piece": (0, 0), "kidlisp": (0, 0)}
+
+
+def test_findings_say_what_and_where(ground: Ground) -> None:
+    """The document, the record, what differs."""
+    item = ground.mood("here")
+    ground.platform.edit("mood", item, mood="there")
+    (finding,) = ground.audit().audit.findings
+    assert finding.fault is Fault.STALE
+    assert finding.key == ground.key("mood", item)
+    assert finding.document
+    assert finding.document.ref.id == item
+    assert finding.cid == ground.state("mood", item)["cid"]
+    assert finding.detail == 'text is "here", not "there"'
+
+
+def test_document_that_cannot_be_published_is_missing_and_says_why(ground: Ground) -> None:
+    """No run has seen it yet: the fault is told all the same."""
+    item = ground.platform.save_mood("", ground.user.subject)
+    (finding,) = ground.audit().audit.findings
+    assert (finding.fault, finding.about) == (Fault.MISSING, f"mood {item}")
+    assert "it cannot be published: field 'mood' is missing" in finding.detail
+
+
+def test_record_too_long_for_its_lexicon_is_told(ground: Ground) -> None:
+    """What differs is validated, so that the reason is known."""
+    ground.platform.save_mood("x" * 6000, ground.user.subject)
+    (finding,) = ground.audit().audit.findings
+    assert "it cannot be published: computer.aesthetic.mood: text" in finding.detail
+
+
+def test_what_a_document_tells_of_itself_is_no_finding(ground: Ground) -> None:
+    """Failed, waiting, partial, skipped, removed: counted with their reasons."""
+    subject = ground.user.subject
+    refused = ground.platform.save_mood("", subject)
+    ground.sync("mood", refused)
+    waiting = ground.platform.save_mood("later", subject)
+    ground.set_state("mood", waiting, status="pending", retryAt=after(60))
+    gone = ground.mood("gone")
+    ground.platform.edit("mood", gone, nuked=True)
+    ground.sync("mood", gone)
+    never = ground.platform.save_mood("never", subject)
+    ground.platform.edit("mood", never, deleted=True)
+    broken = ground.platform.save_painting("no-such-image", subject)
+    ground.sync("painting", broken)
+    audited = ground.audit()
+    assert audited.is_clean
+    assert standings(audited) == {
+        ("mood", "right", ""): 3,
+        ("mood", "failed", "field_invalid"): 1,
+        ("mood", "waiting", "queued"): 1,
+        ("mood", "removed", "nuked"): 1,
+        ("mood", "skipped", "deleted"): 1,
+        ("painting", "right", ""): 1,
+        ("painting", "waiting", "source_missing"): 1,
+    }
+
+
+def test_picture_that_is_given_up_is_partial(ground: Ground) -> None:
+    """Its record is there, without a thumbnail, and the document says why."""
+    ground.platform.store("bad.png", b"no image", ground.user.subject)
+    ground.sync("painting", ground.platform.save_painting("bad", ground.user.subject))
+    audited = ground.audit()
+    assert audited.is_clean
+    assert ("painting", "partial", "image_unreadable") in standings(audited)
+
+
+def test_old_record_of_a_failed_document_is_no_finding(ground: Ground) -> None:
+    """The edit was refused, and the document says so; its record is that of before."""
+    item = ground.mood()
+    ground.platform.edit("mood", item, mood="x" * 6000)
+    ground.sync("mood", item)
+    audited = ground.audit()
+    assert audited.is_clean
+    assert standings(audited)["mood", "failed", "lexicon_violation"] == 1
+
+
+def test_wiped_documents_are_counted(ground: Ground) -> None:
+    """They were taken away on purpose, and come back by restore."""
+    item = ground.mood()
+    ground.repo.delete(ground.key("mood", item))
+    ground.set_state("mood", item, status="removed", reason="wiped", uri=None, cid=None)
+    audited = ground.audit()
+    assert audited.is_clean
+    assert standings(audited)["mood", "removed", "wiped"] == 1
+
+
+def test_document_at_work_is_left_to_its_run(ground: Ground) -> None:
+    """Whatever its record is at the moment."""
+    item = ground.mood()
+    ground.platform.edit("mood", item, mood="being published")
+    mood = media_type("mood")
+    ground.services.store.claim(mood, [item], holder="somebody", lease=60)
+    audited = ground.audit()
+    assert audited.is_clean
+    assert standings(audited)["mood", "waiting", "at_work"] == 1
+
+
+def test_lease_of_a_dead_run_waits_for_the_sweep(ground: Ground) -> None:
+    """A claim leaves the time at which the sweep takes the document up."""
+    item = ground.platform.save_mood("dead", ground.user.subject)
+    dead = {"token": "t", "holder": "h", "until": now() - timedelta(minutes=1)}
+    ground.set_state("mood", item, status="pending", lease=dead, retryAt=now())
+    assert standings(ground.audit())["mood", "waiting", "queued"] == 1
+
+
+def test_lease_of_a_dead_run_without_a_time_is_nobodys(ground: Ground) -> None:
+    """Nothing will ever try it."""
+    item = ground.platform.save_mood("dead", ground.user.subject)
+    dead = {"token": "t", "holder": "h", "until": now() - timedelta(minutes=1)}
+    ground.set_state("mood", item, status="pending", lease=dead)
+    assert found(ground.audit()) == {("missing", "mood"): 1}
+
+
+def test_document_saved_a_moment_ago_is_on_its_way(ground: Ground) -> None:
+    """Its message is on the queue: the sweep gives it as long."""
+    ground.platform.save_mood("just now", ground.user.subject)
+    with ground.open() as rounds:
+        patient = replace(rounds, auditor=replace(rounds.auditor, grace=60))
+        audited = patient.of_account(ground.user)
+    assert standings(audited)["mood", "waiting", "just_saved"] == 1
+
+
+def test_document_published_while_the_repo_was_read_is_in_hand(ground: Ground) -> None:
+    """The repo that was read is older than the state: no reason to find fault."""
+    item = ground.platform.save_mood("meanwhile", ground.user.subject)
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    ground.set_state("mood", item, status="synced", attemptedAt=soon, rkey="x", uri="x", cid="x")
+    audited = ground.audit()
+    assert standings(audited)["mood", "waiting", "at_work"] == 1
+    assert audited.is_clean
+
+
+def test_record_of_another_user_with_the_same_account_is_no_orphan(ground: Ground) -> None:
+    """Two users of one DID: each one's records are their own."""
+    twin = f"auth0|twin-{uuid4().hex}"
+    users = ground.services.database["users"]
+    users.insert_one({**(users.find_one({"_id": ground.user.subject}) or {}), "_id": twin})
+    ground.sync("mood", ground.platform.save_mood("theirs", twin))
+    account = ground.services.accounts.find(twin)
+    assert account
+    assert ground.audit().is_clean
+    assert ground.audit(account).is_clean
+
+
+def test_without_bytes_a_blob_that_is_gone_is_not_found(ground: Ground) -> None:
+    """`blobs=False` is quicker, and says less."""
+    DAMAGES["blob_deleted"](ground)
+    assert ground.audit(blobs=False).is_clean
+
+
+def test_document_with_a_bad_blob_is_not_right_as_well(ground: Ground) -> None:
+    """It is counted once."""
+    DAMAGES["blob_truncated"](ground)
+    audited = ground.audit()
+    assert standings(audited)["painting", "right", ""] == 1
+    (finding,) = audited.audit.findings
+    assert "does not have the whole of blob" in finding.detail
+
+
+def test_types_that_were_not_asked_for_are_left_out(ground: Ground) -> None:
+    """Neither read nor counted."""
+    DAMAGES["never_published"](ground)
+    audited = ground.audit(kinds=[MEDIA_TYPES["painting"]])
+    assert audited.is_clean
+    assert [each.kind.name for each in audited.audit.types] == ["painting"]
+
+
+def test_guests_account_has_the_items_of_nobody(ground: Ground) -> None:
+    """Whatever stands for nobody: no field, null, an empty text, the guests' subject."""
+    ground.platform.sign_up("art-guest", f"guests-{uuid4().hex[:8]}")
+    guests = ground.services.accounts.find("art-guest")
+    assert guests
+    for owner in (None, "", "art-guest"):
+        item = ground.platform.save_kidlisp("(wipe)", None)
+        ground.platform.edit("kidlisp", item, user=owner)
+        ground.sync("kidlisp", item)
+    ground.sync("kidlisp", ground.platform.save_kidlisp("(line)", None))
+    ground.platform.save_mood("not published", None)
+    audited = ground.audit(guests)
+    assert audited.is_clean
+    assert standings(audited) == {
+        ("kidlisp", "right", ""): 4,
+        ("mood", "skipped", "guests_not_published"): 1,
+    }
+
+
+def test_documents_of_owners_without_an_account_are_covered(ground: Ground) -> None:
+    """Every document is counted somewhere, whatever its owner is."""
+    for owner in ("auth0|nobody", 5, None):
+        item = ground.platform.save_mood("whose?", "somebody")
+        ground.platform.edit("mood", item, user=owner)
+    audited = ground.others()
+    assert audited.is_clean
+    assert standings(audited) == {
+        ("mood", "skipped", "no_account"): 2,
+        ("mood", "skipped", "guests_not_published"): 1,
+    }
+
+
+def test_document_without_account_that_claims_a_record_lies(ground: Ground) -> None:
+    """Nobody can say where that would be."""
+    item = ground.platform.save_mood("whose?", "auth0|nobody")
+    ground.set_state("mood", item, status="synced")
+    assert found(ground.others()) == {("state_lies", "mood"): 1}
+    assert ground.others(repair=True).is_clean
+    assert ground.state("mood", item)["status"] == "skipped"
+
+
+def test_every_account_is_gone_through(ground: Ground) -> None:
+    """Users without a usable account are left out."""
+    other = ground.newcomer()
+    ground.services.database["users"].insert_one({"_id": "auth0|none"})
+    ground.services.database["users"].insert_one({"_id": "auth0|half", "atproto": {"did": "x"}})
+    with ground.open() as rounds:
+        accounts = list(rounds.auditor.owned.accounts())
+    assert sorted(each.subject for each in accounts) == sorted((ground.user.subject, other.subject))
+
+
+def test_account_that_the_pds_does_not_have_is_told(ground: Ground) -> None:
+    """That is a finding of its own, and the other accounts are none the worse."""
+    users = ground.services.database["users"]
+    nowhere = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+    users.update_one({"_id": ground.user.subject}, {"$set": {"atproto.did": nowhere}})
+    account = ground.services.accounts.find(ground.user.subject)
+    assert account
+    audited = ground.audit(account)
+    assert not audited.is_clean
+    assert audited.audit.failure
+    assert audited.audit.failure.code in {"account_not_found", "repo_unavailable"}
+    assert audited.audit.types == ()
+
+
+def test_failure_without_the_word_failed_is_no_excuse(ground: Ground) -> None:
+    """A state that has an error and claims to be synced is not believed."""
+    item = ground.mood()
+    ground.repo.delete(ground.key("mood", item))
+    ground.set_state("mood", item, error=FAILED)
+    assert found(ground.audit()) == {("missing", "mood"): 1}

@@ -1,0 +1,214 @@
+"""Batches with bad items in them: each ends by itself, and its neighbours are published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+
+from tests.bulk import (
+    MOOD,
+    PAINTING,
+    Watch,
+    assert_agreement,
+    error_of,
+    repo,
+    save_moods,
+    save_paintings,
+    statuses,
+    sync_batch,
+)
+from tests.world import World, open_world
+from worker.bulk.batch import Batches
+from worker.bulk.progress import Tally
+from worker.bulk.workshop import Workshop
+from worker.clock import after
+from worker.media import Draft
+from worker.media.base import Item, MediaType
+from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A world of this module's own."""
+    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+        yield opened
+
+
+def test_bad_items_fail_alone(world: World) -> None:
+    """A field, a limit of the lexicon, a date: each is marked, and 47 neighbours are published."""
+    items = save_moods(world, 50)
+    faults: list[dict[str, object]] = [{"mood": 7}, {"mood": "z" * 5001}, {"when": 1}]
+    for item, fault in zip(items[10:13], faults, strict=True):
+        world.platform.edit("mood", item, **fault)
+    outcomes = sync_batch(world, "mood", items)
+    assert statuses(outcomes) == {"synced": 47, "failed": 3}
+    assert [error_of(world, "mood", item)[1:] for item in items[10:13]] == [
+        ("document", "field_invalid"),
+        ("validate", "lexicon_violation"),
+        ("document", "field_invalid"),
+    ]
+    assert_agreement(world)
+
+
+def test_bad_images_leave_their_paintings_partial(world: World) -> None:
+    """Unreadable, cut off, too large, or no file at all: the record is up without thumbnail."""
+    items = save_paintings(world, 6)
+    for item, data in zip(items[:3], (b"no image", b"", b"\x89PNG\r\n\x1a\n"), strict=True):
+        slug = world.platform.document("painting", item)["slug"]
+        world.platform.store(f"{slug}.png", data, world.ada)
+    world.platform.edit("painting", items[3], slug="../../etc/passwd")
+    outcomes = sync_batch(world, "painting", items)
+    assert statuses(outcomes) == {"synced": 2, "partial": 4}
+    assert_agreement(world)
+
+
+def test_an_id_that_no_document_should_have_harms_no_neighbour(world: World) -> None:
+    """Too long to be named in a record: given up, the others published."""
+    items: list[object] = [*save_moods(world, 3), "x" * 600]
+    document = {"_id": items[3], "mood": "calm", "when": after(0), "user": world.ada}
+    world.services.store.collection(MOOD).insert_one(document)
+    outcomes = sync_batch(world, "mood", items)
+    assert statuses(outcomes) == {"synced": 3, "failed": 1}
+    assert outcomes[3].error is not None
+    assert outcomes[3].error.code == "invalid_id"
+
+
+def test_a_blob_that_the_pds_has_lost_is_uploaded_again(world: World) -> None:
+    """Two of ten are gone, and the states do not know it: they are healed, in the same batch."""
+    watch = Watch(world.services)
+    items = save_paintings(world, 10)
+    sync_batch(world, "painting", items)
+    owner = repo(world, world.ada)
+    for item in (items[3], items[7]):
+        # With its last reference a blob is gone.
+        owner.delete(owner.key(PAINTING.nsid, str(world.platform.state("painting", item)["rkey"])))
+        world.platform.edit("painting", item, code="edited")
+    outcomes = sync_batch(world, "painting", items, batches=watch.batches)
+    assert statuses(outcomes) == {"synced": 10}
+    for item in items:
+        assert world.blob(world.dids[world.ada], world.record("painting", item)["thumbnail"])
+    assert watch.count["upload"] == 2
+    assert_agreement(world)
+
+
+class UnluckyError(Exception):
+    """What a bug raises."""
+
+
+class WorkerKilledError(BaseException):
+    """Stands for a kill: nothing catches it, nothing is cleaned up."""
+
+
+def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) -> None:
+    """The error is raised for the log and Sentry; the item says that it was a bug."""
+    items = save_moods(world, 5)
+    culprits = {items[1], items[3]}
+
+    def build(item: Item, kind: MediaType) -> Draft:
+        if item.document.ref.id in culprits:
+            raise UnluckyError
+        return MOOD.build(item, kind)
+
+    kind = replace(MOOD, build=build)
+    with pytest.raises(ExceptionGroup) as caught:
+        world.services.batches.sync(kind, world.ada, items, holder="message")
+    assert [type(error) for error in caught.value.exceptions] == [UnluckyError, UnluckyError]
+    for item in items:
+        if item in culprits:
+            assert error_of(world, "mood", item) == ("pending", "run", "UnluckyError")
+            assert world.platform.state("mood", item)["attempts"] == 1
+        else:
+            assert world.platform.state("mood", item)["status"] == "synced"
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("call", ["stat", "read"])
+def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None:
+    """Nobody waits for a message that has failed."""
+    items = save_paintings(world, 4)
+    batches = with_poison(world, items[2], UnluckyError, call)
+    name, message = uuid4().hex, uuid4().hex
+    world.services.progress.expect(name, message)
+    with pytest.raises(ExceptionGroup):
+        batches.serve(
+            "painting",
+            world.ada,
+            items,
+            holder=message,
+            backfill=name,
+            only_if_due=False,
+            patience=30,
+        )
+    assert world.services.progress.read(name) == Tally(
+        batches=0,
+        ended={("painting", "synced"): 3, ("painting", "pending"): 1},
+        reasons={("painting", "UnluckyError"): 1},
+    )
+    assert_agreement(world)
+
+
+def test_an_image_that_kills_workers_is_given_up_and_its_neighbours_are_published(
+    world: World,
+) -> None:
+    """Its message comes again after each death; then items are taken one by one."""
+    items = save_paintings(world, 4)
+    batches = with_poison(world, items[1], WorkerKilledError)
+    deaths = 0
+    while True:
+        try:
+            outcomes = sync_batch(world, "painting", items, batches=batches, holder="message")
+        except WorkerKilledError:
+            deaths += 1
+        else:
+            break
+    assert deaths == world.services.settings.retry.max_lost
+    assert [outcome.status for outcome in outcomes] == ["synced", "failed", "synced", "synced"]
+    assert error_of(world, "painting", items[1]) == ("failed", "run", "worker_lost")
+    assert_agreement(world)
+
+
+class Poisoned(SourceStore):
+    """A source store with a file that nobody survives, from this call on."""
+
+    def __init__(
+        self, store: SourceStore, poison: str, end: type[BaseException], call: str = "read"
+    ) -> None:
+        self._store = store
+        self._poison = (poison, call)
+        self._end = end
+
+    def stat(self, key: SourceKey) -> SourceStat:
+        """Look at a file."""
+        self._taste(key, "stat")
+        return self._store.stat(key)
+
+    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
+        """Read a file."""
+        self._taste(key, "read")
+        return self._store.read(key, max_bytes=max_bytes)
+
+    def close(self) -> None:
+        """Leave the store as it is."""
+
+    def _taste(self, key: SourceKey, call: str) -> None:
+        if (key.name, call) == self._poison:
+            raise self._end
+
+
+def with_poison(
+    world: World, painting: ObjectId, end: type[BaseException], call: str = "read"
+) -> Batches:
+    """Return what syncs batches, and ends so when it looks at or reads a painting's image."""
+    services = world.services
+    poison = f"{world.platform.document('painting', painting)['slug']}.png"
+    parts = services.publisher.parts
+    sources = Poisoned(services.sources, poison, end, call)
+    parts = parts.over(parts.blobs.over(sources, services.thumbnails))
+    engine = replace(services.engine, publisher=replace(services.publisher, parts=parts))
+    workshop = Workshop(parts, services.thumbnails)
+    return replace(services.batches, engine=engine, workshop=workshop)

@@ -1,0 +1,284 @@
+"""Batches whose PDS, Redis or account fails them in the middle: nothing is lost or doubled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+from celery.exceptions import SoftTimeLimitExceeded
+
+from tests.bulk import (
+    MOOD,
+    Point,
+    Watch,
+    account,
+    assert_agreement,
+    error_of,
+    new_user,
+    repo,
+    save_moods,
+    save_paintings,
+    statuses,
+    sync_batch,
+)
+from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.world import World, open_world
+from worker.mongo import RawDocument
+from worker.records import Write
+from worker.services import build
+from worker.settings import Settings
+from worker.stack import Stack
+
+SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
+REFUSED = Reply(400, b'{"error":"InvalidRequest","message":"not this one"}')
+BROKEN = Reply(500, b'{"error":"InternalServerError"}')
+FAULTS = {
+    "500": BROKEN,
+    "502 of a proxy": Reply(502, b"<html>Bad Gateway</html>", "text/html"),
+    "a cut connection": Reply(200, b"{", cut=True),
+    "HTML": Reply(200, b"<html>Welcome</html>", "text/html"),
+}
+
+
+@pytest.fixture(scope="module")
+def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
+    """A world whose PDS is behind the proxy."""
+    with open_proxy(stack.pds.url) as proxy:
+        times = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
+        with open_world(stack, PDS_URL=proxy.url, **times) as world:
+            yield world, proxy
+
+
+@pytest.fixture
+def world(proxied: tuple[World, Proxy]) -> World:
+    """That world, ada logged in."""
+    world = proxied[0]
+    sync_batch(world, "mood", save_moods(world, 1))
+    return world
+
+
+@pytest.fixture
+def proxy(proxied: tuple[World, Proxy]) -> Iterator[Proxy]:
+    """The proxy, honest before and after."""
+    proxied[1].be_honest()
+    proxied[1].forget_calls()
+    yield proxied[1]
+    proxied[1].be_honest()
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Watch what batches send."""
+    return Watch(world.services)
+
+
+def state_of(world: World, mood: ObjectId) -> RawDocument:
+    """Return what a mood's `atproto` says."""
+    return world.platform.state("mood", mood)
+
+
+def refuse_writes_of(
+    watch: Watch, proxy: Proxy, culprits: Sequence[ObjectId], reply: Reply
+) -> None:
+    """Have the PDS answer so to every chunk with one of these items, and to each alone."""
+    named = {str(culprit) for culprit in culprits}
+
+    def judge(writes: Sequence[Write]) -> None:
+        proxy.be_honest()
+        if named & {str((write.value or {}).get("ref")) for write in writes}:
+            proxy.answer(reply, "applyWrites")
+        proxy.answer(reply, "putRecord")
+
+    watch.judge = judge
+
+
+@pytest.mark.parametrize(
+    ("reply", "status"), [(REFUSED, "failed"), (BROKEN, "pending")], ids=["400", "500"]
+)
+def test_a_record_that_the_pds_refuses_is_found_by_halving(
+    world: World, watch: Watch, proxy: Proxy, reply: Reply, status: str
+) -> None:
+    """Two of 16: each stands alone in the end, with the answer that it gets by itself."""
+    items = save_moods(world, 16)
+    culprits = [items[2], items[11]]
+    refuse_writes_of(watch, proxy, culprits, reply)
+    outcomes = sync_batch(world, "mood", items, batches=watch.batches)
+    proxy.be_honest()
+    assert statuses(outcomes) == {"synced": 14, status: 2}
+    assert {error_of(world, "mood", item)[:2] for item in culprits} == {(status, "write")}
+    assert_agreement(world)
+    assert statuses(sync_batch(world, "mood", culprits)) == {"synced": 2}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_write_that_was_carried_out_after_all_is_not_repeated(
+    world: World, proxy: Proxy, fault: str
+) -> None:
+    """New items and edited ones: the repo is asked, and everything is there."""
+    old, new = save_moods(world, 4), save_moods(world, 4)
+    sync_batch(world, "mood", old)
+    for item in old[:3]:
+        world.platform.edit("mood", item, mood="edited")
+    proxy.forget_calls()
+    proxy.answer(replace(FAULTS[fault], carried_out=True), "applyWrites")
+    assert statuses(sync_batch(world, "mood", old + new)) == {"synced": 8}
+    assert (proxy.count("applyWrites"), proxy.count("putRecord")) == (1, 0)
+    assert world.record("mood", old[0])["text"] == "edited"
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("fault", ["500", "a cut connection"])
+def test_a_pds_that_carries_out_no_batch_is_not_hammered(
+    world: World, proxy: Proxy, fault: str
+) -> None:
+    """Some items are tried alone; when nothing at all is written, the others wait."""
+    items = save_moods(world, 16)
+    proxy.forget_calls()
+    proxy.answer(FAULTS[fault], "applyWrites")
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 3, "pending": 13}
+    assert proxy.count("applyWrites") <= 24
+    proxy.be_honest()
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 16}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("carried_out", [False, True], ids=["ignored", "carried out"])
+def test_while_the_pds_is_away_items_wait_and_heal_later(
+    world: World, watch: Watch, proxy: Proxy, *, carried_out: bool
+) -> None:
+    """The attempt is counted; the next batch finds what the last one may have done."""
+    items = save_moods(world, 5)
+    away = replace(FAULTS["a cut connection"], carried_out=carried_out)
+    watch.at(("before", "apply"), lambda: proxy.answer(away))
+    outcomes = sync_batch(world, "mood", items, batches=watch.batches)
+    assert statuses(outcomes) == {"pending": 5}
+    for item in items:
+        assert error_of(world, "mood", item) == ("pending", "read", "pds_unreachable")
+        assert state_of(world, item)["attempts"] == 1
+        assert isinstance(state_of(world, item)["retryAt"], datetime)
+    assert watch.count["apply"] == 1
+    proxy.be_honest()
+    world.platform.edit("mood", items[0], mood="edited")
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 5}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("step", ["uploadBlob", "applyWrites"])
+def test_after_a_429_nothing_more_is_sent(world: World, proxy: Proxy, step: str) -> None:
+    """Each refused call is charged: no attempt is used up, and no item asks again before."""
+    items = save_paintings(world, 20)
+    proxy.answer(SLOW_DOWN, step)
+    assert statuses(sync_batch(world, "painting", items)) == {"pending": 20}
+    assert proxy.count(step) <= 8  # those that were on their way already
+    for item in items:
+        state = world.platform.state("painting", item)
+        assert (state["attempts"], state["heldUntil"]) == (0, state["retryAt"])
+    proxy.be_honest()
+    proxy.forget_calls()
+    assert {outcome.status for outcome in sync_batch(world, "painting", items)} == {None}
+    assert proxy.count() == 0
+
+
+def test_commits_of_others_do_not_hinder_a_batch(world: World, watch: Watch) -> None:
+    """A save is written just before each chunk: the repo is asked, and the chunk sent again."""
+    items, saved = save_moods(world, 10), iter(save_moods(world, 5))
+    watch.at(("before", "apply"), lambda: world.sync("mood", next(saved)), times=5)
+    assert statuses(sync_batch(world, "mood", items, batches=watch.batches)) == {"synced": 10}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("text", ["mood 0", "of a program that was faster"])
+def test_a_record_that_appears_under_a_reserved_key_is_made_right(
+    world: World, watch: Watch, text: str
+) -> None:
+    """With what was to be written, or something else: an old run may still have been at it."""
+    items = save_moods(world, 3)
+
+    def write_it() -> None:
+        key = repo(world, world.ada).key(MOOD.nsid, str(state_of(world, items[0])["rkey"]))
+        value = {"$type": MOOD.nsid, "text": text, "ref": str(items[0])}
+        owner = repo(world, world.ada)
+        owner.apply([Write("create", key, value)], owner.commit())
+
+    watch.at(("before", "apply"), write_it)
+    assert statuses(sync_batch(world, "mood", items, batches=watch.batches)) == {"synced": 3}
+    assert world.record("mood", items[0])["text"] == "mood 0"
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("point", [("before", "apply"), ("after", "apply"), ("before", "upload")])
+def test_a_batch_that_takes_too_long_gives_its_items_back(
+    world: World, watch: Watch, point: Point
+) -> None:
+    """Celery interrupts it: what is not known to be done is pending, and heals."""
+    items = save_paintings(world, 3)
+
+    def time_is_up() -> None:
+        raise SoftTimeLimitExceeded
+
+    watch.at(point, time_is_up)
+    outcomes = sync_batch(world, "painting", items, batches=watch.batches)
+    assert statuses(outcomes) == {"pending": 3}
+    assert error_of(world, "painting", items[0]) == ("pending", "run", "time_limit")
+    assert statuses(sync_batch(world, "painting", items)) == {"synced": 3}
+    assert_agreement(world)
+
+
+def test_without_redis_items_wait(world: World) -> None:
+    """There is no lock, so nothing is written."""
+    nowhere = Settings.load({**world.environ, "REDIS_URL": "redis://127.0.0.1:9/0"})
+    items = save_moods(world, 3)
+    with closing(build(nowhere)) as services:
+        outcomes = sync_batch(world, "mood", items, batches=services.batches)
+    assert statuses(outcomes) == {"pending": 3}
+    assert error_of(world, "mood", items[0]) == ("pending", "session", "redis_unavailable")
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 3}
+
+
+def test_items_of_an_account_with_a_wrong_password_wait_for_it(world: World, proxy: Proxy) -> None:
+    """It is parked, and not asked about again; once it is corrected, all is published."""
+    subject = new_user(world)
+    items = save_moods(world, 5, subject)
+    users = world.services.database["users"]
+    good = account(world, subject).password.reveal()
+    users.update_one({"_id": subject}, {"$set": {"atproto.password": "wrong"}})
+    for _ in range(2):
+        outcomes = sync_batch(world, "mood", items, subject=subject, backfill=uuid4().hex)
+        assert statuses(outcomes) == {"pending": 5}
+    assert error_of(world, "mood", items[0]) == ("pending", "account", "wrong_password")
+    assert state_of(world, items[0])["attempts"] == 0
+    assert proxy.count("createSession") == 1
+    users.update_one({"_id": subject}, {"$set": {"atproto.password": good}})
+    assert statuses(sync_batch(world, "mood", items, subject=subject)) == {"synced": 5}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("backfill", [None, "backfill"])
+def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str | None) -> None:
+    """The PDS does not even show its repo: the account is parked, and no attempt used up."""
+    subject = new_user(world)
+    items = save_moods(world, 3, subject)
+    sync_batch(world, "mood", items[:1], subject=subject)
+    deactivate(world, subject)
+    named = backfill and uuid4().hex
+    outcomes = sync_batch(world, "mood", items, subject=subject, backfill=named)
+    assert [(each.error.code if each.error else "") for each in outcomes[1:]] == [
+        "account_deactivated"
+    ] * 2
+    assert state_of(world, items[1]).get("attempts", 0) == 0
+    assert not any(outcome.is_given_up for outcome in outcomes)
+    del world.dids[subject]
+
+
+def deactivate(world: World, subject: str) -> None:
+    """Deactivate an account, as its owner may."""
+    session = world.services.sessions.get(account(world, subject))
+    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
+    url = "/xrpc/com.atproto.server.deactivateAccount"
+    world.http.post(url, json={}, headers=headers).raise_for_status()

@@ -1,0 +1,257 @@
+"""What happens to items while a batch is at work on them, at every point of it.
+
+Each test stops a batch at one of its calls, lets something else happen there, and lets it go on:
+what is published in the end is what the documents say in the end, exactly once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+from bson import ObjectId
+
+from tests import pictures
+from tests.bulk import (
+    MOOD,
+    PAINTING,
+    Point,
+    Watch,
+    assert_agreement,
+    end_leases,
+    records_by_ref,
+    save_moods,
+    save_paintings,
+    statuses,
+    sync_batch,
+)
+from tests.world import World, open_world
+from worker.stack import Stack
+
+POINTS: tuple[Point, ...] = (
+    ("before", "upload"),
+    ("after", "upload"),
+    ("before", "commit"),
+    ("before", "apply"),
+    ("after", "apply"),
+)
+
+Change = Callable[[World, ObjectId], None]
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A world of this module's own."""
+    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+        yield opened
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Watch what batches send."""
+    return Watch(world.services)
+
+
+def nothing(_world: World, _painting: ObjectId) -> None:
+    """Leave the item as it is."""
+
+
+def edit(world: World, painting: ObjectId) -> None:
+    """Change a published field."""
+    world.platform.edit("painting", painting, code="edited")
+
+
+def new_image(world: World, painting: ObjectId) -> None:
+    """Change the image that the document names."""
+    world.platform.store("other.png", pictures.photo("PNG", (33, 21)), world.ada)
+    world.platform.edit("painting", painting, slug="other")
+
+
+def nuke(world: World, painting: ObjectId) -> None:
+    """Take the item down."""
+    world.platform.edit("painting", painting, nuked=True)
+
+
+def give_away(world: World, painting: ObjectId) -> None:
+    """Make it another user's."""
+    world.platform.store("given.png", pictures.pixel_art(), world.bob)
+    world.platform.edit("painting", painting, user=world.bob, slug="given")
+
+
+def delete(world: World, painting: ObjectId) -> None:
+    """Delete the document altogether."""
+    world.platform.delete("painting", painting)
+
+
+CHANGES = (nothing, edit, new_image, nuke, give_away, delete)
+
+
+def assert_published(world: World, paintings: Sequence[ObjectId]) -> None:
+    """Assert that the PDS has what the documents say, once, with blobs that can be had."""
+    assert_agreement(world)
+    there = records_by_ref(world, "painting")
+    for painting in paintings:
+        document = world.platform.document("painting", painting)
+        records = there.get(str(painting), [])
+        if not document or document.get("nuked"):
+            assert records == []
+            continue
+        ((uri, record),) = records
+        assert world.platform.state("painting", painting)["status"] == "synced"
+        assert (record["slug"], record["code"]) == (document["slug"], document["code"])
+        did = world.dids[str(document["user"])]
+        assert uri.startswith(f"at://{did}/")
+        assert world.blob(did, record["thumbnail"])
+
+
+@pytest.mark.parametrize("point", POINTS, ids=" ".join)
+def test_what_happens_to_items_during_a_batch_is_heeded(
+    world: World, watch: Watch, point: Point
+) -> None:
+    """Each change to one item with a message, which finds it taken, and to one without."""
+    told, untold = save_paintings(world, len(CHANGES)), save_paintings(world, len(CHANGES))
+
+    def meanwhile() -> None:
+        for change, item, silent in zip(CHANGES, told, untold, strict=True):
+            change(world, item)
+            change(world, silent)
+            second = world.sync("painting", item, user=world.ada)
+            assert second.status == ("removed" if change is delete else None)
+
+    watch.at(point, meanwhile)
+    outcomes = sync_batch(world, "painting", told + untold, batches=watch.batches)
+    assert statuses(outcomes)["synced"] == 8
+    assert_published(world, told + untold)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=" ".join)
+def test_a_slow_old_batch_never_overwrites_a_newer_one(
+    world: World, watch: Watch, point: Point
+) -> None:
+    """It was thought dead and its message given to another: what it still does is put right."""
+    items = save_paintings(world, len(CHANGES))
+
+    def meanwhile() -> None:
+        for change, item in zip(CHANGES, items, strict=True):
+            change(world, item)
+        sync_batch(world, "painting", items, holder="message")
+
+    watch.at(point, meanwhile)
+    sync_batch(world, "painting", items, batches=watch.batches, holder="message")
+    assert_published(world, items)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=" ".join)
+def test_a_batch_that_died_is_taken_over_by_its_own_message(
+    world: World, watch: Watch, point: Point
+) -> None:
+    """Other messages leave its items alone until the lease is over; its own need not wait."""
+    items = save_paintings(world, 3)
+    kill(world, watch, point, items, holder="message")
+    assert {str(each.status) for each in sync_batch(world, "painting", items)} == {"None"}
+    assert statuses(sync_batch(world, "painting", items, holder="message")) == {"synced": 3}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("point", POINTS, ids=" ".join)
+def test_a_batch_that_died_is_finished_by_any_message_in_the_end(
+    world: World, watch: Watch, point: Point
+) -> None:
+    """Its message is lost as well: once the leases are over, all is as if it had never run."""
+    items = save_paintings(world, 3)
+    world.platform.edit("painting", items[2], nuked=True)
+    kill(world, watch, point, items)
+    world.platform.edit("painting", items[1], code="edited")
+    end_leases(world, PAINTING)
+    sync_batch(world, "painting", items)
+    assert_published(world, items)
+
+
+def test_an_edit_is_not_lost_with_the_batch_that_wrote_the_first_version(
+    world: World, watch: Watch
+) -> None:
+    """The record is there, the state does not know it, and the document has moved on."""
+    items = save_moods(world, 5)
+    kill(world, watch, ("after", "apply"), items, type_name="mood")
+    world.platform.edit("mood", items[0], mood="edited")
+    world.platform.edit("mood", items[1], nuked=True)
+    world.platform.delete("mood", items[2])
+    end_leases(world, MOOD)
+    outcomes = sync_batch(world, "mood", items)
+    assert [each.status for each in outcomes][:3] == ["synced", "removed", "removed"]
+    assert world.record("mood", items[0])["text"] == "edited"
+    assert_agreement(world)
+
+
+def test_two_batches_over_the_same_items_publish_each_once(world: World, watch: Watch) -> None:
+    """The second begins while the first is at each of its calls, from another process."""
+    items = save_paintings(world, 6)
+    others = [threading.Thread(target=sync_batch, args=(world, "painting", items)) for _ in POINTS]
+    for point, other in zip(POINTS, others, strict=True):
+        watch.at(point, other.start)
+    sync_batch(world, "painting", items, batches=watch.batches)
+    for other in others:
+        other.join()
+    assert {state["status"] for state in states(world, "painting", items)} == {"synced"}
+    assert_agreement(world)
+
+
+def test_a_storm_of_batches_syncs_and_edits_ends_in_agreement(world: World) -> None:
+    """Three at once, random edits, nukes and revivals, every message doubled."""
+    items = save_moods(world, 10)
+
+    def storm(seed: int) -> None:
+        dice = random.Random(seed)
+        for number in range(8):
+            mood = dice.choice(items)
+            changes: dict[str, object] = dice.choice(
+                [{"mood": f"{seed} {number}"}, {"nuked": True}, {"nuked": False}]
+            )
+            world.platform.edit("mood", mood, **changes)
+            if dice.random() < 0.5:
+                sync_batch(world, "mood", items)
+            else:
+                world.sync("mood", mood)
+                world.sync("mood", mood)
+
+    threads = [threading.Thread(target=storm, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sync_batch(world, "mood", items)
+    for mood in items:
+        document = world.platform.document("mood", mood)
+        texts = [record["value"]["text"] for record in world.records("mood", mood)]  # type: ignore[index]
+        assert texts == ([] if document.get("nuked") else [document["mood"]])
+    assert_agreement(world)
+
+
+class WorkerKilledError(BaseException):
+    """Stands for a kill: nothing catches it, nothing is cleaned up."""
+
+
+def kill(
+    world: World,
+    watch: Watch,
+    point: Point,
+    items: list[ObjectId],
+    *,
+    type_name: str = "painting",
+    holder: str = "the dead one",
+) -> None:
+    """Sync a batch by a worker that is killed at a point."""
+
+    def die() -> None:
+        raise WorkerKilledError
+
+    watch.at(point, die)
+    with pytest.raises(WorkerKilledError):
+        sync_batch(world, type_name, items, batches=watch.batches, holder=holder)
+
+
+def states(world: World, type_name: str, items: list[ObjectId]) -> list[dict[str, object]]:
+    """Return what items' `atproto` says."""
+    return [world.platform.state(type_name, item) for item in items]

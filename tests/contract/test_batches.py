@@ -1,0 +1,304 @@
+"""Batches: many documents of one account, published as if each had been synced alone."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from bson import ObjectId
+
+from tests.bulk import (
+    KINDS,
+    MOOD,
+    Watch,
+    assert_agreement,
+    new_user,
+    repo,
+    save_moods,
+    save_one_of,
+    save_paintings,
+    set_state,
+    statuses,
+    sync_batch,
+    timeless,
+)
+from tests.waiting import wait_for
+from tests.world import World, open_world
+from worker.clock import after
+from worker.media import MediaType
+from worker.mongo import RawDocument
+from worker.stack import Stack
+
+GUESTS = "art-guest"
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A world of this module's own."""
+    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+        yield opened
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Watch what batches send."""
+    return Watch(world.services)
+
+
+def state_of(world: World, mood: ObjectId) -> RawDocument:
+    """Return what a mood's `atproto` says."""
+    return world.platform.state("mood", mood)
+
+
+def outcome_of_each(world: World, kind: MediaType, items: list[ObjectId]) -> list[RawDocument]:
+    """Return the states of items, without their times, and their records."""
+    states = world.platform.states(kind.name)
+    return [timeless(states[item]) | {"record": world.records(kind.name, item)} for item in items]
+
+
+def take_down(world: World, kind: MediaType, items: list[ObjectId]) -> None:
+    """Remove items' records, and let their documents be as new."""
+    states = world.platform.states(kind.name)
+    for item in items:
+        if "uri" in states[item]:
+            owner = repo(world, str(world.platform.document(kind.name, item).get("user", GUESTS)))
+            owner.delete(owner.key(kind.nsid, str(states[item]["rkey"])))
+    documents = world.services.store.collection(kind)
+    documents.update_many({"_id": {"$in": items}}, {"$unset": {"atproto": ""}})
+
+
+@pytest.mark.parametrize("user", ["ada", "guests"])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_a_batch_ends_as_the_syncs_of_its_items_would(
+    world: World, kind: MediaType, user: str
+) -> None:
+    """The same keys, versions, blobs and states: of good items, of bad ones, and of odd ones."""
+    subject = world.ada if user == "ada" else None
+    items = [save_one_of(world, kind.name, subject) for _ in range(5)]
+    without_file, without_date, nuked = items[2:]
+    world.platform.edit(kind.name, without_file, slug="never-stored")
+    world.platform.edit(kind.name, without_date, when="yesterday")
+    world.platform.edit(kind.name, nuked, nuked=True)
+    sync_batch(world, kind.name, items, subject=subject or GUESTS)
+    together = outcome_of_each(world, kind, items)
+    assert_agreement(world)
+    take_down(world, kind, items)
+    for item in items:
+        world.sync(kind.name, item)
+    assert together == outcome_of_each(world, kind, items)
+
+
+def test_blobs_are_on_the_pds(world: World) -> None:
+    """Each painting's own thumbnail, each piece's own source."""
+    for type_name, name in (("painting", "thumbnail"), ("piece", "source")):
+        items = [save_one_of(world, type_name, world.ada) for _ in range(3)]
+        sync_batch(world, type_name, items)
+        records = [world.record(type_name, item) for item in items]
+        blobs = [world.blob(world.dids[world.ada], record[name]) for record in records]
+        assert len(set(blobs)) == 3 or type_name == "painting"
+        assert all(blobs)
+
+
+def test_a_second_batch_changes_nothing(world: World, watch: Watch) -> None:
+    """Nothing is uploaded, nothing written: the repo keeps its revision."""
+    items = save_paintings(world, 3)
+    sync_batch(world, "painting", items)
+    revision = world.revision(world.dids[world.ada])
+    outcomes = sync_batch(world, "painting", items, batches=watch.batches)
+    assert statuses(outcomes) == {"synced": 3}
+    assert (watch.count["upload"], watch.count["apply"]) == (0, 0)
+    assert world.revision(world.dids[world.ada]) == revision
+
+
+def test_only_what_has_changed_is_written(world: World, watch: Watch) -> None:
+    """An edited item among others is updated where it is."""
+    items = save_moods(world, 5)
+    sync_batch(world, "mood", items)
+    rkey = state_of(world, items[2])["rkey"]
+    world.platform.edit("mood", items[2], mood="edited")
+    sync_batch(world, "mood", items, batches=watch.batches)
+    assert watch.sizes == [1]
+    assert world.record("mood", items[2])["text"] == "edited"
+    assert state_of(world, items[2])["rkey"] == rkey
+    assert_agreement(world)
+
+
+def test_a_hundred_items_take_one_write(world: World, watch: Watch) -> None:
+    """That is what makes a batch quick."""
+    outcomes = sync_batch(world, "mood", save_moods(world, 100), batches=watch.batches)
+    assert statuses(outcomes) == {"synced": 100}
+    assert watch.sizes == [100]
+
+
+def test_eight_blobs_are_uploaded_at_a_time(world: World, watch: Watch) -> None:
+    """All eight are on their way before the first one has arrived; a ninth never is."""
+    together = threading.Barrier(8, timeout=60)
+    watch.at(("before", "upload"), together.wait, times=16)
+    outcomes = sync_batch(world, "painting", save_paintings(world, 16), batches=watch.batches)
+    assert statuses(outcomes) == {"synced": 16}
+    assert watch.most["upload"] <= 8
+
+
+def test_outcomes_come_in_the_order_asked_for(world: World) -> None:
+    """Whatever way each item went."""
+    good, nuked, bad = save_moods(world, 3)
+    world.platform.edit("mood", nuked, nuked=True)
+    world.platform.edit("mood", bad, mood=5)
+    missing = ObjectId()
+    items = [bad, good, missing, nuked]
+    outcomes = sync_batch(world, "mood", items)
+    assert [outcome.item for outcome in outcomes] == [f"mood {item}" for item in items]
+    assert [outcome.status for outcome in outcomes] == ["failed", "synced", "removed", "skipped"]
+
+
+def test_ids_may_be_numbers_or_texts(world: World) -> None:
+    """Documents of older programs have such; an id that comes twice is one item."""
+    ids = [5, "5", "an id of text", "65f1c0ffee65f1c0ffee0001"]
+    for raw in ids:
+        document = {"_id": raw, "mood": f"as {raw!r}", "when": after(0), "user": world.ada}
+        world.services.store.collection(MOOD).insert_one(document)
+    outcomes = sync_batch(world, "mood", [*ids, "an id of text"])
+    assert statuses(outcomes) == {"synced": 5}
+    assert_agreement(world)
+
+
+def test_a_legacy_document_keeps_its_key(world: World) -> None:
+    """It has an rkey alone, or it has something that no state can be written to."""
+    legacy, strange, odd = save_moods(world, 3)
+    set_state(world, MOOD, legacy, rkey="3legacy2key22")
+    documents = world.services.store.collection(MOOD)
+    documents.update_one({"_id": strange}, {"$set": {"atproto": None}})
+    documents.update_one({"_id": odd}, {"$set": {"atproto": "published"}})
+    assert statuses(sync_batch(world, "mood", [legacy, strange, odd])) == {"synced": 3}
+    assert str(state_of(world, legacy)["uri"]).endswith("/3legacy2key22")
+    assert_agreement(world)
+
+
+def test_two_documents_with_one_key_get_one_each(world: World) -> None:
+    """A key names one record: the second item of older programs gets another."""
+    first, second, third = save_moods(world, 3)
+    set_state(world, MOOD, first, rkey="3twice2used22")
+    set_state(world, MOOD, second, rkey="3twice2used22")
+    assert statuses(sync_batch(world, "mood", [first, second, third])) == {"synced": 3}
+    assert_agreement(world)
+
+
+def test_a_record_that_is_there_already_is_taken_for_its_items_own(world: World) -> None:
+    """Its key was reserved by a run that died: the same content or another, it becomes right."""
+    same, other, gone = save_moods(world, 3)
+    sync_batch(world, "mood", [same, other, gone])
+    for item in (same, other, gone):
+        state = state_of(world, item)
+        set_state(world, MOOD, item, repo=state["repo"], rkey=state["rkey"])
+    world.platform.edit("mood", other, mood="edited since")
+    owner = repo(world, world.ada)
+    owner.delete(owner.key(MOOD.nsid, str(state_of(world, gone)["rkey"])))
+    assert statuses(sync_batch(world, "mood", [same, other, gone])) == {"synced": 3}
+    assert world.record("mood", other)["text"] == "edited since"
+    assert_agreement(world)
+
+
+def test_a_record_that_the_state_claims_wrongly_is_written(world: World) -> None:
+    """It was removed behind our back, and the item has been edited."""
+    items = save_moods(world, 3)
+    sync_batch(world, "mood", items)
+    owner = repo(world, world.ada)
+    owner.delete(owner.key(MOOD.nsid, str(state_of(world, items[1])["rkey"])))
+    world.platform.edit("mood", items[1], mood="edited")
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 3}
+    assert_agreement(world)
+
+
+def test_an_item_that_is_another_users_by_now_goes_to_that_user(world: World) -> None:
+    """Given away after the batch was enqueued, published before or not."""
+    published, fresh, kept = save_moods(world, 3)
+    sync_batch(world, "mood", [published])
+    for item in (published, fresh):
+        world.platform.edit("mood", item, user=world.bob)
+    assert statuses(sync_batch(world, "mood", [published, fresh, kept])) == {"synced": 3}
+    repos = [state_of(world, item)["repo"] for item in (published, fresh, kept)]
+    assert repos == [world.dids[world.bob], world.dids[world.bob], world.dids[world.ada]]
+    assert_agreement(world)
+
+
+def test_items_follow_their_user_to_a_new_account(world: World) -> None:
+    """The user's DID is another one now: records leave the old repo."""
+    old, new = new_user(world), new_user(world)
+    published, fresh = save_moods(world, 2, old)
+    sync_batch(world, "mood", [published], subject=old)
+    users = world.services.database["users"]
+    accounts = [(users.find_one({"_id": subject}) or {})["atproto"] for subject in (new, old)]
+    for subject, account in zip((old, new), accounts, strict=True):
+        users.update_one({"_id": subject}, {"$set": {"atproto": account}})
+    world.dids[old], world.dids[new] = world.dids[new], world.dids[old]
+    outcomes = sync_batch(world, "mood", [published, fresh], subject=old)
+    assert statuses(outcomes) == {"synced": 2}
+    assert {state_of(world, item)["repo"] for item in (published, fresh)} == {world.dids[old]}
+    assert_agreement(world)
+
+
+def test_without_an_account_items_are_skipped(world: World) -> None:
+    """As single items are: with the reason, to be found again when there is one."""
+    items = save_moods(world, 2, "auth0|nobody")
+    outcomes = sync_batch(world, "mood", items, subject="auth0|nobody")
+    assert [(each.status, each.detail) for each in outcomes] == [("skipped", "no_account")] * 2
+
+
+def test_guests_moods_are_skipped(world: World) -> None:
+    """There is a guests' account, but not for these."""
+    items = [world.platform.save_mood("boo", None) for _ in range(2)]
+    outcomes = sync_batch(world, "mood", items, subject=GUESTS)
+    assert {outcome.detail for outcome in outcomes} == {"guests_not_published"}
+
+
+def test_what_waits_is_left_waiting_where_that_was_asked(world: World, watch: Watch) -> None:
+    """A PDS asked to wait; or another message tries again later."""
+    held, waiting, due = save_moods(world, 3)
+    set_state(world, MOOD, held, status="pending", heldUntil=after(60), retryAt=after(60))
+    set_state(world, MOOD, waiting, status="pending", retryAt=after(60))
+    items = [held, waiting, due]
+    outcomes = sync_batch(world, "mood", items, only_if_due=True)
+    assert [outcome.status for outcome in outcomes] == [None, None, "synced"]
+    assert "attempts" not in state_of(world, waiting)
+    outcomes = sync_batch(world, "mood", items, batches=watch.batches)
+    assert [outcome.status for outcome in outcomes] == [None, "synced", "synced"]
+
+
+def test_batches_of_one_account_write_one_after_the_other(world: World, watch: Watch) -> None:
+    """Two at once would be slower, and each would find that the other has committed."""
+    first, second = save_moods(world, 30), save_moods(world, 30)
+
+    def second_batch() -> None:
+        sync_batch(world, "mood", second, batches=watch.batches)
+
+    other = threading.Thread(target=second_batch)
+
+    def start_the_other() -> None:
+        other.start()
+        wait_for(
+            lambda: all("lease" in state_of(world, item) for item in second),
+            within=60,
+            what="the second batch to be claimed",
+        )
+
+    watch.at(("before", "apply"), start_the_other)
+    sync_batch(world, "mood", first, batches=watch.batches)
+    other.join()
+    assert watch.most["apply"] == 1
+    assert watch.sizes == [30, 30]
+    assert_agreement(world)
+
+
+def test_a_painting_without_its_image_is_up_all_the_same(world: World) -> None:
+    """Partial, and tried again; once the image is there it is right."""
+    items = save_paintings(world, 3)
+    world.platform.edit("painting", items[1], slug="late")
+    assert statuses(sync_batch(world, "painting", items)) == {"synced": 2, "partial": 1}
+    assert "thumbnail" not in world.record("painting", items[1])
+    world.platform.store("late.png", b"GIF89a no image", world.ada)
+    assert statuses(sync_batch(world, "painting", items)) == {"synced": 2, "partial": 1}
+    there = world.platform.document("painting", items[0])["slug"]
+    world.platform.edit("painting", items[1], slug=there)
+    assert statuses(sync_batch(world, "painting", items)) == {"synced": 3}
+    assert "error" not in world.platform.state("painting", items[1])

@@ -1,0 +1,105 @@
+"""The locks of repos: one writer at a time, and none that outlives its holder for long."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from tests.waiting import wait_for
+from worker.errors import TransientError
+from worker.locks import RepoLocks
+from worker.redis_errors import RedisUnavailableError
+from worker.stack import Stack
+
+_DIE_HOLDING = """
+import os, sys
+from redis import Redis
+from worker.locks import RepoLocks
+with RepoLocks(Redis.from_url(sys.argv[1])).hold(sys.argv[2]):
+    os._exit(9)
+"""
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """A client of Redis."""
+    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        yield client
+
+
+@pytest.fixture
+def did() -> str:
+    """A repo that nobody has written to."""
+    return f"did:plc:{uuid4().hex}"
+
+
+def left(redis: Redis, did: str) -> int:
+    """Return how many milliseconds a repo's lock has left; -2 when there is none."""
+    return int(redis.pttl(f"media-atproto:repo:{did}"))
+
+
+def test_there_is_one_holder_at_a_time(redis: Redis, did: str) -> None:
+    """Who waits for too long is told; other repos have locks of their own."""
+    locks = RepoLocks(redis, patience=0.05)
+    with locks.hold(did):
+        with pytest.raises(TransientError) as refused, locks.hold(did):
+            pass
+        with locks.hold(f"{did}-another"):
+            pass
+    assert (refused.value.step, refused.value.code) == ("write", "repo_locked")
+    with locks.hold(did):
+        pass
+
+
+def test_a_lock_ends_with_what_was_done_under_it(redis: Redis, did: str) -> None:
+    """An error is the holder's."""
+    with pytest.raises(ValueError, match="mine"), RepoLocks(redis).hold(did):
+        raise ValueError("mine")
+    assert left(redis, did) == -2
+
+
+def test_a_lock_is_renewed_while_its_holder_lives(redis: Redis, did: str) -> None:
+    """However long that takes."""
+    with RepoLocks(redis, life=0.6).hold(did):
+        for _ in range(2):
+            wait_for(lambda: left(redis, did) < 500, within=60, what="time to pass")
+            wait_for(lambda: left(redis, did) > 500, within=60, what="the lock to be renewed")
+
+
+def test_a_lock_is_over_soon_after_its_holder_was_killed(
+    redis: Redis, did: str, stack: Stack
+) -> None:
+    """Nobody waits for the dead for minutes."""
+    url = stack.environment["REDIS_URL"]
+    command = (sys.executable, "-c", _DIE_HOLDING, url, did)
+    assert subprocess.run(command, env=os.environ, check=False).returncode == 9
+    assert 0 < left(redis, did) <= 10_000
+
+
+def test_a_lock_that_was_lost_is_not_taken_from_the_next_holder(redis: Redis, did: str) -> None:
+    """Redis has lost it: the first holder's end does not end the second one's."""
+    locks = RepoLocks(redis)
+    first, second = locks.hold(did), locks.hold(did)
+    first.__enter__()
+    redis.delete(f"media-atproto:repo:{did}")
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert left(redis, did) > 0
+    second.__exit__(None, None, None)
+    assert left(redis, did) == -2
+
+
+def test_without_redis_nobody_holds_anything() -> None:
+    """So nothing is written."""
+    with (
+        Redis.from_url("redis://127.0.0.1:9/0") as nowhere,
+        pytest.raises(RedisUnavailableError),
+        RepoLocks(nowhere).hold("did:plc:x"),
+    ):
+        pass

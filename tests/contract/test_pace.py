@@ -1,0 +1,122 @@
+"""The pace of bulk work: full speed, unless somebody has saved an item just now."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from redis import Redis
+
+from tests.bulk import Watch, assert_agreement, save_moods, save_paintings, sync_batch
+from tests.world import World, open_world
+from worker.bulk.pace import Pace
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def url(stack: Stack) -> str:
+    """A Redis database where nobody else saves anything."""
+    return stack.environment["REDIS_URL"].removesuffix("/0") + "/7"
+
+
+@pytest.fixture
+def redis(url: str) -> Iterator[Redis]:
+    """A client of it; nothing was saved of late."""
+    with Redis.from_url(url) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+@pytest.fixture
+def pace(redis: Redis) -> Pace:
+    """The pace by that Redis."""
+    return Pace(redis)
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack, url: str) -> Iterator[World]:
+    """A world with that Redis."""
+    with open_world(stack, REDIS_URL=url) as opened:
+        yield opened
+
+
+def test_without_saves_everything_goes_at_once(pace: Pace) -> None:
+    """As much as a PDS takes best, and nobody waits for anybody."""
+    with pace.turn() as first, pace.turn() as second:
+        assert first == second == 100
+    assert pace.uploads() == 8
+
+
+def test_after_a_save_little_goes_at_a_time(pace: Pace, redis: Redis) -> None:
+    """For some seconds; then it is forgotten."""
+    pace.saw_save()
+    with pace.turn() as most:
+        assert most <= 25
+    assert pace.uploads() < 8
+    (name,) = redis.scan_iter("*live*")
+    assert 0 < redis.pttl(name) <= 10_000
+
+
+def test_after_a_save_one_writes_at_a_time(pace: Pace) -> None:
+    """In the whole fleet: a save has to wait for one chunk at most."""
+    pace.saw_save()
+    inside, turns = [0], []
+
+    def write() -> None:
+        for _ in range(5):
+            with pace.turn():
+                inside[0] += 1
+                turns.append(inside[0])
+                inside[0] -= 1
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert turns == [1] * 20
+
+
+def test_a_turn_ends_with_what_was_done_in_it(pace: Pace) -> None:
+    """An error is the caller's; the next one has its turn all the same."""
+    pace.saw_save()
+    with pytest.raises(ValueError, match="mine"), pace.turn():
+        raise ValueError("mine")
+    with pace.turn() as most:
+        assert most > 0
+
+
+def test_without_redis_work_goes_on(redis: Redis) -> None:
+    """The pace is a courtesy; what must not happen at once is locked elsewhere."""
+    with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
+        pace = Pace(nowhere)
+        pace.saw_save()
+        with pace.turn() as most:
+            assert most == 100
+        assert pace.uploads() == 8
+
+
+def test_a_batch_is_written_in_small_chunks_while_people_save(world: World, redis: Redis) -> None:
+    """Counted at the repo."""
+    watch = Watch(world.services)
+    world.services.pace.saw_save()
+    sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
+    assert sum(watch.sizes) == 50
+    assert max(watch.sizes) <= 25
+    assert redis.exists("media-atproto:live")
+    redis.flushdb()
+    sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
+    assert watch.sizes[-1] == 50
+    assert_agreement(world)
+
+
+def test_few_blobs_are_uploaded_at_once_while_people_save(world: World, redis: Redis) -> None:
+    """A save waits behind those as well."""
+    watch = Watch(world.services)
+    redis.flushdb()
+    world.services.pace.saw_save()
+    sync_batch(world, "painting", save_paintings(world, 8), batches=watch.batches)
+    assert watch.count["upload"] == 8
+    assert watch.most["upload"] <= 4

@@ -1,0 +1,76 @@
+"""Whose records are whose: by state, by `ref`, by age."""
+
+from __future__ import annotations
+
+from worker.audit.pairing import Expected, pair
+from worker.documents import DocumentId, ItemRef, MediaDocument, SyncState
+from worker.fields import Fields
+from worker.plan import Skip
+from worker.snapshot import StoredRecord
+
+DID = "did:plc:here"
+
+
+def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) -> Expected:
+    """Return a document whose state names a record, or none."""
+    state = SyncState(repo=repo if rkey else None, rkey=rkey)
+    ref = ItemRef("mood", item)
+    value = MediaDocument(
+        ref, "ada", is_guest=False, gone=None, fields=Fields({}), fingerprint="f", state=state
+    )
+    return Expected(value, Skip("any"))
+
+
+def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object], list[str]]:
+    """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest."""
+    records = {rkey: StoredRecord(rkey, b"", {"ref": ref}) for rkey, ref in refs.items()}
+    cases, strangers = pair(DID, records, expected)
+    told: list[object] = [
+        (case.own.rkey if case.own else None, *(twin.rkey for twin in case.twins)) for case in cases
+    ]
+    return told, sorted(record.rkey for record in strangers)
+
+
+def test_record_belongs_to_the_document_whose_state_names_it() -> None:
+    """Whatever the record itself names."""
+    assert pairs({"a": "2"}, document("1", "a"), document("2")) == ([("a",), (None,)], [])
+
+
+def test_record_belongs_to_the_document_that_it_names() -> None:
+    """Where no state says otherwise; numbers are named by their digits."""
+    assert pairs({"a": "1", "b": "2"}, document("1"), document(2)) == ([("a",), ("b",)], [])
+
+
+def test_of_several_records_the_lowest_key_is_the_documents() -> None:
+    """The others are twins."""
+    assert pairs({"a": "1", "b": "1", "c": "1"}, document("1")) == ([("a", "b", "c")], [])
+
+
+def test_of_several_records_the_one_that_the_state_names_is_the_documents() -> None:
+    """Older ones are twins all the same."""
+    assert pairs({"a": "1", "b": "1"}, document("1", "b")) == ([("b", "a")], [])
+
+
+def test_state_that_names_no_record_does_not_count() -> None:
+    """There is nothing at that key, or it is in another repo."""
+    assert pairs({"a": "1"}, document("1", "z")) == ([("a",)], [])
+    assert pairs({"a": "9"}, document("1", "a", "did:plc:other")) == ([(None,)], ["a"])
+
+
+def test_of_two_documents_that_claim_a_record_it_is_the_one_that_it_names() -> None:
+    """States of older programs name no repo, and may name one key twice."""
+    first, second = document("1", "a", None), document("2", "a", None)
+    assert pairs({"a": "2"}, first, second) == ([(None,), ("a",)], [])
+    assert pairs({"a": "1"}, first, second) == ([("a",), (None,)], [])
+    assert pairs({"a": None}, first, second) == ([("a",), (None,)], [])
+
+
+def test_records_of_nobody_are_strangers() -> None:
+    """They name nothing, or a document that is not among these."""
+    assert pairs({"a": None, "b": "9"}, document("1")) == ([(None,)], ["a", "b"])
+
+
+def test_twin_of_one_document_is_no_stranger_to_another() -> None:
+    """A record that a state names is taken, and is nobody's twin."""
+    told = pairs({"a": "1", "b": "1"}, document("1", "a"), document("2", "b"))
+    assert told == ([("a",), ("b",)], [])

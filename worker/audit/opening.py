@@ -1,0 +1,65 @@
+"""An audit made of services."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from worker.audit.auditor import Auditor
+from worker.audit.blob_reader import BlobReader
+from worker.audit.owned import Owned
+from worker.audit.reading import Reading
+from worker.audit.removing import Removing
+from worker.audit.repair import Repairer
+from worker.audit.rounds import Rounds
+from worker.audit.strangers import Strangers
+from worker.bulk.eraser import Eraser
+from worker.expectation import Expectations
+from worker.media import MediaType
+from worker.run import Observer, unobserved
+from worker.services import Services
+
+
+@contextmanager
+def open_audit(
+    services: Services,
+    kinds: Sequence[MediaType],
+    *,
+    blobs: bool = True,
+    repair: bool = False,
+    force: bool = False,
+    observer: Observer = unobserved,
+) -> Iterator[Rounds]:
+    """Have an audit of these types: with their blobs fetched, with repairs, or without.
+
+    `force` lets a repair remove any share of a collection.
+    """
+    store, accounts = services.store, services.accounts
+    reader = BlobReader(services.settings.pds_url)
+    auditor = Auditor(
+        owned=Owned(services.database, store, accounts),
+        strangers=Strangers(store, accounts),
+        reading=Reading(services.pds, reader),
+        expectations=Expectations(services.publisher.site, services.lexicons),
+        kinds=kinds,
+        blobs=blobs,
+        grace=services.settings.sweep.grace,
+    )
+    try:
+        yield Rounds(auditor, _repairer(services) if repair else None, force, observer)
+    finally:
+        reader.close()
+
+
+def _repairer(services: Services) -> Repairer:
+    lease = services.settings.retry.lease
+    eraser = Eraser(services.locks)
+    return Repairer(
+        corrections=services.corrections,
+        removing=Removing(services.store, services.corrections, eraser, lease),
+        batches=services.batches,
+        open_repo=services.repo,
+        holder=f"audit {socket.gethostname()}:{os.getpid()}",
+    )

@@ -1,0 +1,80 @@
+"""The documents of one owner, all of them, by index; and the owners that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import cast
+
+from pymongo.database import Database
+
+from worker.accounts import Accounts
+from worker.documents import Account, DocumentId, MediaDocument
+from worker.media import MediaType
+from worker.mongo import RawDocument, translated
+from worker.store import Store, projection
+
+_BY_OWNER, _BY_DID = "atproto_owner", "atproto_did"
+_STRETCH = 500
+_BATCH = 5000  # documents
+
+
+class Owned:
+    """Reads documents by owner, and the owners, from one database."""
+
+    def __init__(self, database: Database[RawDocument], store: Store, accounts: Accounts) -> None:
+        self._users = database["users"]
+        self._store = store
+        self._accounts = accounts
+
+    def documents(self, kind: MediaType, owner: object) -> Iterator[MediaDocument]:
+        """Go through the documents of one type that have this owner, in no certain order."""
+        guest = self._store.guest_subject
+        user = {"$in": [None, "", guest]} if owner == guest else owner
+        with translated():
+            found = self._store.collection(kind).find({"user": user}, projection(kind))
+            for raw in found.hint(_BY_OWNER).batch_size(_BATCH):
+                yield self._store.parse(kind, raw)
+
+    def again(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
+        """Go through those documents of these ids that there are, as they are now."""
+        for start in range(0, len(ids), _STRETCH):
+            yield from self._store.find_all(kind, ids[start : start + _STRETCH])
+
+    def accounts(self) -> Iterator[Account]:
+        """Go through all accounts.
+
+        Read in stretches: an audit may take longer between two than a cursor lives.
+        """
+        last = ""
+        while dids := self._next_dids(last):
+            last = dids[-1]
+            with translated():
+                match = {"atproto.did": {"$in": list(dict.fromkeys(dids))}}
+                subjects = [str(user["_id"]) for user in self._users.find(match, {"_id": 1})]
+            for subject in subjects:
+                if account := self._accounts.find(subject):
+                    yield account
+
+    def _next_dids(self, last: str) -> list[str]:
+        match: RawDocument = {"atproto.did": {"$gt": last}}
+        with translated():
+            users = self._users.find(match, {"atproto.did": 1}).hint(_BY_DID).limit(_STRETCH)
+            return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
+
+    def without_account(self, kind: MediaType) -> Iterator[object]:
+        """Go through the owners of documents of one type who have no account, each once.
+
+        They are as the documents have them, of any type; nobody is the guest subject.
+        """
+        guest = self._store.guest_subject
+        pipeline: list[dict[str, object]]
+        pipeline = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
+        with translated():
+            rows = self._store.collection(kind).aggregate(pipeline, hint=_BY_OWNER)
+            owners = (row["_id"] for row in rows if row["_id"] and row["_id"] != guest)
+            while stretch := list(islice(owners, _STRETCH)):
+                able = self._accounts.usable(map(str, stretch))
+                yield from (owner for owner in stretch if str(owner) not in able)
+        if self._accounts.find(guest) is None:
+            yield guest

@@ -1,0 +1,83 @@
+"""Which records of a collection belong to which document. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.documents import MediaDocument
+from worker.plan import Plan
+from worker.snapshot import StoredRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A document, what is to be done for it, and the CID that its record should have, in bytes.
+
+    There is none where no record should be, or none can be built.
+    """
+
+    document: MediaDocument
+    plan: Plan
+    raw_cid: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A document with its record and those that are too many."""
+
+    expected: Expected
+    own: StoredRecord | None
+    twins: Sequence[StoredRecord] = ()
+
+
+def pair(
+    did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
+) -> tuple[list[Case], list[StoredRecord]]:
+    """Give the records of `did` to the documents; return the cases, and the records left over.
+
+    A document's record is the one that its state names, else the oldest one that names it.
+    """
+    claims = _claims(did, records, expected)
+    if len(claims) == len(records):
+        # All there is to a repo that is as it should be.
+        return [Case(each, records.get(_claimed_key(each, claims))) for each in expected], []
+    by_ref: dict[str, list[StoredRecord]] = defaultdict(list)
+    strangers = []
+    for rkey, record in records.items():
+        if rkey not in claims and record.ref is not None:
+            by_ref[record.ref].append(record)
+        elif rkey not in claims:
+            strangers.append(record)
+    cases = []
+    for each in expected:
+        own = records.get(_claimed_key(each, claims))
+        twins = by_ref.pop(str(each.document.ref.id), [])
+        if own is None and twins:
+            own, *twins = twins
+        cases.append(Case(each, own, twins))
+    return cases, [*strangers, *(record for left in by_ref.values() for record in left)]
+
+
+def _claims(
+    did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
+) -> dict[str, Expected]:
+    """Return which document's state names which record.
+
+    Where two name one, as legacy states can, it is the one's that the record names.
+    """
+    claims: dict[str, Expected] = {}
+    for each in expected:
+        state = each.document.state
+        rkey = state.rkey
+        if rkey not in records or rkey is None or (state.repo != did and state.repo is not None):
+            continue
+        if rkey not in claims or records[rkey].ref == str(each.document.ref.id):
+            claims[rkey] = each
+    return claims
+
+
+def _claimed_key(expected: Expected, claims: Mapping[str, Expected]) -> str:
+    rkey = expected.document.state.rkey or ""
+    return rkey if claims.get(rkey) is expected else ""

@@ -1,0 +1,152 @@
+"""Putting right what an audit has found, with the engine that publishes everything else.
+
+What should not be there is removed, states are made to say what is there, and the documents are
+synced. Each step leaves what the next audit finds, so a repair can end anywhere and be repeated.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from worker.audit.findings import Fault, Finding, TypeAudit
+from worker.audit.guard import Refusal, refusal, removals
+from worker.audit.removing import Removing
+from worker.bulk.batch import Batches
+from worker.bulk.corrections import Correction, Corrections
+from worker.clock import after, now
+from worker.documents import Account, DocumentId, Failure
+from worker.errors import MediaError
+from worker.media import MediaType
+from worker.mongo import StoreUnavailableError
+from worker.redis_errors import RedisUnavailableError
+from worker.repo import Repo
+from worker.run import Observer
+
+
+@dataclass(slots=True)
+class Repairs:
+    """What was done: records removed, documents synced, documents left to runs that hold them.
+
+    `refusals` are removals that were not made; `failures` say what kept others from being made.
+    """
+
+    removed: int = 0
+    synced: int = 0
+    left: int = 0
+    refusals: list[Refusal] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether nothing was refused, and nothing failed."""
+        return not self.refusals and not self.failures
+
+    def followed_by(self, later: Repairs) -> Repairs:
+        """Return the sum of both; what the later one could do is no more undone."""
+        return Repairs(
+            self.removed + later.removed,
+            self.synced + later.synced,
+            later.left,
+            later.refusals,
+            later.failures,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Repairer:
+    """Everything that a repair takes; `holder` names who asks for it."""
+
+    corrections: Corrections
+    removing: Removing
+    batches: Batches
+    open_repo: Callable[[Account], Repo]
+    holder: str
+
+    def repair(
+        self,
+        account: Account | None,
+        types: Iterable[TypeAudit],
+        *,
+        force: bool,
+        observer: Observer,
+    ) -> Repairs:
+        """Put right what was found of an account, or of the owners that have none.
+
+        With `force` any share of a collection is removed. Raises StoreUnavailableError and
+        RedisUnavailableError; what else goes wrong is told.
+        """
+        repairs = Repairs()
+        for audit in types:
+            bereft = list(self._remove(account, audit, repairs, force, observer)) if account else []
+            going = {id(finding) for finding in removals(audit.findings)}
+            others = [finding for finding in audit.findings if id(finding) not in going]
+            self._correct(account, audit.kind, others)
+            self._sync(audit.kind, [*bereft, *others], repairs, observer)
+        return repairs
+
+    def _remove(
+        self,
+        account: Account,
+        audit: TypeAudit,
+        repairs: Repairs,
+        force: bool,  # noqa: FBT001
+        observer: Observer,
+    ) -> Iterator[Finding]:
+        """Remove what has to go; yield the findings whose documents have lost their records."""
+        going = removals(audit.findings)
+        if not force and (refused := refusal(account.did, audit, going)):
+            repairs.refusals.append(refused)
+            return
+        try:
+            for removed in self.removing.remove(self.open_repo(account), audit.kind, going):
+                repairs.removed += removed.records
+                observer(f"{repairs.removed} records removed")
+                yield from removed.bereft
+        except (StoreUnavailableError, RedisUnavailableError):
+            raise
+        except MediaError as error:
+            repairs.failures.append(Failure.of(error, now()))
+
+    def _correct(
+        self, account: Account | None, kind: MediaType, findings: Sequence[Finding]
+    ) -> None:
+        """Make states say what is in the repo."""
+        if account is None:
+            return
+        corrections = [c for f in findings if (c := _correction(account.did, f))]
+        self.corrections.apply(kind, corrections, retry_at=after(self.removing.lease))
+
+    def _sync(
+        self, kind: MediaType, findings: Sequence[Finding], repairs: Repairs, observer: Observer
+    ) -> None:
+        """Sync the documents of findings, each once."""
+        owners: dict[str, set[DocumentId]] = defaultdict(set)
+        for finding in findings:
+            if finding.document:
+                owners[finding.document.owner].add(finding.document.ref.id)
+        for owner, theirs in owners.items():
+            waiting = iter(theirs)
+            while ids := list(islice(waiting, kind.batch)):
+                outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)
+                held = sum(outcome.status is None for outcome in outcomes)
+                repairs.synced += len(ids) - held
+                repairs.left += held
+                observer(f"{repairs.synced} {kind.name}s synced")
+
+
+def _correction(did: str, finding: Finding) -> Correction | None:
+    """Return what a document's state has to say, None if it does, or will by being synced."""
+    if finding.document is None:
+        return None
+    state = finding.document.state
+    if finding.key:
+        said = (state.repo, state.rkey, state.uri, state.cid)
+        if said == (did, finding.key.rkey, finding.key.uri, finding.cid):
+            return None
+        return Correction(finding.document, did, finding.key.rkey, finding.cid)
+    if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:
+        return Correction(finding.document, did, state.rkey, None) if state.cid else None
+    return None

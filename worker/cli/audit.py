@@ -1,0 +1,169 @@
+"""`media-atproto audit`: MongoDB beside the repos, and what differs put right."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import printable
+from worker.errors import MediaError
+from worker.media import MEDIA_TYPES
+
+if TYPE_CHECKING:
+    from worker.audit.rounds import Audited, Rounds
+    from worker.documents import Account
+    from worker.run import Observer
+    from worker.services import Services
+
+_OFF, _TROUBLE = 1, 2
+
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
+
+
+@click.command()
+@click.option(
+    "--user",
+    "names",
+    multiple=True,
+    metavar="HANDLE",
+    help="Only this user's account: a handle, a subject or a DID; may be given several times.",
+)
+@click.option("--guests", is_flag=True, help="Only the guests' account, or that one as well.")
+@click.option(
+    "--type",
+    "type_names",
+    multiple=True,
+    type=click.Choice(list(MEDIA_TYPES)),
+    help="Only items of this type; may be given several times.",
+)
+@click.option("--repair", is_flag=True, help="Put right what is found, then look again.")
+@click.option(
+    "--force", is_flag=True, help="With --repair: remove even more than 20% of a collection."
+)
+@click.option(
+    "--quick", is_flag=True, help="Do not fetch blobs: those missing or truncated are not found."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, with nothing left out.")
+@click.pass_obj
+def audit(
+    env_file: Path | None,
+    names: tuple[str, ...],
+    type_names: tuple[str, ...],
+    *,
+    guests: bool,
+    repair: bool,
+    force: bool,
+    quick: bool,
+    as_json: bool,
+) -> None:
+    """Compare the documents in MongoDB with the records in the repos, account by account.
+
+    Each repo is read in one call, and each record compared by its CID with the one that its
+    document asks for; the blobs of records are fetched and checked. Without --user or --guests
+    all accounts are looked at, and the documents of owners without one.
+
+    \b
+    missing         a document without a record, and nothing will publish it
+    stale           its record is there, and not as the document is
+    orphaned        a record without a document, or whose document must not be published here
+    duplicated      one record too many of a document
+    blob_missing    the PDS does not have a blob of a record
+    blob_truncated  the PDS does not have the whole of it
+    state_lies      the document's state does not say what is there
+
+    What a document tells of itself is counted, not found fault with: failed, waiting for its
+    next try, partial, skipped, removed.
+
+    --repair publishes, removes and corrects with the engine that does so every day, and leaves
+    alone what a worker is at. Of duplicates it keeps the record that the document's state names,
+    or else the oldest. If it would have to remove more than 20% of a collection, and more than 5
+    records, it removes none of that collection, unless there is --force. It can be interrupted
+    and repeated; then accounts are looked at again, and that is what is reported.
+
+    \b
+    With --json: a line for each account, {"account", "clean", "types", "findings", "failure",
+    "repair"}, the account being null for owners without one; last a line {"summary"}.
+
+    \b
+    Exit codes:
+      0  clean: all is as it should be
+      1  something is off, or an account's repo could not be read
+      2  trouble: wrong usage, a service that does not answer
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    from worker.audit.opening import open_audit
+    from worker.audit.summary import Summary
+    from worker.cli.audit_page import account_line, print_page, summary_line
+    from worker.environment import SettingsError
+
+    if force and not repair:
+        raise click.UsageError("--force is for --repair")
+    summary = Summary()
+    try:
+        with ExitStack() as stack:
+            services = stack.enter_context(closing(open_services(env_file)))
+            observer = stack.enter_context(_progress(quiet=as_json and sys.stdout.isatty()))
+            chosen = _chosen(services, names, guests=guests)
+            rounds = stack.enter_context(
+                open_audit(
+                    services,
+                    [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)],
+                    blobs=not quick,
+                    repair=repair,
+                    force=force,
+                    observer=observer,
+                )
+            )
+            for audited in _audited(rounds, chosen, observer):
+                summary.take(audited)
+                if as_json:
+                    click.echo(account_line(audited))
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    if as_json:
+        click.echo(summary_line(summary))
+    else:
+        print_page(summary, repaired=repair)
+    click.get_current_context().exit(0 if summary.clean else _OFF)
+
+
+def _chosen(services: Services, names: Sequence[str], *, guests: bool) -> list[Account] | None:
+    """Return the accounts that were asked for, each once; None for all there are.
+
+    Raises UnknownAccountError.
+    """
+    asked = [*names, *([services.settings.guest_subject] if guests else [])]
+    accounts = [services.accounts.resolve(name) for name in asked]
+    return list({account.subject: account for account in accounts}.values()) or None
+
+
+def _audited(
+    rounds: Rounds, chosen: Sequence[Account] | None, observer: Observer
+) -> Iterator[Audited]:
+    accounts = rounds.auditor.owned.accounts() if chosen is None else chosen
+    for number, account in enumerate(accounts, start=1):
+        observer(f"account {number}, {account.handle}")
+        yield rounds.of_account(account)
+    if chosen is None:
+        observer("documents of owners without an account")
+        yield rounds.of_others()
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Observer]:
+    """Show on stderr what is being done, if it is a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _step: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True, highlight=False).status("...") as status:
+        yield lambda step: status.update(escape(printable(step)))

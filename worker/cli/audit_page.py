@@ -1,0 +1,180 @@
+"""An audit as tables for a person, and as JSON lines for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
+from worker.audit.findings import Fault, Finding, Standing, TypeAudit
+from worker.audit.guard import Refusal
+from worker.audit.repair import Repairs
+from worker.audit.rounds import Audited
+from worker.audit.summary import Summary
+from worker.cli.page import Table, say, shortened, show
+from worker.documents import Account, Failure
+
+_HEADER = ("type", "documents", "records", "right", "explained", "off")
+_EXPLAINED = "Explained: what documents tell of themselves"
+_ACTIONS: Mapping[Fault, str] = {
+    Fault.MISSING: "publish it",
+    Fault.STALE: "publish it again",
+    Fault.ORPHANED: "remove the record",
+    Fault.DUPLICATED: "remove the record",
+    Fault.BLOB_MISSING: "remove the record, upload the blob, write the record again",
+    Fault.BLOB_TRUNCATED: "remove the record, upload the blob, write the record again",
+    Fault.STATE_LIES: "correct the state",
+}
+
+
+def account_line(audited: Audited) -> str:
+    """Return all that is known of an account as a line of JSON; ids are texts."""
+    audit = audited.audit
+    return json.dumps(
+        {
+            "account": audit.account and _account(audit.account),
+            "clean": audited.is_clean,
+            "types": {each.kind.name: _counts(each) for each in audit.types},
+            "findings": [_finding(finding) for finding in audit.findings],
+            "failure": audit.failure and _failure(audit.failure),
+            "repair": audited.repairs and _repairs(audited.repairs),
+        }
+    )
+
+
+def summary_line(summary: Summary) -> str:
+    """Return the sum over all accounts as a line of JSON."""
+    counts = {fault.value: 0 for fault in Fault}
+    for (fault, _), count in summary.faults.items():
+        counts[fault.value] += count
+    whole = {
+        "clean": summary.clean,
+        "accounts": summary.accounts,
+        "unreadable": len(summary.unreadable),
+        "documents": summary.documents.total(),
+        "records": summary.records.total(),
+        "findings": counts,
+    }
+    return json.dumps({"summary": whole})
+
+
+def print_page(summary: Summary, *, repaired: bool) -> None:
+    """Print the sum over all accounts, and the first findings."""
+    show(Table(list(_type_rows(summary)), header=_HEADER))
+    faults = [
+        (fault, name, str(count), _ACTIONS[fault])
+        for (fault, name), count in sorted(summary.faults.items())
+    ]
+    show(Table(faults, header=("finding", "type", "", "what --repair does"), title="Findings"))
+    show(Table(list(_reason_rows(summary)), header=("", "type", "reason", ""), title=_EXPLAINED))
+    _print_first(summary)
+    for account, failure in summary.unreadable:
+        say(f"{_name(account)} cannot be read: {failure.message}", "red")
+    for owner, text in summary.undone:
+        say(f"{_name(owner)}: {text}", "red")
+    if repaired:
+        say(_told(summary))
+    _print_verdict(summary, repaired=repaired)
+
+
+def _type_rows(summary: Summary) -> Iterator[Sequence[str]]:
+    for name in summary.documents:
+        right = summary.standings[name, Standing.RIGHT, ""]
+        stand = sum(count for (kind, *_), count in summary.standings.items() if kind == name)
+        off = sum(count for (_, kind), count in summary.faults.items() if kind == name)
+        counts = (summary.documents[name], summary.records[name], right, stand - right, off)
+        yield (name, *map(str, counts))
+
+
+def _reason_rows(summary: Summary) -> Iterator[Sequence[str]]:
+    for (name, standing, reason), count in sorted(summary.standings.items()):
+        if standing is not Standing.RIGHT:
+            yield standing, name, reason, str(count)
+
+
+def _print_first(summary: Summary) -> None:
+    rows = [
+        (finding.fault, _subject(finding), shortened(finding.detail)) for finding in summary.first
+    ]
+    show(Table(rows, header=("finding", "record or document", "detail"), title="The first of them"))
+    if more := summary.found - len(summary.first):
+        say(f"... and {more} more; --json has them all")
+
+
+def _subject(finding: Finding) -> str:
+    document = str(finding.document.ref) if finding.document else ""
+    return " of ".join(filter(None, [finding.key.uri if finding.key else "", document]))
+
+
+def _told(summary: Summary) -> str:
+    removed, synced = _counted(summary.removed, "record"), _counted(summary.synced, "document")
+    told = f"Repaired: {removed} removed, {synced} synced"
+    left = _counted(summary.left, "document")
+    return f"{told}; {left} left to the workers at them" if summary.left else told
+
+
+def _print_verdict(summary: Summary, *, repaired: bool) -> None:
+    counts = (summary.accounts, summary.documents.total(), summary.records.total())
+    names = ("account", "document", "record")
+    looked_at = ", ".join(_counted(*each) for each in zip(counts, names, strict=True))
+    if summary.clean:
+        say(f"Clean: {looked_at}.", "green")
+    elif summary.found:
+        things = "thing is" if summary.found == 1 else "things are"
+        how = "" if repaired else " --repair puts it right."
+        say(f"{summary.found} {things} not as it should be, of {looked_at}.{how}", "red")
+    else:
+        undone = "put right" if summary.undone else "looked at"
+        say(f"Not everything could be {undone}, of {looked_at}.", "red")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _name(account: Account | None) -> str:
+    return f"{account.handle} ({account.did})" if account else "owners without an account"
+
+
+def _account(account: Account) -> dict[str, str]:
+    return {"subject": account.subject, "did": account.did, "handle": account.handle}
+
+
+def _counts(audit: TypeAudit) -> dict[str, object]:
+    standings = [
+        {"standing": standing, "reason": reason or None, "count": count}
+        for (standing, reason), count in sorted(audit.standings.items())
+    ]
+    return {"documents": audit.documents, "records": audit.records, "standings": standings}
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {
+        "finding": finding.fault,
+        "type": finding.kind.name,
+        "id": str(finding.document.ref.id) if finding.document else None,
+        "owner": finding.document.owner if finding.document else None,
+        "uri": finding.key.uri if finding.key else None,
+        "cid": finding.cid,
+        "ref": finding.ref,
+        "detail": finding.detail,
+        "action": _ACTIONS[finding.fault],
+    }
+
+
+def _failure(failure: Failure) -> dict[str, object]:
+    return {"step": failure.step, "code": failure.code, "message": failure.message}
+
+
+def _repairs(repairs: Repairs) -> dict[str, object]:
+    return {
+        "removed": repairs.removed,
+        "synced": repairs.synced,
+        "left": repairs.left,
+        "refusals": [_refusal(refusal) for refusal in repairs.refusals],
+        "failures": [_failure(failure) for failure in repairs.failures],
+    }
+
+
+def _refusal(refusal: Refusal) -> dict[str, object]:
+    counts = {"removals": refusal.removals, "records": refusal.records}
+    return {"collection": refusal.collection, **counts, "message": refusal.text}
