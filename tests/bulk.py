@@ -3,118 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from threading import Lock
-from typing import Literal, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 from uuid import uuid4
 
 from bson import ObjectId
 
 from tests.pictures import pixel_art
 from tests.world import JsonRecord, World
-from worker.bulk.backfill import Batch, Scope
 from worker.bulk.batch import Batches
-from worker.bulk.errand import Errand
-from worker.bulk.progress import Tally
 from worker.documents import Account, DocumentId
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.mongo import RawDocument
 from worker.outcome import Outcome
-from worker.records import RecordKey, UploadedBlob, Write
+from worker.records import RecordKey, Write
 from worker.repo import Repo
-from worker.services import Services
 from worker.snapshot import Snapshot
 
 KINDS = tuple(MEDIA_TYPES.values())
 MOOD, PAINTING = media_type("mood"), media_type("painting")
 
-Point = tuple[Literal["before", "after"], str]
-Action = Callable[[], object]
-
 TIMES = frozenset({"attemptedAt", "syncedAt", "retryAt", "at"})
-
-
-@dataclass
-class Watch:
-    """The calls that batches make for their repos, and what is to happen at some of them.
-
-    A call is named as the method of `Repo`; `sizes` has the number of writes of each `apply`,
-    `most` how many calls were under way at once. An action is carried out the first time that its
-    point is reached, or as many times as asked for. `judge` sees all writes before they are sent.
-    """
-
-    services: Services
-    sizes: list[int] = field(default_factory=list)
-    count: Counter[str] = field(default_factory=Counter)
-    most: Counter[str] = field(default_factory=Counter)
-    judge: Callable[[Sequence[Write]], object] = len
-    _actions: dict[Point, list[Action]] = field(default_factory=dict)
-    _active: Counter[str] = field(default_factory=Counter)
-    _lock: Lock = field(default_factory=Lock)
-
-    def at(self, point: Point, action: Action, *, times: int = 1) -> None:
-        """Carry out an action when a batch comes to a point."""
-        self._actions[point] = [action] * times
-
-    @property
-    def batches(self) -> Batches:
-        """Return what syncs batches under this watch."""
-        engine = replace(self.services.engine, open_repo=self.open_repo)
-        return replace(self.services.batches, engine=engine, open_repo=self.open_repo)
-
-    def open_repo(self, account: Account) -> Repo:
-        """Return an account's repo, watched."""
-        return _WatchedRepo(self, account)
-
-    @contextmanager
-    def call(self, name: str) -> Iterator[None]:
-        """Watch a call."""
-        self._act("before", name)
-        with self._lock:
-            self.count[name] += 1
-            self._active[name] += 1
-            self.most[name] = max(self.most[name], self._active[name])
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._active[name] -= 1
-        self._act("after", name)
-
-    def _act(self, when: Literal["before", "after"], name: str) -> None:
-        with self._lock:
-            waiting = self._actions.get((when, name))
-            action = waiting.pop() if waiting else None
-        if action:
-            action()
-
-
-class _WatchedRepo(Repo):
-    """A repo whose calls are watched."""
-
-    def __init__(self, watch: Watch, account: Account) -> None:
-        super().__init__(watch.services.pds, watch.services.sessions, account)
-        self._watch = watch
-
-    def apply(self, writes: Sequence[Write], swap: str) -> None:
-        self._watch.sizes.append(len(writes))
-        with self._watch.call("apply"):
-            self._watch.judge(writes)
-            super().apply(writes, swap)
-
-    def commit(self) -> str:
-        with self._watch.call("commit"):
-            return super().commit()
-
-    def export(self) -> bytes:
-        with self._watch.call("export"):
-            return super().export()
-
-    def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
-        with self._watch.call("upload"):
-            return super().upload(data, mime_type)
 
 
 def sync_batch(
@@ -138,57 +47,6 @@ def sync_batch(
         backfill=backfill,
         only_if_due=only_if_due,
     )
-
-
-@dataclass
-class Queue:
-    """The bulk queue and a worker that serves each message as it comes, in this process.
-
-    Messages for which `lose` is true never arrive.
-    """
-
-    world: World
-    lose: Callable[[Batch], object] = field(default=lambda _batch: False)
-    served: list[Batch] = field(default_factory=list)
-
-    def send(self, batch: Batch, backfill: str, message: str) -> None:
-        """Take a message, and serve it as the task does."""
-        if self.lose(batch):
-            return
-        self.served.append(batch)
-        ids, is_retry = list(batch.ids), False
-        while ids:
-            report = self.world.services.batches.serve(
-                batch.kind.name,
-                batch.owner,
-                ids,
-                holder=message,
-                backfill=backfill,
-                only_if_due=is_retry,
-                patience=30,
-            )
-            ids, is_retry = report.due_within(30)[0], True
-
-    def errand(self, show: Callable[[Tally], None] | None = None, **scope: object) -> Errand:
-        """Return a backfill of all types, or of what `scope` says, by this queue."""
-        services = self.world.services
-        wanted = Scope(**{"kinds": KINDS, **scope})  # type: ignore[arg-type]
-        return Errand(
-            name=uuid4().hex,
-            scope=wanted,
-            backfiller=services.backfiller,
-            progress=services.progress,
-            send=self.send,
-            show=show or (lambda _tally: None),
-            stalled=0.0,
-        )
-
-
-def run_backfill(world: World, **scope: object) -> Tally:
-    """Run a backfill to its end; return what was told of it."""
-    errand = Queue(world).errand(**scope)  # type: ignore[arg-type]
-    errand.enqueue()
-    return errand.wait()
 
 
 def statuses(outcomes: Sequence[Outcome]) -> Counter[str]:

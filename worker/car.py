@@ -1,7 +1,8 @@
 """CAR files: the blocks of a repo one after the other, each under its CID.
 
-`libipld.decode_car` decodes every block and keeps none of their bytes. Of most records the CID is
-all that is needed, and only the bytes can be held against it.
+`libipld.decode_car` decodes every block and keeps none of their bytes, and only the bytes can be
+held against a CID: to encode a block again does not always lead back to them, since libipld takes
+what begins like a CID for a link, be it a signature.
 https://ipld.io/specs/transport/car/carv1/
 """
 
@@ -13,47 +14,49 @@ import libipld
 
 from worker.cid import RAW_CID_LENGTH, is_raw_cid
 
+_MORE = 0x80  # set in every byte of a length but the last
+_LONGEST_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
+
 
 def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
     """Return the CID of the root and all blocks by CID, which nobody has checked yet.
 
     CIDs are in bytes. Raises ValueError that says what is wrong with the file.
     """
-    root, position = _header(car)
+    start, end = _frame(car, 0)
+    root = _root(car[start:end])
     blocks: dict[bytes, bytes] = {}
-    size = len(car)
-    while position < size:
-        start, end = _frame(car, position)
+    while end < len(car):
+        start, end = _frame(car, end)
         body = start + RAW_CID_LENGTH
         cid = car[start:body]
-        if end > size or not is_raw_cid(cid) or body > end:
-            raise ValueError(f"the file is cut short, or is none of a repo, at byte {position}")
+        if body > end or not is_raw_cid(cid):
+            raise ValueError(f"a block has no CID, at byte {start}")
         blocks[cid] = car[body:end]
-        position = end
     return root, blocks
 
 
-def _header(car: bytes) -> tuple[bytes, int]:
-    start, end = _frame(car, 0)
+def _root(header: bytes) -> bytes:
     try:
-        root = libipld.decode_dag_cbor(car[start:end])["roots"][0]
+        root = libipld.decode_dag_cbor(header)["roots"][0]
     except (ValueError, LookupError, TypeError, RecursionError):
-        raise ValueError("the file has no header that names a commit") from None
+        root = None
     if not isinstance(root, bytes):
-        raise ValueError("the file has no header that names a commit")  # noqa: TRY004
-    return root, end
+        raise ValueError("it has no header that names a commit")  # noqa: TRY004 - bad data
+    return root
 
 
 def _frame(car: bytes, position: int) -> tuple[int, int]:
-    """Return where the frame that begins here has its content, and where it ends.
+    """Return where the content of the frame at a position begins, and where it ends.
 
-    Its length comes first, seven bits to a byte, the lowest first.
+    Its length comes first, seven bits to a byte, the lowest bits first.
     """
-    length = shift = 0
-    for index in range(position, min(position + _LONGEST_VARINT, len(car))):
-        byte = car[index]
-        length |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return index + 1, index + 1 + length
-        shift += 7
-    raise ValueError(...)
+    length = 0
+    for index, byte in enumerate(car[position : position + _LONGEST_VARINT]):
+        length |= (byte & 0x7F) << 7 * index
+        if byte < _MORE:
+            start = position + index + 1
+            if start + length <= len(car):
+                return start, start + length
+            break
+    raise ValueError(f"it is cut short, or no CAR file, at byte {position}")

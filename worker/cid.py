@@ -15,8 +15,10 @@ import libipld
 # version, codec, hash function, length of the hash
 _RECORD_PREFIX = bytes((0x01, 0x71, 0x12, 0x20))
 _BLOB_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
-_LENGTH = len(_RECORD_PREFIX) + 32
 _CBOR_LINK_TAG = 0xD8
+
+RAW_CID_LENGTH = len(_RECORD_PREFIX) + 32
+"""How many bytes a CID has."""
 
 
 def cid_of_record(record: Mapping[str, object]) -> str:
@@ -31,14 +33,6 @@ def cid_of_record(record: Mapping[str, object]) -> str:
 def raw_cid_of_record(record: Mapping[str, object]) -> bytes:
     """Return the same in bytes, as the blocks of a repo refer to it."""
     return _RECORD_PREFIX + hashlib.sha256(encode_record(record)).digest()
-
-
-def raw_cid_of_block(block: Mapping[str, object]) -> bytes:
-    """Return the CID in bytes of a block of a repo, as libipld decodes one: links are bytes.
-
-    Raises ValueError for what DAG-CBOR cannot hold.
-    """
-    return _RECORD_PREFIX + hashlib.sha256(libipld.encode_dag_cbor(block)).digest()
 
 
 def spell_cid(raw: bytes) -> str:
@@ -62,7 +56,7 @@ def json_form(value: object) -> object:
 
 def is_raw_cid(raw: bytes) -> bool:
     """Say whether bytes are the CID of a record or blob in the one form the protocol blesses."""
-    return len(raw) == _LENGTH and raw.startswith((_RECORD_PREFIX, _BLOB_PREFIX))
+    return len(raw) == RAW_CID_LENGTH and raw.startswith((_RECORD_PREFIX, _BLOB_PREFIX))
 
 
 def cid_of_blob(data: bytes) -> str:

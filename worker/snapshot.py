@@ -19,6 +19,8 @@ from worker.cid import is_raw_cid, json_form, spell_cid
 from worker.errors import TransientError
 from worker.rkey import is_rkey
 
+Block = Mapping[str, Any]
+
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
 _DEEPEST = 128  # layers that a key's hash can put it on, two bits each
@@ -33,14 +35,11 @@ class RepoDamagedError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as the repo holds it: its CID in bytes, to compare many by, and its block.
-
-    It is decoded when it is looked into.
-    """
+    """A record as the repo holds it; `raw_cid` is its CID in bytes, to compare many by."""
 
     rkey: str
     raw_cid: bytes
-    block: bytes = field(repr=False)
+    block: Block = field(repr=False)
 
     @property
     def cid(self) -> str:
@@ -50,18 +49,18 @@ class StoredRecord:
     @property
     def ref(self) -> str | None:
         """Return what the record names as the `_id` of its document, if that is a text."""
-        ref = _fields(self.block).get("ref")
+        ref = self.block.get("ref")
         return ref if isinstance(ref, str) else None
 
     @property
     def value(self) -> Mapping[str, object]:
         """Return the record in JSON form."""
-        return {name: json_form(part) for name, part in _fields(self.block).items()}
+        return {name: json_form(part) for name, part in self.block.items()}
 
     @property
     def blobs(self) -> tuple[str, ...]:
         """Return the CIDs of the blobs that the record refers to, each once."""
-        return tuple(dict.fromkeys(_blobs(_fields(self.block))))
+        return tuple(dict.fromkeys(_blobs(self.block)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ class Snapshot:
         except ValueError as error:
             raise _damaged(did, str(error)) from error
         tree = _Tree(did, blocks)
-        commit = _fields(tree.block(root, "its commit"))
+        commit = tree.block(root, "its commit")
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
             raise _damaged(did, "its commit is another repo's, or of an unknown version")
         tree.walk(commit.get("data"), _DEEPEST)
@@ -128,14 +127,20 @@ class _Tree:
         self._last = b""
         self.keys: dict[str, dict[str, bytes]] = {}
 
-    def block(self, cid: bytes, what: str) -> bytes:
+    def block(self, cid: bytes, what: str) -> Block:
         """Return the block of a CID; raises RepoDamagedError saying `what` is not as it should."""
         block = self._blocks.get(cid)
         if block is None:
             raise _damaged(self._did, f"{what} is not there")
         if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
             raise _damaged(self._did, f"{what} is not what its CID says")
-        return block
+        try:
+            value = libipld.decode_dag_cbor(block)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict):
+            raise _damaged(self._did, f"{what} is no object")
+        return value
 
     def walk(self, cid: object, depth: int) -> None:
         """Take in the keys of a node and of all below, in their order.
@@ -144,7 +149,7 @@ class _Tree:
         """
         if depth == 0 or not isinstance(cid, bytes):
             raise _damaged(self._did, "its tree is no tree")
-        node = _fields(self.block(cid, "a node of its tree"))
+        node = self.block(cid, "a node of its tree")
         key = b""
         try:
             if node["l"] is not None:
@@ -165,15 +170,6 @@ class _Tree:
             raise _damaged(self._did, f"its keys are out of order at {ascii(key)[:100]}")
         self._last = key
         self.keys.setdefault(collection, {})[rkey] = cid
-
-
-def _fields(block: bytes) -> Mapping[str, Any]:
-    """Decode a block; one that is no object, as no PDS takes in, has no fields."""
-    try:
-        value = libipld.decode_dag_cbor(block)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _blobs(value: object) -> Iterator[str]:

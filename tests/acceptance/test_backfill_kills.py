@@ -62,10 +62,16 @@ def scene(opened: Scene) -> Scene:
 def backfill_at_work(scene: Scene, stack: Stack, folder: Path) -> Iterator[Terminal]:
     """Run a backfill, and stop the PDS in its tracks in the middle of it."""
     with started(["backfill", "--wait"], scene.environ, folder) as terminal:
-        wait_for(lambda: statuses(scene.world)["synced"], within=_PATIENCE, what="a first batch")
+        wait_for(lambda: is_at_work(scene, terminal), within=_PATIENCE, what="a first batch")
         stack.pds.freeze()
         wait_for(lambda: in_hand(scene), within=_PATIENCE, what="batches in a worker's hands")
         yield terminal
+
+
+def is_at_work(scene: Scene, terminal: Terminal) -> bool:
+    """Tell whether a backfill has published something; it has not ended yet."""
+    assert terminal.process.poll() is None, terminal.stderr
+    return statuses(scene.world)["synced"] > 0
 
 
 def in_hand(scene: Scene) -> int:
@@ -124,7 +130,8 @@ def test_a_pds_and_processes_that_are_killed(scene: Scene, stack: Stack, tmp_pat
             assert "mood: wrong_password 12\n" in terminal.stdout
         wait_until_published(scene, pending=12)
         users.update_one({"_id": lost}, {"$set": {"atproto.password": good}})
-        assert run(["backfill", "--wait"], scene.environ)[0] == 0
+        code, output, error = run(["backfill", "--wait"], scene.environ)
+        assert code == 0, output + error
     assert {world.platform.state("mood", mood)["status"] for mood in moods} == {"synced"}
     assert_all_is_well(scene)
 
@@ -150,7 +157,8 @@ def test_a_redis_that_is_restarted(scene: Scene, stack: Stack, tmp_path: Path) -
             stack.valkey.stop()
             stack.pds.thaw()
             stack.valkey.start()
-            assert terminal.exit_code() == 1
+            assert terminal.exit_code() == 1  # for what is bad
+            assert "Error" not in terminal.stderr
         wait_until_published(scene)
         assert process.popen.poll() is None
     assert_all_is_well(scene)

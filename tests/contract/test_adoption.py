@@ -10,7 +10,6 @@ from bson import ObjectId
 
 from tests.bulk import (
     MOOD,
-    Watch,
     account,
     assert_agreement,
     new_user,
@@ -23,6 +22,7 @@ from tests.bulk import (
     sync_batch,
 )
 from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.watching import Watch
 from tests.world import World, open_world
 from worker.clock import after
 from worker.errors import TransientError

@@ -45,6 +45,17 @@ def test_all_damages_at_once_are_put_right(ground: Ground) -> None:
     assert ground.repair(force=True).is_clean
 
 
+def test_many_findings_are_put_right_batch_by_batch(ground: Ground) -> None:
+    """More than go into one batch, each counted once."""
+    for number in range(120):
+        ground.platform.save_mood(f"new {number}", ground.user.subject)
+    audited = ground.repair()
+    assert audited.is_clean
+    assert audited.repairs
+    assert audited.repairs.synced == 120
+    assert len(ground.records("mood")) == 123
+
+
 def test_repair_of_a_clean_account_changes_nothing(ground: Ground) -> None:
     """Not even a commit."""
     before = ground.repo.commit()

@@ -12,7 +12,6 @@ from bson import ObjectId
 from tests.bulk import (
     MOOD,
     PAINTING,
-    Watch,
     assert_agreement,
     error_of,
     repo,
@@ -21,6 +20,7 @@ from tests.bulk import (
     statuses,
     sync_batch,
 )
+from tests.watching import Watch
 from tests.world import World, open_world
 from worker.bulk.batch import Batches
 from worker.bulk.progress import Tally

@@ -17,8 +17,6 @@ from tests import pictures
 from tests.bulk import (
     MOOD,
     PAINTING,
-    Point,
-    Watch,
     assert_agreement,
     end_leases,
     records_by_ref,
@@ -27,13 +25,13 @@ from tests.bulk import (
     statuses,
     sync_batch,
 )
+from tests.watching import Point, Watch
 from tests.world import World, open_world
 from worker.stack import Stack
 
 POINTS: tuple[Point, ...] = (
     ("before", "upload"),
     ("after", "upload"),
-    ("before", "commit"),
     ("before", "apply"),
     ("after", "apply"),
 )

@@ -11,7 +11,6 @@ from bson import ObjectId
 from tests.bulk import (
     KINDS,
     MOOD,
-    Watch,
     assert_agreement,
     new_user,
     repo,
@@ -24,6 +23,7 @@ from tests.bulk import (
     timeless,
 )
 from tests.waiting import wait_for
+from tests.watching import Watch
 from tests.world import World, open_world
 from worker.clock import after
 from worker.media import MediaType

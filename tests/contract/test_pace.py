@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from tests.bulk import Watch, assert_agreement, save_moods, save_paintings, sync_batch
+from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
+from tests.watching import Watch
 from tests.world import World, open_world
 from worker.bulk.pace import Pace
 from worker.stack import Stack

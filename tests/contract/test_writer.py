@@ -10,9 +10,9 @@ from itertools import count
 import pytest
 from bson import ObjectId
 
-from tests.bulk import Watch
 from tests.contract.claims import WHEN
 from tests.fixtures import platform_of, sign_up
+from tests.watching import Watch
 from worker.bulk.writer import Prepared, Writer, Written
 from worker.cid import cid_of_record
 from worker.clock import after

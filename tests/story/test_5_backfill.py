@@ -9,15 +9,14 @@ from itertools import count
 import pytest
 from bson import ObjectId
 
+from tests.backfills import Queue, run_backfill
 from tests.bulk import (
     KINDS,
     MOOD,
-    Queue,
     assert_agreement,
     new_user,
     put_foreign,
     repo,
-    run_backfill,
     save_moods,
     save_one_of,
     set_state,

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import libipld
 
-from worker.cid import raw_cid_of_block
-
 DID = "did:plc:abcdefghijklmnopqrstuvwx"
 MOODS = "computer.aesthetic.mood"
 Block = Mapping[str, Any]
+_PREFIX = bytes((0x01, 0x71, 0x12, 0x20))
 
 
 class Car:
@@ -22,8 +22,12 @@ class Car:
 
     def add(self, block: Any, *, cid: bytes | None = None) -> bytes:
         """Keep a block, under a false CID if one is given; return the CID."""
-        name = raw_cid_of_block(block) if cid is None else cid
-        self._blocks.append((name, libipld.encode_dag_cbor(block)))
+        return self.keep(libipld.encode_dag_cbor(block), cid=cid)
+
+    def keep(self, data: bytes, *, cid: bytes | None = None) -> bytes:
+        """Keep a block as it is encoded; return the CID."""
+        name = _PREFIX + hashlib.sha256(data).digest() if cid is None else cid
+        self._blocks.append((name, data))
         return name
 
     def file(self, root: bytes) -> bytes:

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from worker.audit.findings import Fault, Finding, TypeAudit
-from worker.audit.guard import refusal, removals
+from worker.audit.guard import is_removal, refusal
 from worker.media import MEDIA_TYPES
 from worker.records import RecordKey
 
@@ -47,6 +47,6 @@ def test_record_with_two_faults_is_removed_once() -> None:
 
 def test_only_what_is_removed_counts() -> None:
     """What is written again in its place does not."""
-    removed = {fault for fault in Fault if removals(findings(1, fault))}
+    removed = {fault for fault in Fault if is_removal(findings(1, fault)[0])}
     blobs = {Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED}
     assert removed == {Fault.ORPHANED, Fault.DUPLICATED} | blobs

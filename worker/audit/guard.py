@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.audit.findings import Fault, Finding, TypeAudit
@@ -33,13 +33,13 @@ class Refusal:
         )
 
 
-def removals(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings whose records have to be removed, be it to be written again.
+def is_removal(finding: Finding) -> bool:
+    """Tell whether the record of a finding has to be removed, be it to be written again.
 
-    A blob that is missing or cut short is replaced by none that is uploaded while a record refers
-    to it: the records go first.
+    A blob that is missing or cut short is not replaced by an upload while a record refers to it:
+    the records go first.
     """
-    return [finding for finding in findings if finding.fault in _REMOVED and finding.key]
+    return finding.fault in _REMOVED and finding.key is not None
 
 
 def refusal(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Refusal | None:

@@ -7,12 +7,12 @@ synced. Each step leaves what the next audit finds, so a repair can end anywhere
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from worker.audit.findings import Fault, Finding, TypeAudit
-from worker.audit.guard import Refusal, refusal, removals
+from worker.audit.guard import Refusal, is_removal, refusal
 from worker.audit.removing import Removing
 from worker.bulk.batch import Batches
 from worker.bulk.corrections import Correction, Corrections
@@ -80,11 +80,11 @@ class Repairer:
         """
         repairs = Repairs()
         for audit in types:
-            bereft = list(self._remove(account, audit, repairs, force, observer)) if account else []
-            going = {id(finding) for finding in removals(audit.findings)}
-            others = [finding for finding in audit.findings if id(finding) not in going]
-            self._correct(account, audit.kind, others)
-            self._sync(audit.kind, [*bereft, *others], repairs, observer)
+            others = [finding for finding in audit.findings if not is_removal(finding)]
+            if account:
+                bereft = list(self._remove(account, audit, repairs, force, observer))
+                self._sync(None, audit.kind, bereft, repairs, observer)
+            self._sync(account, audit.kind, others, repairs, observer)
         return repairs
 
     def _remove(
@@ -96,7 +96,7 @@ class Repairer:
         observer: Observer,
     ) -> Iterator[Finding]:
         """Remove what has to go; yield the findings whose documents have lost their records."""
-        going = removals(audit.findings)
+        going = [finding for finding in audit.findings if is_removal(finding)]
         if not force and (refused := refusal(account.did, audit, going)):
             repairs.refusals.append(refused)
             return
@@ -110,31 +110,40 @@ class Repairer:
         except MediaError as error:
             repairs.failures.append(Failure.of(error, now()))
 
-    def _correct(
-        self, account: Account | None, kind: MediaType, findings: Sequence[Finding]
-    ) -> None:
-        """Make states say what is in the repo."""
-        if account is None:
-            return
-        corrections = [c for f in findings if (c := _correction(account.did, f))]
-        self.corrections.apply(kind, corrections, retry_at=after(self.removing.lease))
-
     def _sync(
-        self, kind: MediaType, findings: Sequence[Finding], repairs: Repairs, observer: Observer
+        self,
+        account: Account | None,
+        kind: MediaType,
+        findings: Sequence[Finding],
+        repairs: Repairs,
+        observer: Observer,
     ) -> None:
-        """Sync the documents of findings, each once."""
-        owners: dict[str, set[DocumentId]] = defaultdict(set)
-        for finding in findings:
-            if finding.document:
-                owners[finding.document.owner].add(finding.document.ref.id)
-        for owner, theirs in owners.items():
-            waiting = iter(theirs)
-            while ids := list(islice(waiting, kind.batch)):
+        """Sync the documents of findings; if they are of an account, correct their states before.
+
+        A batch at a time, so that no sweep finds many that have been pending for long.
+        """
+        for owner, theirs in _by_owner(findings).items():
+            waiting = iter(theirs.values())
+            while batch := list(islice(waiting, kind.batch)):
+                if account:
+                    corrections = [c for f in batch if (c := _correction(account.did, f))]
+                    until = after(self.removing.lease)
+                    self.corrections.apply(kind, corrections, retry_at=until)
+                ids = [finding.document.ref.id for finding in batch if finding.document]
                 outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)
                 held = sum(outcome.status is None for outcome in outcomes)
                 repairs.synced += len(ids) - held
                 repairs.left += held
-                observer(f"{repairs.synced} {kind.name}s synced")
+                observer(f"{repairs.synced} documents synced")
+
+
+def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Finding]]:
+    """Return a finding for each document, by its owner and `_id`."""
+    owners: dict[str, dict[DocumentId, Finding]] = defaultdict(dict)
+    for finding in findings:
+        if finding.document:
+            owners[finding.document.owner][finding.document.ref.id] = finding
+    return owners
 
 
 def _correction(did: str, finding: Finding) -> Correction | None:

@@ -19,6 +19,7 @@ from worker.redis_errors import RedisUnavailableError
 _LOOK = 0.25  # seconds between two looks at the progress
 _SOON = 30.0  # seconds; what is due later than that is left to the sweep
 _STALLED = 240.0  # seconds without news; above the time that a batch can take
+_LOST = 4  # looks without news and without a message anywhere
 
 Send = Callable[[Batch, str, str], None]
 Show = Callable[[Tally], None]
@@ -29,7 +30,7 @@ class Errand:
     """A backfill that was given a name.
 
     `send` enqueues a batch, given the backfill's name and the id that the message is to have;
-    `show` tells whoever waits.
+    `messages` counts those that are on the queue or with a worker; `show` tells whoever waits.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Errand:
     backfiller: Backfiller
     progress: Progress
     send: Send
+    messages: Callable[[], int]
     show: Show
     stalled: float = _STALLED
 
@@ -48,7 +50,8 @@ class Errand:
         """Wait until all is done that can be done now; return what the workers told.
 
         What is still wrong and due is enqueued again, for as long as that achieves anything.
-        Nothing is waited for where nothing has been heard for `stalled` seconds.
+        Nothing is waited for where no message is left, or nothing has been heard for `stalled`
+        seconds.
         """
         left: int | None = None
         while True:
@@ -75,15 +78,23 @@ class Errand:
         return count
 
     def _follow(self) -> Tally:
-        tally, heard = self.progress.read(self.name), time.monotonic()
-        while tally.batches and time.monotonic() < heard + self.stalled:
+        tally, heard, lost = self.progress.read(self.name), time.monotonic(), 0
+        while tally.batches and lost < _LOST and time.monotonic() < heard + self.stalled:
             self.show(tally)
             time.sleep(_LOOK)
+            # In this order: a message is there until it has been told of.
+            lost = lost + 1 if self._is_idle() else 0
             news = self._news(tally)
             if news != tally:
-                tally, heard = news, time.monotonic()
+                tally, heard, lost = news, time.monotonic(), 0
         self.show(tally)
         return tally
+
+    def _is_idle(self) -> bool:
+        try:
+            return self.messages() == 0
+        except RedisUnavailableError:
+            return False
 
     def _news(self, known: Tally) -> Tally:
         try:

@@ -6,6 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,8 +156,24 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
 def _errand(services: Services, scope: Scope, show: Show) -> Errand:
     from worker.bulk.errand import Errand
 
-    name = secrets.token_hex(6)
-    return Errand(name, scope, services.backfiller, services.progress, _send, show)
+    return Errand(
+        name=secrets.token_hex(6),
+        scope=scope,
+        backfiller=services.backfiller,
+        progress=services.progress,
+        send=_send,
+        messages=partial(_messages, services),
+        show=show,
+    )
+
+
+def _messages(services: Services) -> int:
+    """Count the messages on the bulk queue, and those that workers have."""
+    from worker.overview.queues import Queues
+
+    with closing(Queues(services.settings.redis_url)) as queues:
+        lengths = queues.lengths()
+    return lengths.bulk + lengths.in_hand
 
 
 def _ignore(_tally: Tally) -> None:
