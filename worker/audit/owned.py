@@ -9,6 +9,7 @@ from typing import cast
 from pymongo.database import Database
 
 from worker.accounts import Accounts
+from worker.backlog import OWNER
 from worker.documents import Account, DocumentId, MediaDocument
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
@@ -33,7 +34,7 @@ class Owned:
         user = {"$in": [None, "", guest]} if owner == guest else owner
         with translated():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
-            for raw in found.hint(_BY_OWNER).batch_size(_BATCH):
+            for raw in found.hint(OWNER).batch_size(_BATCH):
                 yield self._store.parse(kind, raw)
 
     def again(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
@@ -71,7 +72,7 @@ class Owned:
         pipeline: list[dict[str, object]]
         pipeline = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
         with translated():
-            rows = self._store.collection(kind).aggregate(pipeline, hint=_BY_OWNER)
+            rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
             owners = (row["_id"] for row in rows if row["_id"] and row["_id"] != guest)
             while stretch := list(islice(owners, _STRETCH)):
                 able = self._accounts.usable(map(str, stretch))
