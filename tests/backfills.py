@@ -42,7 +42,7 @@ class Queue:
             )
             ids, is_retry = report.due_within(30)[0], True
 
-    def errand(self, show: Callable[[Tally], None] | None = None, **scope: object) -> Errand:
+    def errand(self, *, stalled: float = 0.0, **scope: object) -> Errand:
         """Return a backfill of all types, or of what `scope` says, by this queue."""
         services = self.world.services
         wanted = Scope(**{"kinds": KINDS, **scope})  # type: ignore[arg-type]
@@ -53,8 +53,8 @@ class Queue:
             progress=services.progress,
             send=self.send,
             messages=lambda: 0,
-            show=show or (lambda _tally: None),
-            stalled=0.0,
+            show=lambda _tally: None,
+            stalled=stalled,
         )
 
 

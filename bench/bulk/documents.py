@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,12 +58,17 @@ class Archive:
 
 
 def insert(place: Place, documents: Iterator[Document]) -> None:
-    """Save documents as they are, a thousand at a time, in their order."""
+    """Save documents as they are, a thousand at a time, in their order.
+
+    They are years old, so the disk has nothing left to do with them, nor with their files.
+    """
     while chunk := list(islice(documents, _CHUNK)):
         chunk.sort(key=lambda document: document.type)
         for name, same in groupby(chunk, key=lambda document: document.type):
             collection = place.services.database[media_type(name).collection]
             collection.insert_many([document.raw for document in same], ordered=False)
+    place.services.database.client.admin.command("fsync")
+    os.sync()
 
 
 def _object_id(when: datetime, number: int) -> ObjectId:

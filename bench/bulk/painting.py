@@ -25,7 +25,6 @@ from worker.thumbnail import ThumbnailSettings, make_thumbnail
 
 _CORES = os.cpu_count() or 1
 _COMMAND = ("backfill", "--type", "painting", "--wait")
-_OLD_ACCOUNTS = 10
 _WARM_UP = 16
 
 
@@ -97,7 +96,7 @@ def _beside(place: Place, archive: Archive, work: Work) -> Yardsticks:
     sample = Sample(
         "pixels-raw", "raw uploads + applyWrites(100)", work.raw, work.raw_accounts, batches
     )
-    authors = place.recruit("pixels-old", _OLD_ACCOUNTS)
+    authors = place.recruit("pixels-old", min(10, work.accounts))
     old = zip(archive.paintings(authors, work.old), pictures, strict=False)
     return Yardsticks(
         pictures,

@@ -42,7 +42,7 @@ def _raw(place: Place, archive: Archive, name: str, number: int, accounts: int) 
 
 
 def _old_way(place: Place, archive: Archive, work: Work) -> OldWay:
-    documents = archive.texts(place.recruit("text-old", 10), work.old)
+    documents = archive.texts(place.recruit("text-old", min(10, work.accounts)), work.old)
     return OldWay(place, [old_item(place, document) for document in documents])
 
 
