@@ -37,8 +37,9 @@ class Job:
 
     @property
     def rate(self) -> float:
-        """Documents a second, less the start-up."""
-        return self.span.rate_since(self.done.began + timedelta(seconds=self.startup))
+        """Documents a second, less the start-up, which was over when the first was taken."""
+        started = self.done.began + timedelta(seconds=self.startup)
+        return self.span.rate_since(min(started, self.span.first_taken))
 
     def figures(self, ceiling: Beside, old: Beside) -> list[Figure]:
         """Return the rate beside the ceiling and the old way, and the same by other clocks."""
