@@ -20,6 +20,7 @@ from worker.demo.processes import clean_environment
 from worker.services import Services, build
 from worker.settings import Settings
 from worker.stack import Stack
+from worker.stack.environment import unsettled
 from worker.stack.folder import DataFolder
 
 
@@ -68,10 +69,9 @@ def open_place(authors: int) -> Iterator[Place]:
     """
     with tempfile.TemporaryDirectory(prefix="media-atproto-bench-") as name:
         data = DataFolder(Path(name))
-        own = clean_environment(os.environ)
         try:
-            with Stack.start(data.path / "stack", own) as stack:
-                environment = own | stack.environment
+            with Stack.start(data.path / "stack", unsettled(os.environ)) as stack:
+                environment = clean_environment(os.environ) | stack.environment
                 with Processes(data, environment) as processes:
                     yield from _opened(stack, processes, environment, authors)
         finally:

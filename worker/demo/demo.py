@@ -25,7 +25,7 @@ from worker.demo.uploads import Enqueue, Item, Person, Uploads
 from worker.demo.verification import Report, Verification
 from worker.mongo import RawDocument
 from worker.stack import Stack, StackError
-from worker.stack.environment import as_env_file
+from worker.stack.environment import as_env_file, unsettled
 from worker.stack.files import write_private
 from worker.stack.folder import DataFolder
 
@@ -41,8 +41,6 @@ _IN_A_HURRY = {
     "RETRY_CEILING_SECONDS": "4",
     "MAX_ATTEMPTS": "1000",
 }
-_SERVICES = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
-_OURS = (*_SERVICES, "MEDIA_STORE_URL", "SECRET_KEYS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +150,7 @@ def _explained(check: Callable[[], None]) -> Iterator[None]:
 
 def _start_stack(folder: Path, stage: Stage) -> Stack:
     stage.scene("MongoDB, Valkey and a PDS start")
-    environ = {name: value for name, value in os.environ.items() if name not in _OURS}
+    environ = unsettled(os.environ)
     # A database and handles of its own, should the folder be from an earlier run.
     environ["MONGODB_NAME"] = f"demo-{secrets.token_hex(4)}"
     return Stack.start(folder, environ, progress=stage.say)

@@ -9,6 +9,14 @@ from collections.abc import Mapping
 # Docker's `--env-file` takes values as they stand, so nothing is quoted that a shell's
 # assignment leaves alone. Names are not expanded there, so `?` is safe.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
+_ANSWERED = (
+    "MONGODB_CONNECTION_STRING",
+    "MONGODB_NAME",
+    "REDIS_URL",
+    "PDS_URL",
+    "MEDIA_STORE_URL",
+    "SECRET_KEYS",
+)
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -24,6 +32,14 @@ def as_env_file(environment: Mapping[str, str]) -> str:
     unlike docker compose, does not take off.
     """
     return "".join(_lines(environment))
+
+
+def unsettled(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without what a stack answers: it then runs every service itself.
+
+    All else stays, because npm reads there how it reaches its registry.
+    """
+    return {name: value for name, value in environ.items() if name not in _ANSWERED}
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:
