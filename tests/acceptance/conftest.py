@@ -17,7 +17,7 @@ from tasks import sync_media
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
 from tests.world import World, open_world
-from worker.app import LIVE
+from worker.app import LIVE, app
 from worker.stack import Stack
 
 _TIMES = {
@@ -64,6 +64,15 @@ class Scene:
         """Wait until no message waits and none is in a worker's hands."""
         with redis.Redis.from_url(self.environ["REDIS_URL"]) as client:
             wait_for(lambda: _is_drained(client), within=_PATIENCE, what="the queue to drain")
+
+
+@pytest.fixture(autouse=True)
+def fresh_producer() -> None:
+    """Forget the queue that an earlier test sent to: Celery keeps to its first, as after a fork.
+
+    Sent to the queue of a scene that is over, messages would not arrive, and the sweep hide it.
+    """
+    app._after_fork()  # type: ignore[attr-defined]
 
 
 @contextmanager
