@@ -143,8 +143,12 @@ class MediaDocument:
     is_guest: bool
     gone: str | None
     fields: Fields
-    fingerprint: str
     state: SyncState
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what names the document's content, its state apart."""
+        return self.fields.fingerprint
 
 
 @dataclass(frozen=True, slots=True)

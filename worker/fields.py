@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+
+import bson
 
 from worker.errors import PermanentError
 
@@ -22,10 +25,18 @@ class FieldError(PermanentError):
 class Fields:
     """The fields of one document that a media type asked for."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_fingerprint", "_values")
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
+        self._fingerprint: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Return what tells this content from any other; found when it is first asked for."""
+        if self._fingerprint is None:
+            self._fingerprint = hashlib.sha256(bson.encode(self._values)).hexdigest()
+        return self._fingerprint
 
     def are(self, values: Mapping[str, object]) -> bool:
         """Tell whether these are the values of all fields."""

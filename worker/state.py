@@ -6,14 +6,12 @@ so that no stray value keeps an item from being published.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any
 
 from worker.documents import BlobState, Failure, Lease, Status, SyncState
 from worker.rkey import is_rkey
-
-T = TypeVar("T")
 
 _STATUSES = {status.value: status for status in Status}
 
@@ -21,27 +19,8 @@ _STATUSES = {status.value: status for status in Status}
 def parse_state(raw: object) -> SyncState:
     """Read a document's `atproto` field; a legacy one has an `rkey` alone."""
     values = _mapping(raw)
-    rkey = _get(values, "rkey", str)
-    return SyncState(
-        status=_status(values.get("status")),
-        reason=_get(values, "reason", str),
-        repo=_get(values, "repo", str),
-        rkey=rkey if rkey and is_rkey(rkey) else None,
-        uri=_get(values, "uri", str),
-        cid=_get(values, "cid", str),
-        blobs={name: _blob(value) for name, value in _mapping(values.get("blobs")).items()},
-        links={name: value is True for name, value in _mapping(values.get("links")).items()},
-        fingerprint=_get(values, "fingerprint", str),
-        attempts=_get(values, "attempts", int) or 0,
-        lost=_get(values, "lost", int) or 0,
-        attempted_at=_moment(values.get("attemptedAt")),
-        synced_at=_moment(values.get("syncedAt")),
-        retry_at=_moment(values.get("retryAt")),
-        held_until=_moment(values.get("heldUntil")),
-        error=_failure(values.get("error")),
-        lease=_lease(values.get("lease")),
-        strays=_texts(values.get("strays")),
-    )
+    read = {name: reader(values[key]) for key, (name, reader) in _READERS.items() if key in values}
+    return SyncState(**read)
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
@@ -90,17 +69,32 @@ def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
     }
 
 
-def _mapping(raw: object) -> Mapping[str, object]:
-    return raw if isinstance(raw, Mapping) else {}
+def _rkey(raw: object) -> str | None:
+    return raw if isinstance(raw, str) and is_rkey(raw) else None
+
+
+def _blobs(raw: object) -> dict[str, BlobState]:
+    return {name: _blob(value) for name, value in _mapping(raw).items()}
+
+
+def _links(raw: object) -> dict[str, bool]:
+    return {name: value is True for name, value in _mapping(raw).items()}
+
+
+def _mapping(raw: object) -> dict[str, object]:
+    return raw if isinstance(raw, dict) else {}
 
 
 def _texts(raw: object) -> tuple[str, ...]:
     return tuple(item for item in raw if isinstance(item, str)) if isinstance(raw, list) else ()
 
 
-def _get(values: Mapping[str, object], name: str, kind: type[T]) -> T | None:
-    value = values.get(name)
-    return value if isinstance(value, kind) and not isinstance(value, bool) else None
+def _text(raw: object) -> str | None:
+    return raw if isinstance(raw, str) else None
+
+
+def _number(raw: object) -> int:
+    return raw if isinstance(raw, int) and not isinstance(raw, bool) else 0
 
 
 def _moment(raw: object) -> datetime | None:
@@ -114,34 +108,55 @@ def _status(raw: object) -> Status | None:
 
 
 def _failure(raw: object) -> Failure | None:
-    values = _mapping(raw)
-    at = _moment(values.get("at"))
+    get = _mapping(raw).get
+    at = _moment(get("at"))
     if at is None:
         return None
     return Failure(
-        step=_get(values, "step", str) or "",
-        code=_get(values, "code", str) or "",
-        message=_get(values, "message", str) or "",
-        permanent=values.get("permanent") is True,
+        step=_text(get("step")) or "",
+        code=_text(get("code")) or "",
+        message=_text(get("message")) or "",
+        permanent=get("permanent") is True,
         at=at,
     )
 
 
 def _blob(raw: object) -> BlobState:
-    values = _mapping(raw)
+    get = _mapping(raw).get
     return BlobState(
-        cid=_get(values, "cid", str),
-        mime_type=_get(values, "mimeType", str) or "",
-        size=_get(values, "size", int) or 0,
-        source=_get(values, "source", str),
-        error=_failure(values.get("error")),
+        cid=_text(get("cid")),
+        mime_type=_text(get("mimeType")) or "",
+        size=_number(get("size")),
+        source=_text(get("source")),
+        error=_failure(get("error")),
     )
 
 
 def _lease(raw: object) -> Lease | None:
-    values = _mapping(raw)
-    until = _moment(values.get("until"))
+    get = _mapping(raw).get
+    until = _moment(get("until"))
     if until is None:
         return None
-    token, holder = _get(values, "token", str), _get(values, "holder", str)
-    return Lease(token or "", holder or "", until)
+    return Lease(_text(get("token")) or "", _text(get("holder")) or "", until)
+
+
+_READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
+    "status": ("status", _status),
+    "reason": ("reason", _text),
+    "repo": ("repo", _text),
+    "rkey": ("rkey", _rkey),
+    "uri": ("uri", _text),
+    "cid": ("cid", _text),
+    "blobs": ("blobs", _blobs),
+    "links": ("links", _links),
+    "fingerprint": ("fingerprint", _text),
+    "attempts": ("attempts", _number),
+    "lost": ("lost", _number),
+    "attemptedAt": ("attempted_at", _moment),
+    "syncedAt": ("synced_at", _moment),
+    "retryAt": ("retry_at", _moment),
+    "heldUntil": ("held_until", _moment),
+    "error": ("error", _failure),
+    "lease": ("lease", _lease),
+    "strays": ("strays", _texts),
+}

@@ -7,14 +7,12 @@ result.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import cast
 
-import bson
 from pymongo import ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -226,14 +224,14 @@ class Store:
         """Turn a raw document into a value."""
         ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
         owner = raw.get("user") or self.guest_subject
-        content = {name: value for name, value in raw.items() if name != "atproto"}
+        content = raw.copy()
+        content.pop("atproto", None)
         return MediaDocument(
             ref=ref,
             owner=str(owner),
             is_guest=owner == self.guest_subject,
             gone=next((flag for flag in kind.gone if raw.get(flag)), None),
             fields=Fields(content),
-            fingerprint=hashlib.sha256(bson.encode(content)).hexdigest(),
             state=parse_state(raw.get("atproto")),
         )
 

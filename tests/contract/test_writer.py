@@ -68,7 +68,7 @@ def prepared(
     key = repo.key(KIDLISP.nsid, rkey or f"3key{next(numbers):06}")
     state = SyncState(repo=repo.did, rkey=key.rkey, cid=cid, lease=Lease("t", "h", after(lease)))
     ref = ItemRef("kidlisp", ObjectId())
-    document = MediaDocument(ref, "auth0|x", False, None, Fields({}), "", state)  # noqa: FBT003
+    document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
     record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
     run = Run(services.store, KIDLISP, document, unobserved)
     return Prepared(run, key, record, cid_of_record(record), Parts({}, {}, ()))

@@ -59,7 +59,6 @@ def full_record(
         is_guest=guest,
         gone=None,
         fields=Fields(fields),
-        fingerprint="f",
         state=SyncState(),
     )
     account = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name)

@@ -31,7 +31,6 @@ def draft(
         is_guest=guest,
         gone=None,
         fields=Fields({"when": WHEN, **fields}),
-        fingerprint="f",
         state=SyncState(),
     )
     return media_type(type_name).draft(document, account, SITE)
@@ -128,7 +127,6 @@ def test_a_url_template_can_be_replaced() -> None:
         is_guest=False,
         gone=None,
         fields=Fields({"when": WHEN, "code": "cow", "source": "()"}),
-        fingerprint="f",
         state=SyncState(),
     )
     made = media_type("kidlisp").draft(document, ACCOUNT, site)

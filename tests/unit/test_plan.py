@@ -27,7 +27,6 @@ def decide(
         is_guest=guest,
         gone=gone,
         fields=Fields({}),
-        fingerprint="f",
         state=state or SyncState(),
     )
     return plan(media_type(type_name), document, account)
