@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from threading import Lock
 
 from worker.cid import cid_of_blob
@@ -34,12 +34,12 @@ class BlobTypeError(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
-    """The bytes to upload, and the identity of what they were made from."""
+class Content:
+    """The bytes to upload, and the name of what they were made from."""
 
-    data: bytes
+    data: bytes = field(repr=False)
     mime_type: str
-    identity: str
+    source: str
 
 
 class BlobMaker:
@@ -81,24 +81,20 @@ class BlobMaker:
         """Return what thumbnails look like."""
         return self._thumbnails
 
-    def make(
-        self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str, upload: Upload
-    ) -> BlobState:
-        """Return the state of an up-to-date blob, uploaded if need be.
+    def prepare(self, wish: BlobWish, known: BlobState, owner: str) -> Content | BlobState:
+        """Return what has to be uploaded, or the blob's state where nothing has.
 
         A blob whose source is what it was, or whose bytes come out the same, is not uploaded
-        again. Raises the errors of sources, thumbnails and uploads.
+        again. Raises the errors of sources and thumbnails.
         """
         key = wish.file.key()
         identity = self._sources.stat(key).identity
         if identity and known.cid and known.source == self._name(wish, identity):
             return replace(known, error=None)
         content = self._content(wish, key, identity, owner)
-        source = self._name(wish, content.identity)
         if known.cid == cid_of_blob(content.data):
-            return replace(known, source=source, error=None)
-        uploaded = _upload(content, rule, upload)
-        return BlobState(uploaded.cid, uploaded.mime_type, uploaded.size, source)
+            return replace(known, source=content.source, error=None)
+        return content
 
     def exists(self, key: SourceKey) -> bool:
         """Tell whether the store has a file."""
@@ -109,46 +105,44 @@ class BlobMaker:
         is_thumbnail = wish.making is Making.THUMBNAIL
         return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
 
-    def _content(
-        self, wish: BlobWish, key: SourceKey, identity: str | None, owner: str
-    ) -> _Content:
+    def _content(self, wish: BlobWish, key: SourceKey, identity: str | None, owner: str) -> Content:
         if wish.making is Making.VERBATIM:
             file = self._read(key)
-            return _Content(file.data, wish.mime_type, file.identity)
-        return self._thumbnail(key, identity, owner)
+            return Content(file.data, wish.mime_type, self._name(wish, file.identity))
+        made, identity = self._thumbnail(key, identity, owner)
+        return Content(made.data, made.mime_type, self._name(wish, identity))
 
-    def _thumbnail(self, key: SourceKey, identity: str | None, owner: str) -> _Content:
+    def _thumbnail(self, key: SourceKey, identity: str | None, owner: str) -> tuple[Thumbnail, str]:
+        """Return a thumbnail and the identity of the file that it is of."""
         if identity and (cached := self._cache.get(identity, self._thumbnails)):
-            return _png(cached.thumbnail, identity)
+            return cached.thumbnail, identity
         file = self._read(key)
         if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
-            return _png(cached.thumbnail, file.identity)
+            return cached.thumbnail, file.identity
         with self._decoding:
             made = make_thumbnail(file.data, self._thumbnails)
         self._cache.put(file.identity, self._thumbnails, made, owner=owner)
-        return _png(made, file.identity)
+        return made, file.identity
 
     def _read(self, key: SourceKey) -> SourceFile:
         return self._sources.read(key, max_bytes=self._max_source_bytes)
 
 
-def _png(thumbnail: Thumbnail, identity: str) -> _Content:
-    return _Content(thumbnail.data, thumbnail.mime_type, identity)
+def uploaded(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
+    """Upload a blob that its lexicon allows; return its state.
 
-
-def _upload(content: _Content, rule: BlobRule, upload: Upload) -> UploadedBlob:
+    Raises BlobTypeError, BlobTooLargeError and the errors of uploads.
+    """
     size = len(content.data)
     if size == 0:
         raise BlobTypeError("the source file is empty")
     if rule.max_size is not None and size > rule.max_size:
         raise BlobTooLargeError(f"the blob has {size} bytes; its lexicon allows {rule.max_size}")
-    uploaded = upload(content.data, content.mime_type)
-    if uploaded.cid != cid_of_blob(content.data):
+    blob = upload(content.data, content.mime_type)
+    if blob.cid != cid_of_blob(content.data):
         message = "the PDS took in other bytes than were sent"
         raise TransientError(message, step="upload", code="upload_damaged")
-    if not rule.accepts(uploaded.mime_type):
+    if not rule.accepts(blob.mime_type):
         accepted = ", ".join(rule.accept)
-        raise BlobTypeError(
-            f"the PDS found {uploaded.mime_type}, the lexicon accepts {accepted} only"
-        )
-    return uploaded
+        raise BlobTypeError(f"the PDS found {blob.mime_type}, the lexicon accepts {accepted} only")
+    return BlobState(blob.cid, blob.mime_type, blob.size, content.source)

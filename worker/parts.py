@@ -6,10 +6,11 @@ forward, the fault is kept on the document, and the item is `partial` until it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-from worker.blobs import BlobMaker
+from worker.blobs import BlobMaker, Content, uploaded
 from worker.clock import now
 from worker.documents import BlobState, Failure
 from worker.errors import MediaError, PermanentError, WaitError
@@ -17,6 +18,11 @@ from worker.lexicon import Lexicons
 from worker.media.base import BlobWish, Draft, LinkWish
 from worker.repo import Repo
 from worker.run import Run
+
+Material = Content | BlobState | MediaError
+"""Of a blob: what has to be uploaded, or its state where nothing has, or what went wrong."""
+
+Send = Callable[[Content], BlobState]
 
 _STEPS = frozenset({"source", "thumbnail"})
 
@@ -47,38 +53,46 @@ class PartMaker:
         """Return the same with another maker of blobs."""
         return PartMaker(blobs, self._lexicons)
 
-    def make(self, run: Run, draft: Draft, repo: Repo) -> Parts:
-        """Make a draft's parts, keeping each blob's state on the document as it comes.
+    def prepare(self, run: Run, draft: Draft) -> Mapping[str, Material]:
+        """Make the bytes of a draft's blobs, without a call to the PDS."""
+        return {name: self._material(run, name, wish) for name, wish in draft.blobs.items()}
+
+    def _material(self, run: Run, name: str, wish: BlobWish) -> Material:
+        try:
+            return self.blobs.prepare(wish, _known(run, name), run.document.owner)
+        except MediaError as error:
+            return error
+
+    def make(self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, Material]) -> Parts:
+        """Make a draft's parts of what was prepared, keeping each blob's state as it comes.
 
         Raises what is no fault of a part: waiting, sessions, a PDS that is down, a lost lease.
         """
         faults: list[MediaError] = []
-        blobs = {name: self._blob(run, draft, name, repo, faults) for name in draft.blobs}
+        rules = self._lexicons.blob_rules(draft.nsid)
+        blobs = {
+            name: self._blob(
+                run, name, material, partial(uploaded, rule=rules[name], upload=repo.upload), faults
+            )
+            for name, material in materials.items()
+        }
         links = {name: self._link(run, name, wish, faults) for name, wish in draft.links.items()}
         if run.state.blobs != blobs:
             run.save(replace(run.state, blobs=blobs))
         return Parts(blobs, links, tuple(faults))
 
     def _blob(
-        self, run: Run, draft: Draft, name: str, repo: Repo, faults: list[MediaError]
+        self, run: Run, name: str, material: Material, send: Send, faults: list[MediaError]
     ) -> BlobState:
-        known = run.state.blobs.get(name, BlobState())
+        known = _known(run, name)
         try:
-            blob = self._made(run, draft, name, known, repo)
+            blob = _made(run, name, material, send)
         except MediaError as error:
             _note(error, faults)
             run.say(f"{name}: {error.message}")
             return replace(known, error=Failure.of(error, now()))
         if blob != known:
             run.save_blob(name, blob)
-        return blob
-
-    def _made(self, run: Run, draft: Draft, name: str, known: BlobState, repo: Repo) -> BlobState:
-        wish: BlobWish = draft.blobs[name]
-        rule = self._lexicons.blob_rules(draft.nsid)[name]
-        blob = self.blobs.make(wish, rule, known, run.document.owner, repo.upload)
-        fresh = "as it was" if blob.cid == known.cid else "uploaded"
-        run.say(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {fresh}")
         return blob
 
     def _link(self, run: Run, name: str, wish: LinkWish, faults: list[MediaError]) -> bool:
@@ -88,6 +102,19 @@ class PartMaker:
             _note(error, faults)
             run.say(f"{name}: {error.message}")
             return run.state.links.get(name, False)
+
+
+def _made(run: Run, name: str, material: Material, send: Send) -> BlobState:
+    if isinstance(material, MediaError):
+        raise material
+    blob = material if isinstance(material, BlobState) else send(material)
+    how = "as it was" if blob is material else "uploaded"
+    run.say(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {how}")
+    return blob
+
+
+def _known(run: Run, name: str) -> BlobState:
+    return run.state.blobs.get(name, BlobState())
 
 
 def _note(error: MediaError, faults: list[MediaError]) -> None:

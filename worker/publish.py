@@ -42,7 +42,7 @@ class Publisher:
         """
         draft = run.kind.draft(run.document, account, self.site)
         key = self._reserve(run, repo, draft.nsid)
-        parts = self.parts.make(run, draft, repo)
+        parts = self._parts(run, draft, repo)
         record = self._record(run, draft, parts)
         in_doubt = force or key.uri in run.state.strays
         if run.state.cid == cid_of_record(record) and not in_doubt:
@@ -63,6 +63,9 @@ class Publisher:
                 return repo.key(nsid, rkey)
         raise AssertionError("there are always more candidates")
 
+    def _parts(self, run: Run, draft: Draft, repo: Repo) -> Parts:
+        return self.parts.make(run, draft, repo, self.parts.prepare(run, draft))
+
     def _record(self, run: Run, draft: Draft, parts: Parts) -> Record:
         record = parts.complete(draft)
         self.lexicons.validate(draft.nsid, record)
@@ -77,7 +80,7 @@ class Publisher:
         except BlobNotFoundError:
             run.say("the PDS no longer has a blob: uploading again")
             run.save(replace(run.state, blobs={}))
-            parts = self.parts.make(run, draft, repo)
+            parts = self._parts(run, draft, repo)
             self._write(run, repo, key, self._record(run, draft, parts))
         return parts
 

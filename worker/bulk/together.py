@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.bulk.bugs import Bugs
 from worker.bulk.claims import Candidate, Claims, Ending, Place
+from worker.bulk.making import RecordMaker, guarded
 from worker.bulk.pace import Pace
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Prepared, Writer
-from worker.cid import cid_of_record
 from worker.clock import now
 from worker.documents import Account, DocumentId, MediaDocument, SyncState
-from worker.errors import MediaError, TransientError, WaitError
+from worker.errors import MediaError, TransientError
 from worker.fields import FieldError
 from worker.lease import new_lease
 from worker.media import Draft, MediaType
 from worker.outcome import Outcome
-from worker.parts import PartMaker
 from worker.repo import Repo
 from worker.retry import after_failure
 from worker.rkey import tid_for
 from worker.run import Run, unobserved
 from worker.store import LeaseLostError
 from worker.sync import Engine
-
-T = TypeVar("T")
-_Result = Prepared | MediaError | None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,7 +47,6 @@ class Together:
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
     _alone: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
-    _told_to_wait: WaitError | None = None
 
     def publish(self, candidates: Sequence[Candidate]) -> dict[DocumentId, Outcome]:
         """Publish documents; return the outcomes of those that nobody else had claimed.
@@ -97,7 +90,9 @@ class Together:
     def _prepared(self) -> Iterator[Prepared]:
         """Make the records; those that are in the repo as they should be need no writing."""
         drafted = list(self._drafted())
-        for run, result in self._made(drafted) if self.kind.has_files else self._built(drafted):
+        maker = RecordMaker(self.engine.publisher, self.workshop, self.pace, self.repo)
+        made = maker.with_files(drafted) if self.kind.has_files else maker.plain(drafted)
+        for run, result in made:
             match result:
                 case Prepared(cid=cid) if cid == run.state.cid:
                     self._settle(result)
@@ -112,47 +107,13 @@ class Together:
         """Draft the records; one that cannot be drafted has failed."""
         site = self.engine.publisher.site
         for run in list(self._open.values()):
-            draft = _guarded(partial(run.kind.draft, run.document, self.account, site))
+            draft = guarded(partial(run.kind.draft, run.document, self.account, site))
             if isinstance(draft, Draft):
                 yield run, draft
             elif draft is None:
                 self._go_alone(run)
             else:
                 self._fail(run, draft)
-
-    def _built(self, drafted: Sequence[tuple[Run, Draft]]) -> Iterator[tuple[Run, _Result]]:
-        """Make records that need no files, one after the other."""
-        parts = self.engine.publisher.parts
-        yield from ((run, self._make(parts, run, draft)) for run, draft in drafted)
-
-    def _made(self, drafted: Sequence[tuple[Run, Draft]]) -> Iterator[tuple[Run, _Result]]:
-        """Make records that need files, several at a time."""
-        with ThreadPoolExecutor(self.pace.uploads()) as pool:
-            try:
-                with self.workshop.open([draft for _, draft in drafted], pool) as parts:
-                    made = pool.map(lambda each: self._make(parts, *each), drafted)
-                    yield from zip((run for run, _ in drafted), made, strict=True)
-            finally:
-                pool.shutdown(cancel_futures=True)
-
-    def _make(self, parts: PartMaker, run: Run, draft: Draft) -> _Result:
-        """Make a run's record.
-
-        Once the PDS has asked to wait, for one of them, the others send nothing.
-        """
-        if self._told_to_wait:
-            return self._told_to_wait
-        result = _guarded(partial(self._complete, parts, run, draft))
-        if isinstance(result, WaitError):
-            self._told_to_wait = result
-        return result
-
-    def _complete(self, parts: PartMaker, run: Run, draft: Draft) -> Prepared:
-        made = parts.make(run, draft, self.repo)
-        record = made.complete(draft)
-        self.engine.publisher.lexicons.validate(draft.nsid, record)
-        key = self.repo.key(draft.nsid, run.state.rkey or "")
-        return Prepared(run, key, record, cid_of_record(record), made)
 
     def _write(self, records: Sequence[Prepared]) -> None:
         written = self.writer.write(self.repo, records)
@@ -210,18 +171,3 @@ class Together:
     def _again(self, run: Run, holder: str) -> Outcome:
         ref = run.document.ref
         return self.engine.sync(ref.type, ref.id, holder=holder, user=run.document.owner)
-
-
-def _guarded(call: Callable[[], T]) -> T | MediaError | None:
-    """Return what a call returns, the expected error that it raises, or None for any other.
-
-    Nobody knows what that means for the neighbours: it is met again where there are none.
-    """
-    try:
-        return call()
-    except SoftTimeLimitExceeded:
-        raise
-    except MediaError as error:
-        return error
-    except Exception:  # noqa: BLE001
-        return None
