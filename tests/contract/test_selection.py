@@ -92,7 +92,7 @@ def test_each_state_is_in_one_stratum(
     for other in (PARTIAL, NO_ACCOUNT, FAILED, REMOVED, PENDING, FOREIGN, UNSEEN):
         expected = [ref.id] if other is stratum else []
         assert list(selection.documents(kind, other, owner)) == expected
-        for only in (None, owner):
+        for only in (None, [owner]):
             counts = list(selection.owners(kind, other, only))
             assert [(each.owner, each.wanted) for each in counts] == [
                 (owner, len(expected)) for _ in expected

@@ -133,11 +133,7 @@ class Backfiller:
         return taking_turns(owners, of)
 
     def _owners(self, kind: MediaType, stratum: Stratum, scope: Scope) -> Iterator[OwnerCount]:
-        if scope.owners is None:
-            return self._selection.owners(kind, stratum)
-        return chain.from_iterable(
-            self._selection.owners(kind, stratum, owner) for owner in scope.owners
-        )
+        return self._selection.owners(kind, stratum, scope.owners)
 
     def _judged(
         self, kind: MediaType, rows: Iterator[OwnerCount]

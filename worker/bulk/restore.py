@@ -17,8 +17,8 @@ from worker.repo import Repo
 from worker.snapshot import Snapshot
 from worker.store import Store
 
-_SYNCED = Stratum("synced", {"atproto.status": Status.SYNCED.value})
-_PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value})
+_UP = [Status.PARTIAL.value, Status.SYNCED.value]
+_PUBLISHED = Stratum("published", {"atproto.status": {"$in": _UP}})
 _STRETCH = 500
 
 
@@ -43,13 +43,12 @@ class Recall:
         self, kind: MediaType, account: Account, snapshot: Snapshot
     ) -> Iterator[list[Correction]]:
         there = snapshot.records(kind.nsid)
-        for stratum in (_PARTIAL, _SYNCED):
-            ids = self._selection.documents(kind, stratum, account.subject)
-            while stretch := list(islice(ids, _STRETCH)):
-                yield [
-                    Correction(document, account.did, document.state.rkey, None, drop_blobs=True)
-                    for document in self._store.find_all(kind, stretch)
-                    if document.state.repo == account.did
-                    and document.state.rkey
-                    and document.state.rkey not in there
-                ]
+        ids = self._selection.documents(kind, _PUBLISHED, account.subject)
+        while stretch := list(islice(ids, _STRETCH)):
+            yield [
+                Correction(document, account.did, document.state.rkey, None, drop_blobs=True)
+                for document in self._store.find_all(kind, stretch)
+                if document.state.repo == account.did
+                and document.state.rkey
+                and document.state.rkey not in there
+            ]

@@ -6,7 +6,7 @@ number of documents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -77,11 +77,11 @@ class Selection:
         self._store = store
 
     def owners(
-        self, kind: MediaType, stratum: Stratum, owner: str | None = None
+        self, kind: MediaType, stratum: Stratum, owners: Sequence[str] | None = None
     ) -> Iterator[OwnerCount]:
-        """Go through the owners of a stratum's documents, or only one, with their counts."""
-        match = dict(stratum.match) | (self._of(owner) if owner else {})
-        index = stratum.index_by_owner if owner else stratum.index
+        """Go through the owners of a stratum's documents, or only these, with their counts."""
+        match = dict(stratum.match) | ({} if owners is None else self._of(*owners))
+        index = stratum.index if owners is None else stratum.index_by_owner
         pipeline = [{"$match": match}, {"$group": self._counts(kind, stratum)}]
         with translated():
             collection = self._store.collection(kind)
@@ -107,10 +107,9 @@ class Selection:
                 if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
                     yield cast("DocumentId", raw["_id"])
 
-    def _of(self, owner: str) -> dict[str, object]:
-        if owner == self._store.guest_subject:
-            return {"user": {"$in": [None, "", owner]}}
-        return {"user": owner}
+    def _of(self, *owners: str) -> dict[str, object]:
+        nobody = (None, "") if self._store.guest_subject in owners else ()
+        return {"user": {"$in": [*nobody, *owners]}}
 
     def _counts(self, kind: MediaType, stratum: Stratum) -> dict[str, Any]:
         """Return the grouping that counts documents by owner."""
