@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 from bson import ObjectId
@@ -25,9 +26,12 @@ from tests.bulk import (
 from tests.waiting import wait_for
 from tests.watching import Watch
 from tests.world import World, open_world
+from worker.bulk.batch import Batches
+from worker.bulk.workshop import Workshop
 from worker.clock import after
 from worker.media import MediaType
 from worker.mongo import RawDocument
+from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.stack import Stack
 
 GUESTS = "art-guest"
@@ -66,6 +70,36 @@ def take_down(world: World, kind: MediaType, items: list[ObjectId]) -> None:
             owner.delete(owner.key(kind.nsid, str(states[item]["rkey"])))
     documents = world.services.store.collection(kind)
     documents.update_many({"_id": {"$in": items}}, {"$unset": {"atproto": ""}})
+
+
+class Observed(SourceStore):
+    """A source store that tells of each file that is read."""
+
+    def __init__(self, store: SourceStore, tell: Callable[[str], object]) -> None:
+        self._store = store
+        self._tell = tell
+
+    def stat(self, key: SourceKey) -> SourceStat:
+        """Look at a file."""
+        return self._store.stat(key)
+
+    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
+        """Read a file."""
+        self._tell(key.name)
+        return self._store.read(key, max_bytes=max_bytes)
+
+    def close(self) -> None:
+        """Leave the store as it is."""
+
+
+def reading(world: World, watch: Watch, tell: Callable[[str], object]) -> Batches:
+    """Return what syncs batches under a watch, and tells of each file that it reads."""
+    services = world.services
+    blobs = services.publisher.parts.blobs
+    parts = services.publisher.parts.over(
+        blobs.over(Observed(services.sources, tell), services.thumbnails)
+    )
+    return replace(watch.batches, workshop=Workshop(parts, services.thumbnails))
 
 
 @pytest.mark.parametrize("user", ["ada", "guests"])
@@ -138,6 +172,23 @@ def test_eight_blobs_are_uploaded_at_a_time(world: World, watch: Watch) -> None:
     outcomes = sync_batch(world, "painting", save_paintings(world, 16), batches=watch.batches)
     assert statuses(outcomes) == {"synced": 16}
     assert watch.most["upload"] <= 8
+
+
+def test_images_are_ready_before_the_first_upload_and_at_most_a_group_ahead(
+    world: World, watch: Watch
+) -> None:
+    """Uploads come close upon another; what waits for its turn takes memory."""
+    read: list[str] = []
+    before: list[int] = []
+    watch.at(("before", "upload"), lambda: before.append(len(read)), times=24)
+    batches = reading(world, watch, read.append)
+    assert statuses(sync_batch(world, "painting", save_paintings(world, 24), batches=batches)) == {
+        "synced": 24
+    }
+    assert len(before) == len(set(read)) == 24
+    for number, ready in enumerate(before):
+        group = number // 8
+        assert min(24, 8 * (group + 1)) <= ready <= 8 * (group + 2)
 
 
 def test_outcomes_come_in_the_order_asked_for(world: World) -> None:

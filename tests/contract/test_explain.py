@@ -14,6 +14,7 @@ import pytest
 from tests.contract.explaining import MOOD, Query, Watched, open_watched, populate
 from tests.fixtures import new_settings
 from worker import indexes
+from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
 from worker.clock import after, now
 from worker.documents import DocumentId, MediaDocument
@@ -74,6 +75,8 @@ OF_BACKFILL: dict[str, tuple[int, Query]] = {
     "owners of pending": (61, lambda w: owners(w, PENDING)),
     "owners of failed": (60, lambda w: owners(w, FAILED)),
     "owners of partial": (60, lambda w: owners(w, PARTIAL)),
+    "two owners of never published": (20, lambda w: owners(w, UNSEEN, "auth0|u91", "auth0|u92")),
+    "an owner's published": (10, lambda w: documents(w, PUBLISHED, "auth0|u1")),
     "an owner's never published": (10, lambda w: documents(w, UNSEEN, "auth0|u91")),
     "an owner's pending": (10, lambda w: documents(w, PENDING, "auth0|u61")),
     "an owner's failed": (10, lambda w: documents(w, FAILED, "auth0|u67")),
@@ -155,9 +158,9 @@ def settle(watched: Watched, item: DocumentId) -> None:
     watched.store.finish(MOOD, document, document.state)
 
 
-def owners(watched: Watched, stratum: Stratum) -> object:
-    """Count what a backfill would enqueue of a stratum, owner by owner."""
-    return list(Selection(watched.store).owners(MOOD, stratum))
+def owners(watched: Watched, stratum: Stratum, *subjects: str) -> object:
+    """Count what a backfill would enqueue of a stratum, owner by owner, or of these alone."""
+    return list(Selection(watched.store).owners(MOOD, stratum, subjects or None))
 
 
 def documents(watched: Watched, stratum: Stratum, owner: str) -> object:

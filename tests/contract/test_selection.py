@@ -99,6 +99,14 @@ def test_each_state_is_in_one_stratum(
             ]
 
 
+def test_several_owners_are_counted_with_one_query(here: Services) -> None:
+    """Guests among them, however their documents say so; nobody else is."""
+    for user in (ADA, ADA, BOB, NOBODY, None, "", GUEST):
+        save(here, PAINTING, user=user)
+    counts = Selection(here.store).owners(PAINTING, UNSEEN, [ADA, GUEST])
+    assert {each.owner: each.wanted for each in counts} == {ADA: 2, GUEST: 3}
+
+
 @pytest.mark.parametrize("state", LEFT_ALONE)
 def test_what_is_right_is_not_wanted(here: Services, state: RawDocument) -> None:
     """Published, or not to be."""

@@ -18,7 +18,7 @@ from worker.snapshot import Snapshot
 from worker.store import Store
 
 _UP = [Status.PARTIAL.value, Status.SYNCED.value]
-_PUBLISHED = Stratum("published", {"atproto.status": {"$in": _UP}})
+PUBLISHED = Stratum("published", {"atproto.status": {"$in": _UP}})
 _STRETCH = 500
 
 
@@ -43,7 +43,7 @@ class Recall:
         self, kind: MediaType, account: Account, snapshot: Snapshot
     ) -> Iterator[list[Correction]]:
         there = snapshot.records(kind.nsid)
-        ids = self._selection.documents(kind, _PUBLISHED, account.subject)
+        ids = self._selection.documents(kind, PUBLISHED, account.subject)
         while stretch := list(islice(ids, _STRETCH)):
             yield [
                 Correction(document, account.did, document.state.rkey, None, drop_blobs=True)
