@@ -36,7 +36,7 @@ def run(scale: Scale) -> tuple[Mapping[str, str], list[Measured]]:
 
 
 def _measured(place: Place, scale: Scale) -> Iterator[Measured]:
-    archive, startup = Archive(), startup_seconds(place, 3)
+    archive, startup = Archive(), startup_seconds(place, scale.startups)
     yield measure_text(place, archive, scale.text, startup)
     yield from measure_paintings(place, archive, scale.paintings, startup)
     loaded = measure_load(place, archive, scale)

@@ -26,7 +26,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Numbers of documents.
+    """Numbers of documents, and of `startups` of a command that are timed.
 
     `few` and `many` moods are what memory is measured with; of the many, `audited` belong to one
     account, whose audit is timed `audits` times. `idle` moods are saved one at a time while
@@ -34,6 +34,7 @@ class Scale:
     `busy_paintings` paintings. `lone` ones are saved after a silence.
     """
 
+    startups: int
     text: Work
     paintings: Work
     few: int
@@ -48,6 +49,7 @@ class Scale:
 
 
 FULL = Scale(
+    startups=3,
     text=Work(documents=20_000, accounts=40, raw=5_000, old=150),
     paintings=Work(documents=2_000, accounts=20, raw=400, old=80),
     few=1_000,
@@ -61,6 +63,7 @@ FULL = Scale(
     audits=3,
 )
 QUICK = Scale(
+    startups=1,
     text=Work(documents=600, accounts=4, raw=300, old=20),
     paintings=Work(documents=40, accounts=2, raw=40, old=10),
     few=100,

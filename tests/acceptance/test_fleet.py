@@ -110,10 +110,19 @@ def test_a_failure_is_on_the_document_and_in_the_log(fleet: Scene) -> None:
     mood = fleet.world.platform.save_mood("z" * 5001, fleet.world.ada)
     enqueue("mood", mood)
     fleet.wait_for_status("mood", mood, "failed")
-    (log,) = [path for path in fleet.folder.glob("worker-*.log") if str(mood) in path.read_text()]
-    line = next(line for line in log.read_text().splitlines() if "ItemFailed" in line)
+    (line, *_) = wait_for(
+        lambda: [line for line in worker_log(fleet) if "ItemFailed" in line and str(mood) in line],
+        within=30,
+        what="the failure to be in the worker's log",
+    )
     assert f"mood {mood}" in line
     assert "text" in line
+
+
+def worker_log(fleet: Scene) -> list[str]:
+    """Return what the workers have logged so far, line by line."""
+    logs = fleet.folder.glob("worker-*.log")
+    return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
 
 
 def test_a_poison_message_is_refused_and_the_worker_goes_on(fleet: Scene) -> None:
