@@ -8,9 +8,8 @@ BIN := $(VENV)/bin
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
-# Slow files first: with those that have the most tests first, one process would end long after the other.
 test: setup ## run all tests against embedded services
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: setup ## check style
 	$(BIN)/ruff check .
