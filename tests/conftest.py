@@ -8,11 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from worker.stack import Stack
+from worker.stack.environment import unsettled
 
 pytest_plugins = ["tests.fixtures"]
-
-_SERVICES = frozenset({"MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL"})
-_OURS = _SERVICES | {"MEDIA_STORE_URL", "SECRET_KEYS"}
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +19,7 @@ def bare_environ() -> dict[str, str]:
 
     Tests write, drop and kill: they must never reach services that a shell happens to name.
     """
-    return {name: value for name, value in os.environ.items() if name not in _OURS}
+    return unsettled(os.environ)
 
 
 @pytest.fixture(scope="session")

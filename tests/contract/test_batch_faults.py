@@ -170,11 +170,17 @@ def test_while_the_pds_is_away_items_wait_and_heal_later(
 
 @pytest.mark.parametrize("step", ["uploadBlob", "applyWrites"])
 def test_after_a_429_nothing_more_is_sent(world: World, proxy: Proxy, step: str) -> None:
-    """Each refused call is charged: no attempt is used up, and no item asks again before."""
+    """Each refused call is charged: no attempt is used up, and no item asks again before.
+
+    Nor is a thumbnail made that would not be sent.
+    """
     items = save_paintings(world, 20)
+    thumbnails = world.services.database["atproto_thumbnails"]
+    before = thumbnails.count_documents({})
     proxy.answer(SLOW_DOWN, step)
     assert statuses(sync_batch(world, "painting", items)) == {"pending": 20}
     assert proxy.count(step) <= 8  # those that were on their way already
+    assert thumbnails.count_documents({}) - before <= (16 if step == "uploadBlob" else 20)
     for item in items:
         state = world.platform.state("painting", item)
         assert (state["attempts"], state["heldUntil"]) == (0, state["retryAt"])

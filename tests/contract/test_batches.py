@@ -12,6 +12,7 @@ from bson import ObjectId
 from tests.bulk import (
     KINDS,
     MOOD,
+    PAINTING,
     assert_agreement,
     new_user,
     repo,
@@ -189,6 +190,17 @@ def test_images_are_ready_before_the_first_upload_and_at_most_a_group_ahead(
     for number, ready in enumerate(before):
         group = number // 8
         assert min(24, 8 * (group + 1)) <= ready <= 8 * (group + 2)
+
+
+def test_blobs_of_a_type_that_was_not_said_to_have_files_are_made_all_the_same(
+    world: World,
+) -> None:
+    """Only more slowly: what a batch does must not hang on a flag that is about speed."""
+    (item,) = save_paintings(world, 1)
+    kind = replace(PAINTING, has_files=False)
+    outcomes = world.services.batches.sync(kind, world.ada, [str(item)], holder="message")
+    assert statuses(outcomes) == {"synced": 1}
+    assert "thumbnail" in world.record("painting", item)
 
 
 def test_outcomes_come_in_the_order_asked_for(world: World) -> None:

@@ -45,7 +45,8 @@ class RecordMaker:
     def plain(self, drafted: Sequence[Drafted]) -> Iterator[tuple[Run, Made]]:
         """Make records that need no files, one after the other."""
         parts = self.publisher.parts
-        yield from ((run, self._make(parts, run, draft, {})) for run, draft in drafted)
+        for run, draft in drafted:
+            yield run, self._make(parts, run, draft, self._prepare(parts, (run, draft)))
 
     def with_files(self, drafted: Sequence[Drafted]) -> Iterator[tuple[Run, Made]]:
         """Make records that need files: those of some are made, then uploaded in one go.
@@ -63,7 +64,7 @@ class RecordMaker:
             ahead: deque[tuple[Sequence[Drafted], Iterator[_Ready]]] = deque()
             for start in range(0, len(drafted), at_once):
                 some = drafted[start : start + at_once]
-                ahead.append((some, makers.map(partial(_prepared, parts), some)))
+                ahead.append((some, makers.map(partial(self._prepare, parts), some)))
                 if start:
                     yield from self._sent(senders, parts, *ahead.popleft())
             while ahead:
@@ -82,6 +83,10 @@ class RecordMaker:
             lambda each, own: self._make(parts, each[0], each[1], own), drafted, ready
         )
         yield from zip((run for run, _ in drafted), made, strict=True)
+
+    def _prepare(self, parts: PartMaker, drafted: Drafted) -> _Ready:
+        """Make a record's files, unless the PDS has asked to wait: they would not be sent."""
+        return self._told_to_wait or guarded(partial(parts.prepare, *drafted))
 
     def _make(self, parts: PartMaker, run: Run, draft: Draft, ready: _Ready) -> Made:
         """Make a run's record of what is ready.
@@ -120,10 +125,6 @@ def guarded(call: Callable[[], T]) -> T | MediaError | None:
         return error
     except Exception:  # noqa: BLE001
         return None
-
-
-def _prepared(parts: PartMaker, drafted: Drafted) -> _Ready:
-    return guarded(partial(parts.prepare, *drafted))
 
 
 @contextmanager
