@@ -67,6 +67,16 @@ ADVICE: tuple[Advice, ...] = (
     ),
     Advice(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
     Advice(
+        ("budget_spent",),
+        "our own count of what the PDS allows is used up, so nothing was sent",
+        "nothing; if it is wrong for your PDS, correct `RATE_LIMITS`",
+    ),
+    Advice(
+        ("directory_unavailable",),
+        "nobody can tell where the account lives: no DID document, or no PDS in it",
+        "retried; look at the account's DID document and `DID_RESOLVER`",
+    ),
+    Advice(
         ("repo_unavailable",),
         "the PDS hides the repo: deactivated or taken down",
         "look at the account; retried",
