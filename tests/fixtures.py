@@ -38,12 +38,14 @@ def new_settings(stack: Stack, **environ: str) -> Settings:
 def environment_of(
     stack: Stack, own: Mapping[str, str], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return what a stack's environment is with that of a test; `environ` has the last word.
+    """Return what a stack's environment is with that of a test; `environ` has the last word."""
+    return changed({**stack.environment, **own}, environ)
 
-    With a PDS_URL of the test's, all accounts are there, whatever their documents say.
-    """
-    fixed = {"DID_RESOLVER": "off"} if "PDS_URL" in environ else {}
-    return {**stack.environment, **own, **fixed, **environ}
+
+def changed(environ: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with changes, of which a PDS_URL is to hold for all accounts."""
+    fixed = {"DID_RESOLVER": "off"} if "PDS_URL" in changes else {}
+    return {**environ, **fixed, **changes}
 
 
 def sign_up(platform: Platform, *, password: str | None = None) -> Account:

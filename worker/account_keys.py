@@ -17,12 +17,18 @@ class AccountKeys:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def forget(self, did: str) -> None:
-        """Drop an account's sessions and parking under any password, its home and its budgets."""
+    def renew(self, did: str) -> None:
+        """Drop what may be wrong: sessions and parking under any password, and its home."""
         name = escape(did)
-        patterns = [f"{what}:{name}:*" for what in ("session", "parked")]
+        for pattern in (f"session:{name}:*", f"parked:{name}:*", f"home:{name}"):
+            self._drop(pattern)
+
+    def forget(self, did: str) -> None:
+        """Drop everything, its budgets as well."""
+        self.renew(did)
+        self._drop(f"budget:*|{escape(did)}")
+
+    def _drop(self, pattern: str) -> None:
         with translated():
-            for pattern in (*patterns, f"home:{name}", f"budget:*|{name}"):
-                found = self._redis.scan_iter(match=f"media-atproto:{pattern}", count=_SCANNED)
-                for key in found:
-                    self._redis.delete(key)
+            for key in self._redis.scan_iter(match=f"media-atproto:{pattern}", count=_SCANNED):
+                self._redis.delete(key)

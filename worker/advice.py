@@ -17,6 +17,24 @@ class Advice:
     action: str
 
 
+_ACCOUNT = Advice(
+    (
+        "wrong_password",
+        "account_takedown",
+        "account_deactivated",
+        "account_suspended",
+        "account_not_found",
+        "did_not_found",
+        "password_unreadable",
+        "second_factor",
+        "pds_401",
+        "pds_403",
+    ),
+    "the account cannot be used; its items wait, 15 minutes at a time",
+    "correct `users.atproto`, the account, or `SECRET_KEYS`",
+)
+ACCOUNT_CODES = _ACCOUNT.codes
+
 ADVICE: tuple[Advice, ...] = (
     Advice(
         ("field_invalid", "lexicon_violation"),
@@ -50,21 +68,7 @@ ADVICE: tuple[Advice, ...] = (
         "the lexicon does not take this file",
         "replace the file",
     ),
-    Advice(
-        (
-            "wrong_password",
-            "account_takedown",
-            "account_deactivated",
-            "account_suspended",
-            "account_not_found",
-            "password_unreadable",
-            "second_factor",
-            "pds_401",
-            "pds_403",
-        ),
-        "the account cannot be used; its items wait, 15 minutes at a time",
-        "correct `users.atproto`, the account, or `SECRET_KEYS`",
-    ),
+    _ACCOUNT,
     Advice(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
     Advice(
         ("budget_spent",),

@@ -3,7 +3,7 @@
 A refused call is charged like any other, to every bucket, so nothing goes out that our own count
 has no room for. The count is corrected by what answers tell of the bucket with the fewest points
 left, and a 429 closes that bucket until it says. Why it is counted so:
-docs/decisions/0012-rate-budgets.md.
+docs/decisions/0013-rate-budgets.md.
 """
 
 from __future__ import annotations

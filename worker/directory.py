@@ -17,13 +17,17 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from redis import Redis
 
-from worker.errors import TransientError
+from worker.clock import after
+from worker.errors import AccountError, TransientError
 from worker.redis_errors import translated
 from worker.source.hosts import is_host
 
 _FRESH = 3600  # seconds for which nobody asks again
 _DOUBTED = 60  # seconds for which not even an account in trouble is a reason to ask again
 _KEPT = 30 * 86_400
+_UNKNOWN = 900  # seconds until somebody looks for a DID again that there was not
+_NOBODY = "-"  # kept in place of the URL of one
+_GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 _LARGEST = 100_000  # bytes of a DID document
 _SERVICE = "#atproto_pds"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
@@ -36,10 +40,14 @@ class DirectoryError(TransientError):
 
 
 class Directory(Protocol):
-    """Knows the URL of an account's PDS."""
+    """Knows the URL of an account's PDS.
+
+    Methods raise DirectoryError, AccountError for a DID that there is not (any more), and
+    RedisUnavailableError.
+    """
 
     def pds_of(self, did: str) -> str:
-        """Return the URL of an account's PDS; raises DirectoryError, RedisUnavailableError."""
+        """Return the URL of an account's PDS."""
 
     def look_again(self, did: str) -> str:
         """Return the same for an account in trouble, asked anew unless that was just done."""
@@ -83,17 +91,24 @@ class DidDocuments:
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
         known, age = self._known(did)
+        if known == _NOBODY:
+            raise _unknown(did)
         return known if known and age < _FRESH else self._ask(did, known)
 
     def look_again(self, did: str) -> str:
         """Return the same, asked anew."""
         known, age = self._known(did)
-        return known if known and age < _DOUBTED else self._ask(did, known)
+        if known and age < _DOUBTED:
+            return known
+        return self._ask(did, None if known == _NOBODY else known)
 
     def _known(self, did: str) -> tuple[str | None, float]:
         with translated():
             kept, left = self._redis.get(_key(did)), int(self._redis.ttl(_key(did)))
-        return (kept.decode(), _KEPT - left) if isinstance(kept, bytes) else (None, 0.0)
+        if not isinstance(kept, bytes):
+            return None, 0.0
+        life = _UNKNOWN if kept.decode() == _NOBODY else _KEPT
+        return kept.decode(), life - left
 
     def _ask(self, did: str, known: str | None) -> str:
         try:
@@ -101,13 +116,21 @@ class DidDocuments:
         except DirectoryError:
             if known is None:
                 raise
-            return known  # where it was last
+            # It is where it was last, and for a while nobody waits for the directory again.
+            with translated():
+                self._redis.expire(_key(did), _KEPT - _FRESH + _DOUBTED)
+            return known
         with translated():
-            self._redis.set(_key(did), url, ex=_KEPT)
+            self._redis.set(_key(did), url, ex=_KEPT if url != _NOBODY else _UNKNOWN)
+        if url == _NOBODY:
+            raise _unknown(did)
         return url
 
     def _endpoint(self, did: str) -> str:
-        document = self._document(_address(did, self._plc))
+        address = _address(did, self._plc)
+        document = self._document(address) if address else None
+        if document is None:
+            return _NOBODY
         if document.get("id") != did:
             raise DirectoryError(f"what should be the DID document of {did} is another's")
         url = _pds_in(document)
@@ -119,7 +142,8 @@ class DidDocuments:
             )
         return url
 
-    def _document(self, address: str) -> Mapping[str, object]:
+    def _document(self, address: str) -> Mapping[str, object] | None:
+        """Return a DID document; None where there is none."""
         try:
             with self._http.stream("GET", address) as answer:
                 body = b""
@@ -130,6 +154,8 @@ class DidDocuments:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = type(error).__name__
             raise DirectoryError(f"no DID document from {address} ({why})") from error
+        if answer.status_code in _GONE:
+            return None
         if answer.status_code != httpx.codes.OK:
             raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
         document = None
@@ -144,8 +170,13 @@ def _key(did: str) -> str:
     return f"media-atproto:home:{did}"
 
 
-def _address(did: str, plc: str) -> str:
-    """Return where a DID's document is; raises DirectoryError for what is no DID of ours.
+def _unknown(did: str) -> AccountError:
+    message = f"there is no account {did[:100]!a}: it has no DID document"
+    return AccountError(message, until=after(_UNKNOWN), step="account", code="did_not_found")
+
+
+def _address(did: str, plc: str) -> str | None:
+    """Return where a DID's document is; None for what is no DID of an account.
 
     Source: https://atproto.com/specs/did (no ports but for localhost, and no paths, in did:web)
     """
@@ -155,7 +186,7 @@ def _address(did: str, plc: str) -> str:
     host = unquote(name)
     if method == "web" and "." in host and is_host(host) and not host.startswith("["):
         return f"https://{host}/.well-known/did.json"
-    raise DirectoryError(f"{did[:100]!a} is neither a did:plc nor a did:web")
+    return None
 
 
 def _pds_in(document: Mapping[str, object]) -> str | None:
@@ -177,3 +208,8 @@ def is_public(url: str) -> bool:
     is_named = "." in host and is_host(host) and not host.rsplit(".", 1)[1].isdigit()
     plain = not (parts.username or parts.password or parts.path or parts.query or parts.fragment)
     return parts.scheme == "https" and is_named and plain and port in {None, 443}
+
+
+def is_web(url: str) -> bool:
+    """Tell whether a URL is one that calls can be sent to at all."""
+    return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

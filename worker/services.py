@@ -32,7 +32,7 @@ from worker.bulk.restore import Recall
 from worker.bulk.selection import Selection
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
-from worker.directory import DidDocuments, Directory, OnePds, is_public
+from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.documents import Account
 from worker.environment import SettingsError
 from worker.homes import Home, Homes
@@ -40,6 +40,7 @@ from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
 from worker.mongo import RawDocument, connect
+from worker.parking import Parking
 from worker.parts import PartMaker
 from worker.pds import Pds, open_request
 from worker.publish import Publisher
@@ -74,6 +75,7 @@ class Services:
     homes: Homes
     budget: Budget
     account_keys: AccountKeys
+    parking: Parking
     publisher: Publisher
     engine: Engine
     background: Engine
@@ -168,6 +170,7 @@ def build(settings: Settings) -> Services:
         homes=homes,
         budget=budget,
         account_keys=AccountKeys(redis),
+        parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
         background=background,
@@ -208,7 +211,8 @@ def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> Directory:
     usual, plc = settings.pds.url, settings.pds.directory
     if plc is None:
         return OnePds(usual)
-    return undo.enter_context(closing(DidDocuments(redis, plc, usual, is_allowed=is_public)))
+    is_allowed = is_web if settings.allow_http else is_public
+    return undo.enter_context(closing(DidDocuments(redis, plc, usual, is_allowed=is_allowed)))
 
 
 def _publisher(
