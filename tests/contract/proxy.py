@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ class Proxy:
         self._replies: dict[str, Reply] = {}
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._answers: Counter[tuple[str, int]] = Counter()
 
     @property
     def calls(self) -> list[Call]:
@@ -60,6 +62,11 @@ class Proxy:
     def count(self, method: str = "") -> int:
         """Return how many calls came in, of one method (`createSession`) or of all."""
         return sum(call.nsid.endswith(method) for call in self.calls)
+
+    def answered(self, status: int) -> dict[str, int]:
+        """Return how many calls of each method were answered with a status."""
+        with self._lock:
+            return {nsid: n for (nsid, own), n in self._answers.items() if own == status}
 
     def forget_calls(self) -> None:
         """Count from nothing again."""
@@ -83,7 +90,10 @@ class Proxy:
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
         if own is None or own.carried_out:
             answer = self._forward(request, body)
-        _send(request, own or answer)
+        reply = own or answer
+        with self._lock:
+            self._answers[nsid, reply.status] += 1
+        _send(request, reply)
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}
