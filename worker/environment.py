@@ -36,7 +36,13 @@ class Reader:
 
     def checked(self, name: str, check: Callable[[str], str | None]) -> str:
         """Return a required text for which `check` finds no fault."""
-        value = self.text(name)
+        return self._sound(name, self.text(name), check)
+
+    def optional(self, name: str, check: Callable[[str], str | None]) -> str:
+        """Return a text for which `check` finds no fault, or an empty one."""
+        return self._sound(name, self.text(name, ""), check)
+
+    def _sound(self, name: str, value: str, check: Callable[[str], str | None]) -> str:
         fault = check(value) if value else None
         if fault:
             self.problems.append(f"{name} {fault}")
