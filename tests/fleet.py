@@ -69,9 +69,12 @@ def running(
 
 
 @contextmanager
-def worker(environ: dict[str, str], folder: Path, concurrency: int = 2) -> Iterator[Process]:
+def worker(
+    environ: dict[str, str], folder: Path, concurrency: int = 2, *options: str
+) -> Iterator[Process]:
     """Run a worker, ready to take tasks."""
-    with running("worker", environ, folder, "--concurrency", str(concurrency)) as process:
+    own = ("--concurrency", str(concurrency), *options)
+    with running("worker", environ, folder, *own) as process:
         wait_for(lambda: " ready." in process.text, within=_STARTUP, what="the worker to be ready")
         yield process
 

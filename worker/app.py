@@ -145,7 +145,7 @@ def become_worker(conf: Any = None, **_: object) -> None:
     from worker import sentry
     from worker.services import preload
 
-    sentry.start(settings.sentry_dsn)
+    sentry.start(settings)
     preload()
 
 

@@ -37,6 +37,7 @@ from worker.pds import Pds
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
+from worker.reporter import SILENT, Reporter
 from worker.secrets import Vault
 from worker.sessions import Sessions
 from worker.settings import MediaSettings, Settings
@@ -98,7 +99,7 @@ def preload() -> None:
     Image.init()
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     """Make all services; nothing is connected before its first use.
 
     Raises SettingsError for settings that only make sense together.
@@ -109,7 +110,7 @@ def build(settings: Settings) -> Services:
     vault = Vault(settings.secret_keys)
     pds = Pds(settings.pds_url)
     redis = _redis(settings)
-    sessions = Sessions(redis, vault, pds, parked=settings.retry.parked)
+    sessions = Sessions(redis, vault, pds, parked=settings.retry.parked, reporter=reporter)
     lexicons = load_lexicons()
     sources = open_store(_template(settings), deadline=settings.media.deadline)
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
@@ -120,7 +121,7 @@ def build(settings: Settings) -> Services:
         return Repo(pds, sessions, account)
 
     remover = Remover(accounts, removals, open_repo)
-    engine = Engine(store, accounts, publisher, remover, open_repo, settings.retry)
+    engine = Engine(store, accounts, publisher, remover, open_repo, settings.retry, reporter)
     locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
     corrections, selection = Corrections(store), Selection(store)
     batches = Batches(

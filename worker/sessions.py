@@ -24,22 +24,27 @@ from worker.errors import AccountError, TransientError
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
 from worker.redis_errors import translated
+from worker.reporter import SILENT, Reporter
 from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
 _SCANNED = 1000  # keys a call
+_TOLD = 7 * 86_400  # seconds; above the time between two parkings for the same reason
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
 
 class Sessions:
     """The sessions of all accounts at one PDS."""
 
-    def __init__(self, redis: Redis, vault: Vault, pds: Pds, *, parked: float) -> None:
+    def __init__(
+        self, redis: Redis, vault: Vault, pds: Pds, *, parked: float, reporter: Reporter = SILENT
+    ) -> None:
         self._redis = redis
         self._vault = vault
         self._pds = pds
         self._parked = parked
+        self._reporter = reporter
 
     def get(self, account: Account) -> Session:
         """Return a session that is good now.
@@ -75,12 +80,15 @@ class Sessions:
         with translated():
             self._redis.set(self._key("parked", account), note, px=int(self._parked * 1000))
             self._redis.delete(self._key("session", account))
+            told = self._redis.set(self._key("told", account), fault.code, ex=_TOLD, get=True)
+        if told != fault.code.encode():
+            self._reporter.parked(account, fault.code, message)
         return AccountError(message, until=after(self._parked), step="account", code=fault.code)
 
     def forget(self, account: Account) -> None:
         """Drop an account's sessions and its parking, those under former passwords as well."""
         with translated():
-            for what in ("session", "parked"):
+            for what in ("session", "parked", "told"):
                 pattern = f"media-atproto:{what}:{escape(account.did)}:*"
                 for key in self._redis.scan_iter(match=pattern, count=_SCANNED):
                     self._redis.delete(key)
@@ -136,6 +144,7 @@ class Sessions:
         sealed = self._vault.seal(json.dumps(tokens))
         with translated():
             self._redis.set(self._key("session", account), sealed, ex=_KEPT)
+            self._redis.delete(self._key("told", account))
         return session
 
     def _key(self, what: str, account: Account) -> str:

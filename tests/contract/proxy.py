@@ -24,6 +24,7 @@ class Call:
 
     nsid: str
     authorization: str | None
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,8 @@ class Proxy:
         """Answer one request."""
         nsid = urlsplit(request.path).path.removeprefix("/xrpc/")
         with self._lock:
-            self._calls.append(Call(nsid, request.headers["authorization"]))
+            authorization = request.headers["authorization"]
+            self._calls.append(Call(nsid, authorization, dict(request.headers)))
         body = request.rfile.read(int(request.headers["content-length"] or 0))
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
         if own is None or own.carried_out:
