@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from glob import escape
 
 from redis import Redis
-from redis.exceptions import LockNotOwnedError
+from redis.exceptions import LockNotOwnedError, WatchError
 
 from worker.clock import after, rfc3339
 from worker.documents import Account
@@ -93,6 +93,28 @@ class Sessions:
                 for key in self._redis.scan_iter(match=pattern, count=_SCANNED):
                     self._redis.delete(key)
 
+    def stored(self) -> Iterator[tuple[str, str]]:
+        """Go through the sessions of all accounts: the name in Redis, and the sealed text."""
+        with translated():
+            for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
+                sealed = self._redis.get(key)
+                if isinstance(sealed, bytes):
+                    yield key.decode(), sealed.decode()
+
+    def swap(self, name: str, read: str, sealed: str) -> bool:
+        """Put another text in place of a session, if that is still as it was read."""
+        with translated(), self._redis.pipeline() as pipe:
+            pipe.watch(name)  # type: ignore[no-untyped-call]
+            if pipe.get(name) != read.encode():
+                return False
+            pipe.multi()
+            pipe.set(name, sealed, keepttl=True)
+            try:
+                pipe.execute()
+            except WatchError:
+                return False
+            return True
+
     def _refuse_parked(self, account: Account) -> None:
         key = self._key("parked", account)
         with translated():
@@ -148,8 +170,12 @@ class Sessions:
         return session
 
     def _key(self, what: str, account: Account) -> str:
-        # Bound to the PDS and the stored password: a new one of either is a fresh start.
-        bound = self._vault.tag(f"{self._pds.url} {account.password.reveal()}")
+        # Bound to the PDS and the password: a new one of either is a fresh start, and the same
+        # one sealed anew is not.
+        password = account.password
+        with suppress(UnreadableSecretError):
+            password = self._vault.open_stored(password.reveal())
+        bound = self._vault.tag(f"{self._pds.url} {password.reveal()}")
         return f"media-atproto:{what}:{account.did}:{bound}"
 
     def close(self) -> None:
