@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
+from worker.concealing import concealed
 from worker.settings import Settings
 
 _HIDDEN = "(secret)"
-_SHORTEST = 4  # characters; a shorter password is a part of too many words
 _SHAPES = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, as the tokens of a PDS are
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"  # an Authorization header
@@ -22,14 +22,11 @@ class Scrubber:
     """Replaces the secrets that it was given, and whatever has the shape of a token."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        # The longest first: one may be a part of another.
-        known = sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True)
-        self._known = re.compile("|".join(map(re.escape, known))) if known else None
+        self._secrets = tuple(secrets)
 
     def text(self, text: str) -> str:
         """Return a text without its secrets."""
-        known = self._known.sub(_HIDDEN, text) if self._known else text
-        return _SHAPES.sub(_HIDDEN, known)
+        return _SHAPES.sub(_HIDDEN, concealed(text, self._secrets, _HIDDEN))
 
     def tree(self, value: object) -> object:
         """Return a structure of mappings, lists and texts, all its texts scrubbed."""
