@@ -153,6 +153,7 @@ def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
     sealed_text = fleet.vault.seal(fleet.account.password.reveal())
     sealed = replace(fleet.account, password=Secret(sealed_text))
     for account in (fleet.account, sealed):
+        fleet.sessions().forget(account)
         assert fleet.sessions().get(account).did == fleet.account.did
     assert fleet.proxy.count(LOGIN) == 2
 
