@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from uuid import uuid4
@@ -208,6 +210,22 @@ def test_a_parked_account_is_one_event_whatever_waits_for_it(watched: Watched) -
     assert events[0].group == ("account", "wrong_password")
     assert events[0].tags["did"] == world.dids[world.bob]
     assert sum(len(watched.sentry.about(mood)) for mood in moods) == 1
+
+
+def test_a_producers_own_sentry_is_its_own(watched: Watched) -> None:
+    """It stays as the platform has set it up, and nothing of ours is loaded."""
+    program = """
+import sys, sentry_sdk
+sentry_sdk.init(sys.argv[1])
+client = sentry_sdk.get_client()
+from tasks import enqueue
+assert enqueue("mood", "0")
+assert sentry_sdk.get_client() is client
+assert client.options["before_send"] is None
+assert "worker.sentry" not in sys.modules
+"""
+    command = [sys.executable, "-c", program, watched.sentry.dsn]
+    subprocess.run(command, env=watched.scene.environ, check=True, timeout=60)
 
 
 def test_a_sentry_that_is_down_disturbs_nobody(watched: Watched) -> None:
