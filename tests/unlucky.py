@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import cast
+
+from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.media import MEDIA_TYPES, Draft, MediaType
 from worker.media.base import Item
@@ -18,6 +22,9 @@ def build(item: Item, kind: MediaType) -> Draft:
     text = item.text("mood", "text")
     if text == "one bug":
         return _divide(kind, password)
+    while text == "no end":
+        with suppress(SoftTimeLimitExceeded):
+            time.sleep(60)
     if text == "another bug":
         raise KeyError(os.environ["SECRET_KEYS"])
     return MOOD.build(item, kind)
