@@ -15,6 +15,7 @@ import psutil
 from tests.waiting import wait_for
 
 _STARTUP = 60.0
+_WITHOUT_LEVEL = ("flower", "report")
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,13 @@ class Process:
 def running(
     program: str, environ: dict[str, str], folder: Path, *options: str
 ) -> Iterator[Process]:
-    """Run `celery -A worker.app PROGRAM` until the block ends."""
+    """Run `celery -A worker.app PROGRAM` until the block ends; of an option, the last counts."""
     log = folder / f"{program}-{len(list(folder.iterdir()))}.log"
     command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", program]
+    level = () if program in _WITHOUT_LEVEL else ("--loglevel", "INFO")
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            [*command, "--loglevel", "INFO", *options],
+            [*command, *level, *options],
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -69,9 +71,12 @@ def running(
 
 
 @contextmanager
-def worker(environ: dict[str, str], folder: Path, concurrency: int = 2) -> Iterator[Process]:
+def worker(
+    environ: dict[str, str], folder: Path, concurrency: int = 2, *options: str
+) -> Iterator[Process]:
     """Run a worker, ready to take tasks."""
-    with running("worker", environ, folder, "--concurrency", str(concurrency)) as process:
+    own = ("--concurrency", str(concurrency), *options)
+    with running("worker", environ, folder, *own) as process:
         wait_for(lambda: " ready." in process.text, within=_STARTUP, what="the worker to be ready")
         yield process
 

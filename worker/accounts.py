@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
@@ -86,19 +86,28 @@ class Accounts:
         Safe to interrupt and to repeat: each is replaced only while it is what was read.
         """
         sealed = already = 0
-        plain = {"atproto.password": {"$type": "string"}}
-        with translated():
-            for user in self._users.find(plain, {"atproto.password": 1}):
-                password = _mapping(user.get("atproto")).get("password")
-                if not isinstance(password, str):
-                    continue
-                if vault.is_sealed(password):
-                    already += 1
-                    continue
-                match = {"_id": user["_id"], "atproto.password": password}
-                update = {"$set": {"atproto.password": vault.seal(password)}}
-                sealed += self._users.update_one(match, update).modified_count
+        for subject, password in self.stored():
+            if vault.is_sealed(password):
+                already += 1
+            else:
+                sealed += self.swap(subject, password, vault.seal(password))
         return sealed, already
+
+    def stored(self) -> Iterator[tuple[object, str]]:
+        """Go through the passwords: the subject, and the password as it is stored."""
+        texts = {"atproto.password": {"$type": "string"}}
+        with translated():
+            for user in self._users.find(texts, {"atproto.password": 1}):
+                password = _mapping(user.get("atproto")).get("password")
+                if isinstance(password, str) and password:
+                    yield user["_id"], password
+
+    def swap(self, subject: object, read: str, sealed: str) -> bool:
+        """Put another text in place of a subject's password, if that is still as it was read."""
+        match = {"_id": subject, "atproto.password": read}
+        with translated():
+            replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
+        return replaced.modified_count == 1
 
     def _one(self, match: Mapping[str, object]) -> Account | None:
         with translated():

@@ -145,14 +145,18 @@ def become_worker(conf: Any = None, **_: object) -> None:
     from worker import sentry
     from worker.services import preload
 
-    sentry.start(settings.sentry_dsn)
+    sentry.start(settings)
     preload()
 
 
 @after_setup_logger.connect
 def quieten(**_: object) -> None:
-    """Keep libraries from logging a line per request; the engine logs one per item."""
-    for name in ("httpx", "lexrpc"):
+    """Keep libraries from logging what they send and get: a line per request, and secrets in it.
+
+    MongoDB's driver logs whole answers at DEBUG, users and their passwords among them; the HTTP
+    client logs headers.
+    """
+    for name in ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery.worker.consumer import Consumer
+from kombu import Connection
+from kombu.exceptions import OperationalError
+
+from worker.redis_errors import meaning
+
+log = logging.getLogger(__name__)
 
 
 class LoneConsumer(Consumer):
@@ -19,3 +26,13 @@ class LoneConsumer(Consumer):
         alone = {**options, "without_gossip": True, "without_mingle": True}
         kwargs["worker_options"] = alone
         super().__init__(*args, **kwargs)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, trying until it succeeds; say first what is wrong if a person has to act."""
+        try:
+            conn.ensure_connection(max_retries=0)
+        except OperationalError as error:
+            # Without the traceback: what is wrong is elsewhere, and Celery goes on saying so.
+            said = meaning(error.__cause__ or error)
+            log.error("the queue cannot be reached: %s", said)  # noqa: TRY400
+        return super().ensure_connected(conn)

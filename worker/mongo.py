@@ -7,7 +7,12 @@ from contextlib import contextmanager
 
 from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
 from worker.errors import TransientError
 from worker.secrets import Secret
@@ -15,6 +20,9 @@ from worker.secrets import Secret
 RawDocument = dict[str, object]
 
 DUPLICATE_KEY = 11000
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+_VARIABLE = "MONGODB_CONNECTION_STRING"
 
 
 class StoreUnavailableError(TransientError):
@@ -53,5 +61,16 @@ def translated() -> Iterator[None]:
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
-        message = f"MongoDB did not carry out a call ({type(error).__name__})"
-        raise StoreUnavailableError(message) from error
+        raise StoreUnavailableError(_meaning(error)) from error
+
+
+def _meaning(error: PyMongoError) -> str:
+    """Say what a person can do about an error, without what the driver quotes."""
+    if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
+        return f"MongoDB does not take the user or the password in {_VARIABLE}"
+    if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
+        return f"the user in {_VARIABLE} is not allowed to do this in MongoDB"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"MongoDB's certificate is not trusted: see tlsCAFile in {_VARIABLE}"
+    hint = f"; is {_VARIABLE} right?" if isinstance(error, ServerSelectionTimeoutError) else ""
+    return f"MongoDB did not carry out a call ({type(error).__name__}){hint}"

@@ -47,9 +47,9 @@ class Outcome:
         return cls(str(ref), state.status, detail, state.retry_at, state.error)
 
     @classmethod
-    def of_removal(cls, item: ItemRef | str, report: Report) -> Self:
+    def of_removal(cls, item: str, report: Report) -> Self:
         """Describe what became of the record of a deleted document."""
-        return cls(str(item), report.status, report.detail, report.retry_at, report.error)
+        return cls(item, report.status, report.detail, report.retry_at, report.error)
 
     @classmethod
     def not_now(cls, ref: ItemRef, told: NotNow) -> Self:

@@ -5,11 +5,9 @@ Made in the process that uses it, never before a fork: sockets and locks do not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -35,7 +33,8 @@ from worker.bulk.writer import Writer
 from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.documents import Account
 from worker.environment import SettingsError
-from worker.homes import Home, Homes
+from worker.homes import Homes
+from worker.lanes import Lanes
 from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
@@ -46,8 +45,8 @@ from worker.pds import Pds, open_request
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
+from worker.reporter import SILENT, Reporter
 from worker.secrets import Vault
-from worker.sessions import Sessions
 from worker.settings import MediaSettings, Settings
 from worker.source import SourceStore, SourceTemplate, open_store
 from worker.store import Store
@@ -115,7 +114,7 @@ def preload() -> None:
     Image.init()
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     """Make all services; nothing is connected before its first use.
 
     Raises SettingsError for settings that only make sense together.
@@ -128,8 +127,17 @@ def build(settings: Settings) -> Services:
     vault = Vault(settings.secret_keys)
     redis = undo.enter_context(_redis(settings))
     budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
-    open_homes = _opener(settings, redis, vault, budget, undo)
-    homes, saved_homes = open_homes(Lane.BULK), open_homes(Lane.LIVE)
+    lanes = Lanes(
+        directory=_directory(settings, redis, undo),
+        request=undo.enter_context(closing(open_request())),
+        budget=budget,
+        redis=redis,
+        vault=vault,
+        reporter=reporter,
+        parked=settings.retry.parked,
+        bypass=settings.pds.bypass,
+    )
+    homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
     lexicons = load_lexicons()
     sources = undo.enter_context(
         closing(open_store(_template(settings), deadline=settings.media.deadline))
@@ -141,7 +149,7 @@ def build(settings: Settings) -> Services:
     def engine_of(lane_homes: Homes) -> Engine:
         open_repo = partial(Repo, lane_homes)
         remover = Remover(accounts, removals, open_repo)
-        return Engine(store, accounts, publisher, remover, open_repo, settings.retry)
+        return Engine(store, accounts, publisher, remover, open_repo, settings.retry, reporter)
 
     engine, background = engine_of(saved_homes), engine_of(homes)
     locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
@@ -185,26 +193,6 @@ def build(settings: Settings) -> Services:
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         undo=undo,
     )
-
-
-def _opener(
-    settings: Settings, redis: Redis, vault: Vault, budget: Budget, undo: ExitStack
-) -> Callable[[Lane], Homes]:
-    """Return what makes the homes of a lane; all share their connections."""
-    request = undo.enter_context(closing(open_request()))
-    directory = _directory(settings, redis, undo)
-    keys, parked = settings.pds.bypass, settings.retry.parked
-
-    def open_homes(lane: Lane) -> Homes:
-        def open_home(url: str) -> Home:
-            host = urlsplit(url).netloc
-            meter = budget.meter(host, lane)
-            pds = Pds(url, request=request, meter=meter, bypass=keys.get(host))
-            return Home(pds, Sessions(redis, vault, pds, parked=parked))
-
-        return Homes(directory, open_home)
-
-    return open_homes
 
 
 def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> Directory:

@@ -104,6 +104,7 @@ class Settings:
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
     sentry_dsn: Secret | None
+    sentry_environment: str
     guest_subject: str
     allow_http: bool
     media: MediaSettings
@@ -121,7 +122,8 @@ class Settings:
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
-            sentry_dsn=_optional_secret(reader.text("SENTRY_DSN", "")),
+            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", _dsn_fault)),
+            sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
             guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
             allow_http=allow_http,
             media=_media(reader, allow_http),
@@ -197,15 +199,28 @@ def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
 
 
 def _redis_fault(value: str) -> str | None:
-    if urlsplit(value).scheme in {"redis", "rediss", "unix"}:
-        return None
-    return "must start with redis://, rediss:// or unix://"
+    return _scheme_fault(value, "redis", "rediss", "unix")
 
 
 def _mongodb_fault(value: str) -> str | None:
-    if urlsplit(value).scheme in {"mongodb", "mongodb+srv"}:
+    return _scheme_fault(value, "mongodb", "mongodb+srv")
+
+
+def _scheme_fault(value: str, *schemes: str) -> str | None:
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:  # which may quote the password
+        return "is not a URL"
+    if scheme in schemes:
         return None
-    return "must start with mongodb:// or mongodb+srv://"
+    return f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+
+
+def _dsn_fault(value: str) -> str | None:
+    # https://docs.sentry.io/concepts/key-terms/dsn-explainer/
+    if re.fullmatch(r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+", value):
+        return None
+    return "must be of the form https://KEY@HOST/PROJECT"
 
 
 def _database_fault(value: str) -> str | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import http.client
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,13 +25,15 @@ class Call:
 
     nsid: str
     authorization: str | None
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer in place of the PDS's; with `cut` the connection ends before the body does.
 
-    With `carried_out` the PDS does what was asked, and the caller does not hear of it.
+    With `carried_out` the PDS does what was asked, and the caller does not hear of it. `quoting`
+    makes the body of the request, given as its headers and body in one text.
     """
 
     status: int = 200
@@ -40,6 +42,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
     carried_out: bool = False
+    quoting: Callable[[str], str] | None = None
 
 
 class Proxy:
@@ -85,11 +88,15 @@ class Proxy:
         """Answer one request."""
         nsid = urlsplit(request.path).path.removeprefix("/xrpc/")
         with self._lock:
-            self._calls.append(Call(nsid, request.headers["authorization"]))
+            authorization = request.headers["authorization"]
+            self._calls.append(Call(nsid, authorization, dict(request.headers)))
         body = request.rfile.read(int(request.headers["content-length"] or 0))
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
         if own is None or own.carried_out:
             answer = self._forward(request, body)
+        if own and own.quoting:
+            said = own.quoting(f"{request.headers}{body.decode(errors='replace')}")
+            own = replace(own, body=said.encode())
         reply = own or answer
         with self._lock:
             self._answers[nsid, reply.status] += 1

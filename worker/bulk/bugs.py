@@ -12,14 +12,16 @@ from worker.errors import MediaError
 from worker.ids import InvalidIdError, parse_id
 from worker.media import MediaType
 from worker.outcome import Outcome
+from worker.reporter import Affected, Reporter
 from worker.store import Store
 
 
 class Bugs:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self, store: Store, kind: MediaType) -> None:
+    def __init__(self, store: Store, kind: MediaType, reporter: Reporter) -> None:
         self._store = store
+        self._reporter = reporter
         self._kind = kind
         self._met: list[Exception] = []
 
@@ -37,6 +39,7 @@ class Bugs:
         except InvalidIdError as error:
             item = f"{self._kind.name} {ascii(raw)[:60]}"
             failure = Failure.of(error, now())
+            self._reporter.given_up(Affected(self._kind.name, ascii(raw)[:60], None, 1), failure)
             return Outcome(item, Status.FAILED, error.message, error=failure)
         except (MediaError, SoftTimeLimitExceeded):
             raise
