@@ -81,6 +81,8 @@ class MediaTask(Task[Any, Any]):
     def conclude(self, outcome: Outcome) -> str:
         """End the task as the outcome has it: done, tried again soon, or failed."""
         log.info("%s: %s %s", outcome.item, outcome.status or "-", outcome.detail)
+        if not outcome.found:
+            log.warning("message %s asks for %s: no such document", self.message_id, outcome.item)
         if outcome.again:
             raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:

@@ -97,12 +97,16 @@ class Removals:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a removal: done, put off until `retry_at`, given up, or nothing to do."""
+    """What became of a removal: done, put off until `retry_at`, given up, or nothing to do.
+
+    `found` is False when not even the user is known whose record it would have been.
+    """
 
     detail: str
     status: Status | None = None
     retry_at: datetime | None = None
     error: Failure | None = None
+    found: bool = True
 
 
 class Remover:
@@ -118,7 +122,8 @@ class Remover:
     def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
         """Remove every record of a user that names one of these ids."""
         if user is None:
-            return Report("there is no such document; give its user to remove a record left behind")
+            message = "there is no such document; give its user to remove a record left behind"
+            return Report(message, found=False)
         first = ids[0]
         name = first if isinstance(first, int) else str(first)
         removal = Removal(kind.name, user, id=name)
