@@ -88,7 +88,8 @@ class MediaTask(Task[Any, Any]):
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        if wait is not None and wait <= LONGEST_COUNTDOWN:
+        # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
+        if wait is not None and wait <= LONGEST_COUNTDOWN and self.services.hands.have_room():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return f"{outcome.status or '-'} {outcome.detail}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.policy import MediaTask
-from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, LIVE, LONGEST_COUNTDOWN, app
+from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, LIVE, LONGEST_COUNTDOWN, app
 from worker.errors import MediaError
 
 
@@ -12,7 +12,8 @@ def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = Non
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
         if self.came_by(LIVE):
-            self.services.pace.saw_save()
+            waiting = self.services.pace.saw_save()
+            self.services.sifter.look(LIVE, waiting)
         outcome = self.services.engine.sync(
             type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
         )
@@ -37,6 +38,9 @@ def sync_batch(
 ) -> str:
     """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
     try:
+        sifter = self.services.sifter
+        if self.came_by(BULK):
+            sifter.look(BULK, sifter.length(BULK))
         report = self.services.batches.serve(
             type,
             subject,

@@ -2,58 +2,23 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
 
-ITEM = "f" * 24
-JsonObject = dict[str, object]
-
-
-def envelope(**parts: object) -> bytes:
-    """Return a message as Celery sends it, with these parts in place of its own."""
-    message: JsonObject = {
-        "body": _packed([["mood", ITEM], {}, {}]),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": _headers(),
-        "properties": _properties(),
-    }
-    named = {name.replace("_", "-"): part for name, part in parts.items()}
-    return json.dumps(message | named).encode()
-
-
-def call(*args: object, task: str = "sync_media", **kwargs: object) -> bytes:
-    """Return a message that calls a task."""
-    return envelope(headers=_headers(task=task), body=_packed([args, kwargs, {}]))
-
-
-def _headers(**changes: object) -> JsonObject:
-    return {"id": str(uuid4()), "task": "sync_media", "retries": 0} | changes
-
-
-def _properties(**changes: object) -> JsonObject:
-    route = {"exchange": "live", "routing_key": "live"}
-    told = {"delivery_tag": str(uuid4()), "delivery_info": route, "body_encoding": "base64"}
-    return told | changes
+from tests.messages import ITEM, call, envelope, headers, packed, properties
 
 
 def _with_header(**changes: object) -> bytes:
-    return envelope(headers=_headers(**changes))
+    return envelope(headers=headers(**changes))
 
 
 def _with_property(**changes: object) -> bytes:
-    return envelope(properties=_properties(**changes))
+    return envelope(properties=properties() | changes)
 
 
 def _with_body(value: object) -> bytes:
-    return envelope(body=_packed(value))
-
-
-def _packed(value: object) -> str:
-    return base64.b64encode(json.dumps(value).encode()).decode()
+    return envelope(body=packed(value))
 
 
 _IN_A_YEAR = (datetime.now(UTC) + timedelta(days=365)).isoformat()

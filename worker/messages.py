@@ -82,8 +82,16 @@ class _MalformedError(Exception):
     """What is wrong with a message, in words that quote nothing long."""
 
 
-def refusal(item: bytes, tasks: Tasks) -> Refusal | None:
-    """Return why a message must not be taken, None when it may be.
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A message that is taken: which task it calls, with what, by the names of its arguments."""
+
+    task: str
+    arguments: Mapping[str, object]
+
+
+def read(item: bytes, tasks: Tasks) -> Call | Refusal:
+    """Return what a message calls for, or why it must not be taken.
 
     `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
     name, whose annotations say what their arguments are.
@@ -92,10 +100,21 @@ def refusal(item: bytes, tasks: Tasks) -> Refusal | None:
     try:
         envelope = _envelope(item)
         said = _mapping(envelope.get("headers"))
-        _examine(envelope, tasks)
+        return _examined(envelope, tasks)
     except _MalformedError as error:
         return Refusal(_named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID])
-    return None
+
+
+def glance(item: bytes, tasks: Tasks) -> Call | None:
+    """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
+    try:
+        envelope = json.loads(item)
+        args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
+        task = envelope["headers"]["task"]
+        names = _signature(tasks[task]).parameters
+        return Call(task, dict(zip(names, args, strict=False)) | kwargs)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
 
 
 def _envelope(item: bytes) -> Json:
@@ -107,7 +126,7 @@ def _envelope(item: bytes) -> Json:
     return envelope
 
 
-def _examine(envelope: Json, tasks: Tasks) -> None:
+def _examined(envelope: Json, tasks: Tasks) -> Call:
     if is_deep(envelope, _MOST_LEVELS):
         raise _MalformedError(f"it is nested more than {_MOST_LEVELS} levels deep")
     _check("part", envelope, _ENVELOPE)
@@ -119,7 +138,7 @@ def _examine(envelope: Json, tasks: Tasks) -> None:
     args, kwargs = _arguments(envelope)
     if headers["task"] not in tasks:
         raise _MalformedError("there is no such task here")
-    _check_arguments(tasks[headers["task"]], args, kwargs)
+    return Call(headers["task"], _bound(tasks[headers["task"]], args, kwargs))
 
 
 def _check(what: str, values: Json, kinds: Mapping[str, Any]) -> None:
@@ -190,9 +209,9 @@ def _parsed(text: bytes, what: str) -> object:
         raise _MalformedError(f"{what} is not JSON") from None
 
 
-def _check_arguments(
+def _bound(
     task: Callable[..., object], args: list[object], kwargs: dict[str, object]
-) -> None:
+) -> Mapping[str, object]:
     signature = _signature(task)
     try:
         bound = signature.bind(*args, **kwargs)
@@ -204,6 +223,7 @@ def _check_arguments(
             raise _MalformedError(
                 f"its argument {name!r} is {described(value)}, not {name_of(kind)}"
             )
+    return bound.arguments
 
 
 @cache

@@ -28,6 +28,7 @@ from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
 from worker.documents import Account
 from worker.environment import SettingsError
+from worker.hands import Hands
 from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
@@ -40,6 +41,7 @@ from worker.repo import Repo
 from worker.secrets import Vault
 from worker.sessions import Sessions
 from worker.settings import MediaSettings, Settings
+from worker.sifter import Sifter
 from worker.source import SourceStore, SourceTemplate, open_store
 from worker.store import Store
 from worker.sweep import Sweep
@@ -73,6 +75,8 @@ class Services:
     recall: Recall
     backlog: Backlog
     sweep: Sweep
+    sifter: Sifter
+    hands: Hands
 
     def repo(self, account: Account) -> Repo:
         """Return the repo of an account."""
@@ -157,6 +161,8 @@ def build(settings: Settings) -> Services:
         recall=Recall(store, selection, corrections),
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
+        sifter=Sifter(redis, store),
+        hands=Hands(redis),
     )
 
 

@@ -5,6 +5,7 @@ Exact, as JSON is: `true` is no number here, and nothing is converted.
 
 from __future__ import annotations
 
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -22,13 +23,23 @@ _NAMES: dict[object, str] = {
 
 def is_of(value: object, kind: Any) -> bool:
     """Tell whether a value is of a type: a plain one, a union, or a list of such."""
+    plain, item = _options(kind)
+    if item is not None and type(value) is list:
+        return all(is_of(each, item) for each in value)
+    return type(value) in plain
+
+
+@cache
+def _options(kind: Any) -> tuple[frozenset[type], Any]:
+    """Return the plain types that a type stands for, and that of a list's items, None for none."""
     origin = get_origin(kind)
-    if origin in {Union, UnionType}:
-        return any(is_of(value, one) for one in get_args(kind))
     if origin is list:
-        (item,) = get_args(kind)
-        return type(value) is list and all(is_of(each, item) for each in value)
-    return type(value) is (NoneType if kind is None else kind)
+        return frozenset(), get_args(kind)[0]
+    if origin not in {Union, UnionType}:
+        return frozenset([NoneType if kind is None else kind]), None
+    parts = [_options(one) for one in get_args(kind)]
+    items = [item for _, item in parts if item is not None]
+    return frozenset().union(*(plain for plain, _ in parts)), items[0] if items else None
 
 
 def name_of(kind: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from kombu.transport import redis
 
 from worker.app import app
-from worker.messages import Tasks, refusal
+from worker.messages import Refusal, Tasks, read
 
 _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
 
@@ -40,8 +40,8 @@ def taken(answer: Sequence[bytes] | None, **_: object) -> Sequence[bytes] | None
     if not answer:
         return None
     queue, item = answer
-    refused = refusal(item, own_tasks())
-    if refused is None:
+    refused = read(item, own_tasks())
+    if not isinstance(refused, Refusal):
         return answer
     log.error(
         "refused a message on %s: id %s, task %s: %s",

@@ -7,7 +7,8 @@ import redis
 from tasks import delete_media, enqueue, sync_media
 from tests import pictures
 from tests.acceptance.conftest import Scene
-from tests.poison import POISON, call
+from tests.messages import call
+from tests.poison import POISON
 from tests.waiting import wait_for
 from worker.stack import Stack
 

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
-from tests.poison import ITEM, POISON, call, envelope
-from worker.messages import Refusal, refusal
+from tests.messages import ITEM, call, envelope
+from tests.poison import POISON
+from worker.messages import Call, Refusal, read
 from worker.transport import own_tasks
 
 
@@ -15,8 +16,8 @@ from worker.transport import own_tasks
 def test_poison_is_refused_in_few_words(name: str) -> None:
     """They say what is wrong, and quote nothing that is long."""
     item, fault = POISON[name]
-    refused = refusal(item, own_tasks())
-    assert refused is not None
+    refused = read(item, own_tasks())
+    assert isinstance(refused, Refusal)
     assert fault in refused.fault
     assert len(refused.id + refused.task + refused.fault) < 500
 
@@ -36,13 +37,13 @@ def test_poison_is_refused_in_few_words(name: str) -> None:
 )
 def test_messages_of_ours_are_taken(item: bytes) -> None:
     """By position or by name; what is there in addition does not matter."""
-    assert refusal(item, own_tasks()) is None
+    assert isinstance(read(item, own_tasks()), Call)
 
 
 def test_refused_message_is_named_as_far_as_it_can_be() -> None:
     """By the id and the task that it says, cut, and in ASCII."""
     headers = {"id": "a" * 100 + "\n", "task": "t\u00fcr\n", "retries": 0}
-    refused = refusal(envelope(headers=headers, body=5), own_tasks())
+    refused = read(envelope(headers=headers, body=5), own_tasks())
     assert refused == Refusal("a" * 64, "t\\xfcr\\n", "its part 'body' is a number, not a text")
 
 
@@ -51,4 +52,4 @@ def test_message_that_is_given_out_again_is_taken() -> None:
     message = json.loads(call("mood", ITEM))
     message["headers"]["redelivered"] = True
     message["properties"]["delivery_info"]["redelivered"] = True
-    assert refusal(json.dumps(message).encode(), own_tasks()) is None
+    assert isinstance(read(json.dumps(message).encode(), own_tasks()), Call)
