@@ -60,7 +60,7 @@ class Rule:
 
 
 # What is in front of anybody's first message is done within seconds.
-RULES: Mapping[str, Rule] = {LIVE: Rule(short=100, most=25), BULK: Rule(short=4, most=1)}
+RULES: Mapping[str, Rule] = {LIVE: Rule(short=50, most=10), BULK: Rule(short=4, most=1)}
 
 
 class Sifter:

@@ -21,7 +21,7 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.removal import Removal, Removals
 from worker.settings import SweepSettings
 
-_SHARE = 25  # items of an owner that go before the rest of anybody's
+_SHARE = 10  # items of an owner that go before the rest of anybody's
 _LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others
 
 

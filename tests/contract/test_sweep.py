@@ -86,19 +86,19 @@ def test_full_queue_does_not_move_the_window_past_an_edit(here: Services) -> Non
 
 def test_one_account_with_many_does_not_keep_others_from_being_found(here: Services) -> None:
     """Theirs have been due for longer: the first of them come first, the others behind."""
-    many = [save(here) for _ in range(70)]
+    many = [save(here) for _ in range(50)]
     for ref in many:
         settle(here, ref, retry_at=now() - 2 * SECOND)
     other = save(here, user="auth0|bob")
     settle(here, other, retry_at=now() - SECOND)
     small = replace(here.sweep, settings=replace(here.settings.sweep, limit=30))
     found: list[tuple[ItemRef, int]] = []
-    assert small.run(EMPTY, lambda *item: found.append(item), refuse) == 25 + 30 + 1
-    assert [ref for ref, priority in found if priority == FRONT] == [*many[:25], other]
-    assert [ref for ref, priority in found if priority == BEHIND] == many[25:55]
+    assert small.run(EMPTY, lambda *item: found.append(item), refuse) == 10 + 30 + 1
+    assert [ref for ref, priority in found if priority == FRONT] == [*many[:10], other]
+    assert [ref for ref, priority in found if priority == BEHIND] == many[10:40]
     found.clear()
-    assert small.run({FRONT: 0, BEHIND: 30}, lambda *item: found.append(item), refuse) == 15
-    assert found == [(ref, FRONT) for ref in many[55:]]
+    assert small.run({FRONT: 0, BEHIND: 30}, lambda *item: found.append(item), refuse) == 10
+    assert found == [(ref, FRONT) for ref in many[40:]]
 
 
 def test_edits_that_there_is_no_room_for_are_found_next_time(here: Services) -> None:
