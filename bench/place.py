@@ -49,7 +49,7 @@ class Place:
     @property
     def pds_url(self) -> str:
         """The address of the PDS."""
-        return self.services.settings.pds_url
+        return self.services.settings.pds.url
 
     def servers(self) -> Mapping[str, psutil.Process]:
         """Return the processes of the services, by name."""
@@ -109,5 +109,5 @@ def _sign_up(platform: Platform, services: Services, name: str) -> Author:
     account = services.accounts.find(subject)
     if account is None:
         raise LookupError(f"{subject} was signed up and has no account")
-    token = services.sessions.get(account).access.reveal()
+    token = services.homes.of(did).sessions.get(account).access.reveal()
     return Author(subject, account.handle, did, password, token)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from celery import Task
 from celery.result import AsyncResult
 
-from worker.app import LONGEST_COUNTDOWN, app
+from worker.app import LIVE, LONGEST_COUNTDOWN, app
 from worker.errors import MediaError, PermanentError
 
 if TYPE_CHECKING:
     from worker.bulk.report import BatchReport
     from worker.outcome import Outcome
     from worker.services import Services
+    from worker.sync import Engine
 
 log = logging.getLogger(__name__)
 _MOST_STORE_RETRIES = 8
@@ -53,6 +54,18 @@ class MediaTask(Task[Any, Any]):
     def came_by(self, queue: str) -> bool:
         """Tell whether the message came by this queue."""
         return (self.request.delivery_info or {}).get("routing_key") == queue
+
+    @property
+    def engine(self) -> Engine:
+        """Return the engine for this message: a save's own, or what leaves saves their share.
+
+        That there was a save makes batches go slower for a while; where many more wait, those of
+        one account make way for those of others.
+        """
+        if not self.came_by(LIVE):
+            return self.services.background
+        self.services.sifter.look(LIVE, self.services.pace.saw_save())
+        return self.services.engine
 
     @property
     def services(self) -> Services:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.policy import MediaTask
-from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, LIVE, LONGEST_COUNTDOWN, app
+from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, LONGEST_COUNTDOWN, app
 from worker.errors import MediaError
 
 
@@ -11,10 +11,7 @@ from worker.errors import MediaError
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
-        if self.came_by(LIVE):
-            waiting = self.services.pace.saw_save()
-            self.services.sifter.look(LIVE, waiting)
-        outcome = self.services.engine.sync(
+        outcome = self.engine.sync(
             type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
@@ -59,7 +56,7 @@ def sync_batch(
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
     """Remove a user's record whose document is gone from MongoDB."""
     try:
-        outcome = self.services.engine.delete(type, user, rkey, holder=self.message_id)
+        outcome = self.engine.delete(type, user, rkey, holder=self.message_id)
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)

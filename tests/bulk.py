@@ -166,7 +166,7 @@ def records_by_ref(world: World, type_name: str) -> dict[str, list[tuple[str, Js
     found: dict[str, list[tuple[str, JsonRecord]]] = defaultdict(list)
     nsid = media_type(type_name).nsid
     for did in world.dids.values():
-        snapshot = Snapshot.parse(did, world.services.pds.get_repo(did))
+        snapshot = Snapshot.parse(did, world.services.pds_of(did).get_repo(did))
         for rkey, record in snapshot.records(nsid).items():
             found[str(record.ref)].append((RecordKey(did, nsid, rkey).uri, dict(record.value)))
     return found
@@ -180,7 +180,7 @@ def assert_agreement(world: World, *subjects: str) -> None:
     the world are looked at, or those of the subjects named.
     """
     dids = {world.dids[subject] for subject in subjects} or set(world.dids.values())
-    snapshots = [Snapshot.parse(did, world.services.pds.get_repo(did)) for did in dids]
+    snapshots = [Snapshot.parse(did, world.services.pds_of(did).get_repo(did)) for did in dids]
     for kind in KINDS:
         there = {
             RecordKey(snapshot.did, kind.nsid, rkey).uri: (record.cid, record.ref)

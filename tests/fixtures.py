@@ -6,7 +6,7 @@ run, so users get names that nobody has had before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -31,8 +31,21 @@ Opener = Callable[[Settings], Services]
 
 def new_settings(stack: Stack, **environ: str) -> Settings:
     """Return settings for a running stack and a new database; `environ` has the last word."""
-    own = {"MONGODB_NAME": f"test-{uuid4().hex[:12]}", **SHORT_TIMES, **environ}
-    return Settings.load({**stack.environment, **own})
+    own = {"MONGODB_NAME": f"test-{uuid4().hex[:12]}", **SHORT_TIMES}
+    return Settings.load(environment_of(stack, own, environ))
+
+
+def environment_of(
+    stack: Stack, own: Mapping[str, str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return what a stack's environment is with that of a test; `environ` has the last word."""
+    return changed({**stack.environment, **own}, environ)
+
+
+def changed(environ: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment with changes, of which a PDS_URL is to hold for all accounts."""
+    fixed = {"DID_RESOLVER": "off"} if "PDS_URL" in changes else {}
+    return {**environ, **fixed, **changes}
 
 
 def sign_up(platform: Platform, *, password: str | None = None) -> Account:
@@ -103,7 +116,7 @@ def platform_of(services: Services) -> Platform:
     """Return the upload side of services whose media are in a local folder."""
     settings = services.settings
     media = Path(settings.media.store_url.removeprefix("file://"))
-    return Platform(services.database, settings.pds_url, media, settings.guest_subject)
+    return Platform(services.database, settings.pds.url, media, settings.guest_subject)
 
 
 def _dispose(services: Services) -> None:

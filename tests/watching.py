@@ -78,7 +78,7 @@ class _WatchedRepo(Repo):
     """A repo whose calls are watched."""
 
     def __init__(self, watch: Watch, account: Account) -> None:
-        super().__init__(watch.services.pds, watch.services.sessions, account)
+        super().__init__(watch.services.homes, account)
         self._watch = watch
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 from bson import ObjectId
 
+from tests.fixtures import environment_of
 from worker.demo.platform import Platform
 from worker.media import media_type
 from worker.outcome import Outcome
@@ -105,7 +106,7 @@ class World:
 def open_world(stack: Stack, **environ: str) -> Iterator[World]:
     """Make a world on a running stack, in a fresh database; `environ` adds to its settings."""
     mark = uuid4().hex[:8]
-    full = {**stack.environment, "MONGODB_NAME": f"world-{mark}", **environ}
+    full = environment_of(stack, {"MONGODB_NAME": f"world-{mark}"}, environ)
     services = build(Settings.load(full))
     services.ensure_indexes()
     media = Path(full["MEDIA_STORE_URL"].removeprefix("file://"))

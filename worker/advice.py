@@ -17,6 +17,24 @@ class Advice:
     action: str
 
 
+_ACCOUNT = Advice(
+    (
+        "wrong_password",
+        "account_takedown",
+        "account_deactivated",
+        "account_suspended",
+        "account_not_found",
+        "did_not_found",
+        "password_unreadable",
+        "second_factor",
+        "pds_401",
+        "pds_403",
+    ),
+    "the account cannot be used; its items wait, 15 minutes at a time",
+    "correct `users.atproto`, the account, or `SECRET_KEYS`",
+)
+ACCOUNT_CODES = _ACCOUNT.codes
+
 ADVICE: tuple[Advice, ...] = (
     Advice(
         ("field_invalid", "lexicon_violation"),
@@ -50,22 +68,18 @@ ADVICE: tuple[Advice, ...] = (
         "the lexicon does not take this file",
         "replace the file",
     ),
-    Advice(
-        (
-            "wrong_password",
-            "account_takedown",
-            "account_deactivated",
-            "account_suspended",
-            "account_not_found",
-            "password_unreadable",
-            "second_factor",
-            "pds_401",
-            "pds_403",
-        ),
-        "the account cannot be used; its items wait, 15 minutes at a time",
-        "correct `users.atproto`, the account, or `SECRET_KEYS`",
-    ),
+    _ACCOUNT,
     Advice(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
+    Advice(
+        ("budget_spent",),
+        "our own count of what the PDS allows is used up, so nothing was sent",
+        "nothing; if it is wrong for your PDS, correct `RATE_LIMITS`",
+    ),
+    Advice(
+        ("directory_unavailable",),
+        "nobody can tell where the account lives: no DID document, or no PDS in it",
+        "retried; look at the account's DID document and `DID_RESOLVER`",
+    ),
     Advice(
         ("repo_unavailable",),
         "the PDS hides the repo: deactivated or taken down",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class SettingsError(ValueError):
@@ -34,23 +37,34 @@ class Reader:
             self.problems.append(f"{name} is missing")
         return default or ""
 
-    def checked(self, name: str, check: Callable[[str], str | None]) -> str:
-        """Return a required text for which `check` finds no fault."""
-        value = self.text(name)
+    def checked(
+        self, name: str, check: Callable[[str], str | None], default: str | None = None
+    ) -> str:
+        """Return a text for which `check` finds no fault; without a default it is required."""
+        value = self.text(name, default)
         fault = check(value) if value else None
         if fault:
             self.problems.append(f"{name} {fault}")
         return value
 
-    def number(self, name: str, default: float, *, least: float) -> float:
-        """Return a number of at least `least`."""
+    def parsed(self, name: str, parse: Callable[[str], T], default: str) -> T | None:
+        """Return what `parse` makes of a text; None where it raises ValueError, which is told."""
+        try:
+            return parse(self.text(name, default))
+        except ValueError as error:
+            self.problems.append(f"{name}: {error}")
+            return None
+
+    def number(self, name: str, default: float, *, least: float, most: float = math.inf) -> float:
+        """Return a number of at least `least`, and `most` at most."""
         raw = self._environ.get(name, "").strip()
         try:
             value = float(raw) if raw else default
         except ValueError:
             value = -1.0
-        if not least <= value < math.inf:
-            self.problems.append(f"{name} must be a number of at least {least:g}, not {raw!r}")
+        if not least <= value <= most or value == math.inf:
+            bounds = f"at least {least:g}" + (f" and {most:g} at most" if most < math.inf else "")
+            self.problems.append(f"{name} must be a number of {bounds}, not {raw!r}")
         return value
 
     def flag(self, name: str) -> bool:

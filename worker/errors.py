@@ -43,5 +43,11 @@ class AccountError(WaitError):
     """The account cannot be used as it is: its items wait until someone puts it right."""
 
 
+class BudgetSpentError(WaitError):
+    """Our own count of what the PDS allows is used up: nothing was sent."""
+
+    code = "budget_spent"
+
+
 class PermanentError(MediaError):
     """Trying again cannot help: a person must look."""

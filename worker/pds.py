@@ -15,12 +15,17 @@ import httpx
 from atproto import Request
 from atproto_client.request import Response
 
+from worker.budget import Meter
 from worker.cid import cid_of_blob
-from worker.errors import MediaError
+from worker.errors import MediaError, WaitError
 from worker.pds_errors import error_name, garbled
+from worker.rates import REQUEST, UPLOAD, Cost, Kind
 from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.secrets import Secret
-from worker.xrpc import Json, bearer, refuse, translated
+from worker.xrpc import Json, bearer, headers_of, refuse, translated
+
+_BYPASS = "x-ratelimit-bypass"
+POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +38,36 @@ class Session:
     active: bool = True
 
 
-class Pds:
-    """Calls to one PDS. Every method raises the errors of `worker.pds_errors`."""
+def open_request(timeout: float = 15) -> Request:
+    """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait."""
+    return Request(
+        timeout=httpx.Timeout(timeout, connect=3),
+        limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
+        event_hooks={"response": [refuse]},
+    )
 
-    def __init__(self, url: str, *, timeout: float = 15) -> None:
-        self._request = Request(
-            timeout=httpx.Timeout(timeout, connect=3),
-            limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
-            event_hooks={"response": [refuse]},
-        )
+
+class Pds:
+    """Calls to one PDS. Every method raises the errors of `worker.pds_errors`.
+
+    With a meter each call is charged before it is sent, and raises BudgetSpentError instead when
+    it has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.
+    Connections are this one's own (`timeout` in seconds), or those of `request`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float = 15,
+        request: Request | None = None,
+        meter: Meter | None = None,
+        bypass: Secret | None = None,
+    ) -> None:
         self.url = url
+        self._request = request or open_request(timeout)
+        self._meter = meter
+        self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 
     def close(self) -> None:
         """Close the connections."""
@@ -51,12 +76,17 @@ class Pds:
     def create_session(self, identifier: str, password: Secret) -> Session:
         """Log in; the PDS takes a third of a second for it and limits how often."""
         body = {"identifier": identifier, "password": password.reveal()}
-        return _session(self._post("session", "com.atproto.server.createSession", body))
+        login = Cost(Kind.LOGINS, 1, identifier)
+        return _session(self._post("session", "com.atproto.server.createSession", body, cost=login))
 
     def refresh_session(self, refresh: Secret) -> Session:
         """Trade a refresh token for new tokens."""
         nsid = "com.atproto.server.refreshSession"
         return _session(self._post("session", nsid, None, refresh))
+
+    def room(self, repo: str) -> int | None:
+        """Return how many points of writes a repo has left now; None when nobody counts them."""
+        return self._meter.room(repo) if self._meter else None
 
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
@@ -66,12 +96,15 @@ class Pds:
         Sent again with the same content it changes nothing and succeeds, whatever `swap` is.
         """
         body = {**key.as_json(), "record": record, "validate": False, "swapRecord": swap}
-        answer = self._post("write", "com.atproto.repo.putRecord", body, token)
+        points = Cost(Kind.POINTS, POINTS["update"], key.repo)  # a new one costs as much
+        answer = self._post("write", "com.atproto.repo.putRecord", body, token, cost=points)
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
     def delete_record(self, token: Secret, key: RecordKey) -> None:
         """Delete a record; succeeds when there is none."""
-        self._post("remove", "com.atproto.repo.deleteRecord", key.as_json(), token)
+        points = Cost(Kind.POINTS, POINTS["delete"], key.repo)
+        nsid = "com.atproto.repo.deleteRecord"
+        self._post("remove", nsid, key.as_json(), token, cost=points)
 
     def apply_writes(
         self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None
@@ -83,7 +116,8 @@ class Pds:
         """
         listed = [write.as_json() for write in writes]
         body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
-        self._post("write", "com.atproto.repo.applyWrites", body, token)
+        points = Cost(Kind.POINTS, _points_of(writes), repo)
+        self._post("write", "com.atproto.repo.applyWrites", body, token, cost=points)
 
     def latest_commit(self, did: str) -> str:
         """Return the CID of a repo's present commit."""
@@ -91,13 +125,10 @@ class Pds:
 
     def get_repo(self, did: str) -> bytes:
         """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
-        url, params = self._at("com.atproto.sync.getRepo"), {"did": did}
-        plain = {
-            "Accept-Encoding": "identity"
-        }  # packing hashes costs the PDS time and saves little
-        content = translated(
-            "read", lambda: self._request.get(url, params=params, headers=plain)
-        ).content
+        # Packing hashes costs the PDS time and saves little. Its limit is far above our pace, and
+        # no other call counts towards it.
+        plain = {"Accept-Encoding": "identity"}
+        content = self._got("com.atproto.sync.getRepo", {"did": did}, plain, costs=()).content
         if not isinstance(content, bytes):
             raise garbled("read")
         return content
@@ -130,9 +161,11 @@ class Pds:
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob to the token's account; it stays only if a record refers to it soon."""
         url = self._at("com.atproto.repo.uploadBlob")
-        headers = bearer(token) | {"Content-Type": mime_type}
+        headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
         answer = self._call(
-            "upload", lambda: self._request.post(url, headers=headers, content=data)
+            "upload",
+            (UPLOAD, REQUEST),
+            lambda: self._request.post(url, headers=headers, content=data),
         )
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
@@ -140,9 +173,9 @@ class Pds:
 
     def get_blob(self, did: str, cid: str) -> bytes | None:
         """Return a blob's bytes, or None when the PDS does not have it."""
-        url, params = self._at("com.atproto.sync.getBlob"), {"did": did, "cid": cid}
+        params = {"did": did, "cid": cid}
         try:
-            content = translated("read", lambda: self._request.get(url, params=params)).content
+            content = self._got("com.atproto.sync.getBlob", params).content
         except MediaError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
@@ -153,28 +186,71 @@ class Pds:
         return content
 
     def _post(
-        self, step: str, nsid: str, body: Mapping[str, object] | None, token: Secret | None = None
+        self,
+        step: str,
+        nsid: str,
+        body: Mapping[str, object] | None,
+        token: Secret | None = None,
+        *,
+        cost: Cost | None = None,
     ) -> Json:
-        headers = bearer(token) if token else {}
+        costs = (cost, REQUEST) if cost else (REQUEST,)
+        url, headers = self._at(nsid), (bearer(token) if token else {}) | self._bypass
         if body is None:
-            return self._call(step, lambda: self._request.post(self._at(nsid), headers=headers))
+            return self._call(step, costs, lambda: self._request.post(url, headers=headers))
         content = json.dumps(body, ensure_ascii=False).encode()
         headers |= {"Content-Type": "application/json"}
         return self._call(
-            step, lambda: self._request.post(self._at(nsid), headers=headers, content=content)
+            step, costs, lambda: self._request.post(url, headers=headers, content=content)
         )
 
     def _get(self, nsid: str, params: Mapping[str, object]) -> Json:
-        return self._call("read", lambda: self._request.get(self._at(nsid), params=dict(params)))
+        return _json("read", self._got(nsid, params))
+
+    def _got(
+        self,
+        nsid: str,
+        params: Mapping[str, object],
+        headers: Mapping[str, str] | None = None,
+        *,
+        costs: Sequence[Cost] = (REQUEST,),
+    ) -> Response:
+        url, sent = self._at(nsid), dict(params)
+        full = {**(headers or {}), **self._bypass}
+        return self._charged(
+            "read", costs, lambda: self._request.get(url, params=sent, headers=full)
+        )
 
     def _at(self, nsid: str) -> str:
         return f"{self.url}/xrpc/{nsid}"
 
-    def _call(self, step: str, send: Callable[[], Response]) -> Json:
-        content = translated(step, send).content
-        if not isinstance(content, dict):
-            raise garbled(step)
-        return Json(step, content)
+    def _call(self, step: str, costs: Sequence[Cost], send: Callable[[], Response]) -> Json:
+        return _json(step, self._charged(step, costs, send))
+
+    def _charged(self, step: str, costs: Sequence[Cost], send: Callable[[], Response]) -> Response:
+        """Make a call within the budget, and learn from its answer."""
+        if self._meter is None:
+            return translated(step, send)
+        ticket = self._meter.spend(step, costs)
+        try:
+            response = translated(step, send)
+        except MediaError as error:
+            refusal = error if isinstance(error, WaitError) else None
+            self._meter.settle(ticket, headers_of(error.__cause__), refusal)
+            raise
+        self._meter.settle(ticket, response.headers)
+        return response
+
+
+def _points_of(writes: Sequence[Write]) -> int:
+    return sum(POINTS[write.action] for write in writes)
+
+
+def _json(step: str, response: Response) -> Json:
+    content = response.content
+    if not isinstance(content, dict):
+        raise garbled(step)
+    return Json(step, content)
 
 
 def _session(answer: Json) -> Session:

@@ -2,7 +2,7 @@
 
 | error | state | attempt |
 | --- | --- | --- |
-| WaitError, AccountError | pending until the time it names | given back |
+| WaitError, AccountError, BudgetSpentError | pending until the time it names | given back |
 | PermanentError | failed | used |
 | TransientError and the rest of ours | pending with backoff, failed after the last attempt | used |
 | anything else, a bug | the same, with fewer attempts | used |
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from worker.clock import to_milliseconds
 from worker.documents import Failure, Status, SyncState
-from worker.errors import AccountError, MediaError, PermanentError, WaitError
+from worker.errors import AccountError, BudgetSpentError, MediaError, PermanentError, WaitError
 from worker.settings import RetrySettings
 
 MOST_BUG_ATTEMPTS = 5
@@ -29,8 +29,9 @@ def after_failure(
     failure = Failure.of(error, now)
     state = replace(state, held_until=None)
     if isinstance(error, WaitError):
-        # A parked account is asked about before each call: it may be right again any moment.
-        held = None if isinstance(error, AccountError) else error.until
+        # What we know ourselves is looked at before each call: an account may be right again any
+        # moment, and a save may spend what a backfill may not.
+        held = None if isinstance(error, AccountError | BudgetSpentError) else error.until
         waiting = replace(state, attempts=max(0, state.attempts - 1), retry_at=error.until)
         waiting = replace(waiting, status=Status.PENDING, error=failure, lost=0)
         return replace(waiting, held_until=held)

@@ -5,16 +5,22 @@ Made in the process that uses it, never before a fork: sockets and locks do not 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from redis import Redis
 
 from worker import indexes
+from worker.account_keys import AccountKeys
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
+from worker.budget import Budget, Lane
 from worker.bulk.adoption import Adoption
 from worker.bulk.backfill import Backfiller
 from worker.bulk.batch import Batches
@@ -26,15 +32,18 @@ from worker.bulk.restore import Recall
 from worker.bulk.selection import Selection
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
+from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.documents import Account
 from worker.environment import SettingsError
 from worker.hands import Hands
+from worker.homes import Home, Homes
 from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
 from worker.mongo import RawDocument, connect
+from worker.parking import Parking
 from worker.parts import PartMaker
-from worker.pds import Pds
+from worker.pds import Pds, open_request
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
@@ -52,7 +61,10 @@ from worker.thumbnail_cache import ThumbnailCache
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything a task or a command may need."""
+    """Everything a task or a command may need.
+
+    `engine` serves saves, `background` all other work, which leaves saves a share of the budgets.
+    """
 
     settings: Settings
     database: Database[RawDocument]
@@ -62,10 +74,13 @@ class Services:
     sources: SourceStore
     thumbnails: ThumbnailCache
     lexicons: Lexicons
-    pds: Pds
-    sessions: Sessions
+    homes: Homes
+    budget: Budget
+    account_keys: AccountKeys
+    parking: Parking
     publisher: Publisher
     engine: Engine
+    background: Engine
     batches: Batches
     corrections: Corrections
     locks: RepoLocks
@@ -77,10 +92,15 @@ class Services:
     sweep: Sweep
     sifter: Sifter
     hands: Hands
+    undo: ExitStack
 
     def repo(self, account: Account) -> Repo:
-        """Return the repo of an account."""
-        return Repo(self.pds, self.sessions, account)
+        """Return the repo of an account, for work that is no save."""
+        return Repo(self.homes, account)
+
+    def pds_of(self, did: str) -> Pds:
+        """Return the PDS where an account lives."""
+        return self.homes.of(did).pds
 
     def ensure_indexes(self) -> None:
         """Create the indexes that are not there yet; raises IndexRefusedError."""
@@ -88,10 +108,7 @@ class Services:
 
     def close(self) -> None:
         """Close every connection."""
-        self.pds.close()
-        self.sources.close()
-        self.sessions.close()
-        self.database.client.close()
+        self.undo.close()
 
 
 def preload() -> None:
@@ -107,28 +124,34 @@ def build(settings: Settings) -> Services:
 
     Raises SettingsError for settings that only make sense together.
     """
+    undo = ExitStack()
     database = _database(settings)
+    undo.callback(database.client.close)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
-    pds = Pds(settings.pds_url)
-    redis = _redis(settings)
-    sessions = Sessions(redis, vault, pds, parked=settings.retry.parked)
+    redis = undo.enter_context(_redis(settings))
+    budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
+    open_homes = _opener(settings, redis, vault, budget, undo)
+    homes, saved_homes = open_homes(Lane.BULK), open_homes(Lane.LIVE)
     lexicons = load_lexicons()
-    sources = open_store(_template(settings), deadline=settings.media.deadline)
+    sources = undo.enter_context(
+        closing(open_store(_template(settings), deadline=settings.media.deadline))
+    )
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
 
-    def open_repo(account: Account) -> Repo:
-        return Repo(pds, sessions, account)
+    def engine_of(lane_homes: Homes) -> Engine:
+        open_repo = partial(Repo, lane_homes)
+        remover = Remover(accounts, removals, open_repo)
+        return Engine(store, accounts, publisher, remover, open_repo, settings.retry)
 
-    remover = Remover(accounts, removals, open_repo)
-    engine = Engine(store, accounts, publisher, remover, open_repo, settings.retry)
+    engine, background = engine_of(saved_homes), engine_of(homes)
     locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
     corrections, selection = Corrections(store), Selection(store)
     batches = Batches(
-        engine=engine,
+        engine=background,
         accounts=accounts,
         claims=Claims(store),
         adoption=Adoption(redis, locks, store, corrections),
@@ -136,7 +159,7 @@ def build(settings: Settings) -> Services:
         pace=pace,
         workshop=Workshop(publisher.parts, thumbnails),
         progress=progress,
-        open_repo=open_repo,
+        open_repo=partial(Repo, homes),
     )
     backlog = Backlog(database, store)
     return Services(
@@ -148,10 +171,13 @@ def build(settings: Settings) -> Services:
         sources=sources,
         thumbnails=thumbnails,
         lexicons=lexicons,
-        pds=pds,
-        sessions=sessions,
+        homes=homes,
+        budget=budget,
+        account_keys=AccountKeys(redis),
+        parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
+        background=background,
         batches=batches,
         corrections=corrections,
         locks=locks,
@@ -163,7 +189,36 @@ def build(settings: Settings) -> Services:
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         sifter=Sifter(redis, store),
         hands=Hands(redis),
+        undo=undo,
     )
+
+
+def _opener(
+    settings: Settings, redis: Redis, vault: Vault, budget: Budget, undo: ExitStack
+) -> Callable[[Lane], Homes]:
+    """Return what makes the homes of a lane; all share their connections."""
+    request = undo.enter_context(closing(open_request()))
+    directory = _directory(settings, redis, undo)
+    keys, parked = settings.pds.bypass, settings.retry.parked
+
+    def open_homes(lane: Lane) -> Homes:
+        def open_home(url: str) -> Home:
+            host = urlsplit(url).netloc
+            meter = budget.meter(host, lane)
+            pds = Pds(url, request=request, meter=meter, bypass=keys.get(host))
+            return Home(pds, Sessions(redis, vault, pds, parked=parked))
+
+        return Homes(directory, open_home)
+
+    return open_homes
+
+
+def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> Directory:
+    usual, plc = settings.pds.url, settings.pds.directory
+    if plc is None:
+        return OnePds(usual)
+    is_allowed = is_web if settings.allow_http else is_public
+    return undo.enter_context(closing(DidDocuments(redis, plc, usual, is_allowed=is_allowed)))
 
 
 def _publisher(

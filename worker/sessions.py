@@ -13,14 +13,13 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 
 from redis import Redis
 from redis.exceptions import LockNotOwnedError
 
-from worker.clock import after, rfc3339
 from worker.documents import Account
 from worker.errors import AccountError, TransientError
+from worker.parking import Parked, Parking
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
 from worker.redis_errors import translated
@@ -28,7 +27,6 @@ from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
-_SCANNED = 1000  # keys a call
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
 
@@ -39,7 +37,7 @@ class Sessions:
         self._redis = redis
         self._vault = vault
         self._pds = pds
-        self._parked = parked
+        self._parking = Parking(redis, parked)
 
     def get(self, account: Account) -> Session:
         """Return a session that is good now.
@@ -70,34 +68,14 @@ class Sessions:
 
     def park(self, account: Account, fault: AccountFaultError) -> AccountError:
         """Park an account for its fault; return the error to raise."""
-        message = f"account {account.subject} ({account.did}): {fault.message}"
-        note = json.dumps({"code": fault.code, "message": message})
+        parked = self._parking.park(account, self._bound(account), fault)
         with translated():
-            self._redis.set(self._key("parked", account), note, px=int(self._parked * 1000))
             self._redis.delete(self._key("session", account))
-        return AccountError(message, until=after(self._parked), step="account", code=fault.code)
+        return parked
 
-    def forget(self, account: Account) -> None:
-        """Drop an account's sessions and its parking, those under former passwords as well."""
-        with translated():
-            for what in ("session", "parked"):
-                pattern = f"media-atproto:{what}:{escape(account.did)}:*"
-                for key in self._redis.scan_iter(match=pattern, count=_SCANNED):
-                    self._redis.delete(key)
-
-    def _refuse_parked(self, account: Account) -> None:
-        key = self._key("parked", account)
-        with translated():
-            note, left = self._redis.get(key), int(self._redis.pttl(key))
-        if isinstance(note, bytes):
-            parked = json.loads(note)
-            until = after(max(left, 1000) / 1000)
-            raise AccountError(
-                f"{parked['message']}; parked until {rfc3339(until)} or until its password changes",
-                until=until,
-                step="account",
-                code=parked["code"],
-            )
+    def parked(self, account: Account) -> Parked | None:
+        """Return why an account is parked under its present password, or None."""
+        return self._parking.find(account, self._bound(account))
 
     def _refresh(self, session: Session | None) -> Session | None:
         if session is None:
@@ -139,20 +117,18 @@ class Sessions:
         return session
 
     def _key(self, what: str, account: Account) -> str:
-        # Bound to the PDS and the stored password: a new one of either is a fresh start.
-        bound = self._vault.tag(f"{self._pds.url} {account.password.reveal()}")
-        return f"media-atproto:{what}:{account.did}:{bound}"
+        return f"media-atproto:{what}:{account.did}:{self._bound(account)}"
 
-    def close(self) -> None:
-        """Close the connections to Redis."""
-        self._redis.close()
+    def _bound(self, account: Account) -> str:
+        # To the PDS and the stored password: a new one of either is a fresh start.
+        return self._vault.tag(f"{self._pds.url} {account.password.reveal()}")
 
     @contextmanager
     def _alone(self, account: Account) -> Iterator[None]:
-        self._refuse_parked(account)
+        self._parking.refuse(account, self._bound(account))
         with self._lock(account):
             # Again, because whoever held the lock before may have been refused.
-            self._refuse_parked(account)
+            self._parking.refuse(account, self._bound(account))
             yield
 
     @contextmanager

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from worker.environment import Reader
+from worker.rates import Rates, parse_keys
 from worker.secrets import Secret
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TEMPLATE_PREFIX = "URL_TEMPLATE_"
+_OFF = "off"
+DEFAULT_DIRECTORY = "https://plc.directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +80,28 @@ class MediaSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PdsSettings:
+    """Where accounts live, and how much may be asked of each PDS.
+
+    `directory` is the URL of a PLC directory, None where all accounts live at `url`; `reserve`
+    is the share of each budget, 0 to 1, that only saves may spend; `bypass` has keys by host.
+    """
+
+    url: str
+    directory: str | None
+    rates: Rates
+    reserve: float
+    bypass: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything the worker and the terminal need to know."""
 
     mongodb_url: Secret
     mongodb_name: str
     redis_url: Secret
-    pds_url: str
+    pds: PdsSettings
     secret_keys: tuple[Secret, ...]
     sentry_dsn: Secret | None
     guest_subject: str
@@ -101,7 +119,7 @@ class Settings:
             mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", _mongodb_fault)),
             mongodb_name=reader.checked("MONGODB_NAME", _database_fault),
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
-            pds_url=reader.checked("PDS_URL", _http_fault(allow_http)).rstrip("/"),
+            pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
             sentry_dsn=_optional_secret(reader.text("SENTRY_DSN", "")),
             guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
@@ -112,6 +130,19 @@ class Settings:
         )
         reader.finish()
         return settings
+
+
+def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
+    http_fault = _http_fault(allow_http)
+    directory = reader.checked("DID_RESOLVER", _directory_fault(http_fault), DEFAULT_DIRECTORY)
+    keys = reader.parsed("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
+    return PdsSettings(
+        url=reader.checked("PDS_URL", http_fault).rstrip("/"),
+        directory=None if directory == _OFF else directory.rstrip("/"),
+        rates=reader.parsed("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
+        reserve=reader.number("LIVE_RESERVE_PERCENT", 20, least=0, most=90) / 100,
+        bypass={host: Secret(key) for host, key in (keys or {}).items()},
+    )
 
 
 def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
@@ -196,6 +227,16 @@ def _http_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT00
         if parts.scheme == "http" and (allow_http or parts.hostname in _LOOPBACK):
             return None
         return "must start with https:// (http:// for loopback, or with ALLOW_HTTP=1)"
+
+    return fault
+
+
+def _directory_fault(http_fault: Callable[[str], str | None]) -> Callable[[str], str | None]:
+    def fault(value: str) -> str | None:
+        if value == _OFF:
+            return None
+        found = http_fault(value)
+        return f"{found}, or be 'off'" if found else None
 
     return fault
 

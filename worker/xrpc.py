@@ -83,3 +83,8 @@ def refuse(response: httpx.Response) -> None:
 def bearer(token: Secret) -> dict[str, str]:
     """Return the headers that send a token."""
     return {"Authorization": f"Bearer {token.reveal()}"}
+
+
+def headers_of(error: BaseException | None) -> Mapping[str, str]:
+    """Return the headers of the answer that an error is about; none without an answer."""
+    return error.response.headers if isinstance(error, httpx.HTTPStatusError) else {}

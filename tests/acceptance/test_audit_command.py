@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import run
 from tests.contract.proxy import Reply, open_proxy
+from tests.fixtures import changed
 from tests.pictures import pixel_art
 from tests.world import World, open_world
 from worker.cli import main
@@ -47,7 +48,7 @@ def quiet(stack: Stack) -> Iterator[World]:
 
 def audit(world: World, *arguments: str, **environ: str) -> Result:
     """Run the command in this process, its environment that of the world."""
-    result = CliRunner().invoke(main, ("audit", *arguments), env={**world.environ, **environ})
+    result = CliRunner().invoke(main, ("audit", *arguments), env=changed(world.environ, environ))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result
 
@@ -199,7 +200,7 @@ def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) 
     assert len(world.records("mood", item)) == 1
     *accounts, _others, last = lines(audit(world, "--json"))
     failures = [line["failure"] for line in accounts if line["failure"]]
-    assert [failure["code"] for failure in failures] == ["account_not_found"], failures
+    assert [failure["code"] for failure in failures] == ["did_not_found"], failures
     assert last["summary"]["unreadable"] == 1
 
 

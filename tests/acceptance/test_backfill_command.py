@@ -30,6 +30,7 @@ from tests.bulk import (
     start_over,
     sync_batch,
 )
+from tests.fixtures import changed
 from tests.fleet import worker
 from tests.waiting import wait_for
 from tests.world import World
@@ -62,7 +63,7 @@ def world(scene: Scene) -> World:
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run a command that sends no message in this process, its environment that of the world."""
-    result = CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    result = CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result
 

@@ -14,6 +14,7 @@ from pymongo.collection import Collection
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import run
+from tests.fixtures import changed
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
 from tests.world import World
@@ -54,7 +55,7 @@ def world(scene: Scene) -> World:
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run a command in this process, its environment that of the world."""
-    result = CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    result = CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result
 

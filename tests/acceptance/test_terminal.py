@@ -16,6 +16,7 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import PROGRAM, run
+from tests.fixtures import changed
 from tests.pictures import pixel_art
 from tests.world import World, open_world
 from worker.cli import main
@@ -35,7 +36,7 @@ def world(stack: Stack) -> Iterator[World]:
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run a command in this process, its environment that of the world."""
-    return CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    return CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
 
 
 def saved_mood(world: World, text: str = "calm") -> ObjectId:

@@ -15,6 +15,7 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import PROGRAM, started
+from tests.fixtures import changed
 from tests.waiting import wait_for
 from tests.world import World, open_world
 from worker.cli import main
@@ -33,7 +34,7 @@ def world(stack: Stack) -> Iterator[World]:
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run a command in this process, its environment that of the world."""
-    return CliRunner().invoke(main, arguments, env={**world.environ, **environ})
+    return CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
 
 
 def handle(world: World, subject: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +26,10 @@ from worker.store import Store
 
 
 @pytest.fixture(scope="session")
-def pds(shared_services: Services) -> Pds:
+def pds(stack: Stack) -> Iterator[Pds]:
     """Our client of the PDS."""
-    return shared_services.pds
+    with closing(Pds(stack.pds.url)) as client:
+        yield client
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +64,10 @@ def fleet(
         undo.callback(pds.close)
 
         def open_sessions(vault: Vault, parked: float) -> Sessions:
-            redis = Redis.from_url(stack.environment["REDIS_URL"], socket_timeout=5)
-            sessions = Sessions(redis, vault, pds, parked=parked)
-            undo.callback(sessions.close)
-            return sessions
+            redis = undo.enter_context(
+                Redis.from_url(stack.environment["REDIS_URL"], socket_timeout=5)
+            )
+            return Sessions(redis, vault, pds, parked=parked)
 
         redis = undo.enter_context(Redis.from_url(stack.environment["REDIS_URL"]))
         vault = shared_services.vault

@@ -11,7 +11,9 @@ import httpx
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply
+from worker.directory import OnePds
 from worker.documents import Account
+from worker.homes import Home, Homes
 from worker.pds import Pds, Session
 from worker.repo import Repo
 from worker.secrets import Secret, Vault
@@ -44,7 +46,8 @@ class Fleet:
 
     def repo(self, sessions: Sessions | None = None) -> Repo:
         """Return the account's repo."""
-        return Repo(self.pds, sessions or self.sessions(), self.account)
+        home = Home(self.pds, sessions or self.sessions())
+        return Repo(Homes(OnePds(self.pds.url), lambda _: home), self.account)
 
     def logins_and_refreshes(self) -> tuple[int, int]:
         """Return how many of either the PDS has seen."""

@@ -82,7 +82,7 @@ def foreign_mood(world: World, user: str, item: object, rkey: str, **values: obj
 def rkeys(world: World, user: str) -> dict[str, str]:
     """Return what each mood record of a user names, by rkey."""
     did = world.dids[user]
-    there = Snapshot.parse(did, world.services.pds.get_repo(did)).records(MOOD.nsid)
+    there = Snapshot.parse(did, world.services.pds_of(did).get_repo(did)).records(MOOD.nsid)
     return {rkey: str(record.ref) for rkey, record in there.items()}
 
 

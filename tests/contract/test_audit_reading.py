@@ -97,8 +97,8 @@ class Moving(Pds):
 
 def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:
     """The second answer is taken."""
-    with ground.open() as rounds, closing(Moving(ground.services.pds.url)) as moving:
-        reading = replace(rounds.auditor.reading, pds=moving)
+    with ground.open() as rounds, closing(Moving(ground.services.settings.pds.url)) as moving:
+        reading = replace(rounds.auditor.reading, pds_of=lambda _: moving)
         auditor = replace(rounds.auditor, reading=reading)
         assert auditor.audit(ground.user, unobserved).is_clean
         assert moving.asked == 2

@@ -101,7 +101,7 @@ def test_truncated_blob_is_whole_again(ground: Ground) -> None:
     cid, key = ground.blob_of("painting", item), ground.key("painting", item)
     ground.blob_file(cid).write_bytes(b"short")
     assert ground.repair().is_clean
-    data = ground.services.pds.get_blob(ground.user.did, cid)
+    data = ground.services.pds_of(ground.user.did).get_blob(ground.user.did, cid)
     assert data
     assert cid_of_blob(data) == cid == ground.blob_of("painting", item)
     assert ground.key("painting", item) == key

@@ -283,7 +283,8 @@ def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str 
 
 def deactivate(world: World, subject: str) -> None:
     """Deactivate an account, as its owner may."""
-    session = world.services.sessions.get(account(world, subject))
+    sessions = world.services.homes.of(world.dids[subject]).sessions
+    session = sessions.get(account(world, subject))
     headers = {"Authorization": f"Bearer {session.access.reveal()}"}
     url = "/xrpc/com.atproto.server.deactivateAccount"
     world.http.post(url, json={}, headers=headers).raise_for_status()

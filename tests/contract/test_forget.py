@@ -90,9 +90,9 @@ def test_nothing_of_a_subject_stays(world: World, stack: Stack) -> None:
 
     assert forgetting.trouble is None
     assert forgetting.thumbnails == 1
+    assert in_redis(world, stack, world.dids[world.ada]) == []
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
     assert states(world, world.ada) == [FORGOTTEN] * (len(items) + 4)
-    assert in_redis(world, stack, world.dids[world.ada]) == []
     left = world.services.database["atproto_removals"].distinct("user")
     assert sorted(left) == sorted([world.bob, f"{world.ada}:2"])
     assert (all_records(world, world.bob), states(world, world.bob)) == before
@@ -184,8 +184,9 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World, st
     forgetting = forget(world, world.ada)
     assert isinstance(forgetting.trouble, AccountError)
     assert FORGOTTEN not in states(world, world.ada)
+    sessions = world.services.homes.of(ada.did).sessions
     with pytest.raises(AccountError):
-        world.services.sessions.get(replace(ada, password=Secret("not it")))
+        sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)
     assert not [name for name in in_redis(world, stack, ada.did) if b"parked" in name]
     users.update_one({"_id": world.ada}, {"$set": {"atproto.password": ada.password.reveal()}})
@@ -244,7 +245,7 @@ def post_as(world: World, did: str, nsid: str) -> None:
     """Call a procedure without input as an account."""
     known = world.services.accounts.by_did(did)
     assert known is not None
-    session = world.services.pds.create_session(did, known.password)
+    session = world.services.pds_of(did).create_session(did, known.password)
     headers = {"Authorization": f"Bearer {session.access.reveal()}"}
     body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
     world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()

@@ -167,7 +167,7 @@ def test_listing_pages_through_a_whole_collection(
     """Every record once, newest key first, also where the last page is full."""
     collection = f"computer.aesthetic.many{count}"
     rkeys = [f"{number:05}" for number in range(count)]
-    create_all(shared_services.pds, session, collection, rkeys)
+    create_all(shared_services.pds_of(shared_user.did), session, collection, rkeys)
     listed = list(shared_services.repo(shared_user).records(collection))
     assert [record.rkey for record in listed] == rkeys[::-1]
     assert all(record.cid == cid_of_record(record.value) for record in listed)

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, deactivate, token_until
 from tests.waiting import wait_for
+from worker.account_keys import AccountKeys
 from worker.errors import AccountError, WaitError
 from worker.pds_errors import AccountFaultError
 from worker.secrets import Secret, Vault
@@ -73,7 +74,7 @@ def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
     sessions.park(fleet.account, AccountFaultError("odd", code="odd"))
     with pytest.raises(AccountError):
         sessions.get(fleet.account)
-    sessions.forget(fleet.account)
+    AccountKeys(fleet.redis).forget(fleet.account.did)
     sessions.get(fleet.account)
     assert fleet.proxy.count(LOGIN) == 2
 
@@ -93,7 +94,7 @@ def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
     """The PDS lets it in, and nothing could be written."""
     sessions = passing.sessions()
     deactivate(passing, passing.plant())
-    sessions.forget(passing.account)
+    AccountKeys(passing.redis).forget(passing.account.did)
     with pytest.raises(AccountError) as caught:
         sessions.get(passing.account)
     assert caught.value.code == "account_deactivated"

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from redis import Redis
 
 from tests.contract.session_fleet import MOOD, NSID, Fleet
+from worker.account_keys import AccountKeys
 from worker.pds_errors import AccountFaultError
 from worker.redis_errors import RedisUnavailableError
 from worker.secrets import Secret
@@ -119,7 +120,7 @@ def test_locks_and_parking_notes_end_by_themselves(fleet: Fleet) -> None:
     """Nothing stays in Redis for ever, and no lock is left behind."""
     fleet.plant()
     fleet.sessions().park(fleet.account, AccountFaultError("odd", code="odd"))
-    fleet.sessions().forget(fleet.account)
+    AccountKeys(fleet.redis).forget(fleet.account.did)
     fleet.sessions().get(fleet.account)
     assert fleet.names() == [fleet.kept()]
     assert 0 < int(fleet.redis.ttl(fleet.kept())) <= 90 * 86_400
@@ -134,7 +135,6 @@ def test_no_redis_is_a_transient_error(fleet: Fleet, stack: Stack) -> None:
         for attempt in (
             lambda: sessions.get(fleet.account),
             lambda: sessions.renew(fleet.account, None),
-            lambda: sessions.forget(fleet.account),
             lambda: sessions.park(fleet.account, AccountFaultError("odd", code="odd")),
         ):
             with pytest.raises(RedisUnavailableError) as caught:

@@ -58,7 +58,7 @@ def wiper(services: Services, eraser: Eraser | None = None) -> Wiper:
         corrections=services.corrections,
         eraser=eraser or Eraser(services.locks),
         open_repo=services.repo,
-        read_repo=services.pds.get_repo,
+        read_repo=lambda did: services.pds_of(did).get_repo(did),
     )
 
 
@@ -67,7 +67,7 @@ def forgetter(services: Services) -> Forgetter:
     return Forgetter(
         wiper=wiper(services),
         accounts=services.accounts,
-        sessions=services.sessions,
+        keys=services.account_keys,
         thumbnails=services.thumbnails,
         database=services.database,
     )

@@ -31,7 +31,7 @@ def problems(**changes: str) -> str:
 def test_a_complete_environment_is_read() -> None:
     """The required variables are enough."""
     settings = Settings.load(GOOD)
-    assert settings.pds_url == "http://127.0.0.1:3000"
+    assert settings.pds.url == "http://127.0.0.1:3000"
     assert settings.guest_subject == "art-guest"
     assert settings.retry.max_attempts == 24
 
@@ -110,7 +110,7 @@ def test_secrets_do_not_print() -> None:
 def test_plain_http_is_for_loopback_or_when_allowed() -> None:
     """In a compose network the PDS is plain http, and someone has to say so."""
     settings = Settings.load(GOOD | {"PDS_URL": "http://pds:3000", "ALLOW_HTTP": "1"})
-    assert settings.pds_url == "http://pds:3000"
+    assert settings.pds.url == "http://pds:3000"
 
 
 def test_a_producer_needs_the_queue_alone() -> None:

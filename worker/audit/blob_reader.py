@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import httpx
@@ -10,7 +11,7 @@ from worker.audit.findings import Fault
 from worker.audit.patience import patiently
 from worker.cid import cid_of_blob
 from worker.errors import TransientError
-from worker.pds import Pds
+from worker.pds import Pds, open_request
 from worker.pds_errors import error_name, translate
 from worker.xrpc import refuse
 
@@ -20,7 +21,7 @@ _LONG = httpx.Timeout(30, connect=3)
 
 
 class BlobReader:
-    """Reads blobs of one PDS.
+    """Reads blobs; `url_of` returns the URL of the PDS where a DID's account lives.
 
     The reference PDS promises as many bytes as its database knows of and sends the file. Where
     the file is shorter the connection stays silent, as it would if the PDS were slow. Asked to
@@ -28,10 +29,10 @@ class BlobReader:
     each blob takes twice as long.
     """
 
-    def __init__(self, url: str) -> None:
-        self._quick = Pds(url, timeout=_STALL)
+    def __init__(self, url_of: Callable[[str], str]) -> None:
+        self._url_of = url_of
+        self._quick = open_request(_STALL)
         self._sure = httpx.Client(
-            base_url=url,
             timeout=_LONG,
             headers={"Connection": "close"},
             event_hooks={"response": [refuse]},
@@ -48,7 +49,8 @@ class BlobReader:
         Raises the errors of `worker.pds_errors` when no answer can be had.
         """
         try:
-            data = patiently(lambda: self._quick.get_blob(did, cid))
+            pds = Pds(self._url_of(did), request=self._quick)
+            data = patiently(lambda: pds.get_blob(did, cid))
         except TransientError:
             data = patiently(lambda: self._read_surely(did, cid))
         if data is None:
@@ -57,9 +59,9 @@ class BlobReader:
 
     def _read_surely(self, did: str, cid: str) -> bytes | None:
         """Return a blob's bytes as far as they come; None when the PDS does not have it."""
-        params = {"did": did, "cid": cid}
+        url, params = f"{self._url_of(did)}{_GET_BLOB}", {"did": did, "cid": cid}
         try:
-            with self._sure.stream("GET", _GET_BLOB, params=params) as response:
+            with self._sure.stream("GET", url, params=params) as response:
                 return _arrived(response)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.

@@ -37,11 +37,11 @@ def open_audit(
     `force` lets a repair remove any share of a collection.
     """
     store, accounts = services.store, services.accounts
-    reader = BlobReader(services.settings.pds_url)
+    reader = BlobReader(lambda did: services.pds_of(did).url)
     auditor = Auditor(
         owned=Owned(services.database, store, accounts),
         strangers=Strangers(store, accounts),
-        reading=Reading(services.pds, reader),
+        reading=Reading(services.pds_of, reader),
         expectations=Expectations(services.publisher.site, services.lexicons),
         kinds=kinds,
         blobs=blobs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.audit.blob_reader import BlobReader
@@ -19,9 +19,9 @@ _TRIES = 3
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Reads repos and blobs of one PDS."""
+    """Reads repos and blobs; `pds_of` returns the PDS where a DID's account lives."""
 
-    pds: Pds
+    pds_of: Callable[[str], Pds]
     blobs: BlobReader
 
     def records(self, did: str, collections: Sequence[str]) -> Records:
@@ -56,7 +56,7 @@ class Reading:
     def is_away(self, did: str) -> bool:
         """Tell whether the PDS answers no question at all, rather than not one about a repo."""
         try:
-            patiently(lambda: self.pds.latest_commit(did))
+            patiently(lambda: self.pds_of(did).latest_commit(did))
         except TransientError:
             return True
         except MediaError:
@@ -64,5 +64,5 @@ class Reading:
         return False
 
     def _records(self, did: str, collections: Sequence[str]) -> Records:
-        snapshot = Snapshot.parse(did, patiently(lambda: self.pds.get_repo(did)))
+        snapshot = Snapshot.parse(did, patiently(lambda: self.pds_of(did).get_repo(did)))
         return {collection: snapshot.records(collection) for collection in collections}

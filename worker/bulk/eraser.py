@@ -31,8 +31,11 @@ class Eraser:
         worker keeps the lock or the PDS does not answer; what was yielded before stays gone.
         """
         distinct = list(dict.fromkeys(keys))  # one key twice fails a batch
-        for start in range(0, len(distinct), self._batch):
-            yield from self._erase_batch(repo, distinct[start : start + self._batch])
+        while distinct:
+            room = repo.room()
+            most = self._batch if room is None else max(1, min(self._batch, room))
+            yield from self._erase_batch(repo, distinct[:most])
+            distinct = distinct[most:]
 
     def _erase_batch(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
         for _ in range(_TRIES):

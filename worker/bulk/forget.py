@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pymongo.database import Database
 
+from worker.account_keys import AccountKeys
 from worker.accounts import Accounts, UnknownAccountError
 from worker.bulk.clearing import Manner
 from worker.bulk.wipe import Target, Wipe, Wiper
@@ -21,7 +22,6 @@ from worker.errors import AccountError, MediaError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
 from worker.removal import COLLECTION as REMOVALS
-from worker.sessions import Sessions
 from worker.thumbnail_cache import COLLECTION as THUMBNAILS
 from worker.thumbnail_cache import ThumbnailCache
 
@@ -47,7 +47,7 @@ class Forgetter:
 
     wiper: Wiper
     accounts: Accounts
-    sessions: Sessions
+    keys: AccountKeys
     thumbnails: ThumbnailCache
     database: Database[RawDocument]
 
@@ -108,7 +108,7 @@ class Forgetting:
                 self._tools.database[REMOVALS].delete_many(_removals_of(self.subject))
         self.thumbnails = self._tools.thumbnails.forget(self.subject)
         if self.account:
-            self._tools.sessions.forget(self.account)
+            self._tools.keys.forget(self.account.did)
 
     def _target(self, subject: str, account: Account | None) -> Target:
         if account is None:

@@ -17,6 +17,7 @@ from worker.bulk.pace import Pace
 from worker.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.locks import RepoLocks
 from worker.parts import Parts
+from worker.pds import POINTS
 from worker.pds_errors import BlobNotFoundError
 from worker.publish import Record
 from worker.records import RecordKey, Write
@@ -84,7 +85,7 @@ class Writer:
             with self._locks.hold(repo.did):
                 while waiting:
                     with self._pace.turn() as most:
-                        chunk = _chunk(waiting, most)
+                        chunk = _chunk(waiting, _affordable(repo, most))
                         self._settle(repo, chunk, result)
         except MediaError as error:
             settled = {item.key for item in (*result.there, *result.refused)}
@@ -133,6 +134,12 @@ class _RefusedError(TransientError):
     """A PDS that answers does not carry out a chunk, and does not say why."""
 
     step, code = "write", "writes_refused"
+
+
+def _affordable(repo: Repo, most: int) -> int:
+    """Return how many creates the repo's budget has room for; where that is none, it says so."""
+    room = repo.room()
+    return most if room is None else max(1, min(most, room // POINTS["create"]))
 
 
 def _chunk(waiting: deque[Prepared], most: int) -> list[Prepared]:

@@ -20,6 +20,10 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "retry": ("worker.cli.failures:retry", "Try items that failed again."),
     "backfill": ("worker.cli.backfill:backfill", "Publish everything that is not yet."),
     "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos; repair."),
+    "accounts": (
+        "worker.cli.troubles:accounts",
+        "List the accounts that cannot be used; have one tried again.",
+    ),
     "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
     "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),
     "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),

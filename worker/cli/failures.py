@@ -12,14 +12,14 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.page import say
+from worker.cli.reviving import print_tally, revival_of, say_counts, send
 from worker.environment import SettingsError
 from worker.errors import MediaError
 from worker.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
-    from worker.overview import Batch, Named, Revival, Tally
-    from worker.services import Services
+    from worker.overview import Named
 
 _SOME, _TROUBLE = 1, 2
 
@@ -143,14 +143,14 @@ def retry(
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        revival = _revival(services)
+        revival = revival_of(services)
         named = revival.named(kinds, ids)
         failed = (item for kind in kinds for item in revival.failed(kind, codes))
         items = named.items if ids else failed
         if dry_run:
-            _say_counts(Counter(item.ref.type for item in items), "would be enqueued")
+            say_counts(Counter(item.ref.type for item in items), "would be enqueued")
         else:
-            _print_tally(revival.revive(items, _send), services.settings.sweep.requeue)
+            print_tally(revival.revive(items, send), services.settings.sweep.requeue)
     _print_rest(named)
     click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
 
@@ -163,40 +163,6 @@ def _check_usage(
     if not (ids or type_names or codes or everything):
         message = "name what to try again: --type, --reason, ids of items, or --all"
         raise click.UsageError(message)
-
-
-def _revival(services: Services) -> Revival:
-    from worker.overview import Revival
-
-    requeue = services.settings.sweep.requeue
-    return Revival(services.store, services.backlog, services.lexicons, requeue=requeue)
-
-
-def _send(batch: Batch) -> bool:
-    """Ask for a batch to be tried; a single item goes where the sweep's go."""
-    from tasks.policy import LostResult
-    from tasks.sync import sync_batch, sync_media
-    from worker.app import BULK, SWEEP
-
-    ids = [item if isinstance(item, int) else str(item) for item in batch.ids]
-    if len(ids) == 1:
-        result = sync_media.apply_async((batch.type, ids[0]), queue=SWEEP)
-    else:
-        result = sync_batch.apply_async((batch.type, batch.owner, ids), queue=BULK)
-    return not isinstance(result, LostResult)
-
-
-def _print_tally(tally: Tally, requeue: float) -> None:
-    _say_counts(tally.enqueued, "enqueued")
-    if tally.left:
-        _say_counts(tally.left, "not enqueued")
-        message = "The queue did not take them: check that REDIS_URL names a server that answers."
-        say(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
-
-
-def _say_counts(counts: Counter[str], what: str) -> None:
-    split = ", ".join(f"{number} {name}" for name, number in counts.items())
-    say(f"{counts.total()} {what}{f': {split}' if split else ''}")
 
 
 def _print_rest(named: Named) -> None:

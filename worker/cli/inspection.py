@@ -111,7 +111,7 @@ def _found(
     repo = document.state.repo or (account.did if account else None)
     if repo is None or document.state.rkey is None:
         return None
-    return services.pds.get_record(RecordKey(repo, kind.nsid, document.state.rkey))
+    return services.pds_of(repo).get_record(RecordKey(repo, kind.nsid, document.state.rkey))
 
 
 def _differences(wanted: _Wanted, found: RemoteRecord | None) -> Iterator[Difference]:
@@ -132,7 +132,7 @@ def _check_blobs(
 def _fault(services: Services, repo: str, blob: BlobState) -> str | None:
     if blob.cid is None:
         return blob.error.message if blob.error else "it has not been uploaded yet"
-    data = services.pds.get_blob(repo, blob.cid)
+    data = services.pds_of(repo).get_blob(repo, blob.cid)
     if data is None:
         return "the PDS does not have it"
     if len(data) != blob.size:

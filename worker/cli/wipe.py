@@ -127,7 +127,7 @@ def _wiper(services: Services) -> Wiper:
         corrections=services.corrections,
         eraser=Eraser(services.locks),
         open_repo=services.repo,
-        read_repo=services.pds.get_repo,
+        read_repo=lambda did: services.pds_of(did).get_repo(did),
     )
 
 
@@ -137,7 +137,7 @@ def _forgetter(services: Services) -> Forgetter:
     return Forgetter(
         wiper=_wiper(services),
         accounts=services.accounts,
-        sessions=services.sessions,
+        keys=services.account_keys,
         thumbnails=services.thumbnails,
         database=services.database,
     )

@@ -1,5 +1,6 @@
 """What the operator is told: how many items are in which state, what failed, what is queued."""
 
+from worker.overview.accounts import AccountTroubles, Trouble
 from worker.overview.counts import Counts, Overview, RemovalCounts
 from worker.overview.failures import FailedItem, Failures
 from worker.overview.hints import NO_CODE
@@ -8,6 +9,7 @@ from worker.overview.revival import Batch, Named, Revival, Tally
 
 __all__ = [
     "NO_CODE",
+    "AccountTroubles",
     "Batch",
     "Counts",
     "FailedItem",
@@ -19,4 +21,5 @@ __all__ = [
     "RemovalCounts",
     "Revival",
     "Tally",
+    "Trouble",
 ]

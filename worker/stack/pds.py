@@ -60,7 +60,8 @@ class Plc:
 class Pds:
     """The PDS: accounts, repos and blobs in `data`, handles under `.test`, no rate limits.
 
-    `extra` has the last word on its environment, `PDS_RATE_LIMITS_ENABLED=1` for one.
+    `extra` has the last word on its environment: `PDS_RATE_LIMITS_ENABLED=1` for one, with
+    `STACK_RATE_LIMITS` (see `limits.mjs`) for other numbers than the usual.
     """
 
     node: Node

@@ -114,9 +114,20 @@ class Stack:
             "MONGODB_NAME": named.get("MONGODB_NAME") or "media",
             "REDIS_URL": self._url("REDIS_URL", "valkey"),
             "PDS_URL": self._url("PDS_URL", "pds"),
+            **self._pds_settings(),
             "MEDIA_STORE_URL": named.get("MEDIA_STORE_URL")
             or self._data.subfolder("media").as_uri(),
             "SECRET_KEYS": named.get("SECRET_KEYS") or self._keys.fernet,
+        }
+
+    def _pds_settings(self) -> dict[str, str]:
+        """Return what a worker needs to know of the PDS that runs here."""
+        if "pds" not in self._services:
+            return {}
+        limited = self._extra.get("PDS_RATE_LIMITS_ENABLED") == "1"
+        return {
+            "DID_RESOLVER": self._environ.get("DID_RESOLVER") or self._services["plc"].url,
+            "RATE_LIMITS": self._environ.get("RATE_LIMITS") or ("reference" if limited else "off"),
         }
 
     def check(self) -> None:

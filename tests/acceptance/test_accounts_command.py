@@ -1,0 +1,160 @@
+"""`media-atproto accounts`: who cannot be published for, why, what waits, and trying again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import redis
+from bson import ObjectId
+from click.testing import CliRunner, Result
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.fixtures import changed
+from tests.fleet import worker
+from tests.world import World
+from worker.budget import Lane
+from worker.cli import main
+from worker.rates import REQUEST, Cost, Kind
+from worker.services import build
+from worker.settings import Settings
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own."""
+    with open_scene(stack, tmp_path_factory.mktemp("accounts"), 4) as scene:
+        yield scene
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    """The platform, with its users, but no items; Redis knows nothing."""
+    for name in ("paintings", "moods", "pieces", "kidlisp"):
+        scene.world.services.database[name].delete_many({})
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
+        client.flushdb()
+    return scene.world
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process."""
+    env = changed(world.environ, environ)
+    result = CliRunner().invoke(main, ("accounts", *arguments), env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def give_password(world: World, subject: str, password: str) -> str:
+    """Change a stored password; return the one before."""
+    account = world.services.accounts.find(subject)
+    assert account is not None
+    users = world.services.database["users"]
+    users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
+    return account.password.reveal()
+
+
+def post_as(world: World, subject: str, nsid: str) -> None:
+    """Call a procedure as an account's owner."""
+    account = world.services.accounts.find(subject)
+    assert account is not None
+    session = world.services.pds_of(account.did).create_session(account.did, account.password)
+    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
+    body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
+    world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()
+
+
+def waiting_mood(world: World, subject: str) -> ObjectId:
+    """Save a mood that cannot be published."""
+    item = world.platform.save_mood("calm", subject)
+    assert world.sync("mood", item).retry_at
+    return item
+
+
+def test_nothing_is_listed_when_all_is_well(world: World) -> None:
+    """In words, and exit code 0."""
+    world.sync("mood", world.platform.save_mood("calm", world.ada))
+    result = call(world)
+    assert (result.exit_code, result.stdout) == (0, "Every account that is used can be used.\n")
+
+
+def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
+    """For a person, and for a program; the password is in neither."""
+    right = give_password(world, world.ada, "canary-password")
+    try:
+        for _ in range(3):
+            waiting_mood(world, world.ada)
+        page, lines = call(world), call(world, "--json")
+    finally:
+        give_password(world, world.ada, right)
+    assert page.exit_code == lines.exit_code == 1
+    line = json.loads(lines.stdout)["account"]
+    assert line["subject"] == world.ada
+    assert (line["did"], line["waiting"]) == (world.dids[world.ada], 3)
+    assert line["code"] == "wrong_password"
+    assert line["until"] > "2026"
+    for text in (line["handle"], line["did"], "wrong_password", "correct `users.atproto`"):
+        assert text in page.stdout
+    assert "canary-password" not in page.output + lines.output
+
+
+def test_account_whose_password_was_corrected_is_left_alone_no_more(world: World) -> None:
+    """Its item still says why it waits, until it is tried."""
+    right = give_password(world, world.ada, "not it")
+    item = waiting_mood(world, world.ada)
+    give_password(world, world.ada, right)
+    line = json.loads(call(world, "--json").stdout)["account"]
+    assert (line["waiting"], line["until"]) == (1, None)
+    assert world.sync("mood", item).status == "synced"
+    assert call(world).exit_code == 0
+
+
+def test_account_without_a_did_document_is_listed(world: World) -> None:
+    """Nobody knows where it lives."""
+    users = world.services.database["users"]
+    users.update_one({"_id": world.bob}, {"$set": {"atproto.did": "did:plc:" + "a" * 24}})
+    try:
+        waiting_mood(world, world.bob)
+        line = json.loads(call(world, "--json").stdout)["account"]
+    finally:
+        users.update_one({"_id": world.bob}, {"$set": {"atproto.did": world.dids[world.bob]}})
+    assert (line["code"], line["waiting"]) == ("did_not_found", 1)
+
+
+def test_account_that_is_right_again_is_resumed_at_once(world: World, scene: Scene) -> None:
+    """Its owner has come back: nobody waits for the quarter of an hour to be over."""
+    post_as(world, world.ada, "com.atproto.server.deactivateAccount")
+    items = [waiting_mood(world, world.ada) for _ in range(2)]
+    post_as(world, world.ada, "com.atproto.server.activateAccount")
+    assert call(world).exit_code == 1
+    result = call(world, "--resume", world.ada.replace("auth0|", "@"))
+    assert (result.exit_code, result.stdout) == (0, "2 enqueued: 2 mood\n")
+    with worker(scene.environ, scene.folder):
+        for item in items:
+            scene.wait_for_status("mood", item, "synced")
+    assert call(world).exit_code == 0
+
+
+def test_budgets_that_are_spent_are_listed(world: World) -> None:
+    """Why nothing happens, and until when; it is no reason for an exit code."""
+    limits = {"RATE_LIMITS": "* points_hour=10"}
+    services = build(Settings.load({**world.environ, **limits}))
+    meter = services.budget.meter("pds.example", Lane.LIVE)
+    cost = (Cost(Kind.POINTS, 9, world.dids[world.ada]), REQUEST)
+    meter.settle(meter.spend("write", cost), {})
+    services.close()
+    page, lines = call(world, **limits), call(world, "--json", **limits)
+    assert page.exit_code == lines.exit_code == 0
+    line = json.loads(lines.stdout)["budget"]
+    assert (line["pds"], line["limit"], line["used"]) == ("pds.example", "points_hour", 9)
+    assert "9 of 10" in page.stdout
+
+
+def test_services_that_are_away_are_trouble(world: World) -> None:
+    """Exit code 2, and nothing of the URL's password."""
+    result = call(world, REDIS_URL="redis://:s3cret@127.0.0.1:9/0")
+    assert result.exit_code == 2
+    assert "Redis did not answer" in result.stderr
+    assert "s3cret" not in result.output

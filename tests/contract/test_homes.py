@@ -1,0 +1,255 @@
+"""Accounts live where their DID documents say, and are followed when they move."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from redis import Redis
+
+from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.fixtures import Opener, new_settings
+from worker.account_keys import AccountKeys
+from worker.directory import DidDocuments, DirectoryError, is_public
+from worker.documents import Account
+from worker.errors import AccountError, MediaError
+from worker.repo import Repo
+from worker.services import Services
+from worker.stack import Stack
+
+_GONE = Reply(401, b'{"error":"AccountDeactivated","message":"gone"}')
+
+
+@dataclass
+class Move:
+    """An account, the directory that knows where it lives, and two places where that may be."""
+
+    services: Services
+    account: Account
+    directory: Proxy
+    old: Proxy
+    new: Proxy
+    redis: Redis
+    nsid: str = field(default_factory=lambda: f"computer.aesthetic.m{uuid4().hex[:12]}")
+
+    @property
+    def repo(self) -> Repo:
+        """Return the account's repo, as a task opens it."""
+        return self.services.repo(self.account)
+
+    def live_at(self, url: str, *, did: str | None = None) -> None:
+        """Have the directory say that the account lives there."""
+        service = {
+            "id": "#atproto_pds",
+            "type": "AtprotoPersonalDataServer",
+            "serviceEndpoint": url,
+        }
+        self.say({"id": did or self.account.did, "service": [service]})
+
+    def say(self, document: object, status: int = 200) -> None:
+        """Have the directory answer so."""
+        self.directory.answer(Reply(status, json.dumps(document).encode()), self.account.did)
+
+    def write(self, rkey: str) -> None:
+        """Write a record."""
+        record = {"$type": self.nsid, "text": "calm"}
+        self.repo.put(self.repo.key(self.nsid, rkey), record, None)
+
+    def pass_time(self, seconds: int) -> None:
+        """Let what is kept of the account's home grow older."""
+        name = f"media-atproto:home:{self.account.did}"
+        assert self.redis.expire(name, int(self.redis.ttl(name)) - seconds)
+
+
+@pytest.fixture
+def places(stack: Stack) -> Iterator[tuple[Proxy, Proxy, Proxy]]:
+    """A directory, and two addresses of the PDS."""
+    with ExitStack() as undo:
+        yield (
+            undo.enter_context(open_proxy(stack.plc.url)),
+            undo.enter_context(open_proxy(stack.pds.url)),
+            undo.enter_context(open_proxy(stack.pds.url)),
+        )
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """A client of Redis."""
+    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        yield client
+
+
+@pytest.fixture
+def move(
+    stack: Stack,
+    places: tuple[Proxy, Proxy, Proxy],
+    redis: Redis,
+    open_services: Opener,
+    shared_user: Account,
+) -> Iterator[Move]:
+    """An account at the place that PDS_URL names; nobody knows of it yet."""
+    directory, old, new = places
+    urls = {"PDS_URL": old.url, "DID_RESOLVER": directory.url, "ALLOW_HTTP": "1"}
+    services = open_services(new_settings(stack, **urls))
+    keys = AccountKeys(redis)
+    keys.forget(shared_user.did)
+    move = Move(services, shared_user, directory, old, new, redis)
+    move.live_at(old.url)
+    yield move
+    keys.forget(shared_user.did)
+
+
+def test_document_wins_over_the_setting(move: Move) -> None:
+    """Login, record, blob, and reading: all go where the account lives."""
+    move.live_at(move.new.url)
+    move.write("a")
+    move.repo.upload(b"bytes", "text/plain")
+    assert move.repo.get(move.repo.key(move.nsid, "a")) is not None
+    assert [r.rkey for r in move.repo.records(move.nsid)] == ["a"]
+    assert move.repo.export()
+    assert move.old.count() == 0
+    assert move.new.count("createSession") == 1
+
+
+def test_nobody_asks_twice_within_an_hour(move: Move) -> None:
+    """Not for each call, not for each item, not for each worker."""
+    for rkey in "abc":
+        move.write(rkey)
+    assert move.directory.count() == 1
+    move.pass_time(3601)
+    move.write("d")
+    assert move.directory.count() == 2
+
+
+def test_account_that_has_moved_is_followed_at_once(move: Move) -> None:
+    """The old PDS refuses it; before it is parked, the directory is asked."""
+    move.write("a")
+    move.pass_time(61)
+    move.old.answer(_GONE)
+    move.live_at(move.new.url)
+    move.write("b")
+    assert move.new.count("putRecord") == 1
+    assert {r.rkey for r in move.repo.records(move.nsid)} == {"a", "b"}
+
+
+def test_account_in_trouble_where_it_lives_is_parked(move: Move) -> None:
+    """And nobody asks the directory again for each of its items."""
+    move.write("a")
+    move.pass_time(61)
+    move.old.answer(_GONE)
+    for rkey in "bcd":
+        with pytest.raises(AccountError) as caught:
+            move.write(rkey)
+        assert caught.value.code == "account_deactivated"
+    assert move.directory.count() == 2
+    assert move.old.count("putRecord") == 2
+
+
+def test_directory_that_is_away_holds_up_nobody_who_was_known(move: Move) -> None:
+    """The account is taken to be where it was, and for a while nobody waits for the directory."""
+    move.write("a")
+    move.pass_time(3601)
+    move.say({}, 503)
+    move.write("b")
+    move.write("c")
+    assert move.directory.count() == 2
+
+
+def test_directory_that_is_away_is_a_transient_error(move: Move) -> None:
+    """Of an account that nobody knows yet; its password goes nowhere."""
+    move.say({}, 503)
+    with pytest.raises(DirectoryError) as caught:
+        move.write("a")
+    assert (caught.value.step, caught.value.code) == ("account", "directory_unavailable")
+    assert move.old.count() == move.new.count() == 0
+    move.live_at(move.new.url)
+    move.write("a")
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_account_that_there_is_not_waits_and_is_not_asked_for_each_time(
+    move: Move, status: int
+) -> None:
+    """Its DID was never made, or is a tombstone."""
+    move.say({}, status)
+    for rkey in "ab":
+        with pytest.raises(AccountError) as caught:
+            move.write(rkey)
+        assert caught.value.code == "did_not_found"
+    assert (move.directory.count(), move.old.count()) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        [],
+        {"id": "did:plc:another"},
+        {"id": None, "service": "none"},
+        {"service": [{"id": "#other", "serviceEndpoint": "http://127.0.0.1:9"}, 7]},
+        {"service": [{"id": "#atproto_pds", "serviceEndpoint": 7}]},
+        {"service": [{"id": "#atproto_pds", "serviceEndpoint": "file:///etc/passwd"}]},
+        {"service": [{"id": "#atproto_pds", "serviceEndpoint": "http://user:word@pds.example"}]},
+        {"padding": "x" * 200_000},
+    ],
+)
+def test_document_that_names_no_pds_sends_nothing_anywhere(move: Move, document: object) -> None:
+    """Whatever a directory, or an account's owner, has put there."""
+    move.say({"id": move.account.did, **document} if isinstance(document, dict) else document)
+    with pytest.raises(DirectoryError):
+        move.write("a")
+    assert move.old.count() == move.new.count() == 0
+
+
+@pytest.mark.parametrize(
+    "did", ["", "did:key:z6Mk", "did:plc:short", "did:web:localhost%3A80", "x"]
+)
+def test_text_that_is_no_did_of_an_account_is_looked_for_nowhere(move: Move, did: str) -> None:
+    """What stands in MongoDB may be anything."""
+    with pytest.raises(AccountError, match="no DID document"):
+        move.services.pds_of(did)
+    assert move.directory.count() == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://pds.example",
+        "https://localhost",
+        "https://10.0.0.1",
+        "https://[::1]",
+        "https://pds.example:8080",
+        "https://user@pds.example",
+        "https://pds.example/path",
+        "https://pds",
+        "https://pds.example:port",
+        "ftp://pds.example",
+    ],
+)
+def test_password_goes_to_public_hosts_alone(url: str, stack: Stack, redis: Redis) -> None:
+    """A document is its account's to write: it must not lead into our own network."""
+    assert not is_public(url)
+    with pytest.raises(MediaError, match="public host name"):
+        ask(stack, redis, url, usual="https://usual.example")
+
+
+def test_public_host_and_the_platforms_own_pds_are_allowed(stack: Stack, redis: Redis) -> None:
+    """The latter may be anywhere: the operator has named it."""
+    assert is_public("https://pds.example.com")
+    usual = "http://localhost:2583"
+    assert ask(stack, redis, f"{usual}/", usual=usual) == usual
+
+
+def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:
+    """Return where an account lives whose document names a URL."""
+    did = "did:plc:" + "b" * 24
+    service = {"id": f"{did}#atproto_pds", "serviceEndpoint": url}
+    with ExitStack() as undo:
+        undo.callback(redis.delete, f"media-atproto:home:{did}")
+        plc = undo.enter_context(open_proxy(stack.plc.url))
+        plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
+        documents = DidDocuments(redis, plc.url, usual, is_allowed=is_public)
+        return undo.enter_context(closing(documents)).pds_of(did)

@@ -1,0 +1,211 @@
+"""Rate budgets, shared by all workers through Redis: what may be sent to a PDS, before it is sent.
+
+A refused call is charged like any other, to every bucket, so nothing goes out that our own count
+has no room for. The count is corrected by what answers tell of the bucket with the fewest points
+left, and a 429 closes that bucket until it says. Why it is counted so:
+docs/decisions/0013-rate-budgets.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from importlib.resources import files
+from typing import Any
+
+from redis import Redis
+
+from worker.clock import after, rfc3339
+from worker.errors import BudgetSpentError, WaitError
+from worker.rates import Charge, Cost, Kind, Limit, Rates, charges, meant, told
+from worker.redis_errors import RedisUnavailableError, translated
+
+_PREFIX = "media-atproto:budget:"
+_SCRIPT = files("worker").joinpath("budget.lua").read_text()
+
+
+class Lane(Enum):
+    """Who spends: saves may spend everything, all other work leaves them a share."""
+
+    LIVE = "live"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a call under way was charged, and where each bucket's window began."""
+
+    charged: tuple[Charge, ...]
+    began: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A bucket as it stands: the points used of those there are, and when its window ends."""
+
+    host: str
+    limit: str
+    who: str
+    used: int
+    points: int
+    until: datetime
+    refused: bool
+
+
+class Budget:
+    """The budgets of all PDSes. `reserve` is the share, 0 to 1, that only saves may spend."""
+
+    def __init__(self, redis: Redis, rates: Rates, *, reserve: float) -> None:
+        self._redis = redis
+        self._rates = rates
+        self._reserve = reserve
+        self._script = redis.register_script(_SCRIPT)
+
+    def meter(self, host: str, lane: Lane) -> Meter:
+        """Return what calls to one PDS are charged by."""
+        share = 1.0 if lane is Lane.LIVE else 1.0 - self._reserve
+        return Meter(self._script, host, self._rates.of(host), share)
+
+    def closed(self) -> list[Gate]:
+        """Return the buckets that let nothing but saves through now."""
+        gates = (self._gate(name.decode()) for name in self._names())
+        return sorted(
+            (gate for gate in gates if gate and self._is_closed(gate)),
+            key=lambda gate: (gate.host, gate.limit, gate.who),
+        )
+
+    def _is_closed(self, gate: Gate) -> bool:
+        return gate.refused or gate.used >= gate.points * (1.0 - self._reserve)
+
+    def _names(self) -> list[bytes]:
+        with translated():
+            return list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
+
+    def _gate(self, name: str) -> Gate | None:
+        # host and limit hold no bar, and a DID holds none either
+        host, limit_name, who = name.removeprefix(_PREFIX).split("|", 2)
+        known = {limit.name: limit for limit in self._rates.of(host)}
+        with translated():
+            kept = self._redis.hmget(name, ["used", "points", "ends", "shut"])
+        limit = known.get(limit_name)
+        used, points, ends, shut = map(_number, kept)
+        left = max(shut, ends) / 1000 - time.time()
+        if limit is None or left <= 0:
+            return None
+        return Gate(
+            host,
+            limit_name,
+            who,
+            used=int(used),
+            points=min(limit.points, int(points) or limit.points),
+            until=after(left),
+            refused=shut / 1000 > time.time(),
+        )
+
+
+class Meter:
+    """Charges calls to one PDS. Without limits it lets everything through and asks nobody."""
+
+    def __init__(self, script: Any, host: str, limits: Sequence[Limit], share: float) -> None:
+        self._script = script
+        self._host = host
+        self._limits = limits
+        self._share = share
+
+    def spend(self, step: str, costs: Sequence[Cost]) -> Ticket:
+        """Charge a call that is about to be made.
+
+        Raises BudgetSpentError when it has to wait, and nothing is charged then; and
+        RedisUnavailableError.
+        """
+        charged = charges(self._limits, costs)
+        if not charged:
+            return Ticket((), ())
+        numbers = [
+            number
+            for each in charged
+            for number in (each.limit.points, _milliseconds(each.limit.window), each.points)
+        ]
+        place, *rest = self._run(charged, ["spend", self._share, *numbers])
+        if place:
+            raise self._spent(charged[place - 1], rest[0] / 1000, step)
+        return Ticket(charged, tuple(rest))
+
+    def settle(
+        self, ticket: Ticket, headers: Mapping[str, str], refusal: WaitError | None = None
+    ) -> None:
+        """Correct the count by a call's answer; without headers there was none to learn from.
+
+        Never raises for Redis: the call has been carried out, and later answers tell as much.
+        """
+        if not ticket.charged:
+            return
+        said = told(headers, _moment(headers))
+        place = None if said is None else meant(ticket.charged, said)
+        numbers: list[float] = [0, 0, 0, 0, 0]
+        if said is not None and place is not None:
+            ends = _milliseconds(said.reset)
+            numbers = [place + 1, said.points, _milliseconds(said.window), said.left, ends]
+        # Without a name, a refusal is for what the call is charged first: the narrowest.
+        numbers += [(place or 0) + 1, _until(refusal)] if refusal else [0, 0]
+        for each, began in zip(ticket.charged, ticket.began, strict=True):
+            limit = each.limit
+            numbers += [limit.points, _milliseconds(limit.window), each.points, began]
+        try:
+            self._run(ticket.charged, ["settle", *numbers])
+        except RedisUnavailableError:
+            return
+
+    def room(self, who: str) -> int | None:
+        """Return how many points of writes a repo has left; None when nobody counts them."""
+        charged = charges(self._limits, [Cost(Kind.POINTS, 1, who)])
+        if not charged:
+            return None
+        numbers = [
+            number
+            for each in charged
+            for number in (each.limit.points, _milliseconds(each.limit.window))
+        ]
+        return int(self._run(charged, ["room", self._share, *numbers]))
+
+    def _run(self, charged: Iterable[Charge], arguments: Sequence[object]) -> Any:
+        keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.who}" for each in charged]
+        with translated():
+            return self._script(keys=keys, args=arguments)
+
+    def _spent(self, charge: Charge, seconds: float, step: str) -> BudgetSpentError:
+        until = after(seconds)
+        whose = charge.who or "our address"
+        message = (
+            f"the budget {charge.limit.name} of {whose} at {self._host} is spent"
+            f" until {rfc3339(until)}"
+        )
+        return BudgetSpentError(message, until=until, step=step)
+
+
+def _number(text: object) -> float:
+    """Return what a field of a bucket says; 0 where that is no number."""
+    try:
+        return float(text) if isinstance(text, bytes) else 0.0
+    except ValueError:
+        return 0.0
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _until(refusal: WaitError) -> int:
+    return max(_milliseconds((refusal.until - after(0)).total_seconds()), 0)
+
+
+def _moment(headers: Mapping[str, str]) -> float:
+    """Return when an answer was sent, by the server's own clock where it says."""
+    try:
+        return parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError):
+        return time.time()

@@ -1,0 +1,134 @@
+"""`media-atproto accounts`: which accounts cannot be used, why, and what waits for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.advice import advice_for
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, shortened, show
+from worker.cli.reviving import print_tally, revival_of, send
+from worker.clock import rfc3339
+from worker.environment import SettingsError
+from worker.errors import MediaError
+
+if TYPE_CHECKING:
+    from worker.budget import Gate
+    from worker.overview import AccountTroubles, Trouble
+    from worker.services import Services
+
+_SOME, _TROUBLE = 1, 2
+_HEADER = ("account", "did", "items waiting", "left alone until", "code", "message")
+_GATES_HEADER = ("PDS", "budget", "of", "used", "until")
+
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
+
+
+@click.command()
+@click.option(
+    "--resume",
+    metavar="HANDLE",
+    help="Try this account again now, and the items that wait for it: a handle, subject or DID.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.pass_obj
+def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> None:
+    """List the accounts that cannot be used, and the budgets that are spent.
+
+    An account whose login is refused is left alone for a while, and its items wait. It is tried
+    again when the time is up, when its stored password changes, when it has moved to another PDS,
+    or with --resume.
+
+    \b
+    Exit codes:
+      0  there are none
+      1  there are some
+      2  trouble: wrong usage, or a service that does not answer
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    try:
+        with closing(open_services(env_file)) as services:
+            if resume:
+                _resume(services, resume)
+                return
+            troubles, gates = _troubles_of(services).all(), services.budget.closed()
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    (_print_lines if as_json else _print_page)(troubles, gates)
+    click.get_current_context().exit(_SOME if troubles else 0)
+
+
+def _troubles_of(services: Services) -> AccountTroubles:
+    from worker.overview import AccountTroubles
+
+    return AccountTroubles(services.store, services.accounts, services.homes, services.parking)
+
+
+def _resume(services: Services, name: str) -> None:
+    account = services.accounts.resolve(name)
+    services.account_keys.renew(account.did)
+    waiting = _troubles_of(services).waiting_for(account.subject)
+    print_tally(revival_of(services).revive(waiting, send), services.settings.sweep.requeue)
+
+
+def _print_page(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+    if not troubles:
+        say("Every account that is used can be used.")
+    show(Table([_row(trouble) for trouble in troubles], header=_HEADER))
+    for code in dict.fromkeys(trouble.code for trouble in troubles):
+        say(f"{code}: {advice_for(code).action}")
+    rows = [
+        (gate.host, gate.limit, gate.who or "our address", _used(gate), rfc3339(gate.until))
+        for gate in gates
+    ]
+    show(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
+
+
+def _row(trouble: Trouble) -> tuple[str, ...]:
+    account = trouble.account
+    return (
+        account.handle if account else trouble.subject,
+        account.did if account else "-",
+        str(trouble.waiting),
+        rfc3339(trouble.until) if trouble.until else "-",
+        trouble.code,
+        shortened(trouble.message),
+    )
+
+
+def _used(gate: Gate) -> str:
+    refused = ", refused by the PDS" if gate.refused else ""
+    return f"{gate.used} of {gate.points}{refused}"
+
+
+def _print_lines(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+    for trouble in troubles:
+        account = trouble.account
+        line = {
+            "subject": trouble.subject,
+            "handle": account.handle if account else None,
+            "did": account.did if account else None,
+            "waiting": trouble.waiting,
+            "until": rfc3339(trouble.until) if trouble.until else None,
+            "code": trouble.code,
+            "message": trouble.message,
+        }
+        click.echo(json.dumps({"account": line}))
+    for gate in gates:
+        line = {
+            "pds": gate.host,
+            "limit": gate.limit,
+            "of": gate.who or None,
+            "used": gate.used,
+            "points": gate.points,
+            "refused": gate.refused,
+            "until": rfc3339(gate.until),
+        }
+        click.echo(json.dumps({"budget": line}))

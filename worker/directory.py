@@ -1,0 +1,215 @@
+"""Where accounts live: the PDS that an account's DID document names.
+
+An account may have moved since the platform made it, and its document wins over PDS_URL. What a
+document says is kept in Redis: for a while as it is, and for long after for when the directory
+does not answer. Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+import httpx
+from redis import Redis
+
+from worker.clock import after
+from worker.errors import AccountError, TransientError
+from worker.redis_errors import translated
+from worker.source.hosts import is_host
+
+_FRESH = 3600  # seconds for which nobody asks again
+_DOUBTED = 60  # seconds for which not even an account in trouble is a reason to ask again
+_KEPT = 30 * 86_400
+_UNKNOWN = 900  # seconds until somebody looks for a DID again that there was not
+_NOBODY = "-"  # kept in place of the URL of one
+_GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
+_LARGEST = 100_000  # bytes of a DID document
+_SERVICE = "#atproto_pds"
+_PLC = re.compile(r"did:plc:[a-z2-7]{24}")
+
+
+class DirectoryError(TransientError):
+    """It cannot be known where an account lives."""
+
+    step, code = "account", "directory_unavailable"
+
+
+class Directory(Protocol):
+    """Knows the URL of an account's PDS.
+
+    Methods raise DirectoryError, AccountError for a DID that there is not (any more), and
+    RedisUnavailableError.
+    """
+
+    def pds_of(self, did: str) -> str:
+        """Return the URL of an account's PDS."""
+
+    def look_again(self, did: str) -> str:
+        """Return the same for an account in trouble, asked anew unless that was just done."""
+
+
+class OnePds:
+    """A directory for platforms all of whose accounts live at one PDS."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def pds_of(self, did: str) -> str:
+        """Return the one URL."""
+        return self._url
+
+    def look_again(self, did: str) -> str:
+        """Return the one URL."""
+        return self.pds_of(did)
+
+
+class DidDocuments:
+    """Reads DID documents: of `did:plc` from a PLC directory, of `did:web` from their hosts.
+
+    `usual` is the URL of the platform's own PDS. `is_allowed` says of any other URL whether calls
+    may go there: a document is its account's to write, and calls carry a password.
+    """
+
+    def __init__(
+        self, redis: Redis, plc: str, usual: str, *, is_allowed: Callable[[str], bool]
+    ) -> None:
+        self._redis = redis
+        self._plc = plc
+        self._usual = usual
+        self._is_allowed = is_allowed
+        self._http = httpx.Client(timeout=httpx.Timeout(5, connect=3), follow_redirects=False)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def pds_of(self, did: str) -> str:
+        """Return the URL of an account's PDS."""
+        known, age = self._known(did)
+        if known == _NOBODY:
+            raise _unknown(did)
+        return known if known and age < _FRESH else self._ask(did, known)
+
+    def look_again(self, did: str) -> str:
+        """Return the same, asked anew."""
+        known, age = self._known(did)
+        if known and age < _DOUBTED:
+            return known
+        return self._ask(did, None if known == _NOBODY else known)
+
+    def _known(self, did: str) -> tuple[str | None, float]:
+        with translated():
+            kept, left = self._redis.get(_key(did)), int(self._redis.ttl(_key(did)))
+        if not isinstance(kept, bytes):
+            return None, 0.0
+        life = _UNKNOWN if kept.decode() == _NOBODY else _KEPT
+        return kept.decode(), life - left
+
+    def _ask(self, did: str, known: str | None) -> str:
+        try:
+            url = self._endpoint(did)
+        except DirectoryError:
+            if known is None:
+                raise
+            # It is where it was last, and for a while nobody waits for the directory again.
+            with translated():
+                self._redis.expire(_key(did), _KEPT - _FRESH + _DOUBTED)
+            return known
+        with translated():
+            self._redis.set(_key(did), url, ex=_KEPT if url != _NOBODY else _UNKNOWN)
+        if url == _NOBODY:
+            raise _unknown(did)
+        return url
+
+    def _endpoint(self, did: str) -> str:
+        address = _address(did, self._plc)
+        document = self._document(address) if address else None
+        if document is None:
+            return _NOBODY
+        if document.get("id") != did:
+            raise DirectoryError(f"what should be the DID document of {did} is another's")
+        url = _pds_in(document)
+        if url is None:
+            raise DirectoryError(f"the DID document of {did} names no PDS ({_SERVICE})")
+        if url != self._usual and not self._is_allowed(url):
+            raise DirectoryError(
+                f"the PDS in the DID document of {did} must be https:// and a public host name"
+            )
+        return url
+
+    def _document(self, address: str) -> Mapping[str, object] | None:
+        """Return a DID document; None where there is none."""
+        try:
+            with self._http.stream("GET", address) as answer:
+                body = b""
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > _LARGEST:
+                        raise DirectoryError(f"{address} is larger than a DID document may be")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = type(error).__name__
+            raise DirectoryError(f"no DID document from {address} ({why})") from error
+        if answer.status_code in _GONE:
+            return None
+        if answer.status_code != httpx.codes.OK:
+            raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
+        document = None
+        with suppress(ValueError, RecursionError):
+            document = json.loads(body)
+        if not isinstance(document, dict):
+            raise DirectoryError(f"{address} is no DID document")
+        return document
+
+
+def _key(did: str) -> str:
+    return f"media-atproto:home:{did}"
+
+
+def _unknown(did: str) -> AccountError:
+    message = f"there is no account {did[:100]!a}: it has no DID document"
+    return AccountError(message, until=after(_UNKNOWN), step="account", code="did_not_found")
+
+
+def _address(did: str, plc: str) -> str | None:
+    """Return where a DID's document is; None for what is no DID of an account.
+
+    Source: https://atproto.com/specs/did (no ports but for localhost, and no paths, in did:web)
+    """
+    if _PLC.fullmatch(did):
+        return f"{plc}/{did}"
+    method, _, name = did.removeprefix("did:").partition(":")
+    host = unquote(name)
+    if method == "web" and "." in host and is_host(host) and not host.startswith("["):
+        return f"https://{host}/.well-known/did.json"
+    return None
+
+
+def _pds_in(document: Mapping[str, object]) -> str | None:
+    services = document.get("service")
+    for service in services if isinstance(services, list) else ():
+        if isinstance(service, dict) and str(service.get("id", "")).endswith(_SERVICE):
+            url = service.get("serviceEndpoint")
+            return url.rstrip("/") if isinstance(url, str) else None
+    return None
+
+
+def is_public(url: str) -> bool:
+    """Tell whether a URL is https, and a host name that is not only known around here."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    is_named = "." in host and is_host(host) and not host.rsplit(".", 1)[1].isdigit()
+    plain = not (parts.username or parts.password or parts.path or parts.query or parts.fragment)
+    return parts.scheme == "https" and is_named and plain and port in {None, 443}
+
+
+def is_web(url: str) -> bool:
+    """Tell whether a URL is one that calls can be sent to at all."""
+    return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

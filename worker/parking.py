@@ -1,0 +1,75 @@
+"""Parked accounts: those that cannot log in, left alone until the time is up."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+
+from worker.clock import after, rfc3339
+from worker.documents import Account
+from worker.errors import AccountError
+from worker.pds_errors import AccountFaultError
+from worker.redis_errors import translated
+
+_PREFIX = "media-atproto:parked:"
+_SCANNED = 1000  # keys a call
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Why an account is parked, and for how long."""
+
+    code: str
+    message: str
+    until: datetime
+
+
+class Parking:
+    """Parks accounts for so many seconds, under names that a new password or PDS makes void."""
+
+    def __init__(self, redis: Redis, seconds: float) -> None:
+        self._redis = redis
+        self._seconds = seconds
+
+    def park(self, account: Account, bound: str, fault: AccountFaultError) -> AccountError:
+        """Park an account for its fault; return the error to raise."""
+        message = f"account {account.subject} ({account.did}): {fault.message}"
+        note = json.dumps({"code": fault.code, "message": message})
+        with translated():
+            self._redis.set(_name(account, bound), note, px=int(self._seconds * 1000))
+        return AccountError(message, until=after(self._seconds), step="account", code=fault.code)
+
+    def find(self, account: Account, bound: str) -> Parked | None:
+        """Return why an account is parked, or None."""
+        name = _name(account, bound)
+        with translated():
+            note, left = self._redis.get(name), int(self._redis.pttl(name))
+        if not isinstance(note, bytes):
+            return None
+        said = json.loads(note)
+        return Parked(said["code"], said["message"], after(max(left, 1000) / 1000))
+
+    def refuse(self, account: Account, bound: str) -> None:
+        """Raise AccountError if an account is parked."""
+        parked = self.find(account, bound)
+        if parked:
+            raise AccountError(
+                f"{parked.message}; parked until {rfc3339(parked.until)}"
+                " or until its password changes",
+                until=parked.until,
+                step="account",
+                code=parked.code,
+            )
+
+    def dids(self) -> list[str]:
+        """Return the DIDs of all accounts that are parked, under a former password perhaps."""
+        with translated():
+            names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=_SCANNED))
+        return sorted({name.decode().removeprefix(_PREFIX).rpartition(":")[0] for name in names})
+
+
+def _name(account: Account, bound: str) -> str:
+    return f"{_PREFIX}{account.did}:{bound}"

@@ -1,0 +1,19 @@
+// Other numbers for the PDS's rate limits than those in its code, so that a window ends soon:
+// STACK_RATE_LIMITS="5000/3600=300/20 1000/86400=50/20", each points/seconds=points/seconds.
+import { load } from './packages.mjs'
+
+export async function changeLimits(setting) {
+  const changes = new Map(setting.split(' ').map((change) => change.split('=')))
+  const { RateLimiterMemory } = await load('rate-limiter-flexible')
+  const limiter = Object.getPrototypeOf(RateLimiterMemory).prototype
+  const { get, set } = Object.getOwnPropertyDescriptor(limiter, 'duration')
+  Object.defineProperty(limiter, 'duration', {
+    get,
+    // A limiter is told its points first, then its window.
+    set(seconds) {
+      const [points, window] = (changes.get(`${this.points}/${seconds}`) ?? '').split('/')
+      if (points) this.points = Number(points)
+      set.call(this, window ? Number(window) : seconds)
+    },
+  })
+}
