@@ -44,6 +44,15 @@ class MediaTask(Task[Any, Any]):
         return self.request.id or "here"
 
     @property
+    def holder(self) -> str:
+        """Return the name to claim documents by: the message's, with which of its tries this is.
+
+        Under the same name again, the run before died; one that asked for this one did not.
+        """
+        tries = self.request.retries
+        return f"{tries}/{self.message_id}" if tries else self.message_id
+
+    @property
     def is_retry(self) -> bool:
         """Tell whether this message is one that the task sent itself, to try an item again.
 

@@ -12,7 +12,7 @@ def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = Non
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
         outcome = self.engine.sync(
-            type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
+            type, id, holder=self.holder, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
         self.postpone(error)
@@ -42,7 +42,7 @@ def sync_batch(
             type,
             subject,
             ids,
-            holder=self.message_id,
+            holder=self.holder,
             backfill=backfill,
             only_if_due=self.is_retry,
             patience=LONGEST_COUNTDOWN,
@@ -56,7 +56,7 @@ def sync_batch(
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
     """Remove a user's record whose document is gone from MongoDB."""
     try:
-        outcome = self.engine.delete(type, user, rkey, holder=self.message_id)
+        outcome = self.engine.delete(type, user, rkey, holder=self.holder)
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)
