@@ -7,11 +7,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
+import psutil
 from bson import ObjectId
 
 from bench.memory import memory_of
@@ -109,10 +110,14 @@ class Peak:
         """Look again and again, until it is over."""
         while not self._over.wait(0.2):
             for worker in workers:
-                memory = memory_of(worker)
-                self.parent = max(self.parent, memory.parent)
-                self.child = max(self.child, memory.largest_child)
+                with suppress(psutil.NoSuchProcess):  # a child that has done its thousand tasks
+                    self._look(worker)
             self.in_hand = max(self.in_hand, int(place.queue.hlen("unacked")))
+
+    def _look(self, worker: Worker) -> None:
+        memory = memory_of(worker)
+        self.parent = max(self.parent, memory.parent)
+        self.child = max(self.child, memory.largest_child)
 
     def end(self) -> None:
         """Stop looking."""
