@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -40,7 +40,7 @@ class Scale:
     failing: int
 
 
-FULL = Scale(waiting=50_000, flood=10_000, samples=30, failing=3000)
+FULL = Scale(waiting=50_000, flood=10_000, samples=30, failing=1500)
 QUICK = Scale(waiting=500, flood=300, samples=2, failing=50)
 
 
@@ -54,11 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         live = place.processes.worker("worker.app", *_LIVE)
         bulk = place.processes.worker("worker.app", *_BULK, niceness=10)
         with live as first, bulk as second:
-            sections = _measured(place, (first, second), scale)
-        print_report(sys.stdout, machine_of(place), sections)
+            for section in _measured(place, (first, second), scale):
+                print_report(sys.stdout, machine_of(place), [section])
+                sys.stdout.flush()
 
 
-def _measured(place: Place, workers: Sequence[Worker], scale: Scale) -> list[Section]:
+def _measured(place: Place, workers: Sequence[Worker], scale: Scale) -> Iterator[Section]:
     flood = Flood.of(place)
     ada, bob, *others = place.authors
     saver = Saver.of(place, others)
@@ -68,12 +69,10 @@ def _measured(place: Place, workers: Sequence[Worker], scale: Scale) -> list[Sec
     known = flood.documents(ada, 500)
     flood.saves(LIVE, known, len(known))
     await_true(lambda: flood.done(known) == len(known), 300, "documents to work on")
-    return [
-        _saves(flood, known, saver, idle, scale),
-        _enqueueing(flood, known, scale),
-        _others_first(flood, ada, bob, scale),
-        _memory(flood, known, workers, before, scale),
-    ]
+    yield _saves(flood, known, saver, idle, scale)
+    yield _enqueueing(flood, known, scale)
+    yield _others_first(flood, ada, bob, scale)
+    yield _memory(flood, known, workers, before, scale)
 
 
 def _saves(
@@ -177,7 +176,7 @@ def _memory(
     place.stack.pds.stop()
     with watched(place, workers) as failing:
         _on_live(flood, place.authors[0], scale.failing)
-        await_true(lambda: not flood.waiting(), 300, "all to have failed")
+        await_true(lambda: not flood.waiting(), 900, "all to have failed")
     place.stack.pds.start()
     flood.drain()
     with watched(place, workers) as after:
