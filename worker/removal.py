@@ -124,10 +124,12 @@ class Remover:
         if user is None:
             message = "there is no such document; give its user to remove a record left behind"
             return Report(message, found=False)
-        first = ids[0]
-        name = first if isinstance(first, int) else str(first)
-        removal = Removal(kind.name, user, id=name)
+        removal = _removal_of(kind, ids, user)
         return self._see_through(removal, kind, lambda repo: _records_of(repo, kind, ids))
+
+    def withdraw(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
+        """Forget a removal, should one be kept, because the document is there after all."""
+        self._removals.done(_removal_of(kind, ids, user))
 
     def remove_one(self, kind: MediaType, user: str, rkey: str) -> Report:
         """Remove one record of a user by its rkey."""
@@ -156,6 +158,11 @@ class Remover:
         self._removals.done(removal)
         removed = ", ".join(key.uri for key in keys) or "nothing"
         return Report(f"no document; removed {removed}", Status.REMOVED)
+
+
+def _removal_of(kind: MediaType, ids: Sequence[DocumentId], user: str) -> Removal:
+    first = ids[0]
+    return Removal(kind.name, user, id=first if isinstance(first, int) else str(first))
 
 
 def _records_of(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:

@@ -146,6 +146,8 @@ class Engine:
             return Outcome.of_removal(ref, self.remover.remove_all_of(kind, ids, request.user))
         if isinstance(claimed, NotNow):
             return Outcome.not_now(ref, claimed)
+        if request.user is not None:
+            self.remover.withdraw(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
 
     def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
