@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-bulk bench-limits lock setup clean
+.PHONY: demo test lint types bench bench-bulk bench-limits bench-overload lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
@@ -26,6 +26,9 @@ bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE
 
 bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; fails if it refused a write
 	$(BIN)/python -m bench.rate_limits
+
+bench-overload: setup ## measure what happens when more is waiting than can be done
+	$(BIN)/python -m bench.overload
 
 setup: $(VENV)/.ready
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 # Loaded now, so that the first save does not wait for it.
 import kombu.transport.redis  # noqa: F401
 
+from tasks.notes import removal_note
 from tasks.policy import LostResult
 from tasks.sync import delete_media, sync_media
 
@@ -31,4 +32,4 @@ def enqueue(type: str, id: object, *, user: str | None = None) -> bool:  # noqa:
     return not isinstance(sync_media.apply_async((type, name), kwargs), LostResult)
 
 
-__all__ = ["delete_media", "enqueue", "sync_media"]
+__all__ = ["delete_media", "enqueue", "removal_note", "sync_media"]

@@ -41,6 +41,15 @@ class MediaTask(Task[Any, Any]):
         return self.request.id or "here"
 
     @property
+    def holder(self) -> str:
+        """Return the name to claim documents by: the message's, with which of its tries this is.
+
+        Under the same name again, the run before died; one that asked for this one did not.
+        """
+        tries = self.request.retries
+        return f"{tries}/{self.message_id}" if tries else self.message_id
+
+    @property
     def is_retry(self) -> bool:
         """Tell whether this message is one that the task sent itself, to try an item again.
 
@@ -48,15 +57,20 @@ class MediaTask(Task[Any, Any]):
         """
         return self.request.retries > 0
 
+    def came_by(self, queue: str) -> bool:
+        """Tell whether the message came by this queue."""
+        return (self.request.delivery_info or {}).get("routing_key") == queue
+
     @property
     def engine(self) -> Engine:
         """Return the engine for this message: a save's own, or what leaves saves their share.
 
-        That there was a save makes batches go slower for a while.
+        That there was a save makes batches go slower for a while; where many more wait, those of
+        one account make way for those of others.
         """
-        if (self.request.delivery_info or {}).get("routing_key") != LIVE:
+        if not self.came_by(LIVE):
             return self.services.background
-        self.services.pace.saw_save()
+        self.services.sifter.look(LIVE, self.services.pace.saw_save())
         return self.services.engine
 
     @property
@@ -94,12 +108,15 @@ class MediaTask(Task[Any, Any]):
     def conclude(self, outcome: Outcome) -> str:
         """End the task as the outcome has it: done, tried again soon, or failed."""
         log.info("%s: %s %s", outcome.item, outcome.status or "-", outcome.detail)
+        if not outcome.found:
+            log.warning("message %s asks for %s: no such document", self.message_id, outcome.item)
         if outcome.again:
             raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        if wait is not None and wait <= LONGEST_COUNTDOWN:
+        # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
+        if wait is not None and wait <= LONGEST_COUNTDOWN and self.services.hands.have_room():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return f"{outcome.status or '-'} {outcome.detail}"

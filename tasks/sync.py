@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.policy import MediaTask
-from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, LONGEST_COUNTDOWN, app
+from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, LONGEST_COUNTDOWN, app
 from worker.errors import MediaError
 
 
@@ -12,7 +12,7 @@ def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = Non
     """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
     try:
         outcome = self.engine.sync(
-            type, id, holder=self.message_id, user=user, only_if_due=self.is_retry
+            type, id, holder=self.holder, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
         self.postpone(error)
@@ -35,11 +35,14 @@ def sync_batch(
 ) -> str:
     """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
     try:
+        sifter = self.services.sifter
+        if self.came_by(BULK):
+            sifter.look(BULK, sifter.length(BULK))
         report = self.services.batches.serve(
             type,
             subject,
             ids,
-            holder=self.message_id,
+            holder=self.holder,
             backfill=backfill,
             only_if_due=self.is_retry,
             patience=LONGEST_COUNTDOWN,
@@ -53,7 +56,7 @@ def sync_batch(
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
     """Remove a user's record whose document is gone from MongoDB."""
     try:
-        outcome = self.engine.delete(type, user, rkey, holder=self.message_id)
+        outcome = self.engine.delete(type, user, rkey, holder=self.holder)
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)

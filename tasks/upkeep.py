@@ -6,7 +6,7 @@ from typing import Any
 
 from tasks.policy import MediaTask
 from tasks.sync import delete_media, sync_media
-from worker.app import SWEEP, app
+from worker.app import BEHIND, FRONT, SWEEP, app, list_of
 from worker.documents import ItemRef
 from worker.errors import MediaError
 from worker.removal import Removal
@@ -21,19 +21,24 @@ def sweep(self: MediaTask) -> int:
         self.postpone(error)
 
 
-def _queued() -> int:
+def _queued() -> dict[int, int]:
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
-        return int(channel.client.llen(SWEEP))
+        return {
+            priority: int(channel.client.llen(list_of(SWEEP, priority)))
+            for priority in (FRONT, BEHIND)
+        }
 
 
-def _enqueue_item(ref: ItemRef) -> None:
+def _enqueue_item(ref: ItemRef, priority: int) -> None:
     name = ref.id if isinstance(ref.id, int) else str(ref.id)
-    sync_media.apply_async((ref.type, name), queue=SWEEP)
+    sync_media.apply_async((ref.type, name), queue=SWEEP, priority=priority)
 
 
-def _enqueue_removal(removal: Removal) -> None:
+def _enqueue_removal(removal: Removal, priority: int) -> None:
     if removal.rkey:
-        delete_media.apply_async((removal.type, removal.user, removal.rkey), queue=SWEEP)
+        by_key = (removal.type, removal.user, removal.rkey)
+        delete_media.apply_async(by_key, queue=SWEEP, priority=priority)
     else:
-        sync_media.apply_async((removal.type, removal.id), {"user": removal.user}, queue=SWEEP)
+        by_id, whose = (removal.type, removal.id), {"user": removal.user}
+        sync_media.apply_async(by_id, whose, queue=SWEEP, priority=priority)

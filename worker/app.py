@@ -21,6 +21,7 @@ from worker.settings import QueueSettings, Settings
 LIVE = "live"  # saves, one item a message
 SWEEP = "sweep"  # what the sweep has found, one item a message
 BULK = "bulk"  # batches of one account
+FRONT, BEHIND = 0, 9  # priorities: what is behind is taken when no queue has anything in front
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
 _SOFT_LIMIT = 75
 _HARD_LIMIT = 90
@@ -83,6 +84,11 @@ def _configuration() -> dict[str, object]:
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
     }
+
+
+def list_of(queue: str, priority: int) -> str:
+    """Return the name of the Redis list where messages of a priority wait: kombu's `_q_for_pri`."""
+    return f"{queue}\x06\x16{priority}" if priority else queue
 
 
 def _queue(name: str) -> Queue:

@@ -14,7 +14,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.clock import now
-from worker.documents import DocumentId, ItemRef, MediaDocument, Status
+from worker.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.store import Store
@@ -88,14 +88,12 @@ class Backlog:
         self._cursors = database[_CURSORS]
         self._store = store
 
-    def due(self, kind: MediaType, now: datetime, limit: int) -> list[ItemRef]:
+    def due(self, kind: MediaType, now: datetime, limit: int) -> list[Owned]:
         """Return items whose time to be tried (again) has come, longest waiting first."""
         match = {"atproto.retryAt": {"$lte": now}}
-        return self._refs(kind, match, "atproto.retryAt", limit)
+        return self._owned(kind, match, "atproto.retryAt", limit)
 
-    def unseen(
-        self, kind: MediaType, since: datetime, until: datetime, limit: int
-    ) -> list[ItemRef]:
+    def unseen(self, kind: MediaType, since: datetime, until: datetime, limit: int) -> list[Owned]:
         """Return items saved in a span of time that no run has ever looked at.
 
         An ObjectId tells when a document was saved, whatever date it bears; of other ids
@@ -104,8 +102,8 @@ class Backlog:
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": _last_id(until)}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
         unseen: RawDocument = {"atproto.status": None}
-        found = self._refs(kind, unseen | {"_id": ids}, "_id", limit)
-        return found + self._refs(kind, unseen | dated, "when", limit - len(found))
+        found = self._owned(kind, unseen | {"_id": ids}, "_id", limit)
+        return found + self._owned(kind, unseen | dated, "when", limit - len(found))
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
         """Return the subjects who have items that were skipped for want of an account."""
@@ -116,14 +114,14 @@ class Backlog:
         subjects = {user for user in users if isinstance(user, str) and user}
         return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
 
-    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[ItemRef]:
+    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[Owned]:
         """Return the items of users that were skipped for want of an account."""
         owners = [*users, *(_NOBODY if self._store.guest_subject in users else ())]
         # One with a `retryAt` is on the queue already, and found by it should it get lost there.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
-        return self._refs(kind, match, "atproto.reason", limit)
+        return self._owned(kind, match, "atproto.reason", limit)
 
-    def changed(self, kind: MediaType, window: int) -> list[ItemRef]:
+    def changed(self, kind: MediaType, window: int) -> list[Owned]:
         """Return items that were edited since their last run, in the next stretch of documents.
 
         Goes through the whole collection, `window` documents a call, and starts over at its end:
@@ -133,7 +131,7 @@ class Backlog:
         last = documents[-1].ref.id if len(documents) == window else None
         with translated():
             self._cursors.update_one({"_id": kind.name}, {"$set": {"after": last}}, upsert=True)
-        return [document.ref for document in documents if _is_changed(document)]
+        return [Owned(each.ref, each.owner) for each in documents if _is_changed(each)]
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
         """Note that items are enqueued: no sweep enqueues them before `again`."""
@@ -159,14 +157,14 @@ class Backlog:
             collection = self._store.collection(kind)
             return collection.update_many(these | not_held(), _reviving(again)).modified_count
 
-    def _refs(
+    def _owned(
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
-    ) -> list[ItemRef]:
+    ) -> list[Owned]:
         if limit <= 0:
             return []  # to MongoDB, a limit of 0 is none
         with translated():
-            found = self._store.collection(kind).find(match, {"_id": 1}).sort(order).limit(limit)
-            return [ItemRef(kind.name, cast("DocumentId", raw["_id"])) for raw in found]
+            found = self._store.collection(kind).find(match, {"user": 1}).sort(order).limit(limit)
+            return [self._store.as_owned(kind, raw) for raw in found]
 
     def _stretch(self, kind: MediaType, window: int) -> Iterator[MediaDocument]:
         with translated():

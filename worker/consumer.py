@@ -1,4 +1,4 @@
-"""The worker's consumer: Celery's own, less its talk with other workers."""
+"""The worker's consumer: Celery's own, less its talk with other workers, and its trust in them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from worker.redis_errors import meaning
+from worker.transport import Transport
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,13 @@ class LoneConsumer(Consumer):
         alone = {**options, "without_gossip": True, "without_mingle": True}
         kwargs["worker_options"] = alone
         super().__init__(*args, **kwargs)
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Connection:
+        """Return a connection to take messages from, whose transport looks at them first."""
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        # Named in the settings, it would stand in for the URL's scheme, and with it for TLS.
+        connection.get_transport_cls = lambda: Transport  # type: ignore[method-assign]
+        return self.ensure_connected(connection)
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, trying until it succeeds; say first what is wrong if a person has to act."""

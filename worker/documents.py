@@ -43,6 +43,14 @@ class ItemRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Owned:
+    """An item, and the subject whose it is."""
+
+    ref: ItemRef
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """What went wrong, as a person needs it to act; never holds a secret."""
 

@@ -25,10 +25,17 @@ def new_lease(holder: str, seconds: float) -> Lease:
     return Lease(secrets.token_hex(8), holder, after(seconds))
 
 
+def message_of(holder: str) -> str:
+    """Return the message that a holder serves: `2/message` is what it asked for the second time."""
+    return holder.rpartition("/")[2]
+
+
 def is_held(document: MediaDocument, *, holder: str) -> bool:
     """Tell whether another message's run holds the document."""
     lease = document.state.lease
-    return lease is not None and lease.until > now() and lease.holder != holder
+    if lease is None or lease.until <= now():
+        return False
+    return message_of(lease.holder) != message_of(holder)
 
 
 def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
@@ -70,7 +77,7 @@ def claimed(
         lease=lease,
         status=state.status or Status.PENDING,
         attempts=1 + (0 if _is_new_content(document) else state.attempts),
-        lost=_lost(document),
+        lost=_lost(document, lease.holder),
         attempted_at=now(),
         # If this run dies, the sweep finds the document here, whatever its status.
         retry_at=lease.until,
@@ -99,8 +106,13 @@ def _is_new_content(document: MediaDocument) -> bool:
     return settled or document.state.fingerprint != document.fingerprint
 
 
-def _lost(document: MediaDocument) -> int:
-    # A lease that is still there was never given back: that run died at work.
+def _lost(document: MediaDocument, holder: str) -> int:
+    before, lost = document.state.lease, document.state.lost
     if document.state.fingerprint != document.fingerprint:
         return 0
-    return document.state.lost + (1 if document.state.lease else 0)
+    if before is None:
+        return lost
+    # A lease that is still there was never given back: that run died at work. Unless it asked for
+    # this one, which it could do alive alone: then MongoDB did not take the lease back.
+    asked = before.holder != holder and message_of(before.holder) == message_of(holder)
+    return lost if asked else lost + 1

@@ -1,4 +1,4 @@
-"""Locks that the whole fleet shares: one writer of many records at a time in each repo."""
+"""Locks that the whole fleet shares, and that outlive no holder for long."""
 
 from __future__ import annotations
 
@@ -17,11 +17,58 @@ _LIFE = 10.0  # seconds from the last sign of its holder
 _PATIENCE = 60.0
 
 
-class RepoLocks:
-    """A lock for each repo. Live saves do not take it: they write one record each.
+@contextmanager
+def held(
+    redis: Redis,
+    name: str,
+    busy: TransientError,
+    *,
+    life: float = _LIFE,
+    patience: float = _PATIENCE,
+) -> Iterator[None]:
+    """Hold a lock for as long as the block runs.
 
-    A lock is renewed for as long as its holder lives, and over soon after it was killed: `life`
-    seconds. Who waits for one does so for `patience` seconds at most.
+    It is renewed for as long as its holder lives, and over soon after it was killed: `life`
+    seconds. Raises `busy` when someone else has it for longer than `patience` seconds,
+    RedisUnavailableError.
+    """
+    lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
+    with translated():
+        if not lock.acquire(blocking_timeout=patience):
+            raise busy
+    try:
+        with _renewed(lock, life):
+            yield
+    finally:
+        # Lost, it has done its duty: what is done under it is safe to be done twice.
+        with suppress(LockNotOwnedError), translated():
+            lock.release()
+
+
+@contextmanager
+def _renewed(lock: Lock, life: float) -> Iterator[None]:
+    """Renew a lock for as long as the block runs."""
+    done = Event()
+
+    def renew() -> None:
+        while not done.wait(life / 3):
+            with suppress(RedisError):
+                lock.reacquire()
+
+    renewing = Thread(target=renew, daemon=True)
+    renewing.start()
+    try:
+        yield
+    finally:
+        done.set()
+        renewing.join()
+
+
+class RepoLocks:
+    """A lock for each repo: one writer of many records at a time.
+
+    Live saves do not take it: they write one record each, and writes name the commit that they
+    follow. `life` and `patience` are in seconds.
     """
 
     def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _PATIENCE) -> None:
@@ -35,34 +82,8 @@ class RepoLocks:
 
         Raises TransientError when someone else is for too long, RedisUnavailableError.
         """
+        message = f"another worker writes to {did} and takes long"
+        busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        lock = self._redis.lock(name, timeout=self._life, sleep=0.02, thread_local=False)
-        with translated():
-            if not lock.acquire(blocking_timeout=self._patience):
-                message = f"another worker writes to {did} and takes long"
-                raise TransientError(message, step="write", code="repo_locked")
-        try:
-            with self._renewed(lock):
-                yield
-        finally:
-            # Lost, it has done its duty: writes name the commit that they follow.
-            with suppress(LockNotOwnedError), translated():
-                lock.release()
-
-    @contextmanager
-    def _renewed(self, lock: Lock) -> Iterator[None]:
-        """Renew a lock for as long as the block runs."""
-        done = Event()
-
-        def renew() -> None:
-            while not done.wait(self._life / 3):
-                with suppress(RedisError):
-                    lock.reacquire()
-
-        renewing = Thread(target=renew, daemon=True)
-        renewing.start()
-        try:
+        with held(self._redis, name, busy, life=self._life, patience=self._patience):
             yield
-        finally:
-            done.set()
-            renewing.join()

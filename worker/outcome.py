@@ -18,7 +18,8 @@ class Outcome:
 
     `status` is what the document says now, or what became of the record of a deleted one;
     None when there was nothing to do, or not by this run. `detail` says it in words. With
-    `again` the message should be delivered once more, soon.
+    `again` the message should be delivered once more, soon. Without `found` there is no item that
+    could have been meant.
     """
 
     item: str
@@ -27,6 +28,7 @@ class Outcome:
     retry_at: datetime | None = None
     error: Failure | None = None
     again: bool = False
+    found: bool = True
 
     @property
     def is_given_up(self) -> bool:
@@ -49,7 +51,14 @@ class Outcome:
     @classmethod
     def of_removal(cls, item: str, report: Report) -> Self:
         """Describe what became of the record of a deleted document."""
-        return cls(item, report.status, report.detail, report.retry_at, report.error)
+        return cls(
+            item=item,
+            status=report.status,
+            detail=report.detail,
+            retry_at=report.retry_at,
+            error=report.error,
+            found=report.found,
+        )
 
     @classmethod
     def not_now(cls, ref: ItemRef, told: NotNow) -> Self:

@@ -97,7 +97,10 @@ class Removals:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a removal: done, put off until `retry_at`, given up, or nothing to do."""
+    """What became of a removal: done, put off until `retry_at`, given up, or nothing to do.
+
+    `found` is False when not even the user is known whose record it would have been.
+    """
 
     detail: str
     status: Status | None = None
@@ -105,6 +108,7 @@ class Report:
     error: Failure | None = None
     did: str | None = None
     attempts: int = 0
+    found: bool = True
 
 
 class Remover:
@@ -120,11 +124,14 @@ class Remover:
     def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
         """Remove every record of a user that names one of these ids."""
         if user is None:
-            return Report("there is no such document; give its user to remove a record left behind")
-        first = ids[0]
-        name = first if isinstance(first, int) else str(first)
-        removal = Removal(kind.name, user, id=name)
+            message = "there is no such document; give its user to remove a record left behind"
+            return Report(message, found=False)
+        removal = _removal_of(kind, ids, user)
         return self._see_through(removal, kind, lambda repo: _records_of(repo, kind, ids))
+
+    def withdraw(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
+        """Forget a removal, should one be kept, because the document is there after all."""
+        self._removals.done(_removal_of(kind, ids, user))
 
     def remove_one(self, kind: MediaType, user: str, rkey: str) -> Report:
         """Remove one record of a user by its rkey."""
@@ -154,6 +161,11 @@ class Remover:
         self._removals.done(removal)
         removed = ", ".join(key.uri for key in keys) or "nothing"
         return Report(f"no document; removed {removed}", Status.REMOVED)
+
+
+def _removal_of(kind: MediaType, ids: Sequence[DocumentId], user: str) -> Removal:
+    first = ids[0]
+    return Removal(kind.name, user, id=first if isinstance(first, int) else str(first))
 
 
 def _records_of(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:

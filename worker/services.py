@@ -33,6 +33,7 @@ from worker.bulk.writer import Writer
 from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.documents import Account
 from worker.environment import SettingsError
+from worker.hands import Hands
 from worker.homes import Homes
 from worker.lanes import Lanes
 from worker.lexicon import Lexicons, load_lexicons
@@ -48,6 +49,7 @@ from worker.repo import Repo
 from worker.reporter import SILENT, Reporter
 from worker.secrets import Vault
 from worker.settings import MediaSettings, Settings
+from worker.sifter import Sifter
 from worker.source import SourceStore, SourceTemplate, open_store
 from worker.store import Store
 from worker.sweep import Sweep
@@ -87,6 +89,8 @@ class Services:
     recall: Recall
     backlog: Backlog
     sweep: Sweep
+    sifter: Sifter
+    hands: Hands
     undo: ExitStack
 
     def repo(self, account: Account) -> Repo:
@@ -191,6 +195,8 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
         recall=Recall(store, selection, corrections),
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
+        sifter=Sifter(redis, store),
+        hands=Hands(redis),
         undo=undo,
     )
 

@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
-from redis.exceptions import LockNotOwnedError
 
 from worker.documents import Account
 from worker.errors import AccountError, TransientError
+from worker.locks import held
 from worker.parking import Parked, Parking
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
@@ -27,7 +27,7 @@ from worker.reporter import SILENT, Reporter
 from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
-_LOCK_LIFE = 90  # seconds; above the time that a refresh and a login can take together
+_LOCK_PATIENCE = 45  # seconds; above the time that a login takes
 _TOLD = 7 * 86_400  # seconds; above the time between two parkings for the same reason
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
@@ -146,16 +146,10 @@ class Sessions:
 
     @contextmanager
     def _lock(self, account: Account) -> Iterator[None]:
-        lock = self._redis.lock(self._key("login", account), timeout=_LOCK_LIFE)
-        with translated():
-            if not lock.acquire(blocking_timeout=_LOCK_LIFE / 2):
-                message = f"another worker is logging in as {account.did} and takes long"
-                raise TransientError(message, step="session", code="login_locked")
-        try:
+        message = f"another worker is logging in as {account.did} and takes long"
+        busy = TransientError(message, step="session", code="login_locked")
+        with held(self._redis, self._key("login", account), busy, patience=_LOCK_PATIENCE):
             yield
-        finally:
-            with suppress(LockNotOwnedError), translated():
-                lock.release()
 
 
 def _is_fresh(session: Session) -> bool:

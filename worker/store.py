@@ -19,7 +19,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from worker.clock import now
-from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, SyncState
+from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, Owned, SyncState
 from worker.errors import MediaError, TransientError
 from worker.fields import Fields
 from worker.lease import Update, as_mine, as_read, claimed, claiming, is_held, new_lease, not_before
@@ -100,6 +100,17 @@ class Store:
         with translated():
             found = self.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
             return [self.parse(kind, raw) for raw in found]
+
+    def owned(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[Owned]:
+        """Go through those documents of these ids that there are, with nothing but their owners."""
+        with translated():
+            for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
+                yield self.as_owned(kind, raw)
+
+    def as_owned(self, kind: MediaType, raw: RawDocument) -> Owned:
+        """Return which item of whose a raw document is, of which `user` was asked for."""
+        ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
+        return Owned(ref, str(raw.get("user") or self.guest_subject))
 
     def stretch(
         self, kind: MediaType, after: DocumentId | None, limit: int

@@ -7,17 +7,22 @@ enqueued twice, and syncing it twice changes nothing.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from worker.accounts import Accounts
+from worker.app import BEHIND, FRONT
 from worker.backlog import Backlog
 from worker.clock import after, now
-from worker.documents import ItemRef
+from worker.documents import ItemRef, Owned
+from worker.fairness import Shares
 from worker.media import MEDIA_TYPES, MediaType
 from worker.removal import Removal, Removals
 from worker.settings import SweepSettings
+
+_SHARE = 10  # items of an owner that go before the rest of anybody's
+_LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,50 +36,63 @@ class Sweep:
 
     def run(
         self,
-        queued: int,
-        enqueue_item: Callable[[ItemRef], None],
-        enqueue_removal: Callable[[Removal], None],
+        queued: Mapping[int, int],
+        enqueue_item: Callable[[ItemRef, int], None],
+        enqueue_removal: Callable[[Removal, int], None],
     ) -> int:
-        """Enqueue what does not agree; return how many.
+        """Enqueue what does not agree, each with a priority; return how many.
 
-        `queued` is how long the queue is already: a long queue is not made longer.
+        `queued` is how much is on the queue already, in front and behind: what is long is not
+        made longer. Of each owner's only the first go in front.
         """
-        room = max(0, self.settings.limit - queued)
+        limit = self.settings.limit
+        shares = Shares(_SHARE, limit - queued[FRONT], limit - queued[BEHIND])
         count = 0
-        for removal in self.removals.due(room, after(self.settings.requeue)):
-            enqueue_removal(removal)
+        for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
+            priority = shares.place(removal.user)
+            enqueue_removal(removal, BEHIND if priority is None else priority)
             count += 1
         kinds = list(MEDIA_TYPES.values())
         random.shuffle(kinds)  # no type is always served last, when there is more than room
         for kind in kinds:
-            count += self._sweep_type(kind, room - count, enqueue_item)
+            count += self._sweep_type(kind, shares, enqueue_item)
         return count
 
     def _sweep_type(
-        self, kind: MediaType, room: int, enqueue_item: Callable[[ItemRef], None]
+        self, kind: MediaType, shares: Shares, enqueue_item: Callable[[ItemRef, int], None]
     ) -> int:
         count = 0
-        for refs in self._findings(kind, room):
-            chosen = refs[: room - count]
-            for ref in chosen:
-                enqueue_item(ref)
+        for found in self._findings(kind, shares):
+            chosen = []
+            for owned in found:
+                priority = shares.place(owned.owner)
+                if priority is not None:
+                    enqueue_item(owned.ref, priority)
+                    chosen.append(owned.ref)
             # Marked once they are on the queue: a sweep that dies between the two repeats itself.
             if chosen:
                 self.backlog.mark(kind, chosen, after(self.settings.requeue))
             count += len(chosen)
-            if count >= room:
-                break
         return count
 
-    def _findings(self, kind: MediaType, room: int) -> Iterator[Sequence[ItemRef]]:
-        if room <= 0:
+    def _findings(self, kind: MediaType, shares: Shares) -> Iterator[Sequence[Owned]]:
+        most, moment = _LOOKED_AT * self.settings.limit, now()
+        if not shares.has_room():
             return
-        moment = now()
-        yield self.backlog.due(kind, moment, room)
+        yield self.backlog.due(kind, moment, most)
+        if not shares.has_room():
+            return
         oldest = moment - timedelta(days=self.settings.horizon_days)
         youngest = moment - timedelta(seconds=self.settings.grace)
-        yield self.backlog.unseen(kind, oldest, youngest, room)
+        yield self.backlog.unseen(kind, oldest, youngest, most)
         if able := self.accounts.usable(self.backlog.waiting_for_account(kind)):
-            yield self.backlog.skipped_of(kind, sorted(able), room)
-        if self.settings.window:
-            yield self.backlog.changed(kind, self.settings.window)
+            yield self.backlog.skipped_of(kind, sorted(able), most)
+        if self.settings.window and shares.has_room():
+            yield self._changed(kind, moment)
+
+    def _changed(self, kind: MediaType, moment: datetime) -> Sequence[Owned]:
+        found = self.backlog.changed(kind, self.settings.window)
+        if found:
+            # The window has moved on: those that there is no room for now have to be due.
+            self.backlog.mark(kind, [owned.ref for owned in found], moment)
+        return found

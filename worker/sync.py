@@ -165,6 +165,8 @@ class Engine:
             return self._removal(ref, str(ref), removed)
         if isinstance(claimed, NotNow):
             return Outcome.not_now(ref, claimed)
+        if request.user is not None:
+            self.remover.withdraw(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
 
     def _settle(self, request: _Request, run: Run) -> Outcome | _Request:

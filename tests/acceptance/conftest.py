@@ -17,7 +17,7 @@ from tasks import sync_media
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
 from tests.world import World, open_world
-from worker.app import LIVE, app
+from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, app, list_of
 from worker.stack import Stack
 
 _TIMES = {
@@ -29,6 +29,7 @@ _TIMES = {
     "VISIBILITY_TIMEOUT_SECONDS": "5",
 }
 _PATIENCE = 60.0
+LISTS = [list_of(queue, priority) for queue in (LIVE, SWEEP, BULK) for priority in (FRONT, BEHIND)]
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,5 @@ def fleet(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 
 def _is_drained(client: redis.Redis) -> bool:
-    waiting = [
-        client.llen("live"),
-        client.llen("sweep"),
-        client.llen("bulk"),
-        client.hlen("unacked"),
-    ]
-    return not any(waiting)
+    waiting = sum(client.llen(name) for name in LISTS)
+    return not waiting and not client.hlen("unacked")

@@ -14,7 +14,7 @@ import redis
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.conftest import LISTS, Scene, open_scene
 from tests.acceptance.terminal import PROGRAM, run, started
 from tests.bulk import (
     KINDS,
@@ -321,7 +321,7 @@ def handle(world: World) -> str:
 def queued(world: World) -> bool:
     """Tell whether batches are on the queue, or with a worker."""
     with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
-        return bool(client.llen("bulk") or client.hlen("unacked"))
+        return any(client.llen(name) for name in LISTS) or bool(client.hlen("unacked"))
 
 
 def on_a_terminal(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:

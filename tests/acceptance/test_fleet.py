@@ -7,8 +7,9 @@ import redis
 from tasks import delete_media, enqueue, sync_media
 from tests import pictures
 from tests.acceptance.conftest import Scene
+from tests.messages import call
+from tests.poison import POISON
 from tests.waiting import wait_for
-from worker.app import app
 from worker.stack import Stack
 
 
@@ -125,14 +126,50 @@ def worker_log(fleet: Scene) -> list[str]:
     return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
 
 
-def test_a_poison_message_is_refused_and_the_worker_goes_on(fleet: Scene) -> None:
-    """Unknown types and tasks, malformed ids, arguments of the wrong shape, ids of nothing."""
-    enqueue("hologram", "1")
-    enqueue("mood", "")
-    enqueue("mood", "ffffffffffffffffffffffff")
-    app.send_task("sync_media", args=[{"$gt": ""}], queue="live")
-    app.send_task("task_of_the_future", args=[1], queue="live")
+def test_poison_messages_are_refused_and_the_worker_goes_on(fleet: Scene) -> None:
+    """Each with one line in the log; none ends the worker, or holds up what is behind it."""
+    before, started = len(worker_log(fleet)), starts(fleet)
+    with redis.Redis.from_url(fleet.environ["REDIS_URL"]) as client:
+        for item, _ in POISON.values():
+            client.lpush("live", item)
     mood = fleet.world.platform.save_mood("still here", fleet.world.ada)
     enqueue("mood", mood)
     fleet.wait_for_status("mood", mood, "synced")
     fleet.wait_until_drained()
+    lines = [line for line in worker_log(fleet)[before:] if "refused a message on live" in line]
+    assert len(lines) == len(POISON)
+    assert all("ERROR/MainProcess" in line for line in lines)
+    assert not [fault for _, fault in POISON.values() if not any(fault in line for line in lines)]
+    assert starts(fleet) == started
+
+
+def test_messages_that_no_item_can_be_meant_by_end_in_the_task(fleet: Scene) -> None:
+    """An unknown type and a malformed id fail it, where Flower and Sentry see it."""
+    started, gone = starts(fleet), "6b0748a75a2f8d2ca17122c9"
+    messages = [sync_media.delay("hologram" * 9, "1"), sync_media.delay("mood", "")]
+    messages.append(sync_media.delay("mood", gone))
+    mood = fleet.world.platform.save_mood("here as well", fleet.world.ada)
+    enqueue("mood", mood)
+    fleet.wait_for_status("mood", mood, "synced")
+    fleet.wait_until_drained()
+    log = worker_log(fleet)
+    said = [[line for line in log if str(message.id) in line] for message in messages]
+    assert any("ERROR" in line and "no media type is named" in line for line in said[0])
+    assert any("ERROR" in line and "not the _id of a document" in line for line in said[1])
+    assert any("WARNING" in line and f"mood {gone}: no such" in line for line in said[2])
+    assert starts(fleet) == started
+
+
+def test_an_item_of_a_newer_producer_is_published_by_an_older_worker(fleet: Scene) -> None:
+    """While a new version is rolled out: the message is refused, the document is there."""
+    mood = fleet.world.platform.save_mood("from the future", fleet.world.ada)
+    with redis.Redis.from_url(fleet.environ["REDIS_URL"]) as client:
+        client.lpush("live", call("mood", str(mood), colour="red"))
+        client.lpush("live", call("mood", str(mood), task="mend_media"))
+    fleet.wait_for_status("mood", mood, "synced")
+
+
+def starts(fleet: Scene) -> int:
+    """Count how often the worker has started, or connected anew."""
+    log = "\n".join(worker_log(fleet))
+    return log.count(" ready.") + log.count("Connected to redis://")

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from bson import ObjectId
 
+from worker.app import BEHIND, FRONT
 from worker.clock import now
 from worker.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
 from worker.media import MediaType, media_type
@@ -63,12 +64,14 @@ def sweep(here: Services, queued: int = 0, **settings: float) -> list[ItemRef]:
     """Sweep once; return the items that were enqueued, in their order."""
     items: list[ItemRef] = []
     changed = replace(here.settings.sweep, **settings)  # type: ignore[arg-type]
-    count = replace(here.sweep, settings=changed).run(queued, items.append, refuse)
+    count = replace(here.sweep, settings=changed).run(
+        {FRONT: queued, BEHIND: 0}, lambda ref, _priority: items.append(ref), refuse
+    )
     assert count == len(items)
     return items
 
 
-def refuse(removal: Removal) -> None:
+def refuse(removal: Removal, _priority: int) -> None:
     """Fail: no removal was expected."""
     raise AssertionError(removal)
 

@@ -17,7 +17,7 @@ from worker import indexes
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
 from worker.clock import after, now
-from worker.documents import DocumentId, MediaDocument
+from worker.documents import DocumentId, ItemRef, MediaDocument
 from worker.media import MEDIA_TYPES
 from worker.removal import Removal
 from worker.stack import Stack
@@ -53,7 +53,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
     "skipped of guests": (20, lambda w: w.backlog.skipped_of(MOOD, ["art-guest"], 10)),
     "changed": (50, lambda w: w.backlog.changed(MOOD, 50)),
     "changed, further on": (51, lambda w: w.backlog.changed(MOOD, 50)),
-    "mark": (1, lambda w: w.backlog.mark(MOOD, w.backlog.due(MOOD, now(), 1), after(60))),
+    "mark": (1, lambda w: w.backlog.mark(MOOD, [ItemRef("mood", first(w))], after(60))),
     "removals": (1, lambda w: list(w.removals.due(1, after(60)))),
     "removal done": (1, lambda w: w.removals.done(Removal("mood", "auth0|u1", id="1"))),
 }

@@ -15,6 +15,7 @@ from bson.datetime_ms import DatetimeMS
 from tests.contract.failing import fail, pend
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from tests.fixtures import Opener
+from worker.app import BEHIND, list_of
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
 from worker.errors import WaitError
@@ -187,8 +188,9 @@ def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:
     with redis.Redis.from_url(queue_url) as client:
         for name, length in (("live", 1), ("sweep", 2), ("bulk", 3)):
             client.lpush(name, *["message"] * length)
+        client.lpush(list_of("sweep", BEHIND), "message")
         client.hset("unacked", mapping={str(tag): "message" for tag in range(4)})
-    assert queues.lengths() == QueueLengths(live=1, sweep=2, bulk=3, in_hand=4)
+    assert queues.lengths() == QueueLengths(live=1, sweep=3, bulk=3, in_hand=4)
     queues.close()
 
 

@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet
 from redis import Redis
 
 from tests.contract.session_fleet import MOOD, NSID, Fleet
+from tests.waiting import wait_for
 from worker.account_keys import AccountKeys
 from worker.pds_errors import AccountFaultError
 from worker.redis_errors import RedisUnavailableError
@@ -144,6 +145,22 @@ def test_no_redis_is_a_transient_error(fleet: Fleet, stack: Stack) -> None:
         stack.valkey.start()
     sessions.get(fleet.account)
     assert fleet.logins_and_refreshes() == (1, 0)
+
+
+def test_lock_of_a_login_is_over_soon_after_its_holder_was_killed(
+    fleet: Fleet, stack: Stack
+) -> None:
+    """It is renewed as long as its holder lives: until then others have to wait, not after."""
+    with ThreadPoolExecutor(1) as pool:
+        stack.pds.freeze()
+        try:
+            login = pool.submit(fleet.sessions().get, fleet.account)
+            wait_for(lambda: fleet.names("login"), within=30, what="a login to be under way")
+            (name,) = fleet.names("login")
+            assert 0 < int(fleet.redis.pttl(name)) <= 10_000
+        finally:
+            stack.pds.thaw()
+        assert login.result().did == fleet.account.did
 
 
 def test_lock_of_a_dead_worker_holds_nobody_for_ever(fleet: Fleet) -> None:

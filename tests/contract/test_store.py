@@ -115,6 +115,15 @@ def test_message_delivered_again_takes_over_at_once(store: Store) -> None:
     assert "lost" in raw(store, item)
 
 
+def test_run_that_asked_for_the_next_one_is_not_lost(store: Store) -> None:
+    """It was alive to ask: MongoDB was away when it was to give the document back."""
+    item = save(store)
+    for holder in ("message", "1/message", "2/message", "3/message"):
+        assert claim(store, item, holder=holder).state.lost == 0
+    assert claim(store, item, holder="3/message").state.lost == 1
+    assert isinstance(store.claim(MOOD, [item], holder="1/another", lease=LEASE), NotNow)
+
+
 def test_run_that_expired_counts_as_lost(store: Store) -> None:
     """Whoever takes over, by whatever message."""
     item = save(store)

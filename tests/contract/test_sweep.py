@@ -20,12 +20,15 @@ from tests.contract.items import (
     state_of,
     sweep,
 )
+from worker.app import BEHIND, FRONT
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
 from worker.errors import MediaError, TransientError
 from worker.media import MEDIA_TYPES
 from worker.removal import Removal
 from worker.services import Services
+
+EMPTY = {FRONT: 0, BEHIND: 0}
 
 
 def test_mark_holds_until_its_time_and_no_longer(here: Services) -> None:
@@ -81,6 +84,33 @@ def test_full_queue_does_not_move_the_window_past_an_edit(here: Services) -> Non
     assert sweep(here, limit=1, window=2) == [edited]
 
 
+def test_one_account_with_many_does_not_keep_others_from_being_found(here: Services) -> None:
+    """Theirs have been due for longer: the first of them come first, the others behind."""
+    many = [save(here) for _ in range(50)]
+    for ref in many:
+        settle(here, ref, retry_at=now() - 2 * SECOND)
+    other = save(here, user="auth0|bob")
+    settle(here, other, retry_at=now() - SECOND)
+    small = replace(here.sweep, settings=replace(here.settings.sweep, limit=30))
+    found: list[tuple[ItemRef, int]] = []
+    assert small.run(EMPTY, lambda *item: found.append(item), refuse) == 10 + 30 + 1
+    assert [ref for ref, priority in found if priority == FRONT] == [*many[:10], other]
+    assert [ref for ref, priority in found if priority == BEHIND] == many[10:40]
+    found.clear()
+    assert small.run({FRONT: 0, BEHIND: 30}, lambda *item: found.append(item), refuse) == 10
+    assert found == [(ref, FRONT) for ref in many[40:]]
+
+
+def test_edits_that_there_is_no_room_for_are_found_next_time(here: Services) -> None:
+    """The window that they were found in has moved on."""
+    refs = [save(here, item=number) for number in range(1, 5)]
+    for ref in refs:
+        settle(here, ref)
+        edit(here, ref, mood="edited")
+    assert sweep(here, limit=2, window=3) == refs[:2]
+    assert sweep(here, limit=2, window=3) == refs[2:]
+
+
 def test_item_found_for_two_reasons_is_enqueued_once(here: Services) -> None:
     """Due, and edited as well."""
     ref = save(here)
@@ -93,12 +123,12 @@ def test_sweep_that_cannot_enqueue_leaves_all_to_the_next(here: Services) -> Non
     """Items are marked once they are on the queue, not before."""
     refs = [save(here, item=number) for number in (1, 2, 3)]
 
-    def break_down(ref: ItemRef) -> None:
+    def break_down(ref: ItemRef, _priority: int) -> None:
         if ref == refs[1]:
             raise TransientError("the queue is down")
 
     with pytest.raises(MediaError, match="the queue is down"):
-        here.sweep.run(0, break_down, refuse)
+        here.sweep.run(EMPTY, break_down, refuse)
     assert set(sweep(here)) == set(refs)
 
 
@@ -138,7 +168,7 @@ def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> Non
     here.database["atproto_removals"].update_many({}, edit_all)
     found: list[Removal] = []
     two = replace(here.sweep, settings=replace(here.settings.sweep, limit=2))
-    assert two.run(0, lambda _: None, found.append) == 2
-    assert two.run(0, lambda _: None, found.append) == 1
-    assert two.run(0, lambda _: None, found.append) == 0
+    for expected in (2, 1, 0):
+        count = two.run(EMPTY, lambda *_: None, lambda removal, _priority: found.append(removal))
+        assert count == expected
     assert sorted(found, key=lambda each: str(each.id)) == removals

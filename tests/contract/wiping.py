@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from tests.pictures import pixel_art
 from tests.world import World
+from worker.app import BEHIND, FRONT
 from worker.bulk.clearing import Clearing
 from worker.bulk.eraser import Eraser
 from worker.bulk.forget import Forgetter
@@ -149,7 +150,8 @@ def all_records(world: World, subject: str) -> dict[str, dict[str, str]]:
 def swept(world: World) -> list[ItemRef]:
     """Return what a sweep enqueues."""
     found: list[ItemRef] = []
-    world.services.sweep.run(0, found.append, lambda _removal: None)
+    queued = {FRONT: 0, BEHIND: 0}
+    world.services.sweep.run(queued, lambda ref, _priority: found.append(ref), lambda *_: None)
     return found
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
+from bson import ObjectId
+
+from tasks import removal_note
 from tests import pictures
 from tests.world import World
+from worker.removal import Removal
 
 
 def test_an_edit_updates_the_record_in_place(world: World) -> None:
@@ -180,6 +186,45 @@ def test_a_deleted_documents_record_is_found_under_any_rkey(world: World) -> Non
     world.platform.delete("mood", mood)
     world.sync("mood", mood, user=world.ada)
     assert world.records("mood", mood) == []
+
+
+def test_a_removal_that_was_noted_is_seen_through_though_its_message_was_lost(world: World) -> None:
+    """The producer saves the note, and deletes the document; a sweep finds it."""
+    mood = world.platform.save_mood("noted", world.ada)
+    world.sync("mood", mood)
+    note_removal(world, mood)
+    world.platform.delete("mood", mood)
+    assert removals_found(world) == [Removal("mood", world.ada, id=str(mood))]
+    assert world.sync("mood", mood, user=world.ada).status == "removed"
+    assert world.records("mood", mood) == []
+    assert notes(world) == 0
+
+
+def test_a_removal_that_was_noted_of_a_document_that_is_there_is_dropped(world: World) -> None:
+    """Its producer was interrupted: nothing is removed, now or later."""
+    mood = world.platform.save_mood("spared", world.ada)
+    world.sync("mood", mood)
+    note_removal(world, mood)
+    assert world.sync("mood", mood, user=world.ada).status == "synced"
+    assert world.record("mood", mood)["text"] == "spared"
+    assert notes(world) == 0
+
+
+def note_removal(world: World, mood: ObjectId) -> None:
+    """Save a note as a producer does, half a minute ago."""
+    note = removal_note("mood", mood, user=world.ada)
+    note["retryAt"] = datetime.now(UTC)
+    world.services.database["atproto_removals"].replace_one({"_id": note["_id"]}, note, upsert=True)
+
+
+def removals_found(world: World) -> list[Removal]:
+    """Return the removals that a sweep would enqueue."""
+    return list(world.services.sweep.removals.due(10, datetime.now(UTC) + timedelta(minutes=5)))
+
+
+def notes(world: World) -> int:
+    """Count the removals that are kept."""
+    return world.services.database["atproto_removals"].count_documents({})
 
 
 def test_delete_media_removes_a_record_by_its_rkey(world: World) -> None:

@@ -24,7 +24,7 @@ from worker.bulk.writer import Writer
 from worker.clock import now
 from worker.documents import Account, DocumentId, Failure
 from worker.errors import AccountError
-from worker.lease import not_before
+from worker.lease import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.outcome import Outcome
 from worker.plan import Publish, plan
@@ -78,7 +78,7 @@ class Batches:
             # A message that fails does not come again.
             again = set() if bugs else set(report.due_within(patience)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
-            self.progress.tell(backfill, holder, kind.name, ended, done=not again)
+            self.progress.tell(backfill, message_of(holder), kind.name, ended, done=not again)
         bugs.tell(subject)
         return report
 

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 
+from worker.app import LIVE
+
 _KEY = "media-atproto:live"
 _TURN = "media-atproto:bulk-turn"
 _REMEMBERED = 5  # seconds for which a save is news
@@ -31,12 +33,16 @@ class Pace:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def saw_save(self) -> None:
-        """Note that somebody has saved an item just now."""
+    def saw_save(self) -> int:
+        """Note that somebody has saved an item just now; return how many more such wait."""
         try:
-            self._redis.set(_KEY, 1, ex=_REMEMBERED)
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.set(_KEY, 1, ex=_REMEMBERED)
+                pipe.llen(LIVE)
+                return int(pipe.execute()[1])
         except RedisError as error:
             log.debug("a save was not noted (%s)", type(error).__name__)
+            return 0
 
     def uploads(self) -> int:
         """Return how many blobs a batch uploads at a time."""

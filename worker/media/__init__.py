@@ -21,7 +21,8 @@ def media_type(name: str) -> MediaType:
         return MEDIA_TYPES[name]
     except (KeyError, TypeError):
         known = ", ".join(sorted(MEDIA_TYPES))
-        raise UnknownTypeError(f"no media type is named {name!r}; there are: {known}") from None
+        message = f"no media type is named {ascii(name)[:60]}; there are: {known}"
+        raise UnknownTypeError(message) from None
 
 
 __all__ = ["MEDIA_TYPES", "Draft", "MediaType", "Site", "UnknownTypeError", "media_type"]

@@ -11,13 +11,12 @@ from typing import cast
 from worker.accounts import Accounts
 from worker.advice import ACCOUNT_CODES
 from worker.backlog import TROUBLE
-from worker.documents import Account, DocumentId, Failure, ItemRef, Status
+from worker.documents import Account, DocumentId, Failure, ItemRef, Owned, Status
 from worker.errors import MediaError
 from worker.homes import Homes
 from worker.media import MEDIA_TYPES, MediaType
 from worker.mongo import RawDocument
 from worker.overview.hints import indexed
-from worker.overview.revival import Owned
 from worker.parking import Parked, Parking
 from worker.state import parse_state
 from worker.store import Store

@@ -8,16 +8,15 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.app import BULK, LIVE, SWEEP
+from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, list_of
+from worker.hands import IN_HAND
 from worker.redis_errors import translated
 from worker.secrets import Secret
-
-_IN_HAND = "unacked"  # kombu's name for what was delivered and not acknowledged yet
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLengths:
-    """Messages that wait, by queue, and those that workers have in hand.
+    """Messages that wait, by queue, in front and behind, and those that workers have in hand.
 
     In hand is also what a worker keeps until it is time to try it again.
     """
@@ -41,9 +40,11 @@ class Queues:
         """Return how long each queue is now; raises RedisUnavailableError."""
         with translated(), self._redis.pipeline(transaction=False) as pipe:
             for name in (LIVE, SWEEP, BULK):
-                pipe.llen(name)
-            pipe.hlen(_IN_HAND)
-            live, sweep, bulk, in_hand = (int(length) for length in pipe.execute())
+                pipe.llen(list_of(name, FRONT))
+                pipe.llen(list_of(name, BEHIND))
+            pipe.hlen(IN_HAND)
+            *waiting, in_hand = (int(length) for length in pipe.execute())
+        live, sweep, bulk = (sum(waiting[place : place + 2]) for place in (0, 2, 4))
         return QueueLengths(live, sweep, bulk, in_hand)
 
     def close(self) -> None:

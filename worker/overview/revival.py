@@ -6,11 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
-from typing import cast
 
 from worker.backlog import TROUBLE, Backlog, not_held
 from worker.clock import after
-from worker.documents import DocumentId, ItemRef
+from worker.documents import DocumentId, ItemRef, Owned
 from worker.ids import parse_id
 from worker.lease import is_held
 from worker.lexicon import Lexicons
@@ -24,14 +23,6 @@ _MOST_READ = 1000  # left to itself, MongoDB sends 16 MB
 _MOST_IN_UPDATE = 1000
 _MOST_IN_BATCH = 100
 _MOST_WITH_BLOBS = 25  # each may have to be made and uploaded
-
-
-@dataclass(frozen=True, slots=True)
-class Owned:
-    """An item, and the subject whose it is."""
-
-    ref: ItemRef
-    owner: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +83,7 @@ class Revival:
             with indexed():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_MOST_READ):
-                    ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
-                    yield Owned(ref, str(raw.get("user") or self._store.guest_subject))
+                    yield self._store.as_owned(kind, raw)
 
     def named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> Named:
         """Look ids up in all these types, whatever their items' status; raises InvalidIdError."""

@@ -1,0 +1,137 @@
+"""More is waiting than can be done: who comes first, and what a worker keeps in its hands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+from bson import ObjectId
+
+from tasks import enqueue, sync_media
+from tests.acceptance.conftest import LISTS, Scene, open_scene
+from tests.fleet import worker
+from tests.messages import batch, call, fill
+from tests.waiting import wait_for
+from worker.app import BEHIND, BULK, LIVE, SWEEP, app, list_of
+from worker.clock import now
+from worker.stack import Stack
+
+_MANY = 50_000
+_FLOOD = 80
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Open a platform with a worker of one process."""
+    folder = tmp_path_factory.mktemp("overload")
+    with open_scene(stack, folder, 12) as opened, worker(opened.environ, folder, concurrency=1):
+        yield opened
+
+
+@pytest.fixture
+def client(scene: Scene) -> Iterator[redis.Redis]:
+    """A client of the queue, which is empty before and after."""
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as opened:
+        yield opened
+        opened.delete(*LISTS)
+        scene.wait_until_drained()
+
+
+def save(scene: Scene, user: str, number: int, **state: object) -> list[ObjectId]:
+    """Save so many moods at once."""
+    moods = [
+        {"_id": ObjectId(), "mood": f"{n}", "when": now(), "user": user} for n in range(number)
+    ]
+    told = {"atproto": state} if state else {}
+    scene.world.services.database["moods"].insert_many([mood | told for mood in moods])
+    return [ObjectId(str(mood["_id"])) for mood in moods]
+
+
+def done(scene: Scene, items: list[ObjectId]) -> int:
+    """Count those of the items that are published."""
+    match = {"_id": {"$in": items}, "atproto.status": "synced"}
+    return scene.world.services.database["moods"].count_documents(match)
+
+
+def done_before(scene: Scene, others: list[ObjectId], item: ObjectId) -> int:
+    """Wait until an item is published; return how many of others were by then."""
+    scene.wait_for_status("mood", item, "synced")
+    published = scene.world.platform.state("mood", item)["syncedAt"]
+    match = {"_id": {"$in": others}, "atproto.syncedAt": {"$lte": published}}
+    return scene.world.services.database["moods"].count_documents(match)
+
+
+def test_a_save_goes_before_fifty_thousand_messages(scene: Scene, client: redis.Redis) -> None:
+    """On each of the other queues; hardly any of them are touched meanwhile."""
+    for queue in (SWEEP, BULK):
+        fill(client, queue, [call("mood", str(ObjectId()))] * _MANY)
+    (mood,) = save(scene, scene.world.bob, 1)
+    assert enqueue("mood", mood)
+    scene.wait_for_status("mood", mood, "synced")
+    assert client.llen(SWEEP) + client.llen(BULK) > 2 * _MANY - 500
+
+
+def test_a_save_does_not_wait_for_all_that_another_has_saved(
+    scene: Scene, client: redis.Redis
+) -> None:
+    """It comes after the first of theirs; and nothing is lost."""
+    flood, (mood,) = save(scene, scene.world.ada, _FLOOD), save(scene, scene.world.bob, 1)
+    fill(client, LIVE, [call("mood", str(each)) for each in (*flood, mood)])
+    assert done_before(scene, flood, mood) < _FLOOD // 2
+    wait_for(lambda: done(scene, flood) == _FLOOD, within=60, what="all to be published")
+
+
+def test_a_batch_does_not_wait_for_all_of_anothers_batches(
+    scene: Scene, client: redis.Redis
+) -> None:
+    """However they were enqueued."""
+    flood, (mood,) = save(scene, scene.world.ada, 60), save(scene, scene.world.bob, 1)
+    ids = [str(each) for each in flood]
+    batches = [batch("mood", scene.world.ada, *ids[n : n + 5]) for n in range(0, 60, 5)]
+    fill(client, BULK, [*batches, batch("mood", scene.world.bob, str(mood))])
+    assert done_before(scene, flood, mood) <= 30
+    wait_for(lambda: done(scene, flood) == 60, within=60, what="all to be published")
+
+
+def test_what_a_sweep_finds_does_not_wait_for_all_of_anothers(
+    scene: Scene, client: redis.Redis
+) -> None:
+    """Though theirs has been due for longer."""
+    flood = save(scene, scene.world.ada, 40, status="pending", retryAt=now())
+    (mood,) = save(scene, scene.world.bob, 1, status="pending", retryAt=now())
+    app.send_task("sweep", queue=LIVE)
+    assert done_before(scene, flood, mood) <= 20
+    wait_for(lambda: not client.llen(SWEEP), within=30, what="the first of theirs to be done")
+    assert client.llen(list_of(SWEEP, BEHIND)) > 10
+
+
+def test_what_fails_when_many_wait_already_is_left_to_the_sweep(
+    scene: Scene, client: redis.Redis, stack: Stack
+) -> None:
+    """A worker keeps what waits for its time in memory: it does so with a bounded number."""
+    client.hset("unacked", mapping={f"held {number}": "[]" for number in range(500)})
+    stack.pds.stop()
+    try:
+        (mood,) = save(scene, scene.world.bob, 1)
+        message = sync_media.delay("mood", str(mood)).id
+        done = f"[{message}] succeeded"
+        wait_for(lambda: done in log(scene), within=15, what="the message to be done")
+        assert scene.world.platform.state("mood", mood)["status"] == "pending"
+    finally:
+        stack.pds.start()
+        client.delete("unacked")
+    wait_for(lambda: is_due(scene, mood), within=30, what="the item to be due")
+    app.send_task("sweep", queue=LIVE)
+    scene.wait_for_status("mood", mood, "synced")
+
+
+def log(scene: Scene) -> str:
+    """Return what the worker has logged so far."""
+    (file,) = scene.folder.glob("worker-*.log")
+    return file.read_text(errors="replace")
+
+
+def is_due(scene: Scene, mood: ObjectId) -> bool:
+    """Tell whether a sweep would find an item now."""
+    return str(scene.world.platform.state("mood", mood)["retryAt"]) <= str(now())

@@ -1,0 +1,150 @@
+"""Sifting: one account's many messages go behind those of others, in a real Redis."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+from bson import ObjectId
+from pymongo import MongoClient
+from redis import Redis
+
+from tests.messages import ITEM, batch, call, fill
+from tests.poison import POISON
+from tests.world import World, open_world
+from worker.app import BEHIND, BULK, LIVE, list_of
+from worker.mongo import RawDocument
+from worker.sifter import Sifter
+from worker.stack import Stack
+from worker.store import Store
+
+MOST = 10
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A world with a Redis database that nobody else uses."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/13"
+    with open_world(stack, REDIS_URL=url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def redis(world: World) -> Iterator[Redis]:
+    """A client of it; it is empty."""
+    with Redis.from_url(world.environ["REDIS_URL"]) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
+def moods(world: World, user: str | None, number: int) -> list[bytes]:
+    """Save so many documents, for what their messages say; return the messages."""
+    ids = [ObjectId() for _ in range(number)]
+    owner = {} if user is None else {"user": user}
+    kind = "mood" if user else "kidlisp"
+    collection = world.services.database["moods" if user else "kidlisp"]
+    collection.insert_many({"_id": each, **owner} for each in ids)
+    return [call(kind, str(each)) for each in ids]
+
+
+def in_turn(redis: Redis, queue: str) -> list[bytes]:
+    """Return what waits in a list, next first."""
+    return list(reversed(redis.lrange(queue, 0, -1)))  # type: ignore[arg-type]
+
+
+def look(world: World, queue: str = LIVE) -> int:
+    """Look at a queue as whoever takes a message from it does."""
+    sifter = world.services.sifter
+    return sifter.look(queue, sifter.length(queue))
+
+
+def test_all_but_the_first_of_one_account_go_behind(world: World, redis: Redis) -> None:
+    """More than is looked at together; everything keeps its order, nothing gets lost."""
+    flood, other = moods(world, world.ada, 1500), moods(world, world.bob, 2)
+    fill(redis, LIVE, [*flood, *other])
+    assert look(world) == 1500 - MOST
+    assert in_turn(redis, LIVE) == [*flood[:MOST], *other]
+    assert in_turn(redis, list_of(LIVE, BEHIND)) == flood[MOST:]
+
+
+def test_guests_are_one_account(world: World, redis: Redis) -> None:
+    """Their documents name no user."""
+    flood, other = moods(world, None, 200), moods(world, world.bob, 30)
+    fill(redis, LIVE, [*flood, *other])
+    assert look(world) == 200 - MOST + 30 - MOST
+    assert in_turn(redis, LIVE) == [*flood[:MOST], *other[:MOST]]
+
+
+def test_what_is_nobodys_stays_where_it_is(world: World, redis: Redis) -> None:
+    """Sweeps, what no worker will take, what means no item; a deleted item is its user's."""
+    odd = [call(task="sweep"), *(item for item, _ in POISON.values()), call("mood", "")]
+    odd += [call("hologram", ITEM), *(call("mood", str(ObjectId())) for _ in range(60))]
+    gone = [call("mood", str(ObjectId()), user=world.ada) for _ in range(20)]
+    gone += [call("mood", world.ada, f"rkey{n}", task="delete_media") for n in range(20)]
+    fill(redis, LIVE, [*gone, *odd])
+    assert look(world) == 40 - MOST
+    assert in_turn(redis, LIVE) == [*gone[:MOST], *odd]
+
+
+def test_one_batch_of_each_account_comes_first(world: World, redis: Redis) -> None:
+    """A batch says whose it is, and takes seconds."""
+    flood = [batch("painting", world.ada, ITEM) for _ in range(9)]
+    other = batch("mood", world.bob, ITEM)
+    fill(redis, BULK, [*flood, other])
+    assert look(world, BULK) == 8
+    assert in_turn(redis, BULK) == [flood[0], other]
+
+
+def test_a_short_queue_is_left_alone(world: World, redis: Redis) -> None:
+    """Who waits a second has nothing to gain."""
+    fill(redis, LIVE, moods(world, world.ada, 50))
+    fill(redis, BULK, [batch("mood", world.ada, ITEM) for _ in range(4)])
+    assert look(world) == look(world, BULK) == 0
+    assert redis.llen(LIVE) == 50
+
+
+def test_a_queue_is_looked_at_by_one_at_a_time(world: World, redis: Redis) -> None:
+    """And not again within the second."""
+    fill(redis, LIVE, moods(world, world.ada, 150))
+    assert look(world) == 150 - MOST
+    fill(redis, LIVE, moods(world, world.ada, 150))
+    assert look(world) == 0
+    (pause,) = redis.scan_iter("*sifted*")
+    assert 0 < redis.pttl(pause) <= 1000
+
+
+def test_nothing_is_lost_or_doubled_while_others_take_and_send(world: World, redis: Redis) -> None:
+    """Between looking and moving, the queue goes on."""
+    flood, later = moods(world, world.ada, 3000), moods(world, world.ada, 600)
+    fill(redis, LIVE, flood)
+    taken: list[bytes] = []
+
+    def take_and_send() -> None:
+        for message in later:
+            fill(redis, LIVE, [message])
+            taken.extend(redis.rpop(LIVE, 1) or [])  # type: ignore[arg-type]
+
+    other = threading.Thread(target=take_and_send)
+    other.start()
+    while other.is_alive():
+        redis.delete(f"media-atproto:sifted:{LIVE}")
+        look(world)
+    other.join()
+    left = [*in_turn(redis, LIVE), *in_turn(redis, list_of(LIVE, BEHIND))]
+    assert Counter([*taken, *left]) == Counter([*flood, *later])
+    assert redis.llen(list_of(LIVE, BEHIND)) > 2000
+
+
+def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: Redis) -> None:
+    """A save is not held up by it."""
+    messages = moods(world, world.ada, 150)
+    fill(redis, LIVE, messages)
+    away: MongoClient[RawDocument] = MongoClient("127.0.0.1:9", serverSelectionTimeoutMS=50)
+    with away, Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
+        assert Sifter(redis, Store(away["x"], "art-guest")).look(LIVE, 150) == 0
+        assert Sifter(nowhere, world.services.store).look(LIVE, 150) == 0
+        assert Sifter(nowhere, world.services.store).length(LIVE) == 0
+    assert in_turn(redis, LIVE) == messages

@@ -1,0 +1,239 @@
+"""What a message on the queue must look like to be taken. Pure.
+
+Celery and its transport trust what they find there: of what a producer can get wrong, half ends
+the worker, and some of it comes again after each restart. So everything that they rely on is
+checked here, on the bytes, before they see them.
+Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import inspect
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+from worker.clock import now
+from worker.shapes import described, is_deep, is_of, name_of
+
+_MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
+_MOST_LEVELS = 16
+_MOST_NAMED = 64  # characters of a name that goes into the log
+_MOST_SAID = 300  # characters of a fault
+_LONGEST_WAIT = 300  # seconds; a message that waits is held in memory, and redelivered meanwhile
+
+_ENVELOPE = {
+    "body": str,
+    "content-encoding": str,
+    "content-type": str,
+    "headers": dict,
+    "properties": dict,
+}
+_PROPERTIES = {
+    "body_encoding": str | None,
+    "correlation_id": str | None,
+    "delivery_info": dict,
+    "delivery_tag": str,
+    "priority": int | None,
+    "reply_to": str | None,
+}
+_DELIVERY = {"exchange": str, "routing_key": str}
+_HEADERS = {
+    "argsrepr": str | None,
+    "compression": None,
+    "eta": str | None,
+    "expires": str | None,
+    "group": str | None,
+    "id": str,
+    "ignore_result": bool | None,
+    "kwargsrepr": str | None,
+    "parent_id": str | None,
+    "replaced_task_nesting": int | None,
+    "retries": int,
+    "root_id": str | None,
+    "shadow": str | None,
+    "stamped_headers": list[str] | None,
+    "stamps": dict | None,
+    "task": str,
+    "timelimit": list[int | float | None] | None,
+}
+_FOLLOWERS = ("callbacks", "errbacks", "chain", "chord")
+
+Json = Mapping[str, Any]
+Tasks = Mapping[str, Callable[..., object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A message that is not taken: what it says its id and its task are, and what is wrong."""
+
+    id: str
+    task: str
+    fault: str
+
+
+class _MalformedError(Exception):
+    """What is wrong with a message, in words that quote nothing long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A message that is taken: which task it calls, with what, by the names of its arguments."""
+
+    task: str
+    arguments: Mapping[str, object]
+
+
+def read(item: bytes, tasks: Tasks) -> Call | Refusal:
+    """Return what a message calls for, or why it must not be taken.
+
+    `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
+    name, whose annotations say what their arguments are.
+    """
+    said: Json = {}
+    try:
+        envelope = _envelope(item)
+        said = _mapping(envelope.get("headers"))
+        return _examined(envelope, tasks)
+    except _MalformedError as error:
+        return Refusal(_named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID])
+
+
+def glance(item: bytes, tasks: Tasks) -> Call | None:
+    """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
+    try:
+        envelope = json.loads(item)
+        args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
+        task = envelope["headers"]["task"]
+        names = _signature(tasks[task]).parameters
+        return Call(task, dict(zip(names, args, strict=False)) | kwargs)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def _envelope(item: bytes) -> Json:
+    if len(item) > _MOST_BYTES:
+        raise _MalformedError(f"it is {len(item)} bytes long, {_MOST_BYTES} at most are taken")
+    envelope = _parsed(item, "it")
+    if not isinstance(envelope, dict):
+        raise _MalformedError(f"it is {described(envelope)}, not an object")
+    return envelope
+
+
+def _examined(envelope: Json, tasks: Tasks) -> Call:
+    if is_deep(envelope, _MOST_LEVELS):
+        raise _MalformedError(f"it is nested more than {_MOST_LEVELS} levels deep")
+    _check("part", envelope, _ENVELOPE)
+    _check("property", envelope["properties"], _PROPERTIES)
+    _check("delivery_info", envelope["properties"]["delivery_info"], _DELIVERY)
+    headers = envelope["headers"]
+    _check("header", headers, _HEADERS)
+    _check_headers(headers)
+    args, kwargs = _arguments(envelope)
+    if headers["task"] not in tasks:
+        raise _MalformedError("there is no such task here")
+    return Call(headers["task"], _bound(tasks[headers["task"]], args, kwargs))
+
+
+def _check(what: str, values: Json, kinds: Mapping[str, Any]) -> None:
+    for name, kind in kinds.items():
+        if not is_of(values.get(name), kind):
+            is_there = described(values[name]) if name in values else "missing"
+            raise _MalformedError(f"its {what} {name!r} is {is_there}, not {name_of(kind)}")
+
+
+def _check_headers(headers: Json) -> None:
+    if not 0 < len(headers["id"]) <= 4 * _MOST_NAMED:
+        raise _MalformedError("its id is empty or too long")
+    if any(not _is_limit(limit) for limit in _limits(headers)):
+        raise _MalformedError("its header 'timelimit' is not two numbers above 0")
+    for name in ("eta", "expires"):
+        moment = _moment(name, headers[name]) if headers.get(name) is not None else None
+        if moment and name == "eta" and (moment - now()).total_seconds() > _LONGEST_WAIT:
+            raise _MalformedError(f"it asks to wait longer than {_LONGEST_WAIT} seconds")
+
+
+def _limits(headers: Json) -> list[object]:
+    limits = headers.get("timelimit")
+    if limits is None:
+        return []
+    return list(limits) if len(limits) == 2 else [0]  # noqa: PLR2004 - hard and soft
+
+
+def _is_limit(limit: Any) -> bool:
+    return limit is None or (math.isfinite(limit) and limit > 0)
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise _MalformedError(f"its header {name!r} is not a time") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
+    if (envelope["content-type"], envelope["content-encoding"]) != ("application/json", "utf-8"):
+        raise _MalformedError("its body is not said to be JSON in UTF-8")
+    body = _parsed(_decoded(envelope), "its body")
+    if not isinstance(body, list) or [type(part) for part in body] != [list, dict, dict]:
+        raise _MalformedError("its body is not a list of arguments, named arguments and options")
+    args, kwargs, options = body
+    if is_deep(body, _MOST_LEVELS):
+        raise _MalformedError(f"its body is nested more than {_MOST_LEVELS} levels deep")
+    if any(options.get(name) for name in _FOLLOWERS):
+        raise _MalformedError("it asks for other tasks to follow it")
+    return args, kwargs
+
+
+def _decoded(envelope: Json) -> bytes:
+    body, encoding = envelope["body"], envelope["properties"].get("body_encoding")
+    if encoding not in {None, "base64"}:
+        raise _MalformedError("its body is in an encoding that is not base64")
+    try:
+        return base64.b64decode(body) if encoding else str(body).encode()
+    except (binascii.Error, ValueError):
+        raise _MalformedError(f"its body is not {encoding or 'text'}") from None
+
+
+def _parsed(text: bytes, what: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise _MalformedError(f"{what} is not JSON") from None
+
+
+def _bound(
+    task: Callable[..., object], args: list[object], kwargs: dict[str, object]
+) -> Mapping[str, object]:
+    signature = _signature(task)
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise _MalformedError(f"the task does not take its arguments: {str(error)!a}") from None
+    for name, value in bound.arguments.items():
+        kind = signature.parameters[name].annotation
+        if not is_of(value, kind):
+            raise _MalformedError(
+                f"its argument {name!r} is {described(value)}, not {name_of(kind)}"
+            )
+    return bound.arguments
+
+
+@cache
+def _signature(task: Callable[..., object]) -> inspect.Signature:
+    return inspect.signature(task, eval_str=True)
+
+
+def _mapping(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _named(value: object) -> str:
+    return ascii(value)[1:-1][:_MOST_NAMED] if isinstance(value, str) and value else "-"

@@ -1,0 +1,61 @@
+"""The worker's transport: Celery's own for Redis, less the messages that would end a worker."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from kombu.transport import redis
+
+from worker.app import app
+from worker.messages import Refusal, Tasks, read
+
+_CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
+
+log = logging.getLogger(__name__)
+
+
+class Channel(redis.Channel):
+    """A channel that drops what no worker can take, with a line in the log.
+
+    Redis has given the message away by then, so it does not come again.
+    """
+
+    def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
+        client = super()._create_client(asynchronous)  # type: ignore[misc]
+        client.set_response_callback("BRPOP", taken)
+        return client
+
+
+class Transport(redis.Transport):
+    """A transport whose channels look at each message before Celery does."""
+
+    Channel = Channel
+
+
+def taken(answer: Sequence[bytes] | None, **_: object) -> Sequence[bytes] | None:
+    """Return the queue and the message that Redis gave; None when there is none to be taken."""
+    if not answer:
+        return None
+    queue, item = answer
+    refused = read(item, own_tasks())
+    if not isinstance(refused, Refusal):
+        return answer
+    log.error(
+        "refused a message on %s: id %s, task %s: %s",
+        ascii(queue.decode(errors="replace"))[1:-1],
+        refused.id,
+        refused.task,
+        refused.fault,
+    )
+    return None
+
+
+@cache
+def own_tasks() -> Tasks:
+    """Return the functions of our tasks, by name."""
+    app.loader.import_default_modules()
+    own = {name: task for name, task in app.tasks.items() if not name.startswith(_CELERYS_OWN)}
+    return {name: task.run for name, task in own.items()}
