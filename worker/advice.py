@@ -38,7 +38,8 @@ ADVICE: tuple[Advice, ...] = (
             "source_not_regular",
         ),
         "the file must not, or cannot, be read",
-        "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MAX_SOURCE_BYTES`",
+        "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MEDIA_STORE_ALLOWED_NETWORKS`, "
+        "`MAX_SOURCE_BYTES`",
     ),
     Advice(
         ("image_unreadable", "image_too_large", "thumbnail_too_large"),

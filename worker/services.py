@@ -41,6 +41,7 @@ from worker.secrets import Vault
 from worker.sessions import Sessions
 from worker.settings import MediaSettings, Settings
 from worker.source import SourceStore, SourceTemplate, open_store
+from worker.source.addresses import parse_networks
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
@@ -111,7 +112,7 @@ def build(settings: Settings) -> Services:
     redis = _redis(settings)
     sessions = Sessions(redis, vault, pds, parked=settings.retry.parked)
     lexicons = load_lexicons()
-    sources = open_store(_template(settings), deadline=settings.media.deadline)
+    sources = _sources(settings)
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
@@ -188,6 +189,14 @@ def _redis(settings: Settings) -> Redis:
         )
     except ValueError:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+
+
+def _sources(settings: Settings) -> SourceStore:
+    try:
+        networks = parse_networks(settings.media.allowed_networks)
+    except ValueError as error:
+        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
+    return open_store(_template(settings), deadline=settings.media.deadline, networks=networks)
 
 
 def _template(settings: Settings) -> SourceTemplate:
