@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-bulk lock setup clean
+.PHONY: demo test lint types bench bench-bulk bench-images lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
@@ -23,6 +23,9 @@ bench: setup ## measure, beside ceilings and baselines of the same run
 
 bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE for the figures too
 	$(BIN)/python -m bench.bulk_job $(if $(JSON),--json "$(JSON)")
+
+bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
+	$(BIN)/python -m bench.image_memory
 
 setup: $(VENV)/.ready
 
