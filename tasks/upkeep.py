@@ -9,6 +9,7 @@ from tasks.sync import delete_media, sync_media
 from worker.app import SWEEP, app
 from worker.documents import ItemRef
 from worker.errors import MediaError
+from worker.ids import message_id
 from worker.removal import Removal
 
 
@@ -28,8 +29,7 @@ def _queued() -> int:
 
 
 def _enqueue_item(ref: ItemRef) -> None:
-    name = ref.id if isinstance(ref.id, int) else str(ref.id)
-    sync_media.apply_async((ref.type, name), queue=SWEEP)
+    sync_media.apply_async((ref.type, message_id(ref.id)), queue=SWEEP)
 
 
 def _enqueue_removal(removal: Removal) -> None:

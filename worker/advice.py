@@ -110,6 +110,11 @@ ADVICE: tuple[Advice, ...] = (
         "read its message",
     ),
     Advice(
+        ("document_full",),
+        "the document is as large as MongoDB allows, so nothing can be noted on it",
+        "shorten its fields",
+    ),
+    Advice(
         ("worker_lost",),
         "the worker died several times at this item",
         "look at the worker's log and the item's file, then retry",

@@ -9,12 +9,14 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from worker.errors import TransientError
+from worker.errors import PermanentError, TransientError
 from worker.secrets import Secret
 
 RawDocument = dict[str, object]
 
 DUPLICATE_KEY = 11000
+# BSONObjectTooLarge, and what an update says in its place.
+TOO_LARGE = frozenset({10334, 17419})
 
 
 class StoreUnavailableError(TransientError):
@@ -22,6 +24,16 @@ class StoreUnavailableError(TransientError):
 
     step = "store"
     code = "mongodb_unavailable"
+
+
+class DocumentFullError(PermanentError):
+    """The document is as large as MongoDB allows: its state has no room on it."""
+
+    step = "store"
+    code = "document_full"
+
+    def __init__(self) -> None:
+        super().__init__("the document has no room left for its state: shorten its fields")
 
 
 def connect(url: Secret, name: str) -> Database[RawDocument]:
@@ -53,5 +65,7 @@ def translated() -> Iterator[None]:
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
+        if getattr(error, "code", None) in TOO_LARGE:
+            raise DocumentFullError from error
         message = f"MongoDB did not carry out a call ({type(error).__name__})"
         raise StoreUnavailableError(message) from error

@@ -14,7 +14,7 @@ from worker.cli.environment import open_services
 from worker.cli.page import say
 from worker.environment import SettingsError
 from worker.errors import MediaError
-from worker.ids import InvalidIdError, parse_id
+from worker.ids import InvalidIdError, message_id, parse_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def _send(batch: Batch) -> bool:
     from tasks.sync import sync_batch, sync_media
     from worker.app import BULK, SWEEP
 
-    ids = [item if isinstance(item, int) else str(item) for item in batch.ids]
+    ids = [message_id(item) for item in batch.ids]
     if len(ids) == 1:
         result = sync_media.apply_async((batch.type, ids[0]), queue=SWEEP)
     else:
