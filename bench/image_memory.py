@@ -25,7 +25,7 @@ from bench.worst_images import WORST, noise
 from worker.app import BULK, MEMORY_CEILING, app
 from worker.state import parse_state
 
-_PATIENCE = 120.0
+_PATIENCE = 600.0
 _MB = 1_000_000
 _BATCH = 50  # paintings of one message
 _ENDED = frozenset({"synced", "partial", "failed"})
@@ -102,6 +102,7 @@ def measure(place: Place, *, quick: bool) -> Section:
         idle = peak_of(studio.fresh_child())
         figures = [Figure("a child that has published one small painting", idle, "MB")]
         for label, images in _jobs(quick=quick):
+            sys.stderr.write(f"{label}\n")
             child = studio.fresh_child()
             studio.publish(images)
             ceiling = MEMORY_CEILING / _MB
