@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-bulk bench-limits bench-overload lock setup clean
+.PHONY: demo test lint types bench bench-bulk bench-limits bench-overload bench-images lock setup clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
@@ -29,6 +29,9 @@ bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; f
 
 bench-overload: setup ## measure what happens when more is waiting than can be done
 	$(BIN)/python -m bench.overload
+
+bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
+	$(BIN)/python -m bench.image_memory
 
 setup: $(VENV)/.ready
 

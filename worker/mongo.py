@@ -14,7 +14,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from worker.errors import TransientError
+from worker.errors import PermanentError, TransientError
 from worker.secrets import Secret
 
 RawDocument = dict[str, object]
@@ -23,6 +23,8 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
+# BSONObjectTooLarge, and what an update says in its place.
+TOO_LARGE = frozenset({10334, 17419})
 
 
 class StoreUnavailableError(TransientError):
@@ -30,6 +32,16 @@ class StoreUnavailableError(TransientError):
 
     step = "store"
     code = "mongodb_unavailable"
+
+
+class DocumentFullError(PermanentError):
+    """The document is as large as MongoDB allows: its state has no room on it."""
+
+    step = "store"
+    code = "document_full"
+
+    def __init__(self) -> None:
+        super().__init__("the document has no room left for its state: shorten its fields")
 
 
 def connect(url: Secret, name: str) -> Database[RawDocument]:
@@ -61,6 +73,8 @@ def translated() -> Iterator[None]:
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
+        if getattr(error, "code", None) in TOO_LARGE:
+            raise DocumentFullError from error
         raise StoreUnavailableError(_meaning(error)) from error
 
 

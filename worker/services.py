@@ -51,6 +51,7 @@ from worker.secrets import Vault
 from worker.settings import MediaSettings, Settings
 from worker.sifter import Sifter
 from worker.source import SourceStore, SourceTemplate, open_store
+from worker.source.addresses import parse_networks
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
@@ -143,9 +144,7 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     )
     homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
     lexicons = load_lexicons()
-    sources = undo.enter_context(
-        closing(open_store(_template(settings), deadline=settings.media.deadline))
-    )
+    sources = undo.enter_context(closing(_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
@@ -237,6 +236,14 @@ def _redis(settings: Settings) -> Redis:
         )
     except ValueError:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+
+
+def _sources(settings: Settings) -> SourceStore:
+    try:
+        networks = parse_networks(settings.media.allowed_networks)
+    except ValueError as error:
+        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
+    return open_store(_template(settings), deadline=settings.media.deadline, networks=networks)
 
 
 def _template(settings: Settings) -> SourceTemplate:

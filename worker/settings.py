@@ -71,6 +71,7 @@ class MediaSettings:
 
     store_url: str
     allowed_hosts: tuple[str, ...]
+    allowed_networks: tuple[str, ...]
     max_source_bytes: int
     deadline: float
     user_bucket: str
@@ -152,6 +153,7 @@ def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     return MediaSettings(
         store_url=reader.checked("MEDIA_STORE_URL", _store_fault(allow_http)),
         allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
+        allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
         max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, least=1)),
         deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, least=0.1),
         user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),

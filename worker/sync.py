@@ -13,10 +13,19 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.accounts import Accounts
 from worker.clock import now
-from worker.documents import Account, DocumentId, Failure, ItemRef, Status, SyncState
+from worker.documents import (
+    Account,
+    DocumentId,
+    Failure,
+    ItemRef,
+    MediaDocument,
+    Status,
+    SyncState,
+)
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.ids import parse_id
 from worker.media import MediaType, media_type
+from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
@@ -153,13 +162,10 @@ class Engine:
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Carry a request out; return its outcome, or what to ask for next."""
         kind, ids, ref = request.kind, request.ids, request.ref
-        claimed = self.store.claim(
-            kind,
-            ids,
-            holder=request.holder,
-            lease=self.retry.lease,
-            only_if_due=request.only_if_due,
-        )
+        try:
+            claimed = self._claim(request)
+        except DocumentFullError as error:
+            return self._refuse(request, error)
         if claimed is None:
             removed = self.remover.remove_all_of(kind, ids, request.user)
             return self._removal(ref, str(ref), removed)
@@ -168,6 +174,24 @@ class Engine:
         if request.user is not None:
             self.remover.withdraw(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
+
+    def _claim(self, request: _Request) -> MediaDocument | NotNow | None:
+        return self.store.claim(
+            request.kind,
+            request.ids,
+            holder=request.holder,
+            lease=self.retry.lease,
+            only_if_due=request.only_if_due,
+        )
+
+    def _refuse(self, request: _Request, error: DocumentFullError) -> Outcome:
+        """Give up an item on which no claim has room."""
+        found = self.store.find(request.kind, request.ids)
+        failure = Failure.of(error, now())
+        if found:
+            self.store.refuse(request.kind, found.ref.id, failure)
+        state = SyncState(status=Status.FAILED, error=failure)
+        return Outcome.of_state(request.ref, state)
 
     def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
         state, finish = self._round(run, force=request.force)
@@ -206,7 +230,16 @@ class Engine:
             self.reporter.bug(run.affected, error, is_new=not _has_met(run.state, error))
             self.store.finish(run.kind, run.document, self._after_bug(run.state, error))
             raise
-        return state, self.store.finish(run.kind, run.document, state)
+        return self._finish(run, state)
+
+    def _finish(self, run: Run, state: SyncState) -> tuple[SyncState, Finish]:
+        try:
+            return state, self.store.finish(run.kind, run.document, state)
+        except DocumentFullError as error:
+            lease, failure = run.state.lease, Failure.of(error, now())
+            token = lease.token if lease else None
+            self.store.refuse(run.kind, run.document.ref.id, failure, token)
+            return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
     def _after_bug(self, state: SyncState, error: Exception) -> SyncState:
         name = type(error).__name__
@@ -218,6 +251,8 @@ class Engine:
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times at work on this item"
             raise PermanentError(message, step="run", code="worker_lost")
+        if run.document.fault:
+            raise run.document.fault
         self._clear_strays(run)
         account = self.accounts.find(run.document.owner)
         run.did = account.did if account else None
