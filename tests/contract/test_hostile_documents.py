@@ -52,12 +52,17 @@ class Place:
         return found
 
 
+def due(world: World) -> list[ItemRef]:
+    """Return what a sweep enqueues."""
+    found: list[ItemRef] = []
+    world.services.sweep.run({}, lambda ref, _: found.append(ref), lambda *_: None)
+    return found
+
+
 def sweep(world: World) -> None:
     """Sweep, and sync what is found as workers do, until nothing is due."""
     for _ in range(2):
-        found: list[ItemRef] = []
-        world.services.sweep.run({}, lambda ref, _: found.append(ref), lambda *_: None)
-        for ref in found:
+        for ref in due(world):
             # As of a task: this ends in the worker's log.
             with suppress(DocumentFullError):
                 world.services.engine.sync(ref.type, message_id(ref.id), holder=uuid4().hex)
