@@ -23,11 +23,14 @@ from worker.sessions import Sessions
 class Lanes:
     """Makes the homes of accounts as each lane sees them.
 
-    Accounts that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
+    Calls to the platform's `usual` PDS go over `own`, those to any other over `others`. Accounts
+    that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
     """
 
     directory: Directory
-    request: Request
+    usual: str
+    own: Request
+    others: Request
     budget: Budget
     redis: Redis
     vault: Vault
@@ -42,6 +45,7 @@ class Lanes:
     def _open(self, lane: Lane, url: str) -> Home:
         host = urlsplit(url).netloc
         meter, key = self.budget.meter(host, lane), self.bypass.get(host)
-        pds = Pds(url, request=self.request, meter=meter, bypass=key)
+        request = self.own if url == self.usual else self.others
+        pds = Pds(url, request=request, meter=meter, bypass=key)
         sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, reporter=self.reporter)
         return Home(pds, sessions)

@@ -134,7 +134,9 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
     lanes = Lanes(
         directory=_directory(settings, redis, undo),
-        request=undo.enter_context(closing(open_request())),
+        usual=settings.pds.url,
+        own=undo.enter_context(closing(open_request())),
+        others=undo.enter_context(closing(open_request(public=not settings.allow_http))),
         budget=budget,
         redis=redis,
         vault=vault,
