@@ -14,6 +14,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import after_setup_logger, celeryd_init, worker_process_init
 from kombu import Connection, Exchange, Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from worker.environment import SettingsError
 from worker.settings import QueueSettings, Settings
@@ -141,6 +142,7 @@ def become_worker(conf: Any = None, **_: object) -> None:
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
+    TRANSPORT_ALIASES.update(dict.fromkeys(("redis", "rediss"), "worker.transport:Transport"))
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import sentry
     from worker.services import preload
