@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -14,7 +15,13 @@ from worker.media.base import BlobWish, Making
 from worker.records import UploadedBlob
 from worker.source import SourceFile, SourceKey, SourceStore
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.thumbnail_cache import Thumbnails
+from worker.thumbnail_cache import (
+    CachedThumbnail,
+    ThumbnailCacheUnavailableError,
+    Thumbnails,
+)
+
+log = logging.getLogger(__name__)
 
 Upload = Callable[[bytes, str], UploadedBlob]
 
@@ -114,15 +121,29 @@ class BlobMaker:
 
     def _thumbnail(self, key: SourceKey, identity: str | None, owner: str) -> tuple[Thumbnail, str]:
         """Return a thumbnail and the identity of the file that it is of."""
-        if identity and (cached := self._cache.get(identity, self._thumbnails)):
+        if identity and (cached := self._kept(identity)):
             return cached.thumbnail, identity
         file = self._read(key)
-        if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
+        if identity is None and (cached := self._kept(file.identity)):
             return cached.thumbnail, file.identity
         with self._decoding:
             made = make_thumbnail(file.data, self._thumbnails)
-        self._cache.put(file.identity, self._thumbnails, made, owner=owner)
+        self._keep(file.identity, made, owner)
         return made, file.identity
+
+    def _kept(self, identity: str) -> CachedThumbnail | None:
+        """Return a thumbnail from the cache; without the cache it is made anew."""
+        try:
+            return self._cache.get(identity, self._thumbnails)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail is made anew: %s", error.message)
+            return None
+
+    def _keep(self, identity: str, made: Thumbnail, owner: str) -> None:
+        try:
+            self._cache.put(identity, self._thumbnails, made, owner=owner)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail was not kept: %s", error.message)
 
     def _read(self, key: SourceKey) -> SourceFile:
         return self._sources.read(key, max_bytes=self._max_source_bytes)
