@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import psutil
 
 from tests.waiting import wait_for
 
+CELERY = (sys.executable, "-W", "ignore", "-m", "celery")
 _STARTUP = 60.0
 
 
@@ -33,6 +34,10 @@ class Process:
         """Return the pool's processes."""
         return psutil.Process(self.popen.pid).children()
 
+    def await_ready(self) -> None:
+        """Wait until a worker takes messages."""
+        wait_for(lambda: " ready." in self.text, within=_STARTUP, what="the worker to be ready")
+
     def kill(self) -> None:
         """End the program and its children at once, as the kernel does."""
         for process in [psutil.Process(self.popen.pid), *self.children()]:
@@ -48,11 +53,15 @@ class Process:
 
 @contextmanager
 def running(
-    program: str, environ: dict[str, str], folder: Path, *options: str
+    program: str,
+    environ: dict[str, str],
+    folder: Path,
+    *options: str,
+    celery: Sequence[str] = CELERY,
 ) -> Iterator[Process]:
-    """Run `celery -A worker.app PROGRAM` until the block ends."""
+    """Run `celery -A worker.app PROGRAM` until the block ends; `celery` is how that is started."""
     log = folder / f"{program}-{len(list(folder.iterdir()))}.log"
-    command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", program]
+    command = [*celery, "-A", "worker.app", program]
     with log.open("wb") as output:
         popen = subprocess.Popen(
             [*command, "--loglevel", "INFO", *options],
@@ -72,7 +81,7 @@ def running(
 def worker(environ: dict[str, str], folder: Path, concurrency: int = 2) -> Iterator[Process]:
     """Run a worker, ready to take tasks."""
     with running("worker", environ, folder, "--concurrency", str(concurrency)) as process:
-        wait_for(lambda: " ready." in process.text, within=_STARTUP, what="the worker to be ready")
+        process.await_ready()
         yield process
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import http.client
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -50,6 +52,9 @@ class Proxy:
         self._replies: dict[str, Reply] = {}
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._under_way: Counter[str] = Counter()
+        self._drops: tuple[int, float] | None = None
+        self.dripped = 0
 
     @property
     def calls(self) -> list[Call]:
@@ -61,6 +66,11 @@ class Proxy:
         """Return how many calls came in, of one method (`createSession`) or of all."""
         return sum(call.nsid.endswith(method) for call in self.calls)
 
+    def under_way(self, method: str) -> int:
+        """Return how many calls of one method have come in and have not been answered yet."""
+        with self._lock:
+            return sum(count for nsid, count in self._under_way.items() if nsid.endswith(method))
+
     def forget_calls(self) -> None:
         """Count from nothing again."""
         with self._lock:
@@ -70,20 +80,39 @@ class Proxy:
         """From now on give this answer to calls of one method, or to all."""
         self._replies[method] = reply
 
+    def drip(self, *, pieces: int, pause: float) -> None:
+        """From now on send each answer in so many pieces, with so many seconds in between."""
+        self._drops = (pieces, pause)
+
     def be_honest(self) -> None:
         """From now on pass every call on."""
         self._replies.clear()
+        self._drops = None
 
     def serve(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
         nsid = urlsplit(request.path).path.removeprefix("/xrpc/")
         with self._lock:
             self._calls.append(Call(nsid, request.headers["authorization"]))
+            self._under_way[nsid] += 1
+        try:
+            self._answer(request, nsid)
+        except (OSError, http.client.HTTPException):
+            request.close_connection = True  # the PDS is gone, or our caller
+        finally:
+            with self._lock:
+                self._under_way[nsid] -= 1
+
+    def _answer(self, request: BaseHTTPRequestHandler, nsid: str) -> None:
         body = request.rfile.read(int(request.headers["content-length"] or 0))
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
         if own is None or own.carried_out:
             answer = self._forward(request, body)
-        _send(request, own or answer)
+        if self._drops is None:
+            _send(request, own or answer)
+        else:
+            _send(request, own or answer, *self._drops)
+            self.dripped += 1
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}
@@ -131,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
+def _send(request: BaseHTTPRequestHandler, reply: Reply, pieces: int = 1, pause: float = 0) -> None:
     request.send_response(reply.status)
     for name, value in reply.headers.items():
         request.send_header(name, value)
@@ -140,5 +169,9 @@ def _send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
     missing = 100 if reply.cut else 0
     request.send_header("Content-Length", str(len(reply.body) + missing))
     request.end_headers()
-    request.wfile.write(reply.body)
+    size = max(1, -(-len(reply.body) // pieces))
+    for start in range(0, len(reply.body), size):
+        if start:
+            time.sleep(pause)
+        request.wfile.write(reply.body[start : start + size])
     request.close_connection = reply.cut
