@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 
-from pymongo.errors import AutoReconnect
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from tests.faults.stage import Stage
+from worker.mongo import RawDocument
 from worker.thumbnail_cache import COLLECTION
 
 _STEPPED_DOWN_SECONDS = 5
+_AT_ONCE: dict[str, Any] = {"secondaryCatchUpPeriodSecs": 0, "force": True}
 _NEVER = {"never": {"$exists": True}}
 
 
@@ -25,11 +28,12 @@ def kill(stage: Stage) -> None:
 
 def step_down(stage: Stage) -> None:
     """Let the primary step down; with nobody else there, it is elected again after a while."""
-    admin = stage.platform.database.client.admin
-    with suppress(AutoReconnect):  # older servers hang up on everybody
-        admin.command("replSetStepDown", _STEPPED_DOWN_SECONDS, force=True)
-    assert not admin.command("hello")["isWritablePrimary"], "it did not step down"
-    stage.wait(lambda: admin.command("hello")["isWritablePrimary"], "an election")
+    url = stage.environ["MONGODB_CONNECTION_STRING"]
+    with MongoClient[RawDocument](url, directConnection=True) as direct:
+        admin = direct.admin
+        admin.command("replSetStepDown", _STEPPED_DOWN_SECONDS, **_AT_ONCE)
+        assert not _is_primary(admin), "it did not step down"
+        stage.wait(lambda: _is_primary(admin), "an election")
 
 
 def refuse_thumbnails(stage: Stage) -> None:
@@ -41,3 +45,7 @@ def refuse_thumbnails(stage: Stage) -> None:
         stage.wait(lambda: stage.fleet.logged("was not kept") >= before + 3, "refused writes")
     finally:
         database.command("collMod", COLLECTION, validator={})
+
+
+def _is_primary(admin: Database[RawDocument]) -> bool:
+    return bool(admin.command("hello")["isWritablePrimary"])
