@@ -13,8 +13,8 @@ from tests.faults.stage import Stage, now
 from tests.faults.stream import Load
 from tests.waiting import wait_for
 
-_WARM_UP = 60.0
-_RECOVERY = 150.0
+_WARM_UP = 120.0
+_RECOVERY = 180.0
 _FEW_SETTLED, _MANY_IN_FLIGHT = 10, 20
 
 
@@ -89,20 +89,24 @@ def _strike(stage: Stage, fault: Fault) -> tuple[list[str], int]:
     """Strike, and return what kept the fault from being felt, and what it struck."""
     in_flight = 0
     try:
-        wait_for(
-            lambda: stage.settled() >= _FEW_SETTLED and stage.in_flight() >= _MANY_IN_FLIGHT,
-            within=_WARM_UP,
-            what="work to pile up",
-            every=0.1,
+        in_flight = wait_for(
+            lambda: _piled_up(stage), within=_WARM_UP, what="work to pile up", every=0.1
         )
-        in_flight = stage.in_flight()
-        assert stage.stream.is_running, "the stream was over before the fault came"
+        stage.stream.go_on()
         fault.strike(stage)
     except AssertionError as error:
         return [f"not injected: {error}"], in_flight
     finally:
         stage.heal()
+        stage.stream.go_on()
     return [], in_flight
+
+
+def _piled_up(stage: Stage) -> int:
+    """Return how many items are in flight, if many are and some are right: the fleet is at work."""
+    in_flight = stage.in_flight()
+    settled = len(stage.items) - in_flight
+    return in_flight if in_flight >= _MANY_IN_FLIGHT and settled >= _FEW_SETTLED else 0
 
 
 def _recovered(stage: Stage, since: float) -> tuple[Verdict, float | None]:

@@ -44,7 +44,7 @@ TIMES = {
     "LEASE_SECONDS": "30",
     "VISIBILITY_TIMEOUT_SECONDS": "30",
 }
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 _PLATFORM_PATIENCE_MS = 120_000  # for a MongoDB that is away: a user whose save fails saves again
 
 
@@ -106,10 +106,6 @@ class Stage:
     def in_flight(self) -> int:
         """Return how many items are saved and not yet right."""
         return len(self.judge.unsettled(self.items))
-
-    def settled(self) -> int:
-        """Return how many items are right."""
-        return len(self.items) - self.in_flight()
 
     def held(self) -> list[RawDocument]:
         """Return the leases that runs hold."""

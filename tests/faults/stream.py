@@ -25,7 +25,7 @@ _GONE = {"mood": "deleted"}  # of the others, `nuked`
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is saved: `burst` at once, so that work piles up, then `steady` at a pace."""
+    """How much is saved: `burst` at once, so that work piles up; `steady` while a fault strikes."""
 
     burst: int = 100
     steady: int = 100
@@ -73,7 +73,7 @@ class Stream:
         self._cast = cast
         self._load = load
         self._dice = random.Random(uuid4().int)
-        self._end = Event()
+        self._going_on = Event()
         self._error: BaseException | None = None
         self.ended = 0.0
         self._thread = Thread(target=self._run, name="stream")
@@ -81,11 +81,6 @@ class Stream:
     def start(self) -> None:
         """Begin to save."""
         self._thread.start()
-
-    @property
-    def is_running(self) -> bool:
-        """Tell whether there is more to come."""
-        return self._thread.is_alive()
 
     @property
     def refused(self) -> int:
@@ -96,9 +91,9 @@ class Stream:
         """Count what somebody else has saved among the items."""
         self._keep(item)
 
-    def cut_short(self) -> None:
-        """Save nothing more."""
-        self._end.set()
+    def go_on(self) -> None:
+        """Save the rest, at a pace; until then the stream stands still after its burst."""
+        self._going_on.set()
 
     def finish(self) -> None:
         """Wait until all is saved; raises what kept it from being saved."""
@@ -108,11 +103,12 @@ class Stream:
 
     def _run(self) -> None:
         try:
-            for number in range(self._load.burst + self._load.steady):
-                pause = 1 / self._load.per_second if number >= self._load.burst else 0
-                if self._end.wait(pause):
-                    return
+            for number in range(self._load.burst):
                 self._keep(self._act(number))
+            self._going_on.wait()
+            for number in range(self._load.steady):
+                time.sleep(1 / self._load.per_second)
+                self._keep(self._act(self._load.burst + number))
         except BaseException as error:  # noqa: BLE001 - for whoever waits for the stream
             self._error = error
         finally:

@@ -26,7 +26,7 @@ def kill_worker(stage: Stage) -> None:
 def warm_shutdown(stage: Stage) -> None:
     """SIGTERM: it ends what it is at, and goes; start another in its place."""
     victim = stage.fleet.workers[0]
-    assert stage.held(), "nobody was at work"
+    stage.wait(stage.held, "somebody to be at work")
     code = victim.stop()
     assert code == 0, f"the worker's exit code is {code}"
     stage.fleet.replace(victim)
