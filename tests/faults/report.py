@@ -19,8 +19,8 @@ _COLUMNS = ("items", "in flight", "lost", "doubled", "orphaned", "wrong state", 
 def print_table(out: TextIO, results: Sequence[Result]) -> None:
     """Print a line for each fault."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("fault")
-    for name in (*_COLUMNS, "audit", "seconds to recovery"):
+    table.add_column("fault", no_wrap=True)
+    for name in (*_COLUMNS, "audit", "recovery"):
         table.add_column(name, justify="right")
     for result in results:
         table.add_row(*_cells(result))
@@ -42,7 +42,7 @@ def _cells(result: Result) -> list[str]:
     found = (verdict.lost, verdict.doubled, verdict.orphaned, verdict.wrong, verdict.stuck)
     counts = (result.items, result.in_flight, *map(len, found))
     audit = "not clean" if result.audit else "clean"
-    seconds = "never" if result.seconds is None else f"{result.seconds:.1f}"
+    seconds = "never" if result.seconds is None else f"{result.seconds:.1f} s"
     if result.trouble:
         seconds += " (!)"
     return [result.fault, *map(str, counts), audit, seconds]

@@ -29,7 +29,7 @@ FAULTS = (
     Fault("wrong content type", "a web page each, until items fail", wire.send_pages, proxied=True),
     Fault("answers cut", "in the middle, until items fail", wire.cut, proxied=True),
     Fault("carried out, then cut", "nobody hears of it", wire.cut_afterwards, proxied=True),
-    Fault("slow answers", "20 seconds, in drops", wire.drip, proxied=True),
+    Fault("slow answers", "18 seconds each, in drops", wire.drip, proxied=True),
     Fault(
         "clocks apart",
         "one worker a minute ahead, one a minute behind, from the first save on",
