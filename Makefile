@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-bulk bench-limits bench-overload bench-images lock setup clean
+.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images lock setup \
+	clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
 test: setup ## run all tests against embedded services
 	$(BIN)/pytest -n 2 --dist loadfile
+
+faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
+	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
 
 lint: setup ## check style
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -22,7 +23,13 @@ from worker.source import (
     SourceUnavailableError,
 )
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.thumbnail_cache import Thumbnails
+from worker.thumbnail_cache import (
+    CachedThumbnail,
+    ThumbnailCacheUnavailableError,
+    Thumbnails,
+)
+
+log = logging.getLogger(__name__)
 
 Upload = Callable[[bytes, str], UploadedBlob]
 
@@ -142,17 +149,31 @@ class BlobMaker:
     def _thumbnail(self, key: SourceKey, status: SourceStat, owner: str) -> tuple[Thumbnail, str]:
         """Return a thumbnail and the identity of the file that it is of."""
         identity = status.identity
-        if identity and (cached := self._cache.get(identity, self._thumbnails)):
+        if identity and (cached := self._kept(identity)):
             return cached.thumbnail, identity
         announced = self._max_source_bytes if status.size is None else status.size
         with self._desk.room.taken(announced):
             file = self._image(key, announced)
-            if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
+            if identity is None and (cached := self._kept(file.identity)):
                 return cached.thumbnail, file.identity
             with self._desk.decoding:
                 made = make_thumbnail(file.data, self._thumbnails)
-        self._cache.put(file.identity, self._thumbnails, made, owner=owner)
+        self._keep(file.identity, made, owner)
         return made, file.identity
+
+    def _kept(self, identity: str) -> CachedThumbnail | None:
+        """Return a thumbnail from the cache; without the cache it is made anew."""
+        try:
+            return self._cache.get(identity, self._thumbnails)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail is made anew: %s", error.message)
+            return None
+
+    def _keep(self, identity: str, made: Thumbnail, owner: str) -> None:
+        try:
+            self._cache.put(identity, self._thumbnails, made, owner=owner)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail was not kept: %s", error.message)
 
     def _image(self, key: SourceKey, announced: int) -> SourceFile:
         """Read a file of as many bytes as there is room for."""
