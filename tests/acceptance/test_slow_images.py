@@ -12,7 +12,9 @@ from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, beat, running
 from tests.waiting import wait_for
 from worker.clock import now
+from worker.mongo import RawDocument
 from worker.stack import Stack
+from worker.state import parse_state
 
 _PATIENCE = 90.0
 
@@ -29,7 +31,8 @@ def test_an_image_that_takes_too_long_is_given_up_and_the_worker_goes_on(scene: 
     platform = scene.world.platform
     platform.store("slow.png", pictures.many_scans(50, (4096, 4096)), scene.world.ada)
     slow = platform.save_painting("slow", scene.world.ada)
-    limits = ("--concurrency", "1", "--soft-time-limit", "2", "--time-limit", "3")
+    # The limits of the configuration: those of Celery's own options do not change a task's.
+    limits = ("--concurrency", "1", "--", "task.soft_time_limit=4", "task.time_limit=5")
     with running("worker", scene.environ, scene.folder, *limits) as worker:
         wait_for(lambda: " ready." in worker.text, within=_PATIENCE, what="the worker to be ready")
         with beat(scene.environ, scene.folder):
@@ -49,7 +52,7 @@ def test_an_image_that_takes_too_long_is_given_up_and_the_worker_goes_on(scene: 
 def hold_run(scene: Scene, worker: Process, item: ObjectId, number: int) -> None:
     """Have an item's n-th run never come back from where it is, until it is killed for that."""
     wait_for(
-        lambda: scene.world.platform.state("painting", item).get("attempts") == number,
+        lambda: is_run(scene.world.platform.state("painting", item), number),
         within=_PATIENCE,
         what=f"run number {number}",
     )
@@ -60,6 +63,12 @@ def hold_run(scene: Scene, worker: Process, item: ObjectId, number: int) -> None
         within=_PATIENCE,
         what=f"process number {number} to be killed",
     )
+
+
+def is_run(state: RawDocument, number: int) -> bool:
+    """Tell whether an item's n-th run is at work: after so many that died."""
+    lease = parse_state(state).lease
+    return lease is not None and lease.until > now() and state.get("lost", 0) == number - 1
 
 
 def let_lease_end(scene: Scene, item: ObjectId) -> None:
