@@ -60,7 +60,7 @@ class Judge:
         """Name the items whose documents do not say yet what they must, or that a run is at."""
         states = {name: self.platform.states(name) for name in expected.TYPES}
         return [
-            f"{item.type} {item.id} says {state.get('status')}"
+            f"{item.type} {item.id} says {_told(state)}"
             for item in items
             if (state := states[item.type].get(item.id, {})) is not None
             and not _is_settled(item, state)
@@ -117,6 +117,14 @@ class Judge:
 def _is_settled(item: Item, state: Mapping[str, object]) -> bool:
     right = as_it_may_be(item, state.get("status")).is_settled(dict(state))
     return right and "lease" not in state and "retryAt" not in state
+
+
+def _told(state: Mapping[str, object]) -> str:
+    """Return what a document tells of itself, for a person."""
+    error = state.get("error")
+    code = f" for {error.get('code')}" if isinstance(error, dict) else ""
+    held = " and is held" if "lease" in state else ""
+    return f"{state.get('status')}{code}{held}, next try {state.get('retryAt')}"
 
 
 def _faults(items: Sequence[Item], lines: Sequence[Line], explained: set[str]) -> Iterator[str]:
