@@ -44,7 +44,9 @@ def after_bug(
     state: SyncState, failure: Failure, settings: RetrySettings, now: datetime
 ) -> SyncState:
     """Return the state after a run that ended with an error nobody expected."""
-    most = min(MOST_BUG_ATTEMPTS, settings.max_attempts)
+    # The attempts before it may have failed for other reasons: one bug is not five.
+    met_before = state.error is not None and state.error.code == failure.code
+    most = min(MOST_BUG_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
     return _try_again(replace(state, held_until=None), failure, most, settings, now)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.fixtures import changed
 from tests.fleet import CELERY, Process, beat, running
 
 _CHILDREN = 2
@@ -87,7 +88,7 @@ class Fleet:
 def open_fleet(manning: Manning, environ: Mapping[str, str], folder: Path) -> Iterator[Fleet]:
     """Run a fleet until the block ends."""
     folder.mkdir()
-    fleet = Fleet(manning, {**environ, "PDS_URL": manning.pds_url}, folder)
+    fleet = Fleet(manning, changed(environ, {"PDS_URL": manning.pds_url}), folder)
     try:
         fleet.launch()
         yield fleet

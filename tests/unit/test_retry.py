@@ -61,9 +61,18 @@ def test_a_bug_is_tried_a_few_times_only() -> None:
     """An error nobody expected gets fewer attempts than one that is known to pass."""
     failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
     once = after_bug(replace(STATE, attempts=1), failure, SETTINGS, NOW)
-    last = after_bug(replace(STATE, attempts=MOST_BUG_ATTEMPTS), failure, SETTINGS, NOW)
+    last = after_bug(replace(once, attempts=MOST_BUG_ATTEMPTS), failure, SETTINGS, NOW)
     assert once.status is Status.PENDING
     assert last.status is Status.FAILED
+
+
+def test_a_bug_after_other_failures_is_not_the_last_attempt() -> None:
+    """A PDS that was away for long leaves the item its attempts at what nobody expected."""
+    away = after_failure(
+        replace(STATE, attempts=MOST_BUG_ATTEMPTS), TransientError("away", code="x"), SETTINGS, NOW
+    )
+    failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
+    assert after_bug(away, failure, SETTINGS, NOW).status is Status.PENDING
 
 
 def test_a_failure_keeps_what_is_published() -> None:
