@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types bench bench-bulk bench-overload lock setup clean
+.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images lock setup \
+	clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
 test: setup ## run all tests against embedded services
 	$(BIN)/pytest -n 2 --dist loadfile
+
+faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
+	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
 
 lint: setup ## check style
 	$(BIN)/ruff check .
@@ -24,8 +28,14 @@ bench: setup ## measure, beside ceilings and baselines of the same run
 bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE for the figures too
 	$(BIN)/python -m bench.bulk_job $(if $(JSON),--json "$(JSON)")
 
+bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; fails if it refused a write
+	$(BIN)/python -m bench.rate_limits
+
 bench-overload: setup ## measure what happens when more is waiting than can be done
 	$(BIN)/python -m bench.overload
+
+bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
+	$(BIN)/python -m bench.image_memory
 
 setup: $(VENV)/.ready
 

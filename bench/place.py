@@ -62,16 +62,25 @@ class Place:
 
 
 @contextmanager
-def open_place(authors: int) -> Iterator[Place]:
+def open_place(
+    authors: int,
+    *,
+    pds_environment: Mapping[str, str] | None = None,
+    settings: Mapping[str, str] | None = None,
+) -> Iterator[Place]:
     """Start services and sign up authors; everything is gone at the end.
 
+    `pds_environment` is added to the PDS's environment, `settings` to that of the workers.
     Services that the environment names are left alone: this makes accounts, and stops servers.
     """
     with tempfile.TemporaryDirectory(prefix="media-atproto-bench-") as name:
         data = DataFolder(Path(name))
         try:
-            with Stack.start(data.path / "stack", unsettled(os.environ)) as stack:
+            with Stack.start(
+                data.path / "stack", unsettled(os.environ), pds_environment=pds_environment
+            ) as stack:
                 environment = clean_environment(os.environ) | stack.environment
+                environment |= settings or {}
                 with Processes(data, environment) as processes:
                     yield from _opened(stack, processes, environment, authors)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -9,7 +10,7 @@ from celery import Task
 from celery.result import AsyncResult
 
 from worker.app import LIVE, LONGEST_COUNTDOWN, app
-from worker.errors import MediaError, PermanentError
+from worker.errors import ItemFailed, MediaError, PermanentError
 
 if TYPE_CHECKING:
     from worker.bulk.report import BatchReport
@@ -25,11 +26,7 @@ class LostResult(AsyncResult[Any]):
     """The result of a message that the queue did not take."""
 
 
-class ItemFailed(Exception):  # noqa: N818 - reads as what happened, in Flower and Sentry
-    """An item was given up: a person must look. The text names the item and the reason."""
-
-
-class ItemWaits(Exception):  # noqa: N818
+class ItemWaits(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
     """An item could not be published yet and is tried again. The text says why."""
 
 
@@ -83,6 +80,14 @@ class MediaTask(Task[Any, Any]):
         from worker.process import services
 
         return services()
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Have whatever is reported while this message is served say what it is about."""
+        if app.is_worker:
+            from worker import sentry
+
+            named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
+            sentry.describe(self.name, named | kwargs, self.request.retries + 1)
 
     # The stub spells out every option; Celery's own method takes them by name as well.
     def apply_async(  # type: ignore[override]

@@ -9,6 +9,7 @@ from tasks.sync import delete_media, sync_media
 from worker.app import BEHIND, FRONT, SWEEP, app, list_of
 from worker.documents import ItemRef
 from worker.errors import MediaError
+from worker.ids import message_id
 from worker.removal import Removal
 
 
@@ -31,8 +32,7 @@ def _queued() -> dict[int, int]:
 
 
 def _enqueue_item(ref: ItemRef, priority: int) -> None:
-    name = ref.id if isinstance(ref.id, int) else str(ref.id)
-    sync_media.apply_async((ref.type, name), queue=SWEEP, priority=priority)
+    sync_media.apply_async((ref.type, message_id(ref.id)), queue=SWEEP, priority=priority)
 
 
 def _enqueue_removal(removal: Removal, priority: int) -> None:

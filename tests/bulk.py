@@ -23,6 +23,7 @@ from worker.snapshot import Snapshot
 KINDS = tuple(MEDIA_TYPES.values())
 MOOD, PAINTING = media_type("mood"), media_type("painting")
 
+_MOST_WRITES = 200  # that a PDS takes at once
 TIMES = frozenset({"attemptedAt", "syncedAt", "retryAt", "at"})
 
 
@@ -133,8 +134,9 @@ def start_over(world: World) -> None:
         keys = [
             owner.key(nsid, rkey) for nsid in snapshot.counts for rkey in snapshot.records(nsid)
         ]
-        if keys:
-            owner.apply([Write("delete", key) for key in keys], snapshot.commit)
+        for start in range(0, len(keys), _MOST_WRITES):
+            deletes = [Write("delete", key) for key in keys[start : start + _MOST_WRITES]]
+            owner.apply(deletes, owner.commit())
 
 
 def set_state(world: World, kind: MediaType, item: object, **atproto: object) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,9 @@ import psutil
 
 from tests.waiting import wait_for
 
+CELERY = (sys.executable, "-W", "ignore", "-m", "celery")
 _STARTUP = 60.0
+_WITHOUT_LEVEL = ("flower", "report")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Process:
         """Return the pool's processes."""
         return psutil.Process(self.popen.pid).children()
 
+    def await_ready(self) -> None:
+        """Wait until a worker takes messages."""
+        wait_for(lambda: " ready." in self.text, within=_STARTUP, what="the worker to be ready")
+
     def kill(self) -> None:
         """End the program and its children at once, as the kernel does."""
         for process in [psutil.Process(self.popen.pid), *self.children()]:
@@ -48,14 +54,22 @@ class Process:
 
 @contextmanager
 def running(
-    program: str, environ: dict[str, str], folder: Path, *options: str
+    program: str,
+    environ: dict[str, str],
+    folder: Path,
+    *options: str,
+    celery: Sequence[str] = CELERY,
 ) -> Iterator[Process]:
-    """Run `celery -A worker.app PROGRAM` until the block ends."""
+    """Run `celery -A worker.app PROGRAM` until the block ends; of an option, the last counts.
+
+    `celery` is how that is started.
+    """
     log = folder / f"{program}-{len(list(folder.iterdir()))}.log"
-    command = [sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app", program]
+    command = [*celery, "-A", "worker.app", program]
+    level = () if program in _WITHOUT_LEVEL else ("--loglevel", "INFO")
     with log.open("wb") as output:
         popen = subprocess.Popen(
-            [*command, "--loglevel", "INFO", *options],
+            [*command, *level, *options],
             env=environ,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -69,10 +83,13 @@ def running(
 
 
 @contextmanager
-def worker(environ: dict[str, str], folder: Path, concurrency: int = 2) -> Iterator[Process]:
+def worker(
+    environ: dict[str, str], folder: Path, concurrency: int = 2, *options: str
+) -> Iterator[Process]:
     """Run a worker, ready to take tasks."""
-    with running("worker", environ, folder, "--concurrency", str(concurrency)) as process:
-        wait_for(lambda: " ready." in process.text, within=_STARTUP, what="the worker to be ready")
+    own = ("--concurrency", str(concurrency), *options)
+    with running("worker", environ, folder, *own) as process:
+        process.await_ready()
         yield process
 
 

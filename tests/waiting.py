@@ -11,8 +11,8 @@ T = TypeVar("T")
 _POLL = 0.02
 
 
-def wait_for(condition: Callable[[], T], *, within: float, what: str) -> T:
-    """Return the first true value of `condition`, asked again and again.
+def wait_for(condition: Callable[[], T], *, within: float, what: str, every: float = _POLL) -> T:
+    """Return the first true value of `condition`, asked again and again, `every` so many seconds.
 
     Raises AssertionError saying `what` did not come true `within` that many seconds. The
     deadline is for a broken run: choose it far above what a slow machine needs.
@@ -21,5 +21,5 @@ def wait_for(condition: Callable[[], T], *, within: float, what: str) -> T:
     while not (value := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {within:g} seconds in vain for {what}")
-        time.sleep(_POLL)
+        time.sleep(every)
     return value

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from glob import escape
 
 from redis import Redis
+from redis.exceptions import WatchError
 
 from worker.redis_errors import translated
 
 _SCANNED = 1000  # keys a call
+_BOUND = ("session", "parked", "told")  # to a password and a PDS: there may be several
 
 
 class AccountKeys:
@@ -20,13 +23,35 @@ class AccountKeys:
     def renew(self, did: str) -> None:
         """Drop what may be wrong: sessions and parking under any password, and its home."""
         name = escape(did)
-        for pattern in (f"session:{name}:*", f"parked:{name}:*", f"home:{name}"):
+        for pattern in (*(f"{what}:{name}:*" for what in _BOUND), f"home:{name}"):
             self._drop(pattern)
 
     def forget(self, did: str) -> None:
         """Drop everything, its budgets as well."""
         self.renew(did)
         self._drop(f"budget:*|{escape(did)}")
+
+    def stored(self) -> Iterator[tuple[str, str]]:
+        """Go through the sessions of all accounts: the name in Redis, and the sealed text."""
+        with translated():
+            for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
+                sealed = self._redis.get(key)
+                if isinstance(sealed, bytes):
+                    yield key.decode(), sealed.decode()
+
+    def swap(self, name: str, read: str, sealed: str) -> bool:
+        """Put another text in place of a session, if that is still as it was read."""
+        with translated(), self._redis.pipeline() as pipe:
+            pipe.watch(name)  # type: ignore[no-untyped-call]
+            if pipe.get(name) != read.encode():
+                return False
+            pipe.multi()
+            pipe.set(name, sealed, keepttl=True)
+            try:
+                pipe.execute()
+            except WatchError:
+                return False
+            return True
 
     def _drop(self, pattern: str) -> None:
         with translated():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.documents import Account
 from worker.errors import PermanentError
+from worker.fields import is_text
 from worker.mongo import RawDocument, translated
 from worker.secrets import Secret, Vault
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"
 _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
 
@@ -44,7 +47,9 @@ class Accounts:
 
     def find(self, subject: str) -> Account | None:
         """Return a user's account, or None when there is none that could be used."""
-        return self._one({"_id": subject})
+        # From messages and documents: it may be no text, or none that can be sent.
+        is_name = is_text(subject) and not _SURROGATE.search(subject)
+        return self._one({"_id": subject}) if is_name else None
 
     def by_did(self, did: str) -> Account | None:
         """Return the account of a DID, or None."""
@@ -73,9 +78,9 @@ class Accounts:
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
         """Return those of the subjects that have an account."""
-        is_text = {"$type": "string"}
+        is_string = {"$type": "string"}
         match: RawDocument = {"_id": {"$in": list(subjects)}}
-        match |= {"atproto.did": is_text, "atproto.password": is_text}
+        match |= {"atproto.did": is_string, "atproto.password": is_string}
         with translated():
             users = self._users.find(match, _ACCOUNT_FIELDS)
             return {str(user["_id"]) for user in users if _credentials(user)}
@@ -86,19 +91,28 @@ class Accounts:
         Safe to interrupt and to repeat: each is replaced only while it is what was read.
         """
         sealed = already = 0
-        plain = {"atproto.password": {"$type": "string"}}
-        with translated():
-            for user in self._users.find(plain, {"atproto.password": 1}):
-                password = _mapping(user.get("atproto")).get("password")
-                if not isinstance(password, str):
-                    continue
-                if vault.is_sealed(password):
-                    already += 1
-                    continue
-                match = {"_id": user["_id"], "atproto.password": password}
-                update = {"$set": {"atproto.password": vault.seal(password)}}
-                sealed += self._users.update_one(match, update).modified_count
+        for subject, password in self.stored():
+            if vault.is_sealed(password):
+                already += 1
+            else:
+                sealed += self.swap(subject, password, vault.seal(password))
         return sealed, already
+
+    def stored(self) -> Iterator[tuple[object, str]]:
+        """Go through the passwords: the subject, and the password as it is stored."""
+        texts = {"atproto.password": {"$type": "string"}}
+        with translated():
+            for user in self._users.find(texts, {"atproto.password": 1}):
+                password = _mapping(user.get("atproto")).get("password")
+                if is_text(password) and password:
+                    yield user["_id"], password
+
+    def swap(self, subject: object, read: str, sealed: str) -> bool:
+        """Put another text in place of a subject's password, if that is still as it was read."""
+        match = {"_id": subject, "atproto.password": read}
+        with translated():
+            replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
+        return replaced.modified_count == 1
 
     def _one(self, match: Mapping[str, object]) -> Account | None:
         with translated():
@@ -114,14 +128,14 @@ class Accounts:
             did=did,
             handle=str(stored.get("handle") or did),
             password=Secret(password),
-            screen_name=screen_name if isinstance(screen_name, str) and screen_name else None,
+            screen_name=screen_name if is_text(screen_name) and screen_name else None,
         )
 
 
 def _credentials(user: RawDocument) -> tuple[str, str] | None:
     stored = _mapping(user.get("atproto"))
     did, password = stored.get("did"), stored.get("password")
-    if not isinstance(did, str) or not isinstance(password, str):
+    if not is_text(did) or not is_text(password):
         return None
     return (did, password) if did and password else None
 

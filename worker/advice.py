@@ -56,7 +56,8 @@ ADVICE: tuple[Advice, ...] = (
             "source_not_regular",
         ),
         "the file must not, or cannot, be read",
-        "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MAX_SOURCE_BYTES`",
+        "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MEDIA_STORE_ALLOWED_NETWORKS`, "
+        "`MAX_SOURCE_BYTES`",
     ),
     Advice(
         ("image_unreadable", "image_too_large", "thumbnail_too_large"),
@@ -121,6 +122,11 @@ ADVICE: tuple[Advice, ...] = (
         ("pds_refused", "payload_too_large"),
         "the PDS will not take the record",
         "read its message",
+    ),
+    Advice(
+        ("document_full",),
+        "the document is as large as MongoDB allows, so nothing can be noted on it",
+        "shorten its fields",
     ),
     Advice(
         ("worker_lost",),

@@ -28,6 +28,7 @@ _SOFT_LIMIT = 75
 _HARD_LIMIT = 90
 BATCH_SOFT_LIMIT = 150
 BATCH_HARD_LIMIT = 180
+MEMORY_CEILING = 400_000_000  # bytes, of a child; one that ever had more is replaced after its task
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ def _configuration() -> dict[str, object]:
         "worker_concurrency": 2 * (os.cpu_count() or 1),
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 1000,
+        "worker_max_memory_per_child": MEMORY_CEILING // 1024,
         "worker_send_task_events": True,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
@@ -149,17 +151,22 @@ def become_worker(conf: Any = None, **_: object) -> None:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
-    from worker import sentry
+    from worker import heap, sentry
     from worker.services import preload
 
-    sentry.start(settings.sentry_dsn)
+    sentry.start(settings)
     preload()
+    heap.give_back_memory()
 
 
 @after_setup_logger.connect
 def quieten(**_: object) -> None:
-    """Keep libraries from logging a line per request; the engine logs one per item."""
-    for name in ("httpx", "lexrpc"):
+    """Keep libraries from logging what they send and get: a line per request, and secrets in it.
+
+    MongoDB's driver logs whole answers at DEBUG, users and their passwords among them; the HTTP
+    client logs headers.
+    """
+    for name in ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -6,6 +6,7 @@ The other half of the store: it finds items and marks them as enqueued, nothing 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import cast
 
@@ -15,13 +16,14 @@ from pymongo.database import Database
 
 from worker.clock import now
 from worker.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
+from worker.fields import is_text
+from worker.ids import known_id
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
-from worker.store import Store
+from worker.mongo import DocumentFullError, RawDocument, translated
+from worker.store import NOBODY, Store
 
 _CURSORS = "atproto_sweep"
-_NOBODY = (None, "")
-_OF_NOBODY: RawDocument = {"user": {"$in": list(_NOBODY)}}
+_OF_NOBODY: RawDocument = {"user": {"$in": list(NOBODY)}}
 _TEXT = {"$type": "string"}
 # A query uses a partial index only if its own terms imply the filter. A comparison implies that
 # the field is there, but not its type.
@@ -111,12 +113,12 @@ class Backlog:
         with translated():
             users = self._store.collection(kind).distinct("user", skipped)
             nobodys = self._store.collection(kind).find_one(skipped | _OF_NOBODY, {"_id": 1})
-        subjects = {user for user in users if isinstance(user, str) and user}
+        subjects = {user for user in users if is_text(user) and user}
         return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
 
     def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[Owned]:
         """Return the items of users that were skipped for want of an account."""
-        owners = [*users, *(_NOBODY if self._store.guest_subject in users else ())]
+        owners = [*users, *(NOBODY if self._store.guest_subject in users else ())]
         # One with a `retryAt` is on the queue already, and found by it should it get lost there.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
         return self._owned(kind, match, "atproto.reason", limit)
@@ -127,14 +129,31 @@ class Backlog:
         Goes through the whole collection, `window` documents a call, and starts over at its end:
         this finds edits whose message was lost.
         """
-        documents = list(self._stretch(kind, window))
-        last = documents[-1].ref.id if len(documents) == window else None
+        changed: list[Owned] = []
+        count, last = 0, None
+        # One by one: a document may have 16 MB, and a stretch thousands of them.
+        for raw_id, document in self._stretch(kind, window):
+            count, last = count + 1, raw_id
+            if _is_changed(document):
+                changed.append(Owned(document.ref, document.owner))
+        after = last if count == window else None
         with translated():
-            self._cursors.update_one({"_id": kind.name}, {"$set": {"after": last}}, upsert=True)
-        return [Owned(each.ref, each.owner) for each in documents if _is_changed(each)]
+            self._cursors.update_one({"_id": kind.name}, {"$set": {"after": after}}, upsert=True)
+        return changed
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        """Note that items are enqueued: no sweep enqueues them before `again`."""
+        """Note that items are enqueued: no sweep enqueues them before `again`.
+
+        On a document that is full it is not noted; its neighbours are marked all the same.
+        """
+        try:
+            self._mark(kind, refs, again)
+        except DocumentFullError:
+            for ref in refs:
+                with suppress(DocumentFullError):
+                    self._mark(kind, [ref], again)
+
+    def _mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
         these: RawDocument = {"_id": {"$in": [ref.id for ref in refs]}, **_HAS_ROOM}
         known = these | {"atproto.status": _TEXT}
         unseen = these | {"atproto.status": None}
@@ -164,9 +183,17 @@ class Backlog:
             return []  # to MongoDB, a limit of 0 is none
         with translated():
             found = self._store.collection(kind).find(match, {"user": 1}).sort(order).limit(limit)
-            return [self._store.as_owned(kind, raw) for raw in found]
+            raws = list(found)
+        return [owned for raw in raws if (owned := self._named(kind, raw))]
 
-    def _stretch(self, kind: MediaType, window: int) -> Iterator[MediaDocument]:
+    def _named(self, kind: MediaType, raw: RawDocument) -> Owned | None:
+        """Return an item; None, and a note on its document, if no message could name it."""
+        if known_id(raw["_id"]) is not None:
+            return self._store.as_owned(kind, raw)
+        self._store.refuse_id(kind, raw["_id"])
+        return None
+
+    def _stretch(self, kind: MediaType, window: int) -> Iterator[tuple[object, MediaDocument]]:
         with translated():
             cursor = self._cursors.find_one({"_id": kind.name})
             after = cast("DocumentId | None", cursor.get("after")) if cursor else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Lock
@@ -12,9 +13,23 @@ from worker.errors import PermanentError, TransientError
 from worker.lexicon import BlobRule
 from worker.media.base import BlobWish, Making
 from worker.records import UploadedBlob
-from worker.source import SourceFile, SourceKey, SourceStore
+from worker.room import Room
+from worker.source import (
+    SourceFile,
+    SourceKey,
+    SourceStat,
+    SourceStore,
+    SourceTooLargeError,
+    SourceUnavailableError,
+)
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.thumbnail_cache import Thumbnails
+from worker.thumbnail_cache import (
+    CachedThumbnail,
+    ThumbnailCacheUnavailableError,
+    Thumbnails,
+)
+
+log = logging.getLogger(__name__)
 
 Upload = Callable[[bytes, str], UploadedBlob]
 
@@ -43,7 +58,11 @@ class Content:
 
 
 class BlobMaker:
-    """Makes the blobs that drafts wish for."""
+    """Makes the blobs that drafts wish for.
+
+    Several threads may: of images they hold no more bytes at once than one file may have, and
+    decode one at a time, so that a process needs no more memory for many than for the worst.
+    """
 
     def __init__(
         self,
@@ -52,14 +71,13 @@ class BlobMaker:
         thumbnails: ThumbnailSettings,
         *,
         max_source_bytes: int,
-        decoding: Lock | None = None,
+        desk: _Desk | None = None,
     ) -> None:
         self._sources = sources
         self._cache = cache
         self._thumbnails = thumbnails
         self._max_source_bytes = max_source_bytes
-        # One image at a time in a process: a large one takes hundreds of megabytes.
-        self._decoding = decoding or Lock()
+        self._desk = desk or _Desk(Room(max_source_bytes), Lock())
 
     def over(self, sources: SourceStore, cache: Thumbnails) -> BlobMaker:
         """Return the same over another store and cache."""
@@ -68,7 +86,7 @@ class BlobMaker:
             cache,
             self._thumbnails,
             max_source_bytes=self._max_source_bytes,
-            decoding=self._decoding,
+            desk=self._desk,
         )
 
     @property
@@ -81,17 +99,20 @@ class BlobMaker:
         """Return what thumbnails look like."""
         return self._thumbnails
 
-    def prepare(self, wish: BlobWish, known: BlobState, owner: str) -> Content | BlobState:
+    def prepare(
+        self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str
+    ) -> Content | BlobState:
         """Return what has to be uploaded, or the blob's state where nothing has.
 
         A blob whose source is what it was, or whose bytes come out the same, is not uploaded
-        again. Raises the errors of sources and thumbnails.
+        again. Raises BlobTooLargeError for a file that its lexicon does not allow, which is not
+        read, and the errors of sources and thumbnails.
         """
         key = wish.file.key()
-        identity = self._sources.stat(key).identity
-        if identity and known.cid and known.source == self._name(wish, identity):
+        status = self._sources.stat(key)
+        if status.identity and known.cid and known.source == self._name(wish, status.identity):
             return replace(known, error=None)
-        content = self._content(wish, key, identity, owner)
+        content = self._content(wish, rule, key, status, owner)
         if known.cid == cid_of_blob(content.data):
             return replace(known, source=content.source, error=None)
         return content
@@ -105,27 +126,79 @@ class BlobMaker:
         is_thumbnail = wish.making is Making.THUMBNAIL
         return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
 
-    def _content(self, wish: BlobWish, key: SourceKey, identity: str | None, owner: str) -> Content:
+    def _content(
+        self, wish: BlobWish, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
+    ) -> Content:
         if wish.making is Making.VERBATIM:
-            file = self._read(key)
+            file = self._verbatim(rule, key, status)
             return Content(file.data, wish.mime_type, self._name(wish, file.identity))
-        made, identity = self._thumbnail(key, identity, owner)
+        made, identity = self._thumbnail(key, status, owner)
         return Content(made.data, made.mime_type, self._name(wish, identity))
 
-    def _thumbnail(self, key: SourceKey, identity: str | None, owner: str) -> tuple[Thumbnail, str]:
+    def _verbatim(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
+        """Read a file that is sent as it is: a batch holds many, so no more than may be sent."""
+        check_size(rule, status.size)
+        if rule.max_size is None or rule.max_size >= self._max_source_bytes:
+            return self._sources.read(key, max_bytes=self._max_source_bytes)
+        try:
+            return self._sources.read(key, max_bytes=rule.max_size)
+        except SourceTooLargeError as error:
+            message = f"its lexicon allows {rule.max_size} bytes: {error.message}"
+            raise BlobTooLargeError(message) from error
+
+    def _thumbnail(self, key: SourceKey, status: SourceStat, owner: str) -> tuple[Thumbnail, str]:
         """Return a thumbnail and the identity of the file that it is of."""
-        if identity and (cached := self._cache.get(identity, self._thumbnails)):
+        identity = status.identity
+        if identity and (cached := self._kept(identity)):
             return cached.thumbnail, identity
-        file = self._read(key)
-        if identity is None and (cached := self._cache.get(file.identity, self._thumbnails)):
-            return cached.thumbnail, file.identity
-        with self._decoding:
-            made = make_thumbnail(file.data, self._thumbnails)
-        self._cache.put(file.identity, self._thumbnails, made, owner=owner)
+        announced = self._max_source_bytes if status.size is None else status.size
+        with self._desk.room.taken(announced):
+            file = self._image(key, announced)
+            if identity is None and (cached := self._kept(file.identity)):
+                return cached.thumbnail, file.identity
+            with self._desk.decoding:
+                made = make_thumbnail(file.data, self._thumbnails)
+        self._keep(file.identity, made, owner)
         return made, file.identity
 
-    def _read(self, key: SourceKey) -> SourceFile:
-        return self._sources.read(key, max_bytes=self._max_source_bytes)
+    def _kept(self, identity: str) -> CachedThumbnail | None:
+        """Return a thumbnail from the cache; without the cache it is made anew."""
+        try:
+            return self._cache.get(identity, self._thumbnails)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail is made anew: %s", error.message)
+            return None
+
+    def _keep(self, identity: str, made: Thumbnail, owner: str) -> None:
+        try:
+            self._cache.put(identity, self._thumbnails, made, owner=owner)
+        except ThumbnailCacheUnavailableError as error:
+            log.warning("a thumbnail was not kept: %s", error.message)
+
+    def _image(self, key: SourceKey, announced: int) -> SourceFile:
+        """Read a file of as many bytes as there is room for."""
+        limit = min(announced, self._max_source_bytes)
+        try:
+            return self._sources.read(key, max_bytes=limit)
+        except SourceTooLargeError as error:
+            if announced >= self._max_source_bytes:
+                raise
+            message = f"the file has grown since it was looked at: {error.message}"
+            raise SourceUnavailableError(message) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What the threads of a process share: room for images as files, and who decodes one."""
+
+    room: Room
+    decoding: Lock
+
+
+def check_size(rule: BlobRule, size: int | None) -> None:
+    """Accept a size in bytes that a lexicon allows, or that is not known; or BlobTooLargeError."""
+    if rule.max_size is not None and size is not None and size > rule.max_size:
+        raise BlobTooLargeError(f"the blob has {size} bytes; its lexicon allows {rule.max_size}")
 
 
 def uploaded(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
@@ -136,8 +209,7 @@ def uploaded(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
     size = len(content.data)
     if size == 0:
         raise BlobTypeError("the source file is empty")
-    if rule.max_size is not None and size > rule.max_size:
-        raise BlobTooLargeError(f"the blob has {size} bytes; its lexicon allows {rule.max_size}")
+    check_size(rule, size)
     blob = upload(content.data, content.mime_type)
     if blob.cid != cid_of_blob(content.data):
         message = "the PDS took in other bytes than were sent"

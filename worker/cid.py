@@ -77,6 +77,15 @@ def is_blob_cid(text: str) -> bool:
 
     https://atproto.com/specs/data-model#link-and-cid-formats
     """
+    return _is_cid(text, _BLOB_PREFIX)
+
+
+def is_record_cid(text: str) -> bool:
+    """Say whether `text` is the CID of a record in the one form the protocol blesses."""
+    return _is_cid(text, _RECORD_PREFIX)
+
+
+def _is_cid(text: str, prefix: bytes) -> bool:
     if not text.isascii():
         return False
     try:
@@ -84,7 +93,7 @@ def is_blob_cid(text: str) -> bool:
     except ValueError:
         return False
     # Spelling it again settles version, codec, hash, multibase, case and padding bits in one go.
-    return spell_cid(_BLOB_PREFIX + digest) == text
+    return spell_cid(prefix + digest) == text
 
 
 def _ipld(value: object) -> object:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu import Connection
+from kombu.exceptions import OperationalError
 
+from worker.redis_errors import meaning
 from worker.transport import Transport
+
+log = logging.getLogger(__name__)
 
 
 class LoneConsumer(Consumer):
@@ -29,3 +34,13 @@ class LoneConsumer(Consumer):
         # Named in the settings, it would stand in for the URL's scheme, and with it for TLS.
         connection.get_transport_cls = lambda: Transport  # type: ignore[method-assign]
         return self.ensure_connected(connection)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, trying until it succeeds; say first what is wrong if a person has to act."""
+        try:
+            conn.ensure_connection(max_retries=0)
+        except OperationalError as error:
+            # Without the traceback: what is wrong is elsewhere, and Celery goes on saying so.
+            said = meaning(error.__cause__ or error)
+            log.error("the queue cannot be reached: %s", said)  # noqa: TRY400
+        return super().ensure_connected(conn)

@@ -19,6 +19,7 @@ from redis import Redis
 
 from worker.clock import after
 from worker.errors import AccountError, TransientError
+from worker.public import PublicTransport
 from worker.redis_errors import translated
 from worker.source.hosts import is_host
 
@@ -28,6 +29,7 @@ _KEPT = 30 * 86_400
 _UNKNOWN = 900  # seconds until somebody looks for a DID again that there was not
 _NOBODY = "-"  # kept in place of the URL of one
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
+_TIMEOUT = httpx.Timeout(5, connect=3)
 _LARGEST = 100_000  # bytes of a DID document
 _SERVICE = "#atproto_pds"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
@@ -82,11 +84,13 @@ class DidDocuments:
         self._plc = plc
         self._usual = usual
         self._is_allowed = is_allowed
-        self._http = httpx.Client(timeout=httpx.Timeout(5, connect=3), follow_redirects=False)
+        self._http = httpx.Client(timeout=_TIMEOUT)
+        self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicTransport())
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
+        self._public.close()
 
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
@@ -145,7 +149,9 @@ class DidDocuments:
     def _document(self, address: str) -> Mapping[str, object] | None:
         """Return a DID document; None where there is none."""
         try:
-            with self._http.stream("GET", address) as answer:
+            # What a `did:web` names is its owner's to say; the directory is the operator's.
+            http = self._http if address.startswith(self._plc) else self._public
+            with http.stream("GET", address) as answer:
                 body = b""
                 for chunk in answer.iter_bytes():
                     body += chunk

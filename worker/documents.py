@@ -143,7 +143,8 @@ class MediaDocument:
     """One item as it is in MongoDB now.
 
     `owner` is the subject whose account it belongs to (the guest subject for a guest's item);
-    `gone` is the flag that takes it down (`nuked`, `deleted`) or None.
+    `gone` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what keeps
+    anyone from telling whose it is.
     """
 
     ref: ItemRef
@@ -152,6 +153,7 @@ class MediaDocument:
     gone: str | None
     fields: Fields
     state: SyncState
+    fault: PermanentError | None = None
 
     @property
     def fingerprint(self) -> str:

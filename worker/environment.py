@@ -41,7 +41,13 @@ class Reader:
         self, name: str, check: Callable[[str], str | None], default: str | None = None
     ) -> str:
         """Return a text for which `check` finds no fault; without a default it is required."""
-        value = self.text(name, default)
+        return self._sound(name, self.text(name, default), check)
+
+    def optional(self, name: str, check: Callable[[str], str | None]) -> str:
+        """Return a text for which `check` finds no fault, or an empty one."""
+        return self._sound(name, self.text(name, ""), check)
+
+    def _sound(self, name: str, value: str, check: Callable[[str], str | None]) -> str:
         fault = check(value) if value else None
         if fault:
             self.problems.append(f"{name} {fault}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 import bson
 
@@ -20,6 +21,16 @@ class FieldError(PermanentError):
     def __init__(self, name: str, fault: str) -> None:
         super().__init__(f"field {name!r} {fault}; correct it in MongoDB, then enqueue the item")
         self.field = name
+
+
+def is_text(value: object) -> TypeGuard[str]:
+    """Tell whether a value of MongoDB's is a text: code is one to Python, but has no hash."""
+    return type(value) is str
+
+
+def wrong_type(name: str, wanted: str, value: object) -> FieldError:
+    """Return the error of a field that is of another type."""
+    return FieldError(name, f"must be {wanted}, not {type(value).__name__}")
 
 
 class Fields:
@@ -58,8 +69,8 @@ class Fields:
             value = self._values.get(candidate)
             if value is None or value == "":
                 continue
-            if not isinstance(value, str):
-                raise FieldError(candidate, f"must be a text, not {type(value).__name__}")
+            if not is_text(value):
+                raise wrong_type(candidate, "a text", value)
             return value
         return None
 
@@ -69,5 +80,5 @@ class Fields:
         if value is None:
             raise FieldError(name, "is missing")
         if not isinstance(value, datetime):
-            raise FieldError(name, f"must be a date, not {type(value).__name__}")
+            raise wrong_type(name, "a date", value)
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

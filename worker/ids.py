@@ -11,6 +11,9 @@ from worker.errors import PermanentError
 
 _MOST_CHARACTERS = 512  # of a record's `ref`
 _INT64 = 2**63
+# Half of a surrogate pair: no driver can send it. And what MongoDB's driver puts in the place of
+# bytes that are no text: a document whose `_id` holds such bytes is found by no text.
+_NO_TEXT = re.compile("[\0\ud800-\udfff\ufffd]")
 
 
 class InvalidIdError(PermanentError):
@@ -30,10 +33,27 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
         return (raw,)
     if isinstance(raw, int) and not isinstance(raw, bool) and -_INT64 <= raw < _INT64:
         return (raw,)
-    if not isinstance(raw, str) or not 0 < len(raw) <= _MOST_CHARACTERS or "\0" in raw:
+    if type(raw) is not str or not 0 < len(raw) <= _MOST_CHARACTERS or _NO_TEXT.search(raw):
         raise InvalidIdError(f"not the _id of a document: {ascii(raw)[:60]}")
     if ObjectId.is_valid(raw):
         return (ObjectId(raw), raw)
     if re.fullmatch(r"-?\d{1,19}", raw, re.ASCII) and -_INT64 <= int(raw) < _INT64:
         return (raw, int(raw))
     return (raw,)
+
+
+def known_id(raw: object) -> DocumentId | None:
+    """Return a document's `_id`, or None when it is one that no message can name.
+
+    A whole number is a number, of whichever type: MongoDB finds the one by the other.
+    """
+    value = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
+    try:
+        return next((each for each in parse_id(value) if each == value), None)
+    except InvalidIdError:
+        return None
+
+
+def message_id(document_id: DocumentId) -> str | int:
+    """Return a document's `_id` as messages carry it."""
+    return document_id if isinstance(document_id, int) else str(document_id)

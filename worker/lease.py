@@ -14,7 +14,12 @@ from datetime import datetime
 from worker.clock import after, now
 from worker.documents import Lease, MediaDocument, Status, SyncState
 from worker.mongo import RawDocument
+from worker.state import mapping
 
+NO_ROOM: RawDocument = {"$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}}
+"""Matches documents whose `atproto` cannot hold fields: null and the like, of older programs."""
+
+_NO_UTF8 = "\ufffd"
 _EARLY = 1.0  # seconds; what a message may come early
 
 Update = dict[str, dict[str, object]]
@@ -53,10 +58,20 @@ def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None
 
 def as_read(raw: RawDocument) -> RawDocument:
     """Match a document that nobody has claimed since it was read, whatever its state holds."""
-    state = raw.get("atproto")
-    values = state if isinstance(state, dict) else {}
-    claim = {f"atproto.{name}": {"$eq": values.get(name)} for name in ("attemptedAt", "lease")}
+    values = mapping(raw.get("atproto"))
+    claim = {f"atproto.{name}": _as_was(values.get(name)) for name in ("attemptedAt", "lease")}
     return {"_id": raw["_id"], **claim}
+
+
+def _as_was(value: object) -> RawDocument:
+    """Match a value that is as it was read.
+
+    Of bytes that are no text the driver tells only that there are some. What is there with such
+    is no date: a claim makes it one, so that of many at once still one wins.
+    """
+    if _NO_UTF8 in str(value):
+        return {"$ne": None, "$not": {"$type": "date"}}
+    return {"$eq": value}
 
 
 def as_mine(document: MediaDocument) -> RawDocument:

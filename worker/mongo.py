@@ -7,14 +7,24 @@ from contextlib import contextmanager
 
 from pymongo import MongoClient
 from pymongo.database import Database
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import (
+    DuplicateKeyError,
+    OperationFailure,
+    PyMongoError,
+    ServerSelectionTimeoutError,
+)
 
-from worker.errors import TransientError
+from worker.errors import PermanentError, TransientError
 from worker.secrets import Secret
 
 RawDocument = dict[str, object]
 
 DUPLICATE_KEY = 11000
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
+_UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
+_VARIABLE = "MONGODB_CONNECTION_STRING"
+# BSONObjectTooLarge, and what an update says in its place.
+TOO_LARGE = frozenset({10334, 17419})
 
 
 class StoreUnavailableError(TransientError):
@@ -22,6 +32,16 @@ class StoreUnavailableError(TransientError):
 
     step = "store"
     code = "mongodb_unavailable"
+
+
+class DocumentFullError(PermanentError):
+    """The document is as large as MongoDB allows: its state has no room on it."""
+
+    step = "store"
+    code = "document_full"
+
+    def __init__(self) -> None:
+        super().__init__("the document has no room left for its state: shorten its fields")
 
 
 def connect(url: Secret, name: str) -> Database[RawDocument]:
@@ -53,5 +73,18 @@ def translated() -> Iterator[None]:
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
-        message = f"MongoDB did not carry out a call ({type(error).__name__})"
-        raise StoreUnavailableError(message) from error
+        if getattr(error, "code", None) in TOO_LARGE:
+            raise DocumentFullError from error
+        raise StoreUnavailableError(_meaning(error)) from error
+
+
+def _meaning(error: PyMongoError) -> str:
+    """Say what a person can do about an error, without what the driver quotes."""
+    if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
+        return f"MongoDB does not take the user or the password in {_VARIABLE}"
+    if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
+        return f"the user in {_VARIABLE} is not allowed to do this in MongoDB"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"MongoDB's certificate is not trusted: see tlsCAFile in {_VARIABLE}"
+    hint = f"; is {_VARIABLE} right?" if isinstance(error, ServerSelectionTimeoutError) else ""
+    return f"MongoDB did not carry out a call ({type(error).__name__}){hint}"

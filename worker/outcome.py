@@ -49,10 +49,10 @@ class Outcome:
         return cls(str(ref), state.status, detail, state.retry_at, state.error)
 
     @classmethod
-    def of_removal(cls, item: ItemRef | str, report: Report) -> Self:
+    def of_removal(cls, item: str, report: Report) -> Self:
         """Describe what became of the record of a deleted document."""
         return cls(
-            item=str(item),
+            item=item,
             status=report.status,
             detail=report.detail,
             retry_at=report.retry_at,

@@ -14,7 +14,7 @@ from worker.blobs import BlobMaker, Content, uploaded
 from worker.clock import now
 from worker.documents import BlobState, Failure
 from worker.errors import MediaError, PermanentError, WaitError
-from worker.lexicon import Lexicons
+from worker.lexicon import BlobRule, Lexicons
 from worker.media.base import BlobWish, Draft, LinkWish
 from worker.repo import Repo
 from worker.run import Run
@@ -55,13 +55,15 @@ class PartMaker:
 
     def prepare(self, run: Run, draft: Draft) -> Mapping[str, Material]:
         """Make the bytes of a draft's blobs, without a call to the PDS."""
-        return {name: self._material(run, name, wish) for name, wish in draft.blobs.items()}
+        rules = self._lexicons.blob_rules(draft.nsid)
+        wishes = draft.blobs.items()
+        return {name: self._material(run, name, wish, rules[name]) for name, wish in wishes}
 
-    def _material(self, run: Run, name: str, wish: BlobWish) -> Material:
+    def _material(self, run: Run, name: str, wish: BlobWish, rule: BlobRule) -> Material:
         try:
-            return self.blobs.prepare(wish, _known(run, name), run.document.owner)
+            return self.blobs.prepare(wish, rule, _known(run, name), run.document.owner)
         except MediaError as error:
-            return error
+            return forgetful(error)
 
     def make(self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, Material]) -> Parts:
         """Make a draft's parts of what was prepared, keeping each blob's state as it comes.
@@ -102,6 +104,12 @@ class PartMaker:
             _note(error, faults)
             run.say(f"{name}: {error.message}")
             return run.state.links.get(name, False)
+
+
+def forgetful(error: MediaError) -> MediaError:
+    """Return an error that is to be kept without what it came from: a file, a decoded image."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def _made(run: Run, name: str, material: Material, send: Send) -> BlobState:

@@ -19,6 +19,7 @@ from worker.budget import Meter
 from worker.cid import cid_of_blob
 from worker.errors import MediaError, WaitError
 from worker.pds_errors import error_name, garbled
+from worker.public import PublicTransport
 from worker.rates import REQUEST, UPLOAD, Cost, Kind
 from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.secrets import Secret
@@ -38,12 +39,16 @@ class Session:
     active: bool = True
 
 
-def open_request(timeout: float = 15) -> Request:
-    """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait."""
+def open_request(timeout: float = 15, *, public: bool = False) -> Request:
+    """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
+
+    With `public` they lead to public addresses alone.
+    """
     return Request(
         timeout=httpx.Timeout(timeout, connect=3),
         limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
         event_hooks={"response": [refuse]},
+        transport=PublicTransport() if public else None,
     )
 
 

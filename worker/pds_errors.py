@@ -17,11 +17,15 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from worker.clock import after
+from worker.concealing import concealed
 from worker.errors import MediaError, PermanentError, TransientError, WaitError
 
 _DEFAULT_WAIT = 60.0
 _LONGEST_WAIT = 86_400.0
 _FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+_LOGINS = (".createSession", ".refreshSession")
+_SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+(\.[\w-]*)?")
 
 
@@ -88,8 +92,7 @@ class _Answer:
     @property
     def text(self) -> str:
         said = f"{self.name}: {self.message}" if self.name else self.message
-        # A gateway may echo the request that it refuses.
-        return _JWT.sub("(token)", f"the PDS answered {self.status} {said}".strip())[:500]
+        return f"the PDS answered {self.status} {said}".strip()[:500]
 
 
 def translate(error: Exception, step: str) -> MediaError:
@@ -120,8 +123,20 @@ def _answer(response: httpx.Response) -> _Answer:
     except (ValueError, RecursionError):
         body = None
     said = body if isinstance(body, dict) else {}
-    name, message = (text if isinstance(text, str) else "" for text in map(said.get, _SAID))
+    texts = (text if isinstance(text, str) else "" for text in map(said.get, _SAID))
+    name, message = _without_echoes(response.request, *texts)
     return _Answer(response.status_code, name, message, response.headers)
+
+
+def _without_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
+    """Return what an answer says without the secrets of its request, which a gateway may quote.
+
+    Of the answer to a login there is no message: a part of a password could not be found in it.
+    """
+    secrets = [request.headers.get(header, "").rpartition(" ")[2] for header in _SECRET_HEADERS]
+    is_login = request.url.path.endswith(_LOGINS)
+    name, message = (_JWT.sub("(token)", concealed(t, secrets, "(token)")) for t in (name, message))
+    return (name if _NAME.fullmatch(name) else ""), ("" if is_login else message)
 
 
 def _classify(answer: _Answer, step: str) -> MediaError:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from worker.app import app
+from worker.reporter import SILENT
+from worker.sentry import SentryReporter
 from worker.services import Services, build
 from worker.settings import Settings
 
@@ -12,4 +15,6 @@ from worker.settings import Settings
 @cache
 def services() -> Services:
     """Return the process's services; raises SettingsError."""
-    return build(Settings.load(os.environ))
+    # In a process of the platform's own, Sentry is the platform's.
+    reporter = SentryReporter() if app.is_worker else SILENT
+    return build(Settings.load(os.environ), reporter)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from worker.cid import cid_of_record
+from worker.cid import cid_of_record, is_record_cid
 from worker.clock import now
 from worker.documents import Account, Failure, Status, SyncState
 from worker.errors import TransientError
@@ -88,7 +88,7 @@ class Publisher:
         run.about_to_write(key)
         run.say(f"writing to {key.uri}")
         try:
-            ref = repo.put(key, record, swap=run.state.cid)
+            ref = repo.put(key, record, swap=_version(run.state))
         except SwapError:
             current = repo.get(key)
             run.say(f"the record was at {current.cid if current else 'no version'}: deciding again")
@@ -122,6 +122,11 @@ class Publisher:
         retry_at = retry_time(state.attempts, self.retry, now()) if hopeful else None
         failure = Failure.of(error, now())
         return replace(up, status=Status.PARTIAL, error=failure, retry_at=retry_at)
+
+
+def _version(state: SyncState) -> str | None:
+    """Return the version that a write replaces, None where the state names none that can be."""
+    return state.cid if state.cid and is_record_cid(state.cid) else None
 
 
 def _candidates(kept: str | None, derived: str) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import LockError, RedisError
+from redis.exceptions import AuthenticationError, LockError, NoPermissionError, RedisError
 
 from worker.errors import TransientError
 
@@ -25,4 +25,15 @@ def translated() -> Iterator[None]:
     except LockError:
         raise
     except RedisError as error:
-        raise RedisUnavailableError(f"Redis did not answer ({type(error).__name__})") from error
+        raise RedisUnavailableError(meaning(error)) from error
+
+
+def meaning(error: BaseException) -> str:
+    """Say what a person can do about an error, without what the client quotes."""
+    if isinstance(error, AuthenticationError):
+        return "Redis does not take the user or the password in REDIS_URL"
+    if isinstance(error, NoPermissionError):
+        return "the user in REDIS_URL is not allowed to do this in Redis"
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "the certificate of Redis is not trusted: see ssl_ca_certs in REDIS_URL"
+    return f"Redis did not answer ({type(error).__name__})"

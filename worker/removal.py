@@ -53,8 +53,8 @@ class Removals:
         self._collection = database[COLLECTION]
         self._retry = retry
 
-    def postpone(self, removal: Removal, error: MediaError) -> datetime | None:
-        """Keep a removal that failed; return when it is tried again, None for never."""
+    def postpone(self, removal: Removal, error: MediaError) -> tuple[datetime | None, int]:
+        """Keep a removal that failed; return when it is tried again, and how often it has been."""
         kept = {"type": removal.type, "user": removal.user}
         kept |= {"id": removal.id, "rkey": removal.rkey}  # type: ignore[dict-item]
         with translated():
@@ -64,7 +64,7 @@ class Removals:
             told = {"step": error.step, "code": error.code, "message": error.message}
             changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
             self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
-        return retry_at
+        return retry_at, attempts
 
     def done(self, removal: Removal) -> None:
         """Forget a removal that was seen through."""
@@ -106,6 +106,8 @@ class Report:
     status: Status | None = None
     retry_at: datetime | None = None
     error: Failure | None = None
+    did: str | None = None
+    attempts: int = 0
     found: bool = True
 
 
@@ -151,10 +153,11 @@ class Remover:
             for key in keys:
                 repo.delete(key)
         except MediaError as error:
-            retry_at = self._removals.postpone(removal, error)
+            retry_at, attempts = self._removals.postpone(removal, error)
             status = Status.PENDING if retry_at else Status.FAILED
             detail = f"could not be removed: {error.message}"
-            return Report(detail, status, retry_at, Failure.of(error, now()))
+            failure = Failure.of(error, now())
+            return Report(detail, status, retry_at, failure, account.did, attempts)
         self._removals.done(removal)
         removed = ", ".join(key.uri for key in keys) or "nothing"
         return Report(f"no document; removed {removed}", Status.REMOVED)

@@ -9,6 +9,7 @@ from worker.clock import after
 from worker.documents import BlobState, MediaDocument, SyncState
 from worker.media import MediaType
 from worker.records import RecordKey
+from worker.reporter import Affected
 from worker.store import LeaseLostError, Store
 
 Observer = Callable[[str], None]
@@ -25,6 +26,7 @@ class Run:
 
     A hasty run does not keep what it saves before it ends: a batch keeps all its states at once,
     and what is lost with a worker that dies (uploads that no record refers to yet) is done again.
+    `did` is the account's, as soon as that is known.
     """
 
     def __init__(
@@ -36,6 +38,13 @@ class Run:
         self.say = observer
         self.written: set[str] = set()
         self.is_hasty = False
+        self.did: str | None = None
+
+    @property
+    def affected(self) -> Affected:
+        """Return what people are told of the item that this run is about."""
+        ref, state = self.document.ref, self.state
+        return Affected(ref.type, str(ref.id), self.did or state.repo, state.attempts)
 
     @property
     def state(self) -> SyncState:

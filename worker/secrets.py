@@ -54,6 +54,18 @@ class Vault:
         except InvalidToken:
             raise UnreadableSecretError("no key of SECRET_KEYS decrypts it") from None
 
+    def key_of(self, sealed: str) -> int | None:
+        """Return the number of the key that opens a sealed text, counted from 1, or None."""
+        alone = (Vault([key]) for key in self._keys)
+        return next((n for n, vault in enumerate(alone, start=1) if vault._opens(sealed)), None)
+
+    def _opens(self, sealed: str) -> bool:
+        try:
+            self.open(sealed)
+        except UnreadableSecretError:
+            return False
+        return True
+
     def tag(self, text: str) -> str:
         """Return a name for `text` that tells nothing of it to anyone without the keys.
 

@@ -5,11 +5,9 @@ Made in the process that uses it, never before a fork: sockets and locks do not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from urllib.parse import urlsplit
 
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -36,7 +34,8 @@ from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.documents import Account
 from worker.environment import SettingsError
 from worker.hands import Hands
-from worker.homes import Home, Homes
+from worker.homes import Homes
+from worker.lanes import Lanes
 from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
@@ -47,11 +46,12 @@ from worker.pds import Pds, open_request
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
+from worker.reporter import SILENT, Reporter
 from worker.secrets import Vault
-from worker.sessions import Sessions
 from worker.settings import MediaSettings, Settings
 from worker.sifter import Sifter
 from worker.source import SourceStore, SourceTemplate, open_store
+from worker.source.addresses import parse_networks
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
@@ -119,7 +119,7 @@ def preload() -> None:
     Image.init()
 
 
-def build(settings: Settings) -> Services:
+def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     """Make all services; nothing is connected before its first use.
 
     Raises SettingsError for settings that only make sense together.
@@ -132,12 +132,21 @@ def build(settings: Settings) -> Services:
     vault = Vault(settings.secret_keys)
     redis = undo.enter_context(_redis(settings))
     budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
-    open_homes = _opener(settings, redis, vault, budget, undo)
-    homes, saved_homes = open_homes(Lane.BULK), open_homes(Lane.LIVE)
-    lexicons = load_lexicons()
-    sources = undo.enter_context(
-        closing(open_store(_template(settings), deadline=settings.media.deadline))
+    lanes = Lanes(
+        directory=_directory(settings, redis, undo),
+        usual=settings.pds.url,
+        own=undo.enter_context(closing(open_request())),
+        others=undo.enter_context(closing(open_request(public=not settings.allow_http))),
+        budget=budget,
+        redis=redis,
+        vault=vault,
+        reporter=reporter,
+        parked=settings.retry.parked,
+        bypass=settings.pds.bypass,
     )
+    homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
+    lexicons = load_lexicons()
+    sources = undo.enter_context(closing(_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
@@ -145,7 +154,7 @@ def build(settings: Settings) -> Services:
     def engine_of(lane_homes: Homes) -> Engine:
         open_repo = partial(Repo, lane_homes)
         remover = Remover(accounts, removals, open_repo)
-        return Engine(store, accounts, publisher, remover, open_repo, settings.retry)
+        return Engine(store, accounts, publisher, remover, open_repo, settings.retry, reporter)
 
     engine, background = engine_of(saved_homes), engine_of(homes)
     locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
@@ -193,26 +202,6 @@ def build(settings: Settings) -> Services:
     )
 
 
-def _opener(
-    settings: Settings, redis: Redis, vault: Vault, budget: Budget, undo: ExitStack
-) -> Callable[[Lane], Homes]:
-    """Return what makes the homes of a lane; all share their connections."""
-    request = undo.enter_context(closing(open_request()))
-    directory = _directory(settings, redis, undo)
-    keys, parked = settings.pds.bypass, settings.retry.parked
-
-    def open_homes(lane: Lane) -> Homes:
-        def open_home(url: str) -> Home:
-            host = urlsplit(url).netloc
-            meter = budget.meter(host, lane)
-            pds = Pds(url, request=request, meter=meter, bypass=keys.get(host))
-            return Home(pds, Sessions(redis, vault, pds, parked=parked))
-
-        return Homes(directory, open_home)
-
-    return open_homes
-
-
 def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> Directory:
     usual, plc = settings.pds.url, settings.pds.directory
     if plc is None:
@@ -249,6 +238,14 @@ def _redis(settings: Settings) -> Redis:
         )
     except ValueError:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+
+
+def _sources(settings: Settings) -> SourceStore:
+    try:
+        networks = parse_networks(settings.media.allowed_networks)
+    except ValueError as error:
+        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
+    return open_store(_template(settings), deadline=settings.media.deadline, networks=networks)
 
 
 def _template(settings: Settings) -> SourceTemplate:

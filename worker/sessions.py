@@ -23,21 +23,26 @@ from worker.parking import Parked, Parking
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
 from worker.redis_errors import translated
+from worker.reporter import SILENT, Reporter
 from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_PATIENCE = 45  # seconds; above the time that a login takes
+_TOLD = 7 * 86_400  # seconds; above the time between two parkings for the same reason
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
 
 class Sessions:
     """The sessions of all accounts at one PDS."""
 
-    def __init__(self, redis: Redis, vault: Vault, pds: Pds, *, parked: float) -> None:
+    def __init__(
+        self, redis: Redis, vault: Vault, pds: Pds, *, parked: float, reporter: Reporter = SILENT
+    ) -> None:
         self._redis = redis
         self._vault = vault
         self._pds = pds
         self._parking = Parking(redis, parked)
+        self._reporter = reporter
 
     def get(self, account: Account) -> Session:
         """Return a session that is good now.
@@ -71,6 +76,9 @@ class Sessions:
         parked = self._parking.park(account, self._bound(account), fault)
         with translated():
             self._redis.delete(self._key("session", account))
+            told = self._redis.set(self._key("told", account), fault.code, ex=_TOLD, get=True)
+        if told != fault.code.encode():
+            self._reporter.parked(account, fault.code, parked.message)
         return parked
 
     def parked(self, account: Account) -> Parked | None:
@@ -114,14 +122,19 @@ class Sessions:
         sealed = self._vault.seal(json.dumps(tokens))
         with translated():
             self._redis.set(self._key("session", account), sealed, ex=_KEPT)
+            self._redis.delete(self._key("told", account))
         return session
 
     def _key(self, what: str, account: Account) -> str:
         return f"media-atproto:{what}:{account.did}:{self._bound(account)}"
 
     def _bound(self, account: Account) -> str:
-        # To the PDS and the stored password: a new one of either is a fresh start.
-        return self._vault.tag(f"{self._pds.url} {account.password.reveal()}")
+        # To the PDS and the password: a new one of either is a fresh start, and the same one
+        # sealed anew is not.
+        password = account.password
+        with suppress(UnreadableSecretError):
+            password = self._vault.open_stored(password.reveal())
+        return self._vault.tag(f"{self._pds.url} {password.reveal()}")
 
     @contextmanager
     def _alone(self, account: Account) -> Iterator[None]:

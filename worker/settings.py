@@ -71,6 +71,7 @@ class MediaSettings:
 
     store_url: str
     allowed_hosts: tuple[str, ...]
+    allowed_networks: tuple[str, ...]
     max_source_bytes: int
     deadline: float
     user_bucket: str
@@ -104,6 +105,7 @@ class Settings:
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
     sentry_dsn: Secret | None
+    sentry_environment: str
     guest_subject: str
     allow_http: bool
     media: MediaSettings
@@ -121,7 +123,8 @@ class Settings:
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
-            sentry_dsn=_optional_secret(reader.text("SENTRY_DSN", "")),
+            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", _dsn_fault)),
+            sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
             guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
             allow_http=allow_http,
             media=_media(reader, allow_http),
@@ -150,6 +153,7 @@ def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     return MediaSettings(
         store_url=reader.checked("MEDIA_STORE_URL", _store_fault(allow_http)),
         allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
+        allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
         max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, least=1)),
         deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, least=0.1),
         user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),
@@ -197,15 +201,28 @@ def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
 
 
 def _redis_fault(value: str) -> str | None:
-    if urlsplit(value).scheme in {"redis", "rediss", "unix"}:
-        return None
-    return "must start with redis://, rediss:// or unix://"
+    return _scheme_fault(value, "redis", "rediss", "unix")
 
 
 def _mongodb_fault(value: str) -> str | None:
-    if urlsplit(value).scheme in {"mongodb", "mongodb+srv"}:
+    return _scheme_fault(value, "mongodb", "mongodb+srv")
+
+
+def _scheme_fault(value: str, *schemes: str) -> str | None:
+    try:
+        scheme = urlsplit(value).scheme
+    except ValueError:  # which may quote the password
+        return "is not a URL"
+    if scheme in schemes:
         return None
-    return "must start with mongodb:// or mongodb+srv://"
+    return f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+
+
+def _dsn_fault(value: str) -> str | None:
+    # https://docs.sentry.io/concepts/key-terms/dsn-explainer/
+    if re.fullmatch(r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+", value):
+        return None
+    return "must be of the form https://KEY@HOST/PROJECT"
 
 
 def _database_fault(value: str) -> str | None:

@@ -6,19 +6,25 @@ so that no stray value keeps an item from being published.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
+
+from bson import DBRef
 
 from worker.documents import BlobState, Failure, Lease, Status, SyncState
+from worker.fields import is_text
 from worker.rkey import is_rkey
 
+_URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
+_LARGEST = 2**53
 _STATUSES = {status.value: status for status in Status}
 
 
 def parse_state(raw: object) -> SyncState:
     """Read a document's `atproto` field; a legacy one has an `rkey` alone."""
-    values = _mapping(raw)
+    values = mapping(raw)
     read = {name: reader(values[key]) for key, (name, reader) in _READERS.items() if key in values}
     return SyncState(**read)
 
@@ -70,31 +76,40 @@ def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
 
 
 def _rkey(raw: object) -> str | None:
-    return raw if isinstance(raw, str) and is_rkey(raw) else None
+    return raw if is_text(raw) and is_rkey(raw) else None
 
 
 def _blobs(raw: object) -> dict[str, BlobState]:
-    return {name: _blob(value) for name, value in _mapping(raw).items()}
+    return {name: _blob(value) for name, value in mapping(raw).items()}
 
 
 def _links(raw: object) -> dict[str, bool]:
-    return {name: value is True for name, value in _mapping(raw).items()}
+    return {name: value is True for name, value in mapping(raw).items()}
 
 
-def _mapping(raw: object) -> dict[str, object]:
+def mapping(raw: object) -> dict[str, object]:
+    """Return the fields of what is a document in MongoDB; the driver knows two kinds of them."""
+    if isinstance(raw, DBRef):
+        return dict(raw.as_doc())
     return raw if isinstance(raw, dict) else {}
 
 
-def _texts(raw: object) -> tuple[str, ...]:
-    return tuple(item for item in raw if isinstance(item, str)) if isinstance(raw, list) else ()
+def _uris(raw: object) -> tuple[str, ...]:
+    return tuple(filter(_is_uri, raw)) if isinstance(raw, list) else ()
 
 
 def _text(raw: object) -> str | None:
-    return raw if isinstance(raw, str) else None
+    return raw if is_text(raw) else None
+
+
+def _is_uri(raw: object) -> TypeGuard[str]:
+    return is_text(raw) and _URI.fullmatch(raw) is not None
 
 
 def _number(raw: object) -> int:
-    return raw if isinstance(raw, int) and not isinstance(raw, bool) else 0
+    # Of what is not ours: one more than the largest that there is could not be kept.
+    is_ours = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _LARGEST
+    return raw if isinstance(raw, int) and is_ours else 0
 
 
 def _moment(raw: object) -> datetime | None:
@@ -104,11 +119,11 @@ def _moment(raw: object) -> datetime | None:
 
 
 def _status(raw: object) -> Status | None:
-    return _STATUSES.get(raw) if isinstance(raw, str) else None
+    return _STATUSES.get(raw) if is_text(raw) else None
 
 
 def _failure(raw: object) -> Failure | None:
-    get = _mapping(raw).get
+    get = mapping(raw).get
     at = _moment(get("at"))
     if at is None:
         return None
@@ -122,7 +137,7 @@ def _failure(raw: object) -> Failure | None:
 
 
 def _blob(raw: object) -> BlobState:
-    get = _mapping(raw).get
+    get = mapping(raw).get
     return BlobState(
         cid=_text(get("cid")),
         mime_type=_text(get("mimeType")) or "",
@@ -133,7 +148,7 @@ def _blob(raw: object) -> BlobState:
 
 
 def _lease(raw: object) -> Lease | None:
-    get = _mapping(raw).get
+    get = mapping(raw).get
     until = _moment(get("until"))
     if until is None:
         return None
@@ -158,5 +173,5 @@ _READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
     "heldUntil": ("held_until", _moment),
     "error": ("error", _failure),
     "lease": ("lease", _lease),
-    "strays": ("strays", _texts),
+    "strays": ("strays", _uris),
 }

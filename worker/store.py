@@ -8,6 +8,7 @@ result.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -19,15 +20,38 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from worker.clock import now
-from worker.documents import DocumentId, ItemRef, Lease, MediaDocument, Owned, SyncState
+from worker.documents import (
+    DocumentId,
+    Failure,
+    ItemRef,
+    Lease,
+    MediaDocument,
+    Owned,
+    Status,
+    SyncState,
+)
 from worker.errors import MediaError, TransientError
-from worker.fields import Fields
-from worker.lease import Update, as_mine, as_read, claimed, claiming, is_held, new_lease, not_before
+from worker.fields import Fields, is_text, wrong_type
+from worker.ids import known_id
+from worker.lease import (
+    NO_ROOM,
+    Update,
+    as_mine,
+    as_read,
+    claimed,
+    claiming,
+    is_held,
+    new_lease,
+    not_before,
+)
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
+from worker.mongo import DocumentFullError, RawDocument, translated
 from worker.state import dump_state, parse_state
 
 _MOST_TRIES = 100
+_MAKE_ROOM = {"$unset": {"atproto": ""}}
+NOBODY = (None, "")
+"""What `user` says of an item of a guest."""
 
 
 class LeaseLostError(MediaError):
@@ -109,20 +133,23 @@ class Store:
 
     def as_owned(self, kind: MediaType, raw: RawDocument) -> Owned:
         """Return which item of whose a raw document is, of which `user` was asked for."""
-        ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
+        ref = ItemRef(kind.name, cast("DocumentId", known_id(raw["_id"])))
         return Owned(ref, str(raw.get("user") or self.guest_subject))
 
     def stretch(
         self, kind: MediaType, after: DocumentId | None, limit: int
-    ) -> Iterator[MediaDocument]:
-        """Go through the documents after an id (None: from the first), in the order of ids."""
+    ) -> Iterator[tuple[object, MediaDocument]]:
+        """Go through the documents after an id (None: from the first), in the order of ids.
+
+        Each comes with its `_id` as MongoDB has it, to go on after.
+        """
         with translated():
             found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
                 # A bound on the index, because `$gt` finds ids of the same type only.
                 found.hint("_id_").min([("_id", after)])  # type: ignore[list-item]
             for raw in found.sort("_id").limit(limit):
-                yield self.parse(kind, raw)
+                yield raw["_id"], self.parse(kind, raw)
 
     def holder_of(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document whose record is at this rkey of a repo, or None."""
@@ -179,10 +206,9 @@ class Store:
         return self.parse(kind, taken) if taken else None
 
     def _make_room(self, kind: MediaType, raw: RawDocument) -> None:
-        # `atproto: null` and the like, as older programs left it, cannot hold fields.
         if not isinstance(raw.get("atproto", {}), dict):
-            match = {"_id": raw["_id"], "atproto": {"$eq": raw["atproto"]}}
-            self.collection(kind).update_one(match, {"$unset": {"atproto": ""}})
+            match = {"_id": raw["_id"], **NO_ROOM}
+            self.collection(kind).update_one(match, _MAKE_ROOM)
 
     def save(self, kind: MediaType, document: MediaDocument, state: SyncState) -> MediaDocument:
         """Keep what a run has achieved so far.
@@ -219,6 +245,27 @@ class Store:
         changed = told or current.fingerprint != document.fingerprint
         return Finish.CHANGED if changed else Finish.SETTLED
 
+    def refuse(
+        self, kind: MediaType, raw_id: object, failure: Failure, token: str | None = None
+    ) -> None:
+        """Note why an item is given up that no run can claim, or whose run (`token`) cannot end.
+
+        In few bytes, for a document that is all but full; raises DocumentFullError where even
+        they have no room.
+        """
+        match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
+        said = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
+        stale = dict.fromkeys(("atproto.lease", "atproto.retryAt", "atproto.fingerprint"), "")
+        with translated():
+            self.collection(kind).update_one({"_id": {"$eq": raw_id}, **NO_ROOM}, _MAKE_ROOM)
+            self.collection(kind).update_one(match, {"$set": said, "$unset": stale})
+
+    def refuse_id(self, kind: MediaType, raw_id: object) -> None:
+        """Give up an item whose `_id` no message can name."""
+        wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
+        with suppress(DocumentFullError):
+            self.refuse(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
+
     def note_stray(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
         """Note that a record was written to by a run that no longer held the document.
 
@@ -233,18 +280,24 @@ class Store:
 
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
         """Turn a raw document into a value."""
-        ref = ItemRef(kind.name, cast("DocumentId", raw["_id"]))
-        owner = raw.get("user") or self.guest_subject
+        owner = self.guest_subject if raw.get("user") in NOBODY else raw["user"]
         content = raw.copy()
         content.pop("atproto", None)
         return MediaDocument(
-            ref=ref,
+            ref=ItemRef(kind.name, _id_of(raw)),
             owner=str(owner),
             is_guest=owner == self.guest_subject,
+            fault=None if is_text(owner) else wrong_type("user", "a text", owner),
             gone=next((flag for flag in kind.gone if raw.get(flag)), None),
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),
         )
+
+
+def _id_of(raw: RawDocument) -> DocumentId:
+    """Return a document's `_id`; of one that no message can name, which leads nowhere, the text."""
+    known = known_id(raw["_id"])
+    return ascii(raw["_id"])[:100] if known is None else known
 
 
 def projection(kind: MediaType) -> dict[str, int]:

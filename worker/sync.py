@@ -13,22 +13,33 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.accounts import Accounts
 from worker.clock import now
-from worker.documents import Account, DocumentId, Failure, ItemRef, Status, SyncState
+from worker.documents import (
+    Account,
+    DocumentId,
+    Failure,
+    ItemRef,
+    MediaDocument,
+    Status,
+    SyncState,
+)
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.ids import parse_id
 from worker.media import MediaType, media_type
+from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
 from worker.records import RecordKey
-from worker.removal import Remover
+from worker.removal import Remover, Report
 from worker.repo import Repo
+from worker.reporter import Affected, Reporter
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
 from worker.settings import RetrySettings
 from worker.store import Finish, LeaseLostError, NotNow, Store
 
 _MOST_ROUNDS = 5
+_GIVEN_UP = frozenset({Status.FAILED, Status.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +69,7 @@ class Engine:
     remover: Remover
     open_repo: Callable[[Account], Repo]
     retry: RetrySettings
+    reporter: Reporter
 
     def sync(
         self,
@@ -115,7 +127,22 @@ class Engine:
         if owner is not None:
             return self.sync(kind.name, owner, holder=holder, observer=observer)
         item = f"{kind.name} of {user} at {rkey}"
-        return Outcome.of_removal(item, self.remover.remove_one(kind, user, rkey))
+        return self._removal(
+            ItemRef(kind.name, rkey), item, self.remover.remove_one(kind, user, rkey)
+        )
+
+    def tell(self, run: Run, state: SyncState) -> None:
+        """Tell people of a run's final state if nothing is going to be tried by itself."""
+        if state.error and state.retry_at is None and state.status in _GIVEN_UP:
+            is_up = state.status is Status.PARTIAL
+            self.reporter.given_up(replace(run.affected, is_up=is_up), state.error)
+
+    def _removal(self, ref: ItemRef, named: str, report: Report) -> Outcome:
+        """Return the outcome of a removal; tell people of one that is given up."""
+        if report.error and report.status is Status.FAILED:
+            item = Affected(ref.type, str(ref.id), report.did, report.attempts)
+            self.reporter.given_up(item, report.error)
+        return Outcome.of_removal(named, report)
 
     def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
         """Return the id of the document that this very record belongs to, if it is there."""
@@ -135,24 +162,41 @@ class Engine:
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Carry a request out; return its outcome, or what to ask for next."""
         kind, ids, ref = request.kind, request.ids, request.ref
-        claimed = self.store.claim(
-            kind,
-            ids,
-            holder=request.holder,
-            lease=self.retry.lease,
-            only_if_due=request.only_if_due,
-        )
+        try:
+            claimed = self._claim(request)
+        except DocumentFullError as error:
+            return self._refuse(request, error)
         if claimed is None:
-            return Outcome.of_removal(ref, self.remover.remove_all_of(kind, ids, request.user))
+            removed = self.remover.remove_all_of(kind, ids, request.user)
+            return self._removal(ref, str(ref), removed)
         if isinstance(claimed, NotNow):
             return Outcome.not_now(ref, claimed)
         if request.user is not None:
             self.remover.withdraw(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
 
+    def _claim(self, request: _Request) -> MediaDocument | NotNow | None:
+        return self.store.claim(
+            request.kind,
+            request.ids,
+            holder=request.holder,
+            lease=self.retry.lease,
+            only_if_due=request.only_if_due,
+        )
+
+    def _refuse(self, request: _Request, error: DocumentFullError) -> Outcome:
+        """Give up an item on which no claim has room."""
+        found = self.store.find(request.kind, request.ids)
+        failure = Failure.of(error, now())
+        if found:
+            self.store.refuse(request.kind, found.ref.id, failure)
+        state = SyncState(status=Status.FAILED, error=failure)
+        return Outcome.of_state(request.ref, state)
+
     def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
         state, finish = self._round(run, force=request.force)
         if finish is Finish.SETTLED:
+            self.tell(run, state)
             return Outcome.of_state(request.ref, state)
         return self._go_on(request, run, finish)
 
@@ -183,9 +227,19 @@ class Engine:
         except Exception as error:
             # Nobody expected it, so nothing is known of its text: the document gets its name
             # only, and the error itself goes on to the log and to Sentry.
+            self.reporter.bug(run.affected, error, is_new=not _has_met(run.state, error))
             self.store.finish(run.kind, run.document, self._after_bug(run.state, error))
             raise
-        return state, self.store.finish(run.kind, run.document, state)
+        return self._finish(run, state)
+
+    def _finish(self, run: Run, state: SyncState) -> tuple[SyncState, Finish]:
+        try:
+            return state, self.store.finish(run.kind, run.document, state)
+        except DocumentFullError as error:
+            lease, failure = run.state.lease, Failure.of(error, now())
+            token = lease.token if lease else None
+            self.store.refuse(run.kind, run.document.ref.id, failure, token)
+            return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
     def _after_bug(self, state: SyncState, error: Exception) -> SyncState:
         name = type(error).__name__
@@ -197,8 +251,11 @@ class Engine:
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times at work on this item"
             raise PermanentError(message, step="run", code="worker_lost")
+        if run.document.fault:
+            raise run.document.fault
         self._clear_strays(run)
         account = self.accounts.find(run.document.owner)
+        run.did = account.did if account else None
         decision = plan(run.kind, run.document, account)
         run.say(f"plan: {decision.text}")
         match decision:
@@ -241,6 +298,11 @@ class Engine:
         self.open_repo(account).delete(key)
         run.say(f"removed {key.uri}")
         return True
+
+
+def _has_met(state: SyncState, error: Exception) -> bool:
+    """Tell whether the item's last run ended with the same unexpected error."""
+    return state.error is not None and state.error.code == type(error).__name__
 
 
 def _skipped(state: SyncState, reason: str) -> SyncState:

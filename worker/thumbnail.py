@@ -20,6 +20,7 @@ from PIL import (
 )
 
 from worker.errors import PermanentError
+from worker.image_files import without_extras
 
 MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576
@@ -34,7 +35,8 @@ _WEBP_SHARE = 5 / 8
 # What GIF and JPEG can have at most; only PNG can have more, at 8 bytes for each row's address.
 _MAX_SIDE = 65_535
 # Each scan of a JPEG is a pass over the whole image, and takes 33 bytes of file: a bomb of time.
-_MAX_JPEG_SCANS = 256
+# Encoders write about ten; at the limit of pixels this many take five seconds.
+_MAX_JPEG_SCANS = 64
 _JPEG_SCAN = b"\xff\xda"
 # What the camera held upright, by EXIF orientation. ImageOps.exif_transpose does the same, but
 # writes the EXIF again, which raises TypeError, AttributeError and struct.error if it is broken.
@@ -112,7 +114,7 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
     a result above 1 MiB.
     """
     try:
-        fitted = _fitted(data, settings)
+        fitted = _fitted(without_extras(data), settings)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"the image is a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:

@@ -1,4 +1,12 @@
-"""The worker's transport: Celery's own for Redis, less the messages that would end a worker."""
+"""The worker's transport: Celery's own for Redis, less what would end or idle a worker.
+
+Messages that no worker can take are dropped. And a task that ends while Redis is away cannot be
+acknowledged: the stock transport logs that and goes on counting the message among those in hand,
+although the task is done. When all processes were at work, there is room for no other message
+then; the worker never asks Redis for one again, so it never finds out that its connection is gone
+either, and is idle until it is restarted.
+Source: kombu 5.7, `kombu.transport.redis.QoS.ack` and `Message.ack_log_error`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from kombu.transport import redis
+from kombu.transport import redis, virtual
 
 from worker.app import app
 from worker.messages import Refusal, Tasks, read
@@ -17,11 +25,35 @@ _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends th
 log = logging.getLogger(__name__)
 
 
+class ForgettingQoS(redis.QoS):
+    """Counts no message as in hand whose task has ended.
+
+    In Redis the message stays among the unacknowledged, and is delivered again when its time is
+    up: to sync an item once more changes nothing.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message; raises the client's errors."""
+        try:
+            super().ack(delivery_tag)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Reject a message; raises the client's errors."""
+        try:
+            super().reject(delivery_tag, requeue)
+        finally:
+            virtual.QoS.ack(self, delivery_tag)
+
+
 class Channel(redis.Channel):
     """A channel that drops what no worker can take, with a line in the log.
 
     Redis has given the message away by then, so it does not come again.
     """
+
+    QoS: Any = ForgettingQoS
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
         client = super()._create_client(asynchronous)  # type: ignore[misc]

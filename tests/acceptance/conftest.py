@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,10 +77,12 @@ def fresh_producer() -> None:
 
 
 @contextmanager
-def open_scene(stack: Stack, folder: Path, redis_database: int) -> Iterator[Scene]:
+def open_scene(stack: Stack, folder: Path, redis_database: int, **environ: str) -> Iterator[Scene]:
     """Open a platform with a queue of its own, and point this process's producers at it."""
     url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{redis_database}"
-    with open_world(stack, REDIS_URL=url, **_TIMES) as world, pytest.MonkeyPatch.context() as env:
+    with ExitStack() as undo:
+        world = undo.enter_context(open_world(stack, REDIS_URL=url, **_TIMES, **environ))
+        env = undo.enter_context(pytest.MonkeyPatch.context())
         env.setenv("REDIS_URL", url)
         yield Scene(world, {**os.environ, **world.environ}, folder)
 

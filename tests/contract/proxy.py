@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,13 +26,15 @@ class Call:
 
     nsid: str
     authorization: str | None
+    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer in place of the PDS's; with `cut` the connection ends before the body does.
 
-    With `carried_out` the PDS does what was asked, and the caller does not hear of it.
+    With `carried_out` the PDS does what was asked, and the caller does not hear of it. `quoting`
+    makes the body of the request, given as its headers and body in one text.
     """
 
     status: int = 200
@@ -39,6 +43,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
     carried_out: bool = False
+    quoting: Callable[[str], str] | None = None
 
 
 class Proxy:
@@ -50,6 +55,10 @@ class Proxy:
         self._replies: dict[str, Reply] = {}
         self._lock = threading.Lock()
         self._calls: list[Call] = []
+        self._answers: Counter[tuple[str, int]] = Counter()
+        self._under_way: Counter[str] = Counter()
+        self._drops: tuple[int, float] | None = None
+        self.dripped = 0
 
     @property
     def calls(self) -> list[Call]:
@@ -61,6 +70,16 @@ class Proxy:
         """Return how many calls came in, of one method (`createSession`) or of all."""
         return sum(call.nsid.endswith(method) for call in self.calls)
 
+    def answered(self, status: int) -> dict[str, int]:
+        """Return how many calls of each method were answered with a status."""
+        with self._lock:
+            return {nsid: n for (nsid, own), n in self._answers.items() if own == status}
+
+    def under_way(self, method: str) -> int:
+        """Return how many calls of one method have come in and have not been answered yet."""
+        with self._lock:
+            return sum(count for nsid, count in self._under_way.items() if nsid.endswith(method))
+
     def forget_calls(self) -> None:
         """Count from nothing again."""
         with self._lock:
@@ -70,20 +89,46 @@ class Proxy:
         """From now on give this answer to calls of one method, or to all."""
         self._replies[method] = reply
 
+    def drip(self, *, pieces: int, pause: float) -> None:
+        """From now on send each answer in so many pieces, with so many seconds in between."""
+        self._drops = (pieces, pause)
+
     def be_honest(self) -> None:
         """From now on pass every call on."""
         self._replies.clear()
+        self._drops = None
 
     def serve(self, request: BaseHTTPRequestHandler) -> None:
         """Answer one request."""
         nsid = urlsplit(request.path).path.removeprefix("/xrpc/")
         with self._lock:
-            self._calls.append(Call(nsid, request.headers["authorization"]))
+            authorization = request.headers["authorization"]
+            self._calls.append(Call(nsid, authorization, dict(request.headers)))
+            self._under_way[nsid] += 1
+        try:
+            self._answer(request, nsid)
+        except (OSError, http.client.HTTPException):
+            request.close_connection = True  # the PDS is gone, or our caller
+        finally:
+            with self._lock:
+                self._under_way[nsid] -= 1
+
+    def _answer(self, request: BaseHTTPRequestHandler, nsid: str) -> None:
         body = request.rfile.read(int(request.headers["content-length"] or 0))
         own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
         if own is None or own.carried_out:
             answer = self._forward(request, body)
-        _send(request, own or answer)
+        if own and own.quoting:
+            said = own.quoting(f"{request.headers}{body.decode(errors='replace')}")
+            own = replace(own, body=said.encode())
+        reply = own or answer
+        with self._lock:
+            self._answers[nsid, reply.status] += 1
+        if self._drops is None:
+            _send(request, reply)
+        else:
+            _send(request, reply, *self._drops)
+            self.dripped += 1
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}
@@ -131,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def _send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
+def _send(request: BaseHTTPRequestHandler, reply: Reply, pieces: int = 1, pause: float = 0) -> None:
     request.send_response(reply.status)
     for name, value in reply.headers.items():
         request.send_header(name, value)
@@ -140,5 +185,9 @@ def _send(request: BaseHTTPRequestHandler, reply: Reply) -> None:
     missing = 100 if reply.cut else 0
     request.send_header("Content-Length", str(len(reply.body) + missing))
     request.end_headers()
-    request.wfile.write(reply.body)
+    size = max(1, -(-len(reply.body) // pieces))
+    for start in range(0, len(reply.body), size):
+        if start:
+            time.sleep(pause)
+        request.wfile.write(reply.body[start : start + size])
     request.close_connection = reply.cut

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,11 +11,13 @@ import pytest
 
 from worker.errors import MediaError
 from worker.source import SourceKey, SourceStore, SourceTemplate, open_store
+from worker.source.addresses import parse_networks
 
 KEY = SourceKey("paintings", "auth0|5f", "slug.png")
 GUEST = SourceKey("paintings", None, "slug.png")
 ENOUGH = 1 << 20
 SHORT, LONG = 0.3, 30.0
+LOOPBACK = ("127.0.0.0/8", "::1")
 
 
 def put(folder: Path, key: SourceKey, data: bytes) -> Path:
@@ -28,11 +30,16 @@ def put(folder: Path, key: SourceKey, data: bytes) -> Path:
 
 @contextmanager
 def opened(
-    url: str, *, deadline: float = LONG, tls: ssl.SSLContext | None = None
+    url: str,
+    *,
+    deadline: float = LONG,
+    networks: Sequence[str] = LOOPBACK,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[SourceStore]:
-    """Open the store at a URL, and close it at the end."""
+    """Open the store at a URL, by default one of this machine; close it at the end."""
     template = SourceTemplate.parse(url, allow_http=True)
-    store = open_store(template, deadline=deadline, tls=tls)
+    allowed = parse_networks(networks)
+    store = open_store(template, deadline=deadline, networks=allowed, tls=tls)
     try:
         yield store
     finally:

@@ -8,6 +8,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from uuid import uuid4
 
+import httpx
 import pytest
 from redis import Redis
 
@@ -17,9 +18,13 @@ from worker.account_keys import AccountKeys
 from worker.directory import DidDocuments, DirectoryError, is_public
 from worker.documents import Account
 from worker.errors import AccountError, MediaError
+from worker.pds import Pds, open_request
+from worker.public import PublicTransport
 from worker.repo import Repo
 from worker.services import Services
 from worker.stack import Stack
+
+Places = tuple[Proxy, Proxy, Proxy]
 
 _GONE = Reply(401, b'{"error":"AccountDeactivated","message":"gone"}')
 
@@ -66,7 +71,7 @@ class Move:
 
 
 @pytest.fixture
-def places(stack: Stack) -> Iterator[tuple[Proxy, Proxy, Proxy]]:
+def places(stack: Stack) -> Iterator[Places]:
     """A directory, and two addresses of the PDS."""
     with ExitStack() as undo:
         yield (
@@ -86,7 +91,7 @@ def redis(stack: Stack) -> Iterator[Redis]:
 @pytest.fixture
 def move(
     stack: Stack,
-    places: tuple[Proxy, Proxy, Proxy],
+    places: Places,
     redis: Redis,
     open_services: Opener,
     shared_user: Account,
@@ -241,6 +246,24 @@ def test_public_host_and_the_platforms_own_pds_are_allowed(stack: Stack, redis: 
     assert is_public("https://pds.example.com")
     usual = "http://localhost:2583"
     assert ask(stack, redis, f"{usual}/", usual=usual) == usual
+
+
+def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) -> None:
+    """Whatever a name was when it was looked at: the address that is connected to must be public.
+
+    For an account's PDS, and for the host of its document.
+    """
+    _, inside, _ = places
+    with closing(open_request()) as free, closing(open_request(public=True)) as guarded:
+        with pytest.raises(MediaError) as caught:
+            Pds(inside.url, request=guarded).latest_commit("did:plc:x")
+        assert caught.value.code == "pds_unreachable"
+        with httpx.Client(transport=PublicTransport()) as client, pytest.raises(httpx.ConnectError):
+            client.get(inside.url)
+        assert inside.count() == 0
+        with pytest.raises(MediaError):
+            Pds(inside.url, request=free).latest_commit("did:plc:x")
+        assert inside.count() == 1
 
 
 def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:

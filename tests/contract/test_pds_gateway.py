@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from urllib.parse import quote_plus
 
 import pytest
 
-from tests.contract.pds_calls import CALLS, KEY, NOBODY, error_of
+from tests.canaries import Net
+from tests.contract.pds_calls import CALLS, KEY, NOBODY, PASSWORD, TOKEN, error_of
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.cid import cid_of_blob
 from worker.clock import now
@@ -140,6 +144,32 @@ def test_token_that_an_answer_echoes_is_not_passed_on(gateway: Gateway, session:
     error = error_of(lambda pds: pds.delete_record(session.access, KEY), gateway.pds)
     assert token.split(".")[1] not in error.message
     assert "no entry with Bearer (token), sorry" in error.message
+
+
+QUOTES: Mapping[str, Callable[[str], str]] = {
+    "as it is": str,
+    "for a URL": quote_plus,
+    "in base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "in the middle of base64": lambda text: base64.b64encode(b"x" + text.encode()).decode(),
+}
+
+
+@pytest.mark.parametrize("status", [400, 401, 500])
+@pytest.mark.parametrize("spelling", QUOTES)
+def test_request_that_an_answer_quotes_is_not_passed_on(
+    gateway: Gateway, spelling: str, status: int
+) -> None:
+    """Neither its token nor its password, be they in the name of the error or in its message."""
+
+    def quoting(text: str) -> str:
+        quoted = QUOTES[spelling](text)
+        return json.dumps({"error": quoted[-300:], "message": f"refused: {quoted}"})
+
+    net = Net({"token": TOKEN.reveal(), "password": PASSWORD.reveal()})
+    assert net.caught(quoting(TOKEN.reveal()) + quoting(PASSWORD.reveal())) == {"token", "password"}
+    gateway.proxy.answer(Reply(status, quoting=quoting))
+    for _, call in CALLS.values():
+        assert not net.caught(error_of(call, gateway.pds).message)
 
 
 def test_long_message_of_an_answer_is_cut(gateway: Gateway) -> None:

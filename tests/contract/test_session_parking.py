@@ -14,9 +14,12 @@ from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, deactivate, token_until
 from tests.waiting import wait_for
 from worker.account_keys import AccountKeys
+from worker.documents import Account
 from worker.errors import AccountError, WaitError
 from worker.pds_errors import AccountFaultError
+from worker.reporter import Silent
 from worker.secrets import Secret, Vault
+from worker.sessions import Sessions
 
 
 def test_refused_password_parks_the_account(fleet: Fleet) -> None:
@@ -65,6 +68,32 @@ def test_parked_account_is_tried_again_when_the_parking_ends(fleet: Fleet) -> No
         return fleet.proxy.count(LOGIN) > 1
 
     wait_for(tried_again, within=30, what="another login")
+
+
+class Listener(Silent):
+    """A reporter that keeps the reasons for which accounts were parked."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def parked(self, account: Account, code: str, message: str) -> None:
+        """Keep it."""
+        self.heard.append(code)
+
+
+def test_a_parking_is_reported_once_until_the_account_is_right_or_the_reason_another(
+    fleet: Fleet,
+) -> None:
+    """An account that is parked again every quarter of an hour is one thing to do."""
+    listener = Listener()
+    sessions = Sessions(fleet.redis, fleet.vault, fleet.pds, parked=60, reporter=listener)
+    for code in ("takedown", "takedown", "suspended", "suspended"):
+        sessions.park(fleet.account, AccountFaultError(code, code=code))
+    assert listener.heard == ["takedown", "suspended"]
+    fleet.redis.delete(*fleet.names("parked"))
+    sessions.get(fleet.account)
+    sessions.park(fleet.account, AccountFaultError("again", code="suspended"))
+    assert listener.heard == ["takedown", "suspended", "suspended"]
 
 
 def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
@@ -125,6 +154,7 @@ def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
     sealed_text = fleet.vault.seal(fleet.account.password.reveal())
     sealed = replace(fleet.account, password=Secret(sealed_text))
     for account in (fleet.account, sealed):
+        AccountKeys(fleet.redis).forget(account.did)
         assert fleet.sessions().get(account).did == fleet.account.did
     assert fleet.proxy.count(LOGIN) == 2
 

@@ -124,6 +124,28 @@ def test_a_compressed_body_is_refused(web: SourceStore, site: Site) -> None:
     assert site.server.headers[0]["accept-encoding"] == "identity"
 
 
+@pytest.mark.parametrize(
+    "content_type",
+    ["text/html", "Text/HTML; charset=utf-8", "application/json", "multipart/mixed; boundary=x"],
+)
+def test_a_page_in_place_of_a_file_is_refused(
+    web: SourceStore, site: Site, content_type: str
+) -> None:
+    """Of an error, a login, or an app that answers to every path: with status 200."""
+    site.faults[KEY.name] = faults.typed(content_type)
+    assert_fails(web, SourceRefusedError)
+
+
+@pytest.mark.parametrize(
+    "content_type", ["image/png", "application/octet-stream", "text/javascript; charset=utf-8"]
+)
+def test_what_a_store_calls_a_file_is_read(web: SourceStore, site: Site, content_type: str) -> None:
+    """The bytes say what it is, not its label."""
+    site.faults[KEY.name] = faults.typed(content_type)
+    assert web.read(KEY, max_bytes=ENOUGH).data == b"<html>"
+    assert web.exists(KEY) is True
+
+
 @pytest.mark.parametrize("number", [405, 501])
 def test_a_server_without_head_is_asked_with_get(
     web: SourceStore, site: Site, folder: Path, number: int

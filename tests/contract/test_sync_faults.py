@@ -9,9 +9,11 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.pictures import pixel_art
 from tests.world import World, open_world
 from worker.documents import Status
 from worker.stack import Stack
+from worker.thumbnail_cache import COLLECTION
 
 HOUR = timedelta(hours=1)
 SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
@@ -137,3 +139,17 @@ def test_a_removal_for_a_deleted_document_is_kept_until_it_is_done(
     assert world.sync("mood", mood, user=world.ada).status is Status.REMOVED
     assert removals.count_documents({}) == 0
     assert world.records("mood", mood) == []
+
+
+def test_a_cache_that_takes_no_thumbnail_in_does_not_keep_one_from_being_published(
+    world: World,
+) -> None:
+    """MongoDB refuses the cache's writes, and the painting has its thumbnail all the same."""
+    world.platform.store("uncached.png", pixel_art(), world.ada)
+    painting = world.platform.save_painting("uncached", world.ada)
+    world.services.thumbnails.ensure_indexes()
+    never = {"never": {"$exists": True}}
+    world.services.database.command("collMod", COLLECTION, validator=never)
+    assert world.sync("painting", painting).status is Status.SYNCED
+    assert "thumbnail" in world.record("painting", painting)
+    assert world.services.database[COLLECTION].count_documents({}) == 0

@@ -69,6 +69,11 @@ def compress(to: Handler) -> None:
     to.answer(200, b"\x1f\x8b", {"Content-Encoding": "gzip"})
 
 
+def typed(content_type: str) -> Fault:
+    """Send something of this type."""
+    return lambda to: to.answer(200, b"<html>", {"Content-Type": content_type, "ETag": '"1"'})
+
+
 def status(number: int) -> Fault:
     """Answer with a status alone."""
     return lambda to: to.answer(number)

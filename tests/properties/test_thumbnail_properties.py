@@ -16,7 +16,13 @@ from worker.thumbnail import MAX_BYTES, ThumbnailSettings, make_thumbnail
 SMALL = ThumbnailSettings(size=24, max_pixels=1 << 16)
 SIDES = st.integers(1, 60)
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
+LONG = b"a\0" + bytes(70_000)
 FILES = (
+    *(data[:33] + pictures.chunk(b"tEXt", LONG) + data[33:] for data in [pictures.photo("PNG")]),
+    *(
+        data[:2] + b"\xff\xe5\xff\xf2" + bytes(65_520) + b"\xff\xe5\x00\x80" + bytes(126) + data[2:]
+        for data in [pictures.progressive()]
+    ),
     pictures.photo("JPEG"),
     pictures.photo("PNG"),
     pictures.photo("WEBP"),
@@ -88,6 +94,18 @@ def test_a_damaged_file_gives_a_thumbnail_or_a_named_error(
         damaged[start : start + len(replacement)] = replacement
     outcome = _outcome(bytes(damaged[: int(kept * len(damaged)) + 1]))
     assert outcome in {"made", "image_unreadable", "image_too_large"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+@settings(max_examples=60, deadline=None)
+@given(
+    start=st.sampled_from([b"", *(file[:size] for file in FILES for size in (12, 40, 90))]),
+    rest=st.binary(max_size=200),
+    filler=st.sampled_from([b"", bytes(70_000), b"\xff" * 70_000]),
+)
+def test_any_bytes_are_no_image_by_name(start: bytes, rest: bytes, filler: bytes) -> None:
+    """Also such that begin like one, and such as are long enough to have parts left out."""
+    assert _outcome(start + rest + filler) in {"made", "image_unreadable", "image_too_large"}
 
 
 def _outcome(data: bytes) -> str:

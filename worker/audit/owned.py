@@ -13,9 +13,10 @@ from worker.backlog import OWNER
 from worker.documents import Account, DocumentId, MediaDocument
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.store import Store, projection
+from worker.store import NOBODY, Store, projection
 
 _BY_OWNER, _BY_DID = "atproto_owner", "atproto_did"
+_IS_TEXT: RawDocument = {"$expr": {"$eq": [{"$type": "$atproto.did"}, "string"]}}
 _STRETCH = 500
 _BATCH = 5000  # documents
 
@@ -31,7 +32,8 @@ class Owned:
     def documents(self, kind: MediaType, owner: object) -> Iterator[MediaDocument]:
         """Go through the documents of one type that have this owner, in no certain order."""
         guest = self._store.guest_subject
-        user = {"$in": [None, "", guest]} if owner == guest else owner
+        # Whatever is there is looked for, never asked as a question: it may be a document.
+        user = {"$in": [*NOBODY, guest]} if owner == guest else {"$eq": owner}
         with translated():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
             for raw in found.hint(OWNER).batch_size(_BATCH):
@@ -58,7 +60,7 @@ class Owned:
                     yield account
 
     def _next_dids(self, last: str) -> list[str]:
-        match: RawDocument = {"atproto.did": {"$gt": last}}
+        match: RawDocument = {"atproto.did": {"$gt": last}, **_IS_TEXT}
         with translated():
             users = self._users.find(match, {"atproto.did": 1}).hint(_BY_DID).limit(_STRETCH)
             return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
@@ -73,7 +75,7 @@ class Owned:
         pipeline = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
         with translated():
             rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
-            owners = (row["_id"] for row in rows if row["_id"] and row["_id"] != guest)
+            owners = (row["_id"] for row in rows if row["_id"] not in (*NOBODY, guest))
             while stretch := list(islice(owners, _STRETCH)):
                 able = self._accounts.usable(map(str, stretch))
                 yield from (owner for owner in stretch if str(owner) not in able)

@@ -63,7 +63,7 @@ class Batches:
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)
-        bugs = Bugs(self.engine.store, kind)
+        bugs = Bugs(self.engine.store, kind, self.engine.reporter)
         outcomes = self._sync(
             kind,
             subject,
@@ -102,7 +102,7 @@ class Batches:
         Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
         other items are done.
         """
-        bugs = Bugs(self.engine.store, kind)
+        bugs = Bugs(self.engine.store, kind, self.engine.reporter)
         outcomes = self._sync(
             kind,
             subject,

@@ -11,15 +11,18 @@ from worker.documents import DocumentId, Failure, Status
 from worker.errors import MediaError
 from worker.ids import InvalidIdError, parse_id
 from worker.media import MediaType
+from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
-from worker.store import Store
+from worker.reporter import Affected, Reporter
+from worker.store import ContendedError, Store
 
 
 class Bugs:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self, store: Store, kind: MediaType) -> None:
+    def __init__(self, store: Store, kind: MediaType, reporter: Reporter) -> None:
         self._store = store
+        self._reporter = reporter
         self._kind = kind
         self._met: list[Exception] = []
 
@@ -30,14 +33,18 @@ class Bugs:
         """Return the outcome of an item's own sync.
 
         After an unexpected error, which is kept, that is what the document says; an id that no
-        document can have is given up. Other expected errors pass.
+        document can have, or a document on which nothing can be noted, is given up; one that
+        changes all the time is left alone. Other expected errors pass.
         """
+        item = f"{self._kind.name} {ascii(raw)[:60]}"
         try:
             return sync()
-        except InvalidIdError as error:
-            item = f"{self._kind.name} {ascii(raw)[:60]}"
+        except (InvalidIdError, DocumentFullError) as error:
             failure = Failure.of(error, now())
+            self._reporter.given_up(Affected(self._kind.name, ascii(raw)[:60], None, 1), failure)
             return Outcome(item, Status.FAILED, error.message, error=failure)
+        except ContendedError as error:
+            return Outcome(item, None, error.message)
         except (MediaError, SoftTimeLimitExceeded):
             raise
         except Exception as bug:  # noqa: BLE001 - raised by `tell`

@@ -15,9 +15,10 @@ from worker.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.ids import InvalidIdError, parse_id
 from worker.lease import Update, as_mine, as_read, claimed, claiming
 from worker.media import MediaType
-from worker.mongo import DUPLICATE_KEY, RawDocument, translated
+from worker.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated
 from worker.store import Store, projection, settling
 
+_MOST_TEXT = 1 << 20  # characters; a record has one at most
 _LOOKED_AT = ("atproto.again", "atproto.attemptedAt")
 
 
@@ -69,7 +70,8 @@ class Claims:
     def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[Candidate | None]:
         """Return the documents of these ids, in their order; None where there is none.
 
-        Nor can there be one for an id that is none.
+        Nor can there be one for an id that is none; and what is far too large for a record is
+        left out, because a batch of such would not fit into memory.
         """
         meant = [_meant(raw) for raw in ids]
         every = [candidate for candidates in meant for candidate in candidates]
@@ -85,7 +87,7 @@ class Claims:
     ) -> list[MediaDocument | None]:
         """Claim documents, each with the key to reserve; None where another run was faster.
 
-        None as well where another document holds the key.
+        None as well where another document holds the key, or where a claim has no room.
         """
         states = [
             claimed(candidate.document, lease, place.repo, place.rkey)
@@ -131,7 +133,8 @@ class Claims:
             try:
                 done = self._store.collection(kind).bulk_write(list(writes), ordered=False)
             except BulkWriteError as error:
-                if any(fault["code"] != DUPLICATE_KEY for fault in error.details["writeErrors"]):
+                codes = {fault["code"] for fault in error.details["writeErrors"]}
+                if codes - {DUPLICATE_KEY} - TOO_LARGE:
                     raise
                 return int(error.details["nMatched"])
         return done.matched_count
@@ -141,7 +144,8 @@ class Claims:
     ) -> dict[object, RawDocument]:
         with translated():
             found = self._store.collection(kind).find({"_id": {"$in": ids}}, fields)
-            return {raw["_id"]: raw for raw in found.batch_size(len(ids) + 1)}
+            every = found.batch_size(len(ids) + 1)
+            return {raw["_id"]: raw for raw in every if not _is_huge(raw)}
 
     def _held(
         self, kind: MediaType, documents: Sequence[MediaDocument], lease: Lease
@@ -150,6 +154,11 @@ class Claims:
         match |= {"atproto.lease.token": lease.token}
         with translated():
             return {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
+
+
+def _is_huge(raw: RawDocument) -> bool:
+    texts = (value for value in raw.values() if isinstance(value, str | bytes))
+    return sum(map(len, texts)) > _MOST_TEXT
 
 
 def _ending(before: MediaDocument, raw: RawDocument | None, is_sure: bool) -> Ending:  # noqa: FBT001

@@ -11,12 +11,11 @@ from pymongo.errors import BulkWriteError
 
 from worker.clock import now
 from worker.documents import MediaDocument, Status
+from worker.lease import NO_ROOM
 from worker.media import MediaType
 from worker.mongo import DUPLICATE_KEY, RawDocument, translated
 from worker.records import RecordKey
 from worker.store import Store
-
-_NO_ROOM: RawDocument = {"$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,7 @@ class Corrections:
         ids = [correction.document.ref.id for correction in corrections]
         writes = [_write(kind, correction, retry_at) for correction in corrections]
         with translated():
-            # `atproto: null` and the like, as older programs left it, cannot hold fields.
-            collection.update_many({"_id": {"$in": ids}, **_NO_ROOM}, {"$unset": {"atproto": ""}})
+            collection.update_many({"_id": {"$in": ids}, **NO_ROOM}, {"$unset": {"atproto": ""}})
             try:
                 return collection.bulk_write(writes, ordered=False).matched_count
             except BulkWriteError as error:

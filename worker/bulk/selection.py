@@ -14,9 +14,10 @@ from typing import Any, cast
 from worker.backlog import OWNER, SKIPPED
 from worker.backlog import UNSEEN as UNSEEN_INDEX
 from worker.documents import DocumentId, Status
+from worker.ids import known_id
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.store import Store
+from worker.store import NOBODY, Store
 
 _KNOWN = tuple(status.value for status in Status)
 Index = tuple[tuple[str, int], ...]
@@ -95,6 +96,7 @@ class Selection:
     ) -> Iterator[DocumentId]:
         """Go through the ids of an owner's wanted documents of a stratum, the lowest first.
 
+        One that no message can name is given up instead.
         With `due` those that are to be tried later than that are left out.
         """
         match = dict(stratum.match) | self._of(owner)
@@ -105,10 +107,13 @@ class Selection:
             found = self._store.collection(kind).find(match, fields)
             for raw in found.hint(list(stratum.index_by_owner)).batch_size(_STRETCH):
                 if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
-                    yield cast("DocumentId", raw["_id"])
+                    if (known := known_id(raw["_id"])) is not None:
+                        yield known
+                    else:
+                        self._store.refuse_id(kind, raw["_id"])
 
     def _of(self, *owners: str) -> dict[str, object]:
-        nobody = (None, "") if self._store.guest_subject in owners else ()
+        nobody = NOBODY if self._store.guest_subject in owners else ()
         return {"user": {"$in": [*nobody, *owners]}}
 
     def _counts(self, kind: MediaType, stratum: Stratum) -> dict[str, Any]:
@@ -119,7 +124,8 @@ class Selection:
         for flag in reversed(kind.gone):
             why = {"$cond": [_is_set(flag), flag, why]}
         why = {"$cond": [named, "wanted", why]}
-        owner = {"$cond": [_is_set("user"), "$user", self._store.guest_subject]}
+        is_nobodys = {"$in": [{"$ifNull": ["$user", ""]}, [""]]}
+        owner = {"$cond": [is_nobodys, self._store.guest_subject, "$user"]}
         counts = {
             name: {"$sum": {"$cond": [{"$eq": [why, name]}, 1, 0]}}
             for name in ("wanted", *kind.gone)

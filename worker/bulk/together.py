@@ -72,7 +72,7 @@ class Together:
         for document in self.claims.take(self.kind, wanted, lease):
             if document is not None:
                 run = Run(self.engine.store, self.kind, document, unobserved)
-                run.is_hasty = True
+                run.is_hasty, run.did = True, self.account.did
                 self._open[document.ref.id] = run
 
     def _place(self, document: MediaDocument) -> Place | None:
@@ -158,6 +158,7 @@ class Together:
         if ending.held:
             return self._overtaken(run)
         if ending.there and not ending.changed:
+            self.engine.tell(run, state)
             return Outcome.of_state(run.document.ref, state)
         return self._again(run, self.holder)
 

@@ -34,6 +34,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "worker.cli.accounts:encrypt_passwords",
         "Encrypt the account passwords in MongoDB.",
     ),
+    "rotate-keys": ("worker.cli.keys:rotate_keys", "Seal all secrets with the first key."),
     "new-key": ("worker.cli.keys:new_key", "Print a fresh key for SECRET_KEYS."),
 }
 

@@ -14,6 +14,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
+from worker.ids import message_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _send(batch: Batch, backfill: str, message: str) -> None:
     from tasks.sync import sync_batch
     from worker.app import BULK
 
-    ids = [raw if isinstance(raw, int) else str(raw) for raw in batch.ids]
+    ids = [message_id(raw) for raw in batch.ids]
     args = (batch.kind.name, batch.owner, ids, backfill)
     sent = sync_batch.apply_async(args, task_id=message, queue=BULK)
     if isinstance(sent, LostResult):

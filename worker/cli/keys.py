@@ -1,8 +1,17 @@
-"""`media-atproto new-key`: a key that encrypts what rests in MongoDB and Redis."""
+"""`media-atproto new-key` and `rotate-keys`: the keys to what rests in MongoDB and Redis."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, show
+
+if TYPE_CHECKING:
+    from worker.rotation import Holdings
 
 
 @click.command("new-key")
@@ -10,7 +19,7 @@ def new_key() -> None:
     """Print a fresh key for SECRET_KEYS, on a line of its own.
 
     To replace a key, put the new one first and keep the old one behind a comma: the first
-    encrypts, all decrypt.
+    encrypts, all decrypt. Then: media-atproto rotate-keys.
 
     \b
       echo "SECRET_KEYS=$(media-atproto new-key)" >> .env
@@ -18,3 +27,65 @@ def new_key() -> None:
     from cryptography.fernet import Fernet
 
     click.echo(Fernet.generate_key().decode())
+
+
+@click.command("rotate-keys")
+@click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
+@click.pass_obj
+def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
+    """Seal everything that is stored with the first of SECRET_KEYS.
+
+    That is the passwords in MongoDB, plain ones too, and the sessions in Redis. It says which
+    keys nothing needs any more, so that they can be taken out, and whose passwords no key opens.
+
+    First put the new key before the old one in SECRET_KEYS and restart all workers: one that does
+    not know the new key yet could not read what is sealed with it. This command can run while
+    they work; it can be interrupted and repeated.
+
+    \b
+    Exit codes:
+      0  everything is sealed with the first key (with --dry-run: could be)
+      1  no key opens the password of somebody, or something changed meanwhile: run it again
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    services = open_services(env_file)
+    from worker.rotation import reseal, take_stock
+
+    vault = services.vault
+    try:
+        if not dry_run:
+            anew = reseal(services.accounts, vault), reseal(services.account_keys, vault)
+            say(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
+        passwords, sessions = (
+            take_stock(services.accounts, vault),
+            take_stock(services.account_keys, vault),
+        )
+    finally:
+        services.close()
+    keys = len(services.settings.secret_keys)
+    _tell(passwords, sessions, keys)
+    left = 0 if dry_run else passwords.to_seal + sessions.to_seal
+    click.get_current_context().exit(1 if passwords.unreadable or left else 0)
+
+
+def _tell(passwords: Holdings, sessions: Holdings, keys: int) -> None:
+    """Say what is sealed with which key, and what follows for the keys."""
+    columns = (passwords, sessions)
+    rows = [
+        (f"key {n}" + (" (seals)" if n == 1 else ""), *(str(held.by_key[n]) for held in columns))
+        for n in range(1, keys + 1)
+    ]
+    rows.append(("plain", *(str(held.plain) for held in columns)))
+    rows.append(("no key opens", *(str(len(held.unreadable)) for held in columns)))
+    show(Table(rows, header=("", "passwords", "sessions")))
+    for subject in passwords.unreadable:
+        say(
+            f"no key opens the password of {subject}: give the key back, or store the password anew"
+        )
+    for n in range(2, keys + 1):
+        if passwords.by_key[n] or sessions.by_key[n]:
+            say(f"Key {n} of SECRET_KEYS is still needed.")
+        else:
+            say(
+                f"Key {n} of SECRET_KEYS is needed by nothing any more: it may be taken out.",
+                "green",
+            )

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from worker.cli.page import say
+from worker.ids import message_id
 
 if TYPE_CHECKING:
     from worker.overview import Batch, Revival, Tally
@@ -26,7 +27,7 @@ def send(batch: Batch) -> bool:
     from tasks.sync import sync_batch, sync_media
     from worker.app import BULK, SWEEP
 
-    ids = [item if isinstance(item, int) else str(item) for item in batch.ids]
+    ids = [message_id(item) for item in batch.ids]
     if len(ids) == 1:
         result = sync_media.apply_async((batch.type, ids[0]), queue=SWEEP)
     else:

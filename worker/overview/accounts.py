@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import cast
 
 from worker.accounts import Accounts
 from worker.advice import ACCOUNT_CODES
 from worker.backlog import TROUBLE
-from worker.documents import Account, DocumentId, Failure, ItemRef, Owned, Status
+from worker.documents import Account, Failure, Owned, Status
 from worker.errors import MediaError
 from worker.homes import Homes
 from worker.media import MEDIA_TYPES, MediaType
@@ -80,14 +79,15 @@ class AccountTroubles:
         """Go through the items that wait for a user's account."""
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
-                if self._owner(raw) == subject:
-                    yield Owned(ItemRef(kind.name, cast("DocumentId", raw["_id"])), subject)
+                owned = self.store.as_owned(kind, raw)
+                if owned.owner == subject:
+                    yield owned
 
     def _waiting(self) -> _Waiting:
         found = _Waiting()
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
-                owner = self._owner(raw)
+                owner = self.store.as_owned(kind, raw).owner
                 found.counts[owner] += 1
                 error = parse_state(raw.get("atproto")).error
                 if error:
@@ -99,9 +99,6 @@ class AccountTroubles:
             fields = {"user": 1, "atproto.error": 1}
             found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
             yield from found.batch_size(_AT_A_TIME)
-
-    def _owner(self, raw: RawDocument) -> str:
-        return str(raw.get("user") or self.store.guest_subject)
 
     def _trouble(self, subject: str, waiting: _Waiting) -> Trouble | None:
         account = self.accounts.find(subject)

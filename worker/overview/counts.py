@@ -18,6 +18,7 @@ from pymongo.database import Database
 
 from worker.backlog import SKIPPED, TROUBLE
 from worker.documents import Status
+from worker.fields import is_text
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.overview.hints import FAILED, NO_CODE, indexed
@@ -156,10 +157,9 @@ class Overview:
     def _troubled(self, kind: MediaType) -> list[_Troubled]:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]
         with indexed():
-            return [
-                _read(group)
-                for group in self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
-            ]
+            found = self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
+            # Of an `atproto` that is a list MongoDB matches each part, and groups by all of them.
+            return [group for group in map(_read, found) if group]
 
     def _skipped(self, kind: MediaType) -> Counter[str]:
         group = {"_id": "$atproto.reason", "count": {"$sum": 1}}
@@ -178,11 +178,13 @@ def _by_code(troubled: Iterable[_Troubled]) -> Counter[tuple[str, Status]]:
     return counts
 
 
-def _read(group: Mapping[str, Any]) -> _Troubled:
+def _read(group: Mapping[str, Any]) -> _Troubled | None:
     code, since = group["_id"].get("code"), group["since"]
+    if not is_text(group["_id"]["status"]):
+        return None
     return _Troubled(
         status=Status(group["_id"]["status"]),
-        code=code if isinstance(code, str) else NO_CODE,
+        code=code if is_text(code) else NO_CODE,
         count=int(group["count"]),
         since=since if isinstance(since, datetime) else None,
     )

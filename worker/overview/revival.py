@@ -10,7 +10,7 @@ from itertools import chain, islice, zip_longest
 from worker.backlog import TROUBLE, Backlog, not_held
 from worker.clock import after
 from worker.documents import DocumentId, ItemRef, Owned
-from worker.ids import parse_id
+from worker.ids import known_id, parse_id
 from worker.lease import is_held
 from worker.lexicon import Lexicons
 from worker.media import MediaType, media_type
@@ -83,7 +83,8 @@ class Revival:
             with indexed():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_MOST_READ):
-                    yield self._store.as_owned(kind, raw)
+                    if known_id(raw["_id"]) is not None:  # of another id no message can speak
+                        yield self._store.as_owned(kind, raw)
 
     def named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> Named:
         """Look ids up in all these types, whatever their items' status; raises InvalidIdError."""

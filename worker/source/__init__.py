@@ -27,22 +27,23 @@ from worker.source.template import SourceTemplate
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
-    import httpcore
+    from worker.source.addresses import Network
 
 
 def open_store(
     template: SourceTemplate,
     *,
     deadline: float,
-    network: httpcore.NetworkBackend | None = None,
+    networks: Sequence[Network] = (),
     tls: ssl.SSLContext | None = None,
 ) -> SourceStore:
     """Return the store that a template points at.
 
-    `deadline` is the longest that one call may take, in seconds; `network` replaces how
-    connections are made (the place to check resolved addresses), `tls` which certificates are
-    trusted. Close the store when done.
+    `deadline` is the longest that one call may take, in seconds; `networks` are those, not
+    public, that a web server may be in; `tls` replaces which certificates are trusted. Close the
+    store when done.
     """
     # Imported here: a producer imports SourceKey, and should not pay for an HTTP client.
     if template.scheme == "file":
@@ -51,7 +52,7 @@ def open_store(
         return LocalStore(template)
     from worker.source.http import HttpStore
 
-    return HttpStore(template, deadline=deadline, network=network, tls=tls)
+    return HttpStore(template, deadline=deadline, networks=networks, tls=tls)
 
 
 __all__ = [

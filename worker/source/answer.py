@@ -17,6 +17,17 @@ from worker.source.errors import (
 _MAX_ETAG = 200
 _MISSING = frozenset({404, 410})
 _TRY_LATER = frozenset({408, 425, 429})
+# What a server makes up itself: pages of errors, of logins, of an app for every path.
+_PAGES = frozenset(
+    {
+        "text/html",
+        "application/xhtml+xml",
+        "text/xml",
+        "application/xml",
+        "application/json",
+        "application/problem+json",
+    }
+)
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
 
 
@@ -50,6 +61,16 @@ def check_status(answer: Answer) -> None:
     """Accept only 200, a file in full; raises the error that any other status stands for."""
     if answer.status != 200:  # noqa: PLR2004 - the one status that is not an error
         raise _failure(answer)
+
+
+def check_type(answer: Answer) -> None:
+    """Accept only what may be an uploaded file: a page that stands in for one is not the file."""
+    said = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if said in _PAGES or said.startswith(("multipart/", "message/")):
+        raise SourceRefusedError(
+            f"{answer.url} is sent as {ascii(said)[:40]}, a page instead of a file: "
+            "MEDIA_STORE_URL must lead to the files themselves"
+        )
 
 
 def check_encoding(answer: Answer) -> None:

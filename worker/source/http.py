@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 
 import httpcore
 
-from worker.source.answer import Answer, check_encoding, check_status
+from worker.source.addresses import GuardedBackend, Network
+from worker.source.answer import Answer, check_encoding, check_status, check_type
 from worker.source.errors import (
     SourceTimeoutError,
     SourceTooLargeError,
@@ -45,7 +47,7 @@ class HttpStore(SourceStore):
         template: SourceTemplate,
         *,
         deadline: float,
-        network: httpcore.NetworkBackend | None = None,
+        networks: Sequence[Network] = (),
         tls: ssl.SSLContext | None = None,
     ) -> None:
         """`deadline` is the longest that one call may take, in seconds; see `open_store`."""
@@ -54,7 +56,7 @@ class HttpStore(SourceStore):
         self._pool = httpcore.ConnectionPool(
             max_connections=_CONNECTIONS,
             keepalive_expiry=_KEEPALIVE_SECONDS,
-            network_backend=DeadlineBackend(network),
+            network_backend=DeadlineBackend(GuardedBackend(networks)),
             ssl_context=tls or _certificates(template.scheme),
         )
 
@@ -76,6 +78,7 @@ class HttpStore(SourceStore):
         end = time.monotonic() + self._deadline
         with self._exchange("GET", url, end) as answer:
             check_status(answer)
+            check_type(answer)
             check_encoding(answer)
             if (answer.length or 0) > max_bytes:
                 raise SourceTooLargeError(
@@ -124,12 +127,12 @@ def _certificates(scheme: str) -> ssl.SSLContext | None:
 
 def _body(answer: Answer, max_bytes: int) -> bytes:
     """Read a body, counting as it arrives: a server may announce less than it sends."""
-    data = bytearray()
+    data = BytesIO()  # gives its bytes away without a second copy
     for chunk in answer.body:
-        data += chunk
-        if len(data) > max_bytes:
+        data.write(chunk)
+        if data.tell() > max_bytes:
             raise SourceTooLargeError(f"{answer.url} has more than {max_bytes} bytes, the limit")
-    return bytes(data)
+    return data.getvalue()
 
 
 def _decoded(response: httpcore.Response) -> dict[str, str]:
@@ -141,4 +144,5 @@ def _decoded(response: httpcore.Response) -> dict[str, str]:
 
 def _stat(answer: Answer) -> SourceStat:
     check_status(answer)
+    check_type(answer)
     return SourceStat(answer.identity(answer.length), answer.length)

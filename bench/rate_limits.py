@@ -1,0 +1,180 @@
+"""2,500 items of 3 accounts against a PDS that limits what it takes: `python -m bench.rate_limits`.
+
+Three runs of the same backfill by the same workers, each on services of its own:
+
+- the reference PDS with its own limits: what they have no room for waits, and costs nothing;
+- the same with the windows made short: everything gets there;
+- the latter without budgets, the baseline: what the PDS refuses then.
+
+What was refused is read in the PDS's own log. Exits with 1 when a run with budgets was refused a
+write, or when one did not end as it should. Takes about eight minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from bench.bulk import terminal
+from bench.bulk.crew import bulk_worker, live_worker
+from bench.bulk.documents import Archive, insert
+from bench.place import Place, open_place
+from bench.processes import await_true
+from worker.demo.pictures import creature, png
+from worker.documents import SyncState
+from worker.media import MEDIA_TYPES
+from worker.state import parse_state
+
+_AUTHORS, _MOODS, _PAINTINGS = 3, 1300, 1200
+_WRITES = ("putRecord", "applyWrites", "deleteRecord", "uploadBlob", "createSession")
+_LIMITED = {"PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
+_SHORT = "5000/3600=5000/40 35000/86400=35000/90 1000/86400=200/25 3000/300=3000/20"
+_OURS = "* points_hour=5000/40 points_day=35000/90 uploads_day=200/25 requests_5min=3000/20"
+_TIMES = {"SWEEP_INTERVAL_SECONDS": "5", "RETRY_BASE_SECONDS": "1", "RETRY_CEILING_SECONDS": "5"}
+_PATIENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run is called, what the PDS and the workers are told, and whether all must end."""
+
+    name: str
+    pds: Mapping[str, str]
+    settings: Mapping[str, str]
+    completes: bool
+    has_budgets: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of the items, and what the PDS refused, by method."""
+
+    run: Run
+    statuses: Counter[str]
+    tried_in_vain: int
+    refused: Counter[str]
+    seconds: float
+
+    @property
+    def refused_writes(self) -> int:
+        """How many writes, uploads and logins the PDS answered with 429."""
+        return sum(n for method, n in self.refused.items() if method in _WRITES)
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether it went as it should."""
+        if not self.run.has_budgets:
+            return True
+        ended = set(self.statuses) <= ({"synced"} if self.run.completes else {"synced", "waits"})
+        return ended and not self.refused_writes and not self.tried_in_vain
+
+
+_RUNS = (
+    Run("the reference's limits", _LIMITED, {}, completes=False),
+    Run(
+        "short windows",
+        {**_LIMITED, "STACK_RATE_LIMITS": _SHORT},
+        {"RATE_LIMITS": _OURS},
+        completes=True,
+    ),
+    Run(
+        "short windows, no budgets",
+        {**_LIMITED, "STACK_RATE_LIMITS": _SHORT},
+        {"RATE_LIMITS": "off"},
+        completes=True,
+        has_budgets=False,
+    ),
+)
+
+
+def main() -> int:
+    """Measure and print; return the exit code."""
+    results = []
+    for run in _RUNS:
+        results.append(_measured(run))
+        print(_line(results[-1]), flush=True)
+    return 0 if all(result.is_good for result in results) else 1
+
+
+def _measured(run: Run) -> Result:
+    settings = {**_TIMES, **run.settings}
+    with ExitStack() as undo:
+        place = undo.enter_context(open_place(_AUTHORS, pds_environment=run.pds, settings=settings))
+        schedule = undo.enter_context(tempfile.TemporaryDirectory()) + "/schedule"
+        _save(place)
+        undo.enter_context(live_worker(place))
+        undo.enter_context(bulk_worker(place))
+        started = time.monotonic()
+        celery = (sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app")
+        place.processes.start("beat", *celery, "beat", "--schedule", schedule)
+        terminal.run(place, "backfill")
+        await_true(lambda: _is_over(place, run), _PATIENCE, f"the run with {run.name}")
+        seconds = time.monotonic() - started
+        states = _states(place)
+        in_vain = sum(state.attempts for state in states if _ending(state) == "waits")
+        statuses = Counter(_ending(state) for state in states)
+        return Result(run, statuses, in_vain, _refused(place.stack.pds.log), seconds)
+
+
+def _save(place: Place) -> None:
+    """Save moods, and paintings that are small, so that the limits are what takes time."""
+    archive, authors = Archive(), place.authors
+    paintings = archive.paintings(authors, _PAINTINGS)
+    for number, document in enumerate(paintings):
+        image = creature(number).resize((64, 64), Image.Resampling.NEAREST)
+        place.platform.store(f"{document.raw['slug']}.png", png(image), document.author.subject)
+    insert(place, archive.moods(authors, _MOODS))
+    insert(place, iter(paintings))
+
+
+def _states(place: Place) -> list[SyncState]:
+    found = (place.services.database[kind.collection].find({}) for kind in MEDIA_TYPES.values())
+    return [parse_state(raw.get("atproto")) for each in found for raw in each]
+
+
+def _ending(state: SyncState) -> str:
+    """Return how an item stands: its status, or that it waits for a budget."""
+    if state.error and state.error.code == "budget_spent":
+        return "waits"
+    return str(state.status or "new")
+
+
+def _is_over(place: Place, run: Run) -> bool:
+    time.sleep(0.5)  # a look at 2,500 documents is no small thing beside what is measured
+    endings = {_ending(state) for state in _states(place)}
+    if run.completes:
+        return endings == {"synced"}
+    waiting = sum(int(place.queue.llen(name)) for name in ("live", "sweep", "bulk"))
+    return endings == {"synced", "waits"} and not waiting
+
+
+def _refused(log: Path) -> Counter[str]:
+    """Return how many calls of each method the PDS answered with 429, by its own log."""
+    refused: Counter[str] = Counter()
+    with log.open() as lines:
+        for line in lines:
+            if '"statusCode":429' in line:
+                refused[line.partition("/xrpc/")[2].partition('"')[0].split("?")[0]] += 1
+    return Counter({name.rpartition(".")[2]: n for name, n in refused.items()})
+
+
+def _line(result: Result) -> str:
+    endings = ", ".join(f"{number} {name}" for name, number in sorted(result.statuses.items()))
+    refused = ", ".join(f"{name} {n}" for name, n in sorted(result.refused.items())) or "none"
+    return (
+        f"{result.run.name}: {endings} of {_MOODS + _PAINTINGS} items in {result.seconds:.0f} s; "
+        f"attempts of those that wait {result.tried_in_vain}; "
+        f"refused writes {result.refused_writes}; 429s by method: {refused}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

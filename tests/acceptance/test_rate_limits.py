@@ -1,0 +1,137 @@
+"""A PDS that limits what it takes: nothing is sent that it would refuse, and everything gets there.
+
+The reference PDS with its limits turned on, their windows and numbers made small so that they end
+while a test looks on; the workers are told the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from bson import ObjectId
+from click.testing import CliRunner
+
+from tasks import enqueue
+from tests import pictures
+from tests.acceptance.conftest import Scene, open_scene
+from tests.contract.proxy import Proxy, open_proxy
+from tests.fleet import beat, worker
+from tests.waiting import wait_for
+from worker.cli import main
+from worker.documents import SyncState
+from worker.media import MEDIA_TYPES
+from worker.stack import Stack
+from worker.state import parse_state
+
+# What the PDS is told, and what the workers are: the same, in each one's own words.
+_PDS = "5000/3600=60/6 1000/86400=10/8 3000/300=300/5"
+_OURS = "* points_hour=60/6 uploads_day=10/8 requests_5min=300/5"
+_MOODS, _PAINTINGS = 16, 4  # for each of three accounts
+_PATIENCE = 150.0
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A platform whose PDS has limits, and what the PDS has answered."""
+
+    scene: Scene
+    proxy: Proxy
+
+    def states(self) -> list[SyncState]:
+        """Return the states of all items."""
+        database = self.scene.world.services.database
+        found = (database[kind.collection].find({}) for kind in MEDIA_TYPES.values())
+        return [parse_state(raw.get("atproto")) for each in found for raw in each]
+
+    def waiting(self) -> list[SyncState]:
+        """Return the states of items that wait for a budget."""
+        codes = {"budget_spent", "rate_limited"}
+        return [state for state in self.states() if state.error and state.error.code in codes]
+
+    def wait_until_synced(self, number: int) -> None:
+        """Wait until so many items, all there are, are published."""
+        wait_for(
+            lambda: [state.status for state in self.states()] == ["synced"] * number,
+            within=_PATIENCE,
+            what=f"{number} items to be published",
+        )
+
+    def save(self, mark: str) -> list[ObjectId]:
+        """Save moods and paintings of each account, and tell nobody."""
+        world = self.scene.world
+        saved: list[ObjectId] = []
+        for subject in (world.ada, world.bob, None):
+            for number in range(_PAINTINGS):
+                slug = f"{mark}-{number}-{subject}"
+                world.platform.store(
+                    f"{slug}.png", pictures.pixel_art((8, 8 + len(saved))), subject
+                )
+                saved.append(world.platform.save_painting(slug, subject))
+            for number in range(_MOODS):
+                text = f"({mark} {number})"
+                if subject:
+                    saved.append(world.platform.save_mood(text, subject))
+                else:
+                    saved.append(world.platform.save_kidlisp(text, None))
+        return saved
+
+
+@pytest.fixture(scope="module")
+def limited(
+    tmp_path_factory: pytest.TempPathFactory, bare_environ: dict[str, str]
+) -> Iterator[Limited]:
+    """A stack of its own, with a worker and beat."""
+    folder = tmp_path_factory.mktemp("limited")
+    rules = {"PDS_RATE_LIMITS_ENABLED": "1", "STACK_RATE_LIMITS": _PDS}
+    with ExitStack() as undo:
+        stack = undo.enter_context(
+            Stack.start(folder / "stack", bare_environ, pds_environment=rules)
+        )
+        proxy = undo.enter_context(open_proxy(stack.pds.url))
+        scene = undo.enter_context(
+            open_scene(stack, folder, 1, PDS_URL=proxy.url, RATE_LIMITS=_OURS)
+        )
+        logs = Path(tmp_path_factory.mktemp("limited-logs"))
+        undo.enter_context(worker(scene.environ, logs))
+        undo.enter_context(beat(scene.environ, logs))
+        yield Limited(scene, proxy)
+
+
+def test_everything_is_published_and_nothing_refused(limited: Limited) -> None:
+    """A backfill beyond every limit waits for windows to end; a save meanwhile does not."""
+    world = limited.scene.world
+    number = len(limited.save("first"))
+    result = CliRunner().invoke(main, ["backfill"], env=limited.scene.environ)
+    assert result.exit_code == 0, result.output
+    wait_for(limited.waiting, within=_PATIENCE, what="a budget to be spent")
+    assert all(state.attempts == 0 for state in limited.waiting())
+    mood = world.platform.save_mood("a save", world.ada)
+    assert enqueue("mood", mood)
+    limited.scene.wait_for_status("mood", mood, "synced")
+    assert limited.waiting(), "the save was no quicker than the backfill"
+    limited.wait_until_synced(number + 1)
+    assert limited.proxy.answered(429) == {}
+    limited.scene.wait_until_drained()
+
+
+def test_budgets_full_of_wrong_numbers_recover(limited: Limited) -> None:
+    """Some far too high, some forgotten while the PDS has not forgotten: all is published."""
+    world = limited.scene.world
+    before = len(limited.states())
+    number = len(limited.save("second"))
+    with redis.Redis.from_url(limited.scene.environ["REDIS_URL"]) as client:
+        for key in client.scan_iter("media-atproto:budget:*"):
+            client.delete(key)
+        host = limited.proxy.url.removeprefix("http://")
+        for name, who in (("points_hour", world.dids[world.ada]), ("uploads_day", "")):
+            bucket = f"media-atproto:budget:{host}|{name}|{who}"
+            client.hset(bucket, "used", "1000000")
+            client.hset(bucket, "ends", str(int(client.time()[0] * 1000 + 5000)))
+    result = CliRunner().invoke(main, ["backfill"], env=limited.scene.environ)
+    assert result.exit_code == 0, result.output
+    limited.wait_until_synced(before + number)

@@ -1,0 +1,172 @@
+"""Rotating keys: everything comes under the first key, whatever happens meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
+
+from tests.contract.proxy import Proxy, open_proxy
+from tests.world import World, open_world
+from worker.cli import main
+from worker.documents import Account
+from worker.rotation import reseal, take_stock
+from worker.secrets import Secret, Vault
+from worker.services import build
+from worker.settings import Settings
+from worker.stack import Stack
+
+REDIS_DATABASE = 11
+
+
+@dataclass
+class Keyring:
+    """A platform with sessions of its own in Redis, whose keys change."""
+
+    world: World
+    proxy: Proxy
+    keys: list[str] = field(default_factory=list)
+
+    @property
+    def vault(self) -> Vault:
+        """Return the vault of the present keys."""
+        return Vault(map(Secret, self.keys))
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Return the environment with the present keys."""
+        return {**self.world.environ, "SECRET_KEYS": ",".join(self.keys)}
+
+    @property
+    def passwords(self) -> dict[object, str]:
+        """Return the passwords as they are stored, by subject."""
+        return dict(self.world.services.accounts.stored())
+
+    def store(self, subject: str, password: str) -> None:
+        """Store a password as it is to rest."""
+        users = self.world.services.database["users"]
+        users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
+
+    def rotate(self, *options: str) -> Result:
+        """Run the command with the present keys."""
+        return CliRunner().invoke(main, ("rotate-keys", *options), env=self.environ)
+
+    def use_sessions(self) -> int:
+        """Have a new worker get the sessions of ada and bob; return how many logins it took."""
+        services = build(Settings.load(self.environ))
+        before = self.proxy.count("createSession")
+        for subject in (self.world.ada, self.world.bob):
+            account = services.accounts.find(subject)
+            assert isinstance(account, Account)
+            services.homes.of(account.did).sessions.get(account)
+        services.close()
+        return self.proxy.count("createSession") - before
+
+
+@pytest.fixture(scope="module")
+def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
+    """Three users, a Redis database for them alone, and a proxy that counts logins."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{REDIS_DATABASE}"
+    with (
+        open_proxy(stack.pds.url) as proxy,
+        open_world(stack, REDIS_URL=url, PDS_URL=proxy.url) as world,
+    ):
+        yield world, proxy
+
+
+@pytest.fixture
+def keyring(proxied: tuple[World, Proxy]) -> Iterator[Keyring]:
+    """The users, their passwords plain, with one key and a session each for two of them."""
+    world, proxy = proxied
+    world.services.account_keys._redis.flushdb()
+    keyring = Keyring(world, proxy, [new_key()])
+    plain = keyring.passwords
+    assert keyring.use_sessions() == 2
+    yield keyring
+    for subject, password in plain.items():
+        keyring.store(str(subject), password)
+
+
+def new_key() -> str:
+    """Return a key that nobody has had before."""
+    return Fernet.generate_key().decode()
+
+
+def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Keyring) -> None:
+    """Plain, under the old key, in MongoDB and in Redis; then the old key is needed no more."""
+    plain = keyring.passwords
+    old = keyring.vault
+    keyring.store(keyring.world.ada, old.seal(plain[keyring.world.ada]))
+    keyring.keys.insert(0, new_key())
+    dry = keyring.rotate("--dry-run")
+    assert "Key 2 of SECRET_KEYS is still needed." in dry.stdout
+    assert dry.exit_code == 0
+    assert keyring.passwords == plain | {keyring.world.ada: keyring.passwords[keyring.world.ada]}
+
+    done = keyring.rotate()
+    assert "3 passwords, 2 sessions" in done.stdout
+    assert "Key 2 of SECRET_KEYS is needed by nothing any more" in done.stdout
+    assert done.exit_code == 0
+    alone = Vault([Secret(keyring.keys[0])])
+    assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
+    assert take_stock(keyring.world.services.account_keys, alone).by_key == {1: 2}
+    assert keyring.use_sessions() == 0
+    assert "0 passwords, 0 sessions" in keyring.rotate().stdout
+
+
+def test_with_the_old_key_withdrawn_each_account_logs_in_once(keyring: Keyring) -> None:
+    """Sessions bear names made with the last key: a new last key, a new name."""
+    keyring.keys.insert(0, new_key())
+    keyring.rotate()
+    keyring.keys.pop()
+    assert keyring.use_sessions() == 2
+    assert keyring.use_sessions() == 0
+    assert keyring.rotate().exit_code == 0
+
+
+def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> None:
+    """By its subject, and by nothing that would tell anything of it."""
+    lost = Vault([Secret(new_key())]).seal("canary")
+    keyring.store(keyring.world.bob, lost)
+    result = keyring.rotate()
+    assert result.exit_code == 1
+    assert f"no key opens the password of {keyring.world.bob}" in result.stdout
+    assert keyring.passwords[keyring.world.bob] == lost
+    assert not [word for word in (lost, "canary", *keyring.keys) if word in result.output]
+    assert "2 passwords" in result.stdout
+
+
+def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -> None:
+    """A password that a user changes, a session that a worker renews: the newer one stays."""
+    services, vault = keyring.world.services, Vault([Secret(new_key()), Secret(keyring.keys[0])])
+    (subject, password), *_ = services.accounts.stored()
+    keyring.store(str(subject), "changed")
+    assert not services.accounts.swap(subject, password, vault.seal(password))
+    (name, text), *_ = services.account_keys.stored()
+    services.account_keys._redis.set(name, "renewed", ex=1000)
+    assert not services.account_keys.swap(name, text, vault.seal("x"))
+    assert keyring.passwords[subject] == "changed"
+    assert services.account_keys._redis.get(name) == b"renewed"
+
+
+def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> None:
+    """It stops between two passwords; sessions keep the time that they had to live."""
+    keyring.keys.insert(0, new_key())
+
+    class Interrupted:
+        def stored(self) -> Iterator[tuple[object, str]]:
+            yield next(keyring.world.services.accounts.stored())
+            raise KeyboardInterrupt
+
+        swap = keyring.world.services.accounts.swap
+
+    with pytest.raises(KeyboardInterrupt):
+        reseal(Interrupted(), keyring.vault)
+    assert take_stock(keyring.world.services.accounts, keyring.vault).by_key == {1: 1}
+    assert "2 passwords, 2 sessions" in keyring.rotate().stdout
+    redis = keyring.world.services.account_keys._redis
+    (name, _), *_ = keyring.world.services.account_keys.stored()
+    assert 0 < redis.ttl(name) <= 90 * 86_400

@@ -1,0 +1,54 @@
+"""The worker's transport: a task that ends while Redis is away leaves room for the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from kombu import Connection, Message, Queue
+
+from tasks.policy import LostResult
+from tasks.sync import sync_media
+from tests.waiting import wait_for
+from worker.stack import Stack
+
+_QUEUE = Queue("transport")
+
+
+@pytest.mark.parametrize("end", [Message.ack, Message.reject])
+def test_a_message_that_cannot_be_acknowledged_makes_room_for_another(
+    stack: Stack, end: Callable[[Message], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker whose processes were all at work when Redis went would be idle for ever."""
+    url = stack.valkey.url.removesuffix("/0") + "/10"
+    monkeypatch.setenv("REDIS_URL", url)
+    seen: list[Message] = []
+    with (
+        Connection(url, transport="worker.transport:Transport") as connection,
+        connection.Consumer(_QUEUE, on_message=seen.append, prefetch_count=1),
+    ):
+        publish(url)
+        wait_for(lambda: receive(connection, seen), within=30, what="the first message")
+        stack.valkey.stop()
+        try:
+            with pytest.raises(connection.connection_errors):
+                end(seen.pop())
+        finally:
+            stack.valkey.start()
+        publish(url)
+        wait_for(lambda: receive(connection, seen), within=10, what="the second message")
+
+
+def publish(url: str) -> None:
+    """Send a message on a connection of its own."""
+    with Connection(url) as connection:
+        sent = sync_media.apply_async(("mood", "none"), connection=connection, queue=_QUEUE)
+        assert not isinstance(sent, LostResult)
+
+
+def receive(connection: Connection, seen: list[Message]) -> bool:
+    """Listen for a moment, as a worker's loop does; tell whether a message has come."""
+    with suppress(TimeoutError, *connection.connection_errors):
+        connection.drain_events(timeout=0.5)
+    return bool(seen)

@@ -1,0 +1,1 @@
+"""The fault suite: real services and workers are broken under a stream of saves (`make faults`)."""

@@ -1,0 +1,99 @@
+"""A fleet at strength: two workers and beat; whoever is killed is replaced, as by a restarter."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from tests.fleet import CELERY, Process, beat, running
+
+_CHILDREN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Manning:
+    """How a fleet is run: the PDS that it knows, and by how many seconds each clock is off."""
+
+    pds_url: str
+    skews: tuple[float, ...] = (0.0, 0.0)
+
+
+@dataclass
+class Fleet:
+    """Running workers; what is replaced stays on record until the fleet ends."""
+
+    manning: Manning
+    environ: dict[str, str]
+    folder: Path
+    workers: list[Process] = field(default_factory=list)
+    _undo: ExitStack = field(default_factory=ExitStack)
+
+    def replace(self, worker: Process) -> None:
+        """Start another worker in the place of one that was ended."""
+        place = self.workers.index(worker)
+        self.workers[place] = self._launch(self.manning.skews[place])
+        self.workers[place].await_ready()
+
+    def children(self) -> list[psutil.Process]:
+        """Return the processes of all pools."""
+        return [child for worker in self.workers for child in worker.children()]
+
+    def deserters(self) -> list[str]:
+        """Name the workers that have ended by themselves, by their logs."""
+        return [str(worker.log) for worker in self.workers if worker.popen.poll() is not None]
+
+    def logged(self, text: str) -> int:
+        """Return how often any worker, replaced or not, has logged a text."""
+        return sum(log.read_text(errors="replace").count(text) for log in self._logs())
+
+    def launch(self) -> None:
+        """Start all, and wait until they are ready."""
+        self.workers = [self._launch(skew) for skew in self.manning.skews]
+        self.second_beat()
+        for worker in self.workers:
+            worker.await_ready()
+
+    def second_beat(self) -> None:
+        """Start beat, be there one already or not."""
+        folder = self.folder / f"beat-{len(list(self.folder.iterdir()))}"
+        folder.mkdir()
+        self._undo.enter_context(beat(self.environ, folder))
+
+    def stop(self) -> None:
+        """Ask all to stop, then wait for all."""
+        for worker in self.workers:
+            if worker.popen.poll() is None:
+                worker.popen.send_signal(signal.SIGTERM)
+        self._undo.close()
+
+    def _launch(self, skew: float) -> Process:
+        celery = _skewed(skew) if skew else CELERY
+        name = f"w{len(self._logs())}@faults"
+        options = ("--concurrency", str(_CHILDREN), "-n", name)
+        started = running("worker", self.environ, self.folder, *options, celery=celery)
+        return self._undo.enter_context(started)
+
+    def _logs(self) -> list[Path]:
+        return list(self.folder.glob("worker-*.log"))
+
+
+@contextmanager
+def open_fleet(manning: Manning, environ: Mapping[str, str], folder: Path) -> Iterator[Fleet]:
+    """Run a fleet until the block ends."""
+    folder.mkdir()
+    fleet = Fleet(manning, {**environ, "PDS_URL": manning.pds_url}, folder)
+    try:
+        fleet.launch()
+        yield fleet
+    finally:
+        fleet.stop()
+
+
+def _skewed(seconds: float) -> Sequence[str]:
+    return (sys.executable, "-W", "ignore", "-m", "tests.faults.skewed", str(seconds))

@@ -1,0 +1,48 @@
+"""The table of all faults, as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.performance import Result
+
+_WIDTH = 118
+_MOST_LINES = 20
+_COLUMNS = ("items", "in flight", "lost", "doubled", "orphaned", "wrong state", "stuck")
+
+
+def print_table(out: TextIO, results: Sequence[Result]) -> None:
+    """Print a line for each fault."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("fault", no_wrap=True)
+    for name in (*_COLUMNS, "audit", "recovery"):
+        table.add_column(name, justify="right")
+    for result in results:
+        table.add_row(*_cells(result))
+    Console(file=out, width=_WIDTH, highlight=False, markup=False, no_color=True).print(table)
+
+
+def print_complaints(out: TextIO, result: Result) -> None:
+    """Print what is wrong after a fault, not all of it should it be much."""
+    complaints = result.complaints
+    for complaint in complaints[:_MOST_LINES]:
+        out.write(f"  {complaint}\n")
+    if len(complaints) > _MOST_LINES:
+        out.write(f"  and {len(complaints) - _MOST_LINES} more\n")
+    out.flush()
+
+
+def _cells(result: Result) -> list[str]:
+    verdict = result.verdict
+    found = (verdict.lost, verdict.doubled, verdict.orphaned, verdict.wrong, verdict.stuck)
+    counts = (result.items, result.in_flight, *map(len, found))
+    audit = "not clean" if result.audit else "clean"
+    seconds = "never" if result.seconds is None else f"{result.seconds:.1f} s"
+    if result.trouble:
+        seconds += " (!)"
+    return [result.fault, *map(str, counts), audit, seconds]

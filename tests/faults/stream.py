@@ -1,0 +1,169 @@
+"""A stream of saves, edits, nukes and un-nukes of all types, as users make them meanwhile."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from threading import Event, Thread
+from typing import Any
+from uuid import uuid4
+
+from bson import ObjectId
+
+from worker.demo.pictures import Picture, creature, png
+from worker.demo.platform import Platform
+from worker.demo.uploads import Item, Person, Uploads
+
+_LONG_AGO = datetime(2021, 3, 1, tzinfo=UTC)
+_GONE = {"mood": "deleted"}  # of the others, `nuked`
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How much is saved: `burst` at once, so that work piles up; `steady` while a fault strikes."""
+
+    burst: int = 100
+    steady: int = 100
+    per_second: float = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who saves: users with an account, a guest, and one whose account is missing."""
+
+    users: tuple[Person, ...]
+    guest: Person
+    stranger: Person
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Return all who have a repo."""
+        return (*self.users, self.guest)
+
+
+class Archive:
+    """Saves what is as old as the documents of a backfill: too old for the sweep."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._moods = platform.database["moods"]
+
+    def mood(self, owner: Person) -> Item:
+        """Save a mood of years ago, without a message."""
+        item = ObjectId(int(_LONG_AGO.timestamp()).to_bytes(4) + secrets.token_bytes(8))
+        document = {"_id": item, "mood": f"long ago {item}", "when": _LONG_AGO}
+        document |= {"user": owner.subject}
+        self._moods.insert_one(document)
+        return Item("mood", item, owner, "archive", document)
+
+
+class Stream:
+    """Saves items in a thread; `items` has each as it was left, and what must become of it.
+
+    `ended` is when the last one was saved, by the monotonic clock.
+    """
+
+    def __init__(self, uploads: Uploads, cast: Cast, load: Load) -> None:
+        self.items: dict[ObjectId, Item] = {}
+        self._uploads = uploads
+        self._cast = cast
+        self._load = load
+        self._dice = random.Random(uuid4().int)
+        self._going_on = Event()
+        self._error: BaseException | None = None
+        self.ended = 0.0
+        self._thread = Thread(target=self._run, name="stream")
+
+    def start(self) -> None:
+        """Begin to save."""
+        self._thread.start()
+
+    @property
+    def refused(self) -> int:
+        """Return how many messages the queue did not take."""
+        return self._uploads.refused
+
+    def take_over(self, item: Item) -> None:
+        """Count what somebody else has saved among the items."""
+        self._keep(item)
+
+    def go_on(self) -> None:
+        """Save the rest, at a pace; until then the stream stands still after its burst."""
+        self._going_on.set()
+
+    def finish(self) -> None:
+        """Wait until all is saved; raises what kept it from being saved."""
+        self._thread.join()
+        if self._error:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            for number in range(self._load.burst):
+                self._keep(self._act(number))
+            self._going_on.wait()
+            for number in range(self._load.steady):
+                time.sleep(1 / self._load.per_second)
+                self._keep(self._act(self._load.burst + number))
+        except BaseException as error:  # noqa: BLE001 - for whoever waits for the stream
+            self._error = error
+        finally:
+            self.ended = time.monotonic()
+
+    def _keep(self, item: Item) -> None:
+        self.items[item.id] = item
+
+    def _act(self, number: int) -> Item:
+        """Save something new, or do something to what was saved before."""
+        if number < self._load.burst // 4 or self._dice.random() < 0.6:
+            return self._save(number)
+        item = self._dice.choice([item for item in self.items.values() if item.status != "skipped"])
+        if item.status == "removed":
+            return self._edit(item, {_flag(item): False})
+        if self._dice.random() < 0.35:
+            flag = _flag(item)
+            return self._uploads.change(item, status="removed", why=flag, **{flag: True})
+        return self._edit(item, {})
+
+    def _save(self, number: int) -> Item:
+        owner = self._dice.choice(self._cast.people)
+        ways: tuple[Callable[[], Item], ...] = (
+            partial(self._mood, owner),
+            partial(self._uploads.program, f"(wipe {uuid4().hex})", owner),
+            partial(self._uploads.piece, f"s{uuid4().hex[:10]}", f"// {uuid4().hex}\n", owner),
+            partial(self._uploads.painting, _picture(), owner),
+        )
+        return ways[number % len(ways)]()
+
+    def _mood(self, owner: Person) -> Item:
+        text = f"calm {uuid4().hex}"
+        if self._dice.random() < 0.1:
+            return self._uploads.mood(text, self._cast.stranger, skipped="no_account")
+        skipped = "guests_not_published" if owner is self._cast.guest else None
+        return self._uploads.mood(text, owner, skipped=skipped)
+
+    def _edit(self, item: Item, changes: dict[str, Any]) -> Item:
+        """Give an item another content, so that its record has to be another one."""
+        text = uuid4().hex
+        fields = {"mood": {"mood": f"other {text}"}, "kidlisp": {"source": f"(ink {text})"}}
+        changes = {**changes, **fields.get(item.type, {"code": text[:8]})}
+        return self._uploads.change(item, status="synced", **changes)
+
+
+def as_it_may_be(item: Item, status: object) -> Item:
+    """Return an item with the status that it may have as well: nuked before it was published."""
+    never_up = item.status == "removed" and status == "skipped"
+    return replace(item, status="skipped") if never_up else item
+
+
+def _flag(item: Item) -> str:
+    return _GONE.get(item.type, "nuked")
+
+
+def _picture() -> Picture:
+    seed = uuid4().int % 10**9
+    return Picture(f"p{uuid4().hex[:10]}", lambda: png(creature(seed)))

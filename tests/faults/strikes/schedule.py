@@ -1,0 +1,42 @@
+"""Sweeps and clocks that do not go as planned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import cast
+
+from tasks.upkeep import sweep
+from tests.faults.stage import Stage
+from worker.app import LIVE
+
+_AT_ONCE, _ROUNDS = 4, 5
+_TOO_LONG = 60.0  # seconds; leases are of 30
+
+
+def sweep_twice(stage: Stage) -> None:
+    """Run a second beat, and send sweeps several at a time."""
+    stage.fleet.second_beat()
+    for _ in range(_ROUNDS):
+        _sweep_at_once(stage)
+
+
+def _sweep_at_once(stage: Stage) -> None:
+    begun = stage.fleet.logged("Task sweep[")
+    for _ in range(_AT_ONCE):
+        sweep.apply_async(queue=LIVE)
+    stage.wait(lambda: stage.fleet.logged("Task sweep[") >= begun + _AT_ONCE, "the sweeps")
+
+
+def let_run(stage: Stage) -> None:
+    """Let the workers go on, whose clocks are off, until both have taken leases by them."""
+    _wait_for_lease(stage, lambda left: left > _TOO_LONG, "a lease of the worker that is ahead")
+    _wait_for_lease(stage, lambda left: left < 0, "a lease of the worker that is behind")
+
+
+def _wait_for_lease(stage: Stage, odd: Callable[[float], bool], what: str) -> None:
+    def taken() -> bool:
+        ends = [cast("datetime", lease["until"]) for lease in stage.held()]
+        return any(odd((end - datetime.now(UTC)).total_seconds()) for end in ends)
+
+    stage.wait(taken, what)

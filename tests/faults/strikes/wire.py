@@ -1,0 +1,44 @@
+"""A PDS that answers wrongly: every call the same way, until items have failed for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.contract.proxy import Reply
+from tests.faults.stage import Stage
+
+_OUTAGE = b'{"error": "InternalServerError", "message": "an outage"}'
+_PAGE = b"<!doctype html><title>Welcome</title>"
+_MANY = 12  # bad answers
+
+
+def answering(reply: Reply, code: str) -> Callable[[Stage], None]:
+    """Return what gives this answer until items have failed with codes that start like this."""
+
+    def strike(stage: Stage) -> None:
+        stage.proxy.forget_calls()
+        stage.proxy.answer(reply)
+        try:
+            stage.wait_for_code(code)
+            stage.wait(lambda: stage.proxy.count() >= _MANY, "many bad answers")
+        finally:
+            stage.proxy.be_honest()
+
+    return strike
+
+
+fail = answering(Reply(status=500, body=_OUTAGE), "pds_500")
+truncate = answering(Reply(body=b'{"uri": "at://did:plc:'), "pds_answer_garbled")
+send_pages = answering(Reply(body=_PAGE, content_type="text/html"), "pds_answer_garbled")
+cut = answering(Reply(body=b'{"uri": "at', cut=True), "pds_unreachable")
+cut_afterwards = answering(Reply(cut=True, carried_out=True), "pds_unreachable")
+
+
+def drip(stage: Stage) -> None:
+    """Let answers come in drops: together they take longer than any of them may."""
+    stage.proxy.forget_calls()
+    stage.proxy.drip(pieces=8, pause=2.5)
+    try:
+        stage.wait(lambda: stage.proxy.dripped >= len(stage.fleet.children()), "slow answers")
+    finally:
+        stage.proxy.be_honest()

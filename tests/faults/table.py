@@ -1,0 +1,39 @@
+"""All faults: a new one is an entry here, and the function that strikes."""
+
+from __future__ import annotations
+
+from tests.faults.performance import Fault
+from tests.faults.strikes import mongodb, pds, redis, schedule, wire, workers
+
+_MINUTE = 60.0
+
+# Those with the same fleet follow each other, so that it is started once.
+FAULTS = (
+    Fault("child killed", "kill -9 of a process of each pool", workers.kill_children),
+    Fault("worker killed", "kill -9 of a whole worker; another follows", workers.kill_worker),
+    Fault("worker stopped", "SIGTERM at work; another follows", workers.warm_shutdown),
+    Fault("PDS restarted", "stopped until items fail, then started", pds.restart),
+    Fault("PDS killed", "kill -9, started when items fail", pds.kill),
+    Fault("PDS frozen", "SIGSTOP until calls time out and leases run out", pds.freeze),
+    Fault("Redis restarted", "stopped until saves are refused; with its data", redis.restart),
+    Fault("Redis emptied", "kill -9, its files deleted, then started", redis.lose_everything),
+    Fault("Redis flushed", "FLUSHALL", redis.flush),
+    Fault("Redis frozen", "SIGSTOP until saves are refused and workers time out", redis.freeze),
+    Fault("mongod killed", "kill -9, started when tasks fail", mongodb.kill),
+    Fault("mongod steps down", "replSetStepDown, elected again seconds later", mongodb.step_down),
+    Fault("thumbnails refused", "MongoDB takes none into the cache", mongodb.refuse_thumbnails),
+    Fault("two sweeps", "no save's message arrives; two beats", schedule.sweep_twice, loses=True),
+    Fault("PDS killed in applyWrites", "kill -9, twice", pds.kill_in_batches, proxied=True),
+    Fault("answers 500", "all of them, until items fail", wire.fail, proxied=True),
+    Fault("truncated JSON", "all of them, until items fail", wire.truncate, proxied=True),
+    Fault("wrong content type", "a web page each, until items fail", wire.send_pages, proxied=True),
+    Fault("answers cut", "in the middle, until items fail", wire.cut, proxied=True),
+    Fault("carried out, then cut", "nobody hears of it", wire.cut_afterwards, proxied=True),
+    Fault("slow answers", "18 seconds each, in drops", wire.drip, proxied=True),
+    Fault(
+        "clocks apart",
+        "one worker a minute ahead, one a minute behind, from the first save on",
+        schedule.let_run,
+        skews=(_MINUTE, -_MINUTE),
+    ),
+)

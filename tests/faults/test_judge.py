@@ -1,0 +1,141 @@
+"""The judge sees what is wrong: each kind of damage is planted once, and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import redis
+
+from tests.bulk import put_foreign, repo, start_over
+from tests.faults.judge import Judge, Verdict
+from tests.faults.stage import cast_of
+from tests.pictures import pixel_art
+from tests.world import World, open_world
+from worker.demo.pictures import Picture
+from worker.demo.reader import Reader
+from worker.demo.uploads import Item, Person, Uploads
+from worker.media import media_type
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A platform whose items are published as they are saved."""
+    url = stack.valkey.url.removesuffix("/0") + "/11"
+    with open_world(stack, REDIS_URL=url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def ada(world: World) -> Person:
+    """A user with an account."""
+    return cast_of(world).users[0]
+
+
+@pytest.fixture(scope="module")
+def judge(world: World, stack: Stack) -> Iterator[Judge]:
+    """A judge of that platform."""
+    with (
+        Reader(stack.pds.url) as reader,
+        redis.Redis.from_url(world.environ["REDIS_URL"]) as queue,
+    ):
+        yield Judge(world.platform, reader, queue, cast_of(world).people)
+
+
+@pytest.fixture
+def items(world: World, judge: Judge, ada: Person) -> list[Item]:
+    """A mood, a painting and a nuked mood, all as they should be."""
+    start_over(world)
+    judge.queue.flushdb()
+    uploads = Uploads(world.platform, lambda name, item: bool(world.sync(name, item)))
+    saved = [
+        uploads.mood("as it should be", ada),
+        uploads.painting(Picture("judged", pixel_art), ada),
+        uploads.change(uploads.mood("nuked", ada), status="removed", why="deleted", deleted=True),
+    ]
+    assert judge.verdict(saved) == Verdict()
+    return saved
+
+
+def delete_record(world: World, item: Item) -> None:
+    """Take a record away behind the engine's back."""
+    owned = repo(world, item.owner.subject)
+    rkey = str(world.platform.state(item.type, item.id)["rkey"])
+    owned.delete(owned.key(media_type(item.type).nsid, rkey))
+
+
+def counted(verdict: Verdict) -> list[int]:
+    """Return how many there are of each kind: lost, doubled, orphaned, wrong, stuck."""
+    kinds = (verdict.lost, verdict.doubled, verdict.orphaned, verdict.wrong, verdict.stuck)
+    return [len(found) for found in kinds]
+
+
+def lose(world: World, items: list[Item]) -> None:
+    """Delete the record of the mood."""
+    delete_record(world, items[0])
+
+
+def double(world: World, items: list[Item]) -> None:
+    """Write a second record of the mood."""
+    put_foreign(world, world.ada, "mood", "3ztwin2222222", ref=str(items[0].id))
+
+
+def bring_back(world: World, items: list[Item]) -> None:
+    """Write a record of the mood that is nuked."""
+    put_foreign(world, world.ada, "mood", "3zback2222222", ref=str(items[2].id))
+
+
+def write_for_nobody(world: World, _items: list[Item]) -> None:
+    """Write a record that names no document."""
+    put_foreign(world, world.bob, "mood", "3znone2222222", ref="f" * 24)
+
+
+def edit_unnoticed(world: World, items: list[Item]) -> None:
+    """Let the painting's record be older than its document, of which the state knows nothing."""
+    world.platform.edit("painting", items[1].id, code="other")
+    document = world.platform.document("painting", items[1].id)
+    items[1] = replace(items[1], document=document)
+
+
+def hold(world: World, items: list[Item]) -> None:
+    """Leave a lease on the mood."""
+    world.platform.edit("mood", items[0].id, **{"atproto.lease": {"token": "t"}})
+
+
+def leave_message(world: World, _items: list[Item]) -> None:
+    """Leave a message that nobody takes."""
+    with redis.Redis.from_url(world.environ["REDIS_URL"]) as queue:
+        queue.lpush("live", "message")
+
+
+@pytest.mark.parametrize(
+    ("damage", "counts"),
+    [
+        (lose, [1, 0, 0, 0, 0]),
+        (double, [0, 1, 0, 0, 0]),
+        (bring_back, [0, 0, 1, 0, 0]),
+        (write_for_nobody, [0, 0, 1, 0, 0]),
+        (edit_unnoticed, [0, 0, 0, 1, 0]),
+        (hold, [0, 0, 0, 0, 1]),
+        (leave_message, [0, 0, 0, 0, 1]),
+    ],
+)
+def test_damage_is_counted_as_what_it_is(
+    world: World,
+    judge: Judge,
+    items: list[Item],
+    damage: Callable[[World, list[Item]], None],
+    counts: list[int],
+) -> None:
+    """Whatever the engine believes: the repos are read, and held against the documents."""
+    damage(world, items)
+    assert counted(judge.verdict(items)) == counts
+
+
+def test_a_blob_that_is_not_there_is_seen(world: World, judge: Judge, items: list[Item]) -> None:
+    """The painting's record refers to the thumbnail of another file than is there now."""
+    (file,) = (item.file for item in items if item.file)
+    file.write_bytes(pixel_art((40, 8)))
+    assert counted(judge.verdict(items)) == [0, 0, 0, 1, 0]

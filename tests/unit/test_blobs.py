@@ -1,0 +1,169 @@
+"""What blobs are made of, and how much of it a process holds at once."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Barrier, Lock
+from typing import cast
+
+import pytest
+from bson import ObjectId
+
+from tests import pictures
+from worker.blobs import BlobMaker, BlobTooLargeError, Content
+from worker.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
+from worker.errors import MediaError
+from worker.fields import Fields
+from worker.lexicon import BlobRule, load_lexicons
+from worker.media import Site, media_type
+from worker.media.base import BlobWish, File, Making
+from worker.parts import PartMaker
+from worker.run import Run, unobserved
+from worker.secrets import Secret
+from worker.source import (
+    SourceFile,
+    SourceKey,
+    SourceStat,
+    SourceStore,
+    SourceTemplate,
+    SourceUnavailableError,
+    open_store,
+)
+from worker.store import Store
+from worker.thumbnail import Thumbnail, ThumbnailSettings
+from worker.thumbnail_cache import CachedThumbnail
+
+LIMIT = 400_000
+RULE = BlobRule(("*/*",), 100_000)
+
+
+class Watched(SourceStore):
+    """A real folder; tells what is read, and counts bytes until their thumbnail is kept."""
+
+    def __init__(self, folder: Path, stat: Callable[[SourceStat], SourceStat]) -> None:
+        template = SourceTemplate.parse(folder.as_uri())
+        self._store = open_store(template, deadline=10)
+        self._stat = stat
+        self._lock = Lock()
+        self.limits: list[int] = []
+        self.held = self.most = 0
+        self.together: Barrier | None = None
+
+    def stat(self, key: SourceKey) -> SourceStat:
+        """Look at a file, as the test would have it."""
+        return self._stat(self._store.stat(key))
+
+    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
+        """Read a file, and count it."""
+        self.limits.append(max_bytes)
+        file = self._store.read(key, max_bytes=max_bytes)
+        with self._lock:
+            self.held += len(file.data)
+            self.most = max(self.most, self.held)
+        if self.together:
+            self.together.wait(timeout=60)
+        return file
+
+    def close(self) -> None:
+        """Close the folder."""
+
+    def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
+        """Have no thumbnail."""
+        return None
+
+    def put(
+        self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
+    ) -> CachedThumbnail:
+        """Take a thumbnail: its file has been let go."""
+        with self._lock:
+            self.held = 0
+        return CachedThumbnail.of(thumbnail)
+
+
+def opened(
+    folder: Path, stat: Callable[[SourceStat], SourceStat] = lambda told: told
+) -> tuple[Watched, BlobMaker]:
+    """Return a folder that is watched, and a maker of blobs over it."""
+    watched = Watched(folder, stat)
+    return watched, BlobMaker(watched, watched, ThumbnailSettings(size=8), max_source_bytes=LIMIT)
+
+
+def save(folder: Path, name: str, size: int) -> BlobWish:
+    """Store an image of so many bytes; return the wish for its thumbnail."""
+    extra = pictures.chunk(b"prVt", bytes(size))
+    image = pictures.png((1, 1), depth=8, colour=0, rows=struct.pack("2B", 0, 9), extra=extra)
+    path = folder / "bucket" / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(image[-size:] if len(image) < size else image)
+    return BlobWish(File("bucket", None, name), Making.THUMBNAIL)
+
+
+def make(maker: BlobMaker, wishes: list[BlobWish]) -> list[Content | BlobState]:
+    """Make blobs, each in a thread."""
+    with ThreadPoolExecutor(len(wishes)) as pool:
+        return list(pool.map(lambda wish: maker.prepare(wish, RULE, BlobState(), "me"), wishes))
+
+
+def test_large_images_are_held_one_after_the_other(tmp_path: Path) -> None:
+    """However many threads there are, files have no more room than one may need."""
+    wishes = [save(tmp_path, f"{number}.png", 250_000) for number in range(6)]
+    watched, maker = opened(tmp_path)
+    made = make(maker, wishes)
+    assert all(isinstance(content, Content) for content in made)
+    assert watched.most <= LIMIT
+
+
+@pytest.mark.parametrize("count", [4])
+def test_small_images_are_read_at_once(tmp_path: Path, count: int) -> None:
+    """The store takes its time for each: none begins to be decoded before all are here."""
+    wishes = [save(tmp_path, f"{number}.png", 90_000) for number in range(count)]
+    watched, maker = opened(tmp_path)
+    watched.together = Barrier(count)
+    make(maker, wishes)
+    assert watched.most > 3 * 90_000
+
+
+def test_an_image_that_grows_is_tried_again(tmp_path: Path) -> None:
+    """It is not read beyond the room that was made for it."""
+    wish = save(tmp_path, "grows.png", 1000)
+    watched, maker = opened(tmp_path, lambda told: SourceStat(told.identity, 10))
+    with pytest.raises(SourceUnavailableError, match="grown"):
+        maker.prepare(wish, RULE, BlobState(), "me")
+    assert watched.limits == [10]
+
+
+def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> None:
+    """A batch holds many until they are sent."""
+    save(tmp_path, "large.mjs", 150_000)
+    wish = BlobWish(File("bucket", None, "large.mjs"), Making.VERBATIM, "text/javascript")
+    watched, maker = opened(tmp_path)
+    with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
+        maker.prepare(wish, RULE, BlobState(), "me")
+    assert watched.limits == []
+    unsure, maker = opened(tmp_path, lambda told: SourceStat(told.identity, None))
+    with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
+        maker.prepare(wish, RULE, BlobState(), "me")
+    assert unsure.limits == [100_000]
+
+
+def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
+    """Its frames would: a batch keeps its errors until the end."""
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "broken.png").write_bytes(b"no image")
+    fields = {"slug": "broken", "code": "abc", "bucket": "bucket", "when": datetime.now(UTC)}
+    kind, item = media_type("painting"), ItemRef("painting", ObjectId())
+    document = MediaDocument(
+        item, "art-guest", is_guest=True, gone=None, fields=Fields(fields), state=SyncState()
+    )
+    account = Account("art-guest", "did:plc:a", "guests.test", Secret("x"))
+    draft = kind.draft(document, account, Site("https://a.example", "users", "guests"))
+    run = Run(cast("Store", None), kind, document, unobserved)
+    _, maker = opened(tmp_path)
+    error = PartMaker(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
+    assert isinstance(error, MediaError)
+    assert error.code == "image_unreadable"
+    assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)

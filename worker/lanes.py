@@ -1,0 +1,51 @@
+"""Lanes: one fleet's two ways to the same PDSes, which share connections and budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from urllib.parse import urlsplit
+
+from atproto import Request
+from redis import Redis
+
+from worker.budget import Budget, Lane
+from worker.directory import Directory
+from worker.homes import Home, Homes
+from worker.pds import Pds
+from worker.reporter import Reporter
+from worker.secrets import Secret, Vault
+from worker.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """Makes the homes of accounts as each lane sees them.
+
+    Calls to the platform's `usual` PDS go over `own`, those to any other over `others`. Accounts
+    that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
+    """
+
+    directory: Directory
+    usual: str
+    own: Request
+    others: Request
+    budget: Budget
+    redis: Redis
+    vault: Vault
+    reporter: Reporter
+    parked: float
+    bypass: Mapping[str, Secret]
+
+    def homes(self, lane: Lane) -> Homes:
+        """Return the homes of all accounts for a lane."""
+        return Homes(self.directory, partial(self._open, lane))
+
+    def _open(self, lane: Lane, url: str) -> Home:
+        host = urlsplit(url).netloc
+        meter, key = self.budget.meter(host, lane), self.bypass.get(host)
+        request = self.own if url == self.usual else self.others
+        pds = Pds(url, request=request, meter=meter, bypass=key)
+        sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, reporter=self.reporter)
+        return Home(pds, sessions)

@@ -1,0 +1,127 @@
+"""Which addresses files are fetched from: public ones, and those that the operator allows.
+
+A host name says nothing of where it leads, and its owner can change that from one lookup to the
+next. So it is looked up once, all that comes back is checked, and that is connected to.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from queue import Empty, SimpleQueue
+
+import httpcore
+
+from worker.source.errors import SourceHostNotAllowedError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+# https://www.iana.org/assignments/iana-ipv4-special-registry, multicast, and Azure's WireServer,
+# which gives a machine's secrets at a public address.
+_NOT_PUBLIC_4 = (
+    "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 "
+    "192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 "
+    "203.0.113.0/24 224.0.0.0/3"
+)
+# Of IPv6 only this is handed out to the public. That leaves out what stands for an IPv4 address
+# (mapped, NAT64), local and multicast; of the rest, https://www.iana.org/assignments/
+# iana-ipv6-special-registry takes away Teredo and the like, documentation and 6to4.
+_GLOBAL_UNICAST = IPv6Network("2000::/3")
+_NOT_PUBLIC_6 = "2001::/23 2001:db8::/32 2002::/16 3fff::/20"
+_NOT_PUBLIC = tuple(ip_network(text) for text in f"{_NOT_PUBLIC_4} {_NOT_PUBLIC_6}".split())
+
+
+def parse_networks(entries: Iterable[str]) -> tuple[Network, ...]:
+    """Read networks such as `10.1.0.0/16` or single addresses; raises ValueError naming one."""
+    return tuple(_network(entry) for entry in entries)
+
+
+def _network(entry: str) -> Network:
+    try:
+        return ip_network(entry)
+    except ValueError as error:
+        raise ValueError(f"{entry!a} is no address or network: {error}") from None
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is one of the public internet, and stands for no other."""
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
+        return False
+    return not any(address in network for network in _NOT_PUBLIC)
+
+
+class GuardedBackend(httpcore.NetworkBackend):
+    """Opens connections to public addresses, and to those of `allowed` networks.
+
+    A host of which a single address is neither is refused altogether: that is no mistake.
+    """
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+        self._backend = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Open a connection to the first address that answers; `timeout` is for all of it.
+
+        Raises SourceHostNotAllowedError, and httpcore's errors.
+        """
+        end = None if timeout is None else time.monotonic() + timeout
+        failure = httpcore.ConnectError(f"{host} has no address")
+        for address in self._checked(host, port, timeout):
+            left = None if end is None else max(0.001, end - time.monotonic())
+            try:
+                return self._backend.connect_tcp(
+                    str(address), port, left, local_address, socket_options
+                )
+            except httpcore.ConnectError as error:
+                failure = error
+        raise failure
+
+    def _checked(self, host: str, port: int, timeout: float | None) -> list[Address]:
+        addresses = _addresses(host, port, timeout)
+        for address in addresses:
+            if not is_public(address) and not any(address in each for each in self._allowed):
+                raise SourceHostNotAllowedError(
+                    f"{host} is at {address}, which is no public address: "
+                    "allow it with MEDIA_STORE_ALLOWED_NETWORKS if it should be"
+                )
+        return addresses
+
+
+def _addresses(host: str, port: int, timeout: float | None) -> list[Address]:
+    """Look a host up, each address once; the system's resolver knows no timeout of ours."""
+    answer: SimpleQueue[list[Address] | OSError] = SimpleQueue()
+
+    def look() -> None:
+        try:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            answer.put([ip_address(each[4][0]) for each in found])
+        except OSError as error:
+            answer.put(error)
+
+    threading.Thread(target=look, daemon=True, name="look up a host").start()
+    try:
+        found = answer.get(timeout=timeout)
+    except Empty:
+        raise httpcore.ConnectTimeout(f"{host} was not looked up in time") from None
+    if isinstance(found, OSError):
+        raise httpcore.ConnectError(f"{host} cannot be looked up: {found}")
+    return list(dict.fromkeys(found))
