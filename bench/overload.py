@@ -171,7 +171,7 @@ def _memory(
     with watched(place, workers) as during:
         flood.saves(LIVE, known, scale.waiting)
         flood.saves(BULK, known, scale.waiting)
-        await_true(lambda: flood.waiting() < 1.95 * scale.waiting, 300, "some to be done")
+        await_true(lambda: flood.waiting() < 1.98 * scale.waiting, 300, "some to be done")
     flood.drain()
     place.stack.pds.stop()
     with watched(place, workers) as failing:

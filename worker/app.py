@@ -6,6 +6,7 @@ the first message is sent. Why each setting is as it is: docs/architecture.md.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from contextlib import suppress
@@ -179,3 +180,15 @@ def warm_up(**_: object) -> None:
         services().ensure_indexes()
     except MediaError as error:
         log.warning("indexes not checked: %s", error.message)
+    _forget_what_stays()
+
+
+def _forget_what_stays() -> None:
+    """Have the garbage collector look only at what is made from now on.
+
+    A task that fails leaves a third of a megabyte in cycles: Celery's copies of tracebacks. Left
+    to itself, the collector waits until there is a quarter more than all that is loaded.
+    Source: https://devguide.python.org/internals/garbage-collector/#collecting-the-oldest-generation
+    """
+    gc.freeze()
+    gc.collect()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psutil
 import pytest
 import redis
 from bson import ObjectId
@@ -19,6 +20,7 @@ from worker.stack import Stack
 
 _MANY = 50_000
 _FLOOD = 80
+_RETRY = "retry: Retry in"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +126,31 @@ def test_what_fails_when_many_wait_already_is_left_to_the_sweep(
     wait_for(lambda: is_due(scene, mood), within=30, what="the item to be due")
     app.send_task("sweep", queue=LIVE)
     scene.wait_for_status("mood", mood, "synced")
+
+
+def test_what_fails_again_and_again_leaves_no_memory_behind(scene: Scene, stack: Stack) -> None:
+    """Of each failure Celery keeps tracebacks in cycles, a third of a megabyte."""
+    (first,) = save(scene, scene.world.bob, 1)
+    enqueue("mood", first)
+    scene.wait_for_status("mood", first, "synced")
+    (child,) = children(scene)
+    before, failed = child.memory_info().rss, log(scene).count(_RETRY)
+    stack.pds.stop()
+    try:
+        for mood in save(scene, scene.world.bob, 60):
+            enqueue("mood", mood)
+        wait_for(lambda: log(scene).count(_RETRY) > failed + 100, within=60, what="100 failures")
+        assert child.memory_info().rss < before + 20 * 2**20
+    finally:
+        stack.pds.start()
+
+
+def children(scene: Scene) -> list[psutil.Process]:
+    """Return the pool's processes, whose environment is the scene's."""
+    mine = psutil.Process().children(recursive=True)
+    url = scene.environ["REDIS_URL"]
+    workers = [process for process in mine if process.environ().get("REDIS_URL") == url]
+    return [process for process in workers if process.parent() in workers]
 
 
 def log(scene: Scene) -> str:
