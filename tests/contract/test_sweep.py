@@ -147,13 +147,13 @@ def test_sweeps_at_once_lose_nothing(here: Services) -> None:
     assert sweep(here) == []
 
 
-def test_removal_from_a_repo_that_is_not_shown_is_kept(here: Services) -> None:
-    """A deactivated account hides its repo as if it had none: its records still have to go."""
+def test_removal_from_an_account_that_cannot_be_found_is_kept(here: Services) -> None:
+    """Nobody knows where it lives now: should it come back, its records still have to go."""
     give_account(here, "auth0|ada")
     outcome = here.engine.sync("mood", ObjectId(), user="auth0|ada", holder="message")
     assert outcome.status is Status.PENDING
     assert outcome.error is not None
-    assert outcome.error.code == "repo_unavailable"
+    assert outcome.error.code == "did_not_found"
     kept = here.database["atproto_removals"].find_one()
     assert kept is not None
     assert kept["retryAt"] == outcome.retry_at
