@@ -49,12 +49,12 @@ class MediaCelery(Celery):
 
 def _broker() -> str:
     # Celery would fall back to a broker of its own choice.
-    return QueueSettings.load(os.environ).redis_url.reveal()
+    return QueueSettings.load(os.environ).broker_url.reveal()
 
 
 def _from_environment(settings: QueueSettings) -> dict[str, object]:
     return {
-        "broker_url": settings.redis_url.reveal(),
+        "broker_url": settings.broker_url.reveal(),
         "beat_schedule": _schedule(settings.sweep_interval),
     }
 

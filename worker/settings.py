@@ -29,6 +29,17 @@ class QueueSettings:
     sweep_interval: float
     visibility_timeout: float
 
+    @property
+    def broker_url(self) -> Secret:
+        """Return the address as Celery is to get it.
+
+        Its transport checks no certificate where the URL has no option of TLS at all.
+        """
+        url = self.redis_url.reveal()
+        if urlsplit(url).scheme != "rediss" or urlsplit(url).query:
+            return self.redis_url
+        return Secret(f"{url}?ssl_cert_reqs=required")
+
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
@@ -201,7 +212,7 @@ def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
 
 
 def _redis_fault(value: str) -> str | None:
-    return _scheme_fault(value, "redis", "rediss", "unix")
+    return _scheme_fault(value, "redis", "rediss")
 
 
 def _mongodb_fault(value: str) -> str | None:

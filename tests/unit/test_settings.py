@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
+from kombu import Connection
 
 from worker.environment import SettingsError
 from worker.services import build
@@ -130,3 +132,25 @@ def test_every_variable_that_is_read_is_documented() -> None:
     documented = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (root / ".env.example").read_text(), re.M))
     assert read - {"URL_TEMPLATE_"} <= documented
     assert documented - read <= {"URL_TEMPLATE_PAINTING_IMAGEURL"}
+
+
+@pytest.mark.parametrize(
+    ("url", "checked"),
+    [
+        ("rediss://h/0", ssl.CERT_REQUIRED),
+        ("rediss://h/0?ssl_ca_certs=/ca.pem", None),  # the client's default, which is to check
+        ("rediss://h/0?ssl_cert_reqs=none", ssl.CERT_NONE),  # an operator's own decision
+    ],
+)
+def test_queue_is_not_trusted_without_a_certificate(url: str, checked: object) -> None:
+    """Celery's transport would take whoever answers, where nothing is said of TLS."""
+    broker = QueueSettings.load({"REDIS_URL": url}).broker_url.reveal()
+    options = Connection(broker).ssl
+    assert isinstance(options, dict)
+    assert options.get("ssl_cert_reqs") == checked
+
+
+def test_a_socket_is_no_address_of_a_queue() -> None:
+    """Celery has no transport for it."""
+    with pytest.raises(SettingsError, match="must start with redis://"):
+        QueueSettings.load({"REDIS_URL": "unix:///run/redis.sock"})
