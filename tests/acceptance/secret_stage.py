@@ -132,7 +132,7 @@ def meet_poison(stage: Stage) -> None:
     stage.send("mood", {"$gt": ""})
     stage.send(1, 2, 3, 4)
     stage.send("x", task="task_of_the_future")
-    stage.wait_for_log("unregistered task")
+    stage.wait_for_log("task task_of_the_future")
 
 
 class Grenade:
@@ -148,7 +148,7 @@ class Grenade:
 def send_pickle(stage: Stage, file: Path) -> None:
     """Send a message as a worker that takes pickles would."""
     body = pickle.dumps((["mood", Grenade(file)], {}, {}))
-    headers = {"task": "sync_media", "id": uuid4().hex, "lang": "py", "argsrepr": "", "root_id": ""}
+    headers = {"task": "sync_media", "id": uuid4().hex, "retries": 0}
     with Connection(stage.environ["REDIS_URL"]) as connection:
         connection.Producer().publish(
             body,

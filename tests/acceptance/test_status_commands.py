@@ -128,7 +128,7 @@ def test_init_needs_mongodb(world: World) -> None:
     """And names it when it refuses us, without the password."""
     result = call(world, "init", MONGODB_CONNECTION_STRING=refused(world))
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "MongoDB did not carry out a call" in result.stderr
+    assert "MongoDB does not take the user or the password" in result.stderr
     assert "s3cret" not in result.output
 
 
@@ -299,7 +299,7 @@ def test_failures_has_trouble_with_2(world: World) -> None:
     """As diff has it: 1 is for something to look at."""
     result = call(world, "failures", MONGODB_CONNECTION_STRING=refused(world))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "MongoDB did not carry out a call" in result.stderr
+    assert "MongoDB does not take the user or the password" in result.stderr
     assert call(world, "failures", "--type", "movie").exit_code == 2
     assert call(world, "failures", MONGODB_NAME="").exit_code == 2
 

@@ -13,6 +13,7 @@ from bson import ObjectId
 from tests.contract.hostile_documents import NOTHING, Case, cases
 from tests.contract.items import MOOD
 from tests.world import JsonRecord, World, open_world
+from worker.app import BEHIND, FRONT
 from worker.audit.opening import open_audit
 from worker.bulk.backfill import Scope
 from worker.documents import Account, ItemRef
@@ -55,7 +56,9 @@ class Place:
 def due(world: World) -> list[ItemRef]:
     """Return what a sweep enqueues."""
     found: list[ItemRef] = []
-    world.services.sweep.run({}, lambda ref, _: found.append(ref), lambda *_: None)
+    world.services.sweep.run(
+        {FRONT: 0, BEHIND: 0}, lambda ref, _: found.append(ref), lambda *_: None
+    )
     return found
 
 

@@ -227,12 +227,12 @@ def test_an_account_that_cannot_be_used_is_told(world: World) -> None:
     assert len(records(world, world.ada, MOOD)) == 2
 
 
-def test_an_account_that_the_pds_does_not_have_is_told(world: World) -> None:
-    """Another PDS would say the same of it: no state is cleared for that."""
+def test_an_account_that_there_is_not_is_told(world: World) -> None:
+    """A directory that is wrong would say the same of it: no state is cleared for that."""
     mood = published_moods(world, world.ada, 1)[0]
     users = world.services.database["users"]
     nobody = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
     users.update_one({"_id": world.ada}, {"$set": {"atproto.did": nobody}})
-    with pytest.raises(AccountError, match="no such account"):
+    with pytest.raises(AccountError, match="there is no account"):
         wipe(world, world.ada)
     assert world.platform.state("mood", mood)["status"] == "synced"

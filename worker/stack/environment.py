@@ -14,6 +14,8 @@ _ANSWERED = (
     "MONGODB_NAME",
     "REDIS_URL",
     "PDS_URL",
+    "DID_RESOLVER",
+    "RATE_LIMITS",
     "MEDIA_STORE_URL",
     "SECRET_KEYS",
 )

@@ -121,14 +121,13 @@ class Stack:
         }
 
     def _pds_settings(self) -> dict[str, str]:
-        """Return what a worker needs to know of the PDS that runs here."""
-        if "pds" not in self._services:
-            return {}
-        limited = self._extra.get("PDS_RATE_LIMITS_ENABLED") == "1"
-        return {
-            "DID_RESOLVER": self._environ.get("DID_RESOLVER") or self._services["plc"].url,
-            "RATE_LIMITS": self._environ.get("RATE_LIMITS") or ("reference" if limited else "off"),
-        }
+        """Return what a worker needs to know of the PDS, as far as it is known here."""
+        named = {name: self._environ.get(name, "") for name in ("DID_RESOLVER", "RATE_LIMITS")}
+        if "pds" in self._services:
+            limited = self._extra.get("PDS_RATE_LIMITS_ENABLED") == "1"
+            named["DID_RESOLVER"] = named["DID_RESOLVER"] or self._services["plc"].url
+            named["RATE_LIMITS"] = named["RATE_LIMITS"] or ("reference" if limited else "off")
+        return {name: value for name, value in named.items() if value}
 
     def check(self) -> None:
         """Raise StackError if a service has ended without being told to."""
