@@ -36,8 +36,8 @@ from worker.state import parse_state
 _AUTHORS, _MOODS, _PAINTINGS = 3, 1300, 1200
 _WRITES = ("putRecord", "applyWrites", "deleteRecord", "uploadBlob", "createSession")
 _LIMITED = {"PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
-_SHORT = "5000/3600=5000/40 35000/86400=35000/90 1000/86400=200/25 3000/300=3000/20"
-_OURS = "* points_hour=5000/40 points_day=35000/90 uploads_day=200/25 requests_5min=3000/20"
+_SHORT = "5000/3600=5000/40 35000/86400=35000/90 1000/86400=1000/45 3000/300=3000/20"
+_OURS = "* points_hour=5000/40 points_day=35000/90 uploads_day=1000/45 requests_5min=3000/20"
 _TIMES = {"SWEEP_INTERVAL_SECONDS": "5", "RETRY_BASE_SECONDS": "1", "RETRY_CEILING_SECONDS": "5"}
 _PATIENCE = 600.0
 

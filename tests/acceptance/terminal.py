@@ -67,7 +67,7 @@ class Terminal:
 
     def exit_code(self) -> int:
         """Wait for its end."""
-        return self.process.wait(60)
+        return self.process.wait(180)
 
     def left_behind(self) -> list[psutil.Process]:
         """Return what still runs of its session: every child is in it."""

@@ -15,6 +15,7 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import PROGRAM, started
+from tests.contract.proxy import open_proxy
 from tests.fixtures import changed
 from tests.waiting import wait_for
 from tests.world import World, open_world
@@ -167,7 +168,7 @@ def test_wipe_without_a_pds(world: World) -> None:
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 def test_wipe_ended_half_way_is_run_again(
-    world: World, end: signal.Signals, tmp_path: Path, bare_environ: dict[str, str]
+    world: World, stack: Stack, end: signal.Signals, tmp_path: Path, bare_environ: dict[str, str]
 ) -> None:
     """Wherever it was: in the end no record is left, and no state that claims one.
 
@@ -176,14 +177,17 @@ def test_wipe_ended_half_way_is_run_again(
     published_moods(world, 800)
     before = world.revision(world.dids[world.ada])
     arguments = ["wipe", world.ada, "--live", "--yes"]
-    with started(arguments, {**bare_environ, **world.environ}, tmp_path) as terminal:
-        wait_for(
-            lambda: world.revision(world.dids[world.ada]) != before,
-            within=60,
-            what="the first records to go",
-        )
-        os.killpg(terminal.process.pid, end)
-        code = terminal.exit_code()
+    with open_proxy(stack.pds.url) as proxy:
+        proxy.drip(pieces=3, pause=0.2)  # so that it is not over before it is ended
+        environ = {**bare_environ, **changed(world.environ, {"PDS_URL": proxy.url})}
+        with started(arguments, environ, tmp_path) as terminal:
+            wait_for(
+                lambda: world.revision(world.dids[world.ada]) != before,
+                within=60,
+                what="the first records to go",
+            )
+            os.killpg(terminal.process.pid, end)
+            code = terminal.exit_code()
     assert code == (-signal.SIGKILL if end is signal.SIGKILL else 130)
     left = count_of(world)
     assert 0 < left < 800
