@@ -10,7 +10,7 @@ import pytest
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 
-pytest_plugins = ["tests.fixtures"]
+pytest_plugins = ["tests.fixtures", "tests.browser.fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ manifest, cache, data = map(Path, sys.argv[1:])
 guard = Guard(DataFolder(data).lock)
 node, npm = binaries.NODE.locate(), binaries.NPM.locate()
 try:
-    print(Packages(manifest, cache, node, npm, os.environ).install(guard, to_stderr))
+    packages = Packages("PDS", manifest, cache, node, npm, os.environ, ", or name PDS_URL")
+    print(packages.install(guard, to_stderr))
 except StackError as error:
     sys.exit(str(error))
 finally:

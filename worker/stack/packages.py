@@ -1,4 +1,4 @@
-"""The PDS's Node packages: installed from the lock file on first use, into a cache."""
+"""Node packages: installed from a lock file on first use, into a cache."""
 
 from __future__ import annotations
 
@@ -32,13 +32,18 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """The packages that `manifest`, a folder with package.json and its lock, asks for."""
+    """The packages that `manifest`, a folder with package.json and its lock, asks for.
 
+    `owner` is what they are for, in a word; `instead` what to do without them, if anything.
+    """
+
+    owner: str
     manifest: Path
     cache: Path
     node: Path
     npm: Path
     environ: Mapping[str, str]
+    instead: str = ""
 
     def install(self, guard: Guard, progress: Callable[[str], None]) -> Path:
         """Return the folder whose node_modules hold them, installed now if need be.
@@ -46,7 +51,7 @@ class Packages:
         Any number of processes may do so at once: one installs, the others wait for it. A
         folder under its final name is always complete. Raises StackError if npm fails.
         """
-        target = self.cache / f"pds-{self._digest()}"
+        target = self.cache / f"{self.owner.lower()}-{self._digest()}"
         if not target.is_dir():
             self.cache.mkdir(parents=True, exist_ok=True)
             with _locked(target.with_suffix(".lock"), progress):
@@ -62,7 +67,9 @@ class Packages:
         return digest.hexdigest()[:16]
 
     def _install(self, target: Path, guard: Guard, progress: Callable[[str], None]) -> None:
-        progress(f"Installing the PDS's Node packages into {target} (once, about 20 seconds)...")
+        progress(
+            f"Installing the {self.owner}'s Node packages into {target} (once, about 20 seconds)..."
+        )
         for abandoned in self.cache.glob(f"{target.name}.new-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=self.cache))
@@ -92,9 +99,8 @@ class Packages:
             npm.wait()
         if code != 0:
             raise StackError(
-                "The PDS's Node packages could not be installed: npm ci failed.\n"
-                "Check the network and run again, or name a PDS of your own with PDS_URL.\n"
-                + log_tail(log),
+                f"The {self.owner}'s Node packages could not be installed: npm ci failed.\n"
+                f"Check the network and run again{self.instead}.\n" + log_tail(log),
                 code="npm_failed",
             )
 
@@ -105,6 +111,6 @@ def _locked(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            progress("Waiting for another process that installs the PDS's Node packages...")
+            progress("Waiting for another process that installs the same Node packages...")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -188,7 +188,15 @@ class Stack:
 
     def _node(self, programs: Mapping[Binary, Path], progress: Callable[[str], None]) -> Node:
         node, npm = programs[binaries.NODE], programs[binaries.NPM]
-        packages = Packages(MANIFEST, cache_folder(self._environ), node, npm, self._environ)
+        packages = Packages(
+            owner="PDS",
+            manifest=MANIFEST,
+            cache=cache_folder(self._environ),
+            node=node,
+            npm=npm,
+            environ=self._environ,
+            instead=", or name a PDS of your own with PDS_URL",
+        )
         return Node(node, packages.install(self._guard, progress), inherited(self._environ))
 
     def _start_services(self, programs: Mapping[Binary, Path], node: Node | None) -> None:

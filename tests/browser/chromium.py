@@ -1,0 +1,97 @@
+"""Installing Chromium: its program, the libraries that it needs, and axe, which judges pages."""
+
+from __future__ import annotations
+
+import fcntl
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.stack import binaries
+from worker.stack.folder import DataFolder
+from worker.stack.guard import Guard
+from worker.stack.packages import Packages, cache_folder
+from worker.stack.stack import to_stderr
+
+_HERE = Path(__file__).parent
+_FONTS = """<?xml version="1.0"?>
+<!DOCTYPE fontconfig SYSTEM "fonts.dtd">
+<fontconfig>
+  <dir>{folder}/fonts</dir>
+  <dir>/usr/share/fonts</dir>
+  <cachedir>{folder}/fonts-cache</cachedir>
+</fontconfig>
+"""
+# All tests run on the loopback; the sandbox needs what containers do not give.
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chromium:
+    """An installed Chromium and what is beside it."""
+
+    folder: Path
+
+    @property
+    def program(self) -> Path:
+        """Return the browser's program."""
+        return self.folder / "chromium"
+
+    @property
+    def axe(self) -> Path:
+        """Return the script that judges how accessible a page is."""
+        return self.folder / "node_modules" / "axe-core" / "axe.min.js"
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment in which it finds its libraries and a font."""
+        libraries = str(self.folder / "lib")
+        return {**environ, "LD_LIBRARY_PATH": libraries, "FONTCONFIG_PATH": str(self.folder)}
+
+
+def install(environ: Mapping[str, str], data: Path) -> Chromium:
+    """Return Chromium, installed now if need be; raises StackError if npm fails.
+
+    `data` is a folder of this process's own.
+    """
+    node = binaries.NODE.locate()
+    packages = Packages(
+        owner="browser",
+        manifest=_HERE,
+        cache=cache_folder(environ),
+        node=node,
+        npm=binaries.NPM.locate(),
+        environ=environ,
+    )
+    guard = Guard(DataFolder(data).lock)
+    try:
+        chromium = Chromium(packages.install(guard, to_stderr))
+    finally:
+        guard.release()
+    _unpack(chromium.folder, node)
+    return chromium
+
+
+def _unpack(folder: Path, node: Path) -> None:
+    """Unpack once, whoever comes first."""
+    done = folder / "unpacked"
+    with (folder / "unpacking").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if done.exists():
+            return
+        subprocess.run((node, _HERE / "unpack.mjs", folder), check=True, timeout=300)
+        for name in ("al2023.tar", "fonts.tar"):
+            with tarfile.open(folder / name) as archive:
+                archive.extractall(folder, filter="data")
+            (folder / name).unlink()
+        (folder / "fonts.conf").write_text(_FONTS.format(folder=folder))
+        done.touch()
