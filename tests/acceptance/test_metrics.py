@@ -30,7 +30,7 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
     """Return a platform whose workers tell figures on a port of their own, and log JSON."""
     folder = tmp_path_factory.mktemp("metrics")
     port = Ports(folder / "ports.json").claim("metrics")
-    told = {"METRICS_PORT": str(port), "LOG_FORMAT": "json"}
+    told = {"METRICS_PORT": str(port), "LOG_FORMAT": "json", "TMPDIR": str(folder)}
     with open_scene(stack, folder, 31, **told) as opened:
         yield opened
 
@@ -143,7 +143,7 @@ def test_sweeps_are_counted(scene: Scene, process: Process) -> None:
 
 def test_figures_outlive_the_children_that_counted_them(scene: Scene, process: Process) -> None:
     """A child that is replaced leaves its file to the next one: the sums never fall."""
-    before = figures(scene)
+    before, files = figures(scene), counted_in(scene)
     old = process.children()
     for child in old:
         child.kill()
@@ -161,6 +161,7 @@ def test_figures_outlive_the_children_that_counted_them(scene: Scene, process: P
     after = figures(scene)
     item = {"type": "mood", "outcome": "synced", "lane": "live"}
     assert grown(before, after, "media_atproto_items_total", item) == len(moods)
+    assert counted_in(scene) == files
 
 
 def test_labels_name_no_item_and_no_account(scene: Scene, process: Process) -> None:
@@ -196,6 +197,11 @@ def lines_of(process: Process, item: str) -> list[Line]:
         return [line for line in lines if line.get("id") == item]
 
     return wait_for(found, within=60, what=f"a line about {item}")
+
+
+def counted_in(scene: Scene) -> set[str]:
+    """Return the files that the worker's children count in."""
+    return {file.name for file in scene.folder.glob("media-atproto-metrics-*/*.db")}
 
 
 def figures(scene: Scene) -> Figures:
