@@ -64,7 +64,7 @@ def _fields(outcome: Outcome, lane: str) -> dict[str, object]:
         "retry_at": rfc3339(outcome.retry_at) if outcome.retry_at else None,
         "attempt": outcome.attempt,
         "did": outcome.did,
-        "seconds": None if outcome.since_save is None else round(outcome.since_save, 3),
+        "since_save": None if outcome.since_save is None else round(outcome.since_save, 3),
         "lane": lane,
     }
     return {name: value for name, value in fields.items() if value is not None}

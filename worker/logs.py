@@ -22,10 +22,9 @@ FIELDS = (
     "lane",
     "outcome",
     "retry_at",
-    "seconds",
+    "since_save",
     "step",
     "type",
-    "uri",
 )
 # A line for each message that comes and goes: the journal has one that says what became of it.
 _TALKATIVE = ("celery.app.trace", "celery.worker.strategy")

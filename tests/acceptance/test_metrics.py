@@ -60,7 +60,7 @@ def test_each_item_has_one_line_that_names_task_and_document(
     )
     assert line["task_id"]
     assert line["detail"] == scene.world.platform.state("mood", mood)["uri"]
-    assert float(str(line["seconds"])) > 0
+    assert float(str(line["since_save"])) > 0
 
 
 def test_what_is_given_up_is_a_warning_with_its_reason(scene: Scene, process: Process) -> None:
