@@ -39,6 +39,8 @@ UNSEEN = [("atproto.status", ASCENDING), ("_id", ASCENDING)]
 OWNER = [("user", ASCENDING), ("atproto.status", ASCENDING), ("_id", ASCENDING)]
 # The status is there for counting alone: what is skipped for a reason, and what removed.
 SKIPPED = [("atproto.reason", ASCENDING), ("user", ASCENDING), ("atproto.status", ASCENDING)]
+# What was published when, for counting alone.
+PUBLISHED = [("atproto.syncedAt", ASCENDING)]
 # The last two fields tell since when an item waits, so that no document is read for that.
 TROUBLE = [
     (name, ASCENDING)
@@ -70,6 +72,11 @@ INDEXES = (
         [("atproto.rkey", ASCENDING)],
         name="atproto_rkey",
         partialFilterExpression={"atproto.rkey": _THERE},
+    ),
+    IndexModel(
+        PUBLISHED,
+        name="atproto_published",
+        partialFilterExpression={"atproto.syncedAt": _THERE},
     ),
     # Few documents at most times: of all statuses these three are neighbours in the alphabet, and
     # a range is what every MongoDB can filter an index by.

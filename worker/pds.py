@@ -16,6 +16,7 @@ import httpx
 from atproto import Request
 from atproto_client.request import Response
 
+from worker.bounded import BoundedTransport, Bounds
 from worker.budget import Meter
 from worker.cid import cid_of_blob
 from worker.errors import MediaError, WaitError
@@ -50,16 +51,22 @@ class _Call:
     costs: Sequence[Cost] = (REQUEST,)
 
 
-def open_request(timeout: float = 15, *, public: bool = False) -> Request:
+def open_request(
+    timeout: float = 15, *, public: bool = False, bounds: Bounds | None = None
+) -> Request:
     """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
 
-    With `public` they lead to public addresses alone.
+    With `public` they lead to public addresses alone; with `bounds` answers are cut off.
     """
+    limits = httpx.Limits(max_connections=16, keepalive_expiry=60)
+    transport: httpx.BaseTransport | None = PublicTransport() if public else None
+    if bounds:
+        transport = BoundedTransport(transport or httpx.HTTPTransport(limits=limits), bounds)
     return Request(
         timeout=httpx.Timeout(timeout, connect=3),
-        limits=httpx.Limits(max_connections=16, keepalive_expiry=60),
+        limits=limits,
         event_hooks={"response": [refuse]},
-        transport=PublicTransport() if public else None,
+        transport=transport,
     )
 
 

@@ -12,12 +12,15 @@ from functools import partial
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from worker import indexes
 from worker.account_keys import AccountKeys
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
+from worker.bounded import Bounds
 from worker.budget import Budget, Lane
 from worker.bulk.adoption import Adoption
 from worker.bulk.backfill import Backfiller
@@ -59,6 +62,20 @@ from worker.sweep import Sweep
 from worker.sync import Engine
 from worker.thumbnail import ThumbnailSettings
 from worker.thumbnail_cache import ThumbnailCache
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long calls may take before they are given up, in seconds.
+
+    With `once` Redis is not asked again either: for a person who waits for an answer. `bounds`
+    are those of a PDS's answers; without, a whole repo is read.
+    """
+
+    pds: float = 15
+    redis: float = 5
+    once: bool = False
+    bounds: Bounds | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +140,10 @@ def preload() -> None:
 
 
 def build(
-    settings: Settings, reporter: Reporter = SILENT, recorder: Recorder | None = None
+    settings: Settings,
+    reporter: Reporter = SILENT,
+    recorder: Recorder | None = None,
+    patience: Patience | None = None,
 ) -> Services:
     """Make all services; nothing is connected before its first use.
 
@@ -136,13 +156,18 @@ def build(
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
-    redis = undo.enter_context(_redis(settings))
+    patience = patience or Patience()
+    redis = undo.enter_context(_redis(settings, patience))
     budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
     lanes = Lanes(
         directory=_directory(settings, redis, undo),
         usual=settings.pds.url,
-        own=undo.enter_context(closing(open_request())),
-        others=undo.enter_context(closing(open_request(public=not settings.allow_http))),
+        own=undo.enter_context(closing(open_request(patience.pds, bounds=patience.bounds))),
+        others=undo.enter_context(
+            closing(
+                open_request(patience.pds, public=not settings.allow_http, bounds=patience.bounds)
+            )
+        ),
         budget=budget,
         redis=redis,
         vault=vault,
@@ -245,13 +270,15 @@ def _database(settings: Settings) -> Database[RawDocument]:
         raise SettingsError([problem]) from None
 
 
-def _redis(settings: Settings) -> Redis:
+def _redis(settings: Settings, patience: Patience) -> Redis:
+    once = {"retry": Retry(NoBackoff(), 0)} if patience.once else {}
     try:
         return Redis.from_url(
             settings.redis_url.reveal(),
-            socket_timeout=5,
-            socket_connect_timeout=3,
+            socket_timeout=patience.redis,
+            socket_connect_timeout=min(patience.redis, 3),
             health_check_interval=10,
+            **once,
         )
     except ValueError:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None

@@ -77,6 +77,26 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Who may see the status page: one user, who is asked for by HTTP Basic authentication."""
+
+    user: str
+    password: Secret
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> WebSettings:
+        """Read the page's own settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        login = reader.optional("WEB_BASIC_AUTH", _login_fault)
+        if not login:
+            make = 'make one: echo "ops:$(openssl rand -hex 16)"'
+            reader.problems.append(f"WEB_BASIC_AUTH is missing, of the form user:password ({make})")
+        user, _, password = login.partition(":")
+        reader.finish()
+        return cls(user, Secret(password))
+
+
+@dataclass(frozen=True, slots=True)
 class RetrySettings:
     """How often and how long a transient failure is retried. Seconds."""
 
@@ -268,6 +288,14 @@ def _dsn_fault(value: str) -> str | None:
     if re.fullmatch(r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+", value):
         return None
     return "must be of the form https://KEY@HOST/PROJECT"
+
+
+def _login_fault(value: str) -> str | None:
+    # https://www.rfc-editor.org/rfc/rfc7617#section-2: the first colon ends the user's name
+    user, colon, password = value.partition(":")
+    if user and colon and password and value.isprintable():
+        return None
+    return "must be of the form user:password, of characters that can be seen"
 
 
 def _database_fault(value: str) -> str | None:

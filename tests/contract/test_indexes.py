@@ -106,7 +106,7 @@ def made_in(services: Services) -> dict[str, Made]:
 def test_indexes_are_created_once(fresh: Services) -> None:
     """All of them the first time, none of them the second, and each is told of."""
     first, second = made_in(fresh), made_in(fresh)
-    assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 8 + 5
+    assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 9 + 5
     assert {made.standing for made in first.values()} == {Standing.CREATED}
     assert second.keys() == first.keys()
     assert {(made.standing, made.detail) for made in second.values()} == {(Standing.THERE, "")}

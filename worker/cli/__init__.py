@@ -16,6 +16,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
     "init": ("worker.cli.init:init", "Create the indexes in MongoDB, and say what was done."),
     "status": ("worker.cli.status:status", "Count items by state; what waits, what failed."),
+    "web": ("worker.cli.web:web", "Serve the status page: the same in a browser, and more."),
     "failures": ("worker.cli.failures:failures", "List the items that failed, and what to do."),
     "retry": ("worker.cli.failures:retry", "Try items that failed again."),
     "backfill": ("worker.cli.backfill:backfill", "Publish everything that is not yet."),

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import printable
 from worker.errors import MediaError
 from worker.media import MEDIA_TYPES
+from worker.texts import printable
 
 if TYPE_CHECKING:
     from worker.audit.rounds import Audited, Rounds

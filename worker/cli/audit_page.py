@@ -10,8 +10,9 @@ from worker.audit.guard import Refusal
 from worker.audit.repair import Repairs
 from worker.audit.rounds import Audited
 from worker.audit.summary import Summary
-from worker.cli.page import Table, say, shortened, show
+from worker.cli.page import Table, say, show
 from worker.documents import Account, Failure
+from worker.texts import shortened
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")
 _EXPLAINED = "Explained: what documents tell of themselves"

@@ -12,7 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.page import say
-from worker.cli.reviving import print_tally, revival_of, say_counts, send
+from worker.cli.reviving import print_tally, say_counts
 from worker.environment import SettingsError
 from worker.errors import MediaError
 from worker.ids import InvalidIdError, parse_id
@@ -140,6 +140,8 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    from worker.overview.reviving import revival_of, send
+
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:

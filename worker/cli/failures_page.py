@@ -9,12 +9,13 @@ from itertools import chain, islice
 import click
 
 from worker.advice import advice_for
-from worker.cli.page import Table, say, shortened, show
+from worker.cli.page import Table, say, show
 from worker.clock import rfc3339
 from worker.documents import Status
 from worker.media import MediaType
 from worker.overview import NO_CODE, Counts, FailedItem, Failures, Overview
 from worker.services import Services
+from worker.texts import shortened
 
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 import click
 
-from worker.cli.inspection import BlobCheck, Inspection
-from worker.cli.page import Table, say, shortened, show
-from worker.clock import now, rfc3339
+from worker.cli.page import Table, say, show
+from worker.clock import now
 from worker.documents import BlobState
+from worker.overview.inspection import BlobCheck, Inspection
 from worker.state import dump_state
+from worker.texts import aware, plain, shortened, span, told
 
-_UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 _LABELS = {
     "attemptedAt": "attempted",
     "syncedAt": "synced",
@@ -62,7 +62,7 @@ def print_json(inspection: Inspection) -> None:
         ],
         "equal": inspection.faults == 0,
     }
-    click.echo(json.dumps(whole, indent=2, default=_plain))
+    click.echo(json.dumps(whole, indent=2, default=plain))
 
 
 def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
@@ -114,24 +114,14 @@ def _side(text: str | None) -> str:
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, datetime):
-        return _ago(value)
-    if isinstance(value, Mapping | list | tuple):
-        return shortened(json.dumps(value, ensure_ascii=False, default=_plain))
-    return shortened(str(value))
+    return _ago(value) if isinstance(value, datetime) else told(value)
 
 
 def _ago(moment: datetime) -> str:
     """Return a moment in UTC, and how far it is from now."""
-    seconds = (now() - _aware(moment)).total_seconds()
-    name, size = next((unit for unit in _UNITS if abs(seconds) >= unit[1]), _UNITS[-1])
-    count = round(abs(seconds) / size)
-    span = f"{count} {name}{'' if count == 1 else 's'}"
-    return f"{_aware(moment):%Y-%m-%d %H:%M:%S} UTC ({span} {'ago' if seconds >= 0 else 'ahead'})"
-
-
-def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    seconds = (now() - aware(moment)).total_seconds()
+    far = f"{span(abs(seconds))} {'ago' if seconds >= 0 else 'ahead'}"
+    return f"{aware(moment):%Y-%m-%d %H:%M:%S} UTC ({far})"
 
 
 def _without_none(values: Mapping[str, object]) -> dict[str, object]:
@@ -140,8 +130,3 @@ def _without_none(values: Mapping[str, object]) -> dict[str, object]:
 
 def _parsed(text: str | None) -> object:
     return None if text is None else json.loads(text)
-
-
-def _plain(value: object) -> str:
-    """Return a value of MongoDB that JSON has no form for as a text."""
-    return rfc3339(_aware(value)) if isinstance(value, datetime) else str(value)

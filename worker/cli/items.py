@@ -144,9 +144,9 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
       1  something differs
       2  trouble: wrong usage, no such document, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.inspection import inspect
     from worker.cli.inspection_page import print_json, print_page
     from worker.environment import SettingsError
+    from worker.overview.inspection import inspect
 
     try:
         with closing(open_services(env_file)) as services:

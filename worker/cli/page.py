@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import click
 
+from worker.texts import printable
+
 Style = Literal["", "green", "yellow", "red", "bold"]
 Cells = Sequence[str]
 _STYLES: Mapping[Style, Mapping[str, Any]] = {
@@ -22,7 +24,6 @@ _STYLES: Mapping[Style, Mapping[str, Any]] = {
     "red": {"fg": "red"},
     "bold": {"bold": True},
 }
-_MOST_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,6 @@ class Table:
     header: Cells = ()
     title: str = ""
     styles: Sequence[Style] = field(default=())
-
-
-def printable(text: str) -> str:
-    """Return a text with all that is neither a character to see nor a space escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def shortened(text: str) -> str:
-    """Return the beginning of a text that is too long to read at a glance, and its length."""
-    if len(text) <= _MOST_CHARACTERS:
-        return text
-    return f"{text[:_MOST_CHARACTERS]}... ({len(text)} characters)"
 
 
 def say(text: str, style: Style = "", *, err: bool = False) -> None:

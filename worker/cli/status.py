@@ -19,6 +19,7 @@ from worker.clock import now, rfc3339
 from worker.documents import Status
 from worker.media import MEDIA_TYPES
 from worker.redis_errors import RedisUnavailableError
+from worker.texts import span
 
 if TYPE_CHECKING:
     from worker.overview import Counts, QueueLengths, RemovalCounts
@@ -28,7 +29,6 @@ _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 _REASONS = "Errors by reason; what is pending is tried again by itself"
 _REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
-_UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def _print_page(picture: _Picture) -> None:
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
     statuses = (counts.statuses[status] for status in Status)
-    oldest = _age(at, counts.oldest) if counts.oldest else ""
+    oldest = span((at - counts.oldest).total_seconds()) if counts.oldest else ""
     return (*map(str, (counts.never, *statuses, counts.total)), oldest)
 
 
@@ -139,14 +139,6 @@ def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
         )
         for code in counts.codes
     ]
-
-
-def _age(at: datetime, since: datetime) -> str:
-    """Return how long ago a moment was, in its largest unit."""
-    seconds = max(0.0, (at - since).total_seconds())
-    name, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
-    count = int(seconds // size)
-    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _print_json(picture: _Picture) -> None:

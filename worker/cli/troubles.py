@@ -12,11 +12,12 @@ import click
 
 from worker.advice import advice_for
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, shortened, show
-from worker.cli.reviving import print_tally, revival_of, send
+from worker.cli.page import Table, say, show
+from worker.cli.reviving import print_tally
 from worker.clock import rfc3339
 from worker.environment import SettingsError
 from worker.errors import MediaError
+from worker.texts import shortened
 
 if TYPE_CHECKING:
     from worker.budget import Gate
@@ -72,6 +73,8 @@ def _troubles_of(services: Services) -> AccountTroubles:
 
 
 def _resume(services: Services, name: str) -> None:
+    from worker.overview.reviving import revival_of, send
+
     account = services.accounts.resolve(name)
     services.account_keys.renew(account.did)
     waiting = _troubles_of(services).waiting_for(account.subject)

@@ -2,10 +2,12 @@
 
 from worker.overview.accounts import AccountTroubles, Trouble
 from worker.overview.counts import Counts, Overview, RemovalCounts
-from worker.overview.failures import FailedItem, Failures
+from worker.overview.failures import FailedItem, Failures, Place
 from worker.overview.hints import NO_CODE
 from worker.overview.queues import QueueLengths, Queues
 from worker.overview.revival import Batch, Named, Revival, Tally
+from worker.overview.search import Search
+from worker.overview.throughput import Series, Throughput, throughput
 
 __all__ = [
     "NO_CODE",
@@ -16,10 +18,15 @@ __all__ = [
     "Failures",
     "Named",
     "Overview",
+    "Place",
     "QueueLengths",
     "Queues",
     "RemovalCounts",
     "Revival",
+    "Search",
+    "Series",
     "Tally",
+    "Throughput",
     "Trouble",
+    "throughput",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import cast
@@ -19,6 +19,14 @@ from worker.store import Store
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
 _AT_A_TIME = 500  # left to itself, MongoDB sends 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the list of one type and code: after the item of this status and id."""
+
+    status: Status
+    id: DocumentId
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +71,32 @@ class Failures:
             found = found.batch_size(_AT_A_TIME).limit(limit or 0)
             while chunk := list(islice(found, _AT_A_TIME)):
                 yield from self._read(kind, chunk)
+
+    def page(
+        self, kind: MediaType, code: str, after: Place | None, length: int
+    ) -> list[FailedItem]:
+        """Return so many items of a type and code that follow a place: by status, then by id.
+
+        Costs a look at the index keys before the place, and a document read for each item.
+        """
+        items: list[FailedItem] = []
+        for status in FAILED[FAILED.index(after.status) if after else 0 :]:
+            left = length - len(items)
+            if left:
+                last = after.id if after and after.status is status else None
+                items += self._read(kind, self._chunk(kind, status, code, last, left))
+        return items
+
+    def _chunk(
+        self, kind: MediaType, status: Status, code: str, last: DocumentId | None, limit: int
+    ) -> Sequence[RawDocument]:
+        match: RawDocument = {"atproto.status": status.value, **with_code(code)}
+        if last is not None:
+            # Not the operator of the same name outside of `$expr`: that finds ids of one type only.
+            match["$expr"] = {"$gt": ["$_id", {"$literal": last}]}
+        with indexed():
+            found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
+            return list(found.sort("_id").limit(limit))
 
     def _read(self, kind: MediaType, chunk: Iterable[RawDocument]) -> Iterator[FailedItem]:
         owners = [(raw, str(raw.get("user") or self._store.guest_subject)) for raw in chunk]

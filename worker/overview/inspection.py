@@ -30,6 +30,50 @@ class BlobCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What should be published; `repo` is None when nothing should.
+
+    `fault` says why the record cannot even be built.
+    """
+
+    repo: str | None = None
+    record: Record | None = None
+    blobs: tuple[str, ...] = ()
+    fault: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What MongoDB alone says of an item: its document, its account, what is to be done."""
+
+    kind: MediaType
+    document: MediaDocument
+    content: Mapping[str, object]
+    account: Account | None
+    plan: str
+    wanted: Wanted
+
+    @property
+    def key(self) -> RecordKey | None:
+        """Return where the record is, or will be; None while no key is reserved."""
+        # A legacy document has an rkey and no repo: its record is in its owner's.
+        state = self.document.state
+        repo = state.repo or (self.account.did if self.account else None)
+        if repo is None or state.rkey is None:
+            return None
+        return RecordKey(repo, self.kind.nsid, state.rkey)
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What the PDS has of an item, and how that differs from what it should have."""
+
+    found: RemoteRecord | None
+    differences: tuple[Difference, ...]
+    blobs: tuple[BlobCheck, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """All that is known of an item; `fault` says why its record cannot even be built."""
 
@@ -45,18 +89,14 @@ class Inspection:
     @property
     def faults(self) -> int:
         """Return how many things are not as they should be."""
-        blobs = sum(check.fault is not None for check in self.blobs)
-        return len(self.differences) + blobs + (self.fault is not None)
+        return faults(self.fault, self.differences, self.blobs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What should be published; `repo` is None when nothing should."""
-
-    repo: str | None = None
-    record: Record | None = None
-    blobs: tuple[str, ...] = ()
-    fault: str | None = None
+def faults(
+    fault: str | None, differences: tuple[Difference, ...], blobs: tuple[BlobCheck, ...]
+) -> int:
+    """Return how many things are not as they should be."""
+    return len(differences) + sum(check.fault is not None for check in blobs) + (fault is not None)
 
 
 def inspect(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
@@ -64,24 +104,46 @@ def inspect(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) ->
 
     Raises the errors of MongoDB and of the PDS.
     """
+    item = look_up(services, kind, ids)
+    if item is None:
+        return None
+    remote = look_at_pds(services, item)
+    return Inspection(
+        document=item.document,
+        content=item.content,
+        account=item.account,
+        plan=item.plan,
+        fault=item.wanted.fault,
+        found=remote.found,
+        differences=remote.differences,
+        blobs=remote.blobs,
+    )
+
+
+def look_up(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> Item | None:
+    """Return what MongoDB says of an item; None when there is no document of these ids.
+
+    Raises the errors of MongoDB.
+    """
     document = services.store.find(kind, ids)
     if document is None:
         return None
     account = services.accounts.find(document.owner)
     decision = plan(kind, document, account)
-    wanted = _Wanted()
+    wanted = Wanted()
     if isinstance(decision, Publish):
         wanted = _wanted(services, kind, document, decision.account)
-    found = _found(services, kind, document, account)
-    return Inspection(
-        document=document,
-        content=_content(services, kind, document),
-        account=account,
-        plan=decision.text,
-        fault=wanted.fault,
+    content = _content(services, kind, document)
+    return Item(kind, document, content, account, decision.text, wanted)
+
+
+def look_at_pds(services: Services, item: Item) -> Remote:
+    """Return what the PDS has of an item; raises the errors of the PDS."""
+    found = services.pds_of(item.key.repo).get_record(item.key) if item.key else None
+    return Remote(
         found=found,
-        differences=() if wanted.fault else tuple(_differences(wanted, found)),
-        blobs=tuple(_check_blobs(services, document, wanted)),
+        differences=() if item.wanted.fault else tuple(_differences(item.wanted, found)),
+        blobs=tuple(_check_blobs(services, item.document, item.wanted)),
     )
 
 
@@ -93,28 +155,18 @@ def _content(services: Services, kind: MediaType, document: MediaDocument) -> Ra
 
 def _wanted(
     services: Services, kind: MediaType, document: MediaDocument, account: Account
-) -> _Wanted:
+) -> Wanted:
     """Build the record with the blobs and links that the last run left; no file is read."""
     expectations = Expectations(services.publisher.site, services.lexicons)
     try:
         draft = expectations.draft(kind, document, account)
         record = expectations.valid_record(document, draft)
     except PermanentError as error:
-        return _Wanted(account.did, fault=error.message)
-    return _Wanted(account.did, record, tuple(draft.blobs))
+        return Wanted(account.did, fault=error.message)
+    return Wanted(account.did, record, tuple(draft.blobs))
 
 
-def _found(
-    services: Services, kind: MediaType, document: MediaDocument, account: Account | None
-) -> RemoteRecord | None:
-    # A legacy document has an rkey and no repo: its record is in its owner's.
-    repo = document.state.repo or (account.did if account else None)
-    if repo is None or document.state.rkey is None:
-        return None
-    return services.pds_of(repo).get_record(RecordKey(repo, kind.nsid, document.state.rkey))
-
-
-def _differences(wanted: _Wanted, found: RemoteRecord | None) -> Iterator[Difference]:
+def _differences(wanted: Wanted, found: RemoteRecord | None) -> Iterator[Difference]:
     yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
@@ -122,7 +174,7 @@ def _differences(wanted: _Wanted, found: RemoteRecord | None) -> Iterator[Differ
 
 
 def _check_blobs(
-    services: Services, document: MediaDocument, wanted: _Wanted
+    services: Services, document: MediaDocument, wanted: Wanted
 ) -> Iterator[BlobCheck]:
     for name in wanted.blobs:
         blob = document.state.blobs.get(name, BlobState())

@@ -1,0 +1,91 @@
+"""`media-atproto web`: the status page in a browser."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from worker.cli.environment import complete_environment
+from worker.cli.page import say
+
+if TYPE_CHECKING:
+    from worker.services import Services
+
+_NEEDED = ("starlette", "uvicorn", "jinja2")
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8700,
+    show_default=True,
+    help="The port to listen at; 0 for any that is free.",
+)
+@click.pass_obj
+def web(env_file: Path | None, host: str, port: int) -> None:
+    """Serve the status page: how items stand, what failed, what was published when.
+
+    Whoever looks has to log in with WEB_BASIC_AUTH=user:password; /healthz alone is open, and
+    says that the page is alive. Nothing can be changed there, but that an item is tried again.
+
+    It speaks plain HTTP. To be reached from elsewhere than this machine, put a proxy with TLS
+    before it, or the password travels readable.
+
+    \b
+    Exit codes:
+      0    it was stopped by SIGTERM
+      1    the environment is not complete, or the address is taken
+      130  it was stopped by Ctrl-C
+
+    \b
+      WEB_BASIC_AUTH="ops:$(openssl rand -hex 16)" media-atproto web
+      media-atproto web --host 0.0.0.0 --port 8080
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    complete_environment(env_file)
+    try:
+        from worker.web.app import create_app
+        from worker.web.server import listen, serve
+    except ModuleNotFoundError as error:
+        if error.name not in _NEEDED:
+            raise
+        message = f"{error.name} is missing: pip install 'media-atproto[web]'"
+        raise click.ClickException(message) from None
+    from worker.settings import WebSettings
+
+    login = WebSettings.load(os.environ)
+    signal.signal(signal.SIGTERM, _end)
+    with closing(_services()) as services:
+        try:
+            listening = listen(host, port)
+        except OSError as error:
+            message = f"cannot listen at {host}, port {port}: {error.strerror}; see --host, --port"
+            raise click.ClickException(message) from None
+        with listening:
+            at = _address(host, listening.getsockname()[1])
+            serve(create_app(services, login), listening, lambda: say(f"Serving {at}"))
+
+
+def _services() -> Services:
+    """Return services that let nobody wait for long."""
+    from worker.bounded import Bounds
+    from worker.services import Patience, build
+    from worker.settings import Settings
+
+    patience = Patience(pds=4, redis=2, once=True, bounds=Bounds(size=8_000_000, seconds=8))
+    return build(Settings.load(os.environ), patience=patience)
+
+
+def _address(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _end(_signal: int, _frame: object) -> NoReturn:
+    """Leave well: the server raises the signal anew once it has stopped."""
+    raise SystemExit(0)

@@ -1,0 +1,1 @@
+"""The status page: what the operator asks about items, in a browser."""
