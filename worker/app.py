@@ -13,7 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from celery.signals import after_setup_logger, celeryd_init, worker_process_init
+from celery.signals import (
+    after_setup_logger,
+    celeryd_init,
+    import_modules,
+    worker_process_init,
+)
 from kombu import Connection, Exchange, Queue
 
 from worker.environment import SettingsError
@@ -141,6 +146,17 @@ def configure(sender: MediaCelery, **_: object) -> None:
         sender.add_defaults(lambda: _from_environment(settings))
 
 
+@import_modules.connect
+def check_media_types(**_: object) -> None:
+    """Look at the types of other packages before the tasks load them, to say what is wrong."""
+    from worker.errors import MediaTypeError
+
+    try:
+        import worker.media  # noqa: F401
+    except MediaTypeError as error:
+        raise SystemExit(f"media-atproto: {error.message}") from None
+
+
 @celeryd_init.connect
 def become_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
@@ -152,10 +168,15 @@ def become_worker(conf: Any = None, **_: object) -> None:
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import heap, sentry
+    from worker.errors import MediaTypeError
+    from worker.lexicon import LexiconFileError
     from worker.services import preload
 
     sentry.start(settings)
-    preload()
+    try:
+        preload()
+    except (LexiconFileError, MediaTypeError) as error:
+        raise SystemExit(f"media-atproto: {error}") from None
     heap.give_back_memory()
 
 

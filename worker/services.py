@@ -36,9 +36,10 @@ from worker.environment import SettingsError
 from worker.hands import Hands
 from worker.homes import Homes
 from worker.lanes import Lanes
-from worker.lexicon import Lexicons, load_lexicons
+from worker.lexicon import Lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
+from worker.media.lexicons import type_lexicons
 from worker.mongo import RawDocument, connect
 from worker.parking import Parking
 from worker.parts import PartMaker
@@ -112,17 +113,22 @@ class Services:
 
 
 def preload() -> None:
-    """Load what is otherwise loaded at its first use: before a fork, all children share it."""
+    """Load what is otherwise loaded at its first use: before a fork, all children share it.
+
+    Raises LexiconFileError and MediaTypeError: better now than in every child.
+    """
     import lexrpc.base  # noqa: F401
     from PIL import Image
 
     Image.init()
+    type_lexicons()
 
 
 def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     """Make all services; nothing is connected before its first use.
 
-    Raises SettingsError for settings that only make sense together.
+    Raises SettingsError for settings that only make sense together, and LexiconFileError and
+    MediaTypeError for a type of another package that cannot be used.
     """
     undo = ExitStack()
     database = _database(settings)
@@ -145,7 +151,7 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
         bypass=settings.pds.bypass,
     )
     homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
-    lexicons = load_lexicons()
+    lexicons = type_lexicons()
     sources = undo.enter_context(closing(_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)

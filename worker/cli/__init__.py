@@ -80,8 +80,9 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
     from worker.environment import SettingsError
     from worker.errors import MediaError
+    from worker.lexicon import LexiconFileError
 
-    return (MediaError, SettingsError)
+    return (LexiconFileError, MediaError, SettingsError)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,18 +1,29 @@
-"""The registry of media types: the one place that a new type is added to."""
+"""The registry of media types: our own, and those of installed packages.
+
+Which packages bring some is asked once, as this is imported; raises MediaTypeError then.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from worker.media.base import Draft, MediaType, Site, UnknownTypeError
 from worker.media.kidlisp import KIDLISP
 from worker.media.mood import MOOD
+from worker.media.packages import installed
 from worker.media.painting import PAINTING
 from worker.media.piece import PIECE
 
+OWN_TYPES = (PAINTING, MOOD, PIECE, KIDLISP)
+_OTHERS = installed(OWN_TYPES)
+
 MEDIA_TYPES: Mapping[str, MediaType] = {
-    kind.name: kind for kind in (PAINTING, MOOD, PIECE, KIDLISP)
+    kind.name: kind for kind in (*OWN_TYPES, *(other.kind for other in _OTHERS))
 }
+
+LEXICON_FOLDERS: tuple[Path, ...] = tuple(dict.fromkeys(other.lexicons for other in _OTHERS))
+"""Where the lexicons of other packages' types are, one folder a package."""
 
 
 def media_type(name: str) -> MediaType:
@@ -25,4 +36,12 @@ def media_type(name: str) -> MediaType:
         raise UnknownTypeError(message) from None
 
 
-__all__ = ["MEDIA_TYPES", "Draft", "MediaType", "Site", "UnknownTypeError", "media_type"]
+__all__ = [
+    "LEXICON_FOLDERS",
+    "MEDIA_TYPES",
+    "Draft",
+    "MediaType",
+    "Site",
+    "UnknownTypeError",
+    "media_type",
+]
