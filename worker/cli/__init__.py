@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "worker.cli.troubles:accounts",
         "List the accounts that cannot be used; have one tried again.",
     ),
+    "lexicons": ("worker.cli.lexicons:lexicons", "Check the lexicons; publish them."),
     "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
     "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),
     "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),

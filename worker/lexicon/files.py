@@ -28,6 +28,7 @@ class LexiconFileError(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"lexicon {path}: {reason}")
         self.path = path
+        self.reason = reason
 
 
 def load_lexicons(*directories: Path) -> Lexicons:
