@@ -150,9 +150,10 @@ def configure(sender: MediaCelery, **_: object) -> None:
 def check_media_types(**_: object) -> None:
     """Look at the types of other packages before the tasks load them, to say what is wrong."""
     from worker.errors import MediaTypeError
+    from worker.media.registry import registry
 
     try:
-        import worker.media  # noqa: F401
+        registry()
     except MediaTypeError as error:
         raise SystemExit(f"media-atproto: {error.message}") from None
 
