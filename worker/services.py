@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 from redis import Redis
 
 from worker import indexes
@@ -131,7 +130,7 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     MediaTypeError for a type of another package that cannot be used.
     """
     undo = ExitStack()
-    database = _database(settings)
+    database = connect(settings.mongodb_url, settings.mongodb_name)
     undo.callback(database.client.close)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
@@ -223,15 +222,6 @@ def _publisher(
     maker = BlobMaker(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
     site = _site(settings.media)
     return Publisher(PartMaker(maker, lexicons), lexicons, site, settings.retry)
-
-
-def _database(settings: Settings) -> Database[RawDocument]:
-    try:
-        return connect(settings.mongodb_url, settings.mongodb_name)
-    except (PyMongoError, ValueError):
-        # The driver's message quotes the URL, and the URL may hold a password.
-        problem = "MONGODB_CONNECTION_STRING is not understood by the driver"
-        raise SettingsError([problem]) from None
 
 
 def _redis(settings: Settings) -> Redis:

@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
     "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
     "init": ("worker.cli.init:init", "Create the indexes in MongoDB, and say what was done."),
+    "doctor": ("worker.cli.doctor:doctor", "Check that everything is set up right."),
     "status": ("worker.cli.status:status", "Count items by state; what waits, what failed."),
     "failures": ("worker.cli.failures:failures", "List the items that failed, and what to do."),
     "retry": ("worker.cli.failures:retry", "Try items that failed again."),
