@@ -154,6 +154,22 @@ ADVICE: tuple[Advice, ...] = (
         "log only",
         "run `media-atproto init`, which says what to do",
     ),
+    Advice(
+        ("media_type_invalid",),
+        "a media type of an installed package cannot be used; on the terminal and at the start of "
+        "a worker only",
+        "correct the package that is named, or uninstall it",
+    ),
+    Advice(
+        ("lexicon_incompatible",),
+        "a new version of a lexicon would break what is published; on the terminal only",
+        "give the change a field, or an NSID, of its own",
+    ),
+    Advice(
+        ("dns_unavailable",),
+        "the DNS does not say whose a lexicon is; on the terminal only",
+        "look at the TXT record that is named",
+    ),
 )
 BUG = Advice(("the name of an exception",), "a bug", "the log and Sentry have it")
 _BY_CODE = {code: advice for advice in ADVICE for code in advice.codes}

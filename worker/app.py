@@ -17,6 +17,7 @@ from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
     celeryd_init,
+    import_modules,
     worker_process_init,
     worker_ready,
 )
@@ -31,7 +32,7 @@ BULK = "bulk"  # batches of one account
 FRONT, BEHIND = 0, 9  # priorities: what is behind is taken when no queue has anything in front
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
 _SOFT_LIMIT = 75
-_HARD_LIMIT = 90
+HARD_LIMIT = 90
 BATCH_SOFT_LIMIT = 150
 BATCH_HARD_LIMIT = 180
 MEMORY_CEILING = 400_000_000  # bytes, of a child; one that ever had more is replaced after its task
@@ -81,7 +82,7 @@ def _configuration() -> dict[str, object]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": _SOFT_LIMIT,
-        "task_time_limit": _HARD_LIMIT,
+        "task_time_limit": HARD_LIMIT,
         "worker_consumer": "worker.consumer:LoneConsumer",
         "worker_enable_remote_control": False,
         # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
@@ -147,6 +148,18 @@ def configure(sender: MediaCelery, **_: object) -> None:
         sender.add_defaults(lambda: _from_environment(settings))
 
 
+@import_modules.connect
+def check_media_types(**_: object) -> None:
+    """Look at the types of other packages before the tasks load them, to say what is wrong."""
+    from worker.errors import MediaTypeError
+    from worker.media.registry import registry
+
+    try:
+        registry()
+    except MediaTypeError as error:
+        raise SystemExit(f"media-atproto: {error.message}") from None
+
+
 @celeryd_init.connect
 def become_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
@@ -158,12 +171,17 @@ def become_worker(conf: Any = None, **_: object) -> None:
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import heap, sentry
+    from worker.errors import MediaTypeError
+    from worker.lexicon import LexiconFileError
     from worker.process import exposition
     from worker.services import preload
 
     sentry.start(settings)
     exposition().prepare()
-    preload()
+    try:
+        preload()
+    except (LexiconFileError, MediaTypeError) as error:
+        raise SystemExit(f"media-atproto: {error}") from None
     heap.give_back_memory()
 
 

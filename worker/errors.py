@@ -53,6 +53,12 @@ class PermanentError(MediaError):
     """Trying again cannot help: a person must look."""
 
 
+class MediaTypeError(PermanentError):
+    """A media type of an installed package cannot be used: the message names both, and why."""
+
+    step, code = "document", "media_type_invalid"
+
+
 class ItemFailed(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
     """How a task ends whose items were given up: the text names them and the reasons.
 

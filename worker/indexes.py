@@ -39,6 +39,7 @@ class Standing(StrEnum):
 
     CREATED = "created"
     THERE = "already there"
+    MISSING = "missing"
     REFUSED = "refused"
 
 
@@ -86,6 +87,18 @@ def create(database: Database[RawDocument]) -> Iterator[Made]:
         yield _make(database[definition.collection], definition)
 
 
+def survey(database: Database[RawDocument]) -> Iterator[Made]:
+    """Say how each index stands, changing nothing.
+
+    Only what can be told without going through documents: two that claim one record show when
+    the index is made. Raises StoreUnavailableError.
+    """
+    for definition in definitions():
+        there = _there(database[definition.collection])
+        found = _look(definition, there)
+        yield found or Made(definition, Standing.MISSING)
+
+
 def ensure(database: Database[RawDocument]) -> None:
     """Make the indexes that are not there yet.
 
@@ -98,15 +111,27 @@ def ensure(database: Database[RawDocument]) -> None:
 
 
 def _make(collection: Collection[RawDocument], definition: Definition) -> Made:
-    wanted = _essence(definition.model.document)
+    there = _there(collection)
+    if found := _look(definition, there):
+        return found
+    fault = _build(collection, definition, there)
+    return Made(definition, Standing.REFUSED if fault else Standing.CREATED, fault)
+
+
+def _there(collection: Collection[RawDocument]) -> list[Mapping[str, object]]:
     with translated():
-        there = list(collection.list_indexes())
+        return list(collection.list_indexes())
+
+
+def _look(definition: Definition, there: Sequence[Mapping[str, object]]) -> Made | None:
+    """Return how an index stands among those of its collection; None if it has to be made."""
+    wanted = _essence(definition.model.document)
     same = [str(index["name"]) for index in there if _essence(index) == wanted]
     if same:
         detail = "" if definition.name in same else f"as {same[0]}"
         return Made(definition, Standing.THERE, detail)
-    fault = _conflict(definition, there, "name") or _build(collection, definition, there)
-    return Made(definition, Standing.REFUSED if fault else Standing.CREATED, fault)
+    fault = _conflict(definition, there, "name")
+    return Made(definition, Standing.REFUSED, fault) if fault else None
 
 
 def _build(

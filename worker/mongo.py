@@ -14,6 +14,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
+from worker.environment import SettingsError
 from worker.errors import PermanentError, TransientError
 from worker.secrets import Secret
 
@@ -45,8 +46,19 @@ class DocumentFullError(PermanentError):
 
 
 def connect(url: Secret, name: str) -> Database[RawDocument]:
-    """Return a database handle; connects at the first use, so never before a fork."""
-    client: MongoClient[RawDocument] = MongoClient(
+    """Return a database handle; connects at the first use, so never before a fork.
+
+    Raises SettingsError for a URL that the driver does not understand.
+    """
+    try:
+        return _client(url)[name]
+    except (PyMongoError, ValueError):
+        # The driver's message quotes the URL, and the URL may hold a password.
+        raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
+
+
+def _client(url: Secret) -> MongoClient[RawDocument]:
+    return MongoClient(
         url.reveal(),
         tz_aware=True,
         # A date beyond the year 9999 or a text that is no UTF-8 is one document's fault: it
@@ -59,7 +71,6 @@ def connect(url: Secret, name: str) -> Database[RawDocument]:
         timeoutMS=30_000,
         retryWrites=True,
     )
-    return client[name]
 
 
 @contextmanager

@@ -111,6 +111,12 @@ class Pds:
         call = _Call("com.atproto.server.refreshSession", "session")
         return _session(self._post(call, None, refresh))
 
+    def is_active(self, token: Secret) -> bool:
+        """Tell whether the token's account is active; raises SessionExpiredError and the like."""
+        url, headers = self._at("com.atproto.server.getSession"), bearer(token) | self._bypass
+        answer = self._call("session", (REQUEST,), lambda: self._request.get(url, headers=headers))
+        return answer.flag("active", default=True)
+
     def room(self, repo: str) -> int | None:
         """Return how many points of writes a repo has left now; None when nobody counts them."""
         return self._meter.room(repo) if self._meter else None

@@ -38,6 +38,10 @@ class Repo:
         """Return the key of a record of this repo."""
         return RecordKey(self.did, collection, rkey)
 
+    def is_active(self) -> bool:
+        """Tell whether the account can be used, by its session: one that there is, if it holds."""
+        return self._authorised(lambda pds, token: pds.is_active(token))
+
     def room(self) -> int | None:
         """Return how many points of writes it has left now; None when nobody counts them."""
         return self._at_home().pds.room(self.did)

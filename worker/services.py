@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from pymongo.database import Database
-from pymongo.errors import PyMongoError
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -40,9 +39,10 @@ from worker.hands import Hands
 from worker.homes import Homes
 from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.lanes import Lanes
-from worker.lexicon import Lexicons, load_lexicons
+from worker.lexicon import Lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
+from worker.media.lexicons import type_lexicons
 from worker.metrics.recorder import NOBODY, Recorder
 from worker.mongo import RawDocument, connect
 from worker.parking import Parking
@@ -132,11 +132,15 @@ class Services:
 
 
 def preload() -> None:
-    """Load what is otherwise loaded at its first use: before a fork, all children share it."""
+    """Load what is otherwise loaded at its first use: before a fork, all children share it.
+
+    Raises LexiconFileError and MediaTypeError: better now than in every child.
+    """
     import lexrpc.base  # noqa: F401
     from PIL import Image
 
     Image.init()
+    type_lexicons()
 
 
 def build(
@@ -148,10 +152,11 @@ def build(
     """Make all services; nothing is connected before its first use.
 
     With a recorder a line for each item that has ended is logged. Raises SettingsError for
-    settings that only make sense together.
+    settings that only make sense together, and LexiconFileError and MediaTypeError for a type of
+    another package that cannot be used.
     """
     undo = ExitStack()
-    database = _database(settings)
+    database = connect(settings.mongodb_url, settings.mongodb_name)
     undo.callback(database.client.close)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
@@ -177,7 +182,7 @@ def build(
         bypass=settings.pds.bypass,
     )
     homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
-    lexicons = load_lexicons()
+    lexicons = type_lexicons()
     sources = undo.enter_context(closing(_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
@@ -259,15 +264,6 @@ def _publisher(
     maker = BlobMaker(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
     site = _site(settings.media)
     return Publisher(PartMaker(maker, lexicons), lexicons, site, settings.retry)
-
-
-def _database(settings: Settings) -> Database[RawDocument]:
-    try:
-        return connect(settings.mongodb_url, settings.mongodb_name)
-    except (PyMongoError, ValueError):
-        # The driver's message quotes the URL, and the URL may hold a password.
-        problem = "MONGODB_CONNECTION_STRING is not understood by the driver"
-        raise SettingsError([problem]) from None
 
 
 def _redis(settings: Settings, patience: Patience) -> Redis:

@@ -124,6 +124,23 @@ BAD: dict[str, tuple[str, object, str]] = {
         f"{FIELDS}.tags.items is a blob, which only the record itself may hold",
     ),
     "no accepted type": (f"{FIELDS}.file.accept", [], f"{FIELDS}.file.accept should be a list"),
+    "an unknown key of the document": ("revision", 3, "revision is a keyword"),
+    "an unknown key of the record": ("defs.main.keys", "tid", "defs.main.keys is a keyword"),
+    "a misspelt limit where nothing refers to": (
+        "defs.spare",
+        {"type": "string", "maxlength": 3},
+        "defs.spare.maxlength is a keyword",
+    ),
+    "a token with a limit": (
+        "defs.red",
+        {"type": "token", "maxLength": 3},
+        "defs.red.maxLength is a keyword",
+    ),
+    "bounds that nothing can meet": (
+        f"{FIELDS}.name.minLength",
+        11,
+        f"{FIELDS}.name.minLength is above maxLength",
+    ),
     "a bare wildcard": (f"{FIELDS}.file.accept", ["*"], f"{FIELDS}.file.accept should be a list"),
     "a partial wildcard": (f"{FIELDS}.file.accept", ["text/ht*"], f"{FIELDS}.file.accept should"),
 }

@@ -15,6 +15,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
     "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
     "init": ("worker.cli.init:init", "Create the indexes in MongoDB, and say what was done."),
+    "doctor": ("worker.cli.doctor:doctor", "Check that everything is set up right."),
     "status": ("worker.cli.status:status", "Count items by state; what waits, what failed."),
     "web": ("worker.cli.web:web", "Serve the status page: the same in a browser, and more."),
     "failures": ("worker.cli.failures:failures", "List the items that failed, and what to do."),
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
         "worker.cli.troubles:accounts",
         "List the accounts that cannot be used; have one tried again.",
     ),
+    "lexicons": ("worker.cli.lexicons:lexicons", "Check the lexicons; publish them."),
     "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
     "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),
     "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),
@@ -81,8 +83,9 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
     from worker.environment import SettingsError
     from worker.errors import MediaError
+    from worker.lexicon import LexiconFileError
 
-    return (MediaError, SettingsError)
+    return (LexiconFileError, MediaError, SettingsError)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

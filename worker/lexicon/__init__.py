@@ -6,6 +6,14 @@ through is what the world sees. https://atproto.com/specs/lexicon
 
 from worker.lexicon.blobs import BlobRule
 from worker.lexicon.files import LexiconFileError, load_lexicons
+from worker.lexicon.schema import Lexicon
 from worker.lexicon.validation import Lexicons, LexiconViolation
 
-__all__ = ["BlobRule", "LexiconFileError", "LexiconViolation", "Lexicons", "load_lexicons"]
+__all__ = [
+    "BlobRule",
+    "Lexicon",
+    "LexiconFileError",
+    "LexiconViolation",
+    "Lexicons",
+    "load_lexicons",
+]

@@ -1,9 +1,13 @@
-"""Lexicon documents on disk: a folder whose paths spell NSIDs."""
+"""Lexicon documents on disk: a folder whose paths spell NSIDs.
+
+What was published of them is kept beside them, in the folder's `published`, spelt the same way.
+"""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +18,9 @@ from worker.lexicon.validation import Lexicons
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _NSID = re.compile(rf"(?![0-9]){_LABEL}(?:\.{_LABEL})+\.[a-zA-Z][a-zA-Z0-9]{{0,62}}")
 
+PUBLISHED = "published"
+OWN_FOLDER = Path(str(files("lexicons")))
+
 
 class LexiconFileError(ValueError):
     """A lexicon file that cannot be used; the message names the file, the place and the fault."""
@@ -21,6 +28,7 @@ class LexiconFileError(ValueError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"lexicon {path}: {reason}")
         self.path = path
+        self.reason = reason
 
 
 def load_lexicons(*directories: Path) -> Lexicons:
@@ -30,31 +38,64 @@ def load_lexicons(*directories: Path) -> Lexicons:
     define a record kept under TIDs. Raises LexiconFileError naming the first file that is not so.
     """
     lexicons: dict[str, Lexicon] = {}
-    for directory in (Path(str(files("lexicons"))), *directories):
-        for path in _documents(directory):
-            lexicon = _read(path, directory)
+    for directory in (OWN_FOLDER, *directories):
+        for path in lexicon_files(directory):
+            lexicon = read_file(path, directory)
             if lexicon.nsid in lexicons:
                 raise LexiconFileError(path, f"id {lexicon.nsid} is taken by another file")
             lexicons[lexicon.nsid] = lexicon
     return Lexicons(lexicons)
 
 
-def _documents(directory: Path) -> list[Path]:
-    paths = sorted(directory.rglob("*.json"))
+def lexicon_files(directory: Path) -> list[Path]:
+    """Return the lexicon documents of a folder, not those in its `published`.
+
+    Raises LexiconFileError when there is none.
+    """
+    published = directory / PUBLISHED
+    paths = [path for path in sorted(directory.rglob("*.json")) if published not in path.parents]
     if not paths:
         raise LexiconFileError(directory, "no *.json file in this folder")
     return paths
 
 
-def _read(path: Path, directory: Path) -> Lexicon:
-    try:
-        document = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise LexiconFileError(path, f"not JSON: {error}") from None
+def read_file(path: Path, directory: Path) -> Lexicon:
+    """Read one lexicon document of a folder; raises LexiconFileError."""
     nsid = ".".join(path.relative_to(directory).with_suffix("").parts)
     if not _NSID.fullmatch(nsid):
         raise LexiconFileError(path, f"the path spells {nsid!r}, which is not an NSID")
     try:
-        return read_lexicon(document, nsid)
+        return read_lexicon(_json(path), nsid)
     except Fault as fault:
         raise LexiconFileError(path, f"{fault.field} {fault.reason}") from None
+
+
+def published_in(directory: Path) -> dict[str, Mapping[str, object]]:
+    """Return the documents of a folder of published lexicons by NSID, none if it is not there.
+
+    They are as strict readers of their time took them; raises LexiconFileError for what is no
+    lexicon document at all.
+    """
+    found: dict[str, Mapping[str, object]] = {}
+    for path in sorted(directory.rglob("*.json")):
+        document = _json(path)
+        nsid = document.get("id") if isinstance(document, dict) else None
+        if not isinstance(document, dict) or not isinstance(nsid, str):
+            raise LexiconFileError(path, "is no lexicon document")
+        found[nsid] = document
+    return found
+
+
+def save_published(directory: Path, document: Mapping[str, object]) -> Path:
+    """Keep a document in a folder of published lexicons; return its file."""
+    path = directory.joinpath(*str(document["id"]).split(".")).with_suffix(".json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def _json(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise LexiconFileError(path, f"not JSON: {error}") from None

@@ -66,6 +66,24 @@ _KEYWORDS: Mapping[str, Mapping[str, _Setting]] = {
     "ref": {"ref": _TEXT},
     "blob": {"accept": _ACCEPT, "maxSize": _LENGTH},
 }
+# What a document, its record and a token may say besides what is read of them.
+_DOCUMENT: Mapping[str, _Setting] = {
+    "lexicon": _INTEGER,
+    "id": _TEXT,
+    "description": _TEXT,
+    "defs": _OBJECT,
+}
+_RECORD: Mapping[str, _Setting] = {
+    "type": _TEXT,
+    "description": _TEXT,
+    "key": _TEXT,
+    "record": _OBJECT,
+}
+_BOUNDS = (
+    ("minLength", "maxLength"),
+    ("minGraphemes", "maxGraphemes"),
+    ("minimum", "maximum"),
+)
 _EVERYWHERE = {"type": _TEXT, "description": _TEXT}
 _NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
 
@@ -81,10 +99,35 @@ def check_definition(source: object, path: str) -> dict[str, Any]:
         )
     if (needed := _NEEDED.get(kind, "type")) not in source:
         raise Fault(join(path, needed), "is required")
-    settings = {**_EVERYWHERE, **_KEYWORDS[kind]}
+    _check_keywords({**_EVERYWHERE, **_KEYWORDS[kind]}, source, path)
+    _check_bounds(source, path)
+    return source
+
+
+def check_document(source: Mapping[str, Any]) -> None:
+    """Check that a lexicon document says nothing but what the language has; raises Fault."""
+    _check_keywords(_DOCUMENT, source, "")
+
+
+def check_record(source: Mapping[str, Any], path: str) -> None:
+    """Check the same of a record's definition, its fields apart."""
+    _check_keywords(_RECORD, source, path)
+
+
+def check_token(source: Mapping[str, Any], path: str) -> None:
+    """Check the same of a token: a name for a known value, and nothing else."""
+    _check_keywords(_EVERYWHERE, source, path)
+
+
+def _check_keywords(settings: Mapping[str, _Setting], source: Mapping[str, Any], path: str) -> None:
     for keyword, value in source.items():
         _check_keyword(settings.get(keyword), value, join(path, label(keyword)))
-    return source
+
+
+def _check_bounds(source: Mapping[str, Any], path: str) -> None:
+    for least, most in _BOUNDS:
+        if least in source and most in source and source[least] > source[most]:
+            raise Fault(join(path, least), f"is above {most}: nothing could meet both")
 
 
 def _check_keyword(setting: _Setting | None, value: object, path: str) -> None:

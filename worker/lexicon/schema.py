@@ -12,7 +12,7 @@ from typing import Any
 from worker.lexicon.blobs import BlobRule
 from worker.lexicon.fault import Fault, join, label, quote
 from worker.lexicon.formats import OWN_FORMATS
-from worker.lexicon.keywords import check_definition
+from worker.lexicon.keywords import check_definition, check_document, check_record, check_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Lexicon:
 def read_lexicon(document: object, nsid: str) -> Lexicon:
     """Read a lexicon document that should define the record `nsid`, kept under TIDs.
 
-    Raises Fault with the path in the document and what is wrong there.
+    All of it is read, definitions that nothing refers to as well. Raises Fault with the path in
+    the document and what is wrong there.
     """
     root = _object(document, "document")
     _expect(root, "lexicon", 1, "lexicon")
@@ -54,7 +55,12 @@ def read_lexicon(document: object, nsid: str) -> Lexicon:
     main = _object(defs.get("main"), "defs.main")
     _expect(main, "type", "record", "defs.main.type")
     _expect(main, "key", "tid", "defs.main.key")
-    return Lexicon(nsid, root, _Reader(defs).record(main.get("record"), "defs.main.record"))
+    record = _Reader(defs).record(main.get("record"), "defs.main.record")
+    check_document(root)
+    check_record(main, "defs.main")
+    for name in defs.keys() - {"main"}:
+        _Reader(defs, (name,)).named(name)
+    return Lexicon(nsid, root, record)
 
 
 def _object(value: object, path: str) -> dict[str, Any]:
@@ -112,12 +118,22 @@ class _Reader:
             raise Fault(path, f"should be # and a name in defs, got {quote(ref)}")
         if name in self.inside:
             raise Fault(path, f"leads back to {quote(ref)} without end")
+        return _Reader(self.defs, (*self.inside, name))._definition(name)
+
+    def named(self, name: str) -> None:
+        """Read a definition that may be there for others to refer to; raises Fault."""
+        source, where = self.defs[name], join("defs", label(name))
+        if isinstance(source, dict) and source.get("type") == "token":
+            check_token(source, where)
+        else:
+            self._definition(name)
+
+    def _definition(self, name: str) -> Schema:
         where = join("defs", label(name))
         definition = check_definition(self.defs[name], where)
-        reader = _Reader(self.defs, (*self.inside, name))
         if definition["type"] == "object":
-            return reader._object(definition, where, reader._inner)
-        return reader._inner(definition, where)
+            return self._object(definition, where, self._inner)
+        return self._inner(definition, where)
 
     def _object(
         self, definition: dict[str, Any], path: str, read: Callable[[object, str], Schema]

@@ -1,0 +1,61 @@
+"""The ecosystem's own reader of lexicons, the package @atproto/lexicon, as a second opinion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from worker.stack import binaries
+from worker.stack.folder import DataFolder
+from worker.stack.guard import Guard
+from worker.stack.packages import Packages, cache_folder
+from worker.stack.pds import MANIFEST
+from worker.stack.stack import to_stderr
+
+_SCRIPT = """
+const { createRequire } = require('node:module')
+const require_there = createRequire(process.argv[1] + '/')
+const { Lexicons, jsonToLex, parseLexiconDoc } = require_there('@atproto/lexicon')
+const { documents, record } = JSON.parse(require('node:fs').readFileSync(0, 'utf8'))
+const lexicons = new Lexicons(documents.map((document) => parseLexiconDoc(document)))
+if (record) lexicons.assertValidRecord(record.$type, jsonToLex(record))
+"""
+
+
+def refusal(
+    documents: list[Mapping[str, object]], record: Mapping[str, object] | None, modules: Path
+) -> str:
+    """Return what the reader has against lexicons, or a record of one; empty if nothing."""
+    done = subprocess.run(
+        (binaries.NODE.locate(), "-e", _SCRIPT, modules),
+        input=json.dumps({"documents": documents, "record": record}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.stderr if done.returncode else ""
+
+
+def modules_of_the_pds(environ: Mapping[str, str], data: Path) -> Path:
+    """Return the folder where the PDS's packages are: the reader is one of them.
+
+    `data` is a folder of this process's own.
+    """
+    folder = DataFolder(data)
+    guard = Guard(folder.lock)
+    try:
+        packages = Packages(
+            owner="PDS",
+            manifest=MANIFEST,
+            cache=cache_folder(environ),
+            node=binaries.NODE.locate(),
+            npm=binaries.NPM.locate(),
+            environ=environ,
+        )
+        return packages.install(guard, to_stderr) / "node_modules"
+    finally:
+        guard.release()
+        folder.release()

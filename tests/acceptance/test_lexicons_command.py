@@ -1,0 +1,220 @@
+"""`media-atproto lexicons`: published on a real PDS, read and resolved as anybody would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dns.resolver
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.acceptance.name_server import serving
+from tests.acceptance.second_opinion import modules_of_the_pds, refusal
+from tests.pictures import pixel_art
+from tests.world import World, open_world
+from worker.authority import AsResolved, DnsError, Refused, check, look_up, plan, publish
+from worker.authority.published import COLLECTION
+from worker.cli import main
+from worker.lexicon.files import OWN_FOLDER, save_published
+from worker.repo import Repo
+from worker.stack import Stack
+
+MOOD = "computer.aesthetic.mood"
+OURS = [f"computer.aesthetic.{name}" for name in ("kidlisp", "mood", "painting", "piece")]
+DNS_NAME = "_lexicon.aesthetic.computer"
+
+
+@pytest.fixture(scope="module")
+def world(stack: Stack) -> Iterator[World]:
+    """A world whose guests' account is the lexicons' authority, and has published them."""
+    with open_world(stack) as opened:
+        result = call(opened, "publish", "--account", "art-guest")
+        assert result.exit_code == 0, result.output
+        yield opened
+
+
+def call(world: World, *arguments: str) -> Result:
+    """Run the command in this process."""
+    result = CliRunner().invoke(main, ("lexicons", *arguments), env=world.environ)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def read(world: World, did: str, nsid: str) -> dict[str, Any]:
+    """Return a record as anybody reads it, without an account."""
+    params = {"repo": did, "collection": COLLECTION, "rkey": nsid}
+    answer = world.http.get("/xrpc/com.atproto.repo.getRecord", params=params)
+    found: dict[str, Any] = answer.raise_for_status().json()
+    return found
+
+
+def ours(nsid: str) -> dict[str, Any]:
+    """Return one of our lexicons as its file has it."""
+    file = OWN_FOLDER.joinpath(*nsid.split(".")).with_suffix(".json")
+    document: dict[str, Any] = json.loads(file.read_text())
+    return document
+
+
+def repo_of(world: World, subject: str) -> Repo:
+    """Return a user's repo."""
+    account = world.services.accounts.find(subject)
+    assert account is not None
+    return world.services.repo(account)
+
+
+def with_field(nsid: str, name: str, definition: dict[str, Any]) -> dict[str, Any]:
+    """Return a lexicon of ours with another field."""
+    document = ours(nsid)
+    document["defs"]["main"]["record"]["properties"][name] = definition
+    return document
+
+
+def test_published_lexicons_are_records_that_anybody_can_read(world: World) -> None:
+    """The key is the NSID, the record is the file, and its type is that of lexicons."""
+    for nsid in OURS:
+        assert read(world, world.guest_did, nsid)["value"] == {"$type": COLLECTION, **ours(nsid)}
+
+
+def test_publishing_again_writes_nothing(world: World) -> None:
+    """The repo has no new commit; the DNS record that is needed is printed each time."""
+    before = world.revision(world.guest_did)
+    result = call(world, "publish", "--account", world.guest_did)
+    assert result.exit_code == 0
+    assert result.stdout.count("unchanged") == 4
+    assert f'{DNS_NAME} TXT "did={world.guest_did}"' in result.stdout
+    assert world.revision(world.guest_did) == before
+
+
+def test_a_dry_run_writes_nothing(world: World) -> None:
+    """It says what would be done, and on which account."""
+    before = world.revision(world.dids[world.ada])
+    result = call(world, "publish", "--account", world.ada, "--dry-run", MOOD)
+    assert result.exit_code == 0
+    uri = f"at://{world.dids[world.ada]}/{COLLECTION}/{MOOD}"
+    assert f"would be created  {uri}" in result.stdout
+    assert world.revision(world.dids[world.ada]) == before
+
+
+def test_the_ecosystems_reader_takes_what_is_published(
+    world: World, bare_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Its parser takes the lexicons, and its validator a painting that was really published."""
+    world.platform.store("dot.png", pixel_art(), None)
+    item = world.platform.save_painting("dot", None)
+    world.sync("painting", item)
+    record = world.record("painting", item)
+    assert "thumbnail" in record
+    published = [read(world, world.guest_did, nsid)["value"] for nsid in OURS]
+    judge = partial(refusal, modules=modules_of_the_pds(bare_environ, tmp_path))
+    assert judge(published, record) == ""
+    assert "slug" in judge(published, {**record, "slug": "x" * 200})
+    assert "type" in judge([*published[1:], with_field(OURS[0], "more", {"type": "text"})], None)
+
+
+def test_a_compatible_change_is_published_and_others_are_refused(world: World) -> None:
+    """An optional field may be added; a field that becomes required needs to be forced."""
+    repo, did = repo_of(world, world.ada), world.dids[world.ada]
+    list(publish(repo, plan(repo, [ours(MOOD)])))
+    colour = with_field(MOOD, "colour", {"type": "string", "maxLength": 10})
+    list(publish(repo, plan(repo, [colour])))
+    published = read(world, did, MOOD)
+    assert published["value"] == {"$type": COLLECTION, **colour}
+    strict = with_field(MOOD, "colour", {"type": "string", "maxLength": 5})
+    planned = plan(repo, [strict])
+    with pytest.raises(Refused):
+        list(publish(repo, planned))
+    assert read(world, did, MOOD) == published
+    list(publish(repo, planned, break_compatibility=True))
+    assert read(world, did, MOOD)["value"] == {"$type": COLLECTION, **strict}
+
+
+def test_the_command_refuses_what_breaks_readers(world: World) -> None:
+    """Somebody else published a looser one under our name: the finding says so."""
+    repo = repo_of(world, world.bob)
+    loose = ours(MOOD)
+    loose["defs"]["main"]["record"]["properties"]["text"]["maxLength"] = 9000
+    list(publish(repo, plan(repo, [loose])))
+    did = world.dids[world.bob]
+    before = world.revision(did)
+    result = call(world, "publish", "--account", world.bob)
+    assert result.exit_code == 1
+    assert "was 9000, is 5000" in result.stdout
+    assert "--break-compatibility" in result.stderr
+    assert world.revision(did) == before
+    checked = call(world, "check", "--against", f"at://{did}")
+    assert checked.exit_code == 1
+    assert "defs.main.record.properties.text.maxLength" in checked.stdout
+
+
+def test_check_compares_with_the_repo(world: World) -> None:
+    """All four are as they were published."""
+    result = call(world, "check", "--against", f"at://{world.guest_did}", "--json")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["nsid"] for line in lines] == OURS
+    assert all(line["against"] and not line["findings"] for line in lines)
+
+
+def test_check_compares_with_a_folder_and_names_file_and_place(
+    world: World, tmp_path: Path
+) -> None:
+    """What the ecosystem had, kept in a folder."""
+    former = ours(MOOD)
+    former["defs"]["main"]["record"]["required"] = ["text", "when"]
+    save_published(tmp_path, former)
+    result = call(world, "check", "--against", str(tmp_path))
+    assert result.exit_code == 1
+    assert "mood.json: defs.main.record.properties.ref" in result.stdout
+    assert 'was "optional", is "required"' in result.stdout
+
+
+@pytest.mark.parametrize("against", ["/nowhere/at/all", "at://did:plc:" + "a" * 24])
+def test_a_place_that_cannot_be_had_is_trouble(world: World, against: str) -> None:
+    """Exit code 2, not a finding, and not silence."""
+    assert call(world, "check", "--against", against).exit_code == 2
+
+
+def resolved(world: World, resolver: dns.resolver.Resolver) -> AsResolved:
+    """Return the lexicons as anybody resolves them, by a name server of the test's."""
+    return AsResolved(lambda name: look_up(name, resolver), world.services.pds_of)
+
+
+def test_lexicons_are_found_by_their_nsid_alone(world: World) -> None:
+    """DNS, DID, DID document, PDS, record."""
+    texts = {DNS_NAME: ["v=spf1 -all", f"did={world.guest_did}"]}
+    with serving(texts) as resolver:
+        checked = list(check(OWN_FOLDER, resolved(world, resolver)))
+    assert [(each.against, each.findings) for each in checked] == [(DNS_NAME, ())] * 4
+
+
+@pytest.mark.parametrize(
+    "texts", [{}, {DNS_NAME: ()}, {DNS_NAME: ["hello"]}, {DNS_NAME: ["did=a", "did=b"]}]
+)
+def test_a_name_that_leads_to_nobody_is_trouble(world: World, texts: dict[str, list[str]]) -> None:
+    """No such name, no TXT record, none that names a DID, several that do."""
+    with serving(texts) as resolver, pytest.raises(DnsError, match=r"_lexicon|DIDs"):
+        resolved(world, resolver).find(MOOD)
+
+
+def test_audit_and_wipe_leave_published_lexicons_alone(world: World) -> None:
+    """They are in a collection that is no media type's."""
+    world.sync("mood", world.platform.save_mood("calm", world.ada))
+    repo, did = repo_of(world, world.ada), world.dids[world.ada]
+    list(publish(repo, plan(repo, [ours(OURS[0])])))
+    before = read(world, did, OURS[0])
+    for arguments in (("audit", "--repair", "--force"), ("wipe", world.ada, "--live", "--yes")):
+        result = CliRunner().invoke(main, arguments, env=world.environ)
+        assert result.exit_code == 0, result.output
+    assert read(world, did, OURS[0]) == before
+    assert "records removed" in result.output
+
+
+def test_publishing_on_an_account_that_is_none_is_trouble(world: World) -> None:
+    """A name that no user has."""
+    result = call(world, "publish", "--account", "nobody")
+    assert result.exit_code == 2
+    assert "nobody" in result.stderr

@@ -1,0 +1,205 @@
+"""A media type from a package: the files of docs/adding-a-media-type.md, installed and used."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from bson import ObjectId
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import PROGRAM
+from tests.fleet import CELERY, beat, worker
+from tests.waiting import wait_for
+from worker.stack import Stack
+
+DOCUMENT = Path(__file__).parents[2] / "docs/adding-a-media-type.md"
+_BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_REDIS = 25
+_PATIENCE = 120.0
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the files that the document shows."""
+    folder = tmp_path_factory.mktemp("tape-media")
+    for name, text in _BLOCK.findall(DOCUMENT.read_text()):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def installed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder where pip has installed the package."""
+    target = tmp_path_factory.mktemp("site")
+    pip = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index")
+    own = ("--no-build-isolation", "--target", target, project)
+    subprocess.run((*pip, *own), check=True, timeout=300)
+    return target
+
+
+@pytest.fixture(scope="module")
+def scene(
+    stack: Stack, installed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Scene]:
+    """A platform, a worker and a beat that find the package."""
+    with open_scene(stack, tmp_path_factory.mktemp("tapes"), _REDIS) as opened:
+        known = replace(opened, environ=with_path(opened.environ, installed))
+        with worker(known.environ, known.folder), beat(known.environ, known.folder):
+            yield known
+
+
+def with_path(environ: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """Return an environment whose Python finds the packages of a folder."""
+    return {**environ, "PYTHONPATH": str(folder)}
+
+
+def run(environ: Mapping[str, str], *command: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end."""
+    return subprocess.run(
+        command, env=environ, capture_output=True, text=True, check=False, timeout=_PATIENCE
+    )
+
+
+def save_tape(scene: Scene, slug: str, **fields: object) -> ObjectId:
+    """Save a tape, with its sound, as an upload does; nobody is told."""
+    sound = io.BytesIO()
+    with wave.open(sound, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(800))
+    scene.world.platform.store(f"{slug}.wav", sound.getvalue(), scene.world.ada)
+    item = ObjectId()
+    document = {"_id": item, "slug": slug, "when": datetime.now(UTC), "user": scene.world.ada}
+    scene.world.services.database["tapes"].insert_one({**document, **fields})
+    return item
+
+
+def status_of(scene: Scene, item: ObjectId) -> str:
+    """Return what a tape's state says."""
+    found = scene.world.services.database["tapes"].find_one({"_id": item}) or {}
+    state = found.get("atproto")
+    return str(state.get("status")) if isinstance(state, dict) else ""
+
+
+def published(scene: Scene, item: ObjectId) -> list[dict[str, object]]:
+    """Return the records of a tape, as anybody reads them."""
+    params = {"repo": scene.world.dids[scene.world.ada], "collection": "com.example.tape"}
+    answer = scene.world.http.get("/xrpc/com.atproto.repo.listRecords", params=params)
+    values = [record["value"] for record in answer.raise_for_status().json()["records"]]
+    return [value for value in values if value["ref"] == str(item)]
+
+
+def test_the_documents_tests_pass(project: Path, installed: Path, scene: Scene) -> None:
+    """The tests that it shows are tests."""
+    pytest_there = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    root = ("--rootdir", project, "-c", os.devnull)
+    done = run(with_path(os.environ, installed), *pytest_there, *root, project / "tests")
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+def test_a_tape_is_published_with_its_blob(scene: Scene) -> None:
+    """The message names the type; a worker that knows it does the rest."""
+    item = save_tape(scene, "rain", title="Rain")
+    scene.enqueue("tape", item)
+    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the tape")
+    (record,) = published(scene, item)
+    assert (record["$type"], record["title"]) == ("com.example.tape", "Rain")
+    sound = record["sound"]
+    assert scene.world.blob(scene.world.dids[scene.world.ada], sound).startswith(b"RIFF")
+
+
+def test_the_sweep_finds_a_tape_whose_message_was_lost(scene: Scene) -> None:
+    """Nobody enqueues it."""
+    item = save_tape(scene, "wind", title="Wind")
+    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the sweep")
+    assert len(published(scene, item)) == 1
+
+
+def test_a_tape_that_is_wrong_says_which_field(scene: Scene) -> None:
+    """The engine's own refusals hold for it."""
+    item = save_tape(scene, "mute")
+    scene.enqueue("tape", item)
+    wait_for(lambda: status_of(scene, item) == "failed", within=_PATIENCE, what="the refusal")
+    done = run(scene.environ, PROGRAM, "failures", "--type", "tape")
+    assert "field 'title' is missing" in done.stdout
+
+
+def test_every_command_knows_the_type(scene: Scene) -> None:
+    """Counted, shown, audited; its lexicon checked, its indexes there."""
+    item = save_tape(scene, "hail", title="Hail")
+    scene.enqueue("tape", item)
+    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the tape")
+    counts = json.loads(run(scene.environ, PROGRAM, "status", "--json").stdout)
+    assert counts["types"]["tape"]["synced"] >= 1
+    shown = run(scene.environ, PROGRAM, "show", "tape", str(item))
+    assert (shown.returncode, "Hail" in shown.stdout) == (0, True), shown.stderr
+    checked = run(scene.environ, PROGRAM, "lexicons", "check")
+    assert (checked.returncode, "com.example.tape" in checked.stdout) == (0, True)
+    made = run(scene.environ, PROGRAM, "init")
+    assert re.search(r"^tapes +atproto_due +already there", made.stdout, re.MULTILINE)
+    audited = run(scene.environ, PROGRAM, "audit", "--type", "tape")
+    assert audited.returncode == 0, audited.stdout
+
+
+WRONG = {
+    "not found": ("", "cannot be imported"),
+    "no media type": ("TAPE = 'tape'", "should be a worker.media.base.MediaType"),
+    "a bug": ("1 / 0", "ZeroDivisionError"),
+}
+
+
+@pytest.mark.parametrize(("source", "said"), WRONG.values(), ids=WRONG.keys())
+def test_a_wrong_type_ends_worker_and_commands_with_its_name(
+    scene: Scene, tmp_path: Path, source: str, said: str
+) -> None:
+    """Before anything is taken from the queue, and without a traceback."""
+    pretend(tmp_path, source)
+    environ = with_path(scene.environ, tmp_path)
+    for command in ((*CELERY, "-A", "worker.app", "worker"), (str(PROGRAM), "status")):
+        done = run(environ, *command)
+        assert done.returncode == 1, done.stdout
+        assert "the media type 'tape' of bad-tape (bad_tape:TAPE)" in done.stderr
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_lexicon_ends_worker_and_commands_with_file_and_place(
+    scene: Scene, installed: Path, tmp_path: Path
+) -> None:
+    """The type is right, its lexicon is not."""
+    pretend(tmp_path, (installed / "tape_media/__init__.py").read_text())
+    lexicon = (installed / "tape_media/lexicons/com/example/tape.json").read_text()
+    file = tmp_path / "bad_tape/lexicons/com/example/tape.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(lexicon.replace("maxSize", "maxsize"))
+    environ = with_path(scene.environ, tmp_path)
+    for command in ((*CELERY, "-A", "worker.app", "worker"), (str(PROGRAM), "status")):
+        done = run(environ, *command)
+        assert done.returncode == 1, done.stdout
+        assert f"lexicon {file}: defs.main.record.properties.sound.maxsize" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def pretend(folder: Path, source: str) -> None:
+    """Make what pip would have made of a package `bad-tape` with this code."""
+    (folder / "bad_tape").mkdir()
+    (folder / "bad_tape/__init__.py").write_text(source)
+    metadata = folder / "bad_tape-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bad-tape\nVersion: 1\n")
+    entry = "[media_atproto.types]\ntape = bad_tape:TAPE\n"
+    (metadata / "entry_points.txt").write_text(entry)

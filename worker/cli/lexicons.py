@@ -1,0 +1,272 @@
+"""`media-atproto lexicons`: whether they are sound, and publishing them for everybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, show
+from worker.environment import SettingsError
+from worker.errors import MediaError
+from worker.lexicon import LexiconFileError
+
+if TYPE_CHECKING:
+    from worker.authority import Checked, Finding, Publication, Published
+    from worker.services import Services
+
+_FOUND, _TROUBLE = 1, 2
+_DNS, _AT = "dns", "at://"
+
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
+
+
+@click.group()
+def lexicons() -> None:
+    """Check the lexicons of all media types, and publish them for everybody to find."""
+
+
+@lexicons.command()
+@click.option(
+    "--against",
+    metavar="WHERE",
+    help="Compare with what was published here: a folder, the repo at://DID, or `dns`: what "
+    "anybody finds by the NSID.  [default: the copies that each package keeps]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.pass_obj
+def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
+    """Tell whether the lexicons are valid, and compatible with what was published before.
+
+    Valid: each says nothing but what the lexicon language has, and is where its NSID says.
+    Compatible: records of the published version are valid by this one, and the other way round,
+    so no field becomes required or optional, no type changes, no limit is tightened or loosened.
+    What may change: new optional fields, known values, descriptions.
+
+    Types of other packages are looked at like our own. Without --against, or with a folder,
+    nothing is asked for and no environment is needed.
+
+    \b
+    Exit codes:
+      0  all are valid and compatible
+      1  findings: the file, the place in it, what it was and is, why that breaks somebody
+      2  trouble: wrong usage, or what was published cannot be had
+
+    \b
+      media-atproto lexicons check
+      media-atproto lexicons check --against dns
+      media-atproto lexicons check --against at://did:plc:qjkj26aa2hyh2ihqhjynhz5x
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    try:
+        with ExitStack() as undo:
+            published = _published(env_file, against, undo) if against else None
+            checked = list(_check_all(published))
+    except (LexiconFileError, MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    (_print_lines if as_json else _print_page)(checked)
+    found = any(each.findings for each in checked)
+    click.get_current_context().exit(_FOUND if found else 0)
+
+
+@lexicons.command()
+@click.argument("nsids", metavar="[NSID]...", nargs=-1)
+@click.option(
+    "--account",
+    "name",
+    required=True,
+    metavar="HANDLE",
+    help="The authority's account, one of the platform's: a handle, a subject or a DID.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option(
+    "--save", is_flag=True, help="Keep copies beside the lexicons, for `check` to compare with."
+)
+@click.option(
+    "--break-compatibility",
+    is_flag=True,
+    help="Publish also what breaks the readers and records there are.",
+)
+@click.pass_obj
+def publish(
+    env_file: Path | None,
+    nsids: tuple[str, ...],
+    name: str,
+    *,
+    dry_run: bool,
+    save: bool,
+    break_compatibility: bool,
+) -> None:
+    """Publish lexicons as records of their authority's account, where the ecosystem looks.
+
+    Each becomes a record of com.atproto.lexicon.schema, its key the NSID, and is read back. What
+    is there already is not written again. Then it says which DNS record has to lead to the
+    account, and whether it does. An NSID or several publish these alone.
+
+    \b
+    Exit codes:
+      0  all is published (with --dry-run: could be)
+      1  refused: a lexicon is invalid, or breaks what is published; nothing was written
+      2  trouble: wrong usage, or a service or the account cannot be used
+
+    \b
+      media-atproto lexicons publish --account aesthetic.computer --dry-run
+      media-atproto lexicons publish --account aesthetic.computer --save
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    folders = _wanted(nsids)
+    try:
+        with closing(open_services(env_file)) as services:
+            did, code = _publish(
+                services, name, list(folders), dry_run=dry_run, force=break_compatibility
+            )
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    if save and not (code or dry_run):
+        _save(folders)
+    for dns in dict.fromkeys(map(_dns_name, folders)):
+        _tell_dns(dns, did)
+    click.get_current_context().exit(code)
+
+
+def _folders() -> tuple[Path, ...]:
+    from worker.lexicon.files import OWN_FOLDER
+    from worker.media import LEXICON_FOLDERS
+
+    return (OWN_FOLDER, *LEXICON_FOLDERS)
+
+
+def _published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
+    from worker.authority import AsResolved, Copies, InRepo, look_up
+    from worker.lexicon.files import published_in
+
+    if against != _DNS and not against.startswith(_AT):
+        if not Path(against).is_dir():
+            raise click.BadParameter(f"{against}: no such folder", param_hint="--against")
+        return Copies(published_in(Path(against)), against)
+    services = undo.enter_context(closing(open_services(env_file)))
+    if against == _DNS:
+        return AsResolved(look_up, services.pds_of)
+    return InRepo(services.pds_of, against.removeprefix(_AT))
+
+
+def _check_all(published: Published | None) -> Iterator[Checked]:
+    from worker.authority import check
+
+    for folder in _folders():
+        yield from check(folder, published)
+
+
+def _print_page(checked: Sequence[Checked]) -> None:
+    rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
+    show(Table(rows, header=("lexicon", "compared with", "found")))
+    for each in checked:
+        for finding in each.findings:
+            say(f"{finding.file}: {finding.place}")
+            say(_told(finding), "red")
+
+
+def _verdict(checked: Checked) -> str:
+    if checked.findings:
+        count = len(checked.findings)
+        return "1 finding" if count == 1 else f"{count} findings"
+    return "compatible" if checked.against else "valid, not published yet"
+
+
+def _told(finding: Finding) -> str:
+    change = f"was {finding.was}, is {finding.now}: " if finding.was else ""
+    return f"  {change}{finding.why}"
+
+
+def _print_lines(checked: Sequence[Checked]) -> None:
+    for each in checked:
+        findings = [{**asdict(finding), "file": str(finding.file)} for finding in each.findings]
+        line = {"nsid": each.nsid, "file": str(each.file), "against": each.against or None}
+        click.echo(json.dumps({**line, "findings": findings}))
+
+
+def _wanted(nsids: Sequence[str]) -> dict[str, Path]:
+    """Return the lexicons to publish, and the folder of each; says which are invalid."""
+    from worker.authority import check
+
+    checked = [(each, folder) for folder in _folders() for each in check(folder)]
+    known = {each.nsid: folder for each, folder in checked if each.file != folder}
+    if unknown := sorted(set(nsids) - known.keys()):
+        names = ", ".join(known)
+        raise click.BadParameter(f"no lexicon {unknown[0]}; there are: {names}")
+    invalid = [finding for each, _ in checked for finding in each.findings if not finding.was]
+    if invalid:
+        told = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)
+        raise click.ClickException(f"nothing was published: {told}")
+    return {nsid: folder for nsid, folder in known.items() if not nsids or nsid in nsids}
+
+
+def _publish(
+    services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
+) -> tuple[str, int]:
+    """Publish on an account; return its DID and the exit code."""
+    from worker.authority import Outcome, Refused, plan, publish
+
+    repo = services.repo(services.accounts.resolve(name))
+    planned = plan(repo, [services.lexicons.document(nsid) for nsid in nsids])
+    for publication in planned:
+        _tell_breaks(publication)
+    try:
+        if dry_run:
+            refused = not force and any(each.breaks for each in planned)
+            for each in planned:
+                would = "" if each.outcome is Outcome.UNCHANGED else "would be "
+                say(f"{would}{each.outcome}  {each.key.uri}")
+            return repo.did, _FOUND if refused else 0
+        for each in publish(repo, planned, break_compatibility=force):
+            say(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
+    except Refused as error:
+        say(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
+        return repo.did, _FOUND
+    return repo.did, 0
+
+
+def _tell_breaks(publication: Publication) -> None:
+    from worker.authority.checking import told_value
+
+    for found in publication.breaks:
+        say(f"{publication.key.rkey}: {found.path}")
+        say(f"  was {told_value(found.was)}, is {told_value(found.now)}: {found.why}", "red")
+
+
+def _save(folders: dict[str, Path]) -> None:
+    from worker.lexicon.files import PUBLISHED, read_file, save_published
+
+    for nsid, folder in folders.items():
+        file = folder.joinpath(*nsid.split(".")).with_suffix(".json")
+        document = read_file(file, folder).document
+        say(f"kept       {save_published(folder / PUBLISHED, document)}")
+
+
+def _dns_name(nsid: str) -> str:
+    from worker.authority import dns_name
+
+    return dns_name(nsid)
+
+
+def _tell_dns(name: str, did: str) -> None:
+    """Say which TXT record has to be in the DNS, and what is there."""
+    from worker.authority import DnsError, did_in, look_up
+
+    say(f'{name} TXT "did={did}"')
+    try:
+        found = did_in(look_up(name))
+    except DnsError as error:
+        say(f"  cannot be looked up: {error}", "yellow")
+        return
+    if found == did:
+        say("  is in the DNS", "green")
+    else:
+        said = f"names {found}" if found else "is not in the DNS"
+        say(f"  {said}: until it is as above, nobody finds these lexicons", "yellow")

@@ -1,0 +1,30 @@
+"""For tests of a media type: what its builder makes of a document, without any service."""
+
+from __future__ import annotations
+
+from bson import ObjectId
+
+from worker.documents import Account, ItemRef, MediaDocument, SyncState
+from worker.fields import Fields
+from worker.media.base import Draft, MediaType, Site
+from worker.secrets import Secret
+
+SITE = Site("https://example.com", "user-media", "guest-media")
+ADA = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("-"), screen_name="ada")
+ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
+
+
+def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft:
+    """Return the draft of a document with these fields, of Ada's or a guest's.
+
+    Raises PermanentError naming a field that is not right.
+    """
+    document = MediaDocument(
+        ref=ItemRef(kind.name, ID),
+        owner="art-guest" if guest else ADA.subject,
+        is_guest=guest,
+        gone=None,
+        fields=Fields(fields),
+        state=SyncState(),
+    )
+    return kind.draft(document, ADA, SITE)
