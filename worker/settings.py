@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.environment import Reader
@@ -23,11 +24,15 @@ DEFAULT_DIRECTORY = "https://plc.directory"
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """What a producer needs: where the queue is. Everything else is the worker's."""
+    """What a producer needs: where the queue is. Everything else is the worker's and beat's.
+
+    `heartbeat_file` is touched for as long as the process does its work (worker/heartbeat.py).
+    """
 
     redis_url: Secret
     sweep_interval: float
     visibility_timeout: float
+    heartbeat_file: Path | None
 
     @property
     def broker_url(self) -> Secret:
@@ -48,7 +53,23 @@ class QueueSettings:
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
             visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
+            heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", _path_fault)),
         )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerSettings:
+    """What Flower needs beside the queue: whom it lets in, as `user:password`."""
+
+    basic_auth: Secret
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
+        """Read Flower's settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        settings = cls(Secret(reader.checked("FLOWER_BASIC_AUTH", login_fault)))
         reader.finish()
         return settings
 
@@ -195,6 +216,22 @@ def _sweep(reader: Reader) -> SweepSettings:
     )
 
 
+def login_fault(value: str) -> str | None:
+    """Say what is wrong with a login of HTTP basic authentication."""
+    user, colon, password = value.partition(":")
+    if user and colon and password and "," not in value:
+        return None
+    return "must be of the form user:password, without a comma"
+
+
+def _path_fault(value: str) -> str | None:
+    return None if value.startswith("/") else "must be a path that begins with /"
+
+
+def _optional_path(value: str) -> Path | None:
+    return Path(value) if value else None
+
+
 def _optional_secret(value: str) -> Secret | None:
     return Secret(value) if value else None
 
@@ -202,7 +239,7 @@ def _optional_secret(value: str) -> Secret | None:
 def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
     keys = reader.names("SECRET_KEYS")
     if not keys:
-        reader.problems.append("SECRET_KEYS is missing (make one: media-atproto new-key)")
+        reader.missing("SECRET_KEYS", " (make one: media-atproto new-key)")
     for number, key in enumerate(keys, start=1):
         if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
             reader.problems.append(

@@ -28,9 +28,8 @@ class Valkey:
         """Return how to run it on the loopback."""
         bind = ("--bind", "127.0.0.1", "--port", str(port))
         keep = ("--dir", self.data, "--appendonly", "yes", "--save", "")
-        return Command(
-            (self.binary, *bind, *keep, "--maxmemory-policy", "noeviction"), self.environment
-        )
+        limits = ("--maxmemory-policy", "noeviction", "--databases", "64")
+        return Command((self.binary, *bind, *keep, *limits), self.environment)
 
     def ready(self, port: int, pid: int) -> bool:
         """Tell whether process `pid` answers and has loaded its data."""
