@@ -7,7 +7,10 @@ import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import Task
+from celery.exceptions import Ignore
 from celery.result import AsyncResult
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
 
 from worker.app import LIVE, LONGEST_COUNTDOWN, app
 from worker.errors import ItemFailed, MediaError, PermanentError
@@ -35,6 +38,8 @@ class MediaTask(Task[Any, Any]):
 
     max_retries = None  # how often is decided on the document, not on the message
     throws = (ItemFailed,)  # the journal has said so, and why
+    Request = "worker.naming:NamedRequest"
+    Strategy = "worker.naming:shown_retrying"
 
     @property
     def message_id(self) -> str:
@@ -118,7 +123,7 @@ class MediaTask(Task[Any, Any]):
         if wait is not None and wait <= LONGEST_COUNTDOWN and self.services.hands.have_room():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
-        return f"{outcome.status or '-'} {outcome.detail}"
+        return self._end(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
     def conclude_batch(
         self, report: BatchReport, whose: tuple[str, str], backfill: str | None
@@ -133,7 +138,25 @@ class MediaTask(Task[Any, Any]):
             raise self.retry((type_name, subject, ids, backfill), countdown=wait, exc=waits)
         if failed:
             raise ItemFailed(f"{type_name}s of {subject}: {failed}")
-        return report.summary
+        return self._end(report.summary, waits=report.waits)
+
+    def _end(self, told: str, *, waits: bool) -> str:
+        """End the task in order; one whose item waits for a sweep is shown as waiting by Flower.
+
+        Celery knows no such end of a task, and would show a success: so an event of our own says
+        it, and none of Celery's comes after it. The message is acknowledged like any other.
+        """
+        if waits and app.is_worker and self._tell_that_it_waits(told):
+            raise Ignore(told)
+        return told
+
+    def _tell_that_it_waits(self, told: str) -> bool:
+        try:
+            self.send_event("task-waiting", retry=False, result=told)
+        except (OperationalError, RedisError, OSError) as error:
+            log.debug("Flower was not told that an item waits (%s)", type(error).__name__)
+            return False
+        return True
 
     def postpone(self, error: MediaError) -> NoReturn:
         """Try again shortly after an error that could not even be kept on the document."""

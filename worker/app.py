@@ -16,6 +16,7 @@ from celery import Celery
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
+    celeryd_after_setup,
     celeryd_init,
     import_modules,
     worker_process_init,
@@ -23,7 +24,7 @@ from celery.signals import (
 )
 from kombu import Connection, Exchange, Queue
 
-from worker.environment import SettingsError
+from worker.environment import SettingsError, check_writable
 from worker.settings import LogSettings, QueueSettings, Settings
 
 LIVE = "live"  # saves, one item a message
@@ -84,6 +85,8 @@ def _configuration() -> dict[str, object]:
         "task_soft_time_limit": _SOFT_LIMIT,
         "task_time_limit": HARD_LIMIT,
         "worker_consumer": "worker.consumer:LoneConsumer",
+        "beat_scheduler": "worker.heartbeat:Scheduler",
+        "beat_max_loop_interval": 15,
         "worker_enable_remote_control": False,
         # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
         "worker_concurrency": 2 * (os.cpu_count() or 1),
@@ -166,16 +169,20 @@ def become_worker(conf: Any = None, **_: object) -> None:
     try:
         settings = Settings.load(os.environ)
         queue = QueueSettings.load(os.environ)
+        if queue.heartbeat_file is not None:
+            check_writable("HEARTBEAT_FILE", queue.heartbeat_file)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import heap, sentry
     from worker.errors import MediaTypeError
+    from worker.heartbeat import Heartbeat
     from worker.lexicon import LexiconFileError
     from worker.process import exposition
     from worker.services import preload
 
+    app.steps["consumer"].add(Heartbeat)
     sentry.start(settings)
     exposition().prepare()
     try:
@@ -183,6 +190,45 @@ def become_worker(conf: Any = None, **_: object) -> None:
     except (LexiconFileError, MediaTypeError) as error:
         raise SystemExit(f"media-atproto: {error}") from None
     heap.give_back_memory()
+
+
+@celeryd_after_setup.connect
+def doubt(**_: object) -> None:
+    """Say so when a message may be delivered again while its task is still at work.
+
+    That harms nothing but costs calls: the second run finds the document taken.
+    """
+    patience = QueueSettings.load(os.environ).visibility_timeout
+    if patience <= BATCH_HARD_LIMIT + LONGEST_COUNTDOWN:
+        log.warning(
+            "VISIBILITY_TIMEOUT_SECONDS is %g: messages come again while they are worked on; "
+            "a batch may take %d seconds after a wait of %d, so set more than %d",
+            patience,
+            BATCH_HARD_LIMIT,
+            LONGEST_COUNTDOWN,
+            BATCH_HARD_LIMIT + LONGEST_COUNTDOWN,
+        )
+
+
+@import_modules.connect
+def refuse_open_flower(sender: object = None, **_: object) -> None:
+    """End a Flower that would show everybody everything, however it was started.
+
+    Raises SystemExit. Flower has its options by the time that it imports the tasks.
+    """
+    import click
+
+    # Celery loads Flower for each of its programs, so that it is loaded says nothing.
+    program = click.get_current_context(silent=True)
+    if sender is not app or program is None or program.info_name != "flower":
+        return
+    from flower.options import options  # type: ignore[import-untyped]
+
+    if not (options.basic_auth or options.auth):
+        raise SystemExit(
+            "media-atproto: Flower would be open to everybody. "
+            "Set FLOWER_BASIC_AUTH=user:password and run: media-atproto flower"
+        )
 
 
 @after_setup_logger.connect

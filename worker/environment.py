@@ -1,12 +1,24 @@
-"""Reading the environment: variable by variable, with every fault reported at once."""
+"""Reading the environment: variable by variable, with every fault reported at once.
+
+A value may be in a file instead, whose path is in the variable with `_FILE` behind its name:
+that is how Docker, Kubernetes and systemd hand over secrets.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
+
+FILE_SUFFIX = "_FILE"
+
+
+def other_name(name: str) -> str:
+    """Return the variable that may give a setting's value in place of `name`."""
+    return name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
 
 
 class SettingsError(ValueError):
@@ -21,21 +33,56 @@ class SettingsError(ValueError):
         self.problems = tuple(problems)
 
 
+def check_writable(name: str, file: Path) -> None:
+    """Touch the file that a setting names; raises SettingsError when that is not possible."""
+    try:
+        file.touch()
+    except OSError as error:
+        raise SettingsError([f"{name}: {file} cannot be written: {error.strerror}"]) from None
+
+
 class Reader:
     """Reads variables one by one and remembers what was wrong, to report it all at once."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
+        self._unread: set[str] = set()
         self.problems: list[str] = []
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a text; without a default it is required."""
-        value = self._environ.get(name, "").strip()
+        value = self._value(name)
         if value:
             return value
         if default is None:
-            self.problems.append(f"{name} is missing")
+            self.missing(name)
         return default or ""
+
+    def missing(self, name: str, hint: str = "") -> None:
+        """Report a variable that is required, unless it is known already why it is not there."""
+        if name not in self._unread:
+            self.problems.append(f"{name} is missing{hint}")
+
+    def _value(self, name: str) -> str:
+        """Return a variable's value, or what is in the file that is named instead; "" for none."""
+        value = self._environ.get(name, "").strip()
+        file = self._environ.get(name + FILE_SUFFIX, "").strip()
+        if not file:
+            return value
+        if value:
+            return self._unreadable(name, f"{name} and {name}{FILE_SUFFIX} are both set: drop one")
+        try:
+            content = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError) as error:
+            # A decoder's own words would quote the content.
+            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            return self._unreadable(name, f"{name}{FILE_SUFFIX}: {file} cannot be read: {why}")
+        return content or self._unreadable(name, f"{name}{FILE_SUFFIX}: {file} is empty")
+
+    def _unreadable(self, name: str, problem: str) -> str:
+        self._unread.add(name)
+        self.problems.append(problem)
+        return ""
 
     def checked(
         self, name: str, check: Callable[[str], str | None], default: str | None = None
@@ -63,7 +110,7 @@ class Reader:
 
     def number(self, name: str, default: float, *, least: float, most: float = math.inf) -> float:
         """Return a number of at least `least`, and `most` at most."""
-        raw = self._environ.get(name, "").strip()
+        raw = self._value(name)
         try:
             value = float(raw) if raw else default
         except ValueError:
@@ -75,18 +122,18 @@ class Reader:
 
     def flag(self, name: str) -> bool:
         """Return a flag: 1 or 0, true or false, yes or no."""
-        raw = self._environ.get(name, "").strip().lower()
+        raw = self._value(name).lower()
         if raw not in {"", "0", "1", "false", "true", "no", "yes"}:
             self.problems.append(f"{name} must be 1 or 0, not {raw!r}")
         return raw in {"1", "true", "yes"}
 
     def names(self, name: str) -> tuple[str, ...]:
         """Return the parts of a comma-separated list."""
-        parts = self._environ.get(name, "").split(",")
+        parts = self._value(name).split(",")
         return tuple(part.strip() for part in parts if part.strip())
 
     def prefixed(self, prefix: str) -> Mapping[str, str]:
-        """Return all variables whose names begin so."""
+        """Return all variables whose names begin so; these are never in files."""
         return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}
 
     def finish(self) -> None:

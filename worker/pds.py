@@ -113,8 +113,9 @@ class Pds:
 
     def is_active(self, token: Secret) -> bool:
         """Tell whether the token's account is active; raises SessionExpiredError and the like."""
-        url, headers = self._at("com.atproto.server.getSession"), bearer(token) | self._bypass
-        answer = self._call("session", (REQUEST,), lambda: self._request.get(url, headers=headers))
+        call = _Call("com.atproto.server.getSession", "session")
+        url, headers = self._at(call.nsid), bearer(token) | self._bypass
+        answer = self._answer(call, lambda: self._request.get(url, headers=headers))
         return answer.flag("active", default=True)
 
     def room(self, repo: str) -> int | None:

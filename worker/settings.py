@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.environment import Reader
@@ -23,11 +24,15 @@ DEFAULT_DIRECTORY = "https://plc.directory"
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """What a producer needs: where the queue is. Everything else is the worker's."""
+    """What a producer needs: where the queue is. Everything else is the worker's and beat's.
+
+    `heartbeat_file` is touched for as long as the process does its work (worker/heartbeat.py).
+    """
 
     redis_url: Secret
     sweep_interval: float
     visibility_timeout: float
+    heartbeat_file: Path | None
 
     @property
     def broker_url(self) -> Secret:
@@ -48,6 +53,7 @@ class QueueSettings:
             redis_url=Secret(reader.checked("REDIS_URL", _redis_fault)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
             visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
+            heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", _path_fault)),
         )
         reader.finish()
         return settings
@@ -64,6 +70,21 @@ class LogSettings:
         """Read the log's settings; raises SettingsError."""
         reader = Reader(environ)
         settings = cls(format=reader.checked("LOG_FORMAT", _log_format_fault, "console"))
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerSettings:
+    """What Flower needs beside the queue: whom it lets in, as `user:password`."""
+
+    basic_auth: Secret
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
+        """Read Flower's settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        settings = cls(Secret(reader.checked("FLOWER_BASIC_AUTH", login_fault)))
         reader.finish()
         return settings
 
@@ -87,7 +108,7 @@ class WebSettings:
     def load(cls, environ: Mapping[str, str]) -> WebSettings:
         """Read the page's own settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
-        login = reader.optional("WEB_BASIC_AUTH", _login_fault)
+        login = reader.optional("WEB_BASIC_AUTH", login_fault)
         if not login:
             make = 'make one: echo "ops:$(openssl rand -hex 16)"'
             reader.problems.append(f"WEB_BASIC_AUTH is missing, of the form user:password ({make})")
@@ -249,6 +270,26 @@ def _log_format_fault(value: str) -> str | None:
     return None if value in {"console", "json"} else f"must be console or json, not {value!r}"
 
 
+def login_fault(value: str) -> str | None:
+    """Say what is wrong with a login of HTTP Basic authentication.
+
+    The first colon ends the user's name; Flower takes a comma for the end of the login.
+    Source: https://www.rfc-editor.org/rfc/rfc7617#section-2
+    """
+    user, _, password = value.partition(":")
+    if user and password and value.isprintable() and "," not in value:
+        return None
+    return "must be of the form user:password, of characters that can be seen, without a comma"
+
+
+def _path_fault(value: str) -> str | None:
+    return None if value.startswith("/") else "must be a path that begins with /"
+
+
+def _optional_path(value: str) -> Path | None:
+    return Path(value) if value else None
+
+
 def _optional_secret(value: str) -> Secret | None:
     return Secret(value) if value else None
 
@@ -256,7 +297,7 @@ def _optional_secret(value: str) -> Secret | None:
 def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
     keys = reader.names("SECRET_KEYS")
     if not keys:
-        reader.problems.append("SECRET_KEYS is missing (make one: media-atproto new-key)")
+        reader.missing("SECRET_KEYS", " (make one: media-atproto new-key)")
     for number, key in enumerate(keys, start=1):
         if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
             reader.problems.append(
@@ -288,14 +329,6 @@ def _dsn_fault(value: str) -> str | None:
     if re.fullmatch(r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+", value):
         return None
     return "must be of the form https://KEY@HOST/PROJECT"
-
-
-def _login_fault(value: str) -> str | None:
-    # https://www.rfc-editor.org/rfc/rfc7617#section-2: the first colon ends the user's name
-    user, colon, password = value.partition(":")
-    if user and colon and password and value.isprintable():
-        return None
-    return "must be of the form user:password, of characters that can be seen"
 
 
 def _database_fault(value: str) -> str | None:

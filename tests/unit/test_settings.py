@@ -11,7 +11,7 @@ from kombu import Connection
 
 from worker.environment import SettingsError
 from worker.services import build
-from worker.settings import QueueSettings, Settings
+from worker.settings import FlowerSettings, QueueSettings, Settings
 
 GOOD = {
     "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",
@@ -154,3 +154,59 @@ def test_a_socket_is_no_address_of_a_queue() -> None:
     """Celery has no transport for it."""
     with pytest.raises(SettingsError, match="must start with redis://"):
         QueueSettings.load({"REDIS_URL": "unix:///run/redis.sock"})
+
+
+def test_any_setting_can_come_from_a_file(tmp_path: Path) -> None:
+    """Secrets, texts, numbers, flags and lists alike; the newline at the end is none of it."""
+    values = {**GOOD, "MAX_ATTEMPTS": "7", "ALLOW_HTTP": "1", "MEDIA_STORE_ALLOWED_HOSTS": "a,b"}
+    files = {}
+    for name, value in values.items():
+        (tmp_path / name).write_text(f"{value}\n")
+        files[f"{name}_FILE"] = str(tmp_path / name)
+    settings = Settings.load(files)
+    assert settings.redis_url.reveal() == GOOD["REDIS_URL"]
+    assert settings.secret_keys[0].reveal() == GOOD["SECRET_KEYS"]
+    assert (settings.retry.max_attempts, settings.allow_http) == (7, True)
+    assert settings.media.allowed_hosts == ("a", "b")
+    assert settings == Settings.load(values)
+
+
+def test_a_file_that_cannot_be_had_is_named_once_and_not_quoted(tmp_path: Path) -> None:
+    """Whether it is missing, unreadable, empty, no text, or there is a value beside it."""
+    (tmp_path / "empty").write_text("\n")
+    (tmp_path / "bytes").write_bytes(b"swordfish\xff\xfe")
+    (tmp_path / "folder").mkdir()
+    faults = {
+        "missing": "cannot be read: No such file or directory",
+        "folder": "cannot be read: Is a directory",
+        "bytes": "cannot be read: it is no UTF-8 text",
+        "empty": "is empty",
+    }
+    without = {name: value for name, value in GOOD.items() if name != "SECRET_KEYS"}
+    for file, said in faults.items():
+        with pytest.raises(SettingsError) as refused:
+            Settings.load(without | {"SECRET_KEYS_FILE": str(tmp_path / file)})
+        (problem,) = refused.value.problems
+        assert problem == f"SECRET_KEYS_FILE: {tmp_path / file} {said}"
+        assert refused.value.__cause__ is None
+    told = problems(REDIS_URL_FILE=str(tmp_path / "empty"))
+    assert "REDIS_URL and REDIS_URL_FILE are both set: drop one" in told
+
+
+def test_what_is_in_a_file_is_checked_and_not_quoted(tmp_path: Path) -> None:
+    """As if it were in the environment."""
+    (tmp_path / "key").write_text("hunter2\n")
+    without = {name: value for name, value in GOOD.items() if name != "SECRET_KEYS"}
+    with pytest.raises(SettingsError) as refused:
+        Settings.load(without | {"SECRET_KEYS_FILE": str(tmp_path / "key")})
+    assert "SECRET_KEYS key 1 is not a Fernet key" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("login", ["", "ops", ":secret", "ops:", "ops:se,cret"])
+def test_flower_does_without_no_login(login: str) -> None:
+    """Not even half of one; Flower would take a comma for the end of it."""
+    with pytest.raises(SettingsError, match="FLOWER_BASIC_AUTH") as refused:
+        FlowerSettings.load({"FLOWER_BASIC_AUTH": login})
+    assert "secret" not in str(refused.value)
+    assert FlowerSettings.load({"FLOWER_BASIC_AUTH": "ops:secret"}).basic_auth.reveal()

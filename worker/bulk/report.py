@@ -31,6 +31,11 @@ class BatchReport:
         return list(waits), max(waits.values(), default=0.0)
 
     @property
+    def waits(self) -> bool:
+        """Tell whether an item is to be tried again by a sweep."""
+        return any(outcome.seconds_to_retry is not None for _, outcome in self.outcomes)
+
+    @property
     def given_up(self) -> str | None:
         """Name the items that a person must look at; None when there are none."""
         failed = [outcome for _, outcome in self.outcomes if outcome.is_given_up]

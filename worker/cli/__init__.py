@@ -33,6 +33,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "sync": ("worker.cli.items:sync", "Bring one item's record up to date, now."),
     "enqueue": ("worker.cli.items:enqueue", "Ask the worker to sync one item."),
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
+    "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
+    "alive": ("worker.cli.alive:alive", "Tell whether a worker or beat is at work."),
     "encrypt-passwords": (
         "worker.cli.accounts:encrypt_passwords",
         "Encrypt the account passwords in MongoDB.",

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.environment import other_name
+
 if TYPE_CHECKING:
     from worker.services import Services
 
@@ -18,7 +20,7 @@ _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def complete_environment(env_file: Path | None) -> None:
-    """Add an env file's variables to `os.environ`; what is set there already stays.
+    """Add an env file's variables to `os.environ`; what is set there already, or in a file, stays.
 
     Without a file named, `.env` in the current folder is taken, if there is one. Raises
     click.BadParameter naming the file and line that cannot be read.
@@ -26,7 +28,8 @@ def complete_environment(env_file: Path | None) -> None:
     if env_file is None and not DEFAULT.is_file():
         return
     for name, value in read_env_file(env_file or DEFAULT).items():
-        os.environ.setdefault(name, value)
+        if other_name(name) not in os.environ:
+            os.environ.setdefault(name, value)
 
 
 def open_services(env_file: Path | None) -> Services:

@@ -30,6 +30,7 @@ _STARTUP = 60.0
 _GRACE = 20.0  # seconds in which a worker may finish what it is at
 _POLL = 0.05
 _CELERY = (sys.executable, "-m", "celery", "-A", "worker.app")
+_OURS = (sys.executable, "-c", "from worker.cli import main; main()")
 
 
 class Processes:
@@ -52,7 +53,7 @@ class Processes:
         """Start a worker with its schedule; return its log."""
         schedule = self._folder.path / "beat-schedule"
         options = ("-B", "-s", str(schedule), "--concurrency", str(concurrency))
-        self._start("worker", ("worker", *options, "--loglevel", "INFO"), {})
+        self._start("worker", (*_CELERY, "worker", *options, "--loglevel", "INFO"), {})
         return self._log("worker")
 
     def await_worker(self) -> None:
@@ -66,15 +67,11 @@ class Processes:
             raise StackError("Flower is not here: pip install 'media-atproto[flower]'")
         port = Ports(self._folder.path / "ports.json").claim("flower")
         flower = Flower(f"http://127.0.0.1:{port}", "demo", secrets.token_urlsafe(12))
-        options = (
-            "--address=127.0.0.1",
-            f"--port={port}",
-            "--enable_events=False",
-            "--read_only=True",
-        )
+        state = self._folder.path / "flower-state"
         # Not an option: other users of this machine can read those.
         private = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
-        self._start("flower", ("flower", *options), private)
+        command = (*_OURS, "flower", "--port", str(port), "--db", str(state))
+        self._start("flower", command, private)
         return flower
 
     def await_flower(self, flower: Flower) -> None:
@@ -107,12 +104,12 @@ class Processes:
     def _log(self, name: str) -> Path:
         return self._folder.path / f"{name}.log"
 
-    def _start(self, name: str, arguments: tuple[str, ...], private: Mapping[str, str]) -> None:
+    def _start(self, name: str, command: tuple[str, ...], private: Mapping[str, str]) -> None:
         log = self._log(name)
         log.unlink(missing_ok=True)
         environment = {**self._environment, **private}
-        command = Command((*_CELERY, *arguments), environment, self._folder.path)
-        process = self._running[log] = self._guard.spawn(command, log)
+        spawned = Command(command, environment, self._folder.path)
+        process = self._running[log] = self._guard.spawn(spawned, log)
         self._group = os.getpgid(process.pid)
 
     def _end_leftovers(self) -> None:

@@ -6,6 +6,8 @@ import re
 import shlex
 from collections.abc import Mapping
 
+from worker.environment import FILE_SUFFIX
+
 # Docker's `--env-file` takes values as they stand, so nothing is quoted that a shell's
 # assignment leaves alone. Names are not expanded there, so `?` is safe.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
@@ -41,7 +43,8 @@ def unsettled(environ: Mapping[str, str]) -> dict[str, str]:
 
     All else stays, because npm reads there how it reaches its registry.
     """
-    return {name: value for name, value in environ.items() if name not in _ANSWERED}
+    answered = {*_ANSWERED, *(f"{name}{FILE_SUFFIX}" for name in _ANSWERED)}
+    return {name: value for name, value in environ.items() if name not in answered}
 
 
 def inherited(environ: Mapping[str, str]) -> dict[str, str]:

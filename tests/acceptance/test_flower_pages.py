@@ -1,0 +1,330 @@
+"""Flower, as an operator uses it in a browser: what failed, what waits, who is gone."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from bson import ObjectId
+from kombu import Connection
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from prometheus_client.parser import text_string_to_metric_families
+
+from tasks.sync import sync_batch
+from tests.acceptance.conftest import Scene, open_scene
+from tests.fleet import Process, worker
+from tests.waiting import wait_for
+from worker.app import BULK
+from worker.stack import Stack
+from worker.stack.ports import Ports
+
+LOGIN = ("ops", "password-of-ops")
+PATIENCE = 90.0
+_MILLISECONDS = PATIENCE * 1000
+_TOO_LONG = "z" * 5001
+_OURS = (sys.executable, "-W", "ignore", "-c", "from worker.cli import main; main()")
+
+
+@dataclass
+class Flower:
+    """`media-atproto flower`, started, killed and started again on one file."""
+
+    environ: dict[str, str]
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def saved_at(self) -> int:
+        """Return when it last saved what it has seen, in nanoseconds, 0 when it has not."""
+        files = self.folder.glob("flower-state*")
+        return max((file.stat().st_mtime_ns for file in files), default=0)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = ("--port", str(self.port), "--db", str(self.folder / "flower-state"))
+        with (self.folder / "flower.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                (*_OURS, "flower", *options),
+                env=self.environ,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(self.answers, within=PATIENCE, what="Flower to answer")
+
+    def end(self) -> None:
+        """Kill it."""
+        self.process.kill()
+        self.process.wait()
+
+    def answers(self) -> bool:
+        """Tell whether it is there."""
+        try:
+            return httpx.get(f"{self.url}/healthcheck", timeout=10).is_success
+        except httpx.TransportError:
+            return False
+
+    def states(self) -> dict[str, str]:
+        """Return the state of every task that it knows, by what the task is about."""
+        tasks = httpx.get(f"{self.url}/api/tasks", auth=LOGIN, timeout=30).raise_for_status().json()
+        return {task["args"]: task["state"] for task in tasks.values() if task["args"]}
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Workers under Flower, and items that came to each kind of end."""
+
+    scene: Scene
+    flower: Flower
+    bulk: Process
+    synced: ObjectId
+    failed: ObjectId
+    waiting: ObjectId
+    batch: list[ObjectId]
+
+
+@pytest.fixture(scope="module")
+def watched(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """Have items published, failing, retried and waiting, in front of Flower."""
+    folder = tmp_path_factory.mktemp("flower")
+    # A retry waits for so long on average that it can be looked at.
+    times = {"RETRY_BASE_SECONDS": "25", "RETRY_CEILING_SECONDS": "25"}
+    with ExitStack() as undo:
+        scene = undo.enter_context(open_scene(stack, folder, 18))
+        environ = {**scene.environ, "FLOWER_BASIC_AUTH": ":".join(LOGIN)}
+        flower = Flower(environ, folder, Ports(folder / "ports.json").claim("flower"))
+        flower.start()
+        undo.callback(flower.end)
+        for name, queues in (("live", "live,sweep"), ("bulk", "bulk")):
+            options = ("-n", f"{name}@media-1", "-Q", queues)
+            last = undo.enter_context(worker({**scene.environ, **times}, folder, 1, *options))
+        yield Watched(scene, flower, last, *prepared(scene), batch(scene))
+
+
+def prepared(scene: Scene) -> tuple[ObjectId, ObjectId, ObjectId]:
+    """Save three moods: one is published, one breaks its lexicon, one's account cannot log in."""
+    platform, ada, bob = scene.world.platform, scene.world.ada, scene.world.bob
+    users = scene.world.services.database["users"]
+    users.update_one({"_id": bob}, {"$set": {"atproto.password": "no longer this"}})
+    items = {
+        "synced": platform.save_mood("a fine day", ada),
+        "failed": platform.save_mood(_TOO_LONG, ada),
+        "pending": platform.save_mood("nobody lets me in", bob),
+    }
+    for status, item in items.items():
+        scene.enqueue("mood", item)
+        scene.wait_for_status("mood", item, status)
+    return items["synced"], items["failed"], items["pending"]
+
+
+def batch(scene: Scene) -> list[ObjectId]:
+    """Have a batch published."""
+    moods = [scene.world.platform.save_mood(f"of many {n}", scene.world.ada) for n in range(5)]
+    with Connection(scene.environ["REDIS_URL"]) as connection:
+        args = ("mood", scene.world.ada, [str(mood) for mood in moods])
+        sync_batch.apply_async(args, connection=connection, queue=BULK)
+    scene.wait_for_status("mood", moods[-1], "synced")
+    return moods
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Open a browser in which an operator has typed the password."""
+    login = {"username": LOGIN[0], "password": LOGIN[1]}
+    opened = browser.new_context(http_credentials=login, viewport={"width": 1280, "height": 640})  # type: ignore[arg-type]
+    opened.set_default_timeout(_MILLISECONDS)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    """Return an empty page of that browser."""
+    return context.new_page()
+
+
+def keep(page: Page, name: str) -> None:
+    """Keep a picture for the documents, where SCREENSHOTS names a folder for them."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"flower-{name}.png")
+
+
+def test_nobody_gets_in_without_the_password(watched: Watched, browser: Browser) -> None:
+    """Neither with none nor with a wrong one, on any page that says something of an item."""
+    wrong = {"username": LOGIN[0], "password": "guessed"}
+    for context in (browser.new_context(), browser.new_context(http_credentials=wrong)):  # type: ignore[arg-type]
+        page = context.new_page()
+        for path in ("/", "/workers", "/tasks", "/broker", "/api/tasks", "/worker/live@media-1"):
+            answer = page.goto(f"{watched.flower.url}{path}")
+            assert answer is None or answer.status == httpx.codes.UNAUTHORIZED
+            assert str(watched.failed) not in page.content()
+        context.close()
+
+
+def test_the_failed_item_is_found_and_says_why(watched: Watched, page: Page) -> None:
+    """By the button for failures, and by the document's id; its page has the reason."""
+    page.goto(f"{watched.flower.url}/tasks")
+    page.get_by_role("button", name="Failed").click()
+    failure = page.locator("#tasks-table tbody tr", has_text=str(watched.failed))
+    expect(failure).to_contain_text("FAILURE")
+    expect(failure).to_contain_text(f"mood {watched.failed}")
+    expect(page.locator("#tasks-table tbody tr")).to_have_count(1)
+    keep(page, "failed")
+    page.get_by_role("searchbox").fill(f"args:{watched.failed}")
+    expect(failure).to_have_count(1)
+    failure.locator("a[href*='/task/']").click()
+    expect(page.locator(".task-details-card")).to_contain_text(f"mood {watched.failed}")
+    expect(page.locator(".task-details-card")).to_contain_text("text")
+    expect(page.locator(".task-details-card")).to_contain_text("5000")
+    keep(page, "task")
+
+
+def test_what_is_retried_what_waits_and_what_failed_are_told_apart(
+    watched: Watched, page: Page
+) -> None:
+    """Each in a state of its own, with the reason beside it."""
+    page.goto(f"{watched.flower.url}/tasks")
+    for item, state, reason in (
+        (watched.synced, "SUCCESS", "synced at://"),
+        (watched.failed, "FAILURE", "5000"),
+        (watched.waiting, "WAITING", "the stored password is refused"),
+    ):
+        found = page.locator("#tasks-table tbody tr", has_text=f"mood {item}")
+        expect(found).to_contain_text(state)
+        expect(found).to_contain_text(reason)
+    keep(page, "tasks")
+    page.get_by_role("searchbox").fill("state:WAITING")
+    expect(page.locator("#tasks-table tbody tr")).to_have_count(1)
+    expect(page.locator("#tasks-table tbody tr")).to_contain_text(str(watched.waiting))
+
+
+def test_what_is_retried_stays_so_until_its_time(
+    watched: Watched, page: Page, stack: Stack
+) -> None:
+    """While the PDS is away; in a worker's hands its message is merely received."""
+    stack.pds.stop()
+    try:
+        mood = watched.scene.world.platform.save_mood("and now?", watched.scene.world.ada)
+        watched.scene.enqueue("mood", mood)
+        page.goto(f"{watched.flower.url}/tasks?state=RETRY")
+        found = page.locator("#tasks-table tbody tr", has_text=f"mood {mood}")
+
+        def is_shown() -> bool:
+            page.reload()
+            page.wait_for_load_state("networkidle")
+            return found.count() > 0
+
+        wait_for(is_shown, within=PATIENCE, what="the retry to be shown")
+        expect(found).to_contain_text("no answer from the PDS")
+        keep(page, "retried")
+    finally:
+        stack.pds.start()
+
+
+def test_a_batch_is_named_by_its_owner_and_number(watched: Watched, page: Page) -> None:
+    """Not by a hundred ids."""
+    page.goto(f"{watched.flower.url}/tasks?name=sync_batch")
+    batches = page.locator("#tasks-table tbody tr")
+    expect(batches).to_contain_text(f"moods of {watched.scene.world.ada}: 5 items, ")
+    expect(batches).to_contain_text(f"{watched.batch[0]}")
+    expect(batches).to_contain_text("and 2 more")
+    expect(batches).to_contain_text("5 synced")
+
+
+def test_every_link_leads_somewhere(watched: Watched, page: Page) -> None:
+    """Of the pages of workers, tasks and queues: Flower's own of a worker would be missing."""
+    links: set[str] = set()
+    for path in ("/workers", "/tasks", "/broker"):
+        page.goto(f"{watched.flower.url}{path}")
+        page.wait_for_load_state("networkidle")
+        links |= set(page.eval_on_selector_all("a[href]", "links => links.map(a => a.href)"))
+    own = sorted(link for link in links if link.startswith(watched.flower.url))
+    assert any("/task/" in link for link in own)
+    assert any("/worker/" in link or "worker=" in link for link in own)
+    for link in own:
+        answer = page.goto(link)
+        assert answer is None or answer.status == httpx.codes.OK, link
+
+
+def test_nothing_can_be_done_through_it(watched: Watched) -> None:
+    """It is there to look; the commands do, under the rules of the engine."""
+    url = f"{watched.flower.url}/api/task/async-apply/sync_media"
+    answer = httpx.post(url, auth=LOGIN, json={"args": ["mood", str(watched.synced)]})
+    assert answer.status_code == httpx.codes.FORBIDDEN
+
+
+def test_its_metrics_can_be_scraped(watched: Watched) -> None:
+    """In Prometheus's format, with what became of tasks by name and worker."""
+    text = httpx.get(f"{watched.flower.url}/metrics").raise_for_status().text
+    families = {family.name: family for family in text_string_to_metric_families(text)}
+    counted = {
+        (sample.labels["task"], sample.labels["type"]): sample.value
+        for sample in families["flower_events"].samples
+        if sample.name == "flower_events_total" and sample.labels["worker"] == "live@media-1"
+    }
+    assert counted["sync_media", "task-succeeded"] >= 1
+    assert counted["sync_media", "task-failed"] == 1
+    assert counted["sync_media", "task-waiting"] == 1
+    online = {s.labels["worker"]: s.value for s in families["flower_worker_online"].samples}
+    assert online["live@media-1"] == 1
+
+
+def test_a_killed_worker_is_seen_to_be_offline(watched: Watched, page: Page) -> None:
+    """Within seconds, without anybody telling Flower."""
+    page.goto(f"{watched.flower.url}/workers")
+    gone = page.locator("#workers-table tbody tr", has_text="bulk@media-1")
+    expect(gone).to_contain_text("Online")
+    watched.bulk.kill()
+    expect(gone).to_contain_text("Offline")
+    expect(page.locator("#workers-table tbody tr", has_text="live@media-1")).to_contain_text(
+        "Online"
+    )
+    keep(page, "workers")
+
+
+def test_flower_killed_and_restarted_knows_what_it_saw(watched: Watched, page: Page) -> None:
+    """All but the last ten seconds; what it did not see happens in MongoDB all the same."""
+    flower = watched.flower
+    before = flower.states()
+    assert before[f"mood {watched.failed}"] == "FAILURE"
+    saved = flower.saved_at
+    wait_for(
+        lambda: flower.saved_at > saved, within=PATIENCE, what="Flower to save what it has seen"
+    )
+    flower.end()
+    flower.start()
+    assert flower.states().items() >= {f"mood {watched.failed}": "FAILURE"}.items()
+    assert flower.states()[f"mood {watched.waiting}"] == "WAITING"
+    page.goto(f"{flower.url}/tasks?state=FAILURE")
+    expect(page.locator("#tasks-table tbody")).to_contain_text(str(watched.failed))
+
+
+@pytest.mark.parametrize("command", [_OURS, (sys.executable, "-m", "celery", "-A", "worker.app")])
+def test_flower_does_not_start_without_a_password(
+    watched: Watched, command: tuple[str, ...]
+) -> None:
+    """However it is started: an open Flower shows everybody every item and error."""
+    ended = subprocess.run(
+        [*command, "flower"],
+        env=watched.scene.environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert re.search("FLOWER_BASIC_AUTH", ended.stderr)

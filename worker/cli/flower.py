@@ -1,0 +1,62 @@
+"""`media-atproto flower`: Flower, set up for these workers and behind a password."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import click
+
+from worker.cli.environment import complete_environment
+
+_CONFIG = Path(__file__).parents[1] / "flower_config.py"
+
+
+@click.command()
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen at; another one than the loopback's wants TLS in front of it.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=5555, show_default=True)
+@click.option(
+    "--db",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("flower-state"),
+    show_default=True,
+    help="File that keeps what Flower has seen, so that a restart forgets nothing.",
+)
+@click.pass_obj
+def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
+    """Run Flower, which shows the workers and what became of each message, until Ctrl-C.
+
+    Needs FLOWER_BASIC_AUTH=user:password, which its pages ask for; `/metrics` and `/healthcheck`
+    are open, as Flower has them. Nothing can be changed through it. Tasks are named by their
+    document; one whose item waits is WAITING, not SUCCESS. Other options of Flower's can be set
+    as FLOWER_NAME, such as FLOWER_URL_PREFIX.
+
+    \b
+    Exit codes:
+      0  stopped
+      1  the environment is not complete, or Flower is not installed
+
+    \b
+      FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    complete_environment(env_file)
+    if importlib.util.find_spec("flower") is None:
+        raise click.ClickException("Flower is not here: pip install 'media-atproto[flower]'")
+    from worker.settings import FlowerSettings, QueueSettings
+
+    QueueSettings.load(os.environ)
+    login = FlowerSettings.load(os.environ).basic_auth.reveal()
+    if not os.access(db.absolute().parent, os.W_OK):
+        raise click.ClickException(f"--db: nothing can be written in {db.absolute().parent}")
+    from worker.app import app
+
+    # Not an option: others on this machine can read those.
+    os.environ["FLOWER_BASIC_AUTH"] = login
+    options = (f"--address={host}", f"--port={port}", f"--db={db}", f"--conf={_CONFIG}")
+    app.start(["flower", *options])

@@ -1,0 +1,17 @@
+"""Flower's options, as `--conf` takes them: what it shows of tasks, and how long it keeps it.
+
+https://flower.readthedocs.io/en/latest/config.html
+"""
+
+from worker.flower_pages import described, lead_workers_to_their_tasks
+
+read_only = True
+enable_events = False  # asks workers by remote control, which they do not have
+persistent = True
+state_save_interval = 10_000  # milliseconds: what a kill of Flower may lose
+max_tasks = 20_000
+purge_offline_workers = 86_400  # seconds: a container has a new name each time it starts
+natural_time = True
+tasks_columns = "name,state,args,result,runtime,retries,received,worker,uuid"
+format_task = described
+lead_workers_to_their_tasks()
