@@ -21,7 +21,9 @@ _PREFIX = "media-atproto-demo-"
 
 
 @click.command()
-@click.option("--keep", is_flag=True, help="Leave all running, with Flower, until Ctrl-C.")
+@click.option(
+    "--keep", is_flag=True, help="Leave all running, with Flower and the status page, until Ctrl-C."
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -98,6 +100,7 @@ def _print_addresses(played: Played) -> None:
     rows.append(("data and logs", str(played.folder)))
     if flower := played.flower:
         rows.append(("Flower", f"{flower.url}/tasks"))
-        rows.append(("", f"user {flower.user}, password {flower.password}"))
+        rows.append(("status page", played.page or ""))
+        rows.append(("for both", f"user {flower.user}, password {flower.password}"))
     show(Table(rows, title="Everything still runs; Ctrl-C stops it."))
     say(f"Try: media-atproto --env-file {played.env_file} show {played.example}")

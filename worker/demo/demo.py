@@ -47,8 +47,8 @@ _IN_A_HURRY = {
 class Played:
     """A demo whose services still run: its report, and where everything is.
 
-    `env_file` names the services to other commands, `example` an item to try them on; `check`
-    raises when a process dies.
+    `env_file` names the services to other commands, `example` an item to try them on; `page` is
+    the address of the status page, whose login is Flower's; `check` raises when a process dies.
     """
 
     report: Report
@@ -57,6 +57,7 @@ class Played:
     env_file: Path
     environment: Mapping[str, str] = field(repr=False)
     flower: Flower | None
+    page: str | None
     check: Callable[[], None]
 
     def wait(self) -> None:
@@ -101,10 +102,12 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[Played]:
             report = replace(report, strays=(*report.strays, *_unwatched(watcher, items)))
         env_file = data.path / "env"
         write_private(env_file, as_env_file({**stack.environment, **_IN_A_HURRY}))
+        (data.path / "pds.pid").write_text(f"{stack.pds.pid}\n")
+        page = processes.start_page(watcher) if watcher else None
         example = next(
             f"{item.type} {item.id}" for item in items if item.file and item.is_published
         )
-        yield Played(report, example, data.path, env_file, environment, watcher, check)
+        yield Played(report, example, data.path, env_file, environment, watcher, page, check)
 
 
 def _check(stack: Stack, processes: Processes) -> None:

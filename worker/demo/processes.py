@@ -1,4 +1,4 @@
-"""The worker of the demo, and Flower to watch it: real Celery processes.
+"""The worker of the demo, and what shows it at work: Flower and the status page.
 
 They end with this process, even if it is killed.
 """
@@ -34,7 +34,7 @@ _OURS = (sys.executable, "-c", "from worker.cli import main; main()")
 
 
 class Processes:
-    """Starts, watches and stops Celery processes; their logs are in the data folder."""
+    """Starts, watches and stops processes of ours; their logs are in the data folder."""
 
     def __init__(self, folder: DataFolder, environment: Mapping[str, str]) -> None:
         self._folder = folder
@@ -77,6 +77,15 @@ class Processes:
     def await_flower(self, flower: Flower) -> None:
         """Wait until Flower answers; raises StackError when it ends before."""
         self._await(flower.answers, self._log("flower"), "Flower to answer")
+
+    def start_page(self, flower: Flower) -> str:
+        """Start the status page, for whom Flower is for, and wait for it; return its address."""
+        port = Ports(self._folder.path / "ports.json").claim("web")
+        private = {"WEB_BASIC_AUTH": f"{flower.user}:{flower.password}"}
+        self._start("web", (*_OURS, "web", "--port", str(port)), private)
+        log = self._log("web")
+        self._await(lambda: "Serving " in read_tail(log, 0), log, "the status page")
+        return f"http://127.0.0.1:{port}"
 
     def check(self) -> None:
         """Raise StackError, quoting its log, if a process has ended."""

@@ -1,0 +1,209 @@
+"""The walk of docs/operations.md, command by command: break the PDS, see it, mend it, see it heal.
+
+What the reader types is read from the page; what they are told to see is looked for in a browser.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.acceptance.terminal import Terminal, started
+from tests.waiting import wait_for
+
+_DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
+_SECTION = re.compile(r"^## A walk: .*?(?=^## )", re.M | re.S)
+_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
+_PATIENCE = 120.0
+_END = "-- end of block --"
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The second terminal: one shell that keeps what it was told."""
+
+    process: subprocess.Popen[str]
+
+    def type(self, block: str) -> str:
+        """Type a block of commands; return what is printed until all are done."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(f"{block}\necho; echo '{_END}' $?\n")
+        self.process.stdin.flush()
+        printed: list[str] = []
+        for line in self.process.stdout:
+            if line.startswith(_END):
+                return "".join(printed)
+            printed.append(line)
+        raise AssertionError(f"the shell has ended: {''.join(printed)}")
+
+
+@dataclass(frozen=True)
+class Places:
+    """What the demo says at its end: where to look, and as whom."""
+
+    flower: str
+    page: str
+    login: tuple[str, str]
+
+
+@pytest.fixture(scope="module")
+def blocks() -> list[str]:
+    """Return what the reader types, block by block."""
+    (section,) = _SECTION.findall(_DOCS.read_text())
+    return _BLOCK.findall(section)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder like a clone in which `make setup` was run."""
+    clone = tmp_path_factory.mktemp("clone")
+    (clone / ".venv").symlink_to(sys.prefix)
+    return clone
+
+
+@pytest.fixture(scope="module")
+def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iterator[Terminal]:
+    """The first terminal, in which the demo is kept."""
+    setup, demo = blocks[0].splitlines()
+    assert setup == "make setup"
+    program, *arguments = shlex.split(demo)
+    assert program == ".venv/bin/media-atproto"
+    kept = [str(folder / part) if part == "walk" else part for part in arguments]
+    with started(kept, bare_environ, folder) as terminal:
+        wait_for(
+            lambda: "\nTry: " in terminal.stdout or terminal.process.poll() is not None,
+            within=300,
+            what="the demo to be played",
+        )
+        assert terminal.process.poll() is None, terminal.stderr + terminal.stdout
+        yield terminal
+        terminal.press_ctrl_c()
+        assert terminal.exit_code() == 0
+
+
+@pytest.fixture(scope="module")
+def places(first: Terminal) -> Places:
+    """Return the addresses that the first terminal shows."""
+    said = first.stdout
+    flower, page = (
+        re.search(rf"{name}\s+(http://\S+)", said) for name in ("Flower", "status page")
+    )
+    login = re.search(r"user (\S+), password (\S+)", said)
+    assert flower
+    assert page
+    assert login
+    return Places(flower[1], page[1], (login[1], login[2]))
+
+
+@pytest.fixture(scope="module")
+def second(first: Terminal, folder: Path, bare_environ: dict[str, str]) -> Iterator[Shell]:
+    """Open the second terminal, in the same folder."""
+    with subprocess.Popen(
+        ("bash", "--norc"),
+        cwd=folder,
+        env=bare_environ,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as shell:
+        yield Shell(shell)
+
+
+@pytest.fixture
+def window(browser: Browser, places: Places) -> Iterator[Page]:
+    """Open a browser's window, logged in as the demo says."""
+    user, password = places.login
+    context = browser.new_context(http_credentials={"username": user, "password": password})
+    yield context.new_page()
+    context.close()
+
+
+def test_who_follows_the_walk_sees_what_it_says(
+    blocks: list[str], second: Shell, places: Places, window: Page
+) -> None:
+    """Each command in its turn, and each thing that the reader is told to look at."""
+    _, enter, stop, save, look, mend, check = blocks
+    said = second.type(enter)
+    assert pending_in(said) == "0", said
+    assert "source_missing" in said
+
+    second.type(stop)
+    mood = second.type(save).strip()
+    assert re.fullmatch(r"[0-9a-f]{24}", mood)
+
+    see_it_wait(window, places, mood)
+    said = second.type(look)
+    assert pending_in(said) == "1", said
+    assert "pds_unreachable" in said
+
+    second.type(mend)
+    see_it_healed(window, places, mood)
+    said = second.type(check)
+    assert "at://" in said
+    assert "Clean: " in said, said
+
+
+def see_it_wait(window: Page, places: Places, mood: str) -> None:
+    """The status page and Flower both say that the item waits, and for what."""
+
+    def told() -> bool:
+        window.goto(places.page)
+        return "pds_unreachable" in window.inner_text("main")
+
+    wait_for(told, within=_PATIENCE, what="the status page to say why", every=1)
+    window.get_by_role("searchbox").fill(mood)
+    window.get_by_role("button", name="Find").click()
+    text = window.inner_text("main")
+    assert "pending" in text
+    assert "pds_unreachable" in text
+
+    def shown() -> bool:
+        row = row_of(window, places, mood)
+        return "SUCCESS" not in row and "no answer from the PDS" in row
+
+    wait_for(shown, within=_PATIENCE, what="Flower to show the item waiting", every=1)
+
+
+def see_it_healed(window: Page, places: Places, mood: str) -> None:
+    """The same two pages say that the item is published."""
+
+    def told() -> bool:
+        window.goto(places.page)
+        window.get_by_role("searchbox").fill(mood)
+        window.get_by_role("button", name="Find").click()
+        return "synced" in window.inner_text("main")
+
+    wait_for(told, within=_PATIENCE, what="the item's page to say that it is synced", every=1)
+    wait_for(
+        lambda: "SUCCESS" in row_of(window, places, mood),
+        within=_PATIENCE,
+        what="Flower to show a success",
+        every=1,
+    )
+
+
+def row_of(window: Page, places: Places, mood: str) -> str:
+    """Return what Flower's table of tasks says of an item, found by its own search."""
+    window.goto(places.flower)
+    window.locator("input[type=search]").fill(mood)
+    row = window.locator("#tasks-table tbody tr", has_text=mood).first
+    row.wait_for(timeout=_PATIENCE * 1000)
+    return row.inner_text()
+
+
+def pending_in(status: str) -> str:
+    """Return how many items of all types `status` says are pending."""
+    header, *rows = (line for line in status.splitlines() if line.strip())
+    (total,) = (line.split() for line in rows if line.startswith("all "))
+    assert header.split()[:4] == ["type", "never", "published", "pending"]
+    return total[2]
