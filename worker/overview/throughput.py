@@ -19,10 +19,10 @@ from worker.overview.hints import indexed
 from worker.store import Store
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
-_PER_MINUTE = {
-    "_id": {"$dateTrunc": {"date": "$atproto.syncedAt", "unit": "minute"}},
-    "count": {"$sum": 1},
-}
+# Of an `atproto` that is a list MongoDB matches each part, and gives all of them.
+_IS_MOMENT = {"$eq": [{"$type": "$atproto.syncedAt"}, "date"]}
+_MINUTE_OF = {"$dateTrunc": {"date": "$atproto.syncedAt", "unit": "minute"}}
+_PER_MINUTE = {"_id": {"$cond": [_IS_MOMENT, _MINUTE_OF, None]}, "count": {"$sum": 1}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,16 @@ def _by_minute(
         {"$group": _PER_MINUTE},
     ]
     with indexed():
+        found: Iterable[dict[str, Any]]
         found = store.collection(kind).aggregate(pipeline, hint=dict(PUBLISHED))
-        return {_moment(group["_id"]): int(str(group["count"])) for group in found}
+        return {
+            group["_id"]: int(group["count"])
+            for group in found
+            if isinstance(group["_id"], datetime)
+        }
 
 
 def _cut(moment: datetime, step: timedelta) -> datetime:
     """Return the beginning of the minute or the hour of a moment in UTC."""
     cut = moment.replace(second=0, microsecond=0)
     return cut if step == _MINUTE else cut.replace(minute=0)
-
-
-def _moment(value: object) -> datetime:
-    if not isinstance(value, datetime):
-        raise TypeError(f"$dateTrunc gave a {type(value).__name__}")
-    return value
