@@ -88,7 +88,7 @@ def test_nobody_gets_in_without_the_password(
 @pytest.mark.parametrize("sent", ["Basic", "Basic !", "Basic /w==", "Bearer x", "Basic é"])
 def test_credentials_that_are_none_are_refused(site: WebPage, sent: str) -> None:
     """And end nothing."""
-    headers = {"Authorization": sent.encode()}
+    headers = {b"Authorization": sent.encode()}
     answer = httpx.get(site.url, headers=headers, timeout=60, trust_env=False)
     assert answer.status_code == 401
 

@@ -24,8 +24,8 @@ MINUTE = timedelta(minutes=1)
 
 def series(*counts: int) -> Series:
     """Return a series of these counts, a minute each."""
-    minutes = {NOON - MINUTE * back: count for back, count in enumerate(reversed(counts))}
-    return Series.until(NOON, MINUTE, len(counts), minutes)
+    left = iter(counts)
+    return Series.until(NOON, MINUTE, len(counts), lambda _start, _end: next(left))
 
 
 def test_bars_are_as_high_as_their_counts() -> None:
