@@ -37,13 +37,22 @@ class WebPage:
         """Return a client of no browser that is logged in and follows nothing."""
         return httpx.Client(base_url=self.url, auth=(USER, PASSWORD), timeout=60, trust_env=False)
 
-    def context(self, browser: Browser, *, dark: bool = False, width: int = 1200) -> BrowserContext:
-        """Return a browser's context that is logged in; axe may be put into its pages."""
+    def context(
+        self,
+        browser: Browser,
+        *,
+        dark: bool = False,
+        width: int = 1200,
+        scripts: bool = True,
+        bypass: bool = True,
+    ) -> BrowserContext:
+        """Return a browser's context that is logged in; with `bypass` axe gets into its pages."""
         return browser.new_context(
             base_url=self.url,
-            bypass_csp=True,
+            bypass_csp=bypass,
             color_scheme="dark" if dark else "light",
             http_credentials={"username": USER, "password": PASSWORD},
+            java_script_enabled=scripts,
             viewport={"width": width, "height": 800},
         )
 

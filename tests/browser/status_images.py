@@ -1,4 +1,4 @@
-"""The pictures of the status page in docs/images, made anew: `python -m tests.browser.status_images`.
+"""Makes the pictures of the status page in docs/images: `python -m tests.browser.status_images`.
 
 A real page over real services, in a real browser; of the items a few are published for real, and
 many are put there as if they had been, so that there is something to plot.

@@ -19,6 +19,7 @@ from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, S
 from worker.clock import after, now
 from worker.documents import DocumentId, ItemRef, MediaDocument
 from worker.media import MEDIA_TYPES
+from worker.overview import Place, Search, throughput
 from worker.removal import Removal
 from worker.stack import Stack
 
@@ -32,6 +33,19 @@ OF_STATUS: dict[str, tuple[int, Query]] = {
     "errors": (0, lambda w: w.overview.errors(MOOD)),
     "removals": (10, lambda w: w.overview.removals()),
     "counts of what is not there": (0, lambda w: w.overview.counts(PAINTING)),
+}
+OF_A_PAGE: dict[str, tuple[int, Query]] = {
+    # Of a thousand moods 660 have been published, all of them today.
+    "throughput": (0, lambda w: throughput(w.store, [MOOD, PAINTING], now())),
+    "first failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", None, 10)),
+    "next failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", after_first(w), 10)),
+    "find by id": (1, lambda w: Search(w.store, [MOOD, PAINTING]).find(str(first(w)))),
+    "find by rkey": (1, lambda w: Search(w.store, [MOOD, PAINTING]).find("k5")),
+    "find by URI": (
+        1,
+        lambda w: Search(w.store, [MOOD]).find("at://did:plc:x/computer.aesthetic.mood/k5"),
+    ),
+    "find nothing": (0, lambda w: Search(w.store, [MOOD, PAINTING]).find("calm 5")),
 }
 OF_FAILURES: dict[str, tuple[int, Query]] = {
     "all": (120, lambda w: list(w.failures.of(MOOD))),
@@ -85,6 +99,7 @@ OF_BACKFILL: dict[str, tuple[int, Query]] = {
 }
 TABLES = {
     "status": OF_STATUS,
+    "page": OF_A_PAGE,
     "failures": OF_FAILURES,
     "sweep": OF_SWEEP,
     "run": OF_A_RUN,
@@ -148,6 +163,12 @@ def test_a_query_that_goes_through_a_collection_would_be_noticed(watched: Watche
 def first(watched: Watched) -> DocumentId:
     """Return the id of a mood that failed."""
     return next(watched.failures.of(MOOD, limit=1)).ref.id
+
+
+def after_first(watched: Watched) -> Place:
+    """Return the place in the list after the first mood that failed."""
+    item = next(watched.failures.of(MOOD, "field_invalid", limit=1))
+    return Place(item.status, item.ref.id)
 
 
 def settle(watched: Watched, item: DocumentId) -> None:

@@ -30,6 +30,7 @@ from worker.web.boxes import Missing, Shared, asked
 _KEPT = 5.0  # seconds
 _ANSWER = 3.0  # seconds for a first answer of MongoDB, before it is asked for what takes long
 _COUNT = 25.0  # seconds for counting, however many documents there are
+_PLOT = 10.0  # seconds for what is published when
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +78,18 @@ class Pictures:
         with pymongo.timeout(_COUNT):
             types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
             removals = overview.removals()
-            published = asked(lambda: throughput(services.store, MEDIA_TYPES.values(), at))
         return Picture(
             at=at,
             types=types,
             every=Counts.sum(types.values()),
             removals=removals,
-            throughput=published,
+            throughput=asked(lambda: self._throughput(at)),
             queues=asked(self._queue_lengths),
         )
+
+    def _throughput(self, at: datetime) -> Throughput:
+        with pymongo.timeout(_PLOT):
+            return throughput(self._services.store, MEDIA_TYPES.values(), at)
 
     def _queue_lengths(self) -> QueueLengths:
         with closing(Queues(self._services.settings.redis_url)) as queues:

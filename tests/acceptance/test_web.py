@@ -1,0 +1,315 @@
+"""The status page in a real browser: what it tells, and an item that is healed from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from bson import ObjectId
+from playwright.sync_api import Browser, Page
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.browser.chromium import Chromium
+from tests.browser.fixtures import serious_faults
+from tests.fleet import worker
+from tests.pictures import pixel_art
+from tests.waiting import wait_for
+from tests.webpage import WebPage, serving
+from tests.world import World
+from worker.clock import now
+from worker.stack import Stack
+
+_PATIENCE = 60.0
+_HIDDEN = "\u202egnp.exe\u2066"  # makes what follows run from right to left
+_HOSTILE = (
+    f"<script>document.title='owned'</script><img src=x onerror=alert(1)>{_HIDDEN}{{{{ 7*7 }}}}"
+)
+_COLLECTIONS = ("paintings", "moods", "pieces", "kidlisp")
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own."""
+    with open_scene(stack, tmp_path_factory.mktemp("web"), 2) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="module")
+def site(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
+    """The page over it."""
+    with serving(scene.environ, tmp_path_factory.mktemp("page")) as site:
+        yield site
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    """The platform, with its users, but no items."""
+    for name in _COLLECTIONS:
+        scene.world.services.database[name].delete_many({})
+    return scene.world
+
+
+@pytest.fixture
+def tab(site: WebPage, browser: Browser) -> Iterator[Page]:
+    """A browser that is logged in and runs no script."""
+    with site.context(browser, scripts=False) as context:
+        yield context.new_page()
+
+
+def broken_mood(world: World, **fields: object) -> ObjectId:
+    """Save a mood without its text, and have it fail."""
+    item = world.platform.save_mood("calm", world.ada)
+    collection = world.services.database["moods"]
+    collection.update_one({"_id": item}, {"$unset": {"mood": ""}, "$set": fields})
+    world.sync("mood", item)
+    return item
+
+
+def published_painting(world: World, slug: str) -> ObjectId:
+    """Publish a painting with its thumbnail."""
+    world.platform.store(f"{slug}.png", pixel_art(), world.ada)
+    item = world.platform.save_painting(slug, world.ada)
+    world.sync("painting", item)
+    return item
+
+
+def await_text(tab: Page, path: str, text: str) -> None:
+    """Reload a page until it says something: what is told of all items is some seconds old."""
+
+    def told() -> bool:
+        tab.goto(path)
+        return text in tab.inner_text("main")
+
+    wait_for(told, within=_PATIENCE, what=f"{path} to say {text!r}", every=0.2)
+
+
+def cells(tab: Page, row: str) -> list[str]:
+    """Return the cells of a row of the table of types."""
+    return tab.locator(
+        f"section[aria-labelledby=types] tr:has(th:text-is('{row}')) td"
+    ).all_inner_texts()
+
+
+def test_overview_counts_items_by_type_and_state(world: World, tab: Page) -> None:
+    """Each type in a row, all of them in the last, and the reasons with what to do."""
+    for text in ("calm", "restless"):
+        world.sync("mood", world.platform.save_mood(text, world.ada))
+    world.sync("mood", world.platform.save_mood("calm", "auth0|nobody"))
+    world.platform.save_kidlisp("(wipe)", world.bob)
+    broken_mood(world)
+    await_text(tab, "/", "1 item was given up and needs a person")
+    assert cells(tab, "mood") == ["0", "0", "2", "0", "1", "1", "0", "4", ""]
+    assert cells(tab, "kidlisp")[0] == "1"
+    assert cells(tab, "all") == ["1", "0", "2", "0", "1", "1", "0", "5", ""]
+    told = tab.inner_text("main")
+    assert "field_invalid" in told
+    assert "correct the field" in told
+    assert "no_account" in told
+
+
+def test_overview_plots_what_was_published(world: World, tab: Page) -> None:
+    """The drawing says in a sentence what it shows, and the same is in a table."""
+    world.sync("mood", world.platform.save_mood("calm", world.ada))
+    earlier = {"status": "synced", "syncedAt": now() - timedelta(hours=3)}
+    moods = world.services.database["moods"]
+    moods.insert_many([{"_id": ObjectId(), "atproto": earlier} for _ in range(41)])
+    await_text(tab, "/", "42")
+    hour, day = (
+        tab.locator("svg[role=img]").nth(number).get_attribute("aria-label") for number in (0, 1)
+    )
+    assert (hour or "").startswith("1 item published in the last 60 minutes")
+    assert (day or "").startswith(
+        "42 items published in the last 24 hours; the most in one hour: 41"
+    )
+    rows = tab.locator("details").nth(1).locator("tbody tr td:last-child").all_text_contents()
+    assert sorted(map(int, rows))[-2:] == [1, 41]
+    assert len(rows) == 24
+
+
+def test_oldest_pending_item_is_told(world: World, tab: Page) -> None:
+    """Since when it has not been right."""
+    item = ObjectId.from_datetime(now() - timedelta(days=3))
+    moods = world.services.database["moods"]
+    moods.insert_one({"_id": item, "when": now(), "atproto": {"status": "pending"}})
+    await_text(tab, "/", "oldest: 3 days")
+
+
+def test_failed_item_is_found_understood_and_healed(world: World, scene: Scene, tab: Page) -> None:
+    """By links from the overview to its reason; that is put right, and the button pressed."""
+    item = broken_mood(world)
+    await_text(tab, "/", "field_invalid")
+    tab.get_by_role("link", name="field_invalid").click()
+    assert "the document breaks its type's rules" in tab.inner_text("main")
+    tab.get_by_role("link", name=str(item)).click()
+    told = tab.inner_text("main")
+    assert "field 'mood' is missing" in told
+    assert "What to do: correct the field" in told
+    assert tab.locator(".badge").inner_text() == "failed"
+    world.platform.edit("mood", item, mood="calm again")
+    with worker(scene.environ, scene.folder, 1):
+        tab.get_by_role("button", name="Try again").click()
+        assert "The queue took the message" in tab.inner_text("main")
+        await_text(tab, f"/item?type=mood&id={item}", "The PDS has what it should have")
+    assert tab.locator(".badge").inner_text() == "synced"
+    assert world.record("mood", item)["text"] == "calm again"
+
+
+def test_all_items_of_a_reason_are_tried_again(world: World, scene: Scene, tab: Page) -> None:
+    """With one press; those of other reasons stay as they are."""
+    items = [broken_mood(world) for _ in range(3)]
+    other = world.platform.save_mood("x" * 5001, world.ada)
+    world.sync("mood", other)
+    for item in items:
+        world.platform.edit("mood", item, mood="calm again")
+    tab.goto("/failures?code=field_invalid")
+    assert tab.locator("tbody tr").count() == 3
+    with worker(scene.environ, scene.folder, 1):
+        tab.get_by_role("button", name="Try all of type mood again").click()
+        assert "The queue took the messages" in tab.inner_text("main")
+        for item in items:
+            scene.wait_for_status("mood", item, "synced")
+    assert world.platform.state("mood", other)["status"] == "failed"
+
+
+def test_item_page_tells_what_differs(world: World, tab: Page) -> None:
+    """Document, state, record and the picture that is on the PDS."""
+    item = published_painting(world, "tide")
+    world.platform.edit("painting", item, slug="high-tide")
+    world.platform.store("high-tide.png", pixel_art(), world.ada)
+    tab.goto(f"/item?type=painting&id={item}")
+    row = tab.locator("section[aria-labelledby=differs] tbody tr").all_inner_texts()
+    assert [text.split() for text in row] == [["slug", '"high-tide"', '"tide"']]
+    told = tab.inner_text("main")
+    assert "1 thing is not as it should be" in told
+    assert str(world.platform.state("painting", item)["uri"]) in told
+    assert tab.locator("img.picture").evaluate("image => image.naturalWidth") > 0
+
+
+def test_picture_is_the_blob_of_the_pds(world: World, site: WebPage) -> None:
+    """From the cache, and where that has lost it from the PDS; an image, and nothing but one."""
+    item = published_painting(world, "blob")
+    thumbnail = world.record("painting", item)["thumbnail"]
+    wanted = world.blob(world.dids[world.ada], thumbnail)
+    with site.client() as client:
+        cached = client.get(f"/picture?type=painting&id={item}")
+        world.services.database["atproto_thumbnails"].delete_many({})
+        fetched = client.get(f"/picture?type=painting&id={item}")
+    for answer in (cached, fetched):
+        assert (answer.status_code, answer.content) == (200, wanted)
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["content-security-policy"] == "default-src 'none'; sandbox"
+
+
+def test_blob_that_is_no_image_is_not_served(world: World, site: WebPage) -> None:
+    """A document may call anything a picture, and a PDS give it: a page among them."""
+    account = world.services.accounts.find(world.ada)
+    assert account is not None
+    repo = world.services.repo(account)
+    blob = repo.upload(b"<html><script>alert(1)</script></html>", "text/html")
+    item = published_painting(world, "page")
+    reference = {"$type": "blob", "ref": {"$link": blob.cid}, "mimeType": blob.mime_type}
+    record = {**world.record("painting", item), "thumbnail": reference | {"size": blob.size}}
+    repo.put(repo.key("computer.aesthetic.painting", "3jzfcijpj2z2a"), record, None)
+    claims = {"cid": blob.cid, "mimeType": "image/png", "size": blob.size}
+    world.platform.edit("painting", item, **{"atproto.blobs.thumbnail": claims})
+    assert world.services.pds_of(account.did).get_blob(account.did, blob.cid) is not None
+    with site.client() as client:
+        assert client.get(f"/picture?type=painting&id={item}").status_code == 404
+
+
+def test_hostile_texts_are_shown_as_text(world: World, site: WebPage, browser: Browser) -> None:
+    """In fields, in errors and in ids: no element of theirs, nothing reversed, none of it long."""
+    item = broken_mood(world, note=_HOSTILE, **{_HIDDEN: "x", "long": "y" * 90_000})
+    error = "atproto.error"
+    world.platform.edit("mood", item, **{f"{error}.message": _HOSTILE, f"{error}.code": _HOSTILE})
+    moods = world.services.database["moods"]
+    document = moods.find_one({"_id": item}) or {}
+    moods.insert_one({**document, "_id": _HOSTILE})
+    with site.context(browser) as context:
+        tab = context.new_page()
+        asked: list[str] = []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto("/failures")
+        await_text(tab, "/failures", "<script>")
+        tab.get_by_role("link", name="<script>").click()
+        tab.get_by_role("link", name="<script>").click()
+        assert tab.title().startswith("mood <script>")
+        assert tab.locator("main script, main img").count() == 0
+        told = tab.inner_text("main")
+        assert "<script>document.title='owned'</script><img src=x onerror=alert(1)>" in told
+        assert "\\u202egnp.exe\\u2066{{ 7*7 }}" in told
+        assert "(90000 characters)" in told
+        assert not {"\u202e", "\u2066"} & set(told + tab.title())
+        assert all(url.startswith(site.url) for url in asked)
+
+
+def paths(world: World) -> list[str]:
+    """Return every page there is, with something on it."""
+    failed, painting = broken_mood(world, note="x" * 3000), published_painting(world, "seen")
+    world.platform.edit("painting", painting, slug="edited")
+    right = world.services.accounts.find(world.bob)
+    assert right is not None
+    users = world.services.database["users"]
+    users.update_one({"_id": world.bob}, {"$set": {"atproto.password": "wrong"}})
+    world.sync("mood", world.platform.save_mood("waits", world.bob))
+    users.update_one({"_id": world.bob}, {"$set": {"atproto.password": right.password.reveal()}})
+    return [
+        "/",
+        "/failures",
+        "/failures?code=field_invalid",
+        f"/item?type=mood&id={failed}&told=enqueued",
+        f"/item?type=painting&id={painting}",
+        "/accounts",
+        "/search?q=nothing-like-this",
+        "/search",
+        "/item?type=mood&id=unknown",
+    ]
+
+
+def test_every_page_can_be_used_by_everybody(
+    world: World, site: WebPage, browser: Browser, chromium: Chromium
+) -> None:
+    """Axe finds nothing serious, by day, at night and on a phone, and no page is too wide there."""
+    faults: list[str] = []
+    for path in paths(world):
+        for dark, width in ((False, 1200), (True, 1200), (False, 375), (True, 375)):
+            with site.context(browser, dark=dark, width=width) as context:
+                tab = context.new_page()
+                tab.goto(path)
+                where = f"{path}, {width} wide, {'dark' if dark else 'light'}"
+                faults += [f"{where}: {each}" for each in serious_faults(tab, chromium.axe)]
+                room = tab.evaluate("document.documentElement.scrollWidth")
+                faults += [f"{where}: {room} wide"] if room > width else []
+    assert not faults
+
+
+def test_pages_need_nothing_that_their_policy_forbids(
+    world: World, site: WebPage, browser: Browser
+) -> None:
+    """Its own styles and pictures come, nothing is asked elsewhere, and nothing is blocked."""
+    said: list[str] = []
+    asked: list[str] = []
+    with site.context(browser, bypass=False) as context:
+        tab = context.new_page()
+        tab.on("console", lambda message: said.append(message.text))
+        tab.on("request", lambda request: asked.append(request.url))
+        for path in paths(world)[:6]:
+            tab.goto(path, wait_until="networkidle")
+        assert tab.evaluate("getComputedStyle(document.body).margin") == "0px"
+        assert said == []
+        assert all(url.startswith(site.url) for url in asked)
+        assert f"{site.url}/static/style.css" in asked
+        assert [url for url in asked if url.startswith(f"{site.url}/picture?")]
+
+
+def test_items_are_found_by_what_is_at_hand(world: World, tab: Page) -> None:
+    """By the search of any page: an id, an rkey, an at:// URI."""
+    item = world.platform.save_mood("calm", world.ada)
+    world.sync("mood", item)
+    state = world.platform.state("mood", item)
+    for text in (str(item), str(state["rkey"]), str(state["uri"])):
+        tab.goto("/accounts")
+        tab.get_by_role("searchbox").fill(text)
+        tab.get_by_role("button", name="Find").click()
+        assert tab.url.endswith(f"/item?type=mood&id={item}")

@@ -1,0 +1,356 @@
+"""What stands before the status page, and what of it is there when services are away."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+from bson import ObjectId
+
+from tests.acceptance.conftest import LISTS, Scene, open_scene
+from tests.acceptance.terminal import run
+from tests.fixtures import changed
+from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
+from worker.documents import DocumentId
+from worker.stack import Stack
+
+NOWHERE = "127.0.0.1:9"
+PAGES = ("/", "/failures", "/accounts", "/item?type=mood&id=1", "/picture", "/search?q=1")
+_TOKEN = re.compile(r'name="token" value="([0-9a-f]+)"')
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform and a queue of this module's own; no worker serves it."""
+    with open_scene(stack, tmp_path_factory.mktemp("gate"), 15) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="module")
+def site(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
+    """The page over it."""
+    with serving(scene.environ, tmp_path_factory.mktemp("page")) as site:
+        yield site
+
+
+@pytest.fixture
+def client(site: WebPage) -> Iterator[httpx.Client]:
+    """A client that knows the password."""
+    with site.client() as client:
+        yield client
+
+
+@pytest.fixture
+def item(scene: Scene) -> ObjectId:
+    """A mood that failed; nothing is on the queue."""
+    item = scene.world.platform.save_mood("x" * 5001, scene.world.ada)
+    scene.world.sync("mood", item)
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as queue:
+        queue.delete(*LISTS)
+    return item
+
+
+def waiting(scene: Scene) -> int:
+    """Return how many messages are on the queue."""
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as queue:
+        return sum(queue.llen(name) for name in LISTS)
+
+
+def form_of(client: httpx.Client, item: ObjectId) -> dict[str, str]:
+    """Open an item's page; return its form."""
+    found = _TOKEN.search(client.get(f"/item?type=mood&id={item}").text)
+    assert found is not None
+    return {"token": found[1], "type": "mood", "id": str(item)}
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/static/style.css", "/retry", "/nowhere"])
+@pytest.mark.parametrize(
+    "auth", [None, (USER, "wrong"), ("wrong", PASSWORD), (USER, ""), (USER, PASSWORD + "x")]
+)
+def test_nobody_gets_in_without_the_password(
+    site: WebPage, path: str, auth: tuple[str, str] | None
+) -> None:
+    """Whatever is asked for: 401, a question for the password, and nothing of the page."""
+    answer = httpx.get(site.url + path, auth=auth, timeout=60, trust_env=False)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith('Basic realm="media-atproto"')
+    assert answer.text == "log in first\n"
+
+
+@pytest.mark.parametrize("sent", ["Basic", "Basic !", "Basic /w==", "Bearer x", "Basic é"])
+def test_credentials_that_are_none_are_refused(site: WebPage, sent: str) -> None:
+    """And end nothing."""
+    headers = {b"Authorization": sent.encode()}
+    answer = httpx.get(site.url, headers=headers, timeout=60, trust_env=False)
+    assert answer.status_code == 401
+
+
+def test_anyone_may_ask_whether_it_is_alive(site: WebPage) -> None:
+    """Without a password, and told nothing else."""
+    answer = httpx.get(f"{site.url}/healthz", timeout=60, trust_env=False)
+    assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/healthz", "/static/style.css", "/nowhere"])
+def test_every_answer_says_how_little_a_browser_may_do_with_it(
+    client: httpx.Client, path: str
+) -> None:
+    """No script, no frame, no guess at types, nothing kept; and not which server it is."""
+    headers = client.get(path).headers
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert "script-src" not in policy
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "same-origin"
+    assert headers["cache-control"] == "no-store"
+    assert "server" not in headers
+
+
+def test_form_of_our_own_page_is_taken(scene: Scene, client: httpx.Client, item: ObjectId) -> None:
+    """The control of all refusals below: one message, and back to the item's page."""
+    origin = str(client.base_url).rstrip("/")
+    form = form_of(client, item)
+    answer = client.post("/retry", data=form, headers={"Origin": origin})
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/item?type=mood&id={item}&told=enqueued"
+    assert waiting(scene) == 1
+    assert scene.world.platform.state("mood", item)["status"] == "pending"
+
+
+@dataclass(frozen=True)
+class Forged:
+    """A form that is other than our page sends it, and the answer to it."""
+
+    status: int
+    fields: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+FORGED = {
+    "without a token": Forged(403, {"token": ""}),
+    "a wrong token": Forged(403, {"token": "0" * 16}),
+    "a token of other letters": Forged(403, {"token": "é"}),
+    "another site": Forged(403, headers={"Origin": "https://evil.example"}),
+    "a hidden site": Forged(403, headers={"Origin": "null"}),
+    "no site": Forged(403, headers={"Origin": ""}),
+    "no URL": Forged(403, headers={"Origin": "http://["}),
+    "a page of another site": Forged(403, headers={"Sec-Fetch-Site": "cross-site"}),
+    "a page of a neighbour": Forged(403, headers={"Sec-Fetch-Site": "same-site"}),
+    "a made up session": Forged(403, headers={"Cookie": "media_atproto_session=short"}),
+    "another encoding": Forged(415, headers={"Content-Type": "text/plain"}),
+    "a long form": Forged(413, {"id": "x" * 20_000}),
+    "an unknown type": Forged(400, {"type": "nothing"}),
+    "no item": Forged(400, {"id": ""}),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_forms_that_our_page_did_not_send_are_refused(
+    scene: Scene, client: httpx.Client, item: ObjectId, name: str
+) -> None:
+    """The password alone, which a browser sends by itself, is not enough; nothing is changed."""
+    forged = FORGED[name]
+    own = {"Origin": str(client.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    form = {**form_of(client, item), **forged.fields}
+    answer = client.post("/retry", data=form, headers={**own, **forged.headers})
+    assert answer.status_code == forged.status
+    assert "Nothing was changed" in answer.text
+    assert waiting(scene) == 0
+    assert scene.world.platform.state("mood", item)["status"] == "failed"
+
+
+def test_token_of_another_browser_is_refused(
+    scene: Scene, site: WebPage, client: httpx.Client, item: ObjectId
+) -> None:
+    """Who may log in as well cannot have somebody else's browser send what they made."""
+    with site.client() as other:
+        theirs = form_of(other, item)
+    form_of(client, item)
+    answer = client.post("/retry", data=theirs, headers={"Origin": str(client.base_url)})
+    assert answer.status_code == 403
+    assert "not the one of this browser" in answer.text
+    assert waiting(scene) == 0
+
+
+def test_cookie_is_for_no_script_and_no_other_site(client: httpx.Client, item: ObjectId) -> None:
+    """And marked as such when TLS ends before the page: then it travels by TLS alone."""
+    plain = client.get(f"/item?type=mood&id={item}").headers["set-cookie"].lower()
+    client.cookies.clear()
+    tls = {"X-Forwarded-Proto": "https"}
+    secure = client.get(f"/item?type=mood&id={item}", headers=tls).headers["set-cookie"].lower()
+    for cookie in (plain, secure):
+        assert "httponly" in cookie
+        assert "samesite=strict" in cookie
+    assert ("; secure" in plain, "; secure" in secure) == (False, True)
+
+
+def test_retry_is_nothing_that_a_link_can_do(client: httpx.Client) -> None:
+    """A page's address changes nothing."""
+    assert client.get("/retry").status_code == 405
+
+
+@pytest.mark.parametrize(
+    "raw", ["a/b?c#d%41&e=f", "..", " blank ", "ünï 🎨", 7, -3, 2**40, "2024", ObjectId(), '"><b>']
+)
+def test_items_of_any_id_have_a_page(scene: Scene, client: httpx.Client, raw: DocumentId) -> None:
+    """Which lists lead to, and which the form is for."""
+    moods = scene.world.services.database["moods"]
+    moods.delete_many({})
+    error = {"step": "document", "code": "odd_id", "message": "m", "permanent": True}
+    state = {"status": "failed", "error": error | {"at": ObjectId().generation_time}}
+    moods.insert_one({"_id": raw, "mood": "calm", "user": scene.world.ada, "atproto": state})
+    link = re.search(r'href="(/item\?[^"]+)"', client.get("/failures?code=odd_id").text)
+    assert link is not None
+    page = client.get(link[1].replace("&amp;", "&"))
+    assert page.status_code == 200
+    assert "odd_id" in page.text
+    moods.delete_many({})
+
+
+def test_long_lists_are_told_page_by_page(scene: Scene, client: httpx.Client) -> None:
+    """Each item once, ids of all types among them."""
+    moods = scene.world.services.database["moods"]
+    moods.delete_many({})
+    at = ObjectId().generation_time
+    error = {"step": "s", "code": "many", "message": "m", "permanent": True, "at": at}
+    ids: list[DocumentId] = [*range(40), *(f"text-{n:02}" for n in range(40))]
+    ids += [ObjectId() for _ in range(45)]
+    moods.insert_many(
+        {"_id": each, "atproto": {"status": ("failed", "partial")[n % 2], "error": error}}
+        for n, each in enumerate(ids)
+    )
+    path, seen, pages = "/failures?code=many&type=mood", list[str](), 0
+    while path:
+        text = client.get(path).text
+        seen += re.findall(r'<a href="/item\?type=mood&amp;id=([^"]+)"', text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path, pages = (following[1].replace("&amp;", "&") if following else ""), pages + 1
+    assert pages == 3
+    assert sorted(seen) == sorted(map(str, ids))
+    moods.delete_many({})
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/item?type=mood&id=65f0c0ffee65f0c0ffee65f0",
+        "/item?type=nothing&id=1",
+        "/item",
+        "/item?type=mood&id=",
+        "/picture?type=mood&id=1",
+        "/failures?code=x&after=failed:",
+        "/failures?code=x&type=mood&after=odd:id:1",
+        "/search?q=nothing-has-this-name",
+        "/nowhere",
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+    ],
+)
+def test_what_is_not_there_is_said_to_be_unknown(client: httpx.Client, path: str) -> None:
+    """With a page that leads back, and no page of the server's own."""
+    answer = client.get(path)
+    if path.endswith("failed:"):
+        assert answer.status_code == 200  # a place without an id is the list's beginning
+        return
+    assert answer.status_code == 404
+    assert "<header>" in answer.text
+
+
+@contextmanager
+def without(scene: Scene, folder: Path, **environ: str) -> Iterator[httpx.Client]:
+    """Serve the page with services that are not where it is told."""
+    with serving(changed(scene.environ, environ), folder) as site, site.client() as client:
+        yield client
+
+
+def test_without_mongodb_it_says_so(scene: Scene, tmp_path: Path) -> None:
+    """With how long it has waited; and it is alive all the same."""
+    url = f"mongodb://ops:s3cret@{NOWHERE}/?directConnection=true"
+    with without(scene, tmp_path, MONGODB_CONNECTION_STRING=url) as client:
+        for path in PAGES[:4]:
+            answer = client.get(path)
+            assert answer.status_code == 503
+            assert "MongoDB did not carry out a call" in answer.text
+            assert re.search(r"Asked for \d+\.\d seconds", answer.text)
+            assert "s3cret" not in answer.text
+        assert client.get("/healthz").status_code == 200
+
+
+def test_without_redis_all_else_is_told(scene: Scene, tmp_path: Path, item: ObjectId) -> None:
+    """And an item that is to be tried again is left to the sweep."""
+    with without(scene, tmp_path, REDIS_URL=f"redis://:s3cret@{NOWHERE}/0") as client:
+        overview = client.get("/")
+        assert overview.status_code == 200
+        assert "The queues are not known:" in overview.text
+        assert re.search(r"Asked for \d+\.\d seconds", overview.text)
+        assert "lexicon_violation" in overview.text
+        page = client.get(f"/item?type=mood&id={item}")
+        assert page.status_code == 200
+        assert "longer than 5000" in page.text or "lexicon_violation" in page.text
+        origin = {"Origin": str(client.base_url).rstrip("/")}
+        answer = client.post("/retry", data=form_of(client, item), headers=origin)
+        assert answer.headers["location"].endswith("&told=left")
+        assert "a sweep will find it" in client.get(answer.headers["location"]).text
+        assert client.get("/accounts").status_code == 503
+        assert "s3cret" not in overview.text + page.text
+    assert scene.world.platform.state("mood", item)["status"] == "pending"
+
+
+def test_without_the_pds_an_item_is_told_but_for_its_record(scene: Scene, tmp_path: Path) -> None:
+    """Whether nobody listens there or nobody answers."""
+    item = scene.world.platform.save_mood("calm", scene.world.ada)
+    scene.world.sync("mood", item)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hangs = f"127.0.0.1:{silent.getsockname()[1]}"
+        for place in (NOWHERE, hangs):
+            with without(scene, tmp_path, PDS_URL=f"http://{place}") as client:
+                page = client.get(f"/item?type=mood&id={item}")
+                assert page.status_code == 200
+                assert "What the PDS has is not known:" in page.text
+                assert re.search(r"Asked for \d+\.\d seconds", page.text)
+                assert "calm" in page.text
+
+
+def test_it_does_not_start_for_everybody(bare_environ: dict[str, str], scene: Scene) -> None:
+    """Without a user and a password, or with what is none; it says how to make one."""
+    code, _, error = run(["web", "--port", "0"], scene.environ)
+    assert code == 1
+    assert "WEB_BASIC_AUTH is missing" in error
+    assert "openssl rand" in error
+    faulty = {**scene.environ, "WEB_BASIC_AUTH": "canary-without-colon"}
+    code, _, error = run(["web", "--port", "0"], faulty)
+    assert code == 1
+    assert "WEB_BASIC_AUTH must be of the form user:password" in error
+    assert "canary" not in error
+
+
+def test_port_that_is_taken_is_named(scene: Scene) -> None:
+    """With what to do, and exit code 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        code, _, error = run(["web", "--port", port], {**scene.environ, **LOGIN})
+    assert code == 1
+    assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in error
+
+
+def test_it_stops_when_it_is_asked_to(scene: Scene, tmp_path: Path) -> None:
+    """With exit code 0, or that of an interruption; its log has no secret and no address."""
+    with serving(scene.environ, tmp_path, "--host", "::1") as site:
+        assert site.url.startswith("http://[::1]:")
+        with site.client() as client:
+            assert client.get("/search?q=somebody-looks-for-this").status_code == 404
+        assert site.stop() == 0
+        assert site.text.splitlines() == [f"Serving {site.url}"]
+    with serving(scene.environ, tmp_path) as site:
+        site.popen.send_signal(signal.SIGINT)
+        assert site.popen.wait(timeout=60) == 130
