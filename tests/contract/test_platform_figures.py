@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from bson import ObjectId
@@ -13,16 +16,18 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.failing import pend
 from tests.contract.items import save, settle
-from worker.budget import Budget, Lane
+from tests.webpage import serving
+from tests.world import open_world
+from worker.bounded import Bounds
+from worker.budget import Lane
 from worker.clock import now
 from worker.documents import Status
-from worker.metrics.platform import PlatformFigures
-from worker.overview import Overview, Queues
-from worker.parking import Parking
 from worker.rates import Cost, Kind, Rates
 from worker.secrets import Secret
-from worker.services import Services
+from worker.services import Patience, Services, build
 from worker.stack import Stack
+from worker.web.figures import Figures
+from worker.web.picture import Pictures
 
 HOUR = timedelta(hours=1)
 
@@ -37,18 +42,18 @@ def queue_url(stack: Stack) -> Iterator[str]:
         client.flushdb()
 
 
+def on_queue(here: Services, url: str) -> Services:
+    """Return the same platform with its queue at `url`, asked as the status page asks."""
+    limits = replace(here.settings.pds, rates=Rates.parse("* points_hour=100"))
+    settings = replace(here.settings, redis_url=Secret(url), pds=limits)
+    patience = Patience(pds=4, redis=2, once=True, bounds=Bounds(size=1_000_000, seconds=8))
+    return build(settings, patience=patience)
+
+
 def told(here: Services, url: str) -> dict[tuple[str, ...], float]:
     """Return the figures of a platform whose queue is at `url`, by name and label values."""
-    client = redis.Redis.from_url(url, socket_connect_timeout=2)
-    rates = Rates.parse("* points_hour=100")
-    with closing(client), closing(Queues(Secret(url))) as queues:
-        figures = PlatformFigures(
-            Overview(here.database, here.store),
-            queues,
-            Budget(client, rates, reserve=0.2),
-            Parking(client, 60),
-        )
-        text = figures.text().decode()
+    with closing(on_queue(here, url)) as services:
+        text = Figures(services, Pictures(services)).now().text().decode()
     return {
         (sample.name.removeprefix("media_atproto_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -77,10 +82,8 @@ def test_the_oldest_pending_item_is_told_by_its_age(here: Services, queue_url: s
 
 def test_what_is_left_of_a_budget_is_told_where_least_is(here: Services, queue_url: str) -> None:
     """Of all accounts at a PDS one figure, and no account's name."""
-    with redis.Redis.from_url(queue_url) as client:
-        meter = Budget(client, Rates.parse("* points_hour=100"), reserve=0.2).meter(
-            "pds.example", Lane.LIVE
-        )
+    with closing(on_queue(here, queue_url)) as services:
+        meter = services.budget.meter("pds.example", Lane.LIVE)
         meter.spend("write", [Cost(Kind.POINTS, 30, "did:plc:ada")])
         meter.spend("write", [Cost(Kind.POINTS, 75, "did:plc:bob")])
     figures = told(here, queue_url)
@@ -105,3 +108,16 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
     assert (figures["up", "mongodb"], figures["up", "redis"]) == (1, 0)
     assert figures["documents", "never", "mood"] == 0
     assert not [key for key in figures if key[0] == "queue_messages"]
+
+
+def test_prometheus_gets_them_from_the_status_page_with_its_login(
+    stack: Stack, tmp_path: Path
+) -> None:
+    """Whoever has none is told nothing."""
+    with open_world(stack) as world, serving(world.environ, tmp_path) as page:
+        with page.client() as client:
+            answer = client.get("/metrics").raise_for_status()
+        assert httpx.get(f"{page.url}/metrics", trust_env=False).status_code == 401
+    assert answer.headers["content-type"].startswith("text/plain")
+    names = {family.name for family in text_string_to_metric_families(answer.text)}
+    assert {"media_atproto_documents", "media_atproto_up"} <= names

@@ -1,103 +1,89 @@
-"""How the platform as a whole stands, for Prometheus: asked when somebody asks.
+"""How the platform as a whole stands, for Prometheus.
 
 What workers count is each worker's own (see counters.py); this is the same whoever tells it, so
-one process does: the status page's. All of it comes from indexes and from Redis; a part whose
-service does not answer is left out, and `media_atproto_up` says which.
+one process does: the status page's. What a service did not tell is left out, and
+`media_atproto_up` says which it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from worker.budget import Budget, Gate
-from worker.clock import now
+from worker.budget import Gate
 from worker.documents import Status
-from worker.errors import MediaError
-from worker.media import MEDIA_TYPES
-from worker.overview import Counts, Overview, Queues
-from worker.parking import Parking
+from worker.overview import Counts, QueueLengths
 
-T = TypeVar("T")
 _PREFIX = "media_atproto"
 
 
 @dataclass(frozen=True, slots=True)
-class PlatformFigures(Collector):
-    """Gauges of the documents, the queues and the budgets."""
+class Traffic:
+    """What Redis tells: the queues, the budgets of which something is spent, who is parked."""
 
-    overview: Overview
-    queues: Queues
-    budget: Budget
-    parking: Parking
+    lengths: QueueLengths
+    gates: Sequence[Gate]
+    parked: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
+class PlatformFigures(Collector):
+    """Gauges of a platform `at` a moment; None stands for what a service did not tell."""
+
+    at: datetime
+    counts: Mapping[str, Counts] | None
+    traffic: Traffic | None
 
     def text(self) -> bytes:
-        """Return the figures in Prometheus's text format."""
+        """Return them in Prometheus's text format."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Name nothing beforehand: to know the names would be to ask for the figures."""
-        return []
-
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Ask each service for its part."""
-        counts = _answered(self._counts)
-        yield from _documents(counts or {})
-        redis = _answered(self._of_redis)
-        if redis is not None:
-            yield from redis
+        """Go through the figures."""
+        if self.counts is not None:
+            yield from _documents(self.counts, self.at)
+        if self.traffic is not None:
+            yield from _traffic(self.traffic)
         up = _gauge("up", "Whether the service answered this time", "service")
-        up.add_metric(["mongodb"], counts is not None)
-        up.add_metric(["redis"], redis is not None)
+        up.add_metric(["mongodb"], self.counts is not None)
+        up.add_metric(["redis"], self.traffic is not None)
         yield up
 
-    def _counts(self) -> Mapping[str, Counts]:
-        return {name: self.overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
 
-    def _of_redis(self) -> list[GaugeMetricFamily]:
-        lengths = asdict(self.queues.lengths())
-        waiting = _gauge("queue_messages", "Messages that wait, by queue", "queue")
-        for queue in ("live", "sweep", "bulk"):
-            waiting.add_metric([queue], lengths[queue])
-        in_hand = _gauge("in_hand_messages", "Messages in the hands of workers")
-        in_hand.add_metric([], lengths["in_hand"])
-        parked = _gauge("parked_accounts", "Accounts that are left alone for their trouble")
-        parked.add_metric([], len(self.parking.dids()))
-        return [waiting, in_hand, parked, _budgets(self.budget.gates())]
+def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
+    lengths = asdict(traffic.lengths)
+    waiting = _gauge("queue_messages", "Messages that wait, by queue", "queue")
+    for queue in ("live", "sweep", "bulk"):
+        waiting.add_metric([queue], lengths[queue])
+    in_hand = _gauge("in_hand_messages", "Messages in the hands of workers")
+    in_hand.add_metric([], lengths["in_hand"])
+    parked = _gauge("parked_accounts", "Accounts that are left alone for their trouble")
+    parked.add_metric([], traffic.parked)
+    yield from (waiting, in_hand, parked, _budgets(traffic.gates))
 
 
-def _answered(ask: Callable[[], T]) -> T | None:
-    """Return what a service answers, None when it does not."""
-    try:
-        return ask()
-    except MediaError:
-        return None
-
-
-def _documents(counts: Mapping[str, Counts]) -> Iterator[GaugeMetricFamily]:
+def _documents(counts: Mapping[str, Counts], at: datetime) -> Iterator[GaugeMetricFamily]:
     documents = _gauge("documents", "Documents by type and state", "type", "status")
     oldest = _gauge(
         "oldest_pending_seconds", "For how long the oldest pending item has not been right", "type"
     )
-    moment = now()
     for name, each in counts.items():
         documents.add_metric([name, "never"], each.never)
         for status in Status:
             documents.add_metric([name, status], each.statuses[status])
-        oldest.add_metric([name], _age(each.oldest, moment))
+        oldest.add_metric([name], _age(each.oldest, at))
     yield from (documents, oldest)
 
 
-def _age(since: datetime | None, moment: datetime) -> float:
-    return max((moment - since).total_seconds(), 0.0) if since else 0.0
+def _age(since: datetime | None, at: datetime) -> float:
+    return max((at - since).total_seconds(), 0.0) if since else 0.0
 
 
 def _budgets(gates: Iterable[Gate]) -> GaugeMetricFamily:

@@ -19,6 +19,7 @@ from worker.errors import MediaError
 from worker.services import Services
 from worker.settings import WebSettings
 from worker.web.boxes import Missing
+from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.gate import HEALTH, Armour, Login
 from worker.web.pages import Pages
@@ -31,10 +32,13 @@ _UNKNOWN = "There is no such page, or it is not asked for like this."
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Return the page over these services, for those who know the password."""
     templates = Templates()
-    pages = Pages(services, Pictures(services), templates, Forms(services.vault))
+    pictures = Pictures(services)
+    figures = Figures(services, pictures)
+    pages = Pages(services, pictures, figures, templates, Forms(services.vault))
     app = Starlette(
         routes=[
             Route(HEALTH, pages.health),
+            Route("/metrics", pages.metrics),
             Route("/", pages.overview),
             Route("/failures", pages.failures),
             Route("/accounts", pages.accounts),

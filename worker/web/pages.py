@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pymongo
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -20,6 +21,7 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.overview import NO_CODE, Counts, FailedItem, Failures, Overview, Place, Search
 from worker.services import Services
 from worker.web.boxes import Missing
+from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.item import LOOK_UP, open_item, open_picture
 from worker.web.picture import Pictures
@@ -39,12 +41,17 @@ class Pages:
 
     services: Services
     pictures: Pictures
+    figures: Figures
     templates: Templates
     forms: Forms
 
     def health(self, _request: Request) -> Response:
         """Say that the page is alive, whatever its services are."""
         return PlainTextResponse("ok\n")
+
+    def metrics(self, _request: Request) -> Response:
+        """Tell Prometheus how the platform stands."""
+        return Response(self.figures.now().text(), media_type=CONTENT_TYPE_LATEST)
 
     def overview(self, _request: Request) -> Response:
         """Tell how all items stand."""
