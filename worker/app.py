@@ -31,7 +31,7 @@ BULK = "bulk"  # batches of one account
 FRONT, BEHIND = 0, 9  # priorities: what is behind is taken when no queue has anything in front
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
 _SOFT_LIMIT = 75
-_HARD_LIMIT = 90
+HARD_LIMIT = 90
 BATCH_SOFT_LIMIT = 150
 BATCH_HARD_LIMIT = 180
 MEMORY_CEILING = 400_000_000  # bytes, of a child; one that ever had more is replaced after its task
@@ -81,7 +81,7 @@ def _configuration() -> dict[str, object]:
         "task_acks_late": True,
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": _SOFT_LIMIT,
-        "task_time_limit": _HARD_LIMIT,
+        "task_time_limit": HARD_LIMIT,
         "worker_consumer": "worker.consumer:LoneConsumer",
         "beat_scheduler": "worker.heartbeat:Scheduler",
         "beat_max_loop_interval": 15,

@@ -154,6 +154,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """Return an empty page of that browser."""
+    expect.set_options(timeout=_MILLISECONDS)
     return context.new_page()
 
 
