@@ -298,7 +298,7 @@ def test_a_killed_worker_is_seen_to_be_offline(watched: Watched, page: Page) -> 
 
 
 def test_flower_killed_and_restarted_knows_what_it_saw(watched: Watched, page: Page) -> None:
-    """All but the last ten seconds; what it did not see happens in MongoDB all the same."""
+    """All but the last half minute; what it did not see happens in MongoDB all the same."""
     flower = watched.flower
     before = flower.states()
     assert before[f"mood {watched.failed}"] == "FAILURE"
