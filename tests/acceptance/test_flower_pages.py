@@ -184,7 +184,6 @@ def test_the_failed_item_is_found_and_says_why(watched: Watched, page: Page) -> 
     expect(failure).to_contain_text("FAILURE")
     expect(failure).to_contain_text(f"mood {watched.failed}")
     expect(page.locator("#tasks-table tbody tr")).to_have_count(1)
-    keep(page, "failed")
     page.get_by_role("searchbox").fill(f"args:{watched.failed}")
     expect(failure).to_have_count(1)
     failure.locator("a[href*='/task/']").click()
