@@ -8,8 +8,8 @@ from worker.flower_pages import described, lead_workers_to_their_tasks
 read_only = True
 enable_events = False  # asks workers by remote control, which they do not have
 persistent = True
-state_save_interval = 10_000  # milliseconds: what a kill of Flower may lose
-max_tasks = 20_000
+state_save_interval = 30_000  # milliseconds: what a kill of Flower may lose
+max_tasks = 5_000  # pages stand still while they are saved, 20,000 of them for seconds
 purge_offline_workers = 86_400  # seconds: a container has a new name each time it starts
 natural_time = True
 tasks_columns = "name,state,args,result,runtime,retries,received,worker,uuid"

@@ -154,6 +154,7 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """Return an empty page of that browser."""
+    expect.set_options(timeout=_MILLISECONDS)
     return context.new_page()
 
 
@@ -183,7 +184,6 @@ def test_the_failed_item_is_found_and_says_why(watched: Watched, page: Page) -> 
     expect(failure).to_contain_text("FAILURE")
     expect(failure).to_contain_text(f"mood {watched.failed}")
     expect(page.locator("#tasks-table tbody tr")).to_have_count(1)
-    keep(page, "failed")
     page.get_by_role("searchbox").fill(f"args:{watched.failed}")
     expect(failure).to_have_count(1)
     failure.locator("a[href*='/task/']").click()
@@ -297,7 +297,7 @@ def test_a_killed_worker_is_seen_to_be_offline(watched: Watched, page: Page) -> 
 
 
 def test_flower_killed_and_restarted_knows_what_it_saw(watched: Watched, page: Page) -> None:
-    """All but the last ten seconds; what it did not see happens in MongoDB all the same."""
+    """All but the last half minute; what it did not see happens in MongoDB all the same."""
     flower = watched.flower
     before = flower.states()
     assert before[f"mood {watched.failed}"] == "FAILURE"

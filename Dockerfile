@@ -1,0 +1,24 @@
+# One image for workers, beat, Flower, the status page and the commands.
+# Pinned by tag; by digest as well, when you know it: docs/deployment.md.
+FROM python:3.11.15-slim-bookworm AS build
+WORKDIR /build
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+# Everything that is locked, checked against its hash: what is installed below can come from nowhere else.
+COPY requirements.lock ./
+RUN pip wheel --quiet --require-hashes --requirement requirements.lock --wheel-dir /wheels
+COPY pyproject.toml README.md ./
+COPY lexicons lexicons
+COPY tasks tasks
+COPY worker worker
+# hadolint ignore=DL3013
+RUN python -m venv --without-pip /venv \
+    && pip --python /venv/bin/python install --quiet --no-index --find-links /wheels '.[flower,web]'
+
+FROM python:3.11.15-slim-bookworm
+RUN useradd --uid 10001 --user-group --no-create-home --shell /usr/sbin/nologin media \
+    && install -d -o media -g media /var/lib/media-atproto
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /var/lib/media-atproto
+CMD ["media-atproto", "--help"]

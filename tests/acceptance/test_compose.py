@@ -1,0 +1,283 @@
+"""The commands of docker-compose.yml, run as they stand on the embedded services."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from kombu import Connection
+
+from tasks.sync import sync_batch
+from tests.acceptance.conftest import Scene, open_scene
+from tests.deployment import SECRETS, Service, elsewhere, exists, services
+from tests.waiting import wait_for
+from worker.app import BULK
+from worker.stack import Stack
+from worker.stack.ports import Ports
+
+LONG_RUNNING = ("worker-live", "worker-bulk", "beat", "flower", "web", "watch")
+WITH_HEARTBEAT = ("worker-live", "worker-bulk", "beat")
+PATIENCE = 120.0
+_LOGIN = ("ops", "password-of-ops")
+
+
+@dataclass
+class Container:
+    """What stands in for a container: a service's command, its folders and its environment."""
+
+    service: Service
+    folder: Path
+    environ: dict[str, str]
+    places: dict[str, str]
+    process: subprocess.Popen[bytes] = field(init=False)
+
+    def start(self) -> None:
+        """Run the service's command."""
+        command = elsewhere(self.service.command, self.places)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=self.environ,
+                cwd=self.folder,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def is_healthy(self) -> bool:
+        """Run the service's health check."""
+        command = elsewhere(self.service.health, self.places)
+        done = subprocess.run(
+            command, check=False, env=self.environ, capture_output=True, timeout=60
+        )
+        return done.returncode == 0
+
+    def await_health(self, *, healthy: bool = True) -> None:
+        """Wait until the health check says so."""
+        wait_for(
+            lambda: self.is_healthy() is healthy,
+            within=PATIENCE,
+            every=0.5,
+            what=f"{self.service.name} to be {'' if healthy else 'un'}healthy; {self.log[-2000:]}",
+        )
+
+    @property
+    def log(self) -> str:
+        """Return what it has printed."""
+        return (self.folder / "log").read_text(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its processes, all of them, as to a container's."""
+        os.killpg(self.process.pid, number)
+
+    def stop(self) -> int:
+        """Stop it as Docker does: SIGTERM to its first process; return its exit code."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self.process.terminate()
+        return self.process.wait(self.grace)
+
+    @property
+    def grace(self) -> float:
+        """Return the seconds that it has to stop."""
+        return float(self.service.told.get("stop_grace_period", "10s").removesuffix("s")) + 50
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Open a platform whose workers are those of docker-compose.yml."""
+    with open_scene(stack, tmp_path_factory.mktemp("compose"), 16) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def fleet(scene: Scene) -> Iterator[dict[str, Container]]:
+    """Run every service of ours that goes on, as far as this version has its command."""
+    with ExitStack() as undo:
+        running = {
+            name: undo.enter_context(container(scene, services()[name]))
+            for name in LONG_RUNNING
+            if exists(services()[name].command)
+        }
+        for each in running.values():
+            if "healthcheck" in each.service.told:
+                each.await_health()
+        yield running
+
+
+@contextmanager
+def container(scene: Scene, service: Service) -> Iterator[Container]:
+    """Run a service in a folder of its own until the block ends."""
+    folder = scene.folder / service.name
+    for name in ("tmp", "state", "secrets"):
+        (folder / name).mkdir(parents=True)
+    hand_over(scene, service, folder / "secrets")
+    places = places_in(folder, service)
+    made = Container(service, folder, environment_of(scene, service, places), places)
+    made.start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def places_in(folder: Path, service: Service) -> dict[str, str]:
+    """Return what stands for a container's folders, address and ports."""
+    ports = {port for port in ("5555", "8700") if port in service.command}
+    return {
+        "/tmp/": f"{folder}/tmp/",
+        "/var/lib/media-atproto/": f"{folder}/state/",
+        SECRETS: f"{folder}/secrets/",
+        "0.0.0.0": "127.0.0.1",
+        **{port: str(Ports(folder / "ports.json").claim(service.name)) for port in ports},
+    }
+
+
+def environment_of(scene: Scene, service: Service, places: dict[str, str]) -> dict[str, str]:
+    """Return a service's environment, where the embedded services are in place of Docker's.
+
+    What it gets from a file of secrets is not in it.
+    """
+    values = elsewhere([*service.environment.values()], places)
+    told = dict(zip(service.environment, values, strict=True))
+    kept = {name: v for name, v in scene.environ.items() if f"{name}_FILE" not in told}
+    own = ("MONGODB_NAME", "PDS_URL", "DID_RESOLVER", "MEDIA_STORE_URL")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, **told, **{name: scene.environ[name] for name in own}, "PATH": path}
+
+
+def hand_over(scene: Scene, service: Service, folder: Path) -> None:
+    """Write the secrets that a service is given into files, as Docker does."""
+    known = {
+        "mongodb_connection_string": scene.environ["MONGODB_CONNECTION_STRING"],
+        "redis_url": scene.environ["REDIS_URL"],
+        "secret_keys": scene.environ["SECRET_KEYS"],
+        "flower_basic_auth": ":".join(_LOGIN),
+        "web_basic_auth": ":".join(_LOGIN),
+    }
+    for name in service.told["secrets"]:
+        (folder / name).write_text(f"{known[name]}\n")
+
+
+def test_what_this_version_does_not_have_is_not_in_its_table_of_commands() -> None:
+    """So nothing is left out of these tests but what cannot be there."""
+    lacking = {name for name in LONG_RUNNING if not exists(services()[name].command)}
+    assert lacking <= {"web", "watch"}
+    ours = {name for name, service in services().items() if service.is_ours}
+    assert ours == {*LONG_RUNNING, "init", "mongo-init"}
+
+
+def test_a_save_is_published(fleet: dict[str, Container], scene: Scene) -> None:
+    """By the worker for saves, its settings from the files of secrets."""
+    mood = scene.world.platform.save_mood("in a container", scene.world.ada)
+    scene.enqueue("mood", mood)
+    scene.wait_for_status("mood", mood, "synced")
+    assert scene.world.record("mood", mood)["text"] == "in a container"
+
+
+def test_a_batch_is_published_by_the_worker_for_bulk(
+    fleet: dict[str, Container], scene: Scene
+) -> None:
+    """Which runs with a lower priority for the processor, and the one for saves does not."""
+    moods = [scene.world.platform.save_mood(f"of a batch {n}", scene.world.bob) for n in range(3)]
+    with Connection(scene.environ["REDIS_URL"]) as connection:
+        args = ("mood", scene.world.bob, [str(mood) for mood in moods])
+        sync_batch.apply_async(args, connection=connection, queue=BULK)
+    for mood in moods:
+        scene.wait_for_status("mood", mood, "synced")
+    assert "batch of moods" in fleet["worker-bulk"].log
+    assert psutil.Process(fleet["worker-bulk"].process.pid).nice() == 10
+    assert psutil.Process(fleet["worker-live"].process.pid).nice() < 10
+
+
+def test_beat_sends_the_sweeps(fleet: dict[str, Container], scene: Scene) -> None:
+    """So an item whose message was lost is published all the same."""
+    mood = scene.world.platform.save_mood("nobody told the queue", scene.world.ada)
+    scene.wait_for_status("mood", mood, "synced")
+    assert "Sending due task sweep" in fleet["beat"].log
+
+
+def test_flower_answers_to_whoever_has_the_password(fleet: dict[str, Container]) -> None:
+    """That of the file of secrets."""
+    url = f"http://127.0.0.1:{fleet['flower'].places['5555']}"
+    assert httpx.get(f"{url}/tasks").status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(f"{url}/tasks", auth=("ops", "guessed")).status_code == 401
+    assert httpx.get(f"{url}/tasks", auth=_LOGIN).status_code == httpx.codes.OK
+
+
+@pytest.mark.skipif(
+    not exists(services()["web"].command), reason="media-atproto has no command `web` yet"
+)
+def test_the_status_page_answers_to_whoever_has_the_password(fleet: dict[str, Container]) -> None:
+    """That of the file of secrets."""
+    url = f"http://127.0.0.1:{fleet['web'].places['8700']}"
+    assert httpx.get(url).status_code == httpx.codes.UNAUTHORIZED
+    assert httpx.get(url, auth=_LOGIN).status_code == httpx.codes.OK
+
+
+@pytest.mark.skipif(
+    not exists(services()["watch"].command), reason="media-atproto has no command `watch` yet"
+)
+def test_the_watcher_goes_on(fleet: dict[str, Container], scene: Scene) -> None:
+    """While what is saved is published."""
+    mood = scene.world.platform.save_mood("watched", scene.world.ada)
+    scene.wait_for_status("mood", mood, "synced")
+    assert fleet["watch"].process.poll() is None
+
+
+def test_what_is_stuck_is_unhealthy_and_recovers(fleet: dict[str, Container]) -> None:
+    """Its processes are there, but stand still; when they go on, all is well again."""
+    stuck = [fleet[name] for name in WITH_HEARTBEAT]
+    for each in stuck:
+        assert each.is_healthy()
+        each.signal(signal.SIGSTOP)
+    for each in stuck:
+        each.await_health(healthy=False)
+        each.signal(signal.SIGCONT)
+    for each in stuck:
+        each.await_health()
+
+
+def test_a_worker_without_redis_is_unhealthy_until_it_is_back(
+    fleet: dict[str, Container], stack: Stack
+) -> None:
+    """It takes no messages meanwhile; it goes on by itself, and is not restarted."""
+    pid = fleet["worker-live"].process.pid
+    stack.valkey.stop()
+    try:
+        fleet["worker-live"].await_health(healthy=False)
+    finally:
+        stack.valkey.start()
+    fleet["worker-live"].await_health()
+    assert fleet["worker-live"].process.poll() is None
+    assert fleet["worker-live"].process.pid == pid
+
+
+def test_what_was_killed_is_unhealthy_and_healthy_once_restarted(
+    fleet: dict[str, Container],
+) -> None:
+    """`restart: unless-stopped` does the second."""
+    killed = [fleet[name] for name in (*WITH_HEARTBEAT, "flower")]
+    for each in killed:
+        each.signal(signal.SIGKILL)
+        each.process.wait()
+    for each in killed:
+        each.await_health(healthy=False)
+        each.start()
+    for each in killed:
+        each.await_health()
+
+
+def test_all_of_it_stops_in_order(fleet: dict[str, Container]) -> None:
+    """On SIGTERM to its first process, which is what Docker sends."""
+    codes = {name: each.stop() for name, each in fleet.items()}
+    assert set(codes.values()) == {0}, codes

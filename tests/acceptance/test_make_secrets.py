@@ -1,0 +1,197 @@
+"""deploy/make-secrets: what it makes fits what docker-compose.yml does with it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from tests.deployment import ROOT, SECRETS, elsewhere, services
+from tests.waiting import wait_for
+from worker.settings import FlowerSettings
+from worker.stack.binaries import MONGOD, VALKEY
+from worker.stack.ports import Ports
+
+PATIENCE = 60.0
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the secrets of a deployment."""
+    folder = tmp_path_factory.mktemp("deployment") / "secrets"
+    made = make(folder)
+    assert set(made.split()) == {str(file) for file in folder.iterdir()}
+    return folder
+
+
+def make(folder: Path) -> str:
+    """Run the script, and return what it said."""
+    command = [ROOT / "deploy/make-secrets", folder]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_it_makes_what_the_compose_file_reads(secrets: Path) -> None:
+    """No more and no less."""
+    read = {name for service in services().values() for name in service.told.get("secrets", [])}
+    assert {file.name for file in secrets.iterdir()} == read
+
+
+def test_nobody_else_on_the_machine_can_read_them(secrets: Path) -> None:
+    """The folder is its owner's; the files are for whichever user a container runs as."""
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o444}
+
+
+def test_it_replaces_nothing(secrets: Path) -> None:
+    """Run again, it makes what is missing; of the two that share a password both or none."""
+    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    (secrets / "redis_url").unlink()
+    (secrets / "web_basic_auth").unlink()
+    made = {Path(line).name for line in make(secrets).split()}
+    assert made == {"redis_url", "valkey_acl", "web_basic_auth"}
+    after = {file.name: file.read_bytes() for file in secrets.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == made
+
+
+def test_keys_and_logins_are_what_the_settings_take(secrets: Path) -> None:
+    """As the programs read them."""
+    Fernet((secrets / "secret_keys").read_text().strip())
+    login = {"FLOWER_BASIC_AUTH_FILE": str(secrets / "flower_basic_auth")}
+    assert FlowerSettings.load(login).basic_auth.reveal().startswith("ops:")
+    names = [line.partition("=")[0] for line in (secrets / "pds_env").read_text().split()]
+    assert all(name.startswith("PDS_") for name in names)
+    key = int((secrets / "pds_env").read_text().rpartition("=")[2], 16)
+    assert 0 < key < 2**256
+
+
+def test_valkey_lets_in_who_has_the_password_and_answers_pings(
+    secrets: Path, tmp_path: Path
+) -> None:
+    """Its command as it stands: without a password nothing but the ping of the health check."""
+    port = Ports(tmp_path / "ports.json").claim("valkey")
+    places = {SECRETS: f"{secrets}/", "/data": str(tmp_path), "valkey-server": str(VALKEY.locate())}
+    command = elsewhere(services()["valkey"].command, places)
+    with running([*command, "--port", str(port), "--bind", "127.0.0.1"], tmp_path):
+        url = (secrets / "redis_url").read_text().strip()
+        with Redis.from_url(url.replace("@valkey:6379", f"@127.0.0.1:{port}")) as ours:
+            wait_for(lambda: answers(ours), within=PATIENCE, what="Valkey to answer")
+            assert ours.set("key", "value")
+            with pytest.raises(NoPermissionError):
+                ours.flushall()
+        with Redis(port=port) as stranger:
+            assert stranger.ping()
+            for call in (stranger.keys, stranger.info, lambda: stranger.publish("a", "b")):
+                with pytest.raises(NoPermissionError):
+                    call()
+
+
+def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path: Path) -> None:
+    """Mongod's own, then `mongo-init`, then `init`; each of the last two can be repeated."""
+    port = Ports(tmp_path / "ports.json").claim("mongod")
+    host = f"127.0.0.1:{port}"
+    (tmp_path / "data").mkdir()
+    programs = programs_of_the_image(tmp_path / "bin", port, tmp_path / "data")
+    make_root(secrets, port, tmp_path)
+    places = {SECRETS: f"{secrets}/", "/tmp/": f"{tmp_path}/", "mongo:27017": host}
+    places["/deploy/"] = f"{ROOT}/deploy/"
+    path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
+    own = secrets_near(secrets, tmp_path, host)
+    command = elsewhere(services()["mongo"].command, places)
+    with running(command, tmp_path, PATH=path):
+        for name, said in (
+            ("mongo-init", "replica set rs0 made\nuser media made\n"),
+            ("mongo-init", ""),
+            ("init", " created\n"),
+            ("init", " already there\n"),
+        ):
+            there = {**places, f"{SECRETS}mongodb_connection_string": str(own)}
+            assert said in once(name, {"PATH": path, **files_of(name, there)}, places)
+        with MongoClient[dict[str, object]](own.read_text()) as client:
+            assert client["aesthetic"]["paintings"].find_one() is None
+            with pytest.raises(OperationFailure, match=r"[Nn]ot authorized"):
+                client["other"]["paintings"].find_one()
+        with (
+            MongoClient[dict[str, object]](host, directConnection=True) as stranger,
+            pytest.raises(OperationFailure, match="requires authentication"),
+        ):
+            stranger["aesthetic"]["paintings"].find_one()
+
+
+def programs_of_the_image(folder: Path, port: int, data: Path) -> Path:
+    """Make what the image of MongoDB has: an entrypoint, and mongod at its place and port."""
+    folder.mkdir()
+    mongod = f'exec {MONGOD.locate()} "$@" --port {port} --dbpath {data} --nounixsocket'
+    for name, line in (("docker-entrypoint.sh", 'exec "$@"'), ("mongod", mongod)):
+        (folder / name).write_text(f"#!/bin/sh\n{line}\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def make_root(secrets: Path, port: int, folder: Path) -> None:
+    """Make the user root, as the image's entrypoint does at its first start."""
+    command = [str(MONGOD.locate()), "--port", str(port), "--dbpath", str(folder / "data")]
+    with (
+        running([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], folder),
+        MongoClient[dict[str, object]](port=port) as client,
+    ):
+        password = (secrets / "mongodb_root_password").read_text().strip()
+        client.admin.command("createUser", "root", pwd=password, roles=["root"])
+
+
+def secrets_near(secrets: Path, folder: Path, host: str) -> Path:
+    """Write the connection string as it is on this machine."""
+    near = folder / "connection_string"
+    told = (secrets / "mongodb_connection_string").read_text().strip()
+    near.write_text(told.replace("mongo:27017", host))
+    return near
+
+
+def files_of(name: str, places: dict[str, str]) -> dict[str, str]:
+    """Return a service's environment, its files at their places here."""
+    environment = services()[name].environment
+    values = elsewhere([*environment.values()], places)
+    return dict(zip(environment, values, strict=True))
+
+
+def once(name: str, environ: dict[str, str], places: dict[str, str]) -> str:
+    """Run a service that ends by itself, and return what it said."""
+    command = elsewhere(services()[name].command, places)
+    done = subprocess.run(
+        command, env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+@contextmanager
+def running(command: list[str], folder: Path, **environ: str) -> Iterator[None]:
+    """Run a program until the block ends."""
+    with (folder / "service.log").open("ab") as log:
+        process = subprocess.Popen(
+            command, env={**os.environ, **environ}, cwd=folder, stdout=log, stderr=log
+        )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def answers(client: Redis) -> bool:
+    """Tell whether Valkey answers."""
+    try:
+        return bool(client.ping())
+    except RedisError:
+        return False

@@ -1,0 +1,84 @@
+"""What is in the files that a deployment starts from, read as Docker and a runner read them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from worker.cli import main
+
+ROOT = Path(__file__).parents[1]
+SECRETS = "/run/secrets/"
+_VARIABLE = re.compile(r"\$(\$|\{(\w+):-([^}]*)\})")
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service of docker-compose.yml."""
+
+    name: str
+    told: Mapping[str, Any]
+
+    @property
+    def command(self) -> list[str]:
+        """Return what is executed."""
+        return _words(self.told["command"])
+
+    @property
+    def health(self) -> list[str]:
+        """Return what is executed to ask how it is."""
+        kind, *command = self.told["healthcheck"]["test"]
+        assert kind == "CMD"
+        return [str(word) for word in command]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Return its environment."""
+        return {name: str(value) for name, value in self.told["environment"].items()}
+
+    @property
+    def is_ours(self) -> bool:
+        """Tell whether it runs the image of this project."""
+        return "build" in self.told
+
+
+def services() -> dict[str, Service]:
+    """Return the services of docker-compose.yml, every variable at its default."""
+    text = (ROOT / "docker-compose.yml").read_text()
+    told = yaml.safe_load(_VARIABLE.sub(lambda found: found[3] or "$", text))
+    return {name: Service(name, service) for name, service in told["services"].items()}
+
+
+def procfile() -> dict[str, str]:
+    """Return the command lines of the Procfile."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
+
+
+def exists(command: Sequence[str]) -> bool:
+    """Tell whether a command line is one that this version has.
+
+    False only for `media-atproto NAME` of which the table of commands has no NAME.
+    """
+    if command[0] != "media-atproto":
+        return True
+    assert isinstance(main, click.Group)
+    return command[1] in main.list_commands(click.Context(main))
+
+
+def elsewhere(words: Sequence[str], places: Mapping[str, str]) -> list[str]:
+    """Return a command line in which texts, such as a container's folders, are replaced, once."""
+    longest_first = sorted(places, key=len, reverse=True)
+    old = re.compile("|".join(re.escape(place) for place in longest_first))
+    return [old.sub(lambda found: places[found[0]], word) for word in words]
+
+
+def _words(command: str | list[str]) -> list[str]:
+    return shlex.split(command) if isinstance(command, str) else [str(word) for word in command]

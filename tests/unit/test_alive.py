@@ -1,0 +1,73 @@
+"""`media-atproto alive`: what a health check is told of a heartbeat's file."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from worker.app import app, become_worker
+from worker.cli import main
+from worker.environment import SettingsError, check_writable
+
+
+def alive(*arguments: str, **environ: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["alive", *arguments], env=environ)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a file that was touched 30 seconds ago."""
+    touched = tmp_path / "heartbeat"
+    touched.touch()
+    os.utime(touched, times=(0, time.time() - 30))
+    return touched
+
+
+def test_a_process_is_alive_by_when_it_touched_its_file(file: Path) -> None:
+    """Within a minute, unless asked otherwise."""
+    assert alive(str(file)).exit_code == 0
+    told = alive(str(file), "--within", "20")
+    assert told.exit_code == 1
+    assert "not alive" in told.output
+    assert str(file) in told.output
+
+
+def test_the_file_is_the_one_that_the_process_has(file: Path) -> None:
+    """Where its environment names one; a container's health check shares it."""
+    assert alive(HEARTBEAT_FILE=str(file)).exit_code == 0
+    assert alive(HEARTBEAT_FILE="").exit_code == 2
+
+
+def test_without_a_file_nothing_is_alive(tmp_path: Path) -> None:
+    """It has never started, or it is another's file."""
+    told = alive(str(tmp_path / "none"))
+    assert (told.exit_code, f"there is no {tmp_path}/none" in told.output) == (1, True)
+
+
+def test_a_file_that_cannot_be_written_is_named_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a worker as well, before it takes a message that a health check would end it at."""
+    file = tmp_path / "nowhere" / "heartbeat"
+    with pytest.raises(SettingsError, match=f"HEARTBEAT_FILE: {file} cannot be written: No such"):
+        check_writable("HEARTBEAT_FILE", file)
+    for name, value in {**GOOD, "HEARTBEAT_FILE": str(file)}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match="HEARTBEAT_FILE"):
+        become_worker(conf=app.conf)
+    assert not app.is_worker
+
+
+GOOD = {
+    "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",
+    "MONGODB_NAME": "media",
+    "REDIS_URL": "redis://127.0.0.1:6379/0",
+    "PDS_URL": "http://127.0.0.1:3000",
+    "MEDIA_STORE_URL": "file:///srv/media",
+    "SECRET_KEYS": "A" * 43 + "=",
+}
