@@ -27,7 +27,7 @@ class Valkey:
     def command(self, port: int) -> Command:
         """Return how to run it on the loopback."""
         bind = ("--bind", "127.0.0.1", "--port", str(port))
-        keep = ("--dir", self.data, "--appendonly", "yes", "--save", "")
+        keep = ("--dir", self.data, "--appendonly", "yes", "--save", "", "--databases", "64")
         return Command(
             (self.binary, *bind, *keep, "--maxmemory-policy", "noeviction"), self.environment
         )
