@@ -153,7 +153,7 @@ def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     """On itself, and holds up nothing."""
     world = scene.world
     moods = world.services.database["moods"]
-    moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})  # type: ignore[dict-item]
+    moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})
     wait_for(
         lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),
         within=PATIENCE,
