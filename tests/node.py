@@ -77,6 +77,20 @@ class Example:
         assert isinstance(answer, dict)
         return answer, done.stderr
 
+    def run(self, program: str, argument: str) -> Answer:
+        """Run a module of a few lines beside the example; returns the object that it prints."""
+        done = subprocess.run(
+            (binaries.NODE.locate(), "--input-type=module", "--eval", program, argument),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        answer = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer
+
     @contextmanager
     def server(self, environ: Mapping[str, str]) -> Iterator[Server]:
         """Run a process that goes on until the block ends."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import pytest
 import redis
 from bson import ObjectId
 
+from tasks import removal_note
 from tests import node
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, worker
@@ -98,6 +101,20 @@ def test_a_process_that_goes_on_outlives_an_outage(
         assert [answer["enqueued"] for answer in answers] == [False] * 6
         assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND
         assert server.end() == 0
+
+
+@pytest.mark.parametrize("item", [7, 'it\'s "ünï"'])
+def test_a_removal_note_is_as_pythons(example: node.Example, item: str | int) -> None:
+    """But for its time."""
+    program = """
+        import { removalNote } from "./removal-note.mjs";
+        console.log(JSON.stringify(removalNote("mood", JSON.parse(process.argv[1]), "auth0|ada")));
+    """
+    note = example.run(program, json.dumps(item))
+    due = datetime.fromisoformat(str(note.pop("retryAt")))
+    expected = removal_note("mood", item, user="auth0|ada")
+    assert abs((due - expected.pop("retryAt")).total_seconds()) < 60  # type: ignore[operator]
+    assert note == expected
 
 
 def _mood(scene: Scene, given: object = None) -> dict[str, object]:
