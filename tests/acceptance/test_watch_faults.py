@@ -16,6 +16,7 @@ from tests.acceptance.terminal import Terminal, run
 from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
 from tests.fleet import worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
+from tests.sentry_server import sentry_server
 from tests.waiting import wait_for
 from worker.stack import Stack
 from worker.watch.position import COLLECTION
@@ -191,12 +192,16 @@ def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
 def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory, bare_environ: dict[str, str]
 ) -> None:
-    """On a server whose oplog is small: edits and new items of the time are published."""
+    """On a server whose oplog is small: edits and new items of the time are published.
+
+    Sentry gets a warning.
+    """
     folder, data = tmp_path_factory.mktemp("forgotten"), tmp_path_factory.mktemp("forgetful")
     with (
         forgetful_mongod(data, bare_environ) as url,
         open_scene(stack, folder, 22, MONGODB_CONNECTION_STRING=url) as scene,
         worker(scene.environ, folder),
+        sentry_server() as sentry,
     ):
         with watching(scene.environ, folder) as watcher:
             await_watch(scene.world, watcher)
@@ -206,11 +211,14 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         scene.world.platform.edit("mood", edited, mood="after")
         new = save(scene, "new")
         forget(url)
-        with watching(scene.environ, folder) as watcher:
+        with watching({**scene.environ, "SENTRY_DSN": sentry.dsn}, folder) as watcher:
             await_line(watcher, "MongoDB cannot go on from there (286)")
             await_text(scene, edited, "after")
             scene.wait_for_status("mood", new, "synced")
             scene.wait_for_status("mood", save(scene, "seen again"), "synced")
+            (event,) = wait_for(lambda: sentry.events, within=PATIENCE, what="the warning")
+    assert event.body["level"] == "warning"
+    assert event.group == ("watch", "position_lost")
 
 
 def test_a_mongodb_that_is_no_replica_set_is_told_of(
