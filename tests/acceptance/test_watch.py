@@ -121,6 +121,12 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
     for item in (kidlisp, guests):
         scene.wait_for_status("kidlisp", item, "synced")
     database.command("collMod", "kidlisp", changeStreamPreAndPostImages={"enabled": True})
+    unknown = where(world).unknown
+    for nobody in ("x" * 600, 7):
+        # Of a user like that there is no account, and nothing was published.
+        odd: dict[str, object] = {"source": "(odd)", "user": nobody}
+        database["kidlisp"].insert_one(odd)
+        database["kidlisp"].delete_one({"_id": odd["_id"]})
     for item in (kidlisp, guests):
         world.platform.delete("kidlisp", item)
         wait_for(
@@ -133,6 +139,7 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
         within=PATIENCE,
         what="the notes to be gone",
     )
+    assert where(world).unknown == unknown + 2
 
 
 def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher: Terminal) -> None:

@@ -46,18 +46,23 @@ def watch(env_file: Path | None) -> None:
       docs/operations.md says what it cannot see
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     interrupt_on_every_request_to_end()
-    with closing(open_services(env_file)) as services:
-        _start_logging()
-        from worker import sentry
+    try:
+        with closing(open_services(env_file)) as services:
+            _start_logging()
+            _watch(services)
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("told to stop")
 
-        sentry.start(services.settings)
-        watcher = _watcher(services)
-        try:
-            watcher.run()
-        except KeyboardInterrupt:
-            logging.getLogger(__name__).info("told to stop")
-        finally:
-            _hand_over(watcher)
+
+def _watch(services: Services) -> None:
+    from worker import sentry
+
+    sentry.start(services.settings)
+    watcher = _watcher(services)
+    try:
+        watcher.run()
+    finally:
+        _hand_over(watcher)
 
 
 def _hand_over(watcher: Watcher) -> None:

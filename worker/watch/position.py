@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
+import pymongo
 from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -21,6 +22,7 @@ from worker.mongo import RawDocument, translated
 
 COLLECTION = "atproto_watch"
 _ID = "position"
+_FAREWELL = 3.0  # seconds
 Token = Mapping[str, object]
 
 
@@ -135,9 +137,9 @@ class Positions:
         self._write({"mustSweep": False})
 
     def release(self) -> None:
-        """Give the lease back, if it is still this watcher's."""
+        """Give the lease back, if it is still this watcher's; takes a few seconds at most."""
         mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
-        with translated():
+        with translated(), pymongo.timeout(_FAREWELL):
             self._collection.update_one(mine, {"$unset": {"holder": "", "until": ""}})
 
     def _write(self, changes: RawDocument) -> None:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.documents import DocumentId
+from worker.fields import is_text
 from worker.ids import known_id
 from worker.removal import Removals
-from worker.store import Store
+from worker.store import NOBODY, Store
 from worker.watch.changes import Change
 
 _LONGEST_BURST = 0.5  # seconds
 _LARGEST_BURST = 500  # documents
+_LONGEST_SUBJECT = 512  # characters; what is longer is nobody's, and may be megabytes
 
 log = logging.getLogger(__name__)
 
@@ -85,13 +87,22 @@ class Sender:
             return None
         if item is None:
             return None  # no message could name it, so nothing was published
-        if change.before is None:
+        owner = self._owner(change.before)
+        if owner is None:
             self._pass_over(change)
             return None
-        return self._send_removal(change, item, change.before)
+        return self._send_removal(change, item, owner)
 
-    def _send_removal(self, change: Change, item: DocumentId, before: Mapping[str, object]) -> bool:
-        owner = str(before.get("user") or self.store.guest_subject)
+    def _owner(self, before: Mapping[str, object] | None) -> str | None:
+        """Return whose a deleted document was, None if nobody can tell."""
+        if before is None:
+            return None
+        user = before.get("user")
+        if user in NOBODY:
+            return self.store.guest_subject
+        return user if is_text(user) and len(user) <= _LONGEST_SUBJECT else None
+
+    def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
         # With the document gone, the message would be all that says that a record has to go.
         note = self.doorways.removal_note(change.kind.name, item, user=owner)
         self.removals.keep(note)

@@ -17,8 +17,9 @@ _PATIENCE = 100  # milliseconds for which MongoDB waits for a change, when there
 _PRE_IMAGES = 17  # the wire version of MongoDB 6.0
 _NO_REPLICA_SET = 40573
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml: the position is no
-# longer in the oplog, or not of this one. The first three are tokens that cannot be read at all.
-_LOST = frozenset({9, 15, 40647, 136, 260, 280, 286})
+# longer in the oplog, or not of this one. The first three are tokens that cannot be read at all,
+# the last is an event that is too large to be told, and would be so again.
+_LOST = frozenset({9, 15, 40647, 136, 260, 280, 286, 10334})
 _NOT_RESUMABLE = "NonResumableChangeStreamError"
 
 

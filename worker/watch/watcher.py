@@ -55,7 +55,7 @@ class Trouble:
     def is_over(self) -> None:
         """Say that it goes on, if it did not."""
         if self.code:
-            log.info("it goes on")
+            log.info("it goes on: %s is over", self.code)
         self.code, self._pause = None, _SHORTEST_PAUSE
 
 
