@@ -32,6 +32,7 @@ SWEEP = "sweep"  # what the sweep has found, one item a message
 BULK = "bulk"  # batches of one account
 FRONT, BEHIND = 0, 9  # priorities: what is behind is taken when no queue has anything in front
 LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
+_BEFORE_PRIORITY = "\x06\x16"  # kombu's
 _SOFT_LIMIT = 75
 HARD_LIMIT = 90
 BATCH_SOFT_LIMIT = 150
@@ -101,7 +102,12 @@ def _configuration() -> dict[str, object]:
 
 def list_of(queue: str, priority: int) -> str:
     """Return the name of the Redis list where messages of a priority wait: kombu's `_q_for_pri`."""
-    return f"{queue}\x06\x16{priority}" if priority else queue
+    return f"{queue}{_BEFORE_PRIORITY}{priority}" if priority else queue
+
+
+def queue_of(name: str) -> str:
+    """Return the queue of which a Redis list is a part."""
+    return name.partition(_BEFORE_PRIORITY)[0]
 
 
 def _queue(name: str) -> Queue:

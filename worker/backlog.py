@@ -5,7 +5,7 @@ The other half of the store: it finds items and marks them as enqueued, nothing 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import cast
@@ -136,17 +136,30 @@ class Backlog:
         Goes through the whole collection, `window` documents a call, and starts over at its end:
         this finds edits whose message was lost.
         """
-        changed: list[Owned] = []
-        count, last = 0, None
-        # One by one: a document may have 16 MB, and a stretch thousands of them.
-        for raw_id, document in self._stretch(kind, window):
-            count, last = count + 1, raw_id
-            if _is_changed(document):
-                changed.append(Owned(document.ref, document.owner))
-        after = last if count == window else None
+        with translated():
+            cursor = self._cursors.find_one({"_id": kind.name})
+        after = cast("DocumentId | None", cursor.get("after")) if cursor else None
+        changed, after = self.changed_after(kind, after, window)
         with translated():
             self._cursors.update_one({"_id": kind.name}, {"$set": {"after": after}}, upsert=True)
         return changed
+
+    def changed_after(
+        self, kind: MediaType, after: DocumentId | None, window: int
+    ) -> tuple[list[Owned], DocumentId | None]:
+        """Return items that were edited since their last run, of `window` documents after an id.
+
+        With them comes the id to go on after, None at the end of the collection, where None
+        starts.
+        """
+        changed: list[Owned] = []
+        count, last = 0, None
+        # One by one: a document may have 16 MB, and a stretch thousands of them.
+        for raw_id, document in self._store.stretch(kind, after, window):
+            count, last = count + 1, cast("DocumentId", raw_id)
+            if _is_changed(document):
+                changed.append(Owned(document.ref, document.owner))
+        return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
         """Note that items are enqueued: no sweep enqueues them before `again`.
@@ -199,12 +212,6 @@ class Backlog:
             return self._store.as_owned(kind, raw)
         self._store.refuse_id(kind, raw["_id"])
         return None
-
-    def _stretch(self, kind: MediaType, window: int) -> Iterator[tuple[object, MediaDocument]]:
-        with translated():
-            cursor = self._cursors.find_one({"_id": kind.name})
-            after = cast("DocumentId | None", cursor.get("after")) if cursor else None
-            yield from self._store.stretch(kind, after, window)
 
 
 def not_held() -> RawDocument:

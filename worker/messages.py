@@ -109,11 +109,11 @@ def glance(item: bytes, tasks: Tasks) -> Call | None:
     """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
     try:
         envelope = json.loads(item)
-        args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
+        args, kwargs, _ = json.loads(_decoded(envelope))
         task = envelope["headers"]["task"]
         names = _signature(tasks[task]).parameters
         return Call(task, dict(zip(names, args, strict=False)) | kwargs)
-    except (KeyError, TypeError, ValueError, RecursionError):
+    except (KeyError, TypeError, ValueError, RecursionError, _MalformedError):
         return None
 
 
@@ -193,7 +193,7 @@ def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
 
 
 def _decoded(envelope: Json) -> bytes:
-    body, encoding = envelope["body"], envelope["properties"].get("body_encoding")
+    body, encoding = envelope["body"], _mapping(envelope.get("properties")).get("body_encoding")
     if encoding not in {None, "base64"}:
         raise _MalformedError("its body is in an encoding that is not base64")
     try:

@@ -53,6 +53,11 @@ class Removals:
         self._collection = database[COLLECTION]
         self._retry = retry
 
+    def keep(self, note: RawDocument) -> None:
+        """Keep what a producer noted (`tasks.removal_note`) of a document that is gone."""
+        with translated():
+            self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
+
     def postpone(self, removal: Removal, error: MediaError) -> tuple[datetime | None, int]:
         """Keep a removal that failed; return when it is tried again, and how often it has been."""
         kept = {"type": removal.type, "user": removal.user}
@@ -146,6 +151,7 @@ class Remover:
     ) -> Report:
         account = self._accounts.find(removal.user)
         if account is None:
+            self._removals.done(removal)
             return Report(f"{removal.user} has no account: there is no {kind.name} to remove")
         repo = self._open_repo(account)
         try:

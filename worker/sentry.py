@@ -91,6 +91,11 @@ class SentryReporter:
         _send("warning", ("account", code), message, {"did": account.did})
 
 
+def warn(step: str, code: str, text: str) -> None:
+    """Send a warning about no item or account; without a DSN, to nobody."""
+    _send("warning", (step, code), text, {})
+
+
 def _send(level: Level, group: tuple[str, str], text: str, tags: Mapping[str, str]) -> None:
     step, code = group
     with sentry_sdk.new_scope() as scope:

@@ -1,10 +1,10 @@
 """The worker's transport: Celery's own for Redis, less what would end or idle a worker.
 
-Messages that no worker can take are dropped. And a task that ends while Redis is away cannot be
-acknowledged: the stock transport logs that and goes on counting the message among those in hand,
-although the task is done. When all processes were at work, there is room for no other message
-then; the worker never asks Redis for one again, so it never finds out that its connection is gone
-either, and is idle until it is restarted.
+Messages that no worker can take are dropped; what producers in other languages leave out is filled
+in. And a task that ends while Redis is away cannot be acknowledged: the stock transport logs that
+and goes on counting the message among those in hand, although the task is done. When all processes
+were at work, there is room for no other message then; the worker never asks Redis for one again, so
+it never finds out that its connection is gone either, and is idle until it is restarted.
 Source: kombu 5.7, `kombu.transport.redis.QoS.ack` and `Message.ack_log_error`.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 from kombu.transport import redis, virtual
 
 from worker.app import app
+from worker.completion import completed
 from worker.messages import Refusal, Tasks, read
 
 _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
@@ -71,13 +72,14 @@ def taken(answer: Sequence[bytes] | None, **_: object) -> Sequence[bytes] | None
     """Return the queue and the message that Redis gave; None when there is none to be taken."""
     if not answer:
         return None
-    queue, item = answer
+    name = answer[0].decode(errors="replace")
+    item = completed(answer[1], name)
     refused = read(item, own_tasks())
     if not isinstance(refused, Refusal):
-        return answer
+        return [answer[0], item]
     log.error(
         "refused a message on %s: id %s, task %s: %s",
-        ascii(queue.decode(errors="replace"))[1:-1],
+        ascii(name)[1:-1],
         refused.id,
         refused.task,
         refused.fault,

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 from kombu import Connection, Message, Queue
+from redis import Redis
 
 from tasks.policy import LostResult
 from tasks.sync import sync_media
+from tests.message_samples import SHORT
 from tests.waiting import wait_for
 from worker.stack import Stack
 
@@ -38,6 +41,27 @@ def test_a_message_that_cannot_be_acknowledged_makes_room_for_another(
             stack.valkey.start()
         publish(url)
         wait_for(lambda: receive(connection, seen), within=10, what="the second message")
+
+
+def test_a_message_of_two_fields_that_is_given_back_comes_again(stack: Stack) -> None:
+    """As the same message, though its producer knew nothing of how that is done."""
+    url = stack.valkey.url.removesuffix("/0") + "/10"
+    seen: list[Message] = []
+    with (
+        Redis.from_url(url) as client,
+        Connection(url, transport="worker.transport:Transport") as connection,
+        connection.Consumer(_QUEUE, on_message=seen.append, prefetch_count=1),
+    ):
+        client.delete(_QUEUE.name)
+        client.lpush(_QUEUE.name, SHORT)
+        wait_for(lambda: receive(connection, seen), within=30, what="the message")
+        first = seen.pop()
+        first.requeue()
+        wait_for(lambda: receive(connection, seen), within=30, what="the message again")
+        seen[0].ack()
+    assert seen[0].headers == {**first.headers, "redelivered": True}
+    assert first.headers["id"] == json.loads(SHORT)["headers"]["id"]
+    assert seen[0].body == first.body
 
 
 def publish(url: str) -> None:

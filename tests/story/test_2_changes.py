@@ -210,9 +210,17 @@ def test_a_removal_that_was_noted_of_a_document_that_is_there_is_dropped(world: 
     assert notes(world) == 0
 
 
-def note_removal(world: World, mood: ObjectId) -> None:
+def test_note_of_a_removal_for_a_user_without_an_account_is_not_kept(world: World) -> None:
+    """There is no record: the sweep would find the note again and again."""
+    mood = ObjectId()
+    note_removal(world, mood, "auth0|nobody")
+    assert "no account" in world.sync("mood", mood, user="auth0|nobody").detail
+    assert notes(world) == 0
+
+
+def note_removal(world: World, mood: ObjectId, user: str | None = None) -> None:
     """Save a note as a producer does, half a minute ago."""
-    note = removal_note("mood", mood, user=world.ada)
+    note = removal_note("mood", mood, user=user or world.ada)
     note["retryAt"] = datetime.now(UTC)
     world.services.database["atproto_removals"].replace_one({"_id": note["_id"]}, note, upsert=True)
 

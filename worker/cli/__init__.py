@@ -32,6 +32,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),
     "sync": ("worker.cli.items:sync", "Bring one item's record up to date, now."),
     "enqueue": ("worker.cli.items:enqueue", "Ask the worker to sync one item."),
+    "watch": ("worker.cli.watch:watch", "Enqueue what changes in MongoDB, whoever saves it."),
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
     "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
     "alive": ("worker.cli.alive:alive", "Tell whether a worker or beat is at work."),

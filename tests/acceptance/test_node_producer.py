@@ -1,0 +1,134 @@
+"""The Node example: real Node processes, a real queue, a real worker."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+
+import pytest
+import redis
+from bson import ObjectId
+
+from tasks import removal_note
+from tests import node
+from tests.acceptance.conftest import Scene, open_scene
+from tests.fleet import beat, worker
+from worker.ids import parse_id
+from worker.stack import Stack
+
+# What a save waits at most is a quarter of a second; the rest is for a machine under load.
+_BOUND = 5000
+
+
+@pytest.fixture(scope="module")
+def example(bare_environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> node.Example:
+    """The example, installed."""
+    return node.install(bare_environ, tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform with a worker, and beat for what a lost message leaves behind."""
+    folder = tmp_path_factory.mktemp("node-scene")
+    with (
+        open_scene(stack, folder, 23) as opened,
+        worker(opened.environ, folder),
+        beat(opened.environ, folder),
+    ):
+        yield opened
+
+
+def test_what_node_saves_and_enqueues_is_published(
+    stack: Stack, example: node.Example, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each message is on the queue before any worker was: nothing has to be set up in Redis.
+
+    No beat: it is the message by which the worker comes to know of the document.
+    """
+    folder = tmp_path_factory.mktemp("node-first")
+    with open_scene(stack, folder, 24) as scene:
+        client = redis.Redis.from_url(scene.environ["REDIS_URL"])
+        client.flushdb()
+        ids = [None, 7, 'it\'s "ünï" 🎨 \\ /', "65f0c0ffee65f0c0ffee65f0", "12"]
+        answers = [example.upload("mood", _mood(scene, given), scene.environ)[0] for given in ids]
+        assert [answer["enqueued"] for answer in answers] == [True] * len(ids)
+        assert [answer["id"] for answer in answers[1:]] == ids[1:]
+        assert client.keys() == [b"live"]
+        with worker(scene.environ, folder):
+            for answer in answers:
+                (item, *_) = parse_id(answer["id"])
+                known = item if answer is answers[0] else answer["id"]
+                scene.wait_for_status("mood", known, "synced")  # type: ignore[arg-type]
+        client.close()
+
+
+@pytest.mark.parametrize("fault", ["refused", "hanging", "wrong password", "unnamed", "no URL"])
+def test_a_queue_that_fails_changes_nothing_about_the_save(
+    scene: Scene, example: node.Example, fault: str
+) -> None:
+    """False within a bound, the process ends by itself with 0, and the sweep publishes it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        environ = _environ_with(fault, scene.environ, silent.getsockname()[1])
+        answer, log = example.upload("mood", _mood(scene), environ)
+    assert answer["enqueued"] is False
+    assert float(str(answer["milliseconds"])) < _BOUND
+    assert "mood was not enqueued; the sweep will find it" in log
+    assert "swordfish" not in log
+    scene.wait_for_status("mood", ObjectId(str(answer["id"])), "synced")
+
+
+def test_a_process_that_goes_on_outlives_an_outage(
+    scene: Scene, example: node.Example, stack: Stack
+) -> None:
+    """Before, while Redis is stopped, while it is frozen, and after: it connects anew."""
+    mood = scene.world.platform.save_mood("by a server", scene.world.ada)
+    with example.server(scene.environ) as server:
+        assert server.enqueue("mood", str(mood))["enqueued"] is True
+        stack.valkey.stop()
+        try:
+            answers = [server.enqueue("mood", str(mood)) for _ in range(3)]
+        finally:
+            stack.valkey.start()
+        assert server.enqueue("mood", str(mood))["enqueued"] is True
+        stack.valkey.freeze()
+        try:
+            answers += [server.enqueue("mood", str(mood)) for _ in range(3)]
+        finally:
+            stack.valkey.thaw()
+        assert server.enqueue("mood", str(mood))["enqueued"] is True
+        assert [answer["enqueued"] for answer in answers] == [False] * 6
+        assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND
+        assert server.end() == 0
+
+
+@pytest.mark.parametrize("item", [7, 'it\'s "ünï"'])
+def test_a_removal_note_is_as_pythons(example: node.Example, item: str | int) -> None:
+    """But for its time."""
+    program = """
+        import { removalNote } from "./removal-note.mjs";
+        console.log(JSON.stringify(removalNote("mood", JSON.parse(process.argv[1]), "auth0|ada")));
+    """
+    note = example.run(program, json.dumps(item))
+    due = datetime.fromisoformat(str(note.pop("retryAt")))
+    expected = removal_note("mood", item, user="auth0|ada")
+    assert abs((due - expected.pop("retryAt")).total_seconds()) < 60  # type: ignore[operator]
+    assert note == expected
+
+
+def _mood(scene: Scene, given: object = None) -> dict[str, object]:
+    own = {} if given is None else {"_id": given}
+    return {**own, "mood": "saved in Node: ünï 🎨", "user": scene.world.ada}
+
+
+def _environ_with(fault: str, environ: Mapping[str, str], port: int) -> dict[str, str]:
+    right = environ["REDIS_URL"].removeprefix("redis://")
+    url = {
+        "refused": "redis://:swordfish@127.0.0.1:1/0",
+        "hanging": f"redis://:swordfish@127.0.0.1:{port}/0",
+        "wrong password": f"redis://nobody:swordfish@{right}",
+        "unnamed": "",
+        "no URL": "::swordfish",
+    }[fault]
+    return {**environ, "REDIS_URL": url}

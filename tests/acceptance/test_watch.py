@@ -1,0 +1,170 @@
+"""`media-atproto watch`: what programs save that know nothing of the queue is published.
+
+A worker without beat: no sweep helps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from pymongo import UpdateOne
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import Terminal
+from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.fleet import worker
+from tests.waiting import wait_for
+from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform with a worker."""
+    folder = tmp_path_factory.mktemp("watch")
+    with open_scene(stack, folder, 20) as opened, worker(opened.environ, folder):
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def watcher(scene: Scene) -> Iterator[Terminal]:
+    """A watcher that watches."""
+    with watching(scene.environ, scene.folder) as running:
+        await_watch(scene.world, running)
+        yield running
+
+
+@pytest.mark.usefixtures("watcher")
+def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
+    """Each by one message: what the workers write on the documents brings no more of them."""
+    world, platform = scene.world, scene.world.platform
+    before = where(world).enqueued
+    mood = platform.save_mood("nobody enqueues this", world.ada)
+    scene.wait_for_status("mood", mood, "synced")
+    platform.edit("mood", mood, mood="nor this")
+    wait_for(
+        lambda: world.record("mood", mood)["text"] == "nor this",
+        within=PATIENCE,
+        what="the edit to be published",
+    )
+    platform.edit("mood", mood, deleted=True)
+    scene.wait_for_status("mood", mood, "removed")
+    assert not world.records("mood", mood)
+    scene.wait_until_drained()
+    await_count(world, before + 3)
+
+
+@pytest.mark.usefixtures("watcher")
+def test_every_type_is_followed(scene: Scene) -> None:
+    """Guests' items too."""
+    platform, ada = scene.world.platform, scene.world.ada
+    platform.store("watched.mjs", b"export const x = 1\n", ada)
+    items = {
+        "painting": platform.save_painting("watched", ada),
+        "mood": platform.save_mood("watched", ada),
+        "piece": platform.save_piece("watched", ada),
+        "kidlisp": platform.save_kidlisp("(watched)", None),
+    }
+    for type_name, item in items.items():
+        status = "partial" if type_name == "painting" else "synced"  # its image is nowhere
+        scene.wait_for_status(type_name, item, status)
+
+
+@pytest.mark.usefixtures("watcher")
+def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
+    """Counters, states, other collections, and other databases."""
+    world = scene.world
+    kidlisp = world.platform.save_kidlisp("(hits)", None)
+    scene.wait_for_status("kidlisp", kidlisp, "synced")
+    scene.wait_until_drained()
+    before = where(world).enqueued
+    database = world.services.database
+    database["kidlisp"].update_one({"_id": kidlisp}, {"$inc": {"hits": 1}})
+    database["kidlisp"].update_one({"_id": kidlisp}, {"$set": {"atproto.retryAt": None}})
+    database["kidlisp"].update_one({"_id": kidlisp}, {"$unset": {"atproto.retryAt": ""}})
+    database["comments"].insert_one({"text": "hello"})
+    other = database.client[f"{database.name}-other"]
+    other["moods"].insert_one({"mood": "elsewhere", "user": world.ada})
+    database.client.drop_database(other.name)
+    last = world.platform.save_mood("the last", world.ada)
+    scene.wait_for_status("mood", last, "synced")
+    await_count(world, before + 1)
+
+
+@pytest.mark.usefixtures("watcher")
+def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
+    """And the last edit is what is published."""
+    world = scene.world
+    mood = world.platform.save_mood("0", world.ada)
+    scene.wait_for_status("mood", mood, "synced")
+    scene.wait_until_drained()
+    before = where(world).enqueued
+    edits = [UpdateOne({"_id": mood}, {"$set": {"mood": f"{n}"}}) for n in range(1, 51)]
+    world.services.database["moods"].bulk_write(edits)
+    wait_for(
+        lambda: world.record("mood", mood)["text"] == "50",
+        within=PATIENCE,
+        what="the last edit to be published",
+    )
+    assert before < where(world).enqueued < before + 25
+
+
+@pytest.mark.usefixtures("watcher")
+def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
+    scene: Scene,
+) -> None:
+    """They tell whose it was; a note of the removal outlives a lost message, not a kept one."""
+    world = scene.world
+    database = world.services.database
+    kidlisp = world.platform.save_kidlisp("(gone)", world.bob)
+    guests = world.platform.save_kidlisp("(gone too)", None)
+    for item in (kidlisp, guests):
+        scene.wait_for_status("kidlisp", item, "synced")
+    database.command("collMod", "kidlisp", changeStreamPreAndPostImages={"enabled": True})
+    unknown = where(world).unknown
+    for nobody in ("x" * 600, 7):
+        # Of a user like that there is no account, and nothing was published.
+        odd: dict[str, object] = {"source": "(odd)", "user": nobody}
+        database["kidlisp"].insert_one(odd)
+        database["kidlisp"].delete_one({"_id": odd["_id"]})
+    for item in (kidlisp, guests):
+        world.platform.delete("kidlisp", item)
+        wait_for(
+            lambda item=item: not world.records("kidlisp", item),  # type: ignore[misc]
+            within=PATIENCE,
+            what="the record to be gone",
+        )
+    wait_for(
+        lambda: database["atproto_removals"].count_documents({}) == 0,
+        within=PATIENCE,
+        what="the notes to be gone",
+    )
+    assert where(world).unknown == unknown + 2
+
+
+def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher: Terminal) -> None:
+    """Nobody can tell whose it was; the log says what to do."""
+    world = scene.world
+    mood = world.platform.save_mood("unowned", world.bob)
+    scene.wait_for_status("mood", mood, "synced")
+    scene.wait_until_drained()
+    unknown = where(world).unknown
+    world.platform.delete("mood", mood)
+    await_line(watcher, f"mood {mood} was deleted, and nobody can tell whose it was")
+    wait_for(lambda: where(world).unknown == unknown + 1, within=PATIENCE, what="it to be counted")
+    assert world.records("mood", mood)
+
+
+@pytest.mark.usefixtures("watcher")
+def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
+    """On itself, and holds up nothing."""
+    world = scene.world
+    moods = world.services.database["moods"]
+    moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})
+    wait_for(
+        lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),
+        within=PATIENCE,
+        what="the document to be given up",
+    )
+    last = world.platform.save_mood("behind it", world.ada)
+    scene.wait_for_status("mood", last, "synced")

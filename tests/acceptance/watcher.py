@@ -1,0 +1,58 @@
+"""`media-atproto watch` as processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import mkdtemp
+
+from tests.acceptance.terminal import Terminal, started
+from tests.waiting import wait_for
+from tests.world import World
+from worker.watch import position
+from worker.watch.position import Position
+
+PATIENCE = 90.0
+
+
+@contextmanager
+def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
+    """Run a watcher until the block ends."""
+    with started(["watch"], environ, Path(mkdtemp(dir=folder))) as watcher:
+        yield watcher
+
+
+def where(world: World) -> Position:
+    """Return how far the watch of a world has come."""
+    found = position.read(world.services.database)
+    assert found is not None
+    return found
+
+
+def await_watch(world: World, watcher: Terminal) -> None:
+    """Wait until a watcher follows the stream: it has kept its place under its own lease."""
+    database = world.services.database
+
+    def is_at_work() -> bool:
+        assert watcher.process.poll() is None, watcher.stderr
+        now = position.read(database)
+        mine = f":{watcher.process.pid}:"
+        return bool(now and now.token and mine in (now.holder or "") and now.until)
+
+    wait_for(is_at_work, within=PATIENCE, what="the watcher to be at work")
+
+
+def await_count(world: World, enqueued: int) -> None:
+    """Wait until so many messages have been sent in all, then see that it is no more."""
+    wait_for(
+        lambda: where(world).enqueued >= enqueued,
+        within=PATIENCE,
+        what=f"{enqueued} messages to be sent",
+    )
+    assert where(world).enqueued == enqueued
+
+
+def await_line(watcher: Terminal, text: str) -> None:
+    """Wait until a watcher has logged a text."""
+    wait_for(lambda: text in watcher.stderr, within=PATIENCE, what=f"{text!r} in the log")

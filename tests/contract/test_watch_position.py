@@ -1,0 +1,84 @@
+"""Who watches, and how far it has come, on a real MongoDB."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.waiting import wait_for
+from worker.clock import now
+from worker.services import Services
+from worker.watch import position
+from worker.watch.position import COLLECTION, OvertakenError, Positions, Step
+
+TOKEN = {"_data": "826B077A8C000000122B0229296E04"}
+
+
+def test_one_watcher_at_a_time(services: Services) -> None:
+    """The lease is one's own until it is given back, or has ended."""
+    first, second = (Positions(services.database, name, 600.0) for name in ("first", "second"))
+    assert first.take()
+    assert second.take() is None
+    assert second.holder() == "first"
+    first.release()
+    assert second.take()
+    assert first.take() is None
+
+
+def test_a_lease_ends_by_mongodbs_clock(services: Services) -> None:
+    """Without a sign of its holder."""
+    first = Positions(services.database, "first", 0.2)
+    second = Positions(services.database, "second", 600.0)
+    assert first.take()
+    assert wait_for(second.take, within=30, what="the lease to end")
+
+
+def test_who_was_overtaken_changes_nothing(services: Services) -> None:
+    """Not the token, not the lease, though it does not know."""
+    first, second = (Positions(services.database, name, 0.001) for name in ("first", "second"))
+    assert first.take()
+    wait_for(second.take, within=30, what="the lease to end")
+    second.save(Step(TOKEN))
+    before = services.database[COLLECTION].find_one()
+    with pytest.raises(OvertakenError):
+        first.save(Step({"_data": "82"}))
+    with pytest.raises(OvertakenError):
+        first.renew("trouble")
+    with pytest.raises(OvertakenError):
+        first.lose("why")
+    with pytest.raises(OvertakenError):
+        first.swept()
+    first.release()
+    assert services.database[COLLECTION].find_one() == before
+
+
+def test_the_same_watcher_takes_its_lease_anew(services: Services) -> None:
+    """After an outage; what it wrote before under the old fence is refused then."""
+    mine = Positions(services.database, "mine", 600.0)
+    fences = [taken.fence for _ in range(2) if (taken := mine.take())]
+    assert fences == [1, 2]
+
+
+def test_what_was_sent_is_counted_and_dated(services: Services) -> None:
+    """For whoever looks at how far behind the watch is."""
+    mine = Positions(services.database, "mine", 600.0)
+    mine.take()
+    moment = now()
+    mine.save(Step(TOKEN, moment, 3, 1))
+    mine.save(Step(TOKEN, moment, 2, 0))
+    mine.save(Step(TOKEN))
+    found = position.read(services.database)
+    assert found is not None
+    assert (found.token, found.enqueued, found.unknown) == (TOKEN, 5, 1)
+    assert found.last_event_at == moment
+    assert found.lag >= 0
+    assert found.saved_at is not None
+    assert not found.must_sweep
+    mine.lose("why")
+    lost = position.read(services.database)
+    assert lost is not None
+    assert (lost.token, lost.must_sweep) == (None, True)
+
+
+def test_there_may_have_been_no_watch_yet(services: Services) -> None:
+    """Then there is nothing to read."""
+    assert position.read(services.database) is None

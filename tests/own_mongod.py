@@ -1,0 +1,80 @@
+"""A MongoDB server of a test's own: with an oplog that soon forgets, or without one."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from tests.waiting import wait_for
+from worker.stack import binaries
+from worker.stack.environment import inherited
+from worker.stack.mongo import Mongod
+from worker.stack.ports import Ports
+
+_STARTUP = 60.0
+# A megabyte, cut to size each second or two.
+_FORGETFUL = ("--oplogSize", "1", "--syncdelay", "1")
+
+
+@contextmanager
+def forgetful_mongod(folder: Path, environ: dict[str, str]) -> Iterator[str]:
+    """Run a replica set of one whose oplog has room for a megabyte; yields its URL."""
+    mongod = Mongod(binaries.MONGOD.locate(), folder, inherited(environ))
+    port = Ports(folder / "ports.json").claim("mongod")
+    command = mongod.command(port)
+    with _running([*command.arguments, *_FORGETFUL], folder) as pid:
+        wait_for(lambda: mongod.ready(port, pid), within=_STARTUP, what="a mongod")
+        yield mongod.url(port)
+
+
+@contextmanager
+def lone_mongod(folder: Path) -> Iterator[str]:
+    """Run a server that is no replica set; yields its URL."""
+    port = Ports(folder / "ports.json").claim("mongod")
+    bind = ("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket")
+    store = ("--dbpath", folder, "--wiredTigerCacheSizeGB", "0.25", "--quiet")
+    with _running([binaries.MONGOD.locate(), *bind, *store], folder):
+        wait_for(lambda: _answers(port), within=_STARTUP, what="a mongod")
+        yield f"mongodb://127.0.0.1:{port}"
+
+
+def forget(url: str) -> None:
+    """Write to another database until the oplog has lost all that was in it."""
+    with MongoClient[dict[str, Any]](url) as client:
+        oplog = client.get_database("local")["oplog.rs"]
+        last = next(oplog.find().sort("$natural", -1).limit(1))["ts"]
+
+        def has_forgotten() -> bool:
+            client["chatter"]["lines"].insert_one({"text": "x" * 100_000})
+            first: bool = next(oplog.find().sort("$natural", 1).limit(1))["ts"] > last
+            return first
+
+        wait_for(has_forgotten, within=180, what="the oplog to forget", every=0.1)
+
+
+@contextmanager
+def _running(command: list[str | Path], folder: Path) -> Iterator[int]:
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield process.pid
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with MongoClient[dict[str, Any]](
+            port=port, directConnection=True, serverSelectionTimeoutMS=1000
+        ) as client:
+            client.admin.command("ping")
+            return True
+    except PyMongoError:
+        return False

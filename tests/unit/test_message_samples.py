@@ -1,0 +1,79 @@
+"""The message that docs/producers.md describes, field by field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.message_samples import ITEM, LONG, SHORT, fields
+from tests.messages import batch, call
+from tests.poison import POISON
+from worker.app import BEHIND, LIVE, list_of
+from worker.completion import completed
+from worker.messages import Call, Refusal, glance, read
+from worker.transport import own_tasks
+
+_CALL = Call("sync_media", {"type": "mood", "id": ITEM})
+
+
+def taken(item: bytes) -> Call | Refusal:
+    """Return what a worker makes of a message on `live`."""
+    return read(completed(item, LIVE), own_tasks())
+
+
+@pytest.mark.parametrize("item", [SHORT, LONG])
+def test_samples_are_taken(item: bytes) -> None:
+    """By the worker, and by whoever looks at many to see whose they are."""
+    assert taken(item) == _CALL
+    assert glance(item, own_tasks()) == _CALL
+
+
+@pytest.mark.parametrize(("field", "required"), fields().items())
+def test_fields_are_required_where_the_table_says_so(*, field: str, required: bool) -> None:
+    """Each left out of what Python sends."""
+    message = json.loads(LONG)
+    *path, name = field.split(".")
+    part = message[path[0]] if path else message
+    del part[name]
+    # The body is still in base64, of which the field tells.
+    packed = field == "properties.body_encoding"
+    assert isinstance(taken(json.dumps(message).encode()), Refusal) is (required or packed)
+
+
+def test_the_table_has_every_field() -> None:
+    """Of what Python sends."""
+    message = json.loads(LONG)
+    parts = {f"{part}.{name}" for part in ("headers", "properties") for name in message[part]}
+    assert fields().keys() == parts | (message.keys() - {"headers", "properties"})
+
+
+def test_what_is_left_out_follows_from_the_queue() -> None:
+    """So that the message can be given back, and is known as a save."""
+    done: Any = json.loads(completed(SHORT, list_of(LIVE, BEHIND)))
+    assert done["properties"]["delivery_info"] == {"exchange": "", "routing_key": "live"}
+    assert done["headers"]["retries"] == 0
+    tags = [json.loads(completed(SHORT, LIVE))["properties"]["delivery_tag"] for _ in range(2)]
+    assert tags[0] != tags[1]
+
+
+@pytest.mark.parametrize(
+    "item", [LONG, call("mood", ITEM), batch("mood", "x"), *(item for item, _ in POISON.values())]
+)
+def test_what_is_there_stays_as_it_is(item: bytes) -> None:
+    """Right or wrong: a fault is not mended, so that it is told."""
+    try:
+        before = json.loads(item)
+    except (ValueError, RecursionError):
+        assert completed(item, LIVE) == item
+        return
+    after = json.loads(completed(item, LIVE))
+    if not isinstance(before, dict):
+        assert after == before
+        return
+    for name, value in before.items():
+        if not isinstance(value, dict):
+            assert after[name] == value
+        else:
+            assert value.items() <= after[name].items()

@@ -1,0 +1,81 @@
+"""What of a change stream goes on the queue, and when."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bson import ObjectId, Timestamp
+
+from worker.media import MEDIA_TYPES
+from worker.mongo import RawDocument
+from worker.watch import sending
+from worker.watch.changes import Change, Upheaval, pipeline, read
+from worker.watch.sending import Burst
+
+MOOD = MEDIA_TYPES["mood"]
+ITEM = ObjectId("65f0c0ffee65f0c0ffee65f0")
+AT = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
+
+
+def event(operation: str, **parts: object) -> RawDocument:
+    """Return an event as the pipeline lets it pass."""
+    return {
+        "operationType": operation,
+        "ns": {"db": "media", "coll": "moods"},
+        "documentKey": {"_id": ITEM},
+        "clusterTime": Timestamp(AT, 1),
+        **parts,
+    }
+
+
+def test_a_save_is_a_change_of_its_document() -> None:
+    """Whatever kind of save it was."""
+    for operation in ("insert", "update", "replace"):
+        assert read(event(operation), BY_COLLECTION) == Change(MOOD, ITEM, AT)
+
+
+def test_a_deletion_tells_whose_it_was_if_anybody_knows() -> None:
+    """A pre-image without a user is that of a guest's; none is none."""
+    known = read(event("delete", fullDocumentBeforeChange={"user": "auth0|ada"}), BY_COLLECTION)
+    assert known == Change(MOOD, ITEM, AT, is_gone=True, before={"user": "auth0|ada"})
+    guests = read(event("delete", fullDocumentBeforeChange={}), BY_COLLECTION)
+    assert guests == Change(MOOD, ITEM, AT, is_gone=True, before={})
+    for nothing in ({}, {"fullDocumentBeforeChange": None}):
+        unknown = read(event("delete", **nothing), BY_COLLECTION)
+        assert unknown == Change(MOOD, ITEM, AT, is_gone=True)
+
+
+def test_dropping_is_an_upheaval() -> None:
+    """Of a collection, or of all."""
+    assert read(event("drop"), BY_COLLECTION) == Upheaval("moods: drop")
+    whole: RawDocument = {"operationType": "dropDatabase", "ns": {"db": "media"}}
+    assert read(whole, BY_COLLECTION) == Upheaval("the database: dropDatabase")
+
+
+def test_the_pipeline_asks_for_every_type() -> None:
+    """A new one needs no change here."""
+    stage = str(pipeline(MEDIA_TYPES.values())[0])
+    assert all(f"'{kind.collection}'" in stage for kind in MEDIA_TYPES.values())
+
+
+def test_of_several_changes_of_a_document_the_last_is_sent() -> None:
+    """In the place of its first; `7` and 7 are two."""
+    burst = Burst()
+    first, gone = Change(MOOD, ITEM, AT), Change(MOOD, ITEM, AT, is_gone=True)
+    others = [Change(MOOD, "7", AT), Change(MOOD, 7, AT)]
+    for change in (first, *others, gone):
+        burst.add(change)
+    assert burst.take() == [gone, *others]
+    assert not burst.take()
+
+
+def test_a_burst_is_sent_when_nothing_follows_or_it_is_large() -> None:
+    """And never when it is empty."""
+    burst = Burst()
+    assert not burst.is_ripe(quiet=True)
+    burst.add(Change(MOOD, ITEM, AT))
+    assert burst.is_ripe(quiet=True)
+    for number in range(sending._LARGEST_BURST):
+        burst.add(Change(MOOD, number, AT))
+    assert burst.is_ripe(quiet=False)

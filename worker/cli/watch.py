@@ -1,0 +1,112 @@
+"""`media-atproto watch`: the change stream as a producer, for programs that cannot be changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.environment import open_services
+from worker.cli.interrupts import interrupt_on_every_request_to_end
+
+if TYPE_CHECKING:
+    from worker.services import Services
+    from worker.watch.sending import Doorways
+    from worker.watch.watcher import Watcher
+
+_FORMAT = "[%(asctime)s: %(levelname)s/watch] %(message)s"
+
+
+@click.command()
+@click.pass_obj
+def watch(env_file: Path | None) -> None:
+    """Follow the changes of MongoDB's documents and enqueue them, until told to stop.
+
+    For programs that save documents and cannot be taught to enqueue them. MongoDB has to be a
+    replica set. Several may run: one watches, the others stand by and take over within 10
+    seconds. How far it has come is kept in the collection atproto_watch; away or killed, it goes
+    on from there. A position that MongoDB's oplog has lost is made up for by a sweep.
+
+    SIGTERM and Ctrl-C hand over at once.
+
+    \b
+    Exit codes:
+      0  it was told to stop
+      1  it cannot watch: the environment is not complete, or MongoDB is no replica set
+
+    \b
+      media-atproto watch
+      docs/operations.md says what it cannot see
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    interrupt_on_every_request_to_end()
+    try:
+        with closing(open_services(env_file)) as services:
+            _start_logging()
+            _watch(services)
+    except KeyboardInterrupt:
+        logging.getLogger(__name__).info("told to stop")
+
+
+def _watch(services: Services) -> None:
+    from worker import sentry
+
+    sentry.start(services.settings)
+    watcher = _watcher(services)
+    try:
+        watcher.run()
+    finally:
+        _hand_over(watcher)
+
+
+def _hand_over(watcher: Watcher) -> None:
+    from worker.mongo import StoreUnavailableError
+
+    try:
+        watcher.positions.release()
+    except StoreUnavailableError as error:
+        logging.getLogger(__name__).warning("the lease ends by itself: %s", error.message)
+
+
+def _watcher(services: Services) -> Watcher:
+    from worker import sentry
+    from worker.watch.position import Positions
+    from worker.watch.sending import Sender
+    from worker.watch.watcher import LEASE, Watcher
+
+    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return Watcher(
+        database=services.database,
+        positions=Positions(services.database, holder, LEASE),
+        backlog=services.backlog,
+        sender=Sender(services.store, services.sweep.removals, _doorways()),
+        warn=partial(sentry.warn, "watch", "position_lost"),
+    )
+
+
+def _doorways() -> Doorways:
+    import tasks
+    from tasks.policy import LostResult
+    from tasks.upkeep import sweep
+    from worker.watch.sending import Doorways
+
+    # A message that is not taken is kept here and sent again, which the watcher says itself.
+    logging.getLogger("tasks.policy").setLevel(logging.ERROR)
+    return Doorways(
+        enqueue=tasks.enqueue,
+        removal_note=tasks.removal_note,
+        sweep=lambda: not isinstance(sweep.apply_async(), LostResult),
+    )
+
+
+def _start_logging() -> None:
+    from worker.app import quieten
+
+    logging.basicConfig(level=logging.INFO, format=_FORMAT)
+    quieten()
