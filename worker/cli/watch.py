@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from worker.watch.sending import Doorways
     from worker.watch.watcher import Watcher
 
-_FORMAT = "[%(asctime)s: %(levelname)s/watch] %(message)s"
 
 
 @click.command()
@@ -106,7 +105,10 @@ def _doorways() -> Doorways:
 
 
 def _start_logging() -> None:
-    from worker.app import quieten
+    from worker import logs
+    from worker.settings import LogSettings
 
-    logging.basicConfig(level=logging.INFO, format=_FORMAT)
-    quieten()
+    settings = LogSettings.load(os.environ)
+    logging.basicConfig(level=logging.INFO)
+    logs.dress(logging.getLogger(), logs.LogFormat(settings.format))
+    logs.quieten(logging.INFO)
