@@ -7,7 +7,7 @@ finding, not the end.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import cache
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from redis import Redis
 
 from worker.doctor import machine
-from worker.doctor.clocks import judge_clock
+from worker.doctor.clocks import Clock, judge_clock
 from worker.doctor.environment import SUBJECT as ENVIRONMENT
 from worker.doctor.environment import judge_problems, judge_settings
 from worker.doctor.findings import Check, Finding, Level, wrong
@@ -43,7 +43,6 @@ _LOOK: Mapping[str, str] = {
     "media store": "look at MEDIA_STORE_URL, and at the store",
     TYPES: "correct the package or the file that is named; workers do not start",
 }
-Clock = Callable[[], float]
 
 
 def examine(
@@ -108,14 +107,14 @@ def _checks_of_types() -> Iterator[Check]:
 def _checks_of_services(
     settings: Settings, accounts: int, clock: Clock, undo: ExitStack
 ) -> Iterator[Check]:
-    yield from _checks_of_mongodb(settings, undo)
-    yield from _checks_of_redis(settings)
+    yield from _checks_of_mongodb(settings, clock, undo)
+    yield from _checks_of_redis(settings, clock)
     yield from _checks_of_pds(settings, clock)
     yield Check("media store", "answer", lambda: _media_store(settings))
     yield from _checks_of_accounts(settings, accounts, undo)
 
 
-def _checks_of_mongodb(settings: Settings, undo: ExitStack) -> Iterator[Check]:
+def _checks_of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[Check]:
     from worker.doctor import mongodb
 
     @cache
@@ -125,7 +124,7 @@ def _checks_of_mongodb(settings: Settings, undo: ExitStack) -> Iterator[Check]:
         return opened
 
     def server() -> Iterator[Finding]:
-        facts = mongodb.ask(database())
+        facts = mongodb.ask(database(), clock)
         yield from mongodb.judge(facts)
         yield judge_clock("mongodb", facts.ahead)
 
@@ -145,7 +144,7 @@ def _checks_of_mongodb(settings: Settings, undo: ExitStack) -> Iterator[Check]:
     yield Check("workers", "sweep", sweep, needs)
 
 
-def _checks_of_redis(settings: Settings) -> Iterator[Check]:
+def _checks_of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:
     from worker.doctor import queue
 
     def server() -> Iterator[Finding]:
@@ -155,7 +154,7 @@ def _checks_of_redis(settings: Settings) -> Iterator[Check]:
         except ValueError:
             raise SettingsError(["REDIS_URL is not understood by the client"]) from None
         with redis:
-            facts = queue.ask(redis)
+            facts = queue.ask(redis, clock)
         yield from queue.judge(facts)
         yield judge_clock("redis", facts.ahead)
 
