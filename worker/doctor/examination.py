@@ -82,10 +82,15 @@ def run(checks: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
         except (LexiconFileError, MediaError, SettingsError, OSError) as error:
             away |= {check.subject} if check.vital else set()
             advice = _LOOK.get(check.subject, "look at what the message names")
-            yield wrong(check.subject, check.name, str(error), advice)
+            yield wrong(check.subject, check.name, _words(error), advice)
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
             advice = "this check has a bug, or the service an answer of its own: report it"
             yield wrong(check.subject, check.name, f"{type(error).__name__} in the check", advice)
+
+
+def _words(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
 
 
 def _checks_of_types() -> Iterator[Check]:
