@@ -37,9 +37,10 @@ def world(stack: Stack) -> Iterator[World]:
         yield opened
 
 
-def call(world: World, *arguments: str) -> Result:
+def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run the command in this process."""
-    result = CliRunner().invoke(main, ("lexicons", *arguments), env=world.environ)
+    env = {**world.environ, **environ}
+    result = CliRunner().invoke(main, ("lexicons", *arguments), env=env)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.output
     return result
 
@@ -87,6 +88,15 @@ def test_publishing_again_writes_nothing(world: World) -> None:
     assert result.stdout.count("unchanged") == 4
     assert f'{DNS_NAME} TXT "did={world.guest_did}"' in result.stdout
     assert world.revision(world.guest_did) == before
+
+
+def test_publishing_keeps_to_the_budget_and_spends_none_of_it_again(world: World) -> None:
+    """With points for one write all four can be published that are there, and no two others."""
+    poor = {"RATE_LIMITS": "* points_hour=2"}
+    assert call(world, "publish", "--account", "art-guest", **poor).exit_code == 0
+    refused = call(world, "publish", "--account", world.ada, *OURS[2:], **poor)
+    assert refused.exit_code == 2
+    assert "points_hour" in refused.stderr
 
 
 def test_a_dry_run_writes_nothing(world: World) -> None:

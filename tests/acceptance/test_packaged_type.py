@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import wave
@@ -153,6 +154,30 @@ def test_every_command_knows_the_type(scene: Scene) -> None:
     assert re.search(r"^tapes +atproto_due +already there", made.stdout, re.MULTILINE)
     audited = run(scene.environ, PROGRAM, "audit", "--type", "tape")
     assert audited.returncode == 0, audited.stdout
+
+
+def test_its_lexicon_is_published_and_held_to_what_was_published(
+    scene: Scene, installed: Path, tmp_path: Path
+) -> None:
+    """With --save the package keeps a copy, which the next check compares with."""
+    site = tmp_path / "site"
+    shutil.copytree(installed, site)
+    environ, lexicons = with_path(scene.environ, site), site / "tape_media/lexicons"
+    account = ("--account", scene.world.bob)
+    done = run(environ, PROGRAM, "lexicons", "publish", *account, "--save", "com.example.tape")
+    assert done.returncode == 0, done.stderr
+    assert "_lexicon.example.com TXT" in done.stdout
+    file = lexicons / "com/example/tape.json"
+    kept = lexicons / "published/com/example/tape.json"
+    assert json.loads(kept.read_text()) == json.loads(file.read_text())
+    assert run(environ, PROGRAM, "lexicons", "check").returncode == 0
+    file.write_text(file.read_text().replace('"maxLength": 256', '"maxLength": 100'))
+    checked = run(environ, PROGRAM, "lexicons", "check")
+    assert checked.returncode == 1
+    assert f"{file}: defs.main.record.properties.title.maxLength" in checked.stdout
+    refused = run(environ, PROGRAM, "lexicons", "publish", *account)
+    assert refused.returncode == 1
+    assert "com.example.tape would break" in refused.stderr
 
 
 WRONG = {

@@ -12,7 +12,7 @@ import pytest
 from tests.contract.items import MOOD, PAINTING, SECOND, give_account, save, settle, sweep
 from tests.fixtures import Opener
 from worker.clock import now
-from worker.indexes import IndexRefusedError, Made, Standing, create, definitions
+from worker.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
 from worker.media import MEDIA_TYPES
 from worker.services import Services
 from worker.settings import Settings
@@ -163,3 +163,14 @@ def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
     assert refused.standing is Standing.REFUSED
     assert "did:plc:ada" in refused.detail
     assert "unset these fields" in refused.detail
+
+
+def test_a_survey_tells_what_is_missing_and_makes_nothing(
+    settings: Settings, open_services: Opener
+) -> None:
+    """Twice the same, until they are made."""
+    database = open_services(settings).database
+    for _ in range(2):
+        assert {made.standing for made in survey(database)} == {Standing.MISSING}
+    assert len(list(create(database))) == len(definitions())
+    assert {made.standing for made in survey(database)} == {Standing.THERE}

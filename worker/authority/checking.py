@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,15 +47,13 @@ def copies_in(folder: Path) -> Copies:
     return Copies(published_in(kept), str(kept))
 
 
-def check(
-    folder: Path, published: Published | None = None, *, own: Callable[[Path], Copies] = copies_in
-) -> Iterator[Checked]:
+def check(folder: Path, published: Published | None = None) -> Iterator[Checked]:
     """Yield every lexicon of a folder, compared with what was published of it.
 
     That is, without `published`, what the folder itself keeps; of that none may be missing.
     Raises LexiconFileError for a folder that cannot be read at all, and as `published` does.
     """
-    copies = own(folder)
+    copies = copies_in(folder)
     seen: set[str] = set()
     for file in lexicon_files(folder):
         nsid = ".".join(file.relative_to(folder).with_suffix("").parts)

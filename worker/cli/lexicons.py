@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, show
+from worker.cli.lexicons_page import print_lines, print_page, tell_breaks, tell_dns
+from worker.cli.page import say
 from worker.environment import SettingsError
 from worker.errors import MediaError
 from worker.lexicon import LexiconFileError
 
 if TYPE_CHECKING:
-    from worker.authority import Checked, Finding, Publication, Published
+    from worker.authority import Checked, Published
     from worker.services import Services
 
 _FOUND, _TROUBLE = 1, 2
@@ -71,7 +70,7 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
             checked = list(_check_all(published))
     except (LexiconFileError, MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
-    (_print_lines if as_json else _print_page)(checked)
+    (print_lines if as_json else print_page)(checked)
     found = any(each.findings for each in checked)
     click.get_current_context().exit(_FOUND if found else 0)
 
@@ -131,7 +130,7 @@ def publish(
     if save and not (code or dry_run):
         _save(folders)
     for dns in dict.fromkeys(map(_dns_name, folders)):
-        _tell_dns(dns, did)
+        tell_dns(dns, did)
     click.get_current_context().exit(code)
 
 
@@ -163,34 +162,6 @@ def _check_all(published: Published | None) -> Iterator[Checked]:
         yield from check(folder, published)
 
 
-def _print_page(checked: Sequence[Checked]) -> None:
-    rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
-    show(Table(rows, header=("lexicon", "compared with", "found")))
-    for each in checked:
-        for finding in each.findings:
-            say(f"{finding.file}: {finding.place}")
-            say(_told(finding), "red")
-
-
-def _verdict(checked: Checked) -> str:
-    if checked.findings:
-        count = len(checked.findings)
-        return "1 finding" if count == 1 else f"{count} findings"
-    return "compatible" if checked.against else "valid, not published yet"
-
-
-def _told(finding: Finding) -> str:
-    change = f"was {finding.was}, is {finding.now}: " if finding.was else ""
-    return f"  {change}{finding.why}"
-
-
-def _print_lines(checked: Sequence[Checked]) -> None:
-    for each in checked:
-        findings = [{**asdict(finding), "file": str(finding.file)} for finding in each.findings]
-        line = {"nsid": each.nsid, "file": str(each.file), "against": each.against or None}
-        click.echo(json.dumps({**line, "findings": findings}))
-
-
 def _wanted(nsids: Sequence[str]) -> dict[str, Path]:
     """Return the lexicons to publish, and the folder of each; says which are invalid."""
     from worker.authority import check
@@ -216,7 +187,7 @@ def _publish(
     repo = services.repo(services.accounts.resolve(name))
     planned = plan(repo, [services.lexicons.document(nsid) for nsid in nsids])
     for publication in planned:
-        _tell_breaks(publication)
+        tell_breaks(publication)
     try:
         if dry_run:
             refused = not force and any(each.breaks for each in planned)
@@ -232,14 +203,6 @@ def _publish(
     return repo.did, 0
 
 
-def _tell_breaks(publication: Publication) -> None:
-    from worker.authority.checking import told_value
-
-    for found in publication.breaks:
-        say(f"{publication.key.rkey}: {found.path}")
-        say(f"  was {told_value(found.was)}, is {told_value(found.now)}: {found.why}", "red")
-
-
 def _save(folders: dict[str, Path]) -> None:
     from worker.lexicon.files import PUBLISHED, read_file, save_published
 
@@ -253,20 +216,3 @@ def _dns_name(nsid: str) -> str:
     from worker.authority import dns_name
 
     return dns_name(nsid)
-
-
-def _tell_dns(name: str, did: str) -> None:
-    """Say which TXT record has to be in the DNS, and what is there."""
-    from worker.authority import DnsError, did_in, look_up
-
-    say(f'{name} TXT "did={did}"')
-    try:
-        found = did_in(look_up(name))
-    except DnsError as error:
-        say(f"  cannot be looked up: {error}", "yellow")
-        return
-    if found == did:
-        say("  is in the DNS", "green")
-    else:
-        said = f"names {found}" if found else "is not in the DNS"
-        say(f"  {said}: until it is as above, nobody finds these lexicons", "yellow")

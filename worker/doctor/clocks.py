@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from worker.doctor.findings import Finding, doubtful, fine, wrong
+
+Clock = Callable[[], float]
+"""Seconds since 1970, as this machine has it."""
 
 _NOTICED = 2.0  # seconds; an HTTP date is cut to whole seconds
 _TOO_FAR = 30.0  # seconds; what a lease has over the time limit of its task is less

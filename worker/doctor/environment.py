@@ -48,7 +48,7 @@ def _visibility(seconds: float, lease: float) -> Finding:
     found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, a message may be in hand {least:g} s"
     if seconds <= least:
         advice = "set it above that, or messages run twice; the default is 600"
-        return wrong(SUBJECT, "redelivery", found, advice)
+        return doubtful(SUBJECT, "redelivery", found, advice)
     return fine(SUBJECT, "redelivery", found)
 
 

@@ -1,40 +1,22 @@
-"""One examination: all checks, one after the other, none in another's way.
-
-Modules that need the media types are imported as a check runs: what is wrong with a type is a
-finding, not the end.
-"""
+"""One examination: all checks, one after the other, none in another's way."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing
-from functools import cache
-from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 
-from redis import Redis
-
-from worker.doctor import machine
-from worker.doctor.clocks import judge_clock
+from worker.doctor import checks, machine
+from worker.doctor.checks import TYPES
+from worker.doctor.clocks import Clock
 from worker.doctor.environment import SUBJECT as ENVIRONMENT
 from worker.doctor.environment import judge_problems, judge_settings
 from worker.doctor.findings import Check, Finding, Level, wrong
 from worker.environment import SettingsError
 from worker.errors import MediaError
 from worker.lexicon import LexiconFileError
-from worker.mongo import connect
 from worker.settings import QueueSettings, Settings
-from worker.source import SourceTemplate
 
-if TYPE_CHECKING:
-    from pymongo.database import Database
-
-    from worker.mongo import RawDocument
-    from worker.services import Services
-
-TYPES = "types"
-_TIMEOUT = 5.0  # seconds
 _LOOK: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",
     "redis": "look at REDIS_URL, and whether it runs",
@@ -43,7 +25,6 @@ _LOOK: Mapping[str, str] = {
     "media store": "look at MEDIA_STORE_URL, and at the store",
     TYPES: "correct the package or the file that is named; workers do not start",
 }
-Clock = Callable[[], float]
 
 
 def examine(
@@ -55,7 +36,7 @@ def examine(
     Never raises: what a check raises is what it found.
     """
     yield from run([Check(machine.SUBJECT, "machine", lambda: machine.judge(machine.ask()))])
-    types = list(run(_checks_of_types()))
+    types = list(run(checks.of_types()))
     yield from types
     try:
         settings, queue = Settings.load(environ), QueueSettings.load(environ)
@@ -68,13 +49,13 @@ def examine(
         {TYPES} if any(each.level is Level.FAIL and each.check == TYPES for each in types) else ()
     )
     with ExitStack() as undo:
-        yield from run(_checks_of_services(settings, accounts, clock, undo), down)
+        yield from run(checks.of_services(settings, accounts, clock, undo), down)
 
 
-def run(checks: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
+def run(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
     """Carry out checks; those whose subject, or what they need, is `down` are skipped."""
     away = set(down)
-    for check in checks:
+    for check in every:
         if missing := sorted(check.needs & away):
             yield _skip(check.subject, check.name, missing[0])
             continue
@@ -83,158 +64,15 @@ def run(checks: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
         except (LexiconFileError, MediaError, SettingsError, OSError) as error:
             away |= {check.subject} if check.vital else set()
             advice = _LOOK.get(check.subject, "look at what the message names")
-            yield wrong(check.subject, check.name, str(error), advice)
+            yield wrong(check.subject, check.name, _words(error), advice)
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
             advice = "this check has a bug, or the service an answer of its own: report it"
             yield wrong(check.subject, check.name, f"{type(error).__name__} in the check", advice)
 
 
-def _checks_of_types() -> Iterator[Check]:
-    # Imported as they run: to load the types is what may fail.
-    def types() -> list[Finding]:
-        from worker.doctor.types import look_at_types
-
-        return look_at_types()
-
-    def lexicons() -> list[Finding]:
-        from worker.doctor.types import look_at_lexicons
-
-        return look_at_lexicons()
-
-    yield Check(TYPES, TYPES, types, vital=True)
-    yield Check(TYPES, "lexicons", lexicons, frozenset({TYPES}))
-
-
-def _checks_of_services(
-    settings: Settings, accounts: int, clock: Clock, undo: ExitStack
-) -> Iterator[Check]:
-    yield from _checks_of_mongodb(settings, undo)
-    yield from _checks_of_redis(settings)
-    yield from _checks_of_pds(settings, clock)
-    yield Check("media store", "answer", lambda: _media_store(settings))
-    yield from _checks_of_accounts(settings, accounts, undo)
-
-
-def _checks_of_mongodb(settings: Settings, undo: ExitStack) -> Iterator[Check]:
-    from worker.doctor import mongodb
-
-    @cache
-    def database() -> Database[RawDocument]:
-        opened = connect(settings.mongodb_url, settings.mongodb_name)
-        undo.callback(opened.client.close)
-        return opened
-
-    def server() -> Iterator[Finding]:
-        facts = mongodb.ask(database())
-        yield from mongodb.judge(facts)
-        yield judge_clock("mongodb", facts.ahead)
-
-    def indexes() -> list[Finding]:
-        from worker.doctor.upkeep import look_at_indexes
-
-        return look_at_indexes(database())
-
-    def sweep() -> list[Finding]:
-        from worker.doctor.upkeep import look_at_overdue
-
-        return look_at_overdue(database())
-
-    needs = frozenset({"mongodb", TYPES})
-    yield Check("mongodb", "answer", server, vital=True)
-    yield Check("mongodb", "indexes", indexes, needs)
-    yield Check("workers", "sweep", sweep, needs)
-
-
-def _checks_of_redis(settings: Settings) -> Iterator[Check]:
-    from worker.doctor import queue
-
-    def server() -> Iterator[Finding]:
-        url, patience = settings.redis_url.reveal(), _TIMEOUT
-        try:
-            redis = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
-        except ValueError:
-            raise SettingsError(["REDIS_URL is not understood by the client"]) from None
-        with redis:
-            facts = queue.ask(redis)
-        yield from queue.judge(facts)
-        yield judge_clock("redis", facts.ahead)
-
-    yield Check("redis", "answer", server, vital=True)
-
-
-def _checks_of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
-    from worker.doctor import pds
-
-    url, directory = settings.pds.url, settings.pds.directory
-    facts = cache(lambda: pds.ask(url, clock))
-
-    def server() -> Iterator[Finding]:
-        yield from pds.judge(facts(), settings.pds.rates.of(urlsplit(url).netloc))
-        if (ahead := facts().ahead) is not None:
-            yield judge_clock("pds", ahead)
-
-    def blobs() -> list[Finding]:
-        from worker.media.lexicons import type_lexicons
-
-        return [pds.judge_uploads(facts().upload_limit, pds.largest_blob(type_lexicons()))]
-
-    yield Check("pds", "answer", server, vital=True)
-    yield Check("pds", "blob limit", blobs, frozenset({"pds", TYPES}))
-    yield Check("directory", "answer", lambda: pds.look_at_directory(directory))
-
-
-def _media_store(settings: Settings) -> list[Finding]:
-    from worker.doctor.media import look_at_folder, look_at_store
-    from worker.source import open_store
-    from worker.source.addresses import parse_networks
-
-    media = settings.media
-    template = _template(settings)
-    if media.store_url.startswith("file:"):
-        return look_at_folder(template.root)
-    try:
-        networks = parse_networks(media.allowed_networks)
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
-    with closing(open_store(template, deadline=_TIMEOUT, networks=networks)) as store:
-        return look_at_store(store, media.guest_bucket)
-
-
-def _template(settings: Settings) -> SourceTemplate:
-    media = settings.media
-    try:
-        return SourceTemplate.parse(
-            media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
-        )
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_URL: {error}"]) from error
-
-
-def _checks_of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Check]:
-    from worker.doctor import accounts
-
-    @cache
-    def services() -> Services:
-        from worker.services import build
-
-        return undo.enter_context(closing(build(settings)))
-
-    def passwords() -> list[Finding]:
-        return accounts.look_at_passwords(services().accounts, services().vault)
-
-    def guests() -> list[Finding]:
-        known = services().accounts
-        return accounts.look_at_guests(known, settings.guest_subject, services().repo)
-
-    def users() -> list[Finding]:
-        known, database = services().accounts, services().database
-        return accounts.look_at_users(database, known, most, services().repo)
-
-    needs = frozenset({"mongodb", "redis", "pds", TYPES})
-    yield Check("accounts", "passwords", passwords, frozenset({"mongodb", TYPES}))
-    yield Check("accounts", "guests", guests, needs)
-    if most:
-        yield Check("accounts", "users", users, needs)
+def _words(error: Exception) -> str:
+    """Return an error's message on one line."""
+    return "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
 
 
 def _skipped(subjects: Iterable[str], because: str) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -9,7 +10,7 @@ from datetime import UTC
 import pymongo
 from pymongo.database import Database
 
-from worker.clock import now
+from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.mongo import RawDocument, translated
 
@@ -28,16 +29,16 @@ class MongoFacts:
     ahead: float
 
 
-def ask(database: Database[RawDocument]) -> MongoFacts:
+def ask(database: Database[RawDocument], clock: Clock = time.time) -> MongoFacts:
     """Ask the server; raises StoreUnavailableError."""
     with translated(), pymongo.timeout(PATIENCE):
-        began = now()
+        began = clock()
         hello = database.client.admin.command("hello")
-        took = now() - began
+        middle = (began + clock()) / 2
         version = str(database.client.server_info()["version"])
         database["users"].find_one({}, {"_id": 1})
     # Answers to commands have dates without a time zone, whatever the client is set to.
-    ahead = (hello["localTime"].replace(tzinfo=UTC) - (began + took / 2)).total_seconds()
+    ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - middle
     return MongoFacts(version, hello.get("setName"), bool(hello.get("isWritablePrimary")), ahead)
 
 

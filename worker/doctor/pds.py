@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
 
+from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.errors import TransientError
 from worker.lexicon import Lexicons
@@ -20,8 +21,6 @@ _TIMEOUT = httpx.Timeout(5, connect=3)
 _DESCRIBE = "/xrpc/com.atproto.server.describeServer"
 _HEALTH = "/xrpc/_health"
 _HALF = 0.5  # seconds: where a moment lies, on average, that was cut to whole seconds
-
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)

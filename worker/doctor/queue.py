@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, list_of
+from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.redis_errors import translated
 
@@ -41,13 +42,13 @@ class QueueFacts:
     strangers: tuple[str, ...]
 
 
-def ask(redis: Redis) -> QueueFacts:
+def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
     """Ask the server; raises RedisUnavailableError."""
     with translated():
         info: Mapping[str, object] = redis.info()
-        began = time.time()
+        began = clock()
         seconds, micros = redis.time()
-        middle = (began + time.time()) / 2
+        middle = (began + clock()) / 2
         live = sum(redis.llen(list_of(LIVE, at)) for at in (FRONT, BEHIND))
         _, keys = redis.scan(count=_SEEN)
     product = "valkey" if "valkey_version" in info else "redis"

@@ -38,7 +38,7 @@ def judge_indexes(standings: Iterable[Made]) -> list[Finding]:
     missing = [_named(made) for made in every if made.standing is Standing.MISSING]
     if missing:
         first = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
-        found = f"{len(missing)} of {len(every)} are missing: {first}"
+        found = f"{len(missing)} of {len(every)} missing: {first}"
         findings.append(wrong(SUBJECT, "indexes", found, "run media-atproto init"))
     return findings or [fine(SUBJECT, "indexes", f"all {len(every)} are there")]
 

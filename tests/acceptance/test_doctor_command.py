@@ -1,0 +1,297 @@
+"""`media-atproto doctor`: real services, damaged one at a time, and what it says of each."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner, Result
+from cryptography.fernet import Fernet
+
+from tests.acceptance.conftest import Scene, open_scene
+from tests.acceptance.terminal import run as run_program
+from tests.acceptance.test_packaged_type import pretend, with_path
+from tests.canaries import Net
+from tests.contract.wiping import pds_away
+from tests.fixtures import changed
+from tests.world import World
+from worker.cli import main
+from worker.doctor import Finding, Level, examine
+from worker.secrets import Secret, Vault
+from worker.stack import Stack
+
+_REDIS = 26
+_USUAL = {"VISIBILITY_TIMEOUT_SECONDS": "600"}  # scenes have a shorter one, which is told
+_NOBODY = "127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """A platform with an empty queue of this module's own."""
+    with open_scene(stack, tmp_path_factory.mktemp("doctor"), _REDIS) as scene:
+        yield scene
+
+
+@pytest.fixture
+def world(scene: Scene) -> World:
+    """The platform; Redis knows nothing of it."""
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
+        client.flushdb()
+    return scene.world
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process."""
+    env = changed({**world.environ, **_USUAL}, environ)
+    result = CliRunner().invoke(main, ("doctor", *arguments), env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def findings(result: Result) -> dict[tuple[str, str], Finding]:
+    """Return what `--json` told, by subject and check."""
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    return {
+        (line["subject"], line["check"]): Finding(**{**line, "level": Level(line["level"])})
+        for line in lines
+    }
+
+
+def examined(world: World, *arguments: str, **environ: str) -> dict[tuple[str, str], Finding]:
+    """Return what the command finds that is not right, by subject and check."""
+    every = findings(call(world, "--json", *arguments, **environ))
+    return {place: finding for place, finding in every.items() if finding.level is not Level.OK}
+
+
+def encrypt(world: World, key: str) -> None:
+    """Store all passwords under a key."""
+    world.services.accounts.seal_passwords(Vault([Secret(key)]))
+
+
+def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
+    """Exit code 0, a line for each thing looked at; the passwords here are plain."""
+    result = call(world)
+    assert result.exit_code == 0, result.output
+    assert "fail" not in result.stdout
+    assert "run media-atproto encrypt-passwords" in result.stdout
+    for text in ("valkey", "0.5.35", "6.0.5", "logs in", "all 4 are valid"):
+        assert text in result.stdout
+
+
+def test_sessions_that_there_are_are_used(world: World) -> None:
+    """Logins are limited: the second run makes none."""
+    assert call(world, "--accounts", "all").exit_code == 0
+    before = dict(world.services.account_keys.stored())
+    assert len(before) == 3
+    assert call(world, "--accounts", "all").exit_code == 0
+    assert dict(world.services.account_keys.stored()) == before
+
+
+def test_an_eviction_policy_that_loses_messages_is_told(world: World, scene: Scene) -> None:
+    """And, as a warning, that nothing is kept over a restart."""
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        client.config_set("appendonly", "no")
+        client.set("cart:7", "somebody else's")
+        try:
+            found = examined(world)
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+            client.config_set("appendonly", "yes")
+            client.delete("cart:7")
+    assert found["redis", "eviction"].level is Level.FAIL
+    assert found["redis", "persistence"].level is Level.WARN
+    assert "cart:7" in found["redis", "database"].found
+
+
+def test_an_index_that_was_dropped_is_named(world: World) -> None:
+    """Until `init` has made it."""
+    world.services.database["moods"].drop_index("atproto_due")
+    found = examined(world)
+    assert "moods.atproto_due" in found["mongodb", "indexes"].found
+    assert CliRunner().invoke(main, ["init"], env=world.environ).exit_code == 0
+    assert ("mongodb", "indexes") not in examined(world)
+
+
+def test_an_index_of_another_kind_in_the_way_is_told(world: World) -> None:
+    """What to do is what `init` says."""
+    moods = world.services.database["moods"]
+    moods.drop_index("atproto_due")
+    moods.create_index("colour", name="atproto_due")
+    found = examined(world)["mongodb", "indexes"]
+    moods.drop_index("atproto_due")
+    world.services.ensure_indexes()
+    assert "cannot be made" in found.found
+    assert "dropIndex" in found.advice
+
+
+def test_a_wrong_password_of_the_guests_account_is_told(world: World) -> None:
+    """Neither it nor the right one is printed."""
+    users = world.services.database["users"]
+    account = world.services.accounts.find("art-guest")
+    assert account is not None
+    users.update_one({"_id": "art-guest"}, {"$set": {"atproto.password": "canary-wrong"}})
+    result = call(world)
+    users.update_one(
+        {"_id": "art-guest"}, {"$set": {"atproto.password": account.password.reveal()}}
+    )
+    assert result.exit_code == 1
+    assert "the stored password is refused" in result.stdout
+    net = Net({"wrong": "canary-wrong", "right": account.password.reveal()})
+    assert net.caught(result.output) == set()
+
+
+def test_users_that_do_not_log_in_are_counted(world: World) -> None:
+    """Only when asked for: --accounts."""
+    users = world.services.database["users"]
+    account = world.services.accounts.find(world.ada)
+    assert account is not None
+    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": "not it"}})
+    without, with_users = examined(world), examined(world, "--accounts", "10")
+    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": account.password.reveal()}})
+    assert ("accounts", "users") not in without
+    found = with_users["accounts", "users"]
+    assert found.level is Level.FAIL
+    assert "1 of 3" in found.found
+    assert account.handle in found.found
+
+
+def test_keys_that_open_no_password_are_told(world: World) -> None:
+    """Each with its subject; the keys are in no line."""
+    lost = Fernet.generate_key().decode()
+    kept = {str(user["_id"]): user["atproto"] for user in world.services.database["users"].find({})}
+    encrypt(world, lost)
+    result = call(world, "--json")
+    for subject, account in kept.items():
+        world.services.database["users"].update_one(
+            {"_id": subject}, {"$set": {"atproto": account}}
+        )
+    found = findings(result)
+    assert result.exit_code == 1
+    assert "no key opens 3" in found["accounts", "passwords"].found
+    assert "no key of SECRET_KEYS" in found["accounts", "guests"].found
+    keys = {"lost": lost, "ours": world.environ["SECRET_KEYS"]}
+    assert Net(keys).caught(result.output) == set()
+
+
+def test_a_pds_that_is_away_hides_nothing_else(world: World, stack: Stack) -> None:
+    """What needs it is skipped, and said to be."""
+    with pds_away(stack):
+        found = examined(world)
+    assert found["pds", "answer"].level is Level.FAIL
+    assert found["accounts", "guests"].level is Level.SKIP
+    assert {subject for subject, _ in found} == {"pds", "accounts"}
+    assert ("pds", "answer") not in examined(world)
+
+
+def test_databases_that_are_away_hide_nothing_else(world: World) -> None:
+    """The passwords in their URLs are told to nobody."""
+    result = call(
+        world,
+        "--json",
+        MONGODB_CONNECTION_STRING=f"mongodb://me:canary-mongo@{_NOBODY}/",
+        REDIS_URL=f"redis://:canary-redis@{_NOBODY}/0",
+    )
+    found = findings(result)
+    assert result.exit_code == 1
+    assert found["mongodb", "answer"].level is found["redis", "answer"].level is Level.FAIL
+    assert found["pds", "version"].level is Level.OK
+    assert found["mongodb", "indexes"].level is Level.SKIP
+    net = Net({"mongo": "canary-mongo", "redis": "canary-redis"})
+    assert net.caught(result.output) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("MONGODB_CONNECTION_STRING", "mongodb://me:canary@127.0.0.1:27017x/"),
+        ("REDIS_URL", "redis://:canary@127.0.0.1:6379x/0"),
+    ],
+)
+def test_a_url_that_no_client_understands_hides_nothing_else(
+    world: World, name: str, url: str
+) -> None:
+    """The variable is named, its value is not quoted."""
+    result = call(world, "--json", **{name: url})
+    found = findings(result)
+    subject = "mongodb" if name.startswith("MONGODB") else "redis"
+    assert found[subject, "answer"].found.startswith(f"{name} is not understood")
+    assert found["pds", "version"].level is Level.OK
+    assert "canary" not in result.output
+
+
+def test_an_environment_that_is_incomplete_is_told_variable_by_variable(world: World) -> None:
+    """Machine and types are looked at all the same."""
+    result = call(world, "--json", PDS_URL="", SECRET_KEYS="canary-key", DID_RESOLVER="off")
+    found = findings(result)
+    assert result.exit_code == 1
+    assert result.stdout.count('"environment"') == 2
+    assert "canary-key" not in result.output
+    assert found["types", "lexicons"].level is Level.OK
+    assert found["mongodb", "all"].level is Level.SKIP
+
+
+def test_a_media_store_that_is_not_there_is_told(world: World) -> None:
+    """A folder that was never made, or not mounted."""
+    found = examined(world, MEDIA_STORE_URL="file:///nowhere/at/all")
+    assert "there is no folder /nowhere/at/all" in found["media store", "folder"].found
+
+
+def test_a_store_on_the_web_that_is_away_is_told(world: World) -> None:
+    """Nothing listens there."""
+    found = examined(
+        world, MEDIA_STORE_URL=f"http://{_NOBODY}", MEDIA_STORE_ALLOWED_NETWORKS="127.0.0.0/8"
+    )
+    assert found["media store", "answer"].level is Level.FAIL
+
+
+def test_a_directory_that_is_away_is_told(world: World) -> None:
+    """Accounts stay where they are known to be; who is not known cannot log in."""
+    found = examined(world, DID_RESOLVER=f"http://{_NOBODY}")
+    assert found["directory", "answer"].level is Level.FAIL
+    assert "did:plc:" in found["accounts", "guests"].found
+
+
+def test_an_item_that_is_long_overdue_is_told(world: World) -> None:
+    """No worker and no beat runs here."""
+    item = world.platform.save_mood("calm", world.ada)
+    due = {"status": "pending", "retryAt": datetime.now(UTC) - timedelta(hours=1)}
+    moods = world.services.database["moods"]
+    moods.update_one({"_id": item}, {"$set": {"atproto": due}})
+    found = examined(world)
+    moods.delete_one({"_id": item})
+    assert "an item of mood has been due for 60 minutes" in found["workers", "sweep"].found
+
+
+def test_a_clock_that_is_off_is_told_of_every_service(world: World) -> None:
+    """The machine's own is behind; so all others are ahead of it."""
+    found = list(examine({**os.environ, **world.environ}, clock=lambda: time.time() - 100))
+    clocks = {finding.subject: finding.level for finding in found if finding.check == "clock"}
+    assert clocks == dict.fromkeys(("mongodb", "redis", "pds"), Level.FAIL)
+
+
+def test_a_lexicon_of_a_package_that_is_wrong_hides_nothing_else(
+    world: World, tmp_path: Path
+) -> None:
+    """Services are looked at; what needs the types is skipped."""
+    pretend(tmp_path, "TAPE = 7")
+    environ = with_path({**os.environ, **world.environ}, tmp_path)
+    code, output, _ = run_program(("doctor", "--json"), environ)
+    lines = [json.loads(line) for line in output.splitlines()]
+    levels = {(line["subject"], line["check"]): line["level"] for line in lines}
+    assert code == 1
+    assert levels["types", "types"] == "fail"
+    assert levels["types", "lexicons"] == levels["accounts", "guests"] == "skip"
+    assert levels["mongodb", "version"] == levels["redis", "eviction"] == "ok"
+    assert levels["pds", "version"] == "ok"
+
+
+def test_a_number_of_accounts_that_is_none_is_wrong_usage(world: World) -> None:
+    """Exit code 2."""
+    assert call(world, "--accounts", "some").exit_code == 2
