@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from worker.watch.watcher import Watcher
 
 
-
 @click.command()
 @click.pass_obj
 def watch(env_file: Path | None) -> None:
