@@ -39,6 +39,7 @@ class MediaTask(Task[Any, Any]):
     max_retries = None  # how often is decided on the document, not on the message
     Request = "worker.naming:NamedRequest"
     Strategy = "worker.naming:shown_retrying"
+    throws = (ItemFailed,)  # the journal has said so, and why
 
     @property
     def message_id(self) -> str:
@@ -89,8 +90,9 @@ class MediaTask(Task[Any, Any]):
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Have whatever is reported while this message is served say what it is about."""
         if app.is_worker:
-            from worker import sentry
+            from worker import logs, sentry
 
+            logs.begin_task(self.name, task_id)
             named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
             sentry.describe(self.name, named | kwargs, self.request.retries + 1)
 
@@ -112,9 +114,6 @@ class MediaTask(Task[Any, Any]):
 
     def conclude(self, outcome: Outcome) -> str:
         """End the task as the outcome has it: done, tried again soon, or failed."""
-        log.info("%s: %s %s", outcome.item, outcome.status or "-", outcome.detail)
-        if not outcome.found:
-            log.warning("message %s asks for %s: no such document", self.message_id, outcome.item)
         if outcome.again:
             raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:
@@ -132,8 +131,7 @@ class MediaTask(Task[Any, Any]):
         """End the task of a batch: what is due soon is tried again, what was given up is named."""
         type_name, subject = whose
         log.info("batch of %ss of %s: %s", type_name, subject, report.summary)
-        if failed := report.given_up:
-            log.warning("batch of %ss of %s: %s", type_name, subject, failed)
+        failed = report.given_up
         ids, wait = report.due_within(LONGEST_COUNTDOWN)
         if ids:
             waits = ItemWaits(f"{type_name}s of {subject}: {report.summary}")

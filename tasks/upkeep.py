@@ -17,9 +17,11 @@ from worker.removal import Removal
 def sweep(self: MediaTask) -> int:
     """Enqueue every document that does not agree with what is published; return how many."""
     try:
-        return self.services.sweep.run(_queued(), _enqueue_item, _enqueue_removal)
+        enqueued = self.services.sweep.run(_queued(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
+    self.services.recorder.sweep(enqueued)
+    return enqueued
 
 
 def _queued() -> dict[int, int]:

@@ -15,15 +15,17 @@ from typing import Any
 from celery import Celery
 from celery.signals import (
     after_setup_logger,
+    after_setup_task_logger,
     celeryd_after_setup,
     celeryd_init,
     import_modules,
     worker_process_init,
+    worker_ready,
 )
 from kombu import Connection, Exchange, Queue
 
 from worker.environment import SettingsError, check_writable
-from worker.settings import QueueSettings, Settings
+from worker.settings import LogSettings, QueueSettings, Settings
 
 LIVE = "live"  # saves, one item a message
 SWEEP = "sweep"  # what the sweep has found, one item a message
@@ -163,10 +165,12 @@ def become_worker(conf: Any = None, **_: object) -> None:
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import heap, sentry
     from worker.heartbeat import Heartbeat
+    from worker.process import exposition
     from worker.services import preload
 
     app.steps["consumer"].add(Heartbeat)
     sentry.start(settings)
+    exposition().prepare()
     preload()
     heap.give_back_memory()
 
@@ -211,14 +215,25 @@ def refuse_open_flower(sender: object = None, **_: object) -> None:
 
 
 @after_setup_logger.connect
-def quieten(**_: object) -> None:
-    """Keep libraries from logging what they send and get: a line per request, and secrets in it.
+@after_setup_task_logger.connect
+def dress_logs(logger: logging.Logger, loglevel: int | None = None, **_: object) -> None:
+    """Have all lines look as LOG_FORMAT says, and nothing secret or superfluous among them."""
+    from worker import logs
 
-    MongoDB's driver logs whole answers at DEBUG, users and their passwords among them; the HTTP
-    client logs headers.
-    """
-    for name in ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    try:
+        settings = LogSettings.load(os.environ)
+    except SettingsError as error:
+        raise SystemExit(f"media-atproto: {error}") from None
+    logs.dress(logger, logs.LogFormat(settings.format))
+    logs.quieten(loglevel or logging.INFO)
+
+
+@worker_ready.connect
+def tell_figures(**_: object) -> None:
+    """Begin to answer whoever collects metrics."""
+    from worker.process import exposition
+
+    exposition().start()
 
 
 @worker_process_init.connect

@@ -70,13 +70,16 @@ class Budget:
         share = 1.0 if lane is Lane.LIVE else 1.0 - self._reserve
         return Meter(self._script, host, self._rates.of(host), share)
 
-    def closed(self) -> list[Gate]:
-        """Return the buckets that let nothing but saves through now."""
+    def gates(self) -> list[Gate]:
+        """Return the buckets that something was spent of in their present windows."""
         gates = (self._gate(name.decode()) for name in self._names())
         return sorted(
-            (gate for gate in gates if gate and self._is_closed(gate)),
-            key=lambda gate: (gate.host, gate.limit, gate.who),
+            (gate for gate in gates if gate), key=lambda gate: (gate.host, gate.limit, gate.who)
         )
+
+    def closed(self) -> list[Gate]:
+        """Return the buckets that let nothing but saves through now."""
+        return [gate for gate in self.gates() if self._is_closed(gate)]
 
     def _is_closed(self, gate: Gate) -> bool:
         return gate.refused or gate.used >= gate.points * (1.0 - self._reserve)

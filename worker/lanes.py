@@ -13,6 +13,7 @@ from redis import Redis
 from worker.budget import Budget, Lane
 from worker.directory import Directory
 from worker.homes import Home, Homes
+from worker.metrics.recorder import Recorder
 from worker.pds import Pds
 from worker.reporter import Reporter
 from worker.secrets import Secret, Vault
@@ -35,6 +36,7 @@ class Lanes:
     redis: Redis
     vault: Vault
     reporter: Reporter
+    recorder: Recorder
     parked: float
     bypass: Mapping[str, Secret]
 
@@ -46,6 +48,6 @@ class Lanes:
         host = urlsplit(url).netloc
         meter, key = self.budget.meter(host, lane), self.bypass.get(host)
         request = self.own if url == self.usual else self.others
-        pds = Pds(url, request=request, meter=meter, bypass=key)
+        pds = Pds(url, request=request, meter=meter, bypass=key, recorder=self.recorder)
         sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, reporter=self.reporter)
         return Home(pds, sessions)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
 
+from bson import ObjectId
+
 from worker.clock import now
-from worker.documents import Failure, ItemRef, Status, SyncState
+from worker.documents import Failure, ItemRef, MediaDocument, Status, SyncState
+from worker.fields import FieldError
 from worker.removal import Report
 from worker.store import NotNow
+
+LEFT = "left"  # not this run's to publish, or not now
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +24,25 @@ class Outcome:
     `status` is what the document says now, or what became of the record of a deleted one;
     None when there was nothing to do, or not by this run. `detail` says it in words. With
     `again` the message should be delivered once more, soon. Without `found` there is no item that
-    could have been meant.
+    could have been meant. `since_save` is how many seconds after its save the item's record was
+    up for the first time, None if that was not now.
     """
 
-    item: str
+    item: ItemRef
     status: Status | None
     detail: str
     retry_at: datetime | None = None
     error: Failure | None = None
     again: bool = False
     found: bool = True
+    did: str | None = None
+    attempt: int | None = None
+    since_save: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Return the status, or what it is called when there is none."""
+        return str(self.status or LEFT)
 
     @property
     def is_given_up(self) -> bool:
@@ -46,10 +60,24 @@ class Outcome:
     def of_state(cls, ref: ItemRef, state: SyncState) -> Self:
         """Describe an item by the state that its run left."""
         detail = state.error.message if state.error else (state.reason or state.uri or "")
-        return cls(str(ref), state.status, detail, state.retry_at, state.error)
+        return cls(
+            item=ref,
+            status=state.status,
+            detail=detail,
+            retry_at=state.retry_at,
+            error=state.error,
+            did=state.repo,
+            attempt=state.attempts,
+        )
 
     @classmethod
-    def of_removal(cls, item: str, report: Report) -> Self:
+    def of_document(cls, before: MediaDocument, state: SyncState) -> Self:
+        """Describe an item by what a run has made of it."""
+        since = _since_save(before, state)
+        return replace(cls.of_state(before.ref, state), since_save=since)
+
+    @classmethod
+    def of_removal(cls, item: ItemRef, report: Report) -> Self:
         """Describe what became of the record of a deleted document."""
         return cls(
             item=item,
@@ -58,10 +86,33 @@ class Outcome:
             retry_at=report.retry_at,
             error=report.error,
             found=report.found,
+            did=report.did,
+            attempt=report.attempts or None,
         )
 
     @classmethod
     def not_now(cls, ref: ItemRef, told: NotNow) -> Self:
         """Describe an item that this run had to leave alone."""
         why = "another run is at work on it" if told.busy else "it is to be left alone until then"
-        return cls(str(ref), None, why, retry_at=told.until)
+        return cls(ref, None, why, retry_at=told.until)
+
+
+def _since_save(before: MediaDocument, state: SyncState) -> float | None:
+    """Return how long after its save a record was up for the first time, in seconds."""
+    if before.state.synced_at or state.synced_at is None or state.uri is None:
+        return None
+    saved = _saved(before)
+    return max((state.synced_at - saved).total_seconds(), 0.0) if saved else None
+
+
+def _saved(document: MediaDocument) -> datetime | None:
+    """Return when a document was saved: an ObjectId knows the second, `when` perhaps the rest."""
+    try:
+        said = document.fields.moment("when")
+    except FieldError:
+        said = None
+    if not isinstance(document.ref.id, ObjectId):
+        return said
+    made = document.ref.id.generation_time
+    is_of_that_second = said is not None and 0 <= (said - made).total_seconds() < 1
+    return said if is_of_that_second else made

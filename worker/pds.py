@@ -8,6 +8,7 @@ Source: https://atproto.com/specs/xrpc
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,12 +19,13 @@ from atproto_client.request import Response
 from worker.budget import Meter
 from worker.cid import cid_of_blob
 from worker.errors import MediaError, WaitError
+from worker.metrics.recorder import NOBODY, Recorder
 from worker.pds_errors import error_name, garbled
 from worker.public import PublicTransport
 from worker.rates import REQUEST, UPLOAD, Cost, Kind
 from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.secrets import Secret
-from worker.xrpc import Json, bearer, headers_of, refuse, translated
+from worker.xrpc import Json, bearer, headers_of, refuse, status_of, translated
 
 _BYPASS = "x-ratelimit-bypass"
 POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
@@ -37,6 +39,15 @@ class Session:
     access: Secret
     refresh: Secret
     active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What is called: a method by its NSID, for which step of an item, and what it costs."""
+
+    nsid: str
+    step: str
+    costs: Sequence[Cost] = (REQUEST,)
 
 
 def open_request(timeout: float = 15, *, public: bool = False) -> Request:
@@ -57,7 +68,8 @@ class Pds:
 
     With a meter each call is charged before it is sent, and raises BudgetSpentError instead when
     it has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.
-    Connections are this one's own (`timeout` in seconds), or those of `request`.
+    Connections are this one's own (`timeout` in seconds), or those of `request`. The recorder
+    counts calls and blobs.
     """
 
     def __init__(
@@ -68,8 +80,10 @@ class Pds:
         request: Request | None = None,
         meter: Meter | None = None,
         bypass: Secret | None = None,
+        recorder: Recorder = NOBODY,
     ) -> None:
         self.url = url
+        self._recorder = recorder
         self._request = request or open_request(timeout)
         self._meter = meter
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
@@ -81,13 +95,14 @@ class Pds:
     def create_session(self, identifier: str, password: Secret) -> Session:
         """Log in; the PDS takes a third of a second for it and limits how often."""
         body = {"identifier": identifier, "password": password.reveal()}
-        login = Cost(Kind.LOGINS, 1, identifier)
-        return _session(self._post("session", "com.atproto.server.createSession", body, cost=login))
+        costs = (Cost(Kind.LOGINS, 1, identifier), REQUEST)
+        call = _Call("com.atproto.server.createSession", "session", costs)
+        return _session(self._post(call, body))
 
     def refresh_session(self, refresh: Secret) -> Session:
         """Trade a refresh token for new tokens."""
-        nsid = "com.atproto.server.refreshSession"
-        return _session(self._post("session", nsid, None, refresh))
+        call = _Call("com.atproto.server.refreshSession", "session")
+        return _session(self._post(call, None, refresh))
 
     def room(self, repo: str) -> int | None:
         """Return how many points of writes a repo has left now; None when nobody counts them."""
@@ -102,14 +117,15 @@ class Pds:
         """
         body = {**key.as_json(), "record": record, "validate": False, "swapRecord": swap}
         points = Cost(Kind.POINTS, POINTS["update"], key.repo)  # a new one costs as much
-        answer = self._post("write", "com.atproto.repo.putRecord", body, token, cost=points)
+        call = _Call("com.atproto.repo.putRecord", "write", (points, REQUEST))
+        answer = self._post(call, body, token)
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
     def delete_record(self, token: Secret, key: RecordKey) -> None:
         """Delete a record; succeeds when there is none."""
         points = Cost(Kind.POINTS, POINTS["delete"], key.repo)
-        nsid = "com.atproto.repo.deleteRecord"
-        self._post("remove", nsid, key.as_json(), token, cost=points)
+        call = _Call("com.atproto.repo.deleteRecord", "remove", (points, REQUEST))
+        self._post(call, key.as_json(), token)
 
     def apply_writes(
         self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None
@@ -122,7 +138,7 @@ class Pds:
         listed = [write.as_json() for write in writes]
         body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
         points = Cost(Kind.POINTS, _points_of(writes), repo)
-        self._post("write", "com.atproto.repo.applyWrites", body, token, cost=points)
+        self._post(_Call("com.atproto.repo.applyWrites", "write", (points, REQUEST)), body, token)
 
     def latest_commit(self, did: str) -> str:
         """Return the CID of a repo's present commit."""
@@ -133,7 +149,8 @@ class Pds:
         # Packing hashes costs the PDS time and saves little. Its limit is far above our pace, and
         # no other call counts towards it.
         plain = {"Accept-Encoding": "identity"}
-        content = self._got("com.atproto.sync.getRepo", {"did": did}, plain, costs=()).content
+        call = _Call("com.atproto.sync.getRepo", "read", ())
+        content = self._got(call, {"did": did}, plain).content
         if not isinstance(content, bytes):
             raise garbled("read")
         return content
@@ -167,11 +184,9 @@ class Pds:
         """Upload a blob to the token's account; it stays only if a record refers to it soon."""
         url = self._at("com.atproto.repo.uploadBlob")
         headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
-        answer = self._call(
-            "upload",
-            (UPLOAD, REQUEST),
-            lambda: self._request.post(url, headers=headers, content=data),
-        )
+        call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
+        answer = self._answer(call, lambda: self._request.post(url, headers=headers, content=data))
+        self._recorder.blob(len(data))
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
         return UploadedBlob(cid, blob.text("mimeType"), blob.number("size"))
@@ -180,7 +195,7 @@ class Pds:
         """Return a blob's bytes, or None when the PDS does not have it."""
         params = {"did": did, "cid": cid}
         try:
-            content = self._got("com.atproto.sync.getBlob", params).content
+            content = self._got(_Call("com.atproto.sync.getBlob", "read"), params).content
         except MediaError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
@@ -191,59 +206,59 @@ class Pds:
         return content
 
     def _post(
-        self,
-        step: str,
-        nsid: str,
-        body: Mapping[str, object] | None,
-        token: Secret | None = None,
-        *,
-        cost: Cost | None = None,
+        self, call: _Call, body: Mapping[str, object] | None, token: Secret | None = None
     ) -> Json:
-        costs = (cost, REQUEST) if cost else (REQUEST,)
-        url, headers = self._at(nsid), (bearer(token) if token else {}) | self._bypass
+        url, headers = self._at(call.nsid), (bearer(token) if token else {}) | self._bypass
         if body is None:
-            return self._call(step, costs, lambda: self._request.post(url, headers=headers))
+            return self._answer(call, lambda: self._request.post(url, headers=headers))
         content = json.dumps(body, ensure_ascii=False).encode()
         headers |= {"Content-Type": "application/json"}
-        return self._call(
-            step, costs, lambda: self._request.post(url, headers=headers, content=content)
-        )
+        return self._answer(call, lambda: self._request.post(url, headers=headers, content=content))
 
     def _get(self, nsid: str, params: Mapping[str, object]) -> Json:
-        return _json("read", self._got(nsid, params))
+        return _json("read", self._got(_Call(nsid, "read"), params))
 
     def _got(
         self,
-        nsid: str,
+        call: _Call,
         params: Mapping[str, object],
         headers: Mapping[str, str] | None = None,
-        *,
-        costs: Sequence[Cost] = (REQUEST,),
     ) -> Response:
-        url, sent = self._at(nsid), dict(params)
+        url, sent = self._at(call.nsid), dict(params)
         full = {**(headers or {}), **self._bypass}
-        return self._charged(
-            "read", costs, lambda: self._request.get(url, params=sent, headers=full)
-        )
+        return self._charged(call, lambda: self._request.get(url, params=sent, headers=full))
 
     def _at(self, nsid: str) -> str:
         return f"{self.url}/xrpc/{nsid}"
 
-    def _call(self, step: str, costs: Sequence[Cost], send: Callable[[], Response]) -> Json:
-        return _json(step, self._charged(step, costs, send))
+    def _answer(self, call: _Call, send: Callable[[], Response]) -> Json:
+        return _json(call.step, self._charged(call, send))
 
-    def _charged(self, step: str, costs: Sequence[Cost], send: Callable[[], Response]) -> Response:
+    def _charged(self, call: _Call, send: Callable[[], Response]) -> Response:
         """Make a call within the budget, and learn from its answer."""
         if self._meter is None:
-            return translated(step, send)
-        ticket = self._meter.spend(step, costs)
+            return self._counted(call, send)
+        ticket = self._meter.spend(call.step, call.costs)
         try:
-            response = translated(step, send)
+            response = self._counted(call, send)
         except MediaError as error:
             refusal = error if isinstance(error, WaitError) else None
             self._meter.settle(ticket, headers_of(error.__cause__), refusal)
             raise
         self._meter.settle(ticket, response.headers)
+        return response
+
+    def _counted(self, call: _Call, send: Callable[[], Response]) -> Response:
+        """Make a call; whatever comes of it is counted."""
+        began, status = time.monotonic(), "none"
+        try:
+            response = translated(call.step, send)
+            status = str(response.status_code)
+        except MediaError as error:
+            status = status_of(error.__cause__)
+            raise
+        finally:
+            self._recorder.call(call.nsid, status, time.monotonic() - began)
         return response
 
 

@@ -6,7 +6,7 @@ import os
 from functools import cache
 
 from worker.app import app
-from worker.reporter import SILENT
+from worker.metrics.exposition import Exposition
 from worker.sentry import SentryReporter
 from worker.services import Services, build
 from worker.settings import Settings
@@ -15,6 +15,13 @@ from worker.settings import Settings
 @cache
 def services() -> Services:
     """Return the process's services; raises SettingsError."""
-    # In a process of the platform's own, Sentry is the platform's.
-    reporter = SentryReporter() if app.is_worker else SILENT
-    return build(Settings.load(os.environ), reporter)
+    settings = Settings.load(os.environ)
+    if not app.is_worker:
+        return build(settings)  # of the platform's own, as are its log and its Sentry
+    return build(settings, SentryReporter(), exposition().recorder())
+
+
+@cache
+def exposition() -> Exposition:
+    """Return how a worker tells its figures: made before its children are; raises SettingsError."""
+    return Exposition(Settings.load(os.environ).metrics)

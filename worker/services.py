@@ -35,10 +35,12 @@ from worker.documents import Account
 from worker.environment import SettingsError
 from worker.hands import Hands
 from worker.homes import Homes
+from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.lanes import Lanes
 from worker.lexicon import Lexicons, load_lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
+from worker.metrics.recorder import NOBODY, Recorder
 from worker.mongo import RawDocument, connect
 from worker.parking import Parking
 from worker.parts import PartMaker
@@ -92,6 +94,7 @@ class Services:
     sweep: Sweep
     sifter: Sifter
     hands: Hands
+    recorder: Recorder
     undo: ExitStack
 
     def repo(self, account: Account) -> Repo:
@@ -119,10 +122,13 @@ def preload() -> None:
     Image.init()
 
 
-def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
+def build(
+    settings: Settings, reporter: Reporter = SILENT, recorder: Recorder | None = None
+) -> Services:
     """Make all services; nothing is connected before its first use.
 
-    Raises SettingsError for settings that only make sense together.
+    With a recorder a line for each item that has ended is logged. Raises SettingsError for
+    settings that only make sense together.
     """
     undo = ExitStack()
     database = _database(settings)
@@ -141,6 +147,7 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
         redis=redis,
         vault=vault,
         reporter=reporter,
+        recorder=recorder or NOBODY,
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
     )
@@ -151,12 +158,21 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
 
-    def engine_of(lane_homes: Homes) -> Engine:
+    def engine_of(lane: Lane, lane_homes: Homes) -> Engine:
         open_repo = partial(Repo, lane_homes)
-        remover = Remover(accounts, removals, open_repo)
-        return Engine(store, accounts, publisher, remover, open_repo, settings.retry, reporter)
+        journal: Journal = LoggedJournal(recorder, lane.value) if recorder else UNKEPT
+        return Engine(
+            store=store,
+            accounts=accounts,
+            publisher=publisher,
+            remover=Remover(accounts, removals, open_repo),
+            open_repo=open_repo,
+            retry=settings.retry,
+            reporter=reporter,
+            journal=journal,
+        )
 
-    engine, background = engine_of(saved_homes), engine_of(homes)
+    engine, background = engine_of(Lane.LIVE, saved_homes), engine_of(Lane.BULK, homes)
     locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
     corrections, selection = Corrections(store), Selection(store)
     batches = Batches(
@@ -198,6 +214,7 @@ def build(settings: Settings, reporter: Reporter = SILENT) -> Services:
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         sifter=Sifter(redis, store),
         hands=Hands(redis),
+        recorder=recorder or NOBODY,
         undo=undo,
     )
 

@@ -75,6 +75,29 @@ class FlowerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How log lines look: `console` or `json`."""
+
+    format: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> LogSettings:
+        """Read the log's settings; raises SettingsError."""
+        reader = Reader(environ)
+        settings = cls(format=reader.checked("LOG_FORMAT", _log_format_fault, "console"))
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where a worker tells its figures; `port` is None when it does not."""
+
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class RetrySettings:
     """How often and how long a transient failure is retried. Seconds."""
 
@@ -143,6 +166,7 @@ class Settings:
     media: MediaSettings
     retry: RetrySettings
     sweep: SweepSettings
+    metrics: MetricsSettings
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
@@ -162,6 +186,7 @@ class Settings:
             media=_media(reader, allow_http),
             retry=_retry(reader),
             sweep=_sweep(reader),
+            metrics=_metrics(reader),
         )
         reader.finish()
         return settings
@@ -230,6 +255,15 @@ def _path_fault(value: str) -> str | None:
 
 def _optional_path(value: str) -> Path | None:
     return Path(value) if value else None
+
+
+def _metrics(reader: Reader) -> MetricsSettings:
+    port = int(reader.number("METRICS_PORT", 0, least=0, most=65_535))
+    return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
+
+
+def _log_format_fault(value: str) -> str | None:
+    return None if value in {"console", "json"} else f"must be console or json, not {value!r}"
 
 
 def _optional_secret(value: str) -> Secret | None:

@@ -24,6 +24,7 @@ from worker.documents import (
 )
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.ids import parse_id
+from worker.journal import Journal
 from worker.media import MediaType, media_type
 from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
@@ -70,6 +71,7 @@ class Engine:
     open_repo: Callable[[Account], Repo]
     retry: RetrySettings
     reporter: Reporter
+    journal: Journal
 
     def sync(
         self,
@@ -126,10 +128,11 @@ class Engine:
         owner = self._document_of(kind, user, rkey)
         if owner is not None:
             return self.sync(kind.name, owner, holder=holder, observer=observer)
-        item = f"{kind.name} of {user} at {rkey}"
-        return self._removal(
-            ItemRef(kind.name, rkey), item, self.remover.remove_one(kind, user, rkey)
-        )
+        named = ItemRef(kind.name, f"of {user} at {rkey}")
+        report = self.remover.remove_one(kind, user, rkey)
+        outcome = self._removal(ItemRef(kind.name, rkey), named, report)
+        self.journal.ended(outcome)
+        return outcome
 
     def tell(self, run: Run, state: SyncState) -> None:
         """Tell people of a run's final state if nothing is going to be tried by itself."""
@@ -137,7 +140,7 @@ class Engine:
             is_up = state.status is Status.PARTIAL
             self.reporter.given_up(replace(run.affected, is_up=is_up), state.error)
 
-    def _removal(self, ref: ItemRef, named: str, report: Report) -> Outcome:
+    def _removal(self, ref: ItemRef, named: ItemRef, report: Report) -> Outcome:
         """Return the outcome of a removal; tell people of one that is given up."""
         if report.error and report.status is Status.FAILED:
             item = Affected(ref.type, str(ref.id), report.did, report.attempts)
@@ -153,11 +156,13 @@ class Engine:
     def _until_settled(self, result: Outcome | _Request) -> Outcome:
         for _ in range(_MOST_ROUNDS):
             if isinstance(result, Outcome):
-                return result
+                break
             result = self._attempt(result)
-        if isinstance(result, Outcome):
-            return result
-        return Outcome(str(result.ref), None, "it changes as fast as it is published", again=True)
+        if not isinstance(result, Outcome):
+            why = "it changes as fast as it is published"
+            result = Outcome(result.ref, None, why, again=True)
+        self.journal.ended(result)
+        return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
         """Carry a request out; return its outcome, or what to ask for next."""
@@ -168,7 +173,7 @@ class Engine:
             return self._refuse(request, error)
         if claimed is None:
             removed = self.remover.remove_all_of(kind, ids, request.user)
-            return self._removal(ref, str(ref), removed)
+            return self._removal(ref, ref, removed)
         if isinstance(claimed, NotNow):
             return Outcome.not_now(ref, claimed)
         if request.user is not None:
@@ -194,10 +199,11 @@ class Engine:
         return Outcome.of_state(request.ref, state)
 
     def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
+        before = run.document
         state, finish = self._round(run, force=request.force)
         if finish is Finish.SETTLED:
             self.tell(run, state)
-            return Outcome.of_state(request.ref, state)
+            return Outcome.of_document(before, state)
         return self._go_on(request, run, finish)
 
     def _go_on(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
@@ -207,7 +213,7 @@ class Engine:
         if finish is Finish.VANISHED:
             return replace(request, user=run.document.owner)
         if not run.written:
-            return Outcome(str(request.ref), None, "another run has taken over")
+            return Outcome(request.ref, None, "another run has taken over")
         self.confess(run)
         # Under another name, so that it does not take over in its turn.
         return replace(request, holder=f"{request.holder} after being overtaken")
@@ -228,7 +234,9 @@ class Engine:
             # Nobody expected it, so nothing is known of its text: the document gets its name
             # only, and the error itself goes on to the log and to Sentry.
             self.reporter.bug(run.affected, error, is_new=not _has_met(run.state, error))
-            self.store.finish(run.kind, run.document, self._after_bug(run.state, error))
+            state = self._after_bug(run.state, error)
+            self.store.finish(run.kind, run.document, state)
+            self.journal.ended(Outcome.of_state(run.document.ref, state))
             raise
         return self._finish(run, state)
 

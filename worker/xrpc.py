@@ -88,3 +88,13 @@ def bearer(token: Secret) -> dict[str, str]:
 def headers_of(error: BaseException | None) -> Mapping[str, str]:
     """Return the headers of the answer that an error is about; none without an answer."""
     return error.response.headers if isinstance(error, httpx.HTTPStatusError) else {}
+
+
+def status_of(error: BaseException | None) -> str:
+    """Return the HTTP status of the answer that an error is about, or why there was none."""
+    if isinstance(error, httpx.HTTPStatusError):
+        return str(error.response.status_code)
+    cause = error.__cause__ if isinstance(error, AtProtocolError) and error.__cause__ else error
+    if isinstance(cause, httpx.TimeoutException):
+        return "timeout"
+    return "unreachable" if isinstance(cause, httpx.TransportError) else "garbled"

@@ -112,11 +112,12 @@ def test_a_failure_is_on_the_document_and_in_the_log(fleet: Scene) -> None:
     enqueue("mood", mood)
     fleet.wait_for_status("mood", mood, "failed")
     (line, *_) = wait_for(
-        lambda: [line for line in worker_log(fleet) if "ItemFailed" in line and str(mood) in line],
+        lambda: [line for line in worker_log(fleet) if "item failed" in line and str(mood) in line],
         within=30,
         what="the failure to be in the worker's log",
     )
-    assert f"mood {mood}" in line
+    assert "type=mood" in line
+    assert "[warning" in line
     assert "text" in line
 
 
@@ -138,7 +139,7 @@ def test_poison_messages_are_refused_and_the_worker_goes_on(fleet: Scene) -> Non
     fleet.wait_until_drained()
     lines = [line for line in worker_log(fleet)[before:] if "refused a message on live" in line]
     assert len(lines) == len(POISON)
-    assert all("ERROR/MainProcess" in line for line in lines)
+    assert all("[error" in line for line in lines)
     assert not [fault for _, fault in POISON.values() if not any(fault in line for line in lines)]
     assert starts(fleet) == started
 
@@ -154,9 +155,9 @@ def test_messages_that_no_item_can_be_meant_by_end_in_the_task(fleet: Scene) -> 
     fleet.wait_until_drained()
     log = worker_log(fleet)
     said = [[line for line in log if str(message.id) in line] for message in messages]
-    assert any("ERROR" in line and "no media type is named" in line for line in said[0])
-    assert any("ERROR" in line and "not the _id of a document" in line for line in said[1])
-    assert any("WARNING" in line and f"mood {gone}: no such" in line for line in said[2])
+    assert any("[error" in line and "no media type is named" in line for line in said[0])
+    assert any("[error" in line and "not the _id of a document" in line for line in said[1])
+    assert any("[warning" in line and f"id={gone}" in line for line in said[2])
     assert starts(fleet) == started
 
 

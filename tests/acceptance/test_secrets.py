@@ -139,7 +139,7 @@ def test_an_item_is_published_through_tls_and_passwords(stage: Stage) -> None:
     mood = stage.world.platform.save_mood("behind walls", stage.world.ada)
     # The first handshakes of a producer may take longer than it is ready to wait.
     wait_for(lambda: enqueue("mood", mood), within=PATIENCE, what="the queue to take a message")
-    stage.wait_for_log(f"mood {mood}: synced")
+    stage.wait_for_log("item synced", str(mood))
     assert stage.environ["REDIS_URL"].startswith("rediss://media:")
     assert "tls=true" in stage.environ["MONGODB_CONNECTION_STRING"]
 
@@ -169,7 +169,7 @@ def test_a_pickle_is_refused_and_never_opened(stage: Stage, tmp_path: Path) -> N
     stages.send_pickle(stage, made)
     stage.wait_for_log("is not said to be JSON")
     mood = stage.save_mood("after the pickle", stage.world.ada)
-    stage.wait_for_log(f"mood {mood}: synced")
+    stage.wait_for_log("item synced", str(mood))
     assert not made.exists()
 
 
@@ -179,7 +179,7 @@ def test_nobody_can_control_the_worker_through_the_queue(stage: Stage) -> None:
         app.control.broadcast("shutdown", connection=connection)
         assert app.control.inspect(timeout=1, connection=connection).conf() is None
     mood = stage.save_mood("still here", stage.world.ada)
-    stage.wait_for_log(f"mood {mood}: synced")
+    stage.wait_for_log("item synced", str(mood))
     assert stage.worker.popen.poll() is None
 
 

@@ -211,7 +211,7 @@ def test_outcomes_come_in_the_order_asked_for(world: World) -> None:
     missing = ObjectId()
     items = [bad, good, missing, nuked]
     outcomes = sync_batch(world, "mood", items)
-    assert [outcome.item for outcome in outcomes] == [f"mood {item}" for item in items]
+    assert [str(outcome.item) for outcome in outcomes] == [f"mood {item}" for item in items]
     assert [outcome.status for outcome in outcomes] == ["failed", "synced", "removed", "skipped"]
 
 

@@ -10,15 +10,15 @@ from redis import Redis
 
 from worker.bulk.progress import Progress, Tally
 from worker.clock import now
-from worker.documents import Failure, Status
+from worker.documents import Failure, ItemRef, Status
 from worker.outcome import Outcome
 from worker.redis_errors import RedisUnavailableError
 from worker.stack import Stack
 
-SYNCED = Outcome("mood 1", Status.SYNCED, "at://")
-LEFT = Outcome("mood 2", None, "another run is at work on it")
+SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://")
+LEFT = Outcome(ItemRef("mood", 2), None, "another run is at work on it")
 FAILED = Outcome(
-    "mood 3",
+    ItemRef("mood", 3),
     Status.FAILED,
     "field 'when' is missing",
     error=Failure("document", "field_invalid", "field 'when' is missing", permanent=True, at=now()),

@@ -8,21 +8,23 @@ import pytest
 
 from worker.bulk.report import BatchReport
 from worker.clock import now
-from worker.documents import DocumentId, Failure, Status
+from worker.documents import DocumentId, Failure, ItemRef, Status
 from worker.outcome import Outcome
 
-SYNCED = Outcome("mood 1", Status.SYNCED, "at://did/mood/1")
+SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://did/mood/1")
 
 
 def waiting(seconds: float, status: Status | None = Status.PENDING) -> Outcome:
     """Return the outcome of an item that is due so soon."""
-    return Outcome("mood 2", status, "no answer", retry_at=now() + timedelta(seconds=seconds))
+    return Outcome(
+        ItemRef("mood", 2), status, "no answer", retry_at=now() + timedelta(seconds=seconds)
+    )
 
 
 def failed(number: int = 3) -> Outcome:
     """Return the outcome of an item that was given up."""
     failure = Failure("document", "field_invalid", "field", permanent=True, at=now())
-    return Outcome(f"mood {number}", Status.FAILED, "field 'when' is missing", error=failure)
+    return Outcome(ItemRef("mood", number), Status.FAILED, "field 'when' is missing", error=failure)
 
 
 def report(*outcomes: Outcome) -> BatchReport:
@@ -33,7 +35,7 @@ def report(*outcomes: Outcome) -> BatchReport:
 
 def test_a_batch_that_went_well_is_done() -> None:
     """Nothing to try again, nobody to tell."""
-    done = report(SYNCED, Outcome("mood 2", Status.SKIPPED, "no_account"))
+    done = report(SYNCED, Outcome(ItemRef("mood", 2), Status.SKIPPED, "no_account"))
     assert done.due_within(30) == ([], 0.0)
     assert done.given_up is None
     assert done.summary == "1 synced, 1 skipped"
@@ -53,7 +55,9 @@ def test_what_was_due_before_is_tried_at_once() -> None:
 
 def test_an_item_that_keeps_changing_is_tried_again() -> None:
     """It was edited as fast as it was published."""
-    changing = Outcome("mood 1", None, "it changes as fast as it is published", again=True)
+    changing = Outcome(
+        ItemRef("mood", 1), None, "it changes as fast as it is published", again=True
+    )
     assert report(SYNCED, changing).due_within(30) == ([1], 1.0)
 
 

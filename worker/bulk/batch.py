@@ -22,7 +22,7 @@ from worker.bulk.together import Together
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
 from worker.clock import now
-from worker.documents import Account, DocumentId, Failure
+from worker.documents import Account, DocumentId, Failure, ItemRef
 from worker.errors import AccountError
 from worker.lease import message_of, not_before
 from worker.media import MediaType, media_type
@@ -63,7 +63,7 @@ class Batches:
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)
-        bugs = Bugs(self.engine.store, kind, self.engine.reporter)
+        bugs = self._bugs(kind)
         outcomes = self._sync(
             kind,
             subject,
@@ -102,7 +102,7 @@ class Batches:
         Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
         other items are done.
         """
-        bugs = Bugs(self.engine.store, kind, self.engine.reporter)
+        bugs = self._bugs(kind)
         outcomes = self._sync(
             kind,
             subject,
@@ -134,7 +134,7 @@ class Batches:
                 if backfill:
                     self.adoption.adopt(repo, account, backfill)
             except AccountError as fault:
-                return [_left(kind, raw, fault) for raw in ids]
+                return [self._left(kind, raw, fault) for raw in ids]
             found = self.claims.read(kind, ids)
             plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due)]
             together = Together(
@@ -158,11 +158,16 @@ class Batches:
                 outcomes[raw] = bugs.outcome(raw, partial(alone, only_if_due=only_if_due))
         return [outcomes[raw] for raw in ids]
 
+    def _bugs(self, kind: MediaType) -> Bugs:
+        engine = self.engine
+        return Bugs(engine.store, kind, engine.reporter, engine.journal)
 
-def _left(kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
-    """Return the outcome of an item that is left as it is, because its repo cannot be read."""
-    failure = Failure.of(fault, now())
-    return Outcome(f"{kind.name} {raw}", None, fault.message, error=failure)
+    def _left(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
+        """Return the outcome of an item that is left as it is, because its repo cannot be read."""
+        failure = Failure.of(fault, now())
+        outcome = Outcome(ItemRef(kind.name, raw), None, fault.message, error=failure)
+        self.engine.journal.ended(outcome)
+        return outcome
 
 
 def _is_plain(kind: MediaType, candidate: Candidate, account: Account, only_if_due: bool) -> bool:  # noqa: FBT001

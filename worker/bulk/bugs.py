@@ -7,9 +7,10 @@ from collections.abc import Callable
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.clock import now
-from worker.documents import DocumentId, Failure, Status
+from worker.documents import DocumentId, Failure, ItemRef, Status
 from worker.errors import MediaError
 from worker.ids import InvalidIdError, parse_id
+from worker.journal import Journal
 from worker.media import MediaType
 from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
@@ -20,9 +21,10 @@ from worker.store import ContendedError, Store
 class Bugs:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self, store: Store, kind: MediaType, reporter: Reporter) -> None:
+    def __init__(self, store: Store, kind: MediaType, reporter: Reporter, journal: Journal) -> None:
         self._store = store
         self._reporter = reporter
+        self._journal = journal
         self._kind = kind
         self._met: list[Exception] = []
 
@@ -36,23 +38,27 @@ class Bugs:
         document can have, or a document on which nothing can be noted, is given up; one that
         changes all the time is left alone. Other expected errors pass.
         """
-        item = f"{self._kind.name} {ascii(raw)[:60]}"
+        item = ItemRef(self._kind.name, ascii(raw)[:60])
         try:
             return sync()
         except (InvalidIdError, DocumentFullError) as error:
             failure = Failure.of(error, now())
-            self._reporter.given_up(Affected(self._kind.name, ascii(raw)[:60], None, 1), failure)
-            return Outcome(item, Status.FAILED, error.message, error=failure)
+            self._reporter.given_up(Affected(item.type, str(item.id), None, 1), failure)
+            return self._told(Outcome(item, Status.FAILED, error.message, error=failure))
         except ContendedError as error:
-            return Outcome(item, None, error.message)
+            return self._told(Outcome(item, None, error.message))
         except (MediaError, SoftTimeLimitExceeded):
             raise
         except Exception as bug:  # noqa: BLE001 - raised by `tell`
             self._met.append(bug)
         document = self._store.find(self._kind, parse_id(raw))
         if document is None:
-            return Outcome(f"{self._kind.name} {raw}", None, "its document is gone")
+            return Outcome(item, None, "its document is gone")
         return Outcome.of_state(document.ref, document.state)
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        self._journal.ended(outcome)
+        return outcome
 
     def tell(self, whose: str) -> None:
         """Raise an ExceptionGroup of all that were met, if any."""

@@ -17,7 +17,6 @@ from worker.outcome import Outcome
 from worker.redis_errors import translated
 
 _KEPT = 7 * 86_400  # seconds
-LEFT = "left"  # not this run's to publish, or not now
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +100,7 @@ class Progress:
 def _fields(type_name: str, outcomes: Sequence[Outcome]) -> list[str]:
     fields = []
     for outcome in outcomes:
-        fields.append(f"status:{type_name}:{outcome.status or LEFT}")
+        fields.append(f"status:{type_name}:{outcome.name}")
         if outcome.error:
             fields.append(f"reason:{type_name}:{outcome.error.code}")
     return fields

@@ -45,6 +45,7 @@ class Together:
     bugs: Bugs
     _open: dict[DocumentId, Run] = field(default_factory=dict)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
+    _before: dict[DocumentId, MediaDocument] = field(default_factory=dict)
     _alone: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
 
@@ -74,6 +75,7 @@ class Together:
                 run = Run(self.engine.store, self.kind, document, unobserved)
                 run.is_hasty, run.did = True, self.account.did
                 self._open[document.ref.id] = run
+                self._before[document.ref.id] = document
 
     def _place(self, document: MediaDocument) -> Place | None:
         """Return the key to reserve; None when that is done, or the document cannot have one."""
@@ -159,15 +161,19 @@ class Together:
             return self._overtaken(run)
         if ending.there and not ending.changed:
             self.engine.tell(run, state)
-            return Outcome.of_state(run.document.ref, state)
+            return self._told(Outcome.of_document(self._before[run.document.ref.id], state))
         return self._again(run, self.holder)
 
     def _overtaken(self, run: Run) -> Outcome:
         if not run.written:
-            return Outcome(str(run.document.ref), None, "another run has taken over")
+            return self._told(Outcome(run.document.ref, None, "another run has taken over"))
         self.engine.confess(run)
         # Under another name, so that it does not take over in its turn.
         return self._again(run, f"{self.holder} after being overtaken")
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        self.engine.journal.ended(outcome)
+        return outcome
 
     def _again(self, run: Run, holder: str) -> Outcome:
         ref = run.document.ref

@@ -207,8 +207,8 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
-    from worker.bulk.progress import LEFT
     from worker.documents import Status
+    from worker.outcome import LEFT
 
     counts: Counter[str] = Counter()
     for (_, status), number in tally.ended.items():

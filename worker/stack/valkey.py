@@ -28,8 +28,8 @@ class Valkey:
         """Return how to run it on the loopback."""
         bind = ("--bind", "127.0.0.1", "--port", str(port))
         keep = ("--dir", self.data, "--appendonly", "yes", "--save", "")
-        limits = ("--maxmemory-policy", "noeviction", "--databases", "64")
-        return Command((self.binary, *bind, *keep, *limits), self.environment)
+        options = ("--maxmemory-policy", "noeviction", "--databases", "64")
+        return Command((self.binary, *bind, *keep, *options), self.environment)
 
     def ready(self, port: int, pid: int) -> bool:
         """Tell whether process `pid` answers and has loaded its data."""

@@ -1,0 +1,1 @@
+"""The alert rules, tried out by Prometheus itself."""

@@ -1,0 +1,107 @@
+"""How the platform stands, as Prometheus is told: from a real MongoDB and Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+import redis
+from bson import ObjectId
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.contract.failing import pend
+from tests.contract.items import save, settle
+from worker.budget import Budget, Lane
+from worker.clock import now
+from worker.documents import Status
+from worker.metrics.platform import PlatformFigures
+from worker.overview import Overview, Queues
+from worker.parking import Parking
+from worker.rates import Cost, Kind, Rates
+from worker.secrets import Secret
+from worker.services import Services
+from worker.stack import Stack
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def queue_url(stack: Stack) -> Iterator[str]:
+    """Return a Redis database that is empty."""
+    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/32"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+def told(here: Services, url: str) -> dict[tuple[str, ...], float]:
+    """Return the figures of a platform whose queue is at `url`, by name and label values."""
+    client = redis.Redis.from_url(url, socket_connect_timeout=2)
+    rates = Rates.parse("* points_hour=100")
+    with closing(client), closing(Queues(Secret(url))) as queues:
+        figures = PlatformFigures(
+            Overview(here.database, here.store),
+            queues,
+            Budget(client, rates, reserve=0.2),
+            Parking(client, 60),
+        )
+        text = figures.text().decode()
+    return {
+        (sample.name.removeprefix("media_atproto_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_documents_are_told_by_type_and_state(here: Services, queue_url: str) -> None:
+    """Each state has a figure, though there is nothing in it."""
+    settle(here, save(here), status=Status.SYNCED)
+    save(here)
+    figures = told(here, queue_url)
+    assert figures["documents", "synced", "mood"] == 1
+    assert figures["documents", "never", "mood"] == 1
+    assert figures["documents", "failed", "mood"] == 0
+    assert figures["documents", "synced", "painting"] == 0
+    assert figures["up", "mongodb"] == 1
+
+
+def test_the_oldest_pending_item_is_told_by_its_age(here: Services, queue_url: str) -> None:
+    """Nothing that waits is an age of none."""
+    assert told(here, queue_url)["oldest_pending_seconds", "mood"] == 0
+    pend(here, save(here, item=ObjectId.from_datetime(now() - HOUR)))
+    assert 3600 <= told(here, queue_url)["oldest_pending_seconds", "mood"] < 3900
+
+
+def test_what_is_left_of_a_budget_is_told_where_least_is(here: Services, queue_url: str) -> None:
+    """Of all accounts at a PDS one figure, and no account's name."""
+    with redis.Redis.from_url(queue_url) as client:
+        meter = Budget(client, Rates.parse("* points_hour=100"), reserve=0.2).meter(
+            "pds.example", Lane.LIVE
+        )
+        meter.spend("write", [Cost(Kind.POINTS, 30, "did:plc:ada")])
+        meter.spend("write", [Cost(Kind.POINTS, 75, "did:plc:bob")])
+    figures = told(here, queue_url)
+    assert figures["budget_left_ratio", "points_hour", "pds.example"] == pytest.approx(0.25)
+    assert not [key for key in figures if any("did:" in part for part in key)]
+
+
+def test_queues_are_told(here: Services, queue_url: str) -> None:
+    """As they are in Redis, those who wait behind included."""
+    with redis.Redis.from_url(queue_url) as client:
+        client.lpush("live", "{}", "{}")
+        client.hset("unacked", "tag", "[]")
+    figures = told(here, queue_url)
+    assert figures["queue_messages", "live"] == 2
+    assert figures["in_hand_messages",] == 1
+    assert figures["parked_accounts",] == 0
+
+
+def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
+    """And says which part is missing."""
+    figures = told(here, "redis://127.0.0.1:1/0")
+    assert (figures["up", "mongodb"], figures["up", "redis"]) == (1, 0)
+    assert figures["documents", "never", "mood"] == 0
+    assert not [key for key in figures if key[0] == "queue_messages"]

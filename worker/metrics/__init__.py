@@ -1,0 +1,1 @@
+"""Figures for Prometheus: what workers count, and how the platform as a whole stands."""

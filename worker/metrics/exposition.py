@@ -1,0 +1,86 @@
+"""How a worker's figures reach Prometheus: counted by its children, told by its main process.
+
+Each child writes to files in a folder that they share; whoever asks gets the sums. A file is
+named by its child's place in the pool: a child that is replaced leaves its place and its file to
+the next one, so there are never more files than places.
+Source: https://prometheus.github.io/client_python/multiprocess/
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from wsgiref.simple_server import WSGIServer
+
+from billiard.process import current_process
+from prometheus_client import CollectorRegistry, start_http_server, values
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from worker.metrics.counters import Counters
+from worker.metrics.recorder import NOBODY, Recorder
+from worker.settings import MetricsSettings
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Exposition:
+    """The figures of one worker, told on a port of its main process."""
+
+    settings: MetricsSettings
+    _owner: int = 0
+    _server: WSGIServer | None = None
+
+    def prepare(self) -> None:
+        """Make the folder for the figures, before the first child is there."""
+        if self.settings.port is None:
+            return
+        folder = tempfile.mkdtemp(prefix="media-atproto-metrics-")
+        os.environ[_FOLDER] = folder
+        self._owner = os.getpid()
+        atexit.register(_remove, folder, self._owner)
+
+    def start(self) -> None:
+        """Begin to answer. A port that cannot be had is no reason not to publish."""
+        if self.settings.port is None:
+            return
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        try:
+            self._server, _ = start_http_server(
+                self.settings.port, self.settings.host, registry=registry
+            )
+        except OSError as error:
+            log.error(  # noqa: TRY400 - the address is all that is wrong
+                "metrics are not served at %s:%d: %s; see METRICS_HOST and METRICS_PORT",
+                self.settings.host,
+                self.settings.port,
+                error.strerror,
+            )
+
+    def recorder(self) -> Recorder:
+        """Return what the present process counts with."""
+        if self.settings.port is None:
+            return NOBODY
+        if self._server is not None and os.getpid() != self._owner:
+            # A fork of the main process, which would keep the port when that has gone.
+            self._server.socket.close()
+        values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
+        return Counters(CollectorRegistry())
+
+
+def _place() -> str:
+    """Return the name of this process's place in the pool, the same for whoever has it next."""
+    index = getattr(current_process(), "index", None)
+    return "main" if index is None else str(index)
+
+
+def _remove(folder: str, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)

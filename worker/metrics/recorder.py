@@ -1,0 +1,58 @@
+"""Whoever counts what the engine does. Without one, nobody does."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Recorder(Protocol):
+    """Counts. Its methods neither raise nor wait."""
+
+    def item(self, type_name: str, outcome: str, lane: str) -> None:
+        """Count a run over an item by how it ended."""
+
+    def published(self, type_name: str, lane: str, seconds: float) -> None:
+        """Note how long after its save an item's record was up for the first time."""
+
+    def retry(self, type_name: str, code: str) -> None:
+        """Count an item that waits, to be tried again for this reason."""
+
+    def failure(self, type_name: str, code: str) -> None:
+        """Count an item that was given up, or is up without one of its files."""
+
+    def call(self, nsid: str, status: str, seconds: float) -> None:
+        """Count a call to a PDS by its HTTP status, or by why there was no answer."""
+
+    def blob(self, size: int) -> None:
+        """Count a blob that was uploaded, in bytes."""
+
+    def sweep(self, enqueued: int) -> None:
+        """Count a sweep and what it has enqueued."""
+
+
+class Silent:
+    """Counts nothing: for a terminal or a test."""
+
+    def item(self, type_name: str, outcome: str, lane: str) -> None:
+        """Count nothing."""
+
+    def published(self, type_name: str, lane: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def retry(self, type_name: str, code: str) -> None:
+        """Count nothing."""
+
+    def failure(self, type_name: str, code: str) -> None:
+        """Count nothing."""
+
+    def call(self, nsid: str, status: str, seconds: float) -> None:
+        """Count nothing."""
+
+    def blob(self, size: int) -> None:
+        """Count nothing."""
+
+    def sweep(self, enqueued: int) -> None:
+        """Count nothing."""
+
+
+NOBODY = Silent()
