@@ -24,7 +24,7 @@ from celery.signals import (
 )
 from kombu import Connection, Exchange, Queue
 
-from worker.environment import SettingsError, check_writable
+from worker.environment import SettingsError
 from worker.settings import LogSettings, QueueSettings, Settings
 
 LIVE = "live"  # saves, one item a message
@@ -172,23 +172,24 @@ def check_media_types(**_: object) -> None:
 @celeryd_init.connect
 def become_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
+    from worker import heartbeat
+
     try:
         settings = Settings.load(os.environ)
         queue = QueueSettings.load(os.environ)
         if queue.heartbeat_file is not None:
-            check_writable("HEARTBEAT_FILE", queue.heartbeat_file)
+            heartbeat.begin(queue.heartbeat_file)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
     from worker import heap, sentry
     from worker.errors import MediaTypeError
-    from worker.heartbeat import Heartbeat
     from worker.lexicon import LexiconFileError
     from worker.process import exposition
     from worker.services import preload
 
-    app.steps["consumer"].add(Heartbeat)
+    app.steps["consumer"].add(heartbeat.Heartbeat)
     sentry.start(settings)
     exposition().prepare()
     try:

@@ -33,14 +33,6 @@ class SettingsError(ValueError):
         self.problems = tuple(problems)
 
 
-def check_writable(name: str, file: Path) -> None:
-    """Touch the file that a setting names; raises SettingsError when that is not possible."""
-    try:
-        file.touch()
-    except OSError as error:
-        raise SettingsError([f"{name}: {file} cannot be written: {error.strerror}"]) from None
-
-
 class Reader:
     """Reads variables one by one and remembers what was wrong, to report it all at once."""
 

@@ -14,12 +14,25 @@ from typing import Any
 from celery.beat import PersistentScheduler
 from celery.bootsteps import StartStopStep
 
-from worker.environment import check_writable
+from worker.environment import SettingsError
 from worker.settings import QueueSettings
 
 INTERVAL = 5.0  # seconds
 
 log = logging.getLogger(__name__)
+
+
+def begin(file: Path) -> None:
+    """Make a heartbeat's file, as not touched yet: a process that starts is not at work.
+
+    Raises SettingsError when it cannot be written.
+    """
+    try:
+        file.touch()
+        os.utime(file, (0, 0))
+    except OSError as error:
+        problem = f"HEARTBEAT_FILE: {file} cannot be written: {error.strerror}"
+        raise SettingsError([problem]) from None
 
 
 def _touch(file: Path) -> None:
@@ -66,7 +79,7 @@ class Scheduler(PersistentScheduler):
         worker = getattr(kwargs.get("app") or args[0], "is_worker", False)
         self._file = None if worker else QueueSettings.load(os.environ).heartbeat_file
         if self._file is not None:
-            check_writable("HEARTBEAT_FILE", self._file)
+            begin(self._file)
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:

@@ -277,8 +277,8 @@ def test_its_metrics_can_be_scraped(watched: Watched) -> None:
         if sample.name == "flower_events_total" and sample.labels["worker"] == "live@media-1"
     }
     assert counted["sync_media", "task-succeeded"] >= 1
-    assert counted["sync_media", "task-failed"] == 1
-    assert counted["sync_media", "task-waiting"] == 1
+    assert counted["sync_media", "task-failed"] >= 1
+    assert counted["sync_media", "task-waiting"] >= 1
     online = {s.labels["worker"]: s.value for s in families["flower_worker_online"].samples}
     assert online["live@media-1"] == 1
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from worker.app import app, become_worker
 from worker.cli import main
-from worker.environment import SettingsError, check_writable
+from worker.environment import SettingsError
+from worker.heartbeat import begin
 
 
 def alive(*arguments: str, **environ: str) -> Result:
@@ -49,13 +50,23 @@ def test_without_a_file_nothing_is_alive(tmp_path: Path) -> None:
     assert (told.exit_code, f"there is no {tmp_path}/none" in told.output) == (1, True)
 
 
+def test_what_has_only_just_started_is_not_alive(file: Path) -> None:
+    """Neither by the file of the process before it, nor by making its own."""
+    os.utime(file)
+    begin(file)
+    told = alive(str(file))
+    assert (told.exit_code, "not alive yet" in told.output) == (1, True)
+    file.touch()
+    assert alive(str(file)).exit_code == 0
+
+
 def test_a_file_that_cannot_be_written_is_named_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a worker as well, before it takes a message that a health check would end it at."""
     file = tmp_path / "nowhere" / "heartbeat"
     with pytest.raises(SettingsError, match=f"HEARTBEAT_FILE: {file} cannot be written: No such"):
-        check_writable("HEARTBEAT_FILE", file)
+        begin(file)
     for name, value in {**GOOD, "HEARTBEAT_FILE": str(file)}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="HEARTBEAT_FILE"):

@@ -41,6 +41,8 @@ def alive(file: Path, within: float) -> None:
     age = _age(file)
     if age is None:
         raise click.ClickException(f"not alive: there is no {file}")
+    if age == float("inf"):
+        raise click.ClickException(f"not alive yet: {file} was not touched since it was started")
     if age > within:
         raise click.ClickException(f"not alive: {file} was last touched {age:.0f} seconds ago")
     click.echo(f"alive: {file} was touched {age:.0f} seconds ago")
@@ -49,11 +51,14 @@ def alive(file: Path, within: float) -> None:
 def _age(file: Path) -> float | None:
     """Return the seconds since a file was touched, None when there is none.
 
+    Infinite is the age of one whose process has only just started: worker/heartbeat.py.
+
     Read here with the standard library alone: a health check must not load Celery to say it.
     """
     try:
-        return max(0.0, time.time() - file.stat().st_mtime)
+        touched = file.stat().st_mtime
     except FileNotFoundError:
         return None
     except OSError as error:
         raise click.ClickException(f"{file}: {error.strerror}") from error
+    return max(0.0, time.time() - touched) if touched else float("inf")
