@@ -149,6 +149,17 @@ ADVICE: tuple[Advice, ...] = (
         "give a handle, a subject or a DID",
     ),
     Advice(
+        ("position_lost",),
+        "`watch` cannot tell what changed since it last knew; in Sentry and the watch's log",
+        "nothing: a sweep finds what differs; an audit what was deleted. Make the oplog larger if "
+        "it stays",
+    ),
+    Advice(
+        ("no_replica_set",),
+        "`watch` on a MongoDB without change streams; on the terminal only",
+        "start it with `--replSet`, and call `rs.initiate()` once",
+    ),
+    Advice(
         ("index_missing", "index_refused"),
         "MongoDB lacks an index, or something is in its way; on the terminal and in the worker's "
         "log only",

@@ -50,7 +50,8 @@ def await_count(world: World, enqueued: int) -> None:
         within=PATIENCE,
         what=f"{enqueued} messages to be sent",
     )
-    assert where(world).enqueued == enqueued
+    sent = where(world).enqueued
+    assert sent == enqueued, f"{sent} messages were sent, not {enqueued}"
 
 
 def await_line(watcher: Terminal, text: str) -> None:
