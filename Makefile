@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images lock setup \
+.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
 	clean
 
 demo: setup ## set everything up and run the main job on embedded services
@@ -36,6 +36,9 @@ bench-overload: setup ## measure what happens when more is waiting than can be d
 
 bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
 	$(BIN)/python -m bench.image_memory
+
+bench-web: setup ## measure what the status page asks of a million documents
+	$(BIN)/python -m bench.status_page
 
 setup: $(VENV)/.ready
 

@@ -104,10 +104,10 @@ def test_init_says_what_it_did(world: World, bare_environ: dict[str, str]) -> No
     assert (code, error) == (0, "")
     assert "moods               atproto_due          created\n" in output
     assert "painting" in output
-    assert output.endswith("\n29 already there, 8 created\n")
+    assert output.endswith("\n32 already there, 9 created\n")
     code, output, _ = run(["init"], environ)
     assert (code, "created" in output) == (0, False)
-    assert output.endswith("\n37 already there\n")
+    assert output.endswith("\n41 already there\n")
 
 
 def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
@@ -121,7 +121,7 @@ def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
         in result.stdout
     )
     assert 'dropIndex("atproto_due")' in result.stdout
-    assert result.stdout.endswith("\n29 already there, 7 created, 1 refused\n")
+    assert result.stdout.endswith("\n32 already there, 8 created, 1 refused\n")
 
 
 def test_init_needs_mongodb(world: World) -> None:

@@ -162,7 +162,7 @@ def test_all_items_of_a_reason_are_tried_again(world: World, scene: Scene, tab: 
     world.sync("mood", other)
     for item in items:
         world.platform.edit("mood", item, mood="calm again")
-    tab.goto("/failures?code=field_invalid")
+    tab.goto("/failures?code=field_invalid&type=mood")
     assert tab.locator("tbody tr").count() == 3
     with worker(scene.environ, scene.folder, 1):
         tab.get_by_role("button", name="Try all of type mood again").click()

@@ -209,7 +209,7 @@ def test_items_of_any_id_have_a_page(scene: Scene, client: httpx.Client, raw: Do
     error = {"step": "document", "code": "odd_id", "message": "m", "permanent": True}
     state = {"status": "failed", "error": error | {"at": ObjectId().generation_time}}
     moods.insert_one({"_id": raw, "mood": "calm", "user": scene.world.ada, "atproto": state})
-    link = re.search(r'href="(/item\?[^"]+)"', client.get("/failures?code=odd_id").text)
+    link = re.search(r'href="(/item\?[^"]+)"', client.get("/failures?code=odd_id&type=mood").text)
     assert link is not None
     page = client.get(link[1].replace("&amp;", "&"))
     assert page.status_code == 200

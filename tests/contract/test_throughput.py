@@ -114,6 +114,7 @@ def listed(here: Services, code: str, length: int) -> list[list[DocumentId]]:
     pages, place = list[list[DocumentId]](), None
     while page := failures.page(MOOD, code, place, length):
         pages.append([item.ref.id for item in page])
+        assert len(pages) < 100, "the list goes round in circles"
         place = Place(page[-1].status, page[-1].ref.id)
     return pages
 

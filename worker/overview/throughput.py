@@ -1,9 +1,10 @@
 """How many items were published, minute by minute: counted from an index alone.
 
 An item counts at the moment that it was last known to be right: one that was published twice
-counts once, when it was last. Each span is a count of index keys, which takes an eighth of the
-time of grouping them (docs/figures.md). Only where an older program left a list in the place of
-a state, documents are read, until a run has put that right.
+counts once, when it was last. Each span is a count of index keys, which takes a third of the time
+of going through the documents (docs/figures.md); grouping the keys takes longer than that. Only
+where an older program left a list in the place of a state, documents are read, until a run has put
+that right.
 """
 
 from __future__ import annotations

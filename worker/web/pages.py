@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pymongo
@@ -14,23 +13,23 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 from worker.advice import advice_for
 from worker.clock import now
-from worker.documents import DocumentId, Status
+from worker.documents import DocumentId, ItemRef, Status
 from worker.errors import MediaError
 from worker.ids import InvalidIdError, known_id, parse_id
 from worker.media import MEDIA_TYPES, MediaType
-from worker.overview import NO_CODE, Counts, FailedItem, Failures, Overview, Place, Search
+from worker.overview import NO_CODE, FailedItem, Failures, Place, Search
 from worker.services import Services
 from worker.web.boxes import Missing
 from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.picture import Pictures
+from worker.web.picture import Picture, Pictures
 from worker.web.plot import draw
 from worker.web.rendering import Templates, Values, id_text, item_url
 from worker.web.retrying import TOLD, Wish, carried_out
 
 _PAGE = 50  # items
-_COUNT = 20.0  # seconds
+_LIST = 10.0  # seconds
 _LONGEST_QUERY = 600  # characters of a text that is looked for
 _ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 
@@ -76,34 +75,36 @@ class Pages:
         return self.templates.answer("accounts.html", {"picture": picture})
 
     def failures(self, request: Request) -> Response:
-        """List the failed items of a reason, a page at a time."""
+        """List the reasons, or the items of one, a page at a time."""
         code = request.query_params.get("code", "")
-        with pymongo.timeout(_COUNT):
-            overview = Overview(self.services.database, self.services.store)
-            counts = {name: overview.errors(kind) for name, kind in MEDIA_TYPES.items()}
-            if not code:
-                return self._reasons(counts)
-            numbers = {name: each.failed_with(code) for name, each in counts.items()}
-            kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
-            listed = Failures(self.services.database, self.services.store)
-            items = listed.page(kind, code, _place(request), _PAGE + 1)
+        picture = self.pictures.overview()  # for the counts, which take long
+        if isinstance(picture, Missing):
+            return self._unavailable(picture)
+        if code:
+            return self._failed_with(request, code, picture)
+        codes = [code for code in picture.every.codes if picture.every.failed_with(code)]
+        values = {"picture": picture, "codes": codes, "errors": _ERRORS}
+        return self.templates.answer("reasons.html", values)
+
+    def _failed_with(self, request: Request, code: str, picture: Picture) -> Response:
+        numbers = {name: counts.failed_with(code) for name, counts in picture.types.items()}
+        kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
+        place = _place(request)
+        listed = Failures(self.services.database, self.services.store)
+        with pymongo.timeout(_LIST):
+            items = listed.page(kind, code, place, _PAGE + 1)
         values = {
             "code": code,
             "kind": kind,
             "numbers": numbers,
-            "items": [(item, known_id(item.ref.id) is not None) for item in items[:_PAGE]],
+            "items": [(item, _named(item)) for item in items[:_PAGE]],
+            "goes_on": place is not None,
             "next": _next(items),
             "advice": None if code == NO_CODE else advice_for(code),
             "told": TOLD.get(request.query_params.get("told", "")),
             "at": now(),
         }
         return self._with_form(request, "failures.html", values)
-
-    def _reasons(self, counts: Mapping[str, Counts]) -> Response:
-        every = Counts.sum(counts.values())
-        codes = [code for code in every.codes if every.failed_with(code)]
-        values = {"every": every, "codes": codes, "errors": _ERRORS, "at": now()}
-        return self.templates.answer("reasons.html", values)
 
     def item(self, request: Request) -> Response:
         """Tell all that is known of an item."""
@@ -202,11 +203,17 @@ def _id_in(name: str) -> DocumentId:
     return others[0] if kind == "number" and others else text if kind == "text" else likeliest
 
 
+def _named(item: FailedItem) -> ItemRef | None:
+    """Return a failed item as it can be asked for; None for an id that no message can name."""
+    known = known_id(item.ref.id)
+    return None if known is None else ItemRef(item.ref.type, known)
+
+
 def _next(items: list[FailedItem]) -> str:
     """Return the place after a page's last item; empty on the last page."""
-    named = [item for item in items[:_PAGE] if known_id(item.ref.id) is not None]
+    named = [(item.status, ref.id) for item in items[:_PAGE] if (ref := _named(item))]
     if len(items) <= _PAGE or not named:
         return ""
-    last = named[-1]
+    status, last = named[-1]
     kinds = {int: "number", str: "text"}
-    return f"{last.status}:{kinds.get(type(last.ref.id), 'id')}:{id_text(last.ref.id)}"
+    return f"{status}:{kinds.get(type(last), 'id')}:{id_text(last)}"
