@@ -1,0 +1,197 @@
+"""The settings of the engine: everything that a worker and the terminal need to know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from worker.environment import Reader
+from worker.rates import Rates, parse_keys
+from worker.secrets import Secret
+from worker.settings.faults import (
+    OFF,
+    database_fault,
+    directory_fault,
+    dsn_fault,
+    http_fault,
+    mongodb_fault,
+    redis_fault,
+    store_fault,
+)
+
+DEFAULT_DIRECTORY = "https://plc.directory"
+_TEMPLATE_PREFIX = "URL_TEMPLATE_"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where a worker tells its figures; `port` is None when it does not."""
+
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """How often and how long a transient failure is retried. Seconds."""
+
+    max_attempts: int
+    max_lost: int
+    base: float
+    ceiling: float
+    lease: float
+    parked: float
+
+
+@dataclass(frozen=True, slots=True)
+class SweepSettings:
+    """How far one sweep looks: items, and the age in days of never seen documents."""
+
+    limit: int
+    window: int
+    horizon_days: float
+    requeue: float
+    grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """Where sources are read and what is published about them. Sizes in bytes."""
+
+    store_url: str
+    allowed_hosts: tuple[str, ...]
+    allowed_networks: tuple[str, ...]
+    max_source_bytes: int
+    deadline: float
+    user_bucket: str
+    guest_bucket: str
+    site_url: str
+    url_templates: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PdsSettings:
+    """Where accounts live, and how much may be asked of each PDS.
+
+    `directory` is the URL of a PLC directory, None where all accounts live at `url`; `reserve`
+    is the share of each budget, 0 to 1, that only saves may spend; `bypass` has keys by host.
+    """
+
+    url: str
+    directory: str | None
+    rates: Rates
+    reserve: float
+    bypass: Mapping[str, Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the worker and the terminal need to know."""
+
+    mongodb_url: Secret
+    mongodb_name: str
+    redis_url: Secret
+    pds: PdsSettings
+    secret_keys: tuple[Secret, ...]
+    sentry_dsn: Secret | None
+    sentry_environment: str
+    guest_subject: str
+    allow_http: bool
+    media: MediaSettings
+    retry: RetrySettings
+    sweep: SweepSettings
+    metrics: MetricsSettings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> Settings:
+        """Read all settings; raises SettingsError naming every missing or malformed variable."""
+        reader = Reader(environ)
+        allow_http = reader.flag("ALLOW_HTTP")
+        settings = cls(
+            mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", mongodb_fault)),
+            mongodb_name=reader.checked("MONGODB_NAME", database_fault),
+            redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
+            pds=_pds(reader, allow_http),
+            secret_keys=_secret_keys(reader),
+            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", dsn_fault)),
+            sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
+            guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
+            allow_http=allow_http,
+            media=_media(reader, allow_http),
+            retry=_retry(reader),
+            sweep=_sweep(reader),
+            metrics=_metrics(reader),
+        )
+        reader.finish()
+        return settings
+
+
+def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
+    http_fault = http_fault(allow_http)
+    directory = reader.checked("DID_RESOLVER", directory_fault(http_fault), DEFAULT_DIRECTORY)
+    keys = reader.parsed("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
+    return PdsSettings(
+        url=reader.checked("PDS_URL", http_fault).rstrip("/"),
+        directory=None if directory == OFF else directory.rstrip("/"),
+        rates=reader.parsed("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
+        reserve=reader.number("LIVE_RESERVE_PERCENT", 20, least=0, most=90) / 100,
+        bypass={host: Secret(key) for host, key in (keys or {}).items()},
+    )
+
+
+def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
+    templates = reader.prefixed(_TEMPLATE_PREFIX)
+    return MediaSettings(
+        store_url=reader.checked("MEDIA_STORE_URL", store_fault(allow_http)),
+        allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
+        allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
+        max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, least=1)),
+        deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, least=0.1),
+        user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),
+        guest_bucket=reader.text("GUEST_BUCKET", "art-aesthetic-computer"),
+        site_url=reader.text("SITE_URL", "https://aesthetic.computer").rstrip("/"),
+        url_templates={k.removeprefix(_TEMPLATE_PREFIX): v for k, v in templates.items()},
+    )
+
+
+def _retry(reader: Reader) -> RetrySettings:
+    return RetrySettings(
+        max_attempts=int(reader.number("MAX_ATTEMPTS", 24, least=1)),
+        max_lost=int(reader.number("MAX_LOST_RUNS", 3, least=1)),
+        base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
+        ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
+        lease=reader.number("LEASE_SECONDS", 100, least=30),
+        parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
+    )
+
+
+def _sweep(reader: Reader) -> SweepSettings:
+    return SweepSettings(
+        limit=int(reader.number("SWEEP_LIMIT", 1000, least=1)),
+        window=int(reader.number("SWEEP_WINDOW", 2000, least=0)),
+        horizon_days=reader.number("SWEEP_HORIZON_DAYS", 7, least=0),
+        requeue=reader.number("SWEEP_REQUEUE_SECONDS", 300, least=1),
+        grace=reader.number("SWEEP_GRACE_SECONDS", 20, least=0),
+    )
+
+
+def _metrics(reader: Reader) -> MetricsSettings:
+    port = int(reader.number("METRICS_PORT", 0, least=0, most=65_535))
+    return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
+
+
+def _optional_secret(value: str) -> Secret | None:
+    return Secret(value) if value else None
+
+
+def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
+    keys = reader.names("SECRET_KEYS")
+    if not keys:
+        reader.missing("SECRET_KEYS", " (make one: media-atproto new-key)")
+    for number, key in enumerate(keys, start=1):
+        if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
+            reader.problems.append(
+                f"SECRET_KEYS key {number} is not a Fernet key: 32 bytes in URL-safe base64"
+            )
+    return tuple(Secret(key) for key in keys)

@@ -1,0 +1,103 @@
+"""The settings of programs that need no engine: a producer, the log, Flower, the status page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from worker.environment import Reader
+from worker.secrets import Secret
+from worker.settings.faults import log_format_fault, login_fault, path_fault, redis_fault
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSettings:
+    """What a producer needs: where the queue is. Everything else is the worker's and beat's.
+
+    `heartbeat_file` is touched for as long as the process does its work (worker/heartbeat.py).
+    """
+
+    redis_url: Secret
+    sweep_interval: float
+    visibility_timeout: float
+    heartbeat_file: Path | None
+
+    @property
+    def broker_url(self) -> Secret:
+        """Return the address as Celery is to get it.
+
+        Its transport checks no certificate where the URL has no option of TLS at all.
+        """
+        url = self.redis_url.reveal()
+        if urlsplit(url).scheme != "rediss" or urlsplit(url).query:
+            return self.redis_url
+        return Secret(f"{url}?ssl_cert_reqs=required")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> QueueSettings:
+        """Read the queue's settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        settings = cls(
+            redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
+            sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
+            visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
+            heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", path_fault)),
+        )
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How log lines look: `console` or `json`."""
+
+    format: str
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> LogSettings:
+        """Read the log's settings; raises SettingsError."""
+        reader = Reader(environ)
+        settings = cls(format=reader.checked("LOG_FORMAT", log_format_fault, "console"))
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class FlowerSettings:
+    """What Flower needs beside the queue: whom it lets in, as `user:password`."""
+
+    basic_auth: Secret
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
+        """Read Flower's settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        settings = cls(Secret(reader.checked("FLOWER_BASIC_AUTH", login_fault)))
+        reader.finish()
+        return settings
+
+
+@dataclass(frozen=True, slots=True)
+class WebSettings:
+    """Who may see the status page: one user, who is asked for by HTTP Basic authentication."""
+
+    user: str
+    password: Secret
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> WebSettings:
+        """Read the page's own settings; raises SettingsError naming each faulty variable."""
+        reader = Reader(environ)
+        login = reader.optional("WEB_BASIC_AUTH", login_fault)
+        if not login:
+            make = 'make one: echo "ops:$(openssl rand -hex 16)"'
+            reader.problems.append(f"WEB_BASIC_AUTH is missing, of the form user:password ({make})")
+        user, _, password = login.partition(":")
+        reader.finish()
+        return cls(user, Secret(password))
+
+
+def _optional_path(value: str) -> Path | None:
+    return Path(value) if value else None
