@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
 import yaml
-
-from worker.cli import main
 
 ROOT = Path(__file__).parents[1]
 SECRETS = "/run/secrets/"
@@ -60,17 +57,6 @@ def procfile() -> dict[str, str]:
     """Return the command lines of the Procfile."""
     lines = (ROOT / "Procfile").read_text().splitlines()
     return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
-
-
-def exists(command: Sequence[str]) -> bool:
-    """Tell whether a command line is one that this version has.
-
-    False only for `media-atproto NAME` of which the table of commands has no NAME.
-    """
-    if command[0] != "media-atproto":
-        return True
-    assert isinstance(main, click.Group)
-    return command[1] in main.list_commands(click.Context(main))
 
 
 def elsewhere(words: Sequence[str], places: Mapping[str, str]) -> list[str]:

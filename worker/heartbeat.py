@@ -1,4 +1,4 @@
-"""A file that is touched for as long as a worker, or beat, does its work: for health checks.
+"""A file that is touched for as long as a process does its work: for health checks.
 
 A worker touches it from the loop that takes messages, so one that is stuck, frozen or cannot
 reach the queue stops doing so, though its process exists. `media-atproto alive FILE` tells.
@@ -35,7 +35,8 @@ def begin(file: Path) -> None:
         raise SettingsError([problem]) from None
 
 
-def _touch(file: Path) -> None:
+def touch(file: Path) -> None:
+    """Say that the process is at work; the log says so where that cannot be said."""
     try:
         file.touch()
     except OSError as error:  # a full disk must not end what goes on working
@@ -61,8 +62,8 @@ class Heartbeat(StartStopStep):
         """Begin; each time that the worker has connected to the queue."""
         if self._file is None:
             return
-        _touch(self._file)
-        self._timer = parent.timer.call_repeatedly(INTERVAL, _touch, (self._file,))
+        touch(self._file)
+        self._timer = parent.timer.call_repeatedly(INTERVAL, touch, (self._file,))
 
     def stop(self, parent: Any) -> None:
         """End: the connection is lost, or the worker stops."""
@@ -86,5 +87,5 @@ class Scheduler(PersistentScheduler):
         """Send what is due; return how many seconds there is nothing to do."""
         delay = float(super().tick(*args, **kwargs))
         if self._file is not None:
-            _touch(self._file)
+            touch(self._file)
         return delay

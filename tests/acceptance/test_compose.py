@@ -18,14 +18,15 @@ from kombu import Connection
 
 from tasks.sync import sync_batch
 from tests.acceptance.conftest import Scene, open_scene
-from tests.deployment import SECRETS, Service, elsewhere, exists, services
+from tests.deployment import SECRETS, Service, elsewhere, services
 from tests.waiting import wait_for
 from worker.app import BULK
 from worker.stack import Stack
 from worker.stack.ports import Ports
 
 LONG_RUNNING = ("worker-live", "worker-bulk", "beat", "flower", "web", "watch")
-WITH_HEARTBEAT = ("worker-live", "worker-bulk", "beat")
+WITH_HEARTBEAT = ("worker-live", "worker-bulk", "beat", "watch")
+METRICS = "9100"
 PATIENCE = 120.0
 _LOGIN = ("ops", "password-of-ops")
 
@@ -101,16 +102,13 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 @pytest.fixture(scope="module")
 def fleet(scene: Scene) -> Iterator[dict[str, Container]]:
-    """Run every service of ours that goes on, as far as this version has its command."""
+    """Run every service of ours that goes on."""
     with ExitStack() as undo:
         running = {
-            name: undo.enter_context(container(scene, services()[name]))
-            for name in LONG_RUNNING
-            if exists(services()[name].command)
+            name: undo.enter_context(container(scene, services()[name])) for name in LONG_RUNNING
         }
         for each in running.values():
-            if "healthcheck" in each.service.told:
-                each.await_health()
+            each.await_health()
         yield running
 
 
@@ -132,7 +130,7 @@ def container(scene: Scene, service: Service) -> Iterator[Container]:
 
 def places_in(folder: Path, service: Service) -> dict[str, str]:
     """Return what stands for a container's folders, address and ports."""
-    ports = {port for port in ("5555", "8700") if port in service.command}
+    ports = {port for port in ("5555", "8700") if port in service.command} | {METRICS}
     return {
         "/tmp/": f"{folder}/tmp/",
         "/var/lib/media-atproto/": f"{folder}/state/",
@@ -168,10 +166,8 @@ def hand_over(scene: Scene, service: Service, folder: Path) -> None:
         (folder / name).write_text(f"{known[name]}\n")
 
 
-def test_what_this_version_does_not_have_is_not_in_its_table_of_commands() -> None:
-    """So nothing is left out of these tests but what cannot be there."""
-    lacking = {name for name in LONG_RUNNING if not exists(services()[name].command)}
-    assert lacking <= {"web", "watch"}
+def test_no_service_of_ours_is_left_out() -> None:
+    """Those that end by themselves are run with what they need (test_make_secrets.py)."""
     ours = {name for name, service in services().items() if service.is_ours}
     assert ours == {*LONG_RUNNING, "init", "mongo-init"}
 
@@ -217,9 +213,6 @@ def test_flower_answers_to_whoever_has_the_password(fleet: dict[str, Container])
     assert httpx.get(f"{url}/tasks", auth=_LOGIN).status_code == httpx.codes.OK
 
 
-@pytest.mark.skipif(
-    not exists(services()["web"].command), reason="media-atproto has no command `web` yet"
-)
 def test_the_status_page_answers_to_whoever_has_the_password(fleet: dict[str, Container]) -> None:
     """That of the file of secrets."""
     url = f"http://127.0.0.1:{fleet['web'].places['8700']}"
@@ -227,9 +220,13 @@ def test_the_status_page_answers_to_whoever_has_the_password(fleet: dict[str, Co
     assert httpx.get(url, auth=_LOGIN).status_code == httpx.codes.OK
 
 
-@pytest.mark.skipif(
-    not exists(services()["watch"].command), reason="media-atproto has no command `watch` yet"
-)
+def test_workers_tell_their_figures(fleet: dict[str, Container]) -> None:
+    """To whoever is in the networks of the containers."""
+    for name in ("worker-live", "worker-bulk"):
+        url = f"http://127.0.0.1:{fleet[name].places[METRICS]}/metrics"
+        assert "media_atproto_sweeps_total" in httpx.get(url).raise_for_status().text
+
+
 def test_the_watcher_goes_on(fleet: dict[str, Container], scene: Scene) -> None:
     """While what is saved is published."""
     mood = scene.world.platform.save_mood("watched", scene.world.ada)

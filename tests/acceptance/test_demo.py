@@ -30,7 +30,7 @@ signal.pause()
 """
 
 
-def await_line(terminal: Terminal, line: str, *, within: float = 120) -> None:
+def await_line(terminal: Terminal, line: str, *, within: float = 300) -> None:
     """Wait until the demo says something, on stdout or stderr."""
     wait_for(
         lambda: line in terminal.stderr + terminal.stdout or terminal.process.poll() is not None,

@@ -26,9 +26,7 @@ BIN = Path(sys.executable).parent
 COMPOSE = "docker-compose.yml"
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
 _PARENT = MEMORY_CEILING // 2  # of a worker, twice what was measured: docs/figures.md
-# What ends by itself, or has nobody who asks how it is.
-_ONE_SHOT = {"init", "mongo-init"}
-_UNASKED = {*_ONE_SHOT, "watch"}
+_ONE_SHOT = {"init", "mongo-init"}  # what ends by itself: nobody asks how it is
 
 
 def check(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
@@ -81,7 +79,7 @@ def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
     assert "cap_add" not in told
     assert all(name in told["deploy"]["resources"]["limits"] for name in ("cpus", "memory", "pids"))
     assert told["logging"]["options"]["max-size"]
-    assert ("healthcheck" in told) is (service.name not in _UNASKED)
+    assert ("healthcheck" in told) is (service.name not in _ONE_SHOT)
 
 
 def test_nothing_listens_to_the_world() -> None:

@@ -128,7 +128,8 @@ def test_every_variable_that_is_read_is_documented() -> None:
     import re
 
     root = Path(__file__).parents[2]
-    code = "".join(file.read_text() for file in (root / "worker" / "settings").glob("*.py"))
+    folder = root / "worker" / "settings"
+    code = "".join((folder / f"{name}.py").read_text() for name in ("engine", "programs"))
     read = set(re.findall(r'"([A-Z][A-Z_]{3,})"', code))
     documented = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (root / ".env.example").read_text(), re.M))
     assert read - {"URL_TEMPLATE_"} <= documented

@@ -17,6 +17,8 @@ from worker.cli.environment import open_services
 from worker.cli.interrupts import interrupt_on_every_request_to_end
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.services import Services
     from worker.watch.sending import Doorways
     from worker.watch.watcher import Watcher
@@ -85,7 +87,20 @@ def _watcher(services: Services) -> Watcher:
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _doorways()),
         warn=partial(sentry.warn, "watch", "position_lost"),
+        at_work=_heartbeat(),
     )
+
+
+def _heartbeat() -> Callable[[], None]:
+    """Return what touches HEARTBEAT_FILE, if there is one; raises SettingsError."""
+    from worker import heartbeat
+    from worker.settings import QueueSettings
+
+    file = QueueSettings.load(os.environ).heartbeat_file
+    if file is None:
+        return lambda: None
+    heartbeat.begin(file)
+    return partial(heartbeat.touch, file)
 
 
 def _doorways() -> Doorways:

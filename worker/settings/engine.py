@@ -128,11 +128,11 @@ class Settings:
 
 
 def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
-    http_fault = http_fault(allow_http)
-    directory = reader.checked("DID_RESOLVER", directory_fault(http_fault), DEFAULT_DIRECTORY)
+    on_the_web = http_fault(allow_http)
+    directory = reader.checked("DID_RESOLVER", directory_fault(on_the_web), DEFAULT_DIRECTORY)
     keys = reader.parsed("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
     return PdsSettings(
-        url=reader.checked("PDS_URL", http_fault).rstrip("/"),
+        url=reader.checked("PDS_URL", on_the_web).rstrip("/"),
         directory=None if directory == OFF else directory.rstrip("/"),
         rates=reader.parsed("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, least=0, most=90) / 100,

@@ -61,13 +61,17 @@ class Trouble:
 
 @dataclass(slots=True)
 class Watcher:
-    """Follows one database. `warn` tells whoever looks after it that a position was lost."""
+    """Follows one database. `warn` tells whoever looks after it that a position was lost.
+
+    `at_work` is called every few seconds for as long as MongoDB answers, also while it stands by.
+    """
 
     database: Database[RawDocument]
     positions: Positions
     backlog: Backlog
     sender: Sender
     warn: Callable[[str], None]
+    at_work: Callable[[], None]
     _trouble: Trouble = field(default_factory=Trouble)
     _renewed: float = 0.0
 
@@ -93,8 +97,9 @@ class Watcher:
             if holder and holder != other:
                 log.info("standing by: %s watches", holder)
                 other = holder
+            self.at_work()
             time.sleep(_STANDBY)
-        self._renewed = time.monotonic()
+        self._is_renewed()
         log.info("watching %s", self.database.name)
         return position
 
@@ -176,11 +181,15 @@ class Watcher:
 
     def _renew(self) -> None:
         self.positions.renew(self._trouble.code)
-        self._renewed = time.monotonic()
+        self._is_renewed()
 
     def _save(self, step: Step) -> None:
         self.positions.save(step)
+        self._is_renewed()
+
+    def _is_renewed(self) -> None:
         self._renewed = time.monotonic()
+        self.at_work()
 
 
 def _latest(changes: list[Change]) -> datetime:
