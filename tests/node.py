@@ -73,9 +73,7 @@ class Example:
             check=True,
             timeout=60,
         )
-        answer = json.loads(done.stdout)
-        assert isinstance(answer, dict)
-        return answer, done.stderr
+        return _answer(done), done.stderr
 
     def run(self, program: str, argument: str) -> Answer:
         """Run a module of a few lines beside the example; returns the object that it prints."""
@@ -87,9 +85,7 @@ class Example:
             check=True,
             timeout=60,
         )
-        answer = json.loads(done.stdout)
-        assert isinstance(answer, dict)
-        return answer
+        return _answer(done)
 
     @contextmanager
     def server(self, environ: Mapping[str, str]) -> Iterator[Server]:
@@ -108,6 +104,12 @@ class Example:
                 yield Server(process)
             finally:
                 process.kill()
+
+
+def _answer(done: subprocess.CompletedProcess[str]) -> Answer:
+    answer = json.loads(done.stdout)
+    assert isinstance(answer, dict)
+    return answer
 
 
 def install(environ: Mapping[str, str], folder: Path) -> Example:

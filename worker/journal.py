@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import Protocol
 
 from worker.clock import rfc3339
 from worker.documents import Status
@@ -13,21 +12,14 @@ from worker.outcome import Outcome
 log = logging.getLogger(__name__)
 
 
-class Journal(Protocol):
-    """Whoever keeps how items ended."""
+class Journal:
+    """Keeps nothing: for a terminal or a test, where whoever asked gets the outcome anyway."""
 
     def ended(self, outcome: Outcome) -> None:
         """Note how a run over an item has ended; neither raises nor waits."""
 
 
-class Unkept:
-    """No journal: for a terminal or a test, where whoever asked gets the outcome anyway."""
-
-    def ended(self, outcome: Outcome) -> None:
-        """Keep nothing."""
-
-
-class LoggedJournal:
+class LoggedJournal(Journal):
     """A journal in the log, counted as it is kept. `lane` says for whom: saves, or all else."""
 
     def __init__(self, recorder: Recorder, lane: str) -> None:
@@ -70,4 +62,4 @@ def _fields(outcome: Outcome, lane: str) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-UNKEPT = Unkept()
+UNKEPT = Journal()

@@ -55,8 +55,8 @@ from worker.reporter import SILENT, Reporter
 from worker.secrets import Vault
 from worker.settings import MediaSettings, Settings
 from worker.sifter import Sifter
-from worker.source import SourceStore, SourceTemplate, open_store
-from worker.source.addresses import parse_networks
+from worker.source import SourceStore
+from worker.source.opening import open_sources
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
@@ -183,7 +183,7 @@ def build(
     )
     homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
     lexicons = type_lexicons()
-    sources = undo.enter_context(closing(_sources(settings)))
+    sources = undo.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database, settings.retry)
@@ -278,24 +278,6 @@ def _redis(settings: Settings, patience: Patience) -> Redis:
         )
     except ValueError:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None
-
-
-def _sources(settings: Settings) -> SourceStore:
-    try:
-        networks = parse_networks(settings.media.allowed_networks)
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
-    return open_store(_template(settings), deadline=settings.media.deadline, networks=networks)
-
-
-def _template(settings: Settings) -> SourceTemplate:
-    media = settings.media
-    try:
-        return SourceTemplate.parse(
-            media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
-        )
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_URL: {error}"]) from error
 
 
 def _site(media: MediaSettings) -> Site:

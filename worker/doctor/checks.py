@@ -19,7 +19,6 @@ from worker.doctor.findings import Check, Finding
 from worker.environment import SettingsError
 from worker.mongo import connect
 from worker.settings import Settings
-from worker.source import SourceTemplate
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -130,29 +129,12 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
 
 def _media_store(settings: Settings) -> list[Finding]:
     from worker.doctor.media import look_at_folder, look_at_store
-    from worker.source import open_store
-    from worker.source.addresses import parse_networks
+    from worker.source.opening import open_sources, template_of
 
-    media = settings.media
-    template = _template(settings)
-    if media.store_url.startswith("file:"):
-        return look_at_folder(template.root)
-    try:
-        networks = parse_networks(media.allowed_networks)
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
-    with closing(open_store(template, deadline=_TIMEOUT, networks=networks)) as store:
-        return look_at_store(store, media.guest_bucket)
-
-
-def _template(settings: Settings) -> SourceTemplate:
-    media = settings.media
-    try:
-        return SourceTemplate.parse(
-            media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
-        )
-    except ValueError as error:
-        raise SettingsError([f"MEDIA_STORE_URL: {error}"]) from error
+    if settings.media.store_url.startswith("file:"):
+        return look_at_folder(template_of(settings).root)
+    with closing(open_sources(settings, deadline=_TIMEOUT)) as store:
+        return look_at_store(store, settings.media.guest_bucket)
 
 
 def _of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Check]:

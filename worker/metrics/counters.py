@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from worker.metrics.recorder import Recorder
+
 _PREFIX = "media_atproto"
 # A save is to be up within a second; after an outage it may be half a day.
 _WAITS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43_200)
 _CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
-class Counters:
+class Counters(Recorder):
     """A Recorder whose figures are in a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -1,12 +1,10 @@
-"""Whoever counts what the engine does. Without one, nobody does."""
+"""Whoever counts what the engine does."""
 
 from __future__ import annotations
 
-from typing import Protocol
 
-
-class Recorder(Protocol):
-    """Counts. Its methods neither raise nor wait."""
+class Recorder:
+    """Counts nothing: for a terminal or a test. Methods of others neither raise nor wait either."""
 
     def item(self, type_name: str, outcome: str, lane: str) -> None:
         """Count a run over an item by how it ended."""
@@ -30,29 +28,4 @@ class Recorder(Protocol):
         """Count a sweep and what it has enqueued."""
 
 
-class Silent:
-    """Counts nothing: for a terminal or a test."""
-
-    def item(self, type_name: str, outcome: str, lane: str) -> None:
-        """Count nothing."""
-
-    def published(self, type_name: str, lane: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def retry(self, type_name: str, code: str) -> None:
-        """Count nothing."""
-
-    def failure(self, type_name: str, code: str) -> None:
-        """Count nothing."""
-
-    def call(self, nsid: str, status: str, seconds: float) -> None:
-        """Count nothing."""
-
-    def blob(self, size: int) -> None:
-        """Count nothing."""
-
-    def sweep(self, enqueued: int) -> None:
-        """Count nothing."""
-
-
-NOBODY = Silent()
+NOBODY = Recorder()
