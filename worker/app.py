@@ -37,6 +37,7 @@ _SOFT_LIMIT = 75
 HARD_LIMIT = 90
 BATCH_SOFT_LIMIT = 150
 BATCH_HARD_LIMIT = 180
+LONGEST_IN_HAND = BATCH_HARD_LIMIT + LONGEST_COUNTDOWN  # seconds that a worker may keep a message
 MEMORY_CEILING = 400_000_000  # bytes, of a child; one that ever had more is replaced after its task
 
 log = logging.getLogger(__name__)
@@ -206,14 +207,14 @@ def doubt(**_: object) -> None:
     That harms nothing but costs calls: the second run finds the document taken.
     """
     patience = QueueSettings.load(os.environ).visibility_timeout
-    if patience <= BATCH_HARD_LIMIT + LONGEST_COUNTDOWN:
+    if patience <= LONGEST_IN_HAND:
         log.warning(
             "VISIBILITY_TIMEOUT_SECONDS is %g: messages come again while they are worked on; "
             "a batch may take %d seconds after a wait of %d, so set more than %d",
             patience,
             BATCH_HARD_LIMIT,
             LONGEST_COUNTDOWN,
-            BATCH_HARD_LIMIT + LONGEST_COUNTDOWN,
+            LONGEST_IN_HAND,
         )
 
 

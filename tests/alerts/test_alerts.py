@@ -16,6 +16,7 @@ from worker.metrics.counters import Counters
 from worker.metrics.platform import PlatformFigures, Traffic
 from worker.overview import Counts, QueueLengths
 from worker.stack.packages import cache_folder
+from worker.watch.position import Position
 
 _RULES = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
 _CASES = Path(__file__).with_name("cases.yml")
@@ -67,7 +68,20 @@ def test_alerts_speak_of_figures_that_there_are() -> None:
     counters = Counters(registry)
     counters.item("mood", "synced", "live")
     traffic = Traffic(QueueLengths(0, 0, 0, 0), (), 0)
-    registry.register(PlatformFigures(now(), {"mood": Counts()}, traffic))
+    watch = Position(
+        fence=1,
+        holder=None,
+        until=None,
+        token=None,
+        must_sweep=False,
+        saved_at=now(),
+        last_event_at=None,
+        lag=0.0,
+        enqueued=0,
+        unknown=0,
+        trouble=None,
+    )
+    registry.register(PlatformFigures(now(), {"mood": Counts()}, traffic, watch))
     there = {family.name for family in registry.collect()}
     spoken = set(_OURS.findall(_RULES.read_text()))
     stems = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in spoken}

@@ -26,6 +26,7 @@ from worker.rates import Cost, Kind, Rates
 from worker.secrets import Secret
 from worker.services import Patience, Services, build
 from worker.stack import Stack
+from worker.watch.position import Positions, Step
 from worker.web.figures import Figures
 from worker.web.picture import Pictures
 
@@ -121,3 +122,14 @@ def test_prometheus_gets_them_from_the_status_page_with_its_login(
     assert answer.headers["content-type"].startswith("text/plain")
     names = {family.name for family in text_string_to_metric_families(answer.text)}
     assert {"media_atproto_documents", "media_atproto_up"} <= names
+
+
+def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -> None:
+    """Where there never was one, nothing is."""
+    assert ("watch_age_seconds",) not in told(here, queue_url)
+    positions = Positions(here.database, "one", 10)
+    positions.take()
+    positions.save(Step({"_data": "82"}))
+    figures = told(here, queue_url)
+    assert 0 <= figures["watch_age_seconds",] < 60
+    assert figures["watch_lag_seconds",] == 0

@@ -26,13 +26,14 @@ from worker.doctor.mongodb import MongoFacts
 from worker.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
 from worker.doctor.queue import QueueFacts
 from worker.doctor.types import judge_lexicons
-from worker.doctor.upkeep import judge_indexes, judge_overdue
+from worker.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
 from worker.errors import TransientError
 from worker.indexes import Definition, Made, Standing
 from worker.lexicon import load_lexicons
 from worker.rates import REFERENCE, Told
 from worker.rotation import Holdings
 from worker.settings import Settings
+from worker.watch.position import Position
 
 OK, WARN, FAIL, SKIP = Level.OK, Level.WARN, Level.FAIL, Level.SKIP
 MONGO = MongoFacts("8.0.4", "rs0", writable=True, ahead=0.0)
@@ -272,3 +273,34 @@ def test_a_check_that_fails_hides_only_what_needs_it() -> None:
     assert "nobody there" in found[0].found
     assert "KeyError" in found[2].found
     assert "canary" not in str(found)
+
+
+def watch(seconds_ago: float, trouble: str | None = None) -> Position:
+    """Return where a watch stands that kept its position so long ago."""
+    return Position(
+        fence=1,
+        holder="vm:1:abcd",
+        until=None,
+        token=None,
+        must_sweep=False,
+        saved_at=NOW - timedelta(seconds=seconds_ago),
+        last_event_at=None,
+        lag=0.25,
+        enqueued=3,
+        unknown=0,
+        trouble=trouble,
+    )
+
+
+def test_a_watch_is_named_with_how_late_it_is() -> None:
+    """One that nobody has ever started is not missed."""
+    assert judge_watch(watch(4), NOW).found.startswith("vm:1:abcd watches; ")
+    assert judge_watch(watch(4), NOW).level is OK
+    assert judge_watch(None, NOW).level is OK
+
+
+def test_a_watch_that_stands_still_is_doubtful() -> None:
+    """Nobody watches, or whoever does waits: then it is said for what."""
+    only([judge_watch(watch(90), NOW)], WARN, "has not moved since 2026-03-12 20:51 UTC")
+    waits = watch(90, "redis_unavailable")
+    only([judge_watch(waits, NOW)], WARN, "it waits (redis_unavailable)")

@@ -83,10 +83,16 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
 
         return look_at_overdue(database())
 
+    def watch() -> list[Finding]:
+        from worker.doctor.upkeep import look_at_watch
+
+        return look_at_watch(database())
+
     needs = frozenset({"mongodb", TYPES})
     yield Check("mongodb", "answer", server, vital=True)
     yield Check("mongodb", "indexes", indexes, needs)
     yield Check("workers", "sweep", sweep, needs)
+    yield Check("workers", "watch", watch, needs)
 
 
 def _of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:

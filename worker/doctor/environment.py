@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from worker.app import HARD_LIMIT, LONGEST_COUNTDOWN
+from worker.app import HARD_LIMIT, LONGEST_IN_HAND
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.settings import Settings
 
@@ -24,7 +24,7 @@ def judge_settings(settings: Settings, visibility: float) -> Iterator[Finding]:
     """Judge settings that were read; `visibility` is the queue's time-out in seconds."""
     yield fine(SUBJECT, "variables", "all that is needed is there")
     yield _lease(settings.retry.lease)
-    yield _visibility(visibility, settings.retry.lease)
+    yield _visibility(visibility)
     yield _plain_http(allowed=settings.allow_http)
     dsn = settings.sentry_dsn
     where = (
@@ -43,10 +43,10 @@ def _lease(seconds: float) -> Finding:
     return fine(SUBJECT, "lease", found)
 
 
-def _visibility(seconds: float, lease: float) -> Finding:
-    least = max(HARD_LIMIT, lease) + LONGEST_COUNTDOWN
-    found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, a message may be in hand {least:g} s"
-    if seconds <= least:
+def _visibility(seconds: float) -> Finding:
+    longest = f"a message may be in hand {LONGEST_IN_HAND:g} s"
+    found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, {longest}"
+    if seconds <= LONGEST_IN_HAND:
         advice = "set it above that, or messages run twice; the default is 600"
         return doubtful(SUBJECT, "redelivery", found, advice)
     return fine(SUBJECT, "redelivery", found)

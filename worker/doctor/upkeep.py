@@ -1,4 +1,4 @@
-"""What workers see to in MongoDB: indexes, and that nothing is overdue."""
+"""What workers see to in MongoDB: indexes, that nothing is overdue, and that somebody watches."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ import pymongo
 from pymongo.database import Database
 
 from worker import indexes
+from worker.advice import advice_for
 from worker.clock import now
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.doctor.mongodb import PATIENCE, SUBJECT
 from worker.indexes import Made, Standing
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
+from worker.watch import position
+from worker.watch.position import Position
 
 WORKERS = "workers"
 _LISTED = 3
 _OVERDUE = timedelta(minutes=15)
+_UNWATCHED = timedelta(minutes=1)  # the watch keeps its position every few seconds
 
 
 def look_at_indexes(database: Database[RawDocument]) -> list[Finding]:
@@ -70,3 +74,27 @@ def judge_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> Fi
     name, age = max(late.items(), key=lambda pair: pair[1])
     found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
     return doubtful(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
+
+
+def look_at_watch(database: Database[RawDocument]) -> list[Finding]:
+    """Look where the watch stands; raises StoreUnavailableError."""
+    with pymongo.timeout(PATIENCE):
+        return [judge_watch(position.read(database), now())]
+
+
+def judge_watch(stands: Position | None, moment: datetime) -> Finding:
+    """Judge where the watch stands; None where there never was one."""
+    if stands is None:
+        return fine(WORKERS, "watch", "not in use")
+    if stands.saved_at is None or moment - stands.saved_at > _UNWATCHED:
+        since = f"{stands.saved_at:%Y-%m-%d %H:%M} UTC" if stands.saved_at else "its start"
+        found = f"its position has not moved since {since}"
+        if stands.trouble:
+            found += f": it waits ({stands.trouble})"
+            return doubtful(WORKERS, "watch", found, advice_for(stands.trouble).action)
+        advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
+        return doubtful(WORKERS, "watch", found, advice)
+    found = (
+        f"{stands.holder or 'nobody'} watches; the last change was enqueued {stands.lag:.1f} s late"
+    )
+    return fine(WORKERS, "watch", found)

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from worker.budget import Gate
 from worker.documents import Status
 from worker.overview import Counts, QueueLengths
+from worker.watch.position import Position
 
 _PREFIX = "media_atproto"
 
@@ -33,11 +34,15 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
 class PlatformFigures(Collector):
-    """Gauges of a platform `at` a moment; None stands for what a service did not tell."""
+    """Gauges of a platform `at` a moment; None stands for what a service did not tell.
+
+    `watch` is where the watch stands, None if there never was one.
+    """
 
     at: datetime
     counts: Mapping[str, Counts] | None
     traffic: Traffic | None
+    watch: Position | None
 
     def text(self) -> bytes:
         """Return them in Prometheus's text format."""
@@ -51,6 +56,8 @@ class PlatformFigures(Collector):
             yield from _documents(self.counts, self.at)
         if self.traffic is not None:
             yield from _traffic(self.traffic)
+        if self.watch is not None:
+            yield from _watch(self.watch, self.at)
         up = _gauge("up", "Whether the service answered this time", "service")
         up.add_metric(["mongodb"], self.counts is not None)
         up.add_metric(["redis"], self.traffic is not None)
@@ -67,6 +74,14 @@ def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     parked = _gauge("parked_accounts", "Accounts that are left alone for their trouble")
     parked.add_metric([], traffic.parked)
     yield from (waiting, in_hand, parked, _budgets(traffic.gates))
+
+
+def _watch(watch: Position, at: datetime) -> Iterator[GaugeMetricFamily]:
+    age = _gauge("watch_age_seconds", "How long ago the watch kept its position")
+    age.add_metric([], _age(watch.saved_at, at))
+    lag = _gauge("watch_lag_seconds", "How late the last change was enqueued by the watch")
+    lag.add_metric([], watch.lag)
+    yield from (age, lag)
 
 
 def _documents(counts: Mapping[str, Counts], at: datetime) -> Iterator[GaugeMetricFamily]:

@@ -8,6 +8,7 @@ from worker.clock import now
 from worker.metrics.platform import PlatformFigures, Traffic
 from worker.overview import Queues
 from worker.services import Services
+from worker.watch import position
 from worker.web.boxes import Missing, Shared, asked
 from worker.web.picture import Pictures
 
@@ -21,14 +22,17 @@ class Figures:
         self._services = services
         self._pictures = pictures
         self._traffic = Shared(lambda: asked(self._look), _KEPT)
+        self._watch = Shared(lambda: asked(lambda: position.read(services.database)), _KEPT)
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""
         picture, traffic = self._pictures.overview(), self._traffic.get()
+        watch = None if isinstance(picture, Missing) else self._watch.get()
         return PlatformFigures(
             at=now(),
             counts=None if isinstance(picture, Missing) else picture.types,
             traffic=None if isinstance(traffic, Missing) else traffic,
+            watch=None if isinstance(watch, Missing) else watch,
         )
 
     def _look(self) -> Traffic:
