@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.acceptance.played import check_flower, check_report, check_show
 from tests.acceptance.terminal import Terminal, started
 from tests.waiting import wait_for
 
@@ -88,6 +89,8 @@ def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iter
         yield terminal
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 0
+        assert not terminal.left_behind()
+    assert (folder / "walk" / "worker.log").read_text().count("Traceback") == 0
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +129,15 @@ def window(browser: Browser, places: Places) -> Iterator[Page]:
     context = browser.new_context(http_credentials={"username": user, "password": password})
     yield context.new_page()
     context.close()
+
+
+def test_the_demo_publishes_everything_and_proves_it(
+    first: Terminal, bare_environ: dict[str, str]
+) -> None:
+    """Kept, it can be looked at with Flower and the other commands."""
+    check_report(first)
+    check_flower(first.stdout)
+    check_show(first.stdout, bare_environ)
 
 
 def test_who_follows_the_walk_sees_what_it_says(
