@@ -23,7 +23,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "backfill": ("worker.cli.backfill:backfill", "Publish everything that is not yet."),
     "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos; repair."),
     "accounts": (
-        "worker.cli.troubles:accounts",
+        "worker.cli.accounts:accounts",
         "List the accounts that cannot be used; have one tried again.",
     ),
     "lexicons": ("worker.cli.lexicons:lexicons", "Check the lexicons; publish them."),
@@ -37,7 +37,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
     "alive": ("worker.cli.alive:alive", "Tell whether a worker or beat is at work."),
     "encrypt-passwords": (
-        "worker.cli.accounts:encrypt_passwords",
+        "worker.cli.passwords:encrypt_passwords",
         "Encrypt the account passwords in MongoDB.",
     ),
     "rotate-keys": ("worker.cli.keys:rotate_keys", "Seal all secrets with the first key."),

@@ -1,62 +1,137 @@
-"""`media-atproto encrypt-passwords`: no password in MongoDB that can be read there."""
+"""`media-atproto accounts`: which accounts cannot be used, why, and what waits for them."""
 
 from __future__ import annotations
 
-import os
+import json
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.environment import complete_environment
+from worker.advice import advice_for
+from worker.cli.environment import open_services
+from worker.cli.page import Table, say, show
+from worker.cli.reviving import print_tally
+from worker.clock import rfc3339
+from worker.environment import SettingsError
+from worker.errors import MediaError
+from worker.texts import shortened
 
 if TYPE_CHECKING:
-    from pymongo.database import Database
+    from worker.budget import Gate
+    from worker.overview import AccountTroubles, Trouble
+    from worker.services import Services
 
-    from worker.mongo import RawDocument
+_SOME, _TROUBLE = 1, 2
+_HEADER = ("account", "did", "items waiting", "left alone until", "code", "message")
+_GATES_HEADER = ("PDS", "budget", "of", "used", "until")
 
-_PLAIN = {"atproto.password": {"$type": "string"}}
+
+class _TroubleError(click.ClickException):
+    exit_code = _TROUBLE
 
 
-@click.command("encrypt-passwords")
-@click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
+@click.command()
+@click.option(
+    "--resume",
+    metavar="HANDLE",
+    help="Try this account again now, and the items that wait for it: a handle, subject or DID.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
 @click.pass_obj
-def encrypt_passwords(env_file: Path | None, *, dry_run: bool) -> None:
-    """Encrypt the account passwords in MongoDB with the first of SECRET_KEYS.
+def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> None:
+    """List the accounts that cannot be used, and the budgets that are spent.
 
-    The worker reads both kinds, so this can be done while it runs; it can be interrupted and
-    repeated. Keep the keys: without them the passwords are lost.
-    """
-    complete_environment(env_file)
-    from worker.accounts import Accounts
-    from worker.mongo import connect
-    from worker.secrets import Vault
-    from worker.settings import Settings
+    An account whose login is refused is left alone for a while, and its items wait. It is tried
+    again when the time is up, when its stored password changes, when it has moved to another PDS,
+    or with --resume.
 
-    settings = Settings.load(os.environ)
-    database = connect(settings.mongodb_url, settings.mongodb_name)
-    with database.client:
-        if dry_run:
-            plain, already = _count(database)
-            click.echo(f"{_passwords(plain)} to encrypt, {already} encrypted already.")
-        else:
-            sealed, already = Accounts(database).seal_passwords(Vault(settings.secret_keys))
-            click.echo(f"{_passwords(sealed)} encrypted, {already} were already.")
-
-
-def _passwords(count: int) -> str:
-    return f"{count} password{'' if count == 1 else 's'}"
+    \b
+    Exit codes:
+      0  there are none
+      1  there are some
+      2  trouble: wrong usage, or a service that does not answer
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    try:
+        with closing(open_services(env_file)) as services:
+            if resume:
+                _resume(services, resume)
+                return
+            troubles, gates = _troubles_of(services).all(), services.budget.closed()
+    except (MediaError, SettingsError) as error:
+        raise _TroubleError(str(error)) from error
+    (_print_lines if as_json else _print_page)(troubles, gates)
+    click.get_current_context().exit(_SOME if troubles else 0)
 
 
-def _count(database: Database[RawDocument]) -> tuple[int, int]:
-    """Return how many stored passwords are plain, and how many encrypted."""
-    from worker.mongo import translated
-    from worker.secrets import Vault
+def _troubles_of(services: Services) -> AccountTroubles:
+    from worker.overview import AccountTroubles
 
-    counts = [0, 0]
-    with translated():
-        for user in database["users"].find(_PLAIN, {"atproto.password": 1}):
-            account = user.get("atproto")
-            stored = account.get("password") if isinstance(account, dict) else None
-            counts[Vault.is_sealed(str(stored))] += 1
-    return counts[0], counts[1]
+    return AccountTroubles(services.store, services.accounts, services.homes, services.parking)
+
+
+def _resume(services: Services, name: str) -> None:
+    from worker.overview.reviving import revival_of, send
+
+    account = services.accounts.resolve(name)
+    services.account_keys.renew(account.did)
+    waiting = _troubles_of(services).waiting_for(account.subject)
+    print_tally(revival_of(services).revive(waiting, send), services.settings.sweep.requeue)
+
+
+def _print_page(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+    if not troubles:
+        say("Every account that is used can be used.")
+    show(Table([_row(trouble) for trouble in troubles], header=_HEADER))
+    for code in dict.fromkeys(trouble.code for trouble in troubles):
+        say(f"{code}: {advice_for(code).action}")
+    rows = [
+        (gate.host, gate.limit, gate.who or "our address", _used(gate), rfc3339(gate.until))
+        for gate in gates
+    ]
+    show(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
+
+
+def _row(trouble: Trouble) -> tuple[str, ...]:
+    account = trouble.account
+    return (
+        account.handle if account else trouble.subject,
+        account.did if account else "-",
+        str(trouble.waiting),
+        rfc3339(trouble.until) if trouble.until else "-",
+        trouble.code,
+        shortened(trouble.message),
+    )
+
+
+def _used(gate: Gate) -> str:
+    refused = ", refused by the PDS" if gate.refused else ""
+    return f"{gate.used} of {gate.points}{refused}"
+
+
+def _print_lines(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+    for trouble in troubles:
+        account = trouble.account
+        line = {
+            "subject": trouble.subject,
+            "handle": account.handle if account else None,
+            "did": account.did if account else None,
+            "waiting": trouble.waiting,
+            "until": rfc3339(trouble.until) if trouble.until else None,
+            "code": trouble.code,
+            "message": trouble.message,
+        }
+        click.echo(json.dumps({"account": line}))
+    for gate in gates:
+        line = {
+            "pds": gate.host,
+            "limit": gate.limit,
+            "of": gate.who or None,
+            "used": gate.used,
+            "points": gate.points,
+            "refused": gate.refused,
+            "until": rfc3339(gate.until),
+        }
+        click.echo(json.dumps({"budget": line}))
