@@ -30,14 +30,17 @@ def _unpacked(cache: Path) -> Path | str:
     program = cache / "usr" / "bin" / "promtool"
     if program.exists():
         return program
-    fetched = subprocess.run(
-        ("apt-get", "-qq", "download", _PACKAGE),
-        check=False,
-        cwd=cache,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    try:
+        fetched = subprocess.run(
+            ("apt-get", "-qq", "download", _PACKAGE),
+            check=False,
+            cwd=cache,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+    except subprocess.TimeoutExpired:
+        return "promtool is not installed, and apt-get does not fetch it in two minutes"
     packages = sorted(cache.glob(f"{_PACKAGE}_*.deb"))
     if fetched.returncode or not packages:
         return f"promtool is not installed, and apt-get has it not: {fetched.stderr.strip()[:300]}"
