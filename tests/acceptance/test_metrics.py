@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,14 +145,7 @@ def test_sweeps_are_counted(scene: Scene, process: Process) -> None:
 def test_figures_outlive_the_children_that_counted_them(scene: Scene, process: Process) -> None:
     """A child that is replaced leaves its file to the next one: the sums never fall."""
     before, files = figures(scene), counted_in(scene)
-    old = process.children()
-    for child in old:
-        child.kill()
-    wait_for(
-        lambda: len(process.children()) == len(old) and not set(process.children()) & set(old),
-        within=60,
-        what="new children",
-    )
+    replace_children(process)
     moods = [scene.world.platform.save_mood(f"anew {n}", scene.world.ada) for n in range(6)]
     for mood in moods:
         enqueue("mood", mood)
@@ -162,6 +156,20 @@ def test_figures_outlive_the_children_that_counted_them(scene: Scene, process: P
     item = {"type": "mood", "outcome": "synced", "lane": "live"}
     assert grown(before, after, "media_atproto_items_total", item) == len(moods)
     assert counted_in(scene) == files
+
+
+def test_a_folder_of_figures_that_was_tidied_away_keeps_nobody_from_publishing(
+    scene: Scene, process: Process
+) -> None:
+    """Neither those that count already, nor their successors, which count anew."""
+    (folder,) = scene.folder.glob("media-atproto-metrics-*")
+    shutil.rmtree(folder)
+    publish(scene, process, "uncounted")
+    replace_children(process)
+    before = figures(scene)
+    publish(scene, process, "counted anew")
+    item = {"type": "mood", "outcome": "synced", "lane": "live"}
+    assert grown(before, figures(scene), "media_atproto_items_total", item) == 1
 
 
 def test_labels_name_no_item_and_no_account(scene: Scene, process: Process) -> None:
@@ -178,6 +186,26 @@ def test_a_worker_whose_port_is_taken_publishes_all_the_same(
     with named_worker(scene, "second") as second:
         wait_for(lambda: "METRICS_PORT" in second.text, within=30, what="the fault to be logged")
     assert "metrics are not served at 127.0.0.1" in second.text
+
+
+def publish(scene: Scene, process: Process, text: str) -> None:
+    """Save a mood, and wait until it is published and in the journal."""
+    mood = scene.world.platform.save_mood(text, scene.world.ada)
+    enqueue("mood", mood)
+    scene.wait_for_status("mood", mood, "synced")
+    lines_of(process, str(mood))
+
+
+def replace_children(process: Process) -> None:
+    """Kill the children of a worker, and wait for their successors."""
+    old = process.children()
+    for child in old:
+        child.kill()
+    wait_for(
+        lambda: len(process.children()) == len(old) and not set(process.children()) & set(old),
+        within=60,
+        what="new children",
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 from billiard.process import current_process
@@ -65,14 +66,21 @@ class Exposition:
             )
 
     def recorder(self) -> Recorder:
-        """Return what the present process counts with."""
+        """Return what the present process counts with: nothing, if its files cannot be had."""
         if self.settings.port is None:
             return NOBODY
         if self._server is not None and os.getpid() != self._owner:
             # A fork of the main process, which would keep the port when that has gone.
             self._server.socket.close()
-        values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
-        return Counters(CollectorRegistry())
+        folder = Path(os.environ[_FOLDER])
+        try:
+            # Whoever tidies up temporary files may have taken it from a worker that runs for weeks.
+            folder.mkdir(mode=0o700, exist_ok=True)
+            values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
+            return Counters(CollectorRegistry())
+        except OSError as error:
+            log.error("nothing is counted: %s: %s", folder, error.strerror)  # noqa: TRY400
+            return NOBODY
 
 
 def _place() -> str:
