@@ -12,15 +12,15 @@ from tests.acceptance.conftest import open_scene
 from tests.fleet import worker
 from tests.message_samples import ITEM, LONG, SHORT
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.clock import now
-from worker.stack import Stack
 
 
-def test_samples_are_carried_out(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_samples_are_carried_out(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> None:
     """On a Redis where nothing else is, without beat."""
     folder = tmp_path_factory.mktemp("samples")
     with (
-        open_scene(stack, folder, 24) as scene,
+        open_scene(worlds, folder) as scene,
         redis.Redis.from_url(scene.environ["REDIS_URL"]) as client,
     ):
         world, item = scene.world, ObjectId(ITEM)

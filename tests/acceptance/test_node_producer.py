@@ -15,6 +15,7 @@ from tasks import removal_note
 from tests import node
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, worker
+from tests.world import Worlds
 from worker.ids import parse_id
 from worker.stack import Stack
 
@@ -29,11 +30,11 @@ def example(bare_environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform with a worker, and beat for what a lost message leaves behind."""
     folder = tmp_path_factory.mktemp("node-scene")
     with (
-        open_scene(stack, folder, 23) as opened,
+        open_scene(own_worlds, folder) as opened,
         worker(opened.environ, folder),
         beat(opened.environ, folder),
     ):
@@ -41,14 +42,14 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 
 def test_what_node_saves_and_enqueues_is_published(
-    stack: Stack, example: node.Example, tmp_path_factory: pytest.TempPathFactory
+    own_worlds: Worlds, example: node.Example, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Each message is on the queue before any worker was: nothing has to be set up in Redis.
 
     No beat: it is the message by which the worker comes to know of the document.
     """
     folder = tmp_path_factory.mktemp("node-first")
-    with open_scene(stack, folder, 24) as scene:
+    with open_scene(own_worlds, folder) as scene:
         client = redis.Redis.from_url(scene.environ["REDIS_URL"])
         client.flushdb()
         ids = [None, 7, 'it\'s "ünï" 🎨 \\ /', "65f0c0ffee65f0c0ffee65f0", "12"]
@@ -80,23 +81,23 @@ def test_a_queue_that_fails_changes_nothing_about_the_save(
 
 
 def test_a_process_that_goes_on_outlives_an_outage(
-    scene: Scene, example: node.Example, stack: Stack
+    scene: Scene, example: node.Example, own_stack: Stack
 ) -> None:
     """Before, while Redis is stopped, while it is frozen, and after: it connects anew."""
     mood = scene.world.platform.save_mood("by a server", scene.world.ada)
     with example.server(scene.environ) as server:
         assert server.enqueue("mood", str(mood))["enqueued"] is True
-        stack.valkey.stop()
+        own_stack.valkey.stop()
         try:
             answers = [server.enqueue("mood", str(mood)) for _ in range(3)]
         finally:
-            stack.valkey.start()
+            own_stack.valkey.start()
         assert server.enqueue("mood", str(mood))["enqueued"] is True
-        stack.valkey.freeze()
+        own_stack.valkey.freeze()
         try:
             answers += [server.enqueue("mood", str(mood)) for _ in range(3)]
         finally:
-            stack.valkey.thaw()
+            own_stack.valkey.thaw()
         assert server.enqueue("mood", str(mood))["enqueued"] is True
         assert [answer["enqueued"] for answer in answers] == [False] * 6
         assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND

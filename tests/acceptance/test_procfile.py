@@ -18,7 +18,7 @@ import pytest
 from tests.acceptance.conftest import Scene, open_scene
 from tests.deployment import procfile
 from tests.waiting import wait_for
-from worker.stack import Stack
+from tests.world import Worlds
 from worker.stack.ports import Ports
 
 PATIENCE = 120.0
@@ -54,10 +54,10 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """Run the Procfile until its tests are done."""
     folder = tmp_path_factory.mktemp("procfile")
-    with open_scene(stack, folder, 17) as scene:
+    with open_scene(worlds, folder) as scene:
         ports = {name: Ports(folder / f"{name}.json").claim(name) for name in _WITH_PORT}
         names = list(procfile())
         write_procfile(folder, ports)

@@ -9,6 +9,7 @@ import textwrap
 
 import pytest
 
+from tests.redis_databases import redis_database
 from worker.stack import Stack
 
 _ENQUEUE = """
@@ -52,18 +53,18 @@ def test_importing_the_producers_api_loads_no_engine() -> None:
 
 def test_a_queue_that_is_up_takes_the_message(stack: Stack) -> None:
     """The usual case."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/9"
-    assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
+    with redis_database(stack.environment["REDIS_URL"]) as url:
+        assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])
-def test_a_queue_that_fails_never_fails_the_save(stack: Stack, fault: str) -> None:
+def test_a_queue_that_fails_never_fails_the_save(own_stack: Stack, fault: str) -> None:
     """Down, hung, not there, not configured: False, a line in the log, and the save goes on."""
-    url: str | None = stack.environment["REDIS_URL"]
+    url: str | None = own_stack.environment["REDIS_URL"]
     if fault == "stopped":
-        stack.valkey.stop()
+        own_stack.valkey.stop()
     elif fault == "frozen":
-        stack.valkey.freeze()
+        own_stack.valkey.freeze()
     elif fault == "refused":
         url = "redis://:swordfish@127.0.0.1:1/0"
     else:
@@ -72,9 +73,9 @@ def test_a_queue_that_fails_never_fails_the_save(stack: Stack, fault: str) -> No
         printed, logged = produce(_ENQUEUE, url)
     finally:
         if fault == "stopped":
-            stack.valkey.start()
+            own_stack.valkey.start()
         elif fault == "frozen":
-            stack.valkey.thaw()
+            own_stack.valkey.thaw()
     assert printed == {"taken": [False] * 3, "delayed": "LostResult"}
     assert "the sweep will find it" in logged
     assert "swordfish" not in logged

@@ -41,14 +41,14 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-def services(stack: Stack) -> tuple[Service, ...]:
+def services(own_stack: Stack) -> tuple[Service, ...]:
     """Return all four services."""
-    return (stack.mongod, stack.valkey, stack.plc, stack.pds)
+    return (own_stack.mongod, own_stack.valkey, own_stack.plc, own_stack.pds)
 
 
-def test_mongod_commits_transactions_and_tells_of_changes(stack: Stack) -> None:
+def test_mongod_commits_transactions_and_tells_of_changes(own_stack: Stack) -> None:
     """The single node is a replica set: transactions and change streams work."""
-    with mongo(stack.environment) as client, client.start_session() as session:
+    with mongo(own_stack.environment) as client, client.start_session() as session:
         moods = client["stack_test"]["moods"]
         with moods.watch() as changes:
             with session.start_transaction():
@@ -57,18 +57,18 @@ def test_mongod_commits_transactions_and_tells_of_changes(stack: Stack) -> None:
         client.drop_database("stack_test")
 
 
-def test_valkey_keeps_everything_in_an_append_only_file(stack: Stack) -> None:
+def test_valkey_keeps_everything_in_an_append_only_file(own_stack: Stack) -> None:
     """A queue must neither evict nor forget."""
-    with valkey(stack.environment) as client:
+    with valkey(own_stack.environment) as client:
         client.set("stack_test", "kept")
         assert client.getdel("stack_test") == b"kept"
         settings = client.config_get("appendonly", "maxmemory-policy")
         assert settings == {"appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 
-def test_pds_takes_an_account_and_a_record(stack: Stack) -> None:
+def test_pds_takes_an_account_and_a_record(own_stack: Stack) -> None:
     """The PDS is open for accounts under .test and stores their records."""
-    url = stack.environment["PDS_URL"]
+    url = own_stack.environment["PDS_URL"]
     server = httpx.get(f"{url}/xrpc/com.atproto.server.describeServer").json()
     assert server["availableUserDomains"] == [".test"]
     account = PdsAccount.create(url, "taker.test")
@@ -76,52 +76,52 @@ def test_pds_takes_an_account_and_a_record(stack: Stack) -> None:
     assert account.mood("first") == "calm"
 
 
-def test_did_document_names_the_pds_by_its_url(stack: Stack) -> None:
+def test_did_document_names_the_pds_by_its_url(own_stack: Stack) -> None:
     """What PDS_URL says and what others learn from the DID document are the same."""
-    account = PdsAccount.create(stack.environment["PDS_URL"], "documented.test")
-    document = httpx.get(f"{stack.plc.url}/{account.did}").json()
-    assert [s["serviceEndpoint"] for s in document["service"]] == [stack.environment["PDS_URL"]]
+    account = PdsAccount.create(own_stack.environment["PDS_URL"], "documented.test")
+    document = httpx.get(f"{own_stack.plc.url}/{account.did}").json()
+    assert [s["serviceEndpoint"] for s in document["service"]] == [own_stack.environment["PDS_URL"]]
 
 
-def test_services_listen_on_the_loopback_alone(stack: Stack) -> None:
+def test_services_listen_on_the_loopback_alone(own_stack: Stack) -> None:
     """Nothing without authentication is open to the network."""
-    for service in services(stack):
+    for service in services(own_stack):
         connections = psutil.Process(service.pid).net_connections("inet")
         listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
         assert [(a.ip, a.port) for a in listening] == [("127.0.0.1", service.port)]
 
 
 @pytest.mark.parametrize("end", [Service.stop, Service.kill])
-def test_pds_restarts_with_its_accounts(stack: Stack, end: Any) -> None:
+def test_pds_restarts_with_its_accounts(own_stack: Stack, end: Any) -> None:
     """After an orderly stop and after a crash, on the same address."""
-    url, handle = stack.pds.url, f"{end.__name__}er.test"
+    url, handle = own_stack.pds.url, f"{end.__name__}er.test"
     did = PdsAccount.create(url, handle).did
-    end(stack.pds)
-    assert not stack.pds.running
-    stack.pds.start()
+    end(own_stack.pds)
+    assert not own_stack.pds.running
+    own_stack.pds.start()
     account = PdsAccount.login(url, handle)
     account.put_mood("after", "still here")
     assert (account.did, account.mood("after")) == (did, "still here")
 
 
-def test_frozen_service_keeps_silent_until_thawed(stack: Stack) -> None:
+def test_frozen_service_keeps_silent_until_thawed(own_stack: Stack) -> None:
     """A freeze is a hang, not a refusal: the connection stands and no answer comes."""
-    with valkey(stack.environment) as client:
+    with valkey(own_stack.environment) as client:
         assert answers(client)
-        stack.valkey.freeze()
+        own_stack.valkey.freeze()
         assert not answers(client)
-        assert stack.valkey.running
-        stack.valkey.thaw()
+        assert own_stack.valkey.running
+        own_stack.valkey.thaw()
         wait_for(lambda: answers(client), within=30, what="Valkey to answer again")
 
 
-def test_stopped_service_refuses_connections_until_started(stack: Stack) -> None:
+def test_stopped_service_refuses_connections_until_started(own_stack: Stack) -> None:
     """A stop is a refusal, and a start returns when the service answers."""
-    with mongo(stack.environment) as client:
-        stack.mongod.stop()
+    with mongo(own_stack.environment) as client:
+        own_stack.mongod.stop()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", stack.mongod.port), timeout=5)
-        stack.mongod.start()
+            socket.create_connection(("127.0.0.1", own_stack.mongod.port), timeout=5)
+        own_stack.mongod.start()
         client["stack_test"]["moods"].insert_one({"_id": "m2"})
         client.drop_database("stack_test")
 
@@ -147,9 +147,11 @@ def test_stack_started_again_finds_its_data(tmp_path: Path, bare_environ: dict[s
         assert document["alsoKnownAs"] == ["at://renamed.test"]
 
 
-def test_taken_port_is_given_up(tmp_path: Path, stack: Stack, bare_environ: dict[str, str]) -> None:
+def test_taken_port_is_given_up(
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
+) -> None:
     """A service whose port another process took meanwhile moves, and keeps its data."""
-    named = {**bare_environ, "PDS_URL": stack.pds.url}
+    named = {**bare_environ, "PDS_URL": own_stack.pds.url}
     mine, other = tmp_path / "mine", tmp_path / "other"
     with Stack.start(mine, named) as first, mongo(first.environment) as client:
         client["media"]["moods"].insert_one({"_id": "m1"})
@@ -164,12 +166,12 @@ def test_taken_port_is_given_up(tmp_path: Path, stack: Stack, bare_environ: dict
 
 
 def test_named_services_are_used(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """What the environment names is neither started nor replaced."""
     known = {child.pid for child in psutil.Process().children()}
-    with Stack.start(tmp_path, {**bare_environ, **stack.environment}) as other:
-        assert other.environment == stack.environment
+    with Stack.start(tmp_path, {**bare_environ, **own_stack.environment}) as other:
+        assert other.environment == own_stack.environment
         started = {child.name() for child in psutil.Process().children() if child.pid not in known}
         assert started == {"sh"}  # the guard
         with pytest.raises(StackError, match="pds is not run by this stack"):
@@ -177,13 +179,13 @@ def test_named_services_are_used(
 
 
 def test_pds_takes_extra_environment(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """A second PDS, with rate limits, beside services that are already there."""
-    named = {**bare_environ, **stack.environment, "PDS_URL": ""}
+    named = {**bare_environ, **own_stack.environment, "PDS_URL": ""}
     limits = {"PDS_RATE_LIMITS_ENABLED": "1"}
     with Stack.start(tmp_path, named, pds_environment=limits) as other:
-        assert other.environment["REDIS_URL"] == stack.environment["REDIS_URL"]
+        assert other.environment["REDIS_URL"] == own_stack.environment["REDIS_URL"]
         described = httpx.get(f"{other.pds.url}/xrpc/com.atproto.server.describeServer")
         assert described.headers["RateLimit-Limit"] == "3000"
 
@@ -197,20 +199,20 @@ def test_pds_takes_extra_environment(
     ],
 )
 def test_silent_named_service_is_reported(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str], variable: str, url: str
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str], variable: str, url: str
 ) -> None:
     """The error names the variable, and never the password in its value."""
-    environ = {**bare_environ, **stack.environment, variable: url}
+    environ = {**bare_environ, **own_stack.environment, variable: url}
     with pytest.raises(StackError, match=f"{variable} names a service that does not") as caught:
         Stack.start(tmp_path, environ)
     assert "s3cret" not in str(caught.value)
 
 
 def test_failed_start_quotes_the_log(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """The error names the service and its log, and quotes what the service said there."""
-    named = {**bare_environ, **stack.environment, "PDS_URL": ""}
+    named = {**bare_environ, **own_stack.environment, "PDS_URL": ""}
     wrong = {"PDS_SERVICE_HANDLE_DOMAINS": "no-dot"}
     with pytest.raises(StackError) as caught:
         Stack.start(tmp_path, named, pds_environment=wrong)
@@ -221,10 +223,10 @@ def test_failed_start_quotes_the_log(
 
 
 def test_folder_serves_one_stack_at_a_time(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """Two stacks on the same data would destroy it."""
-    named = {**bare_environ, **stack.environment}
+    named = {**bare_environ, **own_stack.environment}
     with (
         Stack.start(tmp_path, named),
         pytest.raises(StackError, match="Another stack is running on the data folder"),
@@ -235,12 +237,12 @@ def test_folder_serves_one_stack_at_a_time(
 
 
 def test_keys_are_made_once_and_for_their_owner_alone(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """The same keys after a restart, or stored passwords could no longer be read."""
-    named = {**bare_environ, **stack.environment, "SECRET_KEYS": ""}
+    named = {**bare_environ, **own_stack.environment, "SECRET_KEYS": ""}
     with Stack.start(tmp_path, named) as first:
         key = first.environment["SECRET_KEYS"]
     assert (tmp_path / "keys.json").stat().st_mode & 0o777 == 0o600
     with Stack.start(tmp_path, named) as second:
-        assert second.environment["SECRET_KEYS"] == key != stack.environment["SECRET_KEYS"]
+        assert second.environment["SECRET_KEYS"] == key != own_stack.environment["SECRET_KEYS"]
