@@ -3,14 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
+.PHONY: demo test test-system faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
 	clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
-test: setup ## run all tests against embedded services
-	$(BIN)/pytest -n 2 --dist loadfile
+test: setup ## run the tests of everything that is promised, against embedded services
+	$(BIN)/pytest -n 4 --dist loadscope --durations 20
+
+test-system: setup ## run the tests that boot programs, install, deploy, and run every other target
+	$(BIN)/pytest -n 3 --dist loadscope --durations 20 tests/system
 
 faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
 	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
