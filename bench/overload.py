@@ -18,7 +18,7 @@ from bench.bulk.live import Saver
 from bench.figures import Figure, Section, compared
 from bench.flood import Flood, Peak, milliseconds, watched
 from bench.machine import machine_of
-from bench.place import Author, Place, open_place
+from bench.place import BULK_NICENESS, Author, Place, open_place
 from bench.processes import Worker, await_true
 from bench.report import print_report
 from tasks import enqueue
@@ -44,6 +44,7 @@ class Scale:
     samples: int
     failing: int
     settings: Mapping[str, str]
+    bulk_niceness: int = BULK_NICENESS
 
 
 FULL = Scale(known=500, waiting=50_000, flood=10_000, samples=30, failing=1500, settings={})
@@ -54,6 +55,7 @@ QUICK = Scale(
     samples=2,
     failing=20,
     settings={"RETRY_BASE_SECONDS": "0.5", "RETRY_CEILING_SECONDS": "1"},
+    bulk_niceness=0,
 )
 
 
@@ -62,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="does it work at all?")
     scale = QUICK if parser.parse_args(arguments).quick else FULL
-    with open_place(authors=4, settings=scale.settings) as place:
+    with open_place(4, settings=scale.settings, bulk_niceness=scale.bulk_niceness) as place:
         os.environ.update(place.stack.environment)
         live = place.processes.worker("worker.app", *_LIVE)
-        bulk = place.processes.worker("worker.app", *_BULK, niceness=10)
+        bulk = place.processes.worker("worker.app", *_BULK, niceness=place.bulk_niceness)
         with live as first, bulk as second:
             for section in _measured(place, (first, second), scale):
                 print_report(sys.stdout, machine_of(place), [section])

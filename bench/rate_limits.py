@@ -27,7 +27,7 @@ from PIL import Image
 from bench.bulk import terminal
 from bench.bulk.crew import bulk_worker, live_worker
 from bench.bulk.documents import Archive, insert
-from bench.place import Place, open_place
+from bench.place import BULK_NICENESS, Place, open_place
 from bench.processes import await_true
 from worker.demo.pictures import creature, png
 from worker.documents import SyncState
@@ -57,6 +57,7 @@ class Scale:
     long: Limits
     short: Limits
     times: Mapping[str, str]
+    bulk_niceness: int = BULK_NICENESS
 
     @property
     def items(self) -> int:
@@ -84,6 +85,7 @@ QUICK = Scale(
     long=_limits("5000/3600=20/3600 1000/86400=8/86400", "* points_hour=20 uploads_day=8"),
     short=_limits("5000/3600=20/3 1000/86400=8/3", "* points_hour=20/3 uploads_day=8/3"),
     times={**_TIMES, "SWEEP_INTERVAL_SECONDS": "1", "RETRY_CEILING_SECONDS": "1"},
+    bulk_niceness=0,
 )
 
 
@@ -147,7 +149,14 @@ def _measured(run: Run, scale: Scale) -> Result:
     limited = {**run.pds, "PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
     settings = {**scale.times, **run.settings}
     with ExitStack() as undo:
-        place = undo.enter_context(open_place(_AUTHORS, pds_environment=limited, settings=settings))
+        place = undo.enter_context(
+            open_place(
+                _AUTHORS,
+                pds_environment=limited,
+                settings=settings,
+                bulk_niceness=scale.bulk_niceness,
+            )
+        )
         schedule = undo.enter_context(tempfile.TemporaryDirectory()) + "/schedule"
         _save(place, scale)
         undo.enter_context(live_worker(place))

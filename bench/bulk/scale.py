@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.place import BULK_NICENESS
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -46,6 +48,7 @@ class Scale:
     busy_paintings: int
     audited: int
     audits: int
+    bulk_niceness: int = BULK_NICENESS
 
 
 FULL = Scale(
@@ -75,4 +78,5 @@ QUICK = Scale(
     busy_paintings=10,
     audited=200,
     audits=1,
+    bulk_niceness=0,
 )
