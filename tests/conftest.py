@@ -20,11 +20,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.environments import SHORT_RETRIES
 from tests.redis_databases import redis_database
+from tests.scene import Scene, open_scene
 from tests.world import World, Worlds
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 
-pytest_plugins = ["tests.fixtures", "tests.browser.fixtures"]
+pytest_plugins = ["tests.fixtures"]
 
 _SHARED = pytest.StashKey[dict[str, Any]]()
 _SLOWEST_FIRST = ("system", "acceptance", "story", "contract", "properties", "faults")
@@ -172,6 +173,13 @@ def own_world(own_worlds: Worlds) -> Iterator[World]:
     """Return a world whose services the test may stop, with short pauses between retries."""
     with own_worlds.open(**SHORT_RETRIES) as opened:
         yield opened
+
+
+@pytest.fixture
+def own_scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Return a platform whose services the test may stop; it has no worker yet."""
+    with open_scene(own_worlds, tmp_path_factory.mktemp("own")) as scene:
+        yield scene
 
 
 def _no_progress(_line: str) -> None:

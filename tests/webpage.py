@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, BrowserContext
 
-from tests.acceptance.terminal import PROGRAM
+from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 
 USER, PASSWORD = "ops", "canary-of-the-page"

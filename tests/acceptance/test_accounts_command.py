@@ -10,9 +10,9 @@ import redis
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.conftest import Scene, open_scene
 from tests.environments import changed
 from tests.fleet import worker
+from tests.scene import Scene, open_scene
 from tests.world import World, Worlds
 from worker.budget import Lane
 from worker.cli import main

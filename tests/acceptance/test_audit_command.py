@@ -10,10 +10,10 @@ import pytest
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.terminal import run
 from tests.contract.proxy import Reply, open_proxy
 from tests.environments import changed
 from tests.pictures import pixel_art
+from tests.terminal import run
 from tests.world import World, Worlds
 from worker.cli import main
 from worker.documents import Account

@@ -14,8 +14,6 @@ import redis
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.conftest import LISTS, Scene, open_scene
-from tests.acceptance.terminal import PROGRAM, run, started
 from tests.bulk import (
     KINDS,
     MOOD,
@@ -32,6 +30,8 @@ from tests.bulk import (
 )
 from tests.environments import changed
 from tests.fleet import worker
+from tests.scene import LISTS, Scene, open_scene
+from tests.terminal import PROGRAM, run, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.cli import main

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.terminal import PROGRAM, run
+from tests.terminal import PROGRAM, run
 
 _MODULES = """
 import json, sys

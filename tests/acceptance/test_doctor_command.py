@@ -14,12 +14,12 @@ import redis
 from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import run as run_program
-from tests.acceptance.test_packaged_type import pretend, with_path
 from tests.canaries import Net
 from tests.contract.wiping import pds_away
 from tests.environments import changed
+from tests.scene import Scene, open_scene
+from tests.system.test_packaged_type import pretend, with_path
+from tests.terminal import run as run_program
 from tests.world import World, Worlds
 from worker.cli import main
 from worker.doctor import Finding, Level, examine

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import pytest
 import redis
 
 from tasks import delete_media, enqueue, sync_media
 from tests import pictures
-from tests.acceptance.conftest import Scene
 from tests.fleet import beat, worker
 from tests.messages import call
 from tests.poison import POISON
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def fleet(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Run a worker and beat for the tests that do not end them."""
+    folder = tmp_path_factory.mktemp("fleet")
+    with (
+        open_scene(worlds, folder) as scene,
+        worker(scene.environ, folder),
+        beat(scene.environ, folder),
+    ):
+        yield scene
 
 
 def test_every_type_is_published_by_a_worker(fleet: Scene) -> None:

@@ -8,8 +8,8 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
-from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, running, worker
+from tests.scene import Scene, open_scene
 from tests.world import Worlds
 from worker.app import SWEEP
 from worker.stack import Stack

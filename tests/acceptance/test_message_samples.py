@@ -8,9 +8,9 @@ import pytest
 import redis
 from bson import ObjectId
 
-from tests.acceptance.conftest import open_scene
 from tests.fleet import worker
 from tests.message_samples import ITEM, LONG, SHORT
+from tests.scene import open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.clock import now

@@ -16,8 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks import enqueue
 from tasks.sync import sync_batch
 from tests import pictures
-from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, beat, running, worker
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.stack import Stack

@@ -10,9 +10,9 @@ import redis
 from bson import ObjectId
 
 from tasks import enqueue, sync_media
-from tests.acceptance.conftest import LISTS, Scene, open_scene
 from tests.fleet import worker
 from tests.messages import batch, call, fill
+from tests.scene import LISTS, Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import BEHIND, BULK, LIVE, SWEEP, app, list_of

@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.acceptance.conftest import Scene, open_scene
 from tests.deployment import procfile
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.stack.ports import Ports

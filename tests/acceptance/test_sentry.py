@@ -15,10 +15,10 @@ from kombu import Connection
 
 from tasks import sync_media
 from tasks.sync import sync_batch
-from tests.acceptance.conftest import Scene, open_scene
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from tests.environments import changed
 from tests.fleet import Process, worker
+from tests.scene import Scene, open_scene
 from tests.sentry_server import SentryServer, sentry_server
 from tests.waiting import wait_for
 from tests.world import Worlds

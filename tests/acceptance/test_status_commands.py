@@ -12,10 +12,10 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 from pymongo.collection import Collection
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import run
 from tests.environments import changed
 from tests.fleet import beat, worker
+from tests.scene import Scene, open_scene
+from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.cli import main

@@ -15,9 +15,9 @@ import redis
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.terminal import PROGRAM, run
 from tests.environments import changed
 from tests.pictures import pixel_art
+from tests.terminal import PROGRAM, run
 from tests.world import World, Worlds
 from worker.cli import main
 from worker.secrets import Secret, Vault

@@ -15,9 +15,9 @@ import pytest
 import redis
 from bson import ObjectId
 
-from tests.acceptance.conftest import LISTS, Scene, open_scene
-from tests.acceptance.terminal import run
 from tests.environments import changed
+from tests.scene import LISTS, Scene, open_scene
+from tests.terminal import run
 from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
 from tests.world import Worlds
 from worker.documents import DocumentId

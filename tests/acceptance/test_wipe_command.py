@@ -14,9 +14,9 @@ import pytest
 from bson import ObjectId
 from click.testing import CliRunner, Result
 
-from tests.acceptance.terminal import PROGRAM, started
 from tests.contract.proxy import open_proxy
 from tests.environments import changed
+from tests.terminal import PROGRAM, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.cli import main

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from tests.acceptance.terminal import run
 from tests.faults.fleet import Manning
 from tests.faults.judge import Verdict
 from tests.faults.stage import Stage, now
 from tests.faults.stream import Load
+from tests.terminal import run
 from tests.waiting import wait_for
 
 _WARM_UP = 120.0

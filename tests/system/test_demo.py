@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.terminal import Terminal, started
+from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from worker.demo.processes import Processes
 from worker.stack import Stack, StackError

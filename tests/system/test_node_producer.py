@@ -13,8 +13,8 @@ from bson import ObjectId
 
 from tasks import removal_note
 from tests import node
-from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, worker
+from tests.scene import Scene, open_scene
 from tests.world import Worlds
 from worker.ids import parse_id
 from worker.stack import Stack

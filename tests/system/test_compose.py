@@ -17,8 +17,8 @@ import pytest
 from kombu import Connection
 
 from tasks.sync import sync_batch
-from tests.acceptance.conftest import Scene, open_scene
 from tests.deployment import SECRETS, Service, elsewhere, services
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import BULK

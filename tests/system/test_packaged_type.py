@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from bson import ObjectId
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import PROGRAM
 from tests.fleet import CELERY, beat, worker
+from tests.scene import Scene, open_scene
+from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 from tests.world import Worlds
 

@@ -19,8 +19,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from tasks.sync import sync_batch
-from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, worker
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import BULK

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import pytest
 from bson import ObjectId
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import Terminal, run
-from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
 from tests.fleet import worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
+from tests.scene import Scene, open_scene
 from tests.sentry_server import sentry_server
+from tests.system.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.terminal import Terminal, run
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.stack import Stack

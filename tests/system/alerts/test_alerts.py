@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from tests.alerts.promtool import find_promtool
+from tests.system.alerts.promtool import find_promtool
 from worker.clock import now
 from worker.metrics.counters import Counters
 from worker.metrics.platform import PlatformFigures, Traffic

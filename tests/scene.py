@@ -14,7 +14,6 @@ from bson import ObjectId
 from kombu import Connection
 
 from tasks import sync_media
-from tests.fleet import beat, worker
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, app, list_of
@@ -66,42 +65,25 @@ class Scene:
             wait_for(lambda: _is_drained(client), within=_PATIENCE, what="the queue to drain")
 
 
-@pytest.fixture(autouse=True)
-def fresh_producer() -> None:
-    """Forget the queue that an earlier test sent to: Celery keeps to its first, as after a fork.
-
-    Sent to the queue of a scene that is over, messages would not arrive, and the sweep hide it.
-    """
-    app._after_fork()  # type: ignore[attr-defined]
-
-
 @contextmanager
 def open_scene(worlds: Worlds, folder: Path, **environ: str) -> Iterator[Scene]:
     """Open a platform with a queue of its own, and point this process's producers at it."""
     with ExitStack() as undo:
         world = undo.enter_context(worlds.open_with_redis(**{**_TIMES, **environ}))
         env = undo.enter_context(pytest.MonkeyPatch.context())
+        undo.callback(_forget_queue)
         env.setenv("REDIS_URL", world.environ["REDIS_URL"])
+        _forget_queue()
         yield Scene(world, {**os.environ, **world.environ}, folder)
 
 
-@pytest.fixture(scope="package")
-def fleet(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Run a worker and beat for the tests that do not end them."""
-    folder = tmp_path_factory.mktemp("fleet")
-    with (
-        open_scene(worlds, folder) as scene,
-        worker(scene.environ, folder),
-        beat(scene.environ, folder),
-    ):
-        yield scene
+def _forget_queue() -> None:
+    """Make the next message go to the queue that REDIS_URL names now.
 
-
-@pytest.fixture
-def own_scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Return a platform whose services the test may stop; it has no worker yet."""
-    with open_scene(own_worlds, tmp_path_factory.mktemp("own")) as scene:
-        yield scene
+    Celery keeps to its first queue, as if after a fork: messages of a scene would be sent to the
+    scene before it, and the sweep would hide that.
+    """
+    app._after_fork()  # type: ignore[attr-defined]
 
 
 def _is_drained(client: redis.Redis) -> bool:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
-from tests.acceptance.terminal import Terminal, started
+from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
 from worker.watch import position

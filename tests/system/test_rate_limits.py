@@ -18,9 +18,9 @@ from click.testing import CliRunner
 
 from tasks import enqueue
 from tests import pictures
-from tests.acceptance.conftest import Scene, open_scene
 from tests.contract.proxy import Proxy, open_proxy
 from tests.fleet import beat, worker
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.cli import main

@@ -14,7 +14,7 @@ import pytest
 import redis
 from pymongo import MongoClient
 
-from tests.acceptance.pds_account import PdsAccount
+from tests.system.pds_account import PdsAccount
 from tests.waiting import wait_for
 from worker.stack import Service, Stack, StackError
 

@@ -17,15 +17,15 @@ from kombu import Connection
 from pymongo import MongoClient
 
 from tasks import enqueue
-from tests.acceptance import secret_places as places
-from tests.acceptance import secret_stage as stages
-from tests.acceptance.secret_stage import PATIENCE, Stage
 from tests.canaries import Net
 from tests.contract.certificates import make_certificate
 from tests.contract.proxy import open_proxy
 from tests.fleet import running
 from tests.guarded_services import Guarded, guarded_mongod, guarded_valkey
 from tests.sentry_server import KEY, sentry_server
+from tests.system import secret_places as places
+from tests.system import secret_stage as stages
+from tests.system.secret_stage import PATIENCE, Stage
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import app

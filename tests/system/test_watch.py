@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import pytest
 from pymongo import UpdateOne
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import Terminal
-from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
 from tests.fleet import worker
+from tests.scene import Scene, open_scene
+from tests.system.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.terminal import Terminal
 from tests.waiting import wait_for
 from tests.world import Worlds
 

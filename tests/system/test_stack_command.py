@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.terminal import PROGRAM, Terminal, run, started
+from tests.terminal import PROGRAM, Terminal, run, started
 from tests.waiting import wait_for
 from worker.stack import Stack
 

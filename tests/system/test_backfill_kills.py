@@ -11,8 +11,6 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from tests.acceptance.conftest import Scene, open_scene
-from tests.acceptance.terminal import Terminal, run, started
 from tests.bulk import (
     KINDS,
     account,
@@ -24,6 +22,8 @@ from tests.bulk import (
     start_over,
 )
 from tests.fleet import worker
+from tests.scene import Scene, open_scene
+from tests.terminal import Terminal, run, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.cli import main

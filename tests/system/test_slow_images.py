@@ -8,8 +8,8 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
-from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, beat, running
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.clock import now

@@ -6,7 +6,7 @@ import re
 
 import httpx
 
-from tests.acceptance.terminal import Terminal, run
+from tests.terminal import Terminal, run
 
 _URI = re.compile(r"at://did:plc:[a-z2-7]{24}/computer\.aesthetic\.\w+/[2-7a-z]{13}$")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.acceptance.played import check_flower, check_report, check_show
-from tests.acceptance.terminal import Terminal, started
+from tests.system.played import check_flower, check_report, check_show
+from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 
 _DOCS = Path(__file__).parents[2] / "docs" / "operations.md"

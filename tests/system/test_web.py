@@ -9,11 +9,11 @@ import pytest
 from bson import ObjectId
 from playwright.sync_api import Browser, Page
 
-from tests.acceptance.conftest import Scene, open_scene
 from tests.browser.chromium import Chromium
 from tests.browser.fixtures import serious_faults
 from tests.fleet import worker
 from tests.pictures import pixel_art
+from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
