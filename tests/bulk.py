@@ -62,6 +62,11 @@ def error_of(world: World, type_name: str, item: object) -> tuple[str, str, str]
     return str(state["status"]), str(error["step"]), str(error["code"])
 
 
+def state_of(world: World, mood: ObjectId) -> RawDocument:
+    """Return what a mood's `atproto` says."""
+    return world.platform.state("mood", mood)
+
+
 def new_user(world: World) -> str:
     """Sign a user up whom no other test knows; return the subject."""
     subject = f"auth0|{uuid4().hex}"

@@ -13,6 +13,7 @@ from bson import ObjectId
 
 from tests.account_pool import AccountPool
 from tests.environments import environment_of
+from tests.pictures import pixel_art
 from tests.redis_databases import redis_database
 from worker.demo.platform import Platform
 from worker.media import media_type
@@ -64,8 +65,24 @@ class World:
             observer=observer,
         )
 
+    def publish_mood(self, text: str) -> ObjectId:
+        """Save a mood of ada, and sync it."""
+        mood = self.platform.save_mood(text, self.ada)
+        self.sync("mood", mood)
+        return mood
+
+    def publish_painting(self, slug: str, image: bytes | None = None) -> ObjectId:
+        """Save a painting of ada with its image, small pixel art if none is given, and sync it."""
+        self.platform.store(f"{slug}.png", image or pixel_art(), self.ada)
+        painting = self.platform.save_painting(slug, self.ada)
+        self.sync("painting", painting)
+        return painting
+
     def records(self, type_name: str, item: ObjectId) -> list[JsonRecord]:
-        """Return all records of an item, in whichever repo, read from the PDS itself."""
+        """Return all records of an item, found by listing its collection in every repo.
+
+        The cost grows with the repos: use `record` to read what an item's state names.
+        """
         collection = media_type(type_name).nsid
         return [
             record
@@ -75,10 +92,14 @@ class World:
         ]
 
     def record(self, type_name: str, item: ObjectId) -> JsonRecord:
-        """Return the value of an item's only record."""
-        (record,) = self.records(type_name, item)
-        value = record["value"]
+        """Return the value of the record that an item's state names, read from the PDS."""
+        state = self.platform.state(type_name, item)
+        repo, collection, rkey = str(state["uri"]).removeprefix("at://").split("/")
+        params = {"repo": repo, "collection": collection, "rkey": rkey}
+        answer = self.http.get("/xrpc/com.atproto.repo.getRecord", params=params)
+        value = answer.raise_for_status().json()["value"]
         assert isinstance(value, dict)
+        assert value["ref"] == str(item)
         return value
 
     def blob(self, did: str, ref: object) -> bytes:

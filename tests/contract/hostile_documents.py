@@ -9,18 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import bson
-from bson import (
-    Binary,
-    Code,
-    DBRef,
-    Decimal128,
-    Int64,
-    MaxKey,
-    MinKey,
-    ObjectId,
-    Regex,
-    Timestamp,
-)
+from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
@@ -33,7 +22,8 @@ STATE = (
     "status reason repo rkey uri cid blobs links fingerprint attempts lost attemptedAt syncedAt "
     "retryAt heldUntil error lease strays again"
 )
-_READ: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(
+"""The fields of a document's `atproto`, to be split."""
+READ: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(
     tz_aware=True,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
@@ -80,7 +70,7 @@ class Case:
     @property
     def id(self) -> Any:
         """Return the `_id`, as the driver reads it."""
-        return bson.decode(self.raw.raw, _READ)["_id"]
+        return bson.decode(self.raw.raw, READ)["_id"]
 
 
 def cases(user: str) -> Iterator[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -52,6 +53,13 @@ def settle(here: Services, ref: ItemRef, **changes: object) -> None:
 def edit(here: Services, ref: ItemRef, **fields: object) -> None:
     """Change a document, its message lost."""
     here.store.collection(media_type(ref.type)).update_one({"_id": ref.id}, {"$set": fields})
+
+
+def settle_and_edit(here: Services, refs: Iterable[ItemRef]) -> None:
+    """Have a run end well on each item, then edit each, its message lost."""
+    for ref in refs:
+        settle(here, ref)
+        edit(here, ref, mood="edited")
 
 
 def state_of(here: Services, ref: ItemRef) -> object:

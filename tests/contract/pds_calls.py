@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import httpx
 import pytest
 
 from worker.cid import cid_of_blob
 from worker.errors import MediaError
-from worker.pds import Pds
+from worker.pds import Pds, Session
 from worker.records import RecordKey
 from worker.secrets import Secret
 
@@ -46,3 +47,20 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
+
+
+def post(pds: Pds, nsid: str, token: Secret, body: Mapping[str, object] | None = None) -> None:
+    """Call a procedure that our client does not have, as the owner of an account."""
+    headers = {"Authorization": f"Bearer {token.reveal()}"}
+    url = f"{pds.url}/xrpc/{nsid}"
+    httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
+
+
+def deactivate(pds: Pds, session: Session) -> None:
+    """Deactivate an account, as its owner may."""
+    post(pds, "com.atproto.server.deactivateAccount", session.access, {})
+
+
+def log_out(pds: Pds, session: Session) -> None:
+    """Revoke the refresh token of a session."""
+    post(pds, "com.atproto.server.deleteSession", session.refresh)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-import httpx
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
@@ -84,13 +83,6 @@ def token_until(moment: float) -> str:
     """Return an access token that says it is good until then. No PDS would take it."""
     claims = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
     return f"e30.{claims.rstrip('=')}.c2ln"
-
-
-def deactivate(fleet: Fleet, session: Session) -> None:
-    """Deactivate the account, as its owner may."""
-    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
-    url = f"{fleet.pds.url}/xrpc/com.atproto.server.deactivateAccount"
-    httpx.post(url, json={}, headers=headers, timeout=30).raise_for_status()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from tests.bulk import (
     save_moods,
     save_painting,
     set_state,
+    state_of,
     statuses,
     sync_batch,
 )
@@ -27,7 +28,6 @@ from tests.world import World
 from worker.clock import after
 from worker.errors import TransientError
 from worker.media import media_type
-from worker.mongo import RawDocument
 from worker.snapshot import Snapshot
 
 PAINTING = media_type("painting")
@@ -78,11 +78,6 @@ def rkeys(world: World, user: str) -> dict[str, str]:
     return {rkey: str(record.ref) for rkey, record in there.items()}
 
 
-def state_of(world: World, mood: ObjectId) -> RawDocument:
-    """Return what a mood's `atproto` says."""
-    return world.platform.state("mood", mood)
-
-
 def test_a_record_that_names_an_item_gets_no_twin(world: World, user: str) -> None:
     """Whatever else it says: it keeps its key, and becomes what it should be."""
     bare, other, fresh = items = save_moods(world, 3, user)
@@ -125,27 +120,26 @@ def test_of_several_records_the_oldest_is_kept_or_the_one_that_the_state_names(
     assert len(rkeys(world, user)) == 6
 
 
-def test_a_key_that_was_reserved_in_vain_is_given_up_for_the_record_that_is_there(
-    world: World, user: str
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "failed", "rkey": "3reserved2222"},
+        {"status": "skipped", "reason": "no_account"},
+    ],
+    ids=["reserved a key in vain", "waited for an account"],
+)
+def test_record_is_adopted_whatever_became_of_an_earlier_run(
+    world: World, user: str, state: dict[str, object]
 ) -> None:
-    """An earlier run failed before it wrote; then another program published the item."""
+    """The item has no record yet: its reserved key and the old reason are dropped."""
     (item,) = items = save_moods(world, 1, user)
-    reserved = {"repo": world.dids[user], "rkey": "3reserved2222", "status": "failed"}
-    set_state(world, MOOD, item, **reserved)
-    foreign_mood(world, user, item, "3foreign22222")
-    backfill(world, user, items)
-    assert rkeys(world, user) == {"3foreign22222": str(item)}
-    assert_agreement(world, user)
-
-
-def test_items_that_waited_for_an_account_adopt_what_it_brings(world: World, user: str) -> None:
-    """They were skipped while their user had none; the account has their records already."""
-    (item,) = items = save_moods(world, 1, user)
-    set_state(world, MOOD, item, status="skipped", reason="no_account")
+    where = {"repo": world.dids[user]} if "rkey" in state else {}
+    set_state(world, MOOD, item, **state, **where)
     foreign_mood(world, user, item, "3foreign22222")
     backfill(world, user, items)
     assert rkeys(world, user) == {"3foreign22222": str(item)}
     assert "reason" not in state_of(world, item)
+    assert_agreement(world, user)
 
 
 def test_ids_of_all_kinds_are_recognised(world: World, user: str) -> None:
@@ -175,37 +169,23 @@ def test_records_that_name_none_of_the_users_items_are_left_alone(world: World, 
     assert state_of(world, bobs) == world.platform.state("painting", painting) == {}
 
 
-def test_what_is_not_wanted_is_not_revived(world: World, user: str) -> None:
-    """Nuked, deleted, wiped: a record that names it changes nothing about that."""
-    nuked, deleted, wiped, wanted = save_moods(world, 4, user)
+def test_items_that_the_backfill_does_not_cover_are_left_alone(world: World, user: str) -> None:
+    """Taken down, wiped, published, in another repo or held by a run: the audit reports these."""
+    nuked, deleted, wiped, settled, moved, held, wanted = save_moods(world, 7, user)
     world.platform.edit("mood", nuked, nuked=True)
     world.platform.edit("mood", deleted, deleted=True)
-    gone = {
-        "status": "removed",
-        "reason": "wiped",
-        "repo": world.dids[user],
-        "rkey": "3w22222222222",
-    }
-    set_state(world, MOOD, wiped, **gone)
-    for number, item in enumerate((nuked, deleted, wiped)):
-        foreign_mood(world, user, item, f"3foreign2222{number + 2}")
-    backfill(world, user, [wanted])
-    assert state_of(world, nuked) == state_of(world, deleted) == {}
-    assert state_of(world, wiped) == gone
-
-
-def test_what_is_settled_or_in_another_repo_is_left_alone(world: World, user: str) -> None:
-    """A twin of a published item is an audit's affair, not a backfill's."""
-    settled, moved, held, wanted = save_moods(world, 4, user)
+    gone = {"status": "removed", "reason": "wiped", "repo": world.dids[user]}
+    set_state(world, MOOD, wiped, **gone, rkey="3w22222222222")
     sync_batch(world, "mood", [settled], subject=user)
     set_state(world, MOOD, moved, repo=world.dids[world.bob], rkey="3bobs22222222")
-    sync = {"token": "t", "holder": "another", "until": after(60)}
-    set_state(world, MOOD, held, lease=sync, attemptedAt=after(0), retryAt=after(60))
-    before = [state_of(world, item) for item in (settled, moved, held)]
-    for number, item in enumerate((settled, moved, held)):
+    lease = {"token": "t", "holder": "another", "until": after(60)}
+    set_state(world, MOOD, held, lease=lease, attemptedAt=after(0), retryAt=after(60))
+    others = [nuked, deleted, wiped, settled, moved, held]
+    before = [state_of(world, item) for item in others]
+    for number, item in enumerate(others):
         foreign_mood(world, user, item, f"3foreign2222{number + 2}")
     backfill(world, user, [wanted])
-    assert [state_of(world, item) for item in (settled, moved, held)] == before
+    assert [state_of(world, item) for item in others] == before
 
 
 def test_a_key_that_another_item_holds_is_not_taken(world: World, user: str) -> None:

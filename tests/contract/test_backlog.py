@@ -10,7 +10,17 @@ from bson import ObjectId
 from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
-from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save, settle, sweep
+from tests.contract.items import (
+    MOOD,
+    PAINTING,
+    SECOND,
+    edit,
+    give_account,
+    save,
+    settle,
+    settle_and_edit,
+    sweep,
+)
 from worker.clock import after, now
 from worker.documents import DocumentId, Failure, ItemRef, MediaDocument, Status
 from worker.media import MEDIA_TYPES, media_type
@@ -187,9 +197,7 @@ IDS: tuple[DocumentId, ...] = (-3, 7, 2**40, "a", "b", ObjectId(), ObjectId())
 def test_window_rolls_over_ids_of_every_type(here: Services, window: int) -> None:
     """Numbers, texts and ObjectIds: each is looked at once a round, and rounds follow rounds."""
     refs = [save(here, item=item) for item in IDS]
-    for ref in refs:
-        settle(here, ref)
-        edit(here, ref, mood="edited")
+    settle_and_edit(here, refs)
     steps = len(IDS) // window + 1
     for _ in range(2):
         found = [here.backlog.changed(MOOD, window) for _ in range(steps)]
@@ -200,9 +208,7 @@ def test_window_rolls_over_ids_of_every_type(here: Services, window: int) -> Non
 def test_window_goes_on_where_documents_were_deleted(here: Services) -> None:
     """The document that the window ended at may be gone by the next sweep."""
     refs = [save(here, item=number) for number in range(1, 7)]
-    for ref in refs:
-        settle(here, ref)
-        edit(here, ref, mood="edited")
+    settle_and_edit(here, refs)
     assert [owned.ref for owned in here.backlog.changed(MOOD, 2)] == refs[:2]
     here.store.collection(MOOD).delete_many({"_id": {"$in": [2, 3]}})
     assert [owned.ref for owned in here.backlog.changed(MOOD, 2)] == refs[3:5]
@@ -215,7 +221,5 @@ def test_document_that_cannot_be_read_stops_no_sweep(here: Services) -> None:
     broken = RawBSONDocument(encoded.replace(b"ABCD", b"A\xff\xfeD"))
     here.store.collection(MOOD).insert_one(broken)
     refs = [ItemRef("mood", 1), ItemRef("mood", 2), save(here, item=3)]
-    for ref in refs:
-        settle(here, ref)
-        edit(here, ref, mood="edited")
+    settle_and_edit(here, refs)
     assert sweep(here) == refs

@@ -19,15 +19,14 @@ from tests.bulk import (
     statuses,
     sync_batch,
 )
+from tests.changes import WorkerKilledError
+from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
 from worker.bulk.batch import Batches
 from worker.bulk.progress import Tally
-from worker.bulk.workshop import Workshop
-from worker.clock import after
 from worker.media import Draft
 from worker.media.base import Item, MediaType
-from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
 
 
 def test_bad_items_fail_alone(world: World) -> None:
@@ -58,17 +57,6 @@ def test_bad_images_leave_their_paintings_partial(world: World) -> None:
     assert_agreement(world)
 
 
-def test_an_id_that_no_document_should_have_harms_no_neighbour(world: World) -> None:
-    """Too long to be named in a record: given up, the others published."""
-    items: list[object] = [*save_moods(world, 3), "x" * 600]
-    document = {"_id": items[3], "mood": "calm", "when": after(0), "user": world.ada}
-    world.services.store.collection(MOOD).insert_one(document)
-    outcomes = sync_batch(world, "mood", items)
-    assert statuses(outcomes) == {"synced": 3, "failed": 1}
-    assert outcomes[3].error is not None
-    assert outcomes[3].error.code == "invalid_id"
-
-
 def test_a_blob_that_the_pds_has_lost_is_uploaded_again(world: World) -> None:
     """Two of ten are gone, and the states do not know it: they are healed, in the same batch."""
     watch = Watch(world.services)
@@ -89,10 +77,6 @@ def test_a_blob_that_the_pds_has_lost_is_uploaded_again(world: World) -> None:
 
 class UnluckyError(Exception):
     """What a bug raises."""
-
-
-class WorkerKilledError(BaseException):
-    """Stands for a kill: nothing catches it, nothing is cleaned up."""
 
 
 def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) -> None:
@@ -163,43 +147,14 @@ def test_an_image_that_kills_workers_is_given_up_and_its_neighbours_are_publishe
     assert_agreement(world)
 
 
-class Poisoned(SourceStore):
-    """A source store with a file that nobody survives, from this call on."""
-
-    def __init__(
-        self, store: SourceStore, poison: str, end: type[BaseException], call: str = "read"
-    ) -> None:
-        self._store = store
-        self._poison = (poison, call)
-        self._end = end
-
-    def stat(self, key: SourceKey) -> SourceStat:
-        """Look at a file."""
-        self._taste(key, "stat")
-        return self._store.stat(key)
-
-    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Read a file."""
-        self._taste(key, "read")
-        return self._store.read(key, max_bytes=max_bytes)
-
-    def close(self) -> None:
-        """Leave the store as it is."""
-
-    def _taste(self, key: SourceKey, call: str) -> None:
-        if (key.name, call) == self._poison:
-            raise self._end
-
-
 def with_poison(
     world: World, painting: ObjectId, end: type[BaseException], call: str = "read"
 ) -> Batches:
     """Return what syncs batches, and ends so when it looks at or reads a painting's image."""
-    services = world.services
-    poison = f"{world.platform.document('painting', painting)['slug']}.png"
-    parts = services.publisher.parts
-    sources = Poisoned(services.sources, poison, end, call)
-    parts = parts.over(parts.blobs.over(sources, services.thumbnails))
-    engine = replace(services.engine, publisher=replace(services.publisher, parts=parts))
-    workshop = Workshop(parts, services.thumbnails)
-    return replace(services.batches, engine=engine, workshop=workshop)
+    poison = (call, f"{world.platform.document('painting', painting)['slug']}.png")
+
+    def taste(*access: str) -> None:
+        if access == poison:
+            raise end
+
+    return with_hook(world.services, world.services.batches, taste)

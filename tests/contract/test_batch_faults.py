@@ -21,26 +21,20 @@ from tests.bulk import (
     repo,
     save_moods,
     save_paintings,
+    state_of,
     statuses,
     sync_batch,
 )
+from tests.contract.pds_calls import deactivate
+from tests.contract.pds_faults import FAULTS, SLOW_DOWN
 from tests.contract.proxy import Proxy, Reply
 from tests.watching import Point, Watch
 from tests.world import World
-from worker.mongo import RawDocument
 from worker.records import Write
 from worker.services import build
 from worker.settings import Settings
 
-SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
 REFUSED = Reply(400, b'{"error":"InvalidRequest","message":"not this one"}')
-BROKEN = Reply(500, b'{"error":"InternalServerError"}')
-FAULTS = {
-    "500": BROKEN,
-    "502 of a proxy": Reply(502, b"<html>Bad Gateway</html>", "text/html"),
-    "a cut connection": Reply(200, b"{", cut=True),
-    "HTML": Reply(200, b"<html>Welcome</html>", "text/html"),
-}
 
 
 @pytest.fixture
@@ -55,11 +49,6 @@ def world(proxied: tuple[World, Proxy]) -> World:
 def watch(world: World) -> Watch:
     """Watch what batches send."""
     return Watch(world.services)
-
-
-def state_of(world: World, mood: ObjectId) -> RawDocument:
-    """Return what a mood's `atproto` says."""
-    return world.platform.state("mood", mood)
 
 
 def refuse_writes_of(
@@ -78,7 +67,7 @@ def refuse_writes_of(
 
 
 @pytest.mark.parametrize(
-    ("reply", "status"), [(REFUSED, "failed"), (BROKEN, "pending")], ids=["400", "500"]
+    ("reply", "status"), [(REFUSED, "failed"), (FAULTS["500"], "pending")], ids=["400", "500"]
 )
 def test_a_record_that_the_pds_refuses_is_found_by_halving(
     world: World, watch: Watch, proxy: Proxy, reply: Reply, status: str
@@ -251,7 +240,9 @@ def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str 
     subject = new_user(world)
     items = save_moods(world, 3, subject)
     sync_batch(world, "mood", items[:1], subject=subject)
-    deactivate(world, subject)
+    owner = account(world, subject)
+    session = world.services.homes.of(owner.did).sessions.get(owner)
+    deactivate(world.services.pds_of(owner.did), session)
     named = backfill and uuid4().hex
     outcomes = sync_batch(world, "mood", items, subject=subject, backfill=named)
     assert [(each.error.code if each.error else "") for each in outcomes[1:]] == [
@@ -260,12 +251,3 @@ def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str 
     assert state_of(world, items[1]).get("attempts", 0) == 0
     assert not any(outcome.is_given_up for outcome in outcomes)
     del world.dids[subject]
-
-
-def deactivate(world: World, subject: str) -> None:
-    """Deactivate an account, as its owner may."""
-    sessions = world.services.homes.of(world.dids[subject]).sessions
-    session = sessions.get(account(world, subject))
-    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
-    url = "/xrpc/com.atproto.server.deactivateAccount"
-    world.http.post(url, json={}, headers=headers).raise_for_status()

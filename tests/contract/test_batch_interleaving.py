@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from bson import ObjectId
 
-from tests import pictures
 from tests.bulk import (
     MOOD,
     PAINTING,
     assert_agreement,
     end_leases,
-    records_by_ref,
     save_moods,
     save_paintings,
     statuses,
     sync_batch,
 )
+from tests.changes import CHANGES, WorkerKilledError, assert_published, delete, kill_worker
 from tests.watching import Point, Watch
 from tests.world import World
 
@@ -35,8 +34,6 @@ POINTS: tuple[Point, ...] = (
     ("after", "apply"),
 )
 
-Change = Callable[[World, ObjectId], None]
-
 
 @pytest.fixture
 def watch(world: World) -> Watch:
@@ -44,56 +41,11 @@ def watch(world: World) -> Watch:
     return Watch(world.services)
 
 
-def nothing(_world: World, _painting: ObjectId) -> None:
-    """Leave the item as it is."""
-
-
-def edit(world: World, painting: ObjectId) -> None:
-    """Change a published field."""
-    world.platform.edit("painting", painting, code="edited")
-
-
-def new_image(world: World, painting: ObjectId) -> None:
-    """Change the image that the document names."""
-    world.platform.store("other.png", pictures.photo("PNG", (33, 21)), world.ada)
-    world.platform.edit("painting", painting, slug="other")
-
-
-def nuke(world: World, painting: ObjectId) -> None:
-    """Take the item down."""
-    world.platform.edit("painting", painting, nuked=True)
-
-
-def give_away(world: World, painting: ObjectId) -> None:
-    """Make it another user's."""
-    world.platform.store("given.png", pictures.pixel_art(), world.bob)
-    world.platform.edit("painting", painting, user=world.bob, slug="given")
-
-
-def delete(world: World, painting: ObjectId) -> None:
-    """Delete the document altogether."""
-    world.platform.delete("painting", painting)
-
-
-CHANGES = (nothing, edit, new_image, nuke, give_away, delete)
-
-
-def assert_published(world: World, paintings: Sequence[ObjectId]) -> None:
-    """Assert that the PDS has what the documents say, once, with blobs that can be had."""
+def assert_all_published(world: World, paintings: Sequence[ObjectId]) -> None:
+    """Assert that the PDS has what the documents say, once, and every blob."""
     assert_agreement(world)
-    there = records_by_ref(world, "painting")
     for painting in paintings:
-        document = world.platform.document("painting", painting)
-        records = there.get(str(painting), [])
-        if not document or document.get("nuked"):
-            assert records == []
-            continue
-        ((uri, record),) = records
-        assert world.platform.state("painting", painting)["status"] == "synced"
-        assert (record["slug"], record["code"]) == (document["slug"], document["code"])
-        did = world.dids[str(document["user"])]
-        assert uri.startswith(f"at://{did}/")
-        assert world.blob(did, record["thumbnail"])
+        assert_published(world, painting)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=" ".join)
@@ -105,15 +57,15 @@ def test_what_happens_to_items_during_a_batch_is_heeded(
 
     def meanwhile() -> None:
         for change, item, silent in zip(CHANGES, told, untold, strict=True):
-            change(world, item)
-            change(world, silent)
+            change(world, "painting", item)
+            change(world, "painting", silent)
             second = world.sync("painting", item, user=world.ada)
             assert second.status == ("removed" if change is delete else None)
 
     watch.at(point, meanwhile)
     outcomes = sync_batch(world, "painting", told + untold, batches=watch.batches)
     assert statuses(outcomes)["synced"] == 8
-    assert_published(world, told + untold)
+    assert_all_published(world, told + untold)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=" ".join)
@@ -125,12 +77,12 @@ def test_a_slow_old_batch_never_overwrites_a_newer_one(
 
     def meanwhile() -> None:
         for change, item in zip(CHANGES, items, strict=True):
-            change(world, item)
+            change(world, "painting", item)
         sync_batch(world, "painting", items, holder="message")
 
     watch.at(point, meanwhile)
     sync_batch(world, "painting", items, batches=watch.batches, holder="message")
-    assert_published(world, items)
+    assert_all_published(world, items)
 
 
 @pytest.mark.parametrize("point", POINTS, ids=" ".join)
@@ -156,7 +108,7 @@ def test_a_batch_that_died_is_finished_by_any_message_in_the_end(
     world.platform.edit("painting", items[1], code="edited")
     end_leases(world, PAINTING)
     sync_batch(world, "painting", items)
-    assert_published(world, items)
+    assert_all_published(world, items)
 
 
 def test_an_edit_is_not_lost_with_the_batch_that_wrote_the_first_version(
@@ -184,7 +136,7 @@ def test_two_batches_over_the_same_items_publish_each_once(world: World, watch: 
     sync_batch(world, "painting", items, batches=watch.batches)
     for other in others:
         other.join()
-    assert {state["status"] for state in states(world, "painting", items)} == {"synced"}
+    assert {world.platform.state("painting", item)["status"] for item in items} == {"synced"}
     assert_agreement(world)
 
 
@@ -212,15 +164,11 @@ def test_a_storm_of_batches_syncs_and_edits_ends_in_agreement(world: World) -> N
     for thread in threads:
         thread.join()
     sync_batch(world, "mood", items)
+    assert_agreement(world)
     for mood in items:
         document = world.platform.document("mood", mood)
-        texts = [record["value"]["text"] for record in world.records("mood", mood)]  # type: ignore[index]
-        assert texts == ([] if document.get("nuked") else [document["mood"]])
-    assert_agreement(world)
-
-
-class WorkerKilledError(BaseException):
-    """Stands for a kill: nothing catches it, nothing is cleaned up."""
+        if not document.get("nuked"):
+            assert world.record("mood", mood)["text"] == document["mood"]
 
 
 def kill(
@@ -233,15 +181,6 @@ def kill(
     holder: str = "the dead one",
 ) -> None:
     """Sync a batch by a worker that is killed at a point."""
-
-    def die() -> None:
-        raise WorkerKilledError
-
-    watch.at(point, die)
+    watch.at(point, kill_worker)
     with pytest.raises(WorkerKilledError):
         sync_batch(world, type_name, items, batches=watch.batches, holder=holder)
-
-
-def states(world: World, type_name: str, items: list[ObjectId]) -> list[dict[str, object]]:
-    """Return what items' `atproto` says."""
-    return [world.platform.state(type_name, item) for item in items]

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from redis import Redis
 
-from tests.bulk import repo as repo_of
+from tests.contract.pds_faults import FAULTS
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.contract.wiping import pds_away
 from tests.environments import new_settings
 from tests.fixtures import Opener, platform_of, sign_up
-from tests.world import World
 from worker.bulk.eraser import Eraser
 from worker.documents import Account
 from worker.errors import AccountError, TransientError, WaitError
@@ -27,11 +26,6 @@ from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 PIECE = "computer.aesthetic.piece"
-FAULTS = {
-    "500": Reply(500, b'{"error":"InternalServerError"}'),
-    "502 of a proxy": Reply(502, b"<html>Bad Gateway</html>", "text/html"),
-    "a cut connection": Reply(200, b"{", cut=True),
-}
 
 
 @pytest.fixture
@@ -130,17 +124,13 @@ def test_records_that_somebody_removed_meanwhile_are_told_to_be_gone(
 
 
 @pytest.mark.parametrize("carried_out", [False, True], ids=["ignored", "carried out"])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", ["500", "502 of a proxy", "a cut connection"])
 def test_an_unknown_outcome_is_looked_at(
     eraser: Eraser, repo: Repo, proxy: Proxy, fault: str, *, carried_out: bool
 ) -> None:
     """Carried out, it is not sent again; if batches never get through, single deletes do."""
     keys = filled(repo, 12)
-    bad = FAULTS[fault]
-    proxy.answer(
-        Reply(bad.status, bad.body, bad.content_type, cut=bad.cut, carried_out=carried_out),
-        "applyWrites",
-    )
+    proxy.answer(replace(FAULTS[fault], carried_out=carried_out), "applyWrites")
     proxy.forget_calls()
     told = [key for gone in eraser.erase(repo, keys) for key in gone]
     assert told == keys
@@ -214,18 +204,17 @@ def test_what_no_repetition_helps_is_raised_at_once(
     assert there(repo) == set(keys[10:])
 
 
-def test_a_pds_that_is_away_is_no_confirmation(own_world: World, own_stack: Stack) -> None:
-    """It ends with its error; started again, the PDS has what was not told to be gone."""
-    repo = repo_of(own_world, own_world.ada)
+def test_a_pds_that_is_away_is_no_confirmation(eraser: Eraser, repo: Repo, proxy: Proxy) -> None:
+    """It ends with its error; back again, the PDS has what was not told to be gone."""
     keys = filled(repo, 30)
-    with Redis.from_url(own_world.environ["REDIS_URL"]) as redis:
-        eraser = Eraser(RepoLocks(redis), batch=10)
-        erasing = eraser.erase(repo, keys)
-        gone = list(next(erasing))
-        with pds_away(own_stack), pytest.raises(TransientError):
-            next(erasing)
-        assert there(repo) == set(keys) - set(gone)
-        assert [key for part in eraser.erase(repo, keys) for key in part] != []
+    erasing = eraser.erase(repo, keys)
+    gone = list(next(erasing))
+    proxy.answer(FAULTS["a cut connection"])
+    with pytest.raises(TransientError):
+        next(erasing)
+    proxy.be_honest()
+    assert there(repo) == set(keys) - set(gone)
+    assert [key for part in eraser.erase(repo, keys) for key in part] != []
     assert there(repo) == set()
 
 

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from redis import Redis
 
+from tests.bulk import KINDS, account, repo
+from tests.contract.pds_calls import deactivate, post
 from tests.contract.wiping import (
-    KINDS,
-    account,
     all_records,
     essence,
     forgetter,
@@ -18,7 +18,6 @@ from tests.contract.wiping import (
     published,
     published_moods,
     put_strange,
-    repo,
     settle,
     wipe,
 )
@@ -159,7 +158,9 @@ def test_a_deactivated_account_keeps_its_records_and_states(world: World) -> Non
     """They would come back with it; thumbnails and session do not wait for that."""
     published(world, world.ada)
     ada = account(world, world.ada)
-    deactivate(world, ada.did)
+    pds = world.services.pds_of(ada.did)
+    session = pds.create_session(ada.did, ada.password)
+    deactivate(pds, session)
     forgetting = forget(world, world.ada)
     assert "deactivated" in forgetting.remark
     assert forgetting.trouble is not None
@@ -167,7 +168,7 @@ def test_a_deactivated_account_keeps_its_records_and_states(world: World) -> Non
     assert forgetting.thumbnails == 1
     assert FORGOTTEN not in states(world, world.ada)
     assert in_redis(world, ada.did) == []
-    reactivate(world, ada.did)
+    post(pds, "com.atproto.server.activateAccount", session.access)
     assert forget(world, world.ada).trouble is None
     assert states(world, world.ada) == [FORGOTTEN] * 4
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
@@ -226,23 +227,3 @@ def delete_account(world: World, admin: tuple[str, str], did: str) -> None:
     """Delete an account from the PDS, as its administrator does."""
     url = f"{world.environ['PDS_URL']}/xrpc/com.atproto.admin.deleteAccount"
     httpx.post(url, json={"did": did}, auth=admin, timeout=30).raise_for_status()
-
-
-def deactivate(world: World, did: str) -> None:
-    """Deactivate an account, as its user does."""
-    post_as(world, did, "com.atproto.server.deactivateAccount")
-
-
-def reactivate(world: World, did: str) -> None:
-    """Activate an account again."""
-    post_as(world, did, "com.atproto.server.activateAccount")
-
-
-def post_as(world: World, did: str, nsid: str) -> None:
-    """Call a procedure without input as an account."""
-    known = world.services.accounts.by_did(did)
-    assert known is not None
-    session = world.services.pds_of(did).create_session(did, known.password)
-    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
-    body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
-    world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()

@@ -10,13 +10,13 @@ from uuid import uuid4
 import pytest
 from bson import ObjectId
 
+from tests.bulk import account, repo
 from tests.contract.hostile_documents import NOTHING, Case, cases
 from tests.contract.items import MOOD
+from tests.contract.wiping import swept
 from tests.world import JsonRecord, World, Worlds
-from worker.app import BEHIND, FRONT
 from worker.audit.opening import open_audit
 from worker.bulk.backfill import Scope
-from worker.documents import Account, ItemRef
 from worker.ids import known_id, message_id
 from worker.mongo import DocumentFullError, RawDocument
 from worker.overview.counts import Overview
@@ -41,30 +41,14 @@ class Place:
 
     def records(self) -> dict[object, JsonRecord]:
         """Return the records of all moods, by what they name."""
-        repo = self.world.services.repo(self.account)
-        return {record.value["ref"]: dict(record.value) for record in repo.records(MOOD.nsid)}
-
-    @property
-    def account(self) -> Account:
-        """Return the account of the owner of it all."""
-        found = self.world.services.accounts.find(self.world.ada)
-        assert found
-        return found
-
-
-def due(world: World) -> list[ItemRef]:
-    """Return what a sweep enqueues."""
-    found: list[ItemRef] = []
-    world.services.sweep.run(
-        {FRONT: 0, BEHIND: 0}, lambda ref, _: found.append(ref), lambda *_: None
-    )
-    return found
+        listed = repo(self.world, self.world.ada).records(MOOD.nsid)
+        return {record.value["ref"]: dict(record.value) for record in listed}
 
 
 def sweep(world: World) -> None:
     """Sweep, and sync what is found as workers do, until nothing is due."""
     for _ in range(2):
-        for ref in due(world):
+        for ref in swept(world):
             # As of a task: this ends in the worker's log.
             with suppress(DocumentFullError):
                 world.services.engine.sync(ref.type, message_id(ref.id), holder=uuid4().hex)
@@ -142,7 +126,7 @@ def test_an_audit_goes_on(place: Place) -> None:
     """It finds nothing wrong but with what could not be looked at, or noted."""
     services = place.world.services
     with open_audit(services, [MOOD]) as rounds:
-        audited = rounds.of_account(place.account)
+        audited = rounds.of_account(account(place.world, place.world.ada))
         others = rounds.of_others()
     assert audited.audit.failure is None
     unnoted = [c.id for c in place.cases if place.way in c.blind or c.refused == NOTHING]

@@ -9,7 +9,17 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.contract.pds_calls import CALLS, MOOD, NOBODY, NSID, PASSWORD, Call, error_of
+from tests.contract.pds_calls import (
+    CALLS,
+    MOOD,
+    NOBODY,
+    NSID,
+    PASSWORD,
+    Call,
+    deactivate,
+    error_of,
+    log_out,
+)
 from tests.fixtures import platform_of, sign_up
 from worker.cid import cid_of_blob
 from worker.documents import Account
@@ -62,9 +72,7 @@ def test_unknown_account_cannot_be_told_from_a_wrong_password(pds: Pds, identifi
 def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing: Account) -> None:
     """A live token is refused from then on, and so is one from a new login."""
     session = pds.create_session(passing.did, passing.password)
-    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
-    url = f"{pds.url}/xrpc/com.atproto.server.deactivateAccount"
-    httpx.post(url, json={}, headers=headers, timeout=30).raise_for_status()
+    deactivate(pds, session)
     again = pds.create_session(passing.did, passing.password)
     assert not again.active
     assert not pds.refresh_session(session.refresh).active
@@ -136,9 +144,7 @@ def test_upload_with_a_bad_signature_asks_for_another_token(pds: Pds, session: S
 def test_revoked_refresh_token_asks_for_a_login(pds: Pds, shared_user: Account) -> None:
     """After a logout elsewhere nothing but the password helps."""
     session = pds.create_session(shared_user.did, shared_user.password)
-    headers = {"Authorization": f"Bearer {session.refresh.reveal()}"}
-    url = f"{pds.url}/xrpc/com.atproto.server.deleteSession"
-    httpx.post(url, headers=headers, timeout=30).raise_for_status()
+    log_out(pds, session)
     error = error_of(lambda pds: pds.refresh_session(session.refresh), pds)
     assert isinstance(error, SessionExpiredError)
 

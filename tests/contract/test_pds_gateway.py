@@ -215,8 +215,8 @@ WAITS: Mapping[str, tuple[Callable[[], Mapping[str, str]], float]] = {
 def test_rate_limit_says_until_when(gateway: Gateway, case: str) -> None:
     """Within bounds, a second at least and a day at most, and a minute where nothing is said."""
     headers, seconds = WAITS[case]
-    gateway.proxy.answer(Reply(429, b'{"error":"RateLimitExceeded"}', headers=headers()))
     before = now()
+    gateway.proxy.answer(Reply(429, b'{"error":"RateLimitExceeded"}', headers=headers()))
     error = error_of(CALLS["put"][1], gateway.pds)
     assert isinstance(error, WaitError)
     asked = timedelta(seconds=seconds)

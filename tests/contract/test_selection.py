@@ -58,7 +58,7 @@ def here(here: Services) -> Services:
     return here
 
 
-def survey(here: Services, *, wanted_only: bool = False, **scope: object) -> Survey:
+def survey(here: Services, **scope: object) -> Survey:
     """Survey what a scope covers."""
     return here.backfiller.survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.contract.pds_calls import log_out
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, REFRESH, Fleet, token_until
 from worker.errors import WaitError
@@ -55,9 +55,7 @@ def test_refused_token_heals_by_one_refresh_for_many_at_once(fleet: Fleet) -> No
 def test_revoked_session_heals_by_one_login(fleet: Fleet) -> None:
     """The refresh token was revoked elsewhere: the password still helps."""
     session = fleet.sessions().get(fleet.account)
-    headers = {"Authorization": f"Bearer {session.refresh.reveal()}"}
-    url = f"{fleet.pds.url}/xrpc/com.atproto.server.deleteSession"
-    httpx.post(url, headers=headers, timeout=30).raise_for_status()
+    log_out(fleet.pds, session)
     fleet.plant(access="garbage", refresh=session.refresh.reveal())
     fleet.repo().put(fleet.repo().key(NSID, "one"), MOOD, None)
     assert fleet.logins_and_refreshes() == (2, 1)

@@ -10,8 +10,9 @@ from datetime import timedelta
 import pytest
 from cryptography.fernet import Fernet
 
+from tests.contract.pds_calls import deactivate
 from tests.contract.proxy import Reply
-from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, deactivate, token_until
+from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, token_until
 from tests.waiting import wait_for
 from worker.account_keys import AccountKeys
 from worker.documents import Account
@@ -111,7 +112,7 @@ def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
 def test_account_deactivated_at_work_is_parked(passing: Fleet) -> None:
     """The token is good, the account is not: the call fails once, the next one is not sent."""
     sessions = passing.sessions()
-    deactivate(passing, passing.plant())
+    deactivate(passing.pds, passing.plant())
     for _ in range(2):
         with pytest.raises(AccountError) as caught:
             passing.repo(sessions).put(passing.repo().key(NSID, "one"), MOOD, None)
@@ -122,7 +123,7 @@ def test_account_deactivated_at_work_is_parked(passing: Fleet) -> None:
 def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
     """The PDS lets it in, and nothing could be written."""
     sessions = passing.sessions()
-    deactivate(passing, passing.plant())
+    deactivate(passing.pds, passing.plant())
     AccountKeys(passing.redis).forget(passing.account.did)
     with pytest.raises(AccountError) as caught:
         sessions.get(passing.account)
@@ -132,7 +133,7 @@ def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
 
 def test_account_deactivated_before_a_refresh_is_parked(passing: Fleet) -> None:
     """A refresh lets it in just as a login does."""
-    deactivate(passing, passing.session)
+    deactivate(passing.pds, passing.session)
     passing.plant(access=token_until(time.time() + 60))
     with pytest.raises(AccountError) as caught:
         passing.sessions().get(passing.account)

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.source_stores import (
-    ENOUGH,
-    GUEST,
-    KEY,
-    assert_fails,
-    put,
-)
+from tests.contract.source_stores import ENOUGH, GUEST, KEY, assert_fails, put
 from worker.errors import MediaError, PermanentError, TransientError
 from worker.source import (
     SourceForbiddenError,

@@ -17,6 +17,7 @@ from tests.contract.items import (
     refuse,
     save,
     settle,
+    settle_and_edit,
     state_of,
     sweep,
 )
@@ -104,9 +105,7 @@ def test_one_account_with_many_does_not_keep_others_from_being_found(here: Servi
 def test_edits_that_there_is_no_room_for_are_found_next_time(here: Services) -> None:
     """The window that they were found in has moved on."""
     refs = [save(here, item=number) for number in range(1, 5)]
-    for ref in refs:
-        settle(here, ref)
-        edit(here, ref, mood="edited")
+    settle_and_edit(here, refs)
     assert sweep(here, limit=2, window=3) == refs[:2]
     assert sweep(here, limit=2, window=3) == refs[2:]
 

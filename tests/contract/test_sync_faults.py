@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
 
-from tests.contract.proxy import Proxy, Reply
+from tests.contract.pds_faults import FAULTS, SLOW_DOWN
+from tests.contract.proxy import Proxy
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.documents import Status
 from worker.thumbnail_cache import COLLECTION
 
 HOUR = timedelta(hours=1)
-SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
-FAULTS = {
-    "500": Reply(500, b'{"error":"InternalServerError"}'),
-    "502 of a proxy": Reply(502, b"<html>Bad Gateway</html>", "text/html"),
-    "truncated JSON": Reply(200, b'{"uri":"at://did'),
-    "a cut connection": Reply(200, b'{"uri":"at', cut=True),
-    "HTML": Reply(200, b"<html>Welcome</html>", "text/html"),
-}
 
 
 @pytest.fixture
@@ -60,11 +54,7 @@ def test_a_write_with_an_unknown_outcome_is_repeated_harmlessly(
 ) -> None:
     """Whether or not the PDS wrote the record, it is there once in the end."""
     mood = new_mood(world)
-    bad = FAULTS[fault]
-    proxy.answer(
-        Reply(bad.status, bad.body, bad.content_type, cut=bad.cut, carried_out=carried_out),
-        "putRecord",
-    )
+    proxy.answer(replace(FAULTS[fault], carried_out=carried_out), "putRecord")
     assert world.sync("mood", mood).status is Status.PENDING
     assert len(world.records("mood", mood)) == int(carried_out)
     proxy.be_honest()
@@ -78,10 +68,7 @@ def test_an_edit_with_an_unknown_outcome_ends_right(world: World, proxy: Proxy, 
     mood = new_mood(world)
     world.sync("mood", mood)
     world.platform.edit("mood", mood, mood="first edit")
-    bad = FAULTS[fault]
-    proxy.answer(
-        Reply(bad.status, bad.body, bad.content_type, cut=bad.cut, carried_out=True), "putRecord"
-    )
+    proxy.answer(replace(FAULTS[fault], carried_out=True), "putRecord")
     world.sync("mood", mood)
     world.platform.edit("mood", mood, mood="second edit")
     proxy.be_honest()

@@ -11,15 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.worst_images import WORST, gradient
-from tests import pictures
+from bench.worst_images import WORST
 from worker.app import MEMORY_CEILING
-from worker.thumbnail import (
-    ImageTooLargeError,
-    ThumbnailSettings,
-    ThumbnailTooLargeError,
-    make_thumbnail,
-)
 
 # A worker's child with all its libraries has 127 MB when it begins, this one has 25. And 8 threads
 # of a batch hold thumbnails, of which there are 50, and what they upload.
@@ -49,18 +42,3 @@ def test_the_worst_accepted_images_fit_into_a_worker(name: str, tmp_path: Path) 
     result = subprocess.run(child, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) * 1024 + _WORKER + _BATCH < MEMORY_CEILING
-
-
-def test_a_webp_above_its_share_is_refused() -> None:
-    """It would take 281 MB with nothing but its pixels."""
-    picture = pictures.encode(gradient("RGB", (4096, 4096)), "WEBP", {"method": 0})
-    with pytest.raises(ImageTooLargeError):
-        make_thumbnail(picture, ThumbnailSettings())
-
-
-def test_a_thumbnail_above_the_limit_is_refused() -> None:
-    """A larger size set by the operator is checked, not trusted: only 512 cannot exceed it."""
-    noise = pictures.encode(pictures.noise((1024, 1024)), "PNG", {"compress_level": 0})
-    with pytest.raises(ThumbnailTooLargeError, match="of 1048576"):
-        make_thumbnail(noise, ThumbnailSettings(size=1024))
-    assert len(make_thumbnail(noise, ThumbnailSettings()).data) < 1_048_576

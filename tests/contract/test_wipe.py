@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import pytest
 
+from tests.bulk import KINDS, repo
 from tests.contract.wiping import (
-    KINDS,
     WIPED,
-    account,
     all_records,
     assert_true_states,
     essence,
+    prepared,
     published,
     published_moods,
     put_strange,
     records,
-    repo,
     swept,
     told,
     wipe,
-    wiper,
 )
 from tests.world import World
 from worker.bulk.backfill import Scope
@@ -44,7 +42,7 @@ def test_a_survey_counts_and_changes_nothing(world: World) -> None:
     put_strange(repo(world, world.ada), MOOD, text="not ours")
     put_strange(repo(world, world.ada), POST, text="hello")
     before = world.revision(world.dids[world.ada]), world.platform.states("mood")
-    survey = wiper(world.services).wipe(account(world, world.ada), KINDS).survey()
+    survey = prepared(world, world.ada).survey()
     assert survey["mood"] == Survey(records=5, states=4)
     assert {survey[name] for name in ("painting", "piece", "kidlisp")} == {Survey(1, 1)}
     assert (world.revision(world.dids[world.ada]), world.platform.states("mood")) == before
@@ -60,9 +58,7 @@ def test_all_records_of_an_account_go_and_their_states_are_cleared(world: World)
         assert told(wiping, name) == (1, 1, 0)
         key = {"repo": keys[name]["repo"], "rkey": keys[name]["rkey"]}
         assert essence(world.platform.state(name, item)) == WIPED | key
-    assert wiper(world.services).wipe(account(world, world.ada), KINDS).survey() == {
-        kind.name: Survey(0, 0) for kind in KINDS
-    }
+    assert prepared(world, world.ada).survey() == {kind.name: Survey(0, 0) for kind in KINDS}
 
 
 def test_nothing_else_is_touched(world: World) -> None:
@@ -140,7 +136,7 @@ def test_a_twin_is_no_reason_to_clear_the_state_of_the_other(world: World) -> No
     ada = repo(world, world.ada)
     for number in range(BATCH):
         put_strange(ada, MOOD, f"1-{number:03}", ref=str(mood))
-    steps = wiper(world.services).wipe(account(world, world.ada), KINDS).run()
+    steps = prepared(world, world.ada).run()
     assert next(steps) == BATCH
     assert_true_states(world, world.ada)
     assert list(steps) == [1]
@@ -190,7 +186,7 @@ def test_an_item_that_is_another_users_by_now_is_synced_anew(world: World) -> No
 def test_several_hundred_records_are_wiped_in_batches(world: World) -> None:
     """Told as they go, so that a bar can be shown."""
     published_moods(world, world.ada, 330)
-    wiping = wiper(world.services).wipe(account(world, world.ada), KINDS)
+    wiping = prepared(world, world.ada)
     assert list(wiping.run()) == [100, 100, 100, 30]
     assert told(wiping, "mood") == (330, 330, 0)
     assert records(world, world.ada, MOOD) == {}
@@ -212,23 +208,23 @@ def test_neither_sweep_nor_backfill_publishes_what_was_wiped(world: World) -> No
     assert_true_states(world, world.ada)
 
 
-def test_an_account_that_cannot_be_used_is_told(world: World) -> None:
-    """Its password is wrong: nothing is removed, nothing is cleared."""
+@pytest.mark.parametrize(
+    ("field", "value", "fault"),
+    [
+        ("password", "not it", "the stored password is refused"),
+        ("did", "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa", "there is no account"),
+    ],
+)
+def test_wipe_of_an_unusable_account_removes_and_clears_nothing(
+    world: World, field: str, value: str, fault: str
+) -> None:
+    """A wrong directory would also report a missing account: no state is cleared for that."""
     moods = published_moods(world, world.ada, 2)
     users = world.services.database["users"]
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": "not it"}})
-    with pytest.raises(AccountError, match="the stored password is refused"):
+    usable = users.find_one({"_id": world.ada})
+    users.update_one({"_id": world.ada}, {"$set": {f"atproto.{field}": value}})
+    with pytest.raises(AccountError, match=fault):
         wipe(world, world.ada)
+    users.replace_one({"_id": world.ada}, usable or {})
     assert {world.platform.state("mood", mood)["status"] for mood in moods} == {"synced"}
     assert len(records(world, world.ada, MOOD)) == 2
-
-
-def test_an_account_that_there_is_not_is_told(world: World) -> None:
-    """A directory that is wrong would say the same of it: no state is cleared for that."""
-    mood = published_moods(world, world.ada, 1)[0]
-    users = world.services.database["users"]
-    nobody = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.did": nobody}})
-    with pytest.raises(AccountError, match="there is no account"):
-        wipe(world, world.ada)
-    assert world.platform.state("mood", mood)["status"] == "synced"

@@ -6,21 +6,20 @@ import threading
 
 import pytest
 
+from tests.bulk import repo
+from tests.changes import WorkerKilledError, kill_worker
 from tests.contract.wiping import (
-    KINDS,
     Interrupted,
-    account,
     assert_true_states,
     pds_away,
+    prepared,
     published,
     published_moods,
     put_strange,
     records,
-    repo,
     swept,
     told,
     wipe,
-    wiper,
 )
 from tests.world import World, at_step
 from worker.bulk.wiped import BACK, Survey
@@ -37,15 +36,6 @@ def world(new_world: World) -> World:
     return new_world
 
 
-class KilledError(BaseException):
-    """Stands for a kill: nothing catches it, nothing is cleaned up."""
-
-
-def killed() -> None:
-    """Die."""
-    raise KilledError
-
-
 def test_states_that_claim_what_is_not_there_are_cleared(world: World) -> None:
     """So an interrupted wipe leaves them: the records went, and it was killed right then."""
     moods = published_moods(world, world.ada, 5)
@@ -56,7 +46,7 @@ def test_states_that_claim_what_is_not_there_are_cleared(world: World) -> None:
         if item in moods[:3]
     ]
     ada.apply([Write("delete", key) for key in gone], ada.commit())
-    survey = wiper(world.services).wipe(account(world, world.ada), KINDS).survey()
+    survey = prepared(world, world.ada).survey()
     assert survey["mood"] == Survey(records=2, states=5)
     assert told(wipe(world, world.ada), "mood") == (2, 5, 0)
     assert_true_states(world, world.ada)
@@ -67,7 +57,7 @@ def test_a_pds_that_dies_half_way_leaves_no_state_that_lies(
 ) -> None:
     """What was done is told; once it is back, a second wipe removes the rest."""
     published_moods(own_world, own_world.ada, 250)
-    wiping = wiper(own_world.services).wipe(account(own_world, own_world.ada), KINDS)
+    wiping = prepared(own_world, own_world.ada)
     steps = wiping.run()
     assert next(steps) == 100
     with pds_away(own_stack), pytest.raises(TransientError):
@@ -81,7 +71,7 @@ def test_a_pds_that_dies_half_way_leaves_no_state_that_lies(
 def test_two_wipes_at_once_do_each_others_work(world: World) -> None:
     """Neither is confused by what the other has done; each state is cleared by one of them."""
     published_moods(world, world.ada, 250)
-    both = [wiper(world.services).wipe(account(world, world.ada), KINDS) for _ in range(2)]
+    both = [prepared(world, world.ada) for _ in range(2)]
     threads = [threading.Thread(target=lambda w=wiping: sum(w.run())) for wiping in both]
     for thread in threads:
         thread.start()
@@ -104,15 +94,15 @@ def test_killed_around_a_removal_it_is_run_again(world: World, moment: str) -> N
     put_strange(ada, MOOD, "3kold", text="old")
     world.platform.edit("mood", old, atproto={"rkey": "3kold"})
     doubtful = world.platform.save_mood("its answer was lost", world.ada)
-    with pytest.raises(KilledError):
+    with pytest.raises(WorkerKilledError):
         # The record is written, and nobody has noted that it is.
-        world.sync("mood", doubtful, holder="m", observer=at_step(5, killed))
+        world.sync("mood", doubtful, holder="m", observer=at_step(5, kill_worker))
     world.services.database["moods"].update_one(
         {"_id": doubtful}, {"$unset": {"atproto.lease": ""}}
     )
     assert "uri" not in world.platform.state("mood", doubtful)
-    with pytest.raises(KilledError):
-        wipe(world, world.ada, "mood", eraser=Interrupted(world.services, **{moment: killed}))
+    with pytest.raises(WorkerKilledError):
+        wipe(world, world.ada, "mood", eraser=Interrupted(world.services, **{moment: kill_worker}))
     wipe(world, world.ada)
     assert records(world, world.ada, MOOD) == {}
     for mood in (items["mood"], named, old, doubtful):

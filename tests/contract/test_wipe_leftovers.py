@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
+from tests.bulk import repo
 from tests.contract.wiping import (
     Interrupted,
     assert_true_states,
     published_moods,
     put_strange,
     records,
-    repo,
     settle,
     swept,
     told,
@@ -30,33 +32,34 @@ def world(new_world: World) -> World:
     return new_world
 
 
-def test_a_run_that_confesses_late_has_the_item_synced(world: World) -> None:
-    """It wrote after it had lost the document, and after the wipe: a sweep sees to it."""
-    (mood,) = published_moods(world, world.ada, 1)
-    document = world.services.store.find(MOOD, [mood])
-    assert isinstance(document, MediaDocument)
-    assert document.state.rkey
-    wipe(world, world.ada)
-    key = put_strange(repo(world, world.ada), MOOD.nsid, document.state.rkey, text="late")
+def write_late(world: World, document: MediaDocument, subject: str, rkey: str) -> None:
+    """Write a record as a run does that lost its document, and note it afterwards."""
+    key = put_strange(repo(world, subject), MOOD.nsid, rkey, ref=str(document.ref.id))
     world.services.store.note_stray(MOOD, document, key.uri)
+
+
+def published_document(world: World) -> MediaDocument:
+    """Publish a mood; return its document as a run has read it."""
+    found = world.services.store.find(MOOD, published_moods(world, world.ada, 1))
+    assert isinstance(found, MediaDocument)
+    return found
+
+
+def test_late_write_after_a_wipe_has_the_item_synced(world: World) -> None:
+    """It wrote after it had lost the document, and after the wipe: a sweep sees to it."""
+    document = published_document(world)
+    wipe(world, world.ada)
+    write_late(world, document, world.ada, str(document.state.rkey))
     settle(world)
     assert_true_states(world, world.ada)
-    assert world.record("mood", mood)["text"] == "calm 0"
+    assert world.record("mood", document.ref.id)["text"] == "mood 0"  # type: ignore[arg-type]
 
 
-def test_a_run_that_confesses_while_its_record_is_removed(world: World) -> None:
+def test_late_write_while_its_record_is_removed(world: World) -> None:
     """Its late write is there again: the state is not cleared, and a sweep sees to it."""
-    (mood,) = published_moods(world, world.ada, 1)
-    document = world.services.store.find(MOOD, [mood])
-    assert isinstance(document, MediaDocument)
-    assert document.state.rkey
-
-    def confess() -> None:
-        assert document.state.rkey
-        key = put_strange(repo(world, world.ada), MOOD.nsid, document.state.rkey, text="late")
-        world.services.store.note_stray(MOOD, document, key.uri)
-
-    wiping = wipe(world, world.ada, eraser=Interrupted(world.services, after=confess))
+    document = published_document(world)
+    late = partial(write_late, world, document, world.ada, str(document.state.rkey))
+    wiping = wipe(world, world.ada, eraser=Interrupted(world.services, after=late))
     assert list(wiping.done["mood"].left.values()) == [BACK]
     settle(world)
     assert_true_states(world, world.ada)
@@ -64,11 +67,7 @@ def test_a_run_that_confesses_while_its_record_is_removed(world: World) -> None:
 
 def test_what_a_dead_worker_left_in_another_repo_is_settled_first(world: World) -> None:
     """The item keeps its record and its state until that is done."""
-    (mood,) = published_moods(world, world.ada, 1)
-    document = world.services.store.find(MOOD, [mood])
-    assert isinstance(document, MediaDocument)
-    key = put_strange(repo(world, world.bob), MOOD.nsid, ref=str(mood))
-    world.services.store.note_stray(MOOD, document, key.uri)
+    write_late(world, published_document(world), world.bob, "3kstray")
     assert told(wipe(world, world.ada), "mood") == (0, 0, 1)
     assert_true_states(world, world.ada)
     settle(world)

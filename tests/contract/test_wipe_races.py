@@ -11,21 +11,20 @@ from uuid import uuid4
 import pytest
 from bson import ObjectId
 
+from tests.bulk import repo
+from tests.changes import Change, edit, nothing, nuke
 from tests.contract.wiping import (
-    KINDS,
     Interrupted,
-    account,
     assert_true_states,
     forgetter,
+    prepared,
     published_moods,
     put_strange,
     records,
-    repo,
     settle,
     swept,
     told,
     wipe,
-    wiper,
 )
 from tests.world import World, at_step
 from worker.bulk.claims import Candidate, Claims
@@ -34,31 +33,13 @@ from worker.lease import new_lease
 from worker.media import media_type
 
 MOOD = media_type("mood")
-
-Change = Callable[[World, ObjectId], None]
+CHANGES = (nothing, edit, nuke)
 
 
 @pytest.fixture
 def world(new_world: World) -> World:
     """Return a world without documents, whose users have empty repos."""
     return new_world
-
-
-def nothing(_world: World, _mood: ObjectId) -> None:
-    """Leave the item as it is: a message that comes twice."""
-
-
-def edit(world: World, mood: ObjectId) -> None:
-    """Change what is published."""
-    world.platform.edit("mood", mood, mood=uuid4().hex)
-
-
-def nuke(world: World, mood: ObjectId) -> None:
-    """Take the item down."""
-    world.platform.edit("mood", mood, nuked=True)
-
-
-CHANGES = (nothing, edit, nuke)
 
 
 @pytest.mark.parametrize("is_new", [True, False], ids=["new", "published"])
@@ -71,7 +52,7 @@ def test_an_item_that_a_run_holds_is_left_to_it(
         mood = world.platform.save_mood("calm", world.ada)
         if not is_new:
             world.sync("mood", mood)
-        change(world, mood)
+        change(world, "mood", mood)
         before = len(records(world, world.ada, MOOD.nsid))
         left: list[dict[str, str]] = []
 
@@ -96,7 +77,7 @@ def test_a_save_that_is_synced_while_its_record_is_removed(
     mood, other = published_moods(world, world.ada, 2)
 
     def save() -> None:
-        change(world, mood)
+        change(world, "mood", mood)
         world.sync("mood", mood)
 
     eraser = Interrupted(world.services, **{moment: save})
@@ -120,7 +101,7 @@ def test_a_run_that_spans_the_removal_goes_again(world: World, change: Change, s
     with stopped_run(world, mood, step) as begin:
 
         def save() -> None:
-            change(world, mood)
+            change(world, "mood", mood)
             begin()
 
         wiping = wipe(world, world.ada, eraser=Interrupted(world.services, before=save))
@@ -198,7 +179,7 @@ def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> N
         dice = random.Random(seed)
         for _ in range(8):
             mood = dice.choice(moods)
-            dice.choice(CHANGES)(world, mood)
+            dice.choice(CHANGES)(world, "mood", mood)
             if dice.random() < 0.3:
                 world.services.batches.sync(MOOD, world.ada, moods, holder=uuid4().hex)
             else:
@@ -206,7 +187,7 @@ def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> N
 
     def operator() -> None:
         for _ in range(6):
-            sum(wiper(world.services).wipe(account(world, world.ada), KINDS).run())
+            sum(prepared(world, world.ada).run())
 
     threads = [threading.Thread(target=worker, args=(seed,)) for seed in range(4)]
     threads += [threading.Thread(target=operator) for _ in range(2)]

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from bson import ObjectId
 
+from tests.bulk import KINDS, account, repo, save_moods, sync_batch
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.app import BEHIND, FRONT
@@ -15,15 +16,13 @@ from worker.bulk.clearing import Clearing
 from worker.bulk.eraser import Eraser
 from worker.bulk.forget import Forgetter
 from worker.bulk.wipe import Wipe, Wiper
-from worker.documents import Account, ItemRef
-from worker.media import MEDIA_TYPES, media_type
+from worker.documents import ItemRef
 from worker.mongo import RawDocument
 from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.services import Services
 from worker.stack import Stack
 
-KINDS = list(MEDIA_TYPES.values())
 WIPED = {"status": "removed", "reason": "wiped", "attempts": 0}
 
 
@@ -73,22 +72,15 @@ def forgetter(services: Services) -> Forgetter:
     )
 
 
-def account(world: World, subject: str) -> Account:
-    """Return a subject's account."""
-    found = world.services.accounts.find(subject)
-    assert found is not None
-    return found
-
-
-def repo(world: World, subject: str) -> Repo:
-    """Return a subject's repo."""
-    return world.services.repo(account(world, subject))
+def prepared(world: World, subject: str, *types: str, eraser: Eraser | None = None) -> Wipe:
+    """Return the wipe of an account, of all types unless some are named, before its start."""
+    kinds = [kind for kind in KINDS if not types or kind.name in types]
+    return wiper(world.services, eraser).wipe(account(world, subject), kinds)
 
 
 def wipe(world: World, subject: str, *types: str, eraser: Eraser | None = None) -> Wipe:
     """Wipe an account to the end, and return the wipe."""
-    kinds = [kind for kind in KINDS if not types or kind.name in types]
-    wiping = wiper(world.services, eraser).wipe(account(world, subject), kinds)
+    wiping = prepared(world, subject, *types, eraser=eraser)
     removed = sum(wiping.run())
     assert removed == sum(each.removed for each in wiping.done.values())
     return wiping
@@ -119,12 +111,9 @@ def published(world: World, subject: str | None) -> dict[str, ObjectId]:
 
 def published_moods(world: World, subject: str, count: int) -> list[ObjectId]:
     """Save and sync many moods."""
-    moods = [world.platform.save_mood(f"calm {number}", subject) for number in range(count)]
+    moods = save_moods(world, count, subject)
     for start in range(0, count, 100):
-        part = moods[start : start + 100]
-        outcomes = world.services.batches.sync(
-            media_type("mood"), subject, part, holder=uuid4().hex
-        )
+        outcomes = sync_batch(world, "mood", moods[start : start + 100], subject=subject)
         assert {outcome.status for outcome in outcomes} == {"synced"}
     return moods
 

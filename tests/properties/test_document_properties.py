@@ -7,24 +7,13 @@ from typing import Any
 
 import bson
 import pytest
-from bson import (
-    Binary,
-    Code,
-    DBRef,
-    Decimal128,
-    Int64,
-    MaxKey,
-    MinKey,
-    ObjectId,
-    Regex,
-    Timestamp,
-)
-from bson.codec_options import DatetimeConversion
+from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 from bson.datetime_ms import DatetimeMS
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pymongo import MongoClient
 
+from tests.contract.hostile_documents import READ, STATE
 from worker.cid import cid_of_record
 from worker.documents import Account, MediaDocument
 from worker.errors import MediaError
@@ -35,11 +24,6 @@ from worker.media import MEDIA_TYPES, Site
 from worker.secrets import Secret
 from worker.store import Store, settling
 
-READ: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(
-    tz_aware=True,
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-    unicode_decode_error_handler="replace",
-)
 STORE = Store(MongoClient(connect=False)["none"], "art-guest")
 EXPECTED = Expectations(Site("https://aesthetic.computer", "users", "guests"), load_lexicons())
 ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), "ada")
@@ -71,28 +55,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=4,
 )
-STATE = [
-    "status",
-    "reason",
-    "repo",
-    "rkey",
-    "uri",
-    "cid",
-    "blobs",
-    "links",
-    "fingerprint",
-    "attempts",
-    "lost",
-    "attemptedAt",
-    "syncedAt",
-    "retryAt",
-    "heldUntil",
-    "error",
-    "lease",
-    "strays",
-    "again",
-]
-states = values | st.fixed_dictionaries({}, optional=dict.fromkeys(STATE, values))
+states = values | st.fixed_dictionaries({}, optional=dict.fromkeys(STATE.split(), values))
 
 
 def read(document: dict[str, Any]) -> dict[str, Any]:
@@ -113,7 +76,6 @@ def outcome(type_name: str, document: MediaDocument) -> str:
 
 
 @pytest.mark.parametrize("type_name", sorted(MEDIA_TYPES))
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_document_makes_a_record_or_names_its_fault(
     type_name: str, data: st.DataObject
@@ -128,7 +90,6 @@ def test_any_document_makes_a_record_or_names_its_fault(
     assert said.startswith("bafyrei") or any(name in said for name in names)
 
 
-@settings(max_examples=150, deadline=None)
 @given(states)
 def test_any_state_can_be_claimed_and_settled(state: object) -> None:
     """Whatever is read of it, what is written to MongoDB can be."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import libipld
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.cid import cid_of_blob, encode_record
@@ -18,7 +18,6 @@ from worker.lexicon.fault import Fault
 from worker.lexicon.schema import read_lexicon
 
 LEXICONS = load_lexicons()
-bounded = settings(max_examples=25, deadline=None)
 Record = dict[str, Any]
 Definition = dict[str, Any]
 
@@ -97,7 +96,6 @@ def refused_field(record: Record, changes: Record) -> str:
     return refusal.value.field
 
 
-@settings(bounded, max_examples=50)
 @given(records)
 def test_valid_records_pass_and_can_be_encoded(record: Record) -> None:
     """What is valid can be stored, and comes back from its block as it was."""
@@ -106,7 +104,6 @@ def test_valid_records_pass_and_can_be_encoded(record: Record) -> None:
     assert {name for name in record if record[name] != decoded[name]} <= {"thumbnail", "source"}
 
 
-@bounded
 @given(records, st.data())
 def test_dropping_a_required_field_is_refused(record: Record, data: st.DataObject) -> None:
     """Each required field is missed by name."""
@@ -115,7 +112,6 @@ def test_dropping_a_required_field_is_refused(record: Record, data: st.DataObjec
     assert refused_field(record, {}) == field
 
 
-@bounded
 @given(records, st.data(), not_text)
 def test_a_value_of_the_wrong_type_is_refused(
     record: Record, data: st.DataObject, value: object
@@ -125,7 +121,6 @@ def test_a_value_of_the_wrong_type_is_refused(
     assert refused_field(record, {field: value}).split(".")[0] == field
 
 
-@bounded
 @given(records, st.data(), not_data)
 def test_what_is_no_data_is_refused_wherever_it_is(
     record: Record, data: st.DataObject, value: object
@@ -135,7 +130,6 @@ def test_what_is_no_data_is_refused_wherever_it_is(
     assert refused_field(record, {field: value}) == field
 
 
-@bounded
 @given(records, st.text("abcdefgh", min_size=1), st.text())
 def test_an_undeclared_field_is_refused(record: Record, name: str, value: str) -> None:
     """Only the lexicon's own fields may be published."""
@@ -143,7 +137,6 @@ def test_an_undeclared_field_is_refused(record: Record, name: str, value: str) -
     assert refused_field(record, {field: value}) == field[:40]
 
 
-@bounded
 @given(records, st.data())
 def test_one_byte_over_a_limit_is_refused(record: Record, data: st.DataObject) -> None:
     """Limits count UTF-8 bytes, and blobs' sizes."""
@@ -160,7 +153,6 @@ def test_one_byte_over_a_limit_is_refused(record: Record, data: st.DataObject) -
     assert refused_field(record, {field: text}) == field
 
 
-@bounded
 @given(records, st.data(), st.text())
 def test_text_in_the_wrong_format_is_refused(
     record: Record, data: st.DataObject, text: str
@@ -171,7 +163,6 @@ def test_text_in_the_wrong_format_is_refused(
     assert refused_field(record, {field: " " + text}) == field
 
 
-@bounded
 @given(st.sampled_from(["computer.aesthetic.painting", "computer.aesthetic.piece"]), st.data())
 def test_a_spoilt_blob_is_refused_by_its_part(nsid: str, data: st.DataObject) -> None:
     """Every part of a blob reference is needed and checked."""
@@ -198,7 +189,6 @@ json_values = st.recursive(
 )
 
 
-@settings(bounded, max_examples=50)
 @given(nsids, st.data(), json_values)
 def test_a_damaged_lexicon_is_read_or_refused_never_worse(
     nsid: str, data: st.DataObject, value: object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.messages import call
@@ -19,14 +19,12 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=80)
 @given(st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_is_refused(item: bytes) -> None:
     """Bytes, and JSON of any kind."""
     assert isinstance(read(item, own_tasks()), Refusal)
 
 
-@settings(max_examples=150)
 @given(st.data(), _JSON)
 def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: object) -> None:
     """It is taken or refused, and nothing else happens."""
@@ -37,7 +35,6 @@ def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: objec
     assert isinstance(refused, Call) or refused.fault
 
 
-@settings(max_examples=80)
 @given(_JSON, _JSON)
 def test_any_argument_may_be_anything(first: object, second: object) -> None:
     """Only a text and a text or a whole number are taken."""

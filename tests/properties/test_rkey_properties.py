@@ -6,13 +6,12 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from bson import ObjectId
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worker.rkey import bump, is_rkey, is_tid, tid_for, tid_micros
 
 TID = re.compile("[234567a-j][234567a-z]{12}")
-bounded = settings(max_examples=40, deadline=None)
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST = datetime(2255, 6, 5, tzinfo=UTC)
@@ -37,7 +36,6 @@ def object_id(second: int, process: bytes, counter: int) -> ObjectId:
     return ObjectId(second.to_bytes(4) + process + counter.to_bytes(3))
 
 
-@bounded
 @given(object_ids | other_ids, dates)
 def test_every_id_and_date_lead_to_a_valid_tid(
     document_id: ObjectId | str | int, when: datetime
@@ -52,7 +50,6 @@ def test_every_id_and_date_lead_to_a_valid_tid(
     assert tid_for(document_id, when) == tid
 
 
-@bounded
 @given(object_ids)
 def test_the_tid_of_an_object_id_stays_in_its_second(document_id: ObjectId) -> None:
     """The key tells when the document was made."""
@@ -60,7 +57,6 @@ def test_the_tid_of_an_object_id_stays_in_its_second(document_id: ObjectId) -> N
     assert tid_micros(tid_for(document_id, WHEN)) // 10**6 == second
 
 
-@bounded
 @given(object_ids, object_ids)
 def test_keys_follow_the_time_of_object_ids(one: ObjectId, other: ObjectId) -> None:
     """A repository grows at its end, whichever process made the documents."""
@@ -69,7 +65,6 @@ def test_keys_follow_the_time_of_object_ids(one: ObjectId, other: ObjectId) -> N
     assert tid_for(early, WHEN) < tid_for(late, WHEN)
 
 
-@bounded
 @given(seconds, processes, counters, counters)
 def test_object_ids_of_one_process_and_second_keep_their_order(
     second: int, process: bytes, counter: int, another: int
@@ -80,7 +75,6 @@ def test_object_ids_of_one_process_and_second_keep_their_order(
     assert (first == then) == (counter == another)
 
 
-@bounded
 @given(other_ids, other_ids, st.datetimes(EPOCH.replace(tzinfo=None), LATEST.replace(tzinfo=None)))
 def test_other_ids_follow_their_dates_by_the_millisecond(
     document_id: str | int, other: str | int, when: datetime
@@ -92,7 +86,6 @@ def test_other_ids_follow_their_dates_by_the_millisecond(
     assert tid < tid_for(other, when + timedelta(milliseconds=1))
 
 
-@bounded
 @given(tids)
 def test_bump_gives_the_very_next_tid(tid: str) -> None:
     """The next key is larger, valid, and nothing lies between."""
@@ -102,7 +95,6 @@ def test_bump_gives_the_very_next_tid(tid: str) -> None:
     assert 0 <= tid_micros(following) - tid_micros(tid) <= 1
 
 
-@bounded
 @given(object_ids | other_ids, dates)
 def test_a_key_can_be_bumped_many_times(document_id: ObjectId | str | int, when: datetime) -> None:
     """Even at the end of the range there is room for collisions."""
@@ -113,7 +105,6 @@ def test_a_key_can_be_bumped_many_times(document_id: ObjectId | str | int, when:
     assert keys == sorted(set(keys))
 
 
-@bounded
 @given(st.text(max_size=8) | st.text("azAZ09._:~-/+%", max_size=8), st.integers(1, 100))
 def test_a_record_key_is_judged_by_the_letter(text: str, times: int) -> None:
     """The rule, said another way: few characters, not too many of them, and no dots alone."""

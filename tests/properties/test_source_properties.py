@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from urllib.parse import unquote, urlsplit
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.source import SourceKey, SourceKeyInvalidError, SourceTemplate
@@ -28,7 +28,6 @@ def key_or_none(parts: tuple[str, str, str]) -> SourceKey | None:
         return None
 
 
-@settings(max_examples=100, deadline=None)
 @given(KEYS)
 def test_a_url_has_exactly_the_segments_of_its_key(parts: tuple[str, str, str]) -> None:
     """Host and structure are the template's; decoding the segments gives the key back."""
@@ -39,7 +38,6 @@ def test_a_url_has_exactly_the_segments_of_its_key(parts: tuple[str, str, str]) 
         assert [unquote(segment) for segment in url.path.split("/")] == ["", "files", *parts]
 
 
-@settings(max_examples=100, deadline=None)
 @given(KEYS)
 def test_a_path_stays_below_its_root(parts: tuple[str, str, str]) -> None:
     """However the names are put together, it has the root and then exactly them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -17,16 +17,14 @@ SMALL = ThumbnailSettings(size=24, max_pixels=1 << 16)
 SIDES = st.integers(1, 60)
 COLOURS = st.tuples(*[st.integers(0, 255)] * 3)
 LONG = b"a\0" + bytes(70_000)
+PNG, JPEG = pictures.photo("PNG"), pictures.progressive()
 FILES = (
-    *(data[:33] + pictures.chunk(b"tEXt", LONG) + data[33:] for data in [pictures.photo("PNG")]),
-    *(
-        data[:2] + b"\xff\xe5\xff\xf2" + bytes(65_520) + b"\xff\xe5\x00\x80" + bytes(126) + data[2:]
-        for data in [pictures.progressive()]
-    ),
+    PNG[:33] + pictures.chunk(b"tEXt", LONG) + PNG[33:],
+    JPEG[:2] + b"\xff\xe5\xff\xf2" + bytes(65_520) + b"\xff\xe5\x00\x80" + bytes(126) + JPEG[2:],
+    PNG,
+    JPEG,
     pictures.photo("JPEG"),
-    pictures.photo("PNG"),
     pictures.photo("WEBP"),
-    pictures.progressive(),
     pictures.transparent("WEBP"),
     pictures.transparent_palette(),
     pictures.interlaced(),
@@ -40,7 +38,6 @@ FILES = (
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(mode=st.sampled_from(["1", "L", "LA", "RGB", "RGBA"]), width=SIDES, height=SIDES)
 def test_every_size_and_mode_fits_the_square(mode: str, width: int, height: int) -> None:
     """The result is opaque, of the size and below the limit; its picture keeps its shape."""
@@ -52,7 +49,6 @@ def test_every_size_and_mode_fits_the_square(mode: str, width: int, height: int)
     assert len(thumbnail.data) <= MAX_BYTES
 
 
-@settings(max_examples=40, deadline=None)
 @given(width=st.integers(1, 24), height=st.integers(1, 24), colours=st.lists(COLOURS, min_size=1))
 def test_enlarging_invents_no_colour(
     width: int, height: int, colours: list[tuple[int, int, int]]
@@ -63,7 +59,6 @@ def test_enlarging_invents_no_colour(
     assert _colours(result) <= _colours(drawn) | {SMALL.background}
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_picture_of_the_size_itself_comes_through_unchanged(data: st.DataObject) -> None:
     """With a palette or without, the PNG holds exactly the pixels that went in."""
@@ -76,7 +71,6 @@ def test_a_picture_of_the_size_itself_comes_through_unchanged(data: st.DataObjec
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@settings(max_examples=100, deadline=None)
 @given(
     file=st.sampled_from(FILES),
     places=st.lists(
@@ -97,7 +91,6 @@ def test_a_damaged_file_gives_a_thumbnail_or_a_named_error(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
-@settings(max_examples=60, deadline=None)
 @given(
     start=st.sampled_from([b"", *(file[:size] for file in FILES for size in (12, 40, 90))]),
     rest=st.binary(max_size=200),

@@ -13,19 +13,13 @@ from tests.bulk import (
     KINDS,
     MOOD,
     assert_agreement,
-    new_user,
     put_foreign,
     repo,
     save_moods,
     save_one_of,
-    set_state,
 )
 from tests.world import World
-from worker.bulk.backfill import Batch, Scope
-from worker.bulk.progress import Tally
-from worker.media import media_type
-
-GUESTS = "art-guest"
+from worker.bulk.backfill import Batch
 
 
 @pytest.fixture
@@ -62,34 +56,6 @@ def test_everything_that_was_never_published_is(world: World) -> None:
     assert_agreement(world)
 
 
-def test_a_second_run_finds_nothing_to_do(world: World) -> None:
-    """No repo is even asked."""
-    save_years(world, 1)
-    run_backfill(world)
-    revisions = [world.revision(did) for did in world.dids.values()]
-    assert run_backfill(world) == Tally(0, {}, {})
-    assert [world.revision(did) for did in world.dids.values()] == revisions
-
-
-def test_a_survey_tells_what_there_is_to_do_and_changes_nothing(world: World) -> None:
-    """And what will be left out, and why: none of that is an error."""
-    save_years(world, 2)
-    nuked, deleted, lonely = save_moods(world, 3)
-    world.platform.edit("mood", nuked, nuked=True)
-    world.platform.edit("mood", deleted, deleted=True)
-    world.platform.edit("mood", lonely, user="auth0|without-account")
-    survey = world.services.backfiller.survey(Scope(KINDS))
-    assert survey.wanted == {"painting": 6, "mood": 4, "piece": 6, "kidlisp": 6}
-    assert survey.left_out == {
-        ("mood", "guests_not_published"): 2,
-        ("mood", "nuked"): 1,
-        ("mood", "deleted"): 1,
-        ("mood", "no_account"): 1,
-    }
-    assert survey.accounts == 3
-    assert set(states(world)) == {"None"}
-
-
 def test_what_another_program_published_is_taken_over(world: World) -> None:
     """Its records keep their keys; none gets a twin, and what is not ours stays."""
     moods = save_moods(world, 5)
@@ -100,41 +66,6 @@ def test_what_another_program_published_is_taken_over(world: World) -> None:
     keys = {record.rkey for record in repo(world, world.ada).records(MOOD.nsid)}
     assert {"self", "3foreign22222", "3foreign22223", "3foreign22224"} < keys
     assert len(keys) == 6
-
-
-def test_items_that_only_lack_a_file_are_up_and_come_right_later(world: World) -> None:
-    """The image arrives after the first backfill."""
-    painting = world.platform.save_painting("late", world.ada)
-    assert run_backfill(world).ended == {("painting", "partial"): 1}
-    there = world.platform.document("painting", save_one_of(world, "painting", world.ada))["slug"]
-    world.platform.edit("painting", painting, slug=there)
-    assert run_backfill(world).ended == {("painting", "synced"): 2}
-    assert_agreement(world)
-
-
-def test_items_that_were_given_up_are_tried_on_request(world: World) -> None:
-    """Not without: they would fail again."""
-    good, bad = save_moods(world, 2)
-    world.platform.edit("mood", bad, mood=5)
-    tally = run_backfill(world)
-    assert tally.ended == {("mood", "synced"): 1, ("mood", "failed"): 1}
-    assert tally.reasons == {("mood", "field_invalid"): 1}
-    world.platform.edit("mood", bad, mood="repaired")
-    assert run_backfill(world).total == 0
-    assert run_backfill(world, failed=True).ended == {("mood", "synced"): 1}
-    assert good in world.platform.states("mood")
-
-
-def test_an_account_that_appears_later_is_served_by_the_next_run(world: World) -> None:
-    """Until then its items are counted, and wait."""
-    mood = world.platform.save_mood("early bird", "auth0|later")
-    assert run_backfill(world).total == 0
-    world.sync("mood", mood)
-    assert world.platform.state("mood", mood)["reason"] == "no_account"
-    users = world.services.database["users"]
-    account = (users.find_one({"_id": new_user(world)}) or {})["atproto"]
-    users.insert_one({"_id": "auth0|later", "atproto": account})
-    assert run_backfill(world).ended == {("mood", "synced"): 1}
 
 
 def test_who_interrupts_it_picks_up_what_is_left_with_the_next_run(world: World) -> None:
@@ -198,42 +129,4 @@ def test_a_backfill_may_run_while_people_save(world: World) -> None:
     assert world.record("mood", new[0])
     assert world.records("mood", moods[1]) == world.records("mood", moods[2]) == []
     assert states(world) == {"synced": 29, "skipped": 1}
-    assert_agreement(world)
-
-
-def test_a_limit_takes_so_many_and_the_next_run_the_rest(world: World) -> None:
-    """To try it out on some."""
-    number = save_years(world, 2)
-    assert run_backfill(world, limit=5).total == 5
-    assert states(world)["synced"] == 5
-    assert run_backfill(world).total == number - 5
-
-
-def test_one_users_items_are_published_alone(world: World) -> None:
-    """Or the guests', or one type's."""
-    save_years(world, 1)
-    run_backfill(world, owners=[world.ada])
-    assert states(world)["synced"] == 4
-    run_backfill(world, owners=[GUESTS])
-    assert states(world)["synced"] == 7
-    run_backfill(world, kinds=[media_type("piece")])
-    assert states(world)["synced"] == 8
-    assert_agreement(world)
-
-
-def test_wiped_items_stay_away_until_they_are_restored(world: World) -> None:
-    """At the addresses that they had."""
-    moods = save_moods(world, 3)
-    run_backfill(world)
-    keys = {item: world.platform.state("mood", item)["rkey"] for item in moods}
-    owner = repo(world, world.ada)
-    for item, rkey in keys.items():
-        owner.delete(owner.key(MOOD.nsid, str(rkey)))
-        gone = {"status": "removed", "reason": "wiped", "repo": owner.did, "rkey": rkey}
-        set_state(world, MOOD, item, **gone)
-    world.platform.edit("mood", moods[2], nuked=True)
-    assert run_backfill(world).total == 0
-    assert run_backfill(world, owners=[world.ada], removed=True).total == 2
-    assert {item: world.platform.state("mood", item)["rkey"] for item in moods} == keys
-    assert states(world) == {"synced": 2, "removed": 1}
     assert_agreement(world)

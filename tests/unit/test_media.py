@@ -22,7 +22,12 @@ ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name="
 
 
 def draft(
-    type_name: str, *, guest: bool = False, account: Account = ACCOUNT, **fields: object
+    type_name: str,
+    *,
+    guest: bool = False,
+    account: Account = ACCOUNT,
+    site: Site = SITE,
+    **fields: object,
 ) -> Draft:
     """Build the draft of a document with these fields."""
     document = MediaDocument(
@@ -33,7 +38,7 @@ def draft(
         fields=Fields({"when": WHEN, **fields}),
         state=SyncState(),
     )
-    return media_type(type_name).draft(document, account, SITE)
+    return media_type(type_name).draft(document, account, site)
 
 
 def test_a_painting_has_its_links_thumbnail_and_recording() -> None:
@@ -121,15 +126,7 @@ def test_values_are_percent_encoded_in_urls() -> None:
 def test_a_url_template_can_be_replaced() -> None:
     """Hosts and paths of another platform are settings."""
     site = Site("https://x", "u", "g", {"KIDLISP_ACURL": "https://lisp.example/{code}"})
-    document = MediaDocument(
-        ItemRef("kidlisp", ID),
-        "auth0|1",
-        is_guest=False,
-        gone=None,
-        fields=Fields({"when": WHEN, "code": "cow", "source": "()"}),
-        state=SyncState(),
-    )
-    made = media_type("kidlisp").draft(document, ACCOUNT, site)
+    made = draft("kidlisp", site=site, code="cow", source="()")
     assert made.fields["acUrl"] == "https://lisp.example/cow"
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from worker.documents import Account, ItemRef, MediaDocument, Status, SyncState
 from worker.fields import Fields
 from worker.media import media_type
@@ -12,75 +16,51 @@ from worker.secrets import Secret
 ACCOUNT = Account("auth0|1", "did:plc:mine", "ada.test", Secret("x"))
 
 
-def decide(
-    type_name: str = "painting",
-    *,
-    state: SyncState | None = None,
-    gone: str | None = None,
-    guest: bool = False,
-    account: Account | None = ACCOUNT,
-) -> Plan:
-    """Plan for a document with this state."""
+HERE, OLD = "did:plc:mine", "did:plc:old"
+
+
+def state(status: Status = Status.SYNCED, repo: str | None = None) -> SyncState:
+    """Return the state of an item that has a key."""
+    return SyncState(status=status, repo=repo, rkey="3a")
+
+
+def record(repo: str) -> RecordKey:
+    """Return the key of that item's record in a repo."""
+    return RecordKey(repo, "computer.aesthetic.painting", "3a")
+
+
+TABLE: dict[str, tuple[Plan, dict[str, Any]]] = {
+    "new": (Publish(ACCOUNT), {}),
+    # Building the record shows whether there is anything to write.
+    "published": (Publish(ACCOUNT), {"state": state(repo=HERE)}),
+    # A guest's painting claimed at sign-up moves; it is not published twice.
+    "given to another user": (Publish(ACCOUNT, moved_from=OLD), {"state": state(repo=OLD)}),
+    "guest's mood": (Skip("guests_not_published"), {"type_name": "mood", "guest": True}),
+    # The sweep looks for exactly this reason when accounts appear.
+    "without an account": (Skip("no_account"), {"account": None}),
+    # Nothing says that a write succeeded, but it may have.
+    "nuked while pending": (
+        Remove(record(OLD)),
+        {"state": state(Status.PENDING, OLD), "gone": "nuked"},
+    ),
+    # A legacy document has an rkey, and names no repo.
+    "nuked legacy item": (Remove(record(HERE)), {"state": SyncState(rkey="3a"), "gone": "nuked"}),
+    "nuked before it was published": (Skip("nuked"), {"gone": "nuked"}),
+    "removed": (Nothing(), {"state": state(Status.REMOVED, HERE), "gone": "nuked"}),
+}
+
+
+@pytest.mark.parametrize(("expected", "case"), TABLE.values(), ids=TABLE)
+def test_plan_follows_from_document_state_and_account(expected: Plan, case: dict[str, Any]) -> None:
+    """Each row of the table: what is done with such an item."""
+    guest = case.get("guest", False)
+    type_name = case.get("type_name", "painting")
     document = MediaDocument(
         ref=ItemRef(type_name, "1"),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        gone=gone,
+        gone=case.get("gone"),
         fields=Fields({}),
-        state=state or SyncState(),
+        state=case.get("state", SyncState()),
     )
-    return plan(media_type(type_name), document, account)
-
-
-def test_a_new_item_is_published_to_its_owners_account() -> None:
-    """The usual case."""
-    assert decide() == Publish(ACCOUNT)
-
-
-def test_a_published_item_is_looked_at_again() -> None:
-    """Whether there is anything to write is found out by building the record."""
-    assert decide(state=SyncState(status=Status.SYNCED, repo="did:plc:mine", rkey="3a")) == Publish(
-        ACCOUNT
-    )
-
-
-def test_an_item_given_to_another_user_leaves_the_old_repo_first() -> None:
-    """A guest's painting claimed at sign-up moves, it is not published twice."""
-    state = SyncState(status=Status.SYNCED, repo="did:plc:guests", rkey="3a")
-    assert decide(state=state) == Publish(ACCOUNT, moved_from="did:plc:guests")
-
-
-def test_a_guests_mood_is_skipped() -> None:
-    """Guests have no moods on ATProto."""
-    assert decide("mood", guest=True) == Skip("guests_not_published")
-
-
-def test_an_item_without_an_account_is_skipped_with_the_reason() -> None:
-    """The sweep looks for exactly this reason when accounts appear."""
-    assert decide(account=None) == Skip("no_account")
-
-
-def test_a_nuked_item_is_removed_from_the_repo_its_rkey_is_reserved_in() -> None:
-    """Even when nothing says that a write succeeded: it may have."""
-    state = SyncState(status=Status.PENDING, repo="did:plc:old", rkey="3a")
-    assert decide(state=state, gone="nuked") == Remove(
-        RecordKey("did:plc:old", "computer.aesthetic.painting", "3a")
-    )
-
-
-def test_a_nuked_legacy_item_is_removed_from_its_owners_repo() -> None:
-    """A legacy document has an rkey and says no more."""
-    assert decide(state=SyncState(rkey="3a"), gone="nuked") == Remove(
-        RecordKey("did:plc:mine", "computer.aesthetic.painting", "3a")
-    )
-
-
-def test_an_item_nuked_before_it_was_published_is_skipped() -> None:
-    """There is nothing to remove."""
-    assert decide(gone="nuked") == Skip("nuked")
-
-
-def test_a_removed_item_stays_removed() -> None:
-    """A second run of a nuke asks nothing of the PDS."""
-    state = SyncState(status=Status.REMOVED, repo="did:plc:mine", rkey="3a")
-    assert decide(state=state, gone="nuked") == Nothing()
+    assert plan(media_type(type_name), document, case.get("account", ACCOUNT)) == expected

@@ -18,12 +18,12 @@ STATE = SyncState(status=Status.SYNCED, attempts=3, rkey="3abc", cid="bafy")
 
 
 def test_a_transient_error_is_tried_again_within_its_backoff() -> None:
-    """The third failure waits at most eight seconds, and the item is pending."""
+    """The third failure waits at most eight seconds; the item keeps what is published."""
     after = after_failure(STATE, TransientError("down", code="pds_503"), SETTINGS, NOW)
     assert after.status is Status.PENDING
     assert after.retry_at is not None
     assert NOW <= after.retry_at <= NOW + timedelta(seconds=8)
-    assert after.attempts == 3
+    assert (after.attempts, after.rkey, after.cid) == (3, "3abc", "bafy")
 
 
 def test_the_last_attempt_gives_up_and_keeps_the_reason() -> None:
@@ -35,19 +35,18 @@ def test_the_last_attempt_gives_up_and_keeps_the_reason() -> None:
     assert after.error.code == "pds_503"
 
 
-def test_waiting_gives_the_attempt_back() -> None:
-    """A 429 costs no attempt, and nothing is due before the time it names."""
-    until = NOW + timedelta(minutes=20)
-    after = after_failure(STATE, WaitError("slow down", until=until), SETTINGS, NOW)
-    assert (after.status, after.retry_at, after.attempts) == (Status.PENDING, until, 2)
-
-
-def test_an_item_of_a_parked_account_waits_like_one_that_was_told_to() -> None:
-    """The account's fault uses up no attempt of its items."""
-    until = NOW + timedelta(minutes=15)
-    error = AccountError("wrong password", until=until, step="account", code="wrong_password")
+@pytest.mark.parametrize(
+    "error",
+    [
+        WaitError("slow down", until=NOW + timedelta(minutes=15)),
+        AccountError("wrong", until=NOW + timedelta(minutes=15), step="account", code="parked"),
+    ],
+    ids=["429", "parked account"],
+)
+def test_waiting_gives_the_attempt_back(error: WaitError) -> None:
+    """A 429 or a parked account costs no attempt, and nothing is due before the time it names."""
     after = after_failure(STATE, error, SETTINGS, NOW)
-    assert (after.status, after.attempts, after.retry_at) == (Status.PENDING, 2, until)
+    assert (after.status, after.retry_at, after.attempts) == (Status.PENDING, error.until, 2)
 
 
 def test_a_permanent_error_fails_at_once() -> None:
@@ -73,12 +72,6 @@ def test_a_bug_after_other_failures_is_not_the_last_attempt() -> None:
     )
     failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
     assert after_bug(away, failure, SETTINGS, NOW).status is Status.PENDING
-
-
-def test_a_failure_keeps_what_is_published() -> None:
-    """Neither rkey nor CID is forgotten: an update carries on from them."""
-    after = after_failure(STATE, TransientError("down"), SETTINGS, NOW)
-    assert (after.rkey, after.cid) == ("3abc", "bafy")
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,6 @@ ZERO = "2222222222222"
 LAST = "bzzzzzzzzzzzz"
 
 
-def micros(when: datetime) -> int:
-    """Return microseconds since 1970."""
-    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
-
-
 @pytest.mark.parametrize(
     ("object_id", "tid"),
     [
@@ -33,26 +28,18 @@ def test_an_object_id_always_leads_to_the_same_tid(object_id: str, tid: str) -> 
     assert tid_for(ObjectId(object_id), WHEN) == tid
 
 
-def test_the_tid_of_an_object_id_lies_in_its_second() -> None:
-    """The time is that of the ObjectId, whatever the document's own date says."""
-    object_id = ObjectId("65f0c0ffffffffffffffffff")
-    second = int(object_id.generation_time.timestamp())
-    assert tid_micros(tid_for(object_id, WHEN)) // 10**6 == second
-
-
 @pytest.mark.parametrize(
     ("document_id", "tid"),
-    [("abc", "3kmlsbcwjvob3"), (7, "3kmlsbcwjoafn"), ("", "3kmlsbcwjropl")],
+    [
+        ("abc", "3kmlsbcwjvob3"),
+        (7, "3kmlsbcwjoafn"),
+        ("", "3kmlsbcwjropl"),
+        ("\ud800", "3kmlsbcwkga2x"),
+    ],
 )
 def test_any_other_id_always_leads_to_the_same_tid(document_id: str | int, tid: str) -> None:
     """The same id and date give the same key in every process."""
     assert tid_for(document_id, WHEN) == tid
-
-
-@pytest.mark.parametrize("document_id", ["abc", 7, "\N{ARTIST PALETTE}", "\ud800", -(2**63)])
-def test_the_tid_of_another_id_lies_in_the_documents_millisecond(document_id: str | int) -> None:
-    """Keys follow the dates of documents as finely as MongoDB keeps them."""
-    assert tid_micros(tid_for(document_id, WHEN)) // 1000 == micros(WHEN) // 1000
 
 
 def test_a_number_and_its_digits_are_different_ids() -> None:
@@ -131,67 +118,30 @@ def test_only_a_tid_has_a_time() -> None:
         tid_micros("self")
 
 
-@pytest.mark.parametrize(
-    "text", ["3jzfcijpj2z2a", "7777777777777", "3zzzzzzzzzzzz", ZERO, "j" * 13]
+TIDS = ("3jzfcijpj2z2a", "7777777777777", "3zzzzzzzzzzzz", ZERO, "j" * 13)
+NO_TIDS = (
+    *("", "222", "3jzfcijpj2z2", "3jzfcijpj2z2aa"),
+    *("3jzfcijpj2z21", "0000000000000", "3JZFCIJPJ2Z2A", "3jzf-cij-pj2z-2a"),
+    *("kjzfcijpj2z2a", "zzzzzzzzzzzzz"),
+    *("3jzfcijpj2z2a\n", "3jzfcijpj2z2\N{ARABIC-INDIC DIGIT THREE}"),
 )
-def test_thirteen_sortable_digits_are_a_tid(text: str) -> None:
-    """The first digit is one of the lower half of the alphabet."""
-    assert is_tid(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "222",
-        "3jzfcijpj2z2",
-        "3jzfcijpj2z2aa",
-        "3jzfcijpj2z21",
-        "0000000000000",
-        "3JZFCIJPJ2Z2A",
-        "3jzf-cij-pj2z-2a",
-        "kjzfcijpj2z2a",
-        "zzzzzzzzzzzzz",
-        "3jzfcijpj2z2a\n",
-        "3jzfcijpj2z2\N{ARABIC-INDIC DIGIT THREE}",
-    ],
-)
-def test_anything_else_is_no_tid(text: str) -> None:
+@pytest.mark.parametrize("text", [*TIDS, *NO_TIDS])
+def test_tid_is_thirteen_sortable_digits_of_which_the_first_is_low(text: str) -> None:
     """Length, alphabet, capitals and the top bit all count."""
-    assert not is_tid(text)
+    assert is_tid(text) == (text in TIDS)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["3jui7kd54zh2y", "self", "example.com", "~1.2-3_", "dHJ1ZQ", "pre:fix", "_", "...", "x" * 512],
+RKEYS = ("3jui7kd54zh2y", "self", "example.com", "~1.2-3_", "pre:fix", "...", "x" * 512)
+NO_RKEYS = (
+    *("", ".", "..", "x" * 513),
+    *("alpha/beta", "#extra", "@handle", "any space", "number[3]", '"quote"', "dHJ1ZQ==", "100%25"),
+    *("self\n", "\N{ARTIST PALETTE}", "\N{FULLWIDTH DIGIT ONE}"),
 )
-def test_any_legal_record_key_is_known_as_one(text: str) -> None:
-    """Records that were written before may have keys of any kind."""
-    assert is_rkey(text)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        ".",
-        "..",
-        "alpha/beta",
-        "#extra",
-        "@handle",
-        "any space",
-        "any+space",
-        "number[3]",
-        "number(3)",
-        '"quote"',
-        "dHJ1ZQ==",
-        "100%25",
-        "self\n",
-        "\N{ARTIST PALETTE}",
-        "\N{FULLWIDTH DIGIT ONE}",
-        "x" * 513,
-    ],
-)
-def test_what_has_no_place_in_a_path_is_no_record_key(text: str) -> None:
-    """Anything but the specification's characters and lengths is refused."""
-    assert not is_rkey(text)
+@pytest.mark.parametrize("text", [*RKEYS, *NO_RKEYS])
+def test_record_key_has_only_the_specified_characters_and_lengths(text: str) -> None:
+    """Older programs wrote keys of any legal kind; nothing else has a place in a path."""
+    assert is_rkey(text) == (text in RKEYS)

@@ -11,6 +11,7 @@ from worker.thumbnail import (
     ImageTooLargeError,
     ImageUnreadableError,
     ThumbnailSettings,
+    ThumbnailTooLargeError,
     make_thumbnail,
 )
 
@@ -44,6 +45,14 @@ def test_webp_may_have_five_eighths_of_the_pixels() -> None:
         make_thumbnail(pictures.photo("WEBP", (101, 10)), settings)
 
 
+def test_a_thumbnail_above_the_limit_is_refused() -> None:
+    """A larger size set by the operator is checked, not trusted: only 512 cannot exceed it."""
+    noise = pictures.encode(pictures.noise((1024, 1024)), "PNG", {"compress_level": 0})
+    with pytest.raises(ThumbnailTooLargeError, match="of 1048576"):
+        make_thumbnail(noise, ThumbnailSettings(size=1024))
+    assert len(make_thumbnail(noise, ThumbnailSettings()).data) < 1_048_576
+
+
 def test_a_jpeg_of_countless_scans_is_refused() -> None:
     """Each scan is a pass over all pixels; what is usual for the size passes."""
     settings = ThumbnailSettings(size=32, max_pixels=48 * 36)
@@ -52,19 +61,15 @@ def test_a_jpeg_of_countless_scans_is_refused() -> None:
         make_thumbnail(pictures.many_scans(80), settings)
 
 
-@pytest.mark.parametrize("name", pictures.NOT_IMAGES)
-def test_what_is_no_image_is_unreadable(name: str) -> None:
-    """The message names the formats that are."""
+UNREADABLE = {**pictures.NOT_IMAGES, **{kind: pictures.photo(kind) for kind in ("BMP", "PPM")}}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_what_none_of_the_four_decoders_reads_is_unreadable(name: str) -> None:
+    """The message names the formats that are read."""
     with pytest.raises(ImageUnreadableError, match="no PNG, GIF, JPEG or WebP") as caught:
-        make_thumbnail(pictures.NOT_IMAGES[name], SMALL)
+        make_thumbnail(UNREADABLE[name], SMALL)
     assert (caught.value.step, caught.value.code) == ("thumbnail", "image_unreadable")
-
-
-@pytest.mark.parametrize("kind", ["BMP", "PPM"])
-def test_other_formats_are_unreadable(kind: str) -> None:
-    """Only four decoders are ever given a user's file."""
-    with pytest.raises(ImageUnreadableError):
-        make_thumbnail(pictures.photo(kind), SMALL)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])

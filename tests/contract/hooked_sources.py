@@ -1,0 +1,44 @@
+"""A store of source files that calls a function of the test before each access."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from worker.bulk.batch import Batches
+from worker.bulk.workshop import Workshop
+from worker.services import Services
+from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
+
+Hook = Callable[[str, str], object]
+"""Called with `stat` or `read`, and the name of the file."""
+
+
+class HookedSources(SourceStore):
+    """A store that tells a hook of each access before it is made."""
+
+    def __init__(self, store: SourceStore, hook: Hook) -> None:
+        self._store = store
+        self._hook = hook
+
+    def stat(self, key: SourceKey) -> SourceStat:
+        """Look at a file."""
+        self._hook("stat", key.name)
+        return self._store.stat(key)
+
+    def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
+        """Read a file."""
+        self._hook("read", key.name)
+        return self._store.read(key, max_bytes=max_bytes)
+
+    def close(self) -> None:
+        """Leave the store open: it is not ours."""
+
+
+def with_hook(services: Services, batches: Batches, hook: Hook) -> Batches:
+    """Return batches whose accesses to source files are told to a hook first."""
+    parts, publisher = batches.engine.publisher.parts, batches.engine.publisher
+    sources = HookedSources(services.sources, hook)
+    parts = parts.over(parts.blobs.over(sources, services.thumbnails))
+    engine = replace(batches.engine, publisher=replace(publisher, parts=parts))
+    return replace(batches, engine=engine, workshop=Workshop(parts, services.thumbnails))
