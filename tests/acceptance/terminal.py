@@ -56,6 +56,10 @@ class Terminal:
         """Interrupt it and all else in the terminal's foreground, as the kernel does."""
         os.killpg(self.process.pid, signal.SIGINT)
 
+    def terminate(self) -> None:
+        """Ask it to end, as a process manager does."""
+        self.process.terminate()
+
     def children(self) -> list[psutil.Process]:
         """Return the processes that it has started, and theirs."""
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from bson import ObjectId
@@ -23,34 +24,38 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 def test_an_item_outlives_the_process_that_published_it(scene: Scene, stack: Stack) -> None:
     """Kill -9 of the pool's processes in the middle of a write: the message comes again."""
-    painting = save_painting(scene)
     with worker(scene.environ, scene.folder) as first:
-        stack.pds.freeze()
-        try:
-            scene.enqueue("painting", painting)
-            scene.wait_for_claim("painting", painting)
+        with painting_at_work(scene, stack) as painting:
             for child in first.children():
                 child.kill()
-        finally:
-            stack.pds.thaw()
         scene.wait_for_status("painting", painting, "synced")
     assert len(scene.world.records("painting", painting)) == 1
 
 
 def test_an_item_outlives_its_whole_worker(scene: Scene, stack: Stack) -> None:
     """Kill -9 of worker and children: the next worker gets what they held."""
-    painting = save_painting(scene)
-    with worker(scene.environ, scene.folder) as first:
-        stack.pds.freeze()
-        try:
-            scene.enqueue("painting", painting)
-            scene.wait_for_claim("painting", painting)
-            first.kill()
-        finally:
-            stack.pds.thaw()
+    with (
+        worker(scene.environ, scene.folder) as first,
+        painting_at_work(scene, stack) as painting,
+    ):
+        first.kill()
     with worker(scene.environ, scene.folder), beat(scene.environ, scene.folder):
         scene.wait_for_status("painting", painting, "synced")
     assert len(scene.world.records("painting", painting)) == 1
+
+
+@contextmanager
+def painting_at_work(scene: Scene, stack: Stack) -> Iterator[ObjectId]:
+    """Hold the PDS still while a worker publishes a painting."""
+    scene.world.platform.store("killed.png", pictures.pixel_art(), scene.world.ada)
+    painting = scene.world.platform.save_painting("killed", scene.world.ada)
+    stack.pds.freeze()
+    try:
+        scene.enqueue("painting", painting)
+        scene.wait_for_claim("painting", painting)
+        yield painting
+    finally:
+        stack.pds.thaw()
 
 
 def test_a_stopped_worker_ends_what_it_is_at(scene: Scene) -> None:
@@ -103,9 +108,3 @@ def test_a_worker_refuses_to_start_in_an_incomplete_environment(scene: Scene) ->
         assert refused.popen.wait(timeout=60) == 1
     assert "PDS_URL must start with https://" in refused.text
     assert "SECRET_KEYS is missing" in refused.text
-
-
-def save_painting(scene: Scene) -> ObjectId:
-    """Save a painting with its image."""
-    scene.world.platform.store("killed.png", pictures.pixel_art(), scene.world.ada)
-    return scene.world.platform.save_painting("killed", scene.world.ada)

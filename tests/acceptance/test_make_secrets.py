@@ -44,7 +44,7 @@ def make(folder: Path) -> str:
 
 def test_it_makes_what_the_compose_file_reads(secrets: Path) -> None:
     """No more and no less."""
-    read = {name for service in services().values() for name in service.told.get("secrets", [])}
+    read = set[str]().union(*(service.secrets for service in services().values()))
     assert {file.name for file in secrets.iterdir()} == read
 
 
@@ -117,7 +117,9 @@ def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path
             ("init", " already there\n"),
         ):
             there = {**places, f"{SECRETS}mongodb_connection_string": str(own)}
-            assert said in once(name, {"PATH": path, **files_of(name, there)}, places)
+            assert said in once(
+                name, {"PATH": path, **services()[name].environment_at(there)}, places
+            )
         with MongoClient[dict[str, object]](own.read_text()) as client:
             assert client["aesthetic"]["paintings"].find_one() is None
             with pytest.raises(OperationFailure, match=r"[Nn]ot authorized"):
@@ -156,13 +158,6 @@ def secrets_near(secrets: Path, folder: Path, host: str) -> Path:
     told = (secrets / "mongodb_connection_string").read_text().strip()
     near.write_text(told.replace("mongo:27017", host))
     return near
-
-
-def files_of(name: str, places: dict[str, str]) -> dict[str, str]:
-    """Return a service's environment, its files at their places here."""
-    environment = services()[name].environment
-    values = elsewhere([*environment.values()], places)
-    return dict(zip(environment, values, strict=True))
 
 
 def once(name: str, environ: dict[str, str], places: dict[str, str]) -> str:

@@ -21,7 +21,7 @@ _PATIENCE = 90.0
 
 @pytest.fixture
 def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """Open a platform whose worker gives a task one second."""
+    """Open a platform without a worker."""
     with open_scene(stack, tmp_path_factory.mktemp("slow"), 14) as opened:
         yield opened
 
@@ -32,7 +32,7 @@ def test_an_image_that_takes_too_long_is_given_up_and_the_worker_goes_on(scene: 
     platform.store("slow.png", pictures.many_scans(50, (4096, 4096)), scene.world.ada)
     slow = platform.save_painting("slow", scene.world.ada)
     # The limits of the configuration: those of Celery's own options do not change a task's.
-    limits = ("--concurrency", "1", "--", "task.soft_time_limit=4", "task.time_limit=5")
+    limits = ("--concurrency", "1", "--", "task.soft_time_limit=1.8", "task.time_limit=2")
     with running("worker", scene.environ, scene.folder, *limits) as worker:
         wait_for(lambda: " ready." in worker.text, within=_PATIENCE, what="the worker to be ready")
         with beat(scene.environ, scene.folder):

@@ -12,10 +12,12 @@ from pymongo import UpdateOne
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import Terminal
-from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.acceptance.watcher import PATIENCE, at_work, await_count, await_line, await_text, where
 from tests.fleet import worker
 from tests.waiting import wait_for
 from worker.stack import Stack
+
+pytestmark = pytest.mark.usefixtures("watcher")
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +31,10 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 @pytest.fixture(scope="module")
 def watcher(scene: Scene) -> Iterator[Terminal]:
     """A watcher that watches."""
-    with watching(scene.environ, scene.folder) as running:
-        await_watch(scene.world, running)
+    with at_work(scene) as running:
         yield running
 
 
-@pytest.mark.usefixtures("watcher")
 def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     """Each by one message: what the workers write on the documents brings no more of them."""
     world, platform = scene.world, scene.world.platform
@@ -42,11 +42,7 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     mood = platform.save_mood("nobody enqueues this", world.ada)
     scene.wait_for_status("mood", mood, "synced")
     platform.edit("mood", mood, mood="nor this")
-    wait_for(
-        lambda: world.record("mood", mood)["text"] == "nor this",
-        within=PATIENCE,
-        what="the edit to be published",
-    )
+    await_text(scene, mood, "nor this")
     platform.edit("mood", mood, deleted=True)
     scene.wait_for_status("mood", mood, "removed")
     assert not world.records("mood", mood)
@@ -54,7 +50,6 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     await_count(world, before + 3)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_every_type_is_followed(scene: Scene) -> None:
     """Guests' items too."""
     platform, ada = scene.world.platform, scene.world.ada
@@ -70,7 +65,6 @@ def test_every_type_is_followed(scene: Scene) -> None:
         scene.wait_for_status(type_name, item, status)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     """Counters, states, other collections, and other databases."""
     world = scene.world
@@ -91,7 +85,6 @@ def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     await_count(world, before + 1)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     """And the last edit is what is published."""
     world = scene.world
@@ -101,15 +94,10 @@ def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     before = where(world).enqueued
     edits = [UpdateOne({"_id": mood}, {"$set": {"mood": f"{n}"}}) for n in range(1, 51)]
     world.services.database["moods"].bulk_write(edits)
-    wait_for(
-        lambda: world.record("mood", mood)["text"] == "50",
-        within=PATIENCE,
-        what="the last edit to be published",
-    )
+    await_text(scene, mood, "50")
     assert before < where(world).enqueued < before + 25
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
     scene: Scene,
 ) -> None:
@@ -155,7 +143,6 @@ def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher
     assert world.records("mood", mood)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     """On itself, and holds up nothing."""
     world = scene.world

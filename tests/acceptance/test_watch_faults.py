@@ -13,7 +13,16 @@ from bson import ObjectId
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import Terminal, run
-from tests.acceptance.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.acceptance.watcher import (
+    PATIENCE,
+    at_work,
+    await_count,
+    await_line,
+    await_text,
+    await_watch,
+    watching,
+    where,
+)
 from tests.fleet import worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
 from tests.sentry_server import sentry_server
@@ -35,13 +44,9 @@ def save(scene: Scene, text: str) -> ObjectId:
     return scene.world.platform.save_mood(text, scene.world.ada)
 
 
-def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
-    """Wait until a mood's record says this."""
-    wait_for(
-        lambda: [record["value"]["text"] for record in scene.world.records("mood", mood)] == [text],  # type: ignore[index]
-        within=PATIENCE,
-        what=f"{text!r} to be published",
-    )
+def publish(scene: Scene, text: str) -> None:
+    """Save a mood, and wait until it is published."""
+    scene.wait_for_status("mood", save(scene, text), "synced")
 
 
 def kill(watcher: Terminal) -> None:
@@ -53,8 +58,7 @@ def kill(watcher: Terminal) -> None:
 def test_a_killed_watcher_goes_on_where_it_was(scene: Scene) -> None:
     """What was saved, edited and nuked meanwhile is found by the token."""
     edited, nuked = save(scene, "before"), save(scene, "to be nuked")
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         scene.world.platform.edit("mood", edited, mood="once")
         scene.world.platform.edit("mood", nuked, mood="up")
         await_text(scene, edited, "once")
@@ -83,42 +87,39 @@ def test_of_two_watchers_one_watches_and_the_other_takes_over(scene: Scene) -> N
         active, standby = (second, first) if "standing by" in first.stderr else (first, second)
         await_watch(scene.world, active)
         before = where(scene.world).enqueued
-        scene.wait_for_status("mood", save(scene, "one message"), "synced")
+        publish(scene, "one message")
         await_count(scene.world, before + 1)
         kill(active)
         await_watch(scene.world, standby)
-        scene.wait_for_status("mood", save(scene, "taken over"), "synced")
+        publish(scene, "taken over")
         with watching(scene.environ, scene.folder) as third:
             await_line(third, "standing by")
             standby.process.send_signal(signal.SIGTERM)
             assert standby.process.wait(60) == 0
             assert f":{standby.process.pid}:" not in (where(scene.world).holder or "")
             await_watch(scene.world, third)
-            scene.wait_for_status("mood", save(scene, "handed over"), "synced")
+            publish(scene, "handed over")
 
 
 def test_a_watcher_that_was_stopped_for_long_changes_nothing_any_more(scene: Scene) -> None:
     """It finds that it was overtaken, and stands by."""
-    with watching(scene.environ, scene.folder) as first:
-        await_watch(scene.world, first)
+    with at_work(scene) as first:
         first.process.send_signal(signal.SIGSTOP)
         try:
-            with watching(scene.environ, scene.folder) as second:
-                await_watch(scene.world, second)
+            with at_work(scene):
                 fence = where(scene.world).fence
                 first.process.send_signal(signal.SIGCONT)
                 await_line(first, "another watcher has taken over")
                 await_line(first, "standing by")
                 assert where(scene.world).fence == fence
-                scene.wait_for_status("mood", save(scene, "by the second"), "synced")
+                publish(scene, "by the second")
         finally:
             first.process.send_signal(signal.SIGCONT)
 
 
 def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stack: Stack) -> None:
     """The token stays where it is until the queue takes messages again; it says so once."""
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         stack.valkey.stop()
         try:
             before = where(scene.world)
@@ -139,8 +140,7 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stac
 
 def test_mongodb_may_restart(scene: Scene, stack: Stack) -> None:
     """The watcher connects anew, and goes on from its token."""
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         stack.mongod.kill()
         stack.mongod.start()
         mood = save(scene, "after the restart")
@@ -161,32 +161,30 @@ def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
 ) -> None:
     """What was edited and saved since is published, and the watch goes on from now."""
     world = scene.world
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(world, watcher)
-        edited = save(scene, "before")
-        scene.wait_for_status("mood", edited, "synced")
-        scene.wait_until_drained()
+    edited = save(scene, "before")
+    scene.enqueue("mood", edited)
+    scene.wait_for_status("mood", edited, "synced")
+    scene.wait_until_drained()
     positions = world.services.database[COLLECTION]
-    positions.update_one({}, {"$set": {"token": token}})
+    positions.update_one({"_id": "position"}, {"$set": {"token": token}}, upsert=True)
     world.platform.edit("mood", edited, mood="after")
     with watching(scene.environ, scene.folder) as watcher:
         await_line(watcher, "changes since then are unknown")
         await_text(scene, edited, "after")
         await_watch(world, watcher)
-        scene.wait_for_status("mood", save(scene, "seen again"), "synced")
+        publish(scene, "seen again")
         assert not where(world).must_sweep
 
 
 def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
     """What an upheaval did to documents is swept up, and the watch goes on."""
     world = scene.world
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(world, watcher)
+    with at_work(scene) as watcher:
         world.services.database["pieces"].insert_one({"slug": "x"})
         world.services.database["pieces"].drop()
         await_line(watcher, "pieces: drop")
         await_watch(world, watcher)
-        scene.wait_for_status("mood", save(scene, "after the drop"), "synced")
+        publish(scene, "after the drop")
 
 
 def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
@@ -203,8 +201,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         worker(scene.environ, folder),
         sentry_server() as sentry,
     ):
-        with watching(scene.environ, folder) as watcher:
-            await_watch(scene.world, watcher)
+        with at_work(scene):
             edited = save(scene, "before")
             scene.wait_for_status("mood", edited, "synced")
             scene.wait_until_drained()
@@ -215,7 +212,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
             await_line(watcher, "MongoDB cannot go on from there (286)")
             await_text(scene, edited, "after")
             scene.wait_for_status("mood", new, "synced")
-            scene.wait_for_status("mood", save(scene, "seen again"), "synced")
+            publish(scene, "seen again")
             (event,) = wait_for(lambda: sentry.events, within=PATIENCE, what="the warning")
     assert event.body["level"] == "warning"
     assert event.group == ("watch", "position_lost")

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from bson import ObjectId
+
+from tests.acceptance.conftest import Scene
 from tests.acceptance.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
@@ -18,8 +21,17 @@ PATIENCE = 90.0
 
 @contextmanager
 def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
-    """Run a watcher until the block ends."""
+    """Run a watcher with a short lease until the block ends."""
+    environ = {**environ, "WATCH_LEASE_SECONDS": "3"}
     with started(["watch"], environ, Path(mkdtemp(dir=folder))) as watcher:
+        yield watcher
+
+
+@contextmanager
+def at_work(scene: Scene) -> Iterator[Terminal]:
+    """Run a watcher of a scene, which follows the stream, until the block ends."""
+    with watching(scene.environ, scene.folder) as watcher:
+        await_watch(scene.world, watcher)
         yield watcher
 
 
@@ -57,3 +69,12 @@ def await_count(world: World, enqueued: int) -> None:
 def await_line(watcher: Terminal, text: str) -> None:
     """Wait until a watcher has logged a text."""
     wait_for(lambda: text in watcher.stderr, within=PATIENCE, what=f"{text!r} in the log")
+
+
+def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
+    """Wait until a mood's only record has a text."""
+    wait_for(
+        lambda: [record["value"]["text"] for record in scene.world.records("mood", mood)] == [text],  # type: ignore[index]
+        within=PATIENCE,
+        what=f"{text!r} to be published",
+    )

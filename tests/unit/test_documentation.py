@@ -1,4 +1,4 @@
-"""The documents say what the code does, where that can be checked."""
+"""Error codes and links of the documentation."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def codes() -> set[str]:
 
 
 def test_every_error_code_is_explained_to_the_operator() -> None:
-    """Whoever reads a code on a document finds it in docs/operations.md."""
+    """In the table of docs/operations.md."""
     explained = (ROOT / "docs/operations.md").read_text()
     assert not [code for code in sorted(codes()) if f"`{code}`" not in explained]
 
 
 @pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """No page points at a file that is not there."""
+    """Each names an existing file."""
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
     assert not [link for link in local if not (document.parent / link).exists()]
