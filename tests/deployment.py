@@ -84,7 +84,7 @@ def procfile() -> dict[str, str]:
 def size(limit: str) -> int:
     """Return a memory limit in bytes."""
     number, unit = re.findall(r"^(\d+)([kmg])i?$", limit.lower())[0]
-    return int(number) * 2 ** {"k": 10, "m": 20, "g": 30}[unit]
+    return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
 
 
 def elsewhere(words: Sequence[str], places: Mapping[str, str]) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.acceptance.terminal import Terminal, started
+from tests.acceptance.terminal import started
 from tests.waiting import wait_for
 from worker.demo.processes import Processes
 from worker.stack import Stack, StackError
@@ -27,23 +27,13 @@ signal.pause()
 """
 
 
-def await_line(terminal: Terminal, line: str, *, within: float = 300) -> None:
-    """Wait until the demo says something, on stdout or stderr."""
-    wait_for(
-        lambda: line in terminal.stderr + terminal.stdout or terminal.process.poll() is not None,
-        within=within,
-        what=line,
-    )
-    assert terminal.process.poll() is None, terminal.stderr + terminal.stdout
-
-
 def test_interrupted_demo_stops_and_cleans_up(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """While the worker starts: the exit code of an interrupt, no process and no file left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environ = {**bare_environ, "TMPDIR": str(temporary)}
     with started(["demo"], environ, tmp_path) as terminal:
-        await_line(terminal, "accounts: ada-")
+        terminal.await_said("accounts: ada-")
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 130
         assert not terminal.left_behind()

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from bson import ObjectId
 
+from tests.acceptance.pds_account import PASSWORD, PdsAccount
 from tests.world import World, open_world
 from worker.cli.demo import exit_code, print_report
 from worker.demo.pictures import Picture, creature, png, stained_glass
@@ -32,7 +32,6 @@ class Rig:
     person: Person
     items: list[Item]
     blobs: Path
-    password: str = field(repr=False)
 
     def verify(self, items: list[Item] | None = None) -> Report:
         """Verify the person's items and repo."""
@@ -56,14 +55,8 @@ class Rig:
 
     def call(self, method: str, **body: object) -> None:
         """Call the PDS as the person, by other means than the worker's."""
-        login = {"identifier": self.person.did, "password": self.password}
-        session = self._post("com.atproto.server.createSession", login, {})
-        headers = {"Authorization": f"Bearer {session['accessJwt']}"}
-        self._post(method, {"repo": self.person.did, **body}, headers)
-
-    def _post(self, method: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Any:
-        answer = self.world.http.post(f"/xrpc/{method}", json=body, headers=headers)
-        return answer.raise_for_status().json()
+        account = PdsAccount.login(self.world.environ["PDS_URL"], str(self.person.did))
+        account.call(method, {"repo": self.person.did, **body})
 
     def put(self, collection: str, rkey: str, **record: object) -> None:
         """Write a record."""
@@ -87,10 +80,9 @@ def world(stack: Stack) -> Iterator[World]:
 @pytest.fixture
 def rig(world: World, stack: Stack) -> Rig:
     """A fresh person, with items that nothing is wrong with."""
-    name, password = f"eve-{uuid4().hex[:8]}", uuid4().hex
-    person = Person(
-        f"auth0|{name}", name, world.platform.sign_up(f"auth0|{name}", name, password=password)
-    )
+    name = f"eve-{uuid4().hex[:8]}"
+    did = world.platform.sign_up(f"auth0|{name}", name, password=PASSWORD)
+    person = Person(f"auth0|{name}", name, did)
 
     def sync_at_once(type_name: str, item: ObjectId) -> bool:
         return world.sync(type_name, item).error is None
@@ -103,7 +95,7 @@ def rig(world: World, stack: Stack) -> Rig:
         uploads.mood("calm", person),
     ]
     media = Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path)
-    return Rig(world, person, items, media.parent / "pds" / "blobs", password)
+    return Rig(world, person, items, media.parent / "pds" / "blobs")
 
 
 def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:

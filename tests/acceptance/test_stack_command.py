@@ -39,7 +39,7 @@ def sourced(script: str, argument: Path) -> dict[str, str]:
 def launched(folder: Path, environ: Mapping[str, str], *options: str | Path) -> Iterator[Terminal]:
     """Run `media-atproto stack` until the block ends; its services answer."""
     with started(["stack", "--data", folder / "data", *options], environ, folder) as terminal:
-        terminal.await_ready()
+        terminal.await_said("Ready")
         yield terminal
 
 

@@ -80,12 +80,7 @@ def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iter
     assert program == ".venv/bin/media-atproto"
     kept = [str(folder / part) if part == "walk" else part for part in arguments]
     with started(kept, bare_environ, folder) as terminal:
-        wait_for(
-            lambda: "\nTry: " in terminal.stdout or terminal.process.poll() is not None,
-            within=300,
-            what="the demo to be played",
-        )
-        assert terminal.process.poll() is None, terminal.stderr + terminal.stdout
+        terminal.await_said("\nTry: ")
         yield terminal
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 0

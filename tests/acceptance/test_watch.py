@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import Terminal
-from tests.acceptance.watcher import PATIENCE, at_work, await_count, await_line, await_text, where
+from tests.acceptance.watcher import PATIENCE, at_work, await_count, await_text, where
 from tests.fleet import worker
 from tests.waiting import wait_for
 from worker.stack import Stack
@@ -138,7 +138,7 @@ def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher
     scene.wait_until_drained()
     unknown = where(world).unknown
     world.platform.delete("mood", mood)
-    await_line(watcher, f"mood {mood} was deleted, and nobody can tell whose it was")
+    watcher.await_said(f"mood {mood} was deleted, and nobody can tell whose it was")
     wait_for(lambda: where(world).unknown == unknown + 1, within=PATIENCE, what="it to be counted")
     assert world.records("mood", mood)
 

@@ -17,7 +17,6 @@ from tests.acceptance.watcher import (
     PATIENCE,
     at_work,
     await_count,
-    await_line,
     await_text,
     await_watch,
     watching,
@@ -93,7 +92,7 @@ def test_of_two_watchers_one_watches_and_the_other_takes_over(scene: Scene) -> N
         await_watch(scene.world, standby)
         publish(scene, "taken over")
         with watching(scene.environ, scene.folder) as third:
-            await_line(third, "standing by")
+            third.await_said("standing by")
             standby.process.send_signal(signal.SIGTERM)
             assert standby.process.wait(60) == 0
             assert f":{standby.process.pid}:" not in (where(scene.world).holder or "")
@@ -109,8 +108,8 @@ def test_a_watcher_that_was_stopped_for_long_changes_nothing_any_more(scene: Sce
             with at_work(scene):
                 fence = where(scene.world).fence
                 first.process.send_signal(signal.SIGCONT)
-                await_line(first, "another watcher has taken over")
-                await_line(first, "standing by")
+                first.await_said("another watcher has taken over")
+                first.await_said("standing by")
                 assert where(scene.world).fence == fence
                 publish(scene, "by the second")
         finally:
@@ -134,7 +133,7 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stac
             stack.valkey.start()
         for mood in moods:
             scene.wait_for_status("mood", mood, "synced")
-        await_line(watcher, "it goes on")
+        watcher.await_said("it goes on")
         assert watcher.stderr.count("the queue does not take messages") == 1
 
 
@@ -169,7 +168,7 @@ def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
     positions.update_one({"_id": "position"}, {"$set": {"token": token}}, upsert=True)
     world.platform.edit("mood", edited, mood="after")
     with watching(scene.environ, scene.folder) as watcher:
-        await_line(watcher, "changes since then are unknown")
+        watcher.await_said("changes since then are unknown")
         await_text(scene, edited, "after")
         await_watch(world, watcher)
         publish(scene, "seen again")
@@ -182,7 +181,7 @@ def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
     with at_work(scene) as watcher:
         world.services.database["pieces"].insert_one({"slug": "x"})
         world.services.database["pieces"].drop()
-        await_line(watcher, "pieces: drop")
+        watcher.await_said("pieces: drop")
         await_watch(world, watcher)
         publish(scene, "after the drop")
 
@@ -209,7 +208,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         new = save(scene, "new")
         forget(url)
         with watching({**scene.environ, "SENTRY_DSN": sentry.dsn}, folder) as watcher:
-            await_line(watcher, "MongoDB cannot go on from there (286)")
+            watcher.await_said("MongoDB cannot go on from there (286)")
             await_text(scene, edited, "after")
             scene.wait_for_status("mood", new, "synced")
             publish(scene, "seen again")

@@ -66,11 +66,6 @@ def await_count(world: World, enqueued: int) -> None:
     assert sent == enqueued, f"{sent} messages were sent, not {enqueued}"
 
 
-def await_line(watcher: Terminal, text: str) -> None:
-    """Wait until a watcher has logged a text."""
-    wait_for(lambda: text in watcher.stderr, within=PATIENCE, what=f"{text!r} in the log")
-
-
 def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
     """Wait until a mood's only record has a text."""
     wait_for(
