@@ -68,11 +68,16 @@ class Service:
 
 
 @cache
-def services() -> dict[str, Service]:
-    """Return the services of docker-compose.yml, every variable at its default."""
+def compose() -> Mapping[str, Any]:
+    """Return docker-compose.yml, every variable at its default."""
     text = (ROOT / "docker-compose.yml").read_text()
-    told = yaml.safe_load(_VARIABLE.sub(lambda found: found[3] or "$", text))
-    return {name: Service(name, service) for name, service in told["services"].items()}
+    told: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(lambda found: found[3] or "$", text))
+    return told
+
+
+def services() -> dict[str, Service]:
+    """Return the services of docker-compose.yml."""
+    return {name: Service(name, service) for name, service in compose()["services"].items()}
 
 
 def procfile() -> dict[str, str]:

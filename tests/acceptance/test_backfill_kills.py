@@ -30,8 +30,6 @@ from tests.world import World
 from worker.cli import main
 from worker.stack import Stack
 
-_PATIENCE = 120.0
-
 
 @pytest.fixture(scope="module")
 def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
@@ -63,9 +61,9 @@ def scene(opened: Scene) -> Scene:
 def backfill_at_work(scene: Scene, stack: Stack, folder: Path) -> Iterator[Terminal]:
     """Run a backfill, and stop the PDS in its tracks in the middle of it."""
     with started(["backfill", "--wait"], scene.environ, folder) as terminal:
-        wait_for(lambda: is_at_work(scene, terminal), within=_PATIENCE, what="a first batch")
+        wait_for(lambda: is_at_work(scene, terminal), what="a first batch")
         stack.pds.freeze()
-        wait_for(lambda: in_hand(scene), within=_PATIENCE, what="batches in a worker's hands")
+        wait_for(lambda: in_hand(scene), what="batches in a worker's hands")
         yield terminal
 
 
@@ -90,11 +88,7 @@ def statuses(world: World) -> Counter[object]:
 def wait_until_published(scene: Scene, pending: int = 0) -> None:
     """Wait until all items are that can be: of 144, twelve are guests' moods, 44 others bad."""
     expected = +Counter({"synced": 88, "failed": 44, None: 12, "pending": pending})
-    wait_for(
-        lambda: statuses(scene.world) == expected,
-        within=_PATIENCE,
-        what="all items to be published",
-    )
+    wait_for(lambda: statuses(scene.world) == expected, what="all items to be published")
     scene.wait_until_drained()
 
 

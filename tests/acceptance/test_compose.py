@@ -18,13 +18,12 @@ from kombu import Connection
 
 from tasks.sync import sync_batch
 from tests.acceptance.conftest import Scene, open_scene
-from tests.deployment import SECRETS, Service, elsewhere, services
+from tests.deployment import SECRETS, Service, elsewhere, procfile, services
 from tests.waiting import wait_for
 from worker.app import BULK
 from worker.stack import Stack
 from worker.stack.ports import Ports
 
-LONG_RUNNING = ("worker-live", "worker-bulk", "beat", "flower", "web", "watch")
 WITH_HEARTBEAT = ("worker-live", "worker-bulk", "beat", "watch")
 METRICS = "9100"
 PATIENCE = 120.0
@@ -67,7 +66,6 @@ class Container:
         """Wait until the health check says so."""
         wait_for(
             lambda: self.is_healthy() is healthy,
-            within=PATIENCE,
             every=0.5,
             what=f"{self.service.name} to be {'' if healthy else 'un'}healthy; {self.log[-2000:]}",
         )
@@ -101,7 +99,7 @@ def fleet(scene: Scene) -> Iterator[dict[str, Container]]:
     """Run every service of ours that goes on."""
     with ExitStack() as undo:
         running = {
-            name: undo.enter_context(container(scene, services()[name])) for name in LONG_RUNNING
+            name: undo.enter_context(container(scene, services()[name])) for name in procfile()
         }
         for each in running.values():
             each.await_health()
@@ -161,12 +159,6 @@ def hand_over(scene: Scene, service: Service, folder: Path) -> None:
         (folder / name).write_text(f"{known[name]}\n")
 
 
-def test_no_service_of_ours_is_left_out() -> None:
-    """Those that end by themselves are run with what they need (test_make_secrets.py)."""
-    ours = {name for name, service in services().items() if service.is_ours}
-    assert ours == {*LONG_RUNNING, "init", "mongo-init"}
-
-
 def test_a_save_is_published(fleet: dict[str, Container], scene: Scene) -> None:
     """By the worker for saves, its settings from the files of secrets."""
     mood = scene.world.platform.save_mood("in a container", scene.world.ada)
@@ -187,9 +179,7 @@ def test_a_batch_is_published_by_the_worker_for_bulk(
     for mood in moods:
         scene.wait_for_status("mood", mood, "synced")
     # A sweep may have been there before: then the batch finds nothing left to do, and says so.
-    wait_for(
-        lambda: "batch of moods" in fleet["worker-bulk"].log, within=PATIENCE, what="the batch"
-    )
+    wait_for(lambda: "batch of moods" in fleet["worker-bulk"].log, what="the batch")
     assert psutil.Process(fleet["worker-bulk"].process.pid).nice() == 10
     assert psutil.Process(fleet["worker-live"].process.pid).nice() < 10
 
@@ -221,8 +211,8 @@ def test_workers_tell_their_figures(fleet: dict[str, Container]) -> None:
         assert "media_atproto_sweeps_total" in httpx.get(url).raise_for_status().text
 
 
-def test_what_is_stuck_is_unhealthy_and_recovers(fleet: dict[str, Container]) -> None:
-    """Its processes are there, but stand still; when they go on, all is well again."""
+def test_what_stands_still_is_unhealthy_and_recovers(fleet: dict[str, Container]) -> None:
+    """Its processes exist, but do nothing until they are continued."""
     stuck = [fleet[name] for name in WITH_HEARTBEAT]
     for each in stuck:
         each.await_health()

@@ -54,12 +54,12 @@ def test_killed_worker_is_told_with_its_log_and_leaves_no_children(
         assert len(whole) > 3  # the worker, its schedule, and two that work
         min(whole, key=lambda process: process.create_time()).kill()
         with pytest.raises(StackError, match=r"Worker ended by itself \(exit code -9\)") as caught:
-            wait_for(processes.check, within=30, what="the end to be noticed")
+            wait_for(processes.check, what="the end to be noticed")
         assert "ready." in str(caught.value)
     finally:
         processes.stop()
         folder.release()
-    wait_for(lambda: not of_worker(tmp_path), within=30, what="the last child to end")
+    wait_for(lambda: not of_worker(tmp_path), what="the last child to end")
 
 
 def test_killed_demo_leaves_no_worker(
@@ -73,7 +73,7 @@ def test_killed_demo_leaves_no_worker(
         assert demo.stdout.readline() == b"ready\n"
         assert len(of_worker(tmp_path)) > 3
         demo.kill()
-    wait_for(lambda: not of_worker(tmp_path), within=30, what="the last process to end")
+    wait_for(lambda: not of_worker(tmp_path), what="the last process to end")
 
 
 def of_worker(folder: Path) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -101,10 +102,12 @@ def test_a_save_goes_before_what_a_sweep_has_found(scene: Scene) -> None:
     assert order.index(saved) <= 2
 
 
-def test_a_worker_refuses_to_start_in_an_incomplete_environment(scene: Scene) -> None:
+def test_a_worker_refuses_to_start_in_an_incomplete_environment(
+    stack: Stack, bare_environ: dict[str, str], tmp_path: Path
+) -> None:
     """It names the variable and what is wrong with it, and ends."""
-    environ = {**scene.environ, "PDS_URL": "ftp://pds", "SECRET_KEYS": ""}
-    with running("worker", environ, scene.folder) as refused:
+    wrong = {"MONGODB_NAME": "media", "PDS_URL": "ftp://pds", "SECRET_KEYS": ""}
+    with running("worker", {**bare_environ, **stack.environment, **wrong}, tmp_path) as refused:
         assert refused.popen.wait(timeout=60) == 1
     assert "PDS_URL must start with https://" in refused.text
     assert "SECRET_KEYS is missing" in refused.text

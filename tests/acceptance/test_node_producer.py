@@ -86,7 +86,7 @@ def _carry_out_samples(scene: Scene, client: redis.Redis) -> None:
     headers = {"task": "sync_media", "id": "9d64bd6c-8c0e-41f5-a5d5-b7c6e7a6a0b1"}
     body = json.dumps([["mood", ITEM], {"user": world.ada}, {}])
     client.lpush("live", json.dumps({"headers": headers, "body": body}))
-    wait_for(lambda: not world.records("mood", item), within=60, what="the record to be gone")
+    wait_for(lambda: not world.records("mood", item), what="the record to be gone")
 
 
 @pytest.mark.parametrize("fault", ["refused", "hanging", "wrong password", "unnamed", "no URL"])

@@ -92,7 +92,7 @@ def wait_for_status(scene: Scene, item: ObjectId, status: str) -> None:
     """Wait until a tape's state says this."""
     match = {"_id": item, "atproto.status": status}
     tapes = scene.world.services.database["tapes"]
-    wait_for(lambda: tapes.find_one(match), within=_PATIENCE, what=f"the tape to be {status}")
+    wait_for(lambda: tapes.find_one(match), what=f"the tape to be {status}")
 
 
 def published(scene: Scene, item: ObjectId) -> list[dict[str, object]]:

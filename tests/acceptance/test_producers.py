@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 
@@ -59,22 +60,15 @@ def test_a_queue_that_is_up_takes_the_message(stack: Stack) -> None:
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])
 def test_a_queue_that_fails_never_fails_the_save(stack: Stack, fault: str) -> None:
     """Down, hung, not there, not configured: False, a line in the log, and the save goes on."""
-    url: str | None = stack.environment["REDIS_URL"]
-    if fault == "stopped":
-        stack.valkey.stop()
-    elif fault == "frozen":
-        stack.valkey.freeze()
-    elif fault == "refused":
-        url = "redis://:swordfish@127.0.0.1:1/0"
-    else:
-        url = None
-    try:
-        printed, logged = produce(_ENQUEUE, url)
-    finally:
+    urls = {"refused": "redis://:swordfish@127.0.0.1:1/0", "unnamed": None}
+    with ExitStack() as undo:
         if fault == "stopped":
-            stack.valkey.start()
+            undo.callback(stack.valkey.start)
+            stack.valkey.stop()
         elif fault == "frozen":
-            stack.valkey.thaw()
+            undo.callback(stack.valkey.thaw)
+            stack.valkey.freeze()
+        printed, logged = produce(_ENQUEUE, urls.get(fault, stack.environment["REDIS_URL"]))
     assert printed == {"taken": [False] * 3, "delayed": "LostResult"}
     assert "the sweep will find it" in logged
     assert "swordfish" not in logged

@@ -31,7 +31,6 @@ from worker.state import parse_state
 _PDS = "5000/3600=60/4 1000/86400=10/5 3000/300=300/4"
 _OURS = "* points_hour=60/4 uploads_day=10/5 requests_5min=300/4"
 _MOODS, _PAINTINGS = 16, 4  # for each of three accounts
-_PATIENCE = 150.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,6 @@ class Limited:
         """Wait until so many items, all there are, are published."""
         wait_for(
             lambda: [state.status for state in self.states()] == ["synced"] * number,
-            within=_PATIENCE,
             what=f"{number} items to be published",
         )
 
@@ -98,7 +96,7 @@ def test_everything_is_published_and_nothing_refused(limited: Limited) -> None:
     number = limited.save()
     result = CliRunner().invoke(main, ["backfill"], env=limited.scene.environ)
     assert result.exit_code == 0, result.output
-    wait_for(limited.waiting, within=_PATIENCE, what="a budget to be spent")
+    wait_for(limited.waiting, what="a budget to be spent")
     assert all(state.attempts == 0 for state in limited.waiting())
     mood = world.platform.save_mood("a save", world.ada)
     assert enqueue("mood", mood)

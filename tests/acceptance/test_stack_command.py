@@ -24,7 +24,7 @@ def without_pds(environ: dict[str, str], stack: Stack) -> dict[str, str]:
 
 def await_nothing_left(terminal: Terminal) -> None:
     """Wait for the end of the command and of all that it has started."""
-    wait_for(lambda: not terminal.left_behind(), within=30, what="the last child process to end")
+    wait_for(lambda: not terminal.left_behind(), what="the last child process to end")
 
 
 def sourced(script: str, argument: Path) -> dict[str, str]:
@@ -81,7 +81,7 @@ def test_killed_stack_can_be_started_again_at_once(
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """Interrupted before it was ready, it says so with the exit code of an interrupt."""
     with started(["stack", "--data", tmp_path / "data"], bare_environ, tmp_path) as terminal:
-        wait_for(lambda: len(terminal.children()) > 1, within=60, what="the first service")
+        wait_for(lambda: len(terminal.children()) > 1, what="the first service")
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 130
         await_nothing_left(terminal)

@@ -162,7 +162,7 @@ def see_it_wait(window: Page, places: Places, mood: str) -> None:
         window.goto(places.page)
         return "pds_unreachable" in window.inner_text("main")
 
-    wait_for(is_told, within=_PATIENCE, what="the status page to say why", every=1)
+    wait_for(is_told, what="the status page to say why", every=1)
     text = page_of(window, places, mood)
     assert "pending" in text
     assert "pds_unreachable" in text
@@ -171,18 +171,13 @@ def see_it_wait(window: Page, places: Places, mood: str) -> None:
         row = row_of(window, places, mood)
         return "SUCCESS" not in row and "no answer from the PDS" in row
 
-    wait_for(is_shown, within=_PATIENCE, what="Flower to show the item waiting", every=1)
+    wait_for(is_shown, what="Flower to show the item waiting", every=1)
 
 
 def see_it_healed(window: Page, places: Places, mood: str) -> None:
     """The same two pages say that the item is published."""
-    for see, said in ((page_of, "synced"), (row_of, "SUCCESS")):
-        wait_for(
-            lambda see=see, said=said: said in see(window, places, mood),  # type: ignore[misc]
-            within=_PATIENCE,
-            what=f"{said} on a page",
-            every=1,
-        )
+    wait_for(lambda: "synced" in page_of(window, places, mood), every=1, what="the page to say so")
+    wait_for(lambda: "SUCCESS" in row_of(window, places, mood), every=1, what="Flower to say so")
 
 
 def page_of(window: Page, places: Places, mood: str) -> str:

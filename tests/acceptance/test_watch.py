@@ -12,7 +12,7 @@ from pymongo import UpdateOne
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import Terminal
-from tests.acceptance.watcher import PATIENCE, at_work, await_count, await_text, where
+from tests.acceptance.watcher import at_work, await_count, await_text, where
 from tests.fleet import worker
 from tests.waiting import wait_for
 from worker.stack import Stack
@@ -115,17 +115,12 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
         odd: dict[str, object] = {"source": "(odd)", "user": nobody}
         database["kidlisp"].insert_one(odd)
         database["kidlisp"].delete_one({"_id": odd["_id"]})
-    for item in (kidlisp, guests):
-        world.platform.delete("kidlisp", item)
-        wait_for(
-            lambda item=item: not world.records("kidlisp", item),  # type: ignore[misc]
-            within=PATIENCE,
-            what="the record to be gone",
-        )
+    world.platform.delete("kidlisp", kidlisp)
+    wait_for(lambda: not world.records("kidlisp", kidlisp), what="the record to be gone")
+    world.platform.delete("kidlisp", guests)
+    wait_for(lambda: not world.records("kidlisp", guests), what="the guest's record to be gone")
     wait_for(
-        lambda: database["atproto_removals"].count_documents({}) == 0,
-        within=PATIENCE,
-        what="the notes to be gone",
+        lambda: database["atproto_removals"].count_documents({}) == 0, what="the notes to be gone"
     )
     assert where(world).unknown == unknown + 2
 
@@ -139,7 +134,7 @@ def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher
     unknown = where(world).unknown
     world.platform.delete("mood", mood)
     watcher.await_said(f"mood {mood} was deleted, and nobody can tell whose it was")
-    wait_for(lambda: where(world).unknown == unknown + 1, within=PATIENCE, what="it to be counted")
+    wait_for(lambda: where(world).unknown == unknown + 1, what="it to be counted")
     assert world.records("mood", mood)
 
 
@@ -150,7 +145,6 @@ def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})
     wait_for(
         lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),
-        within=PATIENCE,
         what="the document to be given up",
     )
     last = world.platform.save_mood("behind it", world.ada)

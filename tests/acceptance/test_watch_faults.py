@@ -14,7 +14,6 @@ from bson import ObjectId
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import Terminal, run
 from tests.acceptance.watcher import (
-    PATIENCE,
     at_work,
     await_count,
     await_text,
@@ -78,11 +77,7 @@ def test_of_two_watchers_one_watches_and_the_other_takes_over(scene: Scene) -> N
         watching(scene.environ, scene.folder) as first,
         watching(scene.environ, scene.folder) as second,
     ):
-        wait_for(
-            lambda: "standing by" in first.stderr + second.stderr,
-            within=PATIENCE,
-            what="one to stand by",
-        )
+        wait_for(lambda: "standing by" in first.stderr + second.stderr, what="one to stand by")
         active, standby = (second, first) if "standing by" in first.stderr else (first, second)
         await_watch(scene.world, active)
         before = where(scene.world).enqueued
@@ -125,7 +120,6 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stac
             moods = [save(scene, f"without Redis {n}") for n in range(5)]
             wait_for(
                 lambda: where(scene.world).trouble == "redis_unavailable",
-                within=PATIENCE,
                 what="the watch to say what it waits for",
             )
             assert where(scene.world).token == before.token
@@ -212,7 +206,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
             await_text(scene, edited, "after")
             scene.wait_for_status("mood", new, "synced")
             publish(scene, "seen again")
-            (event,) = wait_for(lambda: sentry.events, within=PATIENCE, what="the warning")
+            (event,) = wait_for(lambda: sentry.events, what="the warning")
     assert event.body["level"] == "warning"
     assert event.group == ("watch", "position_lost")
 

@@ -16,8 +16,6 @@ from tests.world import World
 from worker.watch import position
 from worker.watch.position import Position
 
-PATIENCE = 90.0
-
 
 @contextmanager
 def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
@@ -52,24 +50,20 @@ def await_watch(world: World, watcher: Terminal) -> None:
         mine = f":{watcher.process.pid}:"
         return bool(now and now.token and mine in (now.holder or "") and now.until)
 
-    wait_for(is_at_work, within=PATIENCE, what="the watcher to be at work")
+    wait_for(is_at_work, what="the watcher to be at work")
 
 
 def await_count(world: World, enqueued: int) -> None:
     """Wait until so many messages have been sent in all, then see that it is no more."""
-    wait_for(
-        lambda: where(world).enqueued >= enqueued,
-        within=PATIENCE,
-        what=f"{enqueued} messages to be sent",
-    )
+    wait_for(lambda: where(world).enqueued >= enqueued, what=f"{enqueued} messages to be sent")
     sent = where(world).enqueued
     assert sent == enqueued, f"{sent} messages were sent, not {enqueued}"
 
 
 def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
     """Wait until a mood's only record has a text."""
-    wait_for(
-        lambda: [record["value"]["text"] for record in scene.world.records("mood", mood)] == [text],  # type: ignore[index]
-        within=PATIENCE,
-        what=f"{text!r} to be published",
-    )
+
+    def texts() -> list[object]:
+        return [record["value"]["text"] for record in scene.world.records("mood", mood)]  # type: ignore[index]
+
+    wait_for(lambda: texts() == [text], what=f"{text!r} to be published")

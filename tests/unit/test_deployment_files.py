@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from celery.bin.celery import celery
 from click.testing import CliRunner
 
-from tests.deployment import ROOT, SECRETS, Service, procfile, services, size
+from tests.deployment import ROOT, SECRETS, Service, compose, procfile, services, size
 from worker.app import BATCH_HARD_LIMIT, BULK, HARD_LIMIT, LIVE, MEMORY_CEILING, SWEEP
 from worker.cli import main
 
@@ -24,47 +24,36 @@ COMPOSE = "docker-compose.yml"
 PAGE = (ROOT / "docs/deployment.md").read_text()
 _PARENT = MEMORY_CEILING // 2  # of a worker, twice what was measured: docs/figures.md
 _ONE_SHOT = {"init", "mongo-init"}  # what ends by itself: nobody asks how it is
+SERVICES = list(services().values())
 
 
 def check(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a checker in a folder."""
-    command = [str(BIN / program), *options]
+    """Run a checker, one of this Python or of the system, in a folder."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    command = ["/usr/bin/env", f"PATH={path}", program, *options]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
 
 
-def every() -> list[Service]:
-    """Return all services."""
-    return list(services().values())
+@pytest.mark.parametrize(("key", "code"), [("stop_grace_period", 0), ("stop_grace", 1)])
+def test_the_compose_file_is_valid(tmp_path: Path, key: str, code: int) -> None:
+    """By the schema of compose itself, which finds a misspelt key."""
+    text = (ROOT / COMPOSE).read_text().replace("stop_grace_period", key)
+    (tmp_path / COMPOSE).write_text(text)
+    schema = ("--builtin-schema", "vendor.compose-spec", COMPOSE)
+    checked = check(tmp_path, "check-jsonschema", *schema)
+    assert checked.returncode == code, checked.stdout
 
 
-def test_the_compose_file_is_valid() -> None:
-    """By the schema of compose itself."""
-    checked = check(ROOT, "check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
-    assert checked.returncode == 0, checked.stdout
-
-
-def test_the_schema_can_say_no(tmp_path: Path) -> None:
-    """A misspelt key is found."""
-    told = (ROOT / COMPOSE).read_text().replace("stop_grace_period", "stop_grace")
-    (tmp_path / COMPOSE).write_text(told)
-    options = ("--builtin-schema", "vendor.compose-spec", COMPOSE)
-    assert check(tmp_path, "check-jsonschema", *options).returncode == 1
-
-
-def test_the_dockerfile_is_free_of_faults() -> None:
-    """By hadolint, whose only rule that is not followed stands above the line in question."""
-    checked = check(ROOT, "hadolint", "Dockerfile")
+@pytest.mark.parametrize("command", ["hadolint Dockerfile", "sh -n deploy/make-secrets"])
+def test_the_dockerfile_and_the_scripts_have_no_faults(command: str) -> None:
+    """By a linter and by the shell that runs them."""
+    checked = check(ROOT, *command.split())
     assert (checked.returncode, checked.stdout) == (0, "")
 
 
-def test_the_scripts_are_free_of_faults() -> None:
-    """By the shell that runs them."""
-    subprocess.run(["/bin/sh", "-n", ROOT / "deploy/make-secrets"], check=True)
-
-
-@pytest.mark.parametrize("service", every(), ids=lambda service: service.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
     """No capability, no way to gain one, no file but those of its volumes, no endless memory."""
     told = service.told
@@ -81,34 +70,28 @@ def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
 
 def test_nothing_listens_to_the_world() -> None:
     """What is published is Flower and the status page, on the loopback; data has no way out."""
-    published = {service.name: service.told.get("ports", []) for service in every()}
+    published = {service.name: service.told.get("ports", []) for service in SERVICES}
     assert {name for name, ports in published.items() if ports} == {"flower", "web"}
     assert all(str(port).startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert compose()["networks"]["data"] == {"internal": True}
     for name in ("mongo", "valkey"):
         assert services()[name].told["networks"] == ["data"]
-    assert not [s.name for s in every() if "network_mode" in s.told]
+    assert not [s.name for s in SERVICES if "network_mode" in s.told]
 
 
-@pytest.mark.parametrize("image", sorted({service.told["image"] for service in every()}))
-def test_an_image_is_pinned(image: str) -> None:
-    """To one version: a tag such as `8` or `latest` moves."""
-    _, _, tag = image.partition("@")[0].rpartition(":")
-    assert re.match(r"\d+\.\d+\.\d+", tag)
-
-
-def test_the_base_of_our_image_is_pinned() -> None:
-    """To one version, the same in both stages, and one that the project supports."""
-    bases = re.findall(r"^FROM (\S+)", dockerfile(), re.M)
-    assert len(set(bases)) == 1
-    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", bases[0])
+def test_images_are_pinned() -> None:
+    """To one version: a tag such as `8` or `latest` moves. Both stages of ours have one base."""
+    tags = [s.told["image"].partition("@")[0].rpartition(":")[2] for s in SERVICES]
+    assert not [tag for tag in tags if not re.match(r"\d+\.\d+\.\d+", tag)]
+    (base,) = set(re.findall(r"^FROM (\S+)", dockerfile(), re.M))
+    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base)
 
 
 def test_no_secret_stands_in_the_file() -> None:
     """Each is a file, which the service is given by name; nothing else is read from there."""
     told = compose()
-    assert set(told["secrets"]) == {name for s in every() for name in s.secrets}
-    for service in every():
+    assert set(told["secrets"]) == {name for s in SERVICES for name in s.secrets}
+    for service in SERVICES:
         for name, value in service.told.get("environment", {}).items():
             if re.search("PASSWORD|KEY|AUTH|URL|STRING", name):
                 assert value.startswith(SECRETS) or name in {"PDS_URL", "MEDIA_STORE_URL"}, name
@@ -135,7 +118,7 @@ def test_a_worker_has_the_memory_and_the_time_that_its_tasks_may_take(
 
 def test_the_procfile_has_the_long_running_services_of_the_compose_file() -> None:
     """A runner and Docker start the same programs."""
-    assert {s.name for s in every() if s.is_ours and s.name not in _ONE_SHOT} == set(procfile())
+    assert {s.name for s in SERVICES if s.is_ours and s.name not in _ONE_SHOT} == set(procfile())
 
 
 @pytest.mark.parametrize("name", procfile())
@@ -176,12 +159,6 @@ def test_no_secret_gets_into_git_or_into_the_image() -> None:
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
 
 
-def compose() -> dict[str, Any]:
-    """Return the compose file as it stands."""
-    told: dict[str, Any] = yaml.safe_load((ROOT / COMPOSE).read_text())
-    return told
-
-
 def dockerfile() -> str:
     """Return the Dockerfile, a line for each instruction."""
     return re.sub(r" \\\n\s*", " ", (ROOT / "Dockerfile").read_text())
@@ -209,8 +186,7 @@ def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
     unit = re.sub(r"(?m)^ExecStart=.*$", f"ExecStart={BIN}/{line}", block("ini"))
     file = tmp_path / f"media-atproto-{name}.service"
     file.write_text(unit)
-    command = ["systemd-analyze", "verify", "--man=no", str(file)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    checked = check(tmp_path, "systemd-analyze", "verify", "--man=no", str(file))
     own = [said for said in checked.stderr.splitlines() if "media-atproto" in said]
     assert (checked.returncode, own) == (0, [])
 
