@@ -12,7 +12,6 @@ from bson import ObjectId
 from tests import pictures
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, running, worker
-from worker.app import SWEEP
 from worker.stack import Stack
 
 
@@ -85,21 +84,6 @@ def test_a_worker_that_lost_redis_takes_up_work_when_it_is_back(scene: Scene, st
         stack.valkey.start()
         scene.wait_for_status("mood", lost, "synced")
         assert first.popen.poll() is None
-
-
-def test_a_save_goes_before_what_a_sweep_has_found(scene: Scene) -> None:
-    """One worker serves both queues, and takes from `bulk` when `live` is empty."""
-    platform = scene.world.platform
-    found = [platform.save_mood(f"found {n}", scene.world.ada) for n in range(20)]
-    saved = platform.save_mood("just saved", scene.world.ada)
-    for mood in found:
-        scene.enqueue("mood", mood, queue=SWEEP)
-    scene.enqueue("mood", saved)
-    with worker(scene.environ, scene.folder, concurrency=1):
-        for mood in [*found, saved]:
-            scene.wait_for_status("mood", mood, "synced")
-    order = sorted([*found, saved], key=lambda mood: str(platform.state("mood", mood)["syncedAt"]))
-    assert order.index(saved) <= 2
 
 
 def test_a_worker_refuses_to_start_in_an_incomplete_environment(

@@ -63,7 +63,7 @@ def done_before(scene: Scene, others: list[ObjectId], item: ObjectId) -> int:
 
 
 def test_a_save_goes_before_fifty_thousand_messages(scene: Scene, client: redis.Redis) -> None:
-    """On each of the other queues; hardly any of them are touched meanwhile."""
+    """On each of the other queues of the same worker; hardly any of them are touched meanwhile."""
     for queue in (SWEEP, BULK):
         fill(client, queue, [call("mood", str(ObjectId()))] * _MANY)
     (mood,) = save(scene, scene.world.bob, 1)

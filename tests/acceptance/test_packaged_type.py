@@ -1,4 +1,4 @@
-"""A media type from a package: the files of docs/adding-a-media-type.md, installed and used."""
+"""The wheel of this project, and a package with the type of docs/adding-a-media-type.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import wave
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from tests.fleet import CELERY, beat, worker
 from tests.waiting import wait_for
 from worker.stack import Stack
 
-DOCUMENT = Path(__file__).parents[2] / "docs/adding-a-media-type.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs/adding-a-media-type.md"
 _BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _REDIS = 25
 _PATIENCE = 120.0
@@ -219,6 +221,24 @@ def refusals(environ: Mapping[str, str]) -> str:
     told = "".join(done.stderr for done in ended)
     assert "Traceback" not in told
     return told
+
+
+def test_the_wheel_of_this_project_has_templates_styles_and_lexicons(tmp_path: Path) -> None:
+    """All files of the packages, whatever their kind."""
+    hatchling = Path(sys.executable).with_name("hatchling")
+    command = (hatchling, "build", "-t", "wheel", "-d", tmp_path)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    wanted = {
+        str(path.relative_to(ROOT))
+        for folder in ("worker", "tasks", "lexicons")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"worker/web/templates/base.html", "worker/web/static/style.css"} <= wanted
+    assert not wanted - names
 
 
 def pretend(folder: Path, source: str) -> None:

@@ -154,33 +154,21 @@ def test_missing_wheel_is_named_with_two_ways_out(
     tmp_path: Path, bare_environ: dict[str, str], module: str, wheel: str, variable: str
 ) -> None:
     """On a platform without the wheel, the message says what to do instead."""
-    site = site_packages_without(module, tmp_path / "site")
-    outcome = run_with(site, ["stack", "--data", str(tmp_path / "data")], bare_environ)
-    assert outcome.returncode == 1
-    for part in (wheel, "pip install 'media-atproto[embedded]'", "docker compose", variable):
-        assert part in outcome.stderr
-    assert "Traceback" not in outcome.stderr
-
-
-def site_packages_without(module: str, folder: Path) -> Path:
-    """Make a folder of everything that is installed, but for one package."""
-    folder.mkdir()
+    site = tmp_path / "site"
+    site.mkdir()
     for installed in Path(sysconfig.get_path("purelib")).iterdir():
         if installed.name != module:
-            (folder / installed.name).symlink_to(installed)
-    return folder
-
-
-def run_with(
-    site: Path, arguments: list[str], environ: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Run the command where `site` is all that is installed (-S: nothing else is)."""
-    project = Path(__file__).parents[2]
-    return subprocess.run(
-        (sys.executable, "-S", PROGRAM, *arguments),
-        env={**environ, "PYTHONPATH": f"{site}:{project}"},
+            (site / installed.name).symlink_to(installed)
+    outcome = subprocess.run(
+        # -S: what is installed elsewhere is not found.
+        (sys.executable, "-S", PROGRAM, "stack", "--data", tmp_path / "data"),
+        env={**bare_environ, "PYTHONPATH": f"{site}:{Path(__file__).parents[2]}"},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+    assert outcome.returncode == 1
+    for part in (wheel, "pip install 'media-atproto[embedded]'", "docker compose", variable):
+        assert part in outcome.stderr
+    assert "Traceback" not in outcome.stderr

@@ -142,12 +142,7 @@ def test_mongodb_may_restart(scene: Scene, stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "token",
-    [
-        pytest.param({"_data": "zz"}, id="no-token"),
-        pytest.param({"x": 1}, id="of-another-form"),
-        pytest.param({"_data": "82"}, id="cut"),
-    ],
+    "token", [{"_data": "zz"}, {"x": 1}, {"_data": "82"}], ids=["no token", "another form", "cut"]
 )
 def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
     scene: Scene, token: dict[str, object]
