@@ -2,15 +2,21 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# QUICK=1 makes a benchmark a short run that only shows that it works.
+QUICK_FLAG = $(if $(QUICK),--quick)
+JSON_FLAG = $(if $(JSON),--json "$(JSON)")
 
-.PHONY: demo test faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
+.PHONY: demo test test-system faults lint types bench bench-bulk bench-limits bench-overload bench-images bench-web lock setup \
 	clean
 
 demo: setup ## set everything up and run the main job on embedded services
 	$(BIN)/media-atproto demo
 
-test: setup ## run all tests against embedded services
-	$(BIN)/pytest -n 2 --dist loadfile
+test: setup ## run the tests of everything that is promised, against embedded services
+	$(BIN)/pytest -n 4 --dist loadscope --durations 20
+
+test-system: setup ## run the tests that boot programs, install, deploy, and run every other target
+	$(BIN)/pytest -n 3 --dist loadscope --durations 20 tests/system
 
 faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
 	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
@@ -22,23 +28,23 @@ lint: setup ## check style
 types: setup ## check types
 	$(BIN)/mypy
 
-bench: setup ## measure, beside ceilings and baselines of the same run
-	$(BIN)/python -m bench.main_job
+bench: setup ## measure, beside ceilings and baselines of the same run; JSON=FILE for the figures too
+	$(BIN)/python -m bench.main_job $(QUICK_FLAG) $(JSON_FLAG)
 
-bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE for the figures too
-	$(BIN)/python -m bench.bulk_job $(if $(JSON),--json "$(JSON)")
+bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE as well
+	$(BIN)/python -m bench.bulk_job $(QUICK_FLAG) $(JSON_FLAG)
 
 bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; fails if it refused a write
-	$(BIN)/python -m bench.rate_limits
+	$(BIN)/python -m bench.rate_limits $(QUICK_FLAG)
 
 bench-overload: setup ## measure what happens when more is waiting than can be done
-	$(BIN)/python -m bench.overload
+	$(BIN)/python -m bench.overload $(QUICK_FLAG)
 
 bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
-	$(BIN)/python -m bench.image_memory
+	$(BIN)/python -m bench.image_memory $(QUICK_FLAG)
 
 bench-web: setup ## measure what the status page asks of a million documents
-	$(BIN)/python -m bench.status_page
+	$(BIN)/python -m bench.status_page $(QUICK_FLAG)
 
 setup: $(VENV)/.ready
 

@@ -29,7 +29,7 @@ _PATIENCE = 600.0
 _MB = 1_000_000
 _BATCH = 50  # paintings of one message
 _ENDED = frozenset({"synced", "partial", "failed"})
-_QUICK = ("WebP with metadata", "PNG with texts")
+_QUICK = ("PNG with texts",)
 
 
 def peak_of(child: psutil.Process) -> float:
@@ -122,7 +122,7 @@ def _jobs(*, quick: bool) -> Iterator[tuple[str, list[bytes]]]:
     for name in names:
         yield name, [WORST[name]()]
     worst = [WORST[name]() for name in (_QUICK if quick else names[:5])]
-    count = 4 if quick else 16
+    count = 2 if quick else 16
     yield f"a batch of {count} of the worst", [worst[n % len(worst)] for n in range(count)]
     if not quick:
         small = [noise(700) for _ in range(_BATCH)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bson import ObjectId
@@ -18,7 +18,7 @@ from bench.bulk.live import Saver
 from bench.figures import Figure, Section, compared
 from bench.flood import Flood, Peak, milliseconds, watched
 from bench.machine import machine_of
-from bench.place import Author, Place, open_place
+from bench.place import BULK_NICENESS, Author, Place, open_place
 from bench.processes import Worker, await_true
 from bench.report import print_report
 from tasks import enqueue
@@ -32,16 +32,31 @@ _BATCH = 100
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much: messages that wait, items of one account, samples, items that fail."""
+    """Numbers of items and samples, and the workers' settings.
 
+    `known` items are published before the measurement; `waiting` messages about them are queued.
+    `flood` items of one account are queued before one of another; `failing` ones find no PDS.
+    """
+
+    known: int
     waiting: int
     flood: int
     samples: int
     failing: int
+    settings: Mapping[str, str]
+    bulk_niceness: int = BULK_NICENESS
 
 
-FULL = Scale(waiting=50_000, flood=10_000, samples=30, failing=1500)
-QUICK = Scale(waiting=500, flood=300, samples=2, failing=50)
+FULL = Scale(known=500, waiting=50_000, flood=10_000, samples=30, failing=1500, settings={})
+QUICK = Scale(
+    known=50,
+    waiting=200,
+    flood=150,
+    samples=2,
+    failing=20,
+    settings={"RETRY_BASE_SECONDS": "0.5", "RETRY_CEILING_SECONDS": "1"},
+    bulk_niceness=0,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -49,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.overload", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="does it work at all?")
     scale = QUICK if parser.parse_args(arguments).quick else FULL
-    with open_place(authors=4) as place:
+    with open_place(4, settings=scale.settings, bulk_niceness=scale.bulk_niceness) as place:
         os.environ.update(place.stack.environment)
         live = place.processes.worker("worker.app", *_LIVE)
-        bulk = place.processes.worker("worker.app", *_BULK, niceness=10)
+        bulk = place.processes.worker("worker.app", *_BULK, niceness=place.bulk_niceness)
         with live as first, bulk as second:
             for section in _measured(place, (first, second), scale):
                 print_report(sys.stdout, machine_of(place), [section])
@@ -66,7 +81,7 @@ def _measured(place: Place, workers: Sequence[Worker], scale: Scale) -> Iterator
     saver.latencies(8)
     with watched(place, workers) as before:
         idle = saver.latencies(scale.samples)
-    known = flood.documents(ada, 500)
+    known = flood.documents(ada, scale.known)
     flood.saves(LIVE, known, len(known))
     await_true(lambda: flood.done(known) == len(known), 300, "documents to work on")
     yield _saves(flood, known, saver, idle, scale)

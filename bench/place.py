@@ -23,6 +23,8 @@ from worker.stack import Stack
 from worker.stack.environment import unsettled
 from worker.stack.folder import DataFolder
 
+BULK_NICENESS = 10  # as in the Procfile; a quick run uses 0, because a busy machine starves it
+
 
 @dataclass(frozen=True, slots=True)
 class Author:
@@ -37,7 +39,10 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Running services, the platform that saves items, and processes that publish them."""
+    """Running services, the platform that saves items, and processes that publish them.
+
+    The worker for batches runs with `bulk_niceness`.
+    """
 
     stack: Stack
     services: Services
@@ -45,6 +50,7 @@ class Place:
     processes: Processes
     authors: tuple[Author, ...]
     queue: redis.Redis
+    bulk_niceness: int
 
     @property
     def pds_url(self) -> str:
@@ -67,6 +73,7 @@ def open_place(
     *,
     pds_environment: Mapping[str, str] | None = None,
     settings: Mapping[str, str] | None = None,
+    bulk_niceness: int = BULK_NICENESS,
 ) -> Iterator[Place]:
     """Start services and sign up authors; everything is gone at the end.
 
@@ -82,13 +89,17 @@ def open_place(
                 environment = clean_environment(os.environ) | stack.environment
                 environment |= settings or {}
                 with Processes(data, environment) as processes:
-                    yield from _opened(stack, processes, environment, authors)
+                    yield from _opened(stack, processes, environment, authors, bulk_niceness)
         finally:
             data.release()
 
 
 def _opened(
-    stack: Stack, processes: Processes, environment: Mapping[str, str], authors: int
+    stack: Stack,
+    processes: Processes,
+    environment: Mapping[str, str],
+    authors: int,
+    bulk_niceness: int,
 ) -> Iterator[Place]:
     services = build(Settings.load(environment))
     services.ensure_indexes()
@@ -97,7 +108,7 @@ def _opened(
     queue = redis.Redis.from_url(environment["REDIS_URL"])
     try:
         known = _recruit(platform, services, "author", authors)
-        yield Place(stack, services, platform, processes, known, queue)
+        yield Place(stack, services, platform, processes, known, queue, bulk_niceness)
     finally:
         queue.close()
         services.close()

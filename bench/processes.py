@@ -21,7 +21,7 @@ from worker.stack.guard import Command, Guard
 from worker.stack.service import log_tail, read_tail
 
 _ROOT = Path(__file__).resolve().parent.parent
-_STARTUP = 60.0
+_STARTUP = 120.0
 
 
 @dataclass(frozen=True, slots=True)

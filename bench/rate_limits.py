@@ -1,22 +1,23 @@
-"""2,500 items of 3 accounts against a PDS that limits what it takes: `python -m bench.rate_limits`.
+"""Backfill 2,500 items to a rate-limited PDS: `python -m bench.rate_limits [--quick]`.
 
-Three runs of the same backfill by the same workers, each on services of its own:
+Runs the same backfill three times, with the same workers, on new services each time:
 
-- the reference PDS with its own limits: what they have no room for waits, and costs nothing;
-- the same with the windows made short: everything gets there;
-- the latter without budgets, the baseline: what the PDS refuses then.
+- limits whose windows do not end during the run: items beyond them wait and use no attempt;
+- limits with short windows: all items are published;
+- the latter without budgets, the baseline: counts what the PDS refuses then.
 
-What was refused is read in the PDS's own log. Exits with 1 when a run with budgets was refused a
-write, or when one did not end as it should. Takes about eight minutes.
+Refusals are counted in the log of the PDS. Exits with 1 if a run with budgets had a write refused
+or did not end as expected. Takes about eight minutes; `--quick` only shows that it works.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,20 +27,66 @@ from PIL import Image
 from bench.bulk import terminal
 from bench.bulk.crew import bulk_worker, live_worker
 from bench.bulk.documents import Archive, insert
-from bench.place import Place, open_place
+from bench.place import BULK_NICENESS, Place, open_place
 from bench.processes import await_true
 from worker.demo.pictures import creature, png
 from worker.documents import SyncState
 from worker.media import MEDIA_TYPES
 from worker.state import parse_state
 
-_AUTHORS, _MOODS, _PAINTINGS = 3, 1300, 1200
+_AUTHORS = 3
 _WRITES = ("putRecord", "applyWrites", "deleteRecord", "uploadBlob", "createSession")
-_LIMITED = {"PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
-_SHORT = "5000/3600=5000/40 35000/86400=35000/90 1000/86400=1000/45 3000/300=3000/20"
-_OURS = "* points_hour=5000/40 points_day=35000/90 uploads_day=1000/45 requests_5min=3000/20"
 _TIMES = {"SWEEP_INTERVAL_SECONDS": "5", "RETRY_BASE_SECONDS": "1", "RETRY_CEILING_SECONDS": "5"}
 _PATIENCE = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The same limits for the PDS and for the workers, in the format of each."""
+
+    pds: Mapping[str, str]
+    workers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Numbers of items, limits with long and with short windows, and the workers' intervals."""
+
+    moods: int
+    paintings: int
+    long: Limits
+    short: Limits
+    times: Mapping[str, str]
+    bulk_niceness: int = BULK_NICENESS
+
+    @property
+    def items(self) -> int:
+        """The number of all items."""
+        return self.moods + self.paintings
+
+
+def _limits(pds: str, workers: str) -> Limits:
+    return Limits({"STACK_RATE_LIMITS": pds}, {"RATE_LIMITS": workers})
+
+
+FULL = Scale(
+    moods=1300,
+    paintings=1200,
+    long=Limits({}, {}),  # those of the reference PDS
+    short=_limits(
+        "5000/3600=5000/40 35000/86400=35000/90 1000/86400=1000/45 3000/300=3000/20",
+        "* points_hour=5000/40 points_day=35000/90 uploads_day=1000/45 requests_5min=3000/20",
+    ),
+    times=_TIMES,
+)
+QUICK = Scale(
+    moods=24,
+    paintings=12,
+    long=_limits("5000/3600=20/3600 1000/86400=8/86400", "* points_hour=20 uploads_day=8"),
+    short=_limits("5000/3600=20/3 1000/86400=8/3", "* points_hour=20/3 uploads_day=8/3"),
+    times={**_TIMES, "SWEEP_INTERVAL_SECONDS": "1", "RETRY_CEILING_SECONDS": "1"},
+    bulk_niceness=0,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +124,41 @@ class Result:
         return ended and not self.refused_writes and not self.tried_in_vain
 
 
-_RUNS = (
-    Run("the reference's limits", _LIMITED, {}, completes=False),
-    Run(
-        "short windows",
-        {**_LIMITED, "STACK_RATE_LIMITS": _SHORT},
-        {"RATE_LIMITS": _OURS},
-        completes=True,
-    ),
-    Run(
-        "short windows, no budgets",
-        {**_LIMITED, "STACK_RATE_LIMITS": _SHORT},
-        {"RATE_LIMITS": "off"},
-        completes=True,
-        has_budgets=False,
-    ),
-)
-
-
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bench.rate_limits", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few items: does it work at all?")
+    scale = QUICK if parser.parse_args(arguments).quick else FULL
     results = []
-    for run in _RUNS:
-        results.append(_measured(run))
-        print(_line(results[-1]), flush=True)
+    for run in _runs(scale):
+        results.append(_measured(run, scale))
+        print(_line(results[-1], scale), flush=True)
     return 0 if all(result.is_good for result in results) else 1
 
 
-def _measured(run: Run) -> Result:
-    settings = {**_TIMES, **run.settings}
+def _runs(scale: Scale) -> Sequence[Run]:
+    long, short, off = scale.long, scale.short, {"RATE_LIMITS": "off"}
+    return (
+        Run("long windows", long.pds, long.workers, completes=False),
+        Run("short windows", short.pds, short.workers, completes=True),
+        Run("short windows, no budgets", short.pds, off, completes=True, has_budgets=False),
+    )
+
+
+def _measured(run: Run, scale: Scale) -> Result:
+    limited = {**run.pds, "PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
+    settings = {**scale.times, **run.settings}
     with ExitStack() as undo:
-        place = undo.enter_context(open_place(_AUTHORS, pds_environment=run.pds, settings=settings))
+        place = undo.enter_context(
+            open_place(
+                _AUTHORS,
+                pds_environment=limited,
+                settings=settings,
+                bulk_niceness=scale.bulk_niceness,
+            )
+        )
         schedule = undo.enter_context(tempfile.TemporaryDirectory()) + "/schedule"
-        _save(place)
+        _save(place, scale)
         undo.enter_context(live_worker(place))
         undo.enter_context(bulk_worker(place))
         started = time.monotonic()
@@ -124,14 +173,14 @@ def _measured(run: Run) -> Result:
         return Result(run, statuses, in_vain, _refused(place.stack.pds.log), seconds)
 
 
-def _save(place: Place) -> None:
+def _save(place: Place, scale: Scale) -> None:
     """Save moods, and paintings that are small, so that the limits are what takes time."""
     archive, authors = Archive(), place.authors
-    paintings = archive.paintings(authors, _PAINTINGS)
+    paintings = archive.paintings(authors, scale.paintings)
     for number, document in enumerate(paintings):
         image = creature(number).resize((64, 64), Image.Resampling.NEAREST)
         place.platform.store(f"{document.raw['slug']}.png", png(image), document.author.subject)
-    insert(place, archive.moods(authors, _MOODS))
+    insert(place, archive.moods(authors, scale.moods))
     insert(place, iter(paintings))
 
 
@@ -166,11 +215,11 @@ def _refused(log: Path) -> Counter[str]:
     return Counter({name.rpartition(".")[2]: n for name, n in refused.items()})
 
 
-def _line(result: Result) -> str:
+def _line(result: Result, scale: Scale) -> str:
     endings = ", ".join(f"{number} {name}" for name, number in sorted(result.statuses.items()))
     refused = ", ".join(f"{name} {n}" for name, n in sorted(result.refused.items())) or "none"
     return (
-        f"{result.run.name}: {endings} of {_MOODS + _PAINTINGS} items in {result.seconds:.0f} s; "
+        f"{result.run.name}: {endings} of {scale.items} items in {result.seconds:.0f} s; "
         f"attempts of those that wait {result.tried_in_vain}; "
         f"refused writes {result.refused_writes}; 429s by method: {refused}"
     )

@@ -37,7 +37,7 @@ from worker.overview import Failures, Overview, throughput
 from worker.overview import Place as ListPlace
 from worker.web.picture import Pictures
 
-_MANY, _FEW = 1_000_000, 20_000
+_MANY, _FEW = 1_000_000, 5_000
 _ROUNDS = 3
 _TABS = 10
 _CHUNK = 10_000

@@ -6,13 +6,14 @@ run, so users get names that nobody has had before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from tests.environments import new_settings
 from worker.demo.platform import Platform
 from worker.documents import Account
 from worker.secrets import Secret
@@ -20,32 +21,7 @@ from worker.services import Services, build
 from worker.settings import Settings
 from worker.stack import Stack
 
-SHORT_TIMES = {
-    "RETRY_BASE_SECONDS": "0.01",
-    "RETRY_CEILING_SECONDS": "0.05",
-    "SWEEP_GRACE_SECONDS": "0",
-}
-
 Opener = Callable[[Settings], Services]
-
-
-def new_settings(stack: Stack, **environ: str) -> Settings:
-    """Return settings for a running stack and a new database; `environ` has the last word."""
-    own = {"MONGODB_NAME": f"test-{uuid4().hex[:12]}", **SHORT_TIMES}
-    return Settings.load(environment_of(stack, own, environ))
-
-
-def environment_of(
-    stack: Stack, own: Mapping[str, str], environ: Mapping[str, str]
-) -> dict[str, str]:
-    """Return what a stack's environment is with that of a test; `environ` has the last word."""
-    return changed({**stack.environment, **own}, environ)
-
-
-def changed(environ: Mapping[str, str], changes: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment with changes, of which a PDS_URL is to hold for all accounts."""
-    fixed = {"DID_RESOLVER": "off"} if "PDS_URL" in changes else {}
-    return {**environ, **fixed, **changes}
 
 
 def sign_up(platform: Platform, *, password: str | None = None) -> Account:

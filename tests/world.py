@@ -11,7 +11,9 @@ from uuid import uuid4
 import httpx
 from bson import ObjectId
 
-from tests.fixtures import environment_of
+from tests.account_pool import AccountPool
+from tests.environments import environment_of
+from tests.redis_databases import redis_database
 from worker.demo.platform import Platform
 from worker.media import media_type
 from worker.outcome import Outcome
@@ -102,23 +104,59 @@ class World:
             params["cursor"] = page["cursor"]
 
 
-@contextmanager
-def open_world(stack: Stack, **environ: str) -> Iterator[World]:
-    """Make a world on a running stack, in a fresh database; `environ` adds to its settings."""
-    mark = uuid4().hex[:8]
-    full = environment_of(stack, {"MONGODB_NAME": f"world-{mark}"}, environ)
-    services = build(Settings.load(full))
-    services.ensure_indexes()
-    media = Path(full["MEDIA_STORE_URL"].removeprefix("file://"))
-    platform = Platform(services.database, full["PDS_URL"], media)
-    ada, bob = f"auth0|ada-{mark}", f"auth0|bob-{mark}"
-    names = {ada: f"ada-{mark}", bob: f"bob-{mark}", "art-guest": f"guests-{mark}"}
-    dids = {subject: platform.sign_up(subject, name) for subject, name in names.items()}
-    with httpx.Client(base_url=full["PDS_URL"], timeout=30) as http:
+class Worlds:
+    """Opens worlds on a running stack; accounts of closed worlds are used again."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self._accounts = AccountPool(stack.environment["PDS_URL"])
+
+    @contextmanager
+    def open(self, **environ: str) -> Iterator[World]:
+        """Open a world on a database of its own; `environ` adds to its settings."""
+        own = {"MONGODB_NAME": f"world-{uuid4().hex[:12]}"}
+        full = environment_of(self.stack, own, environ)
+        services = build(Settings.load(full))
         try:
-            yield World(services, platform, full, ada, bob, dids, http)
+            services.ensure_indexes()
+            with self._with_people(services, full) as world:
+                yield world
         finally:
+            services.database.client.drop_database(services.database.name)
             services.close()
+
+    @contextmanager
+    def open_with_redis(self, **environ: str) -> Iterator[World]:
+        """Open a world that has a Redis database of its own too."""
+        with (
+            redis_database(self.stack.environment["REDIS_URL"]) as url,
+            self.open(REDIS_URL=url, **environ) as world,
+        ):
+            yield world
+
+    @contextmanager
+    def renewed(self, world: World) -> Iterator[World]:
+        """Open a world on the services of another: no documents, and users with empty repos."""
+        for name in world.services.database.list_collection_names():
+            world.services.database[name].delete_many({})
+        with self._with_people(world.services, world.environ) as renewed:
+            yield renewed
+
+    @contextmanager
+    def _with_people(self, services: Services, environ: dict[str, str]) -> Iterator[World]:
+        mark = uuid4().hex[:8]
+        roles = {f"auth0|ada-{mark}": "ada", f"auth0|bob-{mark}": "bob", "art-guest": "guests"}
+        accounts = {subject: self._accounts.take(role) for subject, role in roles.items()}
+        media = Path(environ["MEDIA_STORE_URL"].removeprefix("file://"))
+        platform = Platform(services.database, environ["PDS_URL"], media)
+        for subject, account in accounts.items():
+            platform.add_user(subject, account, account.handle.removesuffix(".test"))
+        dids = {subject: account.did for subject, account in accounts.items()}
+        ada, bob, _ = roles
+        with httpx.Client(base_url=environ["PDS_URL"], timeout=30) as http:
+            yield World(services, platform, environ, ada, bob, dids, http)
+        for subject, account in accounts.items():
+            self._accounts.give_back(roles[subject], account)
 
 
 def at_step(number: int, action: Callable[[], object]) -> Observer:

@@ -24,6 +24,7 @@ from worker.mongo import RawDocument, translated
 
 _BUILD_SECONDS = 6 * 3600  # a build goes through its collection, however large that is
 _IN_THE_WAY = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
+_DUPLICATE_KEY = 11000
 _FLAGS = ("unique", "sparse", "hidden")
 _VALUES = ("partialFilterExpression", "expireAfterSeconds")
 
@@ -78,25 +79,31 @@ def definitions() -> list[Definition]:
 
 
 def create(database: Database[RawDocument]) -> Iterator[Made]:
-    """Make the indexes that are not there yet, telling of each; safe to repeat and interrupt.
+    """Create the missing indexes and report each; safe to repeat and to interrupt.
 
-    Documents can be read and written meanwhile. What is refused keeps no other from being made.
-    Raises StoreUnavailableError.
+    Sends one `listIndexes` and, if any is missing, one `createIndexes` per collection. Documents
+    can be read and written meanwhile. An index that is refused does not keep the others from
+    being created. Raises StoreUnavailableError.
     """
-    for definition in definitions():
-        yield _make(database[definition.collection], definition)
+    for name, wanted in _by_collection().items():
+        collection = database[name]
+        existing = _existing(collection)
+        found = [_look(definition, existing) for definition in wanted]
+        missing = [each for each, made in zip(wanted, found, strict=True) if not made]
+        built = _build(collection, missing, existing)
+        yield from (made or next(built) for made in found)
 
 
 def survey(database: Database[RawDocument]) -> Iterator[Made]:
-    """Say how each index stands, changing nothing.
+    """Report how each index stands, without changing anything.
 
-    Only what can be told without going through documents: two that claim one record show when
-    the index is made. Raises StoreUnavailableError.
+    Reads no documents: two that claim one record are only found when the index is created.
+    Raises StoreUnavailableError.
     """
-    for definition in definitions():
-        there = _there(database[definition.collection])
-        found = _look(definition, there)
-        yield found or Made(definition, Standing.MISSING)
+    for name, wanted in _by_collection().items():
+        existing = _existing(database[name])
+        for definition in wanted:
+            yield _look(definition, existing) or Made(definition, Standing.MISSING)
 
 
 def ensure(database: Database[RawDocument]) -> None:
@@ -110,34 +117,61 @@ def ensure(database: Database[RawDocument]) -> None:
         raise IndexRefusedError("; ".join(refused))
 
 
-def _make(collection: Collection[RawDocument], definition: Definition) -> Made:
-    there = _there(collection)
-    if found := _look(definition, there):
-        return found
-    fault = _build(collection, definition, there)
-    return Made(definition, Standing.REFUSED if fault else Standing.CREATED, fault)
+def _by_collection() -> dict[str, list[Definition]]:
+    wanted: dict[str, list[Definition]] = {}
+    for definition in definitions():
+        wanted.setdefault(definition.collection, []).append(definition)
+    return wanted
 
 
-def _there(collection: Collection[RawDocument]) -> list[Mapping[str, object]]:
+def _existing(collection: Collection[RawDocument]) -> list[Mapping[str, object]]:
     with translated():
         return list(collection.list_indexes())
 
 
-def _look(definition: Definition, there: Sequence[Mapping[str, object]]) -> Made | None:
+def _look(definition: Definition, existing: Sequence[Mapping[str, object]]) -> Made | None:
     """Return how an index stands among those of its collection; None if it has to be made."""
     wanted = _essence(definition.model.document)
-    same = [str(index["name"]) for index in there if _essence(index) == wanted]
+    same = [str(index["name"]) for index in existing if _essence(index) == wanted]
     if same:
         detail = "" if definition.name in same else f"as {same[0]}"
         return Made(definition, Standing.THERE, detail)
-    fault = _conflict(definition, there, "name")
+    fault = _conflict(definition, existing, "name")
     return Made(definition, Standing.REFUSED, fault) if fault else None
 
 
 def _build(
     collection: Collection[RawDocument],
+    missing: Sequence[Definition],
+    existing: Sequence[Mapping[str, object]],
+) -> Iterator[Made]:
+    """Build the missing indexes of a collection; report them in the same order.
+
+    One command builds all of them. MongoDB builds none if it refuses one, so then each is built
+    alone.
+    """
+    together = len(missing) > 1 and _build_all(collection, missing)
+    for definition in missing:
+        fault = "" if together else _build_one(collection, definition, existing)
+        yield Made(definition, Standing.REFUSED if fault else Standing.CREATED, fault)
+
+
+def _build_all(collection: Collection[RawDocument], missing: Sequence[Definition]) -> bool:
+    """Build indexes with one command; return False if MongoDB refuses one of them."""
+    with translated(), pymongo.timeout(_BUILD_SECONDS):
+        try:
+            collection.create_indexes([definition.model for definition in missing])
+        except OperationFailure as error:
+            if error.code not in {*_IN_THE_WAY, _DUPLICATE_KEY}:
+                raise
+            return False
+    return True
+
+
+def _build_one(
+    collection: Collection[RawDocument],
     definition: Definition,
-    there: Sequence[Mapping[str, object]],
+    existing: Sequence[Mapping[str, object]],
 ) -> str:
     """Build an index; return what is in its way, with what to do, or an empty text."""
     with translated(), pymongo.timeout(_BUILD_SECONDS):
@@ -146,17 +180,17 @@ def _build(
         except DuplicateKeyError as error:
             return _duplicate(definition, error)
         except OperationFailure as error:
-            fault = _conflict(definition, there, "key") if error.code in _IN_THE_WAY else ""
+            fault = _conflict(definition, existing, "key") if error.code in _IN_THE_WAY else ""
             if not fault:
                 raise
             return fault
     return ""
 
 
-def _conflict(definition: Definition, there: Sequence[Mapping[str, object]], by: str) -> str:
+def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], by: str) -> str:
     """Say which other index has the same name, or the same key, and what to do."""
     where, wanted = definition.collection, definition.model.document
-    other = next((index for index in there if index[by] == wanted[by]), None)
+    other = next((index for index in existing if index[by] == wanted[by]), None)
     if other is None:
         return ""
     return (

@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from bench.place import Place
 from bench.processes import Worker
 
-_NICENESS = 10
-
 
 @contextmanager
 def bulk_worker(place: Place) -> Iterator[Worker]:
     """Run the worker that takes batches."""
-    with place.processes.worker("worker.app", "--queues", "bulk", niceness=_NICENESS) as worker:
+    niceness = place.bulk_niceness
+    with place.processes.worker("worker.app", "--queues", "bulk", niceness=niceness) as worker:
         yield worker
 
 

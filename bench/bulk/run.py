@@ -24,7 +24,7 @@ def run(scale: Scale) -> tuple[Mapping[str, str], list[Measured]]:
     """Return the machine and all figures; tell on stderr how far it is, and what was found."""
     multiprocessing.set_forkserver_preload(["bench.crowd"])  # bare processes start at once then
     start, measured = time.monotonic(), []
-    with open_place(0) as place:
+    with open_place(0, bulk_niceness=scale.bulk_niceness) as place:
         # This process is a producer as well, which reads where the queue is from its environment.
         os.environ.update(place.stack.environment)
         machine = machine_of(place)

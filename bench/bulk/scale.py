@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bench.place import BULK_NICENESS
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -46,6 +48,7 @@ class Scale:
     busy_paintings: int
     audited: int
     audits: int
+    bulk_niceness: int = BULK_NICENESS
 
 
 FULL = Scale(
@@ -64,15 +67,16 @@ FULL = Scale(
 )
 QUICK = Scale(
     startups=1,
-    text=Work(documents=600, accounts=4, raw=300, old=20),
-    paintings=Work(documents=40, accounts=2, raw=40, old=10),
+    text=Work(documents=200, accounts=2, raw=100, old=2),
+    paintings=Work(documents=12, accounts=2, raw=6, old=2),
     few=100,
-    many=600,
-    accounts=4,
-    idle=10,
-    busy=10,
+    many=400,
+    accounts=2,
+    idle=4,
+    busy=4,
     lone=0,
-    busy_paintings=20,
-    audited=300,
+    busy_paintings=10,
+    audited=200,
     audits=1,
+    bulk_niceness=0,
 )

@@ -16,9 +16,8 @@ from kombu import Connection
 from tasks import sync_media
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, app, list_of
-from worker.stack import Stack
 
 _TIMES = {
     "RETRY_BASE_SECONDS": "0.5",
@@ -77,25 +76,31 @@ def fresh_producer() -> None:
 
 
 @contextmanager
-def open_scene(stack: Stack, folder: Path, redis_database: int, **environ: str) -> Iterator[Scene]:
+def open_scene(worlds: Worlds, folder: Path, **environ: str) -> Iterator[Scene]:
     """Open a platform with a queue of its own, and point this process's producers at it."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{redis_database}"
     with ExitStack() as undo:
-        world = undo.enter_context(open_world(stack, REDIS_URL=url, **_TIMES, **environ))
+        world = undo.enter_context(worlds.open_with_redis(**{**_TIMES, **environ}))
         env = undo.enter_context(pytest.MonkeyPatch.context())
-        env.setenv("REDIS_URL", url)
+        env.setenv("REDIS_URL", world.environ["REDIS_URL"])
         yield Scene(world, {**os.environ, **world.environ}, folder)
 
 
 @pytest.fixture(scope="package")
-def fleet(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def fleet(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Run a worker and beat for the tests that do not end them."""
     folder = tmp_path_factory.mktemp("fleet")
     with (
-        open_scene(stack, folder, 3) as scene,
+        open_scene(worlds, folder) as scene,
         worker(scene.environ, folder),
         beat(scene.environ, folder),
     ):
+        yield scene
+
+
+@pytest.fixture
+def own_scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Return a platform whose services the test may stop; it has no worker yet."""
+    with open_scene(own_worlds, tmp_path_factory.mktemp("own")) as scene:
         yield scene
 
 

@@ -11,21 +11,20 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 
 from tests.acceptance.conftest import Scene, open_scene
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.fleet import worker
-from tests.world import World
+from tests.world import World, Worlds
 from worker.budget import Lane
 from worker.cli import main
 from worker.rates import REQUEST, Cost, Kind
 from worker.services import build
 from worker.settings import Settings
-from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own."""
-    with open_scene(stack, tmp_path_factory.mktemp("accounts"), 4) as scene:
+    with open_scene(worlds, tmp_path_factory.mktemp("accounts")) as scene:
         yield scene
 
 

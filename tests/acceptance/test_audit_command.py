@@ -12,9 +12,9 @@ from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import run
 from tests.contract.proxy import Reply, open_proxy
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.pictures import pixel_art
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.documents import Account
 from worker.records import Write
@@ -27,9 +27,9 @@ COUNTS = {"missing", "stale", "orphaned", "duplicated", "blob_missing", "blob_tr
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A platform on which all is as it should be."""
-    with open_world(stack, SWEEP_GRACE_SECONDS="0") as opened:
+    with worlds.open(SWEEP_GRACE_SECONDS="0") as opened:
         opened.platform.store("sun.png", pixel_art(), opened.ada)
         opened.sync("painting", opened.platform.save_painting("sun", opened.ada))
         for subject in (opened.ada, opened.bob):
@@ -40,9 +40,9 @@ def world(stack: Stack) -> Iterator[World]:
 
 
 @pytest.fixture(scope="module")
-def quiet(stack: Stack) -> Iterator[World]:
+def quiet(worlds: Worlds) -> Iterator[World]:
     """A platform without any item, for what is wrong before anything is looked at."""
-    with open_world(stack) as opened:
+    with worlds.open() as opened:
         yield opened
 
 
@@ -227,7 +227,7 @@ def test_only_the_types_that_were_asked_for_are_looked_at(world: World) -> None:
 
 def test_quick_audit_fetches_no_blob(world: World, stack: Stack) -> None:
     """Its help says what that leaves out."""
-    with open_proxy(stack.pds.url) as proxy:
+    with open_proxy(stack.environment["PDS_URL"]) as proxy:
         proxy.answer(Reply(500, b'{"error":"InternalServerError"}'), "getBlob")
         assert audit(world, "--quick", PDS_URL=proxy.url).exit_code == 0
         assert proxy.count("getBlob") == 0

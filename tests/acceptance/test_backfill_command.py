@@ -30,10 +30,10 @@ from tests.bulk import (
     start_over,
     sync_batch,
 )
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.fleet import worker
 from tests.waiting import wait_for
-from tests.world import World
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.stack import Stack
 
@@ -41,10 +41,10 @@ NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 
 
 @pytest.fixture(scope="module")
-def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def opened(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own, and a worker that serves it."""
     folder = tmp_path_factory.mktemp("backfill")
-    with open_scene(stack, folder, 6) as scene, worker(scene.environ, folder):
+    with open_scene(worlds, folder) as scene, worker(scene.environ, folder):
         yield scene
 
 
@@ -222,22 +222,23 @@ def test_on_a_terminal_there_is_a_bar_for_each_type(scene: Scene) -> None:
 
 
 def test_an_interrupted_backfill_is_finished_by_the_next(
-    scene: Scene, stack: Stack, tmp_path: Path
+    own_scene: Scene, own_stack: Stack, tmp_path: Path
 ) -> None:
     """Ctrl-C ends the waiting, in order; what was enqueued goes on."""
-    world = scene.world
+    world = own_scene.world
     save_some(world)
-    stack.pds.freeze()
-    try:
-        with started(["backfill", "--wait"], scene.environ, tmp_path) as terminal:
-            wait_for(lambda: queued(world), within=60, what="messages on the queue")
-            terminal.press_ctrl_c()
-            assert terminal.exit_code() == 130
-            assert "Traceback" not in terminal.stderr
-    finally:
-        stack.pds.thaw()
-    scene.wait_until_drained()
-    assert backfill(scene)[0] == 0
+    with worker(own_scene.environ, own_scene.folder):
+        own_stack.pds.freeze()
+        try:
+            with started(["backfill", "--wait"], own_scene.environ, tmp_path) as terminal:
+                wait_for(lambda: queued(world), within=60, what="messages on the queue")
+                terminal.press_ctrl_c()
+                assert terminal.exit_code() == 130
+                assert "Traceback" not in terminal.stderr
+        finally:
+            own_stack.pds.thaw()
+        own_scene.wait_until_drained()
+        assert backfill(own_scene)[0] == 0
     assert sum(statuses(world, kind.name)["synced"] for kind in KINDS) == 22
     assert_agreement(world)
 

@@ -26,15 +26,15 @@ from tests.bulk import (
 )
 from tests.fleet import worker
 from tests.waiting import wait_for
-from tests.world import World
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def opened(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own."""
-    with open_scene(stack, tmp_path_factory.mktemp("backfill-kills"), 8) as scene:
+    with open_scene(own_worlds, tmp_path_factory.mktemp("backfill-kills")) as scene:
         yield scene
 
 
@@ -58,11 +58,11 @@ def scene(opened: Scene) -> Scene:
 
 
 @contextmanager
-def backfill_at_work(scene: Scene, stack: Stack, folder: Path) -> Iterator[Terminal]:
+def backfill_at_work(scene: Scene, own_stack: Stack, folder: Path) -> Iterator[Terminal]:
     """Run a backfill, and stop the PDS in its tracks in the middle of it."""
     with started(["backfill", "--wait"], scene.environ, folder) as terminal:
         wait_for(lambda: is_at_work(scene, terminal), what="a first batch")
-        stack.pds.freeze()
+        own_stack.pds.freeze()
         wait_for(lambda: in_hand(scene), what="batches in a worker's hands")
         yield terminal
 
@@ -104,7 +104,9 @@ def assert_all_is_well(scene: Scene) -> None:
     )
 
 
-def test_a_pds_and_processes_that_are_killed(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+def test_a_pds_and_processes_that_are_killed(
+    scene: Scene, own_stack: Stack, tmp_path: Path
+) -> None:
     """The backfill that is waited for goes on by itself: what was in hand comes again.
 
     An account with a wrong password keeps nobody waiting; corrected, it is served as well.
@@ -116,11 +118,11 @@ def test_a_pds_and_processes_that_are_killed(scene: Scene, stack: Stack, tmp_pat
     good = account(world, lost).password.reveal()
     users.update_one({"_id": lost}, {"$set": {"atproto.password": "wrong"}})
     with worker(scene.environ, scene.folder) as process:
-        with backfill_at_work(scene, stack, tmp_path) as terminal:
+        with backfill_at_work(scene, own_stack, tmp_path) as terminal:
             for child in process.children():
                 child.kill()
-            stack.pds.kill()
-            stack.pds.start()
+            own_stack.pds.kill()
+            own_stack.pds.start()
             assert terminal.exit_code() == 1  # for what is bad
             # A batch that is delivered again counts its items again: the numbers may be higher.
             assert "mood: wrong_password " in terminal.stdout
@@ -133,27 +135,27 @@ def test_a_pds_and_processes_that_are_killed(scene: Scene, stack: Stack, tmp_pat
     assert_all_is_well(scene)
 
 
-def test_a_whole_worker_that_is_killed(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+def test_a_whole_worker_that_is_killed(scene: Scene, own_stack: Stack, tmp_path: Path) -> None:
     """So is the backfill that waits: another one, with another worker, picks up what is left."""
     with worker(scene.environ, scene.folder) as process:
-        with backfill_at_work(scene, stack, tmp_path) as terminal:
+        with backfill_at_work(scene, own_stack, tmp_path) as terminal:
             process.kill()
             terminal.press_ctrl_c()
             assert terminal.exit_code() == 130
-        stack.pds.thaw()
+        own_stack.pds.thaw()
     with worker(scene.environ, scene.folder):
         assert run(["backfill", "--wait"], scene.environ)[0] in {0, 1, 3}
         wait_until_published(scene)
     assert_all_is_well(scene)
 
 
-def test_a_redis_that_is_restarted(scene: Scene, stack: Stack, tmp_path: Path) -> None:
+def test_a_redis_that_is_restarted(scene: Scene, own_stack: Stack, tmp_path: Path) -> None:
     """Neither the worker nor who waits is lost."""
     with worker(scene.environ, scene.folder) as process:
-        with backfill_at_work(scene, stack, tmp_path) as terminal:
-            stack.valkey.stop()
-            stack.pds.thaw()
-            stack.valkey.start()
+        with backfill_at_work(scene, own_stack, tmp_path) as terminal:
+            own_stack.valkey.stop()
+            own_stack.pds.thaw()
+            own_stack.valkey.start()
             assert terminal.exit_code() == 1  # for what is bad
             assert "Error" not in terminal.stderr
         wait_until_published(scene)

@@ -20,6 +20,7 @@ from tasks.sync import sync_batch
 from tests.acceptance.conftest import Scene, open_scene
 from tests.deployment import SECRETS, Service, elsewhere, procfile, services
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.app import BULK
 from worker.stack import Stack
 from worker.stack.ports import Ports
@@ -88,9 +89,9 @@ class Container:
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform whose workers are those of docker-compose.yml."""
-    with open_scene(stack, tmp_path_factory.mktemp("compose"), 16) as opened:
+    with open_scene(own_worlds, tmp_path_factory.mktemp("compose")) as opened:
         yield opened
 
 
@@ -227,15 +228,15 @@ def test_what_stands_still_is_unhealthy_and_recovers(fleet: dict[str, Container]
 
 
 def test_a_worker_without_redis_is_unhealthy_until_it_is_back(
-    fleet: dict[str, Container], stack: Stack
+    fleet: dict[str, Container], own_stack: Stack
 ) -> None:
     """It takes no messages meanwhile; it goes on by itself, and is not restarted."""
     pid = fleet["worker-live"].process.pid
-    stack.valkey.stop()
+    own_stack.valkey.stop()
     try:
         fleet["worker-live"].await_health(healthy=False)
     finally:
-        stack.valkey.start()
+        own_stack.valkey.start()
     fleet["worker-live"].await_health()
     assert fleet["worker-live"].process.poll() is None
     assert fleet["worker-live"].process.pid == pid

@@ -13,7 +13,7 @@ import pytest
 from bson import ObjectId
 
 from tests.acceptance.pds_account import PASSWORD, PdsAccount
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.cli.demo import exit_code, print_report
 from worker.demo.pictures import Picture, creature, png, stained_glass
 from worker.demo.reader import Reader
@@ -71,9 +71,9 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A platform of this module's own."""
-    with open_world(stack) as opened:
+    with worlds.open() as opened:
         yield opened
 
 

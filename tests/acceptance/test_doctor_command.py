@@ -19,22 +19,21 @@ from tests.acceptance.terminal import run as run_program
 from tests.acceptance.test_packaged_type import pretend, with_path
 from tests.canaries import Net
 from tests.contract.wiping import pds_away
-from tests.fixtures import changed
-from tests.world import World
+from tests.environments import changed
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.doctor import Finding, Level, examine
 from worker.secrets import Secret, Vault
 from worker.stack import Stack
 
-_REDIS = 26
 _USUAL = {"VISIBILITY_TIMEOUT_SECONDS": "600"}  # scenes have a shorter one, which is told
 _NOBODY = "127.0.0.1:9"
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform with an empty queue of this module's own."""
-    with open_scene(stack, tmp_path_factory.mktemp("doctor"), _REDIS) as scene:
+    with open_scene(worlds, tmp_path_factory.mktemp("doctor")) as scene:
         yield scene
 
 
@@ -180,9 +179,10 @@ def test_keys_that_open_no_password_are_told(world: World) -> None:
     assert Net(keys).caught(result.output) == set()
 
 
-def test_a_pds_that_is_away_hides_nothing_else(world: World, stack: Stack) -> None:
+def test_a_pds_that_is_away_hides_nothing_else(own_scene: Scene, own_stack: Stack) -> None:
     """What needs it is skipped, and said to be."""
-    with pds_away(stack):
+    world = own_scene.world
+    with pds_away(own_stack):
         found = examined(world)
     assert found["pds", "answer"].level is Level.FAIL
     assert found["accounts", "guests"].level is Level.SKIP

@@ -7,6 +7,7 @@ import redis
 from tasks import delete_media, enqueue, sync_media
 from tests import pictures
 from tests.acceptance.conftest import Scene
+from tests.fleet import beat, worker
 from tests.messages import call
 from tests.poison import POISON
 from tests.waiting import wait_for
@@ -92,18 +93,22 @@ def test_a_redis_that_lost_everything_loses_no_item(fleet: Scene) -> None:
         fleet.wait_for_status("mood", mood, "synced")
 
 
-def test_with_the_pds_restarted_items_heal_by_themselves(fleet: Scene, stack: Stack) -> None:
+def test_with_the_pds_restarted_items_heal_by_themselves(
+    own_scene: Scene, own_stack: Stack
+) -> None:
     """Celery's own retry, and the sweep behind it, until PDS and document agree."""
-    stack.pds.stop()
-    try:
-        moods = [fleet.world.platform.save_mood(f"outage {n}", fleet.world.ada) for n in range(3)]
+    world, folder = own_scene.world, own_scene.folder
+    with worker(own_scene.environ, folder), beat(own_scene.environ, folder):
+        own_stack.pds.stop()
+        try:
+            moods = [world.platform.save_mood(f"outage {n}", world.ada) for n in range(3)]
+            for mood in moods:
+                enqueue("mood", mood)
+                own_scene.wait_for_status("mood", mood, "pending")
+        finally:
+            own_stack.pds.start()
         for mood in moods:
-            enqueue("mood", mood)
-            fleet.wait_for_status("mood", mood, "pending")
-    finally:
-        stack.pds.start()
-    for mood in moods:
-        fleet.wait_for_status("mood", mood, "synced")
+            own_scene.wait_for_status("mood", mood, "synced")
 
 
 def test_a_failure_is_on_the_document_and_in_the_log(fleet: Scene) -> None:

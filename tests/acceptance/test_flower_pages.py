@@ -22,6 +22,7 @@ from tasks.sync import sync_batch
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, worker
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.app import BULK
 from worker.stack import Stack
 from worker.stack.ports import Ports
@@ -98,13 +99,13 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Have items published, failing, retried and waiting, in front of Flower."""
     folder = tmp_path_factory.mktemp("flower")
     # A retry waits for so long on average that it can be looked at.
     times = {"RETRY_BASE_SECONDS": "25", "RETRY_CEILING_SECONDS": "25"}
     with ExitStack() as undo:
-        scene = undo.enter_context(open_scene(stack, folder, 18))
+        scene = undo.enter_context(open_scene(own_worlds, folder))
         environ = {**scene.environ, "FLOWER_BASIC_AUTH": ":".join(LOGIN)}
         flower = Flower(environ, folder, Ports(folder / "ports.json").claim("flower"))
         flower.start()
@@ -213,10 +214,10 @@ def test_what_is_retried_what_waits_and_what_failed_are_told_apart(
 
 
 def test_what_is_retried_stays_so_until_its_time(
-    watched: Watched, page: Page, stack: Stack
+    watched: Watched, page: Page, own_stack: Stack
 ) -> None:
     """While the PDS is away; in a worker's hands its message is merely received."""
-    stack.pds.stop()
+    own_stack.pds.stop()
     try:
         mood = watched.scene.world.platform.save_mood("and now?", watched.scene.world.ada)
         watched.scene.enqueue("mood", mood)
@@ -232,7 +233,7 @@ def test_what_is_retried_stays_so_until_its_time(
         expect(found).to_contain_text("no answer from the PDS")
         keep(page, "retried")
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
 
 
 def test_a_batch_is_named_by_its_owner_and_number(watched: Watched, page: Page) -> None:

@@ -12,31 +12,32 @@ from bson import ObjectId
 from tests import pictures
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import beat, running, worker
+from tests.world import Worlds
 from worker.stack import Stack
 
 
 @pytest.fixture
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform whose workers the test starts and ends."""
-    with open_scene(stack, tmp_path_factory.mktemp("kills"), 4) as opened:
+    with open_scene(own_worlds, tmp_path_factory.mktemp("kills")) as opened:
         yield opened
 
 
-def test_an_item_outlives_the_process_that_published_it(scene: Scene, stack: Stack) -> None:
+def test_an_item_outlives_the_process_that_published_it(scene: Scene, own_stack: Stack) -> None:
     """Kill -9 of the pool's processes in the middle of a write: the message comes again."""
     with worker(scene.environ, scene.folder) as first:
-        with painting_at_work(scene, stack) as painting:
+        with painting_at_work(scene, own_stack) as painting:
             for child in first.children():
                 child.kill()
         scene.wait_for_status("painting", painting, "synced")
     assert len(scene.world.records("painting", painting)) == 1
 
 
-def test_an_item_outlives_its_whole_worker(scene: Scene, stack: Stack) -> None:
+def test_an_item_outlives_its_whole_worker(scene: Scene, own_stack: Stack) -> None:
     """Kill -9 of worker and children: the next worker gets what they held."""
     with (
         worker(scene.environ, scene.folder) as first,
-        painting_at_work(scene, stack) as painting,
+        painting_at_work(scene, own_stack) as painting,
     ):
         first.kill()
     with worker(scene.environ, scene.folder), beat(scene.environ, scene.folder):
@@ -45,17 +46,17 @@ def test_an_item_outlives_its_whole_worker(scene: Scene, stack: Stack) -> None:
 
 
 @contextmanager
-def painting_at_work(scene: Scene, stack: Stack) -> Iterator[ObjectId]:
+def painting_at_work(scene: Scene, own_stack: Stack) -> Iterator[ObjectId]:
     """Hold the PDS still while a worker publishes a painting."""
     scene.world.platform.store("killed.png", pictures.pixel_art(), scene.world.ada)
     painting = scene.world.platform.save_painting("killed", scene.world.ada)
-    stack.pds.freeze()
+    own_stack.pds.freeze()
     try:
         scene.enqueue("painting", painting)
         scene.wait_for_claim("painting", painting)
         yield painting
     finally:
-        stack.pds.thaw()
+        own_stack.pds.thaw()
 
 
 def test_a_stopped_worker_ends_what_it_is_at(scene: Scene) -> None:
@@ -73,25 +74,27 @@ def test_a_stopped_worker_ends_what_it_is_at(scene: Scene) -> None:
             scene.wait_for_status("mood", mood, "synced")
 
 
-def test_a_worker_that_lost_redis_takes_up_work_when_it_is_back(scene: Scene, stack: Stack) -> None:
+def test_a_worker_that_lost_redis_takes_up_work_when_it_is_back(
+    scene: Scene, own_stack: Stack
+) -> None:
     """Redis restarted under a running worker: no crash, no item lost."""
     with worker(scene.environ, scene.folder) as first, beat(scene.environ, scene.folder):
         mood = scene.world.platform.save_mood("before the restart", scene.world.ada)
         scene.enqueue("mood", mood)
         scene.wait_for_status("mood", mood, "synced")
-        stack.valkey.stop()
+        own_stack.valkey.stop()
         lost = scene.world.platform.save_mood("saved meanwhile", scene.world.ada)
-        stack.valkey.start()
+        own_stack.valkey.start()
         scene.wait_for_status("mood", lost, "synced")
         assert first.popen.poll() is None
 
 
 def test_a_worker_refuses_to_start_in_an_incomplete_environment(
-    stack: Stack, bare_environ: dict[str, str], tmp_path: Path
+    own_stack: Stack, bare_environ: dict[str, str], tmp_path: Path
 ) -> None:
     """It names the variable and what is wrong with it, and ends."""
     wrong = {"MONGODB_NAME": "media", "PDS_URL": "ftp://pds", "SECRET_KEYS": ""}
-    with running("worker", {**bare_environ, **stack.environment, **wrong}, tmp_path) as refused:
+    with running("worker", {**bare_environ, **own_stack.environment, **wrong}, tmp_path) as refused:
         assert refused.popen.wait(timeout=60) == 1
     assert "PDS_URL must start with https://" in refused.text
     assert "SECRET_KEYS is missing" in refused.text

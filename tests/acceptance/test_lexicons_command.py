@@ -15,13 +15,12 @@ from click.testing import CliRunner, Result
 from tests.acceptance.name_server import serving
 from tests.acceptance.second_opinion import modules_of_the_pds, refusal
 from tests.pictures import pixel_art
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.authority import AsResolved, DnsError, Refused, check, look_up, plan, publish
 from worker.authority.published import COLLECTION
 from worker.cli import main
 from worker.lexicon.files import OWN_FOLDER, save_published
 from worker.repo import Repo
-from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 OURS = [f"computer.aesthetic.{name}" for name in ("kidlisp", "mood", "painting", "piece")]
@@ -29,9 +28,9 @@ DNS_NAME = "_lexicon.aesthetic.computer"
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A world whose guests' account is the lexicons' authority, and has published them."""
-    with open_world(stack) as opened:
+    with worlds.open() as opened:
         result = call(opened, "publish", "--account", "art-guest")
         assert result.exit_code == 0, result.output
         yield opened

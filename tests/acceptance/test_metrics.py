@@ -19,6 +19,7 @@ from tests import pictures
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, beat, running, worker
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.stack import Stack
 from worker.stack.ports import Ports
 
@@ -27,12 +28,12 @@ Figures = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Return a platform whose workers tell figures on a port of their own, and log JSON."""
     folder = tmp_path_factory.mktemp("metrics")
     port = Ports(folder / "ports.json").claim("metrics")
     told = {"METRICS_PORT": str(port), "LOG_FORMAT": "json", "TMPDIR": str(folder)}
-    with open_scene(stack, folder, 31, **told) as opened:
+    with open_scene(own_worlds, folder, **told) as opened:
         yield opened
 
 
@@ -111,11 +112,11 @@ def test_a_published_painting_is_counted_from_save_to_blob(scene: Scene, process
 
 
 def test_a_pds_that_is_down_is_counted_by_call_and_by_reason(
-    scene: Scene, process: Process, stack: Stack
+    scene: Scene, process: Process, own_stack: Stack
 ) -> None:
     """The call has no status, and the item waits for a reason."""
     before = figures(scene)
-    stack.pds.stop()
+    own_stack.pds.stop()
     try:
         mood = scene.world.platform.save_mood("nobody there", scene.world.ada)
         enqueue("mood", mood)
@@ -123,7 +124,7 @@ def test_a_pds_that_is_down_is_counted_by_call_and_by_reason(
         lines_of(process, str(mood))
         after = figures(scene)
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
     scene.wait_for_status("mood", mood, "synced")
     call = {"method": "com.atproto.repo.putRecord", "status": "unreachable"}
     assert grown(before, after, "media_atproto_pds_calls_total", call) >= 1

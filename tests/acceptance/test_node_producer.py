@@ -18,6 +18,7 @@ from tests.acceptance.watcher import await_text
 from tests.fleet import beat, worker
 from tests.message_samples import ITEM, LONG, SHORT
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.clock import now
 from worker.ids import parse_id
 from worker.stack import Stack
@@ -33,11 +34,11 @@ def example(bare_environ: dict[str, str], tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform with a worker, and beat for what a lost message leaves behind."""
     folder = tmp_path_factory.mktemp("node-scene")
     with (
-        open_scene(stack, folder, 23) as opened,
+        open_scene(own_worlds, folder) as opened,
         worker(opened.environ, folder),
         beat(opened.environ, folder),
     ):
@@ -45,7 +46,7 @@ def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sc
 
 
 def test_messages_of_other_programs_are_carried_out(
-    stack: Stack, example: node.Example, tmp_path_factory: pytest.TempPathFactory
+    own_worlds: Worlds, example: node.Example, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Those of Node are on the queue before any worker was: nothing has to be set up in Redis.
 
@@ -53,7 +54,7 @@ def test_messages_of_other_programs_are_carried_out(
     """
     folder = tmp_path_factory.mktemp("node-first")
     with (
-        open_scene(stack, folder, 24) as scene,
+        open_scene(own_worlds, folder) as scene,
         redis.Redis.from_url(scene.environ["REDIS_URL"]) as client,
     ):
         client.flushdb()
@@ -105,23 +106,23 @@ def test_a_queue_that_fails_changes_nothing_about_the_save(
 
 
 def test_a_process_that_goes_on_outlives_an_outage(
-    scene: Scene, example: node.Example, stack: Stack
+    scene: Scene, example: node.Example, own_stack: Stack
 ) -> None:
     """Before, while Redis is stopped, while it is frozen, and after: it connects anew."""
     mood = scene.world.platform.save_mood("by a server", scene.world.ada)
     with example.server(scene.environ) as server:
         assert server.enqueue("mood", str(mood))["enqueued"] is True
-        stack.valkey.stop()
+        own_stack.valkey.stop()
         try:
             answers = [server.enqueue("mood", str(mood)) for _ in range(3)]
         finally:
-            stack.valkey.start()
+            own_stack.valkey.start()
         assert server.enqueue("mood", str(mood))["enqueued"] is True
-        stack.valkey.freeze()
+        own_stack.valkey.freeze()
         try:
             answers += [server.enqueue("mood", str(mood)) for _ in range(3)]
         finally:
-            stack.valkey.thaw()
+            own_stack.valkey.thaw()
         assert server.enqueue("mood", str(mood))["enqueued"] is True
         assert [answer["enqueued"] for answer in answers] == [False] * 6
         assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND

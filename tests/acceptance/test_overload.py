@@ -14,6 +14,7 @@ from tests.acceptance.conftest import LISTS, Scene, open_scene
 from tests.fleet import worker
 from tests.messages import batch, call, fill
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.app import BEHIND, BULK, LIVE, SWEEP, app, list_of
 from worker.clock import now
 from worker.stack import Stack
@@ -24,10 +25,10 @@ _RETRY = "item pending"
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform with a worker of one process."""
     folder = tmp_path_factory.mktemp("overload")
-    with open_scene(stack, folder, 12) as opened, worker(opened.environ, folder, concurrency=1):
+    with open_scene(own_worlds, folder) as opened, worker(opened.environ, folder, concurrency=1):
         yield opened
 
 
@@ -107,39 +108,39 @@ def test_what_a_sweep_finds_does_not_wait_for_all_of_anothers(
 
 
 def test_what_fails_when_many_wait_already_is_left_to_the_sweep(
-    scene: Scene, client: redis.Redis, stack: Stack
+    scene: Scene, client: redis.Redis, own_stack: Stack
 ) -> None:
     """A worker keeps what waits for its time in memory: it does so with a bounded number."""
     client.hset("unacked", mapping={f"held {number}": "[]" for number in range(500)})
-    stack.pds.stop()
+    own_stack.pds.stop()
     try:
         (mood,) = save(scene, scene.world.bob, 1)
         message = sync_media.delay("mood", str(mood)).id
         wait_for(lambda: message in log(scene), what="the message to be done")
         assert scene.world.platform.state("mood", mood)["status"] == "pending"
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
         client.delete("unacked")
     wait_for(lambda: is_due(scene, mood), what="the item to be due")
     app.send_task("sweep", queue=LIVE)
     scene.wait_for_status("mood", mood, "synced")
 
 
-def test_what_fails_again_and_again_leaves_no_memory_behind(scene: Scene, stack: Stack) -> None:
+def test_what_fails_again_and_again_leaves_no_memory_behind(scene: Scene, own_stack: Stack) -> None:
     """Of each failure Celery keeps tracebacks in cycles, a third of a megabyte."""
     (first,) = save(scene, scene.world.bob, 1)
     enqueue("mood", first)
     scene.wait_for_status("mood", first, "synced")
     (child,) = children(scene)
     before, failed = child.memory_info().rss, log(scene).count(_RETRY)
-    stack.pds.stop()
+    own_stack.pds.stop()
     try:
         for mood in save(scene, scene.world.bob, 60):
             enqueue("mood", mood)
         wait_for(lambda: log(scene).count(_RETRY) > failed + 100, what="100 failures")
         assert child.memory_info().rss < before + 20 * 2**20
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
 
 
 def children(scene: Scene) -> list[psutil.Process]:

@@ -23,12 +23,11 @@ from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import PROGRAM
 from tests.fleet import CELERY, beat, worker
 from tests.waiting import wait_for
-from worker.stack import Stack
+from tests.world import Worlds
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs/adding-a-media-type.md"
 _BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_REDIS = 25
 _PATIENCE = 120.0
 
 
@@ -54,10 +53,10 @@ def installed(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scene(
-    stack: Stack, installed: Path, tmp_path_factory: pytest.TempPathFactory
+    worlds: Worlds, installed: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Scene]:
     """A platform, a worker and a beat that find the package."""
-    with open_scene(stack, tmp_path_factory.mktemp("tapes"), _REDIS) as opened:
+    with open_scene(worlds, tmp_path_factory.mktemp("tapes")) as opened:
         known = replace(opened, environ=with_path(opened.environ, installed))
         with worker(known.environ, known.folder), beat(known.environ, known.folder):
             yield known

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.redis_databases import redis_database
 from worker.stack import Stack
 
 _ENQUEUE = """
@@ -51,30 +52,30 @@ def test_importing_the_producers_api_loads_no_engine() -> None:
     assert heavy.isdisjoint(modules)
 
 
-def test_a_queue_that_is_up_takes_the_message(stack: Stack) -> None:
+def test_a_queue_that_is_up_takes_the_message(own_stack: Stack) -> None:
     """The usual case."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/9"
-    assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
+    with redis_database(own_stack.environment["REDIS_URL"]) as url:
+        assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])
-def test_a_queue_that_fails_never_fails_the_save(stack: Stack, fault: str) -> None:
+def test_a_queue_that_fails_never_fails_the_save(own_stack: Stack, fault: str) -> None:
     """Down, hung, not there, not configured: False, a line in the log, and the save goes on."""
     urls = {"refused": "redis://:swordfish@127.0.0.1:1/0", "unnamed": None}
     with ExitStack() as undo:
         if fault == "stopped":
-            undo.callback(stack.valkey.start)
-            stack.valkey.stop()
+            undo.callback(own_stack.valkey.start)
+            own_stack.valkey.stop()
         elif fault == "frozen":
-            undo.callback(stack.valkey.thaw)
-            stack.valkey.freeze()
-        printed, logged = produce(_ENQUEUE, urls.get(fault, stack.environment["REDIS_URL"]))
+            undo.callback(own_stack.valkey.thaw)
+            own_stack.valkey.freeze()
+        printed, logged = produce(_ENQUEUE, urls.get(fault, own_stack.environment["REDIS_URL"]))
     assert printed == {"taken": [False] * 3, "delayed": "LostResult"}
     assert "the sweep will find it" in logged
     assert "swordfish" not in logged
 
 
-def test_what_cannot_be_sent_never_fails_the_save(stack: Stack) -> None:
+def test_what_cannot_be_sent_never_fails_the_save(own_stack: Stack) -> None:
     """Arguments of the wrong shape are a mistake in the caller, logged, not raised."""
     printed, logged = produce(
         """
@@ -82,7 +83,7 @@ def test_what_cannot_be_sent_never_fails_the_save(stack: Stack) -> None:
         odd = tasks.sync_media.delay(), tasks.sync_media.delay("mood", {1, 2})
         print(json.dumps({"odd": [type(result).__name__ for result in odd]}))
         """,
-        stack.environment["REDIS_URL"],
+        own_stack.environment["REDIS_URL"],
     )
     assert printed == {"odd": ["LostResult", "LostResult"]}
     assert "was not enqueued" in logged

@@ -21,6 +21,7 @@ from tests.bulk import save_one_of, save_painting
 from tests.contract.proxy import Proxy, open_proxy
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.cli import main
 from worker.documents import SyncState
 from worker.media import MEDIA_TYPES
@@ -82,7 +83,7 @@ def limited(
         )
         proxy = undo.enter_context(open_proxy(stack.pds.url))
         scene = undo.enter_context(
-            open_scene(stack, folder, 1, PDS_URL=proxy.url, RATE_LIMITS=_OURS)
+            open_scene(Worlds(stack), folder, PDS_URL=proxy.url, RATE_LIMITS=_OURS)
         )
         logs = Path(tmp_path_factory.mktemp("limited-logs"))
         undo.enter_context(worker(scene.environ, logs))

@@ -27,7 +27,7 @@ from tests.fleet import running
 from tests.guarded_services import Guarded, guarded_mongod, guarded_valkey
 from tests.sentry_server import KEY, sentry_server
 from tests.waiting import wait_for
-from tests.world import open_world
+from tests.world import Worlds
 from worker.app import app
 from worker.cli import main
 from worker.demo.processes import Flower
@@ -35,7 +35,6 @@ from worker.mongo import RawDocument, StoreUnavailableError, translated
 from worker.redis_errors import RedisUnavailableError
 from worker.services import build
 from worker.settings import Settings
-from worker.stack import Stack
 from worker.stack.ports import Ports
 
 DEBUG = ("--loglevel", "DEBUG")
@@ -52,13 +51,13 @@ SECRETS = {
 
 
 @pytest.fixture(scope="module")
-def stage(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """Run everything that an operator runs, at DEBUG, and beside it workers set up wrongly."""
     with ExitStack() as run:
         folders = [tmp_path_factory.mktemp(name) for name in ("valkey", "mongod", "logs")]
         valkey = run.enter_context(guarded_valkey(folders[0], SECRETS["password of Redis"]))
         mongod = run.enter_context(guarded_mongod(folders[1], SECRETS["password of MongoDB"]))
-        proxy = run.enter_context(open_proxy(stack.pds.url))
+        proxy = run.enter_context(open_proxy(worlds.stack.environment["PDS_URL"]))
         sentry = run.enter_context(sentry_server())
         own = {
             "MONGODB_CONNECTION_STRING": mongod.url,
@@ -72,14 +71,14 @@ def stage(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
         }
         run.enter_context(pytest.MonkeyPatch.context()).setenv("REDIS_URL", valkey.url)
         heard = run.enter_context(places.eavesdropping(valkey.as_watcher))
-        environ = {**os.environ, **stack.environment, **own}
+        environ = {**os.environ, **worlds.stack.environment, **own}
         misfits = {
             name: run.enter_context(
                 running("worker", environ | wrong, folders[2], *DEBUG, "-c", "1")
             )
             for name, wrong in misfits_of(valkey, mongod).items()
         }
-        world = run.enter_context(open_world(stack, **own))
+        world = run.enter_context(worlds.open(**own))
         environ |= world.environ
         port = Ports(folders[2] / "ports.json").claim("flower")
         flower = Flower(f"http://127.0.0.1:{port}", "demo", SECRETS["password of Flower"])

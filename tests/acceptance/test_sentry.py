@@ -17,12 +17,12 @@ from tasks import sync_media
 from tasks.sync import sync_batch
 from tests.acceptance.conftest import Scene, open_scene
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.fleet import Process, worker
 from tests.sentry_server import SentryServer, sentry_server
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.app import BULK, LIVE, app
-from worker.stack import Stack
 
 TOO_LONG = "z" * 5001
 DOWN = Reply(503, b'{"error": "NotNow"}')
@@ -54,12 +54,12 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def watched(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """Run a worker that reports to an endpoint of ours, its PDS behind a proxy."""
     folder = tmp_path_factory.mktemp("sentry")
     with (
-        open_scene(stack, folder, 10) as scene,
-        open_proxy(stack.pds.url) as proxy,
+        open_scene(worlds, folder) as scene,
+        open_proxy(worlds.stack.environment["PDS_URL"]) as proxy,
         sentry_server() as sentry,
     ):
         own = {

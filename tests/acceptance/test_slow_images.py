@@ -11,16 +11,16 @@ from tests import pictures
 from tests.acceptance.conftest import Scene, open_scene
 from tests.fleet import Process, beat, running
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.clock import now
 from worker.mongo import RawDocument
-from worker.stack import Stack
 from worker.state import parse_state
 
 
 @pytest.fixture
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform without a worker."""
-    with open_scene(stack, tmp_path_factory.mktemp("slow"), 14) as opened:
+    with open_scene(worlds, tmp_path_factory.mktemp("slow")) as opened:
         yield opened
 
 

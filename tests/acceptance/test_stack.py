@@ -22,9 +22,9 @@ Document = dict[str, Any]
 
 
 @pytest.fixture
-def named(stack: Stack, bare_environ: dict[str, str]) -> dict[str, str]:
+def named(own_stack: Stack, bare_environ: dict[str, str]) -> dict[str, str]:
     """Return an environment that names all services of a running stack."""
-    return {**bare_environ, **stack.environment}
+    return {**bare_environ, **own_stack.environment}
 
 
 def mongo(environment: Mapping[str, str]) -> MongoClient[Document]:
@@ -47,9 +47,9 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
-def test_mongod_commits_transactions_and_tells_of_changes(stack: Stack) -> None:
+def test_mongod_commits_transactions_and_tells_of_changes(own_stack: Stack) -> None:
     """The single node is a replica set: transactions and change streams work."""
-    with mongo(stack.environment) as client, client.start_session() as session:
+    with mongo(own_stack.environment) as client, client.start_session() as session:
         moods = client["stack_test"]["moods"]
         with moods.watch() as changes:
             with session.start_transaction():
@@ -58,66 +58,66 @@ def test_mongod_commits_transactions_and_tells_of_changes(stack: Stack) -> None:
         client.drop_database("stack_test")
 
 
-def test_valkey_keeps_everything_in_an_append_only_file(stack: Stack) -> None:
+def test_valkey_keeps_everything_in_an_append_only_file(own_stack: Stack) -> None:
     """A queue must neither evict nor forget."""
-    with valkey(stack.environment) as client:
+    with valkey(own_stack.environment) as client:
         client.set("stack_test", "kept")
         assert client.getdel("stack_test") == b"kept"
         settings = client.config_get("appendonly", "maxmemory-policy")
         assert settings == {"appendonly": "yes", "maxmemory-policy": "noeviction"}
 
 
-def test_pds_takes_an_account_and_a_record(stack: Stack) -> None:
+def test_pds_takes_an_account_and_a_record(own_stack: Stack) -> None:
     """It is open for accounts under .test; their DID documents name it by PDS_URL."""
-    url = stack.environment["PDS_URL"]
+    url = own_stack.environment["PDS_URL"]
     server = httpx.get(f"{url}/xrpc/com.atproto.server.describeServer").json()
     assert server["availableUserDomains"] == [".test"]
     account = PdsAccount.create(url, "taker.test")
     account.put_mood("first", "calm")
     assert account.mood("first") == "calm"
-    document = httpx.get(f"{stack.plc.url}/{account.did}").json()
+    document = httpx.get(f"{own_stack.plc.url}/{account.did}").json()
     assert [s["serviceEndpoint"] for s in document["service"]] == [url]
 
 
-def test_services_listen_on_the_loopback_alone(stack: Stack) -> None:
+def test_services_listen_on_the_loopback_alone(own_stack: Stack) -> None:
     """Nothing without authentication is open to the network."""
-    for service in (stack.mongod, stack.valkey, stack.plc, stack.pds):
+    for service in (own_stack.mongod, own_stack.valkey, own_stack.plc, own_stack.pds):
         connections = psutil.Process(service.pid).net_connections("inet")
         listening = [c.laddr for c in connections if c.status == psutil.CONN_LISTEN]
         assert [(a.ip, a.port) for a in listening] == [("127.0.0.1", service.port)]
 
 
 @pytest.mark.parametrize("end", [Service.stop, Service.kill])
-def test_pds_restarts_with_its_accounts(stack: Stack, end: Any) -> None:
+def test_pds_restarts_with_its_accounts(own_stack: Stack, end: Any) -> None:
     """After an orderly stop and after a crash, on the same address."""
-    url, handle = stack.pds.url, f"{end.__name__}er.test"
+    url, handle = own_stack.pds.url, f"{end.__name__}er.test"
     did = PdsAccount.create(url, handle).did
-    end(stack.pds)
-    assert not stack.pds.running
-    stack.pds.start()
+    end(own_stack.pds)
+    assert not own_stack.pds.running
+    own_stack.pds.start()
     account = PdsAccount.login(url, handle)
     account.put_mood("after", "still here")
     assert (account.did, account.mood("after")) == (did, "still here")
 
 
-def test_frozen_service_keeps_silent_until_thawed(stack: Stack) -> None:
+def test_frozen_service_keeps_silent_until_thawed(own_stack: Stack) -> None:
     """A freeze is a hang, not a refusal: the connection stands and no answer comes."""
-    with valkey(stack.environment) as client:
+    with valkey(own_stack.environment) as client:
         assert answers(client)
-        stack.valkey.freeze()
+        own_stack.valkey.freeze()
         assert not answers(client)
-        assert stack.valkey.running
-        stack.valkey.thaw()
+        assert own_stack.valkey.running
+        own_stack.valkey.thaw()
         wait_for(lambda: answers(client), what="Valkey to answer again")
 
 
-def test_stopped_service_refuses_connections_until_started(stack: Stack) -> None:
+def test_stopped_service_refuses_connections_until_started(own_stack: Stack) -> None:
     """A stop is a refusal, and a start returns when the service answers."""
-    with mongo(stack.environment) as client:
-        stack.mongod.stop()
+    with mongo(own_stack.environment) as client:
+        own_stack.mongod.stop()
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.1", stack.mongod.port), timeout=5)
-        stack.mongod.start()
+            socket.create_connection(("127.0.0.1", own_stack.mongod.port), timeout=5)
+        own_stack.mongod.start()
         client["stack_test"]["moods"].insert_one({"_id": "m2"})
         client.drop_database("stack_test")
 
@@ -143,9 +143,11 @@ def test_stack_started_again_finds_its_data(tmp_path: Path, bare_environ: dict[s
         assert document["alsoKnownAs"] == ["at://renamed.test"]
 
 
-def test_taken_port_is_given_up(tmp_path: Path, stack: Stack, bare_environ: dict[str, str]) -> None:
+def test_taken_port_is_given_up(
+    tmp_path: Path, own_stack: Stack, bare_environ: dict[str, str]
+) -> None:
     """A service whose port another process took meanwhile moves, and keeps its data."""
-    named = {**bare_environ, "PDS_URL": stack.pds.url}
+    named = {**bare_environ, "PDS_URL": own_stack.pds.url}
     mine, other = tmp_path / "mine", tmp_path / "other"
     with Stack.start(mine, named) as first, mongo(first.environment) as client:
         client["media"]["moods"].insert_one({"_id": "m1"})
@@ -159,11 +161,11 @@ def test_taken_port_is_given_up(tmp_path: Path, stack: Stack, bare_environ: dict
             assert client["media"]["moods"].find_one() == {"_id": "m1"}
 
 
-def test_named_services_are_used(tmp_path: Path, stack: Stack, named: dict[str, str]) -> None:
+def test_named_services_are_used(tmp_path: Path, own_stack: Stack, named: dict[str, str]) -> None:
     """What the environment names is neither started nor replaced."""
     known = {child.pid for child in psutil.Process().children()}
     with Stack.start(tmp_path, named) as other:
-        assert other.environment == stack.environment
+        assert other.environment == own_stack.environment
         started = {child.name() for child in psutil.Process().children() if child.pid not in known}
         assert started == {"sh"}  # the guard
         with pytest.raises(StackError, match="pds is not run by this stack"):

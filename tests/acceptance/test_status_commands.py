@@ -14,24 +14,23 @@ from pymongo.collection import Collection
 
 from tests.acceptance.conftest import Scene, open_scene
 from tests.acceptance.terminal import run
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.fleet import beat, worker
 from tests.waiting import wait_for
-from tests.world import World
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.clock import now
 from worker.media import media_type
 from worker.mongo import RawDocument
-from worker.stack import Stack
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 TYPES = ("painting", "mood", "piece", "kidlisp")
 
 
 @pytest.fixture(scope="module")
-def opened(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def opened(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own."""
-    with open_scene(stack, tmp_path_factory.mktemp("status"), 5) as scene:
+    with open_scene(worlds, tmp_path_factory.mktemp("status")) as scene:
         yield scene
 
 

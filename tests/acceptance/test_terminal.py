@@ -16,9 +16,9 @@ from bson import ObjectId
 from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import PROGRAM, run
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.pictures import pixel_art
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.secrets import Secret, Vault
 from worker.stack import Stack
@@ -28,9 +28,9 @@ NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A platform of this module's own."""
-    with open_world(stack, RETRY_BASE_SECONDS="60") as opened:
+    with worlds.open(RETRY_BASE_SECONDS="60") as opened:
         yield opened
 
 
@@ -213,17 +213,17 @@ def test_show_finds_a_record_that_should_not_be_there(world: World) -> None:
     assert "(record)  absent" in result.stdout
 
 
-def test_show_finds_a_missing_blob(world: World, stack: Stack) -> None:
+def test_show_finds_a_missing_blob(own_world: World, own_stack: Stack) -> None:
     """A blob that the PDS has lost, and one that never was."""
-    item = synced_painting(world, "lost-blob")
-    blobs = world.platform.state("painting", item)["blobs"]
+    item = synced_painting(own_world, "lost-blob")
+    blobs = own_world.platform.state("painting", item)["blobs"]
     assert isinstance(blobs, dict)
-    (pds_blobs(stack) / world.dids[world.ada] / blobs["thumbnail"]["cid"]).unlink()
-    result = call(world, "show", "painting", str(item))
+    (pds_blobs(own_stack) / own_world.dids[own_world.ada] / blobs["thumbnail"]["cid"]).unlink()
+    result = call(own_world, "show", "painting", str(item))
     assert (result.exit_code, "the PDS does not have it" in result.stdout) == (1, True)
-    bare = world.platform.save_painting("no-image", world.ada)
-    world.sync("painting", bare)
-    result = call(world, "show", "painting", str(bare))
+    bare = own_world.platform.save_painting("no-image", own_world.ada)
+    own_world.sync("painting", bare)
+    result = call(own_world, "show", "painting", str(bare))
     assert (result.exit_code, "does not exist" in result.stdout) == (1, True)
 
 
@@ -297,9 +297,9 @@ def test_show_has_trouble_with_2(world: World) -> None:
     assert "no answer from the PDS" in result.stderr
 
 
-def test_encrypt_passwords_encrypts_once(stack: Stack) -> None:
+def test_encrypt_passwords_encrypts_once(worlds: Worlds) -> None:
     """A dry run changes nothing; a second run finds nothing to do; items are still published."""
-    with open_world(stack) as world:
+    with worlds.open() as world:
         users = world.services.database["users"]
         assert "3 passwords to encrypt, 0 encrypted" in call_encrypt(world, "--dry-run")
         assert users.count_documents({"atproto.password": {"$regex": "^fernet:"}}) == 0

@@ -15,16 +15,16 @@ from tests.acceptance.terminal import Terminal
 from tests.acceptance.watcher import at_work, await_count, await_text, where
 from tests.fleet import worker
 from tests.waiting import wait_for
-from worker.stack import Stack
+from tests.world import Worlds
 
 pytestmark = pytest.mark.usefixtures("watcher")
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform with a worker."""
     folder = tmp_path_factory.mktemp("watch")
-    with open_scene(stack, folder, 20) as opened, worker(opened.environ, folder):
+    with open_scene(worlds, folder) as opened, worker(opened.environ, folder):
         yield opened
 
 

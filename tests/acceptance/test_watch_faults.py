@@ -25,15 +25,16 @@ from tests.fleet import worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
 from tests.sentry_server import sentry_server
 from tests.waiting import wait_for
+from tests.world import Worlds
 from worker.stack import Stack
 from worker.watch.position import COLLECTION
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform with a worker."""
     folder = tmp_path_factory.mktemp("watch-faults")
-    with open_scene(stack, folder, 21) as opened, worker(opened.environ, folder):
+    with open_scene(own_worlds, folder) as opened, worker(opened.environ, folder):
         yield opened
 
 
@@ -111,10 +112,12 @@ def test_a_watcher_that_was_stopped_for_long_changes_nothing_any_more(scene: Sce
             first.process.send_signal(signal.SIGCONT)
 
 
-def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stack: Stack) -> None:
+def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
+    scene: Scene, own_stack: Stack
+) -> None:
     """The token stays where it is until the queue takes messages again; it says so once."""
     with at_work(scene) as watcher:
-        stack.valkey.stop()
+        own_stack.valkey.stop()
         try:
             before = where(scene.world)
             moods = [save(scene, f"without Redis {n}") for n in range(5)]
@@ -124,18 +127,18 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(scene: Scene, stac
             )
             assert where(scene.world).token == before.token
         finally:
-            stack.valkey.start()
+            own_stack.valkey.start()
         for mood in moods:
             scene.wait_for_status("mood", mood, "synced")
         watcher.await_said("it goes on")
         assert watcher.stderr.count("the queue does not take messages") == 1
 
 
-def test_mongodb_may_restart(scene: Scene, stack: Stack) -> None:
+def test_mongodb_may_restart(scene: Scene, own_stack: Stack) -> None:
     """The watcher connects anew, and goes on from its token."""
     with at_work(scene) as watcher:
-        stack.mongod.kill()
-        stack.mongod.start()
+        own_stack.mongod.kill()
+        own_stack.mongod.start()
         mood = save(scene, "after the restart")
         scene.wait_for_status("mood", mood, "synced")
         assert watcher.process.poll() is None
@@ -176,7 +179,7 @@ def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
 
 
 def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
-    stack: Stack, tmp_path_factory: pytest.TempPathFactory, bare_environ: dict[str, str]
+    own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory, bare_environ: dict[str, str]
 ) -> None:
     """On a server whose oplog is small: edits and new items of the time are published.
 
@@ -185,7 +188,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
     folder, data = tmp_path_factory.mktemp("forgotten"), tmp_path_factory.mktemp("forgetful")
     with (
         forgetful_mongod(data, bare_environ) as url,
-        open_scene(stack, folder, 22, MONGODB_CONNECTION_STRING=url) as scene,
+        open_scene(own_worlds, folder, MONGODB_CONNECTION_STRING=url) as scene,
         worker(scene.environ, folder),
         sentry_server() as sentry,
     ):

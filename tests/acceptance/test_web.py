@@ -16,9 +16,8 @@ from tests.fleet import worker
 from tests.pictures import pixel_art
 from tests.waiting import wait_for
 from tests.webpage import WebPage, serving
-from tests.world import World
+from tests.world import World, Worlds
 from worker.clock import now
-from worker.stack import Stack
 
 _PATIENCE = 60.0
 _HIDDEN = "\u202egnp.exe\u2066"  # makes what follows run from right to left
@@ -29,9 +28,9 @@ _COLLECTIONS = ("paintings", "moods", "pieces", "kidlisp")
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own."""
-    with open_scene(stack, tmp_path_factory.mktemp("web"), 2) as scene:
+    with open_scene(worlds, tmp_path_factory.mktemp("web")) as scene:
         yield scene
 
 

@@ -17,10 +17,10 @@ from bson import ObjectId
 
 from tests.acceptance.conftest import LISTS, Scene, open_scene
 from tests.acceptance.terminal import run
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
+from tests.world import Worlds
 from worker.documents import DocumentId
-from worker.stack import Stack
 
 NOWHERE = "127.0.0.1:9"
 PAGES = ("/", "/failures", "/accounts", "/item?type=mood&id=1", "/picture", "/search?q=1")
@@ -28,9 +28,9 @@ _TOKEN = re.compile(r'name="token" value="([0-9a-f]+)"')
 
 
 @pytest.fixture(scope="module")
-def scene(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own; no worker serves it."""
-    with open_scene(stack, tmp_path_factory.mktemp("gate"), 15) as scene:
+    with open_scene(worlds, tmp_path_factory.mktemp("gate")) as scene:
         yield scene
 
 

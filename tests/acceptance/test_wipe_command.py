@@ -16,9 +16,9 @@ from click.testing import CliRunner, Result
 
 from tests.acceptance.terminal import PROGRAM, started
 from tests.contract.proxy import open_proxy
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.waiting import wait_for
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.media import media_type
 from worker.stack import Stack
@@ -27,9 +27,9 @@ MOOD = media_type("mood")
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="60") as opened:
+    with worlds.open(RETRY_BASE_SECONDS="60") as opened:
         yield opened
 
 
@@ -177,7 +177,7 @@ def test_wipe_ended_half_way_is_run_again(
     published_moods(world, 800)
     before = world.revision(world.dids[world.ada])
     arguments = ["wipe", world.ada, "--live", "--yes"]
-    with open_proxy(stack.pds.url) as proxy:
+    with open_proxy(stack.environment["PDS_URL"]) as proxy:
         proxy.drip(pieces=3, pause=0.2)  # so that it is not over before it is ended
         environ = {**bare_environ, **changed(world.environ, {"PDS_URL": proxy.url})}
         with started(arguments, environ, tmp_path) as terminal:

@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.browser.chromium import ARGUMENTS, install
 from tests.webpage import WebPage, serving
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.clock import now
 from worker.demo.pictures import creature, png
 from worker.mongo import RawDocument
@@ -41,7 +41,7 @@ def main() -> None:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
         stack = undo.enter_context(Stack.start(folder / "stack", environ))
         chromium = install(environ, folder / "chromium")
-        world = undo.enter_context(open_world(stack))
+        world = undo.enter_context(Worlds(stack).open())
         item = _fill(world)
         logs = folder / "logs"
         logs.mkdir()

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from redis import Redis
 
-from tests.contract.proxy import open_proxy
-from tests.contract.session_fleet import Fleet
+from tests.contract.proxy import Proxy, open_proxy
+from tests.contract.session_fleet import Fleet, open_fleet
 from tests.contract.source_stores import opened
 from tests.contract.web_server import Site, serving
+from tests.environments import SHORT_RETRIES
 from tests.fixtures import platform_of, sign_up
+from tests.world import World, Worlds
 from worker.documents import Account
 from worker.pds import Pds, Session
-from worker.secrets import Vault
 from worker.services import Services
-from worker.sessions import Sessions
 from worker.source import SourceStore
 from worker.stack import Stack
 from worker.store import Store
@@ -28,7 +27,7 @@ from worker.store import Store
 @pytest.fixture(scope="session")
 def pds(stack: Stack) -> Iterator[Pds]:
     """Our client of the PDS."""
-    with closing(Pds(stack.pds.url)) as client:
+    with closing(Pds(stack.environment["PDS_URL"])) as client:
         yield client
 
 
@@ -53,28 +52,49 @@ def here(shared_services: Services) -> Services:
     return shared_services
 
 
+@pytest.fixture(scope="module")
+def world(module_world: World) -> World:
+    """Return a world of the module's own."""
+    return module_world
+
+
+@pytest.fixture(scope="module")
+def proxied(worlds: Worlds) -> Iterator[tuple[World, Proxy]]:
+    """Return a world of the module's own whose PDS is behind a proxy."""
+    with (
+        open_proxy(worlds.stack.environment["PDS_URL"]) as proxy,
+        worlds.open(PDS_URL=proxy.url, **SHORT_RETRIES) as opened,
+    ):
+        yield opened, proxy
+
+
+@pytest.fixture
+def proxy(proxied: tuple[World, Proxy]) -> Iterator[Proxy]:
+    """Return the proxy of `proxied`, which passes everything on and has counted nothing."""
+    proxied[1].be_honest()
+    proxied[1].forget_calls()
+    yield proxied[1]
+    proxied[1].be_honest()
+
+
 @pytest.fixture
 def fleet(
     stack: Stack, shared_services: Services, shared_user: Account, session: Session
 ) -> Iterator[Fleet]:
     """The sessions of workers whose calls are counted."""
-    with ExitStack() as undo:
-        proxy = undo.enter_context(open_proxy(stack.pds.url))
-        pds = Pds(proxy.url)
-        undo.callback(pds.close)
+    with open_fleet(stack, shared_services.vault, shared_user, session) as opened:
+        yield opened
 
-        def open_sessions(vault: Vault, parked: float) -> Sessions:
-            redis = undo.enter_context(
-                Redis.from_url(stack.environment["REDIS_URL"], socket_timeout=5)
-            )
-            return Sessions(redis, vault, pds, parked=parked)
 
-        redis = undo.enter_context(Redis.from_url(stack.environment["REDIS_URL"]))
-        vault = shared_services.vault
-        fleet = Fleet(proxy, redis, vault, pds, shared_user, session, open_sessions)
-        yield fleet
-        for name in fleet.names():
-            redis.delete(name)
+@pytest.fixture
+def own_fleet(own_stack: Stack, own_world: World) -> Iterator[Fleet]:
+    """The same on services that the test may stop."""
+    account = own_world.services.accounts.find(own_world.ada)
+    assert account
+    with closing(Pds(own_stack.pds.url)) as pds:
+        session = pds.create_session(account.did, account.password)
+    with open_fleet(own_stack, own_world.services.vault, account, session) as opened:
+        yield opened
 
 
 @pytest.fixture

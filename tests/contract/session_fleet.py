@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import httpx
 from redis import Redis
 
-from tests.contract.proxy import Proxy, Reply
+from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.directory import OnePds
 from worker.documents import Account
 from worker.homes import Home, Homes
@@ -18,6 +19,7 @@ from worker.pds import Pds, Session
 from worker.repo import Repo
 from worker.secrets import Secret, Vault
 from worker.sessions import Sessions
+from worker.stack import Stack
 
 NSID = "computer.aesthetic.mood"
 MOOD = {"$type": NSID, "text": "calm"}
@@ -89,3 +91,26 @@ def deactivate(fleet: Fleet, session: Session) -> None:
     headers = {"Authorization": f"Bearer {session.access.reveal()}"}
     url = f"{fleet.pds.url}/xrpc/com.atproto.server.deactivateAccount"
     httpx.post(url, json={}, headers=headers, timeout=30).raise_for_status()
+
+
+@contextmanager
+def open_fleet(stack: Stack, vault: Vault, account: Account, session: Session) -> Iterator[Fleet]:
+    """Open the sessions of workers whose calls to the PDS pass through a proxy."""
+    with ExitStack() as undo:
+        proxy = undo.enter_context(open_proxy(stack.environment["PDS_URL"]))
+        pds = Pds(proxy.url)
+        undo.callback(pds.close)
+
+        def open_redis() -> Redis:
+            url = stack.environment["REDIS_URL"]
+            client: Redis = undo.enter_context(Redis.from_url(url, socket_timeout=5))
+            return client
+
+        def open_sessions(vault: Vault, parked: float) -> Sessions:
+            return Sessions(open_redis(), vault, pds, parked=parked)
+
+        redis = open_redis()
+        fleet = Fleet(proxy, redis, vault, pds, account, session, open_sessions)
+        yield fleet
+        for name in fleet.names():
+            redis.delete(name)

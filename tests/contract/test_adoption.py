@@ -21,24 +21,16 @@ from tests.bulk import (
     statuses,
     sync_batch,
 )
-from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.contract.proxy import Proxy, Reply
 from tests.watching import Watch
-from tests.world import World, open_world
+from tests.world import World
 from worker.clock import after
 from worker.errors import TransientError
 from worker.media import media_type
 from worker.mongo import RawDocument
 from worker.snapshot import Snapshot
-from worker.stack import Stack
 
 PAINTING = media_type("painting")
-
-
-@pytest.fixture(scope="module")
-def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
-    """A world whose PDS is behind the proxy."""
-    with open_proxy(stack.pds.url) as proxy, open_world(stack, PDS_URL=proxy.url) as world:
-        yield world, proxy
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.contract.explaining import MOOD, Watched, open_watched, populate
-from tests.fixtures import new_settings
+from tests.environments import new_settings
 from worker import indexes
 from worker.audit.owned import Owned
 from worker.stack import Stack

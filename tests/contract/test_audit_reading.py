@@ -11,7 +11,8 @@ import pytest
 
 from tests.contract.auditing import Ground, found, open_ground
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.fixtures import Opener, new_settings
+from tests.environments import new_settings
+from tests.fixtures import Opener
 from tests.waiting import wait_for
 from worker.audit.findings import Fault
 from worker.errors import TransientError, WaitError
@@ -26,7 +27,7 @@ _BUSY = b'{"error":"RateLimitExceeded"}'
 @pytest.fixture
 def proxy(stack: Stack) -> Iterator[Proxy]:
     """A proxy in front of the PDS, honest until it is told otherwise."""
-    with open_proxy(stack.pds.url) as opened:
+    with open_proxy(stack.environment["PDS_URL"]) as opened:
         yield opened
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from tests.bulk import (
     sync_batch,
 )
 from tests.watching import Watch
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.batch import Batches
 from worker.bulk.progress import Tally
 from worker.bulk.workshop import Workshop
@@ -29,14 +28,6 @@ from worker.clock import after
 from worker.media import Draft
 from worker.media.base import Item, MediaType
 from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
-from worker.stack import Stack
-
-
-@pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
-    """A world of this module's own."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
 
 
 def test_bad_items_fail_alone(world: World) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
@@ -24,14 +24,13 @@ from tests.bulk import (
     statuses,
     sync_batch,
 )
-from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.contract.proxy import Proxy, Reply
 from tests.watching import Point, Watch
-from tests.world import World, open_world
+from tests.world import World
 from worker.mongo import RawDocument
 from worker.records import Write
 from worker.services import build
 from worker.settings import Settings
-from worker.stack import Stack
 
 SLOW_DOWN = Reply(429, b'{"error":"RateLimitExceeded"}', headers={"Retry-After": "3600"})
 REFUSED = Reply(400, b'{"error":"InvalidRequest","message":"not this one"}')
@@ -44,30 +43,12 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
-    """A world whose PDS is behind the proxy."""
-    with open_proxy(stack.pds.url) as proxy:
-        times = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
-        with open_world(stack, PDS_URL=proxy.url, **times) as world:
-            yield world, proxy
-
-
 @pytest.fixture
 def world(proxied: tuple[World, Proxy]) -> World:
     """That world, ada logged in."""
     world = proxied[0]
     sync_batch(world, "mood", save_moods(world, 1))
     return world
-
-
-@pytest.fixture
-def proxy(proxied: tuple[World, Proxy]) -> Iterator[Proxy]:
-    """The proxy, honest before and after."""
-    proxied[1].be_honest()
-    proxied[1].forget_calls()
-    yield proxied[1]
-    proxied[1].be_honest()
 
 
 @pytest.fixture

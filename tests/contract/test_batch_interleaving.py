@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 from bson import ObjectId
@@ -26,8 +26,7 @@ from tests.bulk import (
     sync_batch,
 )
 from tests.watching import Point, Watch
-from tests.world import World, open_world
-from worker.stack import Stack
+from tests.world import World
 
 POINTS: tuple[Point, ...] = (
     ("before", "upload"),
@@ -37,13 +36,6 @@ POINTS: tuple[Point, ...] = (
 )
 
 Change = Callable[[World, ObjectId], None]
-
-
-@pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
-    """A world of this module's own."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -26,23 +26,15 @@ from tests.bulk import (
 )
 from tests.waiting import wait_for
 from tests.watching import Watch
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.batch import Batches
 from worker.bulk.workshop import Workshop
 from worker.clock import after
 from worker.media import MediaType
 from worker.mongo import RawDocument
 from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
-from worker.stack import Stack
 
 GUESTS = "art-guest"
-
-
-@pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
-    """A world of this module's own."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -9,8 +9,12 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
+from tests.bulk import repo as repo_of
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.fixtures import Opener, new_settings, platform_of, sign_up
+from tests.contract.wiping import pds_away
+from tests.environments import new_settings
+from tests.fixtures import Opener, platform_of, sign_up
+from tests.world import World
 from worker.bulk.eraser import Eraser
 from worker.documents import Account
 from worker.errors import AccountError, TransientError, WaitError
@@ -33,7 +37,7 @@ FAULTS = {
 @pytest.fixture
 def proxy(stack: Stack) -> Iterator[Proxy]:
     """A proxy in front of the PDS, honest until it is told otherwise."""
-    with open_proxy(stack.pds.url) as opened:
+    with open_proxy(stack.environment["PDS_URL"]) as opened:
         yield opened
 
 
@@ -210,19 +214,18 @@ def test_what_no_repetition_helps_is_raised_at_once(
     assert there(repo) == set(keys[10:])
 
 
-def test_a_pds_that_is_away_is_no_confirmation(eraser: Eraser, repo: Repo, stack: Stack) -> None:
+def test_a_pds_that_is_away_is_no_confirmation(own_world: World, own_stack: Stack) -> None:
     """It ends with its error; started again, the PDS has what was not told to be gone."""
+    repo = repo_of(own_world, own_world.ada)
     keys = filled(repo, 30)
-    erasing = eraser.erase(repo, keys)
-    gone = list(next(erasing))
-    stack.pds.kill()
-    try:
-        with pytest.raises(TransientError):
+    with Redis.from_url(own_world.environ["REDIS_URL"]) as redis:
+        eraser = Eraser(RepoLocks(redis), batch=10)
+        erasing = eraser.erase(repo, keys)
+        gone = list(next(erasing))
+        with pds_away(own_stack), pytest.raises(TransientError):
             next(erasing)
-    finally:
-        stack.pds.start()
-    assert there(repo) == set(keys) - set(gone)
-    assert [key for part in eraser.erase(repo, keys) for key in part] != []
+        assert there(repo) == set(keys) - set(gone)
+        assert [key for part in eraser.erase(repo, keys) for key in part] != []
     assert there(repo) == set()
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from tests.contract.explaining import MOOD, Query, Watched, open_watched, populate
-from tests.fixtures import new_settings
+from tests.environments import new_settings
 from worker import indexes
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum

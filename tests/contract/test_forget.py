@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
@@ -23,7 +22,7 @@ from tests.contract.wiping import (
     settle,
     wipe,
 )
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.forget import Forgetting
 from worker.bulk.wiped import AT_WORK
 from worker.errors import AccountError, TransientError
@@ -37,10 +36,9 @@ FORGOTTEN = {"status": "removed", "reason": "forgotten"}
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
+def world(new_world: World) -> World:
+    """Return a world without documents, whose users have empty repos."""
+    return new_world
 
 
 def forget(world: World, name: str) -> Forgetting:
@@ -60,13 +58,13 @@ def states(world: World, subject: str) -> list[object]:
     return [essence(document.get("atproto", {})) for document in found]  # type: ignore[arg-type]
 
 
-def in_redis(world: World, stack: Stack, did: str) -> list[bytes]:
+def in_redis(world: World, did: str) -> list[bytes]:
     """Return the names of what Redis keeps of an account."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as redis:
+    with Redis.from_url(world.environ["REDIS_URL"]) as redis:
         return list(redis.scan_iter(f"media-atproto:*{did}*"))
 
 
-def test_nothing_of_a_subject_stays(world: World, stack: Stack) -> None:
+def test_nothing_of_a_subject_stays(world: World) -> None:
     """Records, states of every kind, thumbnails, the session, removals that wait."""
     items, others = published(world, world.ada), published(world, world.bob)
     world.sync("mood", world.platform.save_mood("", world.ada))  # failed
@@ -90,7 +88,7 @@ def test_nothing_of_a_subject_stays(world: World, stack: Stack) -> None:
 
     assert forgetting.trouble is None
     assert forgetting.thumbnails == 1
-    assert in_redis(world, stack, world.dids[world.ada]) == []
+    assert in_redis(world, world.dids[world.ada]) == []
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
     assert states(world, world.ada) == [FORGOTTEN] * (len(items) + 4)
     left = world.services.database["atproto_removals"].distinct("user")
@@ -117,23 +115,23 @@ def test_other_names_of_the_subject_are_understood(world: World) -> None:
         assert forgetter(world.services).forget(name).subject == world.ada
 
 
-def test_an_account_that_the_pds_has_deleted(world: World, stack: Stack) -> None:
+def test_an_account_that_the_pds_has_deleted(world: World, pds_admin: tuple[str, str]) -> None:
     """With it the records are gone: that is told, and the rest is forgotten."""
     published(world, world.ada)
-    delete_account(stack, world.dids[world.ada])
+    delete_account(world, pds_admin, world.dids[world.ada])
     forgetting = forgetter(world.services).forget(world.ada)
     assert "the PDS has no such account" in forgetting.remark
     assert forgetting.survey().types["mood"].states == 1
     sum(forgetting.run())
     assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
     assert states(world, world.ada) == [FORGOTTEN] * 4
-    assert in_redis(world, stack, world.dids[world.ada]) == []
+    assert in_redis(world, world.dids[world.ada]) == []
 
 
-def test_a_user_whose_document_is_gone_too(world: World, stack: Stack) -> None:
+def test_a_user_whose_document_is_gone_too(world: World, pds_admin: tuple[str, str]) -> None:
     """Only the subject tells whose items these are."""
     published(world, world.ada)
-    delete_account(stack, world.dids[world.ada])
+    delete_account(world, pds_admin, world.dids[world.ada])
     world.services.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
     assert "no account of it is known" in forgetting.remark
@@ -141,7 +139,7 @@ def test_a_user_whose_document_is_gone_too(world: World, stack: Stack) -> None:
     assert states(world, world.ada) == [FORGOTTEN] * 4
 
 
-def test_records_that_nobody_can_remove_are_told(world: World, stack: Stack) -> None:
+def test_records_that_nobody_can_remove_are_told(world: World, pds_admin: tuple[str, str]) -> None:
     """The user's document is gone and the repo is not: such states stay, to find them by."""
     published(world, world.ada)
     unseen = world.platform.save_mood("never seen", world.ada)
@@ -152,12 +150,12 @@ def test_records_that_nobody_can_remove_are_told(world: World, stack: Stack) -> 
         assert list(done.left.values()) == [f"its record is in the repo of {did}"]
     assert essence(world.platform.state("mood", unseen)) == FORGOTTEN
     assert states(world, world.ada).count(FORGOTTEN) == 1
-    delete_account(stack, did)
+    delete_account(world, pds_admin, did)
     assert all(not done.left for done in forget(world, world.ada).done.values())
     assert states(world, world.ada).count(FORGOTTEN) == 5
 
 
-def test_a_deactivated_account_keeps_its_records_and_states(world: World, stack: Stack) -> None:
+def test_a_deactivated_account_keeps_its_records_and_states(world: World) -> None:
     """They would come back with it; thumbnails and session do not wait for that."""
     published(world, world.ada)
     ada = account(world, world.ada)
@@ -168,14 +166,14 @@ def test_a_deactivated_account_keeps_its_records_and_states(world: World, stack:
     assert forgetting.trouble.code == "account_deactivated"
     assert forgetting.thumbnails == 1
     assert FORGOTTEN not in states(world, world.ada)
-    assert in_redis(world, stack, ada.did) == []
+    assert in_redis(world, ada.did) == []
     reactivate(world, ada.did)
     assert forget(world, world.ada).trouble is None
     assert states(world, world.ada) == [FORGOTTEN] * 4
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
 
 
-def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World, stack: Stack) -> None:
+def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) -> None:
     """With the right one, the next time gets through."""
     published(world, world.ada)
     ada = account(world, world.ada)
@@ -188,24 +186,24 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World, st
     with pytest.raises(AccountError):
         sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)
-    assert not [name for name in in_redis(world, stack, ada.did) if b"parked" in name]
+    assert not [name for name in in_redis(world, ada.did) if b"parked" in name]
     users.update_one({"_id": world.ada}, {"$set": {"atproto.password": ada.password.reveal()}})
     assert forget(world, world.ada).trouble is None
-    assert in_redis(world, stack, ada.did) == []
+    assert in_redis(world, ada.did) == []
 
 
-def test_a_pds_that_dies_half_way(world: World, stack: Stack) -> None:
+def test_a_pds_that_dies_half_way(own_world: World, own_stack: Stack) -> None:
     """What is not known to be gone is not called so; run again, it is."""
-    published_moods(world, world.ada, 150)
-    forgetting = forgetter(world.services).forget(world.ada)
+    published_moods(own_world, own_world.ada, 150)
+    forgetting = forgetter(own_world.services).forget(own_world.ada)
     steps = forgetting.run()
     assert next(steps) == 100
-    with pds_away(stack):
+    with pds_away(own_stack):
         assert list(steps) == []
     assert forgetting.trouble is not None
-    assert states(world, world.ada).count(FORGOTTEN) == 100
-    assert forget(world, world.ada).trouble is None
-    assert states(world, world.ada) == [FORGOTTEN] * 150
+    assert states(own_world, own_world.ada).count(FORGOTTEN) == 100
+    assert forget(own_world, own_world.ada).trouble is None
+    assert states(own_world, own_world.ada) == [FORGOTTEN] * 150
 
 
 def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> None:
@@ -224,11 +222,10 @@ def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> 
     assert states(world, world.ada) == [FORGOTTEN]
 
 
-def delete_account(stack: Stack, did: str) -> None:
+def delete_account(world: World, admin: tuple[str, str], did: str) -> None:
     """Delete an account from the PDS, as its administrator does."""
-    url = f"{stack.pds.url}/xrpc/com.atproto.admin.deleteAccount"
-    auth = ("admin", stack.pds_admin_password)
-    httpx.post(url, json={"did": did}, auth=auth, timeout=30).raise_for_status()
+    url = f"{world.environ['PDS_URL']}/xrpc/com.atproto.admin.deleteAccount"
+    httpx.post(url, json={"did": did}, auth=admin, timeout=30).raise_for_status()
 
 
 def deactivate(world: World, did: str) -> None:

@@ -13,7 +13,8 @@ import pytest
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.fixtures import Opener, new_settings
+from tests.environments import new_settings
+from tests.fixtures import Opener
 from worker.account_keys import AccountKeys
 from worker.directory import DidDocuments, DirectoryError, is_public
 from worker.documents import Account
@@ -75,9 +76,9 @@ def places(stack: Stack) -> Iterator[Places]:
     """A directory, and two addresses of the PDS."""
     with ExitStack() as undo:
         yield (
-            undo.enter_context(open_proxy(stack.plc.url)),
-            undo.enter_context(open_proxy(stack.pds.url)),
-            undo.enter_context(open_proxy(stack.pds.url)),
+            undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"])),
+            undo.enter_context(open_proxy(stack.environment["PDS_URL"])),
+            undo.enter_context(open_proxy(stack.environment["PDS_URL"])),
         )
 
 
@@ -272,7 +273,7 @@ def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:
     service = {"id": f"{did}#atproto_pds", "serviceEndpoint": url}
     with ExitStack() as undo:
         undo.callback(redis.delete, f"media-atproto:home:{did}")
-        plc = undo.enter_context(open_proxy(stack.plc.url))
+        plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
         documents = DidDocuments(redis, plc.url, usual, is_allowed=is_public)
         return undo.enter_context(closing(documents)).pds_of(did)

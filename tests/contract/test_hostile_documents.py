@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from tests.contract.hostile_documents import NOTHING, Case, cases
 from tests.contract.items import MOOD
-from tests.world import JsonRecord, World, open_world
+from tests.world import JsonRecord, World, Worlds
 from worker.app import BEHIND, FRONT
 from worker.audit.opening import open_audit
 from worker.bulk.backfill import Scope
@@ -21,7 +21,6 @@ from worker.ids import known_id, message_id
 from worker.mongo import DocumentFullError, RawDocument
 from worker.overview.counts import Overview
 from worker.overview.failures import Failures
-from worker.stack import Stack
 from worker.state import mapping
 
 
@@ -86,10 +85,10 @@ def backfill(world: World) -> None:
 
 
 @pytest.fixture(scope="module", params=[sweep, backfill])
-def place(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Place]:
+def place(worlds: Worlds, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Publish hostile documents and their neighbours in each way."""
     publish: Callable[[World], None] = request.param
-    with open_world(stack, SWEEP_GRACE_SECONDS="0") as world:
+    with worlds.open(SWEEP_GRACE_SECONDS="0") as world:
         moods = world.services.store.collection(MOOD)
         every, neighbours = list(cases(world.ada)), []
         for number, case in enumerate(every):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from bson import Code, DBRef, ObjectId
 
-from tests.world import World, open_world
+from tests.world import World
 from worker.audit.opening import open_audit
 from worker.media import MEDIA_TYPES
-from worker.stack import Stack
 from worker.state import mapping
 
 ACCOUNTS: dict[str, Any] = {
@@ -38,13 +36,6 @@ HANDLES: dict[str, Any] = {
     "document": {"$ne": 1},
     "empty": "",
 }
-
-
-@pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
-    """A world of this module's own."""
-    with open_world(stack) as opened:
-        yield opened
 
 
 def test_an_account_that_is_none_leaves_its_items_waiting_and_all_others_alone(

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from pymongo import MongoClient
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+)
 
 from tests.contract.items import MOOD, PAINTING, SECOND, give_account, save, settle, sweep
 from tests.fixtures import Opener
 from worker.clock import now
 from worker.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
 from worker.media import MEDIA_TYPES
+from worker.mongo import RawDocument
 from worker.services import Services
 from worker.settings import Settings
+from worker.stack import Stack
 
 
 @contextmanager
@@ -91,6 +101,23 @@ def test_legacy_documents_do_not_stand_in_the_way_of_indexes(
     fresh.ensure_indexes()
 
 
+class Commands(CommandListener):
+    """Counts the commands that a client sends."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def started(self, event: CommandStartedEvent) -> None:
+        """Count a command by its name."""
+        self.counts[event.command_name] += 1
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Required by the interface."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Required by the interface."""
+
+
 @pytest.fixture
 def fresh(settings: Settings, open_services: Opener) -> Services:
     """Services on a database in which there is nothing yet."""
@@ -110,6 +137,17 @@ def test_indexes_are_created_once(fresh: Services) -> None:
     assert {made.standing for made in first.values()} == {Standing.CREATED}
     assert second.keys() == first.keys()
     assert {(made.standing, made.detail) for made in second.values()} == {(Standing.THERE, "")}
+
+
+def test_each_collection_costs_one_listing_and_one_build(stack: Stack, settings: Settings) -> None:
+    """A worker far from MongoDB starts as fast as these calls allow."""
+    commands = Commands()
+    url = stack.environment["MONGODB_CONNECTION_STRING"]
+    with MongoClient[RawDocument](url, event_listeners=[commands]) as client:
+        list(create(client[settings.mongodb_name]))
+        client.drop_database(settings.mongodb_name)
+    collections = len({definition.collection for definition in definitions()})
+    assert commands.counts["listIndexes"] == commands.counts["createIndexes"] == collections
 
 
 def test_an_index_that_was_dropped_is_created_again(fresh: Services) -> None:

@@ -15,6 +15,7 @@ from bson.datetime_ms import DatetimeMS
 from tests.contract.failing import fail, pend
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from tests.fixtures import Opener
+from tests.redis_databases import redis_database
 from worker.app import BEHIND, list_of
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
@@ -174,11 +175,8 @@ def test_removals_are_counted(here: Services, overview: Overview) -> None:
 @pytest.fixture
 def queue_url(stack: Stack) -> Iterator[str]:
     """The address of an empty Redis database."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/9"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
+    with redis_database(stack.environment["REDIS_URL"]) as url:
         yield url
-        client.flushdb()
 
 
 def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:

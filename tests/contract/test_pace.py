@@ -9,16 +9,18 @@ import pytest
 from redis import Redis
 
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
+from tests.redis_databases import redis_database
 from tests.watching import Watch
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.bulk.pace import Pace
 from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def url(stack: Stack) -> str:
+def url(stack: Stack) -> Iterator[str]:
     """A Redis database where nobody else saves anything."""
-    return stack.environment["REDIS_URL"].removesuffix("/0") + "/7"
+    with redis_database(stack.environment["REDIS_URL"]) as url:
+        yield url
 
 
 @pytest.fixture
@@ -37,9 +39,9 @@ def pace(redis: Redis) -> Pace:
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack, url: str) -> Iterator[World]:
+def world(worlds: Worlds, url: str) -> Iterator[World]:
     """A world with that Redis."""
-    with open_world(stack, REDIS_URL=url) as opened:
+    with worlds.open(REDIS_URL=url) as opened:
         yield opened
 
 

@@ -28,10 +28,11 @@ def passing(shared_services: Services) -> Account:
     return sign_up(platform_of(shared_services))
 
 
-def call_as_admin(stack: Stack, method: str, body: Mapping[str, object]) -> None:
+def call_as_admin(
+    stack: Stack, admin: tuple[str, str], method: str, body: Mapping[str, object]
+) -> None:
     """Do what only the PDS's operator may."""
-    url = f"{stack.pds.url}/xrpc/{method}"
-    admin = ("admin", stack.pds_admin_password)
+    url = f"{stack.environment['PDS_URL']}/xrpc/{method}"
     httpx.post(url, json=body, auth=admin, timeout=30).raise_for_status()
 
 
@@ -74,12 +75,14 @@ def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing
     assert_unreadable(pds, passing.did)
 
 
-def test_takedown_ends_login_and_live_tokens(stack: Stack, pds: Pds, passing: Account) -> None:
+def test_takedown_ends_login_and_live_tokens(
+    stack: Stack, pds_admin: tuple[str, str], pds: Pds, passing: Account
+) -> None:
     """Whatever is tried: the account was taken down, and the error says so."""
     session = pds.create_session(passing.did, passing.password)
     subject = {"$type": "com.atproto.admin.defs#repoRef", "did": passing.did}
     taken = {"subject": subject, "takedown": {"applied": True, "ref": "test"}}
-    call_as_admin(stack, "com.atproto.admin.updateSubjectStatus", taken)
+    call_as_admin(stack, pds_admin, "com.atproto.admin.updateSubjectStatus", taken)
     attempts: list[Call] = [
         lambda pds: pds.create_session(passing.did, passing.password),
         lambda pds: pds.refresh_session(session.refresh),
@@ -161,29 +164,29 @@ def test_record_above_the_servers_limit_is_refused_for_good(pds: Pds, session: S
 
 
 @pytest.fixture
-def frozen(stack: Stack) -> Iterator[None]:
+def frozen(own_stack: Stack) -> Iterator[None]:
     """The PDS hangs: connections are taken, and nothing comes back."""
-    stack.pds.freeze()
+    own_stack.pds.freeze()
     try:
         yield
     finally:
-        stack.pds.thaw()
+        own_stack.pds.thaw()
 
 
 @pytest.fixture
-def stopped(stack: Stack) -> Iterator[None]:
+def stopped(own_stack: Stack) -> Iterator[None]:
     """The PDS refuses connections."""
-    stack.pds.stop()
+    own_stack.pds.stop()
     try:
         yield
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
 
 
 @pytest.mark.usefixtures("frozen")
-def test_hanging_pds_is_given_up_after_the_timeout(stack: Stack) -> None:
+def test_hanging_pds_is_given_up_after_the_timeout(own_stack: Stack) -> None:
     """Each call ends by itself, and says that it may have been carried out."""
-    impatient = Pds(stack.pds.url, timeout=0.2)
+    impatient = Pds(own_stack.pds.url, timeout=0.2)
     try:
         errors = [error_of(call, impatient) for _, call in CALLS.values()]
     finally:
@@ -192,9 +195,9 @@ def test_hanging_pds_is_given_up_after_the_timeout(stack: Stack) -> None:
     assert all("(ReadTimeout); the call may have been carried out" in e.message for e in errors)
 
 
-def test_stopped_pds_is_unreachable(stack: Stack, request: pytest.FixtureRequest) -> None:
+def test_stopped_pds_is_unreachable(own_stack: Stack, request: pytest.FixtureRequest) -> None:
     """On a connection that was open before, and on a new one."""
-    client = Pds(stack.pds.url)
+    client = Pds(own_stack.pds.url)
     try:
         assert error_of(CALLS["login"][1], client).code == "wrong_password"
         request.getfixturevalue("stopped")

@@ -34,7 +34,7 @@ class Gateway:
 @pytest.fixture(scope="module")
 def opened_gateway(stack: Stack) -> Iterator[Gateway]:
     """Open a proxy for the whole module."""
-    with open_proxy(stack.pds.url) as proxy:
+    with open_proxy(stack.environment["PDS_URL"]) as proxy:
         client = Pds(proxy.url, timeout=30)
         try:
             yield Gateway(proxy, client)
@@ -128,7 +128,7 @@ def test_blob_with_other_bytes_than_its_name_says_is_garbled(gateway: Gateway) -
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirect_is_not_followed(gateway: Gateway, stack: Stack, status: int) -> None:
     """The token and the password stay with the server that they were meant for."""
-    with open_proxy(stack.pds.url) as elsewhere:
+    with open_proxy(stack.environment["PDS_URL"]) as elsewhere:
         to = {"Location": f"{elsewhere.url}/xrpc/com.atproto.server.describeServer"}
         gateway.proxy.answer(Reply(status, headers=to))
         errors = [error_of(call, gateway.pds) for _, call in CALLS.values()]

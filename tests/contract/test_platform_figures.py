@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.failing import pend
 from tests.contract.items import save, settle
+from tests.redis_databases import redis_database
 from tests.webpage import serving
-from tests.world import open_world
+from tests.world import Worlds
 from worker.bounded import Bounds
 from worker.budget import Lane
 from worker.clock import now
@@ -36,11 +37,8 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def queue_url(stack: Stack) -> Iterator[str]:
     """Return a Redis database that is empty."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/32"
-    with redis.Redis.from_url(url) as client:
-        client.flushdb()
+    with redis_database(stack.environment["REDIS_URL"]) as url:
         yield url
-        client.flushdb()
 
 
 def on_queue(here: Services, url: str) -> Services:
@@ -112,10 +110,10 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
 
 
 def test_prometheus_gets_them_from_the_status_page_with_its_login(
-    stack: Stack, tmp_path: Path
+    worlds: Worlds, tmp_path: Path
 ) -> None:
     """Whoever has none is told nothing."""
-    with open_world(stack) as world, serving(world.environ, tmp_path) as page:
+    with worlds.open() as world, serving(world.environ, tmp_path) as page:
         with page.client() as client:
             answer = client.get("/metrics").raise_for_status()
         assert httpx.get(f"{page.url}/metrics", trust_env=False).status_code == 401

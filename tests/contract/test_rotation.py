@@ -10,14 +10,13 @@ from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 
 from tests.contract.proxy import Proxy, open_proxy
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.cli import main
 from worker.documents import Account
 from worker.rotation import reseal, take_stock
 from worker.secrets import Secret, Vault
 from worker.services import build
 from worker.settings import Settings
-from worker.stack import Stack
 
 REDIS_DATABASE = 11
 
@@ -67,12 +66,11 @@ class Keyring:
 
 
 @pytest.fixture(scope="module")
-def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
+def proxied(worlds: Worlds) -> Iterator[tuple[World, Proxy]]:
     """Three users, a Redis database for them alone, and a proxy that counts logins."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{REDIS_DATABASE}"
     with (
-        open_proxy(stack.pds.url) as proxy,
-        open_world(stack, REDIS_URL=url, PDS_URL=proxy.url) as world,
+        open_proxy(worlds.stack.environment["PDS_URL"]) as proxy,
+        worlds.open_with_redis(PDS_URL=proxy.url) as world,
     ):
         yield world, proxy
 

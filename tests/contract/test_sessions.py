@@ -127,40 +127,40 @@ def test_locks_and_parking_notes_end_by_themselves(fleet: Fleet) -> None:
     assert 0 < int(fleet.redis.ttl(fleet.kept())) <= 90 * 86_400
 
 
-def test_no_redis_is_a_transient_error(fleet: Fleet, stack: Stack) -> None:
+def test_no_redis_is_a_transient_error(own_fleet: Fleet, own_stack: Stack) -> None:
     """Without the shared session nothing is sent: a login per worker would use up the limit."""
-    sessions = fleet.sessions()
-    fleet.plant()
-    stack.valkey.stop()
+    sessions = own_fleet.sessions()
+    own_fleet.plant()
+    own_stack.valkey.stop()
     try:
         for attempt in (
-            lambda: sessions.get(fleet.account),
-            lambda: sessions.renew(fleet.account, None),
-            lambda: sessions.park(fleet.account, AccountFaultError("odd", code="odd")),
+            lambda: sessions.get(own_fleet.account),
+            lambda: sessions.renew(own_fleet.account, None),
+            lambda: sessions.park(own_fleet.account, AccountFaultError("odd", code="odd")),
         ):
             with pytest.raises(RedisUnavailableError) as caught:
                 attempt()
             assert (caught.value.step, caught.value.code) == ("session", "redis_unavailable")
     finally:
-        stack.valkey.start()
-    sessions.get(fleet.account)
-    assert fleet.logins_and_refreshes() == (1, 0)
+        own_stack.valkey.start()
+    sessions.get(own_fleet.account)
+    assert own_fleet.logins_and_refreshes() == (1, 0)
 
 
 def test_lock_of_a_login_is_over_soon_after_its_holder_was_killed(
-    fleet: Fleet, stack: Stack
+    own_fleet: Fleet, own_stack: Stack
 ) -> None:
     """It is renewed as long as its holder lives: until then others have to wait, not after."""
     with ThreadPoolExecutor(1) as pool:
-        stack.pds.freeze()
+        own_stack.pds.freeze()
         try:
-            login = pool.submit(fleet.sessions().get, fleet.account)
-            wait_for(lambda: fleet.names("login"), within=30, what="a login to be under way")
-            (name,) = fleet.names("login")
-            assert 0 < int(fleet.redis.pttl(name)) <= 10_000
+            login = pool.submit(own_fleet.sessions().get, own_fleet.account)
+            wait_for(lambda: own_fleet.names("login"), within=30, what="a login to be under way")
+            (name,) = own_fleet.names("login")
+            assert 0 < int(own_fleet.redis.pttl(name)) <= 10_000
         finally:
-            stack.pds.thaw()
-        assert login.result().did == fleet.account.did
+            own_stack.pds.thaw()
+        assert login.result().did == own_fleet.account.did
 
 
 def test_lock_of_a_dead_worker_holds_nobody_for_ever(fleet: Fleet) -> None:

@@ -13,21 +13,19 @@ from redis import Redis
 
 from tests.messages import ITEM, batch, call, fill
 from tests.poison import POISON
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.app import BEHIND, BULK, LIVE, list_of
 from worker.mongo import RawDocument
 from worker.sifter import Sifter
-from worker.stack import Stack
 from worker.store import Store
 
 MOST = 10
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A world with a Redis database that nobody else uses."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + "/13"
-    with open_world(stack, REDIS_URL=url) as opened:
+    with worlds.open_with_redis() as opened:
         yield opened
 
 

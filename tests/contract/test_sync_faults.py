@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from bson import ObjectId
 
-from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.contract.proxy import Proxy, Reply
 from tests.pictures import pixel_art
-from tests.world import World, open_world
+from tests.world import World
 from worker.documents import Status
-from worker.stack import Stack
 from worker.thumbnail_cache import COLLECTION
 
 HOUR = timedelta(hours=1)
@@ -26,27 +24,10 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module")
-def proxied(stack: Stack) -> Iterator[tuple[World, Proxy]]:
-    """A world whose PDS is behind the proxy."""
-    with open_proxy(stack.pds.url) as proxy:
-        times = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
-        with open_world(stack, PDS_URL=proxy.url, **times) as world:
-            yield world, proxy
-
-
 @pytest.fixture
 def world(proxied: tuple[World, Proxy]) -> World:
     """That world."""
     return proxied[0]
-
-
-@pytest.fixture
-def proxy(proxied: tuple[World, Proxy]) -> Iterator[Proxy]:
-    """The proxy, honest before and after."""
-    proxied[1].be_honest()
-    yield proxied[1]
-    proxied[1].be_honest()
 
 
 def new_mood(world: World) -> ObjectId:

@@ -21,10 +21,10 @@ _QUEUE = Queue("transport")
 
 @pytest.mark.parametrize("end", [Message.ack, Message.reject])
 def test_a_message_that_cannot_be_acknowledged_makes_room_for_another(
-    stack: Stack, end: Callable[[Message], None], monkeypatch: pytest.MonkeyPatch
+    own_stack: Stack, end: Callable[[Message], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a worker whose processes were all at work when Redis went would be idle for ever."""
-    url = stack.valkey.url.removesuffix("/0") + "/10"
+    url = own_stack.environment["REDIS_URL"]
     monkeypatch.setenv("REDIS_URL", url)
     seen: list[Message] = []
     with (
@@ -33,19 +33,19 @@ def test_a_message_that_cannot_be_acknowledged_makes_room_for_another(
     ):
         publish(url)
         wait_for(lambda: receive(connection, seen), within=30, what="the first message")
-        stack.valkey.stop()
+        own_stack.valkey.stop()
         try:
             with pytest.raises(connection.connection_errors):
                 end(seen.pop())
         finally:
-            stack.valkey.start()
+            own_stack.valkey.start()
         publish(url)
         wait_for(lambda: receive(connection, seen), within=10, what="the second message")
 
 
 def test_a_message_of_two_fields_that_is_given_back_comes_again(stack: Stack) -> None:
     """As the same message, though its producer knew nothing of how that is done."""
-    url = stack.valkey.url.removesuffix("/0") + "/10"
+    url = stack.environment["REDIS_URL"]
     seen: list[Message] = []
     with (
         Redis.from_url(url) as client,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.wiping import (
@@ -23,22 +21,20 @@ from tests.contract.wiping import (
     wipe,
     wiper,
 )
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.backfill import Scope
 from worker.bulk.eraser import BATCH
 from worker.bulk.wiped import Survey
 from worker.errors import AccountError
-from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 POST = "app.bsky.feed.post"
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
+def world(new_world: World) -> World:
+    """Return a world without documents, whose users have empty repos."""
+    return new_world
 
 
 def test_a_survey_counts_and_changes_nothing(world: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -23,7 +22,7 @@ from tests.contract.wiping import (
     wipe,
     wiper,
 )
-from tests.world import World, at_step, open_world
+from tests.world import World, at_step
 from worker.bulk.wiped import BACK, Survey
 from worker.errors import TransientError
 from worker.records import Write
@@ -33,10 +32,9 @@ MOOD = "computer.aesthetic.mood"
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
+def world(new_world: World) -> World:
+    """Return a world without documents, whose users have empty repos."""
+    return new_world
 
 
 class KilledError(BaseException):
@@ -64,18 +62,20 @@ def test_states_that_claim_what_is_not_there_are_cleared(world: World) -> None:
     assert_true_states(world, world.ada)
 
 
-def test_a_pds_that_dies_half_way_leaves_no_state_that_lies(world: World, stack: Stack) -> None:
+def test_a_pds_that_dies_half_way_leaves_no_state_that_lies(
+    own_world: World, own_stack: Stack
+) -> None:
     """What was done is told; once it is back, a second wipe removes the rest."""
-    published_moods(world, world.ada, 250)
-    wiping = wiper(world.services).wipe(account(world, world.ada), KINDS)
+    published_moods(own_world, own_world.ada, 250)
+    wiping = wiper(own_world.services).wipe(account(own_world, own_world.ada), KINDS)
     steps = wiping.run()
     assert next(steps) == 100
-    with pds_away(stack), pytest.raises(TransientError):
+    with pds_away(own_stack), pytest.raises(TransientError):
         next(steps)
     assert told(wiping, "mood")[:2] == (100, 100)
-    assert_true_states(world, world.ada)
-    assert told(wipe(world, world.ada), "mood") == (150, 150, 0)
-    assert_true_states(world, world.ada)
+    assert_true_states(own_world, own_world.ada)
+    assert told(wipe(own_world, own_world.ada), "mood") == (150, 150, 0)
+    assert_true_states(own_world, own_world.ada)
 
 
 def test_two_wipes_at_once_do_each_others_work(world: World) -> None:

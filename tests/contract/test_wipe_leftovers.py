@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.contract.wiping import (
@@ -18,20 +16,18 @@ from tests.contract.wiping import (
     told,
     wipe,
 )
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.wiped import BACK
 from worker.documents import MediaDocument
 from worker.media import media_type
-from worker.stack import Stack
 
 MOOD = media_type("mood")
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
+def world(new_world: World) -> World:
+    """Return a world without documents, whose users have empty repos."""
+    return new_world
 
 
 def test_a_run_that_confesses_late_has_the_item_synced(world: World) -> None:

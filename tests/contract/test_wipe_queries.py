@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from tests.contract.explaining import MOOD, Watched, open_watched, populate
 from tests.contract.wiping import forgetter, wiper
-from tests.fixtures import new_settings
+from tests.environments import new_settings
 from worker import indexes
 from worker.bulk.clearing import Clearing, Manner
 from worker.errors import TransientError

@@ -27,12 +27,11 @@ from tests.contract.wiping import (
     wipe,
     wiper,
 )
-from tests.world import World, at_step, open_world
+from tests.world import World, at_step
 from worker.bulk.claims import Candidate, Claims
 from worker.bulk.wiped import AT_WORK, BACK
 from worker.lease import new_lease
 from worker.media import media_type
-from worker.stack import Stack
 
 MOOD = media_type("mood")
 
@@ -40,10 +39,9 @@ Change = Callable[[World, ObjectId], None]
 
 
 @pytest.fixture
-def world(stack: Stack) -> Iterator[World]:
-    """A platform whose users are new."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
+def world(new_world: World) -> World:
+    """Return a world without documents, whose users have empty repos."""
+    return new_world
 
 
 def nothing(_world: World, _mood: ObjectId) -> None:

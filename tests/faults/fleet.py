@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.fixtures import changed
+from tests.environments import changed
 from tests.fleet import CELERY, Process, beat, running
 
 _CHILDREN = 2

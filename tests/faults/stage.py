@@ -22,7 +22,7 @@ from tests.faults.fleet import Fleet, Manning, open_fleet
 from tests.faults.judge import Judge
 from tests.faults.stream import Cast, Load, Stream
 from tests.waiting import wait_for
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.app import app
 from worker.demo import expected
 from worker.demo.platform import Platform
@@ -152,14 +152,11 @@ def now() -> float:
 
 
 @contextmanager
-def open_stage(
-    stack: Stack, folder: Path, redis_database: int = 0, **environ: str
-) -> Iterator[Stage]:
+def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
     """Open a stage on running services; `environ` adds to the settings of its fleet."""
-    url = stack.environment["REDIS_URL"].removesuffix("/0") + f"/{redis_database}"
+    url = stack.environment["REDIS_URL"]
     with ExitStack() as undo:
-        settings = {**TIMES, "REDIS_URL": url, **environ}
-        world = undo.enter_context(open_world(stack, **settings))
+        world = undo.enter_context(Worlds(stack).open(**{**TIMES, **environ}))
         undo.enter_context(pytest.MonkeyPatch.context()).setenv("REDIS_URL", url)
         app._after_fork()  # type: ignore[attr-defined] # Celery keeps to its first queue
         cast = cast_of(world)

@@ -28,10 +28,10 @@ def kill_both(stage: Stage) -> None:
 
 
 @pytest.fixture(scope="module")
-def stage(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(own_stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A stage whose dead workers' messages are delivered again soon."""
     folder = tmp_path_factory.mktemp("faults")
-    with open_stage(stack, folder, 12, VISIBILITY_TIMEOUT_SECONDS="15") as opened:
+    with open_stage(own_stack, folder, VISIBILITY_TIMEOUT_SECONDS="15") as opened:
         yield opened
 
 

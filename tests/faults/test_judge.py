@@ -12,19 +12,17 @@ from tests.bulk import put_foreign, repo, start_over
 from tests.faults.judge import Judge, Verdict
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
-from tests.world import World, open_world
+from tests.world import World, Worlds
 from worker.demo.pictures import Picture
 from worker.demo.reader import Reader
 from worker.demo.uploads import Item, Person, Uploads
 from worker.media import media_type
-from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """A platform whose items are published as they are saved."""
-    url = stack.valkey.url.removesuffix("/0") + "/11"
-    with open_world(stack, REDIS_URL=url) as opened:
+    with worlds.open_with_redis() as opened:
         yield opened
 
 
@@ -35,10 +33,10 @@ def ada(world: World) -> Person:
 
 
 @pytest.fixture(scope="module")
-def judge(world: World, stack: Stack) -> Iterator[Judge]:
+def judge(world: World) -> Iterator[Judge]:
     """A judge of that platform."""
     with (
-        Reader(stack.pds.url) as reader,
+        Reader(world.environ["PDS_URL"]) as reader,
         redis.Redis.from_url(world.environ["REDIS_URL"]) as queue,
     ):
         yield Judge(world.platform, reader, queue, cast_of(world).people)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.world import World, open_world
-from worker.stack import Stack
+from tests.environments import SHORT_RETRIES
+from tests.world import World, Worlds
 
 
 @pytest.fixture(scope="session")
-def world(stack: Stack) -> Iterator[World]:
+def world(worlds: Worlds) -> Iterator[World]:
     """Open a platform with ada, bob and guests, on real services."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
+    with worlds.open(**SHORT_RETRIES) as opened:
         yield opened

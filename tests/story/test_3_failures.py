@@ -104,39 +104,41 @@ def test_a_program_that_is_too_large_is_left_out(world: World) -> None:
     assert state["blobs"]["source"]["error"]["code"] == "blob_too_large"  # type: ignore[index]
 
 
-def test_with_the_pds_down_the_item_waits_and_heals(world: World, stack: Stack) -> None:
+def test_with_the_pds_down_the_item_waits_and_heals(own_world: World, own_stack: Stack) -> None:
     """Pending with a time to retry, attempt counted; synced once the PDS is back."""
-    mood = world.platform.save_mood("patience", world.ada)
-    stack.pds.stop()
+    mood = own_world.platform.save_mood("patience", own_world.ada)
+    own_stack.pds.stop()
     try:
-        outcome = world.sync("mood", mood)
+        outcome = own_world.sync("mood", mood)
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
     assert outcome.status == "pending"
     assert outcome.retry_at is not None
-    assert error_of(world, "mood", mood)["code"] == "pds_unreachable"
-    assert world.platform.state("mood", mood)["attempts"] == 1
-    assert world.sync("mood", mood).status == "synced"
+    assert error_of(own_world, "mood", mood)["code"] == "pds_unreachable"
+    assert own_world.platform.state("mood", mood)["attempts"] == 1
+    assert own_world.sync("mood", mood).status == "synced"
 
 
-def test_an_upload_is_not_repeated_because_the_write_failed(world: World, stack: Stack) -> None:
+def test_an_upload_is_not_repeated_because_the_write_failed(
+    own_world: World, own_stack: Stack
+) -> None:
     """Each blob's success is kept at once, before what comes after it."""
-    world.platform.store("kept-upload.png", pictures.pixel_art(), world.ada)
-    painting = world.platform.save_painting("kept-upload", world.ada)
+    own_world.platform.store("kept-upload.png", pictures.pixel_art(), own_world.ada)
+    painting = own_world.platform.save_painting("kept-upload", own_world.ada)
 
     def cut(step: str) -> None:
         if step.startswith("the record is valid"):
-            stack.pds.stop()
+            own_stack.pds.stop()
 
     try:
-        assert world.sync("painting", painting, observer=cut).status == "pending"
+        assert own_world.sync("painting", painting, observer=cut).status == "pending"
     finally:
-        stack.pds.start()
+        own_stack.pds.start()
     steps: list[str] = []
-    assert world.sync("painting", painting, observer=steps.append).status == "synced"
+    assert own_world.sync("painting", painting, observer=steps.append).status == "synced"
     assert not any(step.endswith("uploaded") for step in steps)
-    record = world.record("painting", painting)
-    assert world.blob(world.dids[world.ada], record["thumbnail"])
+    record = own_world.record("painting", painting)
+    assert own_world.blob(own_world.dids[own_world.ada], record["thumbnail"])
 
 
 def test_a_blob_the_pds_has_dropped_is_uploaded_again(world: World) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from itertools import count
 
 import pytest
@@ -20,29 +19,19 @@ from tests.bulk import (
     save_moods,
     save_one_of,
     set_state,
-    start_over,
 )
-from tests.world import World, open_world
+from tests.world import World
 from worker.bulk.backfill import Batch, Scope
 from worker.bulk.progress import Tally
 from worker.media import media_type
-from worker.stack import Stack
 
 GUESTS = "art-guest"
 
 
-@pytest.fixture(scope="module")
-def platform(stack: Stack) -> Iterator[World]:
-    """Open a platform of this chapter's own."""
-    with open_world(stack, RETRY_BASE_SECONDS="0.01", RETRY_CEILING_SECONDS="0.05") as opened:
-        yield opened
-
-
 @pytest.fixture
-def world(platform: World) -> World:
-    """That platform, where nothing was ever published."""
-    start_over(platform)
-    return platform
+def world(new_world: World) -> World:
+    """Return a world where nothing was ever published."""
+    return new_world
 
 
 def save_years(world: World, each: int = 3) -> int:

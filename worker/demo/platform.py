@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +19,26 @@ from worker.mongo import RawDocument
 _BUCKET = "user-aesthetic-computer"
 _GUEST_BUCKET = "art-aesthetic-computer"
 _CODE_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+@dataclass(frozen=True, slots=True)
+class PdsAccount:
+    """An account on the PDS, with the access token that its creation returned."""
+
+    did: str
+    handle: str
+    password: str = field(repr=False)
+    access_token: str = field(repr=False)
+
+
+def create_account(pds_url: str, name: str, password: str | None = None) -> PdsAccount:
+    """Create the account `<name>.test` on a PDS."""
+    password = password or secrets.token_urlsafe(18)
+    handle = f"{name}.test"
+    body = {"handle": handle, "email": f"{name}@example.test", "password": password}
+    url = f"{pds_url}/xrpc/com.atproto.server.createAccount"
+    answer = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
+    return PdsAccount(str(answer["did"]), handle, password, str(answer["accessJwt"]))
 
 
 class Platform:
@@ -43,16 +64,16 @@ class Platform:
 
         `screen_name` is the user's name on the platform, should it be another.
         """
-        password = password or secrets.token_urlsafe(18)
-        handle = f"{name}.test"
-        body = {"handle": handle, "email": f"{name}@example.test", "password": password}
-        url = f"{self._pds_url}/xrpc/com.atproto.server.createAccount"
-        answer = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
-        account = {"did": answer["did"], "handle": handle, "password": password}
-        self.database["users"].insert_one({"_id": subject, "atproto": account})
+        account = create_account(self._pds_url, name, password)
+        self.add_user(subject, account, screen_name or name)
+        return account.did
+
+    def add_user(self, subject: str, account: PdsAccount, screen_name: str) -> None:
+        """Save a user with an existing account on the PDS."""
+        atproto = {"did": account.did, "handle": account.handle, "password": account.password}
+        self.database["users"].insert_one({"_id": subject, "atproto": atproto})
         if subject != self._guest:
-            self.database["@handles"].insert_one({"_id": subject, "handle": screen_name or name})
-        return str(answer["did"])
+            self.database["@handles"].insert_one({"_id": subject, "handle": screen_name})
 
     def store(self, name: str, data: bytes, user: str | None) -> Path:
         """Put a file where an upload of this user (None: a guest) would be."""

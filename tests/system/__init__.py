@@ -1,0 +1,1 @@
+"""Tests that run the project as its users do: make targets, programs, tutorials, browsers."""

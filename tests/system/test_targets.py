@@ -1,0 +1,91 @@
+"""Run every make target that the README names, in its quick form."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from bench.bulk.results import TARGETS
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SUITES = {"test", "test-system"}
+# Titles and labels that a target prints, as regular expressions.
+_PRINTED: Mapping[str, tuple[str, ...]] = {
+    "faults": (r"\d+ faults? in \d+ seconds",),
+    "bench": (
+        *("cores ", "Python ", "celery ", "@atproto/pds "),
+        *("import tasks", "CPU time", "RSS added"),
+        *("Enqueueing", "enqueue p50", "enqueue p99", "enqueue max"),
+        *("first call of a process max", "Redis stopped max", "Redis frozen max"),
+        *("From enqueue to record", "mood p50", "mood p99"),
+        *("painting 64x64 p50", "painting 64x64 p99"),
+        *("Throughput of sync_media", "moods, prefork 2", "paintings, prefork 2"),
+        "CPU of a mood: worker, pool",
+        *("Memory of a worker", "parent RSS", "largest child RSS", "all processes PSS"),
+    ),
+    "bench-bulk": (
+        *("Backfill of moods", "Backfill of paintings", "Restore of", "the whole command"),
+        *("CPU: pds", "CPU: worker, pool"),
+        *("Peak memory", "worker, parent", "worker, largest child"),
+        *("A save during a backfill", "during moods, p50", "during moods, p99"),
+        *("during paintings, p99", "Audit of an account"),
+        *(rf"\[{target.key}\]" for target in TARGETS),
+    ),
+    "bench-limits": (
+        r"long windows: .* \d+ waits .* refused writes 0",
+        r"short windows: (\d+) synced of \1 items .* refused writes 0",
+        r"no budgets: (\d+) synced of \1 items .* refused writes [1-9]",
+    ),
+    "bench-overload": (
+        *("A save, with", "left on bulk p50", "left on sweep p99", "Enqueueing onto a long queue"),
+        *("One account's first item", "saves on live: behind", "batches on bulk: behind"),
+        *("a sweep: of those done", "waiting: parent RSS", "failing: in hand"),
+    ),
+    "bench-images": ("The most memory of a worker's child", "PNG with texts", "a batch of"),
+    "bench-web": ("What the overview asks for", "counts by state", "page of 50", r"of \d+ tabs"),
+}
+_WRITES_JSON = {"bench", "bench-bulk"}
+
+
+def make(environ: Mapping[str, str], *arguments: str | Path) -> str:
+    """Run make with the environment of this interpreter, and no setup; return what it prints."""
+    venv = Path(sys.prefix)
+    command = ("make", f"VENV={venv}", f"--assume-old={venv / '.ready'}", *arguments)
+    # A make that runs the tests would pass its options on.
+    own = {name: value for name, value in environ.items() if not name.startswith("MAKE")}
+    done = subprocess.run(command, env=own, cwd=_ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("target", _PRINTED)
+def test_target_runs_and_prints_its_sections(
+    target: str, bare_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """A benchmark that writes JSON has measured something beside each figure."""
+    file = tmp_path / "figures.json"
+    printed = make(bare_environ, target, "QUICK=1", f"JSON={file}")
+    assert [label for label in _PRINTED[target] if not re.search(label, printed)] == [], printed
+    assert file.exists() == (target in _WRITES_JSON)
+    sections = json.loads(file.read_text())["sections"].values() if file.exists() else ()
+    assert all(figure["other"] > 0 for section in sections for figure in section["figures"])
+
+
+def test_demo_is_the_command_that_the_walk_plays(bare_environ: dict[str, str]) -> None:
+    """Playing it takes long, and `test_walk` plays it once."""
+    command = make(bare_environ, "demo", "--dry-run").strip()
+    assert command == f"{sys.prefix}/bin/media-atproto demo"
+
+
+def test_every_target_of_the_readme_is_run_here() -> None:
+    """As well as every benchmark of the Makefile."""
+    readme, makefile = ((_ROOT / name).read_text() for name in ("README.md", "Makefile"))
+    named = re.findall(r"(?:^make |`make )([a-z-]+)(?:`|$)", readme, re.M)
+    benchmarks = re.findall(r"^(bench[a-z-]*):", makefile, re.M)
+    assert {*named, *benchmarks} - _SUITES == {*_PRINTED, "demo"}
