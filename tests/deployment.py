@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,23 +41,55 @@ class Service:
         """Return its environment."""
         return {name: str(value) for name, value in self.told["environment"].items()}
 
+    def environment_at(self, places: Mapping[str, str]) -> dict[str, str]:
+        """Return its environment, with a container's folders and addresses replaced."""
+        values = elsewhere([*self.environment.values()], places)
+        return dict(zip(self.environment, values, strict=True))
+
+    @property
+    def memory(self) -> int:
+        """Return its memory limit in bytes."""
+        return size(self.told["deploy"]["resources"]["limits"]["memory"])
+
+    @property
+    def grace(self) -> float:
+        """Return the seconds that it has to stop."""
+        return float(self.told.get("stop_grace_period", "10s").removesuffix("s"))
+
+    @property
+    def secrets(self) -> set[str]:
+        """Return the names of its secrets."""
+        return set(self.told.get("secrets", []))
+
     @property
     def is_ours(self) -> bool:
         """Tell whether it runs the image of this project."""
         return "build" in self.told
 
 
-def services() -> dict[str, Service]:
-    """Return the services of docker-compose.yml, every variable at its default."""
+@cache
+def compose() -> Mapping[str, Any]:
+    """Return docker-compose.yml, every variable at its default."""
     text = (ROOT / "docker-compose.yml").read_text()
-    told = yaml.safe_load(_VARIABLE.sub(lambda found: found[3] or "$", text))
-    return {name: Service(name, service) for name, service in told["services"].items()}
+    told: dict[str, Any] = yaml.safe_load(_VARIABLE.sub(lambda found: found[3] or "$", text))
+    return told
+
+
+def services() -> dict[str, Service]:
+    """Return the services of docker-compose.yml."""
+    return {name: Service(name, service) for name, service in compose()["services"].items()}
 
 
 def procfile() -> dict[str, str]:
     """Return the command lines of the Procfile."""
     lines = (ROOT / "Procfile").read_text().splitlines()
     return {name: command.strip() for name, _, command in (line.partition(":") for line in lines)}
+
+
+def size(limit: str) -> int:
+    """Return a memory limit in bytes."""
+    number, unit = re.findall(r"^(\d+)([kmg])i?$", limit.lower())[0]
+    return int(number) << {"k": 10, "m": 20, "g": 30}[unit]
 
 
 def elsewhere(words: Sequence[str], places: Mapping[str, str]) -> list[str]:

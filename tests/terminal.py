@@ -43,18 +43,22 @@ class Terminal:
         """What it has complained about so far, progress included."""
         return (self.folder / "stderr").read_text()
 
-    def await_ready(self) -> None:
-        """Wait until `media-atproto stack` says that all services answer."""
+    def await_said(self, text: str, *, within: float = 300) -> None:
+        """Wait until the running command has printed a text, on stdout or stderr."""
         wait_for(
-            lambda: "Ready" in self.stderr or self.process.poll() is not None,
-            within=120,
-            what="the stack to be ready",
+            lambda: text in self.stderr + self.stdout or self.process.poll() is not None,
+            within=within,
+            what=f"{text!r} to be printed",
         )
-        assert self.process.poll() is None, self.stderr
+        assert self.process.poll() is None, self.stderr + self.stdout
 
     def press_ctrl_c(self) -> None:
         """Interrupt it and all else in the terminal's foreground, as the kernel does."""
         os.killpg(self.process.pid, signal.SIGINT)
+
+    def terminate(self) -> None:
+        """Ask it to end, as a process manager does."""
+        self.process.terminate()
 
     def children(self) -> list[psutil.Process]:
         """Return the processes that it has started, and theirs."""

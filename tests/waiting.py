@@ -11,11 +11,13 @@ T = TypeVar("T")
 _POLL = 0.02
 
 
-def wait_for(condition: Callable[[], T], *, within: float, what: str, every: float = _POLL) -> T:
+def wait_for(
+    condition: Callable[[], T], *, what: str, within: float = 120.0, every: float = _POLL
+) -> T:
     """Return the first true value of `condition`, asked again and again, `every` so many seconds.
 
     Raises AssertionError saying `what` did not come true `within` that many seconds. The
-    deadline is for a broken run: choose it far above what a slow machine needs.
+    deadline is for a broken run: it is far above what a slow machine needs.
     """
     deadline = time.monotonic() + within
     while not (value := condition()):

@@ -134,7 +134,7 @@ def _patient(settings: QueueSettings) -> dict[str, object]:
         "socket_connect_timeout": 5,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "unacked_restore_interval": 10,
+        "unacked_restore_interval": min(10.0, settings.visibility_timeout / 2),
         "unacked_restore_throttle": 1,
         # One worker can serve both queues and still take a save before a backfill.
         "queue_order_strategy": "priority",

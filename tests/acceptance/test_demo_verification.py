@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 from bson import ObjectId
 
+from tests.system.pds_account import PASSWORD, PdsAccount
 from tests.world import World, Worlds
 from worker.cli.demo import exit_code, print_report
 from worker.demo.pictures import Picture, creature, png, stained_glass
@@ -32,7 +32,6 @@ class Rig:
     person: Person
     items: list[Item]
     blobs: Path
-    password: str = field(repr=False)
 
     def verify(self, items: list[Item] | None = None) -> Report:
         """Verify the person's items and repo."""
@@ -44,20 +43,20 @@ class Rig:
         """Return the item of a type."""
         return next(item for item in self.items if item.type == type_name)
 
+    def file(self, type_name: str) -> Path:
+        """Return the uploaded file of the item of a type."""
+        file = self.item(type_name).file
+        assert file
+        return file
+
     def rkey(self, type_name: str) -> str:
         """Return the rkey of the item of a type."""
         return str(self.world.platform.state(type_name, self.item(type_name).id)["rkey"])
 
     def call(self, method: str, **body: object) -> None:
         """Call the PDS as the person, by other means than the worker's."""
-        login = {"identifier": self.person.did, "password": self.password}
-        session = self._post("com.atproto.server.createSession", login, {})
-        headers = {"Authorization": f"Bearer {session['accessJwt']}"}
-        self._post(method, {"repo": self.person.did, **body}, headers)
-
-    def _post(self, method: str, body: Mapping[str, object], headers: Mapping[str, str]) -> Any:
-        answer = self.world.http.post(f"/xrpc/{method}", json=body, headers=headers)
-        return answer.raise_for_status().json()
+        account = PdsAccount.login(self.world.environ["PDS_URL"], str(self.person.did))
+        account.call(method, {"repo": self.person.did, **body})
 
     def put(self, collection: str, rkey: str, **record: object) -> None:
         """Write a record."""
@@ -81,10 +80,9 @@ def world(worlds: Worlds) -> Iterator[World]:
 @pytest.fixture
 def rig(world: World, stack: Stack) -> Rig:
     """A fresh person, with items that nothing is wrong with."""
-    name, password = f"eve-{uuid4().hex[:8]}", uuid4().hex
-    person = Person(
-        f"auth0|{name}", name, world.platform.sign_up(f"auth0|{name}", name, password=password)
-    )
+    name = f"eve-{uuid4().hex[:8]}"
+    did = world.platform.sign_up(f"auth0|{name}", name, password=PASSWORD)
+    person = Person(f"auth0|{name}", name, did)
 
     def sync_at_once(type_name: str, item: ObjectId) -> bool:
         return world.sync(type_name, item).error is None
@@ -97,7 +95,7 @@ def rig(world: World, stack: Stack) -> Rig:
         uploads.mood("calm", person),
     ]
     media = Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path)
-    return Rig(world, person, items, media.parent / "pds" / "blobs", password)
+    return Rig(world, person, items, media.parent / "pds" / "blobs")
 
 
 def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:
@@ -120,105 +118,76 @@ def alter_record(rig: Rig) -> None:
     rig.put(MOOD, rig.rkey("mood"), **{**value, "text": "wild"})
 
 
-def drop_blob(rig: Rig) -> None:
-    """Write the painting's record again without its thumbnail."""
-    rig.put("computer.aesthetic.painting", rig.rkey("painting"), slug="beast")
+def change_state(rig: Rig) -> None:
+    """Make the mood's state say something else."""
+    changes = {"atproto.status": "failed", "atproto.cid": "bafyother"}
+    rig.world.platform.edit("mood", rig.item("mood").id, **changes)
 
 
-def add_record(rig: Rig) -> None:
-    """Add a mood that belongs to no document."""
-    rig.put(MOOD, "3aaaaaaaaaaaa", text="stray")
+SPOILS: dict[str, tuple[Callable[[Rig], object], list[str]]] = {
+    "record deleted": (delete_record, ["mood of .*: the PDS has no record of it"]),
+    "record altered": (
+        alter_record,
+        [
+            "mood of .*: text is 'wild', and should be 'calm'",
+            "mood of .*: its state says bafy.*, the PDS bafy",
+        ],
+    ),
+    "record written without its thumbnail": (
+        lambda rig: rig.put("computer.aesthetic.painting", rig.rkey("painting"), slug="beast"),
+        [
+            "painting of .*: the record has no thumbnail",
+            "painting of .*: imageUrl is None, and should be 'https://",
+            "painting of .*: recordingUrl is None, and should be 'https://",
+        ],
+    ),
+    "record without a document": (
+        lambda rig: rig.put(MOOD, "3aaaaaaaaaaaa", text="stray"),
+        ["at://.*/3aaaaaaaaaaaa belongs to no item"],
+    ),
+    "record in another collection": (
+        lambda rig: rig.put("com.example.note", "3aaaaaaaaaaaa", text="stray"),
+        ["the record bafy.* in the export of did:.* belongs to no item"],
+    ),
+    "blob damaged": (
+        lambda rig: rig.blob_file("piece").write_bytes(b"export 0; // other\n"),
+        [
+            "piece of .*: the bytes of the blob bafk.* are those of bafk",
+            "piece of .*: the blob bafk.*: it is not the program that was uploaded",
+        ],
+    ),
+    "blob cut, as by a crash of the PDS": (
+        lambda rig: rig.blob_file("piece").write_bytes(b"export"),
+        ["piece of .*: the PDS does not have the blob bafk.*, or not the whole of it"],
+    ),
+    "blob lost": (
+        lambda rig: rig.blob_file("painting").unlink(),
+        ["painting of .*: the PDS does not have the blob bafk"],
+    ),
+    "image replaced": (
+        lambda rig: rig.file("painting").write_bytes(png(stained_glass(1, (64, 64)))),
+        ["painting of .*: the blob bafk.*: it does not look like beast.png"],
+    ),
+    "program edited": (
+        lambda rig: rig.file("piece").write_text("export const other = 1;\n"),
+        ["piece of .*: the blob bafk.*: it is not the program that was uploaded"],
+    ),
+    "document edited": (
+        lambda rig: rig.world.platform.edit("mood", rig.item("mood").id, mood="edited"),
+        ["mood of .*: its document's mood is 'edited'"],
+    ),
+    "state changed": (
+        change_state,
+        [
+            "mood of .*: its status is failed, and should be synced",
+            "mood of .*: its state says bafyother",
+        ],
+    ),
+}
 
 
-def add_foreign_record(rig: Rig) -> None:
-    """Add a record in a collection that nobody asked for."""
-    rig.put("com.example.note", "3aaaaaaaaaaaa", text="stray")
-
-
-def damage_blob(rig: Rig) -> None:
-    """Replace the bytes of the piece's blob on the disk of the PDS."""
-    rig.blob_file("piece").write_bytes(b"export 0; // other\n")
-
-
-def cut_blob(rig: Rig) -> None:
-    """Cut off the end of the piece's blob, as a crash of the PDS may."""
-    rig.blob_file("piece").write_bytes(b"export")
-
-
-def lose_blob(rig: Rig) -> None:
-    """Delete the painting's blob from the disk of the PDS."""
-    rig.blob_file("painting").unlink()
-
-
-def swap_image(rig: Rig) -> None:
-    """Put another picture where the painting's was."""
-    file = rig.item("painting").file
-    assert file
-    file.write_bytes(png(stained_glass(1, (64, 64))))
-
-
-def edit_program(rig: Rig) -> None:
-    """Change the piece's source behind the worker's back."""
-    file = rig.item("piece").file
-    assert file
-    file.write_text("export const other = 1;\n")
-
-
-def edit_document(rig: Rig) -> None:
-    """Change the mood's document."""
-    rig.world.platform.edit("mood", rig.item("mood").id, mood="edited")
-
-
-def spoil_state(rig: Rig) -> None:
-    """Have the mood's state say something else."""
-    rig.world.platform.edit(
-        "mood", rig.item("mood").id, **{"atproto.status": "failed", "atproto.cid": "bafyother"}
-    )
-
-
-@pytest.mark.parametrize(
-    ("spoil", "told"),
-    [
-        (delete_record, ["mood of .*: the PDS has no record of it"]),
-        (
-            alter_record,
-            [
-                "mood of .*: text is 'wild', and should be 'calm'",
-                "mood of .*: its state says bafy.*, the PDS bafy",
-            ],
-        ),
-        (
-            drop_blob,
-            [
-                "painting of .*: the record has no thumbnail",
-                "painting of .*: imageUrl is None, and should be 'https://",
-                "painting of .*: recordingUrl is None, and should be 'https://",
-            ],
-        ),
-        (add_record, ["at://.*/3aaaaaaaaaaaa belongs to no item"]),
-        (add_foreign_record, ["the record bafy.* in the export of did:.* belongs to no item"]),
-        (
-            damage_blob,
-            [
-                "piece of .*: the bytes of the blob bafk.* are those of bafk",
-                "piece of .*: the blob bafk.*: it is not the program that was uploaded",
-            ],
-        ),
-        (cut_blob, ["piece of .*: the PDS does not have the blob bafk.*, or not the whole of it"]),
-        (lose_blob, ["painting of .*: the PDS does not have the blob bafk"]),
-        (swap_image, ["painting of .*: the blob bafk.*: it does not look like beast.png"]),
-        (edit_program, ["piece of .*: the blob bafk.*: it is not the program that was uploaded"]),
-        (edit_document, ["mood of .*: its document's mood is 'edited'"]),
-        (
-            spoil_state,
-            [
-                "mood of .*: its status is failed, and should be synced",
-                "mood of .*: its state says bafyother",
-            ],
-        ),
-    ],
-)
-def test_what_is_wrong_is_named(rig: Rig, spoil: Callable[[Rig], None], told: list[str]) -> None:
+@pytest.mark.parametrize(("spoil", "told"), SPOILS.values(), ids=SPOILS)
+def test_what_is_wrong_is_named(rig: Rig, spoil: Callable[[Rig], object], told: list[str]) -> None:
     """Whatever was done behind the worker's back, with the item that it was done to."""
     spoil(rig)
     faults = rig.verify().faults

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -11,7 +13,6 @@ from tests import pictures
 from tests.fleet import beat, running, worker
 from tests.scene import Scene, open_scene
 from tests.world import Worlds
-from worker.app import SWEEP
 from worker.stack import Stack
 
 
@@ -24,34 +25,38 @@ def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def test_an_item_outlives_the_process_that_published_it(scene: Scene, own_stack: Stack) -> None:
     """Kill -9 of the pool's processes in the middle of a write: the message comes again."""
-    painting = save_painting(scene)
     with worker(scene.environ, scene.folder) as first:
-        own_stack.pds.freeze()
-        try:
-            scene.enqueue("painting", painting)
-            scene.wait_for_claim("painting", painting)
+        with painting_at_work(scene, own_stack) as painting:
             for child in first.children():
                 child.kill()
-        finally:
-            own_stack.pds.thaw()
         scene.wait_for_status("painting", painting, "synced")
     assert len(scene.world.records("painting", painting)) == 1
 
 
 def test_an_item_outlives_its_whole_worker(scene: Scene, own_stack: Stack) -> None:
     """Kill -9 of worker and children: the next worker gets what they held."""
-    painting = save_painting(scene)
-    with worker(scene.environ, scene.folder) as first:
-        own_stack.pds.freeze()
-        try:
-            scene.enqueue("painting", painting)
-            scene.wait_for_claim("painting", painting)
-            first.kill()
-        finally:
-            own_stack.pds.thaw()
+    with (
+        worker(scene.environ, scene.folder) as first,
+        painting_at_work(scene, own_stack) as painting,
+    ):
+        first.kill()
     with worker(scene.environ, scene.folder), beat(scene.environ, scene.folder):
         scene.wait_for_status("painting", painting, "synced")
     assert len(scene.world.records("painting", painting)) == 1
+
+
+@contextmanager
+def painting_at_work(scene: Scene, own_stack: Stack) -> Iterator[ObjectId]:
+    """Hold the PDS still while a worker publishes a painting."""
+    scene.world.platform.store("killed.png", pictures.pixel_art(), scene.world.ada)
+    painting = scene.world.platform.save_painting("killed", scene.world.ada)
+    own_stack.pds.freeze()
+    try:
+        scene.enqueue("painting", painting)
+        scene.wait_for_claim("painting", painting)
+        yield painting
+    finally:
+        own_stack.pds.thaw()
 
 
 def test_a_stopped_worker_ends_what_it_is_at(scene: Scene) -> None:
@@ -84,31 +89,12 @@ def test_a_worker_that_lost_redis_takes_up_work_when_it_is_back(
         assert first.popen.poll() is None
 
 
-def test_a_save_goes_before_what_a_sweep_has_found(scene: Scene) -> None:
-    """One worker serves both queues, and takes from `bulk` when `live` is empty."""
-    platform = scene.world.platform
-    found = [platform.save_mood(f"found {n}", scene.world.ada) for n in range(20)]
-    saved = platform.save_mood("just saved", scene.world.ada)
-    for mood in found:
-        scene.enqueue("mood", mood, queue=SWEEP)
-    scene.enqueue("mood", saved)
-    with worker(scene.environ, scene.folder, concurrency=1):
-        for mood in [*found, saved]:
-            scene.wait_for_status("mood", mood, "synced")
-    order = sorted([*found, saved], key=lambda mood: str(platform.state("mood", mood)["syncedAt"]))
-    assert order.index(saved) <= 2
-
-
-def test_a_worker_refuses_to_start_in_an_incomplete_environment(scene: Scene) -> None:
+def test_a_worker_refuses_to_start_in_an_incomplete_environment(
+    own_stack: Stack, bare_environ: dict[str, str], tmp_path: Path
+) -> None:
     """It names the variable and what is wrong with it, and ends."""
-    environ = {**scene.environ, "PDS_URL": "ftp://pds", "SECRET_KEYS": ""}
-    with running("worker", environ, scene.folder) as refused:
+    wrong = {"MONGODB_NAME": "media", "PDS_URL": "ftp://pds", "SECRET_KEYS": ""}
+    with running("worker", {**bare_environ, **own_stack.environment, **wrong}, tmp_path) as refused:
         assert refused.popen.wait(timeout=60) == 1
     assert "PDS_URL must start with https://" in refused.text
     assert "SECRET_KEYS is missing" in refused.text
-
-
-def save_painting(scene: Scene) -> ObjectId:
-    """Save a painting with its image."""
-    scene.world.platform.store("killed.png", pictures.pixel_art(), scene.world.ada)
-    return scene.world.platform.save_painting("killed", scene.world.ada)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import textwrap
+from contextlib import ExitStack
 
 import pytest
 
@@ -51,37 +52,30 @@ def test_importing_the_producers_api_loads_no_engine() -> None:
     assert heavy.isdisjoint(modules)
 
 
-def test_a_queue_that_is_up_takes_the_message(stack: Stack) -> None:
+def test_a_queue_that_is_up_takes_the_message(own_stack: Stack) -> None:
     """The usual case."""
-    with redis_database(stack.environment["REDIS_URL"]) as url:
+    with redis_database(own_stack.environment["REDIS_URL"]) as url:
         assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])
 def test_a_queue_that_fails_never_fails_the_save(own_stack: Stack, fault: str) -> None:
     """Down, hung, not there, not configured: False, a line in the log, and the save goes on."""
-    url: str | None = own_stack.environment["REDIS_URL"]
-    if fault == "stopped":
-        own_stack.valkey.stop()
-    elif fault == "frozen":
-        own_stack.valkey.freeze()
-    elif fault == "refused":
-        url = "redis://:swordfish@127.0.0.1:1/0"
-    else:
-        url = None
-    try:
-        printed, logged = produce(_ENQUEUE, url)
-    finally:
+    urls = {"refused": "redis://:swordfish@127.0.0.1:1/0", "unnamed": None}
+    with ExitStack() as undo:
         if fault == "stopped":
-            own_stack.valkey.start()
+            undo.callback(own_stack.valkey.start)
+            own_stack.valkey.stop()
         elif fault == "frozen":
-            own_stack.valkey.thaw()
+            undo.callback(own_stack.valkey.thaw)
+            own_stack.valkey.freeze()
+        printed, logged = produce(_ENQUEUE, urls.get(fault, own_stack.environment["REDIS_URL"]))
     assert printed == {"taken": [False] * 3, "delayed": "LostResult"}
     assert "the sweep will find it" in logged
     assert "swordfish" not in logged
 
 
-def test_what_cannot_be_sent_never_fails_the_save(stack: Stack) -> None:
+def test_what_cannot_be_sent_never_fails_the_save(own_stack: Stack) -> None:
     """Arguments of the wrong shape are a mistake in the caller, logged, not raised."""
     printed, logged = produce(
         """
@@ -89,7 +83,7 @@ def test_what_cannot_be_sent_never_fails_the_save(stack: Stack) -> None:
         odd = tasks.sync_media.delay(), tasks.sync_media.delay("mood", {1, 2})
         print(json.dumps({"odd": [type(result).__name__ for result in odd]}))
         """,
-        stack.environment["REDIS_URL"],
+        own_stack.environment["REDIS_URL"],
     )
     assert printed == {"odd": ["LostResult", "LostResult"]}
     assert "was not enqueued" in logged

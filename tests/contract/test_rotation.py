@@ -18,8 +18,6 @@ from worker.secrets import Secret, Vault
 from worker.services import build
 from worker.settings import Settings
 
-REDIS_DATABASE = 11
-
 
 @dataclass
 class Keyring:

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.terminal import Terminal, started
+from tests.terminal import started
 from tests.waiting import wait_for
 from worker.demo.processes import Processes
 from worker.stack import Stack, StackError
@@ -27,23 +27,13 @@ signal.pause()
 """
 
 
-def await_line(terminal: Terminal, line: str, *, within: float = 300) -> None:
-    """Wait until the demo says something, on stdout or stderr."""
-    wait_for(
-        lambda: line in terminal.stderr + terminal.stdout or terminal.process.poll() is not None,
-        within=within,
-        what=line,
-    )
-    assert terminal.process.poll() is None, terminal.stderr + terminal.stdout
-
-
 def test_interrupted_demo_stops_and_cleans_up(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """While the worker starts: the exit code of an interrupt, no process and no file left."""
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     environ = {**bare_environ, "TMPDIR": str(temporary)}
     with started(["demo"], environ, tmp_path) as terminal:
-        await_line(terminal, "accounts: ada-")
+        terminal.await_said("accounts: ada-")
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 130
         assert not terminal.left_behind()
@@ -64,12 +54,12 @@ def test_killed_worker_is_told_with_its_log_and_leaves_no_children(
         assert len(whole) > 3  # the worker, its schedule, and two that work
         min(whole, key=lambda process: process.create_time()).kill()
         with pytest.raises(StackError, match=r"Worker ended by itself \(exit code -9\)") as caught:
-            wait_for(processes.check, within=30, what="the end to be noticed")
+            wait_for(processes.check, what="the end to be noticed")
         assert "ready." in str(caught.value)
     finally:
         processes.stop()
         folder.release()
-    wait_for(lambda: not of_worker(tmp_path), within=30, what="the last child to end")
+    wait_for(lambda: not of_worker(tmp_path), what="the last child to end")
 
 
 def test_killed_demo_leaves_no_worker(
@@ -83,7 +73,7 @@ def test_killed_demo_leaves_no_worker(
         assert demo.stdout.readline() == b"ready\n"
         assert len(of_worker(tmp_path)) > 3
         demo.kill()
-    wait_for(lambda: not of_worker(tmp_path), within=30, what="the last process to end")
+    wait_for(lambda: not of_worker(tmp_path), what="the last process to end")
 
 
 def of_worker(folder: Path) -> list[psutil.Process]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import stat
 import subprocess
 import sys
@@ -18,13 +19,11 @@ from pymongo.errors import OperationFailure
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from tests.deployment import ROOT, SECRETS, elsewhere, services
+from tests.deployment import ROOT, SECRETS, Service, elsewhere, services
 from tests.waiting import wait_for
 from worker.settings import FlowerSettings
 from worker.stack.binaries import MONGOD, VALKEY
 from worker.stack.ports import Ports
-
-PATIENCE = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +43,7 @@ def make(folder: Path) -> str:
 
 def test_it_makes_what_the_compose_file_reads(secrets: Path) -> None:
     """No more and no less."""
-    read = {name for service in services().values() for name in service.told.get("secrets", [])}
+    read = set[str]().union(*(service.secrets for service in services().values()))
     assert {file.name for file in secrets.iterdir()} == read
 
 
@@ -86,7 +85,7 @@ def test_valkey_lets_in_who_has_the_password_and_answers_pings(
     with running([*command, "--port", str(port), "--bind", "127.0.0.1"], tmp_path):
         url = (secrets / "redis_url").read_text().strip()
         with Redis.from_url(url.replace("@valkey:6379", f"@127.0.0.1:{port}")) as ours:
-            wait_for(lambda: answers(ours), within=PATIENCE, what="Valkey to answer")
+            wait_for(lambda: answers(ours), what="Valkey to answer")
             assert ours.set("key", "value")
             with pytest.raises(NoPermissionError):
                 ours.flushall()
@@ -104,10 +103,10 @@ def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path
     (tmp_path / "data").mkdir()
     programs = programs_of_the_image(tmp_path / "bin", port, tmp_path / "data")
     make_root(secrets, port, tmp_path)
-    places = {SECRETS: f"{secrets}/", "/tmp/": f"{tmp_path}/", "mongo:27017": host}
+    near = secrets_near(secrets, tmp_path / "secrets", host)
+    places = {SECRETS: f"{near}/", "/tmp/": f"{tmp_path}/", "mongo:27017": host}
     places["/deploy/"] = f"{ROOT}/deploy/"
     path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
-    own = secrets_near(secrets, tmp_path, host)
     command = elsewhere(services()["mongo"].command, places)
     with running(command, tmp_path, PATH=path):
         for name, said in (
@@ -116,9 +115,9 @@ def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path
             ("init", " created\n"),
             ("init", " already there\n"),
         ):
-            there = {**places, f"{SECRETS}mongodb_connection_string": str(own)}
-            assert said in once(name, {"PATH": path, **files_of(name, there)}, places)
-        with MongoClient[dict[str, object]](own.read_text()) as client:
+            assert said in once(services()[name], places, path)
+        url = (near / "mongodb_connection_string").read_text()
+        with MongoClient[dict[str, object]](url) as client:
             assert client["aesthetic"]["paintings"].find_one() is None
             with pytest.raises(OperationFailure, match=r"[Nn]ot authorized"):
                 client["other"]["paintings"].find_one()
@@ -151,23 +150,19 @@ def make_root(secrets: Path, port: int, folder: Path) -> None:
 
 
 def secrets_near(secrets: Path, folder: Path, host: str) -> Path:
-    """Write the connection string as it is on this machine."""
-    near = folder / "connection_string"
-    told = (secrets / "mongodb_connection_string").read_text().strip()
-    near.write_text(told.replace("mongo:27017", host))
-    return near
+    """Copy the secrets, with the connection string as it is on this machine."""
+    shutil.copytree(secrets, folder)
+    url = folder / "mongodb_connection_string"
+    told = url.read_text().strip()
+    url.unlink()
+    url.write_text(told.replace("mongo:27017", host))
+    return folder
 
 
-def files_of(name: str, places: dict[str, str]) -> dict[str, str]:
-    """Return a service's environment, its files at their places here."""
-    environment = services()[name].environment
-    values = elsewhere([*environment.values()], places)
-    return dict(zip(environment, values, strict=True))
-
-
-def once(name: str, environ: dict[str, str], places: dict[str, str]) -> str:
+def once(service: Service, places: dict[str, str], path: str) -> str:
     """Run a service that ends by itself, and return what it said."""
-    command = elsewhere(services()[name].command, places)
+    command = elsewhere(service.command, places)
+    environ = {"PATH": path, **service.environment_at(places)}
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=120, check=False
     )

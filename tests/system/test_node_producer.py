@@ -14,8 +14,12 @@ from bson import ObjectId
 from tasks import removal_note
 from tests import node
 from tests.fleet import beat, worker
+from tests.message_samples import ITEM, LONG, SHORT
 from tests.scene import Scene, open_scene
+from tests.system.watcher import await_text
+from tests.waiting import wait_for
 from tests.world import Worlds
+from worker.clock import now
 from worker.ids import parse_id
 from worker.stack import Stack
 
@@ -41,18 +45,20 @@ def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield opened
 
 
-def test_what_node_saves_and_enqueues_is_published(
+def test_messages_of_other_programs_are_carried_out(
     own_worlds: Worlds, example: node.Example, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Each message is on the queue before any worker was: nothing has to be set up in Redis.
+    """Those of Node are on the queue before any worker was: nothing has to be set up in Redis.
 
     No beat: it is the message by which the worker comes to know of the document.
     """
     folder = tmp_path_factory.mktemp("node-first")
-    with open_scene(own_worlds, folder) as scene:
-        client = redis.Redis.from_url(scene.environ["REDIS_URL"])
+    with (
+        open_scene(own_worlds, folder) as scene,
+        redis.Redis.from_url(scene.environ["REDIS_URL"]) as client,
+    ):
         client.flushdb()
-        ids = [None, 7, 'it\'s "ünï" 🎨 \\ /', "65f0c0ffee65f0c0ffee65f0", "12"]
+        ids = [None, 7, 'it\'s "ünï" 🎨 \\ /', "65f0c0ffee65f0c0ffee65f1", "12"]
         answers = [example.upload("mood", _mood(scene, given), scene.environ)[0] for given in ids]
         assert [answer["enqueued"] for answer in answers] == [True] * len(ids)
         assert [answer["id"] for answer in answers[1:]] == ids[1:]
@@ -62,7 +68,26 @@ def test_what_node_saves_and_enqueues_is_published(
                 (item, *_) = parse_id(answer["id"])
                 known = item if answer is answers[0] else answer["id"]
                 scene.wait_for_status("mood", known, "synced")  # type: ignore[arg-type]
-        client.close()
+            _carry_out_samples(scene, client)
+
+
+def _carry_out_samples(scene: Scene, client: redis.Redis) -> None:
+    """Push the messages of docs/producers.md, and one for a removal, as they stand there."""
+    world, item = scene.world, ObjectId(ITEM)
+    document = {"_id": item, "mood": "by the short one", "user": world.ada, "when": now()}
+    world.services.database["moods"].insert_one(document)
+    client.lpush("live", SHORT)
+    scene.wait_for_status("mood", item, "synced")
+    assert world.record("mood", item)["text"] == "by the short one"
+    world.platform.edit("mood", item, mood="by the long one")
+    client.lpush("live", LONG)
+    await_text(scene, item, "by the long one")
+    scene.wait_until_drained()
+    world.platform.delete("mood", item)
+    headers = {"task": "sync_media", "id": "9d64bd6c-8c0e-41f5-a5d5-b7c6e7a6a0b1"}
+    body = json.dumps([["mood", ITEM], {"user": world.ada}, {}])
+    client.lpush("live", json.dumps({"headers": headers, "body": body}))
+    wait_for(lambda: not world.records("mood", item), what="the record to be gone")
 
 
 @pytest.mark.parametrize("fault", ["refused", "hanging", "wrong password", "unnamed", "no URL"])

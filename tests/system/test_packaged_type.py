@@ -1,4 +1,4 @@
-"""A media type from a package: the files of docs/adding-a-media-type.md, installed and used."""
+"""The wheel of this project, and a package with the type of docs/adding-a-media-type.md."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import wave
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -24,7 +25,8 @@ from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 from tests.world import Worlds
 
-DOCUMENT = Path(__file__).parents[2] / "docs/adding-a-media-type.md"
+ROOT = Path(__file__).parents[2]
+DOCUMENT = ROOT / "docs/adding-a-media-type.md"
 _BLOCK = re.compile(r"^`([\w./-]+)`\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PATIENCE = 120.0
 
@@ -87,11 +89,11 @@ def save_tape(scene: Scene, slug: str, **fields: object) -> ObjectId:
     return item
 
 
-def status_of(scene: Scene, item: ObjectId) -> str:
-    """Return what a tape's state says."""
-    found = scene.world.services.database["tapes"].find_one({"_id": item}) or {}
-    state = found.get("atproto")
-    return str(state.get("status")) if isinstance(state, dict) else ""
+def wait_for_status(scene: Scene, item: ObjectId, status: str) -> None:
+    """Wait until a tape's state says this."""
+    match = {"_id": item, "atproto.status": status}
+    tapes = scene.world.services.database["tapes"]
+    wait_for(lambda: tapes.find_one(match), what=f"the tape to be {status}")
 
 
 def published(scene: Scene, item: ObjectId) -> list[dict[str, object]]:
@@ -115,7 +117,7 @@ def test_a_tape_is_published_with_its_blob(scene: Scene) -> None:
     """The message names the type; a worker that knows it does the rest."""
     item = save_tape(scene, "rain", title="Rain")
     scene.enqueue("tape", item)
-    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the tape")
+    wait_for_status(scene, item, "synced")
     (record,) = published(scene, item)
     assert (record["$type"], record["title"]) == ("com.example.tape", "Rain")
     sound = record["sound"]
@@ -125,7 +127,7 @@ def test_a_tape_is_published_with_its_blob(scene: Scene) -> None:
 def test_the_sweep_finds_a_tape_whose_message_was_lost(scene: Scene) -> None:
     """Nobody enqueues it."""
     item = save_tape(scene, "wind", title="Wind")
-    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the sweep")
+    wait_for_status(scene, item, "synced")
     assert len(published(scene, item)) == 1
 
 
@@ -133,7 +135,7 @@ def test_a_tape_that_is_wrong_says_which_field(scene: Scene) -> None:
     """The engine's own refusals hold for it."""
     item = save_tape(scene, "mute")
     scene.enqueue("tape", item)
-    wait_for(lambda: status_of(scene, item) == "failed", within=_PATIENCE, what="the refusal")
+    wait_for_status(scene, item, "failed")
     done = run(scene.environ, PROGRAM, "failures", "--type", "tape")
     assert "field 'title' is missing" in done.stdout
 
@@ -142,7 +144,7 @@ def test_every_command_knows_the_type(scene: Scene) -> None:
     """Counted, shown, audited; its lexicon checked, its indexes there."""
     item = save_tape(scene, "hail", title="Hail")
     scene.enqueue("tape", item)
-    wait_for(lambda: status_of(scene, item) == "synced", within=_PATIENCE, what="the tape")
+    wait_for_status(scene, item, "synced")
     counts = json.loads(run(scene.environ, PROGRAM, "status", "--json").stdout)
     assert counts["types"]["tape"]["synced"] >= 1
     shown = run(scene.environ, PROGRAM, "show", "tape", str(item))
@@ -192,13 +194,9 @@ def test_a_wrong_type_ends_worker_and_commands_with_its_name(
 ) -> None:
     """Before anything is taken from the queue, and without a traceback."""
     pretend(tmp_path, source)
-    environ = with_path(scene.environ, tmp_path)
-    for command in ((*CELERY, "-A", "worker.app", "worker"), (str(PROGRAM), "status")):
-        done = run(environ, *command)
-        assert done.returncode == 1, done.stdout
-        assert "the media type 'tape' of bad-tape (bad_tape:TAPE)" in done.stderr
-        assert said in done.stderr
-        assert "Traceback" not in done.stderr
+    told = refusals(with_path(scene.environ, tmp_path))
+    assert told.count("the media type 'tape' of bad-tape (bad_tape:TAPE)") == 2
+    assert told.count(said) == 2
 
 
 def test_a_wrong_lexicon_ends_worker_and_commands_with_file_and_place(
@@ -210,12 +208,36 @@ def test_a_wrong_lexicon_ends_worker_and_commands_with_file_and_place(
     file = tmp_path / "bad_tape/lexicons/com/example/tape.json"
     file.parent.mkdir(parents=True)
     file.write_text(lexicon.replace("maxSize", "maxsize"))
-    environ = with_path(scene.environ, tmp_path)
-    for command in ((*CELERY, "-A", "worker.app", "worker"), (str(PROGRAM), "status")):
-        done = run(environ, *command)
-        assert done.returncode == 1, done.stdout
-        assert f"lexicon {file}: defs.main.record.properties.sound.maxsize" in done.stderr
-        assert "Traceback" not in done.stderr
+    told = refusals(with_path(scene.environ, tmp_path))
+    assert told.count(f"lexicon {file}: defs.main.record.properties.sound.maxsize") == 2
+
+
+def refusals(environ: Mapping[str, str]) -> str:
+    """Return what a worker and a command say that do not start in an environment."""
+    commands = ((*CELERY, "-A", "worker.app", "worker"), (PROGRAM, "status"))
+    ended = [run(environ, *command) for command in commands]
+    assert [done.returncode for done in ended] == [1, 1]
+    told = "".join(done.stderr for done in ended)
+    assert "Traceback" not in told
+    return told
+
+
+def test_the_wheel_of_this_project_has_templates_styles_and_lexicons(tmp_path: Path) -> None:
+    """All files of the packages, whatever their kind."""
+    hatchling = Path(sys.executable).with_name("hatchling")
+    command = (hatchling, "build", "-t", "wheel", "-d", tmp_path)
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    wanted = {
+        str(path.relative_to(ROOT))
+        for folder in ("worker", "tasks", "lexicons")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert {"worker/web/templates/base.html", "worker/web/static/style.css"} <= wanted
+    assert not wanted - names
 
 
 def pretend(folder: Path, source: str) -> None:

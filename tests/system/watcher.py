@@ -7,19 +7,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkdtemp
 
+from bson import ObjectId
+
+from tests.scene import Scene
 from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
 from worker.watch import position
 from worker.watch.position import Position
 
-PATIENCE = 90.0
-
 
 @contextmanager
 def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
-    """Run a watcher until the block ends."""
+    """Run a watcher with a short lease until the block ends."""
+    environ = {**environ, "WATCH_LEASE_SECONDS": "3"}
     with started(["watch"], environ, Path(mkdtemp(dir=folder))) as watcher:
+        yield watcher
+
+
+@contextmanager
+def at_work(scene: Scene) -> Iterator[Terminal]:
+    """Run a watcher of a scene, which follows the stream, until the block ends."""
+    with watching(scene.environ, scene.folder) as watcher:
+        await_watch(scene.world, watcher)
         yield watcher
 
 
@@ -40,20 +50,20 @@ def await_watch(world: World, watcher: Terminal) -> None:
         mine = f":{watcher.process.pid}:"
         return bool(now and now.token and mine in (now.holder or "") and now.until)
 
-    wait_for(is_at_work, within=PATIENCE, what="the watcher to be at work")
+    wait_for(is_at_work, what="the watcher to be at work")
 
 
 def await_count(world: World, enqueued: int) -> None:
     """Wait until so many messages have been sent in all, then see that it is no more."""
-    wait_for(
-        lambda: where(world).enqueued >= enqueued,
-        within=PATIENCE,
-        what=f"{enqueued} messages to be sent",
-    )
+    wait_for(lambda: where(world).enqueued >= enqueued, what=f"{enqueued} messages to be sent")
     sent = where(world).enqueued
     assert sent == enqueued, f"{sent} messages were sent, not {enqueued}"
 
 
-def await_line(watcher: Terminal, text: str) -> None:
-    """Wait until a watcher has logged a text."""
-    wait_for(lambda: text in watcher.stderr, within=PATIENCE, what=f"{text!r} in the log")
+def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
+    """Wait until a mood's only record has a text."""
+
+    def texts() -> list[object]:
+        return [record["value"]["text"] for record in scene.world.records("mood", mood)]  # type: ignore[index]
+
+    wait_for(lambda: texts() == [text], what=f"{text!r} to be published")

@@ -2,72 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
+from celery.bin.celery import celery
+from click.testing import CliRunner
 
-from tests.deployment import ROOT, SECRETS, Service, procfile, services
-from worker.app import (
-    BATCH_HARD_LIMIT,
-    BULK,
-    HARD_LIMIT,
-    LIVE,
-    MEMORY_CEILING,
-    SWEEP,
-)
+from tests.deployment import ROOT, SECRETS, Service, compose, procfile, services, size
+from worker.app import BATCH_HARD_LIMIT, BULK, HARD_LIMIT, LIVE, MEMORY_CEILING, SWEEP
+from worker.cli import main
 
 BIN = Path(sys.executable).parent
 COMPOSE = "docker-compose.yml"
-_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30}
+PAGE = (ROOT / "docs/deployment.md").read_text()
 _PARENT = MEMORY_CEILING // 2  # of a worker, twice what was measured: docs/figures.md
 _ONE_SHOT = {"init", "mongo-init"}  # what ends by itself: nobody asks how it is
+SERVICES = list(services().values())
 
 
 def check(folder: Path, program: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run a checker in a folder."""
-    command = [str(BIN / program), *options]
+    """Run a checker, one of this Python or of the system, in a folder."""
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    command = ["/usr/bin/env", f"PATH={path}", program, *options]
     return subprocess.run(
         command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
     )
 
 
-def every() -> list[Service]:
-    """Return all services."""
-    return list(services().values())
+@pytest.mark.parametrize(("key", "code"), [("stop_grace_period", 0), ("stop_grace", 1)])
+def test_the_compose_file_is_valid(tmp_path: Path, key: str, code: int) -> None:
+    """By the schema of compose itself, which finds a misspelt key."""
+    text = (ROOT / COMPOSE).read_text().replace("stop_grace_period", key)
+    (tmp_path / COMPOSE).write_text(text)
+    schema = ("--builtin-schema", "vendor.compose-spec", COMPOSE)
+    checked = check(tmp_path, "check-jsonschema", *schema)
+    assert checked.returncode == code, checked.stdout
 
 
-def test_the_compose_file_is_valid() -> None:
-    """By the schema of compose itself."""
-    checked = check(ROOT, "check-jsonschema", "--builtin-schema", "vendor.compose-spec", COMPOSE)
-    assert checked.returncode == 0, checked.stdout
-
-
-def test_the_schema_can_say_no(tmp_path: Path) -> None:
-    """A misspelt key is found."""
-    told = (ROOT / COMPOSE).read_text().replace("stop_grace_period", "stop_grace")
-    (tmp_path / COMPOSE).write_text(told)
-    options = ("--builtin-schema", "vendor.compose-spec", COMPOSE)
-    assert check(tmp_path, "check-jsonschema", *options).returncode == 1
-
-
-def test_the_dockerfile_is_free_of_faults() -> None:
-    """By hadolint, whose only rule that is not followed stands above the line in question."""
-    checked = check(ROOT, "hadolint", "Dockerfile")
+@pytest.mark.parametrize("command", ["hadolint Dockerfile", "sh -n deploy/make-secrets"])
+def test_the_dockerfile_and_the_scripts_have_no_faults(command: str) -> None:
+    """By a linter and by the shell that runs them."""
+    checked = check(ROOT, *command.split())
     assert (checked.returncode, checked.stdout) == (0, "")
 
 
-def test_the_scripts_are_free_of_faults() -> None:
-    """By the shell that runs them."""
-    subprocess.run(["/bin/sh", "-n", ROOT / "deploy/make-secrets"], check=True)
-
-
-@pytest.mark.parametrize("service", every(), ids=lambda service: service.name)
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
 def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
     """No capability, no way to gain one, no file but those of its volumes, no endless memory."""
     told = service.told
@@ -84,43 +70,34 @@ def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
 
 def test_nothing_listens_to_the_world() -> None:
     """What is published is Flower and the status page, on the loopback; data has no way out."""
-    published = {service.name: service.told.get("ports", []) for service in every()}
+    published = {service.name: service.told.get("ports", []) for service in SERVICES}
     assert {name for name, ports in published.items() if ports} == {"flower", "web"}
     assert all(str(port).startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert compose()["networks"]["data"] == {"internal": True}
     for name in ("mongo", "valkey"):
         assert services()[name].told["networks"] == ["data"]
-    assert not [s.name for s in every() if "network_mode" in s.told]
+    assert not [s.name for s in SERVICES if "network_mode" in s.told]
 
 
-@pytest.mark.parametrize("image", sorted({service.told["image"] for service in every()}))
-def test_an_image_is_pinned(image: str) -> None:
-    """To one version: a tag such as `8` or `latest` moves."""
-    _, _, tag = image.partition("@")[0].rpartition(":")
-    assert re.match(r"\d+\.\d+\.\d+", tag)
-
-
-def test_the_base_of_our_image_is_pinned() -> None:
-    """To one version, the same in both stages, and one that the project supports."""
-    bases = re.findall(r"^FROM (\S+)", dockerfile(), re.M)
-    assert len(set(bases)) == 1
-    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", bases[0])
+def test_images_are_pinned() -> None:
+    """To one version: a tag such as `8` or `latest` moves. Both stages of ours have one base."""
+    tags = [s.told["image"].partition("@")[0].rpartition(":")[2] for s in SERVICES]
+    assert not [tag for tag in tags if not re.match(r"\d+\.\d+\.\d+", tag)]
+    (base,) = set(re.findall(r"^FROM (\S+)", dockerfile(), re.M))
+    assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base)
 
 
 def test_no_secret_stands_in_the_file() -> None:
     """Each is a file, which the service is given by name; nothing else is read from there."""
     told = compose()
-    assert set(told["secrets"]) == {name for s in every() for name in s.told.get("secrets", [])}
-    for service in every():
-        environment = service.told.get("environment", {})
-        secret = [name for name in environment if re.search("PASSWORD|KEY|AUTH|URL|STRING", name)]
-        for name in secret:
-            value = str(environment[name])
-            assert value.startswith(SECRETS) or name in {"PDS_URL", "MEDIA_STORE_URL"}, name
+    assert set(told["secrets"]) == {name for s in SERVICES for name in s.secrets}
+    for service in SERVICES:
+        for name, value in service.told.get("environment", {}).items():
+            if re.search("PASSWORD|KEY|AUTH|URL|STRING", name):
+                assert value.startswith(SECRETS) or name in {"PDS_URL", "MEDIA_STORE_URL"}, name
         named = re.findall(rf"{SECRETS}(\w+)", yaml.safe_dump(dict(service.told)))
-        given = set(service.told.get("secrets", []))
         inherited = {"mongodb_connection_string", "redis_url", "secret_keys"}
-        assert set(named) - inherited <= given, service.name
+        assert set(named) - inherited <= service.secrets, service.name
 
 
 @pytest.mark.parametrize(
@@ -135,26 +112,24 @@ def test_a_worker_has_the_memory_and_the_time_that_its_tasks_may_take(
     command = service.command
     assert set(command[command.index("-Q") + 1].split(",")) == queues
     children = int(command[command.index("--concurrency") + 1])
-    memory = service.told["deploy"]["resources"]["limits"]["memory"]
-    available = int(memory[:-1]) * _UNITS[memory[-1]]
-    assert available >= children * MEMORY_CEILING + _PARENT
-    assert int(service.told["stop_grace_period"].removesuffix("s")) > limit
+    assert service.memory >= children * MEMORY_CEILING + _PARENT
+    assert service.grace > limit
 
 
-def test_every_queue_is_served() -> None:
-    """By the compose file and by the Procfile, in the same way but for where it runs."""
-    for commands in (
-        [" ".join(services()[name].command) for name in ("worker-live", "worker-bulk")],
-        [procfile()[name] for name in ("worker-live", "worker-bulk")],
-    ):
-        served = [queue for command in commands for queue in queues_of(command)]
-        assert sorted(served) == sorted([LIVE, SWEEP, BULK])
+def test_the_procfile_has_the_long_running_services_of_the_compose_file() -> None:
+    """A runner and Docker start the same programs."""
+    assert {s.name for s in SERVICES if s.is_ours and s.name not in _ONE_SHOT} == set(procfile())
 
 
-def test_what_runs_for_good_is_the_same_in_the_compose_file_and_in_the_procfile() -> None:
-    """So that whoever knows one knows the other."""
-    lasting = {s.name for s in every() if s.is_ours and s.name not in _ONE_SHOT}
-    assert lasting == set(procfile())
+@pytest.mark.parametrize("name", procfile())
+def test_a_line_of_the_procfile_is_a_command_of_the_compose_file(name: str) -> None:
+    """The same words, paths aside; tests/acceptance/test_compose.py runs them."""
+    words = shlex.split(procfile()[name])
+    assert {word for word in words if not word.startswith("/")} <= set(services()[name].command)
+    start = words.index("celery" if "celery" in words else "media-atproto")
+    program = {"celery": celery, "media-atproto": main}[words[start]]
+    parsed = CliRunner().invoke(program, [*words[start + 1 :], "--help"])
+    assert parsed.exit_code == 0, parsed.output
 
 
 def test_the_image_is_made_of_what_is_locked() -> None:
@@ -184,18 +159,65 @@ def test_no_secret_gets_into_git_or_into_the_image() -> None:
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
 
 
-def compose() -> dict[str, Any]:
-    """Return the compose file as it stands."""
-    told: dict[str, Any] = yaml.safe_load((ROOT / COMPOSE).read_text())
-    return told
-
-
 def dockerfile() -> str:
     """Return the Dockerfile, a line for each instruction."""
     return re.sub(r" \\\n\s*", " ", (ROOT / "Dockerfile").read_text())
 
 
-def queues_of(command: str) -> Iterator[str]:
-    """Yield the queues that a worker's command line names."""
-    (named,) = re.findall(r"-Q (\S+)", command)
-    yield from named.split(",")
+def block(language: str) -> str:
+    """Return the only block of docs/deployment.md in a language."""
+    (found,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.S)
+    return str(found)
+
+
+def test_the_unit_runs_what_the_procfile_runs() -> None:
+    """With the time to stop that a task may take."""
+    unit = block("ini")
+    (command,) = re.findall(r"^ExecStart=/opt/media-atproto/bin/(.+)$", unit, re.M)
+    assert command.replace("%%", "%") == procfile()["worker-live"]
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)[0]) > HARD_LIMIT
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+@pytest.mark.parametrize("name", sorted(procfile()))
+def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
+    """That of the page, and one for each other line of the Procfile."""
+    line = procfile()[name].removeprefix("nice -n 10 ").replace("%", "%%")
+    unit = re.sub(r"(?m)^ExecStart=.*$", f"ExecStart={BIN}/{line}", block("ini"))
+    file = tmp_path / f"media-atproto-{name}.service"
+    file.write_text(unit)
+    checked = check(tmp_path, "systemd-analyze", "verify", "--man=no", str(file))
+    own = [said for said in checked.stderr.splitlines() if "media-atproto" in said]
+    assert (checked.returncode, own) == (0, [])
+
+
+def test_the_manifest_is_what_the_compose_file_is() -> None:
+    """The same command, files, time to stop and health check; no more rights."""
+    pod = yaml.safe_load(block("yaml"))["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    live = services()["worker-live"]
+    assert container["command"] == live.command
+    given = {each["name"] for each in container["env"]}
+    assert given == {name for name in live.environment if name.endswith("_FILE")}
+    assert container["livenessProbe"]["exec"]["command"][:2] == live.health[:2]
+    assert pod["terminationGracePeriodSeconds"] > HARD_LIMIT
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    memory = size(container["resources"]["limits"]["memory"])
+    assert memory >= 4 * MEMORY_CEILING + _PARENT
+    mounted = {each["name"] for each in container["volumeMounts"]}
+    assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+def test_variables_and_images_that_the_page_names_exist() -> None:
+    """Each variable is one of the compose file, the settings or the Dockerfile."""
+    files = (COMPOSE, ".env.example", "Dockerfile")
+    known = "".join((ROOT / name).read_text() for name in files)
+    named = set(re.findall(r"`([A-Z][A-Z_]{4,})[=`]", PAGE))
+    assert {"LIVE_CONCURRENCY", "LIVE_MEMORY", "BULK_CONCURRENCY", "MEDIA_FOLDER"} <= named
+    assert not [name for name in named if name not in known]
+    assert re.findall(r"inspect (\S+)`", PAGE) == [services()["mongo"].told["image"]]

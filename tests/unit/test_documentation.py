@@ -1,4 +1,4 @@
-"""The documents say what the code does, where that can be checked."""
+"""Error codes have documentation and advice; links lead to existing files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from worker.advice import ADVICE, BUG, advice_for
 from worker.pds_errors import _ACCOUNT_FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -24,14 +25,45 @@ def codes() -> set[str]:
 
 
 def test_every_error_code_is_explained_to_the_operator() -> None:
-    """Whoever reads a code on a document finds it in docs/operations.md."""
+    """In the table of docs/operations.md."""
     explained = (ROOT / "docs/operations.md").read_text()
     assert not [code for code in sorted(codes()) if f"`{code}`" not in explained]
 
 
+def test_every_error_code_has_advice() -> None:
+    """`failures` prints it beside the code."""
+    assert not [code for code in sorted(codes()) if advice_for(code) is BUG]
+
+
+@pytest.mark.parametrize("code", ["KeyError", "ZeroDivisionError", "pds_", "pds_x", "", "(none)"])
+def test_what_is_no_code_of_ours_is_a_bug(code: str) -> None:
+    """An unexpected error bears the name of its class."""
+    assert advice_for(code) is BUG
+
+
+@pytest.mark.parametrize(
+    ("code", "same_as"),
+    [
+        ("pds_500", "pds_unreachable"),
+        ("pds_503", "pds_unreachable"),
+        ("pds_404", "pds_redirected"),
+        ("pds_403", "wrong_password"),
+    ],
+)
+def test_an_answers_status_has_the_advice_of_its_kind(code: str, same_as: str) -> None:
+    """The PDS may answer with any status."""
+    assert advice_for(code) is advice_for(same_as)
+
+
+def test_no_code_has_two_advices() -> None:
+    """Nor the same one twice."""
+    named = [code for advice in ADVICE for code in advice.codes]
+    assert len(named) == len(set(named))
+
+
 @pytest.mark.parametrize("document", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md"])
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
-    """No page points at a file that is not there."""
+    """Each names an existing file."""
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
     assert not [link for link in local if not (document.parent / link).exists()]

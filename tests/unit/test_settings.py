@@ -6,9 +6,11 @@ import ssl
 from pathlib import Path
 
 import pytest
+from celery.signals import celeryd_after_setup
 from cryptography.fernet import Fernet
 from kombu import Connection
 
+from worker.app import LONGEST_IN_HAND
 from worker.environment import SettingsError
 from worker.services import build
 from worker.settings import FlowerSettings, QueueSettings, Settings
@@ -212,3 +214,14 @@ def test_flower_does_without_no_login(login: str) -> None:
         FlowerSettings.load({"FLOWER_BASIC_AUTH": login})
     assert "secret" not in str(refused.value)
     assert FlowerSettings.load({"FLOWER_BASIC_AUTH": "ops:secret"}).basic_auth.reveal()
+
+
+@pytest.mark.parametrize(("seconds", "warnings"), [(LONGEST_IN_HAND, 1), (LONGEST_IN_HAND + 1, 0)])
+def test_worker_warns_of_a_short_visibility_timeout(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, warnings: int
+) -> None:
+    """A batch may take longer than that after the longest countdown."""
+    for name, value in (GOOD | {"VISIBILITY_TIMEOUT_SECONDS": f"{seconds:g}"}).items():
+        monkeypatch.setenv(name, value)
+    celeryd_after_setup.send(sender="worker")
+    assert caplog.text.count(f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}:") == warnings

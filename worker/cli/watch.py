@@ -31,8 +31,9 @@ def watch(env_file: Path | None) -> None:
 
     For programs that save documents and cannot be taught to enqueue them. MongoDB has to be a
     replica set. Several may run: one watches, the others stand by and take over within 10
-    seconds. How far it has come is kept in the collection atproto_watch; away or killed, it goes
-    on from there. A position that MongoDB's oplog has lost is made up for by a sweep.
+    seconds (WATCH_LEASE_SECONDS). How far it has come is kept in the collection atproto_watch;
+    away or killed, it goes on from there. A position that MongoDB's oplog has lost is made up for
+    by a sweep.
 
     SIGTERM and Ctrl-C hand over at once.
 
@@ -76,14 +77,15 @@ def _hand_over(watcher: Watcher) -> None:
 
 def _watcher(services: Services) -> Watcher:
     from worker import sentry
+    from worker.settings import WatchSettings
     from worker.watch.position import Positions
     from worker.watch.sending import Sender
-    from worker.watch.watcher import LEASE, Watcher
+    from worker.watch.watcher import Watcher
 
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Watcher(
         database=services.database,
-        positions=Positions(services.database, holder, LEASE),
+        positions=Positions(services.database, holder, WatchSettings.load(os.environ).lease),
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _doorways()),
         warn=partial(sentry.warn, "watch", "position_lost"),

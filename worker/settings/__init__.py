@@ -13,7 +13,13 @@ from worker.settings.engine import (
     Settings,
     SweepSettings,
 )
-from worker.settings.programs import FlowerSettings, LogSettings, QueueSettings, WebSettings
+from worker.settings.programs import (
+    FlowerSettings,
+    LogSettings,
+    QueueSettings,
+    WatchSettings,
+    WebSettings,
+)
 
 __all__ = [
     "DEFAULT_DIRECTORY",
@@ -26,5 +32,6 @@ __all__ = [
     "RetrySettings",
     "Settings",
     "SweepSettings",
+    "WatchSettings",
     "WebSettings",
 ]

@@ -28,9 +28,8 @@ from worker.watch.position import OvertakenError, Position, Positions, Step, Tok
 from worker.watch.sending import Burst, Sender
 from worker.watch.stream import PositionLostError, next_of, opened
 
-LEASE = 10.0  # seconds
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0  # seconds; below the lease, which is renewed after each
-_STANDBY = 1.0  # seconds between two looks at another's lease
+_SHORTEST_PAUSE = 0.1  # seconds between two tries
+_LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 
 Stream = DatabaseChangeStream[RawDocument]
@@ -41,6 +40,7 @@ log = logging.getLogger(__name__)
 class Trouble:
     """What is waited for now: said once, and once that it is over."""
 
+    longest_pause: float
     code: str | None = None
     _pause: float = _SHORTEST_PAUSE
 
@@ -50,7 +50,7 @@ class Trouble:
             log.warning("%s; trying again", message)
             self.code = code
         time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._pause = min(2 * self._pause, self.longest_pause)
 
     def is_over(self) -> None:
         """Say that it goes on, if it did not."""
@@ -72,8 +72,11 @@ class Watcher:
     sender: Sender
     warn: Callable[[str], None]
     at_work: Callable[[], None]
-    _trouble: Trouble = field(default_factory=Trouble)
+    _trouble: Trouble = field(init=False)
     _renewed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._trouble = Trouble(self.positions.lease * _LONGEST_PAUSE)
 
     def run(self) -> NoReturn:
         """Watch, or stand by while another one does, for ever.
@@ -98,7 +101,7 @@ class Watcher:
                 log.info("standing by: %s watches", holder)
                 other = holder
             self.at_work()
-            time.sleep(_STANDBY)
+            time.sleep(self.positions.lease * _STANDBY)
         self._is_renewed()
         log.info("watching %s", self.database.name)
         return position
