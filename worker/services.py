@@ -156,7 +156,7 @@ def build(
     another package that cannot be used.
     """
     undo = ExitStack()
-    database = connect(settings.mongodb_url, settings.mongodb_name)
+    database = connect(settings)
     undo.callback(database.client.close)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)

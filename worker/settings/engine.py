@@ -87,10 +87,14 @@ class PdsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the worker and the terminal need to know."""
+    """Everything the worker and the terminal need to know.
+
+    `mongodb_selection` is how many seconds a call waits for a MongoDB that does not answer.
+    """
 
     mongodb_url: Secret
     mongodb_name: str
+    mongodb_selection: float
     redis_url: Secret
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
@@ -111,6 +115,7 @@ class Settings:
         settings = cls(
             mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", mongodb_fault)),
             mongodb_name=reader.checked("MONGODB_NAME", database_fault),
+            mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, least=0.1),
             redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
