@@ -203,7 +203,8 @@ def build(
         )
 
     engine, background = engine_of(Lane.LIVE, saved_homes), engine_of(Lane.BULK, homes)
-    locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
+    locks = RepoLocks(redis, life=settings.retry.repo_lock)
+    pace, progress = Pace(redis), Progress(redis)
     corrections, selection = Corrections(store), Selection(store)
     batches = Batches(
         engine=background,

@@ -34,13 +34,17 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How often and how long a transient failure is retried. Seconds."""
+    """How often and how long a transient failure is retried. Seconds.
+
+    `repo_lock` is how long the lock of a repo outlives a process that was killed.
+    """
 
     max_attempts: int
     max_lost: int
     base: float
     ceiling: float
     lease: float
+    repo_lock: float
     parked: float
 
 
@@ -167,6 +171,7 @@ def _retry(reader: Reader) -> RetrySettings:
         base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
         ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
         lease=reader.number("LEASE_SECONDS", 100, least=30),
+        repo_lock=reader.number("REPO_LOCK_SECONDS", 10, least=1),
         parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
     )
 
