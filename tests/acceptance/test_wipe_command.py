@@ -120,20 +120,16 @@ def test_wipe_tells_what_is_left_and_why(world: World) -> None:
     assert count_of(world) == 1
 
 
-def test_wipe_of_nobody(world: World) -> None:
-    """Neither a handle nor anything else: the name is quoted."""
+def test_wipe_reports_an_unknown_user_and_an_unavailable_pds(world: World) -> None:
+    """Without a traceback, and with exit code 1; wrong usage has exit code 2."""
     result = call(world, "wipe", "nobody.test")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "'nobody.test' is no user with an account" in result.stderr
-    assert call(world, "wipe", world.ada, "--type", "movie").exit_code == 2
-    assert call(world, "wipe").exit_code == 2
-
-
-def test_wipe_without_a_pds(world: World) -> None:
-    """Its error, and no traceback."""
     result = call(world, "wipe", world.ada, PDS_URL="http://127.0.0.1:9")
     assert result.exit_code == 1
     assert "Error: no answer from the PDS" in result.stderr
+    assert call(world, "wipe", world.ada, "--type", "movie").exit_code == 2
+    assert call(world, "wipe").exit_code == 2
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
