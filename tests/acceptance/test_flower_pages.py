@@ -258,7 +258,8 @@ def test_every_link_leads_somewhere(watched: Watched, page: Page) -> None:
     own = sorted(link for link in links if link.startswith(watched.flower.url))
     assert any("/task/" in link for link in own)
     assert any("/worker/" in link or "worker=" in link for link in own)
-    statuses = {link: httpx.get(link, auth=LOGIN, timeout=30).status_code for link in own}
+    with httpx.Client(auth=LOGIN, timeout=30, follow_redirects=True) as client:
+        statuses = {link: client.get(link).status_code for link in own}
     assert set(statuses.values()) == {httpx.codes.OK}, statuses
 
 
