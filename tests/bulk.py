@@ -81,6 +81,14 @@ def account(world: World, subject: str) -> Account:
     return found
 
 
+def set_password(world: World, subject: str, password: str) -> str:
+    """Change the stored password of an account; return the previous one."""
+    previous = account(world, subject).password.reveal()
+    users = world.services.database["users"]
+    users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
+    return previous
+
+
 def repo(world: World, subject: str) -> Repo:
     """Return a subject's repo."""
     return world.services.repo(account(world, subject))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,8 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
+from click.testing import CliRunner, Result
 
+from tests.environments import changed
 from tests.waiting import wait_for
+from tests.world import World
+from worker.cli import main
 
 PROGRAM = Path(sys.executable).with_name("media-atproto")
 
@@ -24,6 +29,32 @@ def run(arguments: Sequence[str | Path], environ: Mapping[str, str]) -> tuple[in
         (PROGRAM, *arguments), env=environ, capture_output=True, text=True, check=False, timeout=120
     )
     return done.returncode, done.stdout, done.stderr
+
+
+def call(world: World, *arguments: str, **environ: str) -> Result:
+    """Run the command in this process, in the environment of a world."""
+    result = CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
+def run_on_terminal(
+    arguments: Sequence[str], environ: Mapping[str, str], typed: str = ""
+) -> tuple[int, str]:
+    """Run the command on a terminal and type a text; return the exit code and the output."""
+    ours, theirs = os.openpty()
+    wide = {**environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        (PROGRAM, *arguments), env=wide, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    shown = b""
+    with contextlib.suppress(OSError):  # Linux reports EIO when the other end is closed
+        while data := os.read(ours, 65_536):
+            shown += data
+    os.close(ours)
+    return process.wait(60), shown.decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pymongo.errors import (
 
 from worker.environment import SettingsError
 from worker.errors import PermanentError, TransientError
-from worker.secrets import Secret
+from worker.settings import Settings
 
 RawDocument = dict[str, object]
 
@@ -45,21 +45,21 @@ class DocumentFullError(PermanentError):
         super().__init__("the document has no room left for its state: shorten its fields")
 
 
-def connect(url: Secret, name: str) -> Database[RawDocument]:
+def connect(settings: Settings) -> Database[RawDocument]:
     """Return a database handle; connects at the first use, so never before a fork.
 
     Raises SettingsError for a URL that the driver does not understand.
     """
     try:
-        return _client(url)[name]
+        return _client(settings)[settings.mongodb_name]
     except (PyMongoError, ValueError):
         # The driver's message quotes the URL, and the URL may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
 
 
-def _client(url: Secret) -> MongoClient[RawDocument]:
+def _client(settings: Settings) -> MongoClient[RawDocument]:
     return MongoClient(
-        url.reveal(),
+        settings.mongodb_url.reveal(),
         tz_aware=True,
         # A date beyond the year 9999 or a text that is no UTF-8 is one document's fault: it
         # must not keep a query from going through all the others.
@@ -67,7 +67,7 @@ def _client(url: Secret) -> MongoClient[RawDocument]:
         unicode_decode_error_handler="replace",
         connect=False,
         appname="media-atproto",
-        serverSelectionTimeoutMS=10_000,
+        serverSelectionTimeoutMS=int(settings.mongodb_selection * 1000),
         timeoutMS=30_000,
         retryWrites=True,
     )

@@ -156,7 +156,7 @@ def build(
     another package that cannot be used.
     """
     undo = ExitStack()
-    database = connect(settings.mongodb_url, settings.mongodb_name)
+    database = connect(settings)
     undo.callback(database.client.close)
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
@@ -203,7 +203,8 @@ def build(
         )
 
     engine, background = engine_of(Lane.LIVE, saved_homes), engine_of(Lane.BULK, homes)
-    locks, pace, progress = RepoLocks(redis), Pace(redis), Progress(redis)
+    locks = RepoLocks(redis, life=settings.retry.repo_lock)
+    pace, progress = Pace(redis), Progress(redis)
     corrections, selection = Corrections(store), Selection(store)
     batches = Batches(
         engine=background,

@@ -8,14 +8,13 @@ from collections.abc import Iterator
 import pytest
 import redis
 from bson import ObjectId
-from click.testing import CliRunner, Result
 
-from tests.environments import changed
+from tests.bulk import account, set_password
 from tests.fleet import worker
 from tests.scene import Scene, open_scene
+from tests.terminal import call
 from tests.world import World, Worlds
 from worker.budget import Lane
-from worker.cli import main
 from worker.rates import REQUEST, Cost, Kind
 from worker.services import build
 from worker.settings import Settings
@@ -38,28 +37,10 @@ def world(scene: Scene) -> World:
     return scene.world
 
 
-def call(world: World, *arguments: str, **environ: str) -> Result:
-    """Run the command in this process."""
-    env = changed(world.environ, environ)
-    result = CliRunner().invoke(main, ("accounts", *arguments), env=env)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
-
-
-def give_password(world: World, subject: str, password: str) -> str:
-    """Change a stored password; return the one before."""
-    account = world.services.accounts.find(subject)
-    assert account is not None
-    users = world.services.database["users"]
-    users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
-    return account.password.reveal()
-
-
 def post_as(world: World, subject: str, nsid: str) -> None:
     """Call a procedure as an account's owner."""
-    account = world.services.accounts.find(subject)
-    assert account is not None
-    session = world.services.pds_of(account.did).create_session(account.did, account.password)
+    owner = account(world, subject)
+    session = world.services.pds_of(owner.did).create_session(owner.did, owner.password)
     headers = {"Authorization": f"Bearer {session.access.reveal()}"}
     body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
     world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()
@@ -75,19 +56,19 @@ def waiting_mood(world: World, subject: str) -> ObjectId:
 def test_nothing_is_listed_when_all_is_well(world: World) -> None:
     """In words, and exit code 0."""
     world.sync("mood", world.platform.save_mood("calm", world.ada))
-    result = call(world)
+    result = call(world, "accounts")
     assert (result.exit_code, result.stdout) == (0, "Every account that is used can be used.\n")
 
 
 def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
     """For a person, and for a program; the password is in neither."""
-    right = give_password(world, world.ada, "canary-password")
+    right = set_password(world, world.ada, "canary-password")
     try:
         for _ in range(3):
             waiting_mood(world, world.ada)
-        page, lines = call(world), call(world, "--json")
+        page, lines = call(world, "accounts"), call(world, "accounts", "--json")
     finally:
-        give_password(world, world.ada, right)
+        set_password(world, world.ada, right)
     assert page.exit_code == lines.exit_code == 1
     line = json.loads(lines.stdout)["account"]
     assert line["subject"] == world.ada
@@ -101,13 +82,13 @@ def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
 
 def test_account_whose_password_was_corrected_is_left_alone_no_more(world: World) -> None:
     """Its item still says why it waits, until it is tried."""
-    right = give_password(world, world.ada, "not it")
+    right = set_password(world, world.ada, "not it")
     item = waiting_mood(world, world.ada)
-    give_password(world, world.ada, right)
-    line = json.loads(call(world, "--json").stdout)["account"]
+    set_password(world, world.ada, right)
+    line = json.loads(call(world, "accounts", "--json").stdout)["account"]
     assert (line["waiting"], line["until"]) == (1, None)
     assert world.sync("mood", item).status == "synced"
-    assert call(world).exit_code == 0
+    assert call(world, "accounts").exit_code == 0
 
 
 def test_account_without_a_did_document_is_listed(world: World) -> None:
@@ -116,7 +97,7 @@ def test_account_without_a_did_document_is_listed(world: World) -> None:
     users.update_one({"_id": world.bob}, {"$set": {"atproto.did": "did:plc:" + "a" * 24}})
     try:
         waiting_mood(world, world.bob)
-        line = json.loads(call(world, "--json").stdout)["account"]
+        line = json.loads(call(world, "accounts", "--json").stdout)["account"]
     finally:
         users.update_one({"_id": world.bob}, {"$set": {"atproto.did": world.dids[world.bob]}})
     assert (line["code"], line["waiting"]) == ("did_not_found", 1)
@@ -127,13 +108,13 @@ def test_account_that_is_right_again_is_resumed_at_once(world: World, scene: Sce
     post_as(world, world.ada, "com.atproto.server.deactivateAccount")
     items = [waiting_mood(world, world.ada) for _ in range(2)]
     post_as(world, world.ada, "com.atproto.server.activateAccount")
-    assert call(world).exit_code == 1
-    result = call(world, "--resume", world.ada.replace("auth0|", "@"))
+    assert call(world, "accounts").exit_code == 1
+    result = call(world, "accounts", "--resume", world.ada.replace("auth0|", "@"))
     assert (result.exit_code, result.stdout) == (0, "2 enqueued: 2 mood\n")
     with worker(scene.environ, scene.folder):
         for item in items:
             scene.wait_for_status("mood", item, "synced")
-    assert call(world).exit_code == 0
+    assert call(world, "accounts").exit_code == 0
 
 
 def test_budgets_that_are_spent_are_listed(world: World) -> None:
@@ -144,7 +125,7 @@ def test_budgets_that_are_spent_are_listed(world: World) -> None:
     cost = (Cost(Kind.POINTS, 9, world.dids[world.ada]), REQUEST)
     meter.settle(meter.spend("write", cost), {})
     services.close()
-    page, lines = call(world, **limits), call(world, "--json", **limits)
+    page, lines = call(world, "accounts", **limits), call(world, "accounts", "--json", **limits)
     assert page.exit_code == lines.exit_code == 0
     line = json.loads(lines.stdout)["budget"]
     assert (line["pds"], line["limit"], line["used"]) == ("pds.example", "points_hour", 9)
@@ -153,7 +134,7 @@ def test_budgets_that_are_spent_are_listed(world: World) -> None:
 
 def test_services_that_are_away_are_trouble(world: World) -> None:
     """Exit code 2, and nothing of the URL's password."""
-    result = call(world, REDIS_URL="redis://:s3cret@127.0.0.1:9/0")
+    result = call(world, "accounts", REDIS_URL="redis://:s3cret@127.0.0.1:9/0")
     assert result.exit_code == 2
     assert "Redis did not answer" in result.stderr
     assert "s3cret" not in result.output

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +9,6 @@ from pathlib import Path
 import pytest
 import redis
 from bson import ObjectId
-from click.testing import CliRunner, Result
 
 from tests.bulk import (
     KINDS,
@@ -24,17 +20,16 @@ from tests.bulk import (
     save_moods,
     save_one_of,
     save_paintings,
+    set_password,
     set_state,
     start_over,
     sync_batch,
 )
-from tests.environments import changed
 from tests.fleet import worker
 from tests.scene import LISTS, Scene, open_scene
-from tests.terminal import PROGRAM, run, started
+from tests.terminal import call, run, run_on_terminal, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.cli import main
 from worker.stack import Stack
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
@@ -44,7 +39,9 @@ NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 def opened(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own, and a worker that serves it."""
     folder = tmp_path_factory.mktemp("backfill")
-    with open_scene(worlds, folder) as scene, worker(scene.environ, folder):
+    # A batch that is redelivered while it runs would be counted twice in the progress.
+    patient = {"VISIBILITY_TIMEOUT_SECONDS": "600"}
+    with open_scene(worlds, folder) as scene, worker(scene.environ | patient, folder):
         yield scene
 
 
@@ -59,13 +56,6 @@ def scene(opened: Scene) -> Scene:
 def world(scene: Scene) -> World:
     """The platform alone."""
     return scene.world
-
-
-def call(world: World, *arguments: str, **environ: str) -> Result:
-    """Run a command that sends no message in this process, its environment that of the world."""
-    result = CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
 
 
 def backfill(scene: Scene, *options: str) -> tuple[int, str, str]:
@@ -191,8 +181,7 @@ def test_items_that_wait_end_it_with_3(scene: Scene, options: list[str]) -> None
     """For an account whose password is wrong, while all others are published."""
     world = scene.world
     lost = new_user(world)
-    users = world.services.database["users"]
-    users.update_one({"_id": lost}, {"$set": {"atproto.password": "wrong"}})
+    set_password(world, lost, "wrong")
     save_moods(world, 3, lost)
     code, output, _ = backfill(scene, *options)
     assert code == 3
@@ -215,7 +204,7 @@ def test_on_a_terminal_there_is_a_bar_for_each_type(scene: Scene) -> None:
     (bad,) = save_moods(scene.world, 1)
     scene.world.platform.edit("mood", bad, mood=5)
     save_paintings(scene.world, 3)
-    code, shown = on_a_terminal(["backfill", "--wait"], scene.environ)
+    code, shown = run_on_terminal(["backfill", "--wait"], scene.environ)
     assert code == 1
     for text in ("painting", "mood", "3/3", "1/1", "/s", "field_invalid 1"):
         assert text in shown
@@ -323,28 +312,3 @@ def queued(world: World) -> bool:
     """Tell whether batches are on the queue, or with a worker."""
     with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
         return any(client.llen(name) for name in LISTS) or bool(client.hlen("unacked"))
-
-
-def on_a_terminal(arguments: list[str], environ: dict[str, str]) -> tuple[int, str]:
-    """Run a command on a terminal; return its exit code and all that was shown."""
-    ours, its = pty.openpty()
-    environ = {**environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(
-        (PROGRAM, *arguments), env=environ, stdin=its, stdout=its, stderr=its
-    ) as process:
-        os.close(its)
-        shown = b"".join(_read(ours))
-    os.close(ours)
-    return process.returncode, shown.decode()
-
-
-def _read(terminal: int) -> Iterator[bytes]:
-    """Go through what is shown on a terminal until nobody has it open any more."""
-    while True:
-        try:
-            data = os.read(terminal, 65536)
-        except OSError:  # Linux says so when the other side is closed
-            return
-        if not data:
-            return
-        yield data

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography.fernet import Fernet
 
+from tests import terminal
+from tests.bulk import account, set_password
 from tests.canaries import Net
 from tests.contract.wiping import pds_away
-from tests.environments import changed
 from tests.scene import Scene, open_scene
 from tests.system.test_packaged_type import pretend, with_path
-from tests.terminal import run as run_program
 from tests.world import World, Worlds
-from worker.cli import main
 from worker.doctor import Finding, Level, examine
 from worker.secrets import Secret, Vault
 from worker.stack import Stack
 
 _USUAL = {"VISIBILITY_TIMEOUT_SECONDS": "600"}  # scenes have a shorter one, which is told
 _NOBODY = "127.0.0.1:9"
+_LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +46,8 @@ def world(scene: Scene) -> World:
 
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
-    """Run the command in this process."""
-    env = changed({**world.environ, **_USUAL}, environ)
-    result = CliRunner().invoke(main, ("doctor", *arguments), env=env)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
+    """Run `doctor` in this process."""
+    return terminal.call(world, "doctor", *arguments, **{**_USUAL, **environ})
 
 
 def findings(result: Result) -> dict[tuple[str, str], Finding]:
@@ -109,68 +106,52 @@ def test_an_eviction_policy_that_loses_messages_is_told(world: World, scene: Sce
     assert "cart:7" in found["redis", "database"].found
 
 
-def test_an_index_that_was_dropped_is_named(world: World) -> None:
-    """Until `init` has made it."""
-    world.services.database["moods"].drop_index("atproto_due")
-    found = examined(world)
-    assert "moods.atproto_due" in found["mongodb", "indexes"].found
-    assert CliRunner().invoke(main, ["init"], env=world.environ).exit_code == 0
-    assert ("mongodb", "indexes") not in examined(world)
-
-
-def test_an_index_of_another_kind_in_the_way_is_told(world: World) -> None:
-    """What to do is what `init` says."""
+def test_missing_or_conflicting_index_is_named(world: World) -> None:
+    """`init` makes the missing one; for the other, its advice is repeated."""
     moods = world.services.database["moods"]
     moods.drop_index("atproto_due")
+    assert "moods.atproto_due" in examined(world)["mongodb", "indexes"].found
     moods.create_index("colour", name="atproto_due")
     found = examined(world)["mongodb", "indexes"]
-    moods.drop_index("atproto_due")
-    world.services.ensure_indexes()
     assert "cannot be made" in found.found
     assert "dropIndex" in found.advice
+    moods.drop_index("atproto_due")
+    assert terminal.call(world, "init").exit_code == 0
+    assert ("mongodb", "indexes") not in examined(world)
 
 
 def test_a_wrong_password_of_the_guests_account_is_told(world: World) -> None:
     """Neither it nor the right one is printed."""
-    users = world.services.database["users"]
-    account = world.services.accounts.find("art-guest")
-    assert account is not None
-    users.update_one({"_id": "art-guest"}, {"$set": {"atproto.password": "canary-wrong"}})
+    right = set_password(world, "art-guest", "canary-wrong")
     result = call(world)
-    users.update_one(
-        {"_id": "art-guest"}, {"$set": {"atproto.password": account.password.reveal()}}
-    )
+    set_password(world, "art-guest", right)
     assert result.exit_code == 1
     assert "the stored password is refused" in result.stdout
-    net = Net({"wrong": "canary-wrong", "right": account.password.reveal()})
+    net = Net({"wrong": "canary-wrong", "right": right})
     assert net.caught(result.output) == set()
 
 
 def test_users_that_do_not_log_in_are_counted(world: World) -> None:
     """Only when asked for: --accounts."""
-    users = world.services.database["users"]
-    account = world.services.accounts.find(world.ada)
-    assert account is not None
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": "not it"}})
+    right = set_password(world, world.ada, "not it")
     without, with_users = examined(world), examined(world, "--accounts", "10")
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": account.password.reveal()}})
+    set_password(world, world.ada, right)
     assert ("accounts", "users") not in without
     found = with_users["accounts", "users"]
     assert found.level is Level.FAIL
     assert "1 of 3" in found.found
-    assert account.handle in found.found
+    assert account(world, world.ada).handle in found.found
 
 
 def test_keys_that_open_no_password_are_told(world: World) -> None:
     """Each with its subject; the keys are in no line."""
     lost = Fernet.generate_key().decode()
-    kept = {str(user["_id"]): user["atproto"] for user in world.services.database["users"].find({})}
+    users = world.services.database["users"]
+    kept = list(users.find({}))
     encrypt(world, lost)
     result = call(world, "--json")
-    for subject, account in kept.items():
-        world.services.database["users"].update_one(
-            {"_id": subject}, {"$set": {"atproto": account}}
-        )
+    for user in kept:
+        users.replace_one({"_id": user["_id"]}, user)
     found = findings(result)
     assert result.exit_code == 1
     assert "no key opens 3" in found["accounts", "passwords"].found
@@ -196,6 +177,7 @@ def test_databases_that_are_away_hide_nothing_else(world: World) -> None:
         world,
         "--json",
         MONGODB_CONNECTION_STRING=f"mongodb://me:canary-mongo@{_NOBODY}/",
+        MONGODB_SERVER_SELECTION_SECONDS="0.2",
         REDIS_URL=f"redis://:canary-redis@{_NOBODY}/0",
     )
     found = findings(result)
@@ -237,25 +219,21 @@ def test_an_environment_that_is_incomplete_is_told_variable_by_variable(world: W
     assert found["mongodb", "all"].level is Level.SKIP
 
 
-def test_a_media_store_that_is_not_there_is_told(world: World) -> None:
-    """A folder that was never made, or not mounted."""
-    found = examined(world, MEDIA_STORE_URL="file:///nowhere/at/all")
-    assert "there is no folder /nowhere/at/all" in found["media store", "folder"].found
-
-
-def test_a_store_on_the_web_that_is_away_is_told(world: World) -> None:
-    """Nothing listens there."""
-    found = examined(
-        world, MEDIA_STORE_URL=f"http://{_NOBODY}", MEDIA_STORE_ALLOWED_NETWORKS="127.0.0.0/8"
-    )
-    assert found["media store", "answer"].level is Level.FAIL
-
-
-def test_a_directory_that_is_away_is_told(world: World) -> None:
-    """Accounts stay where they are known to be; who is not known cannot log in."""
-    found = examined(world, DID_RESOLVER=f"http://{_NOBODY}")
-    assert found["directory", "answer"].level is Level.FAIL
-    assert "did:plc:" in found["accounts", "guests"].found
+@pytest.mark.parametrize(
+    ("environ", "place", "said"),
+    [
+        ({"MEDIA_STORE_URL": "file:///nowhere/at/all"}, ("media store", "folder"), "/nowhere/at"),
+        ({"MEDIA_STORE_URL": f"http://{_NOBODY}", **_LOOPBACK}, ("media store", "answer"), ""),
+        ({"DID_RESOLVER": f"http://{_NOBODY}"}, ("directory", "answer"), ""),
+        ({"DID_RESOLVER": f"http://{_NOBODY}"}, ("accounts", "guests"), "did:plc:"),
+    ],
+)
+def test_missing_store_or_directory_fails(
+    world: World, environ: dict[str, str], place: tuple[str, str], said: str
+) -> None:
+    """An account whose PDS is not known yet cannot log in without the directory."""
+    found = examined(world, **environ)[place]
+    assert (found.level, said in found.found) == (Level.FAIL, True)
 
 
 def test_an_item_that_is_long_overdue_is_told(world: World) -> None:
@@ -282,7 +260,7 @@ def test_a_lexicon_of_a_package_that_is_wrong_hides_nothing_else(
     """Services are looked at; what needs the types is skipped."""
     pretend(tmp_path, "TAPE = 7")
     environ = with_path({**os.environ, **world.environ}, tmp_path)
-    code, output, _ = run_program(("doctor", "--json"), environ)
+    code, output, _ = terminal.run(("doctor", "--json"), environ)
     lines = [json.loads(line) for line in output.splitlines()]
     levels = {(line["subject"], line["check"]): line["level"] for line in lines}
     assert code == 1

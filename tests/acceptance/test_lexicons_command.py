@@ -10,17 +10,17 @@ from typing import Any
 
 import dns.resolver
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
+from tests import terminal
 from tests.acceptance.name_server import serving
 from tests.acceptance.second_opinion import modules_of_the_pds, refusal
+from tests.bulk import repo
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
 from worker.authority import AsResolved, DnsError, Refused, check, look_up, plan, publish
 from worker.authority.published import COLLECTION
-from worker.cli import main
 from worker.lexicon.files import OWN_FOLDER, save_published
-from worker.repo import Repo
 
 MOOD = "computer.aesthetic.mood"
 OURS = [f"computer.aesthetic.{name}" for name in ("kidlisp", "mood", "painting", "piece")]
@@ -37,11 +37,8 @@ def world(worlds: Worlds) -> Iterator[World]:
 
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
-    """Run the command in this process."""
-    env = {**world.environ, **environ}
-    result = CliRunner().invoke(main, ("lexicons", *arguments), env=env)
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
-    return result
+    """Run `lexicons` in this process."""
+    return terminal.call(world, "lexicons", *arguments, **environ)
 
 
 def read(world: World, did: str, nsid: str) -> dict[str, Any]:
@@ -57,13 +54,6 @@ def ours(nsid: str) -> dict[str, Any]:
     file = OWN_FOLDER.joinpath(*nsid.split(".")).with_suffix(".json")
     document: dict[str, Any] = json.loads(file.read_text())
     return document
-
-
-def repo_of(world: World, subject: str) -> Repo:
-    """Return a user's repo."""
-    account = world.services.accounts.find(subject)
-    assert account is not None
-    return world.services.repo(account)
 
 
 def with_field(nsid: str, name: str, definition: dict[str, Any]) -> dict[str, Any]:
@@ -126,27 +116,27 @@ def test_the_ecosystems_reader_takes_what_is_published(
 
 def test_a_compatible_change_is_published_and_others_are_refused(world: World) -> None:
     """An optional field may be added; a field that becomes required needs to be forced."""
-    repo, did = repo_of(world, world.ada), world.dids[world.ada]
-    list(publish(repo, plan(repo, [ours(MOOD)])))
+    own, did = repo(world, world.ada), world.dids[world.ada]
+    list(publish(own, plan(own, [ours(MOOD)])))
     colour = with_field(MOOD, "colour", {"type": "string", "maxLength": 10})
-    list(publish(repo, plan(repo, [colour])))
+    list(publish(own, plan(own, [colour])))
     published = read(world, did, MOOD)
     assert published["value"] == {"$type": COLLECTION, **colour}
     strict = with_field(MOOD, "colour", {"type": "string", "maxLength": 5})
-    planned = plan(repo, [strict])
+    planned = plan(own, [strict])
     with pytest.raises(Refused):
-        list(publish(repo, planned))
+        list(publish(own, planned))
     assert read(world, did, MOOD) == published
-    list(publish(repo, planned, break_compatibility=True))
+    list(publish(own, planned, break_compatibility=True))
     assert read(world, did, MOOD)["value"] == {"$type": COLLECTION, **strict}
 
 
 def test_the_command_refuses_what_breaks_readers(world: World) -> None:
     """Somebody else published a looser one under our name: the finding says so."""
-    repo = repo_of(world, world.bob)
+    own = repo(world, world.bob)
     loose = ours(MOOD)
     loose["defs"]["main"]["record"]["properties"]["text"]["maxLength"] = 9000
-    list(publish(repo, plan(repo, [loose])))
+    list(publish(own, plan(own, [loose])))
     did = world.dids[world.bob]
     before = world.revision(did)
     result = call(world, "publish", "--account", world.bob)
@@ -212,11 +202,11 @@ def test_a_name_that_leads_to_nobody_is_trouble(world: World, texts: dict[str, l
 def test_audit_and_wipe_leave_published_lexicons_alone(world: World) -> None:
     """They are in a collection that is no media type's."""
     world.sync("mood", world.platform.save_mood("calm", world.ada))
-    repo, did = repo_of(world, world.ada), world.dids[world.ada]
-    list(publish(repo, plan(repo, [ours(OURS[0])])))
+    own, did = repo(world, world.ada), world.dids[world.ada]
+    list(publish(own, plan(own, [ours(OURS[0])])))
     before = read(world, did, OURS[0])
     for arguments in (("audit", "--repair", "--force"), ("wipe", world.ada, "--live", "--yes")):
-        result = CliRunner().invoke(main, arguments, env=world.environ)
+        result = terminal.call(world, *arguments)
         assert result.exit_code == 0, result.output
     assert read(world, did, OURS[0]) == before
     assert "records removed" in result.output

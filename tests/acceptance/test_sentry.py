@@ -15,6 +15,7 @@ from kombu import Connection
 
 from tasks import sync_media
 from tasks.sync import sync_batch
+from tests.bulk import set_password
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from tests.environments import changed
 from tests.fleet import Process, worker
@@ -43,11 +44,6 @@ class Watched:
         self.scene.enqueue("mood", mood)
         return mood
 
-    @property
-    def secret_key(self) -> bytes:
-        """Return the key that encrypts passwords."""
-        return self.scene.environ["SECRET_KEYS"].encode()
-
     def wait_for_what_was_before(self) -> None:
         """Wait for an event that comes after all that was to come before."""
         self.sentry.wait_for(self.save())
@@ -68,6 +64,7 @@ def watched(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "SENTRY_ENVIRONMENT": "rehearsal",
             "MAX_ATTEMPTS": "3",
             "RETRY_BASE_SECONDS": "1",
+            "VISIBILITY_TIMEOUT_SECONDS": "600",
         }
         environ = changed(scene.environ, own)
         with worker(environ, folder, 1, "--include", "tests.unlucky") as process:
@@ -134,7 +131,8 @@ def test_bugs_are_grouped_by_their_stacks_and_told_once_an_item(watched: Watched
     assert events[0].tags["attempt"] == "1"
     assert not any("vars" in frame for frame in events[0].error["stacktrace"]["frames"])
     assert events[2].error["value"] == "'(secret)'"
-    assert not any(watched.secret_key in body for body in watched.sentry.bodies)
+    key = watched.scene.environ["SECRET_KEYS"].encode()
+    assert not any(key in body for body in watched.sentry.bodies)
 
 
 def test_each_item_of_a_batch_is_an_event_of_its_own(watched: Watched) -> None:
@@ -200,8 +198,7 @@ def test_a_missing_image_is_a_warning_once_it_is_given_up(watched: Watched) -> N
 def test_a_parked_account_is_one_event_whatever_waits_for_it(watched: Watched) -> None:
     """A person must act once: not once an item, nor once each time that it is tried again."""
     world = watched.scene.world
-    users = world.services.database["users"]
-    users.update_one({"_id": world.bob}, {"$set": {"atproto.password": "no longer this"}})
+    set_password(world, world.bob, "no longer this")
     moods = [watched.save(f"waiting {n}", world.bob) for n in range(3)]
     for mood in moods:
         watched.scene.wait_for_status("mood", mood, "pending")

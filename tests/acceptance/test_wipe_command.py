@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from bson import ObjectId
-from click.testing import CliRunner, Result
 
+from tests.bulk import MOOD, account, new_user, repo, save_moods, start_over, sync_batch
 from tests.contract.proxy import open_proxy
 from tests.environments import changed
-from tests.terminal import PROGRAM, started
+from tests.terminal import call, run_on_terminal, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.cli import main
-from worker.media import media_type
 from worker.stack import Stack
 
-MOOD = media_type("mood")
+
+@pytest.fixture(scope="module")
+def opened(worlds: Worlds) -> Iterator[World]:
+    """Open a world for this module."""
+    with worlds.open(RETRY_BASE_SECONDS="60", REPO_LOCK_SECONDS="2") as world:
+        yield world
 
 
 @pytest.fixture
-def world(worlds: Worlds) -> Iterator[World]:
-    """A platform whose users are new."""
-    with worlds.open(RETRY_BASE_SECONDS="60") as opened:
-        yield opened
-
-
-def call(world: World, *arguments: str, **environ: str) -> Result:
-    """Run a command in this process, its environment that of the world."""
-    return CliRunner().invoke(main, arguments, env=changed(world.environ, environ))
-
-
-def handle(world: World, subject: str) -> str:
-    """Return the handle of a subject's account."""
-    found = world.services.accounts.find(subject)
-    assert found is not None
-    return found.handle
+def world(opened: World) -> World:
+    """Return the world without documents and records."""
+    start_over(opened)
+    return opened
 
 
 def published_moods(world: World, count: int) -> list[ObjectId]:
     """Save and publish moods of ada's."""
-    moods = [world.platform.save_mood(f"calm {number}", world.ada) for number in range(count)]
+    moods = save_moods(world, count)
     for start in range(0, count, 100):
-        part = moods[start : start + 100]
-        world.services.batches.sync(MOOD, world.ada, part, holder=uuid4().hex)
+        sync_batch(world, "mood", moods[start : start + 100])
     return moods
 
 
@@ -61,18 +48,17 @@ def statuses(world: World) -> list[object]:
 
 def count_of(world: World) -> int:
     """Return how many moods ada's repo holds."""
-    found = world.services.accounts.find(world.ada)
-    assert found is not None
-    return len(list(world.services.repo(found).records(MOOD.nsid)))
+    return len(list(repo(world, world.ada).records(MOOD.nsid)))
 
 
 def test_wipe_counts_and_changes_nothing_by_default(world: World) -> None:
     """Whose account it is, how many records and states by type, and how to go on."""
     published_moods(world, 3)
-    result = call(world, "wipe", handle(world, world.ada), "--type", "mood", "--type", "piece")
+    handle = account(world, world.ada).handle
+    result = call(world, "wipe", handle, "--type", "mood", "--type", "piece")
     assert result.exit_code == 0
     assert result.stdout == (
-        f"{world.ada}: {handle(world, world.ada)}, {world.dids[world.ada]}\n"
+        f"{world.ada}: {handle}, {world.dids[world.ada]}\n"
         "type   records  states to clear\n"
         "mood   3        3\n"
         "piece  0        0\n"
@@ -111,32 +97,16 @@ def test_at_a_terminal_the_name_is_to_be_typed(
 ) -> None:
     """Another word changes nothing."""
     published_moods(world, 2)
-    word = handle(world, world.ada) if command == "wipe" else world.ada
+    word = account(world, world.ada).handle if command == "wipe" else world.ada
     environ = {**bare_environ, **world.environ}
-    code, shown = typed([command, world.ada, "--live"], f"{word}x", environ)
+    code, shown = run_on_terminal([command, world.ada, "--live"], environ, f"{word}x\n")
     assert code == 1
     assert f"that is not {word}: nothing was changed" in shown
     assert count_of(world) == 2
-    code, shown = typed([command, world.ada, "--live"], word, environ)
+    code, shown = run_on_terminal([command, world.ada, "--live"], environ, f"{word}\n")
     assert code == 0, shown
     assert f"type {word}" in shown
     assert count_of(world) == 0
-
-
-def typed(arguments: list[str], line: str, environ: dict[str, str]) -> tuple[int, str]:
-    """Run the command on a terminal of its own, and type a line; returns exit code and output."""
-    ours, theirs = os.openpty()
-    process = subprocess.Popen(
-        (PROGRAM, *arguments), env=environ, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    os.write(ours, f"{line}\n".encode())
-    shown = b""
-    with contextlib.suppress(OSError):  # Linux's way to say that the other end is closed
-        while data := os.read(ours, 65_536):
-            shown += data
-    os.close(ours)
-    return process.wait(60), shown.decode()
 
 
 def test_wipe_tells_what_is_left_and_why(world: World) -> None:
@@ -150,31 +120,24 @@ def test_wipe_tells_what_is_left_and_why(world: World) -> None:
     assert count_of(world) == 1
 
 
-def test_wipe_of_nobody(world: World) -> None:
-    """Neither a handle nor anything else: the name is quoted."""
+def test_wipe_reports_an_unknown_user_and_an_unavailable_pds(world: World) -> None:
+    """Without a traceback, and with exit code 1; wrong usage has exit code 2."""
     result = call(world, "wipe", "nobody.test")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "'nobody.test' is no user with an account" in result.stderr
-    assert call(world, "wipe", world.ada, "--type", "movie").exit_code == 2
-    assert call(world, "wipe").exit_code == 2
-
-
-def test_wipe_without_a_pds(world: World) -> None:
-    """Its error, and no traceback."""
     result = call(world, "wipe", world.ada, PDS_URL="http://127.0.0.1:9")
     assert result.exit_code == 1
     assert "Error: no answer from the PDS" in result.stderr
+    assert call(world, "wipe", world.ada, "--type", "movie").exit_code == 2
+    assert call(world, "wipe").exit_code == 2
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "Ctrl-C"])
 def test_wipe_ended_half_way_is_run_again(
     world: World, stack: Stack, end: signal.Signals, tmp_path: Path, bare_environ: dict[str, str]
 ) -> None:
-    """Wherever it was: in the end no record is left, and no state that claims one.
-
-    The lock that a killed process leaves is waited for: it ends by itself.
-    """
-    published_moods(world, 800)
+    """The second run waits until the lock of the first expires, and removes the rest."""
+    published_moods(world, 400)
     before = world.revision(world.dids[world.ada])
     arguments = ["wipe", world.ada, "--live", "--yes"]
     with open_proxy(stack.environment["PDS_URL"]) as proxy:
@@ -190,12 +153,12 @@ def test_wipe_ended_half_way_is_run_again(
             code = terminal.exit_code()
     assert code == (-signal.SIGKILL if end is signal.SIGKILL else 130)
     left = count_of(world)
-    assert 0 < left < 800
-    assert statuses(world).count("removed") <= 800 - left
+    assert 0 < left < 400
+    assert statuses(world).count("removed") <= 400 - left
     result = call(world, "wipe", world.ada, "--live", "--yes")
     assert result.exit_code == 0, result.output
     assert count_of(world) == 0
-    assert statuses(world) == ["removed"] * 800
+    assert statuses(world) == ["removed"] * 400
     audit = call(world, "audit")
     assert audit.exit_code == 0, audit.output
 
@@ -218,13 +181,15 @@ def test_forget_counts_by_default_and_forgets_when_told(world: World) -> None:
 
 def test_forget_tells_what_it_could_not_do(world: World) -> None:
     """A user without an account whose records are still in a repo: exit code 1, each time."""
-    published_moods(world, 1)
-    world.services.database["users"].delete_one({"_id": world.ada})
+    subject = new_user(world)
+    sync_batch(world, "mood", save_moods(world, 1, subject), subject=subject)
+    world.services.database["users"].delete_one({"_id": subject})
+    did = world.dids.pop(subject)
     for _ in range(2):
-        result = call(world, "forget", world.ada, "--live", "--yes")
+        result = call(world, "forget", subject, "--live", "--yes")
         assert result.exit_code == 1
         assert "no account of it is known" in result.stdout
-        assert f"its record is in the repo of {world.dids[world.ada]}\n" in result.stdout
+        assert f"its record is in the repo of {did}\n" in result.stdout
     assert statuses(world) == ["synced"]
 
 

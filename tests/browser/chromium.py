@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from playwright.sync_api import Browser, Playwright
 
 from worker.stack import binaries
 from worker.stack.folder import DataFolder
@@ -25,7 +28,7 @@ _FONTS = """<?xml version="1.0"?>
 </fontconfig>
 """
 # All tests run on the loopback; the sandbox needs what containers do not give.
-ARGUMENTS = (
+_ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -43,19 +46,18 @@ class Chromium:
     folder: Path
 
     @property
-    def program(self) -> Path:
-        """Return the browser's program."""
-        return self.folder / "chromium"
-
-    @property
     def axe(self) -> Path:
         """Return the script that judges how accessible a page is."""
         return self.folder / "node_modules" / "axe-core" / "axe.min.js"
 
-    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment in which it finds its libraries and a font."""
-        libraries = str(self.folder / "lib")
-        return {**environ, "LD_LIBRARY_PATH": libraries, "FONTCONFIG_PATH": str(self.folder)}
+    def launch(self, playwright: Playwright) -> Browser:
+        """Start it in an environment in which it finds its libraries and a font."""
+        own = {"LD_LIBRARY_PATH": str(self.folder / "lib"), "FONTCONFIG_PATH": str(self.folder)}
+        return playwright.chromium.launch(
+            executable_path=self.folder / "chromium",
+            args=list(_ARGUMENTS),
+            env={**os.environ, **own},
+        )
 
 
 def install(environ: Mapping[str, str], data: Path) -> Chromium:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.chromium import ARGUMENTS, Chromium, install
+from tests.browser.chromium import Chromium, install
 
 _SERIOUS = {"serious", "critical"}
 
@@ -26,11 +25,7 @@ def browser(chromium: Chromium) -> Iterator[Browser]:
     """Return a running Chromium. Tests open contexts of their own in it."""
     # Playwright's event loop must not outlive the module: it would be in the way of others.
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(
-            executable_path=chromium.program,
-            args=list(ARGUMENTS),
-            env={**chromium.environment(os.environ)},
-        )
+        yield chromium.launch(playwright)
 
 
 def serious_faults(page: Page, axe: Path) -> list[str]:

@@ -19,7 +19,7 @@ from bson import ObjectId
 from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.chromium import ARGUMENTS, install
+from tests.browser.chromium import install
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
 from worker.clock import now
@@ -47,12 +47,7 @@ def main() -> None:
         logs.mkdir()
         page = undo.enter_context(serving({**environ, **world.environ}, logs))
         playwright = undo.enter_context(sync_playwright())
-        browser = playwright.chromium.launch(
-            executable_path=chromium.program,
-            args=list(ARGUMENTS),
-            env={**chromium.environment(os.environ)},
-        )
-        _take_all(page, browser, item)
+        _take_all(page, chromium.launch(playwright), item)
 
 
 def _take_all(page: WebPage, browser: Browser, item: ObjectId) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,11 +153,7 @@ def open_ground(services: Services) -> Ground:
 
 def found(audited: Audited) -> Count:
     """Count the findings by what is wrong and the type."""
-    counts: Count = {}
-    for finding in audited.audit.findings:
-        name = (finding.fault.value, finding.kind.name)
-        counts[name] = counts.get(name, 0) + 1
-    return counts
+    return Counter((each.fault.value, each.kind.name) for each in audited.audit.findings)
 
 
 def standings(audited: Audited) -> dict[tuple[str, str, str], int]:

@@ -16,31 +16,65 @@ MISSING = {("missing", "mood"): 1}
 STALE = {("stale", "mood"): 1}
 ORPHANED = {("orphaned", "mood"): 1}
 LIES = {("state_lies", "mood"): 1}
+Damage = Callable[[Ground], Count]
 
 
-def never_published(ground: Ground) -> Count:
-    """A document that no run has ever seen."""
-    ground.platform.save_mood("new", ground.user.subject)
-    return MISSING
+def unpublished(**state: object) -> Damage:
+    """Save a mood that no run has seen, with a state."""
+
+    def damage(ground: Ground) -> Count:
+        item = ground.platform.save_mood("new", ground.user.subject)
+        if state:
+            ground.set_state("mood", item, **state)
+        return MISSING
+
+    return damage
+
+
+def edited(expected: Count, **fields: object) -> Damage:
+    """Edit the document of a published mood, without a message."""
+
+    def damage(ground: Ground) -> Count:
+        ground.platform.edit("mood", ground.mood(), **fields)
+        return expected
+
+    return damage
+
+
+def with_state(expected: Count, **changes: object) -> Damage:
+    """Change the state of a published mood."""
+
+    def damage(ground: Ground) -> Count:
+        ground.set_state("mood", ground.mood(), **changes)
+        return expected
+
+    return damage
+
+
+def with_record(rkey: str, **record: object) -> Damage:
+    """Put a record that names no document."""
+
+    def damage(ground: Ground) -> Count:
+        ground.put(ground.repo.key(MOOD, rkey), {"$type": MOOD, **record})
+        return ORPHANED
+
+    return damage
+
+
+def with_blob_file(change: Callable[[bytes], bytes]) -> Damage:
+    """Change the file of a blob on the disk of the PDS."""
+
+    def damage(ground: Ground) -> Count:
+        file = ground.blob_file(ground.blob_of("painting", ground.painting()))
+        file.write_bytes(change(file.read_bytes()))
+        return {("blob_truncated", "painting"): 1}
+
+    return damage
 
 
 def record_deleted(ground: Ground) -> Count:
     """A record that another program has deleted."""
     ground.repo.delete(ground.key("mood", ground.mood()))
-    return MISSING
-
-
-def forgotten_pending(ground: Ground) -> Count:
-    """An item that waits for a try that nobody will make."""
-    item = ground.platform.save_mood("waiting", ground.user.subject)
-    ground.set_state("mood", item, status="pending")
-    return MISSING
-
-
-def skipped_before_the_account(ground: Ground) -> Count:
-    """An item that was skipped before its owner had an account."""
-    item = ground.platform.save_mood("early", ground.user.subject)
-    ground.set_state("mood", item, status="skipped", reason="no_account")
     return MISSING
 
 
@@ -51,12 +85,6 @@ def unnuked_unheard(ground: Ground) -> Count:
     ground.sync("mood", item)
     ground.platform.edit("mood", item, deleted=False)
     return MISSING
-
-
-def edited_unheard(ground: Ground) -> Count:
-    """A document that was edited, its message lost."""
-    ground.platform.edit("mood", ground.mood(), mood="another")
-    return STALE
 
 
 def record_altered(ground: Ground) -> Count:
@@ -84,18 +112,6 @@ def thumbnail_left_out(ground: Ground) -> Count:
     return {("stale", "painting"): 1}
 
 
-def document_deleted(ground: Ground) -> Count:
-    """A document that is gone, its message lost."""
-    ground.platform.delete("mood", ground.mood())
-    return ORPHANED
-
-
-def nuked_unheard(ground: Ground) -> Count:
-    """A document that was nuked, its message lost."""
-    ground.platform.edit("mood", ground.mood(), nuked=True)
-    return ORPHANED
-
-
 def record_of_a_removed_one(ground: Ground) -> Count:
     """A record that came back after its document was taken down."""
     item = ground.mood()
@@ -107,35 +123,9 @@ def record_of_a_removed_one(ground: Ground) -> Count:
     return ORPHANED
 
 
-def record_of_a_wiped_one(ground: Ground) -> Count:
-    """A record that came back after its account was wiped."""
-    item = ground.mood()
-    gone = {"uri": None, "cid": None, "syncedAt": None}
-    ground.set_state("mood", item, status="removed", reason="wiped", **gone)
-    return ORPHANED
-
-
 def moved_unheard(ground: Ground) -> Count:
     """A document that belongs to somebody else now, its message lost."""
     ground.platform.edit("mood", ground.mood(), user=ground.newcomer().subject)
-    return ORPHANED
-
-
-def moved_to_nobody(ground: Ground) -> Count:
-    """A document that belongs to somebody without an account."""
-    ground.platform.edit("mood", ground.mood(), user=f"auth0|nobody-{uuid4().hex}")
-    return ORPHANED
-
-
-def record_without_ref(ground: Ground) -> Count:
-    """A record of another program that names no document."""
-    ground.put(ground.repo.key(MOOD, "noref"), {"$type": MOOD, "text": "whose?"})
-    return ORPHANED
-
-
-def record_with_a_strange_ref(ground: Ground) -> Count:
-    """A record whose `ref` can be no id."""
-    ground.put(ground.repo.key(MOOD, "strange"), {"$type": MOOD, "ref": "\0" * 600})
     return ORPHANED
 
 
@@ -162,32 +152,6 @@ def twin_of_a_nuked_one(ground: Ground) -> Count:
     return {("orphaned", "mood"): 2}
 
 
-def blob_deleted(ground: Ground) -> Count:
-    """A blob whose file is gone from the PDS's disk."""
-    ground.blob_file(ground.blob_of("painting", ground.painting())).unlink()
-    return {("blob_missing", "painting"): 1}
-
-
-def blob_truncated(ground: Ground) -> Count:
-    """A blob whose file was cut short on the PDS's disk."""
-    file = ground.blob_file(ground.blob_of("painting", ground.painting()))
-    file.write_bytes(file.read_bytes()[:100])
-    return {("blob_truncated", "painting"): 1}
-
-
-def blob_emptied(ground: Ground) -> Count:
-    """A blob of whose file only the name is left."""
-    ground.blob_file(ground.blob_of("painting", ground.painting())).write_bytes(b"")
-    return {("blob_truncated", "painting"): 1}
-
-
-def blob_altered(ground: Ground) -> Count:
-    """A blob of the right size with other bytes."""
-    file = ground.blob_file(ground.blob_of("painting", ground.painting()))
-    file.write_bytes(file.read_bytes()[:-1] + b"!")
-    return {("blob_truncated", "painting"): 1}
-
-
 def shared_blob_truncated(ground: Ground) -> Count:
     """A blob that two records refer to."""
     first, second = ground.painting(seed=7), ground.painting(seed=7)
@@ -207,20 +171,16 @@ def program_deleted(ground: Ground) -> Count:
     return {("blob_missing", "piece"): 1}
 
 
-def lying(**changes: object) -> Callable[[Ground], Count]:
-    """A state that was changed behind the engine's back."""
-
-    def lie(ground: Ground) -> Count:
-        ground.set_state("mood", ground.mood(), **changes)
-        return LIES
-
-    return lie
+def document_deleted(ground: Ground) -> Count:
+    """Delete the document of a published mood, without a message."""
+    ground.platform.delete("mood", ground.mood())
+    return ORPHANED
 
 
-def state_lost(ground: Ground) -> Count:
-    """A document that knows nothing of its record."""
-    ground.platform.edit("mood", ground.mood(), atproto={})
-    return LIES
+def blob_deleted(ground: Ground) -> Count:
+    """Delete the file of a blob on the disk of the PDS."""
+    ground.blob_file(ground.blob_of("painting", ground.painting())).unlink()
+    return {("blob_missing", "painting"): 1}
 
 
 def rkey_lies(ground: Ground) -> Count:
@@ -254,46 +214,48 @@ FAILED = {
     "at": datetime.now(UTC) - timedelta(days=1),
 }
 
-DAMAGES: dict[str, Callable[[Ground], Count]] = {
+DAMAGES: dict[str, Damage] = {
     each.__name__: each
     for each in (
-        never_published,
         record_deleted,
-        forgotten_pending,
-        skipped_before_the_account,
         unnuked_unheard,
-        edited_unheard,
         record_altered,
         record_of_an_older_program,
         thumbnail_left_out,
         document_deleted,
-        nuked_unheard,
         record_of_a_removed_one,
-        record_of_a_wiped_one,
         moved_unheard,
-        moved_to_nobody,
-        record_without_ref,
-        record_with_a_strange_ref,
         twin_that_is_older,
         twins_of_an_unknown_one,
         twin_of_a_nuked_one,
         blob_deleted,
-        blob_truncated,
-        blob_emptied,
-        blob_altered,
         shared_blob_truncated,
         program_deleted,
-        state_lost,
         rkey_lies,
         nuked_says_synced,
         mood_of_nobody,
     )
 } | {
-    "cid_lies": lying(cid="bafyreiafztde5khqfxqjaaxp4lec3ajph7cdl3nq45cdwq3erlh6tvuajq"),
-    "uri_lies": lying(uri="at://did:plc:other/computer.aesthetic.mood/x"),
-    "repo_lies": lying(repo="did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
-    "failed_lies": lying(status="failed", error=FAILED),
-    "pending_for_ever": lying(status="pending"),
-    "skipped_lies": lying(status="skipped", reason="no_account"),
-    "unknown_status": lying(status="done"),
+    "never_published": unpublished(),
+    "forgotten_pending": unpublished(status="pending"),
+    "skipped_before_the_account": unpublished(status="skipped", reason="no_account"),
+    "edited_unheard": edited(STALE, mood="another"),
+    "nuked_unheard": edited(ORPHANED, nuked=True),
+    "moved_to_nobody": edited(ORPHANED, user="auth0|has-no-account"),
+    "state_lost": edited(LIES, atproto={}),
+    "record_of_a_wiped_one": with_state(
+        ORPHANED, status="removed", reason="wiped", uri=None, cid=None, syncedAt=None
+    ),
+    "record_without_ref": with_record("noref", text="whose?"),
+    "record_with_a_strange_ref": with_record("strange", ref="\0" * 600),
+    "blob_truncated": with_blob_file(lambda data: data[:100]),
+    "blob_emptied": with_blob_file(lambda _: b""),
+    "blob_altered": with_blob_file(lambda data: data[:-1] + b"!"),
+    "cid_lies": with_state(LIES, cid="bafyreiafztde5khqfxqjaaxp4lec3ajph7cdl3nq45cdwq3erlh6tvuajq"),
+    "uri_lies": with_state(LIES, uri="at://did:plc:other/computer.aesthetic.mood/x"),
+    "repo_lies": with_state(LIES, repo="did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"),
+    "failed_lies": with_state(LIES, status="failed", error=FAILED),
+    "pending_for_ever": with_state(LIES, status="pending"),
+    "skipped_lies": with_state(LIES, status="skipped", reason="no_account"),
+    "unknown_status": with_state(LIES, status="done"),
 }

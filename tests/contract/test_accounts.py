@@ -58,6 +58,13 @@ def stored(services: Services) -> dict[object, RawDocument]:
     return {user["_id"]: user for user in services.database["users"].find()}
 
 
+def password_of(accounts: Accounts, vault: Vault, subject: str) -> str:
+    """Return the password of an account, opened if it is sealed."""
+    account = accounts.find(subject)
+    assert account is not None
+    return vault.open_stored(account.password.reveal()).reveal()
+
+
 def test_account_is_found_by_all_its_names(shared_services: Services, accounts: Accounts) -> None:
     """By subject and by DID; the platform's name for the user comes along."""
     add(shared_services, "auth0|ada", ADA, "ada")
@@ -164,9 +171,7 @@ def test_sealing_twice_at_once_seals_each_once(
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(seal, range(4))) == 40
     for number in range(40):
-        account = accounts.find(f"auth0|{number}")
-        assert account is not None
-        assert vault.open_stored(account.password.reveal()).reveal() == f"canary {number}"
+        assert password_of(accounts, vault, f"auth0|{number}") == f"canary {number}"
 
 
 def test_sealing_never_brings_an_old_password_back(
@@ -189,10 +194,7 @@ def test_sealing_never_brings_an_old_password_back(
         start.wait()
         accounts.seal_passwords(vault)
         changing.result()
-    for subject in subjects:
-        account = accounts.find(subject)
-        assert account is not None
-        assert vault.open_stored(account.password.reveal()) == Secret("new")
+    assert {password_of(accounts, vault, subject) for subject in subjects} == {"new"}
 
 
 def test_password_stays_readable_while_keys_rotate(
@@ -203,6 +205,4 @@ def test_password_stays_readable_while_keys_rotate(
     add(shared_services, "auth0|ada", ADA)
     assert accounts.seal_passwords(Vault([old])) == (1, 0)
     assert accounts.seal_passwords(Vault([new, old])) == (0, 1)
-    account = accounts.find("auth0|ada")
-    assert account is not None
-    assert Vault([new, old]).open_stored(account.password.reveal()) == Secret("canary")
+    assert password_of(accounts, Vault([new, old]), "auth0|ada") == "canary"

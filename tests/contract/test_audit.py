@@ -44,23 +44,23 @@ def test_findings_say_what_and_where(ground: Ground) -> None:
     assert finding.detail == 'text is "here", not "there"'
 
 
-def test_document_that_cannot_be_published_is_missing_and_says_why(ground: Ground) -> None:
-    """No run has seen it yet: the fault is told all the same."""
-    item = ground.platform.save_mood("", ground.user.subject)
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("", "field 'mood' is missing"), ("x" * 6000, "computer.aesthetic.mood: text")],
+    ids=["missing", "too long"],
+)
+def test_unpublishable_document_is_missing_and_says_why(
+    ground: Ground, text: str, reason: str
+) -> None:
+    """No run has seen it yet: the audit builds and validates its record."""
+    item = ground.platform.save_mood(text, ground.user.subject)
     (finding,) = ground.audit().audit.findings
     assert (finding.fault, finding.about) == (Fault.MISSING, f"mood {item}")
-    assert "it cannot be published: field 'mood' is missing" in finding.detail
-
-
-def test_record_too_long_for_its_lexicon_is_told(ground: Ground) -> None:
-    """What differs is validated, so that the reason is known."""
-    ground.platform.save_mood("x" * 6000, ground.user.subject)
-    (finding,) = ground.audit().audit.findings
-    assert "it cannot be published: computer.aesthetic.mood: text" in finding.detail
+    assert f"it cannot be published: {reason}" in finding.detail
 
 
 def test_what_a_document_tells_of_itself_is_no_finding(ground: Ground) -> None:
-    """Failed, waiting, partial, skipped, removed: counted with their reasons."""
+    """Failed, waiting, partial, skipped and removed documents are counted by reason."""
     subject = ground.user.subject
     refused = ground.platform.save_mood("", subject)
     ground.sync("mood", refused)
@@ -71,74 +71,42 @@ def test_what_a_document_tells_of_itself_is_no_finding(ground: Ground) -> None:
     ground.sync("mood", gone)
     never = ground.platform.save_mood("never", subject)
     ground.platform.edit("mood", never, deleted=True)
-    broken = ground.platform.save_painting("no-such-image", subject)
-    ground.sync("painting", broken)
+    ground.sync("painting", ground.platform.save_painting("no-such-image", subject))
+    ground.platform.store("bad.png", b"no image", subject)
+    ground.sync("painting", ground.platform.save_painting("bad", subject))
+    refused_edit = ground.mood()
+    ground.platform.edit("mood", refused_edit, mood="x" * 6000)
+    ground.sync("mood", refused_edit)
+    wiped = ground.mood()
+    ground.repo.delete(ground.key("mood", wiped))
+    ground.set_state("mood", wiped, status="removed", reason="wiped", uri=None, cid=None)
+    claimed = ground.mood()
+    ground.platform.edit("mood", claimed, mood="being published")
+    ground.services.store.claim(media_type("mood"), [claimed], holder="somebody", lease=60)
     audited = ground.audit()
     assert audited.is_clean
     assert standings(audited) == {
         ("mood", "right", ""): 3,
         ("mood", "failed", "field_invalid"): 1,
+        ("mood", "failed", "lexicon_violation"): 1,
         ("mood", "waiting", "queued"): 1,
+        ("mood", "waiting", "at_work"): 1,
         ("mood", "removed", "nuked"): 1,
+        ("mood", "removed", "wiped"): 1,
         ("mood", "skipped", "deleted"): 1,
         ("painting", "right", ""): 1,
         ("painting", "waiting", "source_missing"): 1,
+        ("painting", "partial", "image_unreadable"): 1,
     }
 
 
-def test_picture_that_is_given_up_is_partial(ground: Ground) -> None:
-    """Its record is there, without a thumbnail, and the document says why."""
-    ground.platform.store("bad.png", b"no image", ground.user.subject)
-    ground.sync("painting", ground.platform.save_painting("bad", ground.user.subject))
-    audited = ground.audit()
-    assert audited.is_clean
-    assert ("painting", "partial", "image_unreadable") in standings(audited)
-
-
-def test_old_record_of_a_failed_document_is_no_finding(ground: Ground) -> None:
-    """The edit was refused, and the document says so; its record is that of before."""
-    item = ground.mood()
-    ground.platform.edit("mood", item, mood="x" * 6000)
-    ground.sync("mood", item)
-    audited = ground.audit()
-    assert audited.is_clean
-    assert standings(audited)["mood", "failed", "lexicon_violation"] == 1
-
-
-def test_wiped_documents_are_counted(ground: Ground) -> None:
-    """They were taken away on purpose, and come back by restore."""
-    item = ground.mood()
-    ground.repo.delete(ground.key("mood", item))
-    ground.set_state("mood", item, status="removed", reason="wiped", uri=None, cid=None)
-    audited = ground.audit()
-    assert audited.is_clean
-    assert standings(audited)["mood", "removed", "wiped"] == 1
-
-
-def test_document_at_work_is_left_to_its_run(ground: Ground) -> None:
-    """Whatever its record is at the moment."""
-    item = ground.mood()
-    ground.platform.edit("mood", item, mood="being published")
-    mood = media_type("mood")
-    ground.services.store.claim(mood, [item], holder="somebody", lease=60)
-    audited = ground.audit()
-    assert audited.is_clean
-    assert standings(audited)["mood", "waiting", "at_work"] == 1
-
-
-def test_lease_of_a_dead_run_waits_for_the_sweep(ground: Ground) -> None:
-    """A claim leaves the time at which the sweep takes the document up."""
+def test_expired_lease_waits_for_the_sweep_if_it_has_a_retry_time(ground: Ground) -> None:
+    """A claim sets that time. Without it no run will ever try the document."""
     item = ground.platform.save_mood("dead", ground.user.subject)
     dead = {"token": "t", "holder": "h", "until": now() - timedelta(minutes=1)}
     ground.set_state("mood", item, status="pending", lease=dead, retryAt=now())
     assert standings(ground.audit())["mood", "waiting", "queued"] == 1
-
-
-def test_lease_of_a_dead_run_without_a_time_is_nobodys(ground: Ground) -> None:
-    """Nothing will ever try it."""
-    item = ground.platform.save_mood("dead", ground.user.subject)
-    dead = {"token": "t", "holder": "h", "until": now() - timedelta(minutes=1)}
-    ground.set_state("mood", item, status="pending", lease=dead)
+    ground.set_state("mood", item, retryAt=None)
     assert found(ground.audit()) == {("missing", "mood"): 1}
 
 

@@ -56,22 +56,15 @@ def test_many_findings_are_put_right_batch_by_batch(ground: Ground) -> None:
     assert len(ground.records("mood")) == 123
 
 
-def test_repair_of_a_clean_account_changes_nothing(ground: Ground) -> None:
-    """Not even a commit."""
-    before = ground.repo.commit()
-    audited = ground.repair()
-    assert audited.repairs
-    assert (audited.repairs.removed, audited.repairs.synced) == (0, 0)
-    assert ground.repo.commit() == before
-
-
 def test_second_repair_changes_nothing(ground: Ground) -> None:
-    """What was put right is right."""
+    """It makes no commit."""
     DAMAGES["twins_of_an_unknown_one"](ground)
     DAMAGES["blob_truncated"](ground)
     ground.repair()
     before = ground.repo.commit()
-    ground.repair()
+    repairs = ground.repair().repairs
+    assert repairs
+    assert (repairs.removed, repairs.synced) == (0, 0)
     assert ground.repo.commit() == before
 
 
@@ -129,23 +122,16 @@ def test_unpublishable_document_is_failed_afterwards(ground: Ground) -> None:
     assert standings(audited)["mood", "failed", "field_invalid"] == 1
 
 
-def test_moved_document_is_in_its_new_owners_repo(ground: Ground) -> None:
-    """Both accounts are clean, by one repair of the old owner's."""
-    item = ground.mood()
-    other = ground.newcomer()
-    ground.platform.edit("mood", item, user=other.subject)
-    assert ground.repair().is_clean
-    assert ground.state("mood", item)["repo"] == other.did
-    assert ground.audit(other).is_clean
-
-
-def test_moved_document_is_put_right_from_its_new_owners_side(ground: Ground) -> None:
-    """It is missing there; the repair takes the old record away as well."""
+@pytest.mark.parametrize("side", ["old", "new"])
+def test_moved_document_is_repaired_from_both_sides(ground: Ground, side: str) -> None:
+    """One repair of the old or the new owner's account leaves both clean."""
     item = ground.mood()
     other = ground.newcomer()
     ground.platform.edit("mood", item, user=other.subject)
     assert found(ground.audit(other)) == {("missing", "mood"): 1}
-    assert ground.repair(other).is_clean
+    assert ground.repair(other if side == "new" else None).is_clean
+    assert ground.state("mood", item)["repo"] == other.did
+    assert ground.audit(other).is_clean
     assert ground.audit().is_clean
 
 
@@ -155,8 +141,8 @@ def orphans(ground: Ground, count: int) -> None:
     ground.repo.apply([Write("create", key, {"text": "?"}) for key in keys], ground.repo.commit())
 
 
-def test_too_large_a_share_is_not_removed(ground: Ground) -> None:
-    """6 of 9 records: none of that collection, but all else is put right."""
+def test_too_large_a_share_is_removed_by_force_only(ground: Ground) -> None:
+    """6 of 10 records: none of that collection is removed, but all else is repaired."""
     orphans(ground, 6)
     DAMAGES["edited_unheard"](ground)
     DAMAGES["blob_truncated"](ground)
@@ -167,13 +153,8 @@ def test_too_large_a_share_is_not_removed(ground: Ground) -> None:
     assert (refusal.collection, refusal.removals, refusal.records) == (MOOD, 6, 10)
     assert "--force" in refusal.text
     assert not audited.is_clean
-
-
-def test_share_that_is_too_large_is_removed_by_force(ground: Ground) -> None:
-    """Whoever has looked at the findings may say so."""
-    orphans(ground, 6)
     assert ground.repair(force=True).is_clean
-    assert len(ground.records("mood")) == 3
+    assert len(ground.records("mood")) == 4
 
 
 def test_few_records_are_removed_whatever_their_share(ground: Ground) -> None:

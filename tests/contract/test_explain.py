@@ -14,6 +14,7 @@ import pytest
 from tests.contract.explaining import MOOD, Query, Watched, open_watched, populate
 from tests.environments import new_settings
 from worker import indexes
+from worker.audit.owned import Owned
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
 from worker.clock import after, now
@@ -97,6 +98,13 @@ OF_BACKFILL: dict[str, tuple[int, Query]] = {
     "an owner's partial": (10, lambda w: documents(w, PARTIAL, "auth0|u73")),
     "guests' never published": (5, lambda w: documents(w, UNSEEN, "art-guest")),
 }
+OF_AN_AUDIT: dict[str, tuple[int, Query]] = {
+    "an owner's": (10, lambda w: list(owned(w).documents(MOOD, "auth0|u1"))),
+    "guests'": (50, lambda w: list(owned(w).documents(MOOD, "art-guest"))),
+    # The 50 are users with an account: documents of the 95 owners are not read.
+    "owners without an account": (50, lambda w: list(owned(w).without_account(MOOD))),
+    "accounts": (50, lambda w: list(owned(w).accounts())),
+}
 TABLES = {
     "status": OF_STATUS,
     "page": OF_A_PAGE,
@@ -104,6 +112,7 @@ TABLES = {
     "sweep": OF_SWEEP,
     "run": OF_A_RUN,
     "backfill": OF_BACKFILL,
+    "audit": OF_AN_AUDIT,
 }
 QUERIES = {
     f"{table}: {name}": query
@@ -158,6 +167,11 @@ def test_a_query_that_goes_through_a_collection_would_be_noticed(watched: Watche
         ("update", True),
     ]
     assert {each.documents for each in explained} == {1000}
+
+
+def owned(watched: Watched) -> Owned:
+    """Return the documents of a database by their owners, as an audit reads them."""
+    return Owned(watched.database, watched.store, watched.accounts)
 
 
 def first(watched: Watched) -> DocumentId:

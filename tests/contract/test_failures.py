@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle
-from tests.fixtures import Opener
 from worker.clock import now
 from worker.documents import Status
-from worker.overview import NO_CODE, FailedItem, Failures, Overview
+from worker.overview import NO_CODE, FailedItem, Failures, Overview, throughput
 from worker.overview.hints import IndexMissingError
 from worker.services import Services
-from worker.settings import Settings
 
 
 @pytest.fixture
@@ -90,15 +89,22 @@ def test_counting_and_listing_agree(here: Services, overview: Overview, listed: 
     assert Counter(map(key, listed.of(MOOD))) == overview.errors(MOOD).errors
 
 
-def test_a_missing_index_is_named_instead_of_done_without(
-    settings: Settings, open_services: Opener
+@pytest.mark.parametrize(
+    ("index", "ask"),
+    [
+        ("atproto_trouble", lambda here: Overview(here.database, here.store).counts(MOOD)),
+        ("atproto_trouble", lambda here: list(Failures(here.database, here.store).of(MOOD))),
+        ("atproto_published", lambda here: throughput(here.store, [MOOD], now())),
+    ],
+    ids=["counts", "failures", "throughput"],
+)
+def test_missing_index_is_named(
+    here: Services, index: str, ask: Callable[[Services], object]
 ) -> None:
-    """A query that would go through a million documents is not begun."""
-    fresh = open_services(settings)
-    fresh.ensure_indexes()
-    save(fresh)
-    fresh.store.collection(MOOD).drop_index("atproto_trouble")
-    with pytest.raises(IndexMissingError, match="run media-atproto init"):
-        Overview(fresh.database, fresh.store).counts(MOOD)
-    with pytest.raises(IndexMissingError, match="run media-atproto init"):
-        list(Failures(fresh.database, fresh.store).of(MOOD))
+    """The query is not sent: it would read every document."""
+    here.store.collection(MOOD).drop_index(index)
+    try:
+        with pytest.raises(IndexMissingError, match="run media-atproto init"):
+            ask(here)
+    finally:
+        here.ensure_indexes()

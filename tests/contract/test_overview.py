@@ -120,24 +120,15 @@ def test_counts_of_types_add_up(here: Services, overview: Overview) -> None:
     assert every.codes == ["field_invalid"]
 
 
-def test_an_item_never_published_waits_since_it_was_saved(
-    here: Services, overview: Overview
-) -> None:
-    """Its ObjectId tells when, whatever date it bears; what is not pending does not wait."""
-    pend(here, saved_at(here, LONG_AGO + DAY))
-    pend(here, saved_at(here, LONG_AGO))
+def test_oldest_pending_item_waits_since_it_was_saved(here: Services, overview: Overview) -> None:
+    """Its ObjectId says when, or else its date. Items that are not pending do not wait."""
     fail(here, saved_at(here, LONG_AGO - DAY))
     settle(here, saved_at(here, LONG_AGO - 2 * DAY))
     saved_at(here, LONG_AGO - 3 * DAY)
-    assert overview.counts(MOOD).oldest == LONG_AGO
-
-
-def test_an_item_with_an_id_of_its_own_waits_since_its_date(
-    here: Services, overview: Overview
-) -> None:
-    """No other id tells when its document was saved."""
-    pend(here, save(here, item="text", when=LONG_AGO))
+    pend(here, saved_at(here, LONG_AGO + DAY))
     pend(here, save(here))
+    assert overview.counts(MOOD).oldest == LONG_AGO + DAY
+    pend(here, save(here, item="text", when=LONG_AGO))
     assert overview.counts(MOOD).oldest == LONG_AGO
 
 

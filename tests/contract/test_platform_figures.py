@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
-import httpx
 import pytest
 import redis
 from bson import ObjectId
@@ -17,8 +15,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.contract.failing import pend
 from tests.contract.items import save, settle
 from tests.redis_databases import redis_database
-from tests.webpage import serving
-from tests.world import Worlds
 from worker.bounded import Bounds
 from worker.budget import Lane
 from worker.clock import now
@@ -107,19 +103,6 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
     assert (figures["up", "mongodb"], figures["up", "redis"]) == (1, 0)
     assert figures["documents", "never", "mood"] == 0
     assert not [key for key in figures if key[0] == "queue_messages"]
-
-
-def test_prometheus_gets_them_from_the_status_page_with_its_login(
-    worlds: Worlds, tmp_path: Path
-) -> None:
-    """Whoever has none is told nothing."""
-    with worlds.open() as world, serving(world.environ, tmp_path) as page:
-        with page.client() as client:
-            answer = client.get("/metrics").raise_for_status()
-        assert httpx.get(f"{page.url}/metrics", trust_env=False).status_code == 401
-    assert answer.headers["content-type"].startswith("text/plain")
-    names = {family.name for family in text_string_to_metric_families(answer.text)}
-    assert {"media_atproto_documents", "media_atproto_up"} <= names
 
 
 def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -> None:

@@ -13,7 +13,6 @@ from worker.clock import now
 from worker.documents import DocumentId, ItemRef, Status
 from worker.media import MEDIA_TYPES
 from worker.overview import NO_CODE, Failures, Place, Search, Throughput, throughput
-from worker.overview.hints import IndexMissingError
 from worker.services import Services
 
 NOON = datetime(2026, 3, 1, 12, 30, 45, 500_000, tzinfo=UTC)
@@ -95,17 +94,6 @@ def test_one_list_of_moments_keeps_no_item_from_being_counted(here: Services) ->
     published(here, NOON, 3)
     here.store.collection(MOOD).insert_one({"atproto": [{"syncedAt": NOON}]})
     assert seen(here).day.total == 4
-
-
-def test_without_its_index_nothing_is_gone_through(here: Services) -> None:
-    """It is said what to do."""
-    published(here, NOON)
-    here.store.collection(MOOD).drop_index("atproto_published")
-    try:
-        with pytest.raises(IndexMissingError, match="media-atproto init"):
-            seen(here)
-    finally:
-        here.ensure_indexes()
 
 
 def listed(here: Services, code: str, length: int) -> list[list[DocumentId]]:

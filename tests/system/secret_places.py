@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -41,20 +41,14 @@ def eavesdropping(url: str) -> Iterator[list[str]]:
 
 def all_of_redis(client: Redis) -> str:
     """Return every key with its value, whatever its type."""
-    dump: list[object] = []
-    for key in client.scan_iter(count=1000):
-        kind = client.type(key)
-        if kind == b"string":
-            dump += [key, client.get(key)]
-        elif kind == b"list":
-            dump += [key, client.lrange(key, 0, -1)]
-        elif kind == b"hash":
-            dump += [key, client.hgetall(key)]
-        elif kind == b"set":
-            dump += [key, client.smembers(key)]
-        else:
-            dump += [key, client.zrange(key, 0, -1, withscores=True)]
-    return repr(dump)
+    readers: dict[bytes | str, Callable[[bytes], object]] = {
+        b"string": client.get,
+        b"list": lambda key: client.lrange(key, 0, -1),
+        b"hash": client.hgetall,
+        b"set": client.smembers,
+        b"zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+    }
+    return repr([(key, readers[client.type(key)](key)) for key in client.scan_iter(count=1000)])
 
 
 def all_of_mongodb(services: Services) -> str:

@@ -121,8 +121,8 @@ def meet_bugs_and_limits(stage: Stage) -> None:
             args=("mood", str(mood)),
             connection=connection,
             queue=LIVE,
-            soft_time_limit=4,
-            time_limit=6,
+            soft_time_limit=2,
+            time_limit=3,
         )
 
 

@@ -123,7 +123,7 @@ def misfits_of(valkey: Guarded, mongod: Guarded) -> dict[str, dict[str, str]]:
     refused = {name: guarded.with_password(wrong) for name, guarded in services.items()}
     nowhere = {
         name: guarded.url.replace(guarded.host, "localhost:9") for name, guarded in services.items()
-    }
+    } | {"MONGODB_SERVER_SELECTION_SECONDS": "0.2"}
     malformed = {
         "REDIS_URL": f"redis://[{wrong}",
         "MONGODB_CONNECTION_STRING": f"mongodb://media:{wrong}\u2100@localhost",

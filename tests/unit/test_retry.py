@@ -13,7 +13,9 @@ from worker.retry import MOST_BUG_ATTEMPTS, after_bug, after_failure, backoff
 from worker.settings import RetrySettings
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-SETTINGS = RetrySettings(max_attempts=24, max_lost=3, base=2, ceiling=3600, lease=100, parked=900)
+SETTINGS = RetrySettings(
+    max_attempts=24, max_lost=3, base=2, ceiling=3600, lease=100, repo_lock=10, parked=900
+)
 STATE = SyncState(status=Status.SYNCED, attempts=3, rkey="3abc", cid="bafy")
 
 

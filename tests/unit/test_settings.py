@@ -12,6 +12,7 @@ from kombu import Connection
 
 from worker.app import LONGEST_IN_HAND
 from worker.environment import SettingsError
+from worker.mongo import connect
 from worker.services import build
 from worker.settings import FlowerSettings, QueueSettings, Settings
 
@@ -70,6 +71,7 @@ def test_an_empty_environment_names_all_that_is_missing_at_once() -> None:
         ("SECRET_KEYS", "hunter2", "key 1 is not a Fernet key"),
         ("MAX_ATTEMPTS", "many", "must be a number of at least 1"),
         ("MAX_ATTEMPTS", "0", "must be a number of at least 1"),
+        ("MONGODB_SERVER_SELECTION_SECONDS", "0", "must be a number of at least 0.1"),
         ("LEASE_SECONDS", "nan", "must be a number of at least 30"),
         ("ALLOW_HTTP", "perhaps", "must be 1 or 0"),
     ],
@@ -79,6 +81,14 @@ def test_a_malformed_variable_is_named_with_its_fault(name: str, value: str, sai
     told = problems(**{name: value})
     assert name in told
     assert said in told
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("", 10), ("0.2", 0.2)])
+def test_server_selection_timeout_is_passed_to_the_driver(value: str, seconds: float) -> None:
+    """An empty value gives the default."""
+    environ = GOOD | {"MONGODB_SERVER_SELECTION_SECONDS": value}
+    with connect(Settings.load(environ)).client as client:
+        assert client.options.server_selection_timeout == seconds
 
 
 @pytest.mark.parametrize(

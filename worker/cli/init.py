@@ -39,7 +39,7 @@ def init(env_file: Path | None) -> None:
     from worker.settings import Settings
 
     settings = Settings.load(os.environ)
-    database = connect(settings.mongodb_url, settings.mongodb_name)
+    database = connect(settings)
     with database.client:
         counts = Counter(_told(made) for made in create(database))
     say(", ".join(f"{number} {standing}" for standing, number in counts.items()))

@@ -34,7 +34,7 @@ def encrypt_passwords(env_file: Path | None, *, dry_run: bool) -> None:
     from worker.settings import Settings
 
     settings = Settings.load(os.environ)
-    database = connect(settings.mongodb_url, settings.mongodb_name)
+    database = connect(settings)
     with database.client:
         if dry_run:
             plain, already = _count(database)

@@ -64,7 +64,7 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
 
     @cache
     def database() -> Database[RawDocument]:
-        opened = connect(settings.mongodb_url, settings.mongodb_name)
+        opened = connect(settings)
         undo.callback(opened.client.close)
         return opened
 

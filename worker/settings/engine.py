@@ -34,13 +34,17 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How often and how long a transient failure is retried. Seconds."""
+    """How often and how long a transient failure is retried. Seconds.
+
+    `repo_lock` is how long the lock of a repo outlives a process that was killed.
+    """
 
     max_attempts: int
     max_lost: int
     base: float
     ceiling: float
     lease: float
+    repo_lock: float
     parked: float
 
 
@@ -87,10 +91,14 @@ class PdsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the worker and the terminal need to know."""
+    """Everything the worker and the terminal need to know.
+
+    `mongodb_selection` is how many seconds a call waits for a MongoDB that does not answer.
+    """
 
     mongodb_url: Secret
     mongodb_name: str
+    mongodb_selection: float
     redis_url: Secret
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
@@ -111,6 +119,7 @@ class Settings:
         settings = cls(
             mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", mongodb_fault)),
             mongodb_name=reader.checked("MONGODB_NAME", database_fault),
+            mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, least=0.1),
             redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
@@ -162,6 +171,7 @@ def _retry(reader: Reader) -> RetrySettings:
         base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
         ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
         lease=reader.number("LEASE_SECONDS", 100, least=30),
+        repo_lock=reader.number("REPO_LOCK_SECONDS", 10, least=1),
         parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
     )
 
