@@ -109,7 +109,7 @@ def test_account_that_is_right_again_is_resumed_at_once(world: World, scene: Sce
     items = [waiting_mood(world, world.ada) for _ in range(2)]
     post_as(world, world.ada, "com.atproto.server.activateAccount")
     assert call(world, "accounts").exit_code == 1
-    result = call(world, "accounts", "--resume", world.ada.replace("auth0|", "@"))
+    result = call(world, "accounts", "--resume", f"@{account(world, world.ada).screen_name}")
     assert (result.exit_code, result.stdout) == (0, "2 enqueued: 2 mood\n")
     with worker(scene.environ, scene.folder):
         for item in items:

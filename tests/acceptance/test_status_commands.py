@@ -11,6 +11,7 @@ import redis
 from bson import ObjectId
 from pymongo.collection import Collection
 
+from tests.bulk import account
 from tests.fleet import beat, worker
 from tests.scene import Scene, open_scene
 from tests.terminal import call, run
@@ -212,7 +213,7 @@ def test_failures_are_told_by_reason_with_what_to_do(
     assert "  what to do: correct the field\n" in output
     assert "source_missing: 0 failed, 1 partial\n" in output
     (row,) = [line for line in output.splitlines() if str(mood) in line]
-    assert f"@{world.ada.removeprefix('auth0|')}" in row
+    assert f"@{account(world, world.ada).screen_name}" in row
     assert "field 'mood' is missing" in row
     assert str(painting) in output
     assert output.endswith("media-atproto retry --reason CODE\n")

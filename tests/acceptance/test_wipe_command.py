@@ -71,7 +71,7 @@ def test_wipe_counts_and_changes_nothing_by_default(world: World) -> None:
 def test_wipe_removes_when_told_twice(world: World) -> None:
     """By `--live` and `--yes`; the second time there is nothing to remove."""
     published_moods(world, 3)
-    result = call(world, "wipe", f"@{world.ada.removeprefix('auth0|')}", "--live", "--yes")
+    result = call(world, "wipe", f"@{account(world, world.ada).screen_name}", "--live", "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
     assert "mood      3                3\n" in result.stdout
     assert count_of(world) == 0
