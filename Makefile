@@ -12,8 +12,8 @@ demo: setup ## set everything up and run the main job on embedded services
 test: setup ## run all tests against embedded services
 	$(BIN)/pytest -n 2 --dist loadfile
 
-faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
-	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
+faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some, QUICK=1 for two
+	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick)
 
 lint: setup ## check style
 	$(BIN)/ruff check .
