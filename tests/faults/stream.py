@@ -32,7 +32,7 @@ class Load:
     burst: int = 100
     steady: int = 100
     per_second: float = 25
-    slowly_per_second: float = 5
+    slowly_per_second: float = 2
 
     @property
     def least(self) -> int:
