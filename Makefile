@@ -18,8 +18,8 @@ test: setup ## run the tests of everything that is promised, against embedded se
 test-system: setup ## run the tests that boot programs, install, deploy, and run every other target
 	$(BIN)/pytest -n 3 --dist loadscope --durations 20 tests/system
 
-faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some
-	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name))
+faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some, QUICK=1 for two
+	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick)
 
 lint: setup ## check style
 	$(BIN)/ruff check .

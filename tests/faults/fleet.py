@@ -47,11 +47,8 @@ class Fleet:
 
     def deserters(self) -> list[str]:
         """Name the workers that have ended by themselves, by their logs."""
-        return [str(worker.log) for worker in self.workers if worker.popen.poll() is not None]
-
-    def logged(self, text: str) -> int:
-        """Return how often any worker, replaced or not, has logged a text."""
-        return sum(log.read_text(errors="replace").count(text) for log in self._logs())
+        running = self._running()
+        return [str(worker.log) for worker in self.workers if worker not in running]
 
     def launch(self) -> None:
         """Start all, and wait until they are ready."""
@@ -67,21 +64,24 @@ class Fleet:
         self._undo.enter_context(beat(self.environ, folder))
 
     def stop(self) -> None:
-        """Ask all to stop, then wait for all."""
-        for worker in self.workers:
-            if worker.popen.poll() is None:
-                worker.popen.send_signal(signal.SIGTERM)
-        self._undo.close()
+        """Ask all to stop, wait for all, and kill the workers that do not end."""
+        for worker in self._running():
+            worker.popen.send_signal(signal.SIGTERM)
+        try:
+            self._undo.close()
+        finally:
+            for worker in self._running():
+                worker.kill()
 
     def _launch(self, skew: float) -> Process:
         celery = _skewed(skew) if skew else CELERY
-        name = f"w{len(self._logs())}@faults"
+        name = f"w{len(list(self.folder.glob('worker-*.log')))}@faults"
         options = ("--concurrency", str(_CHILDREN), "-n", name)
         started = running("worker", self.environ, self.folder, *options, celery=celery)
         return self._undo.enter_context(started)
 
-    def _logs(self) -> list[Path]:
-        return list(self.folder.glob("worker-*.log"))
+    def _running(self) -> list[Process]:
+        return [worker for worker in self.workers if worker.popen.poll() is None]
 
 
 @contextmanager

@@ -4,25 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
-from tests.faults.fleet import Manning
 from tests.faults.judge import Verdict
-from tests.faults.stage import Stage, now
+from tests.faults.stage import FAILURES, Stage, now
 from tests.faults.stream import Load
-from tests.terminal import run
 from tests.waiting import wait_for
 
-_WARM_UP = 120.0
-_RECOVERY = 180.0
-_FEW_SETTLED, _MANY_IN_FLIGHT = 10, 20
+_RECOVERY = 600.0  # seconds; a machine with a load of 30 needed 200
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A fault: what is done, and how the service is healed; `strike` does both.
 
-    It raises AssertionError when the fault was not felt. With `proxied` the fleet's calls go
+    It raises AssertionError when the fault took no effect. With `proxied` the fleet's calls go
     through a proxy; `skews` are the seconds by which its clocks are off; with `loses` no save's
     message arrives.
     """
@@ -34,82 +30,77 @@ class Fault:
     skews: tuple[float, float] = (0.0, 0.0)
     loses: bool = False
 
-    def manning(self, stage: Stage) -> Manning:
-        """Return how the fleet is run that this fault strikes."""
-        url = stage.proxy.url if self.proxied else stage.stack.pds.url
-        return Manning(url, self.skews)
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """How a fault went; `seconds` to recovery are None when it has not come.
 
-    `trouble` says what else went wrong: the fault was not felt, a worker ended by itself.
+    Without `injected` the fault took no effect. `verdict` and `audit` are None when the items
+    could not be judged. `trouble` lists what else went wrong, and why.
     """
 
     fault: str
+    injected: bool = False
     in_flight: int = 0
     items: int = 0
-    verdict: Verdict = field(default_factory=Verdict)
-    audit: str = ""
+    verdict: Verdict | None = None
+    audit: str | None = None
     seconds: float | None = None
     trouble: tuple[str, ...] = ()
 
     @property
     def complaints(self) -> list[str]:
         """Return all that is not as it should be, a line each."""
+        judged = self.verdict.complaints if self.verdict else ["the items were not judged"]
         audit = [f"audit: {self.audit}"] if self.audit else []
-        return [*self.verdict.complaints, *audit, *self.trouble]
+        return [*self.trouble, *judged, *audit]
 
 
 def perform(stage: Stage, fault: Fault, load: Load) -> Result:
     """Let a fault strike in the middle of a stream, and judge what has become of its items."""
-    stage.man(fault.manning(stage))
-    stage.start_stream(load, loses=fault.loses)
-    trouble, in_flight = _strike(stage, fault)
-    healed = now()
-    stage.stream.finish()
-    verdict, seconds = _recovered(stage, max(healed, stage.stream.ended))
-    deserters = [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
-    result = Result(
-        fault=fault.name,
-        in_flight=in_flight,
-        items=len(stage.items),
-        verdict=verdict,
-        audit=_audit(stage),
-        seconds=seconds,
-        trouble=(*trouble, *deserters),
-    )
-    if result.complaints:
+    try:
+        stage.man(proxied=fault.proxied, skews=fault.skews)
+        result = _judged(stage, _struck(stage, fault, load))
+    except FAILURES as error:
+        result = Result(fault.name, trouble=(_told(error),))
+    if not result.complaints:
+        return result
+    try:
         stage.clear()
+    except FAILURES as error:
+        result = _with_trouble(result, f"not cleared: {_told(error)}")
     return result
 
 
-def _strike(stage: Stage, fault: Fault) -> tuple[list[str], int]:
-    """Strike, and return what kept the fault from being felt, and what it struck."""
-    in_flight = 0
-    try:
-        in_flight = wait_for(
-            lambda: _piled_up(stage), within=_WARM_UP, what="work to pile up", every=0.1
-        )
-        stage.stream.go_on()
-        fault.strike(stage)
-    except AssertionError as error:
-        return [f"not injected: {error}"], in_flight
-    finally:
-        stage.heal()
-        stage.stream.go_on()
-    return [], in_flight
+def _struck(stage: Stage, fault: Fault, load: Load) -> Result:
+    """Strike under the stream, then heal; return what is known by then."""
+    result = Result(fault.name)
+    with stage.streaming(load, loses=fault.loses) as stream:
+        try:
+            result = replace(result, in_flight=stage.pile_up())
+            fault.strike(stage)
+            result = replace(result, injected=True)
+        except FAILURES as error:
+            result = _with_trouble(result, f"not injected: {_told(error)}")
+    failure = stream.finish()
+    return _with_trouble(result, f"the stream failed: {_told(failure)}") if failure else result
 
 
-def _piled_up(stage: Stage) -> int:
-    """Return how many items are in flight, if many are and some are right: the fleet is at work."""
-    in_flight = stage.in_flight()
-    settled = len(stage.items) - in_flight
-    return in_flight if in_flight >= _MANY_IN_FLIGHT and settled >= _FEW_SETTLED else 0
+def _judged(stage: Stage, result: Result) -> Result:
+    """Add what has become of the items."""
+    verdict, seconds = _recovered(stage)
+    deserters = [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
+    judged = replace(
+        result,
+        items=len(stage.items),
+        verdict=verdict,
+        audit=stage.audit(),
+        seconds=seconds,
+    )
+    return _with_trouble(judged, *deserters)
 
 
-def _recovered(stage: Stage, since: float) -> tuple[Verdict, float | None]:
+def _recovered(stage: Stage) -> tuple[Verdict, float | None]:
     """Wait until all is right; return the last verdict, and after how many seconds it was so."""
     deadline = now() + _RECOVERY
     while True:
@@ -123,12 +114,14 @@ def _recovered(stage: Stage, since: float) -> tuple[Verdict, float | None]:
         settled = now()
         verdict = stage.judge.verdict(stage.items)
         if not verdict.complaints:
-            return verdict, settled - since
+            return verdict, settled - stage.stream.ended
         if now() > deadline:
             return verdict, None
 
 
-def _audit(stage: Stage) -> str:
-    """Run the audit as an operator does; return what it says unless it is clean."""
-    code, output, error = run(["audit"], stage.environ)
-    return "" if code == 0 else f"exit code {code}\n{output}{error}"
+def _with_trouble(result: Result, *trouble: str) -> Result:
+    return replace(result, trouble=(*result.trouble, *trouble))
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from tests.faults.judge import Verdict
 from tests.faults.performance import Result
 
 _WIDTH = 118
@@ -38,11 +39,25 @@ def print_complaints(out: TextIO, result: Result) -> None:
 
 
 def _cells(result: Result) -> list[str]:
-    verdict = result.verdict
+    return [
+        result.fault,
+        str(result.items),
+        str(result.in_flight),
+        *_counts(result.verdict),
+        {None: "-", "": "clean"}.get(result.audit, "not clean"),
+        _recovery(result),
+    ]
+
+
+def _counts(verdict: Verdict | None) -> list[str]:
+    if verdict is None:
+        return ["-"] * 5
     found = (verdict.lost, verdict.doubled, verdict.orphaned, verdict.wrong, verdict.stuck)
-    counts = (result.items, result.in_flight, *map(len, found))
-    audit = "not clean" if result.audit else "clean"
+    return [str(len(items)) for items in found]
+
+
+def _recovery(result: Result) -> str:
+    if not result.injected:
+        return "not injected"
     seconds = "never" if result.seconds is None else f"{result.seconds:.1f} s"
-    if result.trouble:
-        seconds += " (!)"
-    return [result.fault, *map(str, counts), audit, seconds]
+    return f"{seconds} (!)" if result.trouble else seconds

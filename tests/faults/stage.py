@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 from urllib.parse import unquote, urlsplit
 
+import httpx
+import psutil
 import pytest
 import redis
 from bson import ObjectId
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
 
 from tests.bulk import start_over
 from tests.contract.proxy import Proxy, open_proxy
 from tests.faults.fleet import Fleet, Manning, open_fleet
 from tests.faults.judge import Judge
 from tests.faults.stream import Cast, Load, Stream
+from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.app import app
@@ -28,6 +34,7 @@ from worker.demo import expected
 from worker.demo.platform import Platform
 from worker.demo.reader import Reader
 from worker.demo.uploads import Enqueue, Item, Person, Uploads
+from worker.errors import MediaError
 from worker.mongo import RawDocument
 from worker.stack import Stack
 from worker.stack.environment import unsettled
@@ -45,7 +52,22 @@ TIMES = {
     "VISIBILITY_TIMEOUT_SECONDS": "30",
 }
 _PATIENCE = 120.0
-_PLATFORM_PATIENCE_MS = 120_000  # for a MongoDB that is away: a user whose save fails saves again
+# A save waits for a MongoDB that is away, longer than a strike waits for a sign.
+_PLATFORM_PATIENCE_MS = 240_000
+_FEW_SETTLED, _MANY_IN_FLIGHT = 10, 20
+
+# What may go wrong while a fault is performed, and is reported for this fault alone. All else is a
+# defect of the suite.
+FAILURES = (
+    AssertionError,
+    MediaError,
+    OSError,
+    PyMongoError,
+    httpx.HTTPError,
+    psutil.Error,
+    redis.RedisError,
+    subprocess.SubprocessError,
+)
 
 
 @dataclass
@@ -83,8 +105,9 @@ class Stage:
         """Return all items of the fault that is on, as they were left so far."""
         return list(self.stream.items.values())
 
-    def man(self, manning: Manning) -> None:
-        """Have a fleet that is run like this: the one there is, or else a new one."""
+    def man(self, *, proxied: bool, skews: tuple[float, float]) -> None:
+        """Have a fleet that is run like this: the present one, or else a new one."""
+        manning = Manning(self.proxy.url if proxied else self.stack.pds.url, skews)
         if self._fleet and self._fleet.manning == manning and not self._fleet.deserters():
             return
         self.dismiss()
@@ -96,39 +119,59 @@ class Stage:
         self._undo.close()
         self._fleet = None
 
-    def start_stream(self, load: Load, *, loses: bool) -> None:
-        """Begin with nothing saved and nothing published; `loses` every message of a save."""
+    @contextmanager
+    def streaming(self, load: Load, *, loses: bool) -> Iterator[Stream]:
+        """Save items during the block, then heal and save the rest; `loses` every save's message.
+
+        Nothing is saved and nothing published at the start.
+        """
         start_over(self.world)
         enqueue = _lose if loses else self.enqueue
-        self._stream = Stream(Uploads(self.platform, enqueue), self.cast, load)
-        self._stream.start()
+        self._stream = stream = Stream(Uploads(self.platform, enqueue), self.cast, load)
+        stream.start()
+        try:
+            yield stream
+        finally:
+            try:
+                self.heal()
+            finally:
+                stream.finish()
 
-    def in_flight(self) -> int:
-        """Return how many items are saved and not yet right."""
-        return len(self.judge.unsettled(self.items))
+    def pile_up(self) -> int:
+        """Wait until the fleet is at work and much is waiting; return how many items are not right.
+
+        The PDS is held still meanwhile, so that a fast fleet does not catch up with the stream.
+        """
+        self.wait(lambda: self._settled() >= _FEW_SETTLED, "the first items to be right")
+        with self.pds_frozen():
+            self.wait(lambda: self._in_flight() >= _MANY_IN_FLIGHT, "work to pile up")
+            return self._in_flight()
+
+    @contextmanager
+    def pds_frozen(self) -> Iterator[None]:
+        """Hold the PDS still until the block ends."""
+        self.stack.pds.freeze()
+        try:
+            yield
+        finally:
+            self.stack.pds.thaw()
 
     def held(self) -> list[RawDocument]:
         """Return the leases that runs hold."""
-        states = (self.platform.states(name).values() for name in expected.TYPES)
-        leases = (state.get("lease") for of_type in states for state in of_type)
+        leases = (state.get("lease") for state in self._states())
         return [lease for lease in leases if isinstance(lease, dict)]
 
-    def codes(self) -> Counter[str]:
-        """Count the errors that documents have now by their codes."""
-        states = (self.platform.states(name).values() for name in expected.TYPES)
-        errors = (state.get("error") for of_type in states for state in of_type)
-        return Counter(str(error.get("code")) for error in errors if isinstance(error, dict))
-
-    def wait(self, condition: Callable[[], object], what: str) -> None:
+    def wait(self, condition: Callable[[], object], what: str, *, every: float = 0.1) -> None:
         """Wait for a sign that a fault has been felt; raises AssertionError."""
-        wait_for(condition, within=_PATIENCE, what=what, every=0.1)
+        wait_for(condition, within=_PATIENCE, what=what, every=every)
 
     def wait_for_code(self, start: str, count: int = 3) -> None:
-        """Wait until so many documents have an error of a kind of codes."""
+        """Wait until so many documents have an error from now on whose code starts like this."""
+        since = datetime.now(UTC)
 
         def felt() -> bool:
-            codes = self.codes()
-            return sum(codes[code] for code in codes if code.startswith(start)) >= count
+            recent = (error for error in self._errors() if cast("datetime", error["at"]) > since)
+            return sum(str(error["code"]).startswith(start) for error in recent) >= count
 
         self.wait(felt, f"{count} errors {start}")
 
@@ -139,11 +182,30 @@ class Stage:
             service.start()
         self.proxy.be_honest()
 
+    def audit(self) -> str:
+        """Run the audit as an operator does; return its output unless it is clean."""
+        code, output, error = run(["audit"], self.environ)
+        return "" if code == 0 else f"exit code {code}\n{output}{error}"
+
     def clear(self) -> None:
         """Leave nothing of what a fault left undone to the next one."""
         self.dismiss()
         self.queue.flushall()
         self.world.services.database["atproto_removals"].delete_many({})
+
+    def _in_flight(self) -> int:
+        return len(self.judge.unsettled(self.items))
+
+    def _settled(self) -> int:
+        return len(items := self.items) - len(self.judge.unsettled(items))
+
+    def _states(self) -> Iterator[RawDocument]:
+        for name in expected.TYPES:
+            yield from self.platform.states(name).values()
+
+    def _errors(self) -> Iterator[RawDocument]:
+        errors = (state.get("error") for state in self._states())
+        return (error for error in errors if isinstance(error, dict))
 
 
 def now() -> float:

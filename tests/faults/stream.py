@@ -6,10 +6,12 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from threading import Event, Thread
+from itertools import count
+from threading import Event
 from typing import Any
 from uuid import uuid4
 
@@ -25,11 +27,17 @@ _GONE = {"mood": "deleted"}  # of the others, `nuked`
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How much is saved: `burst` at once, so that work piles up; `steady` while a fault strikes."""
+    """How much is saved: `burst` at once, then `steady` at a pace, then slowly until the end."""
 
     burst: int = 100
     steady: int = 100
     per_second: float = 25
+    slowly_per_second: float = 2
+
+    @property
+    def least(self) -> int:
+        """Return how much is saved even if the fault is over early."""
+        return self.burst + self.steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +72,8 @@ class Archive:
 class Stream:
     """Saves items in a thread; `items` has each as it was left, and what must become of it.
 
-    `ended` is when the last one was saved, by the monotonic clock.
+    It goes on until `finish`, so that a fault never lacks work. `ended` is when the last item was
+    saved, by the monotonic clock.
     """
 
     def __init__(self, uploads: Uploads, cast: Cast, load: Load) -> None:
@@ -73,14 +82,15 @@ class Stream:
         self._cast = cast
         self._load = load
         self._dice = random.Random(uuid4().int)
-        self._going_on = Event()
-        self._error: BaseException | None = None
+        self._finishing = Event()
         self.ended = 0.0
-        self._thread = Thread(target=self._run, name="stream")
+        self._saving: Future[None] = Future()
 
     def start(self) -> None:
         """Begin to save."""
-        self._thread.start()
+        executor = ThreadPoolExecutor(1, "stream")
+        self._saving = executor.submit(self._run)
+        executor.shutdown(wait=False)
 
     @property
     def refused(self) -> int:
@@ -91,26 +101,23 @@ class Stream:
         """Count what somebody else has saved among the items."""
         self._keep(item)
 
-    def go_on(self) -> None:
-        """Save the rest, at a pace; until then the stream stands still after its burst."""
-        self._going_on.set()
-
-    def finish(self) -> None:
-        """Wait until all is saved; raises what kept it from being saved."""
-        self._thread.join()
-        if self._error:
-            raise self._error
+    def finish(self) -> BaseException | None:
+        """Save the rest of the load; return the error that ended the stream early."""
+        self._finishing.set()
+        return self._saving.exception()
 
     def _run(self) -> None:
+        load = self._load
         try:
-            for number in range(self._load.burst):
+            for number in range(load.burst):
                 self._keep(self._act(number))
-            self._going_on.wait()
-            for number in range(self._load.steady):
-                time.sleep(1 / self._load.per_second)
-                self._keep(self._act(self._load.burst + number))
-        except BaseException as error:  # noqa: BLE001 - for whoever waits for the stream
-            self._error = error
+            for number in range(load.burst, load.least):
+                time.sleep(1 / load.per_second)
+                self._keep(self._act(number))
+            for number in count(load.least):
+                if self._finishing.wait(1 / load.slowly_per_second):
+                    break
+                self._keep(self._act(number))
         finally:
             self.ended = time.monotonic()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.collection import Collection
 from pymongo.database import Database
 
+from tests.faults.events import task_events
 from tests.faults.stage import Stage
-from worker.mongo import RawDocument
+from worker.mongo import RawDocument, StoreUnavailableError
 from worker.thumbnail_cache import COLLECTION
 
+_MESSAGES, _FAILURES, _PAINTINGS = 20, 3, 3
 _STEPPED_DOWN_SECONDS = 5
 _AT_ONCE: dict[str, Any] = {"secondaryCatchUpPeriodSecs": 0, "force": True}
 _NEVER = {"never": {"$exists": True}}
@@ -18,11 +21,14 @@ _NEVER = {"never": {"$exists": True}}
 
 def kill(stage: Stage) -> None:
     """Kill -9 mongod, and start it when tasks have failed for it."""
-    before = stage.fleet.logged("MongoDB did not carry out")
-    stage.stack.mongod.kill()
-    stage.wait(
-        lambda: stage.fleet.logged("MongoDB did not carry out") > before, "tasks to fail for it"
-    )
+    items = stage.items[:_MESSAGES]
+    with task_events(stage.environ["REDIS_URL"]) as events:
+        stage.stack.mongod.kill()
+        for item in items:  # the stream itself waits for MongoDB now
+            stage.enqueue(item.type, item.id)
+        stage.wait(
+            lambda: events.errors(StoreUnavailableError) >= _FAILURES, "tasks to fail for it"
+        )
     stage.stack.mongod.start()
 
 
@@ -31,21 +37,33 @@ def step_down(stage: Stage) -> None:
     url = stage.environ["MONGODB_CONNECTION_STRING"]
     with MongoClient[RawDocument](url, directConnection=True) as direct:
         admin = direct.admin
+        before = _election(admin)
         admin.command("replSetStepDown", _STEPPED_DOWN_SECONDS, **_AT_ONCE)
-        assert not _is_primary(admin), "it did not step down"
-        stage.wait(lambda: _is_primary(admin), "an election")
+        stage.wait(lambda: _election(admin) not in {None, before}, "an election")
 
 
 def refuse_thumbnails(stage: Stage) -> None:
     """Let MongoDB refuse every write to the thumbnail cache, by a rule that nothing fulfils."""
     database = stage.platform.database
-    before = stage.fleet.logged("was not kept")
     database.command("collMod", COLLECTION, validator=_NEVER, validationLevel="strict")
     try:
-        stage.wait(lambda: stage.fleet.logged("was not kept") >= before + 3, "refused writes")
+        _wait_for_paintings(stage, database[COLLECTION])
     finally:
         database.command("collMod", COLLECTION, validator={})
 
 
-def _is_primary(admin: Database[RawDocument]) -> bool:
-    return bool(admin.command("hello")["isWritablePrimary"])
+def _election(admin: Database[RawDocument]) -> object:
+    """Return the id of the election that made the server primary; None if it is not primary."""
+    return admin.command("hello").get("electionId")
+
+
+def _wait_for_paintings(stage: Stage, cache: Collection[RawDocument]) -> None:
+    """Wait until new paintings are published whose thumbnails the cache does not have."""
+    kept, before = cache.count_documents({}), set(stage.stream.items)
+
+    def published() -> int:
+        states = stage.platform.states("painting").items()
+        return sum(item not in before and state.get("status") == "synced" for item, state in states)
+
+    stage.wait(lambda: published() >= _PAINTINGS, "paintings to be published without the cache")
+    assert cache.count_documents({}) == kept, "the cache took thumbnails in"

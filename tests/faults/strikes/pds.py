@@ -8,7 +8,6 @@ from typing import cast
 from tasks.sync import sync_batch
 from tests.faults.stage import Stage
 from tests.faults.stream import Archive
-from tests.waiting import wait_for
 from worker.app import BULK
 
 _BATCH = 60  # of each user, each time
@@ -44,10 +43,9 @@ def kill_in_batches(stage: Stage) -> None:
     """Kill -9 it while it carries out an applyWrites of a backfill, twice."""
     for _ in range(_KILLS):
         _send_batches(stage)
-        wait_for(
+        stage.wait(
             lambda: stage.proxy.under_way("applyWrites"),
-            within=60,
-            what="an applyWrites to be under way",
+            "an applyWrites to be under way",
             every=0.002,
         )
         stage.stack.pds.kill()

@@ -6,7 +6,11 @@ import shutil
 from pathlib import Path
 from typing import cast
 
+import psutil
+
 from tests.faults.stage import Stage
+from tests.faults.strikes.workers import everyone_at_work
+from worker.app import LIVE
 
 
 def restart(stage: Stage) -> None:
@@ -17,29 +21,33 @@ def restart(stage: Stage) -> None:
 
 
 def freeze(stage: Stage) -> None:
-    """Freeze it until saves have been refused and workers have given up waiting for it."""
-    before = stage.fleet.logged("TimeoutError") + stage.fleet.logged("Timeout reading")
+    """Freeze it until saves are refused and each worker has given up a connection to it."""
+    before = _connections(stage)
+    assert all(before.values()), "a worker has no connection to Redis"
     stage.stack.valkey.freeze()
     _wait_for_refusals(stage)
-    stage.wait(
-        lambda: stage.fleet.logged("TimeoutError") + stage.fleet.logged("Timeout reading") > before,
-        "workers to time out",
-    )
+
+    def given_up() -> bool:
+        after = _connections(stage)
+        return all(before[worker] - after[worker] for worker in before)
+
+    stage.wait(given_up, "the workers to give up their connections")
     stage.stack.valkey.thaw()
 
 
 def flush(stage: Stage) -> None:
     """FLUSHALL: queue, messages in hand, sessions and locks are gone, Redis goes on."""
-    assert stage.queue.llen("live"), "nothing was queued"
-    stage.queue.flushall()
+    with everyone_at_work(stage):
+        stage.wait(lambda: stage.queue.llen(LIVE), "messages to be queued")
+        stage.queue.flushall()
 
 
 def lose_everything(stage: Stage) -> None:
     """Kill -9 it, delete its files, and start it when saves have been refused."""
     settings = cast("dict[str, str]", stage.queue.config_get("dir"))
-    queued = stage.queue.llen("live")
-    assert queued, "nothing was queued"
-    stage.stack.valkey.kill()
+    with everyone_at_work(stage):
+        stage.wait(lambda: stage.queue.llen(LIVE), "messages to be queued")
+        stage.stack.valkey.kill()
     for entry in Path(settings["dir"]).iterdir():
         shutil.rmtree(entry)
     _wait_for_refusals(stage)
@@ -49,3 +57,17 @@ def lose_everything(stage: Stage) -> None:
 def _wait_for_refusals(stage: Stage) -> None:
     before = stage.stream.refused
     stage.wait(lambda: stage.stream.refused >= before + 3, "saves to be refused by the queue")
+
+
+def _connections(stage: Stage) -> dict[int, set[int]]:
+    """Return the local ports of each worker's connections to Redis, by the worker's process id."""
+    port = stage.stack.valkey.port
+    workers = [psutil.Process(worker.popen.pid) for worker in stage.fleet.workers]
+    return {
+        worker.pid: {
+            connection.laddr.port
+            for connection in worker.net_connections("tcp")
+            if connection.raddr and connection.raddr.port == port
+        }
+        for worker in workers
+    }

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import cast
 
 from tasks.upkeep import sweep
+from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
 from worker.app import LIVE
 
@@ -17,21 +18,21 @@ _TOO_LONG = 60.0  # seconds; leases are of 30
 def sweep_twice(stage: Stage) -> None:
     """Run a second beat, and send sweeps several at a time."""
     stage.fleet.second_beat()
-    for _ in range(_ROUNDS):
-        _sweep_at_once(stage)
+    with task_events(stage.environ["REDIS_URL"]) as events:
+        for _ in range(_ROUNDS):
+            _sweep_at_once(stage, events)
 
 
-def _sweep_at_once(stage: Stage) -> None:
-    begun = stage.fleet.logged("Task sweep[")
-    for _ in range(_AT_ONCE):
-        sweep.apply_async(queue=LIVE)
-    stage.wait(lambda: stage.fleet.logged("Task sweep[") >= begun + _AT_ONCE, "the sweeps")
+def _sweep_at_once(stage: Stage, events: Events) -> None:
+    sent = {str(sweep.apply_async(queue=LIVE).id) for _ in range(_AT_ONCE)}
+    stage.wait(lambda: sent <= events.ids("task-succeeded"), "the sweeps to succeed")
 
 
 def let_run(stage: Stage) -> None:
     """Let the workers go on, whose clocks are off, until both have taken leases by them."""
-    _wait_for_lease(stage, lambda left: left > _TOO_LONG, "a lease of the worker that is ahead")
-    _wait_for_lease(stage, lambda left: left < 0, "a lease of the worker that is behind")
+    with stage.pds_frozen():
+        _wait_for_lease(stage, lambda left: left > _TOO_LONG, "a lease of the worker ahead")
+        _wait_for_lease(stage, lambda left: left < 0, "a lease of the worker behind")
 
 
 def _wait_for_lease(stage: Stage, odd: Callable[[float], bool], what: str) -> None:

@@ -26,19 +26,17 @@ def kill_worker(stage: Stage) -> None:
 def warm_shutdown(stage: Stage) -> None:
     """SIGTERM: it ends what it is at, and goes; start another in its place."""
     victim = stage.fleet.workers[0]
-    stage.wait(stage.held, "somebody to be at work")
-    code = victim.stop()
-    assert code == 0, f"the worker's exit code is {code}"
+    with everyone_at_work(stage):
+        victim.popen.terminate()
+    stage.wait(lambda: victim.popen.poll() is not None, "the worker to end")
+    assert victim.popen.returncode == 0, f"the worker's exit code is {victim.popen.returncode}"
     stage.fleet.replace(victim)
 
 
 @contextmanager
 def everyone_at_work(stage: Stage) -> Iterator[None]:
     """Hold the PDS still until every process of the fleet waits for its answer."""
-    stage.stack.pds.freeze()
-    try:
+    with stage.pds_frozen():
         children = len(stage.fleet.children())
         stage.wait(lambda: len(stage.held()) >= children, "every process to be at work")
         yield
-    finally:
-        stage.stack.pds.thaw()
