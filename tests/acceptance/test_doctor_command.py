@@ -25,7 +25,6 @@ from worker.doctor import Finding, Level, examine
 from worker.secrets import Secret, Vault
 from worker.stack import Stack
 
-_USUAL = {"VISIBILITY_TIMEOUT_SECONDS": "600"}  # scenes have a shorter one, which is told
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
 
@@ -47,7 +46,7 @@ def world(scene: Scene) -> World:
 
 def call(world: World, *arguments: str, **environ: str) -> Result:
     """Run `doctor` in this process."""
-    return terminal.call(world, "doctor", *arguments, **{**_USUAL, **environ})
+    return terminal.call(world, "doctor", *arguments, **environ)
 
 
 def findings(result: Result) -> dict[tuple[str, str], Finding]:

@@ -11,7 +11,7 @@ from bson import ObjectId
 
 from tests import pictures
 from tests.fleet import beat, running, worker
-from tests.scene import Scene, open_scene
+from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.world import Worlds
 from worker.stack import Stack
 
@@ -19,7 +19,7 @@ from worker.stack import Stack
 @pytest.fixture
 def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform whose workers the test starts and ends."""
-    with open_scene(own_worlds, tmp_path_factory.mktemp("kills")) as opened:
+    with open_scene(own_worlds, tmp_path_factory.mktemp("kills"), **SHORT_VISIBILITY) as opened:
         yield opened
 
 

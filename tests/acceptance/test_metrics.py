@@ -41,7 +41,7 @@ def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(scope="module")
 def process(scene: Scene) -> Iterator[Process]:
     """Run a worker with two children."""
-    with worker(scene.environ | {"VISIBILITY_TIMEOUT_SECONDS": "600"}, scene.folder) as running:
+    with worker(scene.environ, scene.folder) as running:
         yield running
 
 

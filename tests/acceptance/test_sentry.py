@@ -64,7 +64,6 @@ def watched(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             "SENTRY_ENVIRONMENT": "rehearsal",
             "MAX_ATTEMPTS": "3",
             "RETRY_BASE_SECONDS": "1",
-            "VISIBILITY_TIMEOUT_SECONDS": "600",
         }
         environ = changed(scene.environ, own)
         with worker(environ, folder, 1, "--include", "tests.unlucky") as process:

@@ -23,7 +23,7 @@ from tests.bulk import (
     start_over,
 )
 from tests.fleet import worker
-from tests.scene import Scene, open_scene
+from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.terminal import Terminal, run, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
@@ -34,7 +34,7 @@ from worker.stack import Stack
 @pytest.fixture(scope="module")
 def opened(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """A platform and a queue of this module's own."""
-    with open_scene(own_worlds, tmp_path_factory.mktemp("backfill-kills")) as scene:
+    with open_scene(own_worlds, tmp_path_factory.mktemp("kills"), **SHORT_VISIBILITY) as scene:
         yield scene
 
 

@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from tests import pictures
 from tests.fleet import Process, beat, running
-from tests.scene import Scene, open_scene
+from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.clock import now
@@ -20,7 +20,7 @@ from worker.state import parse_state
 @pytest.fixture
 def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """Open a platform without a worker."""
-    with open_scene(worlds, tmp_path_factory.mktemp("slow")) as opened:
+    with open_scene(worlds, tmp_path_factory.mktemp("slow"), **SHORT_VISIBILITY) as opened:
         yield opened
 
 
