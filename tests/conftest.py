@@ -28,6 +28,7 @@ from worker.stack.environment import unsettled
 pytest_plugins = ["tests.fixtures"]
 
 _SHARED = pytest.StashKey[dict[str, Any]]()
+_TARGETS = "tests/system/test_targets.py"  # each of its tests takes long and stands alone
 _SLOWEST_FIRST = ("system", "acceptance", "story", "contract", "properties", "faults")
 
 # What a shell runs in the background ignores Ctrl-C, and so would all programs that tests start.
@@ -47,7 +48,10 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc] # it has no types
         return frozenset(_list_of_own_stack(_shared(self.config)).read_text().splitlines())
 
     def _split_scope(self, nodeid: str) -> str:
-        return "own stack" if nodeid in self._own_stack else nodeid.partition("::")[0]
+        module = nodeid.partition("::")[0]
+        if nodeid in self._own_stack:
+            return "own stack"
+        return nodeid if module == _TARGETS else module
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
@@ -68,7 +72,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _order(item: pytest.Item) -> int:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
     place = _SLOWEST_FIRST.index(folder) if folder in _SLOWEST_FIRST else len(_SLOWEST_FIRST)
-    return -1 if _stops_services(item) else place
+    if _stops_services(item):
+        return -2
+    return -1 if item.nodeid.startswith(_TARGETS) else place
 
 
 def _stops_services(item: pytest.Item) -> bool:
@@ -131,6 +137,12 @@ def pds_admin(request: pytest.FixtureRequest) -> tuple[str, str]:
     """Return name and password of the administrator of the shared PDS."""
     name, password = _shared(request.config)["admin"]
     return name, password
+
+
+@pytest.fixture(scope="session")
+def pds_blobs(request: pytest.FixtureRequest) -> Path:
+    """Return the folder in which the shared PDS keeps blobs, one folder per account in it."""
+    return Path(_shared(request.config)["folder"]) / "pds" / "blobs"
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 from bson import ObjectId
+from pymongo import MongoClient
 
 from tests.account_pool import AccountPool
 from tests.environments import environment_of
@@ -17,6 +18,7 @@ from tests.pictures import pixel_art
 from tests.redis_databases import redis_database
 from worker.demo.platform import Platform
 from worker.media import media_type
+from worker.mongo import RawDocument
 from worker.outcome import Outcome
 from worker.run import Observer, unobserved
 from worker.services import Services, build
@@ -131,6 +133,7 @@ class Worlds:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._accounts = AccountPool(stack.environment["PDS_URL"])
+        self._mongodb = stack.environment["MONGODB_CONNECTION_STRING"]
 
     @contextmanager
     def open(self, **environ: str) -> Iterator[World]:
@@ -143,8 +146,9 @@ class Worlds:
             with self._with_people(services, full) as world:
                 yield world
         finally:
-            services.database.client.drop_database(services.database.name)
             services.close()
+            with MongoClient[RawDocument](self._mongodb) as client:
+                client.drop_database(full["MONGODB_NAME"])
 
     @contextmanager
     def open_with_redis(self, **environ: str) -> Iterator[World]:

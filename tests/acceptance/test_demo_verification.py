@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-import httpx
 import pytest
 from bson import ObjectId
 
@@ -19,7 +18,6 @@ from worker.demo.pictures import Picture, creature, png, stained_glass
 from worker.demo.reader import Reader
 from worker.demo.uploads import Item, Person, Uploads
 from worker.demo.verification import Report, Verification
-from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 
@@ -78,7 +76,7 @@ def world(worlds: Worlds) -> Iterator[World]:
 
 
 @pytest.fixture
-def rig(world: World, stack: Stack) -> Rig:
+def rig(world: World, pds_blobs: Path) -> Rig:
     """A fresh person, with items that nothing is wrong with."""
     name = f"eve-{uuid4().hex[:8]}"
     did = world.platform.sign_up(f"auth0|{name}", name, password=PASSWORD)
@@ -94,8 +92,7 @@ def rig(world: World, stack: Stack) -> Rig:
         uploads.piece("tiny", "export {};\n", person),
         uploads.mood("calm", person),
     ]
-    media = Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path)
-    return Rig(world, person, items, media.parent / "pds" / "blobs")
+    return Rig(world, person, items, pds_blobs)
 
 
 def test_nothing_is_found_where_nothing_is_wrong(rig: Rig) -> None:

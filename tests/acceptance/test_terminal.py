@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 import redis
 from bson import ObjectId
@@ -16,7 +15,6 @@ from tests.pictures import pixel_art
 from tests.terminal import call, run, run_on_terminal
 from tests.world import World, Worlds
 from worker.secrets import Secret, Vault
-from worker.stack import Stack
 from worker.stack.environment import as_env_file
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
@@ -194,17 +192,17 @@ def test_show_finds_an_unexpected_and_an_impossible_record(world: World) -> None
         assert (result.exit_code, said in result.stdout) == (1, True)
 
 
-def test_show_finds_a_missing_blob(own_world: World, own_stack: Stack) -> None:
+def test_show_finds_a_missing_blob(world: World, pds_blobs: Path) -> None:
     """A blob that the PDS has lost, and one that never was."""
-    item = synced_painting(own_world, "lost-blob")
-    blobs = own_world.platform.state("painting", item)["blobs"]
+    item = synced_painting(world, "lost-blob")
+    blobs = world.platform.state("painting", item)["blobs"]
     assert isinstance(blobs, dict)
-    (pds_blobs(own_stack) / own_world.dids[own_world.ada] / blobs["thumbnail"]["cid"]).unlink()
-    result = call(own_world, "show", "painting", str(item))
+    (pds_blobs / world.dids[world.ada] / blobs["thumbnail"]["cid"]).unlink()
+    result = call(world, "show", "painting", str(item))
     assert (result.exit_code, "the PDS does not have it" in result.stdout) == (1, True)
-    bare = own_world.platform.save_painting("no-image", own_world.ada)
-    own_world.sync("painting", bare)
-    result = call(own_world, "show", "painting", str(bare))
+    bare = world.platform.save_painting("no-image", world.ada)
+    world.sync("painting", bare)
+    result = call(world, "show", "painting", str(bare))
     assert (result.exit_code, "does not exist" in result.stdout) == (1, True)
 
 
@@ -292,8 +290,3 @@ def test_env_file_gives_what_the_environment_lacks(
     assert "PDS_URL is missing" in error
     code, _, error = run(["--env-file", tmp_path / "none", "sync", "mood", str(item)], environ)
     assert (code, "does not exist" in error) == (2, True)
-
-
-def pds_blobs(stack: Stack) -> Path:
-    """Return the folder in which the PDS keeps its blobs."""
-    return Path(httpx.URL(stack.environment["MEDIA_STORE_URL"]).path).parent / "pds" / "blobs"

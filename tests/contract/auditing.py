@@ -140,11 +140,10 @@ class Ground:
         return sign_up(self.platform)
 
 
-def open_ground(services: Services) -> Ground:
-    """Return a ground with a user who has published a few things."""
+def open_ground(services: Services, blobs: Path) -> Ground:
+    """Return a ground with a user who has published a few things; `blobs` is the PDS's folder."""
     platform = platform_of(services)
-    media = Path(services.settings.media.store_url.removeprefix("file://"))
-    ground = Ground(services, platform, sign_up(platform), media.with_name("pds") / "blobs")
+    ground = Ground(services, platform, sign_up(platform), blobs)
     for number in range(3):
         ground.mood(f"mood {number}")
     ground.painting()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -17,9 +18,9 @@ from worker.services import Services
 
 
 @pytest.fixture
-def ground(here: Services) -> Ground:
+def ground(here: Services, pds_blobs: Path) -> Ground:
     """A platform with a user who has published a few things."""
-    return open_ground(here)
+    return open_ground(here, pds_blobs)
 
 
 def test_account_that_is_right_is_clean(ground: Ground) -> None:

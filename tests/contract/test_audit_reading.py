@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -32,11 +33,11 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def ground(stack: Stack, proxy: Proxy, open_services: Opener) -> Ground:
+def ground(stack: Stack, pds_blobs: Path, proxy: Proxy, open_services: Opener) -> Ground:
     """A platform whose PDS is behind the proxy."""
     services = open_services(new_settings(stack, PDS_URL=proxy.url))
     services.ensure_indexes()
-    return open_ground(services)
+    return open_ground(services, pds_blobs)
 
 
 def ask_until_honest(ground: Ground, proxy: Proxy, method: str) -> dict[tuple[str, str], int]:

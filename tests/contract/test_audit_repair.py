@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from bson import ObjectId
@@ -18,9 +19,9 @@ from worker.services import Services
 
 
 @pytest.fixture
-def ground(here: Services) -> Ground:
+def ground(here: Services, pds_blobs: Path) -> Ground:
     """A platform with a user who has published a few things."""
-    return open_ground(here)
+    return open_ground(here, pds_blobs)
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

@@ -20,7 +20,7 @@ from worker.overview import Counts, QueueLengths
 from worker.stack.packages import cache_folder
 from worker.watch.position import Position
 
-_RULES = Path(__file__).parents[2] / "docs" / "prometheus-alerts.yml"
+_RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"
 _CASES = Path(__file__).with_name("cases.yml")
 _OURS = re.compile(r"media_atproto_[a-z_]+")
 
