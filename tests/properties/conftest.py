@@ -11,6 +11,6 @@ from hypothesis import HealthCheck, settings
 
 # A busy machine must not fail a test: no example has a deadline.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", patient, max_examples=30, derandomize=True)
+settings.register_profile("quick", patient, max_examples=50, derandomize=True)
 settings.register_profile("thorough", patient, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
