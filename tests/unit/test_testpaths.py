@@ -1,4 +1,4 @@
-"""Every test module belongs to a target: `make test` runs `testpaths`, `make test-system` the rest."""
+"""Each test module has a target: `make test` runs `testpaths`, `make test-system` the rest."""
 
 from __future__ import annotations
 
