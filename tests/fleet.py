@@ -1,4 +1,4 @@
-"""Real worker and beat processes, started the way an operator starts them."""
+"""Real processes, workers and beat among them, started the way an operator starts them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from tests.waiting import wait_for
+from worker.stack import Service
 
 CELERY = (sys.executable, "-W", "ignore", "-m", "celery")
 _STARTUP = 60.0
@@ -21,7 +23,7 @@ _WITHOUT_LEVEL = ("flower", "report")
 
 @dataclass(frozen=True)
 class Process:
-    """A Celery program and its log."""
+    """A program and its log."""
 
     popen: subprocess.Popen[bytes]
     log: Path
@@ -53,6 +55,20 @@ class Process:
 
 
 @contextmanager
+def logged(command: Sequence[str | Path], log: Path, **options: Any) -> Iterator[Process]:
+    """Run a program with options of Popen until the block ends; its output is added to a log."""
+    with log.open("ab") as output:
+        popen = subprocess.Popen(
+            command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, **options
+        )
+    process = Process(popen, log)
+    try:
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
 def running(
     program: str,
     environ: dict[str, str],
@@ -67,19 +83,28 @@ def running(
     log = folder / f"{program}-{len(list(folder.iterdir()))}.log"
     command = [*celery, "-A", "worker.app", program]
     level = () if program in _WITHOUT_LEVEL else ("--loglevel", "INFO")
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            [*command, *level, *options],
-            env=environ,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    process = Process(popen, log)
-    try:
+    with logged([*command, *level, *options], log, env=environ) as process:
         yield process
+
+
+@contextmanager
+def stopped(service: Service) -> Iterator[None]:
+    """Have a service stopped until the block ends."""
+    service.stop()
+    try:
+        yield
     finally:
-        process.stop()
+        service.start()
+
+
+@contextmanager
+def frozen(service: Service) -> Iterator[None]:
+    """Have a service frozen until the block ends: connections stay open, nothing answers."""
+    service.freeze()
+    try:
+        yield
+    finally:
+        service.thaw()
 
 
 @contextmanager

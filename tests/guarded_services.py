@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import ssl
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from tests.contract.certificates import make_certificate
+from tests.fleet import logged
 from tests.tls_tunnel import tls_tunnel
 from tests.waiting import wait_for
 from worker.stack.binaries import MONGOD, VALKEY
@@ -58,19 +58,11 @@ def guarded_valkey(folder: Path, password: str) -> Iterator[Guarded]:
         f"user {_USER} on ~* &* +@all -@dangerous +info >{password}\n"
         f"user {_WATCHER} on ~* &* +@all >{password}\n"
     )
-    options: list[str | Path] = [
-        "--bind",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--aclfile",
-        folder / "acl",
-    ]
-    with _running(
-        [VALKEY.locate(), *options, "--dir", folder, "--save", ""], folder / "valkey.log"
-    ):
+    options = ("--bind", "127.0.0.1", "--port", str(port), "--aclfile", folder / "acl")
+    command = (VALKEY.locate(), *options, "--dir", folder, "--save", "")
+    with logged(command, folder / "valkey.log"):
         with closing(Redis(port=port, username=_USER, password=password)) as client:
-            wait_for(lambda: _answers(client), within=30, what="Valkey to answer")
+            wait_for(lambda: answers(client), within=30, what="Valkey to answer")
         with tls_tunnel(context, port) as outside:
             host = f"localhost:{outside}"
             url = f"rediss://{_USER}:{quote(password, safe='')}@{host}/0?ssl_ca_certs={ca}"
@@ -93,7 +85,7 @@ def guarded_mongod(folder: Path, password: str) -> Iterator[Guarded]:
         *("--tlsCAFile", ca, "--tlsAllowConnectionsWithoutCertificates"),
     ]
     options_of_url = f"tls=true&tlsCAFile={ca}"
-    with _running([MONGOD.locate(), *options], folder / "mongod.log"):
+    with logged([MONGOD.locate(), *options], folder / "mongod.log"):
         _initiate(f"mongodb://{host}/?{options_of_url}&directConnection=true", host, password)
         login = f"{_USER}:{quote(password, safe='')}"
         yield Guarded(host, password, ca, f"mongodb://{login}@{host}/?{options_of_url}")
@@ -116,7 +108,8 @@ def _is_primary(client: MongoClient[dict[str, object]]) -> bool:
         return False
 
 
-def _answers(client: Redis) -> bool:
+def answers(client: Redis) -> bool:
+    """Tell whether Redis answers."""
     try:
         return bool(client.ping())
     except RedisError:
@@ -126,14 +119,3 @@ def _answers(client: Redis) -> bool:
 def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     server, _ = make_certificate(folder)
     return folder / "localhost.pem", server
-
-
-@contextmanager
-def _running(command: list[str | Path], log: Path) -> Iterator[None]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(30)

@@ -64,28 +64,11 @@ class Example:
     ) -> tuple[Answer, str]:
         """Save a document and enqueue it, in a process of its own; returns its answer and log."""
         upload = json.dumps({"type": type_name, "document": document})
-        done = subprocess.run(
-            (binaries.NODE.locate(), "upload.mjs", upload),
-            cwd=self.folder,
-            env=environ,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return _answer(done), done.stderr
+        return self._run("upload.mjs", upload, environ=environ)
 
     def run(self, program: str, argument: str) -> Answer:
         """Run a module of a few lines beside the example; returns the object that it prints."""
-        done = subprocess.run(
-            (binaries.NODE.locate(), "--input-type=module", "--eval", program, argument),
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        )
-        return _answer(done)
+        return self._run("--input-type=module", "--eval", program, argument)[0]
 
     @contextmanager
     def server(self, environ: Mapping[str, str]) -> Iterator[Server]:
@@ -105,11 +88,20 @@ class Example:
             finally:
                 process.kill()
 
-
-def _answer(done: subprocess.CompletedProcess[str]) -> Answer:
-    answer = json.loads(done.stdout)
-    assert isinstance(answer, dict)
-    return answer
+    def _run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> tuple[Answer, str]:
+        """Run Node to its end; return the object that it prints, and its log."""
+        done = subprocess.run(
+            (binaries.NODE.locate(), *arguments),
+            cwd=self.folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        answer = json.loads(done.stdout)
+        assert isinstance(answer, dict)
+        return answer, done.stderr
 
 
 def install(environ: Mapping[str, str], folder: Path) -> Example:

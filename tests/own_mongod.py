@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from tests.fleet import logged
 from tests.waiting import wait_for
 from worker.stack import binaries
 from worker.stack.environment import inherited
@@ -28,8 +28,8 @@ def forgetful_mongod(folder: Path, environ: dict[str, str]) -> Iterator[str]:
     mongod = Mongod(binaries.MONGOD.locate(), folder, inherited(environ))
     port = Ports(folder / "ports.json").claim("mongod")
     command = mongod.command(port)
-    with _running([*command.arguments, *_FORGETFUL], folder) as pid:
-        wait_for(lambda: mongod.ready(port, pid), within=_STARTUP, what="a mongod")
+    with logged([*command.arguments, *_FORGETFUL], folder / "log") as process:
+        wait_for(lambda: mongod.ready(port, process.popen.pid), within=_STARTUP, what="a mongod")
         yield mongod.url(port)
 
 
@@ -39,7 +39,7 @@ def lone_mongod(folder: Path) -> Iterator[str]:
     port = Ports(folder / "ports.json").claim("mongod")
     bind = ("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket")
     store = ("--dbpath", folder, "--wiredTigerCacheSizeGB", "0.25", "--quiet")
-    with _running([binaries.MONGOD.locate(), *bind, *store], folder):
+    with logged([binaries.MONGOD.locate(), *bind, *store], folder / "log"):
         wait_for(lambda: _answers(port), within=_STARTUP, what="a mongod")
         yield f"mongodb://127.0.0.1:{port}"
 
@@ -56,17 +56,6 @@ def forget(url: str) -> None:
             return first
 
         wait_for(has_forgotten, within=180, what="the oplog to forget", every=0.1)
-
-
-@contextmanager
-def _running(command: list[str | Path], folder: Path) -> Iterator[int]:
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        yield process.pid
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def _answers(port: int) -> bool:

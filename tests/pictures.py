@@ -209,11 +209,6 @@ def chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def compressed_text(keyword: str, size: int) -> bytes:
-    """One chunk of a PNG that is `size` bytes of text, and a thousandth of it in the file."""
-    return chunk(b"zTXt", keyword.encode() + b"\0\0" + zlib.compress(b"a" * size))
-
-
 # Not one of these can be decoded.
 NOT_IMAGES: Mapping[str, bytes] = {
     "nothing": b"",

@@ -13,12 +13,13 @@ import redis
 from bson import ObjectId
 from kombu import Connection
 
-from tasks import sync_media
+from tasks.sync import sync_batch, sync_media
+from tests.bulk import save_moods
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, app, list_of
 
-_TIMES = {
+TIMES = {
     "RETRY_BASE_SECONDS": "0.5",
     "RETRY_CEILING_SECONDS": "2",
     "SWEEP_INTERVAL_SECONDS": "1",
@@ -44,6 +45,14 @@ class Scene:
         """Send an item's message to this scene's queue."""
         with Connection(self.environ["REDIS_URL"]) as connection:
             sync_media.apply_async((type_name, str(item)), connection=connection, queue=queue)
+
+    def enqueue_batch(self, subject: str, number: int) -> list[ObjectId]:
+        """Save moods of a user, and send one message for all of them."""
+        moods = save_moods(self.world, number, subject)
+        args = ("mood", subject, [str(mood) for mood in moods])
+        with Connection(self.environ["REDIS_URL"]) as connection:
+            sync_batch.apply_async(args, connection=connection, queue=BULK)
+        return moods
 
     def wait_for_status(self, type_name: str, item: ObjectId, status: str) -> None:
         """Wait until a document says that it is in a state."""
@@ -71,7 +80,7 @@ class Scene:
 def open_scene(worlds: Worlds, folder: Path, **environ: str) -> Iterator[Scene]:
     """Open a platform with a queue of its own, and point this process's producers at it."""
     with ExitStack() as undo:
-        world = undo.enter_context(worlds.open_with_redis(**{**_TIMES, **environ}))
+        world = undo.enter_context(worlds.open_with_redis(**{**TIMES, **environ}))
         env = undo.enter_context(pytest.MonkeyPatch.context())
         undo.callback(_forget_queue)
         env.setenv("REDIS_URL", world.environ["REDIS_URL"])

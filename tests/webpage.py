@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, BrowserContext
 
+from tests.fleet import Process, logged
 from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 
@@ -21,17 +21,10 @@ _PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
-class WebPage:
-    """The process, where it serves, and what it has said."""
+class WebPage(Process):
+    """The process, and where it serves."""
 
-    popen: subprocess.Popen[bytes]
     url: str
-    log: Path
-
-    @property
-    def text(self) -> str:
-        """Return what it has printed so far."""
-        return self.log.read_text(errors="replace")
 
     def client(self) -> httpx.Client:
         """Return a client of no browser that is logged in and follows nothing."""
@@ -56,36 +49,17 @@ class WebPage:
             viewport={"width": width, "height": 800},
         )
 
-    def stop(self) -> int:
-        """Ask it to stop, as an operator does, and return its exit code."""
-        if self.popen.poll() is None:
-            self.popen.send_signal(signal.SIGTERM)
-        return self.popen.wait(timeout=_PATIENCE)
-
 
 @contextmanager
 def serving(environ: Mapping[str, str], folder: Path, *options: str) -> Iterator[WebPage]:
     """Run the page until the block ends."""
     log = folder / f"web-{len(list(folder.iterdir()))}.log"
-    with log.open("wb") as output:
-        popen = subprocess.Popen(
-            [PROGRAM, "web", "--port", "0", *options],
-            env={**environ, **LOGIN},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        yield WebPage(popen, _await_url(popen, log), log)
-    finally:
-        popen.send_signal(signal.SIGTERM)
-        popen.wait(timeout=_PATIENCE)
+    command: tuple[str | Path, ...] = (PROGRAM, "web", "--port", "0", *options)
+    with logged(command, log, env={**environ, **LOGIN}) as process:
 
+        def told() -> list[str]:
+            assert process.popen.poll() is None, process.text
+            return re.findall(r"Serving (\S+)\s", process.text)
 
-def _await_url(popen: subprocess.Popen[bytes], log: Path) -> str:
-    def told() -> bool:
-        assert popen.poll() is None, log.read_text()
-        return "Serving " in log.read_text()
-
-    wait_for(told, within=_PATIENCE, what="the page to be served")
-    return log.read_text().partition("Serving ")[2].splitlines()[0].strip()
+        (url, *_) = wait_for(told, within=_PATIENCE, what="the page to be served")
+        yield WebPage(process.popen, log, url)

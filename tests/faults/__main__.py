@@ -14,19 +14,21 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 
 from tests.faults.performance import Fault, Result, perform
 from tests.faults.report import print_complaints, print_table
-from tests.faults.stage import Stage, now, open_stage
+from tests.faults.stage import Stage, open_stage
 from tests.faults.stream import Load
 from tests.faults.table import FAULTS
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 
 _QUICK = ("pds-killed", "two-sweeps")
+_PREFIX = "media-atproto-faults-"
 _LITTLE = Load(burst=40, steady=20)
 
 
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = _QUICK if options.quick else options.only
     chosen = [fault for fault in FAULTS if not names or _slug(fault) in names]
     load = _LITTLE if options.quick else Load()
-    with _folder(options.keep) as folder, _stage(folder) as stage:
+    folder: AbstractContextManager[Path | str] = (
+        nullcontext(options.keep) if options.keep else tempfile.TemporaryDirectory(prefix=_PREFIX)
+    )
+    with folder as kept, _stage(Path(kept)) as stage:
         return perform_all(chosen, lambda fault: perform(stage, fault, load))
 
 
@@ -50,22 +55,22 @@ def perform_all(faults: Sequence[Fault], perform_one: Callable[[Fault], Result])
 
     The table is printed even if this ends early.
     """
-    start = now()
+    start = monotonic()
     results: list[Result] = []
     try:
         results.extend(_performed(fault, perform_one) for fault in faults)
     finally:
         print_table(sys.stdout, results)
-        sys.stdout.write(f"{len(results)} faults in {now() - start:.0f} seconds\n")
+        sys.stdout.write(f"{len(results)} faults in {monotonic() - start:.0f} seconds\n")
         sys.stdout.flush()
     return 1 if any(result.complaints for result in results) else 0
 
 
 def _performed(fault: Fault, perform_one: Callable[[Fault], Result]) -> Result:
-    start = now()
+    start = monotonic()
     result = perform_one(fault)
     verdict = "WRONG" if result.complaints else "right"
-    sys.stderr.write(f"{fault.name}: {verdict} ({now() - start:.0f} s)\n")
+    sys.stderr.write(f"{fault.name}: {verdict} ({monotonic() - start:.0f} s)\n")
     print_complaints(sys.stderr, result)
     return result
 
@@ -79,15 +84,6 @@ def _stage(folder: Path) -> Iterator[Stage]:
         open_stage(stack, fleets) as stage,
     ):
         yield stage
-
-
-@contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    if kept:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="media-atproto-faults-") as name:
-        yield Path(name)
 
 
 def _slug(fault: Fault) -> str:

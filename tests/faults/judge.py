@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import redis
 
@@ -37,14 +37,12 @@ class Verdict:
     @property
     def complaints(self) -> list[str]:
         """Return everything, a line each."""
-        every = {
-            "lost": self.lost,
-            "doubled": self.doubled,
-            "orphaned": self.orphaned,
-            "wrong": self.wrong,
-            "stuck": self.stuck,
-        }
-        return [f"{name}: {what}" for name, found in every.items() for what in found]
+        return [f"{name}: {what}" for name, found in asdict(self).items() for what in found]
+
+    @property
+    def counts(self) -> list[int]:
+        """Return how many there are of each kind: lost, doubled, orphaned, wrong, stuck."""
+        return [len(found) for found in asdict(self).values()]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from time import monotonic
+
+import httpx
+import psutil
+import redis
+from pymongo.errors import PyMongoError
 
 from tests.faults.judge import Verdict
-from tests.faults.stage import FAILURES, Stage, now
+from tests.faults.stage import Stage
 from tests.faults.stream import Load
 from tests.waiting import wait_for
+from worker.errors import MediaError
 
 _RECOVERY = 600.0  # seconds; a machine with a load of 30 needed 200
+
+# What may go wrong while a fault is performed, and is reported for this fault alone. All else is a
+# defect of the suite.
+_FAILURES = (
+    AssertionError,
+    MediaError,
+    OSError,
+    PyMongoError,
+    httpx.HTTPError,
+    psutil.Error,
+    redis.RedisError,
+    subprocess.SubprocessError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +52,7 @@ class Fault:
     loses: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Result:
     """How a fault went; `seconds` to recovery are None when it has not come.
 
@@ -46,7 +67,7 @@ class Result:
     verdict: Verdict | None = None
     audit: str | None = None
     seconds: float | None = None
-    trouble: tuple[str, ...] = ()
+    trouble: list[str] = field(default_factory=list)
 
     @property
     def complaints(self) -> list[str]:
@@ -55,73 +76,60 @@ class Result:
         audit = [f"audit: {self.audit}"] if self.audit else []
         return [*self.trouble, *judged, *audit]
 
+    @contextmanager
+    def noting(self, what: str) -> Iterator[None]:
+        """Add to the trouble what goes wrong in the block, which ends there."""
+        try:
+            yield
+        except _FAILURES as error:
+            self.note(what, error)
+
+    def note(self, what: str, error: BaseException) -> None:
+        """Add an error to the trouble."""
+        self.trouble.append(f"{what}: {type(error).__name__}: {error}")
+
 
 def perform(stage: Stage, fault: Fault, load: Load) -> Result:
     """Let a fault strike in the middle of a stream, and judge what has become of its items."""
-    try:
+    result = Result(fault.name)
+    with result.noting("not performed"):
         stage.man(proxied=fault.proxied, skews=fault.skews)
-        result = _judged(stage, _struck(stage, fault, load))
-    except FAILURES as error:
-        result = Result(fault.name, trouble=(_told(error),))
-    if not result.complaints:
-        return result
-    try:
-        stage.clear()
-    except FAILURES as error:
-        result = _with_trouble(result, f"not cleared: {_told(error)}")
+        _strike(stage, fault, load, result)
+        _judge(stage, result)
+    if result.complaints:
+        with result.noting("not cleared"):
+            stage.clear()
     return result
 
 
-def _struck(stage: Stage, fault: Fault, load: Load) -> Result:
-    """Strike under the stream, then heal; return what is known by then."""
-    result = Result(fault.name)
-    with stage.streaming(load, loses=fault.loses) as stream:
-        try:
-            result = replace(result, in_flight=stage.pile_up())
-            fault.strike(stage)
-            result = replace(result, injected=True)
-        except FAILURES as error:
-            result = _with_trouble(result, f"not injected: {_told(error)}")
-    failure = stream.finish()
-    return _with_trouble(result, f"the stream failed: {_told(failure)}") if failure else result
+def _strike(stage: Stage, fault: Fault, load: Load, result: Result) -> None:
+    """Strike under the stream, then heal."""
+    with (
+        stage.streaming(load, loses=fault.loses) as stream,
+        result.noting("not injected"),
+    ):
+        result.in_flight = stage.pile_up()
+        fault.strike(stage)
+        result.injected = True
+    if failure := stream.finish():
+        result.note("the stream failed", failure)
 
 
-def _judged(stage: Stage, result: Result) -> Result:
-    """Add what has become of the items."""
-    verdict, seconds = _recovered(stage)
-    deserters = [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
-    judged = replace(
-        result,
-        items=len(stage.items),
-        verdict=verdict,
-        audit=stage.audit(),
-        seconds=seconds,
-    )
-    return _with_trouble(judged, *deserters)
-
-
-def _recovered(stage: Stage) -> tuple[Verdict, float | None]:
-    """Wait until all is right; return the last verdict, and after how many seconds it was so."""
-    deadline = now() + _RECOVERY
-    while True:
+def _judge(stage: Stage, result: Result) -> None:
+    """Wait until all is right, and note the last verdict, and when it was so."""
+    deadline = monotonic() + _RECOVERY
+    while result.seconds is None and monotonic() <= deadline:
         with suppress(AssertionError):
             wait_for(
                 lambda: not stage.judge.unsettled(stage.items) and not stage.judge.waiting(),
-                within=max(deadline - now(), 0),
+                within=max(deadline - monotonic(), 0),
                 what="all to be settled",
                 every=0.2,
             )
-        settled = now()
-        verdict = stage.judge.verdict(stage.items)
-        if not verdict.complaints:
-            return verdict, settled - stage.stream.ended
-        if now() > deadline:
-            return verdict, None
-
-
-def _with_trouble(result: Result, *trouble: str) -> Result:
-    return replace(result, trouble=(*result.trouble, *trouble))
-
-
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"
+        settled = monotonic()
+        result.verdict = stage.judge.verdict(stage.items)
+        if not result.verdict.complaints:
+            result.seconds = settled - stage.stream.ended
+    result.items = len(stage.items)
+    result.trouble += [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
+    result.audit = stage.audit()

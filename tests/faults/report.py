@@ -9,7 +9,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.judge import Verdict
 from tests.faults.performance import Result
 
 _WIDTH = 118
@@ -24,7 +23,10 @@ def print_table(out: TextIO, results: Sequence[Result]) -> None:
     for name in (*_COLUMNS, "audit", "recovery"):
         table.add_column(name, justify="right")
     for result in results:
-        table.add_row(*_cells(result))
+        counts = map(str, result.verdict.counts) if result.verdict else "-----"
+        audit = {None: "-", "": "clean"}.get(result.audit, "not clean")
+        own = (result.fault, str(result.items), str(result.in_flight))
+        table.add_row(*own, *counts, audit, _recovery(result))
     Console(file=out, width=_WIDTH, highlight=False, markup=False, no_color=True).print(table)
 
 
@@ -36,24 +38,6 @@ def print_complaints(out: TextIO, result: Result) -> None:
     if len(complaints) > _MOST_LINES:
         out.write(f"  and {len(complaints) - _MOST_LINES} more\n")
     out.flush()
-
-
-def _cells(result: Result) -> list[str]:
-    return [
-        result.fault,
-        str(result.items),
-        str(result.in_flight),
-        *_counts(result.verdict),
-        {None: "-", "": "clean"}.get(result.audit, "not clean"),
-        _recovery(result),
-    ]
-
-
-def _counts(verdict: Verdict | None) -> list[str]:
-    if verdict is None:
-        return ["-"] * 5
-    found = (verdict.lost, verdict.doubled, verdict.orphaned, verdict.wrong, verdict.stuck)
-    return [str(len(items)) for items in found]
 
 
 def _recovery(result: Result) -> str:

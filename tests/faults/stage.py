@@ -3,51 +3,41 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
-import psutil
-import pytest
 import redis
-from bson import ObjectId
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
+from tasks import enqueue
 from tests.bulk import start_over
 from tests.contract.proxy import Proxy, open_proxy
 from tests.faults.fleet import Fleet, Manning, open_fleet
 from tests.faults.judge import Judge
 from tests.faults.stream import Cast, Load, Stream
+from tests.fleet import frozen
+from tests.scene import TIMES, open_scene
 from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.app import app
 from worker.demo import expected
 from worker.demo.platform import Platform
 from worker.demo.reader import Reader
-from worker.demo.uploads import Enqueue, Item, Person, Uploads
-from worker.errors import MediaError
+from worker.demo.uploads import Item, Person, Uploads
 from worker.mongo import RawDocument
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 
 # Minutes and hours become seconds. A run still ends before its lease, and the lease before its
 # message is delivered again.
-TIMES = {
-    "RETRY_BASE_SECONDS": "0.5",
-    "RETRY_CEILING_SECONDS": "2",
+_TIMES = {
+    **TIMES,
     "MAX_ATTEMPTS": "1000",
-    "SWEEP_INTERVAL_SECONDS": "1",
-    "SWEEP_GRACE_SECONDS": "1",
-    "SWEEP_REQUEUE_SECONDS": "5",
     "LEASE_SECONDS": "30",
     "VISIBILITY_TIMEOUT_SECONDS": "30",
 }
@@ -55,19 +45,6 @@ _PATIENCE = 120.0
 # A save waits for a MongoDB that is away, longer than a strike waits for a sign.
 _PLATFORM_PATIENCE_MS = 240_000
 _FEW_SETTLED, _MANY_IN_FLIGHT = 10, 20
-
-# What may go wrong while a fault is performed, and is reported for this fault alone. All else is a
-# defect of the suite.
-FAILURES = (
-    AssertionError,
-    MediaError,
-    OSError,
-    PyMongoError,
-    httpx.HTTPError,
-    psutil.Error,
-    redis.RedisError,
-    subprocess.SubprocessError,
-)
 
 
 @dataclass
@@ -83,22 +60,10 @@ class Stage:
     cast: Cast
     folder: Path
     environ: dict[str, str]
-    enqueue: Enqueue
-    _fleet: Fleet | None = None
-    _stream: Stream | None = None
+    fleet: Fleet = field(init=False)
+    stream: Stream = field(init=False)
+    _manning: Manning | None = None
     _undo: ExitStack = field(default_factory=ExitStack)
-
-    @property
-    def fleet(self) -> Fleet:
-        """Return the fleet that runs now."""
-        assert self._fleet
-        return self._fleet
-
-    @property
-    def stream(self) -> Stream:
-        """Return the stream of the fault that is on."""
-        assert self._stream
-        return self._stream
 
     @property
     def items(self) -> list[Item]:
@@ -108,16 +73,17 @@ class Stage:
     def man(self, *, proxied: bool, skews: tuple[float, float]) -> None:
         """Have a fleet that is run like this: the present one, or else a new one."""
         manning = Manning(self.proxy.url if proxied else self.stack.pds.url, skews)
-        if self._fleet and self._fleet.manning == manning and not self._fleet.deserters():
+        if self._manning == manning and not self.fleet.deserters():
             return
         self.dismiss()
         folder = self.folder / f"fleet-{len(list(self.folder.iterdir()))}"
-        self._fleet = self._undo.enter_context(open_fleet(manning, self.environ, folder))
+        self.fleet = self._undo.enter_context(open_fleet(manning, self.environ, folder))
+        self._manning = manning
 
     def dismiss(self) -> None:
         """Stop the fleet, if there is one."""
+        self._manning = None
         self._undo.close()
-        self._fleet = None
 
     @contextmanager
     def streaming(self, load: Load, *, loses: bool) -> Iterator[Stream]:
@@ -126,16 +92,16 @@ class Stage:
         Nothing is saved and nothing published at the start.
         """
         start_over(self.world)
-        enqueue = _lose if loses else self.enqueue
-        self._stream = stream = Stream(Uploads(self.platform, enqueue), self.cast, load)
-        stream.start()
+        uploads = Uploads(self.platform, (lambda *_: True) if loses else enqueue)
+        self.stream = Stream(uploads, self.cast, load)
+        self.stream.start()
         try:
-            yield stream
+            yield self.stream
         finally:
             try:
                 self.heal()
             finally:
-                stream.finish()
+                self.stream.finish()
 
     def pile_up(self) -> int:
         """Wait until the fleet is at work and much is waiting; return how many items are not right.
@@ -143,23 +109,13 @@ class Stage:
         The PDS is held still meanwhile, so that a fast fleet does not catch up with the stream.
         """
         self.wait(lambda: self._settled() >= _FEW_SETTLED, "the first items to be right")
-        with self.pds_frozen():
+        with frozen(self.stack.pds):
             self.wait(lambda: self._in_flight() >= _MANY_IN_FLIGHT, "work to pile up")
             return self._in_flight()
 
-    @contextmanager
-    def pds_frozen(self) -> Iterator[None]:
-        """Hold the PDS still until the block ends."""
-        self.stack.pds.freeze()
-        try:
-            yield
-        finally:
-            self.stack.pds.thaw()
-
-    def held(self) -> list[RawDocument]:
+    def held(self) -> list[dict[str, Any]]:
         """Return the leases that runs hold."""
-        leases = (state.get("lease") for state in self._states())
-        return [lease for lease in leases if isinstance(lease, dict)]
+        return [lease for state in self._states() if (lease := state.get("lease"))]
 
     def wait(self, condition: Callable[[], object], what: str, *, every: float = 0.1) -> None:
         """Wait for a sign that a fault has been felt; raises AssertionError."""
@@ -170,7 +126,8 @@ class Stage:
         since = datetime.now(UTC)
 
         def felt() -> bool:
-            recent = (error for error in self._errors() if cast("datetime", error["at"]) > since)
+            errors = [error for state in self._states() if (error := state.get("error"))]
+            recent = [error for error in errors if error["at"] > since]
             return sum(str(error["code"]).startswith(start) for error in recent) >= count
 
         self.wait(felt, f"{count} errors {start}")
@@ -199,32 +156,21 @@ class Stage:
     def _settled(self) -> int:
         return len(items := self.items) - len(self.judge.unsettled(items))
 
-    def _states(self) -> Iterator[RawDocument]:
+    def _states(self) -> Iterator[dict[str, Any]]:
         for name in expected.TYPES:
             yield from self.platform.states(name).values()
-
-    def _errors(self) -> Iterator[RawDocument]:
-        errors = (state.get("error") for state in self._states())
-        return (error for error in errors if isinstance(error, dict))
-
-
-def now() -> float:
-    """Return the time that recoveries are measured by."""
-    return time.monotonic()
 
 
 @contextmanager
 def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
     """Open a stage on running services; `environ` adds to the settings of its fleet."""
-    url = stack.environment["REDIS_URL"]
     with ExitStack() as undo:
-        world = undo.enter_context(Worlds(stack).open(**{**TIMES, **environ}))
-        undo.enter_context(pytest.MonkeyPatch.context()).setenv("REDIS_URL", url)
-        app._after_fork()  # type: ignore[attr-defined] # Celery keeps to its first queue
+        scene = undo.enter_context(open_scene(Worlds(stack), folder, **{**_TIMES, **environ}))
+        world = scene.world
         cast = cast_of(world)
         platform = undo.enter_context(_patient_platform(world))
         reader = undo.enter_context(Reader(stack.pds.url))
-        queue = undo.enter_context(redis.Redis.from_url(url))
+        queue = undo.enter_context(redis.Redis.from_url(world.environ["REDIS_URL"]))
         stage = Stage(
             stack=stack,
             world=world,
@@ -235,7 +181,6 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
             cast=cast,
             folder=folder,
             environ={**unsettled(os.environ), **world.environ},
-            enqueue=_producer(),
         )
         undo.callback(stage.dismiss)
         yield stage
@@ -261,13 +206,3 @@ def _patient_platform(world: World) -> Iterator[Platform]:
     )
     with client:
         yield Platform(client[environ["MONGODB_NAME"]], environ["PDS_URL"], media)
-
-
-def _producer() -> Enqueue:
-    from tasks import enqueue  # reads the environment when it sends
-
-    return enqueue
-
-
-def _lose(_type: str, _id: ObjectId) -> bool:
-    return True

@@ -34,11 +34,6 @@ class Load:
     per_second: float = 25
     slowly_per_second: float = 2
 
-    @property
-    def least(self) -> int:
-        """Return how much is saved even if the fault is over early."""
-        return self.burst + self.steady
-
 
 @dataclass(frozen=True, slots=True)
 class Cast:
@@ -54,19 +49,12 @@ class Cast:
         return (*self.users, self.guest)
 
 
-class Archive:
-    """Saves what is as old as the documents of a backfill: too old for the sweep."""
-
-    def __init__(self, platform: Platform) -> None:
-        self._moods = platform.database["moods"]
-
-    def mood(self, owner: Person) -> Item:
-        """Save a mood of years ago, without a message."""
-        item = ObjectId(int(_LONG_AGO.timestamp()).to_bytes(4) + secrets.token_bytes(8))
-        document = {"_id": item, "mood": f"long ago {item}", "when": _LONG_AGO}
-        document |= {"user": owner.subject}
-        self._moods.insert_one(document)
-        return Item("mood", item, owner, "archive", document)
+def save_old_mood(platform: Platform, owner: Person) -> Item:
+    """Save a mood of years ago, too old for the sweep, without a message."""
+    item = ObjectId(int(_LONG_AGO.timestamp()).to_bytes(4) + secrets.token_bytes(8))
+    document = {"_id": item, "mood": f"long ago {item}", "when": _LONG_AGO, "user": owner.subject}
+    platform.database["moods"].insert_one(document)
+    return Item("mood", item, owner, "archive", document)
 
 
 class Stream:
@@ -97,9 +85,9 @@ class Stream:
         """Return how many messages the queue did not take."""
         return self._uploads.refused
 
-    def take_over(self, item: Item) -> None:
-        """Count what somebody else has saved among the items."""
-        self._keep(item)
+    def keep(self, item: Item) -> None:
+        """Count an item among those of the stream."""
+        self.items[item.id] = item
 
     def finish(self) -> BaseException | None:
         """Save the rest of the load; return the error that ended the stream early."""
@@ -108,21 +96,19 @@ class Stream:
 
     def _run(self) -> None:
         load = self._load
+        least = load.burst + load.steady
         try:
             for number in range(load.burst):
-                self._keep(self._act(number))
-            for number in range(load.burst, load.least):
+                self.keep(self._act(number))
+            for number in range(load.burst, least):
                 time.sleep(1 / load.per_second)
-                self._keep(self._act(number))
-            for number in count(load.least):
+                self.keep(self._act(number))
+            for number in count(least):
                 if self._finishing.wait(1 / load.slowly_per_second):
                     break
-                self._keep(self._act(number))
+                self.keep(self._act(number))
         finally:
             self.ended = time.monotonic()
-
-    def _keep(self, item: Item) -> None:
-        self.items[item.id] = item
 
     def _act(self, number: int) -> Item:
         """Save something new, or do something to what was saved before."""

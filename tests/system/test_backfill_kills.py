@@ -13,13 +13,13 @@ from click.testing import CliRunner
 
 from tests.bulk import (
     KINDS,
-    account,
     assert_agreement,
     error_of,
     new_user,
     put_foreign,
     save_moods,
     save_one_of,
+    set_password,
     start_over,
 )
 from tests.fleet import worker
@@ -114,9 +114,7 @@ def test_a_pds_and_processes_that_are_killed(
     world = scene.world
     lost = new_user(world)
     moods = save_moods(world, 12, lost)
-    users = world.services.database["users"]
-    good = account(world, lost).password.reveal()
-    users.update_one({"_id": lost}, {"$set": {"atproto.password": "wrong"}})
+    password = set_password(world, lost, "wrong")
     with worker(scene.environ, scene.folder) as process:
         with backfill_at_work(scene, own_stack, tmp_path) as terminal:
             for child in process.children():
@@ -128,7 +126,7 @@ def test_a_pds_and_processes_that_are_killed(
             assert "mood: wrong_password " in terminal.stdout
         wait_until_published(scene, pending=12)
         assert {error_of(world, "mood", mood)[2] for mood in moods} == {"wrong_password"}
-        users.update_one({"_id": lost}, {"$set": {"atproto.password": good}})
+        set_password(world, lost, password)
         code, output, error = run(["backfill", "--wait"], scene.environ)
         assert code == 0, output + error
     assert {world.platform.state("mood", mood)["status"] for mood in moods} == {"synced"}

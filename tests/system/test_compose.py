@@ -14,14 +14,12 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from kombu import Connection
 
-from tasks.sync import sync_batch
 from tests.deployment import SECRETS, Service, elsewhere, procfile, services
+from tests.fleet import stopped
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.app import BULK
 from worker.stack import Stack
 from worker.stack.ports import Ports
 
@@ -173,11 +171,7 @@ def test_a_batch_is_published_by_the_worker_for_bulk(
     fleet: dict[str, Container], scene: Scene
 ) -> None:
     """Which runs with a lower priority for the processor, and the one for saves does not."""
-    moods = [scene.world.platform.save_mood(f"of a batch {n}", scene.world.bob) for n in range(3)]
-    with Connection(scene.environ["REDIS_URL"]) as connection:
-        args = ("mood", scene.world.bob, [str(mood) for mood in moods])
-        sync_batch.apply_async(args, connection=connection, queue=BULK)
-    for mood in moods:
+    for mood in scene.enqueue_batch(scene.world.bob, 3):
         scene.wait_for_status("mood", mood, "synced")
     # A sweep may have been there before: then the batch finds nothing left to do, and says so.
     wait_for(lambda: "batch of moods" in fleet["worker-bulk"].log, what="the batch")
@@ -232,11 +226,8 @@ def test_a_worker_without_redis_is_unhealthy_until_it_is_back(
 ) -> None:
     """It takes no messages meanwhile; it goes on by itself, and is not restarted."""
     pid = fleet["worker-live"].process.pid
-    own_stack.valkey.stop()
-    try:
+    with stopped(own_stack.valkey):
         fleet["worker-live"].await_health(healthy=False)
-    finally:
-        own_stack.valkey.start()
     fleet["worker-live"].await_health()
     assert fleet["worker-live"].process.poll() is None
     assert fleet["worker-live"].process.pid == pid

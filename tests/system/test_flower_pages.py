@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,17 +13,15 @@ from pathlib import Path
 import httpx
 import pytest
 from bson import ObjectId
-from kombu import Connection
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
-from tasks.sync import sync_batch
 from tests.bulk import set_password
-from tests.fleet import Process, worker
+from tests.fleet import Process, stopped, worker
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.app import BULK
+from worker.demo import processes
 from worker.stack import Stack
 from worker.stack.ports import Ports
 
@@ -50,6 +47,11 @@ class Flower:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def api(self) -> processes.Flower:
+        """Return what asks it for tasks."""
+        return processes.Flower(self.url, *LOGIN)
+
+    @property
     def saved_at(self) -> int:
         """Return when all files of its state were saved, in nanoseconds; 0 if never."""
         files = [file for file in self.folder.glob("flower-state*") if ".tmp" not in file.name]
@@ -66,24 +68,17 @@ class Flower:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_for(self.answers, within=PATIENCE, what="Flower to answer")
+        wait_for(self.api.answers, within=PATIENCE, what="Flower to answer")
 
     def end(self) -> None:
         """Kill it."""
         self.process.kill()
         self.process.wait()
 
-    def answers(self) -> bool:
-        """Tell whether it is there."""
-        try:
-            return httpx.get(f"{self.url}/healthcheck", timeout=10).is_success
-        except httpx.TransportError:
-            return False
-
     def states(self) -> dict[str, str]:
         """Return the state of every task that it knows, by what the task is about."""
-        tasks = httpx.get(f"{self.url}/api/tasks", auth=LOGIN, timeout=30).raise_for_status().json()
-        return {task["args"]: task["state"] for task in tasks.values() if task["args"]}
+        tasks = self.api.tasks().values()
+        return {task["args"]: task["state"] for task in tasks if task["args"]}
 
 
 @dataclass(frozen=True)
@@ -115,7 +110,10 @@ def watched(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Ite
         for name, queues in (("live", "live,sweep"), ("bulk", "bulk")):
             options = ("-n", f"{name}@media-1", "-Q", queues)
             last = undo.enter_context(worker({**scene.environ, **times}, folder, 1, *options))
-        yield Watched(scene, flower, last, *prepared(scene), batch(scene))
+        items = prepared(scene)
+        moods = scene.enqueue_batch(scene.world.ada, 5)
+        scene.wait_for_status("mood", moods[-1], "synced")
+        yield Watched(scene, flower, last, *items, moods)
 
 
 def prepared(scene: Scene) -> tuple[ObjectId, ObjectId, ObjectId]:
@@ -131,16 +129,6 @@ def prepared(scene: Scene) -> tuple[ObjectId, ObjectId, ObjectId]:
         scene.enqueue("mood", item)
         scene.wait_for_status("mood", item, status)
     return items["synced"], items["failed"], items["pending"]
-
-
-def batch(scene: Scene) -> list[ObjectId]:
-    """Have a batch published."""
-    moods = [scene.world.platform.save_mood(f"of many {n}", scene.world.ada) for n in range(5)]
-    with Connection(scene.environ["REDIS_URL"]) as connection:
-        args = ("mood", scene.world.ada, [str(mood) for mood in moods])
-        sync_batch.apply_async(args, connection=connection, queue=BULK)
-    scene.wait_for_status("mood", moods[-1], "synced")
-    return moods
 
 
 @pytest.fixture
@@ -220,8 +208,7 @@ def test_what_is_retried_stays_so_until_its_time(
     watched: Watched, page: Page, own_stack: Stack
 ) -> None:
     """While the PDS is away; in a worker's hands its message is merely received."""
-    own_stack.pds.stop()
-    try:
+    with stopped(own_stack.pds):
         mood = watched.scene.world.platform.save_mood("and now?", watched.scene.world.ada)
         watched.scene.enqueue("mood", mood)
         page.goto(f"{watched.flower.url}/tasks?state=RETRY")
@@ -235,8 +222,6 @@ def test_what_is_retried_stays_so_until_its_time(
         wait_for(is_shown, within=PATIENCE, what="the retry to be shown")
         expect(found).to_contain_text("no answer from the PDS")
         keep(page, "retried")
-    finally:
-        own_stack.pds.start()
 
 
 def test_a_batch_is_named_by_its_owner_and_number(watched: Watched, page: Page) -> None:
@@ -331,4 +316,4 @@ def test_flower_does_not_start_without_a_password(
         check=False,
     )
     assert ended.returncode == 1
-    assert re.search("FLOWER_BASIC_AUTH", ended.stderr)
+    assert "FLOWER_BASIC_AUTH" in ended.stderr

@@ -8,8 +8,6 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,9 +15,11 @@ from cryptography.fernet import Fernet
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
 from redis import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError
 
 from tests.deployment import ROOT, SECRETS, Service, elsewhere, services
+from tests.fleet import logged
+from tests.guarded_services import answers
 from tests.waiting import wait_for
 from worker.settings import FlowerSettings
 from worker.stack.binaries import MONGOD, VALKEY
@@ -82,7 +82,8 @@ def test_valkey_lets_in_who_has_the_password_and_answers_pings(
     port = Ports(tmp_path / "ports.json").claim("valkey")
     places = {SECRETS: f"{secrets}/", "/data": str(tmp_path), "valkey-server": str(VALKEY.locate())}
     command = elsewhere(services()["valkey"].command, places)
-    with running([*command, "--port", str(port), "--bind", "127.0.0.1"], tmp_path):
+    command += ["--port", str(port), "--bind", "127.0.0.1"]
+    with logged(command, tmp_path / "log", cwd=tmp_path):
         url = (secrets / "redis_url").read_text().strip()
         with Redis.from_url(url.replace("@valkey:6379", f"@127.0.0.1:{port}")) as ours:
             wait_for(lambda: answers(ours), what="Valkey to answer")
@@ -108,7 +109,7 @@ def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path
     places["/deploy/"] = f"{ROOT}/deploy/"
     path = os.pathsep.join((str(programs), str(Path(sys.executable).parent), os.environ["PATH"]))
     command = elsewhere(services()["mongo"].command, places)
-    with running(command, tmp_path, PATH=path):
+    with logged(command, tmp_path / "log", cwd=tmp_path, env={**os.environ, "PATH": path}):
         for name, said in (
             ("mongo-init", "replica set rs0 made\nuser media made\n"),
             ("mongo-init", ""),
@@ -142,7 +143,7 @@ def make_root(secrets: Path, port: int, folder: Path) -> None:
     """Make the user root, as the image's entrypoint does at its first start."""
     command = [str(MONGOD.locate()), "--port", str(port), "--dbpath", str(folder / "data")]
     with (
-        running([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], folder),
+        logged([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], folder / "log"),
         MongoClient[dict[str, object]](port=port) as client,
     ):
         password = (secrets / "mongodb_root_password").read_text().strip()
@@ -168,25 +169,3 @@ def once(service: Service, places: dict[str, str], path: str) -> str:
     )
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-@contextmanager
-def running(command: list[str], folder: Path, **environ: str) -> Iterator[None]:
-    """Run a program until the block ends."""
-    with (folder / "service.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environ}, cwd=folder, stdout=log, stderr=log
-        )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def answers(client: Redis) -> bool:
-    """Tell whether Valkey answers."""
-    try:
-        return bool(client.ping())
-    except RedisError:
-        return False

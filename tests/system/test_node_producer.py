@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from tasks import removal_note
 from tests import node
-from tests.fleet import beat, worker
+from tests.fleet import beat, frozen, stopped, worker
 from tests.message_samples import ITEM, LONG, SHORT
 from tests.scene import Scene, open_scene
 from tests.system.watcher import await_text
@@ -25,6 +25,14 @@ from worker.stack import Stack
 
 # What a save waits at most is a quarter of a second; the rest is for a machine under load.
 _BOUND = 5000
+# Of a server that never answers, `port`; `right` is what follows the login in the right URL.
+WRONG = {
+    "refused": "redis://:swordfish@127.0.0.1:1/0",
+    "hanging": "redis://:swordfish@127.0.0.1:{port}/0",
+    "wrong password": "redis://nobody:swordfish@{right}",
+    "unnamed": "",
+    "no URL": "::swordfish",
+}
 
 
 @pytest.fixture(scope="module")
@@ -90,14 +98,15 @@ def _carry_out_samples(scene: Scene, client: redis.Redis) -> None:
     wait_for(lambda: not world.records("mood", item), what="the record to be gone")
 
 
-@pytest.mark.parametrize("fault", ["refused", "hanging", "wrong password", "unnamed", "no URL"])
+@pytest.mark.parametrize("url", WRONG.values(), ids=WRONG.keys())
 def test_a_queue_that_fails_changes_nothing_about_the_save(
-    scene: Scene, example: node.Example, fault: str
+    scene: Scene, example: node.Example, url: str
 ) -> None:
     """False within a bound, the process ends by itself with 0, and the sweep publishes it."""
+    right = scene.environ["REDIS_URL"].removeprefix("redis://")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        environ = _environ_with(fault, scene.environ, silent.getsockname()[1])
-        answer, log = example.upload("mood", _mood(scene), environ)
+        wrong = {"REDIS_URL": url.format(port=silent.getsockname()[1], right=right)}
+        answer, log = example.upload("mood", _mood(scene), {**scene.environ, **wrong})
     assert answer["enqueued"] is False
     assert float(str(answer["milliseconds"])) < _BOUND
     assert "mood was not enqueued; the sweep will find it" in log
@@ -109,23 +118,15 @@ def test_a_process_that_goes_on_outlives_an_outage(
     scene: Scene, example: node.Example, own_stack: Stack
 ) -> None:
     """Before, while Redis is stopped, while it is frozen, and after: it connects anew."""
-    mood = scene.world.platform.save_mood("by a server", scene.world.ada)
+    mood = str(scene.world.platform.save_mood("by a server", scene.world.ada))
     with example.server(scene.environ) as server:
-        assert server.enqueue("mood", str(mood))["enqueued"] is True
-        own_stack.valkey.stop()
-        try:
-            answers = [server.enqueue("mood", str(mood)) for _ in range(3)]
-        finally:
-            own_stack.valkey.start()
-        assert server.enqueue("mood", str(mood))["enqueued"] is True
-        own_stack.valkey.freeze()
-        try:
-            answers += [server.enqueue("mood", str(mood)) for _ in range(3)]
-        finally:
-            own_stack.valkey.thaw()
-        assert server.enqueue("mood", str(mood))["enqueued"] is True
-        assert [answer["enqueued"] for answer in answers] == [False] * 6
-        assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND
+        for outage in (stopped, frozen):
+            assert server.enqueue("mood", mood)["enqueued"] is True
+            with outage(own_stack.valkey):
+                answers = [server.enqueue("mood", mood) for _ in range(3)]
+            assert server.enqueue("mood", mood)["enqueued"] is True
+            assert [answer["enqueued"] for answer in answers] == [False] * 3
+            assert max(float(str(answer["milliseconds"])) for answer in answers) < _BOUND
         assert server.end() == 0
 
 
@@ -146,15 +147,3 @@ def test_a_removal_note_is_as_pythons(example: node.Example, item: str | int) ->
 def _mood(scene: Scene, given: object = None) -> dict[str, object]:
     own = {} if given is None else {"_id": given}
     return {**own, "mood": "saved in Node: ünï 🎨", "user": scene.world.ada}
-
-
-def _environ_with(fault: str, environ: Mapping[str, str], port: int) -> dict[str, str]:
-    right = environ["REDIS_URL"].removeprefix("redis://")
-    url = {
-        "refused": "redis://:swordfish@127.0.0.1:1/0",
-        "hanging": f"redis://:swordfish@127.0.0.1:{port}/0",
-        "wrong password": f"redis://nobody:swordfish@{right}",
-        "unnamed": "",
-        "no URL": "::swordfish",
-    }[fault]
-    return {**environ, "REDIS_URL": url}

@@ -13,17 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.system.played import check_flower, check_report, check_show
-from tests.terminal import Terminal, started
+from tests.terminal import Terminal, run, started
 from tests.waiting import wait_for
 
 _DOCS = Path(__file__).parents[2] / "docs" / "operations.md"
 _SECTION = re.compile(r"^## A walk: .*?(?=^## )", re.M | re.S)
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 _PATIENCE = 120.0
+_URI = re.compile(r"at://did:plc:[a-z2-7]{24}/computer\.aesthetic\.\w+/[2-7a-z]{13}$")
 _END = "-- end of block --"
 
 
@@ -128,6 +129,47 @@ def test_the_demo_publishes_everything_and_proves_it(
     check_report(first)
     check_flower(first.stdout)
     check_show(first.stdout, bare_environ)
+
+
+def check_report(terminal: Terminal) -> None:
+    """Every item is in the table, with its state and its record or the reason for none."""
+    lines = terminal.stdout.splitlines()
+    rows = [re.split(r"\s{2,}", line) for line in lines if line.startswith(("ok ", "FAULT "))]
+    assert len(rows) >= 60
+    assert all(row[0] == "ok" for row in rows)
+    assert {row[2] for row in rows} == {"painting", "mood", "piece", "kidlisp"}
+    assert {row[3] for row in rows} >= {"ada", "bob", "a guest"}
+    scenes = {row[1]: row[4:] for row in rows}
+    assert scenes["guest's mood"] == ["skipped", "guests_not_published"]
+    assert scenes["no account"] == ["skipped", "no_account"]
+    assert scenes["nuked"] == ["removed", "nuked"]
+    assert scenes["image missing"][:2] == ["partial", "source_missing"]
+    for scene in ("upload", "message lost", "edited", "PDS was down", "image missing"):
+        assert _URI.fullmatch(scenes[scene][-1])
+    assert "all is as it should be." in terminal.stdout
+    assert "items wait, all of them saved" in terminal.stderr
+    assert "all went up by themselves" in terminal.stderr
+
+
+def check_flower(output: str) -> None:
+    """Flower shows the tasks to whoever has the password, and to nobody else."""
+    address = re.search(r"(http://127\.0\.0\.1:\d+)/tasks", output)
+    password = re.search(r"user demo, password (\S+)", output)
+    assert address
+    assert password
+    url = f"{address[1]}/api/tasks"
+    assert httpx.get(url).status_code == httpx.codes.UNAUTHORIZED
+    tasks = httpx.get(url, auth=("demo", password[1])).raise_for_status().json()
+    assert sum(task["name"] == "sync_media" for task in tasks.values()) >= 60
+
+
+def check_show(output: str, environ: dict[str, str]) -> None:
+    """The hint that is printed works as it is."""
+    hint = re.search(r"Try: media-atproto (.+)", output)
+    assert hint
+    code, shown, error = run(hint[1].split(), environ)
+    assert (code, error) == (0, "")
+    assert "at://" in shown
 
 
 def test_who_follows_the_walk_sees_what_it_says(

@@ -12,12 +12,7 @@ from pymongo import UpdateOne
 
 from tests.fleet import worker
 from tests.scene import Scene, open_scene
-from tests.system.watcher import (
-    at_work,
-    await_count,
-    await_text,
-    where,
-)
+from tests.system.watcher import at_work, await_count, await_text, publish, where
 from tests.terminal import Terminal
 from tests.waiting import wait_for
 from tests.world import Worlds
@@ -44,8 +39,7 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     """Each by one message: what the workers write on the documents brings no more of them."""
     world, platform = scene.world, scene.world.platform
     before = where(world).enqueued
-    mood = platform.save_mood("nobody enqueues this", world.ada)
-    scene.wait_for_status("mood", mood, "synced")
+    mood = publish(scene, "nobody enqueues this")
     platform.edit("mood", mood, mood="nor this")
     await_text(scene, mood, "nor this")
     platform.edit("mood", mood, deleted=True)
@@ -85,16 +79,14 @@ def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     other = database.client[f"{database.name}-other"]
     other["moods"].insert_one({"mood": "elsewhere", "user": world.ada})
     database.client.drop_database(other.name)
-    last = world.platform.save_mood("the last", world.ada)
-    scene.wait_for_status("mood", last, "synced")
+    publish(scene, "the last")
     await_count(world, before + 1)
 
 
 def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     """And the last edit is what is published."""
     world = scene.world
-    mood = world.platform.save_mood("0", world.ada)
-    scene.wait_for_status("mood", mood, "synced")
+    mood = publish(scene, "0")
     scene.wait_until_drained()
     before = where(world).enqueued
     edits = [UpdateOne({"_id": mood}, {"$set": {"mood": f"{n}"}}) for n in range(1, 51)]
@@ -133,8 +125,7 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
 def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher: Terminal) -> None:
     """Nobody can tell whose it was; the log says what to do."""
     world = scene.world
-    mood = world.platform.save_mood("unowned", world.bob)
-    scene.wait_for_status("mood", mood, "synced")
+    mood = publish(scene, "unowned")
     scene.wait_until_drained()
     unknown = where(world).unknown
     world.platform.delete("mood", mood)
@@ -152,5 +143,4 @@ def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
         lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),
         what="the document to be given up",
     )
-    last = world.platform.save_mood("behind it", world.ada)
-    scene.wait_for_status("mood", last, "synced")
+    publish(scene, "behind it")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from bson import ObjectId
 
-from tests.fleet import worker
+from tests.fleet import stopped, worker
 from tests.own_mongod import forget, forgetful_mongod, lone_mongod
 from tests.scene import Scene, open_scene
 from tests.sentry_server import sentry_server
@@ -20,6 +20,7 @@ from tests.system.watcher import (
     await_count,
     await_text,
     await_watch,
+    publish,
     watching,
     where,
 )
@@ -41,11 +42,6 @@ def scene(own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Itera
 def save(scene: Scene, text: str) -> ObjectId:
     """Save a mood as a program that knows nothing of the queue."""
     return scene.world.platform.save_mood(text, scene.world.ada)
-
-
-def publish(scene: Scene, text: str) -> None:
-    """Save a mood, and wait until it is published."""
-    scene.wait_for_status("mood", save(scene, text), "synced")
 
 
 def kill(watcher: Terminal) -> None:
@@ -117,8 +113,7 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
 ) -> None:
     """The token stays where it is until the queue takes messages again; it says so once."""
     with at_work(scene) as watcher:
-        own_stack.valkey.stop()
-        try:
+        with stopped(own_stack.valkey):
             before = where(scene.world)
             moods = [save(scene, f"without Redis {n}") for n in range(5)]
             wait_for(
@@ -126,8 +121,6 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
                 what="the watch to say what it waits for",
             )
             assert where(scene.world).token == before.token
-        finally:
-            own_stack.valkey.start()
         for mood in moods:
             scene.wait_for_status("mood", mood, "synced")
         watcher.await_said("it goes on")
@@ -139,8 +132,7 @@ def test_mongodb_may_restart(scene: Scene, own_stack: Stack) -> None:
     with at_work(scene) as watcher:
         own_stack.mongod.kill()
         own_stack.mongod.start()
-        mood = save(scene, "after the restart")
-        scene.wait_for_status("mood", mood, "synced")
+        publish(scene, "after the restart")
         assert watcher.process.poll() is None
 
 
@@ -193,8 +185,7 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
         sentry_server() as sentry,
     ):
         with at_work(scene):
-            edited = save(scene, "before")
-            scene.wait_for_status("mood", edited, "synced")
+            edited = publish(scene, "before")
             scene.wait_until_drained()
         scene.world.platform.edit("mood", edited, mood="after")
         new = save(scene, "new")

@@ -67,14 +67,6 @@ def broken_mood(world: World, **fields: object) -> ObjectId:
     return item
 
 
-def published_painting(world: World, slug: str) -> ObjectId:
-    """Publish a painting with its thumbnail."""
-    world.platform.store(f"{slug}.png", pixel_art(), world.ada)
-    item = world.platform.save_painting(slug, world.ada)
-    world.sync("painting", item)
-    return item
-
-
 def await_text(tab: Page, path: str, text: str) -> None:
     """Reload a page until it says something: what is told of all items is some seconds old."""
 
@@ -94,7 +86,7 @@ def cells(tab: Page, row: str) -> list[str]:
 
 def test_overview_shows_counts_reasons_and_plots(world: World, tab: Page) -> None:
     """A plot has a sentence and a table for those who do not see it."""
-    world.sync("mood", world.platform.save_mood("calm", world.ada))
+    world.publish_mood("calm")
     world.sync("mood", world.platform.save_mood("calm", "auth0|nobody"))
     world.platform.save_kidlisp("(wipe)", world.bob)
     broken_mood(world)
@@ -155,7 +147,7 @@ def test_all_items_of_a_reason_are_tried_again(world: World, scene: Scene, tab: 
 
 def test_item_page_tells_what_differs(world: World, tab: Page) -> None:
     """Document, state, record and the picture that is on the PDS."""
-    item = published_painting(world, "tide")
+    item = world.publish_painting("tide")
     world.platform.edit("painting", item, slug="high-tide")
     world.platform.store("high-tide.png", pixel_art(), world.ada)
     tab.goto(f"/item?type=painting&id={item}")
@@ -169,7 +161,7 @@ def test_item_page_tells_what_differs(world: World, tab: Page) -> None:
 
 def test_picture_is_the_blob_of_the_pds(world: World, site: WebPage) -> None:
     """From the cache, and where that has lost it from the PDS; an image, and nothing but one."""
-    item = published_painting(world, "blob")
+    item = world.publish_painting("blob")
     thumbnail = world.record("painting", item)["thumbnail"]
     wanted = world.blob(world.dids[world.ada], thumbnail)
     with site.client() as client:
@@ -186,7 +178,7 @@ def test_blob_that_is_no_image_is_not_served(world: World, site: WebPage) -> Non
     """A document may call anything a picture, and a PDS give it: a page among them."""
     owner = repo(world, world.ada)
     blob = owner.upload(b"<html><script>alert(1)</script></html>", "text/html")
-    item = published_painting(world, "page")
+    item = world.publish_painting("page")
     reference = {"$type": "blob", "ref": {"$link": blob.cid}, "mimeType": blob.mime_type}
     record = {**world.record("painting", item), "thumbnail": reference | {"size": blob.size}}
     owner.put(owner.key("computer.aesthetic.painting", "3jzfcijpj2z2a"), record, None)
@@ -225,7 +217,7 @@ def test_hostile_texts_are_shown_as_text(world: World, site: WebPage, browser: B
 
 def paths(world: World) -> list[str]:
     """Return every page there is, with something on it."""
-    failed, painting = broken_mood(world, note="x" * 3000), published_painting(world, "seen")
+    failed, painting = broken_mood(world, note="x" * 3000), world.publish_painting("seen")
     world.platform.edit("painting", painting, slug="edited")
     right = set_password(world, world.bob, "wrong")
     world.sync("mood", world.platform.save_mood("waits", world.bob))
@@ -282,8 +274,7 @@ def test_pages_need_nothing_that_their_policy_forbids(
 
 def test_items_are_found_by_what_is_at_hand(world: World, tab: Page) -> None:
     """By the search of any page: an id, an rkey, an at:// URI."""
-    item = world.platform.save_mood("calm", world.ada)
-    world.sync("mood", item)
+    item = world.publish_mood("calm")
     state = world.platform.state("mood", item)
     for text in (str(item), str(state["rkey"]), str(state["uri"])):
         tab.goto("/accounts")

@@ -60,6 +60,13 @@ def await_count(world: World, enqueued: int) -> None:
     assert sent == enqueued, f"{sent} messages were sent, not {enqueued}"
 
 
+def publish(scene: Scene, text: str) -> ObjectId:
+    """Save a mood of ada without a message, and wait until it is published."""
+    mood = scene.world.platform.save_mood(text, scene.world.ada)
+    scene.wait_for_status("mood", mood, "synced")
+    return mood
+
+
 def await_text(scene: Scene, mood: ObjectId, text: str) -> None:
     """Wait until a mood's only record has a text."""
 

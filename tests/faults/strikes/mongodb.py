@@ -8,7 +8,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from tests.faults.events import task_events
+from tasks import enqueue
+from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
 from worker.mongo import RawDocument, StoreUnavailableError
 from worker.thumbnail_cache import COLLECTION
@@ -25,10 +26,8 @@ def kill(stage: Stage) -> None:
     with task_events(stage.environ["REDIS_URL"]) as events:
         stage.stack.mongod.kill()
         for item in items:  # the stream itself waits for MongoDB now
-            stage.enqueue(item.type, item.id)
-        stage.wait(
-            lambda: events.errors(StoreUnavailableError) >= _FAILURES, "tasks to fail for it"
-        )
+            enqueue(item.type, item.id)
+        stage.wait(lambda: _failures(events) >= _FAILURES, "tasks to fail for it")
     stage.stack.mongod.start()
 
 
@@ -50,6 +49,12 @@ def refuse_thumbnails(stage: Stage) -> None:
         _wait_for_paintings(stage, database[COLLECTION])
     finally:
         database.command("collMod", COLLECTION, validator={})
+
+
+def _failures(events: Events) -> int:
+    """Count the tasks that were retried or failed because MongoDB was away."""
+    errors = (str(event.get("exception", "")) for event in events)
+    return sum(error.startswith(StoreUnavailableError.__name__) for error in errors)
 
 
 def _election(admin: Database[RawDocument]) -> object:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import cast
 
 from tasks.sync import sync_batch
 from tests.faults.stage import Stage
-from tests.faults.stream import Archive
+from tests.faults.stream import save_old_mood
 from worker.app import BULK
 
 _BATCH = 60  # of each user, each time
@@ -33,7 +32,7 @@ def freeze(stage: Stage) -> None:
     stage.stack.pds.freeze()
     children = len(stage.fleet.children())
     stage.wait(lambda: len(stage.held()) >= children, "every process to be at work")
-    last = max(cast("datetime", lease["until"]) for lease in stage.held())
+    last = max(lease["until"] for lease in stage.held())
     stage.wait_for_code("pds_unreachable")
     stage.wait(lambda: datetime.now(UTC) > last, "the leases of then to run out")
     stage.stack.pds.thaw()
@@ -54,10 +53,9 @@ def kill_in_batches(stage: Stage) -> None:
 
 def _send_batches(stage: Stage) -> None:
     """Save old texts, and send the messages that a backfill of them would."""
-    archive = Archive(stage.platform)
     for owner in stage.cast.users:
-        items = [archive.mood(owner) for _ in range(_BATCH)]
+        items = [save_old_mood(stage.platform, owner) for _ in range(_BATCH)]
         for item in items:
-            stage.stream.take_over(item)
+            stage.stream.keep(item)
         ids: list[str | int] = [str(item.id) for item in items]
         sync_batch.apply_async(("mood", owner.subject, ids), queue=BULK)

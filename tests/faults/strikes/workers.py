@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from tests.faults.stage import Stage
+from tests.fleet import frozen
 
 
 def kill_children(stage: Stage) -> None:
@@ -36,7 +37,7 @@ def warm_shutdown(stage: Stage) -> None:
 @contextmanager
 def everyone_at_work(stage: Stage) -> Iterator[None]:
     """Hold the PDS still until every process of the fleet waits for its answer."""
-    with stage.pds_frozen():
+    with frozen(stage.stack.pds):
         children = len(stage.fleet.children())
         stage.wait(lambda: len(stage.held()) >= children, "every process to be at work")
         yield
