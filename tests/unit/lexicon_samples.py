@@ -6,12 +6,18 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+import pytest
+
 from worker.cid import cid_of_blob
+from worker.lexicon import Lexicons, LexiconViolation, load_lexicons
 
 Record = dict[str, Any]
 
+LEXICONS = load_lexicons()
 BLOB_CID = cid_of_blob(b"pixels")
 WHEN = "2024-02-29T23:59:59.123Z"
+FAMILY = "\N{WOMAN}\u200d\N{WOMAN}\u200d\N{GIRL}"  # one grapheme, 18 bytes
+FIELDS = "defs.main.record.properties"
 REF = "65f0c0ffee0102030405aabb"
 
 PAINTING: Record = {
@@ -61,6 +67,35 @@ KIDLISP: Record = {
 SAMPLES: Mapping[str, Record] = {
     sample["$type"]: sample for sample in (PAINTING, MOOD, PIECE, KIDLISP)
 }
+
+
+def refusal(
+    nsid: str, record: Any, match: str = ".", lexicons: Lexicons = LEXICONS
+) -> LexiconViolation:
+    """Return the violation for which a record is refused."""
+    with pytest.raises(LexiconViolation, match=match) as refused:
+        lexicons.validate(nsid, record)
+    return refused.value
+
+
+def fields_of(document: Any) -> dict[str, dict[str, Any]]:
+    """Return the definitions of the fields in a lexicon document."""
+    fields: dict[str, dict[str, Any]] = document["defs"]["main"]["record"]["properties"]
+    return fields
+
+
+def lexicon(
+    nsid: str, properties: Mapping[str, object], defs: Mapping[str, object], **record: object
+) -> dict[str, Any]:
+    """Return a lexicon document of a record with these fields, and other definitions."""
+    value = {"type": "object", **record, "properties": properties}
+    main = {"type": "record", "key": "tid", "record": value}
+    return {"lexicon": 1, "id": nsid, "defs": {"main": main, **defs}}
+
+
+def absolute(path: str) -> str:
+    """Return the path in a lexicon document of a path that, with a dot first, is one of a field."""
+    return f"{FIELDS}{path}" if path.startswith(".") else path
 
 
 def put(record: Record, path: str, value: object) -> Record:

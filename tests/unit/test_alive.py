@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.unit.test_settings import GOOD
 from worker.app import app, become_worker
 from worker.cli import main
 from worker.environment import SettingsError
@@ -72,13 +73,3 @@ def test_a_file_that_cannot_be_written_is_named_at_the_start(
     with pytest.raises(SystemExit, match="HEARTBEAT_FILE"):
         become_worker(conf=app.conf)
     assert not app.is_worker
-
-
-GOOD = {
-    "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",
-    "MONGODB_NAME": "media",
-    "REDIS_URL": "redis://127.0.0.1:6379/0",
-    "PDS_URL": "http://127.0.0.1:3000",
-    "MEDIA_STORE_URL": "file:///srv/media",
-    "SECRET_KEYS": "A" * 43 + "=",
-}

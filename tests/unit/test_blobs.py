@@ -117,12 +117,11 @@ def test_large_images_are_held_one_after_the_other(tmp_path: Path) -> None:
     assert watched.most <= LIMIT
 
 
-@pytest.mark.parametrize("count", [4])
-def test_small_images_are_read_at_once(tmp_path: Path, count: int) -> None:
+def test_small_images_are_read_at_once(tmp_path: Path) -> None:
     """The store takes its time for each: none begins to be decoded before all are here."""
-    wishes = [save(tmp_path, f"{number}.png", 90_000) for number in range(count)]
+    wishes = [save(tmp_path, f"{number}.png", 90_000) for number in range(4)]
     watched, maker = opened(tmp_path)
-    watched.together = Barrier(count)
+    watched.together = Barrier(4)
     make(maker, wishes)
     assert watched.most > 3 * 90_000
 

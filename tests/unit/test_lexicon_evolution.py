@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
-from tests.unit.test_lexicon_files import setting
+from tests.unit.lexicon_samples import FIELDS, LEXICONS, MOOD, absolute, drop, lexicon, put
 from worker.authority.checking import check, copies_in
 from worker.lexicon.evolution import OLD_READERS, OLD_RECORDS, breaks
 from worker.lexicon.files import OWN_FOLDER, save_published
 
-FIELDS = "defs.main.record.properties"
-BASE: dict[str, Any] = {
-    "lexicon": 1,
-    "id": "com.example.thing",
-    "defs": {
-        "main": {
-            "type": "record",
-            "key": "tid",
-            "record": {
-                "type": "object",
-                "required": ["name"],
-                "nullable": ["note"],
-                "properties": {
-                    "name": {"type": "string", "maxLength": 10, "minLength": 2},
-                    "note": {"type": "string", "enum": ["a", "b"]},
-                    "when": {"type": "string", "format": "datetime"},
-                    "size": {"type": "integer", "minimum": 1, "maximum": 9},
-                    "file": {"type": "blob", "accept": ["image/png"], "maxSize": 100},
-                    "tags": {"type": "array", "maxLength": 3, "items": {"type": "string"}},
-                    "kind": {"type": "union", "refs": ["#colour"]},
-                    "only": {"type": "union", "refs": ["#colour"], "closed": True},
-                    "colour": {"type": "ref", "ref": "#colour"},
-                },
-            },
-        },
-        "colour": {"type": "object", "properties": {"red": {"type": "integer"}}},
-    },
+PROPERTIES = {
+    "name": {"type": "string", "maxLength": 10, "minLength": 2},
+    "note": {"type": "string", "enum": ["a", "b"]},
+    "when": {"type": "string", "format": "datetime"},
+    "size": {"type": "integer", "minimum": 1, "maximum": 9},
+    "file": {"type": "blob", "accept": ["image/png"], "maxSize": 100},
+    "tags": {"type": "array", "maxLength": 3, "items": {"type": "string"}},
+    "kind": {"type": "union", "refs": ["#colour"]},
+    "only": {"type": "union", "refs": ["#colour"], "closed": True},
+    "colour": {"type": "ref", "ref": "#colour"},
 }
+COLOUR = {"type": "object", "properties": {"red": {"type": "integer"}}}
+BASE = lexicon(
+    "com.example.thing", PROPERTIES, {"colour": COLOUR}, required=["name"], nullable=["note"]
+)
+RECORD = "defs.main.record"
 NEITHER = "neither version"
 
 
@@ -59,13 +45,11 @@ class Change(NamedTuple):
 
 BROKEN = {
     "a required field is added": Change(
-        "defs.main.record.required", ["name", "size"], OLD_RECORDS, ".size"
+        f"{RECORD}.required", ["name", "size"], OLD_RECORDS, ".size"
     ),
-    "a required field is optional": Change("defs.main.record.required", [], OLD_READERS, ".name"),
-    "a null is refused": Change("defs.main.record.nullable", [], OLD_RECORDS, ".note"),
-    "a null is allowed": Change(
-        "defs.main.record.nullable", ["note", "name"], OLD_READERS, ".name"
-    ),
+    "a required field is optional": Change(f"{RECORD}.required", [], OLD_READERS, ".name"),
+    "a null is refused": Change(f"{RECORD}.nullable", [], OLD_RECORDS, ".note"),
+    "a null is allowed": Change(f"{RECORD}.nullable", ["note", "name"], OLD_READERS, ".name"),
     "a limit is lowered": Change(".name.maxLength", 5, OLD_RECORDS),
     "a limit is raised": Change(".name.maxLength", 50, OLD_READERS),
     "a least length is raised": Change(".name.minLength", 3, OLD_RECORDS),
@@ -90,9 +74,7 @@ BROKEN = {
     "a union is closed": Change(".kind.closed", value=True, why=OLD_RECORDS),
     "a union is opened": Change(".only.closed", value=False, why=OLD_READERS),
     "a closed union is another": Change(".only.refs", ["#colour", "#x"], OLD_READERS),
-    "an inner definition's field is limited": Change(
-        "defs.colour.properties.red.maximum", 255, OLD_RECORDS
-    ),
+    "an inner field is limited": Change("defs.colour.properties.red.maximum", 255, OLD_RECORDS),
     "the key is of another kind": Change("defs.main.key", "any", NEITHER),
 }
 HARMLESS: dict[str, tuple[str, object]] = {
@@ -101,26 +83,14 @@ HARMLESS: dict[str, tuple[str, object]] = {
     "known values are added": (".name.knownValues", ["x"]),
     "an open union names one more type": (".kind.refs", ["#colour", "#new"]),
     "a definition is added": ("defs.new", {"type": "token"}),
-    "required is in another order": ("defs.main.record.required", ["name"]),
+    "required is in another order": (f"{RECORD}.required", ["name"]),
 }
-
-
-def absolute(path: str) -> str:
-    """Return the path in the whole document of a path that may be one of a field."""
-    return f"{FIELDS}{path}" if path.startswith(".") else path
-
-
-def changed(path: str, value: object) -> dict[str, Any]:
-    """Return the lexicon with another value somewhere."""
-    document = copy.deepcopy(BASE)
-    setting(absolute(path), value)(document)
-    return document
 
 
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN.keys())
 def test_breaking_change_is_found_with_its_place(change: Change) -> None:
     """It breaks old records under the new version, or new records under the old one."""
-    (found,) = breaks(BASE, changed(change.path, change.value))
+    (found,) = breaks(BASE, put(BASE, absolute(change.path), change.value))
     assert found.path == absolute(change.place or change.path)
     assert found.why.startswith(change.why)
     assert found.was != found.now
@@ -129,15 +99,13 @@ def test_breaking_change_is_found_with_its_place(change: Change) -> None:
 @pytest.mark.parametrize(("path", "value"), HARMLESS.values(), ids=HARMLESS.keys())
 def test_what_the_specification_allows_is_no_finding(path: str, value: object) -> None:
     """A lexicon may grow."""
-    assert breaks(BASE, changed(path, value)) == []
+    assert breaks(BASE, put(BASE, absolute(path), value)) == []
 
 
 def test_a_required_field_that_is_gone_or_renamed_is_found() -> None:
     """A renamed field is one that is gone, and a new one."""
-    document = copy.deepcopy(BASE)
-    record = document["defs"]["main"]["record"]
-    record["properties"]["title"] = record["properties"].pop("name")
-    record["required"] = ["title"]
+    renamed = put(drop(BASE, absolute(".name")), absolute(".title"), PROPERTIES["name"])
+    document = put(renamed, f"{RECORD}.required", ["title"])
     found = {each.path: (each.was, each.now) for each in breaks(BASE, document)}
     assert found == {
         f"{FIELDS}.name": ("required", None),
@@ -147,9 +115,8 @@ def test_a_required_field_that_is_gone_or_renamed_is_found() -> None:
 
 def test_a_definition_that_is_gone_is_found() -> None:
     """Others may refer to it."""
-    document = copy.deepcopy(BASE)
-    del document["defs"]["colour"]
-    assert [each.path for each in breaks(BASE, document)] == ["defs.colour"]
+    found = breaks(BASE, drop(BASE, "defs.colour"))
+    assert [each.path for each in found] == ["defs.colour"]
 
 
 def test_our_lexicons_are_compatible_with_what_was_published() -> None:
@@ -162,8 +129,7 @@ def test_our_lexicons_are_compatible_with_what_was_published() -> None:
 
 def test_a_lexicon_that_was_published_must_stay(tmp_path: Path) -> None:
     """Records name it."""
-    mood = json.loads((OWN_FOLDER / "computer/aesthetic/mood.json").read_text())
-    save_published(tmp_path, mood)
+    save_published(tmp_path, LEXICONS.document(MOOD["$type"]))
     save_published(tmp_path / "published", {**BASE})
     found = {each.nsid: each.findings for each in check(tmp_path)}
     assert found["computer.aesthetic.mood"] == ()
@@ -173,8 +139,7 @@ def test_a_lexicon_that_was_published_must_stay(tmp_path: Path) -> None:
 
 def test_an_invalid_lexicon_hides_no_other(tmp_path: Path) -> None:
     """Each is looked at by itself; what is wrong is named with its place."""
-    mood = json.loads((OWN_FOLDER / "computer/aesthetic/mood.json").read_text())
-    save_published(tmp_path, mood)
+    save_published(tmp_path, LEXICONS.document(MOOD["$type"]))
     save_published(tmp_path, {**BASE, "colour": "red"})
     checked = {each.nsid: each.findings for each in check(tmp_path)}
     assert checked["computer.aesthetic.mood"] == ()

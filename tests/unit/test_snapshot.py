@@ -14,6 +14,7 @@ from worker.snapshot import RepoDamagedError, Snapshot
 
 CALM = {"$type": MOODS, "text": "calm", "ref": "1"}
 LINK = {"$link": cid_of_blob(b"picture")}
+PICTURE = raw_cid(LINK["$link"])
 
 
 def damage(car: bytes) -> str:
@@ -43,7 +44,7 @@ def test_record_has_the_cid_and_value_that_it_was_written_with() -> None:
     blob = {"$type": "blob", "ref": LINK, "mimeType": "image/png", "size": 7}
     value: dict[str, object] = {**CALM, "thumbnail": blob, "raw": {"$bytes": "AQI"}, "list": [1]}
     car = Car()
-    stored = {**value, "raw": b"\1\2", "thumbnail": {**blob, "ref": raw_cid(LINK["$link"])}}
+    stored = {**value, "raw": b"\1\2", "thumbnail": {**blob, "ref": PICTURE}}
     tree = car.add(node([entry(f"{MOODS}/a", car.add(stored))]))
     record = Snapshot.parse(DID, car.commit(tree)).records(MOODS)["a"]
     assert record.cid == cid_of_record(value)
@@ -93,7 +94,7 @@ def test_signature_may_look_like_anything() -> None:
     car, signature = Car(), b"s" * 64
     tree = car.add(node([entry(f"{MOODS}/a", car.add(CALM))]))
     commit = {"did": DID, "version": 3, "data": tree, "sig": signature}
-    likeness = raw_cid(LINK["$link"]).ljust(64, b"s")
+    likeness = PICTURE.ljust(64, b"s")
     data = libipld.encode_dag_cbor(commit).replace(signature, likeness)
     assert libipld.encode_dag_cbor(libipld.decode_dag_cbor(data)) != data
     assert Snapshot.parse(DID, car.file(car.keep(data))).counts == {MOODS: 1}
@@ -121,33 +122,13 @@ def test_what_is_no_car_file_is_told(car: bytes) -> None:
 def no_root(car: Car) -> bytes:
     """The root is not among the blocks."""
     car.add(CALM)
-    return car.file(raw_cid(LINK["$link"]))
-
-
-def no_record(car: Car) -> bytes:
-    """A record is not among the blocks."""
-    return car.commit(car.add(node([entry(f"{MOODS}/a", raw_cid(LINK["$link"]))])))
+    return car.file(PICTURE)
 
 
 def other_record(car: Car) -> bytes:
     """A record is kept under another's CID."""
     cid = car.add({"text": "other"}, cid=raw_cid_of_record(CALM))
     return car.commit(car.add(node([entry(f"{MOODS}/a", cid)])))
-
-
-def list_for_record(car: Car) -> bytes:
-    """A record that is no object."""
-    return car.commit(car.add(node([entry(f"{MOODS}/a", car.add([1]))])))
-
-
-def other_repo(car: Car) -> bytes:
-    """The commit is of another account."""
-    return car.commit(car.add(node([])), did="did:plc:other")
-
-
-def old_repo(car: Car) -> bytes:
-    """The repo's format is one that we do not know."""
-    return car.commit(car.add(node([])), version=2)
 
 
 def circle(car: Car) -> bytes:
@@ -173,26 +154,19 @@ def laughter(car: Car) -> bytes:
     return car.commit(cid)
 
 
-def backwards(car: Car) -> bytes:
-    """Keys that fall."""
-    cid = car.add(CALM)
-    return car.commit(car.add(node([entry(f"{MOODS}/b", cid), entry(f"{MOODS}/a", cid)])))
+def with_records(*keys: str, block: object = CALM) -> Callable[[Car], bytes]:
+    """Return a maker of a repo with a record, or what is none, under each of these keys."""
+
+    def make(car: Car) -> bytes:
+        cid = car.add(block)
+        return car.commit(car.add(node([entry(key, cid) for key in keys])))
+
+    return make
 
 
-def twice(car: Car) -> bytes:
-    """A key that is there twice."""
-    cid = car.add(CALM)
-    return car.commit(car.add(node([entry(f"{MOODS}/a", cid)] * 2)))
-
-
-def with_key(key: str) -> Callable[[Car], bytes]:
-    """A key that no record can have."""
-    return lambda car: car.commit(car.add(node([entry(key, car.add(CALM))])))
-
-
-def with_node(block: object) -> Callable[[Car], bytes]:
-    """A node that is none."""
-    return lambda car: car.commit(car.add(block))
+def with_node(block: object, **commit: object) -> Callable[[Car], bytes]:
+    """Return a maker of a repo with a node, or what is none, and changes of its commit."""
+    return lambda car: car.commit(car.add(block), **commit)
 
 
 ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
@@ -202,22 +176,22 @@ ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
     ("make", "fault"),
     [
         (no_root, "its commit is not there"),
-        (no_record, f"record {MOODS}/a is not there"),
+        (with_node(node([entry(f"{MOODS}/a", PICTURE)])), f"record {MOODS}/a is not there"),
         (other_record, f"record {MOODS}/a is not what its CID says"),
-        (list_for_record, f"record {MOODS}/a is no object"),
-        (other_repo, "its commit is another repo's"),
-        (old_repo, "its commit is another repo's, or of an unknown version"),
+        (with_records(f"{MOODS}/a", block=[1]), f"record {MOODS}/a is no object"),
+        (with_node(node([]), did="did:plc:other"), "its commit is another repo's"),
+        (with_node(node([]), version=2), "its commit is another repo's, or of an unknown version"),
         (circle, "a node of its tree is not what its CID says"),
         (ladder, "its tree is no tree"),
         (laughter, "its keys are out of order"),
-        (backwards, f"its keys are out of order at b'{MOODS}/a'"),
-        (twice, "its keys are out of order"),
-        (with_key("noslash"), "an entry of its tree is malformed: b'noslash'"),
-        (with_key("/a"), "an entry of its tree is malformed"),
-        (with_key(f"{MOODS}/"), "an entry of its tree is malformed"),
-        (with_key(f"{MOODS}/a/b"), "an entry of its tree is malformed"),
-        (with_key(f"{MOODS}/.."), "an entry of its tree is malformed"),
-        (with_key(f"{MOODS}/ü"), "an entry of its tree is malformed"),
+        (with_records(f"{MOODS}/b", f"{MOODS}/a"), f"its keys are out of order at b'{MOODS}/a'"),
+        (with_records(f"{MOODS}/a", f"{MOODS}/a"), "its keys are out of order"),
+        (with_records("noslash"), "an entry of its tree is malformed: b'noslash'"),
+        (with_records("/a"), "an entry of its tree is malformed"),
+        (with_records(f"{MOODS}/"), "an entry of its tree is malformed"),
+        (with_records(f"{MOODS}/a/b"), "an entry of its tree is malformed"),
+        (with_records(f"{MOODS}/.."), "an entry of its tree is malformed"),
+        (with_records(f"{MOODS}/ü"), "an entry of its tree is malformed"),
         (lambda car: car.commit("text"), "its tree is no tree"),
         (lambda car: car.commit(None), "its tree is no tree"),
         (with_node({}), "a node of its tree is malformed"),

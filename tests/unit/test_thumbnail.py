@@ -11,6 +11,7 @@ from tests import pictures
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 
 SMALL = ThumbnailSettings(size=32, max_pixels=1 << 22)
+LEFT, RIGHT, TOP, BOTTOM = (4, 16), (28, 16), (16, 4), (16, 28)
 READABLE = {
     "palette PNG": pictures.pixel_art(),
     "photo JPEG": pictures.photo("JPEG"),
@@ -43,6 +44,12 @@ def opened(thumbnail: Thumbnail) -> Image.Image:
     return pictures.decode(thumbnail.data)
 
 
+def is_red(thumbnail: Thumbnail, place: tuple[int, int]) -> bool:
+    """Tell whether a thumbnail is red, and not blue, at a place."""
+    pixel = opened(thumbnail).getpixel(place)
+    return isinstance(pixel, tuple) and pixel[0] > 200 and pixel[2] < 50
+
+
 @pytest.mark.parametrize("name", READABLE)
 def test_every_readable_image_becomes_an_opaque_square_png(name: str) -> None:
     """Whatever its mode and format: one still RGB or palette PNG, the same bytes each time."""
@@ -57,15 +64,11 @@ def test_every_readable_image_becomes_an_opaque_square_png(name: str) -> None:
 
 
 def test_pixel_art_is_enlarged_with_hard_edges() -> None:
-    """Each pixel becomes a block of its own colour, with no colour in between."""
-    result = opened(make_thumbnail(pictures.pixel_art((8, 8)), SMALL))
+    """Each pixel becomes a block of its own colour, with no other; they are kept in a palette."""
+    thumbnail = make_thumbnail(pictures.pixel_art((8, 8)), SMALL)
     original = pictures.decode(pictures.pixel_art((8, 8)))
-    assert result.tobytes() == original.resize((32, 32), Image.Resampling.NEAREST).tobytes()
-
-
-def test_few_colours_are_stored_as_a_palette() -> None:
-    """A picture of up to 256 colours keeps them exactly, in a palette."""
-    thumbnail = make_thumbnail(pictures.pixel_art(), SMALL)
+    enlarged = original.resize((32, 32), Image.Resampling.NEAREST)
+    assert opened(thumbnail).tobytes() == enlarged.tobytes()
     with Image.open(BytesIO(thumbnail.data)) as image:
         assert image.mode == "P"
 
@@ -120,26 +123,13 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize(
     ("orientation", "red"),
-    [
-        (1, (4, 16)),
-        (2, (28, 16)),
-        (3, (28, 16)),
-        (4, (4, 16)),
-        (5, (16, 4)),
-        (6, (16, 4)),
-        (7, (16, 28)),
-        (8, (16, 28)),
-    ],
+    list(enumerate([LEFT, RIGHT, RIGHT, LEFT, TOP, TOP, BOTTOM, BOTTOM], start=1)),
 )
 def test_a_camera_held_sideways_gives_an_upright_picture(
     kind: str, orientation: int, red: tuple[int, int]
 ) -> None:
     """The EXIF orientation is applied: the red half ends up where the photographer saw it."""
-    result = opened(make_thumbnail(pictures.with_exif(kind, orientation), SMALL))
-    pixel = result.getpixel(red)
-    assert isinstance(pixel, tuple)
-    assert pixel[0] > 200
-    assert pixel[2] < 50
+    assert is_red(make_thumbnail(pictures.with_exif(kind, orientation), SMALL), red)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:PIL")
@@ -168,7 +158,4 @@ def test_nothing_but_pixels_gets_into_the_result(name: str) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
 def test_an_animation_gives_its_first_frame(kind: str) -> None:
     """The first frame is red, the second blue."""
-    pixel = opened(make_thumbnail(pictures.animated(kind), SMALL)).getpixel((16, 16))
-    assert isinstance(pixel, tuple)
-    assert pixel[0] > 200
-    assert pixel[2] < 50
+    assert is_red(make_thumbnail(pictures.animated(kind), SMALL), (16, 16))
