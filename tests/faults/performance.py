@@ -14,6 +14,7 @@ import redis
 from pymongo.errors import PyMongoError
 
 from tests.faults.judge import Verdict
+from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import Stage
 from tests.faults.stream import Load
 from tests.waiting import wait_for
@@ -41,7 +42,7 @@ class Fault:
 
     It raises AssertionError when the fault took no effect. With `proxied` the fleet's calls go
     through a proxy; `skews` are the seconds by which its clocks are off; with `loses` no save's
-    message arrives.
+    message arrives. After one that `kills_pds`, truncated blobs are repaired as an operator does.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Fault:
     proxied: bool = False
     skews: tuple[float, float] = (0.0, 0.0)
     loses: bool = False
+    kills_pds: bool = False
 
 
 @dataclass(slots=True)
@@ -57,7 +59,8 @@ class Result:
     """How a fault went; `seconds` to recovery are None when it has not come.
 
     Without `injected` the fault took no effect. `verdict` and `audit` are None when the items
-    could not be judged. `trouble` lists what else went wrong, and why.
+    could not be judged. `repaired` counts blobs that a killed PDS had truncated. `trouble` lists
+    what else went wrong, and why.
     """
 
     fault: str
@@ -67,6 +70,7 @@ class Result:
     verdict: Verdict | None = None
     audit: str | None = None
     seconds: float | None = None
+    repaired: int = 0
     trouble: list[str] = field(default_factory=list)
 
     @property
@@ -95,7 +99,7 @@ def perform(stage: Stage, fault: Fault, load: Load) -> Result:
     with result.noting("not performed"):
         stage.man(proxied=fault.proxied, skews=fault.skews)
         _strike(stage, fault, load, result)
-        _judge(stage, result)
+        _judge(stage, fault, result)
     if result.complaints:
         with result.noting("not cleared"):
             stage.clear()
@@ -115,7 +119,7 @@ def _strike(stage: Stage, fault: Fault, load: Load, result: Result) -> None:
         result.note("the stream failed", failure)
 
 
-def _judge(stage: Stage, result: Result) -> None:
+def _judge(stage: Stage, fault: Fault, result: Result) -> None:
     """Wait until all is right, and note the last verdict, and when it was so."""
     deadline = monotonic() + _RECOVERY
     while result.seconds is None and monotonic() <= deadline:
@@ -130,6 +134,8 @@ def _judge(stage: Stage, result: Result) -> None:
         result.verdict = stage.judge.verdict(stage.items)
         if not result.verdict.complaints:
             result.seconds = settled - stage.stream.ended
+        elif fault.kills_pds:
+            result.repaired += repair_truncated_blobs(stage.environ)
     result.items = len(stage.items)
     result.trouble += [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
     result.audit = stage.audit()

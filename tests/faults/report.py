@@ -25,6 +25,8 @@ def print_table(out: TextIO, results: Sequence[Result]) -> None:
     for result in results:
         counts = map(str, result.verdict.counts) if result.verdict else "-----"
         audit = {None: "-", "": "clean"}.get(result.audit, "not clean")
+        if result.repaired:
+            audit = f"{audit}, {result.repaired} repaired"
         own = (result.fault, str(result.items), str(result.in_flight))
         table.add_row(*own, *counts, audit, _recovery(result))
     Console(file=out, width=_WIDTH, highlight=False, markup=False, no_color=True).print(table)

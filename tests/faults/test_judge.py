@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import redis
 
 from tests.bulk import MOOD, put_foreign, repo, start_over
 from tests.faults.judge import Judge, Verdict
+from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
@@ -125,3 +127,16 @@ def test_damage_is_counted_as_what_it_is(
     """Whatever the engine believes: the repos are read, and held against the documents."""
     damage(world, items)
     assert judge.verdict(items).counts == counts
+
+
+def test_truncated_blobs_are_repaired_if_nothing_else_is_wrong(
+    world: World, judge: Judge, items: list[Item], ada: Person, pds_blobs: Path
+) -> None:
+    """A PDS may keep a part of a blob when it is killed; it does not lose records."""
+    (blob,) = (pds_blobs / str(ada.did)).iterdir()
+    blob.write_bytes(blob.read_bytes()[:20])
+    assert judge.verdict(items).counts == [0, 0, 0, 1, 0]
+    assert repair_truncated_blobs(world.environ) == 1
+    assert judge.verdict(items) == Verdict()
+    lose(world, items)
+    assert repair_truncated_blobs(world.environ) == 0
