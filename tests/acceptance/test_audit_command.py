@@ -240,14 +240,7 @@ def test_wrong_use_exits_with_2(opened: World, arguments: list[str], told: str) 
     assert told in result.output
 
 
-@pytest.mark.parametrize(
-    "away",
-    [
-        {"PDS_URL": "http://127.0.0.1:9"},
-        {"SECRET_KEYS": ""},
-    ],
-    ids=["PDS", "settings"],
-)
+@pytest.mark.parametrize("away", [{"PDS_URL": "http://127.0.0.1:9"}, {"SECRET_KEYS": ""}])
 def test_trouble_exits_with_2(opened: World, away: dict[str, str]) -> None:
     """Nothing is known when a service is away, which is neither clean nor off."""
     result = audit(opened, **away)

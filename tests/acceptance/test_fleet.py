@@ -127,21 +127,6 @@ def test_with_the_pds_restarted_items_heal_by_themselves(
             own_scene.wait_for_status("mood", mood, "synced")
 
 
-def test_a_failure_is_on_the_document_and_in_the_log(fleet: Scene) -> None:
-    """Both name the field and the reason."""
-    mood = fleet.world.platform.save_mood("z" * 5001, fleet.world.ada)
-    enqueue("mood", mood)
-    fleet.wait_for_status("mood", mood, "failed")
-    (line, *_) = wait_for(
-        lambda: [line for line in worker_log(fleet) if "item failed" in line and str(mood) in line],
-        within=30,
-        what="the failure to be in the worker's log",
-    )
-    assert "type=mood" in line
-    assert "[warning" in line
-    assert "text" in line
-
-
 def worker_log(fleet: Scene) -> list[str]:
     """Return what the workers have logged so far, line by line."""
     logs = fleet.folder.glob("worker-*.log")

@@ -64,15 +64,6 @@ def test_a_guests_painting_goes_to_the_guests_account(world: World) -> None:
     assert "thumbnail" in world.record("painting", painting)
 
 
-def test_a_combined_slug_names_the_image_and_the_recording(world: World) -> None:
-    """`imageSlug:recordingSlug`, as the platform saves a painting with its recording."""
-    world.platform.store("img1.png", pictures.pixel_art(), world.ada)
-    world.platform.store("rec1.zip", b"PK", world.ada)
-    painting = world.platform.save_painting("img1:rec1", world.ada)
-    assert world.sync("painting", painting).status == "synced"
-    assert "recordingUrl" in world.record("painting", painting)
-
-
 def test_a_pieces_program_is_a_blob_of_its_record(world: World) -> None:
     """The source is uploaded byte for byte, under the CID of its bytes."""
     program = "export function paint({ wipe }) { wipe('blue'); } // ünï\n".encode()

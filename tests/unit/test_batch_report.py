@@ -48,27 +48,23 @@ def test_what_is_due_soon_is_tried_again_when_all_of_it_is() -> None:
     assert wait == pytest.approx(20, abs=1)
 
 
-def test_what_was_due_before_is_tried_at_once() -> None:
-    """No message is delayed by less than nothing."""
-    assert report(waiting(-60)).due_within(30) == ([0], 0.0)
+CHANGING = Outcome(ItemRef("mood", 1), None, "it changes as fast as it is published", again=True)
 
 
-def test_an_item_that_keeps_changing_is_tried_again() -> None:
-    """It was edited as fast as it was published."""
-    changing = Outcome(
-        ItemRef("mood", 1), None, "it changes as fast as it is published", again=True
-    )
-    assert report(SYNCED, changing).due_within(30) == ([1], 1.0)
-
-
-def test_what_is_another_runs_or_given_up_is_not_tried_again() -> None:
-    """The one will be seen to, the other needs a person."""
-    assert report(waiting(5, None), failed()).due_within(30) == ([], 0.0)
-
-
-def test_what_lacks_a_file_is_left_to_the_sweep() -> None:
-    """The record is up; nobody waits for a file."""
-    assert report(waiting(5, Status.PARTIAL)).due_within(30) == ([], 0.0)
+@pytest.mark.parametrize(
+    ("outcomes", "due"),
+    [
+        ([waiting(-60)], ([0], 0.0)),  # no message is delayed by less than nothing
+        ([SYNCED, CHANGING], ([1], 1.0)),
+        ([waiting(5, None), failed()], ([], 0.0)),  # another run's, and one that needs a person
+        ([waiting(5, Status.PARTIAL)], ([], 0.0)),  # the record is up, only a file is missing
+    ],
+)
+def test_only_what_another_attempt_may_publish_is_tried_again(
+    outcomes: list[Outcome], due: tuple[list[int], float]
+) -> None:
+    """Items that are overdue or were edited meanwhile; the others are left to the sweep."""
+    assert report(*outcomes).due_within(30) == due
 
 
 def test_what_was_given_up_is_named() -> None:

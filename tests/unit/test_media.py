@@ -67,14 +67,10 @@ def test_a_combined_slug_names_image_and_recording() -> None:
 
 
 def test_a_guests_files_are_in_the_bucket_itself() -> None:
-    """No folder of a user, and no recording to guess at."""
+    """No folder of a user; there is a recording only if the slug names one."""
     made = draft("painting", guest=True, slug="sunset", code="abc")
     assert made.blobs["thumbnail"].file == File("guest-bucket", None, "sunset.png")
     assert made.links == {}
-
-
-def test_a_guests_combined_slug_has_its_recording() -> None:
-    """The slug says that there is one."""
     made = draft("painting", guest=True, slug="img:rec", code="abc", bucket="g")
     assert made.links["recordingUrl"].file == File("g", None, "rec.zip")
 

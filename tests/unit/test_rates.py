@@ -94,13 +94,9 @@ def test_call_is_charged_to_every_bucket_of_its_kinds() -> None:
 def test_headers_name_a_bucket() -> None:
     """Policy, what is left, and the end of the window: since 1970, or from now on."""
     headers = {"ratelimit-policy": "5000;w=3600", "ratelimit-remaining": "17"}
-    assert told({**headers, "ratelimit-reset": f"{_NOW + 60:.0f}"}, _NOW) == Told(
-        5000, 3600.0, 17, 60.0
-    )
-    assert told({**headers, "ratelimit-reset": "60"}, _NOW) == Told(5000, 3600.0, 17, 60.0)
-    assert told({**headers, "ratelimit-reset": f"{_NOW - 5:.0f}"}, _NOW) == Told(
-        5000, 3600.0, 17, 0.0
-    )
+    for reset, seconds in ((_NOW + 60, 60.0), (60, 60.0), (_NOW - 5, 0.0)):
+        found = told({**headers, "ratelimit-reset": f"{reset:.0f}"}, _NOW)
+        assert found == Told(5000, 3600.0, 17, seconds)
 
 
 @pytest.mark.parametrize(

@@ -175,36 +175,30 @@ def test_any_setting_can_come_from_a_file(tmp_path: Path) -> None:
     assert settings == Settings.load(values)
 
 
-def test_a_file_that_cannot_be_had_is_named_once_and_not_quoted(tmp_path: Path) -> None:
-    """Whether it is missing, unreadable, empty, no text, or there is a value beside it."""
+def test_a_file_that_cannot_be_used_is_named_once_and_not_quoted(tmp_path: Path) -> None:
+    """A file that is missing, unreadable, empty, no text or malformed, or one beside a value."""
     (tmp_path / "empty").write_text("\n")
-    (tmp_path / "bytes").write_bytes(b"swordfish\xff\xfe")
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "bytes").write_bytes(b"hunter2\xff\xfe")
+    (tmp_path / "key").write_text("hunter2\n")
+    named = f"SECRET_KEYS_FILE: {tmp_path}"
     faults = {
-        "missing": "cannot be read: No such file or directory",
-        "folder": "cannot be read: Is a directory",
-        "bytes": "cannot be read: it is no UTF-8 text",
-        "empty": "is empty",
+        "missing": f"{named}/missing cannot be read: No such file or directory",
+        "folder": f"{named}/folder cannot be read: Is a directory",
+        "bytes": f"{named}/bytes cannot be read: it is no UTF-8 text",
+        "empty": f"{named}/empty is empty",
+        "key": "SECRET_KEYS key 1 is not a Fernet key",
     }
+    (tmp_path / "folder").mkdir()
     without = {name: value for name, value in GOOD.items() if name != "SECRET_KEYS"}
     for file, said in faults.items():
         with pytest.raises(SettingsError) as refused:
             Settings.load(without | {"SECRET_KEYS_FILE": str(tmp_path / file)})
         (problem,) = refused.value.problems
-        assert problem == f"SECRET_KEYS_FILE: {tmp_path / file} {said}"
+        assert problem.startswith(said)
+        assert "hunter2" not in problem
         assert refused.value.__cause__ is None
     told = problems(REDIS_URL_FILE=str(tmp_path / "empty"))
     assert "REDIS_URL and REDIS_URL_FILE are both set: drop one" in told
-
-
-def test_what_is_in_a_file_is_checked_and_not_quoted(tmp_path: Path) -> None:
-    """As if it were in the environment."""
-    (tmp_path / "key").write_text("hunter2\n")
-    without = {name: value for name, value in GOOD.items() if name != "SECRET_KEYS"}
-    with pytest.raises(SettingsError) as refused:
-        Settings.load(without | {"SECRET_KEYS_FILE": str(tmp_path / "key")})
-    assert "SECRET_KEYS key 1 is not a Fernet key" in str(refused.value)
-    assert "hunter2" not in str(refused.value)
 
 
 @pytest.mark.parametrize("login", ["", "ops", ":secret", "ops:", "ops:se,cret"])
