@@ -7,15 +7,29 @@ from datetime import UTC
 from typing import Any
 
 import libipld
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.lexicon_samples import LEXICONS, Record, fields_of, refusal
 from worker.cid import cid_of_blob, encode_record
+from worker.lexicon import LexiconViolation, load_lexicons
+from worker.lexicon.data import MAX_INTEGER
 from worker.lexicon.fault import Fault
 from worker.lexicon.schema import read_lexicon
 
-FIELDS = {nsid: fields_of(LEXICONS.document(nsid)) for nsid in LEXICONS.nsids}
+LEXICONS = load_lexicons()
+Record = dict[str, Any]
+Definition = dict[str, Any]
+
+
+def definitions(nsid: str) -> dict[str, Definition]:
+    """Return the definitions of a type's fields, as its document gives them."""
+    document: Any = LEXICONS.document(nsid)
+    fields: dict[str, Definition] = document["defs"]["main"]["record"]["properties"]
+    return fields
+
+
+FIELDS = {nsid: definitions(nsid) for nsid in LEXICONS.nsids}
 nsids = st.sampled_from(LEXICONS.nsids)
 dates = st.datetimes(timezones=st.just(UTC)).map(
     lambda when: when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -31,7 +45,7 @@ def within(limit: int) -> st.SearchStrategy[str]:
     return short | short.map(lambda text: text + "x" * (limit - len(text.encode())))
 
 
-def values(definition: Record) -> st.SearchStrategy[object]:
+def values(definition: Definition) -> st.SearchStrategy[object]:
     """Return the values that a field may have."""
     if definition["type"] == "blob":
         mime_types = [pattern.replace("*", "plain") for pattern in definition["accept"]]
@@ -61,6 +75,14 @@ def records_of(nsid: str) -> st.SearchStrategy[Record]:
 RECORDS = {nsid: records_of(nsid) for nsid in LEXICONS.nsids}
 records = nsids.flatmap(RECORDS.__getitem__)
 
+not_data = st.one_of(
+    st.floats(),
+    st.integers(min_value=MAX_INTEGER + 1),
+    st.integers(max_value=-MAX_INTEGER - 1),
+    st.binary(),
+    st.tuples(st.text()),
+    st.builds("{}{}".format, st.text(max_size=5), st.characters(categories=["Cs"])),
+)
 not_text: st.SearchStrategy[object] = (
     st.none() | st.booleans() | st.integers(0, 9) | st.lists(st.text()) | st.just({})
 )
@@ -68,9 +90,10 @@ not_text: st.SearchStrategy[object] = (
 
 def refused_field(record: Record, changes: Record) -> str:
     """Return the field that a valid record is refused for once `changes` are made to it."""
-    error = refusal(record["$type"], record | changes)
-    assert error.message.encode()
-    return error.field
+    with pytest.raises(LexiconViolation) as refusal:
+        LEXICONS.validate(record["$type"], record | changes)
+    assert refusal.value.message.encode()
+    return refusal.value.field
 
 
 @given(records)
@@ -81,6 +104,14 @@ def test_valid_records_pass_and_can_be_encoded(record: Record) -> None:
     assert {name for name in record if record[name] != decoded[name]} <= {"thumbnail", "source"}
 
 
+@given(records, st.data())
+def test_dropping_a_required_field_is_refused(record: Record, data: st.DataObject) -> None:
+    """Each required field is missed by name."""
+    field = data.draw(st.sampled_from(sorted(LEXICONS.required(record["$type"]))))
+    del record[field]
+    assert refused_field(record, {}) == field
+
+
 @given(records, st.data(), not_text)
 def test_a_value_of_the_wrong_type_is_refused(
     record: Record, data: st.DataObject, value: object
@@ -88,6 +119,22 @@ def test_a_value_of_the_wrong_type_is_refused(
     """No field takes a null, a boolean, a number, a list or an empty object."""
     field = data.draw(st.sampled_from(sorted(record)))
     assert refused_field(record, {field: value}).split(".")[0] == field
+
+
+@given(records, st.data(), not_data)
+def test_what_is_no_data_is_refused_wherever_it_is(
+    record: Record, data: st.DataObject, value: object
+) -> None:
+    """Floats, huge integers, bytes and broken text are found in declared and other fields."""
+    field = data.draw(st.sampled_from([*sorted(record), "surprise"]))
+    assert refused_field(record, {field: value}) == field
+
+
+@given(records, st.text("abcdefgh", min_size=1), st.text())
+def test_an_undeclared_field_is_refused(record: Record, name: str, value: str) -> None:
+    """Only the lexicon's own fields may be published."""
+    field = f"x{name}"
+    assert refused_field(record, {field: value}) == field[:40]
 
 
 @given(records, st.data())
@@ -114,6 +161,17 @@ def test_text_in_the_wrong_format_is_refused(
     fields = FIELDS[record["$type"]]
     field = data.draw(st.sampled_from([name for name in fields if "format" in fields[name]]))
     assert refused_field(record, {field: " " + text}) == field
+
+
+@given(st.sampled_from(["computer.aesthetic.painting", "computer.aesthetic.piece"]), st.data())
+def test_a_spoilt_blob_is_refused_by_its_part(nsid: str, data: st.DataObject) -> None:
+    """Every part of a blob reference is needed and checked."""
+    (field,) = LEXICONS.blob_rules(nsid)
+    record = data.draw(RECORDS[nsid])
+    blob: Any = data.draw(values(FIELDS[nsid][field]))
+    part = data.draw(st.sampled_from(["$type", "ref", "mimeType", "size", "extra"]))
+    blob[part] = data.draw(st.sampled_from([None, False, "", [], -1]))
+    assert refused_field(record, {field: blob}) == f"{field}.{part}"
 
 
 def outcome(document: object, nsid: str) -> str:
