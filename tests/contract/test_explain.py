@@ -27,7 +27,7 @@ DAY = timedelta(days=1)
 SPAN = (now() - 1000 * DAY, now() + DAY)
 CODES = ("field_invalid", "source_missing")
 PAINTING = MEDIA_TYPES["painting"]
-LIMITS = SweepSettings(limit=10, window=50, horizon_days=1000, requeue=60, grace=0)
+LIMITS = SweepSettings(limit=1000, window=50, horizon_days=1000, requeue=60, grace=0)
 
 OF_STATUS: dict[str, tuple[int, Query]] = {
     "counts": (0, lambda w: w.overview.counts(MOOD)),
