@@ -8,13 +8,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from redis import Redis
 
+from tests.contract.auditing import Ground, open_ground
+from tests.contract.explaining import Watched, open_watched
 from tests.contract.proxy import Proxy, open_proxy
 from tests.contract.session_fleet import Fleet, open_fleet
 from tests.contract.source_stores import opened
 from tests.contract.web_server import Site, serving
-from tests.environments import SHORT_RETRIES
+from tests.environments import SHORT_RETRIES, new_settings
 from tests.fixtures import platform_of, sign_up
+from tests.redis_databases import redis_database
+from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.documents import Account
 from worker.pds import Pds, Session
@@ -22,6 +27,27 @@ from worker.services import Services
 from worker.source import SourceStore
 from worker.stack import Stack
 from worker.store import Store
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """Return a client of Redis."""
+    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        yield client
+
+
+@pytest.fixture
+def queue_url(stack: Stack) -> Iterator[str]:
+    """Return the address of an empty Redis database."""
+    with redis_database(stack.environment["REDIS_URL"]) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def watched(stack: Stack) -> Iterator[Watched]:
+    """Return a database in which every collection that is queried has documents."""
+    with open_watched(new_settings(stack)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -56,6 +82,18 @@ def here(shared_services: Services) -> Services:
 def world(module_world: World) -> World:
     """Return a world of the module's own."""
     return module_world
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Return what watches the calls of batches in the world."""
+    return Watch(world.services)
+
+
+@pytest.fixture
+def ground(here: Services, pds_blobs: Path) -> Ground:
+    """Return a platform with a user who has published a few things."""
+    return open_ground(here, pds_blobs)
 
 
 @pytest.fixture(scope="module")

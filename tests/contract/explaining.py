@@ -18,6 +18,7 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
+from worker import indexes
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.clock import now
@@ -96,7 +97,7 @@ class Watched:
 
 @contextmanager
 def open_watched(settings: Settings) -> Iterator[Watched]:
-    """Open what queries the database of these settings."""
+    """Fill the database of these settings, and open what queries it; drop it at the end."""
     url, name = settings.mongodb_url.reveal(), settings.mongodb_name
     own: MongoClient[dict[str, Any]] = MongoClient(url)
     explainer = Explainer(own[name])
@@ -105,6 +106,8 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
     store = Store(database, settings.guest_subject)
     backlog = Backlog(database, store)
     with own, client:
+        indexes.ensure(database)
+        populate(database)
         yield Watched(
             explainer=explainer,
             database=database,
@@ -117,6 +120,7 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
             failures=Failures(database, store),
             revival=Revival(store, backlog, load_lexicons(), requeue=300),
         )
+        client.drop_database(name)
 
 
 def populate(database: Database[RawDocument]) -> None:

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.fernet import Fernet
 
-from worker.accounts import Accounts
 from worker.documents import Account
 from worker.mongo import RawDocument
 from worker.secrets import Secret, Vault
@@ -31,20 +30,6 @@ UNUSABLE: Mapping[str, object] = {
 }
 
 
-@pytest.fixture
-def accounts(shared_services: Services) -> Accounts:
-    """Accounts of a platform that has no users yet."""
-    for name in ("users", "@handles"):
-        shared_services.database[name].delete_many({})
-    return shared_services.accounts
-
-
-@pytest.fixture
-def vault(shared_services: Services) -> Vault:
-    """The vault of the project's keys."""
-    return shared_services.vault
-
-
 def add(services: Services, subject: str, atproto: object, name: object = None) -> None:
     """Add a user as the platform does, with a name of its own perhaps."""
     document: RawDocument = {"_id": subject, "email": f"{subject}@example.test", "atproto": atproto}
@@ -58,151 +43,137 @@ def stored(services: Services) -> dict[object, RawDocument]:
     return {user["_id"]: user for user in services.database["users"].find()}
 
 
-def password_of(accounts: Accounts, vault: Vault, subject: str) -> str:
+def password_of(here: Services, subject: str, vault: Vault) -> str:
     """Return the password of an account, opened if it is sealed."""
-    account = accounts.find(subject)
+    account = here.accounts.find(subject)
     assert account is not None
     return vault.open_stored(account.password.reveal()).reveal()
 
 
-def test_account_is_found_by_all_its_names(shared_services: Services, accounts: Accounts) -> None:
+def test_account_is_found_by_all_its_names(here: Services) -> None:
     """By subject and by DID; the platform's name for the user comes along."""
-    add(shared_services, "auth0|ada", ADA, "ada")
+    add(here, "auth0|ada", ADA, "ada")
     ada = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("canary"), screen_name="ada")
-    assert accounts.find("auth0|ada") == ada
-    assert accounts.by_did("did:plc:ada") == ada
+    assert here.accounts.find("auth0|ada") == ada
+    assert here.accounts.by_did("did:plc:ada") == ada
     assert "canary" not in repr(ada)
 
 
-def test_who_is_not_there_has_no_account(shared_services: Services, accounts: Accounts) -> None:
+def test_who_is_not_there_has_no_account(here: Services) -> None:
     """Whatever they are looked for by, hostile names included."""
-    add(shared_services, "auth0|ada", ADA, "ada")
+    add(here, "auth0|ada", ADA, "ada")
     for name in ("", "@", "nobody", "$where", "a\0b", "did:plc:ada\n"):
-        assert accounts.find(name) is None
-        assert accounts.by_did(name) is None
+        assert here.accounts.find(name) is None
+        assert here.accounts.by_did(name) is None
 
 
 @pytest.mark.parametrize("shape", UNUSABLE)
-def test_what_cannot_be_logged_in_with_is_no_account(
-    shared_services: Services, accounts: Accounts, shape: str
-) -> None:
+def test_what_cannot_be_logged_in_with_is_no_account(here: Services, shape: str) -> None:
     """Its items are skipped until it can, and nothing says meanwhile that it could."""
-    add(shared_services, "auth0|bob", UNUSABLE[shape], "bob")
-    assert accounts.find("auth0|bob") is None
-    assert accounts.by_did("did:plc:x") is None
-    assert accounts.usable(["auth0|bob"]) == set()
+    add(here, "auth0|bob", UNUSABLE[shape], "bob")
+    assert here.accounts.find("auth0|bob") is None
+    assert here.accounts.by_did("did:plc:x") is None
+    assert here.accounts.usable(["auth0|bob"]) == set()
 
 
-def test_usable_names_exactly_those_who_have_accounts(
-    shared_services: Services, accounts: Accounts
-) -> None:
+def test_usable_names_exactly_those_who_have_accounts(here: Services) -> None:
     """Of those who are asked about, and of no others."""
     for number, atproto in enumerate([*UNUSABLE.values(), ADA, ADA | {"did": "did:plc:eve"}]):
-        add(shared_services, f"auth0|{number}", atproto)
+        add(here, f"auth0|{number}", atproto)
     last = len(UNUSABLE) + 1
     asked = [f"auth0|{number}" for number in range(last)] + ["auth0|nobody"]
-    assert accounts.usable(asked) == {f"auth0|{last - 1}"}
-    assert accounts.usable([]) == set()
-    assert {subject for subject in asked if accounts.find(subject)} == accounts.usable(asked)
+    assert here.accounts.usable(asked) == {f"auth0|{last - 1}"}
+    assert here.accounts.usable([]) == set()
+    assert {subject for subject in asked if here.accounts.find(subject)} == here.accounts.usable(
+        asked
+    )
 
 
 @pytest.mark.parametrize("name", [None, "", 5, ["ada"]])
-def test_account_without_a_name_on_the_platform(
-    shared_services: Services, accounts: Accounts, name: object
-) -> None:
+def test_account_without_a_name_on_the_platform(here: Services, name: object) -> None:
     """It is an account all the same; without a handle its DID stands for it."""
-    add(shared_services, "auth0|ada", {"did": "did:plc:ada", "password": "canary"}, name)
-    account = accounts.find("auth0|ada")
+    add(here, "auth0|ada", {"did": "did:plc:ada", "password": "canary"}, name)
+    account = here.accounts.find("auth0|ada")
     assert account is not None
     assert (account.screen_name, account.handle) == (None, "did:plc:ada")
 
 
-def test_sealing_leaves_no_plain_password(
-    shared_services: Services, accounts: Accounts, vault: Vault
-) -> None:
+def test_sealing_leaves_no_plain_password(here: Services) -> None:
     """Each opens to what it was, everything else stays, and a second time nothing happens."""
     people = {f"auth0|{number}": ADA | {"password": f"canary {number}"} for number in range(5)}
     for subject, atproto in people.items():
-        add(shared_services, subject, atproto)
-    before = stored(shared_services)
-    assert accounts.seal_passwords(vault) == (5, 0)
-    sealed = stored(shared_services)
+        add(here, subject, atproto)
+    before = stored(here)
+    assert here.accounts.seal_passwords(here.vault) == (5, 0)
+    sealed = stored(here)
     assert "canary" not in str(sealed)
     for subject, atproto in people.items():
-        account = accounts.find(subject)
+        account = here.accounts.find(subject)
         assert account is not None
-        assert vault.is_sealed(account.password.reveal())
-        assert vault.open_stored(account.password.reveal()) == Secret(atproto["password"])
+        assert here.vault.is_sealed(account.password.reveal())
+        assert here.vault.open_stored(account.password.reveal()) == Secret(atproto["password"])
         password = {"password": account.password.reveal()}
         assert sealed[subject] == before[subject] | {"atproto": atproto | password}
-    assert accounts.seal_passwords(vault) == (0, 5)
-    assert stored(shared_services) == sealed
+    assert here.accounts.seal_passwords(here.vault) == (0, 5)
+    assert stored(here) == sealed
 
 
-def test_sealing_passes_over_what_is_no_password(
-    shared_services: Services, accounts: Accounts, vault: Vault
-) -> None:
+def test_sealing_passes_over_what_is_no_password(here: Services) -> None:
     """Odd documents stay as they are, and keep no other from being sealed."""
     odd = {name: value for name, value in UNUSABLE.items() if not _has_password(value)}
     for name, value in odd.items():
-        add(shared_services, name, value)
-    before = stored(shared_services)
-    add(shared_services, "zoe", ADA)
-    assert accounts.seal_passwords(vault) == (1, 0)
-    assert {k: v for k, v in stored(shared_services).items() if k != "zoe"} == before
+        add(here, name, value)
+    before = stored(here)
+    add(here, "zoe", ADA)
+    assert here.accounts.seal_passwords(here.vault) == (1, 0)
+    assert {k: v for k, v in stored(here).items() if k != "zoe"} == before
 
 
 def _has_password(atproto: object) -> bool:
     return isinstance(atproto, dict) and isinstance(atproto.get("password"), str)
 
 
-def test_sealing_twice_at_once_seals_each_once(
-    shared_services: Services, accounts: Accounts, vault: Vault
-) -> None:
+def test_sealing_twice_at_once_seals_each_once(here: Services) -> None:
     """Two operators, or a deploy hook on two machines: none is sealed inside a seal."""
     for number in range(40):
-        add(shared_services, f"auth0|{number}", ADA | {"password": f"canary {number}"})
+        add(here, f"auth0|{number}", ADA | {"password": f"canary {number}"})
     start = threading.Barrier(4)
 
     def seal(_: int) -> int:
         start.wait()
-        return accounts.seal_passwords(vault)[0]
+        return here.accounts.seal_passwords(here.vault)[0]
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(seal, range(4))) == 40
     for number in range(40):
-        assert password_of(accounts, vault, f"auth0|{number}") == f"canary {number}"
+        assert password_of(here, f"auth0|{number}", here.vault) == f"canary {number}"
 
 
-def test_sealing_never_brings_an_old_password_back(
-    shared_services: Services, accounts: Accounts, vault: Vault
-) -> None:
+def test_sealing_never_brings_an_old_password_back(here: Services) -> None:
     """One that is changed while it is being sealed is the new one afterwards, sealed or not."""
     subjects = [f"auth0|{number}" for number in range(40)]
     for subject in subjects:
-        add(shared_services, subject, ADA | {"password": "old"})
+        add(here, subject, ADA | {"password": "old"})
     start = threading.Barrier(2)
 
     def change_all() -> None:
         start.wait()
         for subject in reversed(subjects):
             new = {"$set": {"atproto.password": "new"}}
-            shared_services.database["users"].update_one({"_id": subject}, new)
+            here.database["users"].update_one({"_id": subject}, new)
 
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(change_all)
         start.wait()
-        accounts.seal_passwords(vault)
+        here.accounts.seal_passwords(here.vault)
         changing.result()
-    assert {password_of(accounts, vault, subject) for subject in subjects} == {"new"}
+    assert {password_of(here, subject, here.vault) for subject in subjects} == {"new"}
 
 
-def test_password_stays_readable_while_keys_rotate(
-    shared_services: Services, accounts: Accounts
-) -> None:
+def test_password_stays_readable_while_keys_rotate(here: Services) -> None:
     """What the old key sealed opens as long as that key is kept, and needs no sealing anew."""
     old, new = (Secret(Fernet.generate_key().decode()) for _ in range(2))
-    add(shared_services, "auth0|ada", ADA)
-    assert accounts.seal_passwords(Vault([old])) == (1, 0)
-    assert accounts.seal_passwords(Vault([new, old])) == (0, 1)
-    assert password_of(accounts, Vault([new, old]), "auth0|ada") == "canary"
+    add(here, "auth0|ada", ADA)
+    assert here.accounts.seal_passwords(Vault([old])) == (1, 0)
+    assert here.accounts.seal_passwords(Vault([new, old])) == (0, 1)
+    assert password_of(here, "auth0|ada", Vault([new, old])) == "canary"

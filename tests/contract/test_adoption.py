@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bson import ObjectId
@@ -48,12 +48,6 @@ def world(proxied: tuple[World, Proxy]) -> Iterator[World]:
 def user(world: World) -> str:
     """A new user of that world."""
     return new_user(world)
-
-
-@pytest.fixture
-def watch(world: World) -> Watch:
-    """Watch what batches send."""
-    return Watch(world.services)
 
 
 def backfill(
@@ -216,14 +210,9 @@ def test_batches_at_once_wait_for_the_one_that_reads(world: World, user: str, wa
     """None writes before the account's records are adopted."""
     items = save_moods(world, 8, user)
     foreign_mood(world, user, items[7], "3foreign22222")
-    threads = [
-        threading.Thread(target=backfill, args=(world, user, items[n : n + 2], "at once", watch))
-        for n in range(0, 8, 2)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        pairs = [items[n : n + 2] for n in range(0, 8, 2)]
+        list(pool.map(lambda pair: backfill(world, user, pair, "at once", watch), pairs))
     assert watch.count["export"] == 1
     assert len(rkeys(world, user)) == 8
     assert_agreement(world, user)

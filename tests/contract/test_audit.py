@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
-from tests.contract.auditing import Ground, found, open_ground, standings
+from tests.contract.auditing import Ground, found, standings
 from tests.contract.damages import DAMAGES, FAILED
 from worker.audit.findings import Fault
 from worker.clock import after, now
 from worker.media import MEDIA_TYPES, media_type
-from worker.services import Services
-
-
-@pytest.fixture
-def ground(here: Services, pds_blobs: Path) -> Ground:
-    """A platform with a user who has published a few things."""
-    return open_ground(here, pds_blobs)
 
 
 def test_account_that_is_right_is_clean(ground: Ground) -> None:

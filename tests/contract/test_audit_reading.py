@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -11,33 +10,22 @@ from pathlib import Path
 import pytest
 
 from tests.contract.auditing import Ground, found, open_ground
-from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.environments import new_settings
-from tests.fixtures import Opener
+from tests.contract.proxy import Proxy, Reply
 from tests.waiting import wait_for
+from tests.world import World
 from worker.audit.findings import Fault
 from worker.errors import TransientError, WaitError
 from worker.pds import Pds
 from worker.run import unobserved
-from worker.stack import Stack
 
 _CAR = "application/vnd.ipld.car"
 _BUSY = b'{"error":"RateLimitExceeded"}'
 
 
 @pytest.fixture
-def proxy(stack: Stack) -> Iterator[Proxy]:
-    """A proxy in front of the PDS, honest until it is told otherwise."""
-    with open_proxy(stack.environment["PDS_URL"]) as opened:
-        yield opened
-
-
-@pytest.fixture
-def ground(stack: Stack, pds_blobs: Path, proxy: Proxy, open_services: Opener) -> Ground:
-    """A platform whose PDS is behind the proxy."""
-    services = open_services(new_settings(stack, PDS_URL=proxy.url))
-    services.ensure_indexes()
-    return open_ground(services, pds_blobs)
+def ground(proxied: tuple[World, Proxy], pds_blobs: Path) -> Ground:
+    """Return a platform whose PDS is behind the proxy."""
+    return open_ground(proxied[0].services, pds_blobs)
 
 
 def ask_until_honest(ground: Ground, proxy: Proxy, method: str) -> dict[tuple[str, str], int]:

@@ -5,23 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from bson import ObjectId
 
-from tests.contract.auditing import Count, Ground, found, open_ground, standings
+from tests.contract.auditing import Count, Ground, found, standings
 from tests.contract.damages import DAMAGES, MOOD, OLDEST
 from worker.cid import cid_of_blob
 from worker.media import media_type
 from worker.records import Write
-from worker.services import Services
-
-
-@pytest.fixture
-def ground(here: Services, pds_blobs: Path) -> Ground:
-    """A platform with a user who has published a few things."""
-    return open_ground(here, pds_blobs)
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

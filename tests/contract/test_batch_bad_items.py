@@ -57,9 +57,8 @@ def test_bad_images_leave_their_paintings_partial(world: World) -> None:
     assert_agreement(world)
 
 
-def test_a_blob_that_the_pds_has_lost_is_uploaded_again(world: World) -> None:
+def test_a_blob_that_the_pds_has_lost_is_uploaded_again(world: World, watch: Watch) -> None:
     """Two of ten are gone, and the states do not know it: they are healed, in the same batch."""
-    watch = Watch(world.services)
     items = save_paintings(world, 10)
     sync_batch(world, "painting", items)
     owner = repo(world, world.ada)

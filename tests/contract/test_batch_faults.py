@@ -21,6 +21,7 @@ from tests.bulk import (
     repo,
     save_moods,
     save_paintings,
+    set_password,
     state_of,
     statuses,
     sync_batch,
@@ -43,12 +44,6 @@ def world(proxied: tuple[World, Proxy]) -> World:
     world = proxied[0]
     sync_batch(world, "mood", save_moods(world, 1))
     return world
-
-
-@pytest.fixture
-def watch(world: World) -> Watch:
-    """Watch what batches send."""
-    return Watch(world.services)
 
 
 def refuse_writes_of(
@@ -220,16 +215,14 @@ def test_items_of_an_account_with_a_wrong_password_wait_for_it(world: World, pro
     """It is parked, and not asked about again; once it is corrected, all is published."""
     subject = new_user(world)
     items = save_moods(world, 5, subject)
-    users = world.services.database["users"]
-    good = account(world, subject).password.reveal()
-    users.update_one({"_id": subject}, {"$set": {"atproto.password": "wrong"}})
+    good = set_password(world, subject, "wrong")
     for _ in range(2):
         outcomes = sync_batch(world, "mood", items, subject=subject, backfill=uuid4().hex)
         assert statuses(outcomes) == {"pending": 5}
     assert error_of(world, "mood", items[0]) == ("pending", "account", "wrong_password")
     assert state_of(world, items[0])["attempts"] == 0
     assert proxy.count("createSession") == 1
-    users.update_one({"_id": subject}, {"$set": {"atproto.password": good}})
+    set_password(world, subject, good)
     assert statuses(sync_batch(world, "mood", items, subject=subject)) == {"synced": 5}
     assert_agreement(world)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from bson import ObjectId
@@ -33,12 +34,6 @@ POINTS: tuple[Point, ...] = (
     ("before", "apply"),
     ("after", "apply"),
 )
-
-
-@pytest.fixture
-def watch(world: World) -> Watch:
-    """Watch what batches send."""
-    return Watch(world.services)
 
 
 def assert_all_published(world: World, paintings: Sequence[ObjectId]) -> None:
@@ -158,11 +153,8 @@ def test_a_storm_of_batches_syncs_and_edits_ends_in_agreement(world: World) -> N
                 world.sync("mood", mood)
                 world.sync("mood", mood)
 
-    threads = [threading.Thread(target=storm, args=(seed,)) for seed in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(storm, range(3)))
     sync_batch(world, "mood", items)
     assert_agreement(world)
     for mood in items:

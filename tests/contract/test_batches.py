@@ -36,12 +36,6 @@ from worker.mongo import RawDocument
 GUESTS = "art-guest"
 
 
-@pytest.fixture
-def watch(world: World) -> Watch:
-    """Watch what batches send."""
-    return Watch(world.services)
-
-
 def outcome_of_each(world: World, kind: MediaType, items: list[ObjectId]) -> list[RawDocument]:
     """Return the states of items, without their times, and their records."""
     states, there = world.platform.states(kind.name), records_by_ref(world, kind.name)

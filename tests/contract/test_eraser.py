@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from uuid import uuid4
 
@@ -11,9 +10,9 @@ import pytest
 from redis import Redis
 
 from tests.contract.pds_faults import FAULTS
-from tests.contract.proxy import Proxy, Reply, open_proxy
-from tests.environments import new_settings
-from tests.fixtures import Opener, platform_of, sign_up
+from tests.contract.proxy import Proxy, Reply
+from tests.fixtures import platform_of, sign_up
+from tests.world import World
 from worker.bulk.eraser import Eraser
 from worker.documents import Account
 from worker.errors import AccountError, TransientError, WaitError
@@ -22,25 +21,15 @@ from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.secrets import Secret
 from worker.services import Services
-from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 PIECE = "computer.aesthetic.piece"
 
 
 @pytest.fixture
-def proxy(stack: Stack) -> Iterator[Proxy]:
-    """A proxy in front of the PDS, honest until it is told otherwise."""
-    with open_proxy(stack.environment["PDS_URL"]) as opened:
-        yield opened
-
-
-@pytest.fixture
-def services(stack: Stack, proxy: Proxy, open_services: Opener) -> Services:
-    """Services whose PDS is behind the proxy."""
-    opened = open_services(new_settings(stack, PDS_URL=proxy.url))
-    opened.ensure_indexes()
-    return opened
+def services(proxied: tuple[World, Proxy]) -> Services:
+    """Return services whose PDS is behind the proxy."""
+    return proxied[0].services
 
 
 @pytest.fixture
@@ -56,10 +45,9 @@ def repo(services: Services, account: Account) -> Repo:
 
 
 @pytest.fixture
-def locks(stack: Stack) -> Iterator[RepoLocks]:
-    """The locks that the fleet shares."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as redis:
-        yield RepoLocks(redis)
+def locks(redis: Redis) -> RepoLocks:
+    """Return the locks that the fleet shares."""
+    return RepoLocks(redis)
 
 
 @pytest.fixture

@@ -6,14 +6,12 @@ may read, and the call. Whoever reads few documents of a thousand reads few of a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from tests.contract.explaining import MOOD, Query, Watched, open_watched, populate
-from tests.environments import new_settings
-from worker import indexes
+from tests.contract.explaining import MOOD, Query, Watched
+from worker.app import BEHIND, FRONT
 from worker.audit.owned import Owned
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
@@ -22,12 +20,14 @@ from worker.documents import DocumentId, ItemRef, MediaDocument
 from worker.media import MEDIA_TYPES
 from worker.overview import Place, Search, throughput
 from worker.removal import Removal
-from worker.stack import Stack
+from worker.settings.engine import SweepSettings
+from worker.sweep import Sweep
 
 DAY = timedelta(days=1)
 SPAN = (now() - 1000 * DAY, now() + DAY)
 CODES = ("field_invalid", "source_missing")
 PAINTING = MEDIA_TYPES["painting"]
+LIMITS = SweepSettings(limit=1000, window=50, horizon_days=1000, requeue=60, grace=0)
 
 OF_STATUS: dict[str, tuple[int, Query]] = {
     "counts": (0, lambda w: w.overview.counts(MOOD)),
@@ -105,6 +105,15 @@ OF_AN_AUDIT: dict[str, tuple[int, Query]] = {
     "owners without an account": (50, lambda w: list(owned(w).without_account(MOOD))),
     "accounts": (50, lambda w: list(owned(w).accounts())),
 }
+OF_A_WHOLE_SWEEP: dict[str, tuple[int, Query]] = {
+    # It comes last: what it finds is marked as pending.
+    "all that it sends": (
+        101,
+        lambda w: Sweep(w.backlog, w.accounts, w.removals, LIMITS).run(
+            {FRONT: 0, BEHIND: 0}, lambda *_: None, lambda *_: None
+        ),
+    ),
+}
 TABLES = {
     "status": OF_STATUS,
     "page": OF_A_PAGE,
@@ -113,22 +122,13 @@ TABLES = {
     "run": OF_A_RUN,
     "backfill": OF_BACKFILL,
     "audit": OF_AN_AUDIT,
+    "whole sweep": OF_A_WHOLE_SWEEP,
 }
 QUERIES = {
     f"{table}: {name}": query
     for table, queries in TABLES.items()
     for name, query in queries.items()
 }
-
-
-@pytest.fixture(scope="module")
-def watched(stack: Stack) -> Iterator[Watched]:
-    """A database in which every collection that is queried has documents."""
-    with open_watched(new_settings(stack)) as opened:
-        indexes.ensure(opened.database)
-        populate(opened.database)
-        yield opened
-        opened.database.client.drop_database(opened.database.name)
 
 
 @pytest.mark.parametrize("name", QUERIES)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from redis import Redis
 
-from tests.bulk import KINDS, account, repo
+from tests.bulk import KINDS, account, repo, set_password
 from tests.contract.pds_calls import deactivate, post
 from tests.contract.wiping import (
     all_records,
@@ -178,8 +178,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
     """With the right one, the next time gets through."""
     published(world, world.ada)
     ada = account(world, world.ada)
-    users = world.services.database["users"]
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": "not it"}})
+    set_password(world, world.ada, "not it")
     forgetting = forget(world, world.ada)
     assert isinstance(forgetting.trouble, AccountError)
     assert FORGOTTEN not in states(world, world.ada)
@@ -188,7 +187,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
         sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)
     assert not [name for name in in_redis(world, ada.did) if b"parked" in name]
-    users.update_one({"_id": world.ada}, {"$set": {"atproto.password": ada.password.reveal()}})
+    set_password(world, world.ada, ada.password.reveal())
     assert forget(world, world.ada).trouble is None
     assert in_redis(world, ada.did) == []
 

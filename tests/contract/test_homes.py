@@ -83,13 +83,6 @@ def places(stack: Stack) -> Iterator[Places]:
 
 
 @pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """A client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
-
-
-@pytest.fixture
 def move(
     stack: Stack,
     places: Places,

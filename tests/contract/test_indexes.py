@@ -1,12 +1,10 @@
-"""The indexes: that every query has one, and that they can be made over what is there."""
+"""The indexes: that they can be made over what is there, and what cannot be is told."""
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 
 import pytest
 from pymongo import MongoClient
@@ -17,9 +15,8 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from tests.contract.items import MOOD, PAINTING, SECOND, give_account, save, settle, sweep
+from tests.contract.items import MOOD
 from tests.fixtures import Opener
-from worker.clock import now
 from worker.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument
@@ -28,58 +25,14 @@ from worker.settings import Settings
 from worker.stack import Stack
 
 
-@contextmanager
-def profiled(here: Services) -> Iterator[list[Mapping[str, object]]]:
-    """Have MongoDB note how it carries out every operation on documents; fills the list."""
-    noted: list[Mapping[str, object]] = []
-    names = {f"{here.database.name}.{kind.collection}" for kind in MEDIA_TYPES.values()}
-    here.database.command("profile", 2)
-    try:
-        yield noted
-    finally:
-        here.database.command("profile", 0)
-        noted += here.database["system.profile"].find({"ns": {"$in": sorted(names)}})
-        here.database.drop_collection("system.profile")
+@pytest.fixture
+def fresh(settings: Settings, open_services: Opener) -> Services:
+    """Services on a database in which there is nothing yet."""
+    return open_services(settings)
 
 
-def test_no_query_of_a_sweep_goes_through_a_whole_collection(here: Services) -> None:
-    """Not with ten items, and so not with ten million."""
-    give_account(here, "auth0|ada")
-    for number in range(10):
-        settle(here, save(here, item=number), retry_at=now() - SECOND)
-    with profiled(here) as operations:
-        sweep(here)
-        skipped = here.backlog.skipped_of(PAINTING, ["auth0|ada", "art-guest"], 10)
-    assert skipped == []
-    plans = plans_of(operations)
-    assert plans
-    assert not [plan for plan in plans if "COLLSCAN" in plan]
-    for field in ("atproto.retryAt", "atproto.status", "atproto.reason", "_id"):
-        assert [plan for plan in plans if f"{{ {field}: 1" in plan], field
-
-
-def test_no_query_of_a_run_goes_through_a_whole_collection(here: Services) -> None:
-    """Claiming, saving, finishing, and finding who holds an rkey."""
-    ref = save(here)
-    with profiled(here) as operations:
-        settle(here, ref, repo="did:plc:ada", rkey="here")
-        here.store.find(MOOD, [ref.id])
-        here.store.holder_of(MOOD, "did:plc:ada", "here")
-    plans = plans_of(operations)
-    assert len(plans) >= 4
-    assert not [plan for plan in plans if "COLLSCAN" in plan]
-
-
-def plans_of(operations: list[Mapping[str, object]]) -> list[str]:
-    """Return the plans of the operations that had to look for documents."""
-    return [str(operation["planSummary"]) for operation in operations if "planSummary" in operation]
-
-
-def test_indexes_can_be_made_by_many_workers_at_once(
-    settings: Settings, open_services: Opener
-) -> None:
+def test_indexes_can_be_made_by_many_workers_at_once(fresh: Services) -> None:
     """Every worker makes sure of them when it starts."""
-    fresh = open_services(settings)
     start = threading.Barrier(4)
 
     def ensure(_: int) -> None:
@@ -91,11 +44,8 @@ def test_indexes_can_be_made_by_many_workers_at_once(
     assert {made.standing for made in create(fresh.database)} == {Standing.THERE}
 
 
-def test_legacy_documents_do_not_stand_in_the_way_of_indexes(
-    settings: Settings, open_services: Opener
-) -> None:
+def test_legacy_documents_do_not_stand_in_the_way_of_indexes(fresh: Services) -> None:
     """Many without a state, and two with the same rkey but no repo."""
-    fresh = open_services(settings)
     states: list[object] = [None, "x", {"rkey": "same"}, {"rkey": "same"}, {"rkey": None}, [], {}]
     fresh.store.collection(MOOD).insert_many([{"atproto": state} for state in states])
     fresh.ensure_indexes()
@@ -116,12 +66,6 @@ class Commands(CommandListener):
 
     def failed(self, event: CommandFailedEvent) -> None:
         """Required by the interface."""
-
-
-@pytest.fixture
-def fresh(settings: Settings, open_services: Opener) -> Services:
-    """Services on a database in which there is nothing yet."""
-    return open_services(settings)
 
 
 def made_in(services: Services) -> dict[str, Made]:
@@ -203,12 +147,9 @@ def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
     assert "unset these fields" in refused.detail
 
 
-def test_a_survey_tells_what_is_missing_and_makes_nothing(
-    settings: Settings, open_services: Opener
-) -> None:
+def test_a_survey_tells_what_is_missing_and_makes_nothing(fresh: Services) -> None:
     """Twice the same, until they are made."""
-    database = open_services(settings).database
     for _ in range(2):
-        assert {made.standing for made in survey(database)} == {Standing.MISSING}
-    assert len(list(create(database))) == len(definitions())
-    assert {made.standing for made in survey(database)} == {Standing.THERE}
+        assert {made.standing for made in survey(fresh.database)} == {Standing.MISSING}
+    assert len(list(create(fresh.database))) == len(definitions())
+    assert {made.standing for made in survey(fresh.database)} == {Standing.THERE}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -24,13 +23,6 @@ from worker.locks import RepoLocks
 with RepoLocks(Redis.from_url(sys.argv[1])).hold(sys.argv[2]):
     os._exit(9)
 """
-
-
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """A client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +14,6 @@ from bson.datetime_ms import DatetimeMS
 from tests.contract.failing import fail, pend
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from tests.fixtures import Opener
-from tests.redis_databases import redis_database
 from worker.app import BEHIND, list_of
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
@@ -28,7 +26,6 @@ from worker.removal import Removal, Removals
 from worker.secrets import Secret
 from worker.services import Services
 from worker.settings import Settings
-from worker.stack import Stack
 
 LONG_AGO = datetime(2020, 2, 29, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -161,13 +158,6 @@ def test_removals_are_counted(here: Services, overview: Overview) -> None:
         removals.postpone(Removal("mood", "auth0|ada", id="3"), fault)
     told = overview.removals()
     assert (told.waiting, told.given_up) == (2, 1)
-
-
-@pytest.fixture
-def queue_url(stack: Stack) -> Iterator[str]:
-    """The address of an empty Redis database."""
-    with redis_database(stack.environment["REDIS_URL"]) as url:
-        yield url
 
 
 def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:

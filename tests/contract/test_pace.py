@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from redis import Redis
 
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
-from tests.redis_databases import redis_database
 from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.bulk.pace import Pace
-from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")
-def url(stack: Stack) -> Iterator[str]:
-    """A Redis database where nobody else saves anything."""
-    with redis_database(stack.environment["REDIS_URL"]) as url:
-        yield url
+def world(worlds: Worlds) -> Iterator[World]:
+    """A world with a Redis database where nobody else saves anything."""
+    with worlds.open_with_redis() as opened:
+        yield opened
 
 
 @pytest.fixture
-def redis(url: str) -> Iterator[Redis]:
+def redis(world: World) -> Iterator[Redis]:
     """A client of it; nothing was saved of late."""
-    with Redis.from_url(url) as client:
+    with Redis.from_url(world.environ["REDIS_URL"]) as client:
         client.flushdb()
         yield client
         client.flushdb()
@@ -36,13 +34,6 @@ def redis(url: str) -> Iterator[Redis]:
 def pace(redis: Redis) -> Pace:
     """The pace by that Redis."""
     return Pace(redis)
-
-
-@pytest.fixture(scope="module")
-def world(worlds: Worlds, url: str) -> Iterator[World]:
-    """A world with that Redis."""
-    with worlds.open(REDIS_URL=url) as opened:
-        yield opened
 
 
 def test_without_saves_everything_goes_at_once(pace: Pace) -> None:
@@ -73,18 +64,15 @@ def test_after_a_save_one_writes_at_a_time(pace: Pace, redis: Redis) -> None:
     note_lasting_save(pace, redis)
     inside, turns = [0], []
 
-    def write() -> None:
+    def write(_: int) -> None:
         for _ in range(5):
             with pace.turn():
                 inside[0] += 1
                 turns.append(inside[0])
                 inside[0] -= 1
 
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
     assert turns == [1] * 20
 
 
@@ -107,9 +95,10 @@ def test_without_redis_work_goes_on(redis: Redis) -> None:
         assert pace.uploads() == 8
 
 
-def test_a_batch_is_written_in_small_chunks_while_people_save(world: World, redis: Redis) -> None:
+def test_a_batch_is_written_in_small_chunks_while_people_save(
+    world: World, watch: Watch, redis: Redis
+) -> None:
     """Counted at the repo."""
-    watch = Watch(world.services)
     note_lasting_save(world.services.pace, redis)
     sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
     assert sum(watch.sizes) == 50
@@ -120,9 +109,10 @@ def test_a_batch_is_written_in_small_chunks_while_people_save(world: World, redi
     assert_agreement(world)
 
 
-def test_few_blobs_are_uploaded_at_once_while_people_save(world: World, redis: Redis) -> None:
+def test_few_blobs_are_uploaded_at_once_while_people_save(
+    world: World, watch: Watch, redis: Redis
+) -> None:
     """A save waits behind those as well."""
-    watch = Watch(world.services)
     note_lasting_save(world.services.pace, redis)
     sync_batch(world, "painting", save_paintings(world, 8), batches=watch.batches)
     assert watch.count["upload"] == 8

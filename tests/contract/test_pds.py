@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
-import httpx
 import pytest
 
 from tests.fixtures import platform_of, sign_up
@@ -17,7 +16,7 @@ from worker.cid import cid_of_blob, cid_of_record
 from worker.documents import Account
 from worker.pds import Pds, Session
 from worker.pds_errors import BlobNotFoundError, SwapError
-from worker.records import RecordKey, UploadedBlob
+from worker.records import RecordKey, UploadedBlob, Write
 from worker.secrets import Secret
 from worker.services import Services
 
@@ -39,12 +38,6 @@ def ref(blob: UploadedBlob) -> Mapping[str, object]:
     """Return a blob as a record refers to it."""
     link = {"$link": blob.cid}
     return {"$type": "blob", "ref": link, "mimeType": blob.mime_type, "size": blob.size}
-
-
-def revision(pds: Pds, did: str) -> str:
-    """Return the repo's revision, which every commit changes."""
-    url = f"{pds.url}/xrpc/com.atproto.sync.getLatestCommit"
-    return str(httpx.get(url, params={"did": did}).raise_for_status().json()["rev"])
 
 
 def test_put_at_the_same_moment_writes_one_record(
@@ -86,10 +79,10 @@ def test_exact_replay_changes_nothing_whatever_it_swaps_for(
     first = pds.put_record(session.access, key, mood("one"), None)
     second = pds.put_record(session.access, key, mood("two"), first.cid)
     assert (second.uri, second.cid) == (key.uri, cid_of_record(mood("two")))
-    before = revision(pds, session.did)
+    before = pds.latest_commit(session.did)
     for swap in (None, first.cid, second.cid, cid_of_record(mood("never"))):
         assert pds.put_record(session.access, key, mood("two"), swap) == second
-    assert revision(pds, session.did) == before
+    assert pds.latest_commit(session.did) == before
 
 
 def test_delete_of_what_is_not_there_succeeds(pds: Pds, session: Session, key: RecordKey) -> None:
@@ -157,33 +150,21 @@ def test_blob_stays_while_another_record_refers_to_it(
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 203])
 def test_listing_pages_through_a_whole_collection(
-    shared_services: Services, shared_user: Account, session: Session, count: int
+    shared_services: Services, shared_user: Account, pds: Pds, session: Session, count: int
 ) -> None:
     """Every record once, newest key first, also where the last page is full."""
     collection = f"computer.aesthetic.many{count}"
     rkeys = [f"{number:05}" for number in range(count)]
-    create_all(shared_services.pds_of(shared_user.did), session, collection, rkeys)
+    for start in range(0, count, 200):
+        writes = [
+            Write("create", RecordKey(session.did, collection, rkey), {"$type": collection, "n": n})
+            for n, rkey in enumerate(rkeys[start : start + 200], start)
+        ]
+        commit = pds.latest_commit(session.did)
+        pds.apply_writes(session.access, session.did, writes, commit)
     listed = list(shared_services.repo(shared_user).records(collection))
     assert [record.rkey for record in listed] == rkeys[::-1]
     assert all(record.cid == cid_of_record(record.value) for record in listed)
-
-
-def create_all(pds: Pds, session: Session, collection: str, rkeys: list[str]) -> None:
-    """Create records in few commits."""
-    writes = [
-        {
-            "$type": "com.atproto.repo.applyWrites#create",
-            "collection": collection,
-            "rkey": rkey,
-            "value": {"$type": collection, "text": rkey},
-        }
-        for rkey in rkeys
-    ]
-    headers = {"Authorization": f"Bearer {session.access.reveal()}"}
-    for start in range(0, len(writes), 200):
-        body = {"repo": session.did, "writes": writes[start : start + 200]}
-        url = f"{pds.url}/xrpc/com.atproto.repo.applyWrites"
-        httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
 
 
 def test_refreshed_session_is_as_good_as_a_new_one(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from functools import partial
 from uuid import uuid4
 
@@ -14,12 +15,12 @@ from tests.contract.pds_calls import (
     MOOD,
     NOBODY,
     NSID,
-    PASSWORD,
     Call,
     deactivate,
     error_of,
     log_out,
 )
+from tests.contract.wiping import pds_away
 from tests.fixtures import platform_of, sign_up
 from worker.cid import cid_of_blob
 from worker.documents import Account
@@ -51,22 +52,19 @@ def put(pds: Pds, session: Session, record: Mapping[str, object] = MOOD) -> obje
     return pds.put_record(session.access, RecordKey(session.did, NSID, uuid4().hex), record, None)
 
 
-@pytest.mark.parametrize("password", ["canary-wrong", "", "canary" * 200, "\u00e9\0\U0001f3a8"])
-def test_wrong_password_is_the_accounts_fault(
-    pds: Pds, shared_user: Account, password: str
+@pytest.mark.parametrize(
+    ("identifier", "password"),
+    [(None, text) for text in ("canary-wrong", "", "canary" * 200, "\u00e9\0\U0001f3a8")]
+    + [(text, "canary-password") for text in (NOBODY, "", "not a did", "nobody.test")],
+)
+def test_wrong_password_and_unknown_account_are_the_same_fault(
+    pds: Pds, shared_user: Account, identifier: str | None, password: str
 ) -> None:
-    """Empty, too long, of any characters: all the same."""
-    error = error_of(lambda pds: pds.create_session(shared_user.did, Secret(password)), pds)
+    """Empty, too long, of any characters; and the PDS does not say which accounts it has."""
+    named = shared_user.did if identifier is None else identifier
+    error = error_of(lambda pds: pds.create_session(named, Secret(password)), pds)
     assert isinstance(error, AccountFaultError)
     assert (error.step, error.code) == ("account", "wrong_password")
-
-
-@pytest.mark.parametrize("identifier", [NOBODY, "", "not a did", "nobody.test"])
-def test_unknown_account_cannot_be_told_from_a_wrong_password(pds: Pds, identifier: str) -> None:
-    """The PDS does not say which accounts it has."""
-    error = error_of(lambda pds: pds.create_session(identifier, PASSWORD), pds)
-    assert isinstance(error, AccountFaultError)
-    assert error.code == "wrong_password"
 
 
 def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing: Account) -> None:
@@ -125,20 +123,16 @@ def assert_unreadable(pds: Pds, did: str) -> None:
 def test_token_that_is_no_longer_good_asks_for_another(pds: Pds, session: Session) -> None:
     """Garbage, another purpose's, and one whose signature is wrong."""
     header, claims, signature = session.access.reveal().split(".")
-    tokens = ["canary", f"{header}.{claims}.{signature[::-1]}", session.refresh.reveal()]
-    for token in map(Secret, tokens):
-        key = RecordKey(session.did, NSID, "one")
-        error = error_of(partial(Pds.delete_record, token=token, key=key), pds)
+    forged = Secret(f"{header}.{claims}.{signature[::-1]}")
+    key = RecordKey(session.did, NSID, "one")
+    calls: list[Call] = [
+        partial(Pds.delete_record, token=token, key=key)
+        for token in (Secret("canary"), forged, session.refresh)
+    ]
+    for call in (*calls, lambda pds: pds.upload_blob(forged, b"bytes", "text/plain")):
+        error = error_of(call, pds)
         assert isinstance(error, SessionExpiredError)
         assert (error.step, error.code) == ("session", "session_expired")
-
-
-def test_upload_with_a_bad_signature_asks_for_another_token(pds: Pds, session: Session) -> None:
-    """As after the PDS changed its signing key: an upload heals like any other call."""
-    header, claims, signature = session.access.reveal().split(".")
-    forged = Secret(f"{header}.{claims}.{signature[::-1]}")
-    error = error_of(lambda pds: pds.upload_blob(forged, b"bytes", "text/plain"), pds)
-    assert isinstance(error, SessionExpiredError)
 
 
 def test_revoked_refresh_token_asks_for_a_login(pds: Pds, shared_user: Account) -> None:
@@ -169,55 +163,29 @@ def test_record_above_the_servers_limit_is_refused_for_good(pds: Pds, session: S
 # No answer at all
 
 
-@pytest.fixture
-def frozen(own_stack: Stack) -> Iterator[None]:
-    """The PDS hangs: connections are taken, and nothing comes back."""
-    own_stack.pds.freeze()
-    try:
-        yield
-    finally:
-        own_stack.pds.thaw()
-
-
-@pytest.fixture
-def stopped(own_stack: Stack) -> Iterator[None]:
-    """The PDS refuses connections."""
-    own_stack.pds.stop()
-    try:
-        yield
-    finally:
-        own_stack.pds.start()
-
-
-@pytest.mark.usefixtures("frozen")
 def test_hanging_pds_is_given_up_after_the_timeout(own_stack: Stack) -> None:
     """Each call ends by itself, and says that it may have been carried out."""
-    impatient = Pds(own_stack.pds.url, timeout=0.2)
+    own_stack.pds.freeze()
     try:
-        errors = [error_of(call, impatient) for _, call in CALLS.values()]
+        with closing(Pds(own_stack.pds.url, timeout=0.2)) as impatient:
+            errors = [error_of(call, impatient) for _, call in CALLS.values()]
     finally:
-        impatient.close()
+        own_stack.pds.thaw()
     assert {(type(e), e.code) for e in errors} == {(TransientError, "pds_unreachable")}
     assert all("(ReadTimeout); the call may have been carried out" in e.message for e in errors)
 
 
-def test_stopped_pds_is_unreachable(own_stack: Stack, request: pytest.FixtureRequest) -> None:
+def test_stopped_pds_is_unreachable(own_stack: Stack) -> None:
     """On a connection that was open before, and on a new one."""
-    client = Pds(own_stack.pds.url)
-    try:
+    with closing(Pds(own_stack.pds.url)) as client:
         assert error_of(CALLS["login"][1], client).code == "wrong_password"
-        request.getfixturevalue("stopped")
-        errors = [error_of(call, client) for _, call in CALLS.values()]
-    finally:
-        client.close()
+        with pds_away(own_stack):
+            errors = [error_of(call, client) for _, call in CALLS.values()]
     assert {(type(e), e.code) for e in errors} == {(TransientError, "pds_unreachable")}
 
 
 def test_host_that_does_not_exist_is_unreachable() -> None:
     """As after a typing error in PDS_URL."""
-    lost = Pds("http://pds.invalid")
-    try:
+    with closing(Pds("http://pds.invalid")) as lost:
         error = error_of(CALLS["put"][1], lost)
-    finally:
-        lost.close()
     assert (type(error), error.code) == (TransientError, "pds_unreachable")

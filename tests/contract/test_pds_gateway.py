@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -32,21 +33,13 @@ class Gateway:
 
 
 @pytest.fixture(scope="module")
-def opened_gateway(stack: Stack) -> Iterator[Gateway]:
-    """Open a proxy for the whole module."""
-    with open_proxy(stack.environment["PDS_URL"]) as proxy:
-        client = Pds(proxy.url, timeout=30)
-        try:
-            yield Gateway(proxy, client)
-        finally:
-            client.close()
-
-
-@pytest.fixture
-def gateway(opened_gateway: Gateway) -> Gateway:
-    """A proxy that passes every call on, until it is told otherwise."""
-    opened_gateway.proxy.be_honest()
-    return opened_gateway
+def gateway(stack: Stack) -> Iterator[Gateway]:
+    """Return a proxy that each test tells what to answer to all calls."""
+    with (
+        open_proxy(stack.environment["PDS_URL"]) as proxy,
+        closing(Pds(proxy.url, timeout=30)) as client,
+    ):
+        yield Gateway(proxy, client)
 
 
 HTML = b"<!doctype html><title>Sorry</title>canary"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +13,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.failing import pend
 from tests.contract.items import save, settle
-from tests.redis_databases import redis_database
 from worker.bounded import Bounds
 from worker.budget import Lane
 from worker.clock import now
@@ -22,19 +20,11 @@ from worker.documents import Status
 from worker.rates import Cost, Kind, Rates
 from worker.secrets import Secret
 from worker.services import Patience, Services, build
-from worker.stack import Stack
 from worker.watch.position import Positions, Step
 from worker.web.figures import Figures
 from worker.web.picture import Pictures
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def queue_url(stack: Stack) -> Iterator[str]:
-    """Return a Redis database that is empty."""
-    with redis_database(stack.environment["REDIS_URL"]) as url:
-        yield url
 
 
 def on_queue(here: Services, url: str) -> Services:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
@@ -13,7 +12,6 @@ from worker.clock import now
 from worker.documents import Failure, ItemRef, Status
 from worker.outcome import Outcome
 from worker.redis_errors import RedisUnavailableError
-from worker.stack import Stack
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://")
 LEFT = Outcome(ItemRef("mood", 2), None, "another run is at work on it")
@@ -23,13 +21,6 @@ FAILED = Outcome(
     "field 'when' is missing",
     error=Failure("document", "field_invalid", "field 'when' is missing", permanent=True, at=now()),
 )
-
-
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """A client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
 
 
 @pytest.fixture

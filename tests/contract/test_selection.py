@@ -10,7 +10,7 @@ from itertools import islice
 import pytest
 from bson import ObjectId
 
-from tests.contract.items import MOOD, PAINTING, SECOND, save
+from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save
 from worker.bulk.backfill import Batch, Scope, Survey
 from worker.bulk.selection import (
     FAILED,
@@ -24,7 +24,7 @@ from worker.bulk.selection import (
     Stratum,
 )
 from worker.clock import after, now
-from worker.documents import DocumentId, ItemRef
+from worker.documents import DocumentId
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument
 from worker.services import Services
@@ -53,8 +53,7 @@ LEFT_ALONE: list[RawDocument] = [
 def here(here: Services) -> Services:
     """The shared services, with accounts of ada, bob and the guests."""
     for subject in (ADA, BOB, GUEST):
-        account = {"did": f"did:plc:{subject[-3:]}", "handle": "h", "password": "x"}
-        here.database["users"].insert_one({"_id": subject, "atproto": account})
+        give_account(here, subject)
     return here
 
 
@@ -73,11 +72,6 @@ def ids(found: list[Batch]) -> set[DocumentId]:
     listed = [raw for batch in found for raw in batch.ids]
     assert len(listed) == len(set(listed))
     return set(listed)
-
-
-def nuke(here: Services, ref: ItemRef, flag: str = "nuked") -> None:
-    """Take an item down."""
-    here.store.collection(MEDIA_TYPES[ref.type]).update_one({"_id": ref.id}, {"$set": {flag: True}})
 
 
 @pytest.mark.parametrize(("stratum", "state"), STATES)
@@ -129,8 +123,8 @@ def test_what_failed_or_was_removed_is_wanted_on_request_alone(here: Services) -
 def test_what_is_left_out_is_counted_by_reason(here: Services) -> None:
     """Nuked, deleted, without an account, and guests' moods: none of it is an error."""
     wanted = save(here)
-    nuke(here, save(here))
-    nuke(here, save(here), "deleted")
+    edit(here, save(here), nuked=True)
+    edit(here, save(here), deleted=True)
     for kind in (MOOD, PAINTING):
         save(here, kind, user=NOBODY)
     save(here, user=NOBODY, atproto={"status": "skipped", "reason": "no_account"})
@@ -156,7 +150,7 @@ def test_what_is_gone_but_may_have_left_a_record_is_seen_to(here: Services) -> N
     legacy = save(here, atproto={"rkey": "3legacy222222"})
     removed = save(here, atproto={"status": "removed", "rkey": "3gone22222222"})
     for ref in (pending, legacy, removed):
-        nuke(here, ref)
+        edit(here, ref, nuked=True)
     assert ids(batches(here, removed=True)) == {pending.id, legacy.id}
     assert survey(here, removed=True).wanted == {"mood": 2}
     assert survey(here, removed=True).left_out == {("mood", "nuked"): 1}
@@ -167,8 +161,7 @@ def test_an_account_that_appears_is_served_from_then_on(here: Services) -> None:
     fresh = save(here, user=NOBODY)
     skipped = save(here, user=NOBODY, atproto={"status": "skipped", "reason": "no_account"})
     assert batches(here) == []
-    account = {"did": "did:plc:new", "handle": "h", "password": "x"}
-    here.database["users"].insert_one({"_id": NOBODY, "atproto": account})
+    give_account(here, NOBODY)
     assert ids(batches(here)) == {fresh.id, skipped.id}
     assert survey(here) == Survey({"mood": 2}, {}, 1)
 
@@ -177,7 +170,7 @@ def test_guests_items_are_theirs_however_nobody_is_spelt(here: Services) -> None
     """No user, null, an empty text, or the guests' own subject."""
     refs = [save(here, PAINTING, user=user) for user in (None, "", GUEST)]
     nulled = save(here, PAINTING, user=ADA)
-    here.store.collection(PAINTING).update_one({"_id": nulled.id}, {"$set": {"user": None}})
+    edit(here, nulled, user=None)
     (batch,) = batches(here)
     assert (batch.owner, set(batch.ids)) == (GUEST, {ref.id for ref in [*refs, nulled]})
 

@@ -16,12 +16,13 @@ from worker.pds_errors import SessionExpiredError
 from worker.secrets import Secret
 
 
-def test_token_about_to_expire_is_refreshed_before_it_does(fleet: Fleet) -> None:
-    """No call has to fail first, and no login is needed."""
-    fleet.plant(access=token_until(time.time() + 60))
+@pytest.mark.parametrize("is_expiring", [True, False], ids=["about to expire", "refused"])
+def test_token_is_refreshed_once(fleet: Fleet, *, is_expiring: bool) -> None:
+    """Before it expires no call has to fail; one that is refused fails a call."""
+    fleet.plant(access=token_until(time.time() + 60) if is_expiring else "garbage")
     fleet.repo().put(fleet.repo().key(NSID, "one"), MOOD, None)
     assert fleet.logins_and_refreshes() == (1, 1)
-    assert fleet.proxy.count("putRecord") == 1
+    assert fleet.proxy.count("putRecord") == (1 if is_expiring else 2)
 
 
 def test_workers_at_the_same_moment_refresh_once(fleet: Fleet) -> None:
@@ -34,22 +35,17 @@ def test_workers_at_the_same_moment_refresh_once(fleet: Fleet) -> None:
     assert sessions == [sessions[0]] * 8
 
 
-def test_refused_token_heals_by_one_refresh(fleet: Fleet) -> None:
-    """A token that was good when it was read, and is not any more."""
-    fleet.plant(access="garbage")
-    fleet.repo().put(fleet.repo().key(NSID, "one"), MOOD, None)
-    assert fleet.logins_and_refreshes() == (1, 1)
-    assert fleet.proxy.count("putRecord") == 2
-
-
-def test_refused_token_heals_by_one_refresh_for_many_at_once(fleet: Fleet) -> None:
-    """Eight workers are refused together, and one of them refreshes."""
-    fleet.plant(access="garbage")
+@pytest.mark.parametrize(("refresh", "logins"), [(None, 1), ("garbage", 2)])
+def test_refused_token_heals_once_for_many_at_once(
+    fleet: Fleet, refresh: str | None, logins: int
+) -> None:
+    """Eight workers are refused together: one of them refreshes, or logs in if it cannot."""
+    fleet.plant(access="garbage", refresh=refresh)
     repos = [fleet.repo(fleet.sessions()) for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
         put = [pool.submit(repo.put, repo.key(NSID, "one"), MOOD, None) for repo in repos]
         assert len({each.result() for each in put}) == 1
-    assert fleet.logins_and_refreshes() == (1, 1)
+    assert fleet.logins_and_refreshes() == (logins, 1)
 
 
 def test_revoked_session_heals_by_one_login(fleet: Fleet) -> None:
@@ -59,16 +55,6 @@ def test_revoked_session_heals_by_one_login(fleet: Fleet) -> None:
     fleet.plant(access="garbage", refresh=session.refresh.reveal())
     fleet.repo().put(fleet.repo().key(NSID, "one"), MOOD, None)
     assert fleet.logins_and_refreshes() == (2, 1)
-
-
-def test_tokens_that_are_both_garbage_heal_by_one_login(fleet: Fleet) -> None:
-    """For one worker or for eight at once."""
-    fleet.plant(access="garbage", refresh="garbage")
-    repos = [fleet.repo(fleet.sessions()) for _ in range(8)]
-    with ThreadPoolExecutor(8) as pool:
-        put = [pool.submit(repo.put, repo.key(NSID, "one"), MOOD, None) for repo in repos]
-        assert len({each.result() for each in put}) == 1
-    assert fleet.proxy.count(LOGIN) == 2
 
 
 def test_token_that_is_refused_though_new_is_replaced_once(fleet: Fleet) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from worker.source import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-
-
-@pytest.fixture
-def hasty(site: Site) -> Iterator[SourceStore]:
-    """Return a store that is the web server, with little patience."""
-    with opened(site.url, deadline=SHORT) as store:
-        yield store
 
 
 @pytest.mark.parametrize(
@@ -73,29 +65,30 @@ def test_whether_a_file_exists_is_unknown_when_the_server_does_not_say(
     assert web.exists(KEY) is False
 
 
-@pytest.mark.parametrize("fault", [faults.cut_body, faults.cut_chunks])
-def test_a_truncated_body_is_no_file(web: SourceStore, site: Site, fault: Fault) -> None:
-    """Half an image must not become a thumbnail."""
+@pytest.mark.parametrize(
+    ("fault", "error", "message"),
+    [
+        (faults.cut_body, SourceUnavailableError, "broke off, or is no HTTP"),
+        (faults.cut_chunks, SourceUnavailableError, "broke off, or is no HTTP"),
+        (faults.flood, SourceTooLargeError, str(ENOUGH)),
+        (faults.announce_gigabytes, SourceTooLargeError, str(ENOUGH)),
+    ],
+)
+def test_a_truncated_or_endless_body_is_no_file(
+    web: SourceStore, site: Site, fault: Fault, error: type[MediaError], message: str
+) -> None:
+    """Half an image must not become a thumbnail; nor is more read than the limit."""
     site.faults[KEY.name] = fault
-    with pytest.raises(SourceUnavailableError, match="broke off, or is no HTTP"):
-        web.read(KEY, max_bytes=ENOUGH)
-
-
-@pytest.mark.parametrize("fault", [faults.flood, faults.announce_gigabytes])
-def test_a_body_without_end_is_not_read(web: SourceStore, site: Site, fault: Fault) -> None:
-    """By its announced size, or by what has arrived."""
-    site.faults[KEY.name] = fault
-    with pytest.raises(SourceTooLargeError, match=str(ENOUGH)):
+    with pytest.raises(error, match=message):
         web.read(KEY, max_bytes=ENOUGH)
 
 
 @pytest.mark.parametrize("fault", [faults.drip_body, faults.drip_headers, faults.say_nothing])
-def test_the_deadline_covers_the_whole_exchange(
-    hasty: SourceStore, site: Site, fault: Fault
-) -> None:
+def test_the_deadline_covers_the_whole_exchange(site: Site, fault: Fault) -> None:
     """Each byte comes in time; all of them together would take 20 seconds, or for ever."""
     site.faults[KEY.name] = fault
-    with pytest.raises(SourceTimeoutError, match=r"within 0\.3 s"):
+    late = pytest.raises(SourceTimeoutError, match=r"within 0\.3 s")
+    with opened(site.url, deadline=SHORT) as hasty, late:
         hasty.read(KEY, max_bytes=ENOUGH)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -14,34 +13,28 @@ from pymongo.collection import Collection
 from tests import pictures
 from worker.cid import cid_of_blob
 from worker.errors import TransientError
-from worker.stack import Stack
+from worker.mongo import RawDocument
+from worker.services import Services
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.thumbnail_cache import ThumbnailCache, ThumbnailCacheUnavailableError
+from worker.thumbnail_cache import COLLECTION, ThumbnailCache, ThumbnailCacheUnavailableError
 
 SETTINGS = ThumbnailSettings(size=32)
 IDENTITY = 'https://media.example/paintings/auth0%7C5f/slug.png etag="1"'
 OWNER = "auth0|5f"
 
-Entries = Collection[dict[str, object]]
+Entries = Collection[RawDocument]
 
 
 @pytest.fixture
-def entries(stack: Stack) -> Iterator[Entries]:
-    """Return an empty collection in the real MongoDB."""
-    url = stack.environment["MONGODB_CONNECTION_STRING"]
-    with MongoClient[dict[str, object]](url, tz_aware=True) as client:
-        collection = client["thumbnail_cache_test"]["thumbnails"]
-        collection.drop()
-        yield collection
-        client.drop_database("thumbnail_cache_test")
+def cache(here: Services) -> ThumbnailCache:
+    """Return a cache that is empty."""
+    return here.thumbnails
 
 
 @pytest.fixture
-def cache(entries: Entries) -> ThumbnailCache:
-    """Return a cache over the collection, with its indexes."""
-    cache = ThumbnailCache(entries)
-    cache.ensure_indexes()
-    return cache
+def entries(here: Services) -> Entries:
+    """Return the collection of its entries."""
+    return here.database[COLLECTION]
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +142,7 @@ def test_a_database_that_does_not_answer_is_transient(thumbnail: Thumbnail) -> N
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"mongodb://user:secret@127.0.0.1:{unused.getsockname()[1]}"
-        with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=50) as client:
+        with MongoClient[RawDocument](url, serverSelectionTimeoutMS=50) as client:
             cache = ThumbnailCache(client["media"]["thumbnails"])
             for call in (
                 cache.ensure_indexes,

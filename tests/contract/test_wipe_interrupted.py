@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -72,11 +72,8 @@ def test_two_wipes_at_once_do_each_others_work(world: World) -> None:
     """Neither is confused by what the other has done; each state is cleared by one of them."""
     published_moods(world, world.ada, 250)
     both = [prepared(world, world.ada) for _ in range(2)]
-    threads = [threading.Thread(target=lambda w=wiping: sum(w.run())) for wiping in both]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda wiping: sum(wiping.run()), both))
     assert sum(wiping.done["mood"].cleared for wiping in both) == 250
     assert [wiping.done["mood"].left for wiping in both] == [{}, {}]
     assert records(world, world.ada, MOOD) == {}

@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from bson import ObjectId
 
-from tests.contract.explaining import MOOD, Watched, open_watched, populate
+from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
-from tests.environments import new_settings
-from worker import indexes
 from worker.bulk.clearing import Clearing, Manner
 from worker.errors import TransientError
 from worker.removal import Removal, Removals
 from worker.services import Services
 from worker.snapshot import StoredRecord
-from worker.stack import Stack
-
-
-@pytest.fixture(scope="module")
-def watched(stack: Stack) -> Iterator[Watched]:
-    """A database in which every collection that is queried has documents."""
-    with open_watched(new_settings(stack)) as opened:
-        indexes.ensure(opened.database)
-        populate(opened.database)
-        yield opened
 
 
 @pytest.mark.parametrize("manner", Manner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from uuid import uuid4
 
@@ -185,16 +186,13 @@ def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> N
             else:
                 world.sync("mood", mood)
 
-    def operator() -> None:
+    def operator(_: int) -> None:
         for _ in range(6):
             sum(prepared(world, world.ada).run())
 
-    threads = [threading.Thread(target=worker, args=(seed,)) for seed in range(4)]
-    threads += [threading.Thread(target=operator) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(6) as pool:
+        workers, operators = pool.map(worker, range(4)), pool.map(operator, range(2))
+        assert [*workers, *operators] == [None] * 6
     settle(world)
     assert_true_states(world, world.ada)
     wipe(world, world.ada)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 
@@ -184,18 +184,10 @@ def test_keys_of_every_shape_are_found_again(target: Target) -> None:
 def test_two_writers_of_one_repo_take_turns(target: Target) -> None:
     """Chunk after chunk of the one, then those of the other."""
     parts = [target.records(120) for _ in range(3)]
-    results: list[Written] = []
-
-    def write(part: list[Prepared]) -> None:
-        results.append(target.writer.write(target.repo, part))
-
-    threads = [threading.Thread(target=write, args=(part,)) for part in parts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda part: target.writer.write(target.repo, part), parts))
     assert target.watch.most["apply"] == 1
-    assert sorted(len(result.there) for result in results) == [120, 120, 120]
+    assert [len(result.there) for result in results] == [120, 120, 120]
     assert target.watch.sizes == [100, 20] * 3
 
 
