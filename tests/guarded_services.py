@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -51,7 +50,8 @@ class Guarded:
 @contextmanager
 def guarded_valkey(folder: Path, password: str) -> Iterator[Guarded]:
     """Run a Valkey with an ACL user, behind TLS."""
-    ca, context = _certificate(folder)
+    ca = folder / "localhost.pem"
+    context, _ = make_certificate(folder)
     port = Ports(folder / "ports.json").claim("valkey")
     (folder / "acl").write_text(
         "user default off\n"
@@ -72,7 +72,8 @@ def guarded_valkey(folder: Path, password: str) -> Iterator[Guarded]:
 @contextmanager
 def guarded_mongod(folder: Path, password: str) -> Iterator[Guarded]:
     """Run a MongoDB, a replica set of one, that speaks TLS only and knows one user."""
-    ca, _ = _certificate(folder)
+    ca = folder / "localhost.pem"
+    make_certificate(folder)
     host = f"localhost:{Ports(folder / 'ports.json').claim('mongod')}"
     key = folder / "set.key"
     key.write_text(secrets.token_urlsafe(64).replace("-", "x").replace("_", "y"))
@@ -114,8 +115,3 @@ def answers(client: Redis) -> bool:
         return bool(client.ping())
     except RedisError:
         return False
-
-
-def _certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    server, _ = make_certificate(folder)
-    return folder / "localhost.pem", server

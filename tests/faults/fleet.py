@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,10 +74,12 @@ class Fleet:
                 worker.kill()
 
     def _launch(self, skew: float) -> Process:
-        celery = _skewed(skew) if skew else CELERY
+        skewed = (sys.executable, "-W", "ignore", "-m", "tests.faults.skewed", str(skew))
         name = f"w{len(list(self.folder.glob('worker-*.log')))}@faults"
         options = ("--concurrency", str(_CHILDREN), "-n", name)
-        started = running("worker", self.environ, self.folder, *options, celery=celery)
+        started = running(
+            "worker", self.environ, self.folder, *options, celery=skewed if skew else CELERY
+        )
         return self._undo.enter_context(started)
 
     def _running(self) -> list[Process]:
@@ -94,7 +96,3 @@ def open_fleet(manning: Manning, environ: Mapping[str, str], folder: Path) -> It
         yield fleet
     finally:
         fleet.stop()
-
-
-def _skewed(seconds: float) -> Sequence[str]:
-    return (sys.executable, "-W", "ignore", "-m", "tests.faults.skewed", str(seconds))

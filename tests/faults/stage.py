@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis
 from pymongo import MongoClient
@@ -108,7 +107,10 @@ class Stage:
 
         The PDS is held still meanwhile, so that a fast fleet does not catch up with the stream.
         """
-        self.wait(lambda: self._settled() >= _FEW_SETTLED, "the first items to be right")
+        self.wait(
+            lambda: len(self.items) - self._in_flight() >= _FEW_SETTLED,
+            "the first items to be right",
+        )
         with frozen(self.stack.pds):
             self.wait(lambda: self._in_flight() >= _MANY_IN_FLIGHT, "work to pile up")
             return self._in_flight()
@@ -153,9 +155,6 @@ class Stage:
     def _in_flight(self) -> int:
         return len(self.judge.unsettled(self.items))
 
-    def _settled(self) -> int:
-        return len(items := self.items) - len(self.judge.unsettled(items))
-
     def _states(self) -> Iterator[dict[str, Any]]:
         for name in expected.TYPES:
             yield from self.platform.states(name).values()
@@ -168,7 +167,15 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
         scene = undo.enter_context(open_scene(Worlds(stack), folder, **{**_TIMES, **environ}))
         world = scene.world
         cast = cast_of(world)
-        platform = undo.enter_context(_patient_platform(world))
+        client: MongoClient[RawDocument] = MongoClient(
+            world.environ["MONGODB_CONNECTION_STRING"],
+            tz_aware=True,
+            timeoutMS=_PLATFORM_PATIENCE_MS,
+            serverSelectionTimeoutMS=_PLATFORM_PATIENCE_MS,
+        )
+        database = undo.enter_context(client)[world.environ["MONGODB_NAME"]]
+        media = Path(world.environ["MEDIA_STORE_URL"].removeprefix("file://"))
+        platform = Platform(database, stack.pds.url, media)
         reader = undo.enter_context(Reader(stack.pds.url))
         queue = undo.enter_context(redis.Redis.from_url(world.environ["REDIS_URL"]))
         stage = Stage(
@@ -192,17 +199,3 @@ def cast_of(world: World) -> Cast:
     users = [Person(user, str(names[user]), world.dids[user]) for user in (world.ada, world.bob)]
     guest = Person("art-guest", None, world.guest_did)
     return Cast(tuple(users), guest, Person("auth0|stranger", "stranger", None))
-
-
-@contextmanager
-def _patient_platform(world: World) -> Iterator[Platform]:
-    environ = world.environ
-    media = Path(unquote(urlsplit(environ["MEDIA_STORE_URL"]).path))
-    client: MongoClient[RawDocument] = MongoClient(
-        environ["MONGODB_CONNECTION_STRING"],
-        tz_aware=True,
-        timeoutMS=_PLATFORM_PATIENCE_MS,
-        serverSelectionTimeoutMS=_PLATFORM_PATIENCE_MS,
-    )
-    with client:
-        yield Platform(client[environ["MONGODB_NAME"]], environ["PDS_URL"], media)

@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 
+_MOOD = "computer.aesthetic.mood"
 PASSWORD = "correct horse battery staple"
 
 
@@ -45,21 +46,17 @@ class PdsAccount:
 
     def put_mood(self, rkey: str, text: str) -> str:
         """Store a mood record and return its CID."""
-        record = {"$type": "computer.aesthetic.mood", "text": text}
-        body = {
-            "repo": self.did,
-            "collection": "computer.aesthetic.mood",
-            "rkey": rkey,
-            "record": record,
-        }
-        answer = self.call("com.atproto.repo.putRecord", body)
-        return str(answer["cid"])
+        body = {**self._mood_at(rkey), "record": {"$type": _MOOD, "text": text}}
+        return str(self.call("com.atproto.repo.putRecord", body)["cid"])
 
     def mood(self, rkey: str) -> str:
         """Return the text of a stored mood record."""
-        query = {"repo": self.did, "collection": "computer.aesthetic.mood", "rkey": rkey}
         url = f"{self.pds_url}/xrpc/com.atproto.repo.getRecord"
-        return str(_checked(httpx.get(url, params=query, timeout=30))["value"]["text"])
+        answer = _checked(httpx.get(url, params=self._mood_at(rkey), timeout=30))
+        return str(answer["value"]["text"])
+
+    def _mood_at(self, rkey: str) -> dict[str, str]:
+        return {"repo": self.did, "collection": _MOOD, "rkey": rkey}
 
 
 def _checked(response: httpx.Response) -> Any:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from tests.bulk import (
     KINDS,
@@ -24,10 +23,9 @@ from tests.bulk import (
 )
 from tests.fleet import worker
 from tests.scene import SHORT_VISIBILITY, Scene, open_scene
-from tests.terminal import Terminal, run, started
+from tests.terminal import Terminal, call, run, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.cli import main
 from worker.stack import Stack
 
 
@@ -95,13 +93,11 @@ def wait_until_published(scene: Scene, pending: int = 0) -> None:
 def assert_all_is_well(scene: Scene) -> None:
     """Assert that nothing was lost or doubled, that an audit agrees, and nothing is left to do."""
     assert_agreement(scene.world)
-    audit = CliRunner().invoke(main, ["audit"], env=scene.environ)
+    audit = call(scene.world, "audit")
     assert audit.exit_code == 0, audit.output
-    again = CliRunner().invoke(main, ["backfill", "--wait"], env=scene.environ)
-    assert (again.exit_code, again.stdout.splitlines()[0]) == (
-        0,
-        "0 items of 0 accounts to publish",
-    )
+    again = call(scene.world, "backfill", "--wait")
+    assert again.exit_code == 0
+    assert again.stdout.splitlines()[0] == "0 items of 0 accounts to publish"
 
 
 def test_a_pds_and_processes_that_are_killed(

@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 import redis
-from click.testing import CliRunner
 
 from tasks import enqueue
 from tests.bulk import save_one_of, save_painting
 from tests.contract.proxy import Proxy, open_proxy
 from tests.fleet import beat, worker
 from tests.scene import Scene, open_scene
+from tests.terminal import call
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.cli import main
 from worker.documents import SyncState
 from worker.media import MEDIA_TYPES
 from worker.stack import Stack
@@ -95,8 +94,7 @@ def test_everything_is_published_and_nothing_refused(limited: Limited) -> None:
     """A backfill beyond every limit waits for windows to end; a save meanwhile does not."""
     world = limited.scene.world
     number = limited.save()
-    result = CliRunner().invoke(main, ["backfill"], env=limited.scene.environ)
-    assert result.exit_code == 0, result.output
+    assert call(world, "backfill").exit_code == 0
     wait_for(limited.waiting, what="a budget to be spent")
     assert all(state.attempts == 0 for state in limited.waiting())
     mood = world.platform.save_mood("a save", world.ada)
@@ -121,6 +119,5 @@ def test_budgets_full_of_wrong_numbers_recover(limited: Limited) -> None:
             bucket = f"media-atproto:budget:{host}|{name}|{who}"
             client.hset(bucket, "used", "1000000")
             client.hset(bucket, "ends", str(int(client.time()[0] * 1000 + 3000)))
-    result = CliRunner().invoke(main, ["backfill"], env=limited.scene.environ)
-    assert result.exit_code == 0, result.output
+    assert call(world, "backfill").exit_code == 0
     limited.wait_until_synced(before + number)

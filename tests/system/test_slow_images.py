@@ -8,8 +8,9 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
-from tests.fleet import Process, beat, running
+from tests.fleet import Process, beat, worker
 from tests.scene import SHORT_VISIBILITY, Scene, open_scene
+from tests.system.watcher import publish
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.clock import now
@@ -30,17 +31,17 @@ def test_an_image_that_takes_too_long_is_given_up_and_the_worker_goes_on(scene: 
     platform.store("slow.png", pictures.many_scans(50, (4096, 4096)), scene.world.ada)
     slow = platform.save_painting("slow", scene.world.ada)
     # The limits of the configuration: those of Celery's own options do not change a task's.
-    limits = ("--concurrency", "1", "--", "task.soft_time_limit=1.8", "task.time_limit=2")
-    with running("worker", scene.environ, scene.folder, *limits) as worker:
-        wait_for(lambda: " ready." in worker.text, what="the worker to be ready")
-        with beat(scene.environ, scene.folder):
-            for number in range(1, scene.world.services.settings.retry.max_lost + 1):
-                hold_run(scene, worker, slow, number)
-                let_lease_end(scene, slow)
-            scene.wait_for_status("painting", slow, "failed")
-            mood = platform.save_mood("meanwhile", scene.world.ada)
-            scene.wait_for_status("mood", mood, "synced")
-        assert worker.popen.poll() is None
+    limits = ("--", "task.soft_time_limit=1.8", "task.time_limit=2")
+    with (
+        worker(scene.environ, scene.folder, 1, *limits) as process,
+        beat(scene.environ, scene.folder),
+    ):
+        for number in range(1, scene.world.services.settings.retry.max_lost + 1):
+            hold_run(scene, process, slow, number)
+            let_lease_end(scene, slow)
+        scene.wait_for_status("painting", slow, "failed")
+        publish(scene, "meanwhile")
+        assert process.popen.poll() is None
     state = platform.state("painting", slow)
     assert state["error"]["code"] == "worker_lost"  # type: ignore[index]
     assert "retryAt" not in state
