@@ -21,6 +21,7 @@ from tests.waiting import wait_for
 from worker.errors import MediaError
 
 _RECOVERY = 600.0  # seconds; a machine with a load of 30 needed 200
+_SETTLED = 60.0  # seconds that something may still be wrong after every document says it is right
 
 # What may go wrong while a fault is performed, and is reported for this fault alone. All else is a
 # defect of the suite.
@@ -134,8 +135,9 @@ def _judge(stage: Stage, fault: Fault, result: Result) -> None:
         result.verdict = stage.judge.verdict(stage.items)
         if not result.verdict.complaints:
             result.seconds = settled - stage.stream.ended
-        elif fault.kills_pds:
-            result.repaired += repair_truncated_blobs(stage.environ)
+        else:
+            deadline = min(deadline, settled + _SETTLED)
+            result.repaired += repair_truncated_blobs(stage.environ) if fault.kills_pds else 0
     result.items = len(stage.items)
     result.trouble += [f"a worker ended by itself: {log}" for log in stage.fleet.deserters()]
     result.audit = stage.audit()
