@@ -21,7 +21,7 @@ def print_table(out: TextIO, results: Sequence[Result]) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("fault", no_wrap=True)
     for name in (*_COLUMNS, "audit", "recovery"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=name == "recovery")
     for result in results:
         counts = map(str, result.verdict.counts) if result.verdict else "-----"
         audit = {None: "-", "": "clean"}.get(result.audit, "not clean")

@@ -35,9 +35,11 @@ cut_afterwards = answering(Reply(cut=True, carried_out=True), "pds_unreachable")
 
 
 def drip(stage: Stage) -> None:
-    """Let answers come in drops: together they take longer than a call may."""
+    """Let answers come in drops until every process has waited 18 seconds for one."""
+    before = stage.proxy.dripped
     stage.proxy.drip(pieces=8, pause=2.5)
     try:
-        stage.wait_for_code("pds_unreachable")
+        processes = len(stage.fleet.children())
+        stage.wait(lambda: stage.proxy.dripped - before >= processes, "slow answers")
     finally:
         stage.proxy.be_honest()
