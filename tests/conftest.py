@@ -21,6 +21,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.environments import SHORT_RETRIES
 from tests.redis_databases import redis_database
 from tests.scene import Scene, open_scene
+from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
 from worker.stack import Stack
 from worker.stack.environment import unsettled
@@ -185,6 +186,20 @@ def own_world(own_worlds: Worlds) -> Iterator[World]:
     """Return a world whose services the test may stop, with short pauses between retries."""
     with own_worlds.open(**SHORT_RETRIES) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """Return a platform with a queue of the module's own; it has no worker yet."""
+    with open_scene(worlds, tmp_path_factory.mktemp("scene")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def site(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
+    """Return the status page of the module's scene."""
+    with serving(scene.environ, tmp_path_factory.mktemp("page")) as page:
+        yield page
 
 
 @pytest.fixture

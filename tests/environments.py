@@ -8,12 +8,8 @@ from uuid import uuid4
 from worker.settings import Settings
 from worker.stack import Stack
 
-SHORT_TIMES = {
-    "RETRY_BASE_SECONDS": "0.01",
-    "RETRY_CEILING_SECONDS": "0.05",
-    "SWEEP_GRACE_SECONDS": "0",
-}
 SHORT_RETRIES = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
+SHORT_TIMES = {**SHORT_RETRIES, "SWEEP_GRACE_SECONDS": "0"}
 
 
 def new_settings(stack: Stack, **environ: str) -> Settings:

@@ -89,10 +89,10 @@ def open_scene(worlds: Worlds, folder: Path, **environ: str) -> Iterator[Scene]:
 
 
 def _forget_queue() -> None:
-    """Make the next message go to the queue that REDIS_URL names now.
+    """Close Celery's connections, so that the next message goes to the queue that REDIS_URL names.
 
-    Celery keeps to its first queue, as if after a fork: messages of a scene would be sent to the
-    scene before it, and the sweep would hide that.
+    Celery reads the address once. Messages would go on to the queue of the previous scene, and the
+    sweep would hide that.
     """
     app._after_fork()  # type: ignore[attr-defined]
 

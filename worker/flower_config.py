@@ -3,15 +3,11 @@
 https://flower.readthedocs.io/en/latest/config.html
 """
 
-import os
-
 from worker.flower_pages import described, lead_workers_to_their_tasks
 
 read_only = True
 enable_events = False  # asks workers by remote control, which they do not have
 persistent = True
-# Milliseconds. Flower lets this file override its variables of the environment.
-state_save_interval = int(os.environ.get("FLOWER_STATE_SAVE_INTERVAL", "30000"))
 max_tasks = 5_000  # pages stand still while they are saved, 20,000 of them for seconds
 purge_offline_workers = 86_400  # seconds: a container has a new name each time it starts
 natural_time = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 import redis
@@ -11,20 +10,13 @@ from bson import ObjectId
 
 from tests.bulk import account, set_password
 from tests.fleet import worker
-from tests.scene import Scene, open_scene
+from tests.scene import Scene
 from tests.terminal import call
-from tests.world import World, Worlds
+from tests.world import World
 from worker.budget import Lane
 from worker.rates import REQUEST, Cost, Kind
 from worker.services import build
 from worker.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A platform and a queue of this module's own."""
-    with open_scene(worlds, tmp_path_factory.mktemp("accounts")) as scene:
-        yield scene
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,22 +17,15 @@ from tests import terminal
 from tests.bulk import account, set_password
 from tests.canaries import Net
 from tests.contract.wiping import pds_away
-from tests.scene import Scene, open_scene
+from tests.scene import Scene
 from tests.system.test_packaged_type import pretend, with_path
-from tests.world import World, Worlds
+from tests.world import World
 from worker.doctor import Finding, Level, examine
 from worker.secrets import Secret, Vault
 from worker.stack import Stack
 
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
-
-
-@pytest.fixture(scope="module")
-def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A platform with an empty queue of this module's own."""
-    with open_scene(worlds, tmp_path_factory.mktemp("doctor")) as scene:
-        yield scene
 
 
 @pytest.fixture

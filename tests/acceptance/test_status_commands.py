@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,10 +12,10 @@ from pymongo.collection import Collection
 
 from tests.bulk import account
 from tests.fleet import beat, worker
-from tests.scene import Scene, open_scene
+from tests.scene import Scene
 from tests.terminal import call, run
 from tests.waiting import wait_for
-from tests.world import World, Worlds
+from tests.world import World
 from worker.clock import now
 from worker.media import media_type
 from worker.mongo import RawDocument
@@ -25,23 +24,16 @@ NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 TYPES = ("painting", "mood", "piece", "kidlisp")
 
 
-@pytest.fixture(scope="module")
-def opened(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A platform and a queue of this module's own."""
-    with open_scene(worlds, tmp_path_factory.mktemp("status")) as scene:
-        yield scene
-
-
 @pytest.fixture
-def scene(opened: Scene) -> Scene:
-    """The same, with its users, but neither items nor messages; its indexes are there."""
-    database = opened.world.services.database
+def scene(scene: Scene) -> Scene:
+    """Return the scene with its users and indexes, without items and messages."""
+    database = scene.world.services.database
     for name in ("paintings", "moods", "pieces", "kidlisp", "atproto_removals"):
         database[name].drop()
-    opened.world.services.ensure_indexes()
-    with redis.Redis.from_url(opened.environ["REDIS_URL"]) as client:
+    scene.world.services.ensure_indexes()
+    with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
         client.delete("live", "sweep", "bulk", "unacked", "unacked_index")
-    return opened
+    return scene
 
 
 @pytest.fixture

@@ -16,29 +16,14 @@ from bson import ObjectId
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.environments import changed
-from tests.scene import LISTS, Scene, open_scene
+from tests.scene import LISTS, Scene
 from tests.terminal import run
 from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
-from tests.world import Worlds
 from worker.documents import DocumentId
 
 NOWHERE = "127.0.0.1:9"
 PAGES = ("/", "/failures", "/accounts", "/item?type=mood&id=1", "/picture", "/search?q=1")
 _TOKEN = re.compile(r'name="token" value="([0-9a-f]+)"')
-
-
-@pytest.fixture(scope="module")
-def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A platform and a queue of this module's own; no worker serves it."""
-    with open_scene(worlds, tmp_path_factory.mktemp("gate")) as scene:
-        yield scene
-
-
-@pytest.fixture(scope="module")
-def site(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
-    """The page over it."""
-    with serving(scene.environ, tmp_path_factory.mktemp("page")) as site:
-        yield site
 
 
 @pytest.fixture

@@ -54,6 +54,15 @@ def test_a_painting_gets_a_thumbnail_and_the_link_to_its_recording(world: World)
     assert str(record["recordingUrl"]).endswith(f"/{record['code']}.zip")
 
 
+def test_a_combined_slug_names_the_image_and_the_recording(world: World) -> None:
+    """`imageSlug:recordingSlug`, as the platform saves a painting with its recording."""
+    world.platform.store("img1.png", pictures.pixel_art(), world.ada)
+    world.platform.store("rec1.zip", b"PK", world.ada)
+    painting = world.platform.save_painting("img1:rec1", world.ada)
+    assert world.sync("painting", painting).status == "synced"
+    assert "recordingUrl" in world.record("painting", painting)
+
+
 def test_a_guests_painting_goes_to_the_guests_account(world: World) -> None:
     """Guests share one account, and their files lie in the bucket itself."""
     world.platform.store("anon.png", pictures.pixel_art(), None)

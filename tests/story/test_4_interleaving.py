@@ -13,7 +13,6 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
-from tests.bulk import assert_agreement
 from tests.changes import CHANGES, Change, WorkerKilledError, assert_published, delete, kill_worker
 from tests.world import World, at_step
 
@@ -100,8 +99,3 @@ def test_a_storm_of_messages_and_edits_ends_in_agreement(world: World) -> None:
         thread.join()
     for painting in paintings:
         assert_published(world, painting)
-
-
-def test_no_run_left_a_second_record_or_one_of_a_removed_item(world: World) -> None:
-    """The repos hold what the documents of all these tests claim, and nothing else."""
-    assert_agreement(world)

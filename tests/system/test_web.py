@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 
 import pytest
 from bson import ObjectId
@@ -15,10 +16,10 @@ from tests.browser.fixtures import serious_faults
 from tests.bulk import repo, set_password
 from tests.fleet import worker
 from tests.pictures import pixel_art
-from tests.scene import Scene, open_scene
+from tests.scene import Scene
 from tests.waiting import wait_for
-from tests.webpage import WebPage, serving
-from tests.world import World, Worlds
+from tests.webpage import WebPage
+from tests.world import World
 from worker.clock import now
 
 _PATIENCE = 60.0
@@ -27,20 +28,6 @@ _HOSTILE = (
     f"<script>document.title='owned'</script><img src=x onerror=alert(1)>{_HIDDEN}{{{{ 7*7 }}}}"
 )
 _COLLECTIONS = ("paintings", "moods", "pieces", "kidlisp")
-
-
-@pytest.fixture(scope="module")
-def scene(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    """A platform and a queue of this module's own."""
-    with open_scene(worlds, tmp_path_factory.mktemp("web")) as scene:
-        yield scene
-
-
-@pytest.fixture(scope="module")
-def site(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebPage]:
-    """The page over it."""
-    with serving(scene.environ, tmp_path_factory.mktemp("page")) as site:
-        yield site
 
 
 @pytest.fixture
@@ -238,10 +225,10 @@ def paths(world: World) -> list[str]:
 def test_every_page_can_be_used_by_everybody(
     world: World, site: WebPage, browser: Browser, chromium: Chromium
 ) -> None:
-    """Axe finds nothing serious by day and at night, and no page is too wide for a phone."""
+    """Axe finds nothing serious, by day, at night and on a phone, and no page is too wide there."""
     faults: list[str] = []
     every = paths(world)
-    for dark, width in ((False, 1200), (True, 375)):
+    for dark, width in product((False, True), (1200, 375)):
         with site.context(browser, dark=dark, width=width) as context:
             tab = context.new_page()
             for path in every:

@@ -10,6 +10,8 @@ import click
 
 from worker.cli.environment import complete_environment
 
+# Milliseconds: what a kill of Flower may lose. In the file of options it could not be changed.
+_STATE_SAVE_INTERVAL = "30000"
 _CONFIG = Path(__file__).parents[1] / "flower_config.py"
 
 
@@ -58,5 +60,6 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
 
     # Not an option: others on this machine can read those.
     os.environ["FLOWER_BASIC_AUTH"] = login
+    os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", _STATE_SAVE_INTERVAL)
     options = (f"--address={host}", f"--port={port}", f"--db={db}", f"--conf={_CONFIG}")
     app.start(["flower", *options])
