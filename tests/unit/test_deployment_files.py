@@ -123,7 +123,7 @@ def test_the_procfile_has_the_long_running_services_of_the_compose_file() -> Non
 
 @pytest.mark.parametrize("name", procfile())
 def test_a_line_of_the_procfile_is_a_command_of_the_compose_file(name: str) -> None:
-    """The same words, paths aside; tests/acceptance/test_compose.py runs them."""
+    """The same words, paths aside; tests/system/test_compose.py runs them."""
     words = shlex.split(procfile()[name])
     assert {word for word in words if not word.startswith("/")} <= set(services()[name].command)
     start = words.index("celery" if "celery" in words else "media-atproto")

@@ -120,10 +120,14 @@ def test_tid_is_thirteen_sortable_digits_of_which_the_first_is_low(text: str) ->
     assert is_tid(text) == (text in TIDS)
 
 
-RKEYS = ("3jui7kd54zh2y", "self", "example.com", "~1.2-3_", "pre:fix", "...", "x" * 512)
+RKEYS = (
+    *("3jui7kd54zh2y", "self", "example.com", "~1.2-3_", "dHJ1ZQ", "pre:fix", "_", "..."),
+    "x" * 512,
+)
 NO_RKEYS = (
     *("", ".", "..", "x" * 513),
-    *("alpha/beta", "#extra", "@handle", "any space", "number[3]", '"quote"', "dHJ1ZQ==", "100%25"),
+    *("alpha/beta", "#extra", "@handle", "any space", "any+space", "number[3]", "number(3)"),
+    *('"quote"', "dHJ1ZQ==", "100%25"),
     *("self\n", "\N{ARTIST PALETTE}", "\N{FULLWIDTH DIGIT ONE}"),
 )
 

@@ -54,6 +54,24 @@ def test_a_part_that_could_lead_elsewhere_is_refused(part: str, text: str, fault
 
 
 @pytest.mark.parametrize(
+    ("name", "encoded"),
+    [
+        ("a b.png", "a%20b.png"),
+        ("a?b#c.png", "a%3Fb%23c.png"),
+        ("a:b;c@d&e=f+g.png", "a%3Ab%3Bc%40d%26e%3Df%2Bg.png"),
+        ("100%.png", "100%25.png"),
+        ("ü-🎨.png", "%C3%BC-%F0%9F%8E%A8.png"),
+        ("a..b.png", "a..b.png"),
+        ("{user}.png", "%7Buser%7D.png"),
+    ],
+)
+def test_reserved_characters_are_encoded(name: str, encoded: str) -> None:
+    """What has a meaning in a URL is sent without it."""
+    url = SourceTemplate.parse("https://media.example").url(SourceKey("b", "auth0|5f", name))
+    assert url == f"https://media.example/b/auth0%7C5f/{encoded}"
+
+
+@pytest.mark.parametrize(
     ("setting", "folder"),
     [
         ("file:///srv/media", "file:///srv/media/paintings/<auth0%7C5f/>"),
