@@ -19,12 +19,12 @@ from bench.memory import memory_of
 from bench.place import Author, Place
 from bench.processes import Worker, await_true
 from tasks import sync_media
-from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, list_of
 from worker.clock import now
+from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 _AT_A_TIME = 5000
 _PATIENCE = 300.0
-_LISTS = [list_of(queue, place) for queue in (LIVE, SWEEP, BULK) for place in (FRONT, BEHIND)]
+_LISTS = [redis_list(queue, place) for queue in (LIVE, SWEEP, BULK) for place in (FRONT, OVERFLOW)]
 
 
 @dataclass(frozen=True, slots=True)

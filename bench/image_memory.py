@@ -22,7 +22,9 @@ from bench.place import Place, open_place
 from bench.processes import Worker, await_true
 from bench.report import print_report
 from bench.worst_images import WORST, noise
-from worker.app import BULK, MEMORY_CEILING, app
+from worker.app import app
+from worker.queue.config import MAX_CHILD_MEMORY
+from worker.queue.names import BULK
 from worker.state import parse_state
 
 _PATIENCE = 600.0
@@ -60,8 +62,8 @@ class Studio:
 
     def publish(self, images: Sequence[bytes]) -> None:
         """Publish paintings with one message, and wait for the last; raises LookupError."""
-        from tasks.policy import LostResult
         from tasks.sync import sync_batch, sync_media
+        from worker.app import LostResult
 
         slugs = [self._store(image) for image in images]
         ids = [self._place.platform.save_painting(slug, self._author) for slug in slugs]
@@ -105,7 +107,7 @@ def measure(place: Place, *, quick: bool) -> Section:
             sys.stderr.write(f"{label}\n")
             child = studio.fresh_child()
             studio.publish(images)
-            ceiling = MEMORY_CEILING / _MB
+            ceiling = MAX_CHILD_MEMORY / _MB
             figures.append(Figure(label, peak_of(child), "MB", "ceiling", ceiling))
         app.close()
     return Section(

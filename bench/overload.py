@@ -22,8 +22,9 @@ from bench.place import BULK_NICENESS, Author, Place, open_place
 from bench.processes import Worker, await_true
 from bench.report import print_report
 from tasks import enqueue
-from worker.app import BULK, LIVE, SWEEP, app
+from worker.app import app
 from worker.clock import now
+from worker.queue.names import BULK, LIVE, SWEEP
 
 _LIVE = ("-Q", "live,sweep", "--concurrency", "4")
 _BULK = ("-Q", "bulk", "--concurrency", "4")

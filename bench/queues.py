@@ -14,7 +14,7 @@ from bench.place import Place
 from bench.processes import Worker, await_true
 from bench.scale import Pool
 from tasks import sync_media
-from tasks.policy import LostResult
+from worker.app import LostResult
 from worker.media import media_type
 
 _PATIENCE = 300.0

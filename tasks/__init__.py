@@ -14,9 +14,9 @@ from __future__ import annotations
 # Loaded now, so that the first save does not wait for it.
 import kombu.transport.redis  # noqa: F401
 
-from tasks.notes import removal_note
-from tasks.policy import LostResult
 from tasks.sync import delete_media, sync_media
+from worker.app import app
+from worker.removal_notes import removal_note
 
 
 def enqueue(type: str, id: object, *, user: str | None = None) -> bool:  # noqa: A002
@@ -28,8 +28,7 @@ def enqueue(type: str, id: object, *, user: str | None = None) -> bool:  # noqa:
     the log, is no reason to fail: the sweep will find the document.
     """
     name = id if isinstance(id, int) else str(id)
-    kwargs = {} if user is None else {"user": user}
-    return not isinstance(sync_media.apply_async((type, name), kwargs), LostResult)
+    return app.submit(sync_media.name, (type, name) if user is None else (type, name, user))
 
 
 __all__ = ["delete_media", "enqueue", "removal_note", "sync_media"]

@@ -12,8 +12,9 @@ from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
-from worker.app import LIVE, LONGEST_COUNTDOWN, app
+from worker.app import LostResult, app
 from worker.errors import ItemFailed, MediaError, PermanentError
+from worker.queue.names import LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
     from worker.bulk.report import BatchReport
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _MOST_STORE_RETRIES = 8
-
-
-class LostResult(AsyncResult[Any]):
-    """The result of a message that the queue did not take."""
 
 
 class ItemWaits(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
@@ -76,7 +73,8 @@ class MediaTask(Task[Any, Any]):
         """
         if not self.came_by(LIVE):
             return self.services.background
-        self.services.sifter.look(LIVE, self.services.pace.saw_save())
+        waiting = self.services.pace.saw_save()
+        self.services.sifter.look(LIVE, waiting, app.task_functions)
         return self.services.engine
 
     @property
@@ -85,7 +83,7 @@ class MediaTask(Task[Any, Any]):
         # Imported late: producers import the tasks, and must not load the engine.
         from worker.process import services
 
-        return services()
+        return services(is_worker=app.is_worker)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Have whatever is reported while this message is served say what it is about."""
@@ -120,7 +118,7 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
         # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
-        if wait is not None and wait <= LONGEST_COUNTDOWN and self.services.hands.have_room():
+        if wait is not None and wait <= MAX_COUNTDOWN and self.services.hands.have_room():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._end(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
@@ -132,7 +130,7 @@ class MediaTask(Task[Any, Any]):
         type_name, subject = whose
         log.info("batch of %ss of %s: %s", type_name, subject, report.summary)
         failed = report.given_up
-        ids, wait = report.due_within(LONGEST_COUNTDOWN)
+        ids, wait = report.due_within(MAX_COUNTDOWN)
         if ids:
             waits = ItemWaits(f"{type_name}s of {subject}: {report.summary}")
             raise self.retry((type_name, subject, ids, backfill), countdown=wait, exc=waits)
@@ -162,5 +160,5 @@ class MediaTask(Task[Any, Any]):
         """Try again shortly after an error that could not even be kept on the document."""
         if isinstance(error, PermanentError):
             raise error
-        countdown = min(2.0**self.request.retries, LONGEST_COUNTDOWN)
+        countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)
         raise self.retry(countdown=countdown, exc=error, max_retries=_MOST_STORE_RETRIES)

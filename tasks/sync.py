@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tasks.policy import MediaTask
-from worker.app import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, LONGEST_COUNTDOWN, app
+from worker.app import app
 from worker.errors import MediaError
+from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, MAX_COUNTDOWN
 
 
 @app.task(bind=True, base=MediaTask, name="sync_media")
@@ -37,7 +38,7 @@ def sync_batch(
     try:
         sifter = self.services.sifter
         if self.came_by(BULK):
-            sifter.look(BULK, sifter.length(BULK))
+            sifter.look(BULK, sifter.length(BULK), app.task_functions)
         report = self.services.batches.serve(
             type,
             subject,
@@ -45,7 +46,7 @@ def sync_batch(
             holder=self.holder,
             backfill=backfill,
             only_if_due=self.is_retry,
-            patience=LONGEST_COUNTDOWN,
+            patience=MAX_COUNTDOWN,
         )
     except MediaError as error:
         self.postpone(error)

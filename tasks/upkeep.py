@@ -6,10 +6,11 @@ from typing import Any
 
 from tasks.policy import MediaTask
 from tasks.sync import delete_media, sync_media
-from worker.app import BEHIND, FRONT, SWEEP, app, list_of
+from worker.app import app
 from worker.documents import ItemRef
 from worker.errors import MediaError
 from worker.ids import message_id
+from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 from worker.removal import Removal
 
 
@@ -28,8 +29,8 @@ def _queued() -> dict[int, int]:
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         return {
-            priority: int(channel.client.llen(list_of(SWEEP, priority)))
-            for priority in (FRONT, BEHIND)
+            priority: int(channel.client.llen(redis_list(SWEEP, priority)))
+            for priority in (FRONT, OVERFLOW)
         }
 
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from tests.bulk import KINDS
 from tests.world import World
-from worker.bulk.backfill import Batch, Scope
+from worker.bulk.backfill import Backfiller, Batch, Scope
 from worker.bulk.errand import Errand
 from worker.bulk.progress import Tally
 
@@ -49,7 +49,7 @@ class Queue:
         return Errand(
             name=uuid4().hex,
             scope=wanted,
-            backfiller=services.backfiller,
+            backfiller=Backfiller.of(services),
             progress=services.progress,
             send=self.send,
             messages=lambda: 0,

@@ -17,7 +17,8 @@ from tasks.sync import sync_batch, sync_media
 from tests.bulk import save_moods
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, app, list_of
+from worker.app import app
+from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 TIMES = {
     "RETRY_BASE_SECONDS": "0.5",
@@ -30,7 +31,9 @@ TIMES = {
 # that takes longer on a slow machine would be delivered twice.
 SHORT_VISIBILITY = {"VISIBILITY_TIMEOUT_SECONDS": "5"}
 _PATIENCE = 60.0
-LISTS = [list_of(queue, priority) for queue in (LIVE, SWEEP, BULK) for priority in (FRONT, BEHIND)]
+LISTS = [
+    redis_list(queue, priority) for queue in (LIVE, SWEEP, BULK) for priority in (FRONT, OVERFLOW)
+]
 
 
 @dataclass(frozen=True)

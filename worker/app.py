@@ -1,7 +1,7 @@
-"""The Celery application: queues, delivery and limits. `celery -A worker.app worker`.
+"""The Celery application and its signal hooks. `celery -A worker.app worker`.
 
 Imported by producers too, so it loads nothing but Celery, and reads the environment only when
-the first message is sent. Why each setting is as it is: docs/architecture.md.
+the first message is sent. Its configuration is in `worker.queue.config`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
+from celery.result import AsyncResult
 from celery.signals import (
     after_setup_logger,
     after_setup_task_logger,
@@ -22,25 +25,21 @@ from celery.signals import (
     worker_process_init,
     worker_ready,
 )
-from kombu import Connection, Exchange, Queue
+from kombu import Connection
 
 from worker.environment import SettingsError
+from worker.messages import TaskFunctions
+from worker.queue.config import configuration, environment_configuration, worker_options
+from worker.queue.names import BATCH_HARD_LIMIT, LIVE, MAX_COUNTDOWN, MAX_IN_FLIGHT_SECONDS
 from worker.settings import LogSettings, QueueSettings, Settings
 
-LIVE = "live"  # saves, one item a message
-SWEEP = "sweep"  # what the sweep has found, one item a message
-BULK = "bulk"  # batches of one account
-FRONT, BEHIND = 0, 9  # priorities: what is behind is taken when no queue has anything in front
-LONGEST_COUNTDOWN = 30.0  # seconds; a longer wait is `retryAt` in MongoDB and the sweep's
-_BEFORE_PRIORITY = "\x06\x16"  # kombu's
-_SOFT_LIMIT = 75
-HARD_LIMIT = 90
-BATCH_SOFT_LIMIT = 150
-BATCH_HARD_LIMIT = 180
-LONGEST_IN_HAND = BATCH_HARD_LIMIT + LONGEST_COUNTDOWN  # seconds that a worker may keep a message
-MEMORY_CEILING = 400_000_000  # bytes, of a child; one that ever had more is replaced after its task
+_CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
 
 log = logging.getLogger(__name__)
+
+
+class LostResult(AsyncResult[Any]):
+    """The result of a message that the queue did not take."""
 
 
 class MediaCelery(Celery):
@@ -56,89 +55,25 @@ class MediaCelery(Celery):
         """Return a connection to consume from; raises SettingsError."""
         return super().connection_for_read(url or _broker(), **kwargs)
 
+    @cached_property
+    def task_functions(self) -> TaskFunctions:
+        """The functions of our tasks, by name."""
+        self.loader.import_default_modules()
+        own = {name: task for name, task in self.tasks.items() if not name.startswith(_CELERYS_OWN)}
+        return {name: task.run for name, task in own.items()}
+
+    def submit(
+        self, task: str, args: Sequence[object], queue: str = LIVE, *, task_id: str | None = None
+    ) -> bool:
+        """Send a message for one of our tasks, by name; return whether the queue took it."""
+        self.loader.import_default_modules()
+        result = self.tasks[task].apply_async(tuple(args), queue=queue, task_id=task_id)
+        return not isinstance(result, LostResult)
+
 
 def _broker() -> str:
     # Celery would fall back to a broker of its own choice.
     return QueueSettings.load(os.environ).broker_url.reveal()
-
-
-def _from_environment(settings: QueueSettings) -> dict[str, object]:
-    return {
-        "broker_url": settings.broker_url.reveal(),
-        "beat_schedule": _schedule(settings.sweep_interval),
-    }
-
-
-def _configuration() -> dict[str, object]:
-    return {
-        "broker_transport_options": _impatient(),
-        "broker_connection_timeout": 0.1,
-        "broker_connection_retry_on_startup": True,
-        "broker_connection_max_retries": None,
-        "broker_pool_limit": 64,
-        "task_publish_retry": False,
-        "task_serializer": "json",
-        "accept_content": ["json"],
-        "task_queues": [_queue(LIVE), _queue(SWEEP), _queue(BULK)],
-        "task_default_queue": LIVE,
-        "task_ignore_result": True,
-        "task_acks_late": True,
-        "task_reject_on_worker_lost": True,
-        "task_soft_time_limit": _SOFT_LIMIT,
-        "task_time_limit": HARD_LIMIT,
-        "worker_consumer": "worker.consumer:LoneConsumer",
-        "beat_scheduler": "worker.heartbeat:Scheduler",
-        "beat_max_loop_interval": 15,
-        "worker_enable_remote_control": False,
-        # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
-        "worker_concurrency": 2 * (os.cpu_count() or 1),
-        "worker_prefetch_multiplier": 1,
-        "worker_max_tasks_per_child": 1000,
-        "worker_max_memory_per_child": MEMORY_CEILING // 1024,
-        "worker_send_task_events": True,
-        "worker_hijack_root_logger": False,
-        "worker_cancel_long_running_tasks_on_connection_loss": False,
-    }
-
-
-def list_of(queue: str, priority: int) -> str:
-    """Return the name of the Redis list where messages of a priority wait: kombu's `_q_for_pri`."""
-    return f"{queue}{_BEFORE_PRIORITY}{priority}" if priority else queue
-
-
-def queue_of(name: str) -> str:
-    """Return the queue of which a Redis list is a part."""
-    return name.partition(_BEFORE_PRIORITY)[0]
-
-
-def _queue(name: str) -> Queue:
-    return Queue(name, Exchange(name, type="direct"), routing_key=name)
-
-
-def _schedule(seconds: float) -> dict[str, object]:
-    # Sweeps that pile up while no worker runs are worth no more than one.
-    expiring = {"expires": max(seconds, 10.0), "queue": LIVE}
-    return {"sweep": {"task": "sweep", "schedule": seconds, "options": expiring}}
-
-
-def _impatient() -> dict[str, object]:
-    """Return a producer's options: a save must not wait for a queue that is down or hangs."""
-    return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
-
-
-def _patient(settings: QueueSettings) -> dict[str, object]:
-    """Return a worker's options: notice a dead connection, redeliver what a dead worker held."""
-    return {
-        "visibility_timeout": settings.visibility_timeout,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 5,
-        "socket_keepalive": True,
-        "health_check_interval": 10,
-        "unacked_restore_interval": min(10.0, settings.visibility_timeout / 2),
-        "unacked_restore_throttle": 1,
-        # One worker can serve both queues and still take a save before a backfill.
-        "queue_order_strategy": "priority",
-    }
 
 
 # Not the process's current app: a producer may have a Celery application of its own.
@@ -152,10 +87,10 @@ def configure(sender: MediaCelery, **_: object) -> None:
     That may be as early as when something looks at a task, so a faulty environment raises
     nothing here: connecting does.
     """
-    sender.add_defaults(_configuration)
+    sender.add_defaults(configuration)
     with suppress(SettingsError):
         settings = QueueSettings.load(os.environ)
-        sender.add_defaults(lambda: _from_environment(settings))
+        sender.add_defaults(lambda: environment_configuration(settings))
 
 
 @import_modules.connect
@@ -183,7 +118,7 @@ def become_worker(conf: Any = None, **_: object) -> None:
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
-    conf.update(broker_transport_options=_patient(queue), broker_connection_timeout=5)
+    conf.update(broker_transport_options=worker_options(queue), broker_connection_timeout=5)
     from worker import heap, sentry
     from worker.errors import MediaTypeError
     from worker.lexicon import LexiconFileError
@@ -207,14 +142,14 @@ def doubt(**_: object) -> None:
     That harms nothing but costs calls: the second run finds the document taken.
     """
     patience = QueueSettings.load(os.environ).visibility_timeout
-    if patience <= LONGEST_IN_HAND:
+    if patience <= MAX_IN_FLIGHT_SECONDS:
         log.warning(
             "VISIBILITY_TIMEOUT_SECONDS is %g: messages come again while they are worked on; "
             "a batch may take %d seconds after a wait of %d, so set more than %d",
             patience,
             BATCH_HARD_LIMIT,
-            LONGEST_COUNTDOWN,
-            LONGEST_IN_HAND,
+            MAX_COUNTDOWN,
+            MAX_IN_FLIGHT_SECONDS,
         )
 
 
@@ -268,7 +203,7 @@ def warm_up(**_: object) -> None:
     from worker.process import services
 
     try:
-        services().ensure_indexes()
+        services(is_worker=True).ensure_indexes()
     except MediaError as error:
         log.warning("indexes not checked: %s", error.message)
     _forget_what_stays()

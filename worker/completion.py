@@ -11,7 +11,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from worker.app import queue_of
+from worker.queue.names import queue_of
 
 _PACKING = {"content-type": "application/json", "content-encoding": "utf-8"}
 

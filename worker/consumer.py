@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from worker.redis_errors import meaning
-from worker.transport import Transport
+from worker.transport import TASK_FUNCTIONS, Transport
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +30,11 @@ class LoneConsumer(Consumer):
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         """Return a connection to take messages from, whose transport looks at them first."""
-        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        app: Any = self.app
+        connection = app.connection_for_read(heartbeat=heartbeat)
         # Named in the settings, it would stand in for the URL's scheme, and with it for TLS.
-        connection.get_transport_cls = lambda: Transport  # type: ignore[method-assign]
+        connection.get_transport_cls = lambda: Transport
+        connection.transport_options[TASK_FUNCTIONS] = app.task_functions
         return self.ensure_connected(connection)
 
     def ensure_connected(self, conn: Connection) -> Connection:

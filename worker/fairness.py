@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from worker.app import BEHIND, FRONT
+from worker.queue.names import FRONT, OVERFLOW
 
 
 def over_share(owners: Sequence[str | None], most: int) -> list[int]:
@@ -53,4 +53,4 @@ class Shares:
             self.front -= 1
             return FRONT
         self.behind -= 1
-        return BEHIND
+        return OVERFLOW

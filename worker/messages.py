@@ -66,7 +66,7 @@ _HEADERS = {
 _FOLLOWERS = ("callbacks", "errbacks", "chain", "chord")
 
 Json = Mapping[str, Any]
-Tasks = Mapping[str, Callable[..., object]]
+TaskFunctions = Mapping[str, Callable[..., object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Call:
     arguments: Mapping[str, object]
 
 
-def read(item: bytes, tasks: Tasks) -> Call | Refusal:
+def read(item: bytes, tasks: TaskFunctions) -> Call | Refusal:
     """Return what a message calls for, or why it must not be taken.
 
     `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
@@ -105,7 +105,7 @@ def read(item: bytes, tasks: Tasks) -> Call | Refusal:
         return Refusal(_named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID])
 
 
-def glance(item: bytes, tasks: Tasks) -> Call | None:
+def glance(item: bytes, tasks: TaskFunctions) -> Call | None:
     """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
     try:
         envelope = json.loads(item)
@@ -126,7 +126,7 @@ def _envelope(item: bytes) -> Json:
     return envelope
 
 
-def _examined(envelope: Json, tasks: Tasks) -> Call:
+def _examined(envelope: Json, tasks: TaskFunctions) -> Call:
     if is_deep(envelope, _MOST_LEVELS):
         raise _MalformedError(f"it is nested more than {_MOST_LEVELS} levels deep")
     _check("part", envelope, _ENVELOPE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from worker.app import app
 from worker.metrics.exposition import Exposition
 from worker.sentry import SentryReporter
 from worker.services import Services, build
@@ -13,10 +12,10 @@ from worker.settings import Settings
 
 
 @cache
-def services() -> Services:
+def services(*, is_worker: bool) -> Services:
     """Return the process's services; raises SettingsError."""
     settings = Settings.load(os.environ)
-    if not app.is_worker:
+    if not is_worker:
         return build(settings)  # of the platform's own, as are its log and its Sentry
     return build(settings, SentryReporter(), exposition().recorder())
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import httpcore
 import httpx
 
-from worker.source.addresses import GuardedBackend
-from worker.source.errors import SourceHostNotAllowedError
+from worker.source.addresses import AddressNotAllowedError, GuardedBackend
 
 _CONNECTIONS = 16
 _KEEPALIVE = 60.0
@@ -32,5 +31,5 @@ class PublicTransport(httpx.HTTPTransport):
         """Send a request."""
         try:
             return super().handle_request(request)
-        except SourceHostNotAllowedError:
+        except AddressNotAllowedError:
             raise httpx.ConnectError("not a public address", request=request) from None

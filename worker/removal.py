@@ -49,27 +49,30 @@ class Removal:
 class Removals:
     """Removals that could not be done at once."""
 
-    def __init__(self, database: Database[RawDocument], retry: RetrySettings) -> None:
+    def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
-        self._retry = retry
 
     def keep(self, note: RawDocument) -> None:
         """Keep what a producer noted (`tasks.removal_note`) of a document that is gone."""
         with translated():
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
-    def postpone(self, removal: Removal, error: MediaError) -> tuple[datetime | None, int]:
-        """Keep a removal that failed; return when it is tried again, and how often it has been."""
+    def attempts(self, removal: Removal) -> int:
+        """Return how often a removal has failed."""
+        with translated():
+            kept = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
+        return cast("int", kept["attempts"]) if kept else 0
+
+    def postpone(
+        self, removal: Removal, error: MediaError, attempts: int, retry_at: datetime | None
+    ) -> None:
+        """Keep a removal that has failed so often, until `retry_at`; for ever when that is None."""
         kept = {"type": removal.type, "user": removal.user}
         kept |= {"id": removal.id, "rkey": removal.rkey}  # type: ignore[dict-item]
+        told = {"step": error.step, "code": error.code, "message": error.message}
+        changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
         with translated():
-            before = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
-            attempts = cast("int", before["attempts"]) + 1 if before else 1
-            retry_at = self._retry_at(error, attempts)
-            told = {"step": error.step, "code": error.code, "message": error.message}
-            changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
             self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
-        return retry_at, attempts
 
     def done(self, removal: Removal) -> None:
         """Forget a removal that was seen through."""
@@ -92,13 +95,6 @@ class Removals:
                 rkey=cast("str | None", raw["rkey"]),
             )
 
-    def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
-        if isinstance(error, WaitError):
-            return error.until
-        if isinstance(error, PermanentError):
-            return None
-        return retry_time(attempts, self._retry, now())
-
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -120,11 +116,16 @@ class Remover:
     """Removes records of documents that are no longer there."""
 
     def __init__(
-        self, accounts: Accounts, removals: Removals, open_repo: Callable[[Account], Repo]
+        self,
+        accounts: Accounts,
+        removals: Removals,
+        open_repo: Callable[[Account], Repo],
+        retry: RetrySettings,
     ) -> None:
         self._accounts = accounts
         self._removals = removals
         self._open_repo = open_repo
+        self._retry = retry
 
     def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
         """Remove every record of a user that names one of these ids."""
@@ -159,14 +160,25 @@ class Remover:
             for key in keys:
                 repo.delete(key)
         except MediaError as error:
-            retry_at, attempts = self._removals.postpone(removal, error)
-            status = Status.PENDING if retry_at else Status.FAILED
-            detail = f"could not be removed: {error.message}"
-            failure = Failure.of(error, now())
-            return Report(detail, status, retry_at, failure, account.did, attempts)
+            return self._postponed(removal, error, account.did)
         self._removals.done(removal)
         removed = ", ".join(key.uri for key in keys) or "nothing"
         return Report(f"no document; removed {removed}", Status.REMOVED)
+
+    def _postponed(self, removal: Removal, error: MediaError, did: str) -> Report:
+        attempts = self._removals.attempts(removal) + 1
+        retry_at = self._retry_at(error, attempts)
+        self._removals.postpone(removal, error, attempts, retry_at)
+        status = Status.PENDING if retry_at else Status.FAILED
+        detail = f"could not be removed: {error.message}"
+        return Report(detail, status, retry_at, Failure.of(error, now()), did, attempts)
+
+    def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
+        if isinstance(error, WaitError):
+            return error.until
+        if isinstance(error, PermanentError):
+            return None
+        return retry_time(attempts, self._retry, now())
 
 
 def _removal_of(kind: MediaType, ids: Sequence[DocumentId], user: str) -> Removal:

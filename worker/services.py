@@ -22,14 +22,11 @@ from worker.blobs import BlobMaker
 from worker.bounded import Bounds
 from worker.budget import Budget, Lane
 from worker.bulk.adoption import Adoption
-from worker.bulk.backfill import Backfiller
 from worker.bulk.batch import Batches
 from worker.bulk.claims import Claims
 from worker.bulk.corrections import Corrections
 from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
-from worker.bulk.restore import Recall
-from worker.bulk.selection import Selection
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
 from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
@@ -105,8 +102,6 @@ class Services:
     locks: RepoLocks
     pace: Pace
     progress: Progress
-    backfiller: Backfiller
-    recall: Recall
     backlog: Backlog
     sweep: Sweep
     sifter: Sifter
@@ -186,7 +181,7 @@ def build(
     sources = undo.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
-    removals = Removals(database, settings.retry)
+    removals = Removals(database)
 
     def engine_of(lane: Lane, lane_homes: Homes) -> Engine:
         open_repo = partial(Repo, lane_homes)
@@ -195,7 +190,7 @@ def build(
             store=store,
             accounts=accounts,
             publisher=publisher,
-            remover=Remover(accounts, removals, open_repo),
+            remover=Remover(accounts, removals, open_repo, settings.retry),
             open_repo=open_repo,
             retry=settings.retry,
             reporter=reporter,
@@ -205,7 +200,7 @@ def build(
     engine, background = engine_of(Lane.LIVE, saved_homes), engine_of(Lane.BULK, homes)
     locks = RepoLocks(redis, life=settings.retry.repo_lock)
     pace, progress = Pace(redis), Progress(redis)
-    corrections, selection = Corrections(store), Selection(store)
+    corrections = Corrections(store)
     batches = Batches(
         engine=background,
         accounts=accounts,
@@ -239,8 +234,6 @@ def build(
         locks=locks,
         pace=pace,
         progress=progress,
-        backfiller=Backfiller(selection, accounts, settings.guest_subject),
-        recall=Recall(store, selection, corrections),
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         sifter=Sifter(redis, store),

@@ -19,15 +19,14 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.app import BEHIND, BULK, LIVE, list_of
 from worker.documents import DocumentId
 from worker.fairness import over_share
 from worker.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
-from worker.messages import Call, glance
+from worker.messages import Call, TaskFunctions, glance
 from worker.mongo import StoreUnavailableError
+from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 from worker.store import Store
-from worker.transport import own_tasks
 
 _STRETCH = 1000  # messages that are looked at together: a megabyte
 _LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for
@@ -79,38 +78,41 @@ class Sifter:
             log.debug("a queue was not looked at (%s)", type(error).__name__)
             return 0
 
-    def look(self, queue: str, waiting: int) -> int:
+    def look(self, queue: str, waiting: int, tasks: TaskFunctions) -> int:
         """Sift a queue in which so many messages wait, if need be; return how many were moved."""
         if waiting <= RULES[queue].short:
             return 0
         try:
             if not self._redis.set(f"media-atproto:sifted:{queue}", 1, nx=True, px=_PAUSE):
                 return 0
-            return self._sift(queue, RULES[queue])
+            return self._sift(queue, RULES[queue], tasks)
         except (RedisError, StoreUnavailableError) as error:
             log.debug("a queue was not sifted (%s)", type(error).__name__)
             return 0
 
-    def _sift(self, queue: str, rule: Rule) -> int:
+    def _sift(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
         start, moved = time.monotonic(), 0
-        while time.monotonic() < start + _LONGEST and (more := self._sift_stretch(queue, rule)):
+        while time.monotonic() < start + _LONGEST:
+            more = self._sift_stretch(queue, rule, tasks)
+            if not more:
+                break
             moved += more
         if moved:
             log.info("%d messages on %s wait behind those of other accounts", moved, queue)
         return moved
 
-    def _sift_stretch(self, queue: str, rule: Rule) -> int:
+    def _sift_stretch(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
         stretch = cast("list[bytes]", self._redis.lrange(queue, -_STRETCH, -1))
         in_turn = stretch[::-1]  # taken from the right
-        places = over_share(self._owners(in_turn), rule.most)
+        places = over_share(self._owners(in_turn, tasks), rule.most)
         if not places:
             return 0
         digests = [hashlib.sha1(in_turn[place]).hexdigest() for place in places]  # noqa: S324
-        return int(self._move(keys=[queue, list_of(queue, BEHIND)], args=[_STRETCH, *digests]))
+        return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_STRETCH, *digests]))
 
-    def _owners(self, items: Sequence[bytes]) -> list[str | None]:
+    def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
         """Return whose item each message is about; None when it cannot be told."""
-        calls = [glance(item, own_tasks()) for item in items]
+        calls = [glance(item, tasks) for item in items]
         wanted: dict[str, list[DocumentId]] = defaultdict(list)
         for call in calls:
             if call and call.task == "sync_media":

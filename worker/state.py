@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from typing import Any, TypeGuard
 
 from bson import DBRef
@@ -20,6 +21,19 @@ from worker.rkey import is_rkey
 _URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
 _LARGEST = 2**53
 _STATUSES = {status.value: status for status in Status}
+
+
+class ResetMode(Enum):
+    """What a state that was reset keeps: the key of its record, for a restore, or nothing."""
+
+    WIPED = "wiped"
+    FORGOTTEN = "forgotten"
+
+    def is_done(self, state: SyncState) -> bool:
+        """Tell whether a state was reset."""
+        if self is ResetMode.FORGOTTEN:
+            return (state.status, state.reason) == (Status.REMOVED, self.value)
+        return state.status is Status.REMOVED and state.uri is None and state.cid is None
 
 
 def parse_state(raw: object) -> SyncState:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.accounts import Accounts
-from worker.app import BEHIND, FRONT
 from worker.backlog import Backlog
 from worker.clock import after, now
 from worker.documents import ItemRef, Owned
 from worker.fairness import Shares
 from worker.media import MEDIA_TYPES, MediaType
+from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal, Removals
 from worker.settings import SweepSettings
 
@@ -46,11 +46,11 @@ class Sweep:
         made longer. Of each owner's only the first go in front.
         """
         limit = self.settings.limit
-        shares = Shares(_SHARE, limit - queued[FRONT], limit - queued[BEHIND])
+        shares = Shares(_SHARE, limit - queued[FRONT], limit - queued[OVERFLOW])
         count = 0
         for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
             priority = shares.place(removal.user)
-            enqueue_removal(removal, BEHIND if priority is None else priority)
+            enqueue_removal(removal, OVERFLOW if priority is None else priority)
             count += 1
         kinds = list(MEDIA_TYPES.values())
         random.shuffle(kinds)  # no type is always served last, when there is more than room

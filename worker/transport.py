@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from functools import cache
+from functools import partial
 from typing import Any
 
 from kombu.transport import redis, virtual
 
-from worker.app import app
 from worker.completion import completed
-from worker.messages import Refusal, Tasks, read
+from worker.messages import Refusal, TaskFunctions, read
 
-_CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
+TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +57,9 @@ class Channel(redis.Channel):
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
         client = super()._create_client(asynchronous)  # type: ignore[misc]
-        client.set_response_callback("BRPOP", taken)
+        connection: Any = self.connection.client
+        tasks = connection.transport_options[TASK_FUNCTIONS]
+        client.set_response_callback("BRPOP", partial(accept, tasks=tasks))
         return client
 
 
@@ -68,13 +69,15 @@ class Transport(redis.Transport):
     Channel = Channel
 
 
-def taken(answer: Sequence[bytes] | None, **_: object) -> Sequence[bytes] | None:
+def accept(
+    answer: Sequence[bytes] | None, *, tasks: TaskFunctions, **_: object
+) -> Sequence[bytes] | None:
     """Return the queue and the message that Redis gave; None when there is none to be taken."""
     if not answer:
         return None
     name = answer[0].decode(errors="replace")
     item = completed(answer[1], name)
-    refused = read(item, own_tasks())
+    refused = read(item, tasks)
     if not isinstance(refused, Refusal):
         return [answer[0], item]
     log.error(
@@ -85,11 +88,3 @@ def taken(answer: Sequence[bytes] | None, **_: object) -> Sequence[bytes] | None
         refused.fault,
     )
     return None
-
-
-@cache
-def own_tasks() -> Tasks:
-    """Return the functions of our tasks, by name."""
-    app.loader.import_default_modules()
-    own = {name: task for name, task in app.tasks.items() if not name.startswith(_CELERYS_OWN)}
-    return {name: task.run for name, task in own.items()}

@@ -15,8 +15,9 @@ from tests.messages import batch, call, fill
 from tests.scene import LISTS, Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.app import BEHIND, BULK, LIVE, SWEEP, app, list_of
+from worker.app import app
 from worker.clock import now
+from worker.queue.names import BULK, LIVE, OVERFLOW, SWEEP, redis_list
 from worker.stack import Stack
 
 _MANY = 50_000
@@ -104,7 +105,7 @@ def test_what_a_sweep_finds_does_not_wait_for_all_of_anothers(
     app.send_task("sweep", queue=LIVE)
     assert done_before(scene, flood, mood) <= 20
     wait_for(lambda: not client.llen(SWEEP), what="the first of theirs to be done")
-    assert client.llen(list_of(SWEEP, BEHIND)) > 10
+    assert client.llen(redis_list(SWEEP, OVERFLOW)) > 10
 
 
 def test_what_fails_when_many_wait_already_is_left_to_the_sweep(

@@ -23,7 +23,8 @@ from tests.scene import Scene, open_scene
 from tests.sentry_server import SentryServer, sentry_server
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.app import BULK, LIVE, app
+from worker.app import app
+from worker.queue.names import BULK, LIVE
 
 TOO_LONG = "z" * 5001
 DOWN = Reply(503, b'{"error": "NotNow"}')

@@ -114,7 +114,7 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
             store=store,
             backlog=backlog,
             accounts=Accounts(database),
-            removals=Removals(database, settings.retry),
+            removals=Removals(database),
             thumbnails=ThumbnailCache(database["atproto_thumbnails"]),
             overview=Overview(database, store),
             failures=Failures(database, store),

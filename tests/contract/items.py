@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from bson import ObjectId
 
-from worker.app import BEHIND, FRONT
 from worker.clock import now
 from worker.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
 from worker.media import MediaType, media_type
 from worker.mongo import RawDocument
+from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal
 from worker.services import Services
 from worker.store import Finish
@@ -73,7 +73,7 @@ def sweep(here: Services, queued: int = 0, **settings: float) -> list[ItemRef]:
     items: list[ItemRef] = []
     changed = replace(here.settings.sweep, **settings)  # type: ignore[arg-type]
     count = replace(here.sweep, settings=changed).run(
-        {FRONT: queued, BEHIND: 0}, lambda ref, _priority: items.append(ref), refuse
+        {FRONT: queued, OVERFLOW: 0}, lambda ref, _priority: items.append(ref), refuse
     )
     assert count == len(items)
     return items

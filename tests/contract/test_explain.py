@@ -11,7 +11,6 @@ from datetime import timedelta
 import pytest
 
 from tests.contract.explaining import MOOD, Query, Watched
-from worker.app import BEHIND, FRONT
 from worker.audit.owned import Owned
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
@@ -19,6 +18,7 @@ from worker.clock import after, now
 from worker.documents import DocumentId, ItemRef, MediaDocument
 from worker.media import MEDIA_TYPES
 from worker.overview import Place, Search, throughput
+from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal
 from worker.settings.engine import SweepSettings
 from worker.sweep import Sweep
@@ -110,7 +110,7 @@ OF_A_WHOLE_SWEEP: dict[str, tuple[int, Query]] = {
     "all that it sends": (
         101,
         lambda w: Sweep(w.backlog, w.accounts, w.removals, LIMITS).run(
-            {FRONT: 0, BEHIND: 0}, lambda *_: None, lambda *_: None
+            {FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None
         ),
     ),
 }

@@ -75,9 +75,11 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
     world.platform.edit("mood", nuked, nuked=True)
     world.sync("mood", nuked)
     put_strange(repo(world, world.ada), MOOD.nsid, ref="nobody")
-    waiting = Removals(world.services.database, world.services.settings.retry)
+    waiting = Removals(world.services.database)
     for user in (world.ada, world.bob, f"{world.ada}:2"):
-        waiting.postpone(Removal("mood", user, id="1"), TransientError("x", step="s", code="c"))
+        waiting.postpone(
+            Removal("mood", user, id="1"), TransientError("x", step="s", code="c"), 1, None
+        )
     before = all_records(world, world.bob), states(world, world.bob)
 
     traces = forgetter(world.services).forget(world.ada).survey()

@@ -16,7 +16,7 @@ from tests.contract.items import MOOD
 from tests.contract.wiping import swept
 from tests.world import JsonRecord, World, Worlds
 from worker.audit.opening import open_audit
-from worker.bulk.backfill import Scope
+from worker.bulk.backfill import Backfiller, Scope
 from worker.ids import known_id, message_id
 from worker.mongo import DocumentFullError, RawDocument
 from worker.overview.counts import Overview
@@ -56,7 +56,7 @@ def sweep(world: World) -> None:
 
 def backfill(world: World) -> None:
     """Sync everything in batches; a batch that fails would raise."""
-    for batch in world.services.backfiller.batches(Scope([MOOD])):
+    for batch in Backfiller.of(world.services).batches(Scope([MOOD])):
         world.services.batches.serve(
             "mood",
             batch.owner,

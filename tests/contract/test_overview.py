@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -14,13 +13,12 @@ from bson.datetime_ms import DatetimeMS
 from tests.contract.failing import fail, pend
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from tests.fixtures import Opener
-from worker.app import BEHIND, list_of
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
-from worker.errors import WaitError
 from worker.media import MEDIA_TYPES, media_type
 from worker.mongo import StoreUnavailableError
 from worker.overview import Counts, Overview, QueueLengths, Queues
+from worker.queue.names import OVERFLOW, redis_list
 from worker.redis_errors import RedisUnavailableError
 from worker.removal import Removal, Removals
 from worker.secrets import Secret
@@ -149,13 +147,10 @@ def test_an_item_of_no_readable_date_hides_no_other(
 
 def test_removals_are_counted(here: Services, overview: Overview) -> None:
     """Those that are tried again, and those that were given up."""
-    removals = Removals(here.database, replace(here.settings.retry, max_attempts=2))
-    waits = WaitError("later", until=after(60), step="remove", code="rate_limited")
-    for item in ("1", "2", "3"):
-        removals.postpone(Removal("mood", "auth0|ada", id=item), waits)
-    for _ in range(2):
-        fault = StoreUnavailableError("no answer")
-        removals.postpone(Removal("mood", "auth0|ada", id="3"), fault)
+    removals = Removals(here.database)
+    error = StoreUnavailableError("no answer")
+    for item, retry_at in (("1", after(60)), ("2", after(60)), ("3", None)):
+        removals.postpone(Removal("mood", "auth0|ada", id=item), error, 1, retry_at)
     told = overview.removals()
     assert (told.waiting, told.given_up) == (2, 1)
 
@@ -167,7 +162,7 @@ def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:
     with redis.Redis.from_url(queue_url) as client:
         for name, length in (("live", 1), ("sweep", 2), ("bulk", 3)):
             client.lpush(name, *["message"] * length)
-        client.lpush(list_of("sweep", BEHIND), "message")
+        client.lpush(redis_list("sweep", OVERFLOW), "message")
         client.hset("unacked", mapping={str(tag): "message" for tag in range(4)})
     assert queues.lengths() == QueueLengths(live=1, sweep=3, bulk=3, in_hand=4)
     queues.close()

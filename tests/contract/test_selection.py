@@ -11,7 +11,7 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save
-from worker.bulk.backfill import Batch, Scope, Survey
+from worker.bulk.backfill import Backfiller, Batch, Scope, Survey
 from worker.bulk.selection import (
     FAILED,
     FOREIGN,
@@ -59,12 +59,12 @@ def here(here: Services) -> Services:
 
 def survey(here: Services, **scope: object) -> Survey:
     """Survey what a scope covers."""
-    return here.backfiller.survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
+    return Backfiller.of(here).survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
 
 
 def batches(here: Services, **scope: object) -> list[Batch]:
     """Return the batches of a scope."""
-    return list(here.backfiller.batches(Scope(KINDS, **scope)))  # type: ignore[arg-type]
+    return list(Backfiller.of(here).batches(Scope(KINDS, **scope)))  # type: ignore[arg-type]
 
 
 def ids(found: list[Batch]) -> set[DocumentId]:
@@ -189,8 +189,8 @@ def test_only_the_types_named_are_served(here: Services) -> None:
     save(here)
     painting = save(here, PAINTING)
     scope = Scope([PAINTING])
-    assert ids(list(here.backfiller.batches(scope))) == {painting.id}
-    assert here.backfiller.survey(scope).wanted == {"painting": 1}
+    assert ids(list(Backfiller.of(here).batches(scope))) == {painting.id}
+    assert Backfiller.of(here).survey(scope).wanted == {"painting": 1}
 
 
 @pytest.mark.parametrize("limit", [1, 25, 30, 1000])
@@ -227,7 +227,7 @@ def test_what_remains_is_what_is_due_and_not_settled(here: Services) -> None:
     save(here, atproto={"status": "pending", "retryAt": after(60)})
     for status in ("failed", "partial", "removed"):
         save(here, atproto={"status": status})
-    remaining = here.backfiller.remaining(Scope(KINDS, failed=True, removed=True), after(30))
+    remaining = Backfiller.of(here).remaining(Scope(KINDS, failed=True, removed=True), after(30))
     assert ids(list(remaining)) == {fresh.id, due.id, soon.id}
 
 
@@ -237,7 +237,7 @@ def test_items_that_are_done_while_others_are_enqueued_are_not_met_again(here: S
     collection = here.store.collection(MOOD)
 
     def at_once() -> Iterator[Batch]:
-        for batch in here.backfiller.batches(Scope(KINDS)):
+        for batch in Backfiller.of(here).batches(Scope(KINDS)):
             yield batch
             result = {
                 "$set": {"atproto": {"status": "pending" if len(batch.ids) < 5 else "synced"}}
@@ -254,11 +254,11 @@ def test_selecting_takes_no_more_memory_for_more_documents(here: Services) -> No
     moods.insert_many({"_id": ObjectId(), "user": ADA} for _ in range(30_000))
     tracemalloc.start()
     try:
-        count = sum(len(batch.ids) for batch in here.backfiller.batches(Scope([MOOD])))
+        count = sum(len(batch.ids) for batch in Backfiller.of(here).batches(Scope([MOOD])))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert count == 30_000
     assert peak < 1_500_000
-    first = next(islice(here.backfiller.batches(Scope([MOOD])), 1))
+    first = next(islice(Backfiller.of(here).batches(Scope([MOOD])), 1))
     assert len(first.ids) == MOOD.batch

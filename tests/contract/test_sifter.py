@@ -14,8 +14,9 @@ from redis import Redis
 from tests.messages import ITEM, batch, call, fill
 from tests.poison import POISON
 from tests.world import World, Worlds
-from worker.app import BEHIND, BULK, LIVE, list_of
+from worker.app import app
 from worker.mongo import RawDocument
+from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 from worker.sifter import Sifter
 from worker.store import Store
 
@@ -57,7 +58,7 @@ def in_turn(redis: Redis, queue: str) -> list[bytes]:
 def look(world: World, queue: str = LIVE) -> int:
     """Look at a queue as whoever takes a message from it does."""
     sifter = world.services.sifter
-    return sifter.look(queue, sifter.length(queue))
+    return sifter.look(queue, sifter.length(queue), app.task_functions)
 
 
 def look_until_sifted(world: World, redis: Redis) -> int:
@@ -75,7 +76,7 @@ def test_all_but_the_first_of_one_account_go_behind(world: World, redis: Redis) 
     fill(redis, LIVE, [*flood, *other])
     assert look_until_sifted(world, redis) == 1500 - MOST
     assert in_turn(redis, LIVE) == [*flood[:MOST], *other]
-    assert in_turn(redis, list_of(LIVE, BEHIND)) == flood[MOST:]
+    assert in_turn(redis, redis_list(LIVE, OVERFLOW)) == flood[MOST:]
 
 
 def test_guests_are_one_account(world: World, redis: Redis) -> None:
@@ -141,9 +142,9 @@ def test_nothing_is_lost_or_doubled_while_others_take_and_send(world: World, red
         redis.delete(PAUSE)
         look(world)
     other.join()
-    left = [*in_turn(redis, LIVE), *in_turn(redis, list_of(LIVE, BEHIND))]
+    left = [*in_turn(redis, LIVE), *in_turn(redis, redis_list(LIVE, OVERFLOW))]
     assert Counter([*taken, *left]) == Counter([*flood, *later])
-    assert redis.llen(list_of(LIVE, BEHIND)) > 2000
+    assert redis.llen(redis_list(LIVE, OVERFLOW)) > 2000
 
 
 def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: Redis) -> None:
@@ -152,7 +153,7 @@ def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: 
     fill(redis, LIVE, messages)
     away: MongoClient[RawDocument] = MongoClient("127.0.0.1:9", serverSelectionTimeoutMS=50)
     with away, Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
-        assert Sifter(redis, Store(away["x"], "art-guest")).look(LIVE, 150) == 0
-        assert Sifter(nowhere, world.services.store).look(LIVE, 150) == 0
+        assert Sifter(redis, Store(away["x"], "art-guest")).look(LIVE, 150, app.task_functions) == 0
+        assert Sifter(nowhere, world.services.store).look(LIVE, 150, app.task_functions) == 0
         assert Sifter(nowhere, world.services.store).length(LIVE) == 0
     assert in_turn(redis, LIVE) == messages

@@ -21,15 +21,15 @@ from tests.contract.items import (
     state_of,
     sweep,
 )
-from worker.app import BEHIND, FRONT
 from worker.clock import after, now
 from worker.documents import ItemRef, Status
 from worker.errors import MediaError, TransientError
 from worker.media import MEDIA_TYPES
+from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal
 from worker.services import Services
 
-EMPTY = {FRONT: 0, BEHIND: 0}
+EMPTY = {FRONT: 0, OVERFLOW: 0}
 
 
 def test_mark_holds_until_its_time_and_no_longer(here: Services) -> None:
@@ -96,9 +96,9 @@ def test_one_account_with_many_does_not_keep_others_from_being_found(here: Servi
     found: list[tuple[ItemRef, int]] = []
     assert small.run(EMPTY, lambda *item: found.append(item), refuse) == 10 + 30 + 1
     assert [ref for ref, priority in found if priority == FRONT] == [*many[:10], other]
-    assert [ref for ref, priority in found if priority == BEHIND] == many[10:40]
+    assert [ref for ref, priority in found if priority == OVERFLOW] == many[10:40]
     found.clear()
-    assert small.run({FRONT: 0, BEHIND: 30}, lambda *item: found.append(item), refuse) == 10
+    assert small.run({FRONT: 0, OVERFLOW: 30}, lambda *item: found.append(item), refuse) == 10
     assert found == [(ref, FRONT) for ref in many[40:]]
 
 
@@ -162,7 +162,7 @@ def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> Non
     """Within the limit, and once."""
     removals = [Removal("mood", "auth0|ada", id=f"{number}") for number in range(3)]
     for removal in removals:
-        here.sweep.removals.postpone(removal, TransientError("later"))
+        here.sweep.removals.postpone(removal, TransientError("later"), 1, None)
     edit_all = {"$set": {"retryAt": now() - SECOND}}
     here.database["atproto_removals"].update_many({}, edit_all)
     found: list[Removal] = []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.worst_images import WORST
-from worker.app import MEMORY_CEILING
+from worker.queue.config import MAX_CHILD_MEMORY
 
 # A worker's child with all its libraries has 127 MB when it begins, this one has 25. And 8 threads
 # of a batch hold thumbnails, of which there are 50, and what they upload.
@@ -41,4 +41,4 @@ def test_the_worst_accepted_images_fit_into_a_worker(name: str, tmp_path: Path) 
     child = [sys.executable, "-c", _CHILD, str(file)]
     result = subprocess.run(child, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 0, result.stderr
-    assert int(result.stdout) * 1024 + _WORKER + _BATCH < MEMORY_CEILING
+    assert int(result.stdout) * 1024 + _WORKER + _BATCH < MAX_CHILD_MEMORY

@@ -10,13 +10,20 @@ import pytest
 from kombu import Connection, Message, Queue
 from redis import Redis
 
-from tasks.policy import LostResult
 from tasks.sync import sync_media
 from tests.message_samples import SHORT
 from tests.waiting import wait_for
+from worker.app import LostResult, app
 from worker.stack import Stack
+from worker.transport import TASK_FUNCTIONS
 
 _QUEUE = Queue("transport")
+
+
+def connect(url: str) -> Connection:
+    """Return a connection as a worker's consumer has it."""
+    options = {TASK_FUNCTIONS: app.task_functions}
+    return Connection(url, transport="worker.transport:Transport", transport_options=options)
 
 
 @pytest.mark.parametrize("end", [Message.ack, Message.reject])
@@ -28,7 +35,7 @@ def test_a_message_that_cannot_be_acknowledged_makes_room_for_another(
     monkeypatch.setenv("REDIS_URL", url)
     seen: list[Message] = []
     with (
-        Connection(url, transport="worker.transport:Transport") as connection,
+        connect(url) as connection,
         connection.Consumer(_QUEUE, on_message=seen.append, prefetch_count=1),
     ):
         publish(url)
@@ -49,7 +56,7 @@ def test_a_message_of_two_fields_that_is_given_back_comes_again(stack: Stack) ->
     seen: list[Message] = []
     with (
         Redis.from_url(url) as client,
-        Connection(url, transport="worker.transport:Transport") as connection,
+        connect(url) as connection,
         connection.Consumer(_QUEUE, on_message=seen.append, prefetch_count=1),
     ):
         client.delete(_QUEUE.name)

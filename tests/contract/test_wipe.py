@@ -20,7 +20,7 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World
-from worker.bulk.backfill import Scope
+from worker.bulk.backfill import Backfiller, Scope
 from worker.bulk.eraser import BATCH
 from worker.bulk.wiped import Survey
 from worker.errors import AccountError
@@ -200,7 +200,7 @@ def test_neither_sweep_nor_backfill_publishes_what_was_wiped(world: World) -> No
     wipe(world, world.ada)
     assert swept(world) == []
     scope = Scope(KINDS, [world.ada], failed=True)
-    assert world.services.backfiller.survey(scope).total == 0
+    assert Backfiller.of(world.services).survey(scope).total == 0
     old = world.platform.state("mood", moods[1])
     world.platform.edit("mood", moods[1], mood="edited after")
     assert world.sync("mood", moods[1]).status == "synced"

@@ -9,17 +9,18 @@ from bson import ObjectId
 
 from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
-from worker.bulk.clearing import Clearing, Manner
+from worker.bulk.clearing import Clearing
 from worker.errors import TransientError
 from worker.removal import Removal, Removals
 from worker.services import Services
 from worker.snapshot import StoredRecord
+from worker.state import ResetMode
 
 
-@pytest.mark.parametrize("manner", Manner)
+@pytest.mark.parametrize("mode", ResetMode)
 @pytest.mark.parametrize(("user", "most"), [("auth0|u5", 10), ("art-guest", 50)])
 def test_no_query_of_a_wipe_goes_through_a_collection(
-    watched: Watched, manner: Manner, user: str, most: int
+    watched: Watched, mode: ResetMode, user: str, most: int
 ) -> None:
     """MongoDB explains each: indexes alone, and no more documents than are the subject's."""
     clearing = Clearing(watched.store)
@@ -29,12 +30,12 @@ def test_no_query_of_a_wipe_goes_through_a_collection(
     assert list(found) == ["k105"]
     assert_indexed(watched, most=1)
     with watched.explainer.listening():
-        pages = list(clearing.of_owner(MOOD, user, manner))
+        pages = list(clearing.of_owner(MOOD, user, mode))
     assert sum(map(len, pages)) > 0
     assert_indexed(watched, most=most)
     with watched.explainer.listening():
-        clearing.missed(MOOD, pages[0][:1], manner)
-        clearing.clear(MOOD, pages[0][:1], manner)
+        clearing.missed(MOOD, pages[0][:1], mode)
+        clearing.clear(MOOD, pages[0][:1], mode)
     assert_indexed(watched, most=1)
 
 
@@ -49,8 +50,8 @@ def test_no_query_of_forgetting_goes_through_a_collection(
         thumbnails=watched.thumbnails,
         database=watched.database,
     )
-    waiting = Removals(watched.database, shared_services.settings.retry)
-    waiting.postpone(Removal("mood", "auth0|gone", id="1"), TransientError("x"))
+    waiting = Removals(watched.database)
+    waiting.postpone(Removal("mood", "auth0|gone", id="1"), TransientError("x"), 1, None)
     with watched.explainer.listening():
         forgetting = tools.forget("auth0|gone")
         assert forgetting.survey().removals == 1

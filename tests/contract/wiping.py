@@ -11,13 +11,13 @@ from bson import ObjectId
 from tests.bulk import KINDS, account, repo, save_moods, sync_batch
 from tests.pictures import pixel_art
 from tests.world import World
-from worker.app import BEHIND, FRONT
 from worker.bulk.clearing import Clearing
 from worker.bulk.eraser import Eraser
 from worker.bulk.forget import Forgetter
 from worker.bulk.wipe import Wipe, Wiper
 from worker.documents import ItemRef
 from worker.mongo import RawDocument
+from worker.queue.names import FRONT, OVERFLOW
 from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.services import Services
@@ -139,7 +139,7 @@ def all_records(world: World, subject: str) -> dict[str, dict[str, str]]:
 def swept(world: World) -> list[ItemRef]:
     """Return what a sweep enqueues."""
     found: list[ItemRef] = []
-    queued = {FRONT: 0, BEHIND: 0}
+    queued = {FRONT: 0, OVERFLOW: 0}
     world.services.sweep.run(queued, lambda ref, _priority: found.append(ref), lambda *_: None)
     return found
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.messages import call
+from worker.app import app
 from worker.messages import Call, Refusal, read
-from worker.transport import own_tasks
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 _JSON = st.recursive(
@@ -22,7 +22,7 @@ _JSON = st.recursive(
 @given(st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_is_refused(item: bytes) -> None:
     """Bytes, and JSON of any kind."""
-    assert isinstance(read(item, own_tasks()), Refusal)
+    assert isinstance(read(item, app.task_functions), Refusal)
 
 
 @given(st.data(), _JSON)
@@ -31,7 +31,7 @@ def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: objec
     message = json.loads(call("mood", "f" * 24))
     part = data.draw(st.sampled_from([message, message["headers"], message["properties"]]))
     part[data.draw(st.sampled_from(sorted(part)))] = value
-    refused = read(json.dumps(message).encode(), own_tasks())
+    refused = read(json.dumps(message).encode(), app.task_functions)
     assert isinstance(refused, Call) or refused.fault
 
 
@@ -39,4 +39,4 @@ def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: objec
 def test_any_argument_may_be_anything(first: object, second: object) -> None:
     """Only a text and a text or a whole number are taken."""
     fits = isinstance(first, str) and type(second) in {str, int}
-    assert isinstance(read(call(first, second), own_tasks()), Call) == fits
+    assert isinstance(read(call(first, second), app.task_functions), Call) == fits

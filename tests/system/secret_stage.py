@@ -23,8 +23,9 @@ from tests.guarded_services import Guarded
 from tests.sentry_server import SentryServer
 from tests.waiting import wait_for
 from tests.world import World
-from worker.app import LIVE, app
+from worker.app import app
 from worker.demo.processes import Flower
+from worker.queue.names import LIVE
 
 PATIENCE = 90.0
 

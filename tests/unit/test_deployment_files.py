@@ -16,13 +16,14 @@ from celery.bin.celery import celery
 from click.testing import CliRunner
 
 from tests.deployment import ROOT, SECRETS, Service, compose, procfile, services, size
-from worker.app import BATCH_HARD_LIMIT, BULK, HARD_LIMIT, LIVE, MEMORY_CEILING, SWEEP
 from worker.cli import main
+from worker.queue.config import MAX_CHILD_MEMORY
+from worker.queue.names import BATCH_HARD_LIMIT, BULK, HARD_LIMIT, LIVE, SWEEP
 
 BIN = Path(sys.executable).parent
 COMPOSE = "docker-compose.yml"
 PAGE = (ROOT / "docs/deployment.md").read_text()
-_PARENT = MEMORY_CEILING // 2  # of a worker, twice what was measured: docs/figures.md
+_PARENT = MAX_CHILD_MEMORY // 2  # of a worker, twice what was measured: docs/figures.md
 _ONE_SHOT = {"init", "mongo-init"}  # what ends by itself: nobody asks how it is
 SERVICES = list(services().values())
 
@@ -112,7 +113,7 @@ def test_a_worker_has_the_memory_and_the_time_that_its_tasks_may_take(
     command = service.command
     assert set(command[command.index("-Q") + 1].split(",")) == queues
     children = int(command[command.index("--concurrency") + 1])
-    assert service.memory >= children * MEMORY_CEILING + _PARENT
+    assert service.memory >= children * MAX_CHILD_MEMORY + _PARENT
     assert service.grace > limit
 
 
@@ -208,7 +209,7 @@ def test_the_manifest_is_what_the_compose_file_is() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     memory = size(container["resources"]["limits"]["memory"])
-    assert memory >= 4 * MEMORY_CEILING + _PARENT
+    assert memory >= 4 * MAX_CHILD_MEMORY + _PARENT
     mounted = {each["name"] for each in container["volumeMounts"]}
     assert mounted == {volume["name"] for volume in pod["volumes"]}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.app import BEHIND, FRONT
 from worker.fairness import Shares, over_share
+from worker.queue.names import FRONT, OVERFLOW
 
 
 def test_what_is_over_somebodys_share_is_named_by_its_place() -> None:
@@ -18,13 +18,13 @@ def test_everybodys_first_are_enqueued_in_front() -> None:
     """The rest of theirs goes behind, as far as there is room."""
     shares = Shares(most=2, front=9, behind=3)
     places = [shares.place(owner) for owner in ["ada"] * 7 + ["bob"]]
-    assert places == [FRONT, FRONT, BEHIND, BEHIND, BEHIND, None, None, FRONT]
+    assert places == [FRONT, FRONT, OVERFLOW, OVERFLOW, OVERFLOW, None, None, FRONT]
 
 
 def test_one_with_many_takes_no_room_from_the_others() -> None:
     """Room in front is for first items alone; without any, they wait."""
     shares = Shares(most=1, front=2, behind=100)
-    assert [shares.place(owner) for owner in ("ada", "ada", "bob")] == [FRONT, BEHIND, FRONT]
+    assert [shares.place(owner) for owner in ("ada", "ada", "bob")] == [FRONT, OVERFLOW, FRONT]
     assert not shares.has_room()
     assert shares.place("cyd") is None
-    assert shares.place("ada") == BEHIND
+    assert shares.place("ada") == OVERFLOW

@@ -10,24 +10,24 @@ import pytest
 from tests.message_samples import ITEM, LONG, SHORT, fields
 from tests.messages import batch, call
 from tests.poison import POISON
-from worker.app import BEHIND, LIVE, list_of
+from worker.app import app
 from worker.completion import completed
 from worker.messages import Call, Refusal, glance, read
-from worker.transport import own_tasks
+from worker.queue.names import LIVE, OVERFLOW, redis_list
 
 _CALL = Call("sync_media", {"type": "mood", "id": ITEM})
 
 
 def taken(item: bytes) -> Call | Refusal:
     """Return what a worker makes of a message on `live`."""
-    return read(completed(item, LIVE), own_tasks())
+    return read(completed(item, LIVE), app.task_functions)
 
 
 @pytest.mark.parametrize("item", [SHORT, LONG])
 def test_samples_are_taken(item: bytes) -> None:
     """By the worker, and by whoever looks at many to see whose they are."""
     assert taken(item) == _CALL
-    assert glance(item, own_tasks()) == _CALL
+    assert glance(item, app.task_functions) == _CALL
 
 
 @pytest.mark.parametrize(("field", "required"), fields().items())
@@ -51,7 +51,7 @@ def test_the_table_has_every_field() -> None:
 
 def test_what_is_left_out_follows_from_the_queue() -> None:
     """So that the message can be given back, and is known as a save."""
-    done: Any = json.loads(completed(SHORT, list_of(LIVE, BEHIND)))
+    done: Any = json.loads(completed(SHORT, redis_list(LIVE, OVERFLOW)))
     assert done["properties"]["delivery_info"] == {"exchange": "", "routing_key": "live"}
     assert done["headers"]["retries"] == 0
     tags = [json.loads(completed(SHORT, LIVE))["properties"]["delivery_tag"] for _ in range(2)]

@@ -10,9 +10,9 @@ from celery.signals import celeryd_after_setup
 from cryptography.fernet import Fernet
 from kombu import Connection
 
-from worker.app import LONGEST_IN_HAND
 from worker.environment import SettingsError
 from worker.mongo import connect
+from worker.queue.names import MAX_IN_FLIGHT_SECONDS
 from worker.services import build
 from worker.settings import FlowerSettings, QueueSettings, Settings
 
@@ -210,7 +210,9 @@ def test_flower_does_without_no_login(login: str) -> None:
     assert FlowerSettings.load({"FLOWER_BASIC_AUTH": "ops:secret"}).basic_auth.reveal()
 
 
-@pytest.mark.parametrize(("seconds", "warnings"), [(LONGEST_IN_HAND, 1), (LONGEST_IN_HAND + 1, 0)])
+@pytest.mark.parametrize(
+    ("seconds", "warnings"), [(MAX_IN_FLIGHT_SECONDS, 1), (MAX_IN_FLIGHT_SECONDS + 1, 0)]
+)
 def test_worker_warns_of_a_short_visibility_timeout(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, seconds: float, warnings: int
 ) -> None:

@@ -16,7 +16,6 @@ from bson import ObjectId
 from worker.audit.findings import Fault, Finding, Standing
 from worker.audit.pairing import Case
 from worker.audit.wording import claim, difference, why_unwanted
-from worker.bulk.clearing import Manner
 from worker.clock import now
 from worker.documents import MediaDocument, Status, SyncState
 from worker.expectation import Expectations
@@ -24,8 +23,9 @@ from worker.media import MediaType
 from worker.plan import Publish, Skip
 from worker.records import RecordKey
 from worker.snapshot import StoredRecord
+from worker.state import ResetMode
 
-WIPED = frozenset(manner.value for manner in Manner)
+WIPED = frozenset(mode.value for mode in ResetMode)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from worker.accounts import Accounts
 from worker.bulk.selection import (
@@ -27,6 +27,7 @@ from worker.bulk.selection import (
 )
 from worker.documents import DocumentId
 from worker.media import MediaType
+from worker.services import Services
 
 T = TypeVar("T")
 
@@ -88,6 +89,12 @@ class Backfiller:
         self._selection = selection
         self._accounts = accounts
         self._guest_subject = guest_subject
+
+    @classmethod
+    def of(cls, services: Services) -> Self:
+        """Return the planner over these services' documents."""
+        selection = Selection(services.store)
+        return cls(selection, services.accounts, services.settings.guest_subject)
 
     def survey(self, scope: Scope) -> Survey:
         """Count without changing anything."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from enum import Enum
 from itertools import islice
 
 from pymongo import UpdateOne
@@ -24,6 +23,7 @@ from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.records import RecordKey
 from worker.snapshot import StoredRecord
+from worker.state import ResetMode
 from worker.store import Store, projection, settling
 
 _PAGE = 1000
@@ -46,33 +46,20 @@ _KEY = frozenset({"atproto.repo", "atproto.rkey"})
 _BY_RUNS = frozenset({"atproto.lease", "atproto.again", "atproto.strays"})
 
 
-class Manner(Enum):
-    """What a cleared state keeps: the key of its record, for a restore, or nothing."""
+def documents_to_reset(mode: ResetMode) -> RawDocument:
+    """Match the documents of an owner to look at: those that claim a record, or all."""
+    return _CLAIMS_A_RECORD if mode is ResetMode.WIPED else _SAYS_ANYTHING
 
-    WIPED = "wiped"
-    FORGOTTEN = "forgotten"
 
-    def is_done(self, state: SyncState) -> bool:
-        """Tell whether a state is clear."""
-        if self is Manner.FORGOTTEN:
-            return (state.status, state.reason) == (Status.REMOVED, self.value)
-        return state.status is Status.REMOVED and state.uri is None and state.cid is None
-
-    @property
-    def concerns(self) -> RawDocument:
-        """Match the documents of an owner to look at: those that claim a record, or all."""
-        return _CLAIMS_A_RECORD if self is Manner.WIPED else _SAYS_ANYTHING
-
-    @property
-    def update(self) -> Update:
-        """Return the changes that clear a state."""
-        clear = SyncState(status=Status.REMOVED, reason=self.value, attempted_at=now())
-        if self is Manner.FORGOTTEN:
-            said = {"status": _REMOVED, "reason": self.value, "attemptedAt": clear.attempted_at}
-            return {"$set": {"atproto": said}}
-        changes = settling(clear)
-        unset = (changes["$unset"].keys() - _KEY) | _BY_RUNS
-        return {"$set": changes["$set"], "$unset": dict.fromkeys(sorted(unset), "")}
+def reset_update(mode: ResetMode) -> Update:
+    """Return the changes that reset a state."""
+    clear = SyncState(status=Status.REMOVED, reason=mode.value, attempted_at=now())
+    if mode is ResetMode.FORGOTTEN:
+        said = {"status": _REMOVED, "reason": mode.value, "attemptedAt": clear.attempted_at}
+        return {"$set": {"atproto": said}}
+    changes = settling(clear)
+    unset = (changes["$unset"].keys() - _KEY) | _BY_RUNS
+    return {"$set": changes["$set"], "$unset": dict.fromkeys(sorted(unset), "")}
 
 
 class Clearing:
@@ -118,32 +105,32 @@ class Clearing:
         }
 
     def of_owner(
-        self, kind: MediaType, subject: str, manner: Manner
+        self, kind: MediaType, subject: str, mode: ResetMode
     ) -> Iterator[Sequence[Candidate]]:
         """Go through the documents of a subject that are to be cleared, a page at a time."""
-        match = self._of(subject) | manner.concerns
+        match = self._of(subject) | documents_to_reset(mode)
         with translated():
             found = self._store.collection(kind).find(match, projection(kind))
             cursor = found.hint(OWNER).batch_size(_PAGE)
             while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 
-    def clear(self, kind: MediaType, candidates: Sequence[Candidate], manner: Manner) -> int:
+    def clear(self, kind: MediaType, candidates: Sequence[Candidate], mode: ResetMode) -> int:
         """Clear the states of documents that are as they were read; return how many were."""
         if not candidates:
             return 0
-        update = manner.update
+        update = reset_update(mode)
         writes = [UpdateOne(_untouched(candidate), update) for candidate in candidates]
         with translated():
             return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
 
     def missed(
-        self, kind: MediaType, candidates: Sequence[Candidate], manner: Manner
+        self, kind: MediaType, candidates: Sequence[Candidate], mode: ResetMode
     ) -> list[Candidate]:
         """Return, as they are now, those of the documents that are not clear."""
         ids = [candidate.id for candidate in candidates]
         found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
-        return [candidate for candidate in found if not manner.is_done(candidate.document.state)]
+        return [candidate for candidate in found if not mode.is_done(candidate.document.state)]
 
     def send_on(self, kind: MediaType, candidate: Candidate, key: RecordKey) -> None:
         """Have a document synced again, its record in doubt: by the run that holds it, or soon."""

@@ -14,7 +14,6 @@ from pymongo.database import Database
 
 from worker.account_keys import AccountKeys
 from worker.accounts import Accounts, UnknownAccountError
-from worker.bulk.clearing import Manner
 from worker.bulk.wipe import Target, Wipe, Wiper
 from worker.bulk.wiped import Survey, Wiped
 from worker.documents import Account
@@ -22,6 +21,7 @@ from worker.errors import AccountError, MediaError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
 from worker.removal import COLLECTION as REMOVALS
+from worker.state import ResetMode
 from worker.thumbnail_cache import COLLECTION as THUMBNAILS
 from worker.thumbnail_cache import ThumbnailCache
 
@@ -79,7 +79,7 @@ class Forgetting:
         self.trouble: MediaError | None = None
         self.thumbnails = 0
         target = self._target(subject, account)
-        self._wipe = Wipe(tools.wiper, target, list(MEDIA_TYPES.values()), Manner.FORGOTTEN)
+        self._wipe = Wipe(tools.wiper, target, list(MEDIA_TYPES.values()), ResetMode.FORGOTTEN)
 
     @property
     def done(self) -> Mapping[str, Wiped]:

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 
-from worker.app import LIVE
+from worker.queue.names import LIVE
 
 _KEY = "media-atproto:live"
 _TURN = "media-atproto:bulk-turn"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
+from typing import Self
 
 from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.selection import Selection, Stratum
@@ -14,6 +15,7 @@ from worker.clock import now
 from worker.documents import Account, Status
 from worker.media import MediaType
 from worker.repo import Repo
+from worker.services import Services
 from worker.snapshot import Snapshot
 from worker.store import Store
 
@@ -29,6 +31,11 @@ class Recall:
         self._store = store
         self._selection = selection
         self._corrections = corrections
+
+    @classmethod
+    def of(cls, services: Services) -> Self:
+        """Return what finds such documents among these services'."""
+        return cls(services.store, Selection(services.store), services.corrections)
 
     def recall(self, account: Account, repo: Repo, kinds: Sequence[MediaType]) -> int:
         """Make such documents pending, to be published anew; return how many there were."""

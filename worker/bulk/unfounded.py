@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.bulk.claims import Candidate
-from worker.bulk.clearing import Clearing, Manner
+from worker.bulk.clearing import Clearing
 from worker.bulk.wiped import AT_WORK, BACK, Wiped, why_not
 from worker.media import MediaType
 from worker.pds_errors import AccountFaultError
 from worker.snapshot import Snapshot
+from worker.state import ResetMode
 
 Key = tuple[str | None, str | None]
 
@@ -23,16 +24,16 @@ class Unfounded:
     read_repo: Callable[[str], bytes]
     subject: str
     did: str | None
-    manner: Manner
+    mode: ResetMode
 
     def claimants(self, kind: MediaType) -> Iterator[Sequence[Candidate]]:
         """Go through the documents to look at, a page at a time.
 
         What claims to be in another repo is no matter of this account's, unless it is forgotten.
         """
-        for page in self.clearing.of_owner(kind, self.subject, self.manner):
+        for page in self.clearing.of_owner(kind, self.subject, self.mode):
             here = {None, self.did}
-            every = self.manner is Manner.FORGOTTEN
+            every = self.mode is ResetMode.FORGOTTEN
             yield [c for c in page if every or c.document.state.repo in here]
 
     def clear(self, kind: MediaType, wiped: Wiped) -> None:
@@ -55,10 +56,10 @@ class Unfounded:
             self._clear(kind, going, wiped)
 
     def _clear(self, kind: MediaType, going: Sequence[Candidate], wiped: Wiped) -> None:
-        count = self.clearing.clear(kind, going, self.manner)
+        count = self.clearing.clear(kind, going, self.mode)
         wiped.cleared += count
         if count < len(going):
-            missed = self.clearing.missed(kind, going, self.manner)
+            missed = self.clearing.missed(kind, going, self.mode)
             wiped.left |= {_name(candidate): AT_WORK for candidate in missed}
 
     def _there(self, kind: MediaType, page: Sequence[Candidate]) -> set[Key]:

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from worker.bulk.claims import Candidate
-from worker.bulk.clearing import Clearing, Manner
+from worker.bulk.clearing import Clearing
 from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.eraser import BATCH, Eraser
 from worker.bulk.unfounded import Unfounded
@@ -38,6 +38,7 @@ from worker.media import MediaType
 from worker.records import RecordKey
 from worker.repo import Repo
 from worker.snapshot import Snapshot, StoredRecord
+from worker.state import ResetMode
 
 _TRIES = 3
 
@@ -70,7 +71,7 @@ class Wiper:
     def wipe(self, account: Account, kinds: Sequence[MediaType]) -> Wipe:
         """Return a wipe of an account, to be surveyed or carried out."""
         target = Target(account.subject, account.did, self.open_repo(account))
-        return Wipe(self, target, kinds, Manner.WIPED)
+        return Wipe(self, target, kinds, ResetMode.WIPED)
 
 
 class Wipe:
@@ -81,15 +82,15 @@ class Wipe:
     """
 
     def __init__(
-        self, tools: Wiper, target: Target, kinds: Sequence[MediaType], manner: Manner
+        self, tools: Wiper, target: Target, kinds: Sequence[MediaType], mode: ResetMode
     ) -> None:
         self._tools = tools
         self._subject = target.subject
         self._repo = target.repo
         self._kinds = kinds
-        self._manner = manner
+        self._manner = mode
         self._unfounded = Unfounded(
-            tools.clearing, tools.read_repo, target.subject, target.did, manner
+            tools.clearing, tools.read_repo, target.subject, target.did, mode
         )
         self.done = {kind.name: Wiped() for kind in kinds}
 

@@ -128,15 +128,20 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
 
 
 def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]) -> None:
+    from worker.bulk.restore import Recall
+
+    recall = Recall.of(services)
     for account in accounts:
-        count = services.recall.recall(account, services.repo(account), kinds)
+        count = recall.recall(account, services.repo(account), kinds)
         if count:
             say(f"{account.handle}: {count} items claimed records that are not there")
 
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
-    survey = services.backfiller.survey(scope)
+    from worker.bulk.backfill import Backfiller
+
+    survey = Backfiller.of(services).survey(scope)
     _print_survey(survey, scope)
     if dry_run or not survey.total:
         return 0
@@ -155,12 +160,13 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
 
 
 def _errand(services: Services, scope: Scope, show: Show) -> Errand:
+    from worker.bulk.backfill import Backfiller
     from worker.bulk.errand import Errand
 
     return Errand(
         name=secrets.token_hex(6),
         scope=scope,
-        backfiller=services.backfiller,
+        backfiller=Backfiller.of(services),
         progress=services.progress,
         send=_send,
         messages=partial(_messages, services),
@@ -183,14 +189,12 @@ def _ignore(_tally: Tally) -> None:
 
 def _send(batch: Batch, backfill: str, message: str) -> None:
     """Put a batch on the queue; raises ClickException when the queue does not take it."""
-    from tasks.policy import LostResult
-    from tasks.sync import sync_batch
-    from worker.app import BULK
+    from worker.app import app
+    from worker.queue.names import BULK
 
     ids = [message_id(raw) for raw in batch.ids]
     args = (batch.kind.name, batch.owner, ids, backfill)
-    sent = sync_batch.apply_async(args, task_id=message, queue=BULK)
-    if isinstance(sent, LostResult):
+    if not app.submit("sync_batch", args, BULK, task_id=message):
         raise click.ClickException(
             "the queue did not take a batch: bring Redis back and run this again"
         )
@@ -207,6 +211,7 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
+    from worker.bulk.backfill import Backfiller
     from worker.documents import Status
     from worker.outcome import LEFT
 
@@ -220,7 +225,7 @@ def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
         return _FAILED
     # With a limit there is more to do than was meant to be done.
     waiting = counts[Status.PENDING] + counts[LEFT]
-    left = services.backfiller.survey(scope).total if scope.limit is None else waiting
+    left = Backfiller.of(services).survey(scope).total if scope.limit is None else waiting
     if left:
         say(f"{left} items wait; the sweep goes on with them", "yellow")
     return _NOT_YET if left else 0

@@ -119,9 +119,10 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     from worker.settings import QueueSettings
 
     QueueSettings.load(os.environ)
-    import tasks
+    from worker.app import app
 
-    if not tasks.enqueue(type_name, item_id, user=user):
+    args = (type_name, item_id) if user is None else (type_name, item_id, user)
+    if not app.submit("sync_media", args):
         message = "the queue did not take it: check that REDIS_URL names a server that answers"
         raise click.ClickException(message)
     say(f"{type_name} {item_id}: enqueued")

@@ -106,17 +106,13 @@ def _heartbeat() -> Callable[[], None]:
 
 
 def _doorways() -> Doorways:
-    import tasks
-    from tasks.policy import LostResult
-    from tasks.upkeep import sweep
+    from worker.app import app
     from worker.watch.sending import Doorways
 
     # A message that is not taken is kept here and sent again, which the watcher says itself.
     logging.getLogger("tasks.policy").setLevel(logging.ERROR)
     return Doorways(
-        enqueue=tasks.enqueue,
-        removal_note=tasks.removal_note,
-        sweep=lambda: not isinstance(sweep.apply_async(), LostResult),
+        sync=lambda *args: app.submit("sync_media", args), sweep=lambda: app.submit("sweep", ())
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
-from worker.app import HARD_LIMIT, LONGEST_IN_HAND
 from worker.doctor.findings import Finding, doubtful, fine, wrong
+from worker.queue.names import HARD_LIMIT, MAX_IN_FLIGHT_SECONDS
 from worker.settings import Settings
 
 SUBJECT = "environment"
@@ -44,9 +44,9 @@ def _lease(seconds: float) -> Finding:
 
 
 def _visibility(seconds: float) -> Finding:
-    longest = f"a message may be in hand {LONGEST_IN_HAND:g} s"
+    longest = f"a message may be in hand {MAX_IN_FLIGHT_SECONDS:g} s"
     found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, {longest}"
-    if seconds <= LONGEST_IN_HAND:
+    if seconds <= MAX_IN_FLIGHT_SECONDS:
         advice = "set it above that, or messages run twice; the default is 600"
         return doubtful(SUBJECT, "redelivery", found, advice)
     return fine(SUBJECT, "redelivery", found)

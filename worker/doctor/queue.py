@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, list_of
 from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
+from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 from worker.redis_errors import translated
 
 SUBJECT = "redis"
@@ -19,7 +19,7 @@ _OLDEST = (6, 2)
 _SEEN = 1000  # keys that are looked at for strangers
 _FULL, _FILLING = 0.95, 0.8
 _LONG = 10_000  # messages
-_QUEUES = {list_of(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, BEHIND)}
+_QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
 _OURS = re.compile(r"media-atproto:|_kombu\.binding\.|unacked")
 
 
@@ -49,7 +49,7 @@ def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
         began = clock()
         seconds, micros = redis.time()
         middle = (began + clock()) / 2
-        live = sum(redis.llen(list_of(LIVE, at)) for at in (FRONT, BEHIND))
+        live = sum(redis.llen(redis_list(LIVE, at)) for at in (FRONT, OVERFLOW))
         _, keys = redis.scan(count=_SEEN)
     product = "valkey" if "valkey_version" in info else "redis"
     return QueueFacts(

@@ -8,8 +8,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.app import BEHIND, BULK, FRONT, LIVE, SWEEP, list_of
 from worker.hands import IN_HAND
+from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 from worker.redis_errors import translated
 from worker.secrets import Secret
 
@@ -40,8 +40,8 @@ class Queues:
         """Return how long each queue is now; raises RedisUnavailableError."""
         with translated(), self._redis.pipeline(transaction=False) as pipe:
             for name in (LIVE, SWEEP, BULK):
-                pipe.llen(list_of(name, FRONT))
-                pipe.llen(list_of(name, BEHIND))
+                pipe.llen(redis_list(name, FRONT))
+                pipe.llen(redis_list(name, OVERFLOW))
             pipe.hlen(IN_HAND)
             *waiting, in_hand = (int(length) for length in pipe.execute())
         live, sweep, bulk = (sum(waiting[place : place + 2]) for place in (0, 2, 4))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from worker.app import BULK, SWEEP
+from worker.app import app
 from worker.ids import message_id
 from worker.overview.revival import Batch, Revival
+from worker.queue.names import BULK, SWEEP
 from worker.services import Services
 
 
@@ -19,13 +20,7 @@ def send(batch: Batch) -> bool:
 
     Returns whether the queue took the message.
     """
-    # Imported late: tasks import the engine, and not the other way round.
-    from tasks.policy import LostResult
-    from tasks.sync import sync_batch, sync_media
-
     ids = [message_id(item) for item in batch.ids]
     if len(ids) == 1:
-        result = sync_media.apply_async((batch.type, ids[0]), queue=SWEEP)
-    else:
-        result = sync_batch.apply_async((batch.type, batch.owner, ids), queue=BULK)
-    return not isinstance(result, LostResult)
+        return app.submit("sync_media", (batch.type, ids[0]), SWEEP)
+    return app.submit("sync_batch", (batch.type, batch.owner, ids), BULK)

@@ -22,8 +22,6 @@ from queue import Empty, SimpleQueue
 
 import httpcore
 
-from worker.source.errors import SourceHostNotAllowedError
-
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -61,6 +59,10 @@ def is_public(address: Address) -> bool:
     return not any(address in network for network in _NOT_PUBLIC)
 
 
+class AddressNotAllowedError(Exception):
+    """A host has an address that is neither public nor allowed; the text names both."""
+
+
 class GuardedBackend(httpcore.NetworkBackend):
     """Opens connections to public addresses, and to those of `allowed` networks.
 
@@ -81,7 +83,7 @@ class GuardedBackend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Open a connection to the first address that answers; `timeout` is for all of it.
 
-        Raises SourceHostNotAllowedError, and httpcore's errors.
+        Raises AddressNotAllowedError, and httpcore's errors.
         """
         end = None if timeout is None else time.monotonic() + timeout
         failure = httpcore.ConnectError(f"{host} has no address")
@@ -99,10 +101,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         addresses = _addresses(host, port, timeout)
         for address in addresses:
             if not is_public(address) and not any(address in each for each in self._allowed):
-                raise SourceHostNotAllowedError(
-                    f"{host} is at {address}, which is no public address: "
-                    "allow it with MEDIA_STORE_ALLOWED_NETWORKS if it should be"
-                )
+                raise AddressNotAllowedError(f"{host} is at {address}, which is no public address")
         return addresses
 
 

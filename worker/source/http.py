@@ -11,9 +11,10 @@ from io import BytesIO
 
 import httpcore
 
-from worker.source.addresses import GuardedBackend, Network
+from worker.source.addresses import AddressNotAllowedError, GuardedBackend, Network
 from worker.source.answer import Answer, check_encoding, check_status, check_type
 from worker.source.errors import (
+    SourceHostNotAllowedError,
     SourceTimeoutError,
     SourceTooLargeError,
     SourceUnavailableError,
@@ -106,6 +107,10 @@ class HttpStore(SourceStore):
                 method, url, headers=_HEADERS, extensions={"timeout": timeout}
             ) as response:
                 yield Answer(url, response.status, _decoded(response), response.iter_stream())
+        except AddressNotAllowedError as error:
+            raise SourceHostNotAllowedError(
+                f"{error}: allow it with MEDIA_STORE_ALLOWED_NETWORKS if it should be"
+            ) from None
         except httpcore.TimeoutException as error:
             raise SourceTimeoutError(
                 f"{url} did not answer in full within {self._deadline:g} s ({type(error).__name__})"

@@ -6,12 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from worker.documents import DocumentId
 from worker.fields import is_text
-from worker.ids import known_id
+from worker.ids import known_id, message_id
 from worker.removal import Removals
+from worker.removal_notes import removal_note
 from worker.store import NOBODY, Store
 from worker.watch.changes import Change
 
@@ -22,19 +22,14 @@ _LONGEST_SUBJECT = 512  # characters; what is longer is nobody's, and may be meg
 log = logging.getLogger(__name__)
 
 
-class Enqueue(Protocol):
-    """The producers' `enqueue`."""
-
-    def __call__(self, type: str, id: object, *, user: str | None = None) -> bool:  # noqa: A002
-        """Return whether the queue took the message; never raises, takes a moment at most."""
-
-
 @dataclass(frozen=True, slots=True)
 class Doorways:
-    """What a producer can call: `sweep` asks for a sweep and returns whether the queue took it."""
+    """What sends a message, and returns whether the queue took it: `sync` for an item.
 
-    enqueue: Enqueue
-    removal_note: Callable[..., dict[str, object]]
+    The arguments of `sync` are those of the task `sync_media`.
+    """
+
+    sync: Callable[..., bool]
     sweep: Callable[[], bool]
 
 
@@ -82,7 +77,7 @@ class Sender:
         item = known_id(change.raw_id)
         if not change.is_gone:
             if item is not None:
-                return self.doorways.enqueue(change.kind.name, item)
+                return self.doorways.sync(change.kind.name, message_id(item))
             self.store.refuse_id(change.kind, change.raw_id)
             return None
         if item is None:
@@ -104,9 +99,9 @@ class Sender:
 
     def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
         # With the document gone, the message would be all that says that a record has to go.
-        note = self.doorways.removal_note(change.kind.name, item, user=owner)
+        note = removal_note(change.kind.name, item, user=owner)
         self.removals.keep(note)
-        return self.doorways.enqueue(change.kind.name, item, user=owner)
+        return self.doorways.sync(change.kind.name, message_id(item), owner)
 
     def _pass_over(self, change: Change) -> None:
         name = change.kind.collection

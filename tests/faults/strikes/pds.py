@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from tasks.sync import sync_batch
 from tests.faults.stage import Stage
 from tests.faults.stream import save_old_mood
-from worker.app import BULK
+from worker.queue.names import BULK
 
 _BATCH = 60  # of each user, each time
 _KILLS = 2

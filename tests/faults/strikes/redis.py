@@ -10,7 +10,7 @@ import psutil
 
 from tests.faults.stage import Stage
 from tests.faults.strikes.workers import everyone_at_work
-from worker.app import LIVE
+from worker.queue.names import LIVE
 
 
 def restart(stage: Stage) -> None:

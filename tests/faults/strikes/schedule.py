@@ -10,7 +10,7 @@ from tasks.upkeep import sweep
 from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
 from tests.fleet import frozen
-from worker.app import LIVE
+from worker.queue.names import LIVE
 
 _AT_ONCE, _ROUNDS = 4, 5
 _TOO_LONG = 60.0  # seconds; leases are of 30

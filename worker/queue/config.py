@@ -1,0 +1,83 @@
+"""Celery's configuration. Why each setting is as it is: docs/architecture.md."""
+
+from __future__ import annotations
+
+import os
+
+from kombu import Exchange, Queue
+
+from worker.queue.names import BULK, HARD_LIMIT, LIVE, SOFT_LIMIT, SWEEP
+from worker.settings import QueueSettings
+
+MAX_CHILD_MEMORY = 400_000_000  # bytes; a child that ever had more is replaced after its task
+
+
+def configuration() -> dict[str, object]:
+    """Return what does not depend on the environment."""
+    return {
+        "broker_transport_options": producer_options(),
+        "broker_connection_timeout": 0.1,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "broker_pool_limit": 64,
+        "task_publish_retry": False,
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_queues": [_queue(LIVE), _queue(SWEEP), _queue(BULK)],
+        "task_default_queue": LIVE,
+        "task_ignore_result": True,
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_soft_time_limit": SOFT_LIMIT,
+        "task_time_limit": HARD_LIMIT,
+        "worker_consumer": "worker.consumer:LoneConsumer",
+        "beat_scheduler": "worker.heartbeat:Scheduler",
+        "beat_max_loop_interval": 15,
+        "worker_enable_remote_control": False,
+        # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
+        "worker_concurrency": 2 * (os.cpu_count() or 1),
+        "worker_prefetch_multiplier": 1,
+        "worker_max_tasks_per_child": 1000,
+        "worker_max_memory_per_child": MAX_CHILD_MEMORY // 1024,
+        "worker_send_task_events": True,
+        "worker_hijack_root_logger": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+    }
+
+
+def environment_configuration(settings: QueueSettings) -> dict[str, object]:
+    """Return what the environment decides."""
+    return {
+        "broker_url": settings.broker_url.reveal(),
+        "beat_schedule": _beat_schedule(settings.sweep_interval),
+    }
+
+
+def producer_options() -> dict[str, object]:
+    """Return a producer's options: a save must not wait for a queue that is down or hangs."""
+    return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
+
+
+def worker_options(settings: QueueSettings) -> dict[str, object]:
+    """Return a worker's options: notice a dead connection, redeliver what a dead worker held."""
+    return {
+        "visibility_timeout": settings.visibility_timeout,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "socket_keepalive": True,
+        "health_check_interval": 10,
+        "unacked_restore_interval": min(10.0, settings.visibility_timeout / 2),
+        "unacked_restore_throttle": 1,
+        # One worker can serve both queues and still take a save before a backfill.
+        "queue_order_strategy": "priority",
+    }
+
+
+def _queue(name: str) -> Queue:
+    return Queue(name, Exchange(name, type="direct"), routing_key=name)
+
+
+def _beat_schedule(seconds: float) -> dict[str, object]:
+    # Sweeps that pile up while no worker runs are worth no more than one.
+    expiring = {"expires": max(seconds, 10.0), "queue": LIVE}
+    return {"sweep": {"task": "sweep", "schedule": seconds, "options": expiring}}
