@@ -19,7 +19,7 @@ from bench.memory import memory_of
 from bench.place import Author, Place
 from bench.processes import Worker, await_true
 from tasks import sync_media
-from worker.clock import now
+from worker.core.clock import now
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 _AT_A_TIME = 5000

@@ -23,7 +23,7 @@ from bench.processes import Worker, await_true
 from bench.report import print_report
 from tasks import enqueue
 from worker.app import app
-from worker.clock import now
+from worker.core.clock import now
 from worker.queue.names import BULK, LIVE, SWEEP
 
 _LIVE = ("-Q", "live,sweep", "--concurrency", "4")

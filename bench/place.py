@@ -15,10 +15,10 @@ import psutil
 import redis
 
 from bench.processes import Processes
+from worker.core.settings import Settings
 from worker.demo.platform import Platform
 from worker.demo.processes import clean_environment
 from worker.services import Services, build
-from worker.settings import Settings
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 from worker.stack.folder import DataFolder

@@ -29,8 +29,8 @@ from bench.bulk.crew import bulk_worker, live_worker
 from bench.bulk.documents import Archive, insert
 from bench.place import BULK_NICENESS, Place, open_place
 from bench.processes import await_true
+from worker.core.documents import SyncState
 from worker.demo.pictures import creature, png
-from worker.documents import SyncState
 from worker.media import MEDIA_TYPES
 from worker.state import parse_state
 

@@ -14,9 +14,9 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from bson import ObjectId
 
-from worker.clock import now, rfc3339
+from worker.core.clock import now, rfc3339
+from worker.core.record_keys import tid_for
 from worker.media import media_type
-from worker.rkey import tid_for
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from bench.place import Place, open_place
 from bench.processes import await_true
 from bench.report import print_report
 from worker.backlog import PUBLISHED
-from worker.clock import now
-from worker.documents import Status
+from worker.core.clock import now
+from worker.core.documents import Status
 from worker.media import MEDIA_TYPES, media_type
 from worker.mongo import RawDocument
 from worker.overview import Failures, Overview, throughput

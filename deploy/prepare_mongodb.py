@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
-from worker.environment import Reader, SettingsError
+from worker.core.settings.reader import Reader, SettingsError
 
 _PATIENCE = 60.0  # seconds until it must be primary
 _NOT_INITIATED = 94

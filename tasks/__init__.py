@@ -16,7 +16,7 @@ import kombu.transport.redis  # noqa: F401
 
 from tasks.sync import delete_media, sync_media
 from worker.app import app
-from worker.removal_notes import removal_note
+from worker.core.removal_notes import removal_note
 
 
 def enqueue(type: str, id: object, *, user: str | None = None) -> bool:  # noqa: A002

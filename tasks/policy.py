@@ -13,7 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from worker.app import LostResult, app
-from worker.errors import ItemFailed, MediaError, PermanentError
+from worker.core.errors import ItemFailed, MediaError, PermanentError
 from worker.queue.names import LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import Any
 from tasks.policy import MediaTask
 from tasks.sync import delete_media, sync_media
 from worker.app import app
-from worker.documents import ItemRef
-from worker.errors import MediaError
-from worker.ids import message_id
+from worker.core.documents import ItemRef
+from worker.core.errors import MediaError
+from worker.core.ids import message_id
 from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 from worker.removal import Removal
 

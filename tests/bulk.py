@@ -12,11 +12,11 @@ from bson import ObjectId
 from tests.pictures import pixel_art
 from tests.world import JsonRecord, World
 from worker.bulk.batch import Batches
-from worker.documents import Account, DocumentId
+from worker.core.documents import Account, DocumentId
+from worker.core.records import RecordKey, Write
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.mongo import RawDocument
 from worker.outcome import Outcome
-from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.snapshot import Snapshot
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from uuid import uuid4
 
-from worker.settings import Settings
+from worker.core.settings import Settings
 from worker.stack import Stack
 
 SHORT_RETRIES = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}

@@ -14,11 +14,11 @@ from uuid import uuid4
 import pytest
 
 from tests.environments import new_settings
+from worker.core.documents import Account
+from worker.core.secrets import Secret
+from worker.core.settings import Settings
 from worker.demo.platform import Platform
-from worker.documents import Account
-from worker.secrets import Secret
 from worker.services import Services, build
-from worker.settings import Settings
 from worker.stack import Stack
 
 Opener = Callable[[Settings], Services]

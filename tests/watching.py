@@ -10,8 +10,8 @@ from threading import Lock
 from typing import Literal
 
 from worker.bulk.batch import Batches
-from worker.documents import Account
-from worker.records import UploadedBlob, Write
+from worker.core.documents import Account
+from worker.core.records import UploadedBlob, Write
 from worker.repo import Repo
 from worker.services import Services
 

@@ -17,13 +17,13 @@ from tests.account_pool import AccountPool
 from tests.environments import environment_of
 from tests.pictures import pixel_art
 from tests.redis_databases import redis_database
+from worker.core.settings import Settings
 from worker.demo.platform import Platform
 from worker.media import media_type
 from worker.mongo import RawDocument
 from worker.outcome import Outcome
 from worker.run import Observer, unobserved
 from worker.services import Services, build
-from worker.settings import Settings
 from worker.stack import Stack
 from worker.sync import Engine
 

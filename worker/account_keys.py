@@ -8,7 +8,7 @@ from glob import escape
 from redis import Redis
 from redis.exceptions import WatchError
 
-from worker.redis_errors import translated
+from worker.core.redis_errors import translated
 
 _SCANNED = 1000  # keys a call
 _BOUND = ("session", "parked", "told")  # to a password and a PDS: there may be several

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from worker.documents import Account
-from worker.errors import PermanentError
-from worker.fields import is_text
+from worker.core.documents import Account
+from worker.core.errors import PermanentError
+from worker.core.fields import is_text
+from worker.core.secrets import Secret, Vault
 from worker.mongo import RawDocument, translated
-from worker.secrets import Secret, Vault
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"

@@ -27,11 +27,11 @@ from celery.signals import (
 )
 from kombu import Connection
 
-from worker.environment import SettingsError
+from worker.core.settings import LogSettings, QueueSettings, Settings
+from worker.core.settings.reader import SettingsError
 from worker.messages import TaskFunctions
 from worker.queue.config import configuration, environment_configuration, worker_options
 from worker.queue.names import BATCH_HARD_LIMIT, LIVE, MAX_COUNTDOWN, MAX_IN_FLIGHT_SECONDS
-from worker.settings import LogSettings, QueueSettings, Settings
 
 _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
 
@@ -96,7 +96,7 @@ def configure(sender: MediaCelery, **_: object) -> None:
 @import_modules.connect
 def check_media_types(**_: object) -> None:
     """Look at the types of other packages before the tasks load them, to say what is wrong."""
-    from worker.errors import MediaTypeError
+    from worker.core.errors import MediaTypeError
     from worker.media.registry import registry
 
     try:
@@ -120,7 +120,7 @@ def become_worker(conf: Any = None, **_: object) -> None:
     app.is_worker = True
     conf.update(broker_transport_options=worker_options(queue), broker_connection_timeout=5)
     from worker import heap, sentry
-    from worker.errors import MediaTypeError
+    from worker.core.errors import MediaTypeError
     from worker.lexicon import LexiconFileError
     from worker.process import exposition
     from worker.services import preload
@@ -199,7 +199,7 @@ def tell_figures(**_: object) -> None:
 @worker_process_init.connect
 def warm_up(**_: object) -> None:
     """Make the services of a child process, so that its first item does not wait for them."""
-    from worker.errors import MediaError
+    from worker.core.errors import MediaError
     from worker.process import services
 
     try:

@@ -14,10 +14,10 @@ from bson import ObjectId
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from worker.clock import now
-from worker.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
-from worker.fields import is_text
-from worker.ids import known_id
+from worker.core.clock import now
+from worker.core.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
+from worker.core.fields import is_text
+from worker.core.ids import known_id
 from worker.media import MediaType
 from worker.mongo import DocumentFullError, RawDocument, translated
 from worker.store import NOBODY, Store

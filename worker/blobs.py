@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from threading import Lock
 
-from worker.cid import cid_of_blob
-from worker.documents import BlobState
-from worker.errors import PermanentError, TransientError
+from worker.core.cid import cid_of_blob
+from worker.core.documents import BlobState
+from worker.core.errors import PermanentError, TransientError
+from worker.core.records import UploadedBlob
 from worker.lexicon import BlobRule
 from worker.media.base import BlobWish, Making
-from worker.records import UploadedBlob
 from worker.room import Room
 from worker.source import (
     SourceFile,

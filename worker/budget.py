@@ -19,10 +19,10 @@ from typing import Any
 
 from redis import Redis
 
-from worker.clock import after, rfc3339
-from worker.errors import BudgetSpentError, WaitError
-from worker.rates import Charge, Cost, Kind, Limit, Rates, charges, meant, told
-from worker.redis_errors import RedisUnavailableError, translated
+from worker.core.clock import after, rfc3339
+from worker.core.errors import BudgetSpentError, WaitError
+from worker.core.rate_limits import Charge, Cost, Kind, Limit, Rates, charges, meant, told
+from worker.core.redis_errors import RedisUnavailableError, translated
 
 _PREFIX = "media-atproto:budget:"
 _SCRIPT = files("worker").joinpath("budget.lua").read_text()

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import libipld
 
-from worker.cid import RAW_CID_LENGTH, is_raw_cid
+from worker.core.cid import RAW_CID_LENGTH, is_raw_cid
 
 _MORE = 0x80  # set in every byte of a length but the last
 _LONGEST_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint

@@ -9,7 +9,7 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
-from worker.redis_errors import meaning
+from worker.core.redis_errors import meaning
 from worker.transport import TASK_FUNCTIONS, Transport
 
 log = logging.getLogger(__name__)

@@ -17,11 +17,11 @@ from urllib.parse import unquote, urlsplit
 import httpx
 from redis import Redis
 
-from worker.clock import after
-from worker.errors import AccountError, TransientError
-from worker.public import PublicTransport
-from worker.redis_errors import translated
-from worker.source.hosts import is_host
+from worker.core.clock import after
+from worker.core.errors import AccountError, TransientError
+from worker.core.net.hosts import is_host
+from worker.core.net.public import PublicTransport
+from worker.core.redis_errors import translated
 
 _FRESH = 3600  # seconds for which nobody asks again
 _DOUBTED = 60  # seconds for which not even an account in trouble is a reason to ask again

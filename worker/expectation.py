@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.cid import raw_cid_of_record
-from worker.documents import Account, MediaDocument
-from worker.errors import PermanentError
+from worker.core.cid import raw_cid_of_record
+from worker.core.documents import Account, MediaDocument
+from worker.core.errors import PermanentError
 from worker.lexicon import Lexicons
 from worker.media import Draft, MediaType, Site
 from worker.parts import Parts

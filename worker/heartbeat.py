@@ -14,8 +14,8 @@ from typing import Any
 from celery.beat import PersistentScheduler
 from celery.bootsteps import StartStopStep
 
-from worker.environment import SettingsError
-from worker.settings import QueueSettings
+from worker.core.settings import QueueSettings
+from worker.core.settings.reader import SettingsError
 
 INTERVAL = 5.0  # seconds
 

@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from worker import accounts, backlog, removal, thumbnail_cache
-from worker.errors import PermanentError
+from worker.core.errors import PermanentError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from worker.clock import rfc3339
-from worker.documents import Status
+from worker.core.clock import rfc3339
+from worker.core.documents import Status
 from worker.metrics.recorder import Recorder
 from worker.outcome import Outcome
 

@@ -11,12 +11,12 @@ from atproto import Request
 from redis import Redis
 
 from worker.budget import Budget, Lane
+from worker.core.secrets import Secret, Vault
 from worker.directory import Directory
 from worker.homes import Home, Homes
 from worker.metrics.recorder import Recorder
 from worker.pds import Pds
 from worker.reporter import Reporter
-from worker.secrets import Secret, Vault
 from worker.sessions import Sessions
 
 

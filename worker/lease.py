@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from worker.clock import after, now
-from worker.documents import Lease, MediaDocument, Status, SyncState
+from worker.core.clock import after, now
+from worker.core.documents import Lease, MediaDocument, Status, SyncState
 from worker.mongo import RawDocument
 from worker.state import mapping
 

@@ -10,8 +10,8 @@ from redis import Redis
 from redis.exceptions import LockNotOwnedError, RedisError
 from redis.lock import Lock
 
-from worker.errors import TransientError
-from worker.redis_errors import translated
+from worker.core.errors import TransientError
+from worker.core.redis_errors import translated
 
 _LIFE = 10.0  # seconds from the last sign of its holder
 _PATIENCE = 60.0

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from worker.clock import now
+from worker.core.clock import now
 from worker.shapes import described, is_deep, is_of, name_of
 
 _MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it

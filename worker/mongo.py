@@ -14,9 +14,9 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from worker.environment import SettingsError
-from worker.errors import PermanentError, TransientError
-from worker.settings import Settings
+from worker.core.errors import PermanentError, TransientError
+from worker.core.settings import Settings
+from worker.core.settings.reader import SettingsError
 
 RawDocument = dict[str, object]
 

@@ -8,9 +8,9 @@ from typing import Self
 
 from bson import ObjectId
 
-from worker.clock import now
-from worker.documents import Failure, ItemRef, MediaDocument, Status, SyncState
-from worker.fields import FieldError
+from worker.core.clock import now
+from worker.core.documents import Failure, ItemRef, MediaDocument, Status, SyncState
+from worker.core.fields import FieldError
 from worker.removal import Report
 from worker.store import NotNow
 

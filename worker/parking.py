@@ -8,11 +8,11 @@ from datetime import datetime
 
 from redis import Redis
 
-from worker.clock import after, rfc3339
-from worker.documents import Account
-from worker.errors import AccountError
+from worker.core.clock import after, rfc3339
+from worker.core.documents import Account
+from worker.core.errors import AccountError
+from worker.core.redis_errors import translated
 from worker.pds_errors import AccountFaultError
-from worker.redis_errors import translated
 
 _PREFIX = "media-atproto:parked:"
 _SCANNED = 1000  # keys a call

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from worker.blobs import BlobMaker, Content, uploaded
-from worker.clock import now
-from worker.documents import BlobState, Failure
-from worker.errors import MediaError, PermanentError, WaitError
+from worker.core.clock import now
+from worker.core.documents import BlobState, Failure
+from worker.core.errors import MediaError, PermanentError, WaitError
 from worker.lexicon import BlobRule, Lexicons
 from worker.media.base import BlobWish, Draft, LinkWish
 from worker.repo import Repo

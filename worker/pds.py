@@ -16,16 +16,16 @@ import httpx
 from atproto import Request
 from atproto_client.request import Response
 
-from worker.bounded import BoundedTransport, Bounds
 from worker.budget import Meter
-from worker.cid import cid_of_blob
-from worker.errors import MediaError, WaitError
+from worker.core.cid import cid_of_blob
+from worker.core.errors import MediaError, WaitError
+from worker.core.net.bounded import BoundedTransport, Bounds
+from worker.core.net.public import PublicTransport
+from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
+from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
+from worker.core.secrets import Secret
 from worker.metrics.recorder import NOBODY, Recorder
 from worker.pds_errors import error_name, garbled
-from worker.public import PublicTransport
-from worker.rates import REQUEST, UPLOAD, Cost, Kind
-from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
-from worker.secrets import Secret
 from worker.xrpc import Json, bearer, headers_of, refuse, status_of, translated
 
 _BYPASS = "x-ratelimit-bypass"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.documents import Account, MediaDocument, Status
+from worker.core.documents import Account, MediaDocument, Status
+from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.records import RecordKey
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from functools import cache
 
+from worker.core.settings import Settings
 from worker.metrics.exposition import Exposition
 from worker.sentry import SentryReporter
 from worker.services import Services, build
-from worker.settings import Settings
 
 
 @cache

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from worker.cid import cid_of_record, is_record_cid
-from worker.clock import now
-from worker.documents import Account, Failure, Status, SyncState
-from worker.errors import TransientError
+from worker.core.cid import cid_of_record, is_record_cid
+from worker.core.clock import now
+from worker.core.documents import Account, Failure, Status, SyncState
+from worker.core.errors import TransientError
+from worker.core.record_keys import bump, tid_for
+from worker.core.records import RecordKey
+from worker.core.settings import RetrySettings
 from worker.lexicon import Lexicons
 from worker.media.base import Draft, Site
 from worker.parts import PartMaker, Parts
 from worker.pds_errors import BlobNotFoundError, SwapError
-from worker.records import RecordKey
 from worker.repo import Repo
 from worker.retry import retry_time
-from worker.rkey import bump, tid_for
 from worker.run import Run
-from worker.settings import RetrySettings
 from worker.store import IdentityTakenError
 
 Record = Mapping[str, object]

@@ -16,16 +16,16 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.accounts import Accounts
-from worker.clock import now
-from worker.documents import Account, DocumentId, Failure, Status
-from worker.errors import MediaError, PermanentError, WaitError
+from worker.core.clock import now
+from worker.core.documents import Account, DocumentId, Failure, Status
+from worker.core.errors import MediaError, PermanentError, WaitError
+from worker.core.record_keys import tid_for
+from worker.core.records import RecordKey
+from worker.core.settings import RetrySettings
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.records import RecordKey
 from worker.repo import Repo
 from worker.retry import retry_time
-from worker.rkey import tid_for
-from worker.settings import RetrySettings
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from worker.documents import Account
-from worker.errors import AccountError
+from worker.core.documents import Account
+from worker.core.errors import AccountError
+from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
+from worker.core.secrets import Secret
 from worker.homes import Home, Homes
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
-from worker.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
-from worker.secrets import Secret
 
 T = TypeVar("T")
 

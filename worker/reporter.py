@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.documents import Account, Failure
+from worker.core.documents import Account, Failure
 
 
 @dataclass(frozen=True, slots=True)

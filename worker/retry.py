@@ -14,10 +14,10 @@ import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from worker.clock import to_milliseconds
-from worker.documents import Failure, Status, SyncState
-from worker.errors import AccountError, BudgetSpentError, MediaError, PermanentError, WaitError
-from worker.settings import RetrySettings
+from worker.core.clock import to_milliseconds
+from worker.core.documents import Failure, Status, SyncState
+from worker.core.errors import AccountError, BudgetSpentError, MediaError, PermanentError, WaitError
+from worker.core.settings import RetrySettings
 
 MOST_BUG_ATTEMPTS = 5
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from worker.secrets import Vault
+from worker.core.secrets import Vault
 
 Name = TypeVar("Name")
 

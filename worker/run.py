@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from worker.clock import after
-from worker.documents import BlobState, MediaDocument, SyncState
+from worker.core.clock import after
+from worker.core.documents import BlobState, MediaDocument, SyncState
+from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.records import RecordKey
 from worker.reporter import Affected
 from worker.store import LeaseLostError, Store
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
 from worker.concealing import concealed
-from worker.settings import Settings
+from worker.core.settings import Settings
 
 _HIDDEN = "(secret)"
 _SHAPES = re.compile(

@@ -17,11 +17,11 @@ from sentry_sdk.integrations.celery import CeleryIntegration
 from sentry_sdk.types import Event, Hint
 from sentry_sdk.utils import event_from_exception
 
-from worker.documents import Account, Failure
-from worker.errors import ItemFailed, MediaError
+from worker.core.documents import Account, Failure
+from worker.core.errors import ItemFailed, MediaError
+from worker.core.settings import Settings
 from worker.reporter import Affected
 from worker.scrub import Scrubber, secrets_of
-from worker.settings import Settings
 
 Level = Literal["error", "warning"]
 

@@ -19,7 +19,6 @@ from worker.account_keys import AccountKeys
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
-from worker.bounded import Bounds
 from worker.budget import Budget, Lane
 from worker.bulk.adoption import Adoption
 from worker.bulk.batch import Batches
@@ -29,9 +28,12 @@ from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
+from worker.core.documents import Account
+from worker.core.net.bounded import Bounds
+from worker.core.secrets import Vault
+from worker.core.settings import MediaSettings, Settings
+from worker.core.settings.reader import SettingsError
 from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
-from worker.documents import Account
-from worker.environment import SettingsError
 from worker.hands import Hands
 from worker.homes import Homes
 from worker.journal import UNKEPT, Journal, LoggedJournal
@@ -49,8 +51,6 @@ from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
 from worker.reporter import SILENT, Reporter
-from worker.secrets import Vault
-from worker.settings import MediaSettings, Settings
 from worker.sifter import Sifter
 from worker.source import SourceStore
 from worker.source.opening import open_sources

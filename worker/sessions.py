@@ -16,15 +16,15 @@ from contextlib import contextmanager, suppress
 
 from redis import Redis
 
-from worker.documents import Account
-from worker.errors import AccountError, TransientError
+from worker.core.documents import Account
+from worker.core.errors import AccountError, TransientError
+from worker.core.redis_errors import translated
+from worker.core.secrets import Secret, UnreadableSecretError, Vault
 from worker.locks import held
 from worker.parking import Parked, Parking
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
-from worker.redis_errors import translated
 from worker.reporter import SILENT, Reporter
-from worker.secrets import Secret, UnreadableSecretError, Vault
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_PATIENCE = 45  # seconds; above the time that a login takes

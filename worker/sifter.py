@@ -19,9 +19,9 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.documents import DocumentId
+from worker.core.documents import DocumentId
+from worker.core.ids import InvalidIdError, parse_id
 from worker.fairness import over_share
-from worker.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
 from worker.messages import Call, TaskFunctions, glance
 from worker.mongo import StoreUnavailableError

@@ -15,9 +15,9 @@ from typing import Any
 import libipld
 
 from worker.car import read_car
-from worker.cid import is_raw_cid, json_form, spell_cid
-from worker.errors import TransientError
-from worker.rkey import is_rkey
+from worker.core.cid import is_raw_cid, json_form, spell_cid
+from worker.core.errors import TransientError
+from worker.core.record_keys import is_rkey
 
 Block = Mapping[str, Any]
 

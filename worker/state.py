@@ -14,9 +14,9 @@ from typing import Any, TypeGuard
 
 from bson import DBRef
 
-from worker.documents import BlobState, Failure, Lease, Status, SyncState
-from worker.fields import is_text
-from worker.rkey import is_rkey
+from worker.core.documents import BlobState, Failure, Lease, Status, SyncState
+from worker.core.fields import is_text
+from worker.core.record_keys import is_rkey
 
 _URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
 _LARGEST = 2**53

@@ -19,8 +19,8 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from worker.clock import now
-from worker.documents import (
+from worker.core.clock import now
+from worker.core.documents import (
     DocumentId,
     Failure,
     ItemRef,
@@ -30,9 +30,9 @@ from worker.documents import (
     Status,
     SyncState,
 )
-from worker.errors import MediaError, TransientError
-from worker.fields import Fields, is_text, wrong_type
-from worker.ids import known_id
+from worker.core.errors import MediaError, TransientError
+from worker.core.fields import Fields, is_text, wrong_type
+from worker.core.ids import known_id
 from worker.lease import (
     NO_ROOM,
     Update,

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.accounts import Accounts
-from worker.clock import now
-from worker.documents import (
+from worker.core.clock import now
+from worker.core.documents import (
     Account,
     DocumentId,
     Failure,
@@ -22,21 +22,21 @@ from worker.documents import (
     Status,
     SyncState,
 )
-from worker.errors import MediaError, PermanentError, TransientError
-from worker.ids import parse_id
+from worker.core.errors import MediaError, PermanentError, TransientError
+from worker.core.ids import parse_id
+from worker.core.records import RecordKey
+from worker.core.settings import RetrySettings
 from worker.journal import Journal
 from worker.media import MediaType, media_type
 from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
-from worker.records import RecordKey
 from worker.removal import Remover, Report
 from worker.repo import Repo
 from worker.reporter import Affected, Reporter
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
-from worker.settings import RetrySettings
 from worker.store import Finish, LeaseLostError, NotNow, Store
 
 _MOST_ROUNDS = 5

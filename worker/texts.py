@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from worker.clock import rfc3339
+from worker.core.clock import rfc3339
 
 _MOST_CHARACTERS = 300
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))

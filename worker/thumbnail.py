@@ -19,7 +19,7 @@ from PIL import (
     WebPImagePlugin,  # noqa: F401
 )
 
-from worker.errors import PermanentError
+from worker.core.errors import PermanentError
 from worker.image_files import without_extras
 
 MIME_TYPE = "image/png"

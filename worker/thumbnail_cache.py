@@ -17,9 +17,9 @@ from pymongo import ASCENDING, IndexModel, UpdateOne
 from pymongo.collection import Collection
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
-from worker.cid import cid_of_blob
-from worker.clock import now
-from worker.errors import TransientError
+from worker.core.cid import cid_of_blob
+from worker.core.clock import now
+from worker.core.errors import TransientError
 from worker.thumbnail import Thumbnail, ThumbnailSettings
 
 COLLECTION = "atproto_thumbnails"

@@ -12,8 +12,8 @@ import httpx
 from atproto.exceptions import AtProtocolError
 from atproto_client.request import Response
 
+from worker.core.secrets import Secret
 from worker.pds_errors import garbled, translate
-from worker.secrets import Secret
 
 T = TypeVar("T")
 

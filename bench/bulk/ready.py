@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from bench.bulk.documents import Document
 from bench.place import Author, Place
-from worker.cid import cid_of_blob
-from worker.documents import Account
+from worker.core.cid import cid_of_blob
+from worker.core.documents import Account
+from worker.core.record_keys import tid_for
+from worker.core.secrets import Secret
 from worker.media import media_type
-from worker.rkey import tid_for
-from worker.secrets import Secret
 from worker.thumbnail import MIME_TYPE
 
 _BATCH = 100

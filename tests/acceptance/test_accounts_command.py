@@ -14,9 +14,9 @@ from tests.scene import Scene
 from tests.terminal import call
 from tests.world import World
 from worker.budget import Lane
-from worker.rates import REQUEST, Cost, Kind
+from worker.core.rate_limits import REQUEST, Cost, Kind
+from worker.core.settings import Settings
 from worker.services import build
-from worker.settings import Settings
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from tests.contract.proxy import Reply, open_proxy
 from tests.pictures import pixel_art
 from tests.terminal import call, run
 from tests.world import World, Worlds
-from worker.records import Write
+from worker.core.records import Write
 from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"

@@ -20,8 +20,8 @@ from tests.contract.wiping import pds_away
 from tests.scene import Scene
 from tests.system.test_packaged_type import pretend, with_path
 from tests.world import World
+from worker.core.secrets import Secret, Vault
 from worker.doctor import Finding, Level, examine
-from worker.secrets import Secret, Vault
 from worker.stack import Stack
 
 _NOBODY = "127.0.0.1:9"

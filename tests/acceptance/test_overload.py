@@ -16,7 +16,7 @@ from tests.scene import LISTS, Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import app
-from worker.clock import now
+from worker.core.clock import now
 from worker.queue.names import BULK, LIVE, OVERFLOW, SWEEP, redis_list
 from worker.stack import Stack
 

@@ -16,7 +16,7 @@ from tests.scene import Scene
 from tests.terminal import call, run
 from tests.waiting import wait_for
 from tests.world import World
-from worker.clock import now
+from worker.core.clock import now
 from worker.media import media_type
 from worker.mongo import RawDocument
 

@@ -19,7 +19,7 @@ from tests.environments import changed
 from tests.scene import LISTS, Scene
 from tests.terminal import run
 from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
-from worker.documents import DocumentId
+from worker.core.documents import DocumentId
 
 NOWHERE = "127.0.0.1:9"
 PAGES = ("/", "/failures", "/accounts", "/item?type=mood&id=1", "/picture", "/search?q=1")

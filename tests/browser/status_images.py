@@ -22,7 +22,7 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser.chromium import install
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
-from worker.clock import now
+from worker.core.clock import now
 from worker.demo.pictures import creature, png
 from worker.mongo import RawDocument
 from worker.stack import Stack

@@ -17,11 +17,11 @@ from tests.pictures import pixel_art
 from worker.audit.opening import open_audit
 from worker.audit.repair import Repairs
 from worker.audit.rounds import Audited, Rounds
+from worker.core.documents import Account
+from worker.core.records import RecordKey, RemoteRecord
 from worker.demo.platform import Platform
-from worker.documents import Account
 from worker.media import MEDIA_TYPES, media_type
 from worker.mongo import RawDocument
-from worker.records import RecordKey, RemoteRecord
 from worker.repo import Repo
 from worker.run import unobserved
 from worker.services import Services

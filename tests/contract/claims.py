@@ -10,8 +10,8 @@ from typing import cast
 
 from bson import ObjectId
 
-from worker.clock import now
-from worker.documents import DocumentId, Failure, MediaDocument, Status, SyncState
+from worker.core.clock import now
+from worker.core.documents import DocumentId, Failure, MediaDocument, Status, SyncState
 from worker.media import MediaType, media_type
 from worker.mongo import RawDocument
 from worker.store import Store

@@ -21,7 +21,7 @@ from tests.fixtures import platform_of, sign_up
 from tests.redis_databases import redis_database
 from tests.watching import Watch
 from tests.world import World, Worlds
-from worker.documents import Account
+from worker.core.documents import Account
 from worker.pds import Pds, Session
 from worker.services import Services
 from worker.source import SourceStore

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tests.contract.auditing import Count, Ground
+from worker.core.record_keys import bump
 from worker.media import media_type
-from worker.rkey import bump
 
 MOOD = "computer.aesthetic.mood"
 OLDEST = "2222222222222"

@@ -21,13 +21,13 @@ from pymongo.monitoring import (
 from worker import indexes
 from worker.accounts import Accounts
 from worker.backlog import Backlog
-from worker.clock import now
+from worker.core.clock import now
+from worker.core.settings import Settings
 from worker.lexicon import load_lexicons
 from worker.media import media_type
 from worker.mongo import RawDocument
 from worker.overview import Failures, Overview, Revival
 from worker.removal import Removals
-from worker.settings import Settings
 from worker.store import Store
 from worker.thumbnail_cache import ThumbnailCache
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.contract.items import save, settle
-from worker.clock import after, now
-from worker.documents import Failure, ItemRef, Status
+from worker.core.clock import after, now
+from worker.core.documents import Failure, ItemRef, Status
 from worker.services import Services
 
 

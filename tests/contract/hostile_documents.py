@@ -13,7 +13,7 @@ from bson import Binary, Code, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectI
 from bson.codec_options import DatetimeConversion
 from bson.raw_bson import RawBSONDocument
 
-from worker.clock import now
+from worker.core.clock import now
 
 LIMIT = 16 * 2**20  # bytes of a document
 NOTHING = "nothing"

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 from bson import ObjectId
 
-from worker.clock import now
-from worker.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
+from worker.core.clock import now
+from worker.core.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
 from worker.media import MediaType, media_type
 from worker.mongo import RawDocument
 from worker.queue.names import FRONT, OVERFLOW

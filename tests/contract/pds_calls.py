@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 import httpx
 import pytest
 
-from worker.cid import cid_of_blob
-from worker.errors import MediaError
+from worker.core.cid import cid_of_blob
+from worker.core.errors import MediaError
+from worker.core.records import RecordKey
+from worker.core.secrets import Secret
 from worker.pds import Pds, Session
-from worker.records import RecordKey
-from worker.secrets import Secret
 
 NSID = "computer.aesthetic.mood"
 MOOD = {"$type": NSID, "text": "calm"}

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
+from worker.core.documents import Account
+from worker.core.secrets import Secret, Vault
 from worker.directory import OnePds
-from worker.documents import Account
 from worker.homes import Home, Homes
 from worker.pds import Pds, Session
 from worker.repo import Repo
-from worker.secrets import Secret, Vault
 from worker.sessions import Sessions
 from worker.stack import Stack
 

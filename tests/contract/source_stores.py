@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
+from worker.core.net.addresses import parse_networks
 from worker.source import SourceKey, SourceStore, SourceTemplate, open_store
-from worker.source.addresses import parse_networks
 
 KEY = SourceKey("paintings", "auth0|5f", "slug.png")
 GUEST = SourceKey("paintings", None, "slug.png")

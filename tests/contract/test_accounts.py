@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.fernet import Fernet
 
-from worker.documents import Account
+from worker.core.documents import Account
+from worker.core.secrets import Secret, Vault
 from worker.mongo import RawDocument
-from worker.secrets import Secret, Vault
 from worker.services import Services
 
 ADA = {"did": "did:plc:ada", "handle": "ada.test", "password": "canary"}

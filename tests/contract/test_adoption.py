@@ -25,8 +25,8 @@ from tests.bulk import (
 from tests.contract.proxy import Proxy, Reply
 from tests.watching import Watch
 from tests.world import World
-from worker.clock import after
-from worker.errors import TransientError
+from worker.core.clock import after
+from worker.core.errors import TransientError
 from worker.media import media_type
 from worker.snapshot import Snapshot
 

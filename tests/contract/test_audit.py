@@ -11,7 +11,7 @@ import pytest
 from tests.contract.auditing import Ground, found, standings
 from tests.contract.damages import DAMAGES, FAILED
 from worker.audit.findings import Fault
-from worker.clock import after, now
+from worker.core.clock import after, now
 from worker.media import MEDIA_TYPES, media_type
 
 

@@ -14,7 +14,7 @@ from tests.contract.proxy import Proxy, Reply
 from tests.waiting import wait_for
 from tests.world import World
 from worker.audit.findings import Fault
-from worker.errors import TransientError, WaitError
+from worker.core.errors import TransientError, WaitError
 from worker.pds import Pds
 from worker.run import unobserved
 

@@ -11,9 +11,9 @@ from bson import ObjectId
 
 from tests.contract.auditing import Count, Ground, found, standings
 from tests.contract.damages import DAMAGES, MOOD, OLDEST
-from worker.cid import cid_of_blob
+from worker.core.cid import cid_of_blob
+from worker.core.records import Write
 from worker.media import media_type
-from worker.records import Write
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

@@ -21,8 +21,8 @@ from tests.contract.items import (
     settle_and_edit,
     sweep,
 )
-from worker.clock import after, now
-from worker.documents import DocumentId, Failure, ItemRef, MediaDocument, Status
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId, Failure, ItemRef, MediaDocument, Status
 from worker.media import MEDIA_TYPES, media_type
 from worker.services import Services
 from worker.store import Finish

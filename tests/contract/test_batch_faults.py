@@ -31,9 +31,9 @@ from tests.contract.pds_faults import FAULTS, SLOW_DOWN
 from tests.contract.proxy import Proxy, Reply
 from tests.watching import Point, Watch
 from tests.world import World
-from worker.records import Write
+from worker.core.records import Write
+from worker.core.settings import Settings
 from worker.services import build
-from worker.settings import Settings
 
 REFUSED = Reply(400, b'{"error":"InvalidRequest","message":"not this one"}')
 

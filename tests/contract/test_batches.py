@@ -29,7 +29,7 @@ from tests.contract.hooked_sources import with_hook
 from tests.waiting import wait_for
 from tests.watching import Watch
 from tests.world import World
-from worker.clock import after
+from worker.core.clock import after
 from worker.media import MediaType
 from worker.mongo import RawDocument
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.lexicon_samples import SAMPLES
-from worker.cid import cid_of_blob, cid_of_record
+from worker.core.cid import cid_of_blob, cid_of_record
+from worker.core.records import RecordKey
 from worker.pds import Pds, Session
-from worker.records import RecordKey
 
 LARGEST = 2**53 - 1
 TEXTS = {

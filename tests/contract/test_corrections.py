@@ -8,8 +8,8 @@ import pytest
 
 from tests.contract.claims import MOOD, change, claim, numbers, raw, save, settled
 from worker.bulk.corrections import Correction, Corrections
-from worker.clock import after, now
-from worker.documents import DocumentId, MediaDocument
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId, MediaDocument
 from worker.store import Store
 
 DID = "did:plc:corrected"

@@ -14,12 +14,12 @@ from tests.contract.proxy import Proxy, Reply
 from tests.fixtures import platform_of, sign_up
 from tests.world import World
 from worker.bulk.eraser import Eraser
-from worker.documents import Account
-from worker.errors import AccountError, TransientError, WaitError
+from worker.core.documents import Account
+from worker.core.errors import AccountError, TransientError, WaitError
+from worker.core.records import RecordKey, Write
+from worker.core.secrets import Secret
 from worker.locks import RepoLocks
-from worker.records import RecordKey, Write
 from worker.repo import Repo
-from worker.secrets import Secret
 from worker.services import Services
 
 MOOD = "computer.aesthetic.mood"

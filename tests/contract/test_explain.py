@@ -14,13 +14,13 @@ from tests.contract.explaining import MOOD, Query, Watched
 from worker.audit.owned import Owned
 from worker.bulk.restore import PUBLISHED
 from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
-from worker.clock import after, now
-from worker.documents import DocumentId, ItemRef, MediaDocument
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId, ItemRef, MediaDocument
+from worker.core.settings.engine import SweepSettings
 from worker.media import MEDIA_TYPES
 from worker.overview import Place, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal
-from worker.settings.engine import SweepSettings
 from worker.sweep import Sweep
 
 DAY = timedelta(days=1)

@@ -24,10 +24,10 @@ from tests.contract.wiping import (
 from tests.world import World
 from worker.bulk.forget import Forgetting
 from worker.bulk.wiped import AT_WORK
-from worker.errors import AccountError, TransientError
+from worker.core.errors import AccountError, TransientError
+from worker.core.secrets import Secret
 from worker.media import media_type
 from worker.removal import Removal, Removals
-from worker.secrets import Secret
 from worker.stack import Stack
 
 MOOD = media_type("mood")

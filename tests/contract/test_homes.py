@@ -16,11 +16,11 @@ from tests.contract.proxy import Proxy, Reply, open_proxy
 from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.account_keys import AccountKeys
+from worker.core.documents import Account
+from worker.core.errors import AccountError, MediaError
+from worker.core.net.public import PublicTransport
 from worker.directory import DidDocuments, DirectoryError, is_public
-from worker.documents import Account
-from worker.errors import AccountError, MediaError
 from worker.pds import Pds, open_request
-from worker.public import PublicTransport
 from worker.repo import Repo
 from worker.services import Services
 from worker.stack import Stack

@@ -17,7 +17,7 @@ from tests.contract.wiping import swept
 from tests.world import JsonRecord, World, Worlds
 from worker.audit.opening import open_audit
 from worker.bulk.backfill import Backfiller, Scope
-from worker.ids import known_id, message_id
+from worker.core.ids import known_id, message_id
 from worker.mongo import DocumentFullError, RawDocument
 from worker.overview.counts import Overview
 from worker.overview.failures import Failures

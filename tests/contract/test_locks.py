@@ -11,9 +11,9 @@ import pytest
 from redis import Redis
 
 from tests.waiting import wait_for
-from worker.errors import TransientError
+from worker.core.errors import TransientError
+from worker.core.redis_errors import RedisUnavailableError
 from worker.locks import RepoLocks
-from worker.redis_errors import RedisUnavailableError
 from worker.stack import Stack
 
 _DIE_HOLDING = """

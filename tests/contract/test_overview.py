@@ -13,17 +13,17 @@ from bson.datetime_ms import DatetimeMS
 from tests.contract.failing import fail, pend
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from tests.fixtures import Opener
-from worker.clock import after, now
-from worker.documents import ItemRef, Status
+from worker.core.clock import after, now
+from worker.core.documents import ItemRef, Status
+from worker.core.redis_errors import RedisUnavailableError
+from worker.core.secrets import Secret
+from worker.core.settings import Settings
 from worker.media import MEDIA_TYPES, media_type
 from worker.mongo import StoreUnavailableError
 from worker.overview import Counts, Overview, QueueLengths, Queues
 from worker.queue.names import OVERFLOW, redis_list
-from worker.redis_errors import RedisUnavailableError
 from worker.removal import Removal, Removals
-from worker.secrets import Secret
 from worker.services import Services
-from worker.settings import Settings
 
 LONG_AGO = datetime(2020, 2, 29, 12, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -12,12 +12,12 @@ import pytest
 
 from tests.fixtures import platform_of, sign_up
 from tests.pictures import transparent
-from worker.cid import cid_of_blob, cid_of_record
-from worker.documents import Account
+from worker.core.cid import cid_of_blob, cid_of_record
+from worker.core.documents import Account
+from worker.core.records import RecordKey, UploadedBlob, Write
+from worker.core.secrets import Secret
 from worker.pds import Pds, Session
 from worker.pds_errors import BlobNotFoundError, SwapError
-from worker.records import RecordKey, UploadedBlob, Write
-from worker.secrets import Secret
 from worker.services import Services
 
 NSID = "computer.aesthetic.mood"

@@ -22,13 +22,13 @@ from tests.contract.pds_calls import (
 )
 from tests.contract.wiping import pds_away
 from tests.fixtures import platform_of, sign_up
-from worker.cid import cid_of_blob
-from worker.documents import Account
-from worker.errors import PermanentError, TransientError
+from worker.core.cid import cid_of_blob
+from worker.core.documents import Account
+from worker.core.errors import PermanentError, TransientError
+from worker.core.records import RecordKey
+from worker.core.secrets import Secret
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
-from worker.records import RecordKey
-from worker.secrets import Secret
 from worker.services import Services
 from worker.stack import Stack
 

@@ -16,9 +16,9 @@ import pytest
 from tests.canaries import Net
 from tests.contract.pds_calls import CALLS, KEY, NOBODY, PASSWORD, TOKEN, error_of
 from tests.contract.proxy import Proxy, Reply, open_proxy
-from worker.cid import cid_of_blob
-from worker.clock import now
-from worker.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.core.cid import cid_of_blob
+from worker.core.clock import now
+from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
 from worker.stack import Stack

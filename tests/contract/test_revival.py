@@ -7,8 +7,8 @@ from bson import ObjectId
 
 from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle, state_of
-from worker.clock import after, now
-from worker.documents import DocumentId, MediaDocument, Status
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId, MediaDocument, Status
 from worker.lease import as_read
 from worker.media import MEDIA_TYPES, media_type
 from worker.overview import Batch, Revival

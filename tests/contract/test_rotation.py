@@ -12,11 +12,11 @@ from cryptography.fernet import Fernet
 from tests.contract.proxy import Proxy, open_proxy
 from tests.world import World, Worlds
 from worker.cli import main
-from worker.documents import Account
+from worker.core.documents import Account
+from worker.core.secrets import Secret, Vault
+from worker.core.settings import Settings
 from worker.rotation import reseal, take_stock
-from worker.secrets import Secret, Vault
 from worker.services import build
-from worker.settings import Settings
 
 
 @dataclass

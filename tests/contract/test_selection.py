@@ -23,8 +23,8 @@ from worker.bulk.selection import (
     Selection,
     Stratum,
 )
-from worker.clock import after, now
-from worker.documents import DocumentId
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument
 from worker.services import Services

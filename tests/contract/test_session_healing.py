@@ -11,9 +11,9 @@ from cryptography.fernet import Fernet
 from tests.contract.pds_calls import log_out
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, REFRESH, Fleet, token_until
-from worker.errors import WaitError
+from worker.core.errors import WaitError
+from worker.core.secrets import Secret
 from worker.pds_errors import SessionExpiredError
-from worker.secrets import Secret
 
 
 @pytest.mark.parametrize("is_expiring", [True, False], ids=["about to expire", "refused"])

@@ -15,11 +15,11 @@ from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, token_until
 from tests.waiting import wait_for
 from worker.account_keys import AccountKeys
-from worker.documents import Account
-from worker.errors import AccountError, WaitError
+from worker.core.documents import Account
+from worker.core.errors import AccountError, WaitError
+from worker.core.secrets import Secret, Vault
 from worker.pds_errors import AccountFaultError
 from worker.reporter import Silent
-from worker.secrets import Secret, Vault
 from worker.sessions import Sessions
 
 

@@ -17,9 +17,9 @@ from redis import Redis
 from tests.contract.session_fleet import MOOD, NSID, Fleet
 from tests.waiting import wait_for
 from worker.account_keys import AccountKeys
+from worker.core.redis_errors import RedisUnavailableError
+from worker.core.secrets import Secret
 from worker.pds_errors import AccountFaultError
-from worker.redis_errors import RedisUnavailableError
-from worker.secrets import Secret
 from worker.sessions import Sessions
 from worker.stack import Stack
 
@@ -37,9 +37,9 @@ def test_workers_at_the_same_moment_log_in_once(fleet: Fleet) -> None:
 ONE_LOGIN = """
 import os, sys
 from redis import Redis
-from worker.documents import Account
+from worker.core.documents import Account
 from worker.pds import Pds
-from worker.secrets import Secret, Vault
+from worker.core.secrets import Secret, Vault
 from worker.sessions import Sessions
 redis, pds = Redis.from_url(os.environ["REDIS_URL"]), Pds(os.environ["PDS_URL"])
 sessions = Sessions(redis, Vault([Secret(os.environ["SECRET_KEYS"])]), pds, parked=60)

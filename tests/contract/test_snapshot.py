@@ -5,10 +5,10 @@ from __future__ import annotations
 from bson import ObjectId
 
 from tests.fixtures import platform_of, sign_up
-from worker.clock import now
-from worker.records import Write
+from worker.core.clock import now
+from worker.core.record_keys import tid_for
+from worker.core.records import Write
 from worker.repo import Repo
-from worker.rkey import tid_for
 from worker.services import Services
 from worker.snapshot import Snapshot
 

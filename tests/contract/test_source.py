@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, assert_fails, put
-from worker.errors import MediaError, PermanentError, TransientError
+from worker.core.errors import MediaError, PermanentError, TransientError
 from worker.source import (
     SourceForbiddenError,
     SourceKey,

@@ -11,8 +11,8 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.claims import EXPIRED, LEASE, MOOD, change, claim, failed, raw, save, settled
-from worker.clock import after, now
-from worker.documents import MediaDocument, Status, SyncState
+from worker.core.clock import after, now
+from worker.core.documents import MediaDocument, Status, SyncState
 from worker.store import Finish, LeaseLostError, NotNow, Store
 
 

@@ -12,9 +12,9 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 
 from tests.contract.claims import EXPIRED, LEASE, MOOD, WHEN, claim, raw, save, settled
-from worker.clock import after
-from worker.documents import DocumentId, MediaDocument
-from worker.ids import parse_id
+from worker.core.clock import after
+from worker.core.documents import DocumentId, MediaDocument
+from worker.core.ids import parse_id
 from worker.store import Finish, NotNow, Store
 
 STRAYS: Mapping[str, object] = {

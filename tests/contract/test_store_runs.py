@@ -19,9 +19,9 @@ from tests.contract.claims import (
     save_as,
     settled,
 )
-from worker.clock import now
-from worker.documents import BlobState, Failure, MediaDocument, Status
-from worker.errors import TransientError
+from worker.core.clock import now
+from worker.core.documents import BlobState, Failure, MediaDocument, Status
+from worker.core.errors import TransientError
 from worker.media import media_type
 from worker.mongo import RawDocument
 from worker.store import Finish, IdentityTakenError, LeaseLostError, Store

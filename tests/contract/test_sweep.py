@@ -21,9 +21,9 @@ from tests.contract.items import (
     state_of,
     sweep,
 )
-from worker.clock import after, now
-from worker.documents import ItemRef, Status
-from worker.errors import MediaError, TransientError
+from worker.core.clock import after, now
+from worker.core.documents import ItemRef, Status
+from worker.core.errors import MediaError, TransientError
 from worker.media import MEDIA_TYPES
 from worker.queue.names import FRONT, OVERFLOW
 from worker.removal import Removal

@@ -12,7 +12,7 @@ from tests.contract.pds_faults import FAULTS, SLOW_DOWN
 from tests.contract.proxy import Proxy
 from tests.pictures import pixel_art
 from tests.world import World
-from worker.documents import Status
+from worker.core.documents import Status
 from worker.thumbnail_cache import COLLECTION
 
 HOUR = timedelta(hours=1)

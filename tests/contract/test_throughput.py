@@ -9,8 +9,8 @@ from bson import ObjectId
 
 from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, edit, save, settle
-from worker.clock import now
-from worker.documents import DocumentId, ItemRef, Status
+from worker.core.clock import now
+from worker.core.documents import DocumentId, ItemRef, Status
 from worker.media import MEDIA_TYPES
 from worker.overview import NO_CODE, Failures, Place, Search, Throughput, throughput
 from worker.services import Services

@@ -11,8 +11,8 @@ from pymongo import MongoClient
 from pymongo.collection import Collection
 
 from tests import pictures
-from worker.cid import cid_of_blob
-from worker.errors import TransientError
+from worker.core.cid import cid_of_blob
+from worker.core.errors import TransientError
 from worker.mongo import RawDocument
 from worker.services import Services
 from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail

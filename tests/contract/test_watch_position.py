@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.waiting import wait_for
-from worker.clock import now
+from worker.core.clock import now
 from worker.services import Services
 from worker.watch import position
 from worker.watch.position import COLLECTION, OvertakenError, Positions, Step

@@ -23,7 +23,7 @@ from tests.world import World
 from worker.bulk.backfill import Backfiller, Scope
 from worker.bulk.eraser import BATCH
 from worker.bulk.wiped import Survey
-from worker.errors import AccountError
+from worker.core.errors import AccountError
 
 MOOD = "computer.aesthetic.mood"
 POST = "app.bsky.feed.post"

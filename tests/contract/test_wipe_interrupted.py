@@ -23,8 +23,8 @@ from tests.contract.wiping import (
 )
 from tests.world import World, at_step
 from worker.bulk.wiped import BACK, Survey
-from worker.errors import TransientError
-from worker.records import Write
+from worker.core.errors import TransientError
+from worker.core.records import Write
 from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"

@@ -20,7 +20,7 @@ from tests.contract.wiping import (
 )
 from tests.world import World
 from worker.bulk.wiped import BACK
-from worker.documents import MediaDocument
+from worker.core.documents import MediaDocument
 from worker.media import media_type
 
 MOOD = media_type("mood")

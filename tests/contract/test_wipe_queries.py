@@ -10,7 +10,7 @@ from bson import ObjectId
 from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
 from worker.bulk.clearing import Clearing
-from worker.errors import TransientError
+from worker.core.errors import TransientError
 from worker.removal import Removal, Removals
 from worker.services import Services
 from worker.snapshot import StoredRecord

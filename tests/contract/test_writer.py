@@ -15,14 +15,14 @@ from tests.contract.claims import WHEN
 from tests.fixtures import platform_of, sign_up
 from tests.watching import Watch
 from worker.bulk.writer import Prepared, Writer, Written
-from worker.cid import cid_of_record
-from worker.clock import after
-from worker.documents import Account, ItemRef, Lease, MediaDocument, SyncState
-from worker.errors import TransientError
-from worker.fields import Fields
+from worker.core.cid import cid_of_record
+from worker.core.clock import after
+from worker.core.documents import Account, ItemRef, Lease, MediaDocument, SyncState
+from worker.core.errors import TransientError
+from worker.core.fields import Fields
+from worker.core.records import Write
 from worker.media import media_type
 from worker.parts import Parts
-from worker.records import Write
 from worker.repo import Repo
 from worker.run import Run, unobserved
 from worker.services import Services

@@ -15,10 +15,10 @@ from worker.bulk.clearing import Clearing
 from worker.bulk.eraser import Eraser
 from worker.bulk.forget import Forgetter
 from worker.bulk.wipe import Wipe, Wiper
-from worker.documents import ItemRef
+from worker.core.documents import ItemRef
+from worker.core.records import RecordKey, Write
 from worker.mongo import RawDocument
 from worker.queue.names import FRONT, OVERFLOW
-from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.services import Services
 from worker.stack import Stack

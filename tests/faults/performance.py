@@ -18,7 +18,7 @@ from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import Stage
 from tests.faults.stream import Load
 from tests.waiting import wait_for
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 
 _RECOVERY = 600.0  # seconds; a machine with a load of 30 needed 200
 _SETTLED = 60.0  # seconds that something may still be wrong after every document says it is right

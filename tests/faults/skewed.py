@@ -1,7 +1,7 @@
 """Celery under a clock that is off: `python -m tests.faults.skewed SECONDS -A worker.app worker`.
 
-What the engine decides goes by `worker.clock`, which is shifted here before anything else of it
-is imported. Celery's own countdowns are lengths of time, to which a shift makes no difference.
+What the engine decides goes by `worker.core.clock`, which is shifted here before anything else of
+it is imported. Celery's own countdowns are lengths of time, to which a shift makes no difference.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, tzinfo
 
 from celery.__main__ import main
 
-from worker import clock
+from worker.core import clock
 
 _SHIFT = timedelta(seconds=float(sys.argv.pop(1)))
 

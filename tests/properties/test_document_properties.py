@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from pymongo import MongoClient
 
 from tests.contract.hostile_documents import READ, STATE
-from worker.cid import cid_of_record
-from worker.documents import Account, MediaDocument
-from worker.errors import MediaError
+from worker.core.cid import cid_of_record
+from worker.core.documents import Account, MediaDocument
+from worker.core.errors import MediaError
+from worker.core.secrets import Secret
 from worker.expectation import Expectations
 from worker.lease import as_read, claimed, claiming, new_lease
 from worker.lexicon import load_lexicons
 from worker.media import MEDIA_TYPES, Site
-from worker.secrets import Secret
 from worker.store import Store, settling
 
 STORE = Store(MongoClient(connect=False)["none"], "art-guest")

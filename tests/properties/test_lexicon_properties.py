@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cid import cid_of_blob, encode_record
+from worker.core.cid import cid_of_blob, encode_record
 from worker.lexicon import LexiconViolation, load_lexicons
 from worker.lexicon.data import MAX_INTEGER
 from worker.lexicon.fault import Fault

@@ -9,12 +9,12 @@ from bson import ObjectId
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
-from worker.fields import Fields
+from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
+from worker.core.fields import Fields
+from worker.core.secrets import Secret
 from worker.lexicon import load_lexicons
 from worker.media import MEDIA_TYPES, Site
 from worker.parts import Parts
-from worker.secrets import Secret
 
 LEXICONS = load_lexicons()
 SITE = Site("https://aesthetic.computer", "users", "guests")

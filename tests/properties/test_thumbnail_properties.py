@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import pictures
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.thumbnail import MAX_BYTES, ThumbnailSettings, make_thumbnail
 
 SMALL = ThumbnailSettings(size=24, max_pixels=1 << 16)

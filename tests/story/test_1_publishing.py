@@ -10,7 +10,7 @@ from PIL import Image
 from tests import pictures
 from tests.bulk import repo, timeless
 from tests.world import World
-from worker.cid import cid_of_blob
+from worker.core.cid import cid_of_blob
 
 WHEN = datetime(2025, 5, 6, 7, 8, 9, 123000, tzinfo=UTC)
 

@@ -21,7 +21,7 @@ from tests.deployment import ROOT, SECRETS, Service, elsewhere, services
 from tests.fleet import logged
 from tests.guarded_services import answers
 from tests.waiting import wait_for
-from worker.settings import FlowerSettings
+from worker.core.settings import FlowerSettings
 from worker.stack.binaries import MONGOD, VALKEY
 from worker.stack.ports import Ports
 

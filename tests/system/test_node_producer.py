@@ -19,8 +19,8 @@ from tests.scene import Scene, open_scene
 from tests.system.watcher import await_text
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.clock import now
-from worker.ids import parse_id
+from worker.core.clock import now
+from worker.core.ids import parse_id
 from worker.stack import Stack
 
 # What a save waits at most is a quarter of a second; the rest is for a machine under load.

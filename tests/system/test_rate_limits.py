@@ -22,7 +22,7 @@ from tests.scene import Scene, open_scene
 from tests.terminal import call
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.documents import SyncState
+from worker.core.documents import SyncState
 from worker.media import MEDIA_TYPES
 from worker.stack import Stack
 from worker.state import parse_state

@@ -30,11 +30,11 @@ from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import app
 from worker.cli import main
+from worker.core.redis_errors import RedisUnavailableError
+from worker.core.settings import Settings
 from worker.demo.processes import Flower
 from worker.mongo import RawDocument, StoreUnavailableError, translated
-from worker.redis_errors import RedisUnavailableError
 from worker.services import build
-from worker.settings import Settings
 from worker.stack.ports import Ports
 
 DEBUG = ("--loglevel", "DEBUG")

@@ -13,7 +13,7 @@ from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.system.watcher import publish
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.clock import now
+from worker.core.clock import now
 from worker.mongo import RawDocument
 from worker.state import parse_state
 

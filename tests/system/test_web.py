@@ -20,7 +20,7 @@ from tests.scene import Scene
 from tests.waiting import wait_for
 from tests.webpage import WebPage
 from tests.world import World
-from worker.clock import now
+from worker.core.clock import now
 
 _PATIENCE = 60.0
 _HIDDEN = "\u202egnp.exe\u2066"  # makes what follows run from right to left

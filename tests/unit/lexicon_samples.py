@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.cid import cid_of_blob
+from worker.core.cid import cid_of_blob
 from worker.lexicon import Lexicons, LexiconViolation, load_lexicons
 
 Record = dict[str, Any]

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from tests.unit.test_settings import GOOD
 from worker.app import app, become_worker
 from worker.cli import main
-from worker.environment import SettingsError
+from worker.core.settings.reader import SettingsError
 from worker.heartbeat import begin
 
 

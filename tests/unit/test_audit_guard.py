@@ -8,8 +8,8 @@ import pytest
 
 from worker.audit.findings import Fault, Finding, TypeAudit
 from worker.audit.guard import is_removal, refusal
+from worker.core.records import RecordKey
 from worker.media import MEDIA_TYPES
-from worker.records import RecordKey
 
 MOOD = MEDIA_TYPES["mood"]
 DID = "did:plc:here"

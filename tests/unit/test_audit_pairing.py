@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worker.audit.pairing import Expected, pair
-from worker.documents import DocumentId, ItemRef, MediaDocument, SyncState
-from worker.fields import Fields
+from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
+from worker.core.fields import Fields
 from worker.plan import Skip
 from worker.snapshot import StoredRecord
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 
 from worker.bulk.report import BatchReport
-from worker.clock import now
-from worker.documents import DocumentId, Failure, ItemRef, Status
+from worker.core.clock import now
+from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.outcome import Outcome
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://did/mood/1")

@@ -15,15 +15,15 @@ from bson import ObjectId
 
 from tests import pictures
 from worker.blobs import BlobMaker, BlobTooLargeError, Content
-from worker.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
-from worker.errors import MediaError
-from worker.fields import Fields
+from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
+from worker.core.errors import MediaError
+from worker.core.fields import Fields
+from worker.core.secrets import Secret
 from worker.lexicon import BlobRule, load_lexicons
 from worker.media import Site, media_type
 from worker.media.base import BlobWish, File, Making
 from worker.parts import PartMaker
 from worker.run import Run, unobserved
-from worker.secrets import Secret
 from worker.source import (
     SourceFile,
     SourceKey,

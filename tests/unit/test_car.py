@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.cars import Car, raw_cid, repo_of
 from worker.car import read_car
-from worker.cid import cid_of_blob
+from worker.core.cid import cid_of_blob
 
 ROOT = raw_cid(cid_of_blob(b"root"))
 

@@ -8,7 +8,7 @@ import libipld
 import pytest
 
 from tests.unit.lexicon_samples import PAINTING, SAMPLES
-from worker.cid import cid_of_blob, cid_of_record, encode_record, is_blob_cid
+from worker.core.cid import cid_of_blob, cid_of_record, encode_record, is_blob_cid
 
 EMPTY_BLOB = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku"
 EMPTY_RECORD = "bafyreigbtj4x7ip5legnfznufuopl4sg4knzc2cof6duas4b3q2fy6swua"

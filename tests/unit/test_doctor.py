@@ -15,6 +15,9 @@ from pymongo import IndexModel
 from tests.unit.test_settings import GOOD
 from worker.authority import Checked
 from worker.authority import Finding as LexiconFinding
+from worker.core.errors import TransientError
+from worker.core.rate_limits import REFERENCE, Told
+from worker.core.settings import Settings
 from worker.doctor import machine, mongodb, pds, queue
 from worker.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
 from worker.doctor.clocks import judge_clock
@@ -28,12 +31,9 @@ from worker.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_
 from worker.doctor.queue import QueueFacts
 from worker.doctor.types import judge_lexicons
 from worker.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
-from worker.errors import TransientError
 from worker.indexes import Definition, Made, Standing
 from worker.lexicon import load_lexicons
-from worker.rates import REFERENCE, Told
 from worker.rotation import Holdings
-from worker.settings import Settings
 from worker.watch.position import Position
 
 OK, WARN, FAIL, SKIP = Level.OK, Level.WARN, Level.FAIL, Level.SKIP

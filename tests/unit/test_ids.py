@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from bson import ObjectId
 
-from worker.ids import InvalidIdError, parse_id
+from worker.core.ids import InvalidIdError, parse_id
 
 HEX = "65f0c0ffee65f0c0ffee65f0"
 

@@ -22,8 +22,8 @@ from tests.unit.lexicon_samples import (
     refusal,
 )
 from tests.unit.test_lexicon_documents import REQUIRED
-from worker.cid import cid_of_record
-from worker.errors import PermanentError
+from worker.core.cid import cid_of_record
+from worker.core.errors import PermanentError
 from worker.lexicon import LexiconViolation
 
 MIB = 1024 * 1024

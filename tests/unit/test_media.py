@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from bson import ObjectId
 
-from worker.documents import Account, ItemRef, MediaDocument, SyncState
-from worker.fields import FieldError, Fields
+from worker.core.documents import Account, ItemRef, MediaDocument, SyncState
+from worker.core.fields import FieldError, Fields
+from worker.core.secrets import Secret
 from worker.media import UnknownTypeError, media_type
 from worker.media.base import Draft, File, Site
-from worker.secrets import Secret
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 WHEN = datetime(2024, 3, 12, 20, 53, 34, 123000, tzinfo=UTC)

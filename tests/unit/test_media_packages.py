@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from worker.errors import MediaTypeError
+from worker.core.errors import MediaTypeError
 from worker.lexicon import load_lexicons
 from worker.media import OWN_TYPES
 from worker.media.base import MediaType

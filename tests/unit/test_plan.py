@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from worker.documents import Account, ItemRef, MediaDocument, Status, SyncState
-from worker.fields import Fields
+from worker.core.documents import Account, ItemRef, MediaDocument, Status, SyncState
+from worker.core.fields import Fields
+from worker.core.records import RecordKey
+from worker.core.secrets import Secret
 from worker.media import media_type
 from worker.plan import Nothing, Plan, Publish, Remove, Skip, plan
-from worker.records import RecordKey
-from worker.secrets import Secret
 
 ACCOUNT = Account("auth0|1", "did:plc:mine", "ada.test", Secret("x"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.rates import (
+from worker.core.rate_limits import (
     REFERENCE,
     REQUEST,
     UPLOAD,

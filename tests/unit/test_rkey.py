@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from bson import Int64, ObjectId
 
-from worker.documents import DocumentId
-from worker.rkey import bump, is_rkey, is_tid, tid_for, tid_micros
+from worker.core.documents import DocumentId
+from worker.core.record_keys import bump, is_rkey, is_tid, tid_for, tid_micros
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, 123000, tzinfo=UTC)
 ZERO = "2222222222222"

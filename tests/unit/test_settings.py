@@ -10,11 +10,11 @@ from celery.signals import celeryd_after_setup
 from cryptography.fernet import Fernet
 from kombu import Connection
 
-from worker.environment import SettingsError
+from worker.core.settings import FlowerSettings, QueueSettings, Settings
+from worker.core.settings.reader import SettingsError
 from worker.mongo import connect
 from worker.queue.names import MAX_IN_FLIGHT_SECONDS
 from worker.services import build
-from worker.settings import FlowerSettings, QueueSettings, Settings
 
 GOOD = {
     "MONGODB_CONNECTION_STRING": "mongodb://127.0.0.1:27017",

@@ -8,8 +8,8 @@ import libipld
 import pytest
 
 from tests.unit.cars import DID, MOODS, Block, Car, entry, node, raw_cid, repo_of
-from worker.cid import cid_of_blob, cid_of_record, raw_cid_of_record
-from worker.errors import TransientError
+from worker.core.cid import cid_of_blob, cid_of_record, raw_cid_of_record
+from worker.core.errors import TransientError
 from worker.snapshot import RepoDamagedError, Snapshot
 
 CALM = {"$type": MOODS, "text": "calm", "ref": "1"}

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from worker.source.addresses import is_public, parse_networks
+from worker.core.net.addresses import is_public, parse_networks
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.errors import PermanentError
+from worker.core.errors import PermanentError
 from worker.source import (
     SourceHostNotAllowedError,
     SourceKey,

@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.waiting import wait_for
-from worker.documents import ItemRef
-from worker.environment import SettingsError
-from worker.errors import PermanentError
+from worker.core.documents import ItemRef
+from worker.core.errors import PermanentError
+from worker.core.settings import WebSettings
+from worker.core.settings.reader import SettingsError
 from worker.overview import Series
-from worker.settings import WebSettings
 from worker.web.boxes import Missing, Shared, asked
 from worker.web.plot import HEIGHT, WIDTH, draw
 from worker.web.rendering import item_url, moment, shown, ticked

@@ -15,9 +15,9 @@ from worker.audit.pairing import Case, Expected, pair
 from worker.audit.reading import Reading
 from worker.audit.strangers import Strangers
 from worker.audit.tally import Tally
-from worker.clock import now
-from worker.documents import Account, Failure, MediaDocument
-from worker.errors import MediaError
+from worker.core.clock import now
+from worker.core.documents import Account, Failure, MediaDocument
+from worker.core.errors import MediaError
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.plan import Publish, plan

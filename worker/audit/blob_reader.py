@@ -9,8 +9,8 @@ import httpx
 
 from worker.audit.findings import Fault
 from worker.audit.patience import patiently
-from worker.cid import cid_of_blob
-from worker.errors import TransientError
+from worker.core.cid import cid_of_blob
+from worker.core.errors import TransientError
 from worker.pds import Pds, open_request
 from worker.pds_errors import error_name, translate
 from worker.xrpc import refuse

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.documents import Account, Failure, MediaDocument
+from worker.core.documents import Account, Failure, MediaDocument
+from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.records import RecordKey
 
 
 class Fault(StrEnum):

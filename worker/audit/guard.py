@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.audit.findings import Fault, Finding, TypeAudit
-from worker.records import RecordKey
+from worker.core.records import RecordKey
 
 _LARGEST_SHARE = 5  # one in so many: 20%
 _ALWAYS = 5  # records; of a small collection, even all

@@ -16,12 +16,12 @@ from bson import ObjectId
 from worker.audit.findings import Fault, Finding, Standing
 from worker.audit.pairing import Case
 from worker.audit.wording import claim, difference, why_unwanted
-from worker.clock import now
-from worker.documents import MediaDocument, Status, SyncState
+from worker.core.clock import now
+from worker.core.documents import MediaDocument, Status, SyncState
+from worker.core.records import RecordKey
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.plan import Publish, Skip
-from worker.records import RecordKey
 from worker.snapshot import StoredRecord
 from worker.state import ResetMode
 

@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from worker.accounts import Accounts
 from worker.backlog import OWNER
-from worker.documents import Account, DocumentId, MediaDocument
+from worker.core.documents import Account, DocumentId, MediaDocument
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.store import NOBODY, Store, projection

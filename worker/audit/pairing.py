@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.documents import MediaDocument
+from worker.core.documents import MediaDocument
 from worker.plan import Plan
 from worker.snapshot import StoredRecord
 

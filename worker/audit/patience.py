@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from worker.clock import now
-from worker.errors import WaitError
+from worker.core.clock import now
+from worker.core.errors import WaitError
 
 T = TypeVar("T")
 

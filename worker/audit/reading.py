@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from worker.audit.blob_reader import BlobReader
 from worker.audit.findings import Fault
 from worker.audit.patience import patiently
-from worker.errors import MediaError, TransientError
+from worker.core.errors import MediaError, TransientError
 from worker.pds import Pds
 from worker.snapshot import Snapshot, StoredRecord
 

@@ -16,12 +16,12 @@ from worker.audit.guard import Refusal, is_removal, refusal
 from worker.audit.removing import Removing
 from worker.bulk.batch import Batches
 from worker.bulk.corrections import Correction, Corrections
-from worker.clock import after, now
-from worker.documents import Account, DocumentId, Failure
-from worker.errors import MediaError
+from worker.core.clock import after, now
+from worker.core.documents import Account, DocumentId, Failure
+from worker.core.errors import MediaError
+from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MediaType
 from worker.mongo import StoreUnavailableError
-from worker.redis_errors import RedisUnavailableError
 from worker.repo import Repo
 from worker.run import Observer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from worker.audit.auditor import Auditor
 from worker.audit.findings import AccountAudit
 from worker.audit.repair import Repairer, Repairs
-from worker.documents import Account
+from worker.core.documents import Account
 from worker.run import Observer
 
 # A PDS removes the file of a blob some time after its last record: a blob that was uploaded again

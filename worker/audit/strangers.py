@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from worker.accounts import Accounts
 from worker.audit.findings import Finding
 from worker.audit.judging import Judge
-from worker.documents import DocumentId, MediaDocument
-from worker.ids import InvalidIdError, parse_id
+from worker.core.documents import DocumentId, MediaDocument
+from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MediaType
 from worker.snapshot import StoredRecord
 from worker.store import Store

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from worker.audit.findings import Fault, Finding, Standing
 from worker.audit.rounds import Audited
-from worker.documents import Account, Failure
+from worker.core.documents import Account, Failure
 
 _MOST_KEPT = 20
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worker.comparison import compare
-from worker.documents import MediaDocument, Status, SyncState
-from worker.errors import PermanentError
+from worker.core.documents import MediaDocument, Status, SyncState
+from worker.core.errors import PermanentError
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.plan import Publish

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import dns.exception
 import dns.resolver
 
-from worker.errors import TransientError
+from worker.core.errors import TransientError
 
 Lookup = Callable[[str], tuple[str, ...]]
 _SECONDS = 5.0

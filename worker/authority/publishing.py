@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.authority.published import COLLECTION
-from worker.cid import cid_of_record
-from worker.errors import PermanentError, TransientError
+from worker.core.cid import cid_of_record
+from worker.core.errors import PermanentError, TransientError
+from worker.core.records import RecordKey
 from worker.lexicon.evolution import Break, breaks
-from worker.records import RecordKey
 from worker.repo import Repo
 
 

@@ -12,11 +12,11 @@ from itertools import islice
 from redis import Redis
 
 from worker.bulk.corrections import Correction, Corrections
-from worker.documents import Account, DocumentId, MediaDocument, Status
-from worker.ids import InvalidIdError, parse_id
+from worker.core.documents import Account, DocumentId, MediaDocument, Status
+from worker.core.ids import InvalidIdError, parse_id
+from worker.core.redis_errors import translated
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, MediaType
-from worker.redis_errors import translated
 from worker.repo import Repo
 from worker.snapshot import Snapshot, StoredRecord
 from worker.store import Store

@@ -25,7 +25,7 @@ from worker.bulk.selection import (
     Selection,
     Stratum,
 )
-from worker.documents import DocumentId
+from worker.core.documents import DocumentId
 from worker.media import MediaType
 from worker.services import Services
 

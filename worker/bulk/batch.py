@@ -21,9 +21,9 @@ from worker.bulk.report import BatchReport
 from worker.bulk.together import Together
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Writer
-from worker.clock import now
-from worker.documents import Account, DocumentId, Failure, ItemRef
-from worker.errors import AccountError
+from worker.core.clock import now
+from worker.core.documents import Account, DocumentId, Failure, ItemRef
+from worker.core.errors import AccountError
 from worker.lease import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.outcome import Outcome

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.clock import now
-from worker.documents import DocumentId, Failure, ItemRef, Status
-from worker.errors import MediaError
-from worker.ids import InvalidIdError, parse_id
+from worker.core.clock import now
+from worker.core.documents import DocumentId, Failure, ItemRef, Status
+from worker.core.errors import MediaError
+from worker.core.ids import InvalidIdError, parse_id
 from worker.journal import Journal
 from worker.media import MediaType
 from worker.mongo import DocumentFullError

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pymongo import UpdateMany
 from pymongo.errors import BulkWriteError
 
-from worker.documents import DocumentId, Lease, MediaDocument, SyncState
-from worker.ids import InvalidIdError, parse_id
+from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
+from worker.core.ids import InvalidIdError, parse_id
 from worker.lease import Update, as_mine, as_read, claimed, claiming
 from worker.media import MediaType
 from worker.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated

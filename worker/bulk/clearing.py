@@ -15,13 +15,13 @@ from pymongo import UpdateOne
 
 from worker.backlog import OWNER
 from worker.bulk.claims import Candidate
-from worker.clock import now
-from worker.documents import DocumentId, Status, SyncState
-from worker.ids import InvalidIdError, parse_id
+from worker.core.clock import now
+from worker.core.documents import DocumentId, Status, SyncState
+from worker.core.ids import InvalidIdError, parse_id
+from worker.core.records import RecordKey
 from worker.lease import Update, as_read
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.records import RecordKey
 from worker.snapshot import StoredRecord
 from worker.state import ResetMode
 from worker.store import Store, projection, settling

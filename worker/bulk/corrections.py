@@ -9,12 +9,12 @@ from datetime import datetime
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError
 
-from worker.clock import now
-from worker.documents import MediaDocument, Status
+from worker.core.clock import now
+from worker.core.documents import MediaDocument, Status
+from worker.core.records import RecordKey
 from worker.lease import NO_ROOM
 from worker.media import MediaType
 from worker.mongo import DUPLICATE_KEY, RawDocument, translated
-from worker.records import RecordKey
 from worker.store import Store
 
 

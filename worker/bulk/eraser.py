@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from worker.errors import TransientError
+from worker.core.errors import TransientError
+from worker.core.records import RecordKey, Write
 from worker.locks import RepoLocks
 from worker.pds_errors import SwapError
-from worker.records import RecordKey, Write
 from worker.repo import Repo
 
 # A batch of deletes keeps the PDS from answering anyone else for as long as it takes.

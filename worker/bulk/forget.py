@@ -16,8 +16,8 @@ from worker.account_keys import AccountKeys
 from worker.accounts import Accounts, UnknownAccountError
 from worker.bulk.wipe import Target, Wipe, Wiper
 from worker.bulk.wiped import Survey, Wiped
-from worker.documents import Account
-from worker.errors import AccountError, MediaError
+from worker.core.documents import Account
+from worker.core.errors import AccountError, MediaError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
 from worker.removal import COLLECTION as REMOVALS

@@ -15,8 +15,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.bulk.pace import Pace
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Prepared
-from worker.cid import cid_of_record
-from worker.errors import MediaError, WaitError
+from worker.core.cid import cid_of_record
+from worker.core.errors import MediaError, WaitError
 from worker.media import Draft
 from worker.parts import Material, PartMaker
 from worker.publish import Publisher

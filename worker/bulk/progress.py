@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
+from worker.core.redis_errors import translated
 from worker.outcome import Outcome
-from worker.redis_errors import translated
 
 _KEPT = 7 * 86_400  # seconds
 

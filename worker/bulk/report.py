@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.documents import DocumentId, Status
+from worker.core.documents import DocumentId, Status
 from worker.outcome import Outcome
 
 _MOST_NAMED = 5

@@ -11,8 +11,8 @@ from typing import Self
 
 from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.selection import Selection, Stratum
-from worker.clock import now
-from worker.documents import Account, Status
+from worker.core.clock import now
+from worker.core.documents import Account, Status
 from worker.media import MediaType
 from worker.repo import Repo
 from worker.services import Services

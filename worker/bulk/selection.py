@@ -13,8 +13,8 @@ from typing import Any, cast
 
 from worker.backlog import OWNER, SKIPPED
 from worker.backlog import UNSEEN as UNSEEN_INDEX
-from worker.documents import DocumentId, Status
-from worker.ids import known_id
+from worker.core.documents import DocumentId, Status
+from worker.core.ids import known_id
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.store import NOBODY, Store

@@ -14,16 +14,16 @@ from worker.bulk.making import RecordMaker, guarded
 from worker.bulk.pace import Pace
 from worker.bulk.workshop import Workshop
 from worker.bulk.writer import Prepared, Writer
-from worker.clock import now
-from worker.documents import Account, DocumentId, MediaDocument, SyncState
-from worker.errors import MediaError, TransientError
-from worker.fields import FieldError
+from worker.core.clock import now
+from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
+from worker.core.errors import MediaError, TransientError
+from worker.core.fields import FieldError
+from worker.core.record_keys import tid_for
 from worker.lease import new_lease
 from worker.media import Draft, MediaType
 from worker.outcome import Outcome
 from worker.repo import Repo
 from worker.retry import after_failure
-from worker.rkey import tid_for
 from worker.run import Run, unobserved
 from worker.store import LeaseLostError
 from worker.sync import Engine

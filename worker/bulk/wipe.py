@@ -33,9 +33,9 @@ from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.eraser import BATCH, Eraser
 from worker.bulk.unfounded import Unfounded
 from worker.bulk.wiped import AT_WORK, BACK, Survey, Wiped, why_not
-from worker.documents import Account, Status
+from worker.core.documents import Account, Status
+from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.records import RecordKey
 from worker.repo import Repo
 from worker.snapshot import Snapshot, StoredRecord
 from worker.state import ResetMode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from worker.documents import MediaDocument
+from worker.core.documents import MediaDocument
 from worker.lease import is_held
 
 AT_WORK = "a worker is at it"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.media import Draft
 from worker.media.base import Making
 from worker.parts import PartMaker

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from worker.bulk.pace import Pace
-from worker.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.core.records import RecordKey, Write
 from worker.locks import RepoLocks
 from worker.parts import Parts
 from worker.pds import POINTS
 from worker.pds_errors import BlobNotFoundError
 from worker.publish import Record
-from worker.records import RecordKey, Write
 from worker.repo import Repo
 from worker.run import Run
 

@@ -84,8 +84,8 @@ def _leave_interrupted(ctx: click.Context) -> NoReturn:
 
 def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
-    from worker.environment import SettingsError
-    from worker.errors import MediaError
+    from worker.core.errors import MediaError
+    from worker.core.settings.reader import SettingsError
     from worker.lexicon import LexiconFileError
 
     return (LexiconFileError, MediaError, SettingsError)

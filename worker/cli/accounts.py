@@ -14,9 +14,9 @@ from worker.advice import advice_for
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
 from worker.cli.reviving import print_tally
-from worker.clock import rfc3339
-from worker.environment import SettingsError
-from worker.errors import MediaError
+from worker.core.clock import rfc3339
+from worker.core.errors import MediaError
+from worker.core.settings.reader import SettingsError
 from worker.texts import shortened
 
 if TYPE_CHECKING:

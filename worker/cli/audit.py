@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
 from worker.texts import printable
 
 if TYPE_CHECKING:
     from worker.audit.rounds import Audited, Rounds
-    from worker.documents import Account
+    from worker.core.documents import Account
     from worker.run import Observer
     from worker.services import Services
 
@@ -101,7 +101,7 @@ def audit(
     from worker.audit.opening import open_audit
     from worker.audit.summary import Summary
     from worker.cli.audit_page import account_line, print_page, summary_line
-    from worker.environment import SettingsError
+    from worker.core.settings.reader import SettingsError
 
     if force and not repair:
         raise click.UsageError("--force is for --repair")

@@ -11,7 +11,7 @@ from worker.audit.repair import Repairs
 from worker.audit.rounds import Audited
 from worker.audit.summary import Summary
 from worker.cli.page import Table, say, show
-from worker.documents import Account, Failure
+from worker.core.documents import Account, Failure
 from worker.texts import shortened
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")

@@ -14,14 +14,14 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
-from worker.ids import message_id
+from worker.core.ids import message_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from worker.bulk.backfill import Batch, Scope, Survey
     from worker.bulk.errand import Errand, Show
     from worker.bulk.progress import Tally
-    from worker.documents import Account
+    from worker.core.documents import Account
     from worker.media import MediaType
     from worker.services import Services
 
@@ -212,7 +212,7 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
     from worker.bulk.backfill import Backfiller
-    from worker.documents import Status
+    from worker.core.documents import Status
     from worker.outcome import LEFT
 
     counts: Counter[str] = Counter()

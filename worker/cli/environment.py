@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.environment import other_name
+from worker.core.settings.reader import other_name
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -39,8 +39,8 @@ def open_services(env_file: Path | None) -> Services:
     """
     complete_environment(env_file)
     # Imported late: no help text waits for the engine to be loaded.
+    from worker.core.settings import Settings
     from worker.services import build
-    from worker.settings import Settings
 
     return build(Settings.load(os.environ))
 

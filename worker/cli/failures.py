@@ -13,9 +13,9 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.page import say
 from worker.cli.reviving import print_tally, say_counts
-from worker.environment import SettingsError
-from worker.errors import MediaError
-from worker.ids import InvalidIdError, parse_id
+from worker.core.errors import MediaError
+from worker.core.ids import InvalidIdError, parse_id
+from worker.core.settings.reader import SettingsError
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:

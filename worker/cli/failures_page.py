@@ -10,8 +10,8 @@ import click
 
 from worker.advice import advice_for
 from worker.cli.page import Table, say, show
-from worker.clock import rfc3339
-from worker.documents import Status
+from worker.core.clock import rfc3339
+from worker.core.documents import Status
 from worker.media import MediaType
 from worker.overview import NO_CODE, Counts, FailedItem, Failures, Overview
 from worker.services import Services

@@ -50,7 +50,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
     complete_environment(env_file)
     if importlib.util.find_spec("flower") is None:
         raise click.ClickException("Flower is not here: pip install 'media-atproto[flower]'")
-    from worker.settings import FlowerSettings, QueueSettings
+    from worker.core.settings import FlowerSettings, QueueSettings
 
     QueueSettings.load(os.environ)
     login = FlowerSettings.load(os.environ).basic_auth.reveal()

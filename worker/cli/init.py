@@ -34,9 +34,9 @@ def init(env_file: Path | None) -> None:
       1  one is refused, because something is in its way: what it is, and what to do, is said
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
+    from worker.core.settings import Settings
     from worker.indexes import create
     from worker.mongo import connect
-    from worker.settings import Settings
 
     settings = Settings.load(os.environ)
     database = connect(settings)

@@ -9,8 +9,8 @@ from datetime import datetime
 import click
 
 from worker.cli.page import Table, say, show
-from worker.clock import now
-from worker.documents import BlobState
+from worker.core.clock import now
+from worker.core.documents import BlobState
 from worker.overview.inspection import BlobCheck, Inspection
 from worker.state import dump_state
 from worker.texts import aware, plain, shortened, span, told

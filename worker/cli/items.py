@@ -12,9 +12,9 @@ import click
 
 from worker.cli.environment import complete_environment, open_services
 from worker.cli.page import say
-from worker.documents import Status
-from worker.errors import MediaError
-from worker.ids import InvalidIdError, parse_id
+from worker.core.documents import Status
+from worker.core.errors import MediaError
+from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     has not: then the sweep of a running worker finds the item, if its document has changed.
     """
     complete_environment(env_file)
-    from worker.settings import QueueSettings
+    from worker.core.settings import QueueSettings
 
     QueueSettings.load(os.environ)
     from worker.app import app
@@ -146,7 +146,7 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
       2  trouble: wrong usage, no such document, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.inspection_page import print_json, print_page
-    from worker.environment import SettingsError
+    from worker.core.settings.reader import SettingsError
     from worker.overview.inspection import inspect
 
     try:

@@ -12,8 +12,8 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.lexicons_page import print_lines, print_page, tell_breaks, tell_dns
 from worker.cli.page import say
-from worker.environment import SettingsError
-from worker.errors import MediaError
+from worker.core.errors import MediaError
+from worker.core.settings.reader import SettingsError
 from worker.lexicon import LexiconFileError
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ def encrypt_passwords(env_file: Path | None, *, dry_run: bool) -> None:
     """
     complete_environment(env_file)
     from worker.accounts import Accounts
+    from worker.core.secrets import Vault
+    from worker.core.settings import Settings
     from worker.mongo import connect
-    from worker.secrets import Vault
-    from worker.settings import Settings
 
     settings = Settings.load(os.environ)
     database = connect(settings)
@@ -50,8 +50,8 @@ def _passwords(count: int) -> str:
 
 def _count(database: Database[RawDocument]) -> tuple[int, int]:
     """Return how many stored passwords are plain, and how many encrypted."""
+    from worker.core.secrets import Vault
     from worker.mongo import translated
-    from worker.secrets import Vault
 
     counts = [0, 0]
     with translated():

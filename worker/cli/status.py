@@ -15,15 +15,15 @@ import click
 from worker.advice import advice_for
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
-from worker.clock import now, rfc3339
-from worker.documents import Status
+from worker.core.clock import now, rfc3339
+from worker.core.documents import Status
+from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MEDIA_TYPES
-from worker.redis_errors import RedisUnavailableError
 from worker.texts import span
 
 if TYPE_CHECKING:
+    from worker.core.secrets import Secret
     from worker.overview import Counts, QueueLengths, RemovalCounts
-    from worker.secrets import Secret
 
 _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)

@@ -77,7 +77,7 @@ def _hand_over(watcher: Watcher) -> None:
 
 def _watcher(services: Services) -> Watcher:
     from worker import sentry
-    from worker.settings import WatchSettings
+    from worker.core.settings import WatchSettings
     from worker.watch.position import Positions
     from worker.watch.sending import Sender
     from worker.watch.watcher import Watcher
@@ -96,7 +96,7 @@ def _watcher(services: Services) -> Watcher:
 def _heartbeat() -> Callable[[], None]:
     """Return what touches HEARTBEAT_FILE, if there is one; raises SettingsError."""
     from worker import heartbeat
-    from worker.settings import QueueSettings
+    from worker.core.settings import QueueSettings
 
     file = QueueSettings.load(os.environ).heartbeat_file
     if file is None:
@@ -118,7 +118,7 @@ def _doorways() -> Doorways:
 
 def _start_logging() -> None:
     from worker import logs
-    from worker.settings import LogSettings
+    from worker.core.settings import LogSettings
 
     settings = LogSettings.load(os.environ)
     logging.basicConfig(level=logging.INFO)

@@ -57,7 +57,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
             raise
         message = f"{error.name} is missing: pip install 'media-atproto[web]'"
         raise click.ClickException(message) from None
-    from worker.settings import WebSettings
+    from worker.core.settings import WebSettings
 
     login = WebSettings.load(os.environ)
     signal.signal(signal.SIGTERM, _end)
@@ -74,9 +74,9 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
 def _services() -> Services:
     """Return services that let nobody wait for long."""
-    from worker.bounded import Bounds
+    from worker.core.net.bounded import Bounds
+    from worker.core.settings import Settings
     from worker.services import Patience, build
-    from worker.settings import Settings
 
     patience = Patience(pds=4, redis=2, once=True, bounds=Bounds(size=8_000_000, seconds=8))
     return build(Settings.load(os.environ), patience=patience)

@@ -12,7 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
 from worker.texts import printable
 

@@ -12,7 +12,7 @@ from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from worker.clock import now
+from worker.core.clock import now
 from worker.media import media_type
 from worker.mongo import RawDocument
 

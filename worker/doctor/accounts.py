@@ -12,13 +12,13 @@ from itertools import islice
 from pymongo.database import Database
 
 from worker.accounts import Accounts
+from worker.core.documents import Account
+from worker.core.errors import MediaError
+from worker.core.secrets import Vault
 from worker.doctor.findings import Finding, doubtful, fine, wrong
-from worker.documents import Account
-from worker.errors import MediaError
 from worker.mongo import RawDocument, translated
 from worker.repo import Repo
 from worker.rotation import Holdings, take_stock
-from worker.secrets import Vault
 
 SUBJECT = "accounts"
 _MOST = 10_000  # passwords that are looked at

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
+from worker.core.settings import Settings
+from worker.core.settings.reader import SettingsError
 from worker.doctor.clocks import Clock, judge_clock
 from worker.doctor.findings import Check, Finding
-from worker.environment import SettingsError
 from worker.mongo import connect
-from worker.settings import Settings
 
 if TYPE_CHECKING:
     from pymongo.database import Database

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
+from worker.core.settings import Settings
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.queue.names import HARD_LIMIT, MAX_IN_FLIGHT_SECONDS
-from worker.settings import Settings
 
 SUBJECT = "environment"
 

@@ -6,16 +6,16 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 
+from worker.core.errors import MediaError
+from worker.core.settings import QueueSettings, Settings
+from worker.core.settings.reader import SettingsError
 from worker.doctor import checks, machine
 from worker.doctor.checks import TYPES
 from worker.doctor.clocks import Clock
 from worker.doctor.environment import SUBJECT as ENVIRONMENT
 from worker.doctor.environment import judge_problems, judge_settings
 from worker.doctor.findings import Check, Finding, Level, wrong
-from worker.environment import SettingsError
-from worker.errors import MediaError
 from worker.lexicon import LexiconFileError
-from worker.settings import QueueSettings, Settings
 
 _LOOK: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",

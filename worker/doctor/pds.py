@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from worker.core.errors import TransientError
+from worker.core.rate_limits import Kind, Limit, Told, told
 from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
-from worker.errors import TransientError
 from worker.lexicon import Lexicons
-from worker.rates import Kind, Limit, Told, told
 
 SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from redis import Redis
 
+from worker.core.redis_errors import translated
 from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
-from worker.redis_errors import translated
 
 SUBJECT = "redis"
 _OLDEST = (6, 2)

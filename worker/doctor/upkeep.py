@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from worker import indexes
 from worker.advice import advice_for
-from worker.clock import now
+from worker.core.clock import now
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.doctor.mongodb import PATIENCE, SUBJECT
 from worker.indexes import Made, Standing

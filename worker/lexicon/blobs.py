@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from worker.cid import is_blob_cid
+from worker.core.cid import is_blob_cid
 from worker.lexicon.fault import Fault, join, label, quote
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from worker.rkey import is_rkey, is_tid
+from worker.core.record_keys import is_rkey, is_tid
 
 _DATETIME = re.compile(
     r"([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})"

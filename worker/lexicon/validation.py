@@ -6,7 +6,7 @@ import copy
 from collections.abc import Mapping
 from functools import cached_property
 
-from worker.errors import PermanentError
+from worker.core.errors import PermanentError
 from worker.lexicon.blobs import BlobRule, check_blob
 from worker.lexicon.data import check_data
 from worker.lexicon.fault import Fault, join, label, quote

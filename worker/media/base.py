@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote
 
-from worker.clock import rfc3339
-from worker.documents import Account, MediaDocument
-from worker.errors import PermanentError
+from worker.core.clock import rfc3339
+from worker.core.documents import Account, MediaDocument
+from worker.core.errors import PermanentError
 from worker.source import SourceKey
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.errors import MediaTypeError
+from worker.core.errors import MediaTypeError
 from worker.lexicon import Lexicons, load_lexicons
 from worker.media import LEXICON_FOLDERS, MEDIA_TYPES, MediaType
 

@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.resources import files
 from pathlib import Path
 
-from worker.errors import MediaTypeError
+from worker.core.errors import MediaTypeError
 from worker.media.base import MediaType
 
 GROUP = "media_atproto.types"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from bson import ObjectId
 
-from worker.documents import Account, ItemRef, MediaDocument, SyncState
-from worker.fields import Fields
+from worker.core.documents import Account, ItemRef, MediaDocument, SyncState
+from worker.core.fields import Fields
+from worker.core.secrets import Secret
 from worker.media.base import Draft, MediaType, Site
-from worker.secrets import Secret
 
 SITE = Site("https://example.com", "user-media", "guest-media")
 ADA = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("-"), screen_name="ada")

@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from worker.budget import Gate
-from worker.documents import Status
+from worker.core.documents import Status
 from worker.overview import Counts, QueueLengths
 from worker.watch.position import Position
 

@@ -10,8 +10,8 @@ from datetime import datetime
 from worker.accounts import Accounts
 from worker.advice import ACCOUNT_CODES
 from worker.backlog import TROUBLE
-from worker.documents import Account, Failure, Owned, Status
-from worker.errors import MediaError
+from worker.core.documents import Account, Failure, Owned, Status
+from worker.core.errors import MediaError
 from worker.homes import Homes
 from worker.media import MEDIA_TYPES, MediaType
 from worker.mongo import RawDocument

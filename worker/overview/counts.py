@@ -17,8 +17,8 @@ from bson import MinKey
 from pymongo.database import Database
 
 from worker.backlog import SKIPPED, TROUBLE
-from worker.documents import Status
-from worker.fields import is_text
+from worker.core.documents import Status
+from worker.core.fields import is_text
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.overview.hints import FAILED, NO_CODE, indexed

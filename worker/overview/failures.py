@@ -10,7 +10,7 @@ from typing import cast
 from pymongo.database import Database
 
 from worker.backlog import TROUBLE
-from worker.documents import DocumentId, Failure, ItemRef, Status
+from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.overview.hints import FAILED, indexed, with_code

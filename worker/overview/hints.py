@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from pymongo.errors import OperationFailure
 
-from worker.documents import Status
-from worker.errors import PermanentError
+from worker.core.documents import Status
+from worker.core.errors import PermanentError
 from worker.mongo import StoreUnavailableError, translated
 
 FAILED = (Status.FAILED, Status.PARTIAL)

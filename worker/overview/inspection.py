@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from worker.cid import cid_of_blob
 from worker.comparison import Difference, Record, compare
-from worker.documents import Account, BlobState, DocumentId, MediaDocument
-from worker.errors import PermanentError
+from worker.core.cid import cid_of_blob
+from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
+from worker.core.errors import PermanentError
+from worker.core.records import RecordKey, RemoteRecord
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
 from worker.plan import Publish, plan
-from worker.records import RecordKey, RemoteRecord
 from worker.services import Services
 
 

@@ -8,10 +8,10 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from worker.core.redis_errors import translated
+from worker.core.secrets import Secret
 from worker.hands import IN_HAND
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
-from worker.redis_errors import translated
-from worker.secrets import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 
 from worker.backlog import TROUBLE, Backlog, not_held
-from worker.clock import after
-from worker.documents import DocumentId, ItemRef, Owned
-from worker.ids import known_id, parse_id
+from worker.core.clock import after
+from worker.core.documents import DocumentId, ItemRef, Owned
+from worker.core.ids import known_id, parse_id
 from worker.lease import is_held
 from worker.lexicon import Lexicons
 from worker.media import MediaType, media_type

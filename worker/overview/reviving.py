@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from worker.app import app
-from worker.ids import message_id
+from worker.core.ids import message_id
 from worker.overview.revival import Batch, Revival
 from worker.queue.names import BULK, SWEEP
 from worker.services import Services

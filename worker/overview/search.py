@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
-from worker.documents import DocumentId, ItemRef
-from worker.ids import InvalidIdError, known_id, parse_id
+from worker.core.documents import DocumentId, ItemRef
+from worker.core.ids import InvalidIdError, known_id, parse_id
+from worker.core.records import RecordKey
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.records import RecordKey
 from worker.store import Store
 
 _MOST = 20

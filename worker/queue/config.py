@@ -6,8 +6,8 @@ import os
 
 from kombu import Exchange, Queue
 
+from worker.core.settings import QueueSettings
 from worker.queue.names import BULK, HARD_LIMIT, LIVE, SOFT_LIMIT, SWEEP
-from worker.settings import QueueSettings
 
 MAX_CHILD_MEMORY = 400_000_000  # bytes; a child that ever had more is replaced after its task
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Sequence
 
-    from worker.source.addresses import Network
+    from worker.core.net.addresses import Network
 
 
 def open_store(

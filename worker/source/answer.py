@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.source.errors import (
     SourceForbiddenError,
     SourceMissingError,

@@ -5,7 +5,7 @@ No message holds a query string or a credential: a store URL has neither (see So
 
 from __future__ import annotations
 
-from worker.errors import PermanentError, TransientError
+from worker.core.errors import PermanentError, TransientError
 
 
 class SourceKeyInvalidError(PermanentError):

@@ -11,7 +11,8 @@ from io import BytesIO
 
 import httpcore
 
-from worker.source.addresses import AddressNotAllowedError, GuardedBackend, Network
+from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend, Network
+from worker.core.net.transports import Deadline, DeadlineBackend
 from worker.source.answer import Answer, check_encoding, check_status, check_type
 from worker.source.errors import (
     SourceHostNotAllowedError,
@@ -20,7 +21,6 @@ from worker.source.errors import (
     SourceUnavailableError,
 )
 from worker.source.keys import SourceKey
-from worker.source.network import Deadline, DeadlineBackend
 from worker.source.store import SourceFile, SourceStat, SourceStore
 from worker.source.template import SourceTemplate
 
@@ -40,7 +40,7 @@ class HttpStore(SourceStore):
     """Fetches files from the hosts that a template allows.
 
     httpcore rather than httpx: it follows no redirect, undoes no encoding, reads no environment,
-    and lets a deadline reach every read (see `worker.source.network`).
+    and lets a deadline reach every read (see `worker.core.net.transports`).
     """
 
     def __init__(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.environment import SettingsError
-from worker.settings import Settings
+from worker.core.net.addresses import parse_networks
+from worker.core.settings import Settings
+from worker.core.settings.reader import SettingsError
 from worker.source import SourceStore, SourceTemplate, open_store
-from worker.source.addresses import parse_networks
 
 
 def open_sources(settings: Settings, *, deadline: float | None = None) -> SourceStore:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from worker.core.net.hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
 from worker.source.errors import SourceHostNotAllowedError, SourceKeyInvalidError
-from worker.source.hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
 from worker.source.keys import SourceKey
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")

@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 
-from worker.environment import FILE_SUFFIX
+from worker.core.settings.reader import FILE_SUFFIX
 
 # Docker's `--env-file` takes values as they stand, so nothing is quoted that a shell's
 # assignment leaves alone. Names are not expanded there, so `?` is safe.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 
 
 class StackError(MediaError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from worker.backlog import Backlog
-from worker.clock import now
+from worker.core.clock import now
 from worker.media import MEDIA_TYPES
 
 _WINDOW = 1000  # documents that are compared together

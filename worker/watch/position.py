@@ -17,7 +17,7 @@ from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 from worker.mongo import RawDocument, translated
 
 COLLECTION = "atproto_watch"

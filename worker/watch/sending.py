@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from worker.documents import DocumentId
-from worker.fields import is_text
-from worker.ids import known_id, message_id
+from worker.core.documents import DocumentId
+from worker.core.fields import is_text
+from worker.core.ids import known_id, message_id
+from worker.core.removal_notes import removal_note
 from worker.removal import Removals
-from worker.removal_notes import removal_note
 from worker.store import NOBODY, Store
 from worker.watch.changes import Change
 

@@ -9,7 +9,7 @@ from pymongo.change_stream import DatabaseChangeStream
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
-from worker.errors import MediaError, PermanentError
+from worker.core.errors import MediaError, PermanentError
 from worker.mongo import RawDocument, translated
 from worker.watch.position import Token
 

@@ -19,7 +19,7 @@ from pymongo.change_stream import DatabaseChangeStream
 from pymongo.database import Database
 
 from worker.backlog import Backlog
-from worker.errors import TransientError
+from worker.core.errors import TransientError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument
 from worker.watch.catching_up import mark_all_changed

@@ -15,9 +15,9 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
+from worker.core.settings import WebSettings
 from worker.services import Services
-from worker.settings import WebSettings
 from worker.web.boxes import Missing
 from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms

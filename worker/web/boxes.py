@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from worker.errors import MediaError
+from worker.core.errors import MediaError
 
 T = TypeVar("T")
 

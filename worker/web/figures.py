@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from worker.clock import now
+from worker.core.clock import now
 from worker.metrics.platform import PlatformFigures, Traffic
 from worker.overview import Queues
 from worker.services import Services

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 from starlette.requests import Request
 from starlette.responses import Response
 
-from worker.secrets import Vault
+from worker.core.secrets import Vault
 
 _COOKIE = "media_atproto_session"
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")

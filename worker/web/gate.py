@@ -12,8 +12,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from worker.secrets import Secret
-from worker.settings import WebSettings
+from worker.core.secrets import Secret
+from worker.core.settings import WebSettings
 
 HEALTH = "/healthz"
 # https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Content-Security-Policy

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pymongo
 
-from worker.documents import BlobState, DocumentId, Status
+from worker.core.documents import BlobState, DocumentId, Status
 from worker.lease import is_held
 from worker.media import MediaType
 from worker.overview.inspection import Item, Remote, faults, look_at_pds, look_up

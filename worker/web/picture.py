@@ -10,7 +10,7 @@ from datetime import datetime
 import pymongo
 
 from worker.budget import Gate
-from worker.clock import now
+from worker.core.clock import now
 from worker.media import MEDIA_TYPES
 from worker.mongo import translated
 from worker.overview import (

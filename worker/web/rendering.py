@@ -11,9 +11,9 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from worker.advice import advice_for
-from worker.clock import now, rfc3339
-from worker.documents import DocumentId, ItemRef
-from worker.ids import message_id
+from worker.core.clock import now, rfc3339
+from worker.core.documents import DocumentId, ItemRef
+from worker.core.ids import message_id
 from worker.overview import NO_CODE
 from worker.texts import aware, printable, span, told
 from worker.web.boxes import Missing

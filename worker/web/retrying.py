@@ -8,7 +8,7 @@ from itertools import islice
 
 import pymongo
 
-from worker.ids import parse_id
+from worker.core.ids import parse_id
 from worker.media import MediaType, media_type
 from worker.overview import Tally
 from worker.overview.reviving import revival_of, send

@@ -13,7 +13,7 @@ import yaml
 from prometheus_client import CollectorRegistry
 
 from tests.system.alerts.promtool import find_promtool
-from worker.clock import now
+from worker.core.clock import now
 from worker.metrics.counters import Counters
 from worker.metrics.platform import PlatformFigures, Traffic
 from worker.overview import Counts, QueueLengths

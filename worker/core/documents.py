@@ -13,9 +13,9 @@ from enum import StrEnum
 
 from bson import ObjectId
 
-from worker.errors import MediaError, PermanentError
-from worker.fields import Fields
-from worker.secrets import Secret
+from worker.core.errors import MediaError, PermanentError
+from worker.core.fields import Fields
+from worker.core.secrets import Secret
 
 DocumentId = ObjectId | str | int
 

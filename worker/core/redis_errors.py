@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from redis.exceptions import AuthenticationError, LockError, NoPermissionError, RedisError
 
-from worker.errors import TransientError
+from worker.core.errors import TransientError
 
 
 class RedisUnavailableError(TransientError):

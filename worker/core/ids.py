@@ -6,8 +6,8 @@ import re
 
 from bson import ObjectId
 
-from worker.documents import DocumentId
-from worker.errors import PermanentError
+from worker.core.documents import DocumentId
+from worker.core.errors import PermanentError
 
 _MOST_CHARACTERS = 512  # of a record's `ref`
 _INT64 = 2**63

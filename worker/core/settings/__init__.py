@@ -4,7 +4,7 @@ Read with the standard library alone, because an upload function imports it befo
 (see docs/decisions/0005-settings-without-a-library.md).
 """
 
-from worker.settings.engine import (
+from worker.core.settings.engine import (
     DEFAULT_DIRECTORY,
     MediaSettings,
     MetricsSettings,
@@ -13,7 +13,7 @@ from worker.settings.engine import (
     Settings,
     SweepSettings,
 )
-from worker.settings.programs import (
+from worker.core.settings.programs import (
     FlowerSettings,
     LogSettings,
     QueueSettings,

@@ -9,7 +9,7 @@ from typing import TypeGuard
 
 import bson
 
-from worker.errors import PermanentError
+from worker.core.errors import PermanentError
 
 
 class FieldError(PermanentError):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from worker.environment import Reader
-from worker.rates import Rates, parse_keys
-from worker.secrets import Secret
-from worker.settings.faults import (
+from worker.core.rate_limits import Rates, parse_keys
+from worker.core.secrets import Secret
+from worker.core.settings.reader import Reader
+from worker.core.settings.validators import (
     OFF,
     database_fault,
     directory_fault,

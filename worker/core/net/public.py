@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpcore
 import httpx
 
-from worker.source.addresses import AddressNotAllowedError, GuardedBackend
+from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend
 
 _CONNECTIONS = 16
 _KEEPALIVE = 60.0

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from worker.environment import Reader
-from worker.secrets import Secret
-from worker.settings.faults import log_format_fault, login_fault, path_fault, redis_fault
+from worker.core.secrets import Secret
+from worker.core.settings.reader import Reader
+from worker.core.settings.validators import log_format_fault, login_fault, path_fault, redis_fault
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Guards of the network: allowed hosts, public addresses, limited transports."""
