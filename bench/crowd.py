@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.raw import Put, RawPds
-from worker.thumbnail import ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized

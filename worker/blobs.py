@@ -11,10 +11,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import BlobState
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import UploadedBlob
-from worker.lexicon import BlobRule
-from worker.media.base import BlobWish, Making
-from worker.room import Room
-from worker.source import (
+from worker.files import (
     SourceFile,
     SourceKey,
     SourceStat,
@@ -22,7 +19,10 @@ from worker.source import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.lexicon import BlobRule
+from worker.media.base import BlobWish, Making
+from worker.room import Room
 from worker.thumbnail_cache import (
     CachedThumbnail,
     ThumbnailCacheUnavailableError,

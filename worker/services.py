@@ -34,6 +34,9 @@ from worker.core.secrets import Vault
 from worker.core.settings import MediaSettings, Settings
 from worker.core.settings.reader import SettingsError
 from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
+from worker.files import SourceStore
+from worker.files.opening import open_sources
+from worker.files.thumbnail import ThumbnailSettings
 from worker.hands import Hands
 from worker.homes import Homes
 from worker.journal import UNKEPT, Journal, LoggedJournal
@@ -52,12 +55,9 @@ from worker.removal import Removals, Remover
 from worker.repo import Repo
 from worker.reporter import SILENT, Reporter
 from worker.sifter import Sifter
-from worker.source import SourceStore
-from worker.source.opening import open_sources
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
-from worker.thumbnail import ThumbnailSettings
 from worker.thumbnail_cache import ThumbnailCache
 
 

@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import TransientError
-from worker.thumbnail import Thumbnail, ThumbnailSettings
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 
 COLLECTION = "atproto_thumbnails"
 INDEXES = (IndexModel([("owner", ASCENDING)], name="owner"),)

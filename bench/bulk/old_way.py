@@ -13,8 +13,8 @@ from bench.bulk.documents import Document
 from bench.bulk.ready import record_of
 from bench.place import Author, Place
 from bench.raw import RawPds
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 from worker.media import media_type
-from worker.thumbnail import ThumbnailSettings, make_thumbnail
 
 _AT_ONCE = 10
 

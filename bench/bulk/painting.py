@@ -21,7 +21,7 @@ from bench.bulk.terminal import run
 from bench.crowd import thumbnail_seconds
 from bench.figures import Figure, Section
 from bench.place import Author, Place
-from worker.thumbnail import ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 _CORES = os.cpu_count() or 1
 _COMMAND = ("backfill", "--type", "painting", "--wait")

@@ -13,8 +13,8 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account
 from worker.core.record_keys import tid_for
 from worker.core.secrets import Secret
+from worker.files.thumbnail import MIME_TYPE
 from worker.media import media_type
-from worker.thumbnail import MIME_TYPE
 
 _BATCH = 100
 

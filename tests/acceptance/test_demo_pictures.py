@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from worker.demo.pictures import Picture, creature, gallery, recording
-from worker.thumbnail import ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 GALLERY = gallery()
 

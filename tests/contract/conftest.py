@@ -22,9 +22,9 @@ from tests.redis_databases import redis_database
 from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.core.documents import Account
+from worker.files import SourceStore
 from worker.pds import Pds, Session
 from worker.services import Services
-from worker.source import SourceStore
 from worker.stack import Stack
 from worker.store import Store
 

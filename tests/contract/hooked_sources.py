@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from worker.bulk.batch import Batches
 from worker.bulk.workshop import Workshop
+from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
-from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
 
 Hook = Callable[[str, str], object]
 """Called with `stat` or `read`, and the name of the file."""

@@ -11,7 +11,7 @@ import pytest
 
 from worker.core.errors import MediaError
 from worker.core.net.addresses import parse_networks
-from worker.source import SourceKey, SourceStore, SourceTemplate, open_store
+from worker.files import SourceKey, SourceStore, SourceTemplate, open_store
 
 KEY = SourceKey("paintings", "auth0|5f", "slug.png")
 GUEST = SourceKey("paintings", None, "slug.png")

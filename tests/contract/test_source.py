@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, assert_fails, put
 from worker.core.errors import MediaError, PermanentError, TransientError
-from worker.source import (
+from worker.files import (
     SourceForbiddenError,
     SourceKey,
     SourceMissingError,

@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.source_stores import ENOUGH, KEY, SHORT, opened, put
 from tests.contract.web_server import Site
-from worker.source import SourceHostNotAllowedError, SourceTimeoutError, SourceUnavailableError
+from worker.files import SourceHostNotAllowedError, SourceTimeoutError, SourceUnavailableError
 
 _LOOK_UP = socket.getaddrinfo
 Say = Callable[..., None]

@@ -11,7 +11,7 @@ from tests.contract.certificates import make_certificate
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, SHORT, assert_fails, opened, put
 from tests.contract.web_server import Fault, Site, serving
 from worker.core.errors import MediaError
-from worker.source import (
+from worker.files import (
     SourceForbiddenError,
     SourceMissingError,
     SourceRedirectedError,

@@ -13,9 +13,9 @@ from pymongo.collection import Collection
 from tests import pictures
 from worker.core.cid import cid_of_blob
 from worker.core.errors import TransientError
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.mongo import RawDocument
 from worker.services import Services
-from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.thumbnail_cache import COLLECTION, ThumbnailCache, ThumbnailCacheUnavailableError
 
 SETTINGS = ThumbnailSettings(size=32)

@@ -21,7 +21,7 @@ _WORKER, _BATCH = 100_000_000, 60_000_000
 _CHILD = """
 import sys, warnings
 from pathlib import Path
-from worker.thumbnail import ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 warnings.simplefilter("ignore")
 make_thumbnail(Path(sys.argv[1]).read_bytes(), ThumbnailSettings())

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.source import SourceKey, SourceKeyInvalidError, SourceTemplate
+from worker.files import SourceKey, SourceKeyInvalidError, SourceTemplate
 
 PIECES = st.sampled_from(["..", ".", "/", "\\", "%2e", "%", "?", "#", "\0", "@", ":", "//", "~"])
 NAMES = st.lists(PIECES | st.text(max_size=4), max_size=6).map("".join)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests import pictures
 from worker.core.errors import MediaError
-from worker.thumbnail import MAX_BYTES, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import MAX_BYTES, ThumbnailSettings, make_thumbnail
 
 SMALL = ThumbnailSettings(size=24, max_pixels=1 << 16)
 SIDES = st.integers(1, 60)

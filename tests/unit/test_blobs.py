@@ -19,12 +19,7 @@ from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, Sy
 from worker.core.errors import MediaError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
-from worker.lexicon import BlobRule, load_lexicons
-from worker.media import Site, media_type
-from worker.media.base import BlobWish, File, Making
-from worker.parts import PartMaker
-from worker.run import Run, unobserved
-from worker.source import (
+from worker.files import (
     SourceFile,
     SourceKey,
     SourceStat,
@@ -33,8 +28,13 @@ from worker.source import (
     SourceUnavailableError,
     open_store,
 )
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings
+from worker.lexicon import BlobRule, load_lexicons
+from worker.media import Site, media_type
+from worker.media.base import BlobWish, File, Making
+from worker.parts import PartMaker
+from worker.run import Run, unobserved
 from worker.store import Store
-from worker.thumbnail import Thumbnail, ThumbnailSettings
 from worker.thumbnail_cache import CachedThumbnail
 
 LIMIT = 400_000

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from worker.image_files import without_extras
-from worker.thumbnail import ImageUnreadableError, ThumbnailSettings, make_thumbnail
+from worker.files.image_metadata import without_extras
+from worker.files.thumbnail import ImageUnreadableError, ThumbnailSettings, make_thumbnail
 
 LARGE = bytes(100_000)
 SMALL = ThumbnailSettings(size=32)

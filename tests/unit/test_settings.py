@@ -136,7 +136,7 @@ def test_every_variable_that_is_read_is_documented() -> None:
     import re
 
     root = Path(__file__).parents[2]
-    folder = root / "worker" / "settings"
+    folder = root / "worker" / "core" / "settings"
     code = "".join((folder / f"{name}.py").read_text() for name in ("engine", "programs"))
     read = set(re.findall(r'"([A-Z][A-Z_]{3,})"', code))
     documented = set(re.findall(r"^#? ?([A-Z][A-Z_]+)=", (root / ".env.example").read_text(), re.M))

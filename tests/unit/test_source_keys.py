@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.core.errors import PermanentError
-from worker.source import (
+from worker.files import (
     SourceHostNotAllowedError,
     SourceKey,
     SourceKeyInvalidError,

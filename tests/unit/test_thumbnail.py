@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from worker.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 
 SMALL = ThumbnailSettings(size=32, max_pixels=1 << 22)
 LEFT, RIGHT, TOP, BOTTOM = (4, 16), (28, 16), (16, 4), (16, 28)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests import pictures
-from worker.thumbnail import (
+from worker.files.thumbnail import (
     ImageTooLargeError,
     ImageUnreadableError,
     ThumbnailSettings,

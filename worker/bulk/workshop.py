@@ -8,11 +8,11 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 
 from worker.core.errors import MediaError
+from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Draft
 from worker.media.base import Making
 from worker.parts import PartMaker
-from worker.source import SourceFile, SourceKey, SourceStat, SourceStore
-from worker.thumbnail import Thumbnail, ThumbnailSettings
 from worker.thumbnail_cache import (
     CachedThumbnail,
     NewThumbnail,

@@ -135,7 +135,7 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
 
 def _media_store(settings: Settings) -> list[Finding]:
     from worker.doctor.media import look_at_folder, look_at_store
-    from worker.source.opening import open_sources, template_of
+    from worker.files.opening import open_sources, template_of
 
     if settings.media.store_url.startswith("file:"):
         return look_at_folder(template_of(settings).root)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from worker.doctor.findings import Finding, fine, wrong
-from worker.source import SourceKey, SourceStore
+from worker.files import SourceKey, SourceStore
 
 STORE = "media store"
 _NOBODYS = "media-atproto-doctor"

@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from worker.source.errors import SourceKeyInvalidError
+from worker.files.errors import SourceKeyInvalidError
 
 _MAX_BYTES = 255  # NAME_MAX of the usual file systems
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")

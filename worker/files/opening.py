@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.core.net.addresses import parse_networks
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
-from worker.source import SourceStore, SourceTemplate, open_store
+from worker.files import SourceStore, SourceTemplate, open_store
 
 
 def open_sources(settings: Settings, *, deadline: float | None = None) -> SourceStore:

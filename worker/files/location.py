@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from worker.core.net.hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
-from worker.source.errors import SourceHostNotAllowedError, SourceKeyInvalidError
-from worker.source.keys import SourceKey
+from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
+from worker.files.keys import SourceKey
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = frozenset({"bucket", "user", "name"})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.source.errors import SourceMissingError
-from worker.source.keys import SourceKey
+from worker.files.errors import SourceMissingError
+from worker.files.keys import SourceKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class SourceFile:
 class SourceStore(Protocol):
     """A place where uploaded files are read.
 
-    All methods raise the errors of `worker.source.errors`.
+    All methods raise the errors of `worker.files.errors`.
     """
 
     def stat(self, key: SourceKey) -> SourceStat:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from worker.source.errors import (
+from worker.files.errors import (
     SourceForbiddenError,
     SourceHostNotAllowedError,
     SourceKeyInvalidError,
@@ -21,9 +21,9 @@ from worker.source.errors import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.source.keys import SourceKey
-from worker.source.store import SourceFile, SourceStat, SourceStore
-from worker.source.template import SourceTemplate
+from worker.files.keys import SourceKey
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceFile, SourceStat, SourceStore
 
 if TYPE_CHECKING:
     import ssl
@@ -47,10 +47,10 @@ def open_store(
     """
     # Imported here: a producer imports SourceKey, and should not pay for an HTTP client.
     if template.scheme == "file":
-        from worker.source.local import LocalStore
+        from worker.files.local import LocalStore
 
         return LocalStore(template)
-    from worker.source.http import HttpStore
+    from worker.files.http import HttpStore
 
     return HttpStore(template, deadline=deadline, networks=networks, tls=tls)
 

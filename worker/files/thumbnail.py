@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from worker.core.errors import PermanentError
-from worker.image_files import without_extras
+from worker.files.image_metadata import without_extras
 
 MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576

@@ -13,16 +13,16 @@ import httpcore
 
 from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend, Network
 from worker.core.net.transports import Deadline, DeadlineBackend
-from worker.source.answer import Answer, check_encoding, check_status, check_type
-from worker.source.errors import (
+from worker.files.answer import Answer, check_encoding, check_status, check_type
+from worker.files.errors import (
     SourceHostNotAllowedError,
     SourceTimeoutError,
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.source.keys import SourceKey
-from worker.source.store import SourceFile, SourceStat, SourceStore
-from worker.source.template import SourceTemplate
+from worker.files.keys import SourceKey
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceFile, SourceStat, SourceStore
 
 _CONNECT_SECONDS = 3.0
 _READ_SECONDS = 10.0

@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.source.errors import (
+from worker.files.errors import (
     SourceForbiddenError,
     SourceMissingError,
     SourceNotRegularError,
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.source.keys import SourceKey
-from worker.source.store import SourceFile, SourceStat, SourceStore
-from worker.source.template import SourceTemplate
+from worker.files.keys import SourceKey
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceFile, SourceStat, SourceStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer that never comes.

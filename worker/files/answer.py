@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from worker.core.errors import MediaError
-from worker.source.errors import (
+from worker.files.errors import (
     SourceForbiddenError,
     SourceMissingError,
     SourceRedirectedError,
