@@ -88,7 +88,7 @@ class MediaTask(Task[Any, Any]):
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Have whatever is reported while this message is served say what it is about."""
         if app.is_worker:
-            from worker import logs, sentry
+            from worker.telemetry import logs, sentry
 
             logs.begin_task(self.name, task_id)
             named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))

@@ -108,7 +108,7 @@ def check_media_types(**_: object) -> None:
 @celeryd_init.connect
 def become_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
-    from worker import heartbeat
+    from worker.telemetry import heartbeat
 
     try:
         settings = Settings.load(os.environ)
@@ -119,11 +119,12 @@ def become_worker(conf: Any = None, **_: object) -> None:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=worker_options(queue), broker_connection_timeout=5)
-    from worker import heap, sentry
+    from worker import heap
     from worker.core.errors import MediaTypeError
-    from worker.lexicon import LexiconFileError
+    from worker.media.validation import LexiconFileError
     from worker.process import exposition
     from worker.services import preload
+    from worker.telemetry import sentry
 
     app.steps["consumer"].add(heartbeat.Heartbeat)
     sentry.start(settings)
@@ -178,7 +179,7 @@ def refuse_open_flower(sender: object = None, **_: object) -> None:
 @after_setup_task_logger.connect
 def dress_logs(logger: logging.Logger, loglevel: int | None = None, **_: object) -> None:
     """Have all lines look as LOG_FORMAT says, and nothing secret or superfluous among them."""
-    from worker import logs
+    from worker.telemetry import logs
 
     try:
         settings = LogSettings.load(os.environ)

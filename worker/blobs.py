@@ -20,8 +20,8 @@ from worker.files import (
     SourceUnavailableError,
 )
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.lexicon import BlobRule
 from worker.media.base import BlobWish, Making
+from worker.media.validation import BlobRule
 from worker.room import Room
 from worker.thumbnail_cache import (
     CachedThumbnail,

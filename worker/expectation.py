@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from worker.core.cid import raw_cid_of_record
 from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
-from worker.lexicon import Lexicons
 from worker.media import Draft, MediaType, Site
+from worker.media.validation import Lexicons
 from worker.parts import Parts
 
 Record = Mapping[str, object]

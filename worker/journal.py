@@ -6,8 +6,8 @@ import logging
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
-from worker.metrics.recorder import Recorder
 from worker.outcome import Outcome
+from worker.telemetry.metrics import Recorder
 
 log = logging.getLogger(__name__)
 

@@ -14,10 +14,10 @@ from worker.budget import Budget, Lane
 from worker.core.secrets import Secret, Vault
 from worker.directory import Directory
 from worker.homes import Home, Homes
-from worker.metrics.recorder import Recorder
 from worker.pds import Pds
-from worker.reporter import Reporter
 from worker.sessions import Sessions
+from worker.telemetry.alerts import Reporter
+from worker.telemetry.metrics import Recorder
 
 
 @dataclass(frozen=True, slots=True)

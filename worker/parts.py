@@ -14,8 +14,8 @@ from worker.blobs import BlobMaker, Content, uploaded
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
 from worker.core.errors import MediaError, PermanentError, WaitError
-from worker.lexicon import BlobRule, Lexicons
 from worker.media.base import BlobWish, Draft, LinkWish
+from worker.media.validation import BlobRule, Lexicons
 from worker.repo import Repo
 from worker.run import Run
 

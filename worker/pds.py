@@ -24,8 +24,8 @@ from worker.core.net.public import PublicTransport
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.metrics.recorder import NOBODY, Recorder
 from worker.pds_errors import error_name, garbled
+from worker.telemetry.metrics import NOBODY, Recorder
 from worker.xrpc import Json, bearer, headers_of, refuse, status_of, translated
 
 _BYPASS = "x-ratelimit-bypass"

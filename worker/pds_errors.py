@@ -16,9 +16,9 @@ from email.utils import parsedate_to_datetime
 
 import httpx
 
-from worker.concealing import concealed
 from worker.core.clock import after
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.telemetry.concealing import concealed
 
 _DEFAULT_WAIT = 60.0
 _LONGEST_WAIT = 86_400.0

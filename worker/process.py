@@ -6,9 +6,9 @@ import os
 from functools import cache
 
 from worker.core.settings import Settings
-from worker.metrics.exposition import Exposition
-from worker.sentry import SentryReporter
 from worker.services import Services, build
+from worker.telemetry.exporter import Exposition
+from worker.telemetry.sentry import SentryReporter
 
 
 @cache

@@ -13,8 +13,8 @@ from worker.core.errors import TransientError
 from worker.core.record_keys import bump, tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
-from worker.lexicon import Lexicons
 from worker.media.base import Draft, Site
+from worker.media.validation import Lexicons
 from worker.parts import PartMaker, Parts
 from worker.pds_errors import BlobNotFoundError, SwapError
 from worker.repo import Repo

@@ -9,8 +9,8 @@ from worker.core.clock import after
 from worker.core.documents import BlobState, MediaDocument, SyncState
 from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.reporter import Affected
 from worker.store import LeaseLostError, Store
+from worker.telemetry.alerts import Affected
 
 Observer = Callable[[str], None]
 

@@ -41,11 +41,10 @@ from worker.hands import Hands
 from worker.homes import Homes
 from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.lanes import Lanes
-from worker.lexicon import Lexicons
 from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
-from worker.metrics.recorder import NOBODY, Recorder
+from worker.media.validation import Lexicons
 from worker.mongo import RawDocument, connect
 from worker.parking import Parking
 from worker.parts import PartMaker
@@ -53,11 +52,12 @@ from worker.pds import Pds, open_request
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
 from worker.repo import Repo
-from worker.reporter import SILENT, Reporter
 from worker.sifter import Sifter
 from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
+from worker.telemetry.alerts import SILENT, Reporter
+from worker.telemetry.metrics import NOBODY, Recorder
 from worker.thumbnail_cache import ThumbnailCache
 
 

@@ -24,7 +24,7 @@ from worker.locks import held
 from worker.parking import Parked, Parking
 from worker.pds import Pds, Session
 from worker.pds_errors import AccountFaultError, SessionExpiredError
-from worker.reporter import SILENT, Reporter
+from worker.telemetry.alerts import SILENT, Reporter
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_PATIENCE = 45  # seconds; above the time that a login takes

@@ -34,10 +34,10 @@ from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
 from worker.removal import Remover, Report
 from worker.repo import Repo
-from worker.reporter import Affected, Reporter
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
 from worker.store import Finish, LeaseLostError, NotNow, Store
+from worker.telemetry.alerts import Affected, Reporter
 
 _MOST_ROUNDS = 5
 _GIVEN_UP = frozenset({Status.FAILED, Status.PARTIAL})

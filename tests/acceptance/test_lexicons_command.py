@@ -20,7 +20,7 @@ from tests.pictures import pixel_art
 from tests.world import World, Worlds
 from worker.authority import AsResolved, DnsError, Refused, check, look_up, plan, publish
 from worker.authority.published import COLLECTION
-from worker.lexicon.files import OWN_FOLDER, save_published
+from worker.media.validation.files import OWN_FOLDER, save_published
 
 MOOD = "computer.aesthetic.mood"
 OURS = [f"computer.aesthetic.{name}" for name in ("kidlisp", "mood", "painting", "piece")]

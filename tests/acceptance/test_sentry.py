@@ -220,7 +220,7 @@ from tasks import enqueue
 assert enqueue("mood", "0")
 assert sentry_sdk.get_client() is client
 assert client.options["before_send"] is None
-assert "worker.sentry" not in sys.modules
+assert "worker.telemetry.sentry" not in sys.modules
 """
     command = [sys.executable, "-c", program, watched.sentry.dsn]
     subprocess.run(command, env=watched.scene.environ, check=True, timeout=60)

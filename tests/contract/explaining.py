@@ -23,8 +23,8 @@ from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.core.clock import now
 from worker.core.settings import Settings
-from worker.lexicon import load_lexicons
 from worker.media import media_type
+from worker.media.validation import load_lexicons
 from worker.mongo import RawDocument
 from worker.overview import Failures, Overview, Revival
 from worker.removal import Removals

@@ -19,8 +19,8 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Secret, Vault
 from worker.pds_errors import AccountFaultError
-from worker.reporter import Silent
 from worker.sessions import Sessions
+from worker.telemetry.alerts import Silent
 
 
 def test_refused_password_parks_the_account(fleet: Fleet) -> None:

@@ -20,8 +20,8 @@ from worker.core.errors import MediaError
 from worker.core.secrets import Secret
 from worker.expectation import Expectations
 from worker.lease import as_read, claimed, claiming, new_lease
-from worker.lexicon import load_lexicons
 from worker.media import MEDIA_TYPES, Site
+from worker.media.validation import load_lexicons
 from worker.store import Store, settling
 
 STORE = Store(MongoClient(connect=False)["none"], "art-guest")

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.core.cid import cid_of_blob, encode_record
-from worker.lexicon import LexiconViolation, load_lexicons
-from worker.lexicon.data import MAX_INTEGER
-from worker.lexicon.fault import Fault
-from worker.lexicon.schema import read_lexicon
+from worker.media.validation import LexiconViolation, load_lexicons
+from worker.media.validation.data_model import MAX_INTEGER
+from worker.media.validation.errors import Fault
+from worker.media.validation.schema import read_lexicon
 
 LEXICONS = load_lexicons()
 Record = dict[str, Any]

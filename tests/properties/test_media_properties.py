@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
-from worker.lexicon import load_lexicons
 from worker.media import MEDIA_TYPES, Site
+from worker.media.validation import load_lexicons
 from worker.parts import Parts
 
 LEXICONS = load_lexicons()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.core.cid import cid_of_blob
-from worker.lexicon import Lexicons, LexiconViolation, load_lexicons
+from worker.media.validation import Lexicons, LexiconViolation, load_lexicons
 
 Record = dict[str, Any]
 

@@ -13,7 +13,7 @@ from tests.unit.test_settings import GOOD
 from worker.app import app, become_worker
 from worker.cli import main
 from worker.core.settings.reader import SettingsError
-from worker.heartbeat import begin
+from worker.telemetry.heartbeat import begin
 
 
 def alive(*arguments: str, **environ: str) -> Result:

@@ -29,9 +29,9 @@ from worker.files import (
     open_store,
 )
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
-from worker.lexicon import BlobRule, load_lexicons
 from worker.media import Site, media_type
 from worker.media.base import BlobWish, File, Making
+from worker.media.validation import BlobRule, load_lexicons
 from worker.parts import PartMaker
 from worker.run import Run, unobserved
 from worker.store import Store

@@ -32,7 +32,7 @@ from worker.doctor.queue import QueueFacts
 from worker.doctor.types import judge_lexicons
 from worker.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
 from worker.indexes import Definition, Made, Standing
-from worker.lexicon import load_lexicons
+from worker.media.validation import load_lexicons
 from worker.rotation import Holdings
 from worker.watch.position import Position
 

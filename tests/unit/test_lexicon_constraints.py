@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lexicon_samples import FAMILY, lexicon, refusal
-from worker.lexicon import Lexicons, load_lexicons
+from worker.media.validation import Lexicons, load_lexicons
 
 NSID = "com.example.probe"
 FLAG = "\N{REGIONAL INDICATOR SYMBOL LETTER I}\N{REGIONAL INDICATOR SYMBOL LETTER T}"

@@ -14,7 +14,7 @@ import pytest
 from bson import Int64, ObjectId
 
 from tests.unit.lexicon_samples import LEXICONS, MOOD, put, refusal
-from worker.lexicon.data import MAX_DEPTH, MAX_INTEGER, check_data
+from worker.media.validation.data_model import MAX_DEPTH, MAX_INTEGER, check_data
 
 
 class Text(enum.StrEnum):

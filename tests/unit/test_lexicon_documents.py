@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.unit.lexicon_samples import KIDLISP, LEXICONS, MOOD, PAINTING, PIECE, SAMPLES, fields_of
-from worker.lexicon import BlobRule, LexiconViolation
+from worker.media.validation import BlobRule, LexiconViolation
 
 FIELDS = {
     PAINTING["$type"]: {"slug": 128, "code": 10, "imageUrl": 512, "recordingUrl": 512, "acUrl": 512}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.lexicon_samples import absolute, lexicon, put
-from worker.lexicon import LexiconFileError, load_lexicons
+from worker.media.validation import LexiconFileError, load_lexicons
 
 NSID = "com.example.thing"
 PROPERTIES = {

@@ -24,7 +24,7 @@ from tests.unit.lexicon_samples import (
 from tests.unit.test_lexicon_documents import REQUIRED
 from worker.core.cid import cid_of_record
 from worker.core.errors import PermanentError
-from worker.lexicon import LexiconViolation
+from worker.media.validation import LexiconViolation
 
 MIB = 1024 * 1024
 CID_VERSION_0 = "QmYwAPJzv5CZsnA625s3Xf2nemtYgPpHdWEz79ojWnPbdG"

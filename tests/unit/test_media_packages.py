@@ -8,12 +8,12 @@ from typing import Any, cast
 import pytest
 
 from worker.core.errors import MediaTypeError
-from worker.lexicon import load_lexicons
 from worker.media import OWN_TYPES
 from worker.media.base import MediaType
 from worker.media.lexicons import missing_in
 from worker.media.mood import MOOD
 from worker.media.packages import fault_in, installed
+from worker.media.validation import load_lexicons
 
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.test_settings import GOOD
 from worker.core.secrets import Vault
 from worker.core.settings import Settings
-from worker.scrub import Scrubber, secrets_of
+from worker.telemetry.redaction import Scrubber, secrets_of
 
 ENVIRON = GOOD | {
     "MONGODB_CONNECTION_STRING": "mongodb://media:m%23ngo-pw@db.example/?tls=true",

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.authority.published import Copies, Published
-from worker.lexicon import LexiconFileError
-from worker.lexicon.evolution import Break, breaks
-from worker.lexicon.files import PUBLISHED, lexicon_files, published_in, read_file
+from worker.media.validation import LexiconFileError
+from worker.media.validation.compatibility import Break, breaks
+from worker.media.validation.files import PUBLISHED, lexicon_files, published_in, read_file
 
 _LOST = "was published, and readers look for it; bring it back"
 _INVALID = "it breaks the lexicon language; correct the file"

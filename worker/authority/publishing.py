@@ -14,7 +14,7 @@ from worker.authority.published import COLLECTION
 from worker.core.cid import cid_of_record
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
-from worker.lexicon.evolution import Break, breaks
+from worker.media.validation.compatibility import Break, breaks
 from worker.repo import Repo
 
 

@@ -14,8 +14,8 @@ from worker.journal import Journal
 from worker.media import MediaType
 from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
-from worker.reporter import Affected, Reporter
 from worker.store import ContendedError, Store
+from worker.telemetry.alerts import Affected, Reporter
 
 
 class Bugs:

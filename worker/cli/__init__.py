@@ -86,7 +86,7 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
     from worker.core.errors import MediaError
     from worker.core.settings.reader import SettingsError
-    from worker.lexicon import LexiconFileError
+    from worker.media.validation import LexiconFileError
 
     return (LexiconFileError, MediaError, SettingsError)
 

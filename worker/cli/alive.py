@@ -51,7 +51,7 @@ def alive(file: Path, within: float) -> None:
 def _age(file: Path) -> float | None:
     """Return the seconds since a file was touched, None when there is none.
 
-    Infinite is the age of one whose process has only just started: worker/heartbeat.py.
+    Infinite is the age of one whose process has only just started: worker/telemetry/heartbeat.py.
 
     Read here with the standard library alone: a health check must not load Celery to say it.
     """

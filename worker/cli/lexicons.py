@@ -14,7 +14,7 @@ from worker.cli.lexicons_page import print_lines, print_page, tell_breaks, tell_
 from worker.cli.page import say
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
-from worker.lexicon import LexiconFileError
+from worker.media.validation import LexiconFileError
 
 if TYPE_CHECKING:
     from worker.authority import Checked, Published
@@ -135,15 +135,15 @@ def publish(
 
 
 def _folders() -> tuple[Path, ...]:
-    from worker.lexicon.files import OWN_FOLDER
     from worker.media import LEXICON_FOLDERS
+    from worker.media.validation.files import OWN_FOLDER
 
     return (OWN_FOLDER, *LEXICON_FOLDERS)
 
 
 def _published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
     from worker.authority import AsResolved, Copies, InRepo, look_up
-    from worker.lexicon.files import published_in
+    from worker.media.validation.files import published_in
 
     if against != _DNS and not against.startswith(_AT):
         if not Path(against).is_dir():
@@ -204,7 +204,7 @@ def _publish(
 
 
 def _save(folders: dict[str, Path]) -> None:
-    from worker.lexicon.files import PUBLISHED, read_file, save_published
+    from worker.media.validation.files import PUBLISHED, read_file, save_published
 
     for nsid, folder in folders.items():
         file = folder.joinpath(*nsid.split(".")).with_suffix(".json")

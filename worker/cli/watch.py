@@ -56,7 +56,7 @@ def watch(env_file: Path | None) -> None:
 
 
 def _watch(services: Services) -> None:
-    from worker import sentry
+    from worker.telemetry import sentry
 
     sentry.start(services.settings)
     watcher = _watcher(services)
@@ -76,8 +76,8 @@ def _hand_over(watcher: Watcher) -> None:
 
 
 def _watcher(services: Services) -> Watcher:
-    from worker import sentry
     from worker.core.settings import WatchSettings
+    from worker.telemetry import sentry
     from worker.watch.position import Positions
     from worker.watch.sending import Sender
     from worker.watch.watcher import Watcher
@@ -95,8 +95,8 @@ def _watcher(services: Services) -> Watcher:
 
 def _heartbeat() -> Callable[[], None]:
     """Return what touches HEARTBEAT_FILE, if there is one; raises SettingsError."""
-    from worker import heartbeat
     from worker.core.settings import QueueSettings
+    from worker.telemetry import heartbeat
 
     file = QueueSettings.load(os.environ).heartbeat_file
     if file is None:
@@ -117,8 +117,8 @@ def _doorways() -> Doorways:
 
 
 def _start_logging() -> None:
-    from worker import logs
     from worker.core.settings import LogSettings
+    from worker.telemetry import logs
 
     settings = LogSettings.load(os.environ)
     logging.basicConfig(level=logging.INFO)

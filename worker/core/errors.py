@@ -62,5 +62,5 @@ class MediaTypeError(PermanentError):
 class ItemFailed(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
     """How a task ends whose items were given up: the text names them and the reasons.
 
-    What each of them failed with is on its document and has been told (`worker.reporter`).
+    What each of them failed with is on its document and has been told (`worker.telemetry.alerts`).
     """

@@ -15,7 +15,7 @@ from worker.doctor.clocks import Clock
 from worker.doctor.environment import SUBJECT as ENVIRONMENT
 from worker.doctor.environment import judge_problems, judge_settings
 from worker.doctor.findings import Check, Finding, Level, wrong
-from worker.lexicon import LexiconFileError
+from worker.media.validation import LexiconFileError
 
 _LOOK: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",

@@ -14,7 +14,7 @@ from worker.core.errors import TransientError
 from worker.core.rate_limits import Kind, Limit, Told, told
 from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
-from worker.lexicon import Lexicons
+from worker.media.validation import Lexicons
 
 SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from worker.authority import Checked, check
 from worker.doctor.findings import Finding, fine, wrong
-from worker.lexicon.files import OWN_FOLDER
 from worker.media.lexicons import type_lexicons
 from worker.media.registry import registry
+from worker.media.validation.files import OWN_FOLDER
 
 SUBJECT = "types"
 

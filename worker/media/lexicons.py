@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from worker.core.errors import MediaTypeError
-from worker.lexicon import Lexicons, load_lexicons
 from worker.media import LEXICON_FOLDERS, MEDIA_TYPES, MediaType
+from worker.media.validation import Lexicons, load_lexicons
 
 _EVERY_RECORD = ("when", "ref")  # written by `MediaType.record`
 

@@ -12,8 +12,8 @@ from worker.core.clock import after
 from worker.core.documents import DocumentId, ItemRef, Owned
 from worker.core.ids import known_id, parse_id
 from worker.lease import is_held
-from worker.lexicon import Lexicons
 from worker.media import MediaType, media_type
+from worker.media.validation import Lexicons
 from worker.mongo import RawDocument
 from worker.overview.hints import FAILED, indexed, with_code
 from worker.store import Store

@@ -31,7 +31,7 @@ def configuration() -> dict[str, object]:
         "task_soft_time_limit": SOFT_LIMIT,
         "task_time_limit": HARD_LIMIT,
         "worker_consumer": "worker.consumer:LoneConsumer",
-        "beat_scheduler": "worker.heartbeat:Scheduler",
+        "beat_scheduler": "worker.telemetry.heartbeat:Scheduler",
         "beat_max_loop_interval": 15,
         "worker_enable_remote_control": False,
         # A process waits for MongoDB and the PDS half of its time (docs/figures.md).

@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.system.alerts.promtool import find_promtool
 from worker.core.clock import now
-from worker.metrics.counters import Counters
 from worker.metrics.platform import PlatformFigures, Traffic
 from worker.overview import Counts, QueueLengths
 from worker.stack.packages import cache_folder
+from worker.telemetry.counters import Counters
 from worker.watch.position import Position
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"

@@ -16,7 +16,8 @@ from worker.core.settings.validators import log_format_fault, login_fault, path_
 class QueueSettings:
     """What a producer needs: where the queue is. Everything else is the worker's and beat's.
 
-    `heartbeat_file` is touched for as long as the process does its work (worker/heartbeat.py).
+    `heartbeat_file` is touched for as long as the process does its work: see
+    `worker/telemetry/heartbeat.py`.
     """
 
     redis_url: Secret

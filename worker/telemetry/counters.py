@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from worker.metrics.recorder import Recorder
+from worker.telemetry.metrics import Recorder
 
 _PREFIX = "media_atproto"
 # A save is to be up within a second; after an outage it may be half a day.

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from worker.core.cid import is_blob_cid
-from worker.lexicon.fault import Fault, join, label, quote
+from worker.media.validation.errors import Fault, join, label, quote
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MIME_TYPE = re.compile(f"{_NAME}/{_NAME}")

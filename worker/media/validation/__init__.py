@@ -4,10 +4,10 @@ A PDS does not know our lexicons and stores anything that is an object, so what 
 through is what the world sees. https://atproto.com/specs/lexicon
 """
 
-from worker.lexicon.blobs import BlobRule
-from worker.lexicon.files import LexiconFileError, load_lexicons
-from worker.lexicon.schema import Lexicon
-from worker.lexicon.validation import Lexicons, LexiconViolation
+from worker.media.validation.blobs import BlobRule
+from worker.media.validation.files import LexiconFileError, load_lexicons
+from worker.media.validation.schema import Lexicon
+from worker.media.validation.validator import Lexicons, LexiconViolation
 
 __all__ = [
     "BlobRule",

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from worker.core.errors import PermanentError
-from worker.lexicon.blobs import BlobRule, check_blob
-from worker.lexicon.data import check_data
-from worker.lexicon.fault import Fault, join, label, quote
-from worker.lexicon.formats import OWN_FORMATS
-from worker.lexicon.library import Library
-from worker.lexicon.schema import Lexicon, Schema
+from worker.media.validation.blobs import BlobRule, check_blob
+from worker.media.validation.data_model import check_data
+from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.formats import OWN_FORMATS
+from worker.media.validation.library import Library
+from worker.media.validation.schema import Lexicon, Schema
 
 
 class LexiconViolation(PermanentError):  # noqa: N818 - what the field calls it

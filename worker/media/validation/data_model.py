@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from worker.lexicon.fault import Fault, join, label
+from worker.media.validation.errors import Fault, join, label
 
 MAX_INTEGER = 2**53 - 1
 """Largest integer, either sign, that JavaScript (and so a PDS) can hold exactly."""

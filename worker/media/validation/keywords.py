@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from worker.lexicon.blobs import is_mime_pattern
-from worker.lexicon.fault import Fault, join, label, quote
-from worker.lexicon.formats import LIBRARY_FORMATS, OWN_FORMATS
+from worker.media.validation.blobs import is_mime_pattern
+from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.formats import LIBRARY_FORMATS, OWN_FORMATS
 
 
 class _Setting(NamedTuple):

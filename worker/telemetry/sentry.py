@@ -20,8 +20,8 @@ from sentry_sdk.utils import event_from_exception
 from worker.core.documents import Account, Failure
 from worker.core.errors import ItemFailed, MediaError
 from worker.core.settings import Settings
-from worker.reporter import Affected
-from worker.scrub import Scrubber, secrets_of
+from worker.telemetry.alerts import Affected
+from worker.telemetry.redaction import Scrubber, secrets_of
 
 Level = Literal["error", "warning"]
 

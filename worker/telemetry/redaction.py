@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from urllib.parse import unquote
 
-from worker.concealing import concealed
 from worker.core.settings import Settings
+from worker.telemetry.concealing import concealed
 
 _HIDDEN = "(secret)"
 _SHAPES = re.compile(

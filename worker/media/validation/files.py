@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from worker.lexicon.fault import Fault
-from worker.lexicon.schema import Lexicon, read_lexicon
-from worker.lexicon.validation import Lexicons
+from worker.media.validation.errors import Fault
+from worker.media.validation.schema import Lexicon, read_lexicon
+from worker.media.validation.validator import Lexicons
 
 _LABEL = "[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
 _NSID = re.compile(rf"(?![0-9]){_LABEL}(?:\.{_LABEL})+\.[a-zA-Z][a-zA-Z0-9]{{0,62}}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from worker.lexicon.fault import Fault, join, quote
-from worker.lexicon.schema import Lexicon, Schema
+from worker.media.validation.errors import Fault, join, quote
+from worker.media.validation.schema import Lexicon, Schema
 
 _REASON = 120
 

@@ -9,10 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from worker.lexicon.blobs import BlobRule
-from worker.lexicon.fault import Fault, join, label, quote
-from worker.lexicon.formats import OWN_FORMATS
-from worker.lexicon.keywords import check_definition, check_document, check_record, check_token
+from worker.media.validation.blobs import BlobRule
+from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.formats import OWN_FORMATS
+from worker.media.validation.keywords import (
+    check_definition,
+    check_document,
+    check_record,
+    check_token,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.lexicon.fault import join, label
+from worker.media.validation.errors import join, label
 
 _NEW_NAME = "give the change a field, or an NSID, of its own"
 OLD_RECORDS = f"records that are published may break the new version; {_NEW_NAME}"

@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.core.settings import MetricsSettings
-from worker.metrics.counters import Counters
-from worker.metrics.recorder import NOBODY, Recorder
+from worker.telemetry.counters import Counters
+from worker.telemetry.metrics import NOBODY, Recorder
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
 

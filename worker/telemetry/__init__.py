@@ -1,0 +1,1 @@
+"""Logs, Sentry, redaction, metrics and the heartbeat."""
