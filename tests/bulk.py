@@ -17,8 +17,8 @@ from worker.core.records import RecordKey, Write
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.mongo import RawDocument
 from worker.outcome import Outcome
-from worker.repo import Repo
-from worker.snapshot import Snapshot
+from worker.pds.repo import Repo
+from worker.pds.snapshot import Snapshot
 
 KINDS = tuple(MEDIA_TYPES.values())
 MOOD, PAINTING = media_type("mood"), media_type("painting")

@@ -12,7 +12,7 @@ from typing import Literal
 from worker.bulk.batch import Batches
 from worker.core.documents import Account
 from worker.core.records import UploadedBlob, Write
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.services import Services
 
 Point = tuple[Literal["before", "after"], str]

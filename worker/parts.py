@@ -16,7 +16,7 @@ from worker.core.documents import BlobState, Failure
 from worker.core.errors import MediaError, PermanentError, WaitError
 from worker.media.base import BlobWish, Draft, LinkWish
 from worker.media.validation import BlobRule, Lexicons
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.run import Run
 
 Material = Content | BlobState | MediaError

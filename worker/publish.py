@@ -16,8 +16,8 @@ from worker.core.settings import RetrySettings
 from worker.media.base import Draft, Site
 from worker.media.validation import Lexicons
 from worker.parts import PartMaker, Parts
-from worker.pds_errors import BlobNotFoundError, SwapError
-from worker.repo import Repo
+from worker.pds.errors import BlobNotFoundError, SwapError
+from worker.pds.repo import Repo
 from worker.retry import retry_time
 from worker.run import Run
 from worker.store import IdentityTakenError

@@ -24,7 +24,7 @@ from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.retry import retry_time
 
 COLLECTION = "atproto_removals"

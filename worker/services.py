@@ -15,11 +15,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker import indexes
-from worker.account_keys import AccountKeys
 from worker.accounts import Accounts
 from worker.backlog import Backlog
 from worker.blobs import BlobMaker
-from worker.budget import Budget, Lane
 from worker.bulk.adoption import Adoption
 from worker.bulk.batch import Batches
 from worker.bulk.claims import Claims
@@ -33,25 +31,27 @@ from worker.core.net.bounded import Bounds
 from worker.core.secrets import Vault
 from worker.core.settings import MediaSettings, Settings
 from worker.core.settings.reader import SettingsError
-from worker.directory import DidDocuments, Directory, OnePds, is_public, is_web
 from worker.files import SourceStore
 from worker.files.opening import open_sources
 from worker.files.thumbnail import ThumbnailSettings
 from worker.hands import Hands
-from worker.homes import Homes
 from worker.journal import UNKEPT, Journal, LoggedJournal
-from worker.lanes import Lanes
-from worker.locks import RepoLocks
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
 from worker.mongo import RawDocument, connect
-from worker.parking import Parking
 from worker.parts import PartMaker
-from worker.pds import Pds, open_request
+from worker.pds.account_cache import AccountKeys
+from worker.pds.client import Pds, open_request
+from worker.pds.identity import DidDocuments, Directory, OnePds, is_public, is_web
+from worker.pds.lanes import Lanes
+from worker.pds.locks import RepoLocks
+from worker.pds.parking import Parking
+from worker.pds.rate_limiter import Budget, Lane
+from worker.pds.repo import Repo
+from worker.pds.routing import Homes
 from worker.publish import Publisher
 from worker.removal import Removals, Remover
-from worker.repo import Repo
 from worker.sifter import Sifter
 from worker.store import Store
 from worker.sweep import Sweep

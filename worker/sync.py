@@ -30,10 +30,10 @@ from worker.journal import Journal
 from worker.media import MediaType, media_type
 from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
+from worker.pds.repo import Repo
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
 from worker.removal import Remover, Report
-from worker.repo import Repo
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
 from worker.store import Finish, LeaseLostError, NotNow, Store

@@ -13,9 +13,9 @@ from tests.fleet import worker
 from tests.scene import Scene
 from tests.terminal import call
 from tests.world import World
-from worker.budget import Lane
 from worker.core.rate_limits import REQUEST, Cost, Kind
 from worker.core.settings import Settings
+from worker.pds.rate_limiter import Lane
 from worker.services import build
 
 

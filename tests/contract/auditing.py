@@ -22,7 +22,7 @@ from worker.core.records import RecordKey, RemoteRecord
 from worker.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
 from worker.mongo import RawDocument
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.run import unobserved
 from worker.services import Services
 

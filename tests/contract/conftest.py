@@ -23,7 +23,7 @@ from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.core.documents import Account
 from worker.files import SourceStore
-from worker.pds import Pds, Session
+from worker.pds.client import Pds, Session
 from worker.services import Services
 from worker.stack import Stack
 from worker.store import Store

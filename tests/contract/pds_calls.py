@@ -11,7 +11,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
-from worker.pds import Pds, Session
+from worker.pds.client import Pds, Session
 
 NSID = "computer.aesthetic.mood"
 MOOD = {"$type": NSID, "text": "calm"}

@@ -28,7 +28,7 @@ from tests.world import World
 from worker.core.clock import after
 from worker.core.errors import TransientError
 from worker.media import media_type
-from worker.snapshot import Snapshot
+from worker.pds.snapshot import Snapshot
 
 PAINTING = media_type("painting")
 

@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.audit.findings import Fault
 from worker.core.errors import TransientError, WaitError
-from worker.pds import Pds
+from worker.pds.client import Pds
 from worker.run import unobserved
 
 _CAR = "application/vnd.ipld.car"

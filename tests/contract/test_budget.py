@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from worker.account_keys import AccountKeys
-from worker.budget import Budget, Lane, Meter, Ticket
 from worker.core.clock import after, now
 from worker.core.errors import BudgetSpentError, WaitError
 from worker.core.rate_limits import REQUEST, Cost, Kind, Rates
 from worker.core.redis_errors import RedisUnavailableError
+from worker.pds.account_cache import AccountKeys
+from worker.pds.rate_limiter import Budget, Lane, Meter, Ticket
 
 _HOUR = {"policy": "5000;w=3600", "reset": "1800"}
 _DAY = {"policy": "35000;w=86400", "reset": "40000"}

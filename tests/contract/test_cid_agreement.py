@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.lexicon_samples import SAMPLES
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.records import RecordKey
-from worker.pds import Pds, Session
+from worker.pds.client import Pds, Session
 
 LARGEST = 2**53 - 1
 TEXTS = {

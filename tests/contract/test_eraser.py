@@ -13,13 +13,13 @@ from tests.contract.pds_faults import FAULTS
 from tests.contract.proxy import Proxy, Reply
 from tests.fixtures import platform_of, sign_up
 from tests.world import World
-from worker.bulk.eraser import Eraser
 from worker.core.documents import Account
 from worker.core.errors import AccountError, TransientError, WaitError
 from worker.core.records import RecordKey, Write
 from worker.core.secrets import Secret
-from worker.locks import RepoLocks
-from worker.repo import Repo
+from worker.pds.locks import RepoLocks
+from worker.pds.record_deleter import Eraser
+from worker.pds.repo import Repo
 from worker.services import Services
 
 MOOD = "computer.aesthetic.mood"

@@ -15,13 +15,13 @@ from redis import Redis
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from tests.environments import new_settings
 from tests.fixtures import Opener
-from worker.account_keys import AccountKeys
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.core.net.public import PublicTransport
-from worker.directory import DidDocuments, DirectoryError, is_public
-from worker.pds import Pds, open_request
-from worker.repo import Repo
+from worker.pds.account_cache import AccountKeys
+from worker.pds.client import Pds, open_request
+from worker.pds.identity import DidDocuments, DirectoryError, is_public
+from worker.pds.repo import Repo
 from worker.services import Services
 from worker.stack import Stack
 

@@ -13,13 +13,13 @@ from redis import Redis
 from tests.waiting import wait_for
 from worker.core.errors import TransientError
 from worker.core.redis_errors import RedisUnavailableError
-from worker.locks import RepoLocks
+from worker.pds.locks import RepoLocks
 from worker.stack import Stack
 
 _DIE_HOLDING = """
 import os, sys
 from redis import Redis
-from worker.locks import RepoLocks
+from worker.pds.locks import RepoLocks
 with RepoLocks(Redis.from_url(sys.argv[1])).hold(sys.argv[2]):
     os._exit(9)
 """

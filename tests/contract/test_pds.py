@@ -16,8 +16,8 @@ from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.documents import Account
 from worker.core.records import RecordKey, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.pds import Pds, Session
-from worker.pds_errors import BlobNotFoundError, SwapError
+from worker.pds.client import Pds, Session
+from worker.pds.errors import BlobNotFoundError, SwapError
 from worker.services import Services
 
 NSID = "computer.aesthetic.mood"

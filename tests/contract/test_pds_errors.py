@@ -27,8 +27,8 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
-from worker.pds import Pds, Session
-from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.pds.client import Pds, Session
+from worker.pds.errors import AccountFaultError, SessionExpiredError
 from worker.services import Services
 from worker.stack import Stack
 

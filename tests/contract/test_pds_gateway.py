@@ -19,8 +19,8 @@ from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
-from worker.pds import Pds, Session
-from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.pds.client import Pds, Session
+from worker.pds.errors import AccountFaultError, SessionExpiredError
 from worker.stack import Stack
 
 

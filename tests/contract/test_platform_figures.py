@@ -13,12 +13,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.failing import pend
 from tests.contract.items import save, settle
-from worker.budget import Lane
 from worker.core.clock import now
 from worker.core.documents import Status
 from worker.core.net.bounded import Bounds
 from worker.core.rate_limits import Cost, Kind, Rates
 from worker.core.secrets import Secret
+from worker.pds.rate_limiter import Lane
 from worker.services import Patience, Services, build
 from worker.watch.position import Positions, Step
 from worker.web.figures import Figures

@@ -13,7 +13,7 @@ from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, REFRESH, Fleet, token_until
 from worker.core.errors import WaitError
 from worker.core.secrets import Secret
-from worker.pds_errors import SessionExpiredError
+from worker.pds.errors import SessionExpiredError
 
 
 @pytest.mark.parametrize("is_expiring", [True, False], ids=["about to expire", "refused"])

@@ -14,12 +14,12 @@ from tests.contract.pds_calls import deactivate
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, token_until
 from tests.waiting import wait_for
-from worker.account_keys import AccountKeys
 from worker.core.documents import Account
 from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Secret, Vault
-from worker.pds_errors import AccountFaultError
-from worker.sessions import Sessions
+from worker.pds.account_cache import AccountKeys
+from worker.pds.errors import AccountFaultError
+from worker.pds.sessions import Sessions
 from worker.telemetry.alerts import Silent
 
 

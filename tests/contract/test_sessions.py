@@ -16,11 +16,11 @@ from redis import Redis
 
 from tests.contract.session_fleet import MOOD, NSID, Fleet
 from tests.waiting import wait_for
-from worker.account_keys import AccountKeys
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
-from worker.pds_errors import AccountFaultError
-from worker.sessions import Sessions
+from worker.pds.account_cache import AccountKeys
+from worker.pds.errors import AccountFaultError
+from worker.pds.sessions import Sessions
 from worker.stack import Stack
 
 
@@ -38,9 +38,9 @@ ONE_LOGIN = """
 import os, sys
 from redis import Redis
 from worker.core.documents import Account
-from worker.pds import Pds
+from worker.pds.client import Pds
 from worker.core.secrets import Secret, Vault
-from worker.sessions import Sessions
+from worker.pds.sessions import Sessions
 redis, pds = Redis.from_url(os.environ["REDIS_URL"]), Pds(os.environ["PDS_URL"])
 sessions = Sessions(redis, Vault([Secret(os.environ["SECRET_KEYS"])]), pds, parked=60)
 account = Account("someone", os.environ["DID"], "someone.test", Secret(os.environ["PASSWORD"]))

@@ -8,9 +8,9 @@ from tests.fixtures import platform_of, sign_up
 from worker.core.clock import now
 from worker.core.record_keys import tid_for
 from worker.core.records import Write
-from worker.repo import Repo
+from worker.pds.repo import Repo
+from worker.pds.snapshot import Snapshot
 from worker.services import Services
-from worker.snapshot import Snapshot
 
 MOODS = "computer.aesthetic.mood"
 OTHER = "app.example.note"

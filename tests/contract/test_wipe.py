@@ -21,9 +21,9 @@ from tests.contract.wiping import (
 )
 from tests.world import World
 from worker.bulk.backfill import Backfiller, Scope
-from worker.bulk.eraser import BATCH
 from worker.bulk.wiped import Survey
 from worker.core.errors import AccountError
+from worker.pds.record_deleter import BATCH
 
 MOOD = "computer.aesthetic.mood"
 POST = "app.bsky.feed.post"

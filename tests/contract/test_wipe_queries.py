@@ -11,9 +11,9 @@ from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
 from worker.bulk.clearing import Clearing
 from worker.core.errors import TransientError
+from worker.pds.snapshot import StoredRecord
 from worker.removal import Removal, Removals
 from worker.services import Services
-from worker.snapshot import StoredRecord
 from worker.state import ResetMode
 
 

@@ -23,7 +23,7 @@ from worker.core.fields import Fields
 from worker.core.records import Write
 from worker.media import media_type
 from worker.parts import Parts
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.run import Run, unobserved
 from worker.services import Services
 from worker.store import LeaseLostError

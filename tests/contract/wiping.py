@@ -12,14 +12,14 @@ from tests.bulk import KINDS, account, repo, save_moods, sync_batch
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.bulk.clearing import Clearing
-from worker.bulk.eraser import Eraser
 from worker.bulk.forget import Forgetter
 from worker.bulk.wipe import Wipe, Wiper
 from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
 from worker.mongo import RawDocument
+from worker.pds.record_deleter import Eraser
+from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
-from worker.repo import Repo
 from worker.services import Services
 from worker.stack import Stack
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from worker.audit.pairing import Expected, pair
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
+from worker.pds.snapshot import StoredRecord
 from worker.plan import Skip
-from worker.snapshot import StoredRecord
 
 DID = "did:plc:here"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from worker.advice import ADVICE, BUG, advice_for
-from worker.pds_errors import _ACCOUNT_FAULTS
+from worker.pds.errors import _ACCOUNT_FAULTS
 
 ROOT = Path(__file__).parents[2]
 # Codes that never stand on an item, because they do not leave the run.

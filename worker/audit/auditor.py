@@ -20,9 +20,9 @@ from worker.core.documents import Account, Failure, MediaDocument
 from worker.core.errors import MediaError
 from worker.expectation import Expectations
 from worker.media import MediaType
+from worker.pds.snapshot import StoredRecord
 from worker.plan import Publish, plan
 from worker.run import Observer
-from worker.snapshot import StoredRecord
 
 
 @dataclass(frozen=True, slots=True)

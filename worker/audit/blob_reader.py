@@ -11,9 +11,9 @@ from worker.audit.findings import Fault
 from worker.audit.patience import patiently
 from worker.core.cid import cid_of_blob
 from worker.core.errors import TransientError
-from worker.pds import Pds, open_request
-from worker.pds_errors import error_name, translate
-from worker.xrpc import refuse
+from worker.pds.client import Pds, open_request
+from worker.pds.errors import error_name, translate
+from worker.pds.xrpc import refuse
 
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
 _STALL = 2.0  # seconds without a byte
@@ -46,7 +46,7 @@ class BlobReader:
     def fault(self, did: str, cid: str) -> Fault | None:
         """Return what is wrong with a blob; None when it is there and whole.
 
-        Raises the errors of `worker.pds_errors` when no answer can be had.
+        Raises the errors of `worker.pds.errors` when no answer can be had.
         """
         try:
             pds = Pds(self._url_of(did), request=self._quick)

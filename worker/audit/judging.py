@@ -21,8 +21,8 @@ from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
 from worker.expectation import Expectations
 from worker.media import MediaType
+from worker.pds.snapshot import StoredRecord
 from worker.plan import Publish, Skip
-from worker.snapshot import StoredRecord
 from worker.state import ResetMode
 
 WIPED = frozenset(mode.value for mode in ResetMode)

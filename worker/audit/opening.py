@@ -15,9 +15,9 @@ from worker.audit.removing import Removing
 from worker.audit.repair import Repairer
 from worker.audit.rounds import Rounds
 from worker.audit.strangers import Strangers
-from worker.bulk.eraser import Eraser
 from worker.expectation import Expectations
 from worker.media import MediaType
+from worker.pds.record_deleter import Eraser
 from worker.run import Observer, unobserved
 from worker.services import Services
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.core.documents import MediaDocument
+from worker.pds.snapshot import StoredRecord
 from worker.plan import Plan
-from worker.snapshot import StoredRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from worker.audit.blob_reader import BlobReader
 from worker.audit.findings import Fault
 from worker.audit.patience import patiently
 from worker.core.errors import MediaError, TransientError
-from worker.pds import Pds
-from worker.snapshot import Snapshot, StoredRecord
+from worker.pds.client import Pds
+from worker.pds.snapshot import Snapshot, StoredRecord
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
 
@@ -28,7 +28,7 @@ class Reading:
         """Return the records of a repo by collection and rkey.
 
         A repo that is written to while the PDS sends it may come damaged, so it is asked for
-        again. Raises RepoDamagedError when it stays so, and the errors of `worker.pds_errors`.
+        again. Raises RepoDamagedError when it stays so, and the errors of `worker.pds.errors`.
         """
         for _ in range(_TRIES - 1):
             try:
@@ -41,7 +41,7 @@ class Reading:
         """Return what is wrong with a blob; None when it is whole.
 
         Its bytes are fetched: a PDS lists, and says the size of, what has no file any more. Raises
-        the errors of `worker.pds_errors` when it is not this blob alone that cannot be had.
+        the errors of `worker.pds.errors` when it is not this blob alone that cannot be had.
         """
         try:
             fault = self.blobs.fault(did, cid)

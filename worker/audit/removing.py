@@ -9,13 +9,13 @@ from worker.audit.findings import Fault, Finding
 from worker.audit.judging import WIPED
 from worker.audit.strangers import ids_of
 from worker.bulk.corrections import Correction, Corrections
-from worker.bulk.eraser import Eraser
 from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
 from worker.lease import is_held
 from worker.media import MediaType
-from worker.repo import Repo
+from worker.pds.record_deleter import Eraser
+from worker.pds.repo import Repo
 from worker.store import Store
 
 _STRETCH = 100

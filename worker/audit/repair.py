@@ -22,7 +22,7 @@ from worker.core.errors import MediaError
 from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MediaType
 from worker.mongo import StoreUnavailableError
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.run import Observer
 
 

@@ -11,7 +11,7 @@ from worker.audit.judging import Judge
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MediaType
-from worker.snapshot import StoredRecord
+from worker.pds.snapshot import StoredRecord
 from worker.store import Store
 
 _STRETCH = 500

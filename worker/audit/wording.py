@@ -7,8 +7,8 @@ from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.errors import PermanentError
 from worker.expectation import Expectations
 from worker.media import MediaType
+from worker.pds.snapshot import StoredRecord
 from worker.plan import Publish
-from worker.snapshot import StoredRecord
 
 _MOST_NAMED = 3
 _MOST_CHARACTERS = 80

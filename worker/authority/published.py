@@ -8,7 +8,7 @@ from typing import Protocol
 
 from worker.authority.names import DnsError, Lookup, did_in, dns_name
 from worker.core.records import RecordKey
-from worker.pds import Pds
+from worker.pds.client import Pds
 
 COLLECTION = "com.atproto.lexicon.schema"
 Document = Mapping[str, object]

@@ -15,7 +15,7 @@ from worker.core.cid import cid_of_record
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
 from worker.media.validation.compatibility import Break, breaks
-from worker.repo import Repo
+from worker.pds.repo import Repo
 
 
 class Outcome(StrEnum):

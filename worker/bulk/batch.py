@@ -27,8 +27,8 @@ from worker.core.errors import AccountError
 from worker.lease import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.outcome import Outcome
+from worker.pds.repo import Repo
 from worker.plan import Publish, plan
-from worker.repo import Repo
 from worker.sync import Engine
 
 

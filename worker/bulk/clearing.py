@@ -22,7 +22,7 @@ from worker.core.records import RecordKey
 from worker.lease import Update, as_read
 from worker.media import MediaType
 from worker.mongo import RawDocument, translated
-from worker.snapshot import StoredRecord
+from worker.pds.snapshot import StoredRecord
 from worker.state import ResetMode
 from worker.store import Store, projection, settling
 

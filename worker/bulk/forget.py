@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from pymongo.database import Database
 
-from worker.account_keys import AccountKeys
 from worker.accounts import Accounts, UnknownAccountError
 from worker.bulk.wipe import Target, Wipe, Wiper
 from worker.bulk.wiped import Survey, Wiped
@@ -20,6 +19,7 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.media import MEDIA_TYPES
 from worker.mongo import RawDocument, translated
+from worker.pds.account_cache import AccountKeys
 from worker.removal import COLLECTION as REMOVALS
 from worker.state import ResetMode
 from worker.thumbnail_cache import COLLECTION as THUMBNAILS

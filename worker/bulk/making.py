@@ -19,8 +19,8 @@ from worker.core.cid import cid_of_record
 from worker.core.errors import MediaError, WaitError
 from worker.media import Draft
 from worker.parts import Material, PartMaker
+from worker.pds.repo import Repo
 from worker.publish import Publisher
-from worker.repo import Repo
 from worker.run import Run
 
 T = TypeVar("T")

@@ -14,9 +14,9 @@ from worker.bulk.selection import Selection, Stratum
 from worker.core.clock import now
 from worker.core.documents import Account, Status
 from worker.media import MediaType
-from worker.repo import Repo
+from worker.pds.repo import Repo
+from worker.pds.snapshot import Snapshot
 from worker.services import Services
-from worker.snapshot import Snapshot
 from worker.store import Store
 
 _UP = [Status.PARTIAL.value, Status.SYNCED.value]

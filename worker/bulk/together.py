@@ -22,7 +22,7 @@ from worker.core.record_keys import tid_for
 from worker.lease import new_lease
 from worker.media import Draft, MediaType
 from worker.outcome import Outcome
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.retry import after_failure
 from worker.run import Run, unobserved
 from worker.store import LeaseLostError

@@ -9,8 +9,8 @@ from worker.bulk.claims import Candidate
 from worker.bulk.clearing import Clearing
 from worker.bulk.wiped import AT_WORK, BACK, Wiped, why_not
 from worker.media import MediaType
-from worker.pds_errors import AccountFaultError
-from worker.snapshot import Snapshot
+from worker.pds.errors import AccountFaultError
+from worker.pds.snapshot import Snapshot
 from worker.state import ResetMode
 
 Key = tuple[str | None, str | None]

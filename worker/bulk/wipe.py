@@ -30,14 +30,14 @@ from itertools import islice
 from worker.bulk.claims import Candidate
 from worker.bulk.clearing import Clearing
 from worker.bulk.corrections import Correction, Corrections
-from worker.bulk.eraser import BATCH, Eraser
 from worker.bulk.unfounded import Unfounded
 from worker.bulk.wiped import AT_WORK, BACK, Survey, Wiped, why_not
 from worker.core.documents import Account, Status
 from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.repo import Repo
-from worker.snapshot import Snapshot, StoredRecord
+from worker.pds.record_deleter import BATCH, Eraser
+from worker.pds.repo import Repo
+from worker.pds.snapshot import Snapshot, StoredRecord
 from worker.state import ResetMode
 
 _TRIES = 3

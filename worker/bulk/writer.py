@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from worker.bulk.pace import Pace
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.core.records import RecordKey, Write
-from worker.locks import RepoLocks
 from worker.parts import Parts
-from worker.pds import POINTS
-from worker.pds_errors import BlobNotFoundError
+from worker.pds.client import POINTS
+from worker.pds.errors import BlobNotFoundError
+from worker.pds.locks import RepoLocks
+from worker.pds.repo import Repo
 from worker.publish import Record
-from worker.repo import Repo
 from worker.run import Run
 
 _MOST_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000

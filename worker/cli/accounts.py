@@ -20,8 +20,8 @@ from worker.core.settings.reader import SettingsError
 from worker.texts import shortened
 
 if TYPE_CHECKING:
-    from worker.budget import Gate
     from worker.overview import AccountTroubles, Trouble
+    from worker.pds.rate_limiter import Gate
     from worker.services import Services
 
 _SOME, _TROUBLE = 1, 2

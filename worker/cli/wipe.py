@@ -120,8 +120,8 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
 
 def _wiper(services: Services) -> Wiper:
     from worker.bulk.clearing import Clearing
-    from worker.bulk.eraser import Eraser
     from worker.bulk.wipe import Wiper
+    from worker.pds.record_deleter import Eraser
 
     return Wiper(
         clearing=Clearing(services.store),

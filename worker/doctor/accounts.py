@@ -17,7 +17,7 @@ from worker.core.errors import MediaError
 from worker.core.secrets import Vault
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.mongo import RawDocument, translated
-from worker.repo import Repo
+from worker.pds.repo import Repo
 from worker.rotation import Holdings, take_stock
 
 SUBJECT = "accounts"

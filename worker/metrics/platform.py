@@ -15,9 +15,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from worker.budget import Gate
 from worker.core.documents import Status
 from worker.overview import Counts, QueueLengths
+from worker.pds.rate_limiter import Gate
 from worker.watch.position import Position
 
 _PREFIX = "media_atproto"

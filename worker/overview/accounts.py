@@ -12,11 +12,11 @@ from worker.advice import ACCOUNT_CODES
 from worker.backlog import TROUBLE
 from worker.core.documents import Account, Failure, Owned, Status
 from worker.core.errors import MediaError
-from worker.homes import Homes
 from worker.media import MEDIA_TYPES, MediaType
 from worker.mongo import RawDocument
 from worker.overview.hints import indexed
-from worker.parking import Parked, Parking
+from worker.pds.parking import Parked, Parking
+from worker.pds.routing import Homes
 from worker.state import parse_state
 from worker.store import Store
 

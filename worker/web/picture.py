@@ -9,7 +9,6 @@ from datetime import datetime
 
 import pymongo
 
-from worker.budget import Gate
 from worker.core.clock import now
 from worker.media import MEDIA_TYPES
 from worker.mongo import translated
@@ -24,6 +23,7 @@ from worker.overview import (
     Trouble,
     throughput,
 )
+from worker.pds.rate_limiter import Gate
 from worker.services import Services
 from worker.web.boxes import Missing, Shared, asked
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from worker.directory import Directory, DirectoryError
-from worker.pds import Pds
-from worker.sessions import Sessions
+from worker.pds.client import Pds
+from worker.pds.identity import Directory, DirectoryError
+from worker.pds.sessions import Sessions
 
 
 @dataclass(frozen=True, slots=True)

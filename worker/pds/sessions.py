@@ -20,10 +20,10 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError, TransientError
 from worker.core.redis_errors import translated
 from worker.core.secrets import Secret, UnreadableSecretError, Vault
-from worker.locks import held
-from worker.parking import Parked, Parking
-from worker.pds import Pds, Session
-from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.pds.client import Pds, Session
+from worker.pds.errors import AccountFaultError, SessionExpiredError
+from worker.pds.locks import held
+from worker.pds.parking import Parked, Parking
 from worker.telemetry.alerts import SILENT, Reporter
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours

@@ -13,7 +13,7 @@ from atproto.exceptions import AtProtocolError
 from atproto_client.request import Response
 
 from worker.core.secrets import Secret
-from worker.pds_errors import garbled, translate
+from worker.pds.errors import garbled, translate
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Json:
 
 
 def translated(step: str, send: Callable[[], Response]) -> Response:
-    """Make a call; raises the errors of `worker.pds_errors`."""
+    """Make a call; raises the errors of `worker.pds.errors`."""
     # The SDK lets httpx's and pydantic's own errors through besides its own.
     try:
         return send()

@@ -16,7 +16,6 @@ import httpx
 from atproto import Request
 from atproto_client.request import Response
 
-from worker.budget import Meter
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
 from worker.core.net.bounded import BoundedTransport, Bounds
@@ -24,9 +23,10 @@ from worker.core.net.public import PublicTransport
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.pds_errors import error_name, garbled
+from worker.pds.errors import error_name, garbled
+from worker.pds.rate_limiter import Meter
+from worker.pds.xrpc import Json, bearer, headers_of, refuse, status_of, translated
 from worker.telemetry.metrics import NOBODY, Recorder
-from worker.xrpc import Json, bearer, headers_of, refuse, status_of, translated
 
 _BYPASS = "x-ratelimit-bypass"
 POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
@@ -71,7 +71,7 @@ def open_request(
 
 
 class Pds:
-    """Calls to one PDS. Every method raises the errors of `worker.pds_errors`.
+    """Calls to one PDS. Every method raises the errors of `worker.pds.errors`.
 
     With a meter each call is charged before it is sent, and raises BudgetSpentError instead when
     it has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.

@@ -14,10 +14,10 @@ from typing import Any
 
 import libipld
 
-from worker.car import read_car
 from worker.core.cid import is_raw_cid, json_form, spell_cid
 from worker.core.errors import TransientError
 from worker.core.record_keys import is_rkey
+from worker.pds.car import read_car
 
 Block = Mapping[str, Any]
 

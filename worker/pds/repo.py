@@ -9,9 +9,9 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.homes import Home, Homes
-from worker.pds import Pds, Session
-from worker.pds_errors import AccountFaultError, SessionExpiredError
+from worker.pds.client import Pds, Session
+from worker.pds.errors import AccountFaultError, SessionExpiredError
+from worker.pds.routing import Home, Homes
 
 T = TypeVar("T")
 

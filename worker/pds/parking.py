@@ -12,7 +12,7 @@ from worker.core.clock import after, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.redis_errors import translated
-from worker.pds_errors import AccountFaultError
+from worker.pds.errors import AccountFaultError
 
 _PREFIX = "media-atproto:parked:"
 _SCANNED = 1000  # keys a call

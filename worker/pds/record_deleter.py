@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from worker.core.errors import TransientError
 from worker.core.records import RecordKey, Write
-from worker.locks import RepoLocks
-from worker.pds_errors import SwapError
-from worker.repo import Repo
+from worker.pds.errors import SwapError
+from worker.pds.locks import RepoLocks
+from worker.pds.repo import Repo
 
 # A batch of deletes keeps the PDS from answering anyone else for as long as it takes.
 BATCH = 100

@@ -25,7 +25,7 @@ from worker.core.rate_limits import Charge, Cost, Kind, Limit, Rates, charges, m
 from worker.core.redis_errors import RedisUnavailableError, translated
 
 _PREFIX = "media-atproto:budget:"
-_SCRIPT = files("worker").joinpath("budget.lua").read_text()
+_SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
 class Lane(Enum):

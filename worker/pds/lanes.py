@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 from atproto import Request
 from redis import Redis
 
-from worker.budget import Budget, Lane
 from worker.core.secrets import Secret, Vault
-from worker.directory import Directory
-from worker.homes import Home, Homes
-from worker.pds import Pds
-from worker.sessions import Sessions
+from worker.pds.client import Pds
+from worker.pds.identity import Directory
+from worker.pds.rate_limiter import Budget, Lane
+from worker.pds.routing import Home, Homes
+from worker.pds.sessions import Sessions
 from worker.telemetry.alerts import Reporter
 from worker.telemetry.metrics import Recorder
 

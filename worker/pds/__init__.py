@@ -1,0 +1,1 @@
+"""The AT Protocol side: client, sessions, identity, rate limits and repos."""
