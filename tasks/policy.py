@@ -35,8 +35,8 @@ class MediaTask(Task[Any, Any]):
 
     max_retries = None  # how often is decided on the document, not on the message
     throws = (ItemFailed,)  # the journal has said so, and why
-    Request = "worker.naming:NamedRequest"
-    Strategy = "worker.naming:shown_retrying"
+    Request = "worker.queue.labels:NamedRequest"
+    Strategy = "worker.queue.labels:shown_retrying"
 
     @property
     def message_id(self) -> str:

@@ -29,8 +29,8 @@ from kombu import Connection
 
 from worker.core.settings import LogSettings, QueueSettings, Settings
 from worker.core.settings.reader import SettingsError
-from worker.messages import TaskFunctions
 from worker.queue.config import configuration, environment_configuration, worker_options
+from worker.queue.messages import TaskFunctions
 from worker.queue.names import BATCH_HARD_LIMIT, LIVE, MAX_COUNTDOWN, MAX_IN_FLIGHT_SECONDS
 
 _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them

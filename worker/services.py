@@ -34,7 +34,6 @@ from worker.core.settings.reader import SettingsError
 from worker.files import SourceStore
 from worker.files.opening import open_sources
 from worker.files.thumbnail import ThumbnailSettings
-from worker.hands import Hands
 from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
@@ -51,6 +50,7 @@ from worker.pds.rate_limiter import Budget, Lane
 from worker.pds.repo import Repo
 from worker.pds.routing import Homes
 from worker.publish import Publisher
+from worker.queue.depth import Hands
 from worker.removal import Removals, Remover
 from worker.sifter import Sifter
 from worker.store import Store

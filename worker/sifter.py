@@ -23,8 +23,8 @@ from worker.core.documents import DocumentId
 from worker.core.ids import InvalidIdError, parse_id
 from worker.fairness import over_share
 from worker.media import MEDIA_TYPES
-from worker.messages import Call, TaskFunctions, glance
 from worker.mongo import StoreUnavailableError
+from worker.queue.messages import Call, TaskFunctions, glance
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 from worker.store import Store
 

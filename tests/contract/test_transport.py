@@ -14,8 +14,8 @@ from tasks.sync import sync_media
 from tests.message_samples import SHORT
 from tests.waiting import wait_for
 from worker.app import LostResult, app
+from worker.queue.transport import TASK_FUNCTIONS
 from worker.stack import Stack
-from worker.transport import TASK_FUNCTIONS
 
 _QUEUE = Queue("transport")
 
@@ -23,7 +23,7 @@ _QUEUE = Queue("transport")
 def connect(url: str) -> Connection:
     """Return a connection as a worker's consumer has it."""
     options = {TASK_FUNCTIONS: app.task_functions}
-    return Connection(url, transport="worker.transport:Transport", transport_options=options)
+    return Connection(url, transport="worker.queue.transport:Transport", transport_options=options)
 
 
 @pytest.mark.parametrize("end", [Message.ack, Message.reject])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.messages import call
 from worker.app import app
-from worker.messages import Call, Refusal, read
+from worker.queue.messages import Call, Refusal, read
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 _JSON = st.recursive(

@@ -9,7 +9,7 @@ import pytest
 from tests.messages import ITEM, call, envelope
 from tests.poison import POISON
 from worker.app import app
-from worker.messages import Call, Refusal, read
+from worker.queue.messages import Call, Refusal, read
 
 
 @pytest.mark.parametrize("name", POISON)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.naming import about, beside
+from worker.queue.labels import about, beside
 
 
 @pytest.mark.parametrize(

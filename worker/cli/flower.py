@@ -12,7 +12,7 @@ from worker.cli.environment import complete_environment
 
 # Milliseconds: what a kill of Flower may lose. In the file of options it could not be changed.
 _STATE_SAVE_INTERVAL = "30000"
-_CONFIG = Path(__file__).parents[1] / "flower_config.py"
+_CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
 
 
 @click.command()

@@ -17,8 +17,8 @@ from typing import Any
 
 from kombu.transport import redis, virtual
 
-from worker.completion import completed
-from worker.messages import Refusal, TaskFunctions, read
+from worker.queue.completion import completed
+from worker.queue.messages import Refusal, TaskFunctions, read
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
 

@@ -10,7 +10,7 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 
 from worker.core.redis_errors import meaning
-from worker.transport import TASK_FUNCTIONS, Transport
+from worker.queue.transport import TASK_FUNCTIONS, Transport
 
 log = logging.getLogger(__name__)
 

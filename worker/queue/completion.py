@@ -20,7 +20,7 @@ def completed(item: bytes, name: str) -> bytes:
     """Return a message with what it leaves out, which was taken from the Redis list `name`.
 
     What is there stays as it is, right or wrong, and so does what is no message at all: whether
-    it can be taken is for `worker.messages` to say.
+    it can be taken is for `worker.queue.messages` to say.
     """
     try:
         envelope = json.loads(item)

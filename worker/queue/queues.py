@@ -10,7 +10,7 @@ from redis.retry import Retry
 
 from worker.core.redis_errors import translated
 from worker.core.secrets import Secret
-from worker.hands import IN_HAND
+from worker.queue.depth import IN_HAND
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 

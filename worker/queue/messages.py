@@ -20,7 +20,7 @@ from functools import cache
 from typing import Any
 
 from worker.core.clock import now
-from worker.shapes import described, is_deep, is_of, name_of
+from worker.queue.json_types import described, is_deep, is_of, name_of
 
 _MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
 _MOST_LEVELS = 16

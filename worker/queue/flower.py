@@ -3,7 +3,7 @@
 https://flower.readthedocs.io/en/latest/config.html
 """
 
-from worker.flower_pages import described, lead_workers_to_their_tasks
+from worker.queue.flower_pages import described, lead_workers_to_their_tasks
 
 read_only = True
 enable_events = False  # asks workers by remote control, which they do not have
