@@ -23,9 +23,9 @@ from bench.processes import Worker, await_true
 from bench.report import print_report
 from bench.worst_images import WORST, noise
 from worker.app import app
+from worker.database.state import parse_state
 from worker.queue.config import MAX_CHILD_MEMORY
 from worker.queue.names import BULK
-from worker.state import parse_state
 
 _PATIENCE = 600.0
 _MB = 1_000_000

@@ -30,9 +30,9 @@ from bench.bulk.documents import Archive, insert
 from bench.place import BULK_NICENESS, Place, open_place
 from bench.processes import await_true
 from worker.core.documents import SyncState
+from worker.database.state import parse_state
 from worker.demo.pictures import creature, png
 from worker.media import MEDIA_TYPES
-from worker.state import parse_state
 
 _AUTHORS = 3
 _WRITES = ("putRecord", "applyWrites", "deleteRecord", "uploadBlob", "createSession")

@@ -28,11 +28,11 @@ from bench.machine import machine_of
 from bench.place import Place, open_place
 from bench.processes import await_true
 from bench.report import print_report
-from worker.backlog import PUBLISHED
 from worker.core.clock import now
 from worker.core.documents import Status
+from worker.database.backlog import PUBLISHED
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
-from worker.mongo import RawDocument
 from worker.overview import Failures, Overview, throughput
 from worker.overview import Place as ListPlace
 from worker.web.picture import Pictures

@@ -10,8 +10,8 @@ from worker.app import app
 from worker.core.documents import ItemRef
 from worker.core.errors import MediaError
 from worker.core.ids import message_id
+from worker.database.removals import Removal
 from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
-from worker.removal import Removal
 
 
 @app.task(bind=True, base=MediaTask, name="sweep")

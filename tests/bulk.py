@@ -14,8 +14,8 @@ from tests.world import JsonRecord, World
 from worker.bulk.batch import Batches
 from worker.core.documents import Account, DocumentId
 from worker.core.records import RecordKey, Write
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
-from worker.mongo import RawDocument
 from worker.outcome import Outcome
 from worker.pds.repo import Repo
 from worker.pds.snapshot import Snapshot

@@ -18,9 +18,9 @@ from tests.environments import environment_of
 from tests.pictures import pixel_art
 from tests.redis_databases import redis_database
 from worker.core.settings import Settings
+from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.media import media_type
-from worker.mongo import RawDocument
 from worker.outcome import Outcome
 from worker.run import Observer, unobserved
 from worker.services import Services, build

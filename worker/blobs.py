@@ -11,6 +11,11 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import BlobState
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import UploadedBlob
+from worker.database.thumbnails import (
+    CachedThumbnail,
+    ThumbnailCacheUnavailableError,
+    Thumbnails,
+)
 from worker.files import (
     SourceFile,
     SourceKey,
@@ -23,11 +28,6 @@ from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobWish, Making
 from worker.media.validation import BlobRule
 from worker.room import Room
-from worker.thumbnail_cache import (
-    CachedThumbnail,
-    ThumbnailCacheUnavailableError,
-    Thumbnails,
-)
 
 log = logging.getLogger(__name__)
 

@@ -13,6 +13,7 @@ from worker.core.errors import TransientError
 from worker.core.record_keys import bump, tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
+from worker.database.store import IdentityTakenError
 from worker.media.base import Draft, Site
 from worker.media.validation import Lexicons
 from worker.parts import PartMaker, Parts
@@ -20,7 +21,6 @@ from worker.pds.errors import BlobNotFoundError, SwapError
 from worker.pds.repo import Repo
 from worker.retry import retry_time
 from worker.run import Run
-from worker.store import IdentityTakenError
 
 Record = Mapping[str, object]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from worker.core.clock import after
 from worker.core.documents import BlobState, MediaDocument, SyncState
 from worker.core.records import RecordKey
+from worker.database.store import LeaseLostError, Store
 from worker.media import MediaType
-from worker.store import LeaseLostError, Store
 from worker.telemetry.alerts import Affected
 
 Observer = Callable[[str], None]

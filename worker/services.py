@@ -14,14 +14,9 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker import indexes
-from worker.accounts import Accounts
-from worker.backlog import Backlog
 from worker.blobs import BlobMaker
 from worker.bulk.adoption import Adoption
 from worker.bulk.batch import Batches
-from worker.bulk.claims import Claims
-from worker.bulk.corrections import Corrections
 from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.workshop import Workshop
@@ -31,6 +26,15 @@ from worker.core.net.bounded import Bounds
 from worker.core.secrets import Vault
 from worker.core.settings import MediaSettings, Settings
 from worker.core.settings.reader import SettingsError
+from worker.database import indexes
+from worker.database.accounts import Accounts
+from worker.database.backlog import Backlog
+from worker.database.batch_store import Claims
+from worker.database.corrections import Corrections
+from worker.database.mongo import RawDocument, connect
+from worker.database.removals import Removals, Remover
+from worker.database.store import Store
+from worker.database.thumbnails import ThumbnailCache
 from worker.files import SourceStore
 from worker.files.opening import open_sources
 from worker.files.thumbnail import ThumbnailSettings
@@ -38,7 +42,6 @@ from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
-from worker.mongo import RawDocument, connect
 from worker.parts import PartMaker
 from worker.pds.account_cache import AccountKeys
 from worker.pds.client import Pds, open_request
@@ -51,14 +54,11 @@ from worker.pds.repo import Repo
 from worker.pds.routing import Homes
 from worker.publish import Publisher
 from worker.queue.depth import Hands
-from worker.removal import Removals, Remover
 from worker.sifter import Sifter
-from worker.store import Store
 from worker.sweep import Sweep
 from worker.sync import Engine
 from worker.telemetry.alerts import SILENT, Reporter
 from worker.telemetry.metrics import NOBODY, Recorder
-from worker.thumbnail_cache import ThumbnailCache
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ from redis.exceptions import RedisError
 
 from worker.core.documents import DocumentId
 from worker.core.ids import InvalidIdError, parse_id
+from worker.database.mongo import StoreUnavailableError
+from worker.database.store import Store
 from worker.fairness import over_share
 from worker.media import MEDIA_TYPES
-from worker.mongo import StoreUnavailableError
 from worker.queue.messages import Call, TaskFunctions, glance
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
-from worker.store import Store
 
 _STRETCH = 1000  # messages that are looked at together: a megabyte
 _LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from worker.accounts import Accounts
-from worker.backlog import Backlog
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, Owned
 from worker.core.settings import SweepSettings
+from worker.database.accounts import Accounts
+from worker.database.backlog import Backlog
+from worker.database.removals import Removal, Removals
 from worker.fairness import Shares
 from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
-from worker.removal import Removal, Removals
 
 _SHARE = 10  # items of an owner that go before the rest of anybody's
 _LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others

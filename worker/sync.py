@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.accounts import Accounts
 from worker.core.clock import now
 from worker.core.documents import (
     Account,
@@ -26,17 +25,18 @@ from worker.core.errors import MediaError, PermanentError, TransientError
 from worker.core.ids import parse_id
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
+from worker.database.accounts import Accounts
+from worker.database.mongo import DocumentFullError
+from worker.database.removals import Remover, Report
+from worker.database.store import Finish, LeaseLostError, NotNow, Store
 from worker.journal import Journal
 from worker.media import MediaType, media_type
-from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
 from worker.pds.repo import Repo
 from worker.plan import Nothing, Publish, Remove, Skip, plan
 from worker.publish import Publisher
-from worker.removal import Remover, Report
 from worker.retry import after_bug, after_failure
 from worker.run import Observer, Run, unobserved
-from worker.store import Finish, LeaseLostError, NotNow, Store
 from worker.telemetry.alerts import Affected, Reporter
 
 _MOST_ROUNDS = 5

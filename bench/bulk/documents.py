@@ -11,9 +11,9 @@ from itertools import count, groupby, islice
 from bson import ObjectId
 
 from bench.place import Author, Place
+from worker.database.mongo import RawDocument
 from worker.demo.texts import MOODS, PROGRAMS
 from worker.media import media_type
-from worker.mongo import RawDocument
 
 TEXT_TYPES = ("mood", "piece", "kidlisp")
 _FIRST_DAY = datetime(2021, 3, 1, tzinfo=UTC)

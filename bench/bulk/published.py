@@ -12,8 +12,8 @@ import libipld
 
 from bench.place import Author, Place
 from bench.raw import RawPds
+from worker.database.mongo import RawDocument
 from worker.media import media_type
-from worker.mongo import RawDocument
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from tests.terminal import call, run
 from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import now
+from worker.database.mongo import RawDocument
 from worker.media import media_type
-from worker.mongo import RawDocument
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 TYPES = ("painting", "mood", "piece", "kidlisp")

@@ -23,8 +23,8 @@ from tests.browser.chromium import install
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
 from worker.core.clock import now
+from worker.database.mongo import RawDocument
 from worker.demo.pictures import creature, png
-from worker.mongo import RawDocument
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 

@@ -19,9 +19,9 @@ from worker.audit.repair import Repairs
 from worker.audit.rounds import Audited, Rounds
 from worker.core.documents import Account
 from worker.core.records import RecordKey, RemoteRecord
+from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
-from worker.mongo import RawDocument
 from worker.pds.repo import Repo
 from worker.run import unobserved
 from worker.services import Services

@@ -12,9 +12,9 @@ from bson import ObjectId
 
 from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, MediaDocument, Status, SyncState
+from worker.database.mongo import RawDocument
+from worker.database.store import Store
 from worker.media import MediaType, media_type
-from worker.mongo import RawDocument
-from worker.store import Store
 
 MOOD = media_type("mood")
 WHEN = datetime(2024, 2, 29, 23, 59, 59, 123000, UTC)

@@ -22,11 +22,11 @@ from tests.redis_databases import redis_database
 from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.core.documents import Account
+from worker.database.store import Store
 from worker.files import SourceStore
 from worker.pds.client import Pds, Session
 from worker.services import Services
 from worker.stack import Stack
-from worker.store import Store
 
 
 @pytest.fixture

@@ -18,18 +18,18 @@ from pymongo.monitoring import (
     CommandSucceededEvent,
 )
 
-from worker import indexes
-from worker.accounts import Accounts
-from worker.backlog import Backlog
 from worker.core.clock import now
 from worker.core.settings import Settings
+from worker.database import indexes
+from worker.database.accounts import Accounts
+from worker.database.backlog import Backlog
+from worker.database.mongo import RawDocument
+from worker.database.removals import Removals
+from worker.database.store import Store
+from worker.database.thumbnails import ThumbnailCache
 from worker.media import media_type
 from worker.media.validation import load_lexicons
-from worker.mongo import RawDocument
 from worker.overview import Failures, Overview, Revival
-from worker.removal import Removals
-from worker.store import Store
-from worker.thumbnail_cache import ThumbnailCache
 
 MOOD = media_type("mood")
 _EXPLAINED = {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}

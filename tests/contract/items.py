@@ -10,12 +10,12 @@ from bson import ObjectId
 
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, Status, SyncState
+from worker.database.mongo import RawDocument
+from worker.database.removals import Removal
+from worker.database.store import Finish
 from worker.media import MediaType, media_type
-from worker.mongo import RawDocument
 from worker.queue.names import FRONT, OVERFLOW
-from worker.removal import Removal
 from worker.services import Services
-from worker.store import Finish
 
 MOOD = media_type("mood")
 PAINTING = media_type("painting")

@@ -11,7 +11,7 @@ from cryptography.fernet import Fernet
 
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
-from worker.mongo import RawDocument
+from worker.database.mongo import RawDocument
 from worker.services import Services
 
 ADA = {"did": "did:plc:ada", "handle": "ada.test", "password": "canary"}

@@ -23,9 +23,9 @@ from tests.contract.items import (
 )
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, Failure, ItemRef, MediaDocument, Status
+from worker.database.store import Finish
 from worker.media import MEDIA_TYPES, media_type
 from worker.services import Services
-from worker.store import Finish
 
 DAY = timedelta(days=1)
 

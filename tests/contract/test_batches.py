@@ -30,8 +30,8 @@ from tests.waiting import wait_for
 from tests.watching import Watch
 from tests.world import World
 from worker.core.clock import after
+from worker.database.mongo import RawDocument
 from worker.media import MediaType
-from worker.mongo import RawDocument
 
 GUESTS = "art-guest"
 

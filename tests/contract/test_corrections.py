@@ -7,10 +7,10 @@ from datetime import datetime
 import pytest
 
 from tests.contract.claims import MOOD, change, claim, numbers, raw, save, settled
-from worker.bulk.corrections import Correction, Corrections
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, MediaDocument
-from worker.store import Store
+from worker.database.corrections import Correction, Corrections
+from worker.database.store import Store
 
 DID = "did:plc:corrected"
 

@@ -17,10 +17,10 @@ from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, S
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
+from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
 from worker.overview import Place, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
-from worker.removal import Removal
 from worker.sweep import Sweep
 
 DAY = timedelta(days=1)

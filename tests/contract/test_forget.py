@@ -26,8 +26,8 @@ from worker.bulk.forget import Forgetting
 from worker.bulk.wiped import AT_WORK
 from worker.core.errors import AccountError, TransientError
 from worker.core.secrets import Secret
+from worker.database.removals import Removal, Removals
 from worker.media import media_type
-from worker.removal import Removal, Removals
 from worker.stack import Stack
 
 MOOD = media_type("mood")

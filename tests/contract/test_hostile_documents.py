@@ -18,10 +18,10 @@ from tests.world import JsonRecord, World, Worlds
 from worker.audit.opening import open_audit
 from worker.bulk.backfill import Backfiller, Scope
 from worker.core.ids import known_id, message_id
-from worker.mongo import DocumentFullError, RawDocument
+from worker.database.mongo import DocumentFullError, RawDocument
+from worker.database.state import mapping
 from worker.overview.counts import Overview
 from worker.overview.failures import Failures
-from worker.state import mapping
 
 
 @dataclass(frozen=True)

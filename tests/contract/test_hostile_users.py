@@ -10,8 +10,8 @@ from bson import Code, DBRef, ObjectId
 
 from tests.world import World
 from worker.audit.opening import open_audit
+from worker.database.state import mapping
 from worker.media import MEDIA_TYPES
-from worker.state import mapping
 
 ACCOUNTS: dict[str, Any] = {
     "text": "did:plc:a",

@@ -18,9 +18,9 @@ from pymongo.monitoring import (
 from tests.contract.items import MOOD
 from tests.fixtures import Opener
 from worker.core.settings import Settings
-from worker.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
+from worker.database.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument
 from worker.services import Services
 from worker.stack import Stack
 

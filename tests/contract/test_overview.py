@@ -18,11 +18,11 @@ from worker.core.documents import ItemRef, Status
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
 from worker.core.settings import Settings
+from worker.database.mongo import StoreUnavailableError
+from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, media_type
-from worker.mongo import StoreUnavailableError
 from worker.overview import Counts, Overview, QueueLengths, Queues
 from worker.queue.names import OVERFLOW, redis_list
-from worker.removal import Removal, Removals
 from worker.services import Services
 
 LONG_AGO = datetime(2020, 2, 29, 12, tzinfo=UTC)

@@ -9,11 +9,11 @@ from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle, state_of
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, MediaDocument, Status
-from worker.lease import as_read
+from worker.database.leases import as_read
+from worker.database.store import Finish
 from worker.media import MEDIA_TYPES, media_type
 from worker.overview import Batch, Revival
 from worker.services import Services
-from worker.store import Finish
 
 PIECE = media_type("piece")
 

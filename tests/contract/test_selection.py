@@ -25,8 +25,8 @@ from worker.bulk.selection import (
 )
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument
 from worker.services import Services
 
 ADA, BOB, NOBODY, GUEST = "auth0|ada", "auth0|bob", "auth0|nobody", "art-guest"

@@ -15,10 +15,10 @@ from tests.messages import ITEM, batch, call, fill
 from tests.poison import POISON
 from tests.world import World, Worlds
 from worker.app import app
-from worker.mongo import RawDocument
+from worker.database.mongo import RawDocument
+from worker.database.store import Store
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 from worker.sifter import Sifter
-from worker.store import Store
 
 MOST = 10
 PAUSE = f"media-atproto:sifted:{LIVE}"

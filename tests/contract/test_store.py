@@ -13,7 +13,7 @@ from bson import ObjectId
 from tests.contract.claims import EXPIRED, LEASE, MOOD, change, claim, failed, raw, save, settled
 from worker.core.clock import after, now
 from worker.core.documents import MediaDocument, Status, SyncState
-from worker.store import Finish, LeaseLostError, NotNow, Store
+from worker.database.store import Finish, LeaseLostError, NotNow, Store
 
 
 def test_claim_takes_a_lease_and_counts_the_attempt(store: Store) -> None:

@@ -15,7 +15,7 @@ from tests.contract.claims import EXPIRED, LEASE, MOOD, WHEN, claim, raw, save, 
 from worker.core.clock import after
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import parse_id
-from worker.store import Finish, NotNow, Store
+from worker.database.store import Finish, NotNow, Store
 
 STRAYS: Mapping[str, object] = {
     "null": None,

@@ -22,9 +22,9 @@ from tests.contract.claims import (
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure, MediaDocument, Status
 from worker.core.errors import TransientError
+from worker.database.mongo import RawDocument
+from worker.database.store import Finish, IdentityTakenError, LeaseLostError, Store
 from worker.media import media_type
-from worker.mongo import RawDocument
-from worker.store import Finish, IdentityTakenError, LeaseLostError, Store
 
 KIDLISP = media_type("kidlisp")
 

@@ -24,9 +24,9 @@ from tests.contract.items import (
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, Status
 from worker.core.errors import MediaError, TransientError
+from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
 from worker.queue.names import FRONT, OVERFLOW
-from worker.removal import Removal
 from worker.services import Services
 
 EMPTY = {FRONT: 0, OVERFLOW: 0}

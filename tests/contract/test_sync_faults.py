@@ -13,7 +13,7 @@ from tests.contract.proxy import Proxy
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.core.documents import Status
-from worker.thumbnail_cache import COLLECTION
+from worker.database.thumbnails import COLLECTION
 
 HOUR = timedelta(hours=1)
 

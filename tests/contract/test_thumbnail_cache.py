@@ -13,10 +13,10 @@ from pymongo.collection import Collection
 from tests import pictures
 from worker.core.cid import cid_of_blob
 from worker.core.errors import TransientError
+from worker.database.mongo import RawDocument
+from worker.database.thumbnails import COLLECTION, ThumbnailCache, ThumbnailCacheUnavailableError
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.mongo import RawDocument
 from worker.services import Services
-from worker.thumbnail_cache import COLLECTION, ThumbnailCache, ThumbnailCacheUnavailableError
 
 SETTINGS = ThumbnailSettings(size=32)
 IDENTITY = 'https://media.example/paintings/auth0%7C5f/slug.png etag="1"'

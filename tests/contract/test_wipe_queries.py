@@ -11,10 +11,10 @@ from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
 from worker.bulk.clearing import Clearing
 from worker.core.errors import TransientError
+from worker.database.removals import Removal, Removals
+from worker.database.state import ResetMode
 from worker.pds.snapshot import StoredRecord
-from worker.removal import Removal, Removals
 from worker.services import Services
-from worker.state import ResetMode
 
 
 @pytest.mark.parametrize("mode", ResetMode)

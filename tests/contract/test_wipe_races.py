@@ -28,9 +28,9 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World, at_step
-from worker.bulk.claims import Candidate, Claims
 from worker.bulk.wiped import AT_WORK, BACK
-from worker.lease import new_lease
+from worker.database.batch_store import Candidate, Claims
+from worker.database.leases import new_lease
 from worker.media import media_type
 
 MOOD = media_type("mood")

@@ -21,12 +21,12 @@ from worker.core.documents import Account, ItemRef, Lease, MediaDocument, SyncSt
 from worker.core.errors import TransientError
 from worker.core.fields import Fields
 from worker.core.records import Write
+from worker.database.store import LeaseLostError
 from worker.media import media_type
 from worker.parts import Parts
 from worker.pds.repo import Repo
 from worker.run import Run, unobserved
 from worker.services import Services
-from worker.store import LeaseLostError
 
 KIDLISP = media_type("kidlisp")
 numbers = count()

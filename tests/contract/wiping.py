@@ -16,7 +16,7 @@ from worker.bulk.forget import Forgetter
 from worker.bulk.wipe import Wipe, Wiper
 from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
-from worker.mongo import RawDocument
+from worker.database.mongo import RawDocument
 from worker.pds.record_deleter import Eraser
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW

@@ -24,11 +24,11 @@ from tests.scene import TIMES, open_scene
 from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
+from worker.database.mongo import RawDocument
 from worker.demo import expected
 from worker.demo.platform import Platform
 from worker.demo.reader import Reader
 from worker.demo.uploads import Item, Person, Uploads
-from worker.mongo import RawDocument
 from worker.stack import Stack
 from worker.stack.environment import unsettled
 

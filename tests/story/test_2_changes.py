@@ -9,7 +9,7 @@ from bson import ObjectId
 from tasks import removal_note
 from tests import pictures
 from tests.world import World
-from worker.removal import Removal
+from worker.database.removals import Removal
 
 
 def test_an_edit_updates_the_record_in_place(world: World) -> None:

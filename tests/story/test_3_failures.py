@@ -7,9 +7,9 @@ import pytest
 from tests import pictures
 from tests.bulk import error_of, repo
 from tests.world import World
+from worker.database.store import NotNow
 from worker.media import media_type
 from worker.stack import Stack
-from worker.store import NotNow
 
 
 def test_painting_is_published_without_its_image_until_that_arrives(world: World) -> None:

@@ -14,8 +14,8 @@ from bson import json_util
 from redis import Redis
 from redis.exceptions import RedisError
 
+from worker.database.mongo import RawDocument
 from worker.demo.processes import Flower
-from worker.mongo import RawDocument
 from worker.services import Services
 
 _PAGES = ("/", "/workers", "/tasks", "/broker", "/metrics", "/healthcheck")

@@ -32,8 +32,8 @@ from worker.app import app
 from worker.cli import main
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
+from worker.database.mongo import RawDocument, StoreUnavailableError, translated
 from worker.demo.processes import Flower
-from worker.mongo import RawDocument, StoreUnavailableError, translated
 from worker.services import build
 from worker.stack.ports import Ports
 

@@ -14,8 +14,8 @@ from tests.system.watcher import publish
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.core.clock import now
-from worker.mongo import RawDocument
-from worker.state import parse_state
+from worker.database.mongo import RawDocument
+from worker.database.state import parse_state
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, Sy
 from worker.core.errors import MediaError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
+from worker.database.store import Store
+from worker.database.thumbnails import CachedThumbnail
 from worker.files import (
     SourceFile,
     SourceKey,
@@ -34,8 +36,6 @@ from worker.media.base import BlobWish, File, Making
 from worker.media.validation import BlobRule, load_lexicons
 from worker.parts import PartMaker
 from worker.run import Run, unobserved
-from worker.store import Store
-from worker.thumbnail_cache import CachedThumbnail
 
 LIMIT = 400_000
 RULE = BlobRule(("*/*",), 100_000)

@@ -18,6 +18,7 @@ from worker.authority import Finding as LexiconFinding
 from worker.core.errors import TransientError
 from worker.core.rate_limits import REFERENCE, Told
 from worker.core.settings import Settings
+from worker.database.indexes import Definition, Made, Standing
 from worker.doctor import machine, mongodb, pds, queue
 from worker.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
 from worker.doctor.clocks import judge_clock
@@ -31,7 +32,6 @@ from worker.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_
 from worker.doctor.queue import QueueFacts
 from worker.doctor.types import judge_lexicons
 from worker.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
-from worker.indexes import Definition, Made, Standing
 from worker.media.validation import load_lexicons
 from worker.rotation import Holdings
 from worker.watch.position import Position

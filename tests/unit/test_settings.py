@@ -12,7 +12,7 @@ from kombu import Connection
 
 from worker.core.settings import FlowerSettings, QueueSettings, Settings
 from worker.core.settings.reader import SettingsError
-from worker.mongo import connect
+from worker.database.mongo import connect
 from worker.queue.names import MAX_IN_FLIGHT_SECONDS
 from worker.services import build
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from bson import ObjectId, Timestamp
 
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument
 from worker.watch import sending
 from worker.watch.changes import Change, Upheaval, pipeline, read
 from worker.watch.sending import Burst

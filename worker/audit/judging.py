@@ -19,11 +19,11 @@ from worker.audit.wording import claim, difference, why_unwanted
 from worker.core.clock import now
 from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
+from worker.database.state import ResetMode
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
 from worker.plan import Publish, Skip
-from worker.state import ResetMode
 
 WIPED = frozenset(mode.value for mode in ResetMode)
 

@@ -8,12 +8,12 @@ from typing import cast
 
 from pymongo.database import Database
 
-from worker.accounts import Accounts
-from worker.backlog import OWNER
 from worker.core.documents import Account, DocumentId, MediaDocument
+from worker.database.accounts import Accounts
+from worker.database.backlog import OWNER
+from worker.database.mongo import RawDocument, translated
+from worker.database.store import NOBODY, Store, projection
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
-from worker.store import NOBODY, Store, projection
 
 _BY_OWNER, _BY_DID = "atproto_owner", "atproto_did"
 _IS_TEXT: RawDocument = {"$expr": {"$eq": [{"$type": "$atproto.did"}, "string"]}}

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from worker.audit.findings import Fault, Finding
 from worker.audit.judging import WIPED
 from worker.audit.strangers import ids_of
-from worker.bulk.corrections import Correction, Corrections
 from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
-from worker.lease import is_held
+from worker.database.corrections import Correction, Corrections
+from worker.database.leases import is_held
+from worker.database.store import Store
 from worker.media import MediaType
 from worker.pds.record_deleter import Eraser
 from worker.pds.repo import Repo
-from worker.store import Store
 
 _STRETCH = 100
 _BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})

@@ -15,13 +15,13 @@ from worker.audit.findings import Fault, Finding, TypeAudit
 from worker.audit.guard import Refusal, is_removal, refusal
 from worker.audit.removing import Removing
 from worker.bulk.batch import Batches
-from worker.bulk.corrections import Correction, Corrections
 from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, Failure
 from worker.core.errors import MediaError
 from worker.core.redis_errors import RedisUnavailableError
+from worker.database.corrections import Correction, Corrections
+from worker.database.mongo import StoreUnavailableError
 from worker.media import MediaType
-from worker.mongo import StoreUnavailableError
 from worker.pds.repo import Repo
 from worker.run import Observer
 

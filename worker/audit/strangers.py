@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.accounts import Accounts
 from worker.audit.findings import Finding
 from worker.audit.judging import Judge
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import InvalidIdError, parse_id
+from worker.database.accounts import Accounts
+from worker.database.store import Store
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
-from worker.store import Store
 
 _STRETCH = 500
 

@@ -11,15 +11,15 @@ from itertools import islice
 
 from redis import Redis
 
-from worker.bulk.corrections import Correction, Corrections
 from worker.core.documents import Account, DocumentId, MediaDocument, Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.redis_errors import translated
+from worker.database.corrections import Correction, Corrections
+from worker.database.store import Store
 from worker.media import MEDIA_TYPES, MediaType
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.pds.snapshot import Snapshot, StoredRecord
-from worker.store import Store
 
 _KEPT = 86_400  # seconds for which a backfill remembers what it has read
 _STRETCH = 500

@@ -12,7 +12,6 @@ from datetime import datetime
 from itertools import chain, islice
 from typing import Self, TypeVar
 
-from worker.accounts import Accounts
 from worker.bulk.selection import (
     FAILED,
     FOREIGN,
@@ -26,6 +25,7 @@ from worker.bulk.selection import (
     Stratum,
 )
 from worker.core.documents import DocumentId
+from worker.database.accounts import Accounts
 from worker.media import MediaType
 from worker.services import Services
 

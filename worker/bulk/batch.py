@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from worker.accounts import Accounts
 from worker.bulk.adoption import Adoption
 from worker.bulk.bugs import Bugs
-from worker.bulk.claims import Candidate, Claims
 from worker.bulk.pace import Pace
 from worker.bulk.progress import Progress
 from worker.bulk.report import BatchReport
@@ -24,7 +22,9 @@ from worker.bulk.writer import Writer
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef
 from worker.core.errors import AccountError
-from worker.lease import message_of, not_before
+from worker.database.accounts import Accounts
+from worker.database.batch_store import Candidate, Claims
+from worker.database.leases import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.outcome import Outcome
 from worker.pds.repo import Repo

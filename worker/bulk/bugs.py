@@ -10,11 +10,11 @@ from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
+from worker.database.mongo import DocumentFullError
+from worker.database.store import ContendedError, Store
 from worker.journal import Journal
 from worker.media import MediaType
-from worker.mongo import DocumentFullError
 from worker.outcome import Outcome
-from worker.store import ContendedError, Store
 from worker.telemetry.alerts import Affected, Reporter
 
 

@@ -13,18 +13,18 @@ from itertools import islice
 
 from pymongo import UpdateOne
 
-from worker.backlog import OWNER
-from worker.bulk.claims import Candidate
 from worker.core.clock import now
 from worker.core.documents import DocumentId, Status, SyncState
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.records import RecordKey
-from worker.lease import Update, as_read
+from worker.database.backlog import OWNER
+from worker.database.batch_store import Candidate
+from worker.database.leases import Update, as_read
+from worker.database.mongo import RawDocument, translated
+from worker.database.state import ResetMode
+from worker.database.store import Store, projection, settling
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
 from worker.pds.snapshot import StoredRecord
-from worker.state import ResetMode
-from worker.store import Store, projection, settling
 
 _PAGE = 1000
 _REMOVED = Status.REMOVED.value

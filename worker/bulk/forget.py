@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from pymongo.database import Database
 
-from worker.accounts import Accounts, UnknownAccountError
 from worker.bulk.wipe import Target, Wipe, Wiper
 from worker.bulk.wiped import Survey, Wiped
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
+from worker.database.accounts import Accounts, UnknownAccountError
+from worker.database.mongo import RawDocument, translated
+from worker.database.removals import COLLECTION as REMOVALS
+from worker.database.state import ResetMode
+from worker.database.thumbnails import COLLECTION as THUMBNAILS
+from worker.database.thumbnails import ThumbnailCache
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument, translated
 from worker.pds.account_cache import AccountKeys
-from worker.removal import COLLECTION as REMOVALS
-from worker.state import ResetMode
-from worker.thumbnail_cache import COLLECTION as THUMBNAILS
-from worker.thumbnail_cache import ThumbnailCache
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,15 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Self
 
-from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.selection import Selection, Stratum
 from worker.core.clock import now
 from worker.core.documents import Account, Status
+from worker.database.corrections import Correction, Corrections
+from worker.database.store import Store
 from worker.media import MediaType
 from worker.pds.repo import Repo
 from worker.pds.snapshot import Snapshot
 from worker.services import Services
-from worker.store import Store
 
 _UP = [Status.PARTIAL.value, Status.SYNCED.value]
 PUBLISHED = Stratum("published", {"atproto.status": {"$in": _UP}})

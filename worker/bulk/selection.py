@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from worker.backlog import OWNER, SKIPPED
-from worker.backlog import UNSEEN as UNSEEN_INDEX
 from worker.core.documents import DocumentId, Status
 from worker.core.ids import known_id
+from worker.database.backlog import OWNER, SKIPPED
+from worker.database.backlog import UNSEEN as UNSEEN_INDEX
+from worker.database.mongo import RawDocument, translated
+from worker.database.store import NOBODY, Store
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
-from worker.store import NOBODY, Store
 
 _KNOWN = tuple(status.value for status in Status)
 Index = tuple[tuple[str, int], ...]

@@ -9,7 +9,6 @@ from functools import partial
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.bulk.bugs import Bugs
-from worker.bulk.claims import Candidate, Claims, Ending, Place
 from worker.bulk.making import RecordMaker, guarded
 from worker.bulk.pace import Pace
 from worker.bulk.workshop import Workshop
@@ -19,13 +18,14 @@ from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import FieldError
 from worker.core.record_keys import tid_for
-from worker.lease import new_lease
+from worker.database.batch_store import Candidate, Claims, Ending, Place
+from worker.database.leases import new_lease
+from worker.database.store import LeaseLostError
 from worker.media import Draft, MediaType
 from worker.outcome import Outcome
 from worker.pds.repo import Repo
 from worker.retry import after_failure
 from worker.run import Run, unobserved
-from worker.store import LeaseLostError
 from worker.sync import Engine
 
 

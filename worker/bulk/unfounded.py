@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.bulk.claims import Candidate
 from worker.bulk.clearing import Clearing
 from worker.bulk.wiped import AT_WORK, BACK, Wiped, why_not
+from worker.database.batch_store import Candidate
+from worker.database.state import ResetMode
 from worker.media import MediaType
 from worker.pds.errors import AccountFaultError
 from worker.pds.snapshot import Snapshot
-from worker.state import ResetMode
 
 Key = tuple[str | None, str | None]
 

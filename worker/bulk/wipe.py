@@ -27,18 +27,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.bulk.claims import Candidate
 from worker.bulk.clearing import Clearing
-from worker.bulk.corrections import Correction, Corrections
 from worker.bulk.unfounded import Unfounded
 from worker.bulk.wiped import AT_WORK, BACK, Survey, Wiped, why_not
 from worker.core.documents import Account, Status
 from worker.core.records import RecordKey
+from worker.database.batch_store import Candidate
+from worker.database.corrections import Correction, Corrections
+from worker.database.state import ResetMode
 from worker.media import MediaType
 from worker.pds.record_deleter import BATCH, Eraser
 from worker.pds.repo import Repo
 from worker.pds.snapshot import Snapshot, StoredRecord
-from worker.state import ResetMode
 
 _TRIES = 3
 

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from worker.core.documents import MediaDocument
-from worker.lease import is_held
+from worker.database.leases import is_held
 
 AT_WORK = "a worker is at it"
 UNSETTLED = "a worker has to settle first what an earlier one left in doubt"

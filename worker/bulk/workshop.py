@@ -8,17 +8,17 @@ from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 
 from worker.core.errors import MediaError
-from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
-from worker.files.thumbnail import Thumbnail, ThumbnailSettings
-from worker.media import Draft
-from worker.media.base import Making
-from worker.parts import PartMaker
-from worker.thumbnail_cache import (
+from worker.database.thumbnails import (
     CachedThumbnail,
     NewThumbnail,
     ThumbnailCache,
     ThumbnailCacheUnavailableError,
 )
+from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.files.thumbnail import Thumbnail, ThumbnailSettings
+from worker.media import Draft
+from worker.media.base import Making
+from worker.parts import PartMaker
 
 log = logging.getLogger(__name__)
 

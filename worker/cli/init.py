@@ -13,7 +13,7 @@ from worker.cli.environment import complete_environment
 from worker.cli.page import Style, say
 
 if TYPE_CHECKING:
-    from worker.indexes import Made
+    from worker.database.indexes import Made
 
 _STYLES: dict[str, Style] = {"created": "green", "refused": "red"}
 
@@ -35,8 +35,8 @@ def init(env_file: Path | None) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     from worker.core.settings import Settings
-    from worker.indexes import create
-    from worker.mongo import connect
+    from worker.database.indexes import create
+    from worker.database.mongo import connect
 
     settings = Settings.load(os.environ)
     database = connect(settings)

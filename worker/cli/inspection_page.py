@@ -11,8 +11,8 @@ import click
 from worker.cli.page import Table, say, show
 from worker.core.clock import now
 from worker.core.documents import BlobState
+from worker.database.state import dump_state
 from worker.overview.inspection import BlobCheck, Inspection
-from worker.state import dump_state
 from worker.texts import aware, plain, shortened, span, told
 
 _LABELS = {

@@ -13,7 +13,7 @@ from worker.cli.environment import complete_environment
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from worker.mongo import RawDocument
+    from worker.database.mongo import RawDocument
 
 _PLAIN = {"atproto.password": {"$type": "string"}}
 
@@ -28,10 +28,10 @@ def encrypt_passwords(env_file: Path | None, *, dry_run: bool) -> None:
     repeated. Keep the keys: without them the passwords are lost.
     """
     complete_environment(env_file)
-    from worker.accounts import Accounts
     from worker.core.secrets import Vault
     from worker.core.settings import Settings
-    from worker.mongo import connect
+    from worker.database.accounts import Accounts
+    from worker.database.mongo import connect
 
     settings = Settings.load(os.environ)
     database = connect(settings)
@@ -51,7 +51,7 @@ def _passwords(count: int) -> str:
 def _count(database: Database[RawDocument]) -> tuple[int, int]:
     """Return how many stored passwords are plain, and how many encrypted."""
     from worker.core.secrets import Vault
-    from worker.mongo import translated
+    from worker.database.mongo import translated
 
     counts = [0, 0]
     with translated():

@@ -67,7 +67,7 @@ def _watch(services: Services) -> None:
 
 
 def _hand_over(watcher: Watcher) -> None:
-    from worker.mongo import StoreUnavailableError
+    from worker.database.mongo import StoreUnavailableError
 
     try:
         watcher.positions.release()

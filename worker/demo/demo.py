@@ -16,6 +16,7 @@ import httpx
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
+from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.demo.processes import Flower, Processes, clean_environment
 from worker.demo.reader import Reader
@@ -23,7 +24,6 @@ from worker.demo.stage import Stage
 from worker.demo.story import Cast, Story
 from worker.demo.uploads import Enqueue, Item, Person, Uploads
 from worker.demo.verification import Report, Verification
-from worker.mongo import RawDocument
 from worker.stack import Stack, StackError
 from worker.stack.environment import as_env_file, unsettled
 from worker.stack.files import write_private

@@ -13,8 +13,8 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 
 from worker.core.clock import now
+from worker.database.mongo import RawDocument
 from worker.media import media_type
-from worker.mongo import RawDocument
 
 _BUCKET = "user-aesthetic-computer"
 _GUEST_BUCKET = "art-aesthetic-computer"

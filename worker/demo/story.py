@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from worker.database.mongo import RawDocument
 from worker.demo.pictures import Picture, gallery
 from worker.demo.platform import Platform
 from worker.demo.stage import Stage
@@ -21,7 +22,6 @@ from worker.demo.texts import (
     STRANGER_MOOD,
 )
 from worker.demo.uploads import Item, Person, Uploads
-from worker.mongo import RawDocument
 from worker.stack import Service
 
 States = dict[object, RawDocument]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from bson import ObjectId
 
+from worker.database.mongo import RawDocument
 from worker.demo.pictures import Picture, recording
 from worker.demo.platform import Platform
-from worker.mongo import RawDocument
 
 Enqueue = Callable[[str, ObjectId], bool]
 

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from worker.database.mongo import RawDocument
 from worker.demo import expected
 from worker.demo.platform import Platform
 from worker.demo.reader import Found, Reader
 from worker.demo.uploads import Item, Person
-from worker.mongo import RawDocument
 
 _TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")
 

@@ -11,12 +11,12 @@ from itertools import islice
 
 from pymongo.database import Database
 
-from worker.accounts import Accounts
 from worker.core.documents import Account
 from worker.core.errors import MediaError
 from worker.core.secrets import Vault
+from worker.database.accounts import Accounts
+from worker.database.mongo import RawDocument, translated
 from worker.doctor.findings import Finding, doubtful, fine, wrong
-from worker.mongo import RawDocument, translated
 from worker.pds.repo import Repo
 from worker.rotation import Holdings, take_stock
 

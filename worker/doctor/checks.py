@@ -16,14 +16,14 @@ from redis import Redis
 
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
+from worker.database.mongo import connect
 from worker.doctor.clocks import Clock, judge_clock
 from worker.doctor.findings import Check, Finding
-from worker.mongo import connect
 
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from worker.mongo import RawDocument
+    from worker.database.mongo import RawDocument
     from worker.services import Services
 
 TYPES = "types"

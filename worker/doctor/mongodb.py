@@ -10,9 +10,9 @@ from datetime import UTC
 import pymongo
 from pymongo.database import Database
 
+from worker.database.mongo import RawDocument, translated
 from worker.doctor.clocks import Clock
 from worker.doctor.findings import Finding, doubtful, fine, wrong
-from worker.mongo import RawDocument, translated
 
 SUBJECT = "mongodb"
 PATIENCE = 5.0  # seconds for each question

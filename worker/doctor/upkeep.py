@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 import pymongo
 from pymongo.database import Database
 
-from worker import indexes
 from worker.advice import advice_for
 from worker.core.clock import now
+from worker.database import indexes
+from worker.database.indexes import Made, Standing
+from worker.database.mongo import RawDocument, translated
 from worker.doctor.findings import Finding, doubtful, fine, wrong
 from worker.doctor.mongodb import PATIENCE, SUBJECT
-from worker.indexes import Made, Standing
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument, translated
 from worker.watch import position
 from worker.watch.position import Position
 

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.accounts import Accounts
 from worker.advice import ACCOUNT_CODES
-from worker.backlog import TROUBLE
 from worker.core.documents import Account, Failure, Owned, Status
 from worker.core.errors import MediaError
+from worker.database.accounts import Accounts
+from worker.database.backlog import TROUBLE
+from worker.database.mongo import RawDocument
+from worker.database.state import parse_state
+from worker.database.store import Store
 from worker.media import MEDIA_TYPES, MediaType
-from worker.mongo import RawDocument
 from worker.overview.hints import indexed
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import Homes
-from worker.state import parse_state
-from worker.store import Store
 
 _AT_A_TIME = 1000  # left to itself, MongoDB sends 16 MB
 _WAITING: RawDocument = {

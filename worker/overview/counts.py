@@ -16,14 +16,14 @@ from typing import Any, Self
 from bson import MinKey
 from pymongo.database import Database
 
-from worker.backlog import SKIPPED, TROUBLE
 from worker.core.documents import Status
 from worker.core.fields import is_text
+from worker.database.backlog import SKIPPED, TROUBLE
+from worker.database.mongo import RawDocument, translated
+from worker.database.removals import COLLECTION as REMOVALS
+from worker.database.store import Store
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
 from worker.overview.hints import FAILED, NO_CODE, indexed
-from worker.removal import COLLECTION as REMOVALS
-from worker.store import Store
 
 _EVERY: RawDocument = {"_id": {"$gte": MinKey()}}
 _IN_TROUBLE = {"atproto.status": {"$in": [*FAILED, Status.PENDING]}}

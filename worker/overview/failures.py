@@ -9,13 +9,13 @@ from typing import cast
 
 from pymongo.database import Database
 
-from worker.backlog import TROUBLE
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
+from worker.database.backlog import TROUBLE
+from worker.database.mongo import RawDocument, translated
+from worker.database.state import parse_state
+from worker.database.store import Store
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
 from worker.overview.hints import FAILED, indexed, with_code
-from worker.state import parse_state
-from worker.store import Store
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
 _AT_A_TIME = 500  # left to itself, MongoDB sends 16 MB

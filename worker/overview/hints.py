@@ -9,7 +9,7 @@ from pymongo.errors import OperationFailure
 
 from worker.core.documents import Status
 from worker.core.errors import PermanentError
-from worker.mongo import StoreUnavailableError, translated
+from worker.database.mongo import StoreUnavailableError, translated
 
 FAILED = (Status.FAILED, Status.PARTIAL)
 NO_CODE = "(none)"  # stands for what older programs left without a code that can be read

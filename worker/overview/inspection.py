@@ -13,9 +13,9 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
+from worker.database.mongo import RawDocument, translated
 from worker.expectation import Expectations
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
 from worker.plan import Publish, plan
 from worker.services import Services
 

@@ -7,16 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 
-from worker.backlog import TROUBLE, Backlog, not_held
 from worker.core.clock import after
 from worker.core.documents import DocumentId, ItemRef, Owned
 from worker.core.ids import known_id, parse_id
-from worker.lease import is_held
+from worker.database.backlog import TROUBLE, Backlog, not_held
+from worker.database.leases import is_held
+from worker.database.mongo import RawDocument
+from worker.database.store import Store
 from worker.media import MediaType, media_type
 from worker.media.validation import Lexicons
-from worker.mongo import RawDocument
 from worker.overview.hints import FAILED, indexed, with_code
-from worker.store import Store
 
 _AT_A_TIME = 20_000  # among so many items an owner's are gathered, some 10 MB
 _MOST_READ = 1000  # left to itself, MongoDB sends 16 MB

@@ -8,9 +8,9 @@ from typing import cast
 from worker.core.documents import DocumentId, ItemRef
 from worker.core.ids import InvalidIdError, known_id, parse_id
 from worker.core.records import RecordKey
+from worker.database.mongo import RawDocument, translated
+from worker.database.store import Store
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
-from worker.store import Store
 
 _MOST = 20
 _NAMES = ("code", "slug")

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
 
-from worker.backlog import PUBLISHED
+from worker.database.backlog import PUBLISHED
+from worker.database.mongo import RawDocument
+from worker.database.store import Store
 from worker.media import MediaType
-from worker.mongo import RawDocument
 from worker.overview.hints import indexed
-from worker.store import Store
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 _INSTANT = timedelta(milliseconds=1)  # the least that MongoDB tells apart

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from worker.backlog import Backlog
 from worker.core.clock import now
+from worker.database.backlog import Backlog
 from worker.media import MEDIA_TYPES
 
 _WINDOW = 1000  # documents that are compared together

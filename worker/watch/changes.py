@@ -12,8 +12,8 @@ from typing import cast
 
 from bson import Timestamp
 
+from worker.database.mongo import RawDocument
 from worker.media import MediaType
-from worker.mongo import RawDocument
 
 _WHOLE = ("insert", "replace", "delete")
 _UPHEAVALS = ("drop", "rename", "dropDatabase", "invalidate")

@@ -18,7 +18,7 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from worker.core.errors import MediaError
-from worker.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, translated
 
 COLLECTION = "atproto_watch"
 _ID = "position"

@@ -11,8 +11,8 @@ from worker.core.documents import DocumentId
 from worker.core.fields import is_text
 from worker.core.ids import known_id, message_id
 from worker.core.removal_notes import removal_note
-from worker.removal import Removals
-from worker.store import NOBODY, Store
+from worker.database.removals import Removals
+from worker.database.store import NOBODY, Store
 from worker.watch.changes import Change
 
 _LONGEST_BURST = 0.5  # seconds

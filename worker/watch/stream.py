@@ -10,7 +10,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from worker.core.errors import MediaError, PermanentError
-from worker.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, translated
 from worker.watch.position import Token
 
 _PATIENCE = 100  # milliseconds for which MongoDB waits for a change, when there is none

@@ -18,10 +18,10 @@ from typing import NoReturn
 from pymongo.change_stream import DatabaseChangeStream
 from pymongo.database import Database
 
-from worker.backlog import Backlog
 from worker.core.errors import TransientError
+from worker.database.backlog import Backlog
+from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument
 from worker.watch.catching_up import mark_all_changed
 from worker.watch.changes import Change, Upheaval, pipeline, read
 from worker.watch.position import OvertakenError, Position, Positions, Step, Token

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import pymongo
 
 from worker.core.documents import BlobState, DocumentId, Status
+from worker.database.leases import is_held
+from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
-from worker.lease import is_held
 from worker.media import MediaType
 from worker.overview.inspection import Item, Remote, faults, look_at_pds, look_up
 from worker.services import Services
-from worker.state import dump_state
 from worker.web.boxes import Missing, asked
 
 LOOK_UP = 5.0  # seconds

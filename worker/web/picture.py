@@ -10,8 +10,8 @@ from datetime import datetime
 import pymongo
 
 from worker.core.clock import now
+from worker.database.mongo import translated
 from worker.media import MEDIA_TYPES
-from worker.mongo import translated
 from worker.overview import (
     AccountTroubles,
     Counts,

@@ -18,9 +18,9 @@ from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
 from worker.core.fields import is_text
 from worker.core.ids import known_id
+from worker.database.mongo import DocumentFullError, RawDocument, translated
+from worker.database.store import NOBODY, Store
 from worker.media import MediaType
-from worker.mongo import DocumentFullError, RawDocument, translated
-from worker.store import NOBODY, Store
 
 _CURSORS = "atproto_sweep"
 _OF_NOBODY: RawDocument = {"user": {"$in": list(NOBODY)}}

@@ -33,7 +33,7 @@ from worker.core.documents import (
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import Fields, is_text, wrong_type
 from worker.core.ids import known_id
-from worker.lease import (
+from worker.database.leases import (
     NO_ROOM,
     Update,
     as_mine,
@@ -44,9 +44,9 @@ from worker.lease import (
     new_lease,
     not_before,
 )
+from worker.database.mongo import DocumentFullError, RawDocument, translated
+from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
-from worker.mongo import DocumentFullError, RawDocument, translated
-from worker.state import dump_state, parse_state
 
 _MOST_TRIES = 100
 _MAKE_ROOM = {"$unset": {"atproto": ""}}

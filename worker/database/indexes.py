@@ -17,10 +17,12 @@ from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
-from worker import accounts, backlog, removal, thumbnail_cache
 from worker.core.errors import PermanentError
+from worker.database import accounts, backlog
+from worker.database import removals as removal
+from worker.database import thumbnails as thumbnail_cache
+from worker.database.mongo import RawDocument, translated
 from worker.media import MEDIA_TYPES
-from worker.mongo import RawDocument, translated
 
 _BUILD_SECONDS = 6 * 3600  # a build goes through its collection, however large that is
 _IN_THE_WAY = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict

@@ -15,15 +15,15 @@ from bson import ObjectId
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from worker.accounts import Accounts
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, Status
 from worker.core.errors import MediaError, PermanentError, WaitError
 from worker.core.record_keys import tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
+from worker.database.accounts import Accounts
+from worker.database.mongo import RawDocument, translated
 from worker.media import MediaType
-from worker.mongo import RawDocument, translated
 from worker.pds.repo import Repo
 from worker.retry import retry_time
 

@@ -12,7 +12,7 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
 from worker.core.secrets import Secret, Vault
-from worker.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, translated
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"

@@ -13,10 +13,10 @@ from pymongo.errors import BulkWriteError
 
 from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.core.ids import InvalidIdError, parse_id
-from worker.lease import Update, as_mine, as_read, claimed, claiming
+from worker.database.leases import Update, as_mine, as_read, claimed, claiming
+from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated
+from worker.database.store import Store, projection, settling
 from worker.media import MediaType
-from worker.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated
-from worker.store import Store, projection, settling
 
 _MOST_TEXT = 1 << 20  # characters; a record has one at most
 _LOOKED_AT = ("atproto.again", "atproto.attemptedAt")

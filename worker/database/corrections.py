@@ -12,10 +12,10 @@ from pymongo.errors import BulkWriteError
 from worker.core.clock import now
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
-from worker.lease import NO_ROOM
+from worker.database.leases import NO_ROOM
+from worker.database.mongo import DUPLICATE_KEY, RawDocument, translated
+from worker.database.store import Store
 from worker.media import MediaType
-from worker.mongo import DUPLICATE_KEY, RawDocument, translated
-from worker.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from datetime import datetime
 
 from worker.core.clock import after, now
 from worker.core.documents import Lease, MediaDocument, Status, SyncState
-from worker.mongo import RawDocument
-from worker.state import mapping
+from worker.database.mongo import RawDocument
+from worker.database.state import mapping
 
 NO_ROOM: RawDocument = {"$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}}
 """Matches documents whose `atproto` cannot hold fields: null and the like, of older programs."""

@@ -1,0 +1,1 @@
+"""The MongoDB side: documents and their state, leases, accounts, the backlog and indexes."""
