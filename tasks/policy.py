@@ -17,10 +17,10 @@ from worker.core.errors import ItemFailed, MediaError, PermanentError
 from worker.queue.names import LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
-    from worker.bulk.report import BatchReport
-    from worker.outcome import Outcome
     from worker.services import Services
-    from worker.sync import Engine
+    from worker.sync.batch.report import BatchReport
+    from worker.sync.engine import Engine
+    from worker.sync.outcome import Outcome
 
 log = logging.getLogger(__name__)
 _MOST_STORE_RETRIES = 8

@@ -10,7 +10,7 @@ from tests.bulk import KINDS
 from tests.world import World
 from worker.bulk.backfill import Backfiller, Batch, Scope
 from worker.bulk.errand import Errand
-from worker.bulk.progress import Tally
+from worker.sync.batch.progress import Tally
 
 
 @dataclass

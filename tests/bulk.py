@@ -11,14 +11,14 @@ from bson import ObjectId
 
 from tests.pictures import pixel_art
 from tests.world import JsonRecord, World
-from worker.bulk.batch import Batches
 from worker.core.documents import Account, DocumentId
 from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
-from worker.outcome import Outcome
 from worker.pds.repo import Repo
 from worker.pds.snapshot import Snapshot
+from worker.sync.batch.engine import Batches
+from worker.sync.outcome import Outcome
 
 KINDS = tuple(MEDIA_TYPES.values())
 MOOD, PAINTING = media_type("mood"), media_type("painting")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Literal
 
-from worker.bulk.batch import Batches
 from worker.core.documents import Account
 from worker.core.records import UploadedBlob, Write
 from worker.pds.repo import Repo
 from worker.services import Services
+from worker.sync.batch.engine import Batches
 
 Point = tuple[Literal["before", "after"], str]
 Action = Callable[[], object]

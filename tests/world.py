@@ -21,11 +21,11 @@ from worker.core.settings import Settings
 from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.media import media_type
-from worker.outcome import Outcome
-from worker.run import Observer, unobserved
 from worker.services import Services, build
 from worker.stack import Stack
-from worker.sync import Engine
+from worker.sync.engine import Engine
+from worker.sync.outcome import Outcome
+from worker.sync.run import Observer, unobserved
 
 JsonRecord = dict[str, object]
 

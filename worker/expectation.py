@@ -13,7 +13,7 @@ from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
 from worker.media import Draft, MediaType, Site
 from worker.media.validation import Lexicons
-from worker.parts import Parts
+from worker.sync.attachments import Parts
 
 Record = Mapping[str, object]
 

@@ -14,13 +14,6 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from worker.blobs import BlobMaker
-from worker.bulk.adoption import Adoption
-from worker.bulk.batch import Batches
-from worker.bulk.pace import Pace
-from worker.bulk.progress import Progress
-from worker.bulk.workshop import Workshop
-from worker.bulk.writer import Writer
 from worker.core.documents import Account
 from worker.core.net.bounded import Bounds
 from worker.core.secrets import Vault
@@ -38,11 +31,9 @@ from worker.database.thumbnails import ThumbnailCache
 from worker.files import SourceStore
 from worker.files.opening import open_sources
 from worker.files.thumbnail import ThumbnailSettings
-from worker.journal import UNKEPT, Journal, LoggedJournal
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
-from worker.parts import PartMaker
 from worker.pds.account_cache import AccountKeys
 from worker.pds.client import Pds, open_request
 from worker.pds.identity import DidDocuments, Directory, OnePds, is_public, is_web
@@ -52,11 +43,20 @@ from worker.pds.parking import Parking
 from worker.pds.rate_limiter import Budget, Lane
 from worker.pds.repo import Repo
 from worker.pds.routing import Homes
-from worker.publish import Publisher
 from worker.queue.depth import Hands
-from worker.sifter import Sifter
-from worker.sweep import Sweep
-from worker.sync import Engine
+from worker.sync.attachments import PartMaker
+from worker.sync.batch.adoption import Adoption
+from worker.sync.batch.engine import Batches
+from worker.sync.batch.progress import Progress
+from worker.sync.batch.throttle import Pace
+from worker.sync.batch.workshop import Workshop
+from worker.sync.batch.writer import Writer
+from worker.sync.blobs import BlobMaker
+from worker.sync.engine import Engine
+from worker.sync.item_log import UNKEPT, Journal, LoggedJournal
+from worker.sync.publisher import Publisher
+from worker.sync.sifter import Sifter
+from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import SILENT, Reporter
 from worker.telemetry.metrics import NOBODY, Recorder
 

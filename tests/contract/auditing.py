@@ -23,8 +23,8 @@ from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
 from worker.pds.repo import Repo
-from worker.run import unobserved
 from worker.services import Services
+from worker.sync.run import unobserved
 
 Count = dict[tuple[str, str], int]
 

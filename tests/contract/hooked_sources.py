@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from worker.bulk.batch import Batches
-from worker.bulk.workshop import Workshop
 from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
+from worker.sync.batch.engine import Batches
+from worker.sync.batch.workshop import Workshop
 
 Hook = Callable[[str, str], object]
 """Called with `stat` or `read`, and the name of the file."""

@@ -16,7 +16,7 @@ from tests.world import World
 from worker.audit.findings import Fault
 from worker.core.errors import TransientError, WaitError
 from worker.pds.client import Pds
-from worker.run import unobserved
+from worker.sync.run import unobserved
 
 _CAR = "application/vnd.ipld.car"
 _BUSY = b'{"error":"RateLimitExceeded"}'

@@ -23,10 +23,10 @@ from tests.changes import WorkerKilledError
 from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
-from worker.bulk.batch import Batches
-from worker.bulk.progress import Tally
 from worker.media import Draft
 from worker.media.base import Item, MediaType
+from worker.sync.batch.engine import Batches
+from worker.sync.batch.progress import Tally
 
 
 def test_bad_items_fail_alone(world: World) -> None:

@@ -21,7 +21,7 @@ from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
 from worker.overview import Place, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
-from worker.sweep import Sweep
+from worker.sync.sweep import Sweep
 
 DAY = timedelta(days=1)
 SPAN = (now() - 1000 * DAY, now() + DAY)

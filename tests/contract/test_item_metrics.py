@@ -46,11 +46,11 @@ def test_each_run_is_logged_and_counted_once(
         "painting": platform.save_painting("counted", user),
         "mood": platform.save_mood("z" * 5001, user),
     }
-    with caplog.at_level(logging.INFO, logger="worker.journal"):
+    with caplog.at_level(logging.INFO, logger="worker.sync.item_log"):
         for type_name, item in items.items():
             counting.engine.sync(type_name, str(item), holder="message")
 
-    lines = [each for each in caplog.records if each.name == "worker.journal"]
+    lines = [each for each in caplog.records if each.name == "worker.sync.item_log"]
     assert [(each.levelname, each.getMessage()) for each in lines] == [
         ("INFO", "item synced"),
         ("WARNING", "item failed"),

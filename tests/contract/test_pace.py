@@ -11,7 +11,7 @@ from redis import Redis
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
 from tests.watching import Watch
 from tests.world import World, Worlds
-from worker.bulk.pace import Pace
+from worker.sync.batch.throttle import Pace
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from uuid import uuid4
 import pytest
 from redis import Redis
 
-from worker.bulk.progress import Progress, Tally
 from worker.core.clock import now
 from worker.core.documents import Failure, ItemRef, Status
 from worker.core.redis_errors import RedisUnavailableError
-from worker.outcome import Outcome
+from worker.sync.batch.progress import Progress, Tally
+from worker.sync.outcome import Outcome
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://")
 LEFT = Outcome(ItemRef("mood", 2), None, "another run is at work on it")

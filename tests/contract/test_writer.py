@@ -14,7 +14,6 @@ from bson import ObjectId
 from tests.contract.claims import WHEN
 from tests.fixtures import platform_of, sign_up
 from tests.watching import Watch
-from worker.bulk.writer import Prepared, Writer, Written
 from worker.core.cid import cid_of_record
 from worker.core.clock import after
 from worker.core.documents import Account, ItemRef, Lease, MediaDocument, SyncState
@@ -23,10 +22,11 @@ from worker.core.fields import Fields
 from worker.core.records import Write
 from worker.database.store import LeaseLostError
 from worker.media import media_type
-from worker.parts import Parts
 from worker.pds.repo import Repo
-from worker.run import Run, unobserved
 from worker.services import Services
+from worker.sync.attachments import Parts
+from worker.sync.batch.writer import Prepared, Writer, Written
+from worker.sync.run import Run, unobserved
 
 KIDLISP = media_type("kidlisp")
 numbers = count()

@@ -14,7 +14,7 @@ from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.media import MEDIA_TYPES, Site
 from worker.media.validation import load_lexicons
-from worker.parts import Parts
+from worker.sync.attachments import Parts
 
 LEXICONS = load_lexicons()
 SITE = Site("https://aesthetic.computer", "users", "guests")

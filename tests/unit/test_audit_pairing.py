@@ -6,7 +6,7 @@ from worker.audit.pairing import Expected, pair
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.pds.snapshot import StoredRecord
-from worker.plan import Skip
+from worker.sync.plan import Skip
 
 DID = "did:plc:here"
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from worker.bulk.report import BatchReport
 from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
-from worker.outcome import Outcome
+from worker.sync.batch.report import BatchReport
+from worker.sync.outcome import Outcome
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://did/mood/1")
 

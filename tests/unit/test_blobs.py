@@ -14,7 +14,6 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
-from worker.blobs import BlobMaker, BlobTooLargeError, Content
 from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
 from worker.core.errors import MediaError
 from worker.core.fields import Fields
@@ -34,8 +33,9 @@ from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Site, media_type
 from worker.media.base import BlobWish, File, Making
 from worker.media.validation import BlobRule, load_lexicons
-from worker.parts import PartMaker
-from worker.run import Run, unobserved
+from worker.sync.attachments import PartMaker
+from worker.sync.blobs import BlobMaker, BlobTooLargeError, Content
+from worker.sync.run import Run, unobserved
 
 LIMIT = 400_000
 RULE = BlobRule(("*/*",), 100_000)

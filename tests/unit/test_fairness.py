@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from worker.fairness import Shares, over_share
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.fairness import Shares, over_share
 
 
 def test_what_is_over_somebodys_share_is_named_by_its_place() -> None:

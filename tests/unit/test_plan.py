@@ -11,7 +11,7 @@ from worker.core.fields import Fields
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
 from worker.media import media_type
-from worker.plan import Nothing, Plan, Publish, Remove, Skip, plan
+from worker.sync.plan import Nothing, Plan, Publish, Remove, Skip, plan
 
 ACCOUNT = Account("auth0|1", "did:plc:mine", "ada.test", Secret("x"))
 

@@ -10,7 +10,7 @@ import pytest
 from worker.core.documents import Failure, Status, SyncState
 from worker.core.errors import AccountError, PermanentError, TransientError, WaitError
 from worker.core.settings import RetrySettings
-from worker.retry import MOST_BUG_ATTEMPTS, after_bug, after_failure, backoff
+from worker.sync.retry import MOST_BUG_ATTEMPTS, after_bug, after_failure, backoff
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SETTINGS = RetrySettings(

@@ -21,8 +21,8 @@ from worker.core.errors import MediaError
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
-from worker.plan import Publish, plan
-from worker.run import Observer
+from worker.sync.plan import Publish, plan
+from worker.sync.run import Observer
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from worker.database.state import ResetMode
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
-from worker.plan import Publish, Skip
+from worker.sync.plan import Publish, Skip
 
 WIPED = frozenset(mode.value for mode in ResetMode)
 

@@ -18,8 +18,8 @@ from worker.audit.strangers import Strangers
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.pds.record_deleter import Eraser
-from worker.run import Observer, unobserved
 from worker.services import Services
+from worker.sync.run import Observer, unobserved
 
 
 @contextmanager

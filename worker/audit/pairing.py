@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worker.core.documents import MediaDocument
 from worker.pds.snapshot import StoredRecord
-from worker.plan import Plan
+from worker.sync.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from itertools import islice
 from worker.audit.findings import Fault, Finding, TypeAudit
 from worker.audit.guard import Refusal, is_removal, refusal
 from worker.audit.removing import Removing
-from worker.bulk.batch import Batches
 from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, Failure
 from worker.core.errors import MediaError
@@ -23,7 +22,8 @@ from worker.database.corrections import Correction, Corrections
 from worker.database.mongo import StoreUnavailableError
 from worker.media import MediaType
 from worker.pds.repo import Repo
-from worker.run import Observer
+from worker.sync.batch.engine import Batches
+from worker.sync.run import Observer
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from worker.audit.auditor import Auditor
 from worker.audit.findings import AccountAudit
 from worker.audit.repair import Repairer, Repairs
 from worker.core.documents import Account
-from worker.run import Observer
+from worker.sync.run import Observer
 
 # A PDS removes the file of a blob some time after its last record: a blob that was uploaded again
 # before that may be gone once more. And what follows from a repair is seen by the next audit.

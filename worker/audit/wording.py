@@ -8,7 +8,7 @@ from worker.core.errors import PermanentError
 from worker.expectation import Expectations
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
-from worker.plan import Publish
+from worker.sync.plan import Publish
 
 _MOST_NAMED = 3
 _MOST_CHARACTERS = 80

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 from worker.bulk.backfill import Backfiller, Batch, Scope
-from worker.bulk.progress import Progress, Tally
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
+from worker.sync.batch.progress import Progress, Tally
 
 _LOOK = 0.25  # seconds between two looks at the progress
 _SOON = 30.0  # seconds; what is due later than that is left to the sweep

@@ -18,8 +18,8 @@ from worker.texts import printable
 if TYPE_CHECKING:
     from worker.audit.rounds import Audited, Rounds
     from worker.core.documents import Account
-    from worker.run import Observer
     from worker.services import Services
+    from worker.sync.run import Observer
 
 _OFF, _TROUBLE = 1, 2
 

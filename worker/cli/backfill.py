@@ -20,10 +20,10 @@ from worker.media import MEDIA_TYPES
 if TYPE_CHECKING:
     from worker.bulk.backfill import Batch, Scope, Survey
     from worker.bulk.errand import Errand, Show
-    from worker.bulk.progress import Tally
     from worker.core.documents import Account
     from worker.media import MediaType
     from worker.services import Services
+    from worker.sync.batch.progress import Tally
 
 _FAILED, _NOT_YET = 1, 3
 
@@ -213,7 +213,7 @@ def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
     from worker.bulk.backfill import Backfiller
     from worker.core.documents import Status
-    from worker.outcome import LEFT
+    from worker.sync.outcome import LEFT
 
     counts: Counter[str] = Counter()
     for (_, status), number in tally.ended.items():

@@ -18,7 +18,7 @@ from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
-    from worker.outcome import Outcome
+    from worker.sync.outcome import Outcome
 
 _FAILED, _TROUBLE, _NOT_YET = 1, 2, 3
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.bulk.progress import Tally
 from worker.cli.page import say
+from worker.sync.batch.progress import Tally
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

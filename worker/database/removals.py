@@ -25,7 +25,7 @@ from worker.database.accounts import Accounts
 from worker.database.mongo import RawDocument, translated
 from worker.media import MediaType
 from worker.pds.repo import Repo
-from worker.retry import retry_time
+from worker.sync.retry import retry_time
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)

@@ -16,8 +16,8 @@ from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument, translated
 from worker.expectation import Expectations
 from worker.media import MediaType
-from worker.plan import Publish, plan
 from worker.services import Services
+from worker.sync.plan import Publish, plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Draft
 from worker.media.base import Making
-from worker.parts import PartMaker
+from worker.sync.attachments import PartMaker
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import logging
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
-from worker.outcome import Outcome
+from worker.sync.outcome import Outcome
 from worker.telemetry.metrics import Recorder
 
 log = logging.getLogger(__name__)

@@ -13,16 +13,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from worker.bulk.pace import Pace
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.core.records import RecordKey, Write
-from worker.parts import Parts
 from worker.pds.client import POINTS
 from worker.pds.errors import BlobNotFoundError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
-from worker.publish import Record
-from worker.run import Run
+from worker.sync.attachments import Parts
+from worker.sync.batch.throttle import Pace
+from worker.sync.publisher import Record
+from worker.sync.run import Run
 
 _MOST_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
 _OVERHEAD = 300  # bytes of a write besides its record's

@@ -12,16 +12,16 @@ from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.bulk.pace import Pace
-from worker.bulk.workshop import Workshop
-from worker.bulk.writer import Prepared
 from worker.core.cid import cid_of_record
 from worker.core.errors import MediaError, WaitError
 from worker.media import Draft
-from worker.parts import Material, PartMaker
 from worker.pds.repo import Repo
-from worker.publish import Publisher
-from worker.run import Run
+from worker.sync.attachments import Material, PartMaker
+from worker.sync.batch.throttle import Pace
+from worker.sync.batch.workshop import Workshop
+from worker.sync.batch.writer import Prepared
+from worker.sync.publisher import Publisher
+from worker.sync.run import Run
 
 T = TypeVar("T")
 Drafted = tuple[Run, Draft]

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.core.redis_errors import translated
-from worker.outcome import Outcome
+from worker.sync.outcome import Outcome
 
 _KEPT = 7 * 86_400  # seconds
 

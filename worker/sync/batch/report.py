@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.core.documents import DocumentId, Status
-from worker.outcome import Outcome
+from worker.sync.outcome import Outcome
 
 _MOST_NAMED = 5
 

@@ -17,9 +17,9 @@ from worker.core.settings import SweepSettings
 from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
 from worker.database.removals import Removal, Removals
-from worker.fairness import Shares
 from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.fairness import Shares
 
 _SHARE = 10  # items of an owner that go before the rest of anybody's
 _LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others

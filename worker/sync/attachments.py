@@ -10,14 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from worker.blobs import BlobMaker, Content, uploaded
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
 from worker.core.errors import MediaError, PermanentError, WaitError
 from worker.media.base import BlobWish, Draft, LinkWish
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo import Repo
-from worker.run import Run
+from worker.sync.blobs import BlobMaker, Content, uploaded
+from worker.sync.run import Run
 
 Material = Content | BlobState | MediaError
 """Of a blob: what has to be uploaded, or its state where nothing has, or what went wrong."""

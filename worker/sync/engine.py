@@ -29,14 +29,14 @@ from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
 from worker.database.removals import Remover, Report
 from worker.database.store import Finish, LeaseLostError, NotNow, Store
-from worker.journal import Journal
 from worker.media import MediaType, media_type
-from worker.outcome import Outcome
 from worker.pds.repo import Repo
-from worker.plan import Nothing, Publish, Remove, Skip, plan
-from worker.publish import Publisher
-from worker.retry import after_bug, after_failure
-from worker.run import Observer, Run, unobserved
+from worker.sync.item_log import Journal
+from worker.sync.outcome import Outcome
+from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
+from worker.sync.publisher import Publisher
+from worker.sync.retry import after_bug, after_failure
+from worker.sync.run import Observer, Run, unobserved
 from worker.telemetry.alerts import Affected, Reporter
 
 _MOST_ROUNDS = 5

@@ -8,11 +8,6 @@ from functools import partial
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.bulk.bugs import Bugs
-from worker.bulk.making import RecordMaker, guarded
-from worker.bulk.pace import Pace
-from worker.bulk.workshop import Workshop
-from worker.bulk.writer import Prepared, Writer
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TransientError
@@ -22,11 +17,16 @@ from worker.database.batch_store import Candidate, Claims, Ending, Place
 from worker.database.leases import new_lease
 from worker.database.store import LeaseLostError
 from worker.media import Draft, MediaType
-from worker.outcome import Outcome
 from worker.pds.repo import Repo
-from worker.retry import after_failure
-from worker.run import Run, unobserved
-from worker.sync import Engine
+from worker.sync.batch.bugs import Bugs
+from worker.sync.batch.records import RecordMaker, guarded
+from worker.sync.batch.throttle import Pace
+from worker.sync.batch.workshop import Workshop
+from worker.sync.batch.writer import Prepared, Writer
+from worker.sync.engine import Engine
+from worker.sync.outcome import Outcome
+from worker.sync.retry import after_failure
+from worker.sync.run import Run, unobserved
 
 
 @dataclass(slots=True, kw_only=True)

@@ -23,10 +23,10 @@ from worker.core.documents import DocumentId
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import StoreUnavailableError
 from worker.database.store import Store
-from worker.fairness import over_share
 from worker.media import MEDIA_TYPES
 from worker.queue.messages import Call, TaskFunctions, glance
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
+from worker.sync.fairness import over_share
 
 _STRETCH = 1000  # messages that are looked at together: a megabyte
 _LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for

@@ -11,14 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from worker.bulk.adoption import Adoption
-from worker.bulk.bugs import Bugs
-from worker.bulk.pace import Pace
-from worker.bulk.progress import Progress
-from worker.bulk.report import BatchReport
-from worker.bulk.together import Together
-from worker.bulk.workshop import Workshop
-from worker.bulk.writer import Writer
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef
 from worker.core.errors import AccountError
@@ -26,10 +18,18 @@ from worker.database.accounts import Accounts
 from worker.database.batch_store import Candidate, Claims
 from worker.database.leases import message_of, not_before
 from worker.media import MediaType, media_type
-from worker.outcome import Outcome
 from worker.pds.repo import Repo
-from worker.plan import Publish, plan
-from worker.sync import Engine
+from worker.sync.batch.adoption import Adoption
+from worker.sync.batch.bugs import Bugs
+from worker.sync.batch.progress import Progress
+from worker.sync.batch.publisher import Together
+from worker.sync.batch.report import BatchReport
+from worker.sync.batch.throttle import Pace
+from worker.sync.batch.workshop import Workshop
+from worker.sync.batch.writer import Writer
+from worker.sync.engine import Engine
+from worker.sync.outcome import Outcome
+from worker.sync.plan import Publish, plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from worker.files import (
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobWish, Making
 from worker.media.validation import BlobRule
-from worker.room import Room
+from worker.sync.room import Room
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import DocumentFullError
 from worker.database.store import ContendedError, Store
-from worker.journal import Journal
 from worker.media import MediaType
-from worker.outcome import Outcome
+from worker.sync.item_log import Journal
+from worker.sync.outcome import Outcome
 from worker.telemetry.alerts import Affected, Reporter
 
 

@@ -16,11 +16,11 @@ from worker.core.settings import RetrySettings
 from worker.database.store import IdentityTakenError
 from worker.media.base import Draft, Site
 from worker.media.validation import Lexicons
-from worker.parts import PartMaker, Parts
 from worker.pds.errors import BlobNotFoundError, SwapError
 from worker.pds.repo import Repo
-from worker.retry import retry_time
-from worker.run import Run
+from worker.sync.attachments import PartMaker, Parts
+from worker.sync.retry import retry_time
+from worker.sync.run import Run
 
 Record = Mapping[str, object]
 

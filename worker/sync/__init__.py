@@ -1,0 +1,1 @@
+"""The engine: one item, a batch, fairness, the sweep and retries."""
