@@ -33,8 +33,8 @@ from worker.core.documents import Status
 from worker.database.backlog import PUBLISHED
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
-from worker.overview import Failures, Overview, throughput
-from worker.overview import Place as ListPlace
+from worker.operations.status import Failures, Overview, throughput
+from worker.operations.status import Place as ListPlace
 from worker.web.picture import Pictures
 
 _MANY, _FEW = 1_000_000, 5_000

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from tests.bulk import KINDS
 from tests.world import World
-from worker.bulk.backfill import Backfiller, Batch, Scope
-from worker.bulk.errand import Errand
+from worker.operations.backfill.planner import Backfiller, Batch, Scope
+from worker.operations.backfill.run import Errand
 from worker.sync.batch.progress import Tally
 
 

@@ -18,9 +18,9 @@ from tests.acceptance.second_opinion import modules_of_the_pds, refusal
 from tests.bulk import repo
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
-from worker.authority import AsResolved, DnsError, Refused, check, look_up, plan, publish
-from worker.authority.published import COLLECTION
 from worker.media.validation.files import OWN_FOLDER, save_published
+from worker.operations.lexicons import AsResolved, DnsError, Refused, check, look_up, plan, publish
+from worker.operations.lexicons.published import COLLECTION
 
 MOOD = "computer.aesthetic.mood"
 OURS = [f"computer.aesthetic.{name}" for name in ("kidlisp", "mood", "painting", "piece")]

@@ -14,14 +14,14 @@ from bson import ObjectId
 
 from tests.fixtures import platform_of, sign_up
 from tests.pictures import pixel_art
-from worker.audit.opening import open_audit
-from worker.audit.repair import Repairs
-from worker.audit.rounds import Audited, Rounds
 from worker.core.documents import Account
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument
 from worker.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
+from worker.operations.audit.opening import open_audit
+from worker.operations.audit.repair import Repairs
+from worker.operations.audit.run import Audited, Rounds
 from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.run import unobserved

@@ -29,7 +29,7 @@ from worker.database.store import Store
 from worker.database.thumbnails import ThumbnailCache
 from worker.media import media_type
 from worker.media.validation import load_lexicons
-from worker.overview import Failures, Overview, Revival
+from worker.operations.status import Failures, Overview, Revival
 
 MOOD = media_type("mood")
 _EXPLAINED = {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}

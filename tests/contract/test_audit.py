@@ -10,9 +10,9 @@ import pytest
 
 from tests.contract.auditing import Ground, found, standings
 from tests.contract.damages import DAMAGES, FAILED
-from worker.audit.findings import Fault
 from worker.core.clock import after, now
 from worker.media import MEDIA_TYPES, media_type
+from worker.operations.audit.findings import Fault
 
 
 def test_account_that_is_right_is_clean(ground: Ground) -> None:

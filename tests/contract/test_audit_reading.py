@@ -13,8 +13,8 @@ from tests.contract.auditing import Ground, found, open_ground
 from tests.contract.proxy import Proxy, Reply
 from tests.waiting import wait_for
 from tests.world import World
-from worker.audit.findings import Fault
 from worker.core.errors import TransientError, WaitError
+from worker.operations.audit.findings import Fault
 from worker.pds.client import Pds
 from worker.sync.run import unobserved
 

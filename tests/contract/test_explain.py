@@ -11,15 +11,15 @@ from datetime import timedelta
 import pytest
 
 from tests.contract.explaining import MOOD, Query, Watched
-from worker.audit.owned import Owned
-from worker.bulk.restore import PUBLISHED
-from worker.bulk.selection import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
 from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
-from worker.overview import Place, Search, throughput
+from worker.operations.audit.owners import Owned
+from worker.operations.backfill.missing_records import PUBLISHED
+from worker.operations.backfill.queries import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
+from worker.operations.status import Place, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
 

@@ -22,12 +22,12 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World
-from worker.bulk.forget import Forgetting
-from worker.bulk.wiped import AT_WORK
 from worker.core.errors import AccountError, TransientError
 from worker.core.secrets import Secret
 from worker.database.removals import Removal, Removals
 from worker.media import media_type
+from worker.operations.erase.forget import Forgetting
+from worker.operations.erase.report import AT_WORK
 from worker.stack import Stack
 
 MOOD = media_type("mood")

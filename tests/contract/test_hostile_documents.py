@@ -15,13 +15,13 @@ from tests.contract.hostile_documents import NOTHING, Case, cases
 from tests.contract.items import MOOD
 from tests.contract.wiping import swept
 from tests.world import JsonRecord, World, Worlds
-from worker.audit.opening import open_audit
-from worker.bulk.backfill import Backfiller, Scope
 from worker.core.ids import known_id, message_id
 from worker.database.mongo import DocumentFullError, RawDocument
 from worker.database.state import mapping
-from worker.overview.counts import Overview
-from worker.overview.failures import Failures
+from worker.operations.audit.opening import open_audit
+from worker.operations.backfill.planner import Backfiller, Scope
+from worker.operations.status.counts import Overview
+from worker.operations.status.failures import Failures
 
 
 @dataclass(frozen=True)

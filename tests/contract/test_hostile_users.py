@@ -9,9 +9,9 @@ import pytest
 from bson import Code, DBRef, ObjectId
 
 from tests.world import World
-from worker.audit.opening import open_audit
 from worker.database.state import mapping
 from worker.media import MEDIA_TYPES
+from worker.operations.audit.opening import open_audit
 
 ACCOUNTS: dict[str, Any] = {
     "text": "did:plc:a",

@@ -21,7 +21,7 @@ from worker.core.settings import Settings
 from worker.database.mongo import StoreUnavailableError
 from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, media_type
-from worker.overview import Counts, Overview, QueueLengths, Queues
+from worker.operations.status import Counts, Overview, QueueLengths, Queues
 from worker.queue.names import OVERFLOW, redis_list
 from worker.services import Services
 

@@ -18,9 +18,9 @@ from worker.core.documents import Status
 from worker.core.net.bounded import Bounds
 from worker.core.rate_limits import Cost, Kind, Rates
 from worker.core.secrets import Secret
+from worker.operations.watch.checkpoint import Positions, Step
 from worker.pds.rate_limiter import Lane
 from worker.services import Patience, Services, build
-from worker.watch.position import Positions, Step
 from worker.web.figures import Figures
 from worker.web.picture import Pictures
 

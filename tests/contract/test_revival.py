@@ -12,7 +12,7 @@ from worker.core.documents import DocumentId, MediaDocument, Status
 from worker.database.leases import as_read
 from worker.database.store import Finish
 from worker.media import MEDIA_TYPES, media_type
-from worker.overview import Batch, Revival
+from worker.operations.status import Batch, Revival
 from worker.services import Services
 
 PIECE = media_type("piece")

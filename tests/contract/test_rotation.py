@@ -15,7 +15,7 @@ from worker.cli import main
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
 from worker.core.settings import Settings
-from worker.rotation import reseal, take_stock
+from worker.operations.key_rotation import reseal, take_stock
 from worker.services import build
 
 

@@ -11,8 +11,12 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save
-from worker.bulk.backfill import Backfiller, Batch, Scope, Survey
-from worker.bulk.selection import (
+from worker.core.clock import after, now
+from worker.core.documents import DocumentId
+from worker.database.mongo import RawDocument
+from worker.media import MEDIA_TYPES
+from worker.operations.backfill.planner import Backfiller, Batch, Scope, Survey
+from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
     NO_ACCOUNT,
@@ -23,10 +27,6 @@ from worker.bulk.selection import (
     Selection,
     Stratum,
 )
-from worker.core.clock import after, now
-from worker.core.documents import DocumentId
-from worker.database.mongo import RawDocument
-from worker.media import MEDIA_TYPES
 from worker.services import Services
 
 ADA, BOB, NOBODY, GUEST = "auth0|ada", "auth0|bob", "auth0|nobody", "art-guest"

@@ -12,7 +12,7 @@ from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.media import MEDIA_TYPES
-from worker.overview import NO_CODE, Failures, Place, Search, Throughput, throughput
+from worker.operations.status import NO_CODE, Failures, Place, Search, Throughput, throughput
 from worker.services import Services
 
 NOON = datetime(2026, 3, 1, 12, 30, 45, 500_000, tzinfo=UTC)

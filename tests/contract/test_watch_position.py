@@ -6,9 +6,9 @@ import pytest
 
 from tests.waiting import wait_for
 from worker.core.clock import now
+from worker.operations.watch import checkpoint as position
+from worker.operations.watch.checkpoint import COLLECTION, OvertakenError, Positions, Step
 from worker.services import Services
-from worker.watch import position
-from worker.watch.position import COLLECTION, OvertakenError, Positions, Step
 
 TOKEN = {"_data": "826B077A8C000000122B0229296E04"}
 

@@ -20,9 +20,9 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World
-from worker.bulk.backfill import Backfiller, Scope
-from worker.bulk.wiped import Survey
 from worker.core.errors import AccountError
+from worker.operations.backfill.planner import Backfiller, Scope
+from worker.operations.erase.report import Survey
 from worker.pds.record_deleter import BATCH
 
 MOOD = "computer.aesthetic.mood"

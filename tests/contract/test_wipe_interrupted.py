@@ -22,9 +22,9 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World, at_step
-from worker.bulk.wiped import BACK, Survey
 from worker.core.errors import TransientError
 from worker.core.records import Write
+from worker.operations.erase.report import BACK, Survey
 from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"

@@ -19,9 +19,9 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World
-from worker.bulk.wiped import BACK
 from worker.core.documents import MediaDocument
 from worker.media import media_type
+from worker.operations.erase.report import BACK
 
 MOOD = media_type("mood")
 

@@ -9,10 +9,10 @@ from bson import ObjectId
 
 from tests.contract.explaining import MOOD, Watched
 from tests.contract.wiping import forgetter, wiper
-from worker.bulk.clearing import Clearing
 from worker.core.errors import TransientError
 from worker.database.removals import Removal, Removals
 from worker.database.state import ResetMode
+from worker.operations.erase.state_reset import Clearing
 from worker.pds.snapshot import StoredRecord
 from worker.services import Services
 

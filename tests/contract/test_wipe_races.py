@@ -28,10 +28,10 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World, at_step
-from worker.bulk.wiped import AT_WORK, BACK
 from worker.database.batch_store import Candidate, Claims
 from worker.database.leases import new_lease
 from worker.media import media_type
+from worker.operations.erase.report import AT_WORK, BACK
 
 MOOD = media_type("mood")
 CHANGES = (nothing, edit, nuke)

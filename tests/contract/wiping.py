@@ -11,12 +11,12 @@ from bson import ObjectId
 from tests.bulk import KINDS, account, repo, save_moods, sync_batch
 from tests.pictures import pixel_art
 from tests.world import World
-from worker.bulk.clearing import Clearing
-from worker.bulk.forget import Forgetter
-from worker.bulk.wipe import Wipe, Wiper
 from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
+from worker.operations.erase.forget import Forgetter
+from worker.operations.erase.state_reset import Clearing
+from worker.operations.erase.wipe import Wipe, Wiper
 from worker.pds.record_deleter import Eraser
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW

@@ -20,9 +20,9 @@ from worker.core.errors import MediaError
 from worker.core.secrets import Secret
 from worker.database.leases import as_read, claimed, claiming, new_lease
 from worker.database.store import Store, settling
-from worker.expectation import Expectations
 from worker.media import MEDIA_TYPES, Site
 from worker.media.validation import load_lexicons
+from worker.operations.expected import Expectations
 
 STORE = Store(MongoClient(connect=False)["none"], "art-guest")
 EXPECTED = Expectations(Site("https://aesthetic.computer", "users", "guests"), load_lexicons())

@@ -19,7 +19,7 @@ from tests.bulk import (
     save_one_of,
 )
 from tests.world import World
-from worker.bulk.backfill import Batch
+from worker.operations.backfill.planner import Batch
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from tests.scene import Scene
 from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
-from worker.watch import position
-from worker.watch.position import Position
+from worker.operations.watch import checkpoint as position
+from worker.operations.watch.checkpoint import Position
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from worker.audit.findings import Fault, Finding, TypeAudit
-from worker.audit.guard import is_removal, refusal
 from worker.core.records import RecordKey
 from worker.media import MEDIA_TYPES
+from worker.operations.audit.findings import Fault, Finding, TypeAudit
+from worker.operations.audit.guard import is_removal, refusal
 
 MOOD = MEDIA_TYPES["mood"]
 DID = "did:plc:here"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from worker.audit.pairing import Expected, pair
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
+from worker.operations.audit.matching import Expected, pair
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Skip
 

@@ -13,28 +13,29 @@ import pytest
 from pymongo import IndexModel
 
 from tests.unit.test_settings import GOOD
-from worker.authority import Checked
-from worker.authority import Finding as LexiconFinding
 from worker.core.errors import TransientError
 from worker.core.rate_limits import REFERENCE, Told
 from worker.core.settings import Settings
 from worker.database.indexes import Definition, Made, Standing
-from worker.doctor import machine, mongodb, pds, queue
-from worker.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
-from worker.doctor.clocks import judge_clock
-from worker.doctor.environment import judge_problems, judge_settings
-from worker.doctor.examination import run
-from worker.doctor.findings import Check, Finding, Level, fine
-from worker.doctor.machine import MachineFacts, Package
-from worker.doctor.media import judge_folder
-from worker.doctor.mongodb import MongoFacts
-from worker.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
-from worker.doctor.queue import QueueFacts
-from worker.doctor.types import judge_lexicons
-from worker.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
 from worker.media.validation import load_lexicons
-from worker.rotation import Holdings
-from worker.watch.position import Position
+from worker.operations.doctor import machine, mongodb, pds
+from worker.operations.doctor import redis as queue
+from worker.operations.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
+from worker.operations.doctor.clocks import judge_clock
+from worker.operations.doctor.configuration import judge_problems, judge_settings
+from worker.operations.doctor.findings import Check, Finding, Level, fine
+from worker.operations.doctor.machine import MachineFacts, Package
+from worker.operations.doctor.media import judge_folder
+from worker.operations.doctor.mongodb import MongoFacts
+from worker.operations.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
+from worker.operations.doctor.redis import QueueFacts
+from worker.operations.doctor.runner import run
+from worker.operations.doctor.types import judge_lexicons
+from worker.operations.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
+from worker.operations.key_rotation import Holdings
+from worker.operations.lexicons import Checked
+from worker.operations.lexicons import Finding as LexiconFinding
+from worker.operations.watch.checkpoint import Position
 
 OK, WARN, FAIL, SKIP = Level.OK, Level.WARN, Level.FAIL, Level.SKIP
 MONGO = MongoFacts("8.0.4", "rs0", writable=True, ahead=0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.advice import ADVICE, BUG, advice_for
+from worker.operations.error_help import ADVICE, BUG, advice_for
 from worker.pds.errors import _ACCOUNT_FAULTS
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.unit.lexicon_samples import FIELDS, LEXICONS, MOOD, absolute, drop, lexicon, put
-from worker.authority.checking import check, copies_in
 from worker.media.validation.compatibility import OLD_READERS, OLD_RECORDS, breaks
 from worker.media.validation.files import OWN_FOLDER, save_published
+from worker.operations.lexicons.check import check, copies_in
 
 PROPERTIES = {
     "name": {"type": "string", "maxLength": 10, "minLength": 2},

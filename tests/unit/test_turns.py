@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice
 
-from worker.bulk.backfill import taking_turns
+from worker.operations.backfill.planner import taking_turns
 
 
 def numbered(owner: str, number: int = 3) -> Iterator[str]:

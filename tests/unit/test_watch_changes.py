@@ -8,9 +8,9 @@ from bson import ObjectId, Timestamp
 
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.watch import sending
-from worker.watch.changes import Change, Upheaval, pipeline, read
-from worker.watch.sending import Burst
+from worker.operations.watch import sender as sending
+from worker.operations.watch.change_stream import Change, Upheaval, pipeline, read
+from worker.operations.watch.sender import Burst
 
 MOOD = MEDIA_TYPES["mood"]
 ITEM = ObjectId("65f0c0ffee65f0c0ffee65f0")

@@ -13,7 +13,7 @@ from worker.core.documents import ItemRef
 from worker.core.errors import PermanentError
 from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
-from worker.overview import Series
+from worker.operations.status import Series
 from worker.web.boxes import Missing, Shared, asked
 from worker.web.plot import HEIGHT, WIDTH, draw
 from worker.web.rendering import item_url, moment, shown, ticked

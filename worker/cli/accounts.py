@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.advice import advice_for
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
 from worker.cli.reviving import print_tally
 from worker.core.clock import rfc3339
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
-from worker.texts import shortened
+from worker.operations.error_help import advice_for
+from worker.operations.text import shortened
 
 if TYPE_CHECKING:
-    from worker.overview import AccountTroubles, Trouble
+    from worker.operations.status import AccountTroubles, Trouble
     from worker.pds.rate_limiter import Gate
     from worker.services import Services
 
@@ -67,13 +67,13 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
 
 
 def _troubles_of(services: Services) -> AccountTroubles:
-    from worker.overview import AccountTroubles
+    from worker.operations.status import AccountTroubles
 
     return AccountTroubles(services.store, services.accounts, services.homes, services.parking)
 
 
 def _resume(services: Services, name: str) -> None:
-    from worker.overview.reviving import revival_of, send
+    from worker.operations.backfill.reviving import revival_of, send
 
     account = services.accounts.resolve(name)
     services.account_keys.renew(account.did)

@@ -13,11 +13,11 @@ import click
 from worker.cli.environment import open_services
 from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
-from worker.texts import printable
+from worker.operations.text import printable
 
 if TYPE_CHECKING:
-    from worker.audit.rounds import Audited, Rounds
     from worker.core.documents import Account
+    from worker.operations.audit.run import Audited, Rounds
     from worker.services import Services
     from worker.sync.run import Observer
 
@@ -98,10 +98,10 @@ def audit(
       1  something is off, or an account's repo could not be read
       2  trouble: wrong usage, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.audit.opening import open_audit
-    from worker.audit.summary import Summary
     from worker.cli.audit_page import account_line, print_page, summary_line
     from worker.core.settings.reader import SettingsError
+    from worker.operations.audit.opening import open_audit
+    from worker.operations.audit.summary import Summary
 
     if force and not repair:
         raise click.UsageError("--force is for --repair")

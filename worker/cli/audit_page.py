@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.audit.findings import Fault, Finding, Standing, TypeAudit
-from worker.audit.guard import Refusal
-from worker.audit.repair import Repairs
-from worker.audit.rounds import Audited
-from worker.audit.summary import Summary
 from worker.cli.page import Table, say, show
 from worker.core.documents import Account, Failure
-from worker.texts import shortened
+from worker.operations.audit.findings import Fault, Finding, Standing, TypeAudit
+from worker.operations.audit.guard import Refusal
+from worker.operations.audit.repair import Repairs
+from worker.operations.audit.run import Audited
+from worker.operations.audit.summary import Summary
+from worker.operations.text import shortened
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")
 _EXPLAINED = "Explained: what documents tell of themselves"

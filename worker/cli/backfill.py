@@ -18,10 +18,10 @@ from worker.core.ids import message_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
-    from worker.bulk.backfill import Batch, Scope, Survey
-    from worker.bulk.errand import Errand, Show
     from worker.core.documents import Account
     from worker.media import MediaType
+    from worker.operations.backfill.planner import Batch, Scope, Survey
+    from worker.operations.backfill.run import Errand, Show
     from worker.services import Services
     from worker.sync.batch.progress import Tally
 
@@ -79,7 +79,7 @@ def backfill(
       1  some items failed, or are published without a file: see media-atproto failures
       3  some items wait, for their account or their PDS: the sweep goes on with them
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.bulk.backfill import Scope
+    from worker.operations.backfill.planner import Scope
 
     with closing(open_services(env_file)) as services:
         owners = [services.accounts.resolve(name).subject for name in names]
@@ -110,7 +110,7 @@ def restore(
     cache. Items whose records are gone from the repo, whatever their state says, are included.
     Can be interrupted and repeated. Exit codes are those of backfill.
     """
-    from worker.bulk.backfill import Scope
+    from worker.operations.backfill.planner import Scope
 
     with closing(open_services(env_file)) as services:
         accounts = [services.accounts.resolve(name) for name in names]
@@ -128,7 +128,7 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
 
 
 def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]) -> None:
-    from worker.bulk.restore import Recall
+    from worker.operations.backfill.missing_records import Recall
 
     recall = Recall.of(services)
     for account in accounts:
@@ -139,7 +139,7 @@ def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[Med
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
-    from worker.bulk.backfill import Backfiller
+    from worker.operations.backfill.planner import Backfiller
 
     survey = Backfiller.of(services).survey(scope)
     _print_survey(survey, scope)
@@ -160,8 +160,8 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
 
 
 def _errand(services: Services, scope: Scope, show: Show) -> Errand:
-    from worker.bulk.backfill import Backfiller
-    from worker.bulk.errand import Errand
+    from worker.operations.backfill.planner import Backfiller
+    from worker.operations.backfill.run import Errand
 
     return Errand(
         name=secrets.token_hex(6),
@@ -211,8 +211,8 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
-    from worker.bulk.backfill import Backfiller
     from worker.core.documents import Status
+    from worker.operations.backfill.planner import Backfiller
     from worker.sync.outcome import LEFT
 
     counts: Counter[str] = Counter()

@@ -15,7 +15,7 @@ from worker.cli.environment import complete_environment
 from worker.cli.page import Style, say
 
 if TYPE_CHECKING:
-    from worker.doctor import Finding
+    from worker.operations.doctor import Finding
 
 _STYLES: Mapping[str, Style] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "yellow"}
 _FAILED = 1
@@ -48,7 +48,7 @@ def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     number = _number(most)
     complete_environment(env_file)
-    from worker.doctor import Level, examine
+    from worker.operations.doctor import Level, examine
 
     levels = []
     for finding in examine(os.environ, number):

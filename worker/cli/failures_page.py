@@ -8,14 +8,14 @@ from itertools import chain, islice
 
 import click
 
-from worker.advice import advice_for
 from worker.cli.page import Table, say, show
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.media import MediaType
-from worker.overview import NO_CODE, Counts, FailedItem, Failures, Overview
+from worker.operations.error_help import advice_for
+from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, Overview
+from worker.operations.text import shortened
 from worker.services import Services
-from worker.texts import shortened
 
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 

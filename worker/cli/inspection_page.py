@@ -12,8 +12,8 @@ from worker.cli.page import Table, say, show
 from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.database.state import dump_state
-from worker.overview.inspection import BlobCheck, Inspection
-from worker.texts import aware, plain, shortened, span, told
+from worker.operations.status.inspection import BlobCheck, Inspection
+from worker.operations.text import aware, plain, shortened, span, told
 
 _LABELS = {
     "attemptedAt": "attempted",

@@ -147,7 +147,7 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.inspection_page import print_json, print_page
     from worker.core.settings.reader import SettingsError
-    from worker.overview.inspection import inspect
+    from worker.operations.status.inspection import inspect
 
     try:
         with closing(open_services(env_file)) as services:

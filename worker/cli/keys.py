@@ -11,7 +11,7 @@ from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
 
 if TYPE_CHECKING:
-    from worker.rotation import Holdings
+    from worker.operations.key_rotation import Holdings
 
 
 @click.command("new-key")
@@ -48,7 +48,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
       1  no key opens the password of somebody, or something changed meanwhile: run it again
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     services = open_services(env_file)
-    from worker.rotation import reseal, take_stock
+    from worker.operations.key_rotation import reseal, take_stock
 
     vault = services.vault
     try:

@@ -17,7 +17,7 @@ from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
 
 if TYPE_CHECKING:
-    from worker.authority import Checked, Published
+    from worker.operations.lexicons import Checked, Published
     from worker.services import Services
 
 _FOUND, _TROUBLE = 1, 2
@@ -142,8 +142,8 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
-    from worker.authority import AsResolved, Copies, InRepo, look_up
     from worker.media.validation.files import published_in
+    from worker.operations.lexicons import AsResolved, Copies, InRepo, look_up
 
     if against != _DNS and not against.startswith(_AT):
         if not Path(against).is_dir():
@@ -156,7 +156,7 @@ def _published(env_file: Path | None, against: str, undo: ExitStack) -> Publishe
 
 
 def _check_all(published: Published | None) -> Iterator[Checked]:
-    from worker.authority import check
+    from worker.operations.lexicons import check
 
     for folder in _folders():
         yield from check(folder, published)
@@ -164,7 +164,7 @@ def _check_all(published: Published | None) -> Iterator[Checked]:
 
 def _wanted(nsids: Sequence[str]) -> dict[str, Path]:
     """Return the lexicons to publish, and the folder of each; says which are invalid."""
-    from worker.authority import check
+    from worker.operations.lexicons import check
 
     checked = [(each, folder) for folder in _folders() for each in check(folder)]
     known = {each.nsid: folder for each, folder in checked if each.file != folder}
@@ -182,7 +182,7 @@ def _publish(
     services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
 ) -> tuple[str, int]:
     """Publish on an account; return its DID and the exit code."""
-    from worker.authority import Outcome, Refused, plan, publish
+    from worker.operations.lexicons import Outcome, Refused, plan, publish
 
     repo = services.repo(services.accounts.resolve(name))
     planned = plan(repo, [services.lexicons.document(nsid) for nsid in nsids])
@@ -213,6 +213,6 @@ def _save(folders: dict[str, Path]) -> None:
 
 
 def _dns_name(nsid: str) -> str:
-    from worker.authority import dns_name
+    from worker.operations.lexicons import dns_name
 
     return dns_name(nsid)

@@ -12,7 +12,7 @@ import click
 from worker.cli.page import Table, say, show
 
 if TYPE_CHECKING:
-    from worker.authority import Checked, Finding, Publication
+    from worker.operations.lexicons import Checked, Finding, Publication
 
 
 def print_page(checked: Sequence[Checked]) -> None:
@@ -47,7 +47,7 @@ def print_lines(checked: Sequence[Checked]) -> None:
 
 def tell_breaks(publication: Publication) -> None:
     """Print what publishing a lexicon would break."""
-    from worker.authority.checking import told_value
+    from worker.operations.lexicons.check import told_value
 
     for found in publication.breaks:
         say(f"{publication.key.rkey}: {found.path}")
@@ -56,7 +56,7 @@ def tell_breaks(publication: Publication) -> None:
 
 def tell_dns(name: str, did: str) -> None:
     """Say which TXT record has to be in the DNS, and what is there."""
-    from worker.authority import DnsError, did_in, look_up
+    from worker.operations.lexicons import DnsError, did_in, look_up
 
     say(f'{name} TXT "did={did}"')
     try:

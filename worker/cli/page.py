@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import click
 
-from worker.texts import printable
+from worker.operations.text import printable
 
 Style = Literal["", "green", "yellow", "red", "bold"]
 Cells = Sequence[str]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.cli.page import say
 
 if TYPE_CHECKING:
-    from worker.overview import Tally
+    from worker.operations.status import Tally
 
 
 def print_tally(tally: Tally, requeue: float) -> None:

@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.advice import advice_for
 from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MEDIA_TYPES
-from worker.texts import span
+from worker.operations.error_help import advice_for
+from worker.operations.text import span
 
 if TYPE_CHECKING:
     from worker.core.secrets import Secret
-    from worker.overview import Counts, QueueLengths, RemovalCounts
+    from worker.operations.status import Counts, QueueLengths, RemovalCounts
 
 _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
@@ -74,7 +74,7 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
 
 
 def _look(env_file: Path | None) -> _Picture:
-    from worker.overview import Counts, Overview
+    from worker.operations.status import Counts, Overview
 
     with closing(open_services(env_file)) as services:
         overview = Overview(services.database, services.store)
@@ -93,7 +93,7 @@ def _look(env_file: Path | None) -> _Picture:
 
 def _ask(url: Secret) -> tuple[QueueLengths | None, str]:
     """Return how long the queues are, or what is wrong with them."""
-    from worker.overview import Queues
+    from worker.operations.status import Queues
 
     with closing(Queues(url)) as queues:
         try:
@@ -129,7 +129,7 @@ def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
 
 
 def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
-    from worker.overview import NO_CODE
+    from worker.operations.status import NO_CODE
 
     return [
         (

@@ -19,9 +19,9 @@ from worker.cli.interrupts import interrupt_on_every_request_to_end
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.operations.watch.sender import Doorways
+    from worker.operations.watch.watcher import Watcher
     from worker.services import Services
-    from worker.watch.sending import Doorways
-    from worker.watch.watcher import Watcher
 
 
 @click.command()
@@ -77,10 +77,10 @@ def _hand_over(watcher: Watcher) -> None:
 
 def _watcher(services: Services) -> Watcher:
     from worker.core.settings import WatchSettings
+    from worker.operations.watch.checkpoint import Positions
+    from worker.operations.watch.sender import Sender
+    from worker.operations.watch.watcher import Watcher
     from worker.telemetry import sentry
-    from worker.watch.position import Positions
-    from worker.watch.sending import Sender
-    from worker.watch.watcher import Watcher
 
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Watcher(
@@ -107,7 +107,7 @@ def _heartbeat() -> Callable[[], None]:
 
 def _doorways() -> Doorways:
     from worker.app import app
-    from worker.watch.sending import Doorways
+    from worker.operations.watch.sender import Doorways
 
     # A message that is not taken is kept here and sent again, which the watcher says itself.
     logging.getLogger("tasks.policy").setLevel(logging.ERROR)

@@ -14,12 +14,12 @@ from worker.cli.environment import open_services
 from worker.cli.page import Table, say, show
 from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
-from worker.texts import printable
+from worker.operations.text import printable
 
 if TYPE_CHECKING:
-    from worker.bulk.forget import Forgetter
-    from worker.bulk.wipe import Wiper
-    from worker.bulk.wiped import Survey, Wiped
+    from worker.operations.erase.forget import Forgetter
+    from worker.operations.erase.report import Survey, Wiped
+    from worker.operations.erase.wipe import Wiper
     from worker.services import Services
 
 _LIVE = click.option("--live", is_flag=True, help="Do it. Without, everything is only counted.")
@@ -119,8 +119,8 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
 
 
 def _wiper(services: Services) -> Wiper:
-    from worker.bulk.clearing import Clearing
-    from worker.bulk.wipe import Wiper
+    from worker.operations.erase.state_reset import Clearing
+    from worker.operations.erase.wipe import Wiper
     from worker.pds.record_deleter import Eraser
 
     return Wiper(
@@ -133,7 +133,7 @@ def _wiper(services: Services) -> Wiper:
 
 
 def _forgetter(services: Services) -> Forgetter:
-    from worker.bulk.forget import Forgetter
+    from worker.operations.erase.forget import Forgetter
 
     return Forgetter(
         wiper=_wiper(services),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 
 from worker.core.clock import now
-from worker.metrics.platform import PlatformFigures, Traffic
-from worker.overview import Queues
+from worker.operations.status import Queues
+from worker.operations.status.prometheus import PlatformFigures, Traffic
+from worker.operations.watch import checkpoint as position
 from worker.services import Services
-from worker.watch import position
 from worker.web.boxes import Missing, Shared, asked
 from worker.web.picture import Pictures
 

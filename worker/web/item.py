@@ -12,7 +12,7 @@ from worker.database.leases import is_held
 from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
-from worker.overview.inspection import Item, Remote, faults, look_at_pds, look_up
+from worker.operations.status.inspection import Item, Remote, faults, look_at_pds, look_up
 from worker.services import Services
 from worker.web.boxes import Missing, asked
 

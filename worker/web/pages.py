@@ -11,13 +11,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
-from worker.advice import advice_for
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, known_id, parse_id
 from worker.media import MEDIA_TYPES, MediaType
-from worker.overview import NO_CODE, FailedItem, Failures, Place, Search
+from worker.operations.error_help import advice_for
+from worker.operations.status import NO_CODE, FailedItem, Failures, Place, Search
 from worker.services import Services
 from worker.web.boxes import Missing
 from worker.web.figures import Figures

@@ -12,7 +12,7 @@ import pymongo
 from worker.core.clock import now
 from worker.database.mongo import translated
 from worker.media import MEDIA_TYPES
-from worker.overview import (
+from worker.operations.status import (
     AccountTroubles,
     Counts,
     Overview,

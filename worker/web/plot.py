@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from worker.overview import Series
+from worker.operations.status import Series
 
 WIDTH, HEIGHT = 720, 160
 _GAP = 0.25  # of a bar's room

@@ -10,12 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
-from worker.advice import advice_for
 from worker.core.clock import now, rfc3339
 from worker.core.documents import DocumentId, ItemRef
 from worker.core.ids import message_id
-from worker.overview import NO_CODE
-from worker.texts import aware, printable, span, told
+from worker.operations.error_help import advice_for
+from worker.operations.status import NO_CODE
+from worker.operations.text import aware, printable, span, told
 from worker.web.boxes import Missing
 
 Values = Mapping[str, object]

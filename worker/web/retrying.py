@@ -10,8 +10,8 @@ import pymongo
 
 from worker.core.ids import parse_id
 from worker.media import MediaType, media_type
-from worker.overview import Tally
-from worker.overview.reviving import revival_of, send
+from worker.operations.backfill.reviving import revival_of, send
+from worker.operations.status import Tally
 from worker.services import Services
 from worker.web.rendering import item_url, url
 

@@ -14,11 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from tests.system.alerts.promtool import find_promtool
 from worker.core.clock import now
-from worker.metrics.platform import PlatformFigures, Traffic
-from worker.overview import Counts, QueueLengths
+from worker.operations.status import Counts, QueueLengths
+from worker.operations.status.prometheus import PlatformFigures, Traffic
+from worker.operations.watch.checkpoint import Position
 from worker.stack.packages import cache_folder
 from worker.telemetry.counters import Counters
-from worker.watch.position import Position
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"
 _CASES = Path(__file__).with_name("cases.yml")

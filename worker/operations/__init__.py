@@ -1,0 +1,1 @@
+"""What an operator starts: one package or module for each, with its queries."""

@@ -1,0 +1,146 @@
+"""The audit of one account: its documents by index, its repo in one call, each by the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from worker.core.clock import now
+from worker.core.documents import Account, Failure, MediaDocument
+from worker.core.errors import MediaError
+from worker.media import MediaType
+from worker.operations.audit.blobs import check_blobs
+from worker.operations.audit.classification import Judge
+from worker.operations.audit.findings import AccountAudit, Finding, TypeAudit
+from worker.operations.audit.heap import without_collection
+from worker.operations.audit.matching import Case, Expected, pair
+from worker.operations.audit.orphans import Strangers
+from worker.operations.audit.owners import Owned
+from worker.operations.audit.repo_reader import Reading
+from worker.operations.audit.tally import Tally
+from worker.operations.expected import Expectations
+from worker.pds.snapshot import StoredRecord
+from worker.sync.plan import Publish, plan
+from worker.sync.run import Observer
+
+
+@dataclass(frozen=True, slots=True)
+class Auditor:
+    """Audits accounts: the documents and records of some types, with their blobs or without.
+
+    Documents saved less than `grace` seconds ago are given the time to be published.
+    """
+
+    owned: Owned
+    strangers: Strangers
+    reading: Reading
+    expectations: Expectations
+    kinds: Sequence[MediaType]
+    blobs: bool
+    grace: float
+
+    def audit(self, account: Account, observer: Observer) -> AccountAudit:
+        """Compare an account's documents with its repo.
+
+        The memory that it takes grows with the repo. Raises StoreUnavailableError, and the
+        errors of the PDS when that does not answer at all.
+        """
+        with without_collection():
+            return self._audit(account, observer)
+
+    def _audit(self, account: Account, observer: Observer) -> AccountAudit:
+        started = now()
+        collections = [kind.nsid for kind in self.kinds]
+        with ThreadPoolExecutor(1) as pool:
+            # The PDS takes its time: enough to read the documents in.
+            arriving = pool.submit(self.reading.records, account.did, collections)
+            expected = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
+            try:
+                records = arriving.result()
+            except MediaError as error:
+                if self.reading.is_away(account.did):
+                    raise
+                return AccountAudit(account, failure=Failure.of(error, now()))
+        types = [
+            self._audit_type(
+                Judge(kind, account.did, self.expectations, started, self.grace),
+                account,
+                expected.pop(kind.name),
+                records[kind.nsid],
+                observer,
+            )
+            for kind in self.kinds
+        ]
+        return AccountAudit(account, types)
+
+    def audit_others(self) -> AccountAudit:
+        """Look at the documents whose owners have no account; raises StoreUnavailableError."""
+        started = now()
+        types = []
+        for kind in self.kinds:
+            judge = Judge(kind, "", self.expectations, started, self.grace)
+            tally = Tally(judge)
+            for owner in self.owned.without_account(kind):
+                for document in self.owned.documents(kind, owner):
+                    tally.take(Case(Expected(document, plan(kind, document, None)), None))
+            types.append(tally.result(records=0))
+        return AccountAudit(None, types)
+
+    def _audit_type(
+        self,
+        judge: Judge,
+        account: Account,
+        expected: Sequence[Expected],
+        records: Mapping[str, StoredRecord],
+        observer: Observer,
+    ) -> TypeAudit:
+        tally = self._compared(judge, expected, records)
+        if tally.findings:
+            # The repo is older than what was saved while it was on its way: a second look.
+            expected = self._again(judge.kind, account, expected, tally.findings)
+            tally = self._compared(judge, expected, records)
+        if self.blobs and judge.kind.has_files:
+            observer(f"{len(tally.current)} {judge.kind.name}s with their blobs")
+            tally.take_blobs(check_blobs(self.reading, judge, tally.current))
+        return tally.result(len(records))
+
+    def _compared(
+        self, judge: Judge, expected: Sequence[Expected], records: Mapping[str, StoredRecord]
+    ) -> Tally:
+        tally = Tally(judge)
+        cases, strangers = pair(judge.did, records, expected)
+        for case in cases:
+            tally.take(case)
+        tally.findings += self.strangers.judge(judge, strangers)
+        return tally
+
+    def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:
+        documents = self.owned.documents(kind, account.subject)
+        return [self._expect(kind, document, account) for document in documents]
+
+    def _expect(self, kind: MediaType, document: MediaDocument, account: Account) -> Expected:
+        decision = plan(kind, document, account)
+        if not isinstance(decision, Publish):
+            return Expected(document, decision)
+        return Expected(document, decision, self.expectations.raw_cid(kind, document, account))
+
+    def _again(
+        self,
+        kind: MediaType,
+        account: Account,
+        expected: Sequence[Expected],
+        findings: Sequence[Finding],
+    ) -> list[Expected]:
+        """Read the documents of findings again; those that are gone, or another's, are left out."""
+        ids = {finding.document.ref.id for finding in findings if finding.document}
+        now_there = {
+            document.ref.id: self._expect(kind, document, account)
+            for document in self.owned.again(kind, list(ids))
+            if document.owner == account.subject
+        }
+        looked_at = (
+            now_there.get(each.document.ref.id) if each.document.ref.id in ids else each
+            for each in expected
+        )
+        return [each for each in looked_at if each]

@@ -1,0 +1,45 @@
+"""Whether the blobs of records are there, and whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+from worker.operations.audit.classification import Judge
+from worker.operations.audit.findings import Fault, Finding
+from worker.operations.audit.matching import Case
+from worker.operations.audit.repo_reader import Reading
+
+_AT_ONCE = 8  # more make a PDS no faster
+_STRETCH = 1000
+_DETAILS = {
+    Fault.BLOB_MISSING: "the PDS cannot give",
+    Fault.BLOB_TRUNCATED: "the PDS does not have the whole of",
+}
+
+
+def check_blobs(reading: Reading, judge: Judge, cases: Sequence[Case]) -> Iterator[Finding]:
+    """Fetch each blob that the records of these cases refer to, once; yield what is wrong.
+
+    Raises as `Reading.blob_fault` does.
+    """
+    named = [(case, cid) for case in cases if case.own for cid in case.own.blobs]
+    faults = _faults(reading, judge.did, [cid for _, cid in named])
+    for case, cid in named:
+        if case.own and (fault := faults.get(cid)):
+            detail = f"{_DETAILS[fault]} blob {cid}"
+            yield judge.finding(fault, detail, case.own, case.expected.document)
+
+
+def _faults(reading: Reading, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
+    faults: dict[str, Fault] = {}
+    distinct = iter(dict.fromkeys(cids))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        try:
+            while stretch := list(islice(distinct, _STRETCH)):
+                found = pool.map(lambda cid: reading.blob_fault(did, cid), stretch)
+                faults |= {cid: fault for cid, fault in zip(stretch, found, strict=True) if fault}
+        finally:
+            pool.shutdown(cancel_futures=True)  # of a PDS that is away nothing more is asked
+    return faults

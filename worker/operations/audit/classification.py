@@ -1,0 +1,167 @@
+"""What is wrong with one document and its records, or where it stands. Pure.
+
+Only what nobody knows of is wrong. A failure that the document tells of, an item that waits for
+its next try and one that has nothing to publish are counted with the reason, not found fault
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bson import ObjectId
+
+from worker.core.clock import now
+from worker.core.documents import MediaDocument, Status, SyncState
+from worker.core.records import RecordKey
+from worker.database.state import ResetMode
+from worker.media import MediaType
+from worker.operations.audit.findings import Fault, Finding, Standing
+from worker.operations.audit.matching import Case
+from worker.operations.audit.wording import claim, difference, why_unwanted
+from worker.operations.expected import Expectations
+from worker.pds.snapshot import StoredRecord
+from worker.sync.plan import Publish, Skip
+
+WIPED = frozenset(mode.value for mode in ResetMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Findings, or the standing of a document and the reason for it.
+
+    `is_current` tells that its record is the one that should be there, and that no run is at it.
+    """
+
+    standing: tuple[Standing, str] | None = None
+    findings: Sequence[Finding] = ()
+    is_current: bool = False
+
+
+RIGHT = Verdict((Standing.RIGHT, ""), is_current=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges the documents of one type by the records of one repo; without a DID there are none.
+
+    What a run has held since `started` is in its hands; what was saved less than `grace` seconds
+    before that is on its way.
+    """
+
+    kind: MediaType
+    did: str
+    expectations: Expectations
+    started: datetime
+    grace: float
+
+    def judge(self, case: Case) -> Verdict:
+        """Judge a document and its records."""
+        plan, state = case.expected.plan, case.expected.document.state
+        if not isinstance(plan, Publish):
+            reason = case.expected.document.gone or (plan.reason if isinstance(plan, Skip) else "")
+            return self._judge_unwanted(case, reason, why_unwanted(reason))
+        if state.status is Status.REMOVED and state.reason in WIPED:
+            return self._judge_unwanted(case, state.reason, f"its document was {state.reason}")
+        return self._judge_wanted(case, plan)
+
+    def orphan(self, record: StoredRecord, why: str, document: MediaDocument | None) -> Finding:
+        """Return the finding of a record that should not be there."""
+        return self.finding(Fault.ORPHANED, why, record, document)
+
+    def waiting(self, document: MediaDocument) -> str:
+        """Return what an item waits for that will be seen to; an empty text if it does not."""
+        state, item = document.state, document.ref.id
+        held = state.lease is not None and state.lease.until > now()
+        if held or (state.attempted_at is not None and state.attempted_at >= self.started):
+            return "at_work"
+        if state.retry_at is not None:
+            return state.error.code if state.error else "queued"
+        if self.grace and state.status is None and isinstance(item, ObjectId):
+            age = (self.started - item.generation_time).total_seconds()
+            return "just_saved" if age < self.grace else ""
+        return ""
+
+    def _judge_wanted(self, case: Case, plan: Publish) -> Verdict:
+        own, document = case.own, case.expected.document
+        is_current = own is not None and own.raw_cid == case.expected.raw_cid
+        lies = self._lies(document.state, own) if own else ""
+        if is_current and not lies and not case.twins and document.state.status is Status.SYNCED:
+            return RIGHT
+        if waiting := self.waiting(document):
+            return Verdict((Standing.WAITING, waiting))
+        if is_current:
+            verdict = self._judge_current(document, own, lies)
+        else:
+            verdict = self._judge_other(case, plan)
+        twins = [self._twin(twin, document, own) for twin in case.twins]
+        return Verdict(verdict.standing, [*verdict.findings, *twins], is_current)
+
+    def _judge_current(
+        self, document: MediaDocument, own: StoredRecord | None, lies: str
+    ) -> Verdict:
+        """Judge what the state says of a record that is as it should be."""
+        state = document.state
+        if not lies and state.status is Status.SYNCED:
+            return RIGHT
+        if not lies and state.status is Status.PARTIAL and state.error:
+            return Verdict((Standing.PARTIAL, state.error.code))
+        return self._one(Fault.STATE_LIES, lies or claim(state), own, document)
+
+    def _judge_other(self, case: Case, plan: Publish) -> Verdict:
+        """Judge a document whose record is not there, or not as it should be."""
+        own, document = case.own, case.expected.document
+        state = document.state
+        if state.status is Status.FAILED and state.error:
+            return Verdict((Standing.FAILED, state.error.code))
+        detail = difference(self.expectations, self.kind, document, plan, own)
+        return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
+
+    def _judge_unwanted(self, case: Case, reason: str, why: str) -> Verdict:
+        """Judge a document that should have no record."""
+        document, state = case.expected.document, case.expected.document.state
+        if waiting := self.waiting(document):
+            return Verdict((Standing.WAITING, waiting))
+        if state.status is Status.FAILED and state.error:
+            return Verdict((Standing.FAILED, state.error.code))
+        if records := [record for record in (case.own, *case.twins) if record]:
+            return Verdict(findings=[self.orphan(record, why, document) for record in records])
+        if state.status is Status.REMOVED:
+            return Verdict((Standing.REMOVED, state.reason or reason))
+        if state.status in {None, Status.SKIPPED}:
+            return Verdict((Standing.SKIPPED, reason))
+        return self._one(Fault.STATE_LIES, f"{claim(state)}, and {why}", None, document)
+
+    def _lies(self, state: SyncState, own: StoredRecord) -> str:
+        """Return what a state says wrongly of the record that is there."""
+        uri = f"at://{self.did}/{self.kind.nsid}/{own.rkey}"
+        there = (self.did, own.rkey, uri, own.cid)
+        said = (state.repo, state.rkey, state.uri, state.cid)
+        if said == there:
+            return ""
+        named = zip(("repo", "rkey", "uri", "cid"), there, said, strict=True)
+        return ", ".join(f"{name} is {wrong or 'absent'}" for name, r, wrong in named if wrong != r)
+
+    def _twin(
+        self, twin: StoredRecord, document: MediaDocument, own: StoredRecord | None
+    ) -> Finding:
+        kept = f"{self._key(own).uri} is kept" if own else "none is kept"
+        return self.finding(Fault.DUPLICATED, kept, twin, document)
+
+    def _one(
+        self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument
+    ) -> Verdict:
+        return Verdict(findings=[self.finding(fault, detail, own, document)])
+
+    def finding(
+        self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument | None
+    ) -> Finding:
+        """Return a finding about a record, if there is one, and its document, if it has one."""
+        if own is None:
+            return Finding(fault, self.kind, detail, document=document)
+        return Finding(fault, self.kind, detail, self._key(own), own.cid, own.ref, document)
+
+    def _key(self, record: StoredRecord) -> RecordKey:
+        return RecordKey(self.did, self.kind.nsid, record.rkey)

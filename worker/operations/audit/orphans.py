@@ -1,0 +1,60 @@
+"""Records that no document of the repo's owner claims, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.core.documents import DocumentId, MediaDocument
+from worker.core.ids import InvalidIdError, parse_id
+from worker.database.accounts import Accounts
+from worker.database.store import Store
+from worker.media import MediaType
+from worker.operations.audit.classification import Judge
+from worker.operations.audit.findings import Finding
+from worker.pds.snapshot import StoredRecord
+
+_STRETCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Strangers:
+    """Looks up the documents that records name, whoever owns them now."""
+
+    store: Store
+    accounts: Accounts
+
+    def judge(self, judge: Judge, records: Sequence[StoredRecord]) -> Iterator[Finding]:
+        """Yield the records that should not be in the judge's repo."""
+        for start in range(0, len(records), _STRETCH):
+            stretch = records[start : start + _STRETCH]
+            documents = self._named(judge.kind, stretch)
+            owners = {document.owner for document in documents.values()}
+            homes = {owner: self._home(owner) for owner in owners}
+            for record in stretch:
+                document = documents.get(record.ref or "")
+                if document is None:
+                    named = f"there is no document {record.ref!a}"
+                    why = named if record.ref else "it names no document"
+                    yield judge.orphan(record, why, None)
+                elif homes[document.owner] != judge.did and not judge.waiting(document):
+                    yield judge.orphan(record, f"its document is {document.owner}'s now", document)
+
+    def _named(
+        self, kind: MediaType, records: Sequence[StoredRecord]
+    ) -> Mapping[str, MediaDocument]:
+        """Return the documents that records name, by what the records call them."""
+        ids = [candidate for record in records for candidate in ids_of(record.ref)]
+        return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}
+
+    def _home(self, owner: str) -> str | None:
+        account = self.accounts.find(owner)
+        return account.did if account else None
+
+
+def ids_of(ref: str | None) -> Iterator[DocumentId]:
+    """Go through the ids that a record may mean, none for what can be no id."""
+    try:
+        yield from parse_id(ref)
+    except InvalidIdError:
+        return

@@ -1,0 +1,105 @@
+"""Removing the records of findings: those that nothing has happened to since they were found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from worker.core.clock import after
+from worker.core.documents import MediaDocument, Status
+from worker.core.records import RecordKey
+from worker.database.corrections import Correction, Corrections
+from worker.database.leases import is_held
+from worker.database.store import Store
+from worker.media import MediaType
+from worker.operations.audit.classification import WIPED
+from worker.operations.audit.findings import Fault, Finding
+from worker.operations.audit.orphans import ids_of
+from worker.pds.record_deleter import Eraser
+from worker.pds.repo import Repo
+
+_STRETCH = 100
+_BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A batch of removals: how many records, and the findings whose documents lost theirs."""
+
+    records: int
+    bereft: Sequence[Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Removing:
+    """Removes records, and has the states of their documents say so.
+
+    Those are pending for `lease` seconds, when the sweep sees to them at the latest.
+    """
+
+    store: Store
+    corrections: Corrections
+    eraser: Eraser
+    lease: float
+
+    def remove(self, repo: Repo, kind: MediaType, findings: Sequence[Finding]) -> Iterator[Removed]:
+        """Remove the records of findings; yield what was done, batch by batch.
+
+        Raises as `Eraser.erase` does; what was yielded before is done.
+        """
+        for start in range(0, len(findings), _STRETCH):
+            found = self._unchanged(kind, findings[start : start + _STRETCH])
+            by_key = {finding.key: finding for finding in found if finding.key}
+            for keys in self.eraser.erase(repo, list(by_key)):
+                bereft = [by_key[key] for key in keys if _is_bereft(by_key[key], key)]
+                self._tell(kind, bereft)
+                yield Removed(len(keys), bereft)
+
+    def _unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
+        """Leave out the findings whose documents have changed since, or are at work."""
+        ids = {finding.document.ref.id for finding in findings if finding.document}
+        ids |= {each for finding in findings for each in ids_of(finding.ref)}
+        there = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
+        return [finding for finding in findings if _is_as_found(finding, there)]
+
+    def _tell(self, kind: MediaType, bereft: Sequence[Finding]) -> None:
+        corrections = [
+            Correction(
+                finding.document,
+                finding.key.repo,
+                finding.key.rkey,
+                cid=None,
+                drop_blobs=finding.fault in _BLOBS,
+            )
+            for finding in bereft
+            if finding.document and finding.key
+        ]
+        told = self.corrections.apply(kind, corrections, retry_at=after(self.lease))
+        if told < len(corrections):
+            # A run that took one over meanwhile may have found its record in place still.
+            for correction in corrections:
+                key = RecordKey(correction.repo, kind.nsid, correction.rkey)
+                self.store.note_stray(kind, correction.document, key.uri)
+
+
+def _is_as_found(finding: Finding, there: Mapping[str, MediaDocument]) -> bool:
+    before = finding.document
+    if before is None:
+        return (finding.ref or "") not in there
+    current = there.get(str(before.ref.id))
+    return (
+        current is not None
+        and not is_held(current, holder="")
+        and current.fingerprint == before.fingerprint
+        and current.state.attempted_at == before.state.attempted_at
+    )
+
+
+def _is_bereft(finding: Finding, key: RecordKey) -> bool:
+    """Tell whether a document's state names the record that was removed, and must not any more."""
+    if finding.document is None:
+        return False
+    state = finding.document.state
+    if state.status is Status.REMOVED and state.reason in WIPED:
+        return False  # says so already
+    return state.rkey == key.rkey and state.repo in {None, key.repo}

@@ -1,0 +1,1 @@
+"""Backfill, restore and retry: which documents, in batches of one account."""

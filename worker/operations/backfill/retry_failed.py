@@ -1,0 +1,146 @@
+"""Trying items again that were given up: which ones, and the messages that ask for it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice, zip_longest
+
+from worker.core.clock import after
+from worker.core.documents import DocumentId, ItemRef, Owned
+from worker.core.ids import known_id, parse_id
+from worker.database.backlog import TROUBLE, Backlog, not_held
+from worker.database.leases import is_held
+from worker.database.mongo import RawDocument
+from worker.database.store import Store
+from worker.media import MediaType, media_type
+from worker.media.validation import Lexicons
+from worker.operations.status.hints import FAILED, indexed, with_code
+
+_AT_A_TIME = 20_000  # among so many items an owner's are gathered, some 10 MB
+_MOST_READ = 1000  # left to itself, MongoDB sends 16 MB
+_MOST_IN_UPDATE = 1000
+_MOST_IN_BATCH = 100
+_MOST_WITH_BLOBS = 25  # each may have to be made and uploaded
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Items of one type and owner, for one message."""
+
+    type: str
+    owner: str
+    ids: Sequence[DocumentId]
+
+
+Send = Callable[[Batch], bool]
+
+
+@dataclass(slots=True)
+class Named:
+    """What ids that a person gave stand for; each id is in one of the lists."""
+
+    items: list[Owned] = field(default_factory=list)
+    busy: list[ItemRef] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    ambiguous: list[tuple[str, Sequence[str]]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of items: messages taken by the queue, items by type, those left to a sweep."""
+
+    messages: int = 0
+    enqueued: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
+
+
+class Revival:
+    """Finds items that failed and has them tried again.
+
+    `requeue` is for how many seconds sweeps leave them to their messages. Finding an item costs
+    one document read, reviving it a write: a thousand a second. All methods raise as Overview
+    does.
+    """
+
+    def __init__(
+        self, store: Store, backlog: Backlog, lexicons: Lexicons, *, requeue: float
+    ) -> None:
+        self._store = store
+        self._backlog = backlog
+        self._lexicons = lexicons
+        self._requeue = requeue
+
+    def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[Owned]:
+        """Go through the items of a type that are failed or partial and no run is at work on.
+
+        With `codes` only those with one of these as their error's.
+        """
+        match: RawDocument = {"atproto.status": {"$in": list(FAILED)}, **not_held()}
+        for code in codes or (None,):
+            coded = match if code is None else match | with_code(code)
+            with indexed():
+                found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
+                for raw in found.batch_size(_MOST_READ):
+                    if known_id(raw["_id"]) is not None:  # of another id no message can speak
+                        yield self._store.as_owned(kind, raw)
+
+    def named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> Named:
+        """Look ids up in all these types, whatever their items' status; raises InvalidIdError."""
+        found = Named()
+        for text in dict.fromkeys(ids):
+            documents = [
+                document for kind in kinds if (document := self._store.find(kind, parse_id(text)))
+            ]
+            if len(documents) > 1:
+                found.ambiguous.append((text, [document.ref.type for document in documents]))
+            elif not documents:
+                found.unknown.append(text)
+            elif is_held(documents[0], holder=""):
+                found.busy.append(documents[0].ref)
+            else:
+                found.items.append(Owned(documents[0].ref, documents[0].owner))
+        return found
+
+    def revive(self, items: Iterable[Owned], send: Send) -> Tally:
+        """Give items all their attempts again, and ask for them to be tried.
+
+        `send` tells whether the queue took a message; once it has not, no more are sent, and
+        the sweep finds the rest.
+        """
+        tally = Tally()
+        stream = iter(items)
+        is_up = True
+        while chunk := list(islice(stream, _AT_A_TIME)):
+            # Before the messages: what is only on the document is found, what is only on the
+            # queue may be lost.
+            self._make_pending(chunk)
+            for batch in self._batches(chunk):
+                is_up = is_up and send(batch)
+                (tally.enqueued if is_up else tally.left)[batch.type] += len(batch.ids)
+                tally.messages += is_up
+        return tally
+
+    def _make_pending(self, items: Iterable[Owned]) -> None:
+        ids = defaultdict[str, list[DocumentId]](list)
+        for item in items:
+            ids[item.ref.type].append(item.ref.id)
+        again = after(self._requeue)
+        for name, every in ids.items():
+            for start in range(0, len(every), _MOST_IN_UPDATE):
+                some = every[start : start + _MOST_IN_UPDATE]
+                self._backlog.revive(media_type(name), some, again)
+
+    def _batches(self, items: Iterable[Owned]) -> Iterator[Batch]:
+        """Yield the items in batches, owners in turn, so that none waits for all of another's."""
+        ids = defaultdict[tuple[str, str], list[DocumentId]](list)
+        for item in items:
+            ids[item.ref.type, item.owner].append(item.ref.id)
+        by_owner = [self._cut(*whose, theirs) for whose, theirs in ids.items()]
+        return (batch for batch in chain(*zip_longest(*by_owner)) if batch)
+
+    def _cut(self, type_name: str, owner: str, ids: Sequence[DocumentId]) -> list[Batch]:
+        blobs = self._lexicons.blob_rules(media_type(type_name).nsid)
+        most = _MOST_WITH_BLOBS if blobs else _MOST_IN_BATCH
+        return [Batch(type_name, owner, ids[n : n + most]) for n in range(0, len(ids), most)]

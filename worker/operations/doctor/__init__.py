@@ -1,0 +1,10 @@
+"""Whether everything is set up right: services, credentials, indexes, lexicons, clocks, limits.
+
+Each module has what it looks at as a frozen value (facts), a function that finds it out, and a pure
+one that judges it.
+"""
+
+from worker.operations.doctor.findings import Finding, Level
+from worker.operations.doctor.runner import examine
+
+__all__ = ["Finding", "Level", "examine"]

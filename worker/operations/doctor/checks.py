@@ -1,0 +1,170 @@
+"""The checks, in the order in which they are carried out.
+
+Modules that need the media types are imported as a check runs: what is wrong with a type is a
+finding, not the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from functools import cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from redis import Redis
+
+from worker.core.settings import Settings
+from worker.core.settings.reader import SettingsError
+from worker.database.mongo import connect
+from worker.operations.doctor.clocks import Clock, judge_clock
+from worker.operations.doctor.findings import Check, Finding
+
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from worker.database.mongo import RawDocument
+    from worker.services import Services
+
+TYPES = "types"
+_TIMEOUT = 5.0  # seconds
+
+
+def of_types() -> Iterator[Check]:
+    """Yield the checks that need no environment."""
+
+    # Imported as they run: to load the types is what may fail.
+    def types() -> list[Finding]:
+        from worker.operations.doctor.types import look_at_types
+
+        return look_at_types()
+
+    def lexicons() -> list[Finding]:
+        from worker.operations.doctor.types import look_at_lexicons
+
+        return look_at_lexicons()
+
+    yield Check(TYPES, TYPES, types, vital=True)
+    yield Check(TYPES, "lexicons", lexicons, frozenset({TYPES}))
+
+
+def of_services(
+    settings: Settings, accounts: int, clock: Clock, undo: ExitStack
+) -> Iterator[Check]:
+    """Yield the checks of services and credentials; what they open, `undo` closes."""
+    yield from _of_mongodb(settings, clock, undo)
+    yield from _of_redis(settings, clock)
+    yield from _of_pds(settings, clock)
+    yield Check("media store", "answer", lambda: _media_store(settings))
+    yield from _of_accounts(settings, accounts, undo)
+
+
+def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[Check]:
+    from worker.operations.doctor import mongodb
+
+    @cache
+    def database() -> Database[RawDocument]:
+        opened = connect(settings)
+        undo.callback(opened.client.close)
+        return opened
+
+    def server() -> Iterator[Finding]:
+        facts = mongodb.ask(database(), clock)
+        yield from mongodb.judge(facts)
+        yield judge_clock("mongodb", facts.ahead)
+
+    def indexes() -> list[Finding]:
+        from worker.operations.doctor.upkeep import look_at_indexes
+
+        return look_at_indexes(database())
+
+    def sweep() -> list[Finding]:
+        from worker.operations.doctor.upkeep import look_at_overdue
+
+        return look_at_overdue(database())
+
+    def watch() -> list[Finding]:
+        from worker.operations.doctor.upkeep import look_at_watch
+
+        return look_at_watch(database())
+
+    needs = frozenset({"mongodb", TYPES})
+    yield Check("mongodb", "answer", server, vital=True)
+    yield Check("mongodb", "indexes", indexes, needs)
+    yield Check("workers", "sweep", sweep, needs)
+    yield Check("workers", "watch", watch, needs)
+
+
+def _of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:
+    from worker.operations.doctor import redis as queue
+
+    def server() -> Iterator[Finding]:
+        url, patience = settings.redis_url.reveal(), _TIMEOUT
+        try:
+            redis = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
+        except ValueError:
+            raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+        with redis:
+            facts = queue.ask(redis, clock)
+        yield from queue.judge(facts)
+        yield judge_clock("redis", facts.ahead)
+
+    yield Check("redis", "answer", server, vital=True)
+
+
+def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
+    from worker.operations.doctor import pds
+
+    url, directory = settings.pds.url, settings.pds.directory
+    facts = cache(lambda: pds.ask(url, clock))
+
+    def server() -> Iterator[Finding]:
+        yield from pds.judge(facts(), settings.pds.rates.of(urlsplit(url).netloc))
+        if (ahead := facts().ahead) is not None:
+            yield judge_clock("pds", ahead)
+
+    def blobs() -> list[Finding]:
+        from worker.media.lexicons import type_lexicons
+
+        return [pds.judge_uploads(facts().upload_limit, pds.largest_blob(type_lexicons()))]
+
+    yield Check("pds", "answer", server, vital=True)
+    yield Check("pds", "blob limit", blobs, frozenset({"pds", TYPES}))
+    yield Check("directory", "answer", lambda: pds.look_at_directory(directory))
+
+
+def _media_store(settings: Settings) -> list[Finding]:
+    from worker.files.opening import open_sources, template_of
+    from worker.operations.doctor.media import look_at_folder, look_at_store
+
+    if settings.media.store_url.startswith("file:"):
+        return look_at_folder(template_of(settings).root)
+    with closing(open_sources(settings, deadline=_TIMEOUT)) as store:
+        return look_at_store(store, settings.media.guest_bucket)
+
+
+def _of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Check]:
+    from worker.operations.doctor import accounts
+
+    @cache
+    def services() -> Services:
+        from worker.services import build
+
+        return undo.enter_context(closing(build(settings)))
+
+    def passwords() -> list[Finding]:
+        return accounts.look_at_passwords(services().accounts, services().vault)
+
+    def guests() -> list[Finding]:
+        known = services().accounts
+        return accounts.look_at_guests(known, settings.guest_subject, services().repo)
+
+    def users() -> list[Finding]:
+        known, database = services().accounts, services().database
+        return accounts.look_at_users(database, known, most, services().repo)
+
+    needs = frozenset({"mongodb", "redis", "pds", TYPES})
+    yield Check("accounts", "passwords", passwords, frozenset({"mongodb", TYPES}))
+    yield Check("accounts", "guests", guests, needs)
+    if most:
+        yield Check("accounts", "users", users, needs)

@@ -1,0 +1,1 @@
+"""Wipe and forget: records removed and states reset."""

@@ -1,0 +1,208 @@
+"""Wiping an account: its records of our collections are removed, and the states follow.
+
+A record is removed first; its document's state is cleared once that is known, and only if the
+state is as it was read before. What comes in between is settled so:
+
+- Killed after records were removed and before their states were cleared: the documents claim
+  records that are not in the repo, and the next wipe clears them for that (`Unfounded`). For
+  this, each document is made to say where its record is before anything is removed.
+- A run (a live save, a backfill) holds the document when it is read: its record and its state
+  are left alone, and told.
+- A run claims it after it was read: its state is not cleared. While the run holds it, the record
+  is noted as a stray, so that the run goes again and writes what it may have found to be in
+  place; the item is told as left. Once the run is over the repo is asked: a record that is there
+  again is left and told; else the state is cleared as it is now.
+- A run that lost its document long ago writes late: it confesses (`Engine.confess`), and the
+  sweep has the item synced. It is published again then, and its state says so.
+- Two wipes at once: records that are missing fail a batch of deletes, so the repo is asked; a
+  state that the other one has cleared is clear.
+- The item belongs to another user by now: its record goes, and the sweep has it synced.
+
+In the end the repo is looked at again, and what it holds of our collections is told as left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from worker.core.documents import Account, Status
+from worker.core.records import RecordKey
+from worker.database.batch_store import Candidate
+from worker.database.corrections import Correction, Corrections
+from worker.database.state import ResetMode
+from worker.media import MediaType
+from worker.operations.erase.dangling_states import Unfounded
+from worker.operations.erase.report import AT_WORK, BACK, Survey, Wiped, why_not
+from worker.operations.erase.state_reset import Clearing
+from worker.pds.record_deleter import BATCH, Eraser
+from worker.pds.repo import Repo
+from worker.pds.snapshot import Snapshot, StoredRecord
+
+_TRIES = 3
+
+Records = Mapping[str, StoredRecord]
+Holders = Mapping[str, Candidate]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Whose items: a subject, the DID of its account as far as known, and the repo to empty.
+
+    Without a repo only states are cleared: there is none, or nobody can write to it.
+    """
+
+    subject: str
+    did: str | None
+    repo: Repo | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wiper:
+    """Everything that a wipe takes. `read_repo` returns the repo of a DID as a CAR file."""
+
+    clearing: Clearing
+    corrections: Corrections
+    eraser: Eraser
+    open_repo: Callable[[Account], Repo]
+    read_repo: Callable[[str], bytes]
+
+    def wipe(self, account: Account, kinds: Sequence[MediaType]) -> Wipe:
+        """Return a wipe of an account, to be surveyed or carried out."""
+        target = Target(account.subject, account.did, self.open_repo(account))
+        return Wipe(self, target, kinds, ResetMode.WIPED)
+
+
+class Wipe:
+    """One wipe, to be carried out once.
+
+    `done` tells by type what was done up to any moment, that of an error included. Methods raise
+    the errors of the PDS, MongoDB and Redis.
+    """
+
+    def __init__(
+        self, tools: Wiper, target: Target, kinds: Sequence[MediaType], mode: ResetMode
+    ) -> None:
+        self._tools = tools
+        self._subject = target.subject
+        self._repo = target.repo
+        self._kinds = kinds
+        self._manner = mode
+        self._unfounded = Unfounded(
+            tools.clearing, tools.read_repo, target.subject, target.did, mode
+        )
+        self.done = {kind.name: Wiped() for kind in kinds}
+
+    def survey(self) -> dict[str, Survey]:
+        """Count what there is to do, by type, without changing anything."""
+        snapshot = _look(self._repo) if self._repo else None
+        return {kind.name: self._survey(kind, snapshot) for kind in self._kinds}
+
+    def run(self) -> Iterator[int]:
+        """Carry it out; yield the numbers of records removed, a batch at a time."""
+        if self._repo:
+            snapshot = _look(self._repo)
+            for kind in self._kinds:
+                yield from self._remove(self._repo, kind, snapshot)
+        for kind in self._kinds:
+            self._unfounded.clear(kind, self.done[kind.name])
+        if self._repo:
+            snapshot = _look(self._repo)
+            for kind in self._kinds:
+                for rkey in snapshot.records(kind.nsid):
+                    self.done[kind.name].left.setdefault(rkey, BACK)
+
+    def _survey(self, kind: MediaType, snapshot: Snapshot | None) -> Survey:
+        ids = {
+            candidate.id
+            for candidate in (self._holders(kind, snapshot) if snapshot else ())
+            if self._is_ours(candidate) and not self._manner.is_done(candidate.document.state)
+        }
+        for page in self._unfounded.claimants(kind):
+            ids |= {candidate.id for candidate in page}
+        return Survey(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
+
+    def _holders(self, kind: MediaType, snapshot: Snapshot) -> Iterator[Candidate]:
+        for part in _parts(snapshot.records(kind.nsid)):
+            found = self._tools.clearing.holders(kind, snapshot.did, self._subject, part)
+            yield from found.values()
+
+    def _remove(self, repo: Repo, kind: MediaType, snapshot: Snapshot) -> Iterator[int]:
+        for part in _parts(snapshot.records(kind.nsid)):
+            holders = self._tools.clearing.holders(kind, repo.did, self._subject, part)
+            ours = {rkey: held for rkey, held in holders.items() if self._is_ours(held)}
+            spared = {
+                rkey: why
+                for rkey, held in ours.items()
+                if (why := why_not(held.document, repo.did))
+            }
+            self.done[kind.name].left |= spared
+            going = {rkey: record for rkey, record in part.items() if rkey not in spared}
+            self._say_where(repo, kind, going, ours)
+            yield from self._erase(repo, kind, list(going), holders)
+
+    def _say_where(self, repo: Repo, kind: MediaType, records: Records, ours: Holders) -> None:
+        """Make documents claim the records that they are about to lose."""
+        silent = [
+            Correction(ours[rkey].document, repo.did, rkey, record.cid)
+            for rkey, record in records.items()
+            if rkey in ours and _is_silent(ours[rkey])
+        ]
+        self._tools.corrections.apply(kind, silent, retry_at=None)
+
+    def _erase(
+        self, repo: Repo, kind: MediaType, rkeys: Sequence[str], holders: Holders
+    ) -> Iterator[int]:
+        keys = [repo.key(kind.nsid, rkey) for rkey in rkeys]
+        for gone in self._tools.eraser.erase(repo, keys):
+            self.done[kind.name].removed += len(gone)
+            held = {key: holders[key.rkey] for key in gone if key.rkey in holders}
+            ours = {key: candidate for key, candidate in held.items() if self._is_ours(candidate)}
+            self._clear(repo, kind, ours)
+            for key in held.keys() - ours.keys():
+                self._tools.clearing.send_on(kind, held[key], key)
+            yield len(gone)
+
+    def _clear(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, Candidate]) -> None:
+        """Clear the states of documents that have lost their records."""
+        clearing, done = self._tools.clearing, self.done[kind.name]
+        keys = {candidate.id: key for key, candidate in lost.items()}
+        waiting = [c for c in lost.values() if not self._manner.is_done(c.document.state)]
+        for _ in range(_TRIES):
+            count = clearing.clear(kind, waiting, self._manner)
+            done.cleared += count
+            if count == len(waiting):
+                return
+            missed = clearing.missed(kind, waiting, self._manner)
+            waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
+        done.left |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
+
+    def _is_free(self, repo: Repo, kind: MediaType, candidate: Candidate, key: RecordKey) -> bool:
+        """Tell whether a document that a run has claimed meanwhile can be cleared now."""
+        why = why_not(candidate.document, repo.did)
+        if why:
+            self._tools.clearing.send_on(kind, candidate, key)
+        elif repo.get(key):
+            why = BACK
+        if why:
+            self.done[kind.name].left[key.rkey] = why
+        return why is None
+
+    def _is_ours(self, candidate: Candidate) -> bool:
+        return candidate.document.owner == self._subject
+
+
+def _look(repo: Repo) -> Snapshot:
+    return Snapshot.parse(repo.did, repo.export())
+
+
+def _parts(records: Records) -> Iterator[Records]:
+    waiting = iter(records.items())
+    while part := dict(islice(waiting, BATCH)):
+        yield part
+
+
+def _is_silent(candidate: Candidate) -> bool:
+    state = candidate.document.state
+    return state.uri is None and state.status is not Status.REMOVED

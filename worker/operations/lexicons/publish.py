@@ -1,0 +1,95 @@
+"""Publishing lexicons as records of their authority's account.
+
+The record is the lexicon itself, in the collection `com.atproto.lexicon.schema`, its key the NSID.
+https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.core.cid import cid_of_record
+from worker.core.errors import PermanentError, TransientError
+from worker.core.records import RecordKey
+from worker.media.validation.compatibility import Break, breaks
+from worker.operations.lexicons.published import COLLECTION
+from worker.pds.repo import Repo
+
+
+class Outcome(StrEnum):
+    """What publishing a lexicon does, or did, to its record."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """One lexicon to be published: its record, what is there (a CID, or None), what it breaks."""
+
+    key: RecordKey
+    record: Mapping[str, object]
+    present: str | None
+    breaks: tuple[Break, ...]
+
+    @property
+    def cid(self) -> str:
+        """Return the CID that the record has once it is published."""
+        return cid_of_record(self.record)
+
+    @property
+    def outcome(self) -> Outcome:
+        """Return what is to be done."""
+        if self.present is None:
+            return Outcome.CREATED
+        return Outcome.UNCHANGED if self.present == self.cid else Outcome.UPDATED
+
+
+class Refused(PermanentError):  # noqa: N818 - what was done, not what went wrong
+    """A new version would break what is published: nothing was written."""
+
+    step, code = "write", "lexicon_incompatible"
+
+
+def plan(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
+    """Return what publishing lexicon documents in a repo takes; raises as reading a repo does."""
+    return [_planned(repo, document) for document in documents]
+
+
+def publish(
+    repo: Repo, publications: Sequence[Publication], *, break_compatibility: bool = False
+) -> Iterator[Publication]:
+    """Write what is not there yet, read each back, and yield it.
+
+    Raises Refused before the first write if a publication breaks something, and as `Repo` does.
+    """
+    broken = [each.key.rkey for each in publications if each.breaks]
+    if broken and not break_compatibility:
+        raise Refused(f"nothing was published: {', '.join(broken)} would break what is published")
+    for each in publications:
+        if each.outcome is not Outcome.UNCHANGED:
+            repo.put(each.key, each.record, each.present)
+        _compare(repo, each)
+        yield each
+
+
+def _planned(repo: Repo, document: Mapping[str, object]) -> Publication:
+    key = repo.key(COLLECTION, str(document["id"]))
+    present = repo.get(key)
+    found = breaks(present.value, document) if present else []
+    record = {"$type": COLLECTION, **document}
+    return Publication(key, record, present.cid if present else None, tuple(found))
+
+
+def _compare(repo: Repo, publication: Publication) -> None:
+    """Read a record back as anyone would."""
+    there = repo.get(publication.key)
+    if there is None or there.cid != publication.cid:
+        raise TransientError(
+            f"{publication.key.uri} is not what was written: something else writes there",
+            step="write",
+            code="record_altered",
+        )

@@ -1,0 +1,118 @@
+"""The accounts that cannot be used: why, until when, and how many items wait for each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from worker.core.documents import Account, Failure, Owned, Status
+from worker.core.errors import MediaError
+from worker.database.accounts import Accounts
+from worker.database.backlog import TROUBLE
+from worker.database.mongo import RawDocument
+from worker.database.state import parse_state
+from worker.database.store import Store
+from worker.media import MEDIA_TYPES, MediaType
+from worker.operations.error_help import ACCOUNT_CODES
+from worker.operations.status.hints import indexed
+from worker.pds.parking import Parked, Parking
+from worker.pds.routing import Homes
+
+_AT_A_TIME = 1000  # left to itself, MongoDB sends 16 MB
+_WAITING: RawDocument = {
+    "atproto.status": Status.PENDING.value,
+    "atproto.error.code": {"$in": list(ACCOUNT_CODES)},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """An account that cannot be used, or could not when one of its items was tried last.
+
+    `parked` is None once nobody holds it back any more: its items are tried when they are due.
+    """
+
+    subject: str
+    account: Account | None
+    code: str
+    message: str
+    parked: Parked | None
+    waiting: int
+
+    @property
+    def until(self) -> datetime | None:
+        """Return until when it is left alone."""
+        return self.parked.until if self.parked else None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    counts: Counter[str] = field(default_factory=Counter)
+    errors: dict[str, Failure] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTroubles:
+    """The accounts of one database, and what Redis keeps of them.
+
+    Costs one document read for each item that waits; raises as Overview does, and
+    RedisUnavailableError.
+    """
+
+    store: Store
+    accounts: Accounts
+    homes: Homes
+    parking: Parking
+
+    def all(self) -> list[Trouble]:
+        """Return the accounts in trouble, those that most items wait for first."""
+        waiting = self._waiting()
+        parked = (self.accounts.by_did(did) for did in self.parking.dids())
+        subjects = {*waiting.counts, *(account.subject for account in parked if account)}
+        troubles = [self._trouble(subject, waiting) for subject in subjects]
+        found = [trouble for trouble in troubles if trouble]
+        return sorted(found, key=lambda trouble: (-trouble.waiting, trouble.subject))
+
+    def waiting_for(self, subject: str) -> Iterator[Owned]:
+        """Go through the items that wait for a user's account."""
+        for kind in MEDIA_TYPES.values():
+            for raw in self._items(kind):
+                owned = self.store.as_owned(kind, raw)
+                if owned.owner == subject:
+                    yield owned
+
+    def _waiting(self) -> _Waiting:
+        found = _Waiting()
+        for kind in MEDIA_TYPES.values():
+            for raw in self._items(kind):
+                owner = self.store.as_owned(kind, raw).owner
+                found.counts[owner] += 1
+                error = parse_state(raw.get("atproto")).error
+                if error:
+                    found.errors.setdefault(owner, error)
+        return found
+
+    def _items(self, kind: MediaType) -> Iterator[RawDocument]:
+        with indexed():
+            fields = {"user": 1, "atproto.error": 1}
+            found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
+            yield from found.batch_size(_AT_A_TIME)
+
+    def _trouble(self, subject: str, waiting: _Waiting) -> Trouble | None:
+        account = self.accounts.find(subject)
+        parked = self._parked(account) if account else None
+        error = waiting.errors.get(subject)
+        known = parked or error
+        if known is None:
+            return None  # it was parked under a password that it no longer has
+        return Trouble(subject, account, known.code, known.message, parked, waiting.counts[subject])
+
+    def _parked(self, account: Account) -> Parked | None:
+        try:
+            return self.homes.of(account.did).sessions.parked(account)
+        except MediaError as error:
+            if error.step == "account":
+                return None  # nobody knows where it lives, so it is parked nowhere
+            raise

@@ -1,0 +1,118 @@
+"""The items that failed, one by one, as a stream: nothing here grows with their number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import cast
+
+from pymongo.database import Database
+
+from worker.core.documents import DocumentId, Failure, ItemRef, Status
+from worker.database.backlog import TROUBLE
+from worker.database.mongo import RawDocument, translated
+from worker.database.state import parse_state
+from worker.database.store import Store
+from worker.media import MediaType
+from worker.operations.status.hints import FAILED, indexed, with_code
+
+_FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
+_AT_A_TIME = 500  # left to itself, MongoDB sends 16 MB
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the list of one type and code: after the item of this status and id."""
+
+    status: Status
+    id: DocumentId
+
+
+@dataclass(frozen=True, slots=True)
+class FailedItem:
+    """An item that is failed or partial.
+
+    `owner` is its subject, `handle` the owner's name on the platform, if there is one; `error`
+    is None where an older program left nothing that can be read.
+    """
+
+    ref: ItemRef
+    owner: str
+    handle: str | None
+    status: Status
+    attempts: int
+    error: Failure | None
+
+
+class Failures:
+    """The failed items of one database.
+
+    Costs one document read for each item that is told of, 0.06 ms; raises as Overview does.
+    """
+
+    def __init__(self, database: Database[RawDocument], store: Store) -> None:
+        self._handles = database["@handles"]
+        self._store = store
+
+    def of(
+        self, kind: MediaType, code: str | None = None, limit: int | None = None
+    ) -> Iterator[FailedItem]:
+        """Go through the items of a type: failed ones, then partial ones, by code and by id.
+
+        With a `code` only those that have it as their error's; NO_CODE for those with none.
+        """
+        if limit == 0:
+            return  # to MongoDB, a limit of 0 is none
+        match: RawDocument = {"atproto.status": {"$in": list(FAILED)}}
+        match |= {} if code is None else with_code(code)
+        with indexed():
+            found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
+            found = found.batch_size(_AT_A_TIME).limit(limit or 0)
+            while chunk := list(islice(found, _AT_A_TIME)):
+                yield from self._read(kind, chunk)
+
+    def page(
+        self, kind: MediaType, code: str, after: Place | None, length: int
+    ) -> list[FailedItem]:
+        """Return so many items of a type and code that follow a place: by status, then by id.
+
+        Costs a look at the index keys before the place, and a document read for each item.
+        """
+        items: list[FailedItem] = []
+        for status in FAILED[FAILED.index(after.status) if after else 0 :]:
+            left = length - len(items)
+            if left:
+                last = after.id if after and after.status is status else None
+                items += self._read(kind, self._chunk(kind, status, code, last, left))
+        return items
+
+    def _chunk(
+        self, kind: MediaType, status: Status, code: str, last: DocumentId | None, limit: int
+    ) -> Sequence[RawDocument]:
+        match: RawDocument = {"atproto.status": status.value, **with_code(code)}
+        if last is not None:
+            # Not the operator of the same name outside of `$expr`: that finds ids of one type only.
+            match["$expr"] = {"$gt": ["$_id", {"$literal": last}]}
+        with indexed():
+            found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
+            return list(found.sort("_id").limit(limit))
+
+    def _read(self, kind: MediaType, chunk: Iterable[RawDocument]) -> Iterator[FailedItem]:
+        owners = [(raw, str(raw.get("user") or self._store.guest_subject)) for raw in chunk]
+        handles = self._handles_of({owner for _, owner in owners})
+        for raw, owner in owners:
+            state = parse_state(raw.get("atproto"))
+            yield FailedItem(
+                ref=ItemRef(kind.name, cast("DocumentId", raw["_id"])),
+                owner=owner,
+                handle=handles.get(owner),
+                status=state.status or Status.FAILED,
+                attempts=state.attempts,
+                error=state.error,
+            )
+
+    def _handles_of(self, owners: set[str]) -> dict[str, str]:
+        with translated():
+            named = self._handles.find({"_id": {"$in": sorted(owners)}}, {"handle": 1})
+            return {str(raw["_id"]): str(raw["handle"]) for raw in named if raw.get("handle")}

@@ -1,0 +1,116 @@
+"""Sending: what has changed goes on the queue, each document once in a burst."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from worker.core.documents import DocumentId
+from worker.core.fields import is_text
+from worker.core.ids import known_id, message_id
+from worker.core.removal_notes import removal_note
+from worker.database.removals import Removals
+from worker.database.store import NOBODY, Store
+from worker.operations.watch.change_stream import Change
+
+_LONGEST_BURST = 0.5  # seconds
+_LARGEST_BURST = 500  # documents
+_LONGEST_SUBJECT = 512  # characters; what is longer is nobody's, and may be megabytes
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Doorways:
+    """What sends a message, and returns whether the queue took it: `sync` for an item.
+
+    The arguments of `sync` are those of the task `sync_media`.
+    """
+
+    sync: Callable[..., bool]
+    sweep: Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Burst:
+    """Changes that are sent together. Of several of one document the last counts."""
+
+    _changes: dict[tuple[str, str], Change] = field(default_factory=dict)
+    _since: float = 0.0
+
+    def add(self, change: Change) -> None:
+        """Take in a change."""
+        if not self._changes:
+            self._since = time.monotonic()
+        self._changes[change.kind.name, repr(change.raw_id)] = change
+
+    def is_ripe(self, *, quiet: bool) -> bool:
+        """Tell whether to send them now: nothing follows at once, or they are many, or old."""
+        is_old = time.monotonic() > self._since + _LONGEST_BURST
+        return bool(self._changes) and (quiet or is_old or len(self._changes) >= _LARGEST_BURST)
+
+    def take(self) -> list[Change]:
+        """Return all changes, in the order in which their documents first changed."""
+        taken, self._changes = list(self._changes.values()), {}
+        return taken
+
+    def __bool__(self) -> bool:
+        return bool(self._changes)
+
+
+@dataclass(slots=True)
+class Sender:
+    """Turns changes into messages."""
+
+    store: Store
+    removals: Removals
+    doorways: Doorways
+    _silent_about: set[str] = field(default_factory=set)
+
+    def offer(self, change: Change) -> bool | None:
+        """Return whether the queue took a change; None if there is nothing to send for it.
+
+        Raises StoreUnavailableError.
+        """
+        item = known_id(change.raw_id)
+        if not change.is_gone:
+            if item is not None:
+                return self.doorways.sync(change.kind.name, message_id(item))
+            self.store.refuse_id(change.kind, change.raw_id)
+            return None
+        if item is None:
+            return None  # no message could name it, so nothing was published
+        owner = self._owner(change.before)
+        if owner is None:
+            self._pass_over(change)
+            return None
+        return self._send_removal(change, item, owner)
+
+    def _owner(self, before: Mapping[str, object] | None) -> str | None:
+        """Return whose a deleted document was, None if nobody can tell."""
+        if before is None:
+            return None
+        user = before.get("user")
+        if user in NOBODY:
+            return self.store.guest_subject
+        return user if is_text(user) and len(user) <= _LONGEST_SUBJECT else None
+
+    def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
+        # With the document gone, the message would be all that says that a record has to go.
+        note = removal_note(change.kind.name, item, user=owner)
+        self.removals.keep(note)
+        return self.doorways.sync(change.kind.name, message_id(item), owner)
+
+    def _pass_over(self, change: Change) -> None:
+        name = change.kind.collection
+        if name not in self._silent_about:
+            self._silent_about.add(name)
+            log.warning(
+                "%s %s was deleted, and nobody can tell whose it was: audit --repair removes its "
+                "record. With pre-images (docs/operations.md) %s would tell; said once",
+                change.kind.name,
+                change.raw_id,
+                name,
+            )

@@ -1,0 +1,199 @@
+"""The watcher: follows the documents' changes and enqueues them, one process of many at a time.
+
+A token is kept once everything before it is on the queue, so whatever ends a watcher, the next
+one goes on where nothing is left out; some of it twice, which changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import NoReturn
+
+from pymongo.change_stream import DatabaseChangeStream
+from pymongo.database import Database
+
+from worker.core.errors import TransientError
+from worker.database.backlog import Backlog
+from worker.database.mongo import RawDocument
+from worker.media import MEDIA_TYPES
+from worker.operations.watch.catching_up import mark_all_changed
+from worker.operations.watch.change_stream import Change, Upheaval, pipeline, read
+from worker.operations.watch.checkpoint import OvertakenError, Position, Positions, Step, Token
+from worker.operations.watch.sender import Burst, Sender
+from worker.operations.watch.stream import PositionLostError, next_of, opened
+
+_SHORTEST_PAUSE = 0.1  # seconds between two tries
+_LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
+_BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
+
+Stream = DatabaseChangeStream[RawDocument]
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Trouble:
+    """What is waited for now: said once, and once that it is over."""
+
+    longest_pause: float
+    code: str | None = None
+    _pause: float = _SHORTEST_PAUSE
+
+    def wait(self, code: str, message: str) -> None:
+        """Wait before the next try, longer each time; say for what, the first time."""
+        if code != self.code:
+            log.warning("%s; trying again", message)
+            self.code = code
+        time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+        self._pause = min(2 * self._pause, self.longest_pause)
+
+    def is_over(self) -> None:
+        """Say that it goes on, if it did not."""
+        if self.code:
+            log.info("it goes on: %s is over", self.code)
+        self.code, self._pause = None, _SHORTEST_PAUSE
+
+
+@dataclass(slots=True)
+class Watcher:
+    """Follows one database. `warn` tells whoever looks after it that a position was lost.
+
+    `at_work` is called every few seconds for as long as MongoDB answers, also while it stands by.
+    """
+
+    database: Database[RawDocument]
+    positions: Positions
+    backlog: Backlog
+    sender: Sender
+    warn: Callable[[str], None]
+    at_work: Callable[[], None]
+    _trouble: Trouble = field(init=False)
+    _renewed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._trouble = Trouble(self.positions.lease * _LONGEST_PAUSE)
+
+    def run(self) -> NoReturn:
+        """Watch, or stand by while another one does, for ever.
+
+        Raises NoReplicaSetError; services that are away are waited for. Can be interrupted at
+        any point: what is on no queue yet is before no token.
+        """
+        while True:
+            try:
+                self._follow(self._take())
+            except OvertakenError as error:
+                log.warning("%s", error.message)
+            except TransientError as error:
+                self._trouble.wait(error.code, error.message)
+
+    def _take(self) -> Position:
+        """Return the position, once the lease is this watcher's."""
+        other = None
+        while not (position := self.positions.take()):
+            holder = self.positions.holder()
+            if holder and holder != other:
+                log.info("standing by: %s watches", holder)
+                other = holder
+            self.at_work()
+            time.sleep(self.positions.lease * _STANDBY)
+        self._is_renewed()
+        log.info("watching %s", self.database.name)
+        return position
+
+    def _follow(self, position: Position) -> None:
+        """Follow the stream until the position is lost."""
+        try:
+            with opened(self.database, pipeline(MEDIA_TYPES.values()), position.token) as stream:
+                self._keep_place(stream)
+                if position.must_sweep:
+                    self._catch_up()
+                elif position.token is None:
+                    log.info("there is no position yet: it begins now")
+                self._read(stream)
+        except PositionLostError as error:
+            self._lose(error)
+
+    def _keep_place(self, stream: Stream) -> None:
+        if stream.resume_token:
+            self._save(Step(stream.resume_token))
+
+    def _read(self, stream: Stream) -> NoReturn:
+        burst = Burst()
+        while True:
+            event = next_of(stream)
+            self._trouble.is_over()
+            upheaval = self._taken_in(event, burst) if event else None
+            if upheaval or burst.is_ripe(quiet=event is None):
+                self._send(burst, stream.resume_token)
+            if upheaval:
+                raise PositionLostError(upheaval.what)
+            if not burst and self._is_time_to_renew():
+                self._keep_place(stream)
+
+    def _taken_in(self, event: RawDocument, burst: Burst) -> Upheaval | None:
+        change = read(event, _BY_COLLECTION)
+        if isinstance(change, Upheaval):
+            return change
+        burst.add(change)
+        return None
+
+    def _send(self, burst: Burst, token: Token | None) -> None:
+        """Put a burst on the queue, however long that takes; then keep the token."""
+        changes = burst.take()
+        if not changes:
+            return
+        sent = [self._until_taken(partial(self.sender.offer, change)) for change in changes]
+        known = sum(taken is True for taken in sent)
+        self._save(Step(token, _latest(changes), known, len(changes) - known))
+
+    def _until_taken(self, offer: Callable[[], bool | None]) -> bool | None:
+        """Offer something to the queue until it is taken; nothing further is read meanwhile."""
+        while (taken := offer()) is False:
+            message = "the queue does not take messages: does REDIS_URL name a server that answers?"
+            self._trouble.wait("redis_unavailable", message)
+            self._renew()
+        self._trouble.is_over()
+        self._renew_in_time()
+        return taken
+
+    def _lose(self, error: PositionLostError) -> None:
+        why = f"{error.message}: changes since then are unknown"
+        log.warning("%s; what differs is swept up, what was deleted an audit finds", why)
+        self.warn(why)
+        self.positions.lose(why)
+
+    def _catch_up(self) -> None:
+        """Have everything swept up that a lost position may have hidden."""
+        marked = mark_all_changed(self.backlog, self._renew_in_time)
+        self._until_taken(self.sender.doorways.sweep)
+        self.positions.swept()
+        log.info("%d edited documents are due for the sweep", marked)
+
+    def _is_time_to_renew(self) -> bool:
+        return time.monotonic() > self._renewed + self.positions.lease / 3
+
+    def _renew_in_time(self) -> None:
+        if self._is_time_to_renew():
+            self._renew()
+
+    def _renew(self) -> None:
+        self.positions.renew(self._trouble.code)
+        self._is_renewed()
+
+    def _save(self, step: Step) -> None:
+        self.positions.save(step)
+        self._is_renewed()
+
+    def _is_renewed(self) -> None:
+        self._renewed = time.monotonic()
+        self.at_work()
+
+
+def _latest(changes: list[Change]) -> datetime:
+    return max(change.at for change in changes)
