@@ -35,7 +35,7 @@ from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.status import Failures, Overview, throughput
 from worker.operations.status import Place as ListPlace
-from worker.web.picture import Pictures
+from worker.web.snapshots import Pictures
 
 _MANY, _FEW = 1_000_000, 5_000
 _ROUNDS = 3

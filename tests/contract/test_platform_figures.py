@@ -22,7 +22,7 @@ from worker.operations.watch.checkpoint import Positions, Step
 from worker.pds.rate_limiter import Lane
 from worker.services import Patience, Services, build
 from worker.web.figures import Figures
-from worker.web.picture import Pictures
+from worker.web.snapshots import Pictures
 
 HOUR = timedelta(hours=1)
 

@@ -15,8 +15,8 @@ from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
 from worker.operations.status import Series
 from worker.web.boxes import Missing, Shared, asked
-from worker.web.plot import HEIGHT, WIDTH, draw
-from worker.web.rendering import item_url, moment, shown, ticked
+from worker.web.charts import HEIGHT, WIDTH, draw
+from worker.web.templates import item_url, moment, shown, ticked
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

@@ -18,13 +18,13 @@ from starlette.types import ASGIApp
 from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
+from worker.web.auth import HEALTH, Armour, Login
 from worker.web.boxes import Missing
 from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
-from worker.web.gate import HEALTH, Armour, Login
 from worker.web.pages import Pages
-from worker.web.picture import Pictures
-from worker.web.rendering import Templates
+from worker.web.snapshots import Pictures
+from worker.web.templates import Templates
 
 _UNKNOWN = "There is no such page, or it is not asked for like this."
 

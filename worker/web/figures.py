@@ -10,7 +10,7 @@ from worker.operations.status.prometheus import PlatformFigures, Traffic
 from worker.operations.watch import checkpoint as position
 from worker.services import Services
 from worker.web.boxes import Missing, Shared, asked
-from worker.web.picture import Pictures
+from worker.web.snapshots import Pictures
 
 _KEPT = 5.0  # seconds
 

@@ -20,13 +20,13 @@ from worker.operations.error_help import advice_for
 from worker.operations.status import NO_CODE, FailedItem, Failures, Place, Search
 from worker.services import Services
 from worker.web.boxes import Missing
+from worker.web.charts import draw
 from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.picture import Picture, Pictures
-from worker.web.plot import draw
-from worker.web.rendering import Templates, Values, id_text, item_url
 from worker.web.retrying import TOLD, Wish, carried_out
+from worker.web.snapshots import Picture, Pictures
+from worker.web.templates import Templates, Values, id_text, item_url
 
 _PAGE = 50  # items
 _LIST = 10.0  # seconds

@@ -13,7 +13,7 @@ from worker.media import MediaType, media_type
 from worker.operations.backfill.reviving import revival_of, send
 from worker.operations.status import Tally
 from worker.services import Services
-from worker.web.rendering import item_url, url
+from worker.web.templates import item_url, url
 
 MOST = 1000  # items of a reason for one press of the button: a second of a request
 _PATIENCE = 20.0  # seconds
