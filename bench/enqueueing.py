@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from bench.figures import Figure, Section, bounded, compared
 from bench.place import Place
 from bench.scale import Scale
-from worker.stack import Service
+from worker.dev.stack import Service
 
 BOUND = 250.0  # ms; what `enqueue` promises never to exceed
 _PRODUCER = "bench.producer"

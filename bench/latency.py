@@ -18,7 +18,7 @@ from bench.queues import await_published
 from bench.raw import RawPds
 from bench.scale import Pool, Scale
 from tasks import enqueue
-from worker.demo.pictures import landscape
+from worker.dev.demo.pictures import landscape
 from worker.media import media_type
 
 _CUT = 1.0  # ms; the documents' times are cut to milliseconds, so this much is added to them

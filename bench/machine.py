@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 from bench.place import Place
-from worker.stack.pds import MANIFEST
+from worker.dev.stack.pds import MANIFEST
 
 _PACKAGES = ("celery", "kombu", "redis", "pymongo", "atproto", "httpx", "pillow")
 

@@ -7,7 +7,7 @@ from itertools import count
 
 from PIL import Image
 
-from worker.demo.pictures import creature, landscape, mosaic, png, stained_glass
+from worker.dev.demo.pictures import creature, landscape, mosaic, png, stained_glass
 
 
 def mixed() -> list[Image.Image]:

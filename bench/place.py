@@ -16,12 +16,12 @@ import redis
 
 from bench.processes import Processes
 from worker.core.settings import Settings
-from worker.demo.platform import Platform
-from worker.demo.processes import clean_environment
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.processes import clean_environment
+from worker.dev.stack import Stack
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.environment import unsettled
 from worker.services import Services, build
-from worker.stack import Stack
-from worker.stack.environment import unsettled
-from worker.stack.folder import DataFolder
 
 BULK_NICENESS = 10  # as in the Procfile; a quick run uses 0, because a busy machine starves it
 

@@ -15,10 +15,10 @@ from typing import Any, Self
 
 import psutil
 
-from worker.stack import StackError
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Command, Guard
-from worker.stack.service import log_tail, read_tail
+from worker.dev.stack import StackError
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.service import log_tail, read_tail
+from worker.dev.stack.supervisor import Command, Guard
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STARTUP = 120.0

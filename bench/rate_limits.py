@@ -31,7 +31,7 @@ from bench.place import BULK_NICENESS, Place, open_place
 from bench.processes import await_true
 from worker.core.documents import SyncState
 from worker.database.state import parse_state
-from worker.demo.pictures import creature, png
+from worker.dev.demo.pictures import creature, png
 from worker.media import MEDIA_TYPES
 
 _AUTHORS = 3

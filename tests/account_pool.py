@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from worker.demo.platform import PdsAccount, create_account
+from worker.dev.demo.platform import PdsAccount, create_account
 from worker.pds.snapshot import Snapshot
 
 _MAX_WRITES = 200  # that a PDS takes in one applyWrites

@@ -23,8 +23,8 @@ from tests.redis_databases import redis_database
 from tests.scene import Scene, open_scene
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
-from worker.stack import Stack
-from worker.stack.environment import unsettled
+from worker.dev.stack import Stack
+from worker.dev.stack.environment import unsettled
 
 pytest_plugins = ["tests.fixtures"]
 

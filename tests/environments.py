@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from uuid import uuid4
 
 from worker.core.settings import Settings
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 SHORT_RETRIES = {"RETRY_BASE_SECONDS": "0.01", "RETRY_CEILING_SECONDS": "0.05"}
 SHORT_TIMES = {**SHORT_RETRIES, "SWEEP_GRACE_SECONDS": "0"}

@@ -17,9 +17,9 @@ from tests.environments import new_settings
 from worker.core.documents import Account
 from worker.core.secrets import Secret
 from worker.core.settings import Settings
-from worker.demo.platform import Platform
+from worker.dev.demo.platform import Platform
+from worker.dev.stack import Stack
 from worker.services import Services, build
-from worker.stack import Stack
 
 Opener = Callable[[Settings], Services]
 

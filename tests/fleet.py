@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tests.waiting import wait_for
-from worker.stack import Service
+from worker.dev.stack import Service
 
 CELERY = (sys.executable, "-W", "ignore", "-m", "celery")
 _STARTUP = 60.0

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.stack import binaries
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.packages import Packages, cache_folder
-from worker.stack.stack import to_stderr
+from worker.dev.stack import binaries
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.stack import to_stderr
+from worker.dev.stack.supervisor import Guard
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "node"
 # A process that goes on, as a server does: an item a line in, an answer a line out.

@@ -19,10 +19,10 @@ from tests.pictures import pixel_art
 from tests.redis_databases import redis_database
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument
-from worker.demo.platform import Platform
+from worker.dev.demo.platform import Platform
+from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.services import Services, build
-from worker.stack import Stack
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
 from worker.sync.run import Observer, unobserved

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from PIL import Image
 
 from bench.pictures import Album
-from worker.demo.pictures import Size, creature, flag, landscape, stained_glass
+from worker.dev.demo.pictures import Size, creature, flag, landscape, stained_glass
 
 SIZES: Sequence[Size] = (
     (128, 128),

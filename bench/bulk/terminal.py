@@ -18,8 +18,8 @@ from bench.figures import Figure
 from bench.place import Place
 from bench.processes import Worker
 from bench.queues import cpu_seconds
-from worker.stack import StackError
-from worker.stack.service import log_tail
+from worker.dev.stack import StackError
+from worker.dev.stack.service import log_tail
 
 _MEDIA_ATPROTO = str(Path(sys.executable).with_name("media-atproto"))
 _EVERY = 0.5  # seconds; ten times as many looks would take 3% of two cores from what is measured

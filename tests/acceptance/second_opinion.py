@@ -7,12 +7,12 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.stack import binaries
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.packages import Packages, cache_folder
-from worker.stack.pds import MANIFEST
-from worker.stack.stack import to_stderr
+from worker.dev.stack import binaries
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.pds import MANIFEST
+from worker.dev.stack.stack import to_stderr
+from worker.dev.stack.supervisor import Guard
 
 _SCRIPT = """
 const { createRequire } = require('node:module')

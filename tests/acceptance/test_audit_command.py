@@ -16,7 +16,7 @@ from tests.pictures import pixel_art
 from tests.terminal import call, run
 from tests.world import World, Worlds
 from worker.core.records import Write
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 NOWHERE = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"

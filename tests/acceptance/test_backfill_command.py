@@ -30,7 +30,7 @@ from tests.scene import LISTS, Scene, open_scene
 from tests.terminal import call, run, run_on_terminal, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 

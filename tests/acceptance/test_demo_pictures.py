@@ -9,7 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from worker.demo.pictures import Picture, creature, gallery, recording
+from worker.dev.demo.pictures import Picture, creature, gallery, recording
 from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 GALLERY = gallery()

@@ -21,8 +21,8 @@ from tests.scene import Scene
 from tests.system.test_packaged_type import pretend, with_path
 from tests.world import World
 from worker.core.secrets import Secret, Vault
+from worker.dev.stack import Stack
 from worker.operations.doctor import Finding, Level, examine
-from worker.stack import Stack
 
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}

@@ -16,7 +16,7 @@ from tests.poison import POISON
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 
 @pytest.fixture(scope="module")

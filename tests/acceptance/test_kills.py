@@ -13,7 +13,7 @@ from tests import pictures
 from tests.fleet import beat, running, worker
 from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.world import Worlds
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 
 @pytest.fixture

@@ -21,8 +21,8 @@ from tests.fleet import Process, running, worker
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.stack import Stack
-from worker.stack.ports import Ports
+from worker.dev.stack import Stack
+from worker.dev.stack.ports import Ports
 
 Line = Mapping[str, object]
 Figures = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]

@@ -17,8 +17,8 @@ from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.app import app
 from worker.core.clock import now
+from worker.dev.stack import Stack
 from worker.queue.names import BULK, LIVE, OVERFLOW, SWEEP, redis_list
-from worker.stack import Stack
 
 _MANY = 50_000
 _FLOOD = 80

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.redis_databases import redis_database
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 _ENQUEUE = """
     import json, logging, tasks

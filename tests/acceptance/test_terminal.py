@@ -15,7 +15,7 @@ from tests.pictures import pixel_art
 from tests.terminal import call, run, run_on_terminal
 from tests.world import World, Worlds
 from worker.core.secrets import Secret, Vault
-from worker.stack.environment import as_env_file
+from worker.dev.stack.environment import as_env_file
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
 

@@ -16,7 +16,7 @@ from tests.environments import changed
 from tests.terminal import call, run_on_terminal, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-from worker.stack import binaries
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.packages import Packages, cache_folder
-from worker.stack.stack import to_stderr
+from worker.dev.stack import binaries
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.stack import to_stderr
+from worker.dev.stack.supervisor import Guard
 
 _HERE = Path(__file__).parent
 _FONTS = """<?xml version="1.0"?>

@@ -24,9 +24,9 @@ from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
 from worker.core.clock import now
 from worker.database.mongo import RawDocument
-from worker.demo.pictures import creature, png
-from worker.stack import Stack
-from worker.stack.environment import unsettled
+from worker.dev.demo.pictures import creature, png
+from worker.dev.stack import Stack
+from worker.dev.stack.environment import unsettled
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "images"
 _MINUTES = 24 * 60

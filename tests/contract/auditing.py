@@ -17,7 +17,7 @@ from tests.pictures import pixel_art
 from worker.core.documents import Account
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument
-from worker.demo.platform import Platform
+from worker.dev.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.audit.opening import open_audit
 from worker.operations.audit.repair import Repairs

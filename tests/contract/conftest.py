@@ -23,10 +23,10 @@ from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.core.documents import Account
 from worker.database.store import Store
+from worker.dev.stack import Stack
 from worker.files import SourceStore
 from worker.pds.client import Pds, Session
 from worker.services import Services
-from worker.stack import Stack
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ from redis import Redis
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
+from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
 from worker.pds.identity import OnePds
 from worker.pds.repo import Repo
 from worker.pds.routing import Home, Homes
 from worker.pds.sessions import Sessions
-from worker.stack import Stack
 
 NSID = "computer.aesthetic.mood"
 MOOD = {"$type": NSID, "text": "calm"}

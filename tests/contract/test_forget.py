@@ -25,10 +25,10 @@ from tests.world import World
 from worker.core.errors import AccountError, TransientError
 from worker.core.secrets import Secret
 from worker.database.removals import Removal, Removals
+from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.operations.erase.forget import Forgetting
 from worker.operations.erase.report import AT_WORK
-from worker.stack import Stack
 
 MOOD = media_type("mood")
 FORGOTTEN = {"status": "removed", "reason": "forgotten"}

@@ -18,12 +18,12 @@ from tests.fixtures import Opener
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.core.net.public import PublicTransport
+from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountKeys
 from worker.pds.client import Pds, open_request
 from worker.pds.identity import DidDocuments, DirectoryError, is_public
 from worker.pds.repo import Repo
 from worker.services import Services
-from worker.stack import Stack
 
 Places = tuple[Proxy, Proxy, Proxy]
 

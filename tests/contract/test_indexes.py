@@ -20,9 +20,9 @@ from tests.fixtures import Opener
 from worker.core.settings import Settings
 from worker.database.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
 from worker.database.mongo import RawDocument
+from worker.dev.stack import Stack
 from worker.media import MEDIA_TYPES
 from worker.services import Services
-from worker.stack import Stack
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry
 from tests.environments import new_settings
 from tests.fixtures import platform_of, sign_up
 from tests.pictures import pixel_art
+from worker.dev.stack import Stack
 from worker.services import Services, build
-from worker.stack import Stack
 from worker.telemetry.counters import Counters
 
 

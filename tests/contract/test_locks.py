@@ -13,8 +13,8 @@ from redis import Redis
 from tests.waiting import wait_for
 from worker.core.errors import TransientError
 from worker.core.redis_errors import RedisUnavailableError
+from worker.dev.stack import Stack
 from worker.pds.locks import RepoLocks
-from worker.stack import Stack
 
 _DIE_HOLDING = """
 import os, sys

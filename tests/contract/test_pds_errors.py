@@ -27,10 +27,10 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
+from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
 from worker.pds.errors import AccountFaultError, SessionExpiredError
 from worker.services import Services
-from worker.stack import Stack
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
+from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
 from worker.pds.errors import AccountFaultError, SessionExpiredError
-from worker.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)

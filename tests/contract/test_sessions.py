@@ -18,10 +18,10 @@ from tests.contract.session_fleet import MOOD, NSID, Fleet
 from tests.waiting import wait_for
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
+from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountKeys
 from worker.pds.errors import AccountFaultError
 from worker.pds.sessions import Sessions
-from worker.stack import Stack
 
 
 def test_workers_at_the_same_moment_log_in_once(fleet: Fleet) -> None:

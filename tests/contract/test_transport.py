@@ -14,8 +14,8 @@ from tasks.sync import sync_media
 from tests.message_samples import SHORT
 from tests.waiting import wait_for
 from worker.app import LostResult, app
+from worker.dev.stack import Stack
 from worker.queue.transport import TASK_FUNCTIONS
-from worker.stack import Stack
 
 _QUEUE = Queue("transport")
 

@@ -24,8 +24,8 @@ from tests.contract.wiping import (
 from tests.world import World, at_step
 from worker.core.errors import TransientError
 from worker.core.records import Write
+from worker.dev.stack import Stack
 from worker.operations.erase.report import BACK, Survey
-from worker.stack import Stack
 
 MOOD = "computer.aesthetic.mood"
 

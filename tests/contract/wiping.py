@@ -14,6 +14,7 @@ from tests.world import World
 from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
+from worker.dev.stack import Stack
 from worker.operations.erase.forget import Forgetter
 from worker.operations.erase.state_reset import Clearing
 from worker.operations.erase.wipe import Wipe, Wiper
@@ -21,7 +22,6 @@ from worker.pds.record_deleter import Eraser
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
 from worker.services import Services
-from worker.stack import Stack
 
 WIPED = {"status": "removed", "reason": "wiped", "attempts": 0}
 

@@ -24,8 +24,8 @@ from tests.faults.report import print_complaints, print_table
 from tests.faults.stage import Stage, open_stage
 from tests.faults.stream import Load
 from tests.faults.table import FAULTS
-from worker.stack import Stack
-from worker.stack.environment import unsettled
+from worker.dev.stack import Stack
+from worker.dev.stack.environment import unsettled
 
 _QUICK = ("pds-killed", "two-sweeps")
 _PREFIX = "media-atproto-faults-"

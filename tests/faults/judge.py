@@ -14,11 +14,11 @@ import redis
 
 from tests.faults.stream import as_it_may_be
 from tests.waiting import wait_for
-from worker.demo import expected
-from worker.demo.platform import Platform
-from worker.demo.reader import Reader
-from worker.demo.uploads import Item, Person
-from worker.demo.verification import Line, Verification
+from worker.dev.demo import expected
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.reader import Reader
+from worker.dev.demo.uploads import Item, Person
+from worker.dev.demo.verification import Line, Verification
 
 _LINGERING = 2.0
 _QUEUES = ("live", "sweep", "bulk")

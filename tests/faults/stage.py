@@ -25,12 +25,12 @@ from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.database.mongo import RawDocument
-from worker.demo import expected
-from worker.demo.platform import Platform
-from worker.demo.reader import Reader
-from worker.demo.uploads import Item, Person, Uploads
-from worker.stack import Stack
-from worker.stack.environment import unsettled
+from worker.dev.demo import expected
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.reader import Reader
+from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.stack import Stack
+from worker.dev.stack.environment import unsettled
 
 # Minutes and hours become seconds. A run still ends before its lease, and the lease before its
 # message is delivered again.

@@ -17,9 +17,9 @@ from uuid import uuid4
 
 from bson import ObjectId
 
-from worker.demo.pictures import Picture, creature, png
-from worker.demo.platform import Platform
-from worker.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.pictures import Picture, creature, png
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.uploads import Item, Person, Uploads
 
 _LONG_AGO = datetime(2021, 3, 1, tzinfo=UTC)
 _GONE = {"mood": "deleted"}  # of the others, `nuked`

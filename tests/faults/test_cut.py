@@ -11,7 +11,7 @@ from tests.faults.stage import Stage, open_stage
 from tests.faults.stream import Load
 from tests.faults.strikes import redis
 from tests.faults.strikes.workers import everyone_at_work
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 _LITTLE = Load(burst=60, steady=50, per_second=25)
 

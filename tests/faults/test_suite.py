@@ -16,8 +16,8 @@ from tests.faults.performance import Fault, Result, perform
 from tests.faults.stage import Stage
 from tests.faults.stream import Cast, Load, Stream
 from worker.database.mongo import RawDocument
-from worker.demo.platform import Platform
-from worker.demo.uploads import Person, Uploads
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.uploads import Person, Uploads
 
 _ADA = Person("auth0|ada", "ada", None)
 _NOTHING = Load(burst=0, steady=0, slowly_per_second=0.001)

@@ -8,8 +8,8 @@ from tests import pictures
 from tests.bulk import error_of, repo
 from tests.world import World
 from worker.database.store import NotNow
+from worker.dev.stack import Stack
 from worker.media import media_type
-from worker.stack import Stack
 
 
 def test_painting_is_published_without_its_image_until_that_arrives(world: World) -> None:

@@ -15,7 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.database.mongo import RawDocument
-from worker.demo.processes import Flower
+from worker.dev.demo.processes import Flower
 from worker.services import Services
 
 _PAGES = ("/", "/workers", "/tasks", "/broker", "/metrics", "/healthcheck")

@@ -24,7 +24,7 @@ from tests.sentry_server import SentryServer
 from tests.waiting import wait_for
 from tests.world import World
 from worker.app import app
-from worker.demo.processes import Flower
+from worker.dev.demo.processes import Flower
 from worker.queue.names import LIVE
 
 PATIENCE = 90.0

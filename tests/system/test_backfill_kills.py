@@ -26,7 +26,7 @@ from tests.scene import SHORT_VISIBILITY, Scene, open_scene
 from tests.terminal import Terminal, call, run, started
 from tests.waiting import wait_for
 from tests.world import World, Worlds
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 
 @pytest.fixture(scope="module")

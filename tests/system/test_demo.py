@@ -11,14 +11,14 @@ import pytest
 
 from tests.terminal import started
 from tests.waiting import wait_for
-from worker.demo.processes import Processes
-from worker.stack import Stack, StackError
-from worker.stack.folder import DataFolder
+from worker.dev.demo.processes import Processes
+from worker.dev.stack import Stack, StackError
+from worker.dev.stack.data_folder import DataFolder
 
 _RUN_A_WORKER = """
 import os, pathlib, signal, sys
-from worker.demo.processes import Processes
-from worker.stack.folder import DataFolder
+from worker.dev.demo.processes import Processes
+from worker.dev.stack.data_folder import DataFolder
 processes = Processes(DataFolder(pathlib.Path(sys.argv[1])), os.environ)
 processes.start_worker(2)
 processes.await_worker()

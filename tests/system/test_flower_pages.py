@@ -21,9 +21,9 @@ from tests.fleet import Process, stopped, worker
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.demo import processes
-from worker.stack import Stack
-from worker.stack.ports import Ports
+from worker.dev.demo import processes
+from worker.dev.stack import Stack
+from worker.dev.stack.ports import Ports
 
 LOGIN = ("ops", "password-of-ops")
 PATIENCE = 90.0

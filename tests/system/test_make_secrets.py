@@ -22,8 +22,8 @@ from tests.fleet import logged
 from tests.guarded_services import answers
 from tests.waiting import wait_for
 from worker.core.settings import FlowerSettings
-from worker.stack.binaries import MONGOD, VALKEY
-from worker.stack.ports import Ports
+from worker.dev.stack.binaries import MONGOD, VALKEY
+from worker.dev.stack.ports import Ports
 
 
 @pytest.fixture(scope="module")

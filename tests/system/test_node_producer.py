@@ -21,7 +21,7 @@ from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.core.clock import now
 from worker.core.ids import parse_id
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 # What a save waits at most is a quarter of a second; the rest is for a machine under load.
 _BOUND = 5000

@@ -24,8 +24,8 @@ from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.core.documents import SyncState
 from worker.database.state import parse_state
+from worker.dev.stack import Stack
 from worker.media import MEDIA_TYPES
-from worker.stack import Stack
 
 # What the PDS is told, and what the workers are: the same, in each one's own words.
 _PDS = "5000/3600=60/4 1000/86400=10/5 3000/300=300/4"

@@ -33,9 +33,9 @@ from worker.cli import main
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument, StoreUnavailableError, translated
-from worker.demo.processes import Flower
+from worker.dev.demo.processes import Flower
+from worker.dev.stack.ports import Ports
 from worker.services import build
-from worker.stack.ports import Ports
 
 DEBUG = ("--loglevel", "DEBUG")
 WORKER = (*DEBUG, "--concurrency", "2", "--include", "tests.unlucky")

@@ -16,7 +16,7 @@ from pymongo import MongoClient
 
 from tests.system.pds_account import PdsAccount
 from tests.waiting import wait_for
-from worker.stack import Service, Stack, StackError
+from worker.dev.stack import Service, Stack, StackError
 
 Document = dict[str, Any]
 

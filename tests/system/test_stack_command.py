@@ -14,7 +14,7 @@ import pytest
 
 from tests.terminal import PROGRAM, Terminal, run, started
 from tests.waiting import wait_for
-from worker.stack import Stack
+from worker.dev.stack import Stack
 
 
 def without_pds(environ: dict[str, str], stack: Stack) -> dict[str, str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 _INSTALL = """
 import os, sys
 from pathlib import Path
-from worker.stack import StackError, binaries
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.packages import Packages
-from worker.stack.stack import to_stderr
+from worker.dev.stack import StackError, binaries
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.packages import Packages
+from worker.dev.stack.stack import to_stderr
 
 manifest, cache, data = map(Path, sys.argv[1:])
 guard = Guard(DataFolder(data).lock)

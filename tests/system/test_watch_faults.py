@@ -27,8 +27,8 @@ from tests.system.watcher import (
 from tests.terminal import Terminal, run
 from tests.waiting import wait_for
 from tests.world import Worlds
+from worker.dev.stack import Stack
 from worker.operations.watch.checkpoint import COLLECTION
-from worker.stack import Stack
 
 
 @pytest.fixture(scope="module")

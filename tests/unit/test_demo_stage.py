@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from worker.demo.stage import LiveStage, PlainStage, Stage, counted
+from worker.dev.demo.display import LiveStage, PlainStage, Stage, counted
 
 
 def play(stage: Stage) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.stack.environment import inherited, unsettled
+from worker.dev.stack.environment import inherited, unsettled
 
 NAMED = {
     "MONGODB_CONNECTION_STRING": "mongodb://h/",

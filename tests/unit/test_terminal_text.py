@@ -10,8 +10,8 @@ import pytest
 
 from worker.cli.environment import complete_environment, read_env_file
 from worker.cli.page import Table, show
+from worker.dev.stack.environment import as_env_file
 from worker.operations.text import printable, shortened
-from worker.stack.environment import as_env_file
 
 
 def env_file(folder: Path, text: str) -> Path:

@@ -14,8 +14,8 @@ from worker.cli.interrupts import interrupt_on_every_request_to_end
 from worker.cli.page import Style, Table, say, show
 
 if TYPE_CHECKING:
-    from worker.demo.demo import Played
-    from worker.demo.verification import Line, Report
+    from worker.dev.demo.demo import Played
+    from worker.dev.demo.verification import Line, Report
 
 _PREFIX = "media-atproto-demo-"
 
@@ -41,8 +41,8 @@ def demo(data: Path | None, *, keep: bool) -> None:
     Progress goes to stderr, the report to stdout. Exits with 0 when all is as it should be,
     with 1 when it is not. Services that the environment names are left alone.
     """
-    from worker.demo.demo import play
-    from worker.demo.stage import open_stage
+    from worker.dev.demo.demo import play
+    from worker.dev.demo.display import open_stage
 
     interrupt_on_every_request_to_end()
     with ExitStack() as undo:

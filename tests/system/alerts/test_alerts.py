@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 
 from tests.system.alerts.promtool import find_promtool
 from worker.core.clock import now
+from worker.dev.stack.packages import cache_folder
 from worker.operations.status import Counts, QueueLengths
 from worker.operations.status.prometheus import PlatformFigures, Traffic
 from worker.operations.watch.checkpoint import Position
-from worker.stack.packages import cache_folder
 from worker.telemetry.counters import Counters
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"

@@ -5,8 +5,8 @@ For tests, demos and development: data on disk, but no authentication and no TLS
 
 from __future__ import annotations
 
-from worker.stack.errors import StackError
-from worker.stack.service import Service
-from worker.stack.stack import Stack
+from worker.dev.stack.errors import StackError
+from worker.dev.stack.service import Service
+from worker.dev.stack.stack import Stack
 
 __all__ = ["Service", "Stack", "StackError"]

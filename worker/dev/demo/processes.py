@@ -20,11 +20,11 @@ from typing import Any, Self
 
 import httpx
 
-from worker.stack.errors import StackError
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Command, Guard
-from worker.stack.ports import Ports
-from worker.stack.service import log_tail, read_tail
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.errors import StackError
+from worker.dev.stack.ports import Ports
+from worker.dev.stack.service import log_tail, read_tail
+from worker.dev.stack.supervisor import Command, Guard
 
 _STARTUP = 60.0
 _GRACE = 20.0  # seconds in which a worker may finish what it is at

@@ -9,7 +9,7 @@ import redis
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from worker.stack.errors import StackError
+from worker.dev.stack.errors import StackError
 
 _TIMEOUT = 3.0
 

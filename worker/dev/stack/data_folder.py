@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-from worker.stack.errors import StackError
+from worker.dev.stack.errors import StackError
 
 # The services of a stack that was killed are gone after 3 seconds (see guard.py).
 _PATIENCE = 5.0

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from worker.database.mongo import RawDocument
-from worker.demo.pictures import Picture, gallery
-from worker.demo.platform import Platform
-from worker.demo.stage import Stage
-from worker.demo.texts import (
+from worker.dev.demo.display import Stage
+from worker.dev.demo.pictures import Picture, gallery
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.texts import (
     EDITED_MOOD,
     GUEST_MOOD,
     LOST_MOOD,
@@ -21,8 +21,8 @@ from worker.demo.texts import (
     PROGRAMS,
     STRANGER_MOOD,
 )
-from worker.demo.uploads import Item, Person, Uploads
-from worker.stack import Service
+from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.stack import Service
 
 States = dict[object, RawDocument]
 _PATIENCE = 60.0  # seconds; what is not settled then is told by the verification

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from worker.stack.errors import StackError
+from worker.dev.stack.errors import StackError
 
 
 def write_private(path: Path, text: str) -> None:

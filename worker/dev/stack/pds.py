@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.stack.guard import Command
-from worker.stack.keys import Keys
+from worker.dev.stack.keys import Keys
+from worker.dev.stack.supervisor import Command
 
 MANIFEST = Path(__file__).with_name("pds")
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from worker.demo.uploads import Item
+from worker.dev.demo.uploads import Item
 
 SITE = "https://aesthetic.computer"
 TYPES = ("painting", "mood", "piece", "kidlisp")

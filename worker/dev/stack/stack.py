@@ -9,19 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.stack import binaries, external
-from worker.stack.binaries import Binary
-from worker.stack.environment import inherited
-from worker.stack.errors import PortTakenError, StackError
-from worker.stack.folder import DataFolder
-from worker.stack.guard import Guard
-from worker.stack.keys import Keys
-from worker.stack.mongo import Mongod
-from worker.stack.packages import Packages, cache_folder
-from worker.stack.pds import MANIFEST, Node, Pds, Plc
-from worker.stack.ports import Ports
-from worker.stack.service import Program, Service
-from worker.stack.valkey import Valkey
+from worker.dev.stack import binaries, external
+from worker.dev.stack.binaries import Binary
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.databases import Mongod
+from worker.dev.stack.environment import inherited
+from worker.dev.stack.errors import PortTakenError, StackError
+from worker.dev.stack.keys import Keys
+from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.pds import MANIFEST, Node, Pds, Plc
+from worker.dev.stack.ports import Ports
+from worker.dev.stack.service import Program, Service
+from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.valkey import Valkey
 
 _ROUNDS = 5
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from worker.database.mongo import RawDocument
-from worker.demo import expected
-from worker.demo.platform import Platform
-from worker.demo.reader import Found, Reader
-from worker.demo.uploads import Item, Person
+from worker.dev.demo import expected
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.reader import Found, Reader
+from worker.dev.demo.uploads import Item, Person
 
 _TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")
 

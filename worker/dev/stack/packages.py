@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.stack.errors import StackError
-from worker.stack.guard import Command, Guard
-from worker.stack.service import log_tail
+from worker.dev.stack.errors import StackError
+from worker.dev.stack.service import log_tail
+from worker.dev.stack.supervisor import Command, Guard
 
 _FILES = ("package.json", "package-lock.json")
 

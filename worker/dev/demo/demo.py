@@ -17,17 +17,17 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from worker.database.mongo import RawDocument
-from worker.demo.platform import Platform
-from worker.demo.processes import Flower, Processes, clean_environment
-from worker.demo.reader import Reader
-from worker.demo.stage import Stage
-from worker.demo.story import Cast, Story
-from worker.demo.uploads import Enqueue, Item, Person, Uploads
-from worker.demo.verification import Report, Verification
-from worker.stack import Stack, StackError
-from worker.stack.environment import as_env_file, unsettled
-from worker.stack.files import write_private
-from worker.stack.folder import DataFolder
+from worker.dev.demo.display import Stage
+from worker.dev.demo.platform import Platform
+from worker.dev.demo.processes import Flower, Processes, clean_environment
+from worker.dev.demo.reader import Reader
+from worker.dev.demo.scenes import Cast, Story
+from worker.dev.demo.uploads import Enqueue, Item, Person, Uploads
+from worker.dev.demo.verification import Report, Verification
+from worker.dev.stack import Stack, StackError
+from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.environment import as_env_file, unsettled
+from worker.dev.stack.files import write_private
 
 _CONCURRENCY = 2
 _CHECK_EVERY = 0.25

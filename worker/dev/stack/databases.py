@@ -11,7 +11,7 @@ from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from worker.stack.guard import Command
+from worker.dev.stack.supervisor import Command
 
 _SET = "media"
 

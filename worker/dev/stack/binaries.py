@@ -6,7 +6,7 @@ import importlib.util
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.stack.errors import StackError
+from worker.dev.stack.errors import StackError
 
 
 @dataclass(frozen=True, slots=True)

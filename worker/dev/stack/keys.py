@@ -9,8 +9,8 @@ from pathlib import Path
 
 from cryptography.fernet import Fernet
 
-from worker.stack.errors import StackError
-from worker.stack.files import read_object, write_private
+from worker.dev.stack.errors import StackError
+from worker.dev.stack.files import read_object, write_private
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from worker.stack.guard import Command
+from worker.dev.stack.supervisor import Command
 
 
 @dataclass(frozen=True, slots=True)

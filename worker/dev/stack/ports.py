@@ -8,8 +8,8 @@ import secrets
 import socket
 from pathlib import Path
 
-from worker.stack.errors import StackError
-from worker.stack.files import read_object, write_private
+from worker.dev.stack.errors import StackError
+from worker.dev.stack.files import read_object, write_private
 
 # Below the range from which Linux (32768 up) and macOS (49152 up) take the local ports of
 # outgoing connections. Inside it, a client could hold the port of a service that is down for a

@@ -12,8 +12,8 @@ from pathlib import Path
 from bson import ObjectId
 
 from worker.database.mongo import RawDocument
-from worker.demo.pictures import Picture, recording
-from worker.demo.platform import Platform
+from worker.dev.demo.pictures import Picture, recording
+from worker.dev.demo.platform import Platform
 
 Enqueue = Callable[[str, ObjectId], bool]
 

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from worker.stack.errors import PortTakenError, StackError
-from worker.stack.guard import Command, Guard
+from worker.dev.stack.errors import PortTakenError, StackError
+from worker.dev.stack.supervisor import Command, Guard
 
 _STARTUP = 60.0
 _GRACE = 10.0
