@@ -9,7 +9,7 @@ import click
 import pytest
 
 from worker.cli.environment import complete_environment, read_env_file
-from worker.cli.page import Table, show
+from worker.cli.output import Table, show
 from worker.dev.stack.environment import as_env_file
 from worker.operations.text import printable, shortened
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.cli.reviving import print_tally
 from worker.core.clock import rfc3339
 from worker.core.errors import MediaError

@@ -98,7 +98,7 @@ def audit(
       1  something is off, or an account's repo could not be read
       2  trouble: wrong usage, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.audit_page import account_line, print_page, summary_line
+    from worker.cli.audit_report import account_line, print_page, summary_line
     from worker.core.settings.reader import SettingsError
     from worker.operations.audit.opening import open_audit
     from worker.operations.audit.summary import Summary

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.core.ids import message_id
 from worker.media import MEDIA_TYPES
 
@@ -149,7 +149,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
         count = _errand(services, scope, _ignore).enqueue()
         say(f"{count} items enqueued; `media-atproto status` shows how far they are")
         return 0
-    from worker.cli.progress_page import progress_page
+    from worker.cli.backfill_progress import progress_page
 
     totals = {name: min(number, scope.limit or number) for name, number in survey.wanted.items()}
     with progress_page(totals) as page:

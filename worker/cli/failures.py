@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import say
+from worker.cli.output import say
 from worker.cli.reviving import print_tally, say_counts
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id

@@ -8,7 +8,7 @@ from itertools import chain, islice
 
 import click
 
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.media import MediaType

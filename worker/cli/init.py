@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.page import Style, say
+from worker.cli.output import Style, say
 
 if TYPE_CHECKING:
     from worker.database.indexes import Made

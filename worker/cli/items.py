@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment, open_services
-from worker.cli.page import say
+from worker.cli.output import say
 from worker.core.documents import Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
@@ -145,7 +145,7 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
       1  something differs
       2  trouble: wrong usage, no such document, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.inspection_page import print_json, print_page
+    from worker.cli.item_report import print_json, print_page
     from worker.core.settings.reader import SettingsError
     from worker.operations.status.inspection import inspect
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import Holdings

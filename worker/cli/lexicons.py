@@ -11,7 +11,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.lexicons_page import print_lines, print_page, tell_breaks, tell_dns
-from worker.cli.page import say
+from worker.cli.output import say
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError

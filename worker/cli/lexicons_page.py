@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 
 if TYPE_CHECKING:
     from worker.operations.lexicons import Checked, Finding, Publication

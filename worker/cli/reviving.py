@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from worker.cli.page import say
+from worker.cli.output import say
 
 if TYPE_CHECKING:
     from worker.operations.status import Tally

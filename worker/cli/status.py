@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError

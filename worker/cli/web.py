@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.page import say
+from worker.cli.output import say
 
 if TYPE_CHECKING:
     from worker.services import Services

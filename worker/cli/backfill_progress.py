@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.cli.page import say
+from worker.cli.output import say
 from worker.sync.batch.progress import Tally
 
 if TYPE_CHECKING:

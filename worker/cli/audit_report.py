@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.core.documents import Account, Failure
 from worker.operations.audit.findings import Fault, Finding, Standing, TypeAudit
 from worker.operations.audit.guard import Refusal

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from worker.cli.page import Table, say, show
+from worker.cli.output import Table, say, show
 from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.database.state import dump_state
