@@ -10,7 +10,7 @@ from pathlib import Path
 from worker.dev.stack.keys import Keys
 from worker.dev.stack.supervisor import Command
 
-MANIFEST = Path(__file__).with_name("pds")
+MANIFEST = Path(__file__).with_name("node")
 
 
 @dataclass(frozen=True, slots=True)
