@@ -81,7 +81,7 @@ class MediaTask(Task[Any, Any]):
     def services(self) -> Services:
         """Return the services of this process."""
         # Imported late: producers import the tasks, and must not load the engine.
-        from worker.process import services
+        from worker.services import services
 
         return services(is_worker=app.is_worker)
 

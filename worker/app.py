@@ -33,6 +33,8 @@ from worker.queue.config import configuration, environment_configuration, worker
 from worker.queue.messages import TaskFunctions
 from worker.queue.names import BATCH_HARD_LIMIT, LIVE, MAX_COUNTDOWN, MAX_IN_FLIGHT_SECONDS
 
+_M_MMAP_THRESHOLD = -3  # https://man7.org/linux/man-pages/man3/mallopt.3.html
+_MIN_MAPPED_BYTES = 1 << 18
 _CELERYS_OWN = "celery."  # its tasks apply any other, and nothing here sends them
 
 log = logging.getLogger(__name__)
@@ -119,11 +121,9 @@ def become_worker(conf: Any = None, **_: object) -> None:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
     conf.update(broker_transport_options=worker_options(queue), broker_connection_timeout=5)
-    from worker import heap
     from worker.core.errors import MediaTypeError
     from worker.media.validation import LexiconFileError
-    from worker.process import exposition
-    from worker.services import preload
+    from worker.services import exposition, preload
     from worker.telemetry import sentry
 
     app.steps["consumer"].add(heartbeat.Heartbeat)
@@ -133,7 +133,20 @@ def become_worker(conf: Any = None, **_: object) -> None:
         preload()
     except (LexiconFileError, MediaTypeError) as error:
         raise SystemExit(f"media-atproto: {error}") from None
-    heap.give_back_memory()
+    _return_freed_memory()
+
+
+def _return_freed_memory() -> None:
+    """Make glibc return freed blocks of 256 KiB and more to the system at once.
+
+    Left to itself, glibc raises this limit to the size of the largest image that it has seen,
+    and has each thread keep as much for itself: of 16 images of 20 MB, made one at a time by 8
+    threads, 700 MB stayed. Does nothing where the C library knows no such limit.
+    """
+    import ctypes
+
+    with suppress(AttributeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _MIN_MAPPED_BYTES)
 
 
 @celeryd_after_setup.connect
@@ -192,7 +205,7 @@ def dress_logs(logger: logging.Logger, loglevel: int | None = None, **_: object)
 @worker_ready.connect
 def tell_figures(**_: object) -> None:
     """Begin to answer whoever collects metrics."""
-    from worker.process import exposition
+    from worker.services import exposition
 
     exposition().start()
 
@@ -201,7 +214,7 @@ def tell_figures(**_: object) -> None:
 def warm_up(**_: object) -> None:
     """Make the services of a child process, so that its first item does not wait for them."""
     from worker.core.errors import MediaError
-    from worker.process import services
+    from worker.services import services
 
     try:
         services(is_worker=True).ensure_indexes()

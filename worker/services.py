@@ -5,9 +5,10 @@ Made in the process that uses it, never before a fork: sockets and locks do not 
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from pymongo.database import Database
 from redis import Redis
@@ -25,7 +26,7 @@ from worker.database.backlog import Backlog
 from worker.database.batch_store import Claims
 from worker.database.corrections import Corrections
 from worker.database.mongo import RawDocument, connect
-from worker.database.removals import Removals, Remover
+from worker.database.removals import Removals
 from worker.database.store import Store
 from worker.database.thumbnails import ThumbnailCache
 from worker.files import SourceStore
@@ -55,10 +56,13 @@ from worker.sync.blobs import BlobMaker
 from worker.sync.engine import Engine
 from worker.sync.item_log import UNKEPT, Journal, LoggedJournal
 from worker.sync.publisher import Publisher
+from worker.sync.removal import Remover
 from worker.sync.sifter import Sifter
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import SILENT, Reporter
+from worker.telemetry.exporter import Exposition
 from worker.telemetry.metrics import NOBODY, Recorder
+from worker.telemetry.sentry import SentryReporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,21 @@ class Services:
     def close(self) -> None:
         """Close every connection."""
         self.undo.close()
+
+
+@cache
+def services(*, is_worker: bool) -> Services:
+    """Return the services of this process, made at first use; raises SettingsError."""
+    settings = Settings.load(os.environ)
+    if not is_worker:
+        return build(settings)  # of the platform's own, as are its log and its Sentry
+    return build(settings, SentryReporter(), exposition().recorder())
+
+
+@cache
+def exposition() -> Exposition:
+    """Return how a worker tells its figures: made before its children are; raises SettingsError."""
+    return Exposition(Settings.load(os.environ).metrics)
 
 
 def preload() -> None:

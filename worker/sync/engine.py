@@ -27,7 +27,6 @@ from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
-from worker.database.removals import Remover, Report
 from worker.database.store import Finish, LeaseLostError, NotNow, Store
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
@@ -35,6 +34,7 @@ from worker.sync.item_log import Journal
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
+from worker.sync.removal import Remover, Report
 from worker.sync.retry import after_bug, after_failure
 from worker.sync.run import Observer, Run, unobserved
 from worker.telemetry.alerts import Affected, Reporter

@@ -11,8 +11,8 @@ from bson import ObjectId
 from worker.core.clock import now
 from worker.core.documents import Failure, ItemRef, MediaDocument, Status, SyncState
 from worker.core.fields import FieldError
-from worker.database.removals import Report
 from worker.database.store import NotNow
+from worker.sync.removal import Report
 
 LEFT = "left"  # not this run's to publish, or not now
 
