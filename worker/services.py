@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.core.documents import Account
-from worker.core.net.bounded import Bounds
+from worker.core.net.transports import Bounds
 from worker.core.secrets import Vault
 from worker.core.settings import MediaSettings, Settings
 from worker.core.settings.reader import SettingsError
@@ -29,8 +29,8 @@ from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removals
 from worker.database.store import Store
 from worker.database.thumbnails import ThumbnailCache
-from worker.files import SourceStore
 from worker.files.opening import open_sources
+from worker.files.store import SourceStore
 from worker.files.thumbnail import ThumbnailSettings
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons

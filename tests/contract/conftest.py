@@ -24,7 +24,7 @@ from tests.world import World, Worlds
 from worker.core.documents import Account
 from worker.database.store import Store
 from worker.dev.stack import Stack
-from worker.files import SourceStore
+from worker.files.store import SourceStore
 from worker.pds.client import Pds, Session
 from worker.services import Services
 

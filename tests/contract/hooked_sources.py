@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
 from worker.sync.batch.engine import Batches
 from worker.sync.batch.workshop import Workshop

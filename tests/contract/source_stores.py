@@ -11,7 +11,9 @@ import pytest
 
 from worker.core.errors import MediaError
 from worker.core.net.addresses import parse_networks
-from worker.files import SourceKey, SourceStore, SourceTemplate, open_store
+from worker.files.location import SourceTemplate
+from worker.files.opening import open_store
+from worker.files.store import SourceKey, SourceStore
 
 KEY = SourceKey("paintings", "auth0|5f", "slug.png")
 GUEST = SourceKey("paintings", None, "slug.png")

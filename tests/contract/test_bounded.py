@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.web_faults import drip_body, flood
 from tests.contract.web_server import Site, serving
-from worker.core.net.bounded import BoundedTransport, Bounds
+from worker.core.net.transports import BoundedTransport, Bounds
 
 SIZE = 200_000
 

@@ -17,7 +17,7 @@ from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
-from worker.core.net.public import PublicTransport
+from worker.core.net.transports import PublicTransport
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountKeys
 from worker.pds.client import Pds, open_request

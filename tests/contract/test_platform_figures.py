@@ -15,7 +15,7 @@ from tests.contract.failing import pend
 from tests.contract.items import save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
-from worker.core.net.bounded import Bounds
+from worker.core.net.transports import Bounds
 from worker.core.rate_limits import Cost, Kind, Rates
 from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import Positions, Step

@@ -9,18 +9,17 @@ import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, assert_fails, put
 from worker.core.errors import MediaError, PermanentError, TransientError
-from worker.files import (
+from worker.files.errors import (
     SourceForbiddenError,
-    SourceKey,
     SourceMissingError,
     SourceNotRegularError,
     SourceRedirectedError,
     SourceRefusedError,
-    SourceStore,
     SourceTimeoutError,
     SourceTooLargeError,
     SourceUnavailableError,
 )
+from worker.files.store import SourceKey, SourceStore
 
 
 @pytest.fixture(params=["local", "web"])

@@ -12,7 +12,11 @@ import pytest
 
 from tests.contract.source_stores import ENOUGH, KEY, SHORT, opened, put
 from tests.contract.web_server import Site
-from worker.files import SourceHostNotAllowedError, SourceTimeoutError, SourceUnavailableError
+from worker.files.errors import (
+    SourceHostNotAllowedError,
+    SourceTimeoutError,
+    SourceUnavailableError,
+)
 
 _LOOK_UP = socket.getaddrinfo
 Say = Callable[..., None]

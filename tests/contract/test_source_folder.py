@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, outcome, put
-from worker.files import SourceKey, SourceNotRegularError, SourceStore, SourceUnavailableError
+from worker.files.errors import SourceNotRegularError, SourceUnavailableError
+from worker.files.store import SourceKey, SourceStore
 
 
 def test_a_symlink_within_the_store_is_followed(local: SourceStore, folder: Path) -> None:

@@ -11,16 +11,16 @@ from tests.contract.certificates import make_certificate
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, SHORT, assert_fails, opened, put
 from tests.contract.web_server import Fault, Site, serving
 from worker.core.errors import MediaError
-from worker.files import (
+from worker.files.errors import (
     SourceForbiddenError,
     SourceMissingError,
     SourceRedirectedError,
     SourceRefusedError,
-    SourceStore,
     SourceTimeoutError,
     SourceTooLargeError,
     SourceUnavailableError,
 )
+from worker.files.store import SourceStore
 
 
 @pytest.mark.parametrize(

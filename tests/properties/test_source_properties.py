@@ -8,7 +8,9 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.files import SourceKey, SourceKeyInvalidError, SourceTemplate
+from worker.files.errors import SourceKeyInvalidError
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceKey
 
 PIECES = st.sampled_from(["..", ".", "/", "\\", "%2e", "%", "?", "#", "\0", "@", ":", "//", "~"])
 NAMES = st.lists(PIECES | st.text(max_size=4), max_size=6).map("".join)

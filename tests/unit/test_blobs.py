@@ -20,15 +20,10 @@ from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.database.store import Store
 from worker.database.thumbnails import CachedThumbnail
-from worker.files import (
-    SourceFile,
-    SourceKey,
-    SourceStat,
-    SourceStore,
-    SourceTemplate,
-    SourceUnavailableError,
-    open_store,
-)
+from worker.files.errors import SourceUnavailableError
+from worker.files.location import SourceTemplate
+from worker.files.opening import open_store
+from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Site, media_type
 from worker.media.base import BlobWish, File, Making

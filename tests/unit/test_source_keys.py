@@ -8,12 +8,9 @@ from pathlib import Path
 import pytest
 
 from worker.core.errors import PermanentError
-from worker.files import (
-    SourceHostNotAllowedError,
-    SourceKey,
-    SourceKeyInvalidError,
-    SourceTemplate,
-)
+from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceKey
 
 KEY = SourceKey("paintings", "auth0|5f", "2024.1.1.png")
 GUEST = SourceKey("paintings", None, "2024.1.1.png")

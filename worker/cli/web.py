@@ -74,7 +74,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
 def _services() -> Services:
     """Return services that let nobody wait for long."""
-    from worker.core.net.bounded import Bounds
+    from worker.core.net.transports import Bounds
     from worker.core.settings import Settings
     from worker.services import Patience, build
 

@@ -16,9 +16,8 @@ from worker.files.errors import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.files.keys import SourceKey
 from worker.files.location import SourceTemplate
-from worker.files.store import SourceFile, SourceStat, SourceStore
+from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # Without O_NONBLOCK, opening a FIFO would wait for a writer that never comes.

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from worker.core.net.hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
 from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
-from worker.files.keys import SourceKey
+from worker.files.store import SourceKey
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = frozenset({"bucket", "user", "name"})

@@ -1,11 +1,35 @@
-"""The store of uploaded files, as the settings have it."""
+"""Opening the store of uploaded files: a folder or a web server, as the settings have it."""
 
 from __future__ import annotations
 
-from worker.core.net.addresses import parse_networks
+import ssl
+from collections.abc import Sequence
+
+from worker.core.net.addresses import Network, parse_networks
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
-from worker.files import SourceStore, SourceTemplate, open_store
+from worker.files.http import HttpStore
+from worker.files.local import LocalStore
+from worker.files.location import SourceTemplate
+from worker.files.store import SourceStore
+
+
+def open_store(
+    template: SourceTemplate,
+    *,
+    deadline: float,
+    networks: Sequence[Network] = (),
+    tls: ssl.SSLContext | None = None,
+) -> SourceStore:
+    """Return the store that a template points at.
+
+    `deadline` is the longest that one call may take, in seconds; `networks` are those, not
+    public, that a web server may be in; `tls` replaces which certificates are trusted. Close the
+    store when done.
+    """
+    if template.scheme == "file":
+        return LocalStore(template)
+    return HttpStore(template, deadline=deadline, networks=networks, tls=tls)
 
 
 def open_sources(settings: Settings, *, deadline: float | None = None) -> SourceStore:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from worker.core.clock import rfc3339
 from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
-from worker.files import SourceKey
+from worker.files.store import SourceKey
 
 
 class Making(StrEnum):

@@ -18,8 +18,7 @@ from atproto_client.request import Response
 
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
-from worker.core.net.bounded import BoundedTransport, Bounds
-from worker.core.net.public import PublicTransport
+from worker.core.net.transports import BoundedTransport, Bounds, PublicTransport
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret

@@ -18,7 +18,7 @@ import httpx
 
 from worker.core.clock import after
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
-from worker.telemetry.concealing import concealed
+from worker.telemetry.redaction import concealed
 
 _DEFAULT_WAIT = 60.0
 _LONGEST_WAIT = 86_400.0

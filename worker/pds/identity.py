@@ -20,7 +20,7 @@ from redis import Redis
 from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
 from worker.core.net.hosts import is_host
-from worker.core.net.public import PublicTransport
+from worker.core.net.transports import PublicTransport
 from worker.core.redis_errors import translated
 
 _FRESH = 3600  # seconds for which nobody asks again

@@ -16,14 +16,8 @@ from worker.database.thumbnails import (
     ThumbnailCacheUnavailableError,
     Thumbnails,
 )
-from worker.files import (
-    SourceFile,
-    SourceKey,
-    SourceStat,
-    SourceStore,
-    SourceTooLargeError,
-    SourceUnavailableError,
-)
+from worker.files.errors import SourceTooLargeError, SourceUnavailableError
+from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobWish, Making
 from worker.media.validation import BlobRule

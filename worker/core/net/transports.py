@@ -1,18 +1,78 @@
-"""Connections with one deadline for a whole exchange, however slowly the other side drips.
+"""Transports for hosts that are not trusted: limited in time, in bytes and to public addresses.
 
-httpcore hands the timeout of a request, unchanged, to every read and write of its connection:
-a `Deadline` passed as that timeout is still one when it arrives here, and is cut to the time
-that is left.
+httpcore passes the timeout of a request, unchanged, to every read and write of its connection.
+A `Deadline` passed as that timeout is cut there to the time that is left, so that one deadline
+covers a whole exchange, however slowly the other side sends.
 """
 
 from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore
+import httpx
+
+from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend
+
+_CONNECTIONS = 16
+_KEEPALIVE = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much of an answer is read at most, in bytes, and for how long, in seconds."""
+
+    size: int
+    seconds: float
+
+
+class BoundedTransport(httpx.BaseTransport):
+    """Another transport; its answers end with httpx.ReadError where they go on too long."""
+
+    def __init__(self, inner: httpx.BaseTransport, bounds: Bounds) -> None:
+        self._inner = inner
+        self._bounds = bounds
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        end = time.monotonic() + self._bounds.seconds
+        answer = self._inner.handle_request(request)
+        if not isinstance(answer.stream, httpx.SyncByteStream):
+            raise TypeError("an answer to a call that waits for it comes as a SyncByteStream")
+        return httpx.Response(
+            status_code=answer.status_code,
+            headers=answer.headers,
+            stream=_BoundedStream(answer.stream, self._bounds.size, end),
+            extensions=answer.extensions,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._inner.close()
+
+
+class _BoundedStream(httpx.SyncByteStream):
+    def __init__(self, inner: httpx.SyncByteStream, size: int, end: float) -> None:
+        self._inner = inner
+        self._size = size
+        self._end = end
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._size
+        for chunk in self._inner:
+            left -= len(chunk)
+            if left < 0:
+                raise httpx.ReadError(f"the answer has more than {self._size} bytes")
+            if time.monotonic() > self._end:
+                raise httpx.ReadError("the answer takes too long")
+            yield chunk
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Deadline(float):
@@ -89,3 +149,27 @@ class DeadlineBackend(httpcore.NetworkBackend):
         left = _left(timeout, httpcore.ConnectTimeout)
         stream = self._backend.connect_tcp(host, port, left, local_address, socket_options)
         return DeadlineStream(stream)
+
+
+class PublicTransport(httpx.HTTPTransport):
+    """httpx's own transport, connecting to the addresses that were looked at, and public ones only.
+
+    Raises httpx.ConnectError for others.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(trust_env=False)
+        # httpx takes a proxy or a socket for its pool, and no network backend.
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False),
+            max_connections=_CONNECTIONS,
+            keepalive_expiry=_KEEPALIVE,
+            network_backend=GuardedBackend(),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request."""
+        try:
+            return super().handle_request(request)
+        except AddressNotAllowedError:
+            raise httpx.ConnectError("not a public address", request=request) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from worker.files import SourceKey, SourceStore
+from worker.files.store import SourceKey, SourceStore
 from worker.operations.doctor.findings import Finding, fine, wrong
 
 STORE = "media store"

@@ -14,7 +14,7 @@ from worker.database.thumbnails import (
     ThumbnailCache,
     ThumbnailCacheUnavailableError,
 )
-from worker.files import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Draft
 from worker.media.base import Making
