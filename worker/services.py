@@ -38,12 +38,11 @@ from worker.media.validation import Lexicons
 from worker.pds.account_cache import AccountKeys
 from worker.pds.client import Pds, open_request
 from worker.pds.identity import DidDocuments, Directory, OnePds, is_public, is_web
-from worker.pds.lanes import Lanes
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
 from worker.pds.rate_limiter import Budget, Lane
 from worker.pds.repo import Repo
-from worker.pds.routing import Homes
+from worker.pds.routing import Homes, Lanes
 from worker.queue.depth import Hands
 from worker.sync.attachments import PartMaker
 from worker.sync.batch.adoption import Adoption

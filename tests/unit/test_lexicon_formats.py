@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.media.validation.formats import is_datetime, is_uri
+from worker.media.validation.data_model import is_datetime, is_uri
 
 VALID_DATETIMES = {
     "milliseconds": "2024-02-29T23:59:59.123Z",

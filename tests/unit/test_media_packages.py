@@ -12,7 +12,7 @@ from worker.media import OWN_TYPES
 from worker.media.base import MediaType
 from worker.media.lexicons import missing_in
 from worker.media.mood import MOOD
-from worker.media.packages import fault_in, installed
+from worker.media.registry import fault_in, installed
 from worker.media.validation import load_lexicons
 
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")

@@ -11,8 +11,7 @@ from tests.message_samples import ITEM, LONG, SHORT, fields
 from tests.messages import batch, call
 from tests.poison import POISON
 from worker.app import app
-from worker.queue.completion import completed
-from worker.queue.messages import Call, Refusal, glance, read
+from worker.queue.messages import Call, Refusal, completed, glance, read
 from worker.queue.names import LIVE, OVERFLOW, redis_list
 
 _CALL = Call("sync_media", {"type": "mood", "id": ITEM})

@@ -176,7 +176,7 @@ def _errand(services: Services, scope: Scope, show: Show) -> Errand:
 
 def _messages(services: Services) -> int:
     """Count the messages on the bulk queue, and those that workers have."""
-    from worker.queue.queues import Queues
+    from worker.queue.depth import Queues
 
     with closing(Queues(services.settings.redis_url)) as queues:
         lengths = queues.lengths()

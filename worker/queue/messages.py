@@ -1,9 +1,12 @@
-"""What a message on the queue must look like to be taken. Pure.
+"""Check messages before Celery sees them, and fill in what producers may leave out.
 
-Celery and its transport trust what they find there: of what a producer can get wrong, half ends
-the worker, and some of it comes again after each restart. So everything that they rely on is
-checked here, on the bytes, before they see them.
+Celery and its transport trust the bytes on the queue: half of the possible mistakes end the
+worker, and some of them come again after each restart.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
+
+What kombu's transport for Redis takes for granted, and a producer in another language cannot
+know, follows from the queue that the message was taken from.
+Source: kombu 5.7, `kombu.transport.virtual.base.Message` and `kombu.transport.redis.QoS.append`.
 """
 
 from __future__ import annotations
@@ -18,16 +21,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
+from uuid import uuid4
 
 from worker.core.clock import now
 from worker.queue.json_types import described, is_deep, is_of, name_of
+from worker.queue.names import queue_of
 
 _MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
 _MOST_LEVELS = 16
 _MOST_NAMED = 64  # characters of a name that goes into the log
 _MOST_SAID = 300  # characters of a fault
 _LONGEST_WAIT = 300  # seconds; a message that waits is held in memory, and redelivered meanwhile
-
 _ENVELOPE = {
     "body": str,
     "content-encoding": str,
@@ -64,9 +68,9 @@ _HEADERS = {
     "timelimit": list[int | float | None] | None,
 }
 _FOLLOWERS = ("callbacks", "errbacks", "chain", "chord")
-
 Json = Mapping[str, Any]
 TaskFunctions = Mapping[str, Callable[..., object]]
+_PACKING = {"content-type": "application/json", "content-encoding": "utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +241,36 @@ def _mapping(value: object) -> Json:
 
 def _named(value: object) -> str:
     return ascii(value)[1:-1][:_MOST_NAMED] if isinstance(value, str) and value else "-"
+
+
+def completed(item: bytes, name: str) -> bytes:
+    """Return a message with what it leaves out, which was taken from the Redis list `name`.
+
+    What is there stays as it is, right or wrong, and so does what is no message at all: whether
+    it can be taken is for `worker.queue.messages` to say.
+    """
+    try:
+        envelope = json.loads(item)
+    except (ValueError, RecursionError):
+        return item
+    if not isinstance(envelope, dict):
+        return item
+    added = _added(envelope, _PACKING | {"properties": {}})
+    if isinstance(envelope.get("headers"), dict):
+        added |= _added(envelope["headers"], {"retries": 0})
+    if isinstance(envelope["properties"], dict):
+        added |= _added(envelope["properties"], _delivery(queue_of(name)))
+    return json.dumps(envelope).encode() if added else item
+
+
+def _delivery(queue: str) -> dict[str, object]:
+    # Of the default exchange: what is given back then needs no binding in Redis.
+    route = {"exchange": "", "routing_key": queue}
+    return {"delivery_tag": str(uuid4()), "delivery_info": route}
+
+
+def _added(values: dict[str, Any], defaults: dict[str, object]) -> bool:
+    """Add what is not there; tell whether anything was not."""
+    missing = defaults.keys() - values.keys()
+    values |= {name: defaults[name] for name in missing}
+    return bool(missing)

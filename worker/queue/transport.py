@@ -1,10 +1,12 @@
-"""The worker's transport: Celery's own for Redis, less what would end or idle a worker.
+"""The worker's consumer and transport: Celery's own, without what would end or idle a worker.
 
-Messages that no worker can take are dropped; what producers in other languages leave out is filled
-in. And a task that ends while Redis is away cannot be acknowledged: the stock transport logs that
-and goes on counting the message among those in hand, although the task is done. When all processes
-were at work, there is room for no other message then; the worker never asks Redis for one again, so
-it never finds out that its connection is gone either, and is idle until it is restarted.
+The consumer takes no part in gossip and mingle. The transport drops messages that no worker can
+take, and fills in what producers in other languages leave out.
+
+A task that ends while Redis is away cannot be acknowledged. The stock transport logs that and
+continues to count the message as in flight. When all processes were busy, there is no room for
+another message; the worker never asks Redis again, so it never notices the lost connection, and
+is idle until it is restarted.
 Source: kombu 5.7, `kombu.transport.redis.QoS.ack` and `Message.ack_log_error`.
 """
 
@@ -15,13 +17,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from celery.worker.consumer import Consumer
+from kombu import Connection
+from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
 
-from worker.queue.completion import completed
-from worker.queue.messages import Refusal, TaskFunctions, read
+from worker.core.redis_errors import meaning
+from worker.queue.messages import Refusal, TaskFunctions, completed, read
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
-
 log = logging.getLogger(__name__)
 
 
@@ -88,3 +92,36 @@ def accept(
         refused.fault,
     )
     return None
+
+
+class LoneConsumer(Consumer):
+    """A consumer that takes no part in gossip.
+
+    With it, a worker of Celery 5.7 dies when a task ends while Redis is away, and nothing here
+    needs workers to know of each other.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        options = kwargs.pop("worker_options", None) or {}
+        alone = {**options, "without_gossip": True, "without_mingle": True}
+        kwargs["worker_options"] = alone
+        super().__init__(*args, **kwargs)
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Connection:
+        """Return a connection to take messages from, whose transport looks at them first."""
+        app: Any = self.app
+        connection = app.connection_for_read(heartbeat=heartbeat)
+        # Named in the settings, it would stand in for the URL's scheme, and with it for TLS.
+        connection.get_transport_cls = lambda: Transport
+        connection.transport_options[TASK_FUNCTIONS] = app.task_functions
+        return self.ensure_connected(connection)
+
+    def ensure_connected(self, conn: Connection) -> Connection:
+        """Connect, trying until it succeeds; say first what is wrong if a person has to act."""
+        try:
+            conn.ensure_connection(max_retries=0)
+        except OperationalError as error:
+            # Without the traceback: what is wrong is elsewhere, and Celery goes on saying so.
+            said = meaning(error.__cause__ or error)
+            log.error("the queue cannot be reached: %s", said)  # noqa: TRY400
+        return super().ensure_connected(conn)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from worker.media.validation.blobs import is_mime_pattern
+from worker.media.validation.data_model import LIBRARY_FORMATS, OWN_FORMATS
 from worker.media.validation.errors import Fault, join, label, quote
-from worker.media.validation.formats import LIBRARY_FORMATS, OWN_FORMATS
 
 
 class _Setting(NamedTuple):

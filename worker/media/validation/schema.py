@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from worker.media.validation.blobs import BlobRule
+from worker.media.validation.data_model import OWN_FORMATS
 from worker.media.validation.errors import Fault, join, label, quote
-from worker.media.validation.formats import OWN_FORMATS
 from worker.media.validation.keywords import (
     check_definition,
     check_document,

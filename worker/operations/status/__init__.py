@@ -7,7 +7,7 @@ from worker.operations.status.failures import FailedItem, Failures, Place
 from worker.operations.status.hints import NO_CODE
 from worker.operations.status.search import Search
 from worker.operations.status.throughput import Series, Throughput, throughput
-from worker.queue.queues import QueueLengths, Queues
+from worker.queue.depth import QueueLengths, Queues
 
 __all__ = [
     "NO_CODE",
