@@ -48,15 +48,15 @@ from worker.sync.attachments import PartMaker
 from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.engine import Batches
 from worker.sync.batch.progress import Progress
+from worker.sync.batch.records import Workshop
 from worker.sync.batch.throttle import Pace
-from worker.sync.batch.workshop import Workshop
 from worker.sync.batch.writer import Writer
 from worker.sync.blobs import BlobMaker
 from worker.sync.engine import Engine
+from worker.sync.fairness import Sifter
 from worker.sync.item_log import UNKEPT, Journal, LoggedJournal
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
-from worker.sync.sifter import Sifter
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import SILENT, Reporter
 from worker.telemetry.exporter import Exposition

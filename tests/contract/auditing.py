@@ -19,9 +19,8 @@ from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument
 from worker.dev.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
-from worker.operations.audit.opening import open_audit
 from worker.operations.audit.repair import Repairs
-from worker.operations.audit.run import Audited, Rounds
+from worker.operations.audit.run import Audited, Rounds, open_audit
 from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.run import unobserved

@@ -8,7 +8,7 @@ from dataclasses import replace
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
 from worker.sync.batch.engine import Batches
-from worker.sync.batch.workshop import Workshop
+from worker.sync.batch.records import Workshop
 
 Hook = Callable[[str, str], object]
 """Called with `stat` or `read`, and the name of the file."""

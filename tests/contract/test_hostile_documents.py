@@ -18,7 +18,7 @@ from tests.world import JsonRecord, World, Worlds
 from worker.core.ids import known_id, message_id
 from worker.database.mongo import DocumentFullError, RawDocument
 from worker.database.state import mapping
-from worker.operations.audit.opening import open_audit
+from worker.operations.audit.run import open_audit
 from worker.operations.backfill.planner import Backfiller, Scope
 from worker.operations.status.counts import Overview
 from worker.operations.status.failures import Failures

@@ -11,7 +11,7 @@ from bson import Code, DBRef, ObjectId
 from tests.world import World
 from worker.database.state import mapping
 from worker.media import MEDIA_TYPES
-from worker.operations.audit.opening import open_audit
+from worker.operations.audit.run import open_audit
 
 ACCOUNTS: dict[str, Any] = {
     "text": "did:plc:a",

@@ -18,7 +18,7 @@ from worker.app import app
 from worker.database.mongo import RawDocument
 from worker.database.store import Store
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
-from worker.sync.sifter import Sifter
+from worker.sync.fairness import Sifter
 
 MOST = 10
 PAUSE = f"media-atproto:sifted:{LIVE}"

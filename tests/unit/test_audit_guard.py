@@ -9,7 +9,7 @@ import pytest
 from worker.core.records import RecordKey
 from worker.media import MEDIA_TYPES
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
-from worker.operations.audit.guard import is_removal, refusal
+from worker.operations.audit.repair import is_removal, refusal
 
 MOOD = MEDIA_TYPES["mood"]
 DID = "did:plc:here"

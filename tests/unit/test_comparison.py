@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.operations.comparison import Difference, Record, compare
+from worker.operations.expected import Difference, Record, compare
 
 MOOD: Record = {"$type": "computer.aesthetic.mood", "text": "calm", "when": "now"}
 BLOB: Record = {"$type": "blob", "ref": {"$link": "bafkreia"}, "mimeType": "image/png", "size": 9}

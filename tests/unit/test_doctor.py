@@ -21,17 +21,18 @@ from worker.media.validation import load_lexicons
 from worker.operations.doctor import machine, mongodb, pds
 from worker.operations.doctor import redis as queue
 from worker.operations.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
-from worker.operations.doctor.clocks import judge_clock
-from worker.operations.doctor.configuration import judge_problems, judge_settings
+from worker.operations.doctor.configuration import (
+    judge_folder,
+    judge_lexicons,
+    judge_problems,
+    judge_settings,
+)
 from worker.operations.doctor.findings import Check, Finding, Level, fine
-from worker.operations.doctor.machine import MachineFacts, Package
-from worker.operations.doctor.media import judge_folder
-from worker.operations.doctor.mongodb import MongoFacts
+from worker.operations.doctor.machine import MachineFacts, Package, judge_clock
+from worker.operations.doctor.mongodb import MongoFacts, judge_indexes, judge_overdue, judge_watch
 from worker.operations.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
 from worker.operations.doctor.redis import QueueFacts
 from worker.operations.doctor.runner import run
-from worker.operations.doctor.types import judge_lexicons
-from worker.operations.doctor.upkeep import judge_indexes, judge_overdue, judge_watch
 from worker.operations.key_rotation import Holdings
 from worker.operations.lexicons import Checked
 from worker.operations.lexicons import Finding as LexiconFinding

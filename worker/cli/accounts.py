@@ -73,7 +73,7 @@ def _troubles_of(services: Services) -> AccountTroubles:
 
 
 def _resume(services: Services, name: str) -> None:
-    from worker.operations.backfill.reviving import revival_of, send
+    from worker.operations.backfill.retry_failed import revival_of, send
 
     account = services.accounts.resolve(name)
     services.account_keys.renew(account.did)

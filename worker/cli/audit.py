@@ -100,8 +100,7 @@ def audit(
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.audit_report import account_line, print_page, summary_line
     from worker.core.settings.reader import SettingsError
-    from worker.operations.audit.opening import open_audit
-    from worker.operations.audit.summary import Summary
+    from worker.operations.audit.run import Summary, open_audit
 
     if force and not repair:
         raise click.UsageError("--force is for --repair")

@@ -8,10 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from worker.cli.output import Table, say, show
 from worker.core.documents import Account, Failure
 from worker.operations.audit.findings import Fault, Finding, Standing, TypeAudit
-from worker.operations.audit.guard import Refusal
-from worker.operations.audit.repair import Repairs
-from worker.operations.audit.run import Audited
-from worker.operations.audit.summary import Summary
+from worker.operations.audit.repair import Refusal, Repairs
+from worker.operations.audit.run import Audited, Summary
 from worker.operations.text import shortened
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")

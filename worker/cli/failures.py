@@ -140,7 +140,7 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.backfill.reviving import revival_of, send
+    from worker.operations.backfill.retry_failed import revival_of, send
 
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]

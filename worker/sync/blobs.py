@@ -1,11 +1,16 @@
-"""Blobs of a record: from a source file to an upload, doing only what has not been done yet."""
+"""Create the blobs of a record, from a source file to an upload, and skip what is done already.
+
+The bytes of images that are in memory at the same time are limited by a budget that threads
+share.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from threading import Condition, Lock
 
 from worker.core.cid import cid_of_blob
 from worker.core.documents import BlobState
@@ -21,11 +26,32 @@ from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobWish, Making
 from worker.media.validation import BlobRule
-from worker.sync.room import Room
-
-log = logging.getLogger(__name__)
 
 Upload = Callable[[bytes, str], UploadedBlob]
+log = logging.getLogger(__name__)
+
+
+class Room:
+    """So many bytes, for the threads of one process."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._left = size
+        self._changed = Condition()
+
+    @contextmanager
+    def taken(self, amount: int) -> Iterator[None]:
+        """Have some of it, as soon as there is as much; who asks for more than all gets all."""
+        share = min(amount, self._size)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= share)
+            self._left -= share
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += share
+                self._changed.notify_all()
 
 
 class BlobTooLargeError(PermanentError):

@@ -1,15 +1,50 @@
-"""Who comes first, when one account has more to be done than all others. Pure.
+"""Share the queues fairly between accounts.
 
-Everybody's first items are done before anybody's many.
+Producers do not know who owns an item, so a queue is first come, first served. When a queue is
+long, the worker that takes a message looks up the owners of the next ones and moves what exceeds
+an owner's quota to the overflow list, which is served after all queues. The move is one Lua
+script, so a message is always in exactly one of the two lists.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import hashlib
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
-from worker.queue.names import FRONT, OVERFLOW
+from redis import Redis
+from redis.exceptions import RedisError
+
+from worker.core.documents import DocumentId
+from worker.core.ids import InvalidIdError, parse_id
+from worker.database.mongo import StoreUnavailableError
+from worker.database.store import Store
+from worker.media import MEDIA_TYPES
+from worker.queue.messages import Call, TaskFunctions, glance
+from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
+
+_STRETCH = 1000  # messages that are looked at together: a megabyte
+_LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for
+_PAUSE = 1000  # milliseconds in which nobody else looks at the same queue
+# KEYS: the queue, and the list behind it. ARGV: how much to look at, digests of what to move.
+_MOVE = """
+local stretch = redis.call('LRANGE', KEYS[1], -ARGV[1], -1)
+local chosen, kept, moved = {}, {}, {}
+for i = 2, #ARGV do chosen[ARGV[i]] = true end
+for i = 1, #stretch do
+  local into = chosen[redis.sha1hex(stretch[i])] and moved or kept
+  into[#into + 1] = stretch[i]
+end
+redis.call('LTRIM', KEYS[1], 0, -#stretch - 1)
+if #kept > 0 then redis.call('RPUSH', KEYS[1], unpack(kept)) end
+for i = #moved, 1, -1 do redis.call('LPUSH', KEYS[2], moved[i]) end
+return #moved
+"""
+log = logging.getLogger(__name__)
 
 
 def over_share(owners: Sequence[str | None], most: int) -> list[int]:
@@ -54,3 +89,95 @@ class Shares:
             return FRONT
         self.behind -= 1
         return OVERFLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """From which length on a queue is sifted, and how many messages of an owner stay in front."""
+
+    short: int
+    most: int
+
+
+# What is in front of anybody's first message is done within seconds.
+RULES: Mapping[str, Rule] = {LIVE: Rule(short=50, most=10), BULK: Rule(short=4, most=1)}
+
+
+class Sifter:
+    """Keeps the queues fair. Without Redis or MongoDB they stay in their order."""
+
+    def __init__(self, redis: Redis, store: Store) -> None:
+        self._redis = redis
+        self._store = store
+        self._move = redis.register_script(_MOVE)
+
+    def length(self, queue: str) -> int:
+        """Return how many messages wait in front, 0 when Redis does not answer."""
+        try:
+            return int(self._redis.llen(queue))
+        except RedisError as error:
+            log.debug("a queue was not looked at (%s)", type(error).__name__)
+            return 0
+
+    def look(self, queue: str, waiting: int, tasks: TaskFunctions) -> int:
+        """Sift a queue in which so many messages wait, if need be; return how many were moved."""
+        if waiting <= RULES[queue].short:
+            return 0
+        try:
+            if not self._redis.set(f"media-atproto:sifted:{queue}", 1, nx=True, px=_PAUSE):
+                return 0
+            return self._sift(queue, RULES[queue], tasks)
+        except (RedisError, StoreUnavailableError) as error:
+            log.debug("a queue was not sifted (%s)", type(error).__name__)
+            return 0
+
+    def _sift(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
+        start, moved = time.monotonic(), 0
+        while time.monotonic() < start + _LONGEST:
+            more = self._sift_stretch(queue, rule, tasks)
+            if not more:
+                break
+            moved += more
+        if moved:
+            log.info("%d messages on %s wait behind those of other accounts", moved, queue)
+        return moved
+
+    def _sift_stretch(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
+        stretch = cast("list[bytes]", self._redis.lrange(queue, -_STRETCH, -1))
+        in_turn = stretch[::-1]  # taken from the right
+        places = over_share(self._owners(in_turn, tasks), rule.most)
+        if not places:
+            return 0
+        digests = [hashlib.sha1(in_turn[place]).hexdigest() for place in places]  # noqa: S324
+        return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_STRETCH, *digests]))
+
+    def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
+        """Return whose item each message is about; None when it cannot be told."""
+        calls = [glance(item, tasks) for item in items]
+        wanted: dict[str, list[DocumentId]] = defaultdict(list)
+        for call in calls:
+            if call and call.task == "sync_media":
+                wanted[str(call.arguments.get("type"))] += _ids(call)
+        owners = {
+            (name, owned.ref.id): owned.owner
+            for name, ids in wanted.items()
+            if name in MEDIA_TYPES
+            for owned in self._store.owned(MEDIA_TYPES[name], ids)
+        }
+        return [_owner(call, owners) if call else None for call in calls]
+
+
+def _owner(call: Call, owners: Mapping[tuple[str, DocumentId], str]) -> str | None:
+    told = call.arguments
+    named = told.get("subject") or told.get("user")
+    if call.task == "sync_media":
+        found = (owners.get((str(told.get("type")), candidate)) for candidate in _ids(call))
+        named = next((owner for owner in found if owner), named)
+    return named if isinstance(named, str) else None
+
+
+def _ids(call: Call) -> tuple[DocumentId, ...]:
+    try:
+        return parse_id(call.arguments.get("id"))
+    except InvalidIdError:
+        return ()  # the task says so

@@ -10,7 +10,7 @@ import pymongo
 
 from worker.core.ids import parse_id
 from worker.media import MediaType, media_type
-from worker.operations.backfill.reviving import revival_of, send
+from worker.operations.backfill.retry_failed import revival_of, send
 from worker.operations.status import Tally
 from worker.services import Services
 from worker.web.templates import item_url, url

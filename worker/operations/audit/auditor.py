@@ -1,9 +1,12 @@
-"""The audit of one account: its documents by index, its repo in one call, each by the other."""
+"""Audit one account: compare its documents, read by index, with its repo, read in one call."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.core.clock import now
@@ -12,17 +15,52 @@ from worker.core.errors import MediaError
 from worker.media import MediaType
 from worker.operations.audit.blobs import check_blobs
 from worker.operations.audit.classification import Judge
-from worker.operations.audit.findings import AccountAudit, Finding, TypeAudit
-from worker.operations.audit.heap import without_collection
+from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
 from worker.operations.audit.matching import Case, Expected, pair
 from worker.operations.audit.orphans import Strangers
 from worker.operations.audit.owners import Owned
 from worker.operations.audit.repo_reader import Reading
-from worker.operations.audit.tally import Tally
 from worker.operations.expected import Expectations
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
+
+
+class Tally:
+    """Findings and standings in the making; `current` are the cases whose blobs matter."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._judge = judge
+        self._documents = 0
+        self._standings: Standings = Counter()
+        self.findings: list[Finding] = []
+        self.current: list[Case] = []
+
+    def take(self, case: Case) -> None:
+        """Judge a case and take it in."""
+        verdict = self._judge.judge(case)
+        self._documents += 1
+        if verdict.standing:
+            self._standings[verdict.standing] += 1
+        if verdict.findings:
+            self.findings += verdict.findings
+        if verdict.is_current and self._judge.kind.has_files:
+            self.current.append(case)
+
+    def take_blobs(self, findings: Iterable[Finding]) -> None:
+        """Take in what is wrong with the blobs of current cases."""
+        found = list(findings)
+        faulty = {finding.document.ref.id for finding in found if finding.document}
+        for case in self.current:
+            if case.expected.document.ref.id in faulty:
+                self._standings.subtract(filter(None, [self._judge.judge(case).standing]))
+        self.findings += found
+
+    def result(self, records: int) -> TypeAudit:
+        """Return the audit of the type, of whose collection there are so many records."""
+        return TypeAudit(
+            self._judge.kind, self._documents, records, +self._standings, self.findings
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +182,19 @@ class Auditor:
             for each in expected
         )
         return [each for each in looked_at if each]
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Leave the cyclic garbage collector off for as long as a repo is in memory.
+
+    It would go through every record and document several times, which takes a third of an
+    audit's time, and find nothing: values refer to no one that refers to them.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

@@ -18,9 +18,15 @@ from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
 from worker.database.state import ResetMode
 from worker.media import MediaType
-from worker.operations.audit.findings import Fault, Finding, Standing
+from worker.operations.audit.findings import (
+    Fault,
+    Finding,
+    Standing,
+    claim,
+    difference,
+    why_unwanted,
+)
 from worker.operations.audit.matching import Case
-from worker.operations.audit.wording import claim, difference, why_unwanted
 from worker.operations.expected import Expectations
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip

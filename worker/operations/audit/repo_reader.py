@@ -1,20 +1,38 @@
-"""Reading from a PDS for an audit: repos and blobs, and whether it is there at all."""
+"""Read repos and blobs from a PDS for an audit, and wait when it asks for time."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from worker.core.errors import MediaError, TransientError
-from worker.operations.audit.blob_reader import BlobReader
+from worker.core.clock import now
+from worker.core.errors import MediaError, TransientError, WaitError
+from worker.operations.audit.blobs import BlobReader
 from worker.operations.audit.findings import Fault
-from worker.operations.audit.patience import patiently
 from worker.pds.client import Pds
 from worker.pds.snapshot import Snapshot, StoredRecord
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
-
 _TRIES = 3
+T = TypeVar("T")
+_LONGEST_WAIT = 600.0  # seconds; the windows of a PDS's limits on reading are half as long
+
+
+def patiently(call: Callable[[], T]) -> T:
+    """Make a call that only reads, again after each wait that is asked for.
+
+    Raises WaitError when the wait would be too long, and whatever the call raises.
+    """
+    while True:
+        try:
+            return call()
+        except WaitError as told:
+            seconds = (told.until - now()).total_seconds()
+            if seconds > _LONGEST_WAIT:
+                raise
+            time.sleep(max(seconds, 0.0))
 
 
 @dataclass(frozen=True, slots=True)

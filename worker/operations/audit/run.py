@@ -1,19 +1,33 @@
-"""Audit, repair, audit again: what is reported is what the last look has found."""
+"""Run an audit over accounts: audit, repair, audit again, and add up the findings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import os
+import socket
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
-from worker.core.documents import Account
+from worker.core.documents import Account, Failure
+from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
-from worker.operations.audit.findings import AccountAudit
+from worker.operations.audit.blobs import BlobReader
+from worker.operations.audit.findings import AccountAudit, Fault, Finding, Standing
+from worker.operations.audit.orphans import Strangers
+from worker.operations.audit.owners import Owned
+from worker.operations.audit.record_removal import Removing
 from worker.operations.audit.repair import Repairer, Repairs
-from worker.sync.run import Observer
+from worker.operations.audit.repo_reader import Reading
+from worker.operations.expected import Expectations
+from worker.pds.record_deleter import Eraser
+from worker.services import Services
+from worker.sync.run import Observer, unobserved
 
 # A PDS removes the file of a blob some time after its last record: a blob that was uploaded again
 # before that may be gone once more. And what follows from a repair is seen by the next audit.
 _MOST_ROUNDS = 3
+_MOST_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +76,101 @@ class Rounds:
             if audit.signature == before:
                 break
         return Audited(audit, repairs)
+
+
+@contextmanager
+def open_audit(
+    services: Services,
+    kinds: Sequence[MediaType],
+    *,
+    blobs: bool = True,
+    repair: bool = False,
+    force: bool = False,
+    observer: Observer = unobserved,
+) -> Iterator[Rounds]:
+    """Have an audit of these types: with their blobs fetched, with repairs, or without.
+
+    `force` lets a repair remove any share of a collection.
+    """
+    store, accounts = services.store, services.accounts
+    reader = BlobReader(lambda did: services.pds_of(did).url)
+    auditor = Auditor(
+        owned=Owned(services.database, store, accounts),
+        strangers=Strangers(store, accounts),
+        reading=Reading(services.pds_of, reader),
+        expectations=Expectations(services.publisher.site, services.lexicons),
+        kinds=kinds,
+        blobs=blobs,
+        grace=services.settings.sweep.grace,
+    )
+    try:
+        yield Rounds(auditor, _repairer(services) if repair else None, force, observer)
+    finally:
+        reader.close()
+
+
+def _repairer(services: Services) -> Repairer:
+    lease = services.settings.retry.lease
+    eraser = Eraser(services.locks)
+    return Repairer(
+        corrections=services.corrections,
+        removing=Removing(services.store, services.corrections, eraser, lease),
+        batches=services.batches,
+        open_repo=services.repo,
+        holder=f"audit {socket.gethostname()}:{os.getpid()}",
+    )
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was found so far; its size does not grow with the number of accounts that are right.
+
+    `unreadable` are accounts whose repo could not be had; `undone` says, by account, what a
+    repair left undone, and why.
+    """
+
+    accounts: int = 0
+    clean: bool = True
+    documents: Counter[str] = field(default_factory=Counter)
+    records: Counter[str] = field(default_factory=Counter)
+    standings: Counter[tuple[str, Standing, str]] = field(default_factory=Counter)
+    faults: Counter[tuple[Fault, str]] = field(default_factory=Counter)
+    first: list[Finding] = field(default_factory=list)
+    unreadable: list[tuple[Account, Failure]] = field(default_factory=list)
+    undone: list[tuple[Account | None, str]] = field(default_factory=list)
+    removed: int = 0
+    synced: int = 0
+    left: int = 0
+
+    def take(self, audited: Audited) -> None:
+        """Add an account."""
+        audit = audited.audit
+        self.accounts += audit.account is not None
+        self.clean = self.clean and audited.is_clean
+        if audit.account and audit.failure:
+            self.unreadable.append((audit.account, audit.failure))
+        for each in audit.types:
+            name = each.kind.name
+            self.documents[name] += each.documents
+            self.records[name] += each.records
+            for (standing, reason), count in each.standings.items():
+                self.standings[name, standing, reason] += count
+            self.faults.update((finding.fault, name) for finding in each.findings)
+        self.first += audit.findings[: _MOST_KEPT - len(self.first)]
+        self._take_repairs(audited)
+
+    @property
+    def found(self) -> int:
+        """Return how many findings there are."""
+        return self.faults.total()
+
+    def _take_repairs(self, audited: Audited) -> None:
+        repairs = audited.repairs
+        if repairs is None:
+            return
+        self.removed += repairs.removed
+        self.synced += repairs.synced
+        self.left += repairs.left
+        texts = [refusal.text for refusal in repairs.refusals]
+        texts += [f"{failure.step}: {failure.message}" for failure in repairs.failures]
+        self.undone += [(audited.audit.account, text) for text in texts]

@@ -1,4 +1,7 @@
-"""Trying items again that were given up: which ones, and the messages that ask for it."""
+"""Retry items that failed: select them, give them all attempts again, and enqueue them.
+
+The terminal and the status page use the same code.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
 
+from worker.app import app
 from worker.core.clock import after
 from worker.core.documents import DocumentId, ItemRef, Owned
-from worker.core.ids import known_id, parse_id
+from worker.core.ids import known_id, message_id, parse_id
 from worker.database.backlog import TROUBLE, Backlog, not_held
 from worker.database.leases import is_held
 from worker.database.mongo import RawDocument
@@ -17,6 +21,8 @@ from worker.database.store import Store
 from worker.media import MediaType, media_type
 from worker.media.validation import Lexicons
 from worker.operations.status.hints import FAILED, indexed, with_code
+from worker.queue.names import BULK, SWEEP
+from worker.services import Services
 
 _AT_A_TIME = 20_000  # among so many items an owner's are gathered, some 10 MB
 _MOST_READ = 1000  # left to itself, MongoDB sends 16 MB
@@ -144,3 +150,20 @@ class Revival:
         blobs = self._lexicons.blob_rules(media_type(type_name).nsid)
         most = _MOST_WITH_BLOBS if blobs else _MOST_IN_BATCH
         return [Batch(type_name, owner, ids[n : n + most]) for n in range(0, len(ids), most)]
+
+
+def revival_of(services: Services) -> Revival:
+    """Return what has items tried again."""
+    requeue = services.settings.sweep.requeue
+    return Revival(services.store, services.backlog, services.lexicons, requeue=requeue)
+
+
+def send(batch: Batch) -> bool:
+    """Ask for a batch to be tried; a single item goes where the sweep's go.
+
+    Returns whether the queue took the message.
+    """
+    ids = [message_id(item) for item in batch.ids]
+    if len(ids) == 1:
+        return app.submit("sync_media", (batch.type, ids[0]), SWEEP)
+    return app.submit("sync_batch", (batch.type, batch.owner, ids), BULK)

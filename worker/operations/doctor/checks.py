@@ -17,8 +17,8 @@ from redis import Redis
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
 from worker.database.mongo import connect
-from worker.operations.doctor.clocks import Clock, judge_clock
 from worker.operations.doctor.findings import Check, Finding
+from worker.operations.doctor.machine import Clock, judge_clock
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -35,12 +35,12 @@ def of_types() -> Iterator[Check]:
 
     # Imported as they run: to load the types is what may fail.
     def types() -> list[Finding]:
-        from worker.operations.doctor.types import look_at_types
+        from worker.operations.doctor.configuration import look_at_types
 
         return look_at_types()
 
     def lexicons() -> list[Finding]:
-        from worker.operations.doctor.types import look_at_lexicons
+        from worker.operations.doctor.configuration import look_at_lexicons
 
         return look_at_lexicons()
 
@@ -74,17 +74,17 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
         yield judge_clock("mongodb", facts.ahead)
 
     def indexes() -> list[Finding]:
-        from worker.operations.doctor.upkeep import look_at_indexes
+        from worker.operations.doctor.mongodb import look_at_indexes
 
         return look_at_indexes(database())
 
     def sweep() -> list[Finding]:
-        from worker.operations.doctor.upkeep import look_at_overdue
+        from worker.operations.doctor.mongodb import look_at_overdue
 
         return look_at_overdue(database())
 
     def watch() -> list[Finding]:
-        from worker.operations.doctor.upkeep import look_at_watch
+        from worker.operations.doctor.mongodb import look_at_watch
 
         return look_at_watch(database())
 
@@ -135,7 +135,7 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
 
 def _media_store(settings: Settings) -> list[Finding]:
     from worker.files.opening import open_sources, template_of
-    from worker.operations.doctor.media import look_at_folder, look_at_store
+    from worker.operations.doctor.configuration import look_at_folder, look_at_store
 
     if settings.media.store_url.startswith("file:"):
         return look_at_folder(template_of(settings).root)

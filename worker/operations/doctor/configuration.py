@@ -1,28 +1,40 @@
-"""The environment: every variable there and well formed, and limits that fit each other."""
+"""Check the configuration: the environment, media types with their lexicons, the media store."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.core.settings import Settings
+from worker.files.store import SourceKey, SourceStore
+from worker.media.lexicons import type_lexicons
+from worker.media.registry import registry
+from worker.media.validation.files import OWN_FOLDER
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.lexicons import Checked, check
 from worker.queue.names import HARD_LIMIT, MAX_IN_FLIGHT_SECONDS
 
-SUBJECT = "environment"
+ENVIRONMENT = "environment"
+TYPES = "types"
+STORE = "media store"
+_NOBODYS = "media-atproto-doctor"
 
 
 def judge_problems(problems: Sequence[str]) -> list[Finding]:
     """Judge what is missing or malformed, in the words of the settings."""
     return [
-        wrong(SUBJECT, "variables", problem, "correct it; .env.example describes every variable")
+        wrong(
+            ENVIRONMENT, "variables", problem, "correct it; .env.example describes every variable"
+        )
         for problem in problems
     ]
 
 
 def judge_settings(settings: Settings, visibility: float) -> Iterator[Finding]:
     """Judge settings that were read; `visibility` is the queue's time-out in seconds."""
-    yield fine(SUBJECT, "variables", "all that is needed is there")
+    yield fine(ENVIRONMENT, "variables", "all that is needed is there")
     yield _lease(settings.retry.lease)
     yield _visibility(visibility)
     yield _plain_http(allowed=settings.allow_http)
@@ -30,7 +42,7 @@ def judge_settings(settings: Settings, visibility: float) -> Iterator[Finding]:
     where = (
         f"reports go to {urlsplit(dsn.reveal()).hostname}" if dsn else "off: SENTRY_DSN is empty"
     )
-    yield fine(SUBJECT, "Sentry", where)
+    yield fine(ENVIRONMENT, "Sentry", where)
 
 
 def _lease(seconds: float) -> Finding:
@@ -39,8 +51,8 @@ def _lease(seconds: float) -> Finding:
         advice = (
             "set LEASE_SECONDS above it, or two runs of an item may overlap; the default is 100"
         )
-        return wrong(SUBJECT, "lease", found, advice)
-    return fine(SUBJECT, "lease", found)
+        return wrong(ENVIRONMENT, "lease", found, advice)
+    return fine(ENVIRONMENT, "lease", found)
 
 
 def _visibility(seconds: float) -> Finding:
@@ -48,12 +60,67 @@ def _visibility(seconds: float) -> Finding:
     found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, {longest}"
     if seconds <= MAX_IN_FLIGHT_SECONDS:
         advice = "set it above that, or messages run twice; the default is 600"
-        return doubtful(SUBJECT, "redelivery", found, advice)
-    return fine(SUBJECT, "redelivery", found)
+        return doubtful(ENVIRONMENT, "redelivery", found, advice)
+    return fine(ENVIRONMENT, "redelivery", found)
 
 
 def _plain_http(*, allowed: bool) -> Finding:
     if allowed:
         advice = "use https://, and leave ALLOW_HTTP out, outside of tests"
-        return doubtful(SUBJECT, "encryption", "ALLOW_HTTP=1: passwords may go unencrypted", advice)
-    return fine(SUBJECT, "encryption", "plain http is for the loopback alone")
+        return doubtful(
+            ENVIRONMENT, "encryption", "ALLOW_HTTP=1: passwords may go unencrypted", advice
+        )
+    return fine(ENVIRONMENT, "encryption", "plain http is for the loopback alone")
+
+
+def look_at_types() -> list[Finding]:
+    """Load all types and their lexicons; raises MediaTypeError and LexiconFileError."""
+    types = registry().types
+    type_lexicons()
+    return [fine(TYPES, "types", ", ".join(types))]
+
+
+def look_at_lexicons() -> list[Finding]:
+    """Check every lexicon, also against what was published; raises as `look_at_types` does."""
+    folders = (OWN_FOLDER, *registry().lexicon_folders)
+    return judge_lexicons([each for folder in folders for each in check(folder)])
+
+
+def judge_lexicons(checked: Sequence[Checked]) -> list[Finding]:
+    """Judge lexicons; a line for each that is not as it should be."""
+    findings = [
+        wrong(
+            TYPES,
+            "lexicons",
+            f"{each.nsid}: {len(each.findings)} findings",
+            "run media-atproto lexicons check",
+        )
+        for each in checked
+        if each.findings
+    ]
+    valid = f"all {len(checked)} are valid, and compatible with what was published"
+    return findings or [fine(TYPES, "lexicons", valid)]
+
+
+def look_at_folder(folder: Path) -> list[Finding]:
+    """Look whether a store that is a folder can be read."""
+    return [
+        judge_folder(folder, there=folder.is_dir(), readable=os.access(folder, os.R_OK | os.X_OK))
+    ]
+
+
+def judge_folder(folder: Path, *, there: bool, readable: bool) -> Finding:
+    """Judge a store that is a folder."""
+    if not there:
+        return wrong(STORE, "folder", f"there is no folder {folder}", "look at MEDIA_STORE_URL")
+    if not readable:
+        advice = "let the worker's user read it and enter it"
+        return wrong(STORE, "folder", f"{folder} cannot be read", advice)
+    return fine(STORE, "folder", f"{folder} can be read")
+
+
+def look_at_store(sources: SourceStore, bucket: str) -> list[Finding]:
+    """Ask a store on the web for a file that is nobody's; raises the errors of sources."""
+    there = sources.exists(SourceKey(bucket, None, _NOBODYS))
+    told = "answers" if not there else "answers, though with a file that nobody stored"
+    return [fine(STORE, "answer", f"it {told}")]

@@ -1,4 +1,7 @@
-"""Python, the packages of this installation, and what the machine lets a process do."""
+"""Check the machine: Python, installed packages, limits of a process, and the clock.
+
+Leases, retries and rate limits compare times of several machines.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import platform
 import resource
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
 
@@ -18,6 +21,11 @@ SUBJECT = "machine"
 _OLDEST = (3, 11)
 _FILES = 1024  # a worker's process has some dozens of connections; 1,024 leaves room
 _ROOM = 500 * 2**20  # bytes; where beat and Flower keep what they know
+Clock = Callable[[], float]
+"""Seconds since 1970, as this machine has it."""
+_NOTICED = 2.0  # seconds; an HTTP date is cut to whole seconds
+_TOO_FAR = 30.0  # seconds; what a lease has over the time limit of its task is less
+_ADVICE = "have both machines keep their time (chrony, systemd-timesyncd)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,3 +105,14 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def judge_clock(subject: str, ahead: float) -> Finding:
+    """Judge how many seconds the clock of a service is ahead of this machine's."""
+    way = "ahead of" if ahead > 0 else "behind"
+    found = f"{abs(ahead):.1f} s {way} this machine's"
+    if abs(ahead) > _TOO_FAR:
+        return wrong(subject, "clock", found, _ADVICE)
+    if abs(ahead) > _NOTICED:
+        return doubtful(subject, "clock", found, _ADVICE)
+    return fine(subject, "clock", found)

@@ -1,22 +1,33 @@
-"""MongoDB: reachable, new enough, a replica set."""
+"""Check MongoDB: the version, the replica set, indexes, overdue items, and the watch."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime, timedelta
 
 import pymongo
 from pymongo.database import Database
 
+from worker.core.clock import now
+from worker.database import indexes
+from worker.database.indexes import Made, Standing
 from worker.database.mongo import RawDocument, translated
-from worker.operations.doctor.clocks import Clock
+from worker.media import MEDIA_TYPES
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.machine import Clock
+from worker.operations.error_help import advice_for
+from worker.operations.watch import checkpoint as position
+from worker.operations.watch.checkpoint import Position
 
 SUBJECT = "mongodb"
 PATIENCE = 5.0  # seconds for each question
 _OLDEST = (6, 0)
+WORKERS = "workers"
+_LISTED = 3
+_OVERDUE = timedelta(minutes=15)
+_UNWATCHED = timedelta(minutes=1)  # the watch keeps its position every few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +71,78 @@ def judge(facts: MongoFacts) -> Iterator[Finding]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
+
+
+def look_at_indexes(database: Database[RawDocument]) -> list[Finding]:
+    """Compare the indexes with those that there should be; raises StoreUnavailableError."""
+    with pymongo.timeout(PATIENCE):
+        return judge_indexes(list(indexes.survey(database)))
+
+
+def judge_indexes(standings: Iterable[Made]) -> list[Finding]:
+    """Judge how the indexes stand; a line for each that something is in the way of."""
+    every = list(standings)
+    findings = [
+        wrong(SUBJECT, "indexes", f"{_named(made)} cannot be made", made.detail)
+        for made in every
+        if made.standing is Standing.REFUSED
+    ]
+    missing = [_named(made) for made in every if made.standing is Standing.MISSING]
+    if missing:
+        first = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
+        found = f"{len(missing)} of {len(every)} missing: {first}"
+        findings.append(wrong(SUBJECT, "indexes", found, "run media-atproto init"))
+    return findings or [fine(SUBJECT, "indexes", f"all {len(every)} are there")]
+
+
+def _named(made: Made) -> str:
+    return f"{made.definition.collection}.{made.definition.name}"
+
+
+def look_at_overdue(database: Database[RawDocument]) -> list[Finding]:
+    """Find the item of each type that has been due longest; raises StoreUnavailableError."""
+    oldest = {name: _due(database, kind.collection) for name, kind in MEDIA_TYPES.items()}
+    return [judge_overdue(oldest, now())]
+
+
+def _due(database: Database[RawDocument], collection: str) -> datetime | None:
+    match = {"atproto.retryAt": {"$type": "date"}}
+    with translated(), pymongo.timeout(PATIENCE):
+        found = database[collection].find_one(match, sort=[("atproto.retryAt", 1)])
+    state = (found or {}).get("atproto")
+    moment = state.get("retryAt") if isinstance(state, dict) else None
+    return moment if isinstance(moment, datetime) else None
+
+
+def judge_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> Finding:
+    """Judge since when an item of each type has been due: the sweep should have found it."""
+    late = {name: moment - due for name, due in oldest.items() if due and moment - due > _OVERDUE}
+    if not late:
+        return fine(WORKERS, "sweep", "nothing is overdue")
+    name, age = max(late.items(), key=lambda pair: pair[1])
+    found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
+    return doubtful(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
+
+
+def look_at_watch(database: Database[RawDocument]) -> list[Finding]:
+    """Look where the watch stands; raises StoreUnavailableError."""
+    with pymongo.timeout(PATIENCE):
+        return [judge_watch(position.read(database), now())]
+
+
+def judge_watch(stands: Position | None, moment: datetime) -> Finding:
+    """Judge where the watch stands; None where there never was one."""
+    if stands is None:
+        return fine(WORKERS, "watch", "not in use")
+    if stands.saved_at is None or moment - stands.saved_at > _UNWATCHED:
+        since = f"{stands.saved_at:%Y-%m-%d %H:%M} UTC" if stands.saved_at else "its start"
+        found = f"its position has not moved since {since}"
+        if stands.trouble:
+            found += f": it waits ({stands.trouble})"
+            return doubtful(WORKERS, "watch", found, advice_for(stands.trouble).action)
+        advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
+        return doubtful(WORKERS, "watch", found, advice)
+    found = (
+        f"{stands.holder or 'nobody'} watches; the last change was enqueued {stands.lag:.1f} s late"
+    )
+    return fine(WORKERS, "watch", found)

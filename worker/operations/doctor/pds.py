@@ -13,8 +13,8 @@ import httpx
 from worker.core.errors import TransientError
 from worker.core.rate_limits import Kind, Limit, Told, told
 from worker.media.validation import Lexicons
-from worker.operations.doctor.clocks import Clock
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.machine import Clock
 
 SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)

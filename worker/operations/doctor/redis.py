@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from redis import Redis
 
 from worker.core.redis_errors import translated
-from worker.operations.doctor.clocks import Clock
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.machine import Clock
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"

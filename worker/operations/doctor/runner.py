@@ -12,10 +12,9 @@ from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
 from worker.operations.doctor import checks, machine
 from worker.operations.doctor.checks import TYPES
-from worker.operations.doctor.clocks import Clock
-from worker.operations.doctor.configuration import SUBJECT as ENVIRONMENT
-from worker.operations.doctor.configuration import judge_problems, judge_settings
+from worker.operations.doctor.configuration import ENVIRONMENT, judge_problems, judge_settings
 from worker.operations.doctor.findings import Check, Finding, Level, wrong
+from worker.operations.doctor.machine import Clock
 
 _LOOK: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",

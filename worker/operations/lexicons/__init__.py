@@ -4,9 +4,17 @@ https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
 
 from worker.operations.lexicons.check import Checked, Finding, check
-from worker.operations.lexicons.names import DnsError, did_in, dns_name, look_up
 from worker.operations.lexicons.publish import Outcome, Publication, Refused, plan, publish
-from worker.operations.lexicons.published import AsResolved, Copies, InRepo, Published
+from worker.operations.lexicons.published import (
+    AsResolved,
+    Copies,
+    DnsError,
+    InRepo,
+    Published,
+    did_in,
+    dns_name,
+    look_up,
+)
 
 __all__ = [
     "AsResolved",

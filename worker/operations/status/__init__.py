@@ -3,9 +3,8 @@
 from worker.operations.backfill.retry_failed import Batch, Named, Revival, Tally
 from worker.operations.status.accounts import AccountTroubles, Trouble
 from worker.operations.status.counts import Counts, Overview, RemovalCounts
-from worker.operations.status.failures import FailedItem, Failures, Place
+from worker.operations.status.failures import FailedItem, Failures, Place, Search
 from worker.operations.status.hints import NO_CODE
-from worker.operations.status.search import Search
 from worker.operations.status.throughput import Series, Throughput, throughput
 from worker.queue.depth import QueueLengths, Queues
 

@@ -14,8 +14,7 @@ from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument, translated
 from worker.media import MediaType
-from worker.operations.comparison import Difference, Record, compare
-from worker.operations.expected import Expectations
+from worker.operations.expected import Difference, Expectations, Record, compare
 from worker.services import Services
 from worker.sync.plan import Publish, plan
 

@@ -1,7 +1,8 @@
-"""The watcher: follows the documents' changes and enqueues them, one process of many at a time.
+"""Follow the changes of documents and enqueue them; one process of many does so at a time.
 
-A token is kept once everything before it is on the queue, so whatever ends a watcher, the next
-one goes on where nothing is left out; some of it twice, which changes nothing.
+A resume token is saved once everything before it is on the queue. Whatever ends a watcher, the
+next one continues without a gap; some documents are enqueued twice, which changes nothing. After
+a lost position all documents that differ are marked as due, and a sweep enqueues them.
 """
 
 from __future__ import annotations
@@ -18,22 +19,46 @@ from typing import NoReturn
 from pymongo.change_stream import DatabaseChangeStream
 from pymongo.database import Database
 
+from worker.core.clock import now
 from worker.core.errors import TransientError
 from worker.database.backlog import Backlog
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.operations.watch.catching_up import mark_all_changed
-from worker.operations.watch.change_stream import Change, Upheaval, pipeline, read
+from worker.operations.watch.change_stream import (
+    Change,
+    PositionLostError,
+    Upheaval,
+    next_of,
+    opened,
+    pipeline,
+    read,
+)
 from worker.operations.watch.checkpoint import OvertakenError, Position, Positions, Step, Token
 from worker.operations.watch.sender import Burst, Sender
-from worker.operations.watch.stream import PositionLostError, next_of, opened
 
 _SHORTEST_PAUSE = 0.1  # seconds between two tries
 _LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
-
 Stream = DatabaseChangeStream[RawDocument]
+_WINDOW = 1000  # documents that are compared together
 log = logging.getLogger(__name__)
+
+
+def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
+    """Make every item due that was edited since its last run; return how many.
+
+    Calls `between` every so many documents. New items need no mark: sweeps find them by their
+    ids. Safe to repeat. Raises StoreUnavailableError.
+    """
+    count = 0
+    for kind in MEDIA_TYPES.values():
+        after, is_more = None, True
+        while is_more:
+            changed, after = backlog.changed_after(kind, after, _WINDOW)
+            backlog.mark(kind, [owned.ref for owned in changed], now())
+            count, is_more = count + len(changed), after is not None
+            between()
+    return count
 
 
 @dataclass(slots=True)

@@ -20,12 +20,11 @@ from worker.database.leases import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.batch.adoption import Adoption
-from worker.sync.batch.bugs import Bugs
 from worker.sync.batch.progress import Progress
 from worker.sync.batch.publisher import Together
-from worker.sync.batch.report import BatchReport
+from worker.sync.batch.records import Workshop
+from worker.sync.batch.report import BatchReport, Bugs
 from worker.sync.batch.throttle import Pace
-from worker.sync.batch.workshop import Workshop
 from worker.sync.batch.writer import Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome

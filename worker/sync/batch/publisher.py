@@ -18,10 +18,9 @@ from worker.database.leases import new_lease
 from worker.database.store import LeaseLostError
 from worker.media import Draft, MediaType
 from worker.pds.repo import Repo
-from worker.sync.batch.bugs import Bugs
-from worker.sync.batch.records import RecordMaker, guarded
+from worker.sync.batch.records import RecordMaker, Workshop, guarded
+from worker.sync.batch.report import Bugs
 from worker.sync.batch.throttle import Pace
-from worker.sync.batch.workshop import Workshop
 from worker.sync.batch.writer import Prepared, Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
