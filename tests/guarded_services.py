@@ -18,8 +18,8 @@ from tests.contract.certificates import make_certificate
 from tests.fleet import logged
 from tests.tls_tunnel import tls_tunnel
 from tests.waiting import wait_for
-from worker.dev.stack.binaries import MONGOD, VALKEY
-from worker.dev.stack.ports import Ports
+from worker.dev.stack.data_folder import Ports
+from worker.dev.stack.packages import MONGOD, VALKEY
 
 _USER, _WATCHER = "media", "watcher"
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.dev.stack import binaries
+from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import Packages, cache_folder
 from worker.dev.stack.stack import to_stderr

@@ -12,10 +12,10 @@ from pymongo.errors import PyMongoError
 
 from tests.fleet import logged
 from tests.waiting import wait_for
-from worker.dev.stack import binaries
+from worker.dev.stack import packages as binaries
+from worker.dev.stack.data_folder import Ports
 from worker.dev.stack.databases import Mongod
 from worker.dev.stack.environment import inherited
-from worker.dev.stack.ports import Ports
 
 _STARTUP = 60.0
 # A megabyte, cut to size each second or two.

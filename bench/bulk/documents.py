@@ -12,7 +12,7 @@ from bson import ObjectId
 
 from bench.place import Author, Place
 from worker.database.mongo import RawDocument
-from worker.dev.demo.texts import MOODS, PROGRAMS
+from worker.dev.demo.scenes import MOODS, PROGRAMS
 from worker.media import media_type
 
 TEXT_TYPES = ("mood", "piece", "kidlisp")

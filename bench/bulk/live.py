@@ -16,7 +16,7 @@ from bench.figures import Figure, Section, compared, percentile
 from bench.place import Author, Place
 from bench.processes import await_true
 from tasks import enqueue
-from worker.dev.demo.texts import MOODS
+from worker.dev.demo.scenes import MOODS
 
 _PATIENCE = 60.0
 _CUT = 1.0  # ms; the documents' times are cut to milliseconds, so this much is added to them

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.dev.stack import binaries
+from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST

@@ -14,8 +14,8 @@ from bson import ObjectId
 from tests.system.pds_account import PASSWORD, PdsAccount
 from tests.world import World, Worlds
 from worker.cli.demo import exit_code, print_report
+from worker.dev.demo.expected import Reader
 from worker.dev.demo.pictures import Picture, creature, png, stained_glass
-from worker.dev.demo.reader import Reader
 from worker.dev.demo.uploads import Item, Person, Uploads
 from worker.dev.demo.verification import Report, Verification
 

@@ -22,7 +22,7 @@ from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.dev.stack import Stack
-from worker.dev.stack.ports import Ports
+from worker.dev.stack.data_folder import Ports
 
 Line = Mapping[str, object]
 Figures = Mapping[tuple[str, tuple[tuple[str, str], ...]], float]

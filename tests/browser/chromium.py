@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-from worker.dev.stack import binaries
+from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import Packages, cache_folder
 from worker.dev.stack.stack import to_stderr

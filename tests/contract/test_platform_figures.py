@@ -21,8 +21,7 @@ from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import Positions, Step
 from worker.pds.rate_limiter import Lane
 from worker.services import Patience, Services, build
-from worker.web.figures import Figures
-from worker.web.snapshots import Pictures
+from worker.web.snapshots import Figures, Pictures
 
 HOUR = timedelta(hours=1)
 

@@ -15,8 +15,8 @@ import redis
 from tests.faults.stream import as_it_may_be
 from tests.waiting import wait_for
 from worker.dev.demo import expected
+from worker.dev.demo.expected import Reader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.reader import Reader
 from worker.dev.demo.uploads import Item, Person
 from worker.dev.demo.verification import Line, Verification
 

@@ -26,8 +26,8 @@ from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.database.mongo import RawDocument
 from worker.dev.demo import expected
+from worker.dev.demo.expected import Reader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.reader import Reader
 from worker.dev.demo.uploads import Item, Person, Uploads
 from worker.dev.stack import Stack
 from worker.dev.stack.environment import unsettled

@@ -15,8 +15,8 @@ from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
+from worker.dev.demo.expected import Reader
 from worker.dev.demo.pictures import Picture
-from worker.dev.demo.reader import Reader
 from worker.dev.demo.uploads import Item, Person, Uploads
 
 

@@ -23,7 +23,7 @@ from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.dev.demo import processes
 from worker.dev.stack import Stack
-from worker.dev.stack.ports import Ports
+from worker.dev.stack.data_folder import Ports
 
 LOGIN = ("ops", "password-of-ops")
 PATIENCE = 90.0

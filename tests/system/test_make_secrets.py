@@ -22,8 +22,8 @@ from tests.fleet import logged
 from tests.guarded_services import answers
 from tests.waiting import wait_for
 from worker.core.settings import FlowerSettings
-from worker.dev.stack.binaries import MONGOD, VALKEY
-from worker.dev.stack.ports import Ports
+from worker.dev.stack.data_folder import Ports
+from worker.dev.stack.packages import MONGOD, VALKEY
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument, StoreUnavailableError, translated
 from worker.dev.demo.processes import Flower
-from worker.dev.stack.ports import Ports
+from worker.dev.stack.data_folder import Ports
 from worker.services import build
 
 DEBUG = ("--loglevel", "DEBUG")

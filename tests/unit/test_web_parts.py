@@ -14,8 +14,8 @@ from worker.core.errors import PermanentError
 from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
 from worker.operations.status import Series
-from worker.web.boxes import Missing, Shared, asked
 from worker.web.charts import HEIGHT, WIDTH, draw
+from worker.web.snapshots import Missing, Shared, asked
 from worker.web.templates import item_url, moment, shown, ticked
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.interrupts import interrupt_on_every_request_to_end
-from worker.cli.output import Style, Table, say, show
+from worker.cli.output import Style, Table, interrupt_on_every_request_to_end, say, show
 
 if TYPE_CHECKING:
     from worker.dev.demo.demo import Played

@@ -1,11 +1,12 @@
-"""What commands print: tables where a person looks on, plain text where a program reads.
+"""Output of commands: tables for a terminal, plain text for a program; and interrupts.
 
-Texts come from documents and servers, and may hold anything: what could steer a terminal is
-escaped, and nothing is taken for markup.
+Texts come from documents and servers and may hold anything: control characters are escaped, and
+nothing is interpreted as markup.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,3 +83,11 @@ def _show_rich(table: Table) -> None:
         style = table.styles[number] if number < len(table.styles) else ""
         grid.add_row(*(Text(printable(cell)) for cell in row), style=style or None)
     Console(highlight=False, markup=False).print(grid)
+
+
+def interrupt_on_every_request_to_end() -> None:
+    """Treat SIGTERM and a closed terminal like Ctrl-C, which a background job may have off."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)

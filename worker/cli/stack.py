@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from worker.cli.interrupts import interrupt_on_every_request_to_end
+from worker.cli.output import interrupt_on_every_request_to_end
 from worker.dev.stack import Stack
+from worker.dev.stack.data_folder import write_private
 from worker.dev.stack.environment import as_env_file, as_exports
-from worker.dev.stack.files import write_private
 
 _CHECK_EVERY = 0.25
 _MARK = "# Made by 'media-atproto stack', which replaces it whenever it starts.\n"

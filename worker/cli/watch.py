@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.interrupts import interrupt_on_every_request_to_end
+from worker.cli.output import interrupt_on_every_request_to_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable

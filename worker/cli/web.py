@@ -50,8 +50,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     try:
-        from worker.web.app import create_app
-        from worker.web.server import listen, serve
+        from worker.web.app import create_app, listen, serve
     except ModuleNotFoundError as error:
         if error.name not in _NEEDED:
             raise

@@ -20,6 +20,7 @@ from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 IN_HAND = "unacked"  # kombu's name for what was delivered and not acknowledged yet
 _MOST = 500  # some 5 MB
+
 log = logging.getLogger(__name__)
 
 

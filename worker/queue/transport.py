@@ -26,6 +26,7 @@ from worker.core.redis_errors import meaning
 from worker.queue.messages import Refusal, TaskFunctions, completed, read
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
+
 log = logging.getLogger(__name__)
 
 

@@ -28,6 +28,7 @@ from worker.media.base import BlobWish, Making
 from worker.media.validation import BlobRule
 
 Upload = Callable[[bytes, str], UploadedBlob]
+
 log = logging.getLogger(__name__)
 
 

@@ -30,6 +30,7 @@ from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 _STRETCH = 1000  # messages that are looked at together: a megabyte
 _LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for
 _PAUSE = 1000  # milliseconds in which nobody else looks at the same queue
+
 # KEYS: the queue, and the list behind it. ARGV: how much to look at, digests of what to move.
 _MOVE = """
 local stretch = redis.call('LRANGE', KEYS[1], -ARGV[1], -1)
@@ -44,6 +45,7 @@ if #kept > 0 then redis.call('RPUSH', KEYS[1], unpack(kept)) end
 for i = #moved, 1, -1 do redis.call('LPUSH', KEYS[2], moved[i]) end
 return #moved
 """
+
 log = logging.getLogger(__name__)
 
 

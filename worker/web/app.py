@@ -1,12 +1,15 @@
-"""The ASGI application of the status page."""
+"""The ASGI application of the status page, and the server that runs it."""
 
 from __future__ import annotations
 
+import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
+import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -19,14 +22,16 @@ from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
 from worker.web.auth import HEALTH, Armour, Login
-from worker.web.boxes import Missing
-from worker.web.figures import Figures
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.pages import Pages
-from worker.web.snapshots import Pictures
+from worker.web.snapshots import Figures, Missing, Pictures
 from worker.web.templates import Templates
 
 _UNKNOWN = "There is no such page, or it is not asked for like this."
+_MOST_CONNECTIONS = 100
+_LARGEST_HEAD = 16_384  # bytes of a request's first line and headers
+_KEEP_ALIVE = 15  # seconds
+_LAST_ANSWERS = 10  # seconds that requests under way have when it is stopped
 
 
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
@@ -80,3 +85,46 @@ def _apologise(templates: Templates, request: Request, error: Exception) -> Resp
     message = error.message if isinstance(error, MediaError) else ""
     missing = Missing(message, time.monotonic() - request.scope["began"])
     return templates.answer("unavailable.html", {"missing": missing}, 503)
+
+
+class Server(uvicorn.Server):
+    """A server that says when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to take requests."""
+        await super().startup(sockets)
+        self._started()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; port 0 is any that is free. Raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=_MOST_CONNECTIONS)
+
+
+def serve(app: ASGIApp, listening: socket.socket, started: Callable[[], None]) -> None:
+    """Serve until SIGTERM or SIGINT; what is being answered then is answered.
+
+    No line is logged for a request: addresses hold what people look for.
+    """
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        forwarded_allow_ips="127.0.0.1,::1",
+        h11_max_incomplete_event_size=_LARGEST_HEAD,
+        http="h11",
+        interface="asgi3",
+        lifespan="off",
+        limit_concurrency=_MOST_CONNECTIONS,
+        log_level="warning",
+        loop="asyncio",
+        server_header=False,
+        timeout_graceful_shutdown=_LAST_ANSWERS,
+        timeout_keep_alive=_KEEP_ALIVE,
+        ws="none",
+    )
+    Server(config, started).run(sockets=[listening])

@@ -14,7 +14,7 @@ from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
 from worker.operations.status.inspection import Item, Remote, faults, look_at_pds, look_up
 from worker.services import Services
-from worker.web.boxes import Missing, asked
+from worker.web.snapshots import Missing, asked
 
 LOOK_UP = 5.0  # seconds
 _MOST_FIELDS = 60

@@ -19,13 +19,10 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import advice_for
 from worker.operations.status import NO_CODE, FailedItem, Failures, Place, Search
 from worker.services import Services
-from worker.web.boxes import Missing
 from worker.web.charts import draw
-from worker.web.figures import Figures
-from worker.web.forms import FormRefusedError, Forms
+from worker.web.forms import TOLD, FormRefusedError, Forms, Wish, carried_out
 from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.retrying import TOLD, Wish, carried_out
-from worker.web.snapshots import Picture, Pictures
+from worker.web.snapshots import Figures, Missing, Picture, Pictures
 from worker.web.templates import Templates, Values, id_text, item_url
 
 _PAGE = 50  # items

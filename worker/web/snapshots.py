@@ -1,15 +1,22 @@
-"""What the overview and the page of accounts tell: asked for once for all who look."""
+"""Snapshots of the platform's status, fetched once for all viewers and for Prometheus.
+
+Each part of a snapshot may be unavailable without the others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import pymongo
 
 from worker.core.clock import now
+from worker.core.errors import MediaError
 from worker.database.mongo import translated
 from worker.media import MEDIA_TYPES
 from worker.operations.status import (
@@ -23,14 +30,58 @@ from worker.operations.status import (
     Trouble,
     throughput,
 )
+from worker.operations.status.prometheus import PlatformFigures, Traffic
+from worker.operations.watch import checkpoint as position
 from worker.pds.rate_limiter import Gate
 from worker.services import Services
-from worker.web.boxes import Missing, Shared, asked
 
-_KEPT = 5.0  # seconds
 _ANSWER = 3.0  # seconds for a first answer of MongoDB, before it is asked for what takes long
 _COUNT = 25.0  # seconds for counting, however many documents there are
 _PLOT = 10.0  # seconds for what is published when
+T = TypeVar("T")
+_SHARE = 4  # what took a second is kept for four: at most a fifth of the time goes into it
+_KEPT = 5.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a part is not there, and how many seconds went into asking for it."""
+
+    message: str
+    seconds: float
+
+
+def asked(call: Callable[[], T]) -> T | Missing:
+    """Return what a call returns, or why it did not."""
+    began = time.monotonic()
+    try:
+        return call()
+    except MediaError as error:
+        return Missing(error.message, time.monotonic() - began)
+
+
+class Shared(Generic[T]):
+    """Something that takes time to make, kept for some `seconds`, and made by one at a time.
+
+    Whoever comes while it is being made waits for it, and gets the same.
+    """
+
+    def __init__(self, make: Callable[[], T], seconds: float) -> None:
+        self._make = make
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._kept: tuple[T, float] | None = None  # with the moment after which it is too old
+
+    def get(self) -> T:
+        """Return it, made now if what is kept is too old."""
+        with self._lock:
+            if self._kept and time.monotonic() < self._kept[1]:
+                return self._kept[0]
+            began = time.monotonic()
+            made = self._make()
+            took = time.monotonic() - began
+            self._kept = made, began + took + max(self._seconds, _SHARE * took)
+            return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +160,30 @@ class Pictures:
         """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
         with translated(), pymongo.timeout(_ANSWER):
             self._services.database.client.admin.command("ping")
+
+
+class Figures:
+    """The platform's figures; what was seen is kept for a few seconds, whoever asks."""
+
+    def __init__(self, services: Services, pictures: Pictures) -> None:
+        self._services = services
+        self._pictures = pictures
+        self._traffic = Shared(lambda: asked(self._look), _KEPT)
+        self._watch = Shared(lambda: asked(lambda: position.read(services.database)), _KEPT)
+
+    def now(self) -> PlatformFigures:
+        """Return the figures of this moment."""
+        picture, traffic = self._pictures.overview(), self._traffic.get()
+        watch = None if isinstance(picture, Missing) else self._watch.get()
+        return PlatformFigures(
+            at=now(),
+            counts=None if isinstance(picture, Missing) else picture.types,
+            traffic=None if isinstance(traffic, Missing) else traffic,
+            watch=None if isinstance(watch, Missing) else watch,
+        )
+
+    def _look(self) -> Traffic:
+        services = self._services
+        with closing(Queues(services.settings.redis_url)) as queues:
+            lengths = queues.lengths()
+        return Traffic(lengths, services.budget.gates(), len(services.parking.dids()))

@@ -16,7 +16,7 @@ from worker.core.ids import message_id
 from worker.operations.error_help import advice_for
 from worker.operations.status import NO_CODE
 from worker.operations.text import aware, printable, span, told
-from worker.web.boxes import Missing
+from worker.web.snapshots import Missing
 
 Values = Mapping[str, object]
 

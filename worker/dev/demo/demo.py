@@ -18,16 +18,15 @@ from pymongo.errors import PyMongoError
 
 from worker.database.mongo import RawDocument
 from worker.dev.demo.display import Stage
+from worker.dev.demo.expected import Reader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.processes import Flower, Processes, clean_environment
-from worker.dev.demo.reader import Reader
 from worker.dev.demo.scenes import Cast, Story
 from worker.dev.demo.uploads import Enqueue, Item, Person, Uploads
 from worker.dev.demo.verification import Report, Verification
 from worker.dev.stack import Stack, StackError
-from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.data_folder import DataFolder, write_private
 from worker.dev.stack.environment import as_env_file, unsettled
-from worker.dev.stack.files import write_private
 
 _CONCURRENCY = 2
 _CHECK_EVERY = 0.25

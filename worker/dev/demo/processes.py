@@ -20,9 +20,8 @@ from typing import Any, Self
 
 import httpx
 
-from worker.dev.stack.data_folder import DataFolder
+from worker.dev.stack.data_folder import DataFolder, Ports
 from worker.dev.stack.errors import StackError
-from worker.dev.stack.ports import Ports
 from worker.dev.stack.service import log_tail, read_tail
 from worker.dev.stack.supervisor import Command, Guard
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from worker.database.mongo import RawDocument
 from worker.dev.demo import expected
+from worker.dev.demo.expected import Found, Reader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.reader import Found, Reader
 from worker.dev.demo.uploads import Item, Person
 
 _TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")

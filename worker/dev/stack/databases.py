@@ -1,4 +1,4 @@
-"""MongoDB: one mongod as a replica set of its own, for transactions and change streams."""
+"""MongoDB, as a replica set of one member, and Valkey, the free Redis, append-only."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import redis
 from pymongo import MongoClient
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
@@ -75,3 +76,34 @@ def _join(admin: Database[dict[str, Any]], host: str) -> None:
         config["members"][0]["host"] = host
         config["version"] += 1
         admin.command("replSetReconfig", config, force=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Valkey:
+    """The program `valkey-server`, its append-only file in `data`."""
+
+    binary: Path
+    data: Path
+    environment: Mapping[str, str]
+    name: str = "valkey"
+
+    def url(self, port: int) -> str:
+        """Return its address for Redis clients."""
+        return f"redis://127.0.0.1:{port}/0"
+
+    def command(self, port: int) -> Command:
+        """Return how to run it on the loopback."""
+        bind = ("--bind", "127.0.0.1", "--port", str(port))
+        keep = ("--dir", self.data, "--appendonly", "yes", "--save", "")
+        options = ("--maxmemory-policy", "noeviction", "--databases", "64")
+        return Command((self.binary, *bind, *keep, *options), self.environment)
+
+    def ready(self, port: int, pid: int) -> bool:
+        """Tell whether process `pid` answers and has loaded its data."""
+        client = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2)
+        try:
+            with client:
+                client.ping()
+                return bool(client.info("server")["process_id"] == pid)
+        except redis.RedisError:
+            return False

@@ -1,4 +1,4 @@
-"""What can go wrong when the embedded services start or stop."""
+"""Errors of the embedded services."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.dev.stack.keys import Keys
+from worker.dev.stack.data_folder import Keys
 from worker.dev.stack.supervisor import Command
 
 MANIFEST = Path(__file__).with_name("node")

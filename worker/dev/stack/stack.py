@@ -9,19 +9,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.dev.stack import binaries, external
-from worker.dev.stack.binaries import Binary
-from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.databases import Mongod
+from worker.dev.stack import environment as external
+from worker.dev.stack import packages as binaries
+from worker.dev.stack.data_folder import DataFolder, Keys, Ports
+from worker.dev.stack.databases import Mongod, Valkey
 from worker.dev.stack.environment import inherited
 from worker.dev.stack.errors import PortTakenError, StackError
-from worker.dev.stack.keys import Keys
-from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.packages import Binary, Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST, Node, Pds, Plc
-from worker.dev.stack.ports import Ports
 from worker.dev.stack.service import Program, Service
 from worker.dev.stack.supervisor import Guard
-from worker.dev.stack.valkey import Valkey
 
 _ROUNDS = 5
 

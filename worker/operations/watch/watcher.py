@@ -41,6 +41,7 @@ _LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after eac
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 Stream = DatabaseChangeStream[RawDocument]
 _WINDOW = 1000  # documents that are compared together
+
 log = logging.getLogger(__name__)
 
 

@@ -39,6 +39,7 @@ T = TypeVar("T")
 Drafted = tuple[Run, Draft]
 Made = Prepared | MediaError | None
 _Ready = Mapping[str, Material] | MediaError | None
+
 log = logging.getLogger(__name__)
 
 
