@@ -21,9 +21,10 @@ test-system: setup ## run the tests that boot programs, install, deploy, and run
 faults: setup ## break real services and workers under a stream of saves; ONLY="NAME ..." for some, QUICK=1 for two
 	$(BIN)/python -m tests.faults $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick)
 
-lint: setup ## check style
+lint: setup ## check style and the import direction
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo
 
 types: setup ## check types
 	$(BIN)/mypy

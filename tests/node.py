@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Guard
 
@@ -75,7 +74,7 @@ class Example:
         """Run a process that goes on until the block ends."""
         (self.folder / "server.mjs").write_text(_SERVER)
         with subprocess.Popen(
-            (binaries.NODE.locate(), "server.mjs"),
+            (NODE.locate(), "server.mjs"),
             cwd=self.folder,
             env=environ,
             stdin=subprocess.PIPE,
@@ -91,7 +90,7 @@ class Example:
     def _run(self, *arguments: str, environ: Mapping[str, str] | None = None) -> tuple[Answer, str]:
         """Run Node to its end; return the object that it prints, and its log."""
         done = subprocess.run(
-            (binaries.NODE.locate(), *arguments),
+            (NODE.locate(), *arguments),
             cwd=self.folder,
             env=environ,
             capture_output=True,
@@ -110,8 +109,8 @@ def install(environ: Mapping[str, str], folder: Path) -> Example:
         owner="example",
         manifest=EXAMPLE,
         cache=cache_folder(environ),
-        node=binaries.NODE.locate(),
-        npm=binaries.NPM.locate(),
+        node=NODE.locate(),
+        npm=NPM.locate(),
         environ=environ,
     )
     guard = Guard(DataFolder(folder / "lock").lock)

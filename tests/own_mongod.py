@@ -12,10 +12,10 @@ from pymongo.errors import PyMongoError
 
 from tests.fleet import logged
 from tests.waiting import wait_for
-from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import Ports
 from worker.dev.stack.databases import Mongod
 from worker.dev.stack.environment import inherited
+from worker.dev.stack.packages import MONGOD
 
 _STARTUP = 60.0
 # A megabyte, cut to size each second or two.
@@ -25,7 +25,7 @@ _FORGETFUL = ("--oplogSize", "1", "--syncdelay", "1")
 @contextmanager
 def forgetful_mongod(folder: Path, environ: dict[str, str]) -> Iterator[str]:
     """Run a replica set of one whose oplog has room for a megabyte; yields its URL."""
-    mongod = Mongod(binaries.MONGOD.locate(), folder, inherited(environ))
+    mongod = Mongod(MONGOD.locate(), folder, inherited(environ))
     port = Ports(folder / "ports.json").claim("mongod")
     command = mongod.command(port)
     with logged([*command.arguments, *_FORGETFUL], folder / "log") as process:
@@ -39,7 +39,7 @@ def lone_mongod(folder: Path) -> Iterator[str]:
     port = Ports(folder / "ports.json").claim("mongod")
     bind = ("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket")
     store = ("--dbpath", folder, "--wiredTigerCacheSizeGB", "0.25", "--quiet")
-    with logged([binaries.MONGOD.locate(), *bind, *store], folder / "log"):
+    with logged([MONGOD.locate(), *bind, *store], folder / "log"):
         wait_for(lambda: _answers(port), within=_STARTUP, what="a mongod")
         yield f"mongodb://127.0.0.1:{port}"
 

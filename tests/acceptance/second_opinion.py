@@ -7,9 +7,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Guard
@@ -29,7 +28,7 @@ def refusal(
 ) -> str:
     """Return what the reader has against lexicons, or a record of one; empty if nothing."""
     done = subprocess.run(
-        (binaries.NODE.locate(), "-e", _SCRIPT, modules),
+        (NODE.locate(), "-e", _SCRIPT, modules),
         input=json.dumps({"documents": documents, "record": record}),
         capture_output=True,
         text=True,
@@ -51,8 +50,8 @@ def modules_of_the_pds(environ: Mapping[str, str], data: Path) -> Path:
             owner="PDS",
             manifest=MANIFEST,
             cache=cache_folder(environ),
-            node=binaries.NODE.locate(),
-            npm=binaries.NPM.locate(),
+            node=NODE.locate(),
+            npm=NPM.locate(),
             environ=environ,
         )
         return packages.install(guard, to_stderr) / "node_modules"

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Playwright
 
-from worker.dev.stack import packages as binaries
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import Packages, cache_folder
+from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Guard
 
@@ -65,13 +64,13 @@ def install(environ: Mapping[str, str], data: Path) -> Chromium:
 
     `data` is a folder of this process's own.
     """
-    node = binaries.NODE.locate()
+    node = NODE.locate()
     packages = Packages(
         owner="browser",
         manifest=_HERE,
         cache=cache_folder(environ),
         node=node,
-        npm=binaries.NPM.locate(),
+        npm=NPM.locate(),
         environ=environ,
     )
     guard = Guard(DataFolder(data).lock)

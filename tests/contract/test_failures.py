@@ -11,8 +11,8 @@ from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
+from worker.database.indexes import IndexMissingError
 from worker.operations.status import NO_CODE, FailedItem, Failures, Overview, throughput
-from worker.operations.status.hints import IndexMissingError
 from worker.services import Services
 
 

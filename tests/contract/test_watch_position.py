@@ -6,7 +6,7 @@ import pytest
 
 from tests.waiting import wait_for
 from worker.core.clock import now
-from worker.operations.watch import checkpoint as position
+from worker.operations.watch import checkpoint
 from worker.operations.watch.checkpoint import COLLECTION, OvertakenError, Positions, Step
 from worker.services import Services
 
@@ -66,7 +66,7 @@ def test_what_was_sent_is_counted_and_dated(services: Services) -> None:
     mine.save(Step(TOKEN, moment, 3, 1))
     mine.save(Step(TOKEN, moment, 2, 0))
     mine.save(Step(TOKEN))
-    found = position.read(services.database)
+    found = checkpoint.read(services.database)
     assert found is not None
     assert (found.token, found.enqueued, found.unknown) == (TOKEN, 5, 1)
     assert found.last_event_at == moment
@@ -74,11 +74,11 @@ def test_what_was_sent_is_counted_and_dated(services: Services) -> None:
     assert found.saved_at is not None
     assert not found.must_sweep
     mine.lose("why")
-    lost = position.read(services.database)
+    lost = checkpoint.read(services.database)
     assert lost is not None
     assert (lost.token, lost.must_sweep) == (None, True)
 
 
 def test_there_may_have_been_no_watch_yet(services: Services) -> None:
     """Then there is nothing to read."""
-    assert position.read(services.database) is None
+    assert checkpoint.read(services.database) is None

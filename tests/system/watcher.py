@@ -13,7 +13,7 @@ from tests.scene import Scene
 from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
-from worker.operations.watch import checkpoint as position
+from worker.operations.watch import checkpoint
 from worker.operations.watch.checkpoint import Position
 
 
@@ -35,7 +35,7 @@ def at_work(scene: Scene) -> Iterator[Terminal]:
 
 def where(world: World) -> Position:
     """Return how far the watch of a world has come."""
-    found = position.read(world.services.database)
+    found = checkpoint.read(world.services.database)
     assert found is not None
     return found
 
@@ -46,7 +46,7 @@ def await_watch(world: World, watcher: Terminal) -> None:
 
     def is_at_work() -> bool:
         assert watcher.process.poll() is None, watcher.stderr
-        now = position.read(database)
+        now = checkpoint.read(database)
         mine = f":{watcher.process.pid}:"
         return bool(now and now.token and mine in (now.holder or "") and now.until)
 

@@ -18,8 +18,7 @@ from worker.core.rate_limits import REFERENCE, Told
 from worker.core.settings import Settings
 from worker.database.indexes import Definition, Made, Standing
 from worker.media.validation import load_lexicons
-from worker.operations.doctor import machine, mongodb, pds
-from worker.operations.doctor import redis as queue
+from worker.operations.doctor import machine, mongodb, pds, redis
 from worker.operations.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
 from worker.operations.doctor.configuration import (
     judge_folder,
@@ -97,14 +96,14 @@ WRONG: list[tuple[Iterable[Finding], Level, tuple[str, ...]]] = [
     (mongodb.judge(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
     (mongodb.judge(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
     (mongodb.judge(replace(MONGO, writable=False)), FAIL, ("takes no writes",)),
-    (queue.judge(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
-    (queue.judge(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),
-    (queue.judge(replace(QUEUE, policy="allkeys-lru")), FAIL, ("noeviction",)),
-    (queue.judge(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
-    (queue.judge(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
-    (queue.judge(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
-    (queue.judge(replace(QUEUE, strangers=("cart:7",))), WARN, ("'cart:7'",)),
-    (queue.judge(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
+    (redis.judge(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
+    (redis.judge(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),
+    (redis.judge(replace(QUEUE, policy="allkeys-lru")), FAIL, ("noeviction",)),
+    (redis.judge(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
+    (redis.judge(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
+    (redis.judge(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
+    (redis.judge(replace(QUEUE, strangers=("cart:7",))), WARN, ("'cart:7'",)),
+    (redis.judge(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
     (machine.judge(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
     (machine.judge(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
     (machine.judge(replace(MACHINE, packages=(LOST,))), FAIL, ("not installed",)),
@@ -150,7 +149,7 @@ def test_nothing_is_reported_where_all_is_right() -> None:
     assert not bad(
         [
             *mongodb.judge(MONGO),
-            *queue.judge(QUEUE),
+            *redis.judge(QUEUE),
             *pds.judge(PDS, ()),
             *pds.judge(replace(PDS, told=TOLD), REFERENCE),
             *machine.judge(MACHINE),

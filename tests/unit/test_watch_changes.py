@@ -8,7 +8,7 @@ from bson import ObjectId, Timestamp
 
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.operations.watch import sender as sending
+from worker.operations.watch import sender
 from worker.operations.watch.change_stream import Change, Upheaval, pipeline, read
 from worker.operations.watch.sender import Burst
 
@@ -76,6 +76,6 @@ def test_a_burst_is_sent_when_nothing_follows_or_it_is_large() -> None:
     assert not burst.is_ripe(quiet=True)
     burst.add(Change(MOOD, ITEM, AT))
     assert burst.is_ripe(quiet=True)
-    for number in range(sending._LARGEST_BURST):
+    for number in range(sender._LARGEST_BURST):
         burst.add(Change(MOOD, number, AT))
     assert burst.is_ripe(quiet=False)

@@ -88,6 +88,8 @@ INDEXES = (
         },
     ),
 )
+FAILED = (Status.FAILED, Status.PARTIAL)
+NO_CODE = "(none)"  # stands for what older programs left without a code that can be read
 
 
 class Backlog:
@@ -245,3 +247,8 @@ def _is_changed(document: MediaDocument) -> bool:
     state = document.state
     on_its_way = state.lease is not None or state.retry_at is not None
     return state.fingerprint not in {None, document.fingerprint} and not on_its_way
+
+
+def with_code(code: str) -> dict[str, object]:
+    """Match documents whose error has this code, or NO_CODE."""
+    return {"atproto.error.code": code if code != NO_CODE else {"$not": {"$type": "string"}}}

@@ -7,6 +7,7 @@ that starts and for `media-atproto init`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
@@ -18,10 +19,8 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from worker.core.errors import PermanentError
-from worker.database import accounts, backlog
-from worker.database import removals as removal
-from worker.database import thumbnails as thumbnail_cache
-from worker.database.mongo import RawDocument, translated
+from worker.database import accounts, backlog, removals, thumbnails
+from worker.database.mongo import RawDocument, StoreUnavailableError, translated
 from worker.media import MEDIA_TYPES
 
 _BUILD_SECONDS = 6 * 3600  # a build goes through its collection, however large that is
@@ -35,6 +34,26 @@ class IndexRefusedError(PermanentError):
     """An index cannot be made: something of its name, or in the documents, is in its way."""
 
     step, code = "store", "index_refused"
+
+
+class IndexMissingError(PermanentError):
+    """An index is not there, and without it a query would go through a whole collection."""
+
+    step, code = "store", "index_missing"
+
+
+@contextmanager
+def indexed() -> Iterator[None]:
+    """Turn the driver's errors into ours; IndexMissingError for a hint that leads nowhere."""
+    try:
+        with translated():
+            yield
+    except StoreUnavailableError as error:
+        cause = error.__cause__
+        if isinstance(cause, OperationFailure) and "hint provided does not" in str(cause):
+            message = "an index is missing in MongoDB: run media-atproto init"
+            raise IndexMissingError(message) from error
+        raise
 
 
 class Standing(StrEnum):
@@ -73,8 +92,8 @@ def definitions() -> list[Definition]:
     media = {kind.collection: backlog.INDEXES for kind in MEDIA_TYPES.values()}
     rest = {
         **accounts.INDEXES,
-        removal.COLLECTION: removal.INDEXES,
-        thumbnail_cache.COLLECTION: thumbnail_cache.INDEXES,
+        removals.COLLECTION: removals.INDEXES,
+        thumbnails.COLLECTION: thumbnails.INDEXES,
     }
     every: Mapping[str, Sequence[IndexModel]] = {**media, **rest}
     return [Definition(name, model) for name, models in every.items() for model in models]

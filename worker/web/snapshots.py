@@ -31,7 +31,7 @@ from worker.operations.status import (
     throughput,
 )
 from worker.operations.status.prometheus import PlatformFigures, Traffic
-from worker.operations.watch import checkpoint as position
+from worker.operations.watch import checkpoint
 from worker.pds.rate_limiter import Gate
 from worker.services import Services
 
@@ -169,7 +169,7 @@ class Figures:
         self._services = services
         self._pictures = pictures
         self._traffic = Shared(lambda: asked(self._look), _KEPT)
-        self._watch = Shared(lambda: asked(lambda: position.read(services.database)), _KEPT)
+        self._watch = Shared(lambda: asked(lambda: checkpoint.read(services.database)), _KEPT)
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""

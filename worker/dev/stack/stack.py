@@ -9,13 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.dev.stack import environment as external
-from worker.dev.stack import packages as binaries
+from worker.dev.stack import environment
 from worker.dev.stack.data_folder import DataFolder, Keys, Ports
 from worker.dev.stack.databases import Mongod, Valkey
 from worker.dev.stack.environment import inherited
 from worker.dev.stack.errors import PortTakenError, StackError
-from worker.dev.stack.packages import Binary, Packages, cache_folder
+from worker.dev.stack.packages import ALL, MONGOD, NODE, NPM, VALKEY, Binary, Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST, Node, Pds, Plc
 from worker.dev.stack.service import Program, Service
 from worker.dev.stack.supervisor import Guard
@@ -161,16 +160,14 @@ class Stack:
         return self._environ.get(variable) or self._services[service].url
 
     def _boot(self, progress: Callable[[str], None]) -> None:
-        for variable in external.VARIABLES:
+        for variable in environment.VARIABLES:
             if url := self._environ.get(variable):
                 progress(f"Using the service that {variable} names.")
-                external.check(variable, url)
+                environment.check(variable, url)
         programs = {
-            binary: binary.locate()
-            for binary in binaries.ALL
-            if not self._environ.get(binary.variable)
+            binary: binary.locate() for binary in ALL if not self._environ.get(binary.variable)
         }
-        node = self._node(programs, progress) if binaries.NODE in programs else None
+        node = self._node(programs, progress) if NODE in programs else None
         for rounds_left in reversed(range(_ROUNDS)):
             try:
                 self._start_services(programs, node)
@@ -184,7 +181,7 @@ class Stack:
                 break
 
     def _node(self, programs: Mapping[Binary, Path], progress: Callable[[str], None]) -> Node:
-        node, npm = programs[binaries.NODE], programs[binaries.NPM]
+        node, npm = programs[NODE], programs[NPM]
         packages = Packages(
             owner="PDS",
             manifest=MANIFEST,
@@ -215,9 +212,9 @@ class Stack:
             yield Plc(node, self._data.subfolder("plc"))
             plc_url = self._services["plc"].url
             yield Pds(node, self._data.subfolder("pds"), plc_url, self._keys, self._extra)
-        if mongod := programs.get(binaries.MONGOD):
+        if mongod := programs.get(MONGOD):
             yield Mongod(mongod, self._data.subfolder("mongod"), environment)
-        if valkey := programs.get(binaries.VALKEY):
+        if valkey := programs.get(VALKEY):
             yield Valkey(valkey, self._data.subfolder("valkey"), environment)
 
     def _stop_services(self) -> None:

@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from worker.core.documents import Account, Failure
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
-from worker.operations.audit.blobs import BlobReader
 from worker.operations.audit.findings import AccountAudit, Fault, Finding, Standing
 from worker.operations.audit.orphans import Strangers
 from worker.operations.audit.owners import Owned
 from worker.operations.audit.record_removal import Removing
 from worker.operations.audit.repair import Repairer, Repairs
-from worker.operations.audit.repo_reader import Reading
+from worker.operations.audit.repo_reader import BlobReader, Reading
 from worker.operations.expected import Expectations
 from worker.pds.record_deleter import Eraser
 from worker.services import Services

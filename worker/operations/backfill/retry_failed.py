@@ -14,13 +14,13 @@ from worker.app import app
 from worker.core.clock import after
 from worker.core.documents import DocumentId, ItemRef, Owned
 from worker.core.ids import known_id, message_id, parse_id
-from worker.database.backlog import TROUBLE, Backlog, not_held
+from worker.database.backlog import FAILED, TROUBLE, Backlog, not_held, with_code
+from worker.database.indexes import indexed
 from worker.database.leases import is_held
 from worker.database.mongo import RawDocument
 from worker.database.store import Store
 from worker.media import MediaType, media_type
 from worker.media.validation import Lexicons
-from worker.operations.status.hints import FAILED, indexed, with_code
 from worker.queue.names import BULK, SWEEP
 from worker.services import Services
 

@@ -96,17 +96,17 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
 
 
 def _of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:
-    from worker.operations.doctor import redis as queue
+    from worker.operations.doctor import redis
 
     def server() -> Iterator[Finding]:
         url, patience = settings.redis_url.reveal(), _TIMEOUT
         try:
-            redis = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
+            client = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
         except ValueError:
             raise SettingsError(["REDIS_URL is not understood by the client"]) from None
-        with redis:
-            facts = queue.ask(redis, clock)
-        yield from queue.judge(facts)
+        with client:
+            facts = redis.ask(client, clock)
+        yield from redis.judge(facts)
         yield judge_clock("redis", facts.ahead)
 
     yield Check("redis", "answer", server, vital=True)

@@ -18,7 +18,7 @@ from worker.media import MEDIA_TYPES
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
 from worker.operations.doctor.machine import Clock
 from worker.operations.error_help import advice_for
-from worker.operations.watch import checkpoint as position
+from worker.operations.watch import checkpoint
 from worker.operations.watch.checkpoint import Position
 
 SUBJECT = "mongodb"
@@ -127,7 +127,7 @@ def judge_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> Fi
 def look_at_watch(database: Database[RawDocument]) -> list[Finding]:
     """Look where the watch stands; raises StoreUnavailableError."""
     with pymongo.timeout(PATIENCE):
-        return [judge_watch(position.read(database), now())]
+        return [judge_watch(checkpoint.read(database), now())]
 
 
 def judge_watch(stands: Position | None, moment: datetime) -> Finding:

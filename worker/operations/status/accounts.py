@@ -11,12 +11,12 @@ from worker.core.documents import Account, Failure, Owned, Status
 from worker.core.errors import MediaError
 from worker.database.accounts import Accounts
 from worker.database.backlog import TROUBLE
+from worker.database.indexes import indexed
 from worker.database.mongo import RawDocument
 from worker.database.state import parse_state
 from worker.database.store import Store
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import ACCOUNT_CODES
-from worker.operations.status.hints import indexed
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import Homes
 

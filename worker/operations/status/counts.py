@@ -18,12 +18,12 @@ from pymongo.database import Database
 
 from worker.core.documents import Status
 from worker.core.fields import is_text
-from worker.database.backlog import SKIPPED, TROUBLE
+from worker.database.backlog import FAILED, NO_CODE, SKIPPED, TROUBLE
+from worker.database.indexes import indexed
 from worker.database.mongo import RawDocument, translated
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.store import Store
 from worker.media import MediaType
-from worker.operations.status.hints import FAILED, NO_CODE, indexed
 
 _EVERY: RawDocument = {"_id": {"$gte": MinKey()}}
 _IN_TROUBLE = {"atproto.status": {"$in": [*FAILED, Status.PENDING]}}

@@ -12,12 +12,12 @@ from pymongo.database import Database
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.ids import InvalidIdError, known_id, parse_id
 from worker.core.records import RecordKey
-from worker.database.backlog import TROUBLE
+from worker.database.backlog import FAILED, TROUBLE, with_code
+from worker.database.indexes import indexed
 from worker.database.mongo import RawDocument, translated
 from worker.database.state import parse_state
 from worker.database.store import Store
 from worker.media import MediaType
-from worker.operations.status.hints import FAILED, indexed, with_code
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
 _AT_A_TIME = 500  # left to itself, MongoDB sends 16 MB

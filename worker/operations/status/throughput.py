@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from worker.database.backlog import PUBLISHED
+from worker.database.indexes import indexed
 from worker.database.mongo import RawDocument
 from worker.database.store import Store
 from worker.media import MediaType
-from worker.operations.status.hints import indexed
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
 _INSTANT = timedelta(milliseconds=1)  # the least that MongoDB tells apart
