@@ -18,7 +18,7 @@ import psutil
 from worker.dev.stack import StackError
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.service import log_tail, read_tail
-from worker.dev.stack.supervisor import Command, Guard
+from worker.dev.stack.supervisor import Command, Reaper
 
 _ROOT = Path(__file__).resolve().parent.parent
 _STARTUP = 120.0
@@ -54,19 +54,19 @@ class Processes:
         uncached = "PYTHONDONTWRITEBYTECODE"
         self.environment = {k: v for k, v in environment.items() if k != uncached}
         self._folder = folder
-        self._guard = Guard(folder.lock)
+        self._reaper = Reaper(folder.lock)
         self._numbers = count()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._guard.release()
+        self._reaper.release()
 
     def start(self, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
         """Start a program, and return it with the log that is named after it."""
         log = self._folder.path / f"{name}-{next(self._numbers)}.log"
-        return self._guard.spawn(Command(arguments, self.environment, _ROOT), log), log
+        return self._reaper.spawn(Command(arguments, self.environment, _ROOT), log), log
 
     @contextmanager
     def worker(self, app: str, *options: str, niceness: int = 0) -> Iterator[Worker]:

@@ -33,9 +33,9 @@ from worker.core.documents import Status
 from worker.database.backlog import PUBLISHED
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
-from worker.operations.status import Failures, Overview, throughput
+from worker.operations.status import Failures, ItemCounts, throughput
 from worker.operations.status import Place as ListPlace
-from worker.web.snapshots import Pictures
+from worker.web.snapshots import StatusSnapshots
 
 _MANY, _FEW = 1_000_000, 5_000
 _ROUNDS = 3
@@ -91,7 +91,7 @@ def _queries(place: Place, number: int) -> Section:
     """Measure what the overview asks for, beside the same by documents and a bare count."""
     services = place.services
     collection = services.store.collection(_KIND)
-    overview = Overview(services.database, services.store)
+    overview = ItemCounts(services.database, services.store)
     since: RawDocument = {"atproto.syncedAt": {"$gte": now() - 2 * _DAY}}
     minute = {"$dateTrunc": {"date": "$atproto.syncedAt", "unit": "minute"}}
     by_state = {"status": "$atproto.status", "code": "$atproto.error.code"}
@@ -103,7 +103,7 @@ def _queries(place: Place, number: int) -> Section:
         ]
         return list(collection.aggregate(stages, hint={"$natural": 1}))
 
-    whole = _seconds(lambda: Pictures(services).overview())
+    whole = _seconds(lambda: StatusSnapshots(services).overview())
     counts = _seconds(lambda: overview.counts(_KIND))
     flow = _seconds(lambda: throughput(services.store, MEDIA_TYPES.values(), now()))
     keys = _seconds(lambda: collection.count_documents(since, hint=dict(PUBLISHED)))

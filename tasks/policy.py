@@ -35,8 +35,8 @@ class MediaTask(Task[Any, Any]):
 
     max_retries = None  # how often is decided on the document, not on the message
     throws = (ItemFailed,)  # the journal has said so, and why
-    Request = "worker.queue.labels:NamedRequest"
-    Strategy = "worker.queue.labels:shown_retrying"
+    Request = "worker.queue.labels:LabelledRequest"
+    Strategy = "worker.queue.labels:retry_aware_strategy"
 
     @property
     def message_id(self) -> str:
@@ -73,8 +73,8 @@ class MediaTask(Task[Any, Any]):
         """
         if not self.came_by(LIVE):
             return self.services.background
-        waiting = self.services.pace.saw_save()
-        self.services.sifter.look(LIVE, waiting, app.task_functions)
+        waiting = self.services.throttle.note_live_traffic()
+        self.services.balancer.look(LIVE, waiting, app.task_functions)
         return self.services.engine
 
     @property
@@ -90,7 +90,7 @@ class MediaTask(Task[Any, Any]):
         if app.is_worker:
             from worker.telemetry import logs, sentry
 
-            logs.begin_task(self.name, task_id)
+            logs.bind_task(self.name, task_id)
             named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
             sentry.describe(self.name, named | kwargs, self.request.retries + 1)
 
@@ -118,7 +118,7 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
         # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
-        if wait is not None and wait <= MAX_COUNTDOWN and self.services.hands.have_room():
+        if wait is not None and wait <= MAX_COUNTDOWN and self.services.in_flight.have_room():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._end(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)

@@ -36,9 +36,9 @@ def sync_batch(
 ) -> str:
     """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
     try:
-        sifter = self.services.sifter
+        balancer = self.services.balancer
         if self.came_by(BULK):
-            sifter.look(BULK, sifter.length(BULK), app.task_functions)
+            balancer.look(BULK, balancer.length(BULK), app.task_functions)
         report = self.services.batches.serve(
             type,
             subject,

@@ -21,7 +21,7 @@ def sweep(self: MediaTask) -> int:
         enqueued = self.services.sweep.run(_queued(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
-    self.services.recorder.sweep(enqueued)
+    self.services.metrics.sweep(enqueued)
     return enqueued
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 
 from worker.dev.demo.platform import PdsAccount, create_account
-from worker.pds.snapshot import Snapshot
+from worker.pds.snapshot import RepoSnapshot
 
 _MAX_WRITES = 200  # that a PDS takes in one applyWrites
 
@@ -47,7 +47,7 @@ class AccountPool:
 
 def _deletes(did: str, car: bytes) -> Iterator[dict[str, object]]:
     """Yield the bodies of the calls that delete every record of a repo."""
-    snapshot = Snapshot.parse(did, car)
+    snapshot = RepoSnapshot.parse(did, car)
     writes = [
         {"$type": "com.atproto.repo.applyWrites#delete", "collection": nsid, "rkey": rkey}
         for nsid in snapshot.counts

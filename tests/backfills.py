@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from tests.bulk import KINDS
 from tests.world import World
-from worker.operations.backfill.planner import Backfiller, Batch, Scope
-from worker.operations.backfill.run import Errand
+from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
+from worker.operations.backfill.run import BackfillRun
 from worker.sync.batch.progress import Tally
 
 
@@ -42,14 +42,14 @@ class Queue:
             )
             ids, is_retry = report.due_within(30)[0], True
 
-    def errand(self, *, stalled: float = 0.0, **scope: object) -> Errand:
+    def backfill_run(self, *, stalled: float = 0.0, **scope: object) -> BackfillRun:
         """Return a backfill of all types, or of what `scope` says, by this queue."""
         services = self.world.services
         wanted = Scope(**{"kinds": KINDS, **scope})  # type: ignore[arg-type]
-        return Errand(
+        return BackfillRun(
             name=uuid4().hex,
             scope=wanted,
-            backfiller=Backfiller.of(services),
+            planner=BackfillPlanner.of(services),
             progress=services.progress,
             send=self.send,
             messages=lambda: 0,
@@ -60,6 +60,6 @@ class Queue:
 
 def run_backfill(world: World, **scope: object) -> Tally:
     """Run a backfill to its end; return what was told of it."""
-    errand = Queue(world).errand(**scope)  # type: ignore[arg-type]
-    errand.enqueue()
-    return errand.wait()
+    backfill_run = Queue(world).backfill_run(**scope)  # type: ignore[arg-type]
+    backfill_run.enqueue()
+    return backfill_run.wait()

@@ -16,8 +16,8 @@ from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.pds.repo import Repo
-from worker.pds.snapshot import Snapshot
-from worker.sync.batch.engine import Batches
+from worker.pds.snapshot import RepoSnapshot
+from worker.sync.batch.engine import BatchEngine
 from worker.sync.outcome import Outcome
 
 KINDS = tuple(MEDIA_TYPES.values())
@@ -33,7 +33,7 @@ def sync_batch(
     items: Sequence[object],
     *,
     subject: str | None = None,
-    batches: Batches | None = None,
+    batches: BatchEngine | None = None,
     holder: str | None = None,
     backfill: str | None = None,
     only_if_due: bool = False,
@@ -143,7 +143,7 @@ def start_over(world: World) -> None:
         world.services.store.collection(kind).delete_many({})
     for subject, did in world.dids.items():
         owner = repo(world, subject)
-        snapshot = Snapshot.parse(did, owner.export())
+        snapshot = RepoSnapshot.parse(did, owner.export())
         keys = [
             owner.key(nsid, rkey) for nsid in snapshot.counts for rkey in snapshot.records(nsid)
         ]
@@ -181,7 +181,7 @@ def records_by_ref(world: World, type_name: str) -> dict[str, list[tuple[str, Js
     found: dict[str, list[tuple[str, JsonRecord]]] = defaultdict(list)
     nsid = media_type(type_name).nsid
     for did in world.dids.values():
-        snapshot = Snapshot.parse(did, world.services.pds_of(did).get_repo(did))
+        snapshot = RepoSnapshot.parse(did, world.services.pds_of(did).get_repo(did))
         for rkey, record in snapshot.records(nsid).items():
             found[str(record.ref)].append((RecordKey(did, nsid, rkey).uri, dict(record.value)))
     return found
@@ -195,17 +195,19 @@ def assert_agreement(world: World, *subjects: str) -> None:
     the world are looked at, or those of the subjects named.
     """
     dids = {world.dids[subject] for subject in subjects} or set(world.dids.values())
-    snapshots = [Snapshot.parse(did, world.services.pds_of(did).get_repo(did)) for did in dids]
+    snapshots = [RepoSnapshot.parse(did, world.services.pds_of(did).get_repo(did)) for did in dids]
     for kind in KINDS:
         there = {
             RecordKey(snapshot.did, kind.nsid, rkey).uri: (record.cid, record.ref)
             for snapshot in snapshots
             for rkey, record in snapshot.records(kind.nsid).items()
         }
-        assert there == dict(_claims(world, kind, dids))
+        assert there == dict(_batch_store(world, kind, dids))
 
 
-def _claims(world: World, kind: MediaType, dids: set[str]) -> Iterator[tuple[str, tuple[str, str]]]:
+def _batch_store(
+    world: World, kind: MediaType, dids: set[str]
+) -> Iterator[tuple[str, tuple[str, str]]]:
     """Go through the records that documents claim in repos: URI, CID and `ref`."""
     for document in world.services.store.collection(kind).find({}):
         state = document.get("atproto")

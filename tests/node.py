@@ -13,7 +13,7 @@ from pathlib import Path
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.stack import to_stderr
-from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.supervisor import Reaper
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "node"
 # A process that goes on, as a server does: an item a line in, an answer a line out.
@@ -113,11 +113,11 @@ def install(environ: Mapping[str, str], folder: Path) -> Example:
         npm=NPM.locate(),
         environ=environ,
     )
-    guard = Guard(DataFolder(folder / "lock").lock)
+    reaper = Reaper(DataFolder(folder / "lock").lock)
     try:
-        installed = packages.install(guard, to_stderr)
+        installed = packages.install(reaper, to_stderr)
     finally:
-        guard.release()
+        reaper.release()
     for file in EXAMPLE.glob("*.mjs"):
         shutil.copy(file, folder)
     (folder / "node_modules").symlink_to(installed / "node_modules")

@@ -13,7 +13,7 @@ from worker.core.documents import Account
 from worker.core.records import UploadedBlob, Write
 from worker.pds.repo import Repo
 from worker.services import Services
-from worker.sync.batch.engine import Batches
+from worker.sync.batch.engine import BatchEngine
 
 Point = tuple[Literal["before", "after"], str]
 Action = Callable[[], object]
@@ -42,7 +42,7 @@ class Watch:
         self._actions[point] = [action] * times
 
     @property
-    def batches(self) -> Batches:
+    def batches(self) -> BatchEngine:
         """Return what syncs batches under this watch."""
         engine = replace(self.services.engine, open_repo=self.open_repo)
         return replace(self.services.batches, engine=engine, open_repo=self.open_repo)
@@ -78,7 +78,7 @@ class _WatchedRepo(Repo):
     """A repo whose calls are watched."""
 
     def __init__(self, watch: Watch, account: Account) -> None:
-        super().__init__(watch.services.homes, account)
+        super().__init__(watch.services.pds_hosts, account)
         self._watch = watch
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:

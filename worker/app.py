@@ -108,7 +108,7 @@ def check_media_types(**_: object) -> None:
 
 
 @celeryd_init.connect
-def become_worker(conf: Any = None, **_: object) -> None:
+def configure_worker(conf: Any = None, **_: object) -> None:
     """Check the whole environment before anything starts, and load the engine before a fork."""
     from worker.telemetry import heartbeat
 
@@ -123,12 +123,12 @@ def become_worker(conf: Any = None, **_: object) -> None:
     conf.update(broker_transport_options=worker_options(queue), broker_connection_timeout=5)
     from worker.core.errors import MediaTypeError
     from worker.media.validation import LexiconFileError
-    from worker.services import exposition, preload
+    from worker.services import metrics_exporter, preload
     from worker.telemetry import sentry
 
     app.steps["consumer"].add(heartbeat.Heartbeat)
     sentry.start(settings)
-    exposition().prepare()
+    metrics_exporter().prepare()
     try:
         preload()
     except (LexiconFileError, MediaTypeError) as error:
@@ -150,7 +150,7 @@ def _return_freed_memory() -> None:
 
 
 @celeryd_after_setup.connect
-def doubt(**_: object) -> None:
+def warn_if_visibility_too_short(**_: object) -> None:
     """Say so when a message may be delivered again while its task is still at work.
 
     That harms nothing but costs calls: the second run finds the document taken.
@@ -168,7 +168,7 @@ def doubt(**_: object) -> None:
 
 
 @import_modules.connect
-def refuse_open_flower(sender: object = None, **_: object) -> None:
+def require_flower_auth(sender: object = None, **_: object) -> None:
     """End a Flower that would show everybody everything, however it was started.
 
     Raises SystemExit. Flower has its options by the time that it imports the tasks.
@@ -190,7 +190,7 @@ def refuse_open_flower(sender: object = None, **_: object) -> None:
 
 @after_setup_logger.connect
 @after_setup_task_logger.connect
-def dress_logs(logger: logging.Logger, loglevel: int | None = None, **_: object) -> None:
+def configure_logging(logger: logging.Logger, loglevel: int | None = None, **_: object) -> None:
     """Have all lines look as LOG_FORMAT says, and nothing secret or superfluous among them."""
     from worker.telemetry import logs
 
@@ -198,20 +198,20 @@ def dress_logs(logger: logging.Logger, loglevel: int | None = None, **_: object)
         settings = LogSettings.load(os.environ)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
-    logs.dress(logger, logs.LogFormat(settings.format))
-    logs.quieten(loglevel or logging.INFO)
+    logs.set_formatter(logger, logs.LogFormat(settings.format))
+    logs.silence_libraries(loglevel or logging.INFO)
 
 
 @worker_ready.connect
-def tell_figures(**_: object) -> None:
+def start_metrics_server(**_: object) -> None:
     """Begin to answer whoever collects metrics."""
-    from worker.services import exposition
+    from worker.services import metrics_exporter
 
-    exposition().start()
+    metrics_exporter().start()
 
 
 @worker_process_init.connect
-def warm_up(**_: object) -> None:
+def build_services(**_: object) -> None:
     """Make the services of a child process, so that its first item does not wait for them."""
     from worker.core.errors import MediaError
     from worker.services import services
@@ -220,10 +220,10 @@ def warm_up(**_: object) -> None:
         services(is_worker=True).ensure_indexes()
     except MediaError as error:
         log.warning("indexes not checked: %s", error.message)
-    _forget_what_stays()
+    _freeze_loaded_objects()
 
 
-def _forget_what_stays() -> None:
+def _freeze_loaded_objects() -> None:
     """Have the garbage collector look only at what is made from now on.
 
     A task that fails leaves a third of a megabyte in cycles: Celery's copies of tracebacks. Left

@@ -16,17 +16,17 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from worker.core.documents import Account
-from worker.core.net.transports import Bounds
+from worker.core.net.transports import ResponseLimits
 from worker.core.secrets import Vault
 from worker.core.settings import MediaSettings, Settings
 from worker.core.settings.reader import SettingsError
 from worker.database import indexes
 from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
-from worker.database.batch_store import Claims
-from worker.database.corrections import Corrections
+from worker.database.batch_store import BatchStore
 from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removals
+from worker.database.state_updates import StateUpdates
 from worker.database.store import Store
 from worker.database.thumbnails import ThumbnailCache
 from worker.files.opening import open_sources
@@ -35,37 +35,37 @@ from worker.files.thumbnail import ThumbnailSettings
 from worker.media import MEDIA_TYPES, Site
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
-from worker.pds.account_cache import AccountKeys
+from worker.pds.account_cache import AccountCache
 from worker.pds.client import Pds, open_request
-from worker.pds.identity import DidDocuments, Directory, OnePds, is_public, is_web
+from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver, is_public, is_web
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
-from worker.pds.rate_limiter import Budget, Lane
+from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.repo import Repo
-from worker.pds.routing import Homes, Lanes
-from worker.queue.depth import Hands
-from worker.sync.attachments import PartMaker
+from worker.pds.routing import PdsHostFactory, PdsHosts
+from worker.queue.depth import InFlight
+from worker.sync.attachments import AttachmentBuilder
 from worker.sync.batch.adoption import Adoption
-from worker.sync.batch.engine import Batches
+from worker.sync.batch.engine import BatchEngine
 from worker.sync.batch.progress import Progress
-from worker.sync.batch.records import Workshop
-from worker.sync.batch.throttle import Pace
+from worker.sync.batch.records import BatchFiles
+from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
-from worker.sync.blobs import BlobMaker
+from worker.sync.blobs import BlobBuilder
 from worker.sync.engine import Engine
-from worker.sync.fairness import Sifter
-from worker.sync.item_log import UNKEPT, Journal, LoggedJournal
+from worker.sync.fairness import QueueBalancer
+from worker.sync.item_log import NULL_ITEM_LOG, ItemLog, StructuredItemLog
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
 from worker.sync.sweep import Sweep
-from worker.telemetry.alerts import SILENT, Reporter
-from worker.telemetry.exporter import Exposition
-from worker.telemetry.metrics import NOBODY, Recorder
-from worker.telemetry.sentry import SentryReporter
+from worker.telemetry.alerts import NULL_ALERTS, Alerts
+from worker.telemetry.exporter import MetricsExporter
+from worker.telemetry.metrics import NOBODY, Metrics
+from worker.telemetry.sentry import SentryAlerts
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """How long calls may take before they are given up, in seconds.
 
     With `once` Redis is not asked again either: for a person who waits for an answer. `bounds`
@@ -75,7 +75,7 @@ class Patience:
     pds: float = 15
     redis: float = 5
     once: bool = False
-    bounds: Bounds | None = None
+    bounds: ResponseLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +93,32 @@ class Services:
     sources: SourceStore
     thumbnails: ThumbnailCache
     lexicons: Lexicons
-    homes: Homes
-    budget: Budget
-    account_keys: AccountKeys
+    pds_hosts: PdsHosts
+    rate_limiter: RateLimiter
+    account_cache: AccountCache
     parking: Parking
     publisher: Publisher
     engine: Engine
     background: Engine
-    batches: Batches
-    corrections: Corrections
+    batches: BatchEngine
+    state_updates: StateUpdates
     locks: RepoLocks
-    pace: Pace
+    throttle: BulkThrottle
     progress: Progress
     backlog: Backlog
     sweep: Sweep
-    sifter: Sifter
-    hands: Hands
-    recorder: Recorder
+    balancer: QueueBalancer
+    in_flight: InFlight
+    metrics: Metrics
     undo: ExitStack
 
     def repo(self, account: Account) -> Repo:
         """Return the repo of an account, for work that is no save."""
-        return Repo(self.homes, account)
+        return Repo(self.pds_hosts, account)
 
     def pds_of(self, did: str) -> Pds:
         """Return the PDS where an account lives."""
-        return self.homes.of(did).pds
+        return self.pds_hosts.of(did).pds
 
     def ensure_indexes(self) -> None:
         """Create the indexes that are not there yet; raises IndexRefusedError."""
@@ -135,13 +135,13 @@ def services(*, is_worker: bool) -> Services:
     settings = Settings.load(os.environ)
     if not is_worker:
         return build(settings)  # of the platform's own, as are its log and its Sentry
-    return build(settings, SentryReporter(), exposition().recorder())
+    return build(settings, SentryAlerts(), metrics_exporter().metrics())
 
 
 @cache
-def exposition() -> Exposition:
+def metrics_exporter() -> MetricsExporter:
     """Return how a worker tells its figures: made before its children are; raises SettingsError."""
-    return Exposition(Settings.load(os.environ).metrics)
+    return MetricsExporter(Settings.load(os.environ).metrics)
 
 
 def preload() -> None:
@@ -158,9 +158,9 @@ def preload() -> None:
 
 def build(
     settings: Settings,
-    reporter: Reporter = SILENT,
-    recorder: Recorder | None = None,
-    patience: Patience | None = None,
+    alerts: Alerts = NULL_ALERTS,
+    metrics: Metrics | None = None,
+    patience: Timeouts | None = None,
 ) -> Services:
     """Make all services; nothing is connected before its first use.
 
@@ -174,10 +174,10 @@ def build(
     store = Store(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
-    patience = patience or Patience()
+    patience = patience or Timeouts()
     redis = undo.enter_context(_redis(settings, patience))
-    budget = Budget(redis, settings.pds.rates, reserve=settings.pds.reserve)
-    lanes = Lanes(
+    rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
+    lanes = PdsHostFactory(
         directory=_directory(settings, redis, undo),
         usual=settings.pds.url,
         own=undo.enter_context(closing(open_request(patience.pds, bounds=patience.bounds))),
@@ -186,24 +186,24 @@ def build(
                 open_request(patience.pds, public=not settings.allow_http, bounds=patience.bounds)
             )
         ),
-        budget=budget,
+        rate_limiter=rate_limiter,
         redis=redis,
         vault=vault,
-        reporter=reporter,
-        recorder=recorder or NOBODY,
+        alerts=alerts,
+        metrics=metrics or NOBODY,
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
     )
-    homes, saved_homes = lanes.homes(Lane.BULK), lanes.homes(Lane.LIVE)
+    pds_hosts, saved_homes = lanes.pds_hosts(Workload.BULK), lanes.pds_hosts(Workload.LIVE)
     lexicons = type_lexicons()
     sources = undo.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database)
 
-    def engine_of(lane: Lane, lane_homes: Homes) -> Engine:
+    def engine_of(workload: Workload, lane_homes: PdsHosts) -> Engine:
         open_repo = partial(Repo, lane_homes)
-        journal: Journal = LoggedJournal(recorder, lane.value) if recorder else UNKEPT
+        item_log: ItemLog = StructuredItemLog(metrics, workload.value) if metrics else NULL_ITEM_LOG
         return Engine(
             store=store,
             accounts=accounts,
@@ -211,24 +211,24 @@ def build(
             remover=Remover(accounts, removals, open_repo, settings.retry),
             open_repo=open_repo,
             retry=settings.retry,
-            reporter=reporter,
-            journal=journal,
+            alerts=alerts,
+            item_log=item_log,
         )
 
-    engine, background = engine_of(Lane.LIVE, saved_homes), engine_of(Lane.BULK, homes)
+    engine, background = engine_of(Workload.LIVE, saved_homes), engine_of(Workload.BULK, pds_hosts)
     locks = RepoLocks(redis, life=settings.retry.repo_lock)
-    pace, progress = Pace(redis), Progress(redis)
-    corrections = Corrections(store)
-    batches = Batches(
+    throttle, progress = BulkThrottle(redis), Progress(redis)
+    state_updates = StateUpdates(store)
+    batches = BatchEngine(
         engine=background,
         accounts=accounts,
-        claims=Claims(store),
-        adoption=Adoption(redis, locks, store, corrections),
-        writer=Writer(locks, pace),
-        pace=pace,
-        workshop=Workshop(publisher.parts, thumbnails),
+        batch_store=BatchStore(store),
+        adoption=Adoption(redis, locks, store, state_updates),
+        writer=Writer(locks, throttle),
+        throttle=throttle,
+        batch_files=BatchFiles(publisher.parts, thumbnails),
         progress=progress,
-        open_repo=partial(Repo, homes),
+        open_repo=partial(Repo, pds_hosts),
     )
     backlog = Backlog(database, store)
     return Services(
@@ -240,45 +240,45 @@ def build(
         sources=sources,
         thumbnails=thumbnails,
         lexicons=lexicons,
-        homes=homes,
-        budget=budget,
-        account_keys=AccountKeys(redis),
+        pds_hosts=pds_hosts,
+        rate_limiter=rate_limiter,
+        account_cache=AccountCache(redis),
         parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
         background=background,
         batches=batches,
-        corrections=corrections,
+        state_updates=state_updates,
         locks=locks,
-        pace=pace,
+        throttle=throttle,
         progress=progress,
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
-        sifter=Sifter(redis, store),
-        hands=Hands(redis),
-        recorder=recorder or NOBODY,
+        balancer=QueueBalancer(redis, store),
+        in_flight=InFlight(redis),
+        metrics=metrics or NOBODY,
         undo=undo,
     )
 
 
-def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> Directory:
+def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> PdsResolver:
     usual, plc = settings.pds.url, settings.pds.directory
     if plc is None:
-        return OnePds(usual)
+        return StaticPdsResolver(usual)
     is_allowed = is_web if settings.allow_http else is_public
-    return undo.enter_context(closing(DidDocuments(redis, plc, usual, is_allowed=is_allowed)))
+    return undo.enter_context(closing(DidResolver(redis, plc, usual, is_allowed=is_allowed)))
 
 
 def _publisher(
     settings: Settings, sources: SourceStore, thumbnails: ThumbnailCache, lexicons: Lexicons
 ) -> Publisher:
     largest = settings.media.max_source_bytes
-    maker = BlobMaker(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
+    maker = BlobBuilder(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
     site = _site(settings.media)
-    return Publisher(PartMaker(maker, lexicons), lexicons, site, settings.retry)
+    return Publisher(AttachmentBuilder(maker, lexicons), lexicons, site, settings.retry)
 
 
-def _redis(settings: Settings, patience: Patience) -> Redis:
+def _redis(settings: Settings, patience: Timeouts) -> Redis:
     once = {"retry": Retry(NoBackoff(), 0)} if patience.once else {}
     try:
         return Redis.from_url(

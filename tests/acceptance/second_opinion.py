@@ -11,7 +11,7 @@ from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST
 from worker.dev.stack.stack import to_stderr
-from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.supervisor import Reaper
 
 _SCRIPT = """
 const { createRequire } = require('node:module')
@@ -44,7 +44,7 @@ def modules_of_the_pds(environ: Mapping[str, str], data: Path) -> Path:
     `data` is a folder of this process's own.
     """
     folder = DataFolder(data)
-    guard = Guard(folder.lock)
+    reaper = Reaper(folder.lock)
     try:
         packages = Packages(
             owner="PDS",
@@ -54,7 +54,7 @@ def modules_of_the_pds(environ: Mapping[str, str], data: Path) -> Path:
             npm=NPM.locate(),
             environ=environ,
         )
-        return packages.install(guard, to_stderr) / "node_modules"
+        return packages.install(reaper, to_stderr) / "node_modules"
     finally:
-        guard.release()
+        reaper.release()
         folder.release()

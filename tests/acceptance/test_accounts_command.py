@@ -15,7 +15,7 @@ from tests.terminal import call
 from tests.world import World
 from worker.core.rate_limits import REQUEST, Cost, Kind
 from worker.core.settings import Settings
-from worker.pds.rate_limiter import Lane
+from worker.pds.rate_limiter import Workload
 from worker.services import build
 
 
@@ -113,9 +113,9 @@ def test_budgets_that_are_spent_are_listed(world: World) -> None:
     """Why nothing happens, and until when; it is no reason for an exit code."""
     limits = {"RATE_LIMITS": "* points_hour=10"}
     services = build(Settings.load({**world.environ, **limits}))
-    meter = services.budget.meter("pds.example", Lane.LIVE)
+    limiter = services.rate_limiter.limiter("pds.example", Workload.LIVE)
     cost = (Cost(Kind.POINTS, 9, world.dids[world.ada]), REQUEST)
-    meter.settle(meter.spend("write", cost), {})
+    limiter.settle(limiter.spend("write", cost), {})
     services.close()
     page, lines = call(world, "accounts", **limits), call(world, "accounts", "--json", **limits)
     assert page.exit_code == lines.exit_code == 0

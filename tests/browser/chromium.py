@@ -15,7 +15,7 @@ from playwright.sync_api import Browser, Playwright
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
 from worker.dev.stack.stack import to_stderr
-from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.supervisor import Reaper
 
 _HERE = Path(__file__).parent
 _FONTS = """<?xml version="1.0"?>
@@ -73,11 +73,11 @@ def install(environ: Mapping[str, str], data: Path) -> Chromium:
         npm=NPM.locate(),
         environ=environ,
     )
-    guard = Guard(DataFolder(data).lock)
+    reaper = Reaper(DataFolder(data).lock)
     try:
-        chromium = Chromium(packages.install(guard, to_stderr))
+        chromium = Chromium(packages.install(reaper, to_stderr))
     finally:
-        guard.release()
+        reaper.release()
     _unpack(chromium.folder, node)
     return chromium
 

@@ -20,7 +20,7 @@ from worker.database.mongo import RawDocument
 from worker.dev.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.audit.repair import Repairs
-from worker.operations.audit.run import Audited, Rounds, open_audit
+from worker.operations.audit.run import Audited, AuditRun, open_audit
 from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.run import unobserved
@@ -106,7 +106,7 @@ class Ground:
         return self.blob_files / self.user.did / cid
 
     @contextmanager
-    def open(self, **options: Any) -> Iterator[Rounds]:
+    def open(self, **options: Any) -> Iterator[AuditRun]:
         """Have an audit of all types."""
         kinds = options.pop("kinds", list(MEDIA_TYPES.values()))
         with open_audit(self.services, kinds, **options) as rounds:

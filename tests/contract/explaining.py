@@ -29,7 +29,7 @@ from worker.database.store import Store
 from worker.database.thumbnails import ThumbnailCache
 from worker.media import media_type
 from worker.media.validation import load_lexicons
-from worker.operations.status import Failures, Overview, Revival
+from worker.operations.status import Failures, ItemCounts, RetryFailed
 
 MOOD = media_type("mood")
 _EXPLAINED = {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
@@ -90,9 +90,9 @@ class Watched:
     accounts: Accounts
     removals: Removals
     thumbnails: ThumbnailCache
-    overview: Overview
+    overview: ItemCounts
     failures: Failures
-    revival: Revival
+    retry_failed: RetryFailed
 
 
 @contextmanager
@@ -116,9 +116,9 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
             accounts=Accounts(database),
             removals=Removals(database),
             thumbnails=ThumbnailCache(database["atproto_thumbnails"]),
-            overview=Overview(database, store),
+            overview=ItemCounts(database, store),
             failures=Failures(database, store),
-            revival=Revival(store, backlog, load_lexicons(), requeue=300),
+            retry_failed=RetryFailed(store, backlog, load_lexicons(), requeue=300),
         )
         client.drop_database(name)
 

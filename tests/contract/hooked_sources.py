@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
-from worker.sync.batch.engine import Batches
-from worker.sync.batch.records import Workshop
+from worker.sync.batch.engine import BatchEngine
+from worker.sync.batch.records import BatchFiles
 
 Hook = Callable[[str, str], object]
 """Called with `stat` or `read`, and the name of the file."""
@@ -35,10 +35,10 @@ class HookedSources(SourceStore):
         """Leave the store open: it is not ours."""
 
 
-def with_hook(services: Services, batches: Batches, hook: Hook) -> Batches:
+def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngine:
     """Return batches whose accesses to source files are told to a hook first."""
     parts, publisher = batches.engine.publisher.parts, batches.engine.publisher
     sources = HookedSources(services.sources, hook)
     parts = parts.over(parts.blobs.over(sources, services.thumbnails))
     engine = replace(batches.engine, publisher=replace(publisher, parts=parts))
-    return replace(batches, engine=engine, workshop=Workshop(parts, services.thumbnails))
+    return replace(batches, engine=engine, batch_files=BatchFiles(parts, services.thumbnails))

@@ -15,9 +15,9 @@ from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
-from worker.pds.identity import OnePds
+from worker.pds.identity import StaticPdsResolver
 from worker.pds.repo import Repo
-from worker.pds.routing import Home, Homes
+from worker.pds.routing import PdsHost, PdsHosts
 from worker.pds.sessions import Sessions
 
 NSID = "computer.aesthetic.mood"
@@ -47,8 +47,8 @@ class Fleet:
 
     def repo(self, sessions: Sessions | None = None) -> Repo:
         """Return the account's repo."""
-        home = Home(self.pds, sessions or self.sessions())
-        return Repo(Homes(OnePds(self.pds.url), lambda _: home), self.account)
+        home = PdsHost(self.pds, sessions or self.sessions())
+        return Repo(PdsHosts(StaticPdsResolver(self.pds.url), lambda _: home), self.account)
 
     def logins_and_refreshes(self) -> tuple[int, int]:
         """Return how many of either the PDS has seen."""
@@ -81,8 +81,8 @@ class Fleet:
 
 def token_until(moment: float) -> str:
     """Return an access token that says it is good until then. No PDS would take it."""
-    claims = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
-    return f"e30.{claims.rstrip('=')}.c2ln"
+    batch_store = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
+    return f"e30.{batch_store.rstrip('=')}.c2ln"
 
 
 @contextmanager

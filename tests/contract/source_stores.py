@@ -11,7 +11,7 @@ import pytest
 
 from worker.core.errors import MediaError
 from worker.core.net.addresses import parse_networks
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.opening import open_store
 from worker.files.store import SourceKey, SourceStore
 
@@ -39,7 +39,7 @@ def opened(
     tls: ssl.SSLContext | None = None,
 ) -> Iterator[SourceStore]:
     """Open the store at a URL, by default one of this machine; close it at the end."""
-    template = SourceTemplate.parse(url, allow_http=True)
+    template = StoreLocation.parse(url, allow_http=True)
     allowed = parse_networks(networks)
     store = open_store(template, deadline=deadline, networks=allowed, tls=tls)
     try:

@@ -25,7 +25,7 @@ from tests.watching import Watch
 from tests.world import World
 from worker.media import Draft
 from worker.media.base import Item, MediaType
-from worker.sync.batch.engine import Batches
+from worker.sync.batch.engine import BatchEngine
 from worker.sync.batch.progress import Tally
 
 
@@ -148,7 +148,7 @@ def test_an_image_that_kills_workers_is_given_up_and_its_neighbours_are_publishe
 
 def with_poison(
     world: World, painting: ObjectId, end: type[BaseException], call: str = "read"
-) -> Batches:
+) -> BatchEngine:
     """Return what syncs batches, and ends so when it looks at or reads a painting's image."""
     poison = (call, f"{world.platform.document('painting', painting)['slug']}.png")
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.contract.web_faults import drip_body, flood
 from tests.contract.web_server import Site, serving
-from worker.core.net.transports import BoundedTransport, Bounds
+from worker.core.net.transports import LimitedTransport, ResponseLimits
 
 SIZE = 200_000
 
@@ -27,9 +27,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def got(url: str, *, seconds: float = 60) -> bytes:
     """Get what is there, within bounds."""
-    bounds = Bounds(size=SIZE, seconds=seconds)
+    bounds = ResponseLimits(size=SIZE, seconds=seconds)
     with closing(httpx.HTTPTransport()) as inner:
-        client = httpx.Client(transport=BoundedTransport(inner, bounds), timeout=60)
+        client = httpx.Client(transport=LimitedTransport(inner, bounds), timeout=60)
         with client:
             return client.get(url).content
 

@@ -11,11 +11,11 @@ import pytest
 from redis import Redis
 
 from worker.core.clock import after, now
-from worker.core.errors import BudgetSpentError, WaitError
+from worker.core.errors import RateLimitReachedError, WaitError
 from worker.core.rate_limits import REQUEST, Cost, Kind, Rates
 from worker.core.redis_errors import RedisUnavailableError
-from worker.pds.account_cache import AccountKeys
-from worker.pds.rate_limiter import Budget, Lane, Meter, Ticket
+from worker.pds.account_cache import AccountCache
+from worker.pds.rate_limiter import HostLimiter, RateLimiter, Reservation, Workload
 
 _HOUR = {"policy": "5000;w=3600", "reset": "1800"}
 _DAY = {"policy": "35000;w=86400", "reset": "40000"}
@@ -29,13 +29,13 @@ class Bench:
     host: str
     did: str
 
-    def budget(self, limits: str = "reference") -> Budget:
+    def rate_limiter(self, limits: str = "reference") -> RateLimiter:
         """Return the budgets as another worker has them."""
-        return Budget(self.redis, Rates.parse(limits), reserve=0.2)
+        return RateLimiter(self.redis, Rates.parse(limits), reserve=0.2)
 
-    def meter(self, limits: str = "reference", lane: Lane = Lane.LIVE) -> Meter:
+    def limiter(self, limits: str = "reference", workload: Workload = Workload.LIVE) -> HostLimiter:
         """Return a worker's meter."""
-        return self.budget(limits).meter(self.host, lane)
+        return self.rate_limiter(limits).for_host(self.host, workload)
 
     def write(self, points: int = 2, who: str = "") -> tuple[Cost, ...]:
         """Return what a write costs."""
@@ -68,25 +68,29 @@ def told(left: int, said: dict[str, str] = _HOUR) -> dict[str, str]:
     }
 
 
-def send(meter: Meter, costs: tuple[Cost, ...], headers: dict[str, str] | None = None) -> None:
+def send(
+    limiter: HostLimiter, costs: tuple[Cost, ...], headers: dict[str, str] | None = None
+) -> None:
     """Spend for a call, and have it answered."""
-    meter.settle(meter.spend("write", costs), headers or {})
+    limiter.settle(limiter.spend("write", costs), headers or {})
 
 
-def seconds_refused(meter: Meter, costs: tuple[Cost, ...]) -> float:
+def seconds_refused(limiter: HostLimiter, costs: tuple[Cost, ...]) -> float:
     """Return for how long a call has to wait; 0 when it has not."""
     try:
-        meter.spend("write", costs)
-    except BudgetSpentError as error:
+        limiter.spend("write", costs)
+    except RateLimitReachedError as error:
         return (error.until - now()).total_seconds()
     return 0.0
 
 
 def test_nothing_is_sent_beyond_the_limit_by_any_number_of_workers(bench: Bench) -> None:
     """The gate is before the call, and atomic: of 200 calls at once exactly 50 may be sent."""
-    meters = [bench.meter(f"{bench.host} points_hour=100") for _ in range(8)]
+    limiters = [bench.limiter(f"{bench.host} points_hour=100") for _ in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        waits = list(pool.map(lambda n: seconds_refused(meters[n % 8], bench.write()), range(200)))
+        waits = list(
+            pool.map(lambda n: seconds_refused(limiters[n % 8], bench.write()), range(200))
+        )
     assert waits.count(0.0) == 50
     assert all(0 < wait <= 3600 for wait in waits if wait)
     assert bench.used("points_hour") == 100
@@ -94,11 +98,11 @@ def test_nothing_is_sent_beyond_the_limit_by_any_number_of_workers(bench: Bench)
 
 def test_refused_call_is_charged_to_no_bucket(bench: Bench) -> None:
     """It was not sent: what it would have taken of the other buckets is there for others."""
-    meter = bench.meter(f"{bench.host} points_hour=4")
-    send(meter, bench.write(4))
+    limiter = bench.limiter(f"{bench.host} points_hour=4")
+    send(limiter, bench.write(4))
     used = [bench.used(name, who) for name, who in (("points_day", None), ("requests_5min", ""))]
-    with pytest.raises(BudgetSpentError) as caught:
-        meter.spend("write", bench.write(1))
+    with pytest.raises(RateLimitReachedError) as caught:
+        limiter.spend("write", bench.write(1))
     assert (caught.value.step, caught.value.code) == ("write", "budget_spent")
     assert f"points_hour of {bench.did} at {bench.host}" in caught.value.message
     assert used == [4, 1]
@@ -107,18 +111,18 @@ def test_refused_call_is_charged_to_no_bucket(bench: Bench) -> None:
 
 def test_one_repo_that_is_spent_stops_no_other(bench: Bench) -> None:
     """Points are a repo's own; requests are everybody's together."""
-    meter = bench.meter(f"{bench.host} points_hour=4 requests_5min=3")
-    send(meter, bench.write(4))
-    assert seconds_refused(meter, bench.write(1))
-    send(meter, bench.write(4, "did:plc:bob"))
-    send(meter, bench.write(4, "did:plc:eve"))
-    assert 0 < seconds_refused(meter, bench.write(4, "did:plc:joe")) <= 300
+    limiter = bench.limiter(f"{bench.host} points_hour=4 requests_5min=3")
+    send(limiter, bench.write(4))
+    assert seconds_refused(limiter, bench.write(1))
+    send(limiter, bench.write(4, "did:plc:bob"))
+    send(limiter, bench.write(4, "did:plc:eve"))
+    assert 0 < seconds_refused(limiter, bench.write(4, "did:plc:joe")) <= 300
 
 
 def test_saves_have_a_share_that_nothing_else_spends(bench: Bench) -> None:
     """When a backfill has taken its part, a save still goes through."""
     limits = f"{bench.host} points_hour=100"
-    bulk, live = bench.meter(limits, Lane.BULK), bench.meter(limits)
+    bulk, live = bench.limiter(limits, Workload.BULK), bench.limiter(limits)
     for _ in range(8):
         send(bulk, bench.write(10))
     assert bulk.room(bench.did) == 0
@@ -130,43 +134,43 @@ def test_saves_have_a_share_that_nothing_else_spends(bench: Bench) -> None:
 
 def test_room_is_what_may_be_spent_at_once(bench: Bench) -> None:
     """The least of hour and day; None where nobody counts."""
-    meter = bench.meter(f"{bench.host} points_hour=100 points_day=60")
-    assert meter.room(bench.did) == 60
-    send(meter, bench.write(50))
-    assert meter.room(bench.did) == 10
-    assert bench.meter(f"{bench.host} off").room(bench.did) is None
+    limiter = bench.limiter(f"{bench.host} points_hour=100 points_day=60")
+    assert limiter.room(bench.did) == 60
+    send(limiter, bench.write(50))
+    assert limiter.room(bench.did) == 10
+    assert bench.limiter(f"{bench.host} off").room(bench.did) is None
 
 
 def test_call_larger_than_a_whole_window_goes_at_the_start_of_one(bench: Bench) -> None:
     """It would never go otherwise."""
-    meter = bench.meter(f"{bench.host} points_hour=5")
-    send(meter, bench.write(300))
-    assert seconds_refused(meter, bench.write(1))
+    limiter = bench.limiter(f"{bench.host} points_hour=5")
+    send(limiter, bench.write(300))
+    assert seconds_refused(limiter, bench.write(1))
 
 
 def test_window_ends_and_another_begins(bench: Bench) -> None:
     """What was spent in one is not missing in the next."""
-    meter = bench.meter(f"{bench.host} points_hour=2")
-    send(meter, bench.write())
-    assert seconds_refused(meter, bench.write())
+    limiter = bench.limiter(f"{bench.host} points_hour=2")
+    send(limiter, bench.write())
+    assert seconds_refused(limiter, bench.write())
     bench.redis.hset(bench.key("points_hour"), "ends", "1")
-    assert not seconds_refused(meter, bench.write())
+    assert not seconds_refused(limiter, bench.write())
     assert bench.used("points_hour") == 2
 
 
 def test_answer_tells_what_others_have_spent(bench: Bench) -> None:
     """The account's owner writes too, and Redis may have forgotten what we did."""
-    meter = bench.meter()
-    send(meter, bench.write(), told(3))
+    limiter = bench.limiter()
+    send(limiter, bench.write(), told(3))
     assert bench.used("points_hour") == 4997
-    assert meter.room(bench.did) == 3
-    assert 900 < seconds_refused(meter, bench.write(4)) <= 1802
+    assert limiter.room(bench.did) == 3
+    assert 900 < seconds_refused(limiter, bench.write(4)) <= 1802
 
 
 def test_only_the_bucket_that_an_answer_names_is_corrected(bench: Bench) -> None:
     """What is left of the day says nothing about the hour."""
-    meter = bench.meter()
-    send(meter, bench.write(), told(100, _DAY))
+    limiter = bench.limiter()
+    send(limiter, bench.write(), told(100, _DAY))
     assert bench.used("points_day") == 34_900
     assert bench.used("points_hour") == 2
     assert bench.used("requests_5min", "") == 1
@@ -174,29 +178,29 @@ def test_only_the_bucket_that_an_answer_names_is_corrected(bench: Bench) -> None
 
 def test_calls_that_are_under_way_count_beside_what_an_answer_tells(bench: Bench) -> None:
     """The server has not seen them yet when it answers."""
-    meter = bench.meter()
-    ticket = meter.spend("write", bench.write(10))
-    send(meter, bench.write(20), told(100))
-    assert meter.room(bench.did) == 90
-    meter.settle(ticket, told(90))
-    assert meter.room(bench.did) == 90
+    limiter = bench.limiter()
+    ticket = limiter.spend("write", bench.write(10))
+    send(limiter, bench.write(20), told(100))
+    assert limiter.room(bench.did) == 90
+    limiter.settle(ticket, told(90))
+    assert limiter.room(bench.did) == 90
 
 
 def test_answers_that_overtake_each_other_free_nothing(bench: Bench) -> None:
     """An older answer knows of less that was spent. Too low an estimate does no harm."""
-    meter = bench.meter()
-    first, second = (meter.spend("write", bench.write()) for _ in range(2))
-    meter.settle(second, told(4))
-    meter.settle(first, told(6))
-    assert 0 < (meter.room(bench.did) or 0) <= 4
+    limiter = bench.limiter()
+    first, second = (limiter.spend("write", bench.write()) for _ in range(2))
+    limiter.settle(second, told(4))
+    limiter.settle(first, told(6))
+    assert 0 < (limiter.room(bench.did) or 0) <= 4
 
 
 def test_limit_that_is_lower_than_we_believed_is_taken_over(bench: Bench) -> None:
     """And one that is higher than what the operator allows is not."""
-    meter = bench.meter()
-    send(meter, bench.write(), {**told(90), "ratelimit-policy": "100;w=3600"})
-    assert meter.room(bench.did) == 90
-    own = bench.meter(f"{bench.host} points_hour=50")
+    limiter = bench.limiter()
+    send(limiter, bench.write(), {**told(90), "ratelimit-policy": "100;w=3600"})
+    assert limiter.room(bench.did) == 90
+    own = bench.limiter(f"{bench.host} points_hour=50")
     assert own.room(bench.did) == 40
 
 
@@ -207,23 +211,23 @@ def test_count_that_is_far_too_high_is_corrected(
     bench: Bench, limit: str, headers: dict[str, str]
 ) -> None:
     """A PDS that was started anew, or has another window, is right about count and end."""
-    meter = bench.meter(f"{bench.host} points_hour={limit}")
-    send(meter, bench.write(4000), headers)
-    send(meter, bench.write(), told(4990))
-    assert meter.room(bench.did) == 4990
-    assert 900 < seconds_refused(meter, bench.write(4991)) <= 1802
+    limiter = bench.limiter(f"{bench.host} points_hour={limit}")
+    send(limiter, bench.write(4000), headers)
+    send(limiter, bench.write(), told(4990))
+    assert limiter.room(bench.did) == 4990
+    assert 900 < seconds_refused(limiter, bench.write(4991)) <= 1802
 
 
 @pytest.mark.parametrize("headers", [told(0), {}])
 def test_refusal_closes_the_gate_until_it_says(bench: Bench, headers: dict[str, str]) -> None:
     """For that repo; without a name, what the call was charged first is meant."""
-    meter = bench.meter()
+    limiter = bench.limiter()
     refusal = WaitError("slow down", until=after(500), step="write", code="rate_limited")
-    meter.settle(meter.spend("write", bench.write()), headers, refusal)
-    assert 60 < seconds_refused(meter, bench.write()) <= 500
-    assert meter.room(bench.did) == 0
-    send(meter, bench.write(2, "did:plc:bob"))
-    (gate,) = (each for each in bench.budget().closed() if each.host == bench.host)
+    limiter.settle(limiter.spend("write", bench.write()), headers, refusal)
+    assert 60 < seconds_refused(limiter, bench.write()) <= 500
+    assert limiter.room(bench.did) == 0
+    send(limiter, bench.write(2, "did:plc:bob"))
+    (gate,) = (each for each in bench.rate_limiter().closed() if each.host == bench.host)
     assert (gate.host, gate.limit, gate.who) == (bench.host, "points_hour", bench.did)
     assert gate.refused
 
@@ -243,73 +247,75 @@ def test_budget_full_of_garbage_begins_anew(bench: Bench, garbage: dict[str, str
         bench.redis.hset(bench.key("points_hour"), field, text)
     bench.redis.set(bench.key("points_day"), "not even a hash")
     bench.redis.rpush(bench.key("requests_5min", ""), "nor this")
-    meter = bench.meter()
-    send(meter, bench.write())
+    limiter = bench.limiter()
+    send(limiter, bench.write())
     assert bench.used("points_hour") == bench.used("points_day") == 2
     assert all(int(bench.redis.pttl(name)) > 0 for name in bench.redis.scan_iter(bench.key("*")))
 
 
 def test_count_that_the_server_never_spoke_of_is_doubted(bench: Bench) -> None:
     """Wrong numbers would close a gate for a day: one call goes out now and then to ask."""
-    meter = bench.meter()
-    send(meter, bench.write(5000))
-    assert 0 < seconds_refused(meter, bench.write()) <= 60
+    limiter = bench.limiter()
+    send(limiter, bench.write(5000))
+    assert 0 < seconds_refused(limiter, bench.write()) <= 60
     bench.redis.hset(bench.key("points_hour"), "probe", "1")
-    asking = meter.spend("write", bench.write())
-    assert 0 < seconds_refused(meter, bench.write()) <= 60
-    meter.settle(asking, told(4998))
-    assert meter.room(bench.did) == 4998
+    asking = limiter.spend("write", bench.write())
+    assert 0 < seconds_refused(limiter, bench.write()) <= 60
+    limiter.settle(asking, told(4998))
+    assert limiter.room(bench.did) == 4998
 
 
 def test_count_that_the_server_has_confirmed_is_not_doubted(bench: Bench) -> None:
     """Asking would be refused, and charged."""
-    meter = bench.meter()
-    send(meter, bench.write(), told(1))
+    limiter = bench.limiter()
+    send(limiter, bench.write(), told(1))
     bench.redis.hset(bench.key("points_hour"), "probe", "1")
-    assert seconds_refused(meter, bench.write()) > 1000
+    assert seconds_refused(limiter, bench.write()) > 1000
 
 
 def test_calls_that_were_never_answered_are_forgotten(bench: Bench) -> None:
     """A killed worker's calls are not under way for ever."""
-    meter = bench.meter()
-    meter.spend("write", bench.write(600))
+    limiter = bench.limiter()
+    limiter.spend("write", bench.write(600))
     bench.redis.hset(bench.key("points_hour"), "last", "1")
-    send(meter, bench.write(), told(100))
-    assert meter.room(bench.did) == 100
+    send(limiter, bench.write(), told(100))
+    assert limiter.room(bench.did) == 100
 
 
 def test_gates_that_are_closed_are_listed(bench: Bench) -> None:
     """What is spent but for the share of saves, and until when; nothing else."""
     limits = f"{bench.host} points_hour=10"
-    send(bench.meter(limits), bench.write(7))
-    assert [g for g in bench.budget(limits).closed() if g.host == bench.host] == []
-    send(bench.meter(limits), bench.write(1))
-    (gate,) = (g for g in bench.budget(limits).closed() if g.host == bench.host)
+    send(bench.limiter(limits), bench.write(7))
+    assert [g for g in bench.rate_limiter(limits).closed() if g.host == bench.host] == []
+    send(bench.limiter(limits), bench.write(1))
+    (gate,) = (g for g in bench.rate_limiter(limits).closed() if g.host == bench.host)
     assert (gate.limit, gate.used, gate.points, gate.refused) == ("points_hour", 8, 10, False)
     assert now() < gate.until < after(3700)
 
 
 def test_budgets_go_with_an_account_that_is_erased(bench: Bench) -> None:
     """Those of its repo; our address keeps its own."""
-    send(bench.meter(), bench.write())
-    AccountKeys(bench.redis).forget(bench.did)
+    send(bench.limiter(), bench.write())
+    AccountCache(bench.redis).forget(bench.did)
     left = [name.decode() for name in bench.redis.scan_iter(f"*{bench.host}*")]
     assert left == [bench.key("requests_5min", "")]
 
 
 def test_without_redis_nothing_is_sent_and_what_was_sent_counts_as_sent(bench: Bench) -> None:
     """A call that was carried out does not fail for what cannot be counted."""
-    ticket = bench.meter().spend("write", bench.write())
+    ticket = bench.limiter().spend("write", bench.write())
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
-        meter = replace(bench, redis=nowhere).meter()
+        limiter = replace(bench, redis=nowhere).limiter()
         with pytest.raises(RedisUnavailableError):
-            meter.spend("write", bench.write())
-        meter.settle(ticket, told(5))
+            limiter.spend("write", bench.write())
+        limiter.settle(ticket, told(5))
 
 
 def test_pds_without_limits_costs_redis_nothing() -> None:
     """An operator's own PDS, or one with a bypass."""
     with Redis(port=1) as nobody:
-        meter = Budget(nobody, Rates.parse("off"), reserve=0.2).meter("pds.example", Lane.BULK)
-        assert meter.spend("write", (REQUEST,)) == Ticket((), ())
-        meter.settle(Ticket((), ()), told(0))
+        limiter = RateLimiter(nobody, Rates.parse("off"), reserve=0.2).limiter(
+            "pds.example", Workload.BULK
+        )
+        assert limiter.spend("write", (REQUEST,)) == Reservation((), ())
+        limiter.settle(Reservation((), ()), told(0))

@@ -9,16 +9,16 @@ import pytest
 from tests.contract.claims import MOOD, change, claim, numbers, raw, save, settled
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, MediaDocument
-from worker.database.corrections import Correction, Corrections
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import Store
 
 DID = "did:plc:corrected"
 
 
 @pytest.fixture
-def corrections(store: Store) -> Corrections:
+def state_updates(store: Store) -> StateUpdates:
     """Corrections of the shared database."""
-    return Corrections(store)
+    return StateUpdates(store)
 
 
 def read(store: Store, item: DocumentId) -> MediaDocument:
@@ -30,29 +30,29 @@ def read(store: Store, item: DocumentId) -> MediaDocument:
 
 def wrong(
     store: Store, item: DocumentId, cid: str | None = "bafynew", *, drop_blobs: bool = False
-) -> Correction:
+) -> StateUpdate:
     """Return the correction of a document: another key than ever, at this version."""
     rkey = f"3key{next(numbers)}"
-    return Correction(read(store, item), DID, rkey, cid, drop_blobs=drop_blobs)
+    return StateUpdate(read(store, item), DID, rkey, cid, drop_blobs=drop_blobs)
 
 
-def test_a_state_learns_where_its_record_is(store: Store, corrections: Corrections) -> None:
+def test_a_state_learns_where_its_record_is(store: Store, state_updates: StateUpdates) -> None:
     """A document that nobody has looked at stays one; it only knows more."""
     item = save(store)
     found = wrong(store, item)
-    assert corrections.apply(MOOD, [found], retry_at=None) == 1
+    assert state_updates.apply(MOOD, [found], retry_at=None) == 1
     uri = f"at://{DID}/{MOOD.nsid}/{found.rkey}"
     assert raw(store, item) == {"repo": DID, "rkey": found.rkey, "cid": "bafynew", "uri": uri}
 
 
-def test_a_state_learns_that_its_record_is_gone(store: Store, corrections: Corrections) -> None:
+def test_a_state_learns_that_its_record_is_gone(store: Store, state_updates: StateUpdates) -> None:
     """It keeps the key, and what blobs there are unless those went as well."""
     blobs = {"thumbnail": {"status": "uploaded", "cid": "bafkrei"}}
     known = {"status": "synced", "cid": "bafyold", "uri": "at://old", "blobs": blobs}
     for drop_blobs in (False, True):
         item = save(store, atproto=dict(known))
         gone = wrong(store, item, None, drop_blobs=drop_blobs)
-        assert corrections.apply(MOOD, [gone], retry_at=now()) == 1
+        assert state_updates.apply(MOOD, [gone], retry_at=now()) == 1
         state = raw(store, item)
         assert (state["status"], state["rkey"]) == ("pending", gone.rkey)
         assert not state.keys() & {"cid", "uri"}
@@ -60,70 +60,70 @@ def test_a_state_learns_that_its_record_is_gone(store: Store, corrections: Corre
         assert isinstance(state["retryAt"], datetime)
 
 
-def test_without_a_time_status_and_time_stay(store: Store, corrections: Corrections) -> None:
+def test_without_a_time_status_and_time_stay(store: Store, state_updates: StateUpdates) -> None:
     """Whoever asked for it goes on with the documents itself."""
     item = save(store, atproto={"status": "failed", "retryAt": after(60), "reason": "x"})
     before = raw(store, item)
-    corrections.apply(MOOD, [wrong(store, item)], retry_at=None)
+    state_updates.apply(MOOD, [wrong(store, item)], retry_at=None)
     state = raw(store, item)
     assert {name: state[name] for name in before} == before
 
 
-def test_what_a_run_holds_is_left_to_it(store: Store, corrections: Corrections) -> None:
+def test_what_a_run_holds_is_left_to_it(store: Store, state_updates: StateUpdates) -> None:
     """It reads the repo itself; only a dead run's document is corrected."""
     held, dead = save(store), save(store)
     claim(store, held)
     claim(store, dead, lease=-1)
     found = [wrong(store, held), wrong(store, dead)]
-    assert corrections.apply(MOOD, found, retry_at=now()) == 1
+    assert state_updates.apply(MOOD, found, retry_at=now()) == 1
     assert "cid" not in raw(store, held)
     assert raw(store, dead)["cid"] == "bafynew"
 
 
-def test_what_a_run_has_held_since_is_left_alone(store: Store, corrections: Corrections) -> None:
+def test_what_a_run_has_held_since_is_left_alone(store: Store, state_updates: StateUpdates) -> None:
     """What was seen is old then."""
     item = save(store)
     found = wrong(store, item)
     claimed = claim(store, item)
     store.finish(MOOD, claimed, settled(claimed))
     before = raw(store, item)
-    assert corrections.apply(MOOD, [found], retry_at=now()) == 0
+    assert state_updates.apply(MOOD, [found], retry_at=now()) == 0
     assert raw(store, item) == before
 
 
-def test_what_is_no_longer_there_is_not_counted(store: Store, corrections: Corrections) -> None:
+def test_what_is_no_longer_there_is_not_counted(store: Store, state_updates: StateUpdates) -> None:
     """Nor is it made anew."""
     item = save(store)
     found = wrong(store, item)
     store.collection(MOOD).delete_one({"_id": item})
-    assert corrections.apply(MOOD, [found], retry_at=now()) == 0
+    assert state_updates.apply(MOOD, [found], retry_at=now()) == 0
     assert store.find(MOOD, [item]) is None
 
 
 def test_a_key_that_another_document_has_stays_with_that_one(
-    store: Store, corrections: Corrections
+    store: Store, state_updates: StateUpdates
 ) -> None:
     """Its neighbours are corrected all the same."""
     holder, claimant, third = save(store), save(store), save(store)
     first = wrong(store, holder)
-    corrections.apply(MOOD, [first], retry_at=None)
-    taken = Correction(read(store, claimant), DID, first.rkey, "bafynew")
-    assert corrections.apply(MOOD, [taken, wrong(store, third)], retry_at=None) == 1
+    state_updates.apply(MOOD, [first], retry_at=None)
+    taken = StateUpdate(read(store, claimant), DID, first.rkey, "bafynew")
+    assert state_updates.apply(MOOD, [taken, wrong(store, third)], retry_at=None) == 1
     assert raw(store, third)["cid"] == "bafynew"
     assert read(store, claimant).state.cid is None
 
 
 @pytest.mark.parametrize("odd", [None, "published", 5, [1]])
 def test_room_is_made_in_what_cannot_hold_a_state(
-    store: Store, corrections: Corrections, odd: object
+    store: Store, state_updates: StateUpdates, odd: object
 ) -> None:
     """Older programs left such things."""
     item = save(store)
     change(store, item, {"atproto": odd})
-    assert corrections.apply(MOOD, [wrong(store, item)], retry_at=None) == 1
+    assert state_updates.apply(MOOD, [wrong(store, item)], retry_at=None) == 1
     assert raw(store, item)["cid"] == "bafynew"
 
 
-def test_nothing_to_correct_is_nothing_done(corrections: Corrections) -> None:
+def test_nothing_to_correct_is_nothing_done(state_updates: StateUpdates) -> None:
     """Not even a call."""
-    assert corrections.apply(MOOD, [], retry_at=now()) == 0
+    assert state_updates.apply(MOOD, [], retry_at=now()) == 0

@@ -18,7 +18,7 @@ from worker.core.errors import AccountError, TransientError, WaitError
 from worker.core.records import RecordKey, Write
 from worker.core.secrets import Secret
 from worker.pds.locks import RepoLocks
-from worker.pds.record_deleter import Eraser
+from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 from worker.services import Services
 
@@ -51,9 +51,9 @@ def locks(redis: Redis) -> RepoLocks:
 
 
 @pytest.fixture
-def eraser(locks: RepoLocks) -> Eraser:
+def record_deleter(locks: RepoLocks) -> RecordDeleter:
     """An eraser of ten records at a time."""
-    return Eraser(locks, batch=10)
+    return RecordDeleter(locks, batch=10)
 
 
 def filled(repo: Repo, count: int, collection: str = MOOD) -> list[RecordKey]:
@@ -76,36 +76,40 @@ def test_several_hundred_records_are_gone(locks: RepoLocks, repo: Repo, proxy: P
     """With a call for a hundred, each told once and in its order; all else stays."""
     kept, keys = filled(repo, 5), filled(repo, 430)
     proxy.forget_calls()
-    told = [list(gone) for gone in Eraser(locks).erase(repo, keys)]
+    told = [list(gone) for gone in RecordDeleter(locks).erase(repo, keys)]
     assert [len(gone) for gone in told] == [100, 100, 100, 100, 30]
     assert [key for gone in told for key in gone] == keys
     assert proxy.count("applyWrites") == 5
     assert there(repo) == set(kept)
 
 
-def test_nothing_to_remove_is_no_call(eraser: Eraser, repo: Repo, proxy: Proxy) -> None:
+def test_nothing_to_remove_is_no_call(
+    record_deleter: RecordDeleter, repo: Repo, proxy: Proxy
+) -> None:
     """Neither the lock nor the PDS is asked."""
     proxy.forget_calls()
-    assert list(eraser.erase(repo, [])) == []
+    assert list(record_deleter.erase(repo, [])) == []
     assert proxy.count() == 0
 
 
-def test_keys_of_several_collections_and_named_twice(eraser: Eraser, repo: Repo) -> None:
+def test_keys_of_several_collections_and_named_twice(
+    record_deleter: RecordDeleter, repo: Repo
+) -> None:
     """What would fail a batch, one key twice, does not reach the PDS."""
     keys = filled(repo, 3) + filled(repo, 3, PIECE)
-    told = list(eraser.erase(repo, keys + keys))
+    told = list(record_deleter.erase(repo, keys + keys))
     assert [list(gone) for gone in told] == [keys]
     assert there(repo) == there(repo, PIECE) == set()
 
 
 def test_records_that_somebody_removed_meanwhile_are_told_to_be_gone(
-    eraser: Eraser, repo: Repo
+    record_deleter: RecordDeleter, repo: Repo
 ) -> None:
     """A missing one fails its whole batch: the PDS is asked, and the rest is sent again."""
     keys = filled(repo, 25)
     for key in (keys[0], keys[13], keys[24]):
         repo.delete(key)
-    told = [list(gone) for gone in eraser.erase(repo, keys)]
+    told = [list(gone) for gone in record_deleter.erase(repo, keys)]
     assert sorted(key.rkey for gone in told for key in gone) == [key.rkey for key in keys]
     assert [keys[0]] in told
     assert there(repo) == set()
@@ -114,13 +118,13 @@ def test_records_that_somebody_removed_meanwhile_are_told_to_be_gone(
 @pytest.mark.parametrize("carried_out", [False, True], ids=["ignored", "carried out"])
 @pytest.mark.parametrize("fault", ["500", "502 of a proxy", "a cut connection"])
 def test_an_unknown_outcome_is_looked_at(
-    eraser: Eraser, repo: Repo, proxy: Proxy, fault: str, *, carried_out: bool
+    record_deleter: RecordDeleter, repo: Repo, proxy: Proxy, fault: str, *, carried_out: bool
 ) -> None:
     """Carried out, it is not sent again; if batches never get through, single deletes do."""
     keys = filled(repo, 12)
     proxy.answer(replace(FAULTS[fault], carried_out=carried_out), "applyWrites")
     proxy.forget_calls()
-    told = [key for gone in eraser.erase(repo, keys) for key in gone]
+    told = [key for gone in record_deleter.erase(repo, keys) for key in gone]
     assert told == keys
     assert there(repo) == set()
     tries = 1 if carried_out else 3
@@ -129,7 +133,7 @@ def test_an_unknown_outcome_is_looked_at(
 
 
 def test_live_saves_to_the_same_repo_get_in_between(
-    eraser: Eraser, services: Services, account: Account
+    record_deleter: RecordDeleter, services: Services, account: Account
 ) -> None:
     """They take no lock, and each moves the repo on: all old records go, all new ones stay."""
     repo, live = services.repo(account), services.repo(account)
@@ -146,7 +150,7 @@ def test_live_saves_to_the_same_repo_get_in_between(
     saving = threading.Thread(target=save)
     saving.start()
     try:
-        told = [key for gone in eraser.erase(repo, keys) for key in gone]
+        told = [key for gone in record_deleter.erase(repo, keys) for key in gone]
     finally:
         done.set()
         saving.join()
@@ -156,12 +160,12 @@ def test_live_saves_to_the_same_repo_get_in_between(
 
 
 def test_the_caller_does_not_work_under_the_lock(
-    eraser: Eraser, repo: Repo, locks: RepoLocks
+    record_deleter: RecordDeleter, repo: Repo, locks: RepoLocks
 ) -> None:
     """Another worker gets its turn between two batches."""
     keys = filled(repo, 30)
     turns = 0
-    for _ in eraser.erase(repo, keys):
+    for _ in record_deleter.erase(repo, keys):
         with locks.hold(repo.did):
             turns += 1
     assert turns == 3
@@ -176,12 +180,12 @@ def test_the_caller_does_not_work_under_the_lock(
     ids=["wait", "account"],
 )
 def test_what_no_repetition_helps_is_raised_at_once(
-    eraser: Eraser, repo: Repo, proxy: Proxy, reply: Reply, error: type[Exception]
+    record_deleter: RecordDeleter, repo: Repo, proxy: Proxy, reply: Reply, error: type[Exception]
 ) -> None:
     """What was told before stays gone; nothing more is sent."""
     keys = filled(repo, 30)
     gone: list[RecordKey] = []
-    erasing = eraser.erase(repo, keys)
+    erasing = record_deleter.erase(repo, keys)
     gone += next(erasing)
     proxy.answer(reply, "applyWrites")
     proxy.forget_calls()
@@ -192,26 +196,28 @@ def test_what_no_repetition_helps_is_raised_at_once(
     assert there(repo) == set(keys[10:])
 
 
-def test_a_pds_that_is_away_is_no_confirmation(eraser: Eraser, repo: Repo, proxy: Proxy) -> None:
+def test_a_pds_that_is_away_is_no_confirmation(
+    record_deleter: RecordDeleter, repo: Repo, proxy: Proxy
+) -> None:
     """It ends with its error; back again, the PDS has what was not told to be gone."""
     keys = filled(repo, 30)
-    erasing = eraser.erase(repo, keys)
+    erasing = record_deleter.erase(repo, keys)
     gone = list(next(erasing))
     proxy.answer(FAULTS["a cut connection"])
     with pytest.raises(TransientError):
         next(erasing)
     proxy.be_honest()
     assert there(repo) == set(keys) - set(gone)
-    assert [key for part in eraser.erase(repo, keys) for key in part] != []
+    assert [key for part in record_deleter.erase(repo, keys) for key in part] != []
     assert there(repo) == set()
 
 
 def test_a_wrong_password_is_told_before_anything_is_removed(
-    eraser: Eraser, services: Services, repo: Repo
+    record_deleter: RecordDeleter, services: Services, repo: Repo
 ) -> None:
     """By the account's error, which says whose it is."""
     keys = filled(repo, 5)
     wrong = Account("auth0|x", repo.did, "x.test", Secret("not the password"))
     with pytest.raises(AccountError, match="the stored password is refused"):
-        list(eraser.erase(services.repo(wrong), keys))
+        list(record_deleter.erase(services.repo(wrong), keys))
     assert there(repo) == set(keys)

@@ -18,7 +18,14 @@ from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
 from worker.operations.audit.owners import Owned
 from worker.operations.backfill.missing_records import PUBLISHED
-from worker.operations.backfill.queries import FAILED, PARTIAL, PENDING, UNSEEN, Selection, Stratum
+from worker.operations.backfill.queries import (
+    FAILED,
+    PARTIAL,
+    PENDING,
+    UNSEEN,
+    Selection,
+    StatusGroup,
+)
 from worker.operations.status import Place, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
@@ -54,9 +61,9 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
     "by reason": (10, lambda w: list(w.failures.of(MOOD, "field_invalid", 10))),
     # What has no code of its own stands between the others: all that failed is looked at.
     "without a reason": (120, lambda w: list(w.failures.of(MOOD, "(none)", 10))),
-    "to retry": (120, lambda w: list(w.revival.failed(MOOD))),
-    "to retry by reason": (110, lambda w: list(w.revival.failed(MOOD, CODES))),
-    "to retry by id": (1, lambda w: w.revival.named([MOOD], [str(first(w))])),
+    "to retry": (120, lambda w: list(w.retry_failed.failed(MOOD))),
+    "to retry by reason": (110, lambda w: list(w.retry_failed.failed(MOOD, CODES))),
+    "to retry by id": (1, lambda w: w.retry_failed.named([MOOD], [str(first(w))])),
     "revive": (1, lambda w: w.backlog.revive(MOOD, [first(w)], now())),
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
@@ -74,7 +81,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
 }
 OF_A_RUN: dict[str, tuple[int, Query]] = {
     "find": (1, lambda w: w.store.find(MOOD, [first(w)])),
-    "holder of a key": (1, lambda w: w.store.holder_of(MOOD, "did:plc:x", "k5")),
+    "holder of a key": (1, lambda w: w.store.find_by_record(MOOD, "did:plc:x", "k5")),
     "claim and finish": (1, lambda w: settle(w, first(w))),
     "account": (1, lambda w: w.accounts.find("auth0|u1")),
     "account by DID": (1, lambda w: w.accounts.by_did("did:plc:1")),
@@ -193,11 +200,11 @@ def settle(watched: Watched, item: DocumentId) -> None:
     watched.store.finish(MOOD, document, document.state)
 
 
-def owners(watched: Watched, stratum: Stratum, *subjects: str) -> object:
+def owners(watched: Watched, group: StatusGroup, *subjects: str) -> object:
     """Count what a backfill would enqueue of a stratum, owner by owner, or of these alone."""
-    return list(Selection(watched.store).owners(MOOD, stratum, subjects or None))
+    return list(Selection(watched.store).owners(MOOD, group, subjects or None))
 
 
-def documents(watched: Watched, stratum: Stratum, owner: str) -> object:
+def documents(watched: Watched, group: StatusGroup, owner: str) -> object:
     """Find what a backfill would enqueue of an owner's documents."""
-    return list(Selection(watched.store).documents(MOOD, stratum, owner))
+    return list(Selection(watched.store).documents(MOOD, group, owner))

@@ -12,7 +12,7 @@ from tests.contract.items import MOOD, PAINTING, save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
 from worker.database.indexes import IndexMissingError
-from worker.operations.status import NO_CODE, FailedItem, Failures, Overview, throughput
+from worker.operations.status import NO_CODE, FailedItem, Failures, ItemCounts, throughput
 from worker.services import Services
 
 
@@ -23,9 +23,9 @@ def listed(here: Services) -> Failures:
 
 
 @pytest.fixture
-def overview(here: Services) -> Overview:
+def overview(here: Services) -> ItemCounts:
     """Its overview."""
-    return Overview(here.database, here.store)
+    return ItemCounts(here.database, here.store)
 
 
 def test_failed_items_are_listed_with_what_a_person_needs(here: Services, listed: Failures) -> None:
@@ -68,7 +68,7 @@ def test_failures_can_be_asked_for_by_reason_and_up_to_a_limit(
 
 @pytest.mark.parametrize("error", [None, "text", {}, {"code": 7}])
 def test_an_error_that_cannot_be_read_is_counted_as_one_without_a_code(
-    here: Services, overview: Overview, listed: Failures, error: object
+    here: Services, overview: ItemCounts, listed: Failures, error: object
 ) -> None:
     """It is a failure all the same, and is listed."""
     ref = save(here, atproto={"status": "failed", "error": error})
@@ -77,7 +77,7 @@ def test_an_error_that_cannot_be_read_is_counted_as_one_without_a_code(
         assert [(item.ref, item.error) for item in items] == [(ref, None)]
 
 
-def test_counting_and_listing_agree(here: Services, overview: Overview, listed: Failures) -> None:
+def test_counting_and_listing_agree(here: Services, overview: ItemCounts, listed: Failures) -> None:
     """Whatever the items' codes are."""
     for code in ("field_invalid", "KeyError", "pds_refused"):
         for status in (Status.FAILED, Status.PARTIAL):
@@ -92,7 +92,7 @@ def test_counting_and_listing_agree(here: Services, overview: Overview, listed: 
 @pytest.mark.parametrize(
     ("index", "ask"),
     [
-        ("atproto_trouble", lambda here: Overview(here.database, here.store).counts(MOOD)),
+        ("atproto_trouble", lambda here: ItemCounts(here.database, here.store).counts(MOOD)),
         ("atproto_trouble", lambda here: list(Failures(here.database, here.store).of(MOOD))),
         ("atproto_published", lambda here: throughput(here.store, [MOOD], now())),
     ],

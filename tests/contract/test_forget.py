@@ -27,7 +27,7 @@ from worker.core.secrets import Secret
 from worker.database.removals import Removal, Removals
 from worker.dev.stack import Stack
 from worker.media import media_type
-from worker.operations.erase.forget import Forgetting
+from worker.operations.erase.forget import ErasureRun
 from worker.operations.erase.report import AT_WORK
 
 MOOD = media_type("mood")
@@ -40,7 +40,7 @@ def world(new_world: World) -> World:
     return new_world
 
 
-def forget(world: World, name: str) -> Forgetting:
+def forget(world: World, name: str) -> ErasureRun:
     """Forget a subject to the end."""
     forgetting = forgetter(world.services).forget(name)
     sum(forgetting.run())
@@ -82,9 +82,9 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
         )
     before = all_records(world, world.bob), states(world, world.bob)
 
-    traces = forgetter(world.services).forget(world.ada).survey()
-    assert (traces.types["mood"].records, traces.types["mood"].states) == (2, 5)
-    assert (traces.thumbnails, traces.removals) == (1, 1)
+    footprint = forgetter(world.services).forget(world.ada).survey()
+    assert (footprint.types["mood"].records, footprint.types["mood"].states) == (2, 5)
+    assert (footprint.thumbnails, footprint.removals) == (1, 1)
     forgetting = forget(world, world.ada)
 
     assert forgetting.trouble is None
@@ -104,8 +104,8 @@ def test_once_more_it_finds_nothing(world: World) -> None:
     published(world, world.ada)
     wipe(world, world.ada)
     assert forget(world, world.ada).done["mood"].cleared == 1
-    traces = forgetter(world.services).forget(world.ada).survey()
-    assert not traces.there_are
+    footprint = forgetter(world.services).forget(world.ada).survey()
+    assert not footprint.there_are
     assert forget(world, world.ada).done["mood"].cleared == 0
     assert states(world, world.ada) == [FORGOTTEN] * 4
 
@@ -184,7 +184,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
     forgetting = forget(world, world.ada)
     assert isinstance(forgetting.trouble, AccountError)
     assert FORGOTTEN not in states(world, world.ada)
-    sessions = world.services.homes.of(ada.did).sessions
+    sessions = world.services.pds_hosts.of(ada.did).sessions
     with pytest.raises(AccountError):
         sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)
@@ -211,7 +211,7 @@ def test_a_pds_that_dies_half_way(own_world: World, own_stack: Stack) -> None:
 def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> None:
     """Even one without a record: what the run writes would be there again."""
     mood = world.platform.save_mood("calm", world.ada)
-    found: list[Forgetting] = []
+    found: list[ErasureRun] = []
 
     def forget_now(_step: str) -> None:
         if not found:

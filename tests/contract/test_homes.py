@@ -17,11 +17,11 @@ from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
-from worker.core.net.transports import PublicTransport
+from worker.core.net.transports import PublicOnlyTransport
 from worker.dev.stack import Stack
-from worker.pds.account_cache import AccountKeys
+from worker.pds.account_cache import AccountCache
 from worker.pds.client import Pds, open_request
-from worker.pds.identity import DidDocuments, DirectoryError, is_public
+from worker.pds.identity import DidResolver, DirectoryError, is_public
 from worker.pds.repo import Repo
 from worker.services import Services
 
@@ -94,7 +94,7 @@ def move(
     directory, old, new = places
     urls = {"PDS_URL": old.url, "DID_RESOLVER": directory.url, "ALLOW_HTTP": "1"}
     services = open_services(new_settings(stack, **urls))
-    keys = AccountKeys(redis)
+    keys = AccountCache(redis)
     keys.forget(shared_user.did)
     move = Move(services, shared_user, directory, old, new, redis)
     move.live_at(old.url)
@@ -248,11 +248,14 @@ def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) ->
     For an account's PDS, and for the host of its document.
     """
     _, inside, _ = places
-    with closing(open_request()) as free, closing(open_request(public=True)) as guarded:
+    with closing(open_request()) as free, closing(open_request(public=True)) as capture_errors:
         with pytest.raises(MediaError) as caught:
-            Pds(inside.url, request=guarded).latest_commit("did:plc:x")
+            Pds(inside.url, request=capture_errors).latest_commit("did:plc:x")
         assert caught.value.code == "pds_unreachable"
-        with httpx.Client(transport=PublicTransport()) as client, pytest.raises(httpx.ConnectError):
+        with (
+            httpx.Client(transport=PublicOnlyTransport()) as client,
+            pytest.raises(httpx.ConnectError),
+        ):
             client.get(inside.url)
         assert inside.count() == 0
         with pytest.raises(MediaError):
@@ -268,5 +271,5 @@ def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:
         undo.callback(redis.delete, f"media-atproto:home:{did}")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
-        documents = DidDocuments(redis, plc.url, usual, is_allowed=is_public)
+        documents = DidResolver(redis, plc.url, usual, is_allowed=is_public)
         return undo.enter_context(closing(documents)).pds_of(did)

@@ -19,8 +19,8 @@ from worker.core.ids import known_id, message_id
 from worker.database.mongo import DocumentFullError, RawDocument
 from worker.database.state import mapping
 from worker.operations.audit.run import open_audit
-from worker.operations.backfill.planner import Backfiller, Scope
-from worker.operations.status.counts import Overview
+from worker.operations.backfill.planner import BackfillPlanner, Scope
+from worker.operations.status.counts import ItemCounts
 from worker.operations.status.failures import Failures
 
 
@@ -56,7 +56,7 @@ def sweep(world: World) -> None:
 
 def backfill(world: World) -> None:
     """Sync everything in batches; a batch that fails would raise."""
-    for batch in Backfiller.of(world.services).batches(Scope([MOOD])):
+    for batch in BackfillPlanner.of(world.services).batches(Scope([MOOD])):
         world.services.batches.serve(
             "mood",
             batch.owner,
@@ -115,7 +115,7 @@ def is_right(case: Case, state: RawDocument, record: JsonRecord | None) -> bool:
 def test_counts_and_lists_of_failures_go_on(place: Place) -> None:
     """Over every kind of state."""
     services = place.world.services
-    counts = Overview(services.database, services.store).counts(MOOD)
+    counts = ItemCounts(services.database, services.store).counts(MOOD)
     assert counts.total == len(place.cases) + len(place.neighbours)
     failures = list(Failures(services.database, services.store).of(MOOD))
     failed = {"atproto.status": {"$in": ["failed", "partial"]}}

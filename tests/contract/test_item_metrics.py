@@ -18,7 +18,7 @@ from tests.fixtures import platform_of, sign_up
 from tests.pictures import pixel_art
 from worker.dev.stack import Stack
 from worker.services import Services, build
-from worker.telemetry.counters import Counters
+from worker.telemetry.counters import PrometheusMetrics
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def registry() -> CollectorRegistry:
 @pytest.fixture
 def counting(stack: Stack, registry: CollectorRegistry) -> Iterator[Services]:
     """Return services that count in the registry."""
-    with closing(build(new_settings(stack), recorder=Counters(registry))) as services:
+    with closing(build(new_settings(stack), metrics=PrometheusMetrics(registry))) as services:
         yield services
         services.database.client.drop_database(services.database.name)
 

@@ -21,7 +21,7 @@ from worker.core.settings import Settings
 from worker.database.mongo import StoreUnavailableError
 from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, media_type
-from worker.operations.status import Counts, Overview, QueueLengths, Queues
+from worker.operations.status import Counts, ItemCounts, QueueLengths, Queues
 from worker.queue.names import OVERFLOW, redis_list
 from worker.services import Services
 
@@ -31,9 +31,9 @@ PIECE = media_type("piece")
 
 
 @pytest.fixture
-def overview(here: Services) -> Overview:
+def overview(here: Services) -> ItemCounts:
     """The overview of an empty database."""
-    return Overview(here.database, here.store)
+    return ItemCounts(here.database, here.store)
 
 
 def saved_at(here: Services, moment: datetime, **fields: object) -> ItemRef:
@@ -44,12 +44,12 @@ def saved_at(here: Services, moment: datetime, **fields: object) -> ItemRef:
 def test_nothing_is_counted_where_nothing_is(settings: Settings, open_services: Opener) -> None:
     """A database without a collection or an index, as it is before the first save."""
     fresh = open_services(settings)
-    overview = Overview(fresh.database, fresh.store)
+    overview = ItemCounts(fresh.database, fresh.store)
     assert [overview.counts(kind) for kind in MEDIA_TYPES.values()] == [Counts()] * 4
     assert Counts.sum([]) == Counts()
 
 
-def test_items_are_counted_by_status(here: Services, overview: Overview) -> None:
+def test_items_are_counted_by_status(here: Services, overview: ItemCounts) -> None:
     """Each item once, and of its own type only."""
     for number, status in enumerate(Status, start=1):
         for _ in range(number):
@@ -66,7 +66,7 @@ def test_items_are_counted_by_status(here: Services, overview: Overview) -> None
     "atproto", [None, "published", 5, {}, {"rkey": "3jzfcijpj2z2a"}, {"status": "odd"}, []]
 )
 def test_what_older_programs_left_was_never_published(
-    here: Services, overview: Overview, atproto: object
+    here: Services, overview: ItemCounts, atproto: object
 ) -> None:
     """A state that says nothing that we know counts as none."""
     settle(here, save(here))
@@ -75,7 +75,7 @@ def test_what_older_programs_left_was_never_published(
     assert (counts.total, counts.never, counts.statuses[Status.SYNCED]) == (2, 1, 1)
 
 
-def test_errors_are_counted_by_code_and_status(here: Services, overview: Overview) -> None:
+def test_errors_are_counted_by_code_and_status(here: Services, overview: ItemCounts) -> None:
     """Failed, partial, and what is tried again by itself; what merely waits has no error."""
     for _ in range(2):
         fail(here, code="worker_lost")
@@ -96,7 +96,7 @@ def test_errors_are_counted_by_code_and_status(here: Services, overview: Overvie
     assert overview.errors(MOOD) == Counts(errors=counts.errors)
 
 
-def test_skipped_items_are_counted_by_reason(here: Services, overview: Overview) -> None:
+def test_skipped_items_are_counted_by_reason(here: Services, overview: ItemCounts) -> None:
     """Not those that were removed for the same one."""
     for reason in ("no_account", "no_account", "nuked"):
         settle(here, save(here), status=Status.SKIPPED, reason=reason)
@@ -104,7 +104,7 @@ def test_skipped_items_are_counted_by_reason(here: Services, overview: Overview)
     assert overview.counts(MOOD).skipped == {"no_account": 2, "nuked": 1}
 
 
-def test_counts_of_types_add_up(here: Services, overview: Overview) -> None:
+def test_counts_of_types_add_up(here: Services, overview: ItemCounts) -> None:
     """The oldest of all is the oldest of any."""
     pend(here, saved_at(here, LONG_AGO))
     pend(here, saved_at(here, LONG_AGO + DAY, kind=PAINTING))
@@ -115,7 +115,7 @@ def test_counts_of_types_add_up(here: Services, overview: Overview) -> None:
     assert every.codes == ["field_invalid"]
 
 
-def test_oldest_pending_item_waits_since_it_was_saved(here: Services, overview: Overview) -> None:
+def test_oldest_pending_item_waits_since_it_was_saved(here: Services, overview: ItemCounts) -> None:
     """Its ObjectId says when, or else its date. Items that are not pending do not wait."""
     fail(here, saved_at(here, LONG_AGO - DAY))
     settle(here, saved_at(here, LONG_AGO - 2 * DAY))
@@ -127,7 +127,7 @@ def test_oldest_pending_item_waits_since_it_was_saved(here: Services, overview: 
     assert overview.counts(MOOD).oldest == LONG_AGO
 
 
-def test_an_edited_item_waits_since_it_was_last_right(here: Services, overview: Overview) -> None:
+def test_an_edited_item_waits_since_it_was_last_right(here: Services, overview: ItemCounts) -> None:
     """Not since it was saved, years ago."""
     published = now() - DAY
     pend(here, saved_at(here, LONG_AGO), synced_at=published)
@@ -136,7 +136,7 @@ def test_an_edited_item_waits_since_it_was_last_right(here: Services, overview: 
 
 @pytest.mark.parametrize("when", [None, "yesterday", 5, DatetimeMS(8_640_000_000_000_000)])
 def test_an_item_of_no_readable_date_hides_no_other(
-    here: Services, overview: Overview, when: object
+    here: Services, overview: ItemCounts, when: object
 ) -> None:
     """It waits, for nobody knows how long."""
     edit(here, pend(here, save(here, item="text")), when=when)
@@ -145,7 +145,7 @@ def test_an_item_of_no_readable_date_hides_no_other(
     assert overview.counts(MOOD).oldest == LONG_AGO
 
 
-def test_removals_are_counted(here: Services, overview: Overview) -> None:
+def test_removals_are_counted(here: Services, overview: ItemCounts) -> None:
     """Those that are tried again, and those that were given up."""
     removals = Removals(here.database)
     error = StoreUnavailableError("no answer")

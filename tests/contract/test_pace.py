@@ -11,7 +11,7 @@ from redis import Redis
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
 from tests.watching import Watch
 from tests.world import World, Worlds
-from worker.sync.batch.throttle import Pace
+from worker.sync.batch.throttle import BulkThrottle
 
 
 @pytest.fixture(scope="module")
@@ -31,42 +31,42 @@ def redis(world: World) -> Iterator[Redis]:
 
 
 @pytest.fixture
-def pace(redis: Redis) -> Pace:
+def throttle(redis: Redis) -> BulkThrottle:
     """The pace by that Redis."""
-    return Pace(redis)
+    return BulkThrottle(redis)
 
 
-def test_without_saves_everything_goes_at_once(pace: Pace) -> None:
+def test_without_saves_everything_goes_at_once(throttle: BulkThrottle) -> None:
     """As much as a PDS takes best, and nobody waits for anybody."""
-    with pace.turn() as first, pace.turn() as second:
+    with throttle.turn() as first, throttle.turn() as second:
         assert first == second == 100
-    assert pace.uploads() == 8
+    assert throttle.uploads() == 8
 
 
-def note_lasting_save(pace: Pace, redis: Redis) -> None:
+def note_lasting_save(throttle: BulkThrottle, redis: Redis) -> None:
     """Note a save whose effect does not end, however slow the machine is."""
-    pace.saw_save()
+    throttle.note_live_traffic()
     redis.set("media-atproto:live", 1)
 
 
-def test_after_a_save_little_goes_at_a_time(pace: Pace, redis: Redis) -> None:
+def test_after_a_save_little_goes_at_a_time(throttle: BulkThrottle, redis: Redis) -> None:
     """For some seconds; then it is forgotten."""
-    pace.saw_save()
+    throttle.note_live_traffic()
     assert int(redis.pttl("media-atproto:live")) != -1  # it ends by itself
-    note_lasting_save(pace, redis)
-    with pace.turn() as most:
+    note_lasting_save(throttle, redis)
+    with throttle.turn() as most:
         assert most <= 25
-    assert pace.uploads() < 8
+    assert throttle.uploads() < 8
 
 
-def test_after_a_save_one_writes_at_a_time(pace: Pace, redis: Redis) -> None:
+def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, redis: Redis) -> None:
     """In the whole fleet: a save has to wait for one chunk at most."""
-    note_lasting_save(pace, redis)
+    note_lasting_save(throttle, redis)
     inside, turns = [0], []
 
     def write(_: int) -> None:
         for _ in range(5):
-            with pace.turn():
+            with throttle.turn():
                 inside[0] += 1
                 turns.append(inside[0])
                 inside[0] -= 1
@@ -76,30 +76,30 @@ def test_after_a_save_one_writes_at_a_time(pace: Pace, redis: Redis) -> None:
     assert turns == [1] * 20
 
 
-def test_a_turn_ends_with_what_was_done_in_it(pace: Pace) -> None:
+def test_a_turn_ends_with_what_was_done_in_it(throttle: BulkThrottle) -> None:
     """An error is the caller's; the next one has its turn all the same."""
-    pace.saw_save()
-    with pytest.raises(ValueError, match="mine"), pace.turn():
+    throttle.note_live_traffic()
+    with pytest.raises(ValueError, match="mine"), throttle.turn():
         raise ValueError("mine")
-    with pace.turn() as most:
+    with throttle.turn() as most:
         assert most > 0
 
 
 def test_without_redis_work_goes_on(redis: Redis) -> None:
     """The pace is a courtesy; what must not happen at once is locked elsewhere."""
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
-        pace = Pace(nowhere)
-        pace.saw_save()
-        with pace.turn() as most:
+        throttle = BulkThrottle(nowhere)
+        throttle.note_live_traffic()
+        with throttle.turn() as most:
             assert most == 100
-        assert pace.uploads() == 8
+        assert throttle.uploads() == 8
 
 
 def test_a_batch_is_written_in_small_chunks_while_people_save(
     world: World, watch: Watch, redis: Redis
 ) -> None:
     """Counted at the repo."""
-    note_lasting_save(world.services.pace, redis)
+    note_lasting_save(world.services.throttle, redis)
     sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
     assert sum(watch.sizes) == 50
     assert max(watch.sizes) <= 25
@@ -113,7 +113,7 @@ def test_few_blobs_are_uploaded_at_once_while_people_save(
     world: World, watch: Watch, redis: Redis
 ) -> None:
     """A save waits behind those as well."""
-    note_lasting_save(world.services.pace, redis)
+    note_lasting_save(world.services.throttle, redis)
     sync_batch(world, "painting", save_paintings(world, 8), batches=watch.batches)
     assert watch.count["upload"] == 8
     assert watch.most["upload"] <= 4

@@ -17,7 +17,7 @@ from worker.core.documents import Account
 from worker.core.records import RecordKey, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.client import Pds, Session
-from worker.pds.errors import BlobNotFoundError, SwapError
+from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.services import Services
 
 NSID = "computer.aesthetic.mood"
@@ -52,7 +52,7 @@ def test_put_at_the_same_moment_writes_one_record(
 def test_put_as_new_refuses_to_overwrite(pds: Pds, session: Session, key: RecordKey) -> None:
     """Without a CID to swap for, a record that is there stays as it is."""
     pds.put_record(session.access, key, mood("theirs"), None)
-    with pytest.raises(SwapError) as caught:
+    with pytest.raises(RecordConflictError) as caught:
         pds.put_record(session.access, key, mood("ours"), None)
     assert (caught.value.step, caught.value.code) == ("write", "invalid_swap")
     assert cid_of_record(mood("theirs")) in caught.value.message
@@ -65,7 +65,7 @@ def test_put_swaps_for_the_present_cid_alone(pds: Pds, session: Session, key: Re
     """A write that knows the present version succeeds; a late one, that knew an older, does not."""
     first = pds.put_record(session.access, key, mood("one"), None)
     second = pds.put_record(session.access, key, mood("two"), first.cid)
-    with pytest.raises(SwapError):
+    with pytest.raises(RecordConflictError):
         pds.put_record(session.access, key, mood("late"), first.cid)
     kept = pds.get_record(key)
     assert kept is not None
@@ -189,8 +189,8 @@ def test_refreshes_at_the_same_moment_all_succeed(pds: Pds, shared_user: Account
 
 def token_id(token: Secret) -> str:
     """Return the id in a token's claims."""
-    claims = token.reveal().split(".")[1]
-    return str(json.loads(base64.urlsafe_b64decode(f"{claims}=="))["jti"])
+    batch_store = token.reveal().split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(f"{batch_store}=="))["jti"])
 
 
 def test_accounts_on_one_client_do_not_mix(

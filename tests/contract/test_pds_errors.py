@@ -29,7 +29,7 @@ from worker.core.records import RecordKey
 from worker.core.secrets import Secret
 from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
-from worker.pds.errors import AccountFaultError, SessionExpiredError
+from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.services import Services
 
 
@@ -63,7 +63,7 @@ def test_wrong_password_and_unknown_account_are_the_same_fault(
     """Empty, too long, of any characters; and the PDS does not say which accounts it has."""
     named = shared_user.did if identifier is None else identifier
     error = error_of(lambda pds: pds.create_session(named, Secret(password)), pds)
-    assert isinstance(error, AccountFaultError)
+    assert isinstance(error, AccountUnusableError)
     assert (error.step, error.code) == ("account", "wrong_password")
 
 
@@ -76,7 +76,7 @@ def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing
     assert not pds.refresh_session(session.refresh).active
     for each in (session, again):
         error = error_of(partial(put, session=each), pds)
-        assert isinstance(error, AccountFaultError)
+        assert isinstance(error, AccountUnusableError)
         assert error.code == "account_deactivated"
     assert_unreadable(pds, passing.did)
 
@@ -97,7 +97,7 @@ def test_takedown_ends_login_and_live_tokens(
         lambda pds: pds.get_blob(passing.did, cid_of_blob(b"bytes")),
     ]
     errors = [error_of(attempt, pds) for attempt in attempts]
-    assert [type(error) for error in errors] == [AccountFaultError] * 5
+    assert [type(error) for error in errors] == [AccountUnusableError] * 5
     assert {error.code for error in errors} == {"account_takedown"}
     assert_unreadable(pds, passing.did)
 
@@ -106,7 +106,7 @@ def test_repo_that_is_not_there_is_no_empty_one(pds: Pds) -> None:
     """Nothing that was in it may count as missing: an account can come back."""
     assert_unreadable(pds, NOBODY)
     error = error_of(lambda pds: pds.get_blob(NOBODY, cid_of_blob(b"bytes")), pds)
-    assert (type(error), error.code) == (AccountFaultError, "account_not_found")
+    assert (type(error), error.code) == (AccountUnusableError, "account_not_found")
 
 
 def assert_unreadable(pds: Pds, did: str) -> None:
@@ -117,13 +117,13 @@ def assert_unreadable(pds: Pds, did: str) -> None:
     ]
     for read in reads:
         error = error_of(read, pds)
-        assert (type(error), error.code) == (AccountFaultError, "repo_unavailable")
+        assert (type(error), error.code) == (AccountUnusableError, "repo_unavailable")
 
 
 def test_token_that_is_no_longer_good_asks_for_another(pds: Pds, session: Session) -> None:
     """Garbage, another purpose's, and one whose signature is wrong."""
-    header, claims, signature = session.access.reveal().split(".")
-    forged = Secret(f"{header}.{claims}.{signature[::-1]}")
+    header, batch_store, signature = session.access.reveal().split(".")
+    forged = Secret(f"{header}.{batch_store}.{signature[::-1]}")
     key = RecordKey(session.did, NSID, "one")
     calls: list[Call] = [
         partial(Pds.delete_record, token=token, key=key)

@@ -21,7 +21,7 @@ from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.dev.stack import Stack
 from worker.pds.client import Pds, Session
-from worker.pds.errors import AccountFaultError, SessionExpiredError
+from worker.pds.errors import AccountUnusableError, SessionExpiredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ FAULTS: Mapping[str, tuple[Reply, type[MediaError], str]] = {
     "503 with nothing": (Reply(503, b"", ""), TransientError, "pds_503"),
     "404 with HTML": (Reply(404, HTML, "text/html"), TransientError, "pds_404"),
     "408": (Reply(408), TransientError, "pds_408"),
-    "403 with HTML": (Reply(403, HTML, "text/html"), AccountFaultError, "pds_403"),
+    "403 with HTML": (Reply(403, HTML, "text/html"), AccountUnusableError, "pds_403"),
     "413 with HTML": (Reply(413, HTML, "text/html"), PermanentError, "payload_too_large"),
     "400 with no body": (Reply(400, b"", ""), PermanentError, "pds_refused"),
     "400 with a name alone": (

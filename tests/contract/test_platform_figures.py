@@ -15,13 +15,13 @@ from tests.contract.failing import pend
 from tests.contract.items import save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
-from worker.core.net.transports import Bounds
+from worker.core.net.transports import ResponseLimits
 from worker.core.rate_limits import Cost, Kind, Rates
 from worker.core.secrets import Secret
-from worker.operations.watch.checkpoint import Positions, Step
-from worker.pds.rate_limiter import Lane
-from worker.services import Patience, Services, build
-from worker.web.snapshots import Figures, Pictures
+from worker.operations.watch.checkpoint import Checkpoints, Step
+from worker.pds.rate_limiter import Workload
+from worker.services import Services, Timeouts, build
+from worker.web.snapshots import Figures, StatusSnapshots
 
 HOUR = timedelta(hours=1)
 
@@ -30,14 +30,14 @@ def on_queue(here: Services, url: str) -> Services:
     """Return the same platform with its queue at `url`, asked as the status page asks."""
     limits = replace(here.settings.pds, rates=Rates.parse("* points_hour=100"))
     settings = replace(here.settings, redis_url=Secret(url), pds=limits)
-    patience = Patience(pds=4, redis=2, once=True, bounds=Bounds(size=1_000_000, seconds=8))
+    patience = Timeouts(pds=4, redis=2, once=True, bounds=ResponseLimits(size=1_000_000, seconds=8))
     return build(settings, patience=patience)
 
 
 def told(here: Services, url: str) -> dict[tuple[str, ...], float]:
     """Return the figures of a platform whose queue is at `url`, by name and label values."""
     with closing(on_queue(here, url)) as services:
-        text = Figures(services, Pictures(services)).now().text().decode()
+        text = Figures(services, StatusSnapshots(services)).now().text().decode()
     return {
         (sample.name.removeprefix("media_atproto_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)
@@ -67,9 +67,9 @@ def test_the_oldest_pending_item_is_told_by_its_age(here: Services, queue_url: s
 def test_what_is_left_of_a_budget_is_told_where_least_is(here: Services, queue_url: str) -> None:
     """Of all accounts at a PDS one figure, and no account's name."""
     with closing(on_queue(here, queue_url)) as services:
-        meter = services.budget.meter("pds.example", Lane.LIVE)
-        meter.spend("write", [Cost(Kind.POINTS, 30, "did:plc:ada")])
-        meter.spend("write", [Cost(Kind.POINTS, 75, "did:plc:bob")])
+        limiter = services.rate_limiter.for_host("pds.example", Workload.LIVE)
+        limiter.spend("write", [Cost(Kind.POINTS, 30, "did:plc:ada")])
+        limiter.spend("write", [Cost(Kind.POINTS, 75, "did:plc:bob")])
     figures = told(here, queue_url)
     assert figures["budget_left_ratio", "points_hour", "pds.example"] == pytest.approx(0.25)
     assert not [key for key in figures if any("did:" in part for part in key)]
@@ -97,7 +97,7 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
 def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -> None:
     """Where there never was one, nothing is."""
     assert ("watch_age_seconds",) not in told(here, queue_url)
-    positions = Positions(here.database, "one", 10)
+    positions = Checkpoints(here.database, "one", 10)
     positions.take()
     positions.save(Step({"_data": "82"}))
     figures = told(here, queue_url)

@@ -12,16 +12,16 @@ from worker.core.documents import DocumentId, MediaDocument, Status
 from worker.database.leases import as_read
 from worker.database.store import Finish
 from worker.media import MEDIA_TYPES, media_type
-from worker.operations.status import Batch, Revival
+from worker.operations.status import Batch, RetryFailed
 from worker.services import Services
 
 PIECE = media_type("piece")
 
 
 @pytest.fixture
-def revival(here: Services) -> Revival:
+def retry_failed(here: Services) -> RetryFailed:
     """The way to have items of an empty database tried again."""
-    return Revival(here.store, here.backlog, here.lexicons, requeue=300)
+    return RetryFailed(here.store, here.backlog, here.lexicons, requeue=300)
 
 
 def test_a_revived_item_has_all_its_attempts_again(here: Services) -> None:
@@ -51,24 +51,24 @@ def test_what_is_settled_is_not_revived(here: Services, status: Status) -> None:
     assert (state_of(here, ref), state_of(here, unseen)) == (before, None)
 
 
-def test_what_a_run_holds_is_left_to_it(here: Services, revival: Revival) -> None:
+def test_what_a_run_holds_is_left_to_it(here: Services, retry_failed: RetryFailed) -> None:
     """That run is the attempt; what it leaves behind is its own."""
     ref = fail(here)
     claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     assert here.backlog.revive(MOOD, [ref.id], now()) == 0
-    assert list(revival.failed(MOOD)) == []
-    assert revival.named([MOOD], [str(ref.id)]).busy == [ref]
+    assert list(retry_failed.failed(MOOD)) == []
+    assert retry_failed.named([MOOD], [str(ref.id)]).busy == [ref]
     assert here.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
 
 
 def test_an_item_whose_run_died_is_revived_without_its_lease(
-    here: Services, revival: Revival
+    here: Services, retry_failed: RetryFailed
 ) -> None:
     """A lease left behind would count as one more lost run at the next claim."""
     ref = fail(here)
     here.store.claim(MOOD, [ref.id], holder="message", lease=-1)
-    assert [item.ref for item in revival.failed(MOOD)] == [ref]
+    assert [item.ref for item in retry_failed.failed(MOOD)] == [ref]
     assert here.backlog.revive(MOOD, [ref.id], now()) == 1
     claimed = here.store.claim(MOOD, [ref.id], holder="other", lease=100)
     assert isinstance(claimed, MediaDocument)
@@ -112,14 +112,14 @@ class Queue:
         return True
 
 
-def test_items_are_enqueued_by_owner_in_batches(here: Services, revival: Revival) -> None:
+def test_items_are_enqueued_by_owner_in_batches(here: Services, retry_failed: RetryFailed) -> None:
     """A hundred a message, owners in turn, every item once."""
     for number in range(1, 251):
         fail(here, save(here, item=number, user="auth0|ada"))
     lone = fail(here, save(here, item=1000, user="auth0|bob"))
     guests = fail(here, save(here, item=1001, user=None))
     queue = Queue()
-    tally = revival.revive(revival.failed(MOOD), queue.send)
+    tally = retry_failed.revive(retry_failed.failed(MOOD), queue.send)
     assert [(batch.owner, len(batch.ids)) for batch in queue.batches] == [
         ("auth0|ada", 100),
         ("auth0|bob", 1),
@@ -133,17 +133,19 @@ def test_items_are_enqueued_by_owner_in_batches(here: Services, revival: Revival
         guests.id,
     }
     assert (tally.messages, tally.enqueued, tally.left) == (5, {"mood": 252}, {})
-    assert list(revival.failed(MOOD)) == []
+    assert list(retry_failed.failed(MOOD)) == []
 
 
-def test_items_with_blobs_come_in_smaller_batches(here: Services, revival: Revival) -> None:
+def test_items_with_blobs_come_in_smaller_batches(
+    here: Services, retry_failed: RetryFailed
+) -> None:
     """Their files have to be read and uploaded within one task."""
     for number in range(1, 31):
         fail(here, save(here, PAINTING, item=number))
         fail(here, save(here, PIECE, item=number))
     queue = Queue()
-    revival.revive(
-        (item for kind in (PAINTING, PIECE) for item in revival.failed(kind)), queue.send
+    retry_failed.revive(
+        (item for kind in (PAINTING, PIECE) for item in retry_failed.failed(kind)), queue.send
     )
     assert [(batch.type, len(batch.ids)) for batch in queue.batches] == [
         ("painting", 25),
@@ -153,37 +155,37 @@ def test_items_with_blobs_come_in_smaller_batches(here: Services, revival: Reviv
     ]
 
 
-def test_a_queue_that_is_down_is_asked_no_more(here: Services, revival: Revival) -> None:
+def test_a_queue_that_is_down_is_asked_no_more(here: Services, retry_failed: RetryFailed) -> None:
     """Everything is pending all the same, for the sweep to find when its time comes."""
     for number in range(1, 301):
         fail(here, save(here, item=number))
     queue = Queue(room=1)
-    tally = revival.revive(revival.failed(MOOD), queue.send)
+    tally = retry_failed.revive(retry_failed.failed(MOOD), queue.send)
     assert (tally.messages, tally.enqueued, tally.left) == (1, {"mood": 100}, {"mood": 200})
     assert queue.refused == 1
     assert len(here.backlog.due(MOOD, after(301), 1000)) == 300
     assert here.backlog.due(MOOD, now(), 1000) == []
 
 
-def test_items_are_retried_by_reason(here: Services, revival: Revival) -> None:
+def test_items_are_retried_by_reason(here: Services, retry_failed: RetryFailed) -> None:
     """Of several reasons as well; what has another one stays failed."""
     chosen = [fail(here, code="source_missing"), fail(here, code="worker_lost")]
     other = fail(here)
     codes = ("source_missing", "worker_lost", "no_such_code")
-    assert [item.ref for item in revival.failed(MOOD, codes)] == chosen
-    revival.revive(revival.failed(MOOD, codes), Queue().send)
-    assert [item.ref for item in revival.failed(MOOD)] == [other]
+    assert [item.ref for item in retry_failed.failed(MOOD, codes)] == chosen
+    retry_failed.revive(retry_failed.failed(MOOD, codes), Queue().send)
+    assert [item.ref for item in retry_failed.failed(MOOD)] == [other]
 
 
-def test_ids_are_looked_up_in_every_type(here: Services, revival: Revival) -> None:
+def test_ids_are_looked_up_in_every_type(here: Services, retry_failed: RetryFailed) -> None:
     """One that several types have is ambiguous among these, and not within one of them."""
     item: DocumentId = ObjectId()
     mood, painting = fail(here, save(here, item=item)), save(here, PAINTING)
     save(here, MOOD, item="both")
     piece = save(here, PIECE, item="both")
     kinds = list(MEDIA_TYPES.values())
-    named = revival.named(kinds, [str(item), str(painting.id), "both", "none", str(item)])
+    named = retry_failed.named(kinds, [str(item), str(painting.id), "both", "none", str(item)])
     assert [found.ref for found in named.items] == [mood, painting]
     assert named.ambiguous == [("both", ["mood", "piece"])]
     assert named.unknown == ["none"]
-    assert [found.ref for found in revival.named([PIECE], ["both"]).items] == [piece]
+    assert [found.ref for found in retry_failed.named([PIECE], ["both"]).items] == [piece]

@@ -15,7 +15,7 @@ from worker.cli import main
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
 from worker.core.settings import Settings
-from worker.operations.key_rotation import reseal, take_stock
+from worker.operations.key_rotation import inspect, re_encrypt
 from worker.services import build
 
 
@@ -58,7 +58,7 @@ class Keyring:
         for subject in (self.world.ada, self.world.bob):
             account = services.accounts.find(subject)
             assert isinstance(account, Account)
-            services.homes.of(account.did).sessions.get(account)
+            services.pds_hosts.of(account.did).sessions.get(account)
         services.close()
         return self.proxy.count("createSession") - before
 
@@ -77,7 +77,7 @@ def proxied(worlds: Worlds) -> Iterator[tuple[World, Proxy]]:
 def keyring(proxied: tuple[World, Proxy]) -> Iterator[Keyring]:
     """The users, their passwords plain, with one key and a session each for two of them."""
     world, proxy = proxied
-    world.services.account_keys._redis.flushdb()
+    world.services.account_cache._redis.flushdb()
     keyring = Keyring(world, proxy, [new_key()])
     plain = keyring.passwords
     assert keyring.use_sessions() == 2
@@ -108,7 +108,7 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
     assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
-    assert take_stock(keyring.world.services.account_keys, alone).by_key == {1: 2}
+    assert inspect(keyring.world.services.account_cache, alone).by_key == {1: 2}
     assert keyring.use_sessions() == 0
     assert "0 passwords, 0 sessions" in keyring.rotate().stdout
 
@@ -141,11 +141,11 @@ def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -
     (subject, password), *_ = services.accounts.stored()
     keyring.store(str(subject), "changed")
     assert not services.accounts.swap(subject, password, vault.seal(password))
-    (name, text), *_ = services.account_keys.stored()
-    services.account_keys._redis.set(name, "renewed", ex=1000)
-    assert not services.account_keys.swap(name, text, vault.seal("x"))
+    (name, text), *_ = services.account_cache.stored()
+    services.account_cache._redis.set(name, "renewed", ex=1000)
+    assert not services.account_cache.swap(name, text, vault.seal("x"))
     assert keyring.passwords[subject] == "changed"
-    assert services.account_keys._redis.get(name) == b"renewed"
+    assert services.account_cache._redis.get(name) == b"renewed"
 
 
 def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> None:
@@ -160,9 +160,9 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
         swap = keyring.world.services.accounts.swap
 
     with pytest.raises(KeyboardInterrupt):
-        reseal(Interrupted(), keyring.vault)
-    assert take_stock(keyring.world.services.accounts, keyring.vault).by_key == {1: 1}
+        re_encrypt(Interrupted(), keyring.vault)
+    assert inspect(keyring.world.services.accounts, keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
-    redis = keyring.world.services.account_keys._redis
-    (name, _), *_ = keyring.world.services.account_keys.stored()
+    redis = keyring.world.services.account_cache._redis
+    (name, _), *_ = keyring.world.services.account_cache.stored()
     assert 0 < redis.ttl(name) <= 90 * 86_400

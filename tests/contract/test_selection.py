@@ -15,7 +15,7 @@ from worker.core.clock import after, now
 from worker.core.documents import DocumentId
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.operations.backfill.planner import Backfiller, Batch, Scope, Survey
+from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope, Survey
 from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
@@ -25,13 +25,13 @@ from worker.operations.backfill.queries import (
     REMOVED,
     UNSEEN,
     Selection,
-    Stratum,
+    StatusGroup,
 )
 from worker.services import Services
 
 ADA, BOB, NOBODY, GUEST = "auth0|ada", "auth0|bob", "auth0|nobody", "art-guest"
 KINDS = list(MEDIA_TYPES.values())
-STATES: list[tuple[Stratum, RawDocument | None]] = [
+STATES: list[tuple[StatusGroup, RawDocument | None]] = [
     (UNSEEN, None),
     (UNSEEN, {"rkey": "3legacy222222"}),
     (UNSEEN, {"attempts": 1}),
@@ -59,12 +59,12 @@ def here(here: Services) -> Services:
 
 def survey(here: Services, **scope: object) -> Survey:
     """Survey what a scope covers."""
-    return Backfiller.of(here).survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
+    return BackfillPlanner.of(here).survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
 
 
 def batches(here: Services, **scope: object) -> list[Batch]:
     """Return the batches of a scope."""
-    return list(Backfiller.of(here).batches(Scope(KINDS, **scope)))  # type: ignore[arg-type]
+    return list(BackfillPlanner.of(here).batches(Scope(KINDS, **scope)))  # type: ignore[arg-type]
 
 
 def ids(found: list[Batch]) -> set[DocumentId]:
@@ -77,14 +77,14 @@ def ids(found: list[Batch]) -> set[DocumentId]:
 @pytest.mark.parametrize(("stratum", "state"), STATES)
 @pytest.mark.parametrize("user", [ADA, None])
 def test_each_state_is_in_one_stratum(
-    here: Services, stratum: Stratum, state: RawDocument | None, user: str | None
+    here: Services, group: StatusGroup, state: RawDocument | None, user: str | None
 ) -> None:
     """And in no other, whether all owners are looked at or one."""
     kind = MOOD if user else PAINTING
     ref = save(here, kind, user=user, atproto=state)
     selection, owner = Selection(here.store), user or GUEST
     for other in (PARTIAL, NO_ACCOUNT, FAILED, REMOVED, PENDING, FOREIGN, UNSEEN):
-        expected = [ref.id] if other is stratum else []
+        expected = [ref.id] if other is group else []
         assert list(selection.documents(kind, other, owner)) == expected
         for only in (None, [owner]):
             counts = list(selection.owners(kind, other, only))
@@ -189,8 +189,8 @@ def test_only_the_types_named_are_served(here: Services) -> None:
     save(here)
     painting = save(here, PAINTING)
     scope = Scope([PAINTING])
-    assert ids(list(Backfiller.of(here).batches(scope))) == {painting.id}
-    assert Backfiller.of(here).survey(scope).wanted == {"painting": 1}
+    assert ids(list(BackfillPlanner.of(here).batches(scope))) == {painting.id}
+    assert BackfillPlanner.of(here).survey(scope).wanted == {"painting": 1}
 
 
 @pytest.mark.parametrize("limit", [1, 25, 30, 1000])
@@ -227,7 +227,9 @@ def test_what_remains_is_what_is_due_and_not_settled(here: Services) -> None:
     save(here, atproto={"status": "pending", "retryAt": after(60)})
     for status in ("failed", "partial", "removed"):
         save(here, atproto={"status": status})
-    remaining = Backfiller.of(here).remaining(Scope(KINDS, failed=True, removed=True), after(30))
+    remaining = BackfillPlanner.of(here).remaining(
+        Scope(KINDS, failed=True, removed=True), after(30)
+    )
     assert ids(list(remaining)) == {fresh.id, due.id, soon.id}
 
 
@@ -237,7 +239,7 @@ def test_items_that_are_done_while_others_are_enqueued_are_not_met_again(here: S
     collection = here.store.collection(MOOD)
 
     def at_once() -> Iterator[Batch]:
-        for batch in Backfiller.of(here).batches(Scope(KINDS)):
+        for batch in BackfillPlanner.of(here).batches(Scope(KINDS)):
             yield batch
             result = {
                 "$set": {"atproto": {"status": "pending" if len(batch.ids) < 5 else "synced"}}
@@ -254,11 +256,11 @@ def test_selecting_takes_no_more_memory_for_more_documents(here: Services) -> No
     moods.insert_many({"_id": ObjectId(), "user": ADA} for _ in range(30_000))
     tracemalloc.start()
     try:
-        count = sum(len(batch.ids) for batch in Backfiller.of(here).batches(Scope([MOOD])))
+        count = sum(len(batch.ids) for batch in BackfillPlanner.of(here).batches(Scope([MOOD])))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert count == 30_000
     assert peak < 1_500_000
-    first = next(islice(Backfiller.of(here).batches(Scope([MOOD])), 1))
+    first = next(islice(BackfillPlanner.of(here).batches(Scope([MOOD])), 1))
     assert len(first.ids) == MOOD.batch

@@ -17,10 +17,10 @@ from tests.waiting import wait_for
 from worker.core.documents import Account
 from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Secret, Vault
-from worker.pds.account_cache import AccountKeys
-from worker.pds.errors import AccountFaultError
+from worker.pds.account_cache import AccountCache
+from worker.pds.errors import AccountUnusableError
 from worker.pds.sessions import Sessions
-from worker.telemetry.alerts import Silent
+from worker.telemetry.alerts import NullAlerts
 
 
 def test_refused_password_parks_the_account(fleet: Fleet) -> None:
@@ -71,7 +71,7 @@ def test_parked_account_is_tried_again_when_the_parking_ends(fleet: Fleet) -> No
     wait_for(tried_again, within=30, what="another login")
 
 
-class Listener(Silent):
+class Listener(NullAlerts):
     """A reporter that keeps the reasons for which accounts were parked."""
 
     def __init__(self) -> None:
@@ -87,13 +87,13 @@ def test_a_parking_is_reported_once_until_the_account_is_right_or_the_reason_ano
 ) -> None:
     """An account that is parked again every quarter of an hour is one thing to do."""
     listener = Listener()
-    sessions = Sessions(fleet.redis, fleet.vault, fleet.pds, parked=60, reporter=listener)
+    sessions = Sessions(fleet.redis, fleet.vault, fleet.pds, parked=60, alerts=listener)
     for code in ("takedown", "takedown", "suspended", "suspended"):
-        sessions.park(fleet.account, AccountFaultError(code, code=code))
+        sessions.park(fleet.account, AccountUnusableError(code, code=code))
     assert listener.heard == ["takedown", "suspended"]
     fleet.redis.delete(*fleet.names("parked"))
     sessions.get(fleet.account)
-    sessions.park(fleet.account, AccountFaultError("again", code="suspended"))
+    sessions.park(fleet.account, AccountUnusableError("again", code="suspended"))
     assert listener.heard == ["takedown", "suspended", "suspended"]
 
 
@@ -101,10 +101,10 @@ def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
     """An operator who has put an account right need not wait."""
     sessions = fleet.sessions()
     fleet.plant()
-    sessions.park(fleet.account, AccountFaultError("odd", code="odd"))
+    sessions.park(fleet.account, AccountUnusableError("odd", code="odd"))
     with pytest.raises(AccountError):
         sessions.get(fleet.account)
-    AccountKeys(fleet.redis).forget(fleet.account.did)
+    AccountCache(fleet.redis).forget(fleet.account.did)
     sessions.get(fleet.account)
     assert fleet.proxy.count(LOGIN) == 2
 
@@ -124,7 +124,7 @@ def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
     """The PDS lets it in, and nothing could be written."""
     sessions = passing.sessions()
     deactivate(passing.pds, passing.plant())
-    AccountKeys(passing.redis).forget(passing.account.did)
+    AccountCache(passing.redis).forget(passing.account.did)
     with pytest.raises(AccountError) as caught:
         sessions.get(passing.account)
     assert caught.value.code == "account_deactivated"
@@ -155,7 +155,7 @@ def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
     sealed_text = fleet.vault.seal(fleet.account.password.reveal())
     sealed = replace(fleet.account, password=Secret(sealed_text))
     for account in (fleet.account, sealed):
-        AccountKeys(fleet.redis).forget(account.did)
+        AccountCache(fleet.redis).forget(account.did)
         assert fleet.sessions().get(account).did == fleet.account.did
     assert fleet.proxy.count(LOGIN) == 2
 

@@ -19,8 +19,8 @@ from tests.waiting import wait_for
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
 from worker.dev.stack import Stack
-from worker.pds.account_cache import AccountKeys
-from worker.pds.errors import AccountFaultError
+from worker.pds.account_cache import AccountCache
+from worker.pds.errors import AccountUnusableError
 from worker.pds.sessions import Sessions
 
 
@@ -88,7 +88,7 @@ def test_redis_never_sees_a_token_or_a_password(fleet: Fleet, stack: Stack) -> N
     """Not in a value, not in a name, whatever the state: logged in, refreshed, parked."""
     session = fleet.sessions().get(fleet.account)
     renewed = fleet.sessions().renew(fleet.account, session)
-    fault = AccountFaultError("the account is deactivated", code="account_deactivated")
+    fault = AccountUnusableError("the account is deactivated", code="account_deactivated")
     everything = [dump(fleet.redis)]
     fleet.sessions().park(fleet.account, fault)
     everything.append(dump(fleet.redis))
@@ -121,8 +121,8 @@ def test_names_in_redis_do_not_help_to_guess_a_password(fleet: Fleet) -> None:
 def test_locks_and_parking_notes_end_by_themselves(fleet: Fleet) -> None:
     """Nothing stays in Redis for ever, and no lock is left behind."""
     fleet.plant()
-    fleet.sessions().park(fleet.account, AccountFaultError("odd", code="odd"))
-    AccountKeys(fleet.redis).forget(fleet.account.did)
+    fleet.sessions().park(fleet.account, AccountUnusableError("odd", code="odd"))
+    AccountCache(fleet.redis).forget(fleet.account.did)
     fleet.sessions().get(fleet.account)
     assert fleet.names() == [fleet.kept()]
     assert 0 < int(fleet.redis.ttl(fleet.kept())) <= 90 * 86_400
@@ -135,7 +135,7 @@ def test_no_redis_is_a_transient_error(fleet: Fleet) -> None:
         for attempt in (
             lambda: sessions.get(fleet.account),
             lambda: sessions.renew(fleet.account, None),
-            lambda: sessions.park(fleet.account, AccountFaultError("odd", code="odd")),
+            lambda: sessions.park(fleet.account, AccountUnusableError("odd", code="odd")),
         ):
             with pytest.raises(RedisUnavailableError) as caught:
                 attempt()

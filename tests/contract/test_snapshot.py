@@ -9,7 +9,7 @@ from worker.core.clock import now
 from worker.core.record_keys import tid_for
 from worker.core.records import Write
 from worker.pds.repo import Repo
-from worker.pds.snapshot import Snapshot
+from worker.pds.snapshot import RepoSnapshot
 from worker.services import Services
 
 MOODS = "computer.aesthetic.mood"
@@ -21,9 +21,9 @@ def new_repo(services: Services) -> Repo:
     return services.repo(sign_up(platform_of(services)))
 
 
-def snapshot_of(repo: Repo) -> Snapshot:
+def snapshot_of(repo: Repo) -> RepoSnapshot:
     """Read a repo."""
-    return Snapshot.parse(repo.did, repo.export())
+    return RepoSnapshot.parse(repo.did, repo.export())
 
 
 def fill(repo: Repo, count: int) -> list[str]:

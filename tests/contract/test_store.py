@@ -10,10 +10,20 @@ from datetime import timedelta
 import pytest
 from bson import ObjectId
 
-from tests.contract.claims import EXPIRED, LEASE, MOOD, change, claim, failed, raw, save, settled
+from tests.contract.claims import (
+    EXPIRED,
+    LEASE,
+    MOOD,
+    change,
+    claim,
+    failed,
+    raw,
+    save,
+    settled,
+)
 from worker.core.clock import after, now
 from worker.core.documents import MediaDocument, Status, SyncState
-from worker.database.store import Finish, LeaseLostError, NotNow, Store
+from worker.database.store import Busy, Finish, LeaseLostError, Store
 
 
 def test_claim_takes_a_lease_and_counts_the_attempt(store: Store) -> None:
@@ -43,7 +53,7 @@ def test_second_claim_has_to_wait_and_tells_the_first(store: Store) -> None:
     first = claim(store, item)
     second = store.claim(MOOD, [item], holder="another", lease=LEASE)
     assert first.state.lease is not None
-    assert second == NotNow(first.state.lease.until, busy=True)
+    assert second == Busy(first.state.lease.until, busy=True)
     assert store.finish(MOOD, first, settled(first)) is Finish.CHANGED
     again = claim(store, item)
     assert store.finish(MOOD, again, settled(again)) is Finish.SETTLED
@@ -53,7 +63,7 @@ def test_message_from_before_the_claim_does_not_count_twice(store: Store) -> Non
     """What another run was told does not send the next one round again."""
     item = save(store)
     lost = claim(store, item)
-    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), NotNow)
+    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), Busy)
     assert lost.state.lease is not None
     change(store, item, {"atproto.lease.until": now()})
     taken = claim(store, item)
@@ -111,7 +121,7 @@ def test_run_that_asked_for_the_next_one_is_not_lost(store: Store) -> None:
     for holder in ("message", "1/message", "2/message", "3/message"):
         assert claim(store, item, holder=holder).state.lost == 0
     assert claim(store, item, holder="3/message").state.lost == 1
-    assert isinstance(store.claim(MOOD, [item], holder="1/another", lease=LEASE), NotNow)
+    assert isinstance(store.claim(MOOD, [item], holder="1/another", lease=LEASE), Busy)
 
 
 def test_runs_that_expired_count_as_lost_until_an_edit(store: Store) -> None:
@@ -153,7 +163,7 @@ def test_rate_limited_item_is_left_alone_until_its_time(store: Store) -> None:
     waiting = replace(failed(document, "rate_limited"), retry_at=until, held_until=until)
     store.finish(MOOD, document, waiting)
     told = store.claim(MOOD, [item], holder="early", lease=LEASE)
-    assert told == NotNow(until, busy=False)
+    assert told == Busy(until, busy=False)
     change(store, item, {"atproto.heldUntil": now() - timedelta(seconds=1)})
     assert claim(store, item).state.attempts == 2
 
@@ -165,7 +175,7 @@ def test_message_that_only_retries_leaves_an_item_that_is_not_due(store: Store) 
     until = after(3600)
     store.finish(MOOD, document, replace(failed(document), retry_at=until))
     told = store.claim(MOOD, [item], holder="again", lease=LEASE, only_if_due=True)
-    assert told == NotNow(until, busy=False)
+    assert told == Busy(until, busy=False)
     assert claim(store, item).state.attempts == 2
     change(store, item, {"atproto.retryAt": now(), "atproto.lease.until": now()})
     taken = store.claim(MOOD, [item], holder="again", lease=LEASE, only_if_due=True)

@@ -15,7 +15,7 @@ from tests.contract.claims import EXPIRED, LEASE, MOOD, WHEN, claim, raw, save, 
 from worker.core.clock import after
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import parse_id
-from worker.database.store import Finish, NotNow, Store
+from worker.database.store import Busy, Finish, Store
 
 STRAYS: Mapping[str, object] = {
     "null": None,
@@ -48,7 +48,7 @@ def test_whatever_stands_in_the_state_can_be_claimed(store: Store, stray: str) -
     """No leftover keeps an item from being published."""
     item = save(store, atproto=STRAYS[stray])
     document = claim(store, item)
-    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), NotNow)
+    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), Busy)
     saved = store.save(MOOD, document, replace(document.state, reason="seen"))
     assert store.finish(MOOD, saved, settled(saved)) is Finish.CHANGED
     assert raw(store, item)["status"] == "synced"
@@ -67,7 +67,7 @@ def test_legacy_rkey_is_kept(store: Store) -> None:
 def test_malformed_lease_that_still_runs_is_respected(store: Store) -> None:
     """Its token fits nobody, but whoever it is may be at work: waiting ends with the lease."""
     item = save(store, atproto={"lease": {"token": 5, "until": after(3600)}})
-    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), NotNow)
+    assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), Busy)
 
 
 @pytest.mark.parametrize(

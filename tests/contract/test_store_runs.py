@@ -122,7 +122,7 @@ def test_rkey_belongs_to_one_document_of_a_repo(store: Store) -> None:
         store.save(MOOD, second, replace(second.state, repo="did:plc:one", rkey=rkey))
     assert caught.value.code == "identity_taken"
     store.save(MOOD, second, replace(second.state, repo="did:plc:two", rkey=rkey))
-    holder = store.holder_of(MOOD, "did:plc:one", rkey)
+    holder = store.find_by_record(MOOD, "did:plc:one", rkey)
     assert holder is not None
     assert holder.ref == first.ref
 
@@ -131,10 +131,10 @@ def test_holder_of_a_legacy_rkey_is_found(store: Store) -> None:
     """Older programs noted no repo beside it."""
     rkey = f"legacy-{next(numbers)}"
     item = save(store, atproto={"rkey": rkey})
-    holder = store.holder_of(MOOD, "did:plc:any", rkey)
+    holder = store.find_by_record(MOOD, "did:plc:any", rkey)
     assert holder is not None
     assert holder.ref.id == item
-    assert store.holder_of(MOOD, "did:plc:any", "nobodys") is None
+    assert store.find_by_record(MOOD, "did:plc:any", "nobodys") is None
 
 
 def test_no_mongodb_is_a_transient_error() -> None:

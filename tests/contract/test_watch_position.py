@@ -7,7 +7,7 @@ import pytest
 from tests.waiting import wait_for
 from worker.core.clock import now
 from worker.operations.watch import checkpoint
-from worker.operations.watch.checkpoint import COLLECTION, OvertakenError, Positions, Step
+from worker.operations.watch.checkpoint import COLLECTION, Checkpoints, OvertakenError, Step
 from worker.services import Services
 
 TOKEN = {"_data": "826B077A8C000000122B0229296E04"}
@@ -15,7 +15,7 @@ TOKEN = {"_data": "826B077A8C000000122B0229296E04"}
 
 def test_one_watcher_at_a_time(services: Services) -> None:
     """The lease is one's own until it is given back, or has ended."""
-    first, second = (Positions(services.database, name, 600.0) for name in ("first", "second"))
+    first, second = (Checkpoints(services.database, name, 600.0) for name in ("first", "second"))
     assert first.take()
     assert second.take() is None
     assert second.holder() == "first"
@@ -26,15 +26,15 @@ def test_one_watcher_at_a_time(services: Services) -> None:
 
 def test_a_lease_ends_by_mongodbs_clock(services: Services) -> None:
     """Without a sign of its holder."""
-    first = Positions(services.database, "first", 0.2)
-    second = Positions(services.database, "second", 600.0)
+    first = Checkpoints(services.database, "first", 0.2)
+    second = Checkpoints(services.database, "second", 600.0)
     assert first.take()
     assert wait_for(second.take, within=30, what="the lease to end")
 
 
 def test_who_was_overtaken_changes_nothing(services: Services) -> None:
     """Not the token, not the lease, though it does not know."""
-    first, second = (Positions(services.database, name, 0.001) for name in ("first", "second"))
+    first, second = (Checkpoints(services.database, name, 0.001) for name in ("first", "second"))
     assert first.take()
     wait_for(second.take, within=30, what="the lease to end")
     second.save(Step(TOKEN))
@@ -53,14 +53,14 @@ def test_who_was_overtaken_changes_nothing(services: Services) -> None:
 
 def test_the_same_watcher_takes_its_lease_anew(services: Services) -> None:
     """After an outage; what it wrote before under the old fence is refused then."""
-    mine = Positions(services.database, "mine", 600.0)
+    mine = Checkpoints(services.database, "mine", 600.0)
     fences = [taken.fence for _ in range(2) if (taken := mine.take())]
     assert fences == [1, 2]
 
 
 def test_what_was_sent_is_counted_and_dated(services: Services) -> None:
     """For whoever looks at how far behind the watch is."""
-    mine = Positions(services.database, "mine", 600.0)
+    mine = Checkpoints(services.database, "mine", 600.0)
     mine.take()
     moment = now()
     mine.save(Step(TOKEN, moment, 3, 1))

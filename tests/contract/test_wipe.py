@@ -21,7 +21,7 @@ from tests.contract.wiping import (
 )
 from tests.world import World
 from worker.core.errors import AccountError
-from worker.operations.backfill.planner import Backfiller, Scope
+from worker.operations.backfill.planner import BackfillPlanner, Scope
 from worker.operations.erase.report import Survey
 from worker.pds.record_deleter import BATCH
 
@@ -200,7 +200,7 @@ def test_neither_sweep_nor_backfill_publishes_what_was_wiped(world: World) -> No
     wipe(world, world.ada)
     assert swept(world) == []
     scope = Scope(KINDS, [world.ada], failed=True)
-    assert Backfiller.of(world.services).survey(scope).total == 0
+    assert BackfillPlanner.of(world.services).survey(scope).total == 0
     old = world.platform.state("mood", moods[1])
     world.platform.edit("mood", moods[1], mood="edited after")
     assert world.sync("mood", moods[1]).status == "synced"

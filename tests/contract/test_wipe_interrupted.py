@@ -99,7 +99,12 @@ def test_killed_around_a_removal_it_is_run_again(world: World, moment: str) -> N
     )
     assert "uri" not in world.platform.state("mood", doubtful)
     with pytest.raises(WorkerKilledError):
-        wipe(world, world.ada, "mood", eraser=Interrupted(world.services, **{moment: kill_worker}))
+        wipe(
+            world,
+            world.ada,
+            "mood",
+            record_deleter=Interrupted(world.services, **{moment: kill_worker}),
+        )
     wipe(world, world.ada)
     assert records(world, world.ada, MOOD) == {}
     for mood in (items["mood"], named, old, doubtful):
@@ -117,7 +122,7 @@ def test_what_is_published_while_it_runs_is_told(world: World) -> None:
         world.sync("mood", world.platform.save_mood("new", world.ada))
         put_strange(repo(world, world.ada), MOOD, ref="nobody")
 
-    wiping = wipe(world, world.ada, eraser=Interrupted(world.services, after=save))
+    wiping = wipe(world, world.ada, record_deleter=Interrupted(world.services, after=save))
     assert told(wiping, "mood") == (1, 1, 2)
     assert set(wiping.done["mood"].left.values()) == {BACK}
     assert_true_states(world, world.ada)

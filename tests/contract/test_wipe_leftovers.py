@@ -35,7 +35,7 @@ def world(new_world: World) -> World:
 def write_late(world: World, document: MediaDocument, subject: str, rkey: str) -> None:
     """Write a record as a run does that lost its document, and note it afterwards."""
     key = put_strange(repo(world, subject), MOOD.nsid, rkey, ref=str(document.ref.id))
-    world.services.store.note_stray(MOOD, document, key.uri)
+    world.services.store.add_stray_write(MOOD, document, key.uri)
 
 
 def published_document(world: World) -> MediaDocument:
@@ -59,7 +59,7 @@ def test_late_write_while_its_record_is_removed(world: World) -> None:
     """Its late write is there again: the state is not cleared, and a sweep sees to it."""
     document = published_document(world)
     late = partial(write_late, world, document, world.ada, str(document.state.rkey))
-    wiping = wipe(world, world.ada, eraser=Interrupted(world.services, after=late))
+    wiping = wipe(world, world.ada, record_deleter=Interrupted(world.services, after=late))
     assert list(wiping.done["mood"].left.values()) == [BACK]
     settle(world)
     assert_true_states(world, world.ada)

@@ -12,7 +12,7 @@ from tests.contract.wiping import forgetter, wiper
 from worker.core.errors import TransientError
 from worker.database.removals import Removal, Removals
 from worker.database.state import ResetMode
-from worker.operations.erase.state_reset import Clearing
+from worker.operations.erase.state_reset import StateReset
 from worker.pds.snapshot import StoredRecord
 from worker.services import Services
 
@@ -23,7 +23,7 @@ def test_no_query_of_a_wipe_goes_through_a_collection(
     watched: Watched, mode: ResetMode, user: str, most: int
 ) -> None:
     """MongoDB explains each: indexes alone, and no more documents than are the subject's."""
-    clearing = Clearing(watched.store)
+    clearing = StateReset(watched.store)
     record = StoredRecord("k105", b"", {"ref": str(ObjectId())})
     with watched.explainer.listening():
         found = clearing.holders(MOOD, "did:plc:x", user, {"k105": record, "k": record})
@@ -45,7 +45,7 @@ def test_no_query_of_forgetting_goes_through_a_collection(
     """Thumbnails by their owner, removals by their ids, accounts by each of their names."""
     tools = replace(
         forgetter(shared_services),
-        wiper=replace(wiper(shared_services), clearing=Clearing(watched.store)),
+        wiper=replace(wiper(shared_services), clearing=StateReset(watched.store)),
         accounts=watched.accounts,
         thumbnails=watched.thumbnails,
         database=watched.database,

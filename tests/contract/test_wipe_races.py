@@ -28,7 +28,7 @@ from tests.contract.wiping import (
     wipe,
 )
 from tests.world import World, at_step
-from worker.database.batch_store import Candidate, Claims
+from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import new_lease
 from worker.media import media_type
 from worker.operations.erase.report import AT_WORK, BACK
@@ -81,8 +81,8 @@ def test_a_save_that_is_synced_while_its_record_is_removed(
         change(world, "mood", mood)
         world.sync("mood", mood)
 
-    eraser = Interrupted(world.services, **{moment: save})
-    wiping = wipe(world, world.ada, eraser=eraser)
+    record_deleter = Interrupted(world.services, **{moment: save})
+    wiping = wipe(world, world.ada, record_deleter=record_deleter)
     assert world.platform.state("mood", other)["reason"] == "wiped"
     if change is edit and moment == "after":
         assert set(wiping.done["mood"].left.values()) == {BACK}
@@ -105,7 +105,7 @@ def test_a_run_that_spans_the_removal_goes_again(world: World, change: Change, s
             change(world, "mood", mood)
             begin()
 
-        wiping = wipe(world, world.ada, eraser=Interrupted(world.services, before=save))
+        wiping = wipe(world, world.ada, record_deleter=Interrupted(world.services, before=save))
         is_over = not world.platform.state("mood", mood).get("lease")
     if not is_over:
         assert list(wiping.done["mood"].left.values()) == [AT_WORK]
@@ -157,19 +157,19 @@ def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
         world.platform.edit("mood", mood, atproto={"rkey": "3kold"})
     else:
         world.sync("mood", mood)
-    claims, read = Claims(world.services.store), list[Candidate]()
+    batch_store, read = BatchStore(world.services.store), list[LoadedDocument]()
 
     def read_now() -> None:
-        read.extend(each for each in claims.read(MOOD, [mood]) if each)
+        read.extend(each for each in batch_store.read(MOOD, [mood]) if each)
 
     if forgotten:
         read_now()
         assert sum(forgetter(world.services).forget(world.ada).run()) == 1
     else:
-        wipe(world, world.ada, eraser=Interrupted(world.services, before=read_now))
+        wipe(world, world.ada, record_deleter=Interrupted(world.services, before=read_now))
     (candidate, *_) = read
     lease = new_lease("batch", 60)
-    assert claims.take(MOOD, [(candidate, None)], lease) == [None]
+    assert batch_store.take(MOOD, [(candidate, None)], lease) == [None]
 
 
 def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> None:

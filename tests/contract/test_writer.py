@@ -24,8 +24,8 @@ from worker.database.store import LeaseLostError
 from worker.media import media_type
 from worker.pds.repo import Repo
 from worker.services import Services
-from worker.sync.attachments import Parts
-from worker.sync.batch.writer import Prepared, Writer, Written
+from worker.sync.attachments import Attachments
+from worker.sync.batch.writer import PreparedRecord, Writer, WriteResult
 from worker.sync.run import Run, unobserved
 
 KIDLISP = media_type("kidlisp")
@@ -58,7 +58,7 @@ class Target:
         rkey: str | None = None,
         cid: str | None = None,
         lease: float = 100,
-    ) -> Prepared:
+    ) -> PreparedRecord:
         """Return a record that can be written, its document claimed for `lease` seconds."""
         key = self.repo.key(KIDLISP.nsid, rkey or f"3key{next(numbers):06}")
         ends = Lease("t", "h", after(lease))
@@ -67,23 +67,23 @@ class Target:
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
         run = Run(self.services.store, KIDLISP, document, unobserved)
-        return Prepared(run, key, record, cid_of_record(record), Parts({}, {}, ()))
+        return PreparedRecord(run, key, record, cid_of_record(record), Attachments({}, {}, ()))
 
-    def records(self, count: int, source: str = "(line)") -> list[Prepared]:
+    def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:
         """Return so many records, no two alike."""
         return [self.record(f"{source} {number}") for number in range(count)]
 
-    def put(self, *items: Prepared) -> None:
+    def put(self, *items: PreparedRecord) -> None:
         """Write records without the writer."""
         writes = [Write("create", item.key, item.record) for item in items]
         self.repo.apply(writes, self.repo.commit())
 
-    def there(self, items: Sequence[Prepared]) -> dict[str, str]:
+    def there(self, items: Sequence[PreparedRecord]) -> dict[str, str]:
         """Return the versions of records that the repo has, by key."""
         wanted, listed = keys(items), self.repo.records(KIDLISP.nsid)
         return {record.rkey: record.cid for record in listed if record.rkey in wanted}
 
-    def assert_written(self, items: Sequence[Prepared]) -> None:
+    def assert_written(self, items: Sequence[PreparedRecord]) -> None:
         """Write records; assert that all are in the repo, and that the writer says so."""
         result = self.writer.write(self.repo, items)
         assert (result.refused, result.failed) == ([], [])
@@ -98,12 +98,12 @@ def target(shared_services: Services, account: Account) -> Target:
     return Target(shared_services, watch, watch.open_repo(account))
 
 
-def keys(items: Sequence[Prepared]) -> set[str]:
+def keys(items: Sequence[PreparedRecord]) -> set[str]:
     """Return the keys of records."""
     return {item.key.rkey for item in items}
 
 
-def versions(items: Sequence[Prepared]) -> dict[str, str]:
+def versions(items: Sequence[PreparedRecord]) -> dict[str, str]:
     """Return the versions that records should have, by key."""
     return {item.key.rkey: item.cid for item in items}
 
@@ -117,7 +117,7 @@ def test_a_hundred_records_go_in_one_call(target: Target) -> None:
 
 def test_nothing_is_sent_for_nothing(target: Target) -> None:
     """Not even a question."""
-    assert target.writer.write(target.repo, []) == Written()
+    assert target.writer.write(target.repo, []) == WriteResult()
     assert target.watch.count == {}
 
 

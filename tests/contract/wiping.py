@@ -15,10 +15,10 @@ from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
 from worker.dev.stack import Stack
-from worker.operations.erase.forget import Forgetter
-from worker.operations.erase.state_reset import Clearing
+from worker.operations.erase.forget import AccountErasure
+from worker.operations.erase.state_reset import StateReset
 from worker.operations.erase.wipe import Wipe, Wiper
-from worker.pds.record_deleter import Eraser
+from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
 from worker.services import Services
@@ -26,7 +26,7 @@ from worker.services import Services
 WIPED = {"status": "removed", "reason": "wiped", "attempts": 0}
 
 
-class Interrupted(Eraser):
+class Interrupted(RecordDeleter):
     """The eraser, with something else happening before it removes a batch, or right after."""
 
     def __init__(
@@ -50,37 +50,41 @@ class Interrupted(Eraser):
             yield gone
 
 
-def wiper(services: Services, eraser: Eraser | None = None) -> Wiper:
+def wiper(services: Services, record_deleter: RecordDeleter | None = None) -> Wiper:
     """Return what wipes with these services."""
     return Wiper(
-        clearing=Clearing(services.store),
-        corrections=services.corrections,
-        eraser=eraser or Eraser(services.locks),
+        clearing=StateReset(services.store),
+        state_updates=services.state_updates,
+        record_deleter=record_deleter or RecordDeleter(services.locks),
         open_repo=services.repo,
         read_repo=lambda did: services.pds_of(did).get_repo(did),
     )
 
 
-def forgetter(services: Services) -> Forgetter:
+def forgetter(services: Services) -> AccountErasure:
     """Return what forgets with these services."""
-    return Forgetter(
+    return AccountErasure(
         wiper=wiper(services),
         accounts=services.accounts,
-        keys=services.account_keys,
+        keys=services.account_cache,
         thumbnails=services.thumbnails,
         database=services.database,
     )
 
 
-def prepared(world: World, subject: str, *types: str, eraser: Eraser | None = None) -> Wipe:
+def prepared(
+    world: World, subject: str, *types: str, record_deleter: RecordDeleter | None = None
+) -> Wipe:
     """Return the wipe of an account, of all types unless some are named, before its start."""
     kinds = [kind for kind in KINDS if not types or kind.name in types]
-    return wiper(world.services, eraser).wipe(account(world, subject), kinds)
+    return wiper(world.services, record_deleter).wipe(account(world, subject), kinds)
 
 
-def wipe(world: World, subject: str, *types: str, eraser: Eraser | None = None) -> Wipe:
+def wipe(
+    world: World, subject: str, *types: str, record_deleter: RecordDeleter | None = None
+) -> Wipe:
     """Wipe an account to the end, and return the wipe."""
-    wiping = prepared(world, subject, *types, eraser=eraser)
+    wiping = prepared(world, subject, *types, record_deleter=record_deleter)
     removed = sum(wiping.run())
     assert removed == sum(each.removed for each in wiping.done.values())
     return wiping
@@ -163,9 +167,12 @@ def assert_true_states(world: World, subject: str) -> None:
         for document in world.services.database[kind.collection].find({"user": subject}):
             state = document.get("atproto", {})
             assert isinstance(state, dict)
-            claims = state.get("uri") is not None or state.get("status") in {"synced", "partial"}
-            assert claims == (state.get("rkey") in there), (kind.name, state)
-            if claims:
+            batch_store = state.get("uri") is not None or state.get("status") in {
+                "synced",
+                "partial",
+            }
+            assert batch_store == (state.get("rkey") in there), (kind.name, state)
+            if batch_store:
                 assert state["cid"] == there[str(state["rkey"])]
 
 

@@ -25,7 +25,7 @@ _QUEUES = ("live", "sweep", "bulk")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """What is not as it should be, each named; an item is counted under the first that fits."""
 
     lost: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Judge:
         messages = [f"{count} messages in {name}" for name, count in lengths.items() if count]
         return [*messages, *([f"{left} removals"] if left else [])]
 
-    def verdict(self, items: Sequence[Item]) -> Verdict:
+    def verdict(self, items: Sequence[Item]) -> Classification:
         """Judge all items, their records and blobs, and everything else in the repos."""
         states = {name: self.platform.states(name) for name in expected.TYPES}
         as_is = [
@@ -87,7 +87,7 @@ class Judge:
         explained = {*lost, *doubled}
         accounted = {*orphaned, *(uri for ref in doubled for uri in there[ref])}
         strays = [stray for stray in report.strays if stray.split()[0] not in accounted]
-        return Verdict(
+        return Classification(
             lost=tuple(f"{due[ref].type} {ref}" for ref in lost),
             doubled=tuple(f"{ref}: {', '.join(there[ref])}" for ref in doubled),
             orphaned=tuple(orphaned),

@@ -13,7 +13,7 @@ import psutil
 import redis
 from pymongo.errors import PyMongoError
 
-from tests.faults.judge import Verdict
+from tests.faults.judge import Classification
 from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import Stage
 from tests.faults.stream import Load
@@ -68,7 +68,7 @@ class Result:
     injected: bool = False
     in_flight: int = 0
     items: int = 0
-    verdict: Verdict | None = None
+    verdict: Classification | None = None
     audit: str | None = None
     seconds: float | None = None
     repaired: int = 0

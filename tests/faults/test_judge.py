@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tests.bulk import MOOD, put_foreign, repo, start_over
-from tests.faults.judge import Judge, Verdict
+from tests.faults.judge import Classification, Judge
 from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
@@ -54,7 +54,7 @@ def items(world: World, judge: Judge, ada: Person) -> list[Item]:
         uploads.painting(Picture("judged", pixel_art), ada),
         uploads.change(uploads.mood("nuked", ada), status="removed", why="deleted", deleted=True),
     ]
-    assert judge.verdict(saved) == Verdict()
+    assert judge.verdict(saved) == Classification()
     return saved
 
 
@@ -137,6 +137,6 @@ def test_truncated_blobs_are_repaired_if_nothing_else_is_wrong(
     blob.write_bytes(blob.read_bytes()[:20])
     assert judge.verdict(items).counts == [0, 0, 0, 1, 0]
     assert repair_truncated_blobs(world.environ) == 1
-    assert judge.verdict(items) == Verdict()
+    assert judge.verdict(items) == Classification()
     lose(world, items)
     assert repair_truncated_blobs(world.environ) == 0

@@ -11,7 +11,7 @@ import pytest
 from pymongo import MongoClient
 
 from tests.faults.__main__ import perform_all
-from tests.faults.judge import Verdict
+from tests.faults.judge import Classification
 from tests.faults.performance import Fault, Result, perform
 from tests.faults.stage import Stage
 from tests.faults.stream import Cast, Load, Stream
@@ -54,9 +54,9 @@ class EmptyStage:
 
     unsettled = waiting = deserters = find_nothing
 
-    def verdict(self, _items: object) -> Verdict:
+    def verdict(self, _items: object) -> Classification:
         """Judge nothing."""
-        return Verdict()
+        return Classification()
 
     def audit(self) -> str:
         """Find the audit clean."""

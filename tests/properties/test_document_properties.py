@@ -22,10 +22,10 @@ from worker.database.leases import as_read, claimed, claiming, new_lease
 from worker.database.store import Store, settling
 from worker.media import MEDIA_TYPES, Site
 from worker.media.validation import load_lexicons
-from worker.operations.expected import Expectations
+from worker.operations.expected import ExpectedRecords
 
 STORE = Store(MongoClient(connect=False)["none"], "art-guest")
-EXPECTED = Expectations(Site("https://aesthetic.computer", "users", "guests"), load_lexicons())
+EXPECTED = ExpectedRecords(Site("https://aesthetic.computer", "users", "guests"), load_lexicons())
 ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), "ada")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

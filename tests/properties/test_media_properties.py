@@ -14,7 +14,7 @@ from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.media import MEDIA_TYPES, Site
 from worker.media.validation import load_lexicons
-from worker.sync.attachments import Parts
+from worker.sync.attachments import Attachments
 
 LEXICONS = load_lexicons()
 SITE = Site("https://aesthetic.computer", "users", "guests")
@@ -50,7 +50,7 @@ def full_record(
     account = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name)
     draft = kind.draft(document, account, SITE)
     blobs = {name: BLOBS[name] for name in draft.blobs}
-    record = Parts(blobs, dict.fromkeys(draft.links, True), ()).complete(draft)
+    record = Attachments(blobs, dict.fromkeys(draft.links, True), ()).complete(draft)
     LEXICONS.validate(kind.nsid, record)
     return dict(record)
 

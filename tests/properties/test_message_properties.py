@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.messages import call
 from worker.app import app
-from worker.queue.messages import Call, Refusal, read
+from worker.queue.messages import Call, InvalidMessage, read
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 _JSON = st.recursive(
@@ -22,7 +22,7 @@ _JSON = st.recursive(
 @given(st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_is_refused(item: bytes) -> None:
     """Bytes, and JSON of any kind."""
-    assert isinstance(read(item, app.task_functions), Refusal)
+    assert isinstance(read(item, app.task_functions), InvalidMessage)
 
 
 @given(st.data(), _JSON)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.cars import DID, MOODS, repo_of
-from worker.pds.snapshot import RepoDamagedError, Snapshot
+from worker.pds.snapshot import RepoDamagedError, RepoSnapshot
 
 rkeys = st.from_regex(r"[A-Za-z0-9_~:-]{1,20}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -20,7 +20,7 @@ WHOLE = repo_of({f"{MOODS}/{n}": {"text": "calm", "ref": str(n)} for n in range(
 def test_every_record_is_found_again(written: dict[str, dict[str, object]]) -> None:
     """All of them, as they were, in the order of their keys."""
     car = repo_of({f"{MOODS}/{rkey}": written[rkey] for rkey in sorted(written)})
-    found = Snapshot.parse(DID, car).records(MOODS)
+    found = RepoSnapshot.parse(DID, car).records(MOODS)
     assert {rkey: record.value for rkey, record in found.items()} == written
     assert list(found) == sorted(written)
 
@@ -30,7 +30,7 @@ def test_damaged_file_is_refused_or_what_it_says(position: int, put: bytes, cut:
     """Bytes replaced, added or cut out anywhere: an error with a name, or a repo that is whole."""
     with suppress(RepoDamagedError):
         car = WHOLE[:position] + put + WHOLE[position + cut :]
-        snapshot = Snapshot.parse(DID, car)
+        snapshot = RepoSnapshot.parse(DID, car)
         for record in snapshot.records(MOODS).values():
             assert record.value["text"] == "calm"
             assert record.value["ref"] == record.rkey

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.files.errors import SourceKeyInvalidError
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.store import SourceKey
 
 PIECES = st.sampled_from(["..", ".", "/", "\\", "%2e", "%", "?", "#", "\0", "@", ":", "//", "~"])
 NAMES = st.lists(PIECES | st.text(max_size=4), max_size=6).map("".join)
-WEB = SourceTemplate.parse("https://media.example/files")
-FOLDER = SourceTemplate.parse("file:///srv/media")
+WEB = StoreLocation.parse("https://media.example/files")
+FOLDER = StoreLocation.parse("file:///srv/media")
 
 
 SAFE = st.sampled_from(["paintings", "auth0|5f", "ü.png"])

@@ -7,7 +7,7 @@ import pytest
 from tests import pictures
 from tests.bulk import error_of, repo
 from tests.world import World
-from worker.database.store import NotNow
+from worker.database.store import Busy
 from worker.dev.stack import Stack
 from worker.media import media_type
 
@@ -156,7 +156,7 @@ def test_an_item_that_kills_its_worker_is_given_up(world: World) -> None:
     for life in range(world.services.settings.retry.max_lost):
         claimed = world.services.store.claim(kind, [mood], holder="dying", lease=60)
         assert claimed is not None
-        assert not isinstance(claimed, NotNow)
+        assert not isinstance(claimed, Busy)
         assert claimed.state.lost == life
     outcome = world.sync("mood", mood, holder="dying")
     assert outcome.status == "failed"

@@ -78,7 +78,7 @@ def test_who_interrupts_it_picks_up_what_is_left_with_the_next_run(world: World)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Queue(world, interrupt).errand().enqueue()
+        Queue(world, interrupt).backfill_run().enqueue()
     done = states(world)["synced"]
     assert 0 < done < number
     assert run_backfill(world).total == number - done
@@ -89,10 +89,10 @@ def test_messages_that_are_lost_are_sent_again(world: World) -> None:
     """No message is left, and not all was told of: the documents are asked what is missing."""
     number = save_years(world, 2)
     sent = count()
-    errand = Queue(world, lambda _batch: next(sent) < 6).errand(stalled=600.0)
-    errand.enqueue()
+    backfill_run = Queue(world, lambda _batch: next(sent) < 6).backfill_run(stalled=600.0)
+    backfill_run.enqueue()
     assert states(world)["synced"] < number
-    assert errand.wait().total == number
+    assert backfill_run.wait().total == number
     assert states(world)["synced"] == number
     assert_agreement(world)
 
@@ -101,9 +101,9 @@ def test_a_queue_that_loses_everything_is_not_asked_for_ever(world: World) -> No
     """Enqueued once more, and once more in vain: whoever waits is let go."""
     save_moods(world, 3)
     tried = count()
-    errand = Queue(world, lambda _batch: next(tried) >= 0).errand()
-    errand.enqueue()
-    assert errand.wait().total == 0
+    backfill_run = Queue(world, lambda _batch: next(tried) >= 0).backfill_run()
+    backfill_run.enqueue()
+    assert backfill_run.wait().total == 0
     assert next(tried) == 3
 
 
@@ -122,9 +122,9 @@ def test_a_backfill_may_run_while_people_save(world: World) -> None:
                 world.sync("mood", item)
         return False
 
-    errand = Queue(world, people).errand()
-    errand.enqueue()
-    errand.wait()
+    backfill_run = Queue(world, people).backfill_run()
+    backfill_run.enqueue()
+    backfill_run.wait()
     assert world.record("mood", moods[0])["text"] == "edited"
     assert world.record("mood", new[0])
     assert world.records("mood", moods[1]) == world.records("mood", moods[2]) == []

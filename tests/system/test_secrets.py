@@ -120,9 +120,12 @@ def misfits_of(valkey: Guarded, mongod: Guarded) -> dict[str, dict[str, str]]:
     """Return environments that are wrong: refused, leading nowhere, and not to be read at all."""
     wrong = SECRETS["wrong password"]
     services = {"REDIS_URL": valkey, "MONGODB_CONNECTION_STRING": mongod}
-    refused = {name: guarded.with_password(wrong) for name, guarded in services.items()}
+    refused = {
+        name: capture_errors.with_password(wrong) for name, capture_errors in services.items()
+    }
     nowhere = {
-        name: guarded.url.replace(guarded.host, "localhost:9") for name, guarded in services.items()
+        name: capture_errors.url.replace(capture_errors.host, "localhost:9")
+        for name, capture_errors in services.items()
     } | {"MONGODB_SERVER_SELECTION_SECONDS": "0.2"}
     malformed = {
         "REDIS_URL": f"redis://[{wrong}",
@@ -149,7 +152,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(stage: Stage, tmp_
     stranger = tmp_path / "localhost.pem"
     services = build(Settings.load(stage.environ | {"REDIS_URL": stage.valkey.with_ca(stranger)}))
     with pytest.raises(RedisUnavailableError, match="see ssl_ca_certs in REDIS_URL"):
-        list(services.account_keys.stored())
+        list(services.account_cache.stored())
     services.close()
     url = stage.mongod.with_ca(stranger)
     with (
@@ -213,11 +216,14 @@ def collect(stage: Stage) -> dict[str, str]:
     """Return what all places hold now; the tokens seen meanwhile are secrets from now on."""
     for number, token in enumerate({call.authorization for call in stage.proxy.calls}):
         if token:
-            _, claims, signature = token.removeprefix("Bearer ").split(".")
-            stage.net.canaries |= {f"claims {number}": claims, f"signature {number}": signature}
+            _, batch_store, signature = token.removeprefix("Bearer ").split(".")
+            stage.net.canaries |= {
+                f"claims {number}": batch_store,
+                f"signature {number}": signature,
+            }
     return {
         "commands to Redis": "\n".join(stage.heard),
-        "Redis": places.all_of_redis(stage.world.services.account_keys._redis),
+        "Redis": places.all_of_redis(stage.world.services.account_cache._redis),
         "MongoDB": places.all_of_mongodb(stage.world.services),
         "Flower": places.all_of_flower(stage.flower),
         "Sentry": b"\n".join(stage.sentry.bodies).decode(),

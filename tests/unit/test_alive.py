@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.unit.test_settings import GOOD
-from worker.app import app, become_worker
+from worker.app import app, configure_worker
 from worker.cli import main
 from worker.core.settings.reader import SettingsError
 from worker.telemetry.heartbeat import begin
@@ -71,5 +71,5 @@ def test_a_file_that_cannot_be_written_is_named_at_the_start(
     for name, value in {**GOOD, "HEARTBEAT_FILE": str(file)}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="HEARTBEAT_FILE"):
-        become_worker(conf=app.conf)
+        configure_worker(conf=app.conf)
     assert not app.is_worker

@@ -22,11 +22,11 @@ def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) 
 def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object], list[str]]:
     """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest."""
     records = {rkey: StoredRecord(rkey, b"", {"ref": ref}) for rkey, ref in refs.items()}
-    cases, strangers = pair(DID, records, expected)
+    cases, orphan_finder = pair(DID, records, expected)
     told: list[object] = [
         (case.own.rkey if case.own else None, *(twin.rkey for twin in case.twins)) for case in cases
     ]
-    return told, sorted(record.rkey for record in strangers)
+    return told, sorted(record.rkey for record in orphan_finder)
 
 
 def test_record_belongs_to_the_document_whose_state_names_it() -> None:

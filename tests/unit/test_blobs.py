@@ -21,15 +21,15 @@ from worker.core.secrets import Secret
 from worker.database.store import Store
 from worker.database.thumbnails import CachedThumbnail
 from worker.files.errors import SourceUnavailableError
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.opening import open_store
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Site, media_type
-from worker.media.base import BlobWish, File, Making
+from worker.media.base import BlobSpec, BlobTransform, File
 from worker.media.validation import BlobRule, load_lexicons
-from worker.sync.attachments import PartMaker
-from worker.sync.blobs import BlobMaker, BlobTooLargeError, Content
+from worker.sync.attachments import AttachmentBuilder
+from worker.sync.blobs import BlobBuilder, BlobTooLargeError, Content
 from worker.sync.run import Run, unobserved
 
 LIMIT = 400_000
@@ -40,7 +40,7 @@ class Watched(SourceStore):
     """A real folder; tells what is read, and counts bytes until their thumbnail is kept."""
 
     def __init__(self, folder: Path, stat: Callable[[SourceStat], SourceStat]) -> None:
-        template = SourceTemplate.parse(folder.as_uri())
+        template = StoreLocation.parse(folder.as_uri())
         self._store = open_store(template, deadline=10)
         self._stat = stat
         self._lock = Lock()
@@ -81,23 +81,23 @@ class Watched(SourceStore):
 
 def opened(
     folder: Path, stat: Callable[[SourceStat], SourceStat] = lambda told: told
-) -> tuple[Watched, BlobMaker]:
+) -> tuple[Watched, BlobBuilder]:
     """Return a folder that is watched, and a maker of blobs over it."""
     watched = Watched(folder, stat)
-    return watched, BlobMaker(watched, watched, ThumbnailSettings(size=8), max_source_bytes=LIMIT)
+    return watched, BlobBuilder(watched, watched, ThumbnailSettings(size=8), max_source_bytes=LIMIT)
 
 
-def save(folder: Path, name: str, size: int) -> BlobWish:
+def save(folder: Path, name: str, size: int) -> BlobSpec:
     """Store an image of so many bytes; return the wish for its thumbnail."""
     extra = pictures.chunk(b"prVt", bytes(size))
     image = pictures.png((1, 1), depth=8, colour=0, rows=struct.pack("2B", 0, 9), extra=extra)
     path = folder / "bucket" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(image[-size:] if len(image) < size else image)
-    return BlobWish(File("bucket", None, name), Making.THUMBNAIL)
+    return BlobSpec(File("bucket", None, name), BlobTransform.THUMBNAIL)
 
 
-def make(maker: BlobMaker, wishes: list[BlobWish]) -> list[Content | BlobState]:
+def make(maker: BlobBuilder, wishes: list[BlobSpec]) -> list[Content | BlobState]:
     """Make blobs, each in a thread."""
     with ThreadPoolExecutor(len(wishes)) as pool:
         return list(pool.map(lambda wish: maker.prepare(wish, RULE, BlobState(), "me"), wishes))
@@ -133,7 +133,7 @@ def test_an_image_that_grows_is_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> None:
     """A batch holds many until they are sent."""
     save(tmp_path, "large.mjs", 150_000)
-    wish = BlobWish(File("bucket", None, "large.mjs"), Making.VERBATIM, "text/javascript")
+    wish = BlobSpec(File("bucket", None, "large.mjs"), BlobTransform.AS_IS, "text/javascript")
     watched, maker = opened(tmp_path)
     with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
@@ -157,7 +157,7 @@ def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
     draft = kind.draft(document, account, Site("https://a.example", "users", "guests"))
     run = Run(cast("Store", None), kind, document, unobserved)
     _, maker = opened(tmp_path)
-    error = PartMaker(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
+    error = AttachmentBuilder(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
     assert isinstance(error, MediaError)
     assert error.code == "image_unreadable"
     assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)

@@ -32,7 +32,7 @@ from worker.operations.doctor.mongodb import MongoFacts, judge_indexes, judge_ov
 from worker.operations.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
 from worker.operations.doctor.redis import QueueFacts
 from worker.operations.doctor.runner import run
-from worker.operations.key_rotation import Holdings
+from worker.operations.key_rotation import KeyUsage
 from worker.operations.lexicons import Checked
 from worker.operations.lexicons import Finding as LexiconFinding
 from worker.operations.watch.checkpoint import Position
@@ -102,7 +102,7 @@ WRONG: list[tuple[Iterable[Finding], Level, tuple[str, ...]]] = [
     (redis.judge(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
     (redis.judge(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
     (redis.judge(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
-    (redis.judge(replace(QUEUE, strangers=("cart:7",))), WARN, ("'cart:7'",)),
+    (redis.judge(replace(QUEUE, orphan_finder=("cart:7",))), WARN, ("'cart:7'",)),
     (redis.judge(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
     (machine.judge(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
     (machine.judge(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
@@ -113,9 +113,9 @@ WRONG: list[tuple[Iterable[Finding], Level, tuple[str, ...]]] = [
     (pds.judge(replace(PDS, told=FEWER), REFERENCE), WARN, ("1000", "3000 in 300 s")),
     ([judge_uploads(100_000, LARGEST)], WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
     ([judge_directory("https://plc.example", 502)], FAIL, ("502", "DID_RESOLVER")),
-    (judge_passwords(Holdings(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
-    (judge_passwords(Holdings(Counter({1: 3}), 2)), WARN, ("encrypt-passwords",)),
-    (judge_passwords(Holdings(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
+    (judge_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
+    (judge_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("encrypt-passwords",)),
+    (judge_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
     ([judge_guests("art-guest", None)], WARN, ("GUEST_SUBJECT",)),
     ([judge_guests("art-guest", Login("g.test", "g.test: refused"))], FAIL, ("refused",)),
     ([judge_users([ADA, BOB])], FAIL, ("1 of 2", "bob.test")),
@@ -157,7 +157,7 @@ def test_nothing_is_reported_where_all_is_right() -> None:
             *judge_settings(settings(), 600),
             judge_uploads(LARGEST, LARGEST),
             judge_uploads(None, LARGEST),
-            *judge_passwords(Holdings(Counter({1: 3}))),
+            *judge_passwords(KeyUsage(Counter({1: 3}))),
             judge_guests("art-guest", Login("g.test", "")),
             judge_users([ADA]),
             judge_users([]),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.operations.error_help import ADVICE, BUG, advice_for
+from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.pds.errors import _ACCOUNT_FAULTS
 
 ROOT = Path(__file__).parents[2]
@@ -32,13 +32,13 @@ def test_every_error_code_is_explained_to_the_operator() -> None:
 
 def test_every_error_code_has_advice() -> None:
     """`failures` prints it beside the code."""
-    assert not [code for code in sorted(codes()) if advice_for(code) is BUG]
+    assert not [code for code in sorted(codes()) if help_for(code) is BUG]
 
 
 @pytest.mark.parametrize("code", ["KeyError", "ZeroDivisionError", "pds_", "pds_x", "", "(none)"])
 def test_what_is_no_code_of_ours_is_a_bug(code: str) -> None:
     """An unexpected error bears the name of its class."""
-    assert advice_for(code) is BUG
+    assert help_for(code) is BUG
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_what_is_no_code_of_ours_is_a_bug(code: str) -> None:
 )
 def test_an_answers_status_has_the_advice_of_its_kind(code: str, same_as: str) -> None:
     """The PDS may answer with any status."""
-    assert advice_for(code) is advice_for(same_as)
+    assert help_for(code) is help_for(same_as)
 
 
 def test_no_code_has_two_advices() -> None:
     """Nor the same one twice."""
-    named = [code for advice in ADVICE for code in advice.codes]
+    named = [code for advice in ERROR_HELP for code in advice.codes]
     assert len(named) == len(set(named))
 
 

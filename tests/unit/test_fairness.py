@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from worker.queue.names import FRONT, OVERFLOW
-from worker.sync.fairness import Shares, over_share
+from worker.sync.fairness import FairShare, over_quota
 
 
 def test_what_is_over_somebodys_share_is_named_by_its_place() -> None:
     """The first of each stay where they are, and so does what is nobody's."""
     owners = ["ada", "ada", None, "bob", "ada", None, None, "bob", "bob", "ada"]
-    assert over_share(owners, 2) == [4, 8, 9]
-    assert over_share(owners, 4) == []
-    assert over_share([], 1) == []
+    assert over_quota(owners, 2) == [4, 8, 9]
+    assert over_quota(owners, 4) == []
+    assert over_quota([], 1) == []
 
 
 def test_everybodys_first_are_enqueued_in_front() -> None:
     """The rest of theirs goes behind, as far as there is room."""
-    shares = Shares(most=2, front=9, behind=3)
+    shares = FairShare(most=2, front=9, behind=3)
     places = [shares.place(owner) for owner in ["ada"] * 7 + ["bob"]]
     assert places == [FRONT, FRONT, OVERFLOW, OVERFLOW, OVERFLOW, None, None, FRONT]
 
 
 def test_one_with_many_takes_no_room_from_the_others() -> None:
     """Room in front is for first items alone; without any, they wait."""
-    shares = Shares(most=1, front=2, behind=100)
+    shares = FairShare(most=1, front=2, behind=100)
     assert [shares.place(owner) for owner in ("ada", "ada", "bob")] == [FRONT, OVERFLOW, FRONT]
     assert not shares.has_room()
     assert shares.place("cyd") is None

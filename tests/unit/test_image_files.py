@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tests import pictures
-from worker.files.image_metadata import without_extras
+from worker.files.image_metadata import strip_metadata
 from worker.files.thumbnail import ImageUnreadableError, ThumbnailSettings, make_thumbnail
 
 LARGE = bytes(100_000)
@@ -60,9 +60,9 @@ EXTRAS = {
 def test_the_picture_is_the_same_without_extras(name: str) -> None:
     """Its pixels, its colours, and which way is up."""
     data = EXTRAS[name]
-    bare = without_extras(data)
+    bare = strip_metadata(data)
     assert len(bare) < len(data) - 60_000
-    assert without_extras(bare) == bare
+    assert strip_metadata(bare) == bare
     with Image.open(BytesIO(data)) as before, Image.open(BytesIO(bare)) as after:
         assert (before.mode, before.size, before.tobytes()) == (
             after.mode,
@@ -75,7 +75,7 @@ def test_the_picture_is_the_same_without_extras(name: str) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_what_is_usual_stays_as_it_is(kind: str) -> None:
     """Not a byte is changed of a file that has little besides its picture."""
-    assert without_extras(pictures.with_exif(kind)) == pictures.with_exif(kind)
+    assert strip_metadata(pictures.with_exif(kind)) == pictures.with_exif(kind)
 
 
 def test_later_frames_are_left_out() -> None:
@@ -83,7 +83,7 @@ def test_later_frames_are_left_out() -> None:
     frames = [Image.effect_noise((64, 64), 200) for _ in range(40)]
     options = {"save_all": True, "append_images": frames[1:], "lossless": True}
     data = pictures.encode(frames[0], "WEBP", options)
-    bare = without_extras(data)
+    bare = strip_metadata(data)
     assert len(bare) < len(data) / 10
     assert make_thumbnail(bare, SMALL) == make_thumbnail(data, SMALL)
 

@@ -11,13 +11,13 @@ from tests.message_samples import ITEM, LONG, SHORT, fields
 from tests.messages import batch, call
 from tests.poison import POISON
 from worker.app import app
-from worker.queue.messages import Call, Refusal, completed, glance, read
+from worker.queue.messages import Call, InvalidMessage, completed, peek, read
 from worker.queue.names import LIVE, OVERFLOW, redis_list
 
 _CALL = Call("sync_media", {"type": "mood", "id": ITEM})
 
 
-def taken(item: bytes) -> Call | Refusal:
+def taken(item: bytes) -> Call | InvalidMessage:
     """Return what a worker makes of a message on `live`."""
     return read(completed(item, LIVE), app.task_functions)
 
@@ -26,7 +26,7 @@ def taken(item: bytes) -> Call | Refusal:
 def test_samples_are_taken(item: bytes) -> None:
     """By the worker, and by whoever looks at many to see whose they are."""
     assert taken(item) == _CALL
-    assert glance(item, app.task_functions) == _CALL
+    assert peek(item, app.task_functions) == _CALL
 
 
 @pytest.mark.parametrize(("field", "required"), fields().items())
@@ -38,7 +38,7 @@ def test_fields_are_required_where_the_table_says_so(*, field: str, required: bo
     del part[name]
     # The body is still in base64, of which the field tells.
     packed = field == "properties.body_encoding"
-    assert isinstance(taken(json.dumps(message).encode()), Refusal) is (required or packed)
+    assert isinstance(taken(json.dumps(message).encode()), InvalidMessage) is (required or packed)
 
 
 def test_the_table_has_every_field() -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.messages import ITEM, call, envelope
 from tests.poison import POISON
 from worker.app import app
-from worker.queue.messages import Call, Refusal, read
+from worker.queue.messages import Call, InvalidMessage, read
 
 
 @pytest.mark.parametrize("name", POISON)
@@ -17,7 +17,7 @@ def test_poison_is_refused_in_few_words(name: str) -> None:
     """They say what is wrong, and quote nothing that is long."""
     item, fault = POISON[name]
     refused = read(item, app.task_functions)
-    assert isinstance(refused, Refusal)
+    assert isinstance(refused, InvalidMessage)
     assert fault in refused.fault
     assert len(refused.id + refused.task + refused.fault) < 500
 
@@ -44,7 +44,9 @@ def test_refused_message_is_named_as_far_as_it_can_be() -> None:
     """By the id and the task that it says, cut, and in ASCII."""
     headers = {"id": "a" * 100 + "\n", "task": "t\u00fcr\n", "retries": 0}
     refused = read(envelope(headers=headers, body=5), app.task_functions)
-    assert refused == Refusal("a" * 64, "t\\xfcr\\n", "its part 'body' is a number, not a text")
+    assert refused == InvalidMessage(
+        "a" * 64, "t\\xfcr\\n", "its part 'body' is a number, not a text"
+    )
 
 
 def test_message_that_is_given_out_again_is_taken() -> None:

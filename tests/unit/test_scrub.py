@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.unit.test_settings import GOOD
 from worker.core.secrets import Vault
 from worker.core.settings import Settings
-from worker.telemetry.redaction import Scrubber, secrets_of
+from worker.telemetry.redaction import Redactor, collect_secrets
 
 ENVIRON = GOOD | {
     "MONGODB_CONNECTION_STRING": "mongodb://media:m%23ngo-pw@db.example/?tls=true",
@@ -13,7 +13,7 @@ ENVIRON = GOOD | {
     "SENTRY_DSN": "https://dsnkey@sentry.example/7",
 }
 SETTINGS = Settings.load(ENVIRON)
-SCRUBBER = Scrubber(secrets_of(SETTINGS))
+SCRUBBER = Redactor(collect_secrets(SETTINGS))
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkaWQifQ.c2lnbmF0dXJl"
 
 
@@ -46,7 +46,7 @@ def test_a_password_given_as_an_option_of_the_url_is_known() -> None:
     settings = Settings.load(
         ENVIRON | {"REDIS_URL": "redis://redis.example/0?password=optional&db=1"}
     )
-    assert Scrubber(secrets_of(settings)).text("(optional)") == "((secret))"
+    assert Redactor(collect_secrets(settings)).text("(optional)") == "((secret))"
 
 
 def test_everything_in_a_tree_is_scrubbed() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cars import DID, MOODS, Block, Car, entry, node, raw_cid, repo_of
 from worker.core.cid import cid_of_blob, cid_of_record, raw_cid_of_record
 from worker.core.errors import TransientError
-from worker.pds.snapshot import RepoDamagedError, Snapshot
+from worker.pds.snapshot import RepoDamagedError, RepoSnapshot
 
 CALM = {"$type": MOODS, "text": "calm", "ref": "1"}
 LINK = {"$link": cid_of_blob(b"picture")}
@@ -20,7 +20,7 @@ PICTURE = raw_cid(LINK["$link"])
 def damage(car: bytes) -> str:
     """Return what is wrong with a CAR file."""
     with pytest.raises(RepoDamagedError) as raised:
-        Snapshot.parse(DID, car).records(MOODS)
+        RepoSnapshot.parse(DID, car).records(MOODS)
     assert isinstance(raised.value, TransientError)
     assert DID in raised.value.message
     return raised.value.message.partition("sent it: ")[2]
@@ -33,7 +33,7 @@ def test_records_come_by_collection_in_the_order_of_rkeys() -> None:
         f"{MOODS}/b": {**CALM, "ref": "2"},
         "other.app/a": {"x": 1},
     }
-    snapshot = Snapshot.parse(DID, repo_of(records))
+    snapshot = RepoSnapshot.parse(DID, repo_of(records))
     assert list(snapshot.records(MOODS)) == ["a", "b"]
     assert snapshot.counts == {MOODS: 2, "other.app": 1}
     assert snapshot.records("no.such") == {}
@@ -46,7 +46,7 @@ def test_record_has_the_cid_and_value_that_it_was_written_with() -> None:
     car = Car()
     stored = {**value, "raw": b"\1\2", "thumbnail": {**blob, "ref": PICTURE}}
     tree = car.add(node([entry(f"{MOODS}/a", car.add(stored))]))
-    record = Snapshot.parse(DID, car.commit(tree)).records(MOODS)["a"]
+    record = RepoSnapshot.parse(DID, car.commit(tree)).records(MOODS)["a"]
     assert record.cid == cid_of_record(value)
     assert record.raw_cid == raw_cid_of_record(value)
     assert record.value == value
@@ -58,7 +58,7 @@ def test_blobs_are_found_at_any_depth_and_once_each() -> None:
     blob = {"$type": "blob", "ref": one}
     parts = {"a": blob, "b": [{"c": blob}, {"$type": "blob", "ref": two}]}
     lookalikes = {"d": {"$type": "blob", "ref": "text"}, "e": {"ref": raw_cid(cid_of_blob(b"3"))}}
-    snapshot = Snapshot.parse(DID, repo_of({f"{MOODS}/a": {**parts, **lookalikes}}))
+    snapshot = RepoSnapshot.parse(DID, repo_of({f"{MOODS}/a": {**parts, **lookalikes}}))
     blobs = snapshot.records(MOODS)["a"].blobs
     assert blobs == (cid_of_blob(b"1"), cid_of_blob(b"2"))
 
@@ -72,7 +72,7 @@ def test_records_of_one_document_come_oldest_first() -> None:
         "3kd": {**CALM, "ref": 1},
     }
     car = repo_of({f"{MOODS}/{rkey}": moods[rkey] for rkey in sorted(moods)})
-    found = Snapshot.parse(DID, car).by_ref(MOODS)
+    found = RepoSnapshot.parse(DID, car).by_ref(MOODS)
     assert {ref: [r.rkey for r in records] for ref, records in found.items()} == {
         "1": ["3ka", "3kb"]
     }
@@ -86,7 +86,7 @@ def test_keys_are_told_by_what_they_share_with_the_one_before() -> None:
     shared = len(MOODS) + 2
     last = entry(f"{MOODS}/bc", cid, shared=shared)
     tree = car.add(node([entry(f"{MOODS}/b", cid, right=right), last], left))
-    assert list(Snapshot.parse(DID, car.commit(tree)).records(MOODS)) == ["a", "b", "bb", "bc"]
+    assert list(RepoSnapshot.parse(DID, car.commit(tree)).records(MOODS)) == ["a", "b", "bb", "bc"]
 
 
 def test_signature_may_look_like_anything() -> None:
@@ -97,18 +97,18 @@ def test_signature_may_look_like_anything() -> None:
     likeness = PICTURE.ljust(64, b"s")
     data = libipld.encode_dag_cbor(commit).replace(signature, likeness)
     assert libipld.encode_dag_cbor(libipld.decode_dag_cbor(data)) != data
-    assert Snapshot.parse(DID, car.file(car.keep(data))).counts == {MOODS: 1}
+    assert RepoSnapshot.parse(DID, car.file(car.keep(data))).counts == {MOODS: 1}
 
 
 def test_empty_repo_has_no_records() -> None:
     """A new account: a tree of one empty node."""
-    assert Snapshot.parse(DID, repo_of({})).counts == {}
+    assert RepoSnapshot.parse(DID, repo_of({})).counts == {}
 
 
 def test_large_number_of_records_of_one_document_is_no_trouble() -> None:
     """A hundred twins of one document are a hundred records."""
     car = repo_of({f"{MOODS}/{n:03}": CALM for n in range(100)})
-    assert len(Snapshot.parse(DID, car).by_ref(MOODS)["1"]) == 100
+    assert len(RepoSnapshot.parse(DID, car).by_ref(MOODS)["1"]) == 100
 
 
 @pytest.mark.parametrize(

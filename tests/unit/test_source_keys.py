@@ -9,7 +9,7 @@ import pytest
 
 from worker.core.errors import PermanentError
 from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.store import SourceKey
 
 KEY = SourceKey("paintings", "auth0|5f", "2024.1.1.png")
@@ -64,7 +64,7 @@ def test_a_part_that_could_lead_elsewhere_is_refused(part: str, text: str, fault
 )
 def test_reserved_characters_are_encoded(name: str, encoded: str) -> None:
     """What has a meaning in a URL is sent without it."""
-    url = SourceTemplate.parse("https://media.example").url(SourceKey("b", "auth0|5f", name))
+    url = StoreLocation.parse("https://media.example").url(SourceKey("b", "auth0|5f", name))
     assert url == f"https://media.example/b/auth0%7C5f/{encoded}"
 
 
@@ -80,21 +80,21 @@ def test_reserved_characters_are_encoded(name: str, encoded: str) -> None:
 )
 def test_a_setting_becomes_the_urls_of_users_and_guests(setting: str, folder: str) -> None:
     """A base is completed, a template filled; a guest's URL lacks the user's segment."""
-    template = SourceTemplate.parse(setting)
+    template = StoreLocation.parse(setting)
     assert template.url(KEY) == re.sub("[<>]", "", folder) + KEY.name
     assert template.url(GUEST) == re.sub("<.*>", "", folder) + GUEST.name
 
 
 def test_a_bucket_may_be_part_of_the_host() -> None:
     """As with S3: one label below an allowed host."""
-    template = SourceTemplate.parse("https://{bucket}.cdn.example/{user}/{name}", ["*.cdn.example"])
+    template = StoreLocation.parse("https://{bucket}.cdn.example/{user}/{name}", ["*.cdn.example"])
     assert template.url(KEY) == "https://paintings.cdn.example/auth0%7C5f/2024.1.1.png"
 
 
 @pytest.mark.parametrize("bucket", ["a_b", "a b", "evil.com?", "-a", "ü", "a:80", "a@b", "x" * 64])
 def test_a_bucket_that_is_no_host_label_is_refused(bucket: str) -> None:
     """It could otherwise end the host, or add a port or a user."""
-    template = SourceTemplate.parse("https://{bucket}.cdn.example/{name}", ["*.cdn.example"])
+    template = StoreLocation.parse("https://{bucket}.cdn.example/{name}", ["*.cdn.example"])
     with pytest.raises(
         SourceKeyInvalidError, match="bucket of the source cannot be part of a host"
     ):
@@ -103,7 +103,7 @@ def test_a_bucket_that_is_no_host_label_is_refused(bucket: str) -> None:
 
 def test_a_bucket_that_leads_to_another_host_is_refused() -> None:
     """The allow-list is checked on the host as it will be asked for."""
-    template = SourceTemplate.parse(
+    template = StoreLocation.parse(
         "https://{bucket}.cdn.example/{name}", ["good.cdn.example", "*.other.example"]
     )
     template.url(SourceKey("good", None, "a.png"))
@@ -139,10 +139,10 @@ def test_an_allow_list_holds_exact_hosts_and_hosts_below(
 ) -> None:
     """A host is on the list, or it is not, or the entry itself cannot be on one."""
     if not refusal:
-        assert SourceTemplate.parse(url, [entry])
+        assert StoreLocation.parse(url, [entry])
         return
     with pytest.raises(ValueError, match=refusal):
-        SourceTemplate.parse(url, [entry])
+        StoreLocation.parse(url, [entry])
 
 
 @pytest.mark.parametrize(
@@ -189,17 +189,17 @@ def test_an_allow_list_holds_exact_hosts_and_hosts_below(
 def test_a_setting_that_cannot_work_is_refused(setting: str, message: str) -> None:
     """With a message that says what is wrong, and without the secrets it may hold."""
     with pytest.raises(ValueError, match=message.replace("{", r"\{")) as caught:
-        SourceTemplate.parse(setting)
+        StoreLocation.parse(setting)
     assert "secret" not in str(caught.value)
 
 
 def test_plain_http_is_for_development() -> None:
     """It must be allowed by name."""
-    template = SourceTemplate.parse("http://127.0.0.1:9000", allow_http=True)
+    template = StoreLocation.parse("http://127.0.0.1:9000", allow_http=True)
     assert template.url(GUEST) == "http://127.0.0.1:9000/paintings/2024.1.1.png"
 
 
 def test_a_folder_is_the_root_of_its_files() -> None:
     """The part before the first placeholder, decoded."""
-    assert SourceTemplate.parse("file:///srv/my%20media").root == Path("/srv/my media")
-    assert SourceTemplate.parse("file:///srv/m/{bucket}/x/{name}").root == Path("/srv/m")
+    assert StoreLocation.parse("file:///srv/my%20media").root == Path("/srv/my media")
+    assert StoreLocation.parse("file:///srv/m/{bucket}/x/{name}").root == Path("/srv/m")

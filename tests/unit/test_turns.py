@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice
 
-from worker.operations.backfill.planner import taking_turns
+from worker.operations.backfill.planner import round_robin
 
 
 def numbered(owner: str, number: int = 3) -> Iterator[str]:
@@ -16,27 +16,27 @@ def numbered(owner: str, number: int = 3) -> Iterator[str]:
 def test_one_batch_of_each_in_turn() -> None:
     """Until those who have few are done."""
     lengths = {"a": 3, "b": 1, "c": 2}
-    turns = taking_turns(lengths, lambda owner: numbered(owner, lengths[owner]))
+    turns = round_robin(lengths, lambda owner: numbered(owner, lengths[owner]))
     assert list(turns) == ["a0", "b0", "c0", "a1", "c1", "a2"]
 
 
 def test_nobody_has_anything() -> None:
     """No owners, or owners without batches."""
-    assert list(taking_turns([], numbered)) == []
-    assert list(taking_turns(map(str, range(200)), lambda _owner: iter(()))) == []
+    assert list(round_robin([], numbered)) == []
+    assert list(round_robin(map(str, range(200)), lambda _owner: iter(()))) == []
 
 
 def test_everything_comes_once() -> None:
     """Also with more owners than take turns at a time."""
     owners = [f"{number}-" for number in range(300)]
-    batches = list(taking_turns(owners, lambda owner: numbered(owner, len(owner))))
+    batches = list(round_robin(owners, lambda owner: numbered(owner, len(owner))))
     assert sorted(batches) == sorted(b for owner in owners for b in numbered(owner, len(owner)))
 
 
 def test_who_comes_late_takes_the_turn_of_one_who_is_done() -> None:
     """An owner with much to do does not keep those out who come after the first ones."""
     owners = ["large", *(f"small{number}-" for number in range(500))]
-    turns = taking_turns(owners, lambda owner: numbered(owner, 1000 if owner == "large" else 1))
+    turns = round_robin(owners, lambda owner: numbered(owner, 1000 if owner == "large" else 1))
     first = list(islice(turns, 520))
     assert sum(batch.startswith("small") for batch in first) == 500
 
@@ -53,5 +53,5 @@ def test_owners_and_batches_are_taken_as_they_are_needed() -> None:
     def endless(owner: str) -> Iterator[str]:
         return (f"{owner}{number}" for number in count())
 
-    assert len(list(islice(taking_turns(owners(), endless), 1000))) == 1000
+    assert len(list(islice(round_robin(owners(), endless), 1000))) == 1000
     assert len(asked) < 100

@@ -9,8 +9,8 @@ from bson import ObjectId, Timestamp
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
 from worker.operations.watch import sender
-from worker.operations.watch.change_stream import Change, Upheaval, pipeline, read
-from worker.operations.watch.sender import Burst
+from worker.operations.watch.change_stream import Change, StreamReset, pipeline, read
+from worker.operations.watch.sender import ChangeBatch
 
 MOOD = MEDIA_TYPES["mood"]
 ITEM = ObjectId("65f0c0ffee65f0c0ffee65f0")
@@ -48,9 +48,9 @@ def test_a_deletion_tells_whose_it_was_if_anybody_knows() -> None:
 
 def test_dropping_is_an_upheaval() -> None:
     """Of a collection, or of all."""
-    assert read(event("drop"), BY_COLLECTION) == Upheaval("moods: drop")
+    assert read(event("drop"), BY_COLLECTION) == StreamReset("moods: drop")
     whole: RawDocument = {"operationType": "dropDatabase", "ns": {"db": "media"}}
-    assert read(whole, BY_COLLECTION) == Upheaval("the database: dropDatabase")
+    assert read(whole, BY_COLLECTION) == StreamReset("the database: dropDatabase")
 
 
 def test_the_pipeline_asks_for_every_type() -> None:
@@ -61,21 +61,21 @@ def test_the_pipeline_asks_for_every_type() -> None:
 
 def test_of_several_changes_of_a_document_the_last_is_sent() -> None:
     """In the place of its first; `7` and 7 are two."""
-    burst = Burst()
+    batch = ChangeBatch()
     first, gone = Change(MOOD, ITEM, AT), Change(MOOD, ITEM, AT, is_gone=True)
     others = [Change(MOOD, "7", AT), Change(MOOD, 7, AT)]
     for change in (first, *others, gone):
-        burst.add(change)
-    assert burst.take() == [gone, *others]
-    assert not burst.take()
+        batch.add(change)
+    assert batch.take() == [gone, *others]
+    assert not batch.take()
 
 
 def test_a_burst_is_sent_when_nothing_follows_or_it_is_large() -> None:
     """And never when it is empty."""
-    burst = Burst()
-    assert not burst.is_ripe(quiet=True)
-    burst.add(Change(MOOD, ITEM, AT))
-    assert burst.is_ripe(quiet=True)
+    batch = ChangeBatch()
+    assert not batch.is_ripe(quiet=True)
+    batch.add(Change(MOOD, ITEM, AT))
+    assert batch.is_ripe(quiet=True)
     for number in range(sender._LARGEST_BURST):
-        burst.add(Change(MOOD, number, AT))
-    assert burst.is_ripe(quiet=False)
+        batch.add(Change(MOOD, number, AT))
+    assert batch.is_ripe(quiet=False)

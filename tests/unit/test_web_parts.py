@@ -15,7 +15,7 @@ from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
 from worker.operations.status import Series
 from worker.web.charts import HEIGHT, WIDTH, draw
-from worker.web.snapshots import Missing, Shared, asked
+from worker.web.snapshots import CachedValue, Missing, asked
 from worker.web.templates import item_url, moment, shown, ticked
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -58,7 +58,7 @@ def test_what_is_asked_for_by_many_at_once_is_made_once() -> None:
         made.append(1)
         return len(made)
 
-    shared = Shared(make, seconds=3600)
+    shared = CachedValue(make, seconds=3600)
     with ThreadPoolExecutor(10) as pool:
         answers = [pool.submit(shared.get) for _ in range(10)]
         assert begun.wait(60)
@@ -70,7 +70,7 @@ def test_what_is_asked_for_by_many_at_once_is_made_once() -> None:
 def test_what_is_too_old_is_made_anew() -> None:
     """As it is each time when nothing is kept."""
     numbers = iter(range(100))
-    shared = Shared(lambda: next(numbers), seconds=0)
+    shared = CachedValue(lambda: next(numbers), seconds=0)
     first = shared.get()
     assert wait_for(lambda: shared.get() > first, within=60, what="it to be made anew")
 

@@ -16,11 +16,11 @@ from worker.cli.reviving import print_tally
 from worker.core.clock import rfc3339
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
-from worker.operations.error_help import advice_for
+from worker.operations.error_help import help_for
 from worker.operations.text import shortened
 
 if TYPE_CHECKING:
-    from worker.operations.status import AccountTroubles, Trouble
+    from worker.operations.status import BlockedAccounts, Trouble
     from worker.pds.rate_limiter import Gate
     from worker.services import Services
 
@@ -59,26 +59,26 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
             if resume:
                 _resume(services, resume)
                 return
-            troubles, gates = _troubles_of(services).all(), services.budget.closed()
+            troubles, gates = _troubles_of(services).all(), services.rate_limiter.closed()
     except (MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
     (_print_lines if as_json else _print_page)(troubles, gates)
     click.get_current_context().exit(_SOME if troubles else 0)
 
 
-def _troubles_of(services: Services) -> AccountTroubles:
-    from worker.operations.status import AccountTroubles
+def _troubles_of(services: Services) -> BlockedAccounts:
+    from worker.operations.status import BlockedAccounts
 
-    return AccountTroubles(services.store, services.accounts, services.homes, services.parking)
+    return BlockedAccounts(services.store, services.accounts, services.pds_hosts, services.parking)
 
 
 def _resume(services: Services, name: str) -> None:
-    from worker.operations.backfill.retry_failed import revival_of, send
+    from worker.operations.backfill.retry_failed import retry_failed_of, send
 
     account = services.accounts.resolve(name)
-    services.account_keys.renew(account.did)
+    services.account_cache.renew(account.did)
     waiting = _troubles_of(services).waiting_for(account.subject)
-    print_tally(revival_of(services).revive(waiting, send), services.settings.sweep.requeue)
+    print_tally(retry_failed_of(services).revive(waiting, send), services.settings.sweep.requeue)
 
 
 def _print_page(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
@@ -86,7 +86,7 @@ def _print_page(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
         say("Every account that is used can be used.")
     show(Table([_row(trouble) for trouble in troubles], header=_HEADER))
     for code in dict.fromkeys(trouble.code for trouble in troubles):
-        say(f"{code}: {advice_for(code).action}")
+        say(f"{code}: {help_for(code).action}")
     rows = [
         (gate.host, gate.limit, gate.who or "our address", _used(gate), rfc3339(gate.until))
         for gate in gates

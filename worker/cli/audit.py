@@ -17,7 +17,7 @@ from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
-    from worker.operations.audit.run import Audited, Rounds
+    from worker.operations.audit.run import Audited, AuditRun
     from worker.services import Services
     from worker.sync.run import Observer
 
@@ -144,7 +144,7 @@ def _chosen(services: Services, names: Sequence[str], *, guests: bool) -> list[A
 
 
 def _audited(
-    rounds: Rounds, chosen: Sequence[Account] | None, observer: Observer
+    rounds: AuditRun, chosen: Sequence[Account] | None, observer: Observer
 ) -> Iterator[Audited]:
     accounts = rounds.auditor.owned.accounts() if chosen is None else chosen
     for number, account in enumerate(accounts, start=1):

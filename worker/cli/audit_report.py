@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from worker.cli.output import Table, say, show
 from worker.core.documents import Account, Failure
 from worker.operations.audit.findings import Fault, Finding, Standing, TypeAudit
-from worker.operations.audit.repair import Refusal, Repairs
+from worker.operations.audit.repair import InvalidMessage, Repairs
 from worker.operations.audit.run import Audited, Summary
 from worker.operations.text import shortened
 
@@ -21,7 +21,7 @@ _ACTIONS: Mapping[Fault, str] = {
     Fault.DUPLICATED: "remove the record",
     Fault.BLOB_MISSING: "remove the record, upload the blob, write the record again",
     Fault.BLOB_TRUNCATED: "remove the record, upload the blob, write the record again",
-    Fault.STATE_LIES: "correct the state",
+    Fault.STATE_MISMATCH: "correct the state",
 }
 
 
@@ -174,6 +174,6 @@ def _repairs(repairs: Repairs) -> dict[str, object]:
     }
 
 
-def _refusal(refusal: Refusal) -> dict[str, object]:
+def _refusal(refusal: InvalidMessage) -> dict[str, object]:
     counts = {"removals": refusal.removals, "records": refusal.records}
     return {"collection": refusal.collection, **counts, "message": refusal.text}

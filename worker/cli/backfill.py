@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.core.documents import Account
     from worker.media import MediaType
     from worker.operations.backfill.planner import Batch, Scope, Survey
-    from worker.operations.backfill.run import Errand, Show
+    from worker.operations.backfill.run import BackfillRun, Show
     from worker.services import Services
     from worker.sync.batch.progress import Tally
 
@@ -128,9 +128,9 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
 
 
 def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]) -> None:
-    from worker.operations.backfill.missing_records import Recall
+    from worker.operations.backfill.missing_records import MissingRecords
 
-    recall = Recall.of(services)
+    recall = MissingRecords.of(services)
     for account in accounts:
         count = recall.recall(account, services.repo(account), kinds)
         if count:
@@ -139,34 +139,34 @@ def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[Med
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
-    from worker.operations.backfill.planner import Backfiller
+    from worker.operations.backfill.planner import BackfillPlanner
 
-    survey = Backfiller.of(services).survey(scope)
+    survey = BackfillPlanner.of(services).survey(scope)
     _print_survey(survey, scope)
     if dry_run or not survey.total:
         return 0
     if not wait:
-        count = _errand(services, scope, _ignore).enqueue()
+        count = _backfill_run(services, scope, _ignore).enqueue()
         say(f"{count} items enqueued; `media-atproto status` shows how far they are")
         return 0
     from worker.cli.backfill_progress import progress_page
 
     totals = {name: min(number, scope.limit or number) for name, number in survey.wanted.items()}
     with progress_page(totals) as page:
-        errand = _errand(services, scope, page.show)
-        errand.enqueue()
-        tally = errand.wait()
+        backfill_run = _backfill_run(services, scope, page.show)
+        backfill_run.enqueue()
+        tally = backfill_run.wait()
     return _conclude(services, scope, tally)
 
 
-def _errand(services: Services, scope: Scope, show: Show) -> Errand:
-    from worker.operations.backfill.planner import Backfiller
-    from worker.operations.backfill.run import Errand
+def _backfill_run(services: Services, scope: Scope, show: Show) -> BackfillRun:
+    from worker.operations.backfill.planner import BackfillPlanner
+    from worker.operations.backfill.run import BackfillRun
 
-    return Errand(
+    return BackfillRun(
         name=secrets.token_hex(6),
         scope=scope,
-        backfiller=Backfiller.of(services),
+        planner=BackfillPlanner.of(services),
         progress=services.progress,
         send=_send,
         messages=partial(_messages, services),
@@ -212,7 +212,7 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
 def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
     """Print how it ended; return the exit code."""
     from worker.core.documents import Status
-    from worker.operations.backfill.planner import Backfiller
+    from worker.operations.backfill.planner import BackfillPlanner
     from worker.sync.outcome import LEFT
 
     counts: Counter[str] = Counter()
@@ -225,7 +225,7 @@ def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
         return _FAILED
     # With a limit there is more to do than was meant to be done.
     waiting = counts[Status.PENDING] + counts[LEFT]
-    left = Backfiller.of(services).survey(scope).total if scope.limit is None else waiting
+    left = BackfillPlanner.of(services).survey(scope).total if scope.limit is None else waiting
     if left:
         say(f"{left} items wait; the sweep goes on with them", "yellow")
     return _NOT_YET if left else 0

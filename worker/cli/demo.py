@@ -13,7 +13,7 @@ import click
 from worker.cli.output import Style, Table, interrupt_on_every_request_to_end, say, show
 
 if TYPE_CHECKING:
-    from worker.dev.demo.demo import Played
+    from worker.dev.demo.demo import DemoRun
     from worker.dev.demo.verification import Line, Report
 
 _PREFIX = "media-atproto-demo-"
@@ -93,7 +93,7 @@ def _cells(line: Line) -> tuple[str, ...]:
     return line.scene, line.type, line.owner, line.status, line.why, line.uri
 
 
-def _print_addresses(played: Played) -> None:
+def _print_addresses(played: DemoRun) -> None:
     named = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
     rows = [(name, played.environment[name]) for name in named]
     rows.append(("data and logs", str(played.folder)))

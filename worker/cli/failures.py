@@ -21,8 +21,8 @@ from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.settings.reader import SettingsError
 from worker.media import MEDIA_TYPES, MediaType
-from worker.operations.error_help import advice_for
-from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, Overview
+from worker.operations.error_help import help_for
+from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
 from worker.operations.text import shortened
 from worker.services import Services
 
@@ -148,19 +148,19 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.backfill.retry_failed import revival_of, send
+    from worker.operations.backfill.retry_failed import retry_failed_of, send
 
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        revival = revival_of(services)
-        named = revival.named(kinds, ids)
-        failed = (item for kind in kinds for item in revival.failed(kind, codes))
+        retry_failed = retry_failed_of(services)
+        named = retry_failed.named(kinds, ids)
+        failed = (item for kind in kinds for item in retry_failed.failed(kind, codes))
         items = named.items if ids else failed
         if dry_run:
             say_counts(Counter(item.ref.type for item in items), "would be enqueued")
         else:
-            print_tally(revival.revive(items, send), services.settings.sweep.requeue)
+            print_tally(retry_failed.revive(items, send), services.settings.sweep.requeue)
     _print_rest(named)
     click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
 
@@ -200,7 +200,7 @@ def print_page(
     services: Services, kinds: Sequence[MediaType], codes: Sequence[str], limit: int
 ) -> int:
     """Print the items reason by reason; return how many there are, those not shown included."""
-    overview = Overview(services.database, services.store)
+    overview = ItemCounts(services.database, services.store)
     listed = Failures(services.database, services.store)
     every = Counts.sum(overview.errors(kind) for kind in kinds)
     total = 0
@@ -220,7 +220,7 @@ def _print_reason(code: str, counts: Counts, items: Sequence[FailedItem]) -> Non
     failed, partial = counts.errors[code, Status.FAILED], counts.errors[code, Status.PARTIAL]
     say(f"{code}: {failed} failed, {partial} partial", "red" if failed else "yellow")
     if code != NO_CODE:
-        advice = advice_for(code)
+        advice = help_for(code)
         say(f"  what happened: {advice.meaning}")
         say(f"  what to do: {advice.action}")
     show(Table([_cells(item) for item in items], header=_HEADER))
@@ -257,5 +257,5 @@ def _as_json(item: FailedItem) -> dict[str, object]:
         "code": error.code if error else None,
         "message": error.message if error else None,
         "permanent": error.permanent if error else None,
-        "advice": advice_for(error.code).action if error else None,
+        "advice": help_for(error.code).action if error else None,
     }

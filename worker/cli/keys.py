@@ -11,7 +11,7 @@ from worker.cli.environment import open_services
 from worker.cli.output import Table, say, show
 
 if TYPE_CHECKING:
-    from worker.operations.key_rotation import Holdings
+    from worker.operations.key_rotation import KeyUsage
 
 
 @click.command("new-key")
@@ -48,16 +48,16 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
       1  no key opens the password of somebody, or something changed meanwhile: run it again
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     services = open_services(env_file)
-    from worker.operations.key_rotation import reseal, take_stock
+    from worker.operations.key_rotation import inspect, re_encrypt
 
     vault = services.vault
     try:
         if not dry_run:
-            anew = reseal(services.accounts, vault), reseal(services.account_keys, vault)
+            anew = re_encrypt(services.accounts, vault), re_encrypt(services.account_cache, vault)
             say(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
         passwords, sessions = (
-            take_stock(services.accounts, vault),
-            take_stock(services.account_keys, vault),
+            inspect(services.accounts, vault),
+            inspect(services.account_cache, vault),
         )
     finally:
         services.close()
@@ -67,7 +67,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     click.get_current_context().exit(1 if passwords.unreadable or left else 0)
 
 
-def _tell(passwords: Holdings, sessions: Holdings, keys: int) -> None:
+def _tell(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
     """Say what is sealed with which key, and what follows for the keys."""
     columns = (passwords, sessions)
     rows = [

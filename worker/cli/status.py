@@ -18,7 +18,7 @@ from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MEDIA_TYPES
-from worker.operations.error_help import advice_for
+from worker.operations.error_help import help_for
 from worker.operations.text import span
 
 if TYPE_CHECKING:
@@ -74,10 +74,10 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
 
 
 def _look(env_file: Path | None) -> _Picture:
-    from worker.operations.status import Counts, Overview
+    from worker.operations.status import Counts, ItemCounts
 
     with closing(open_services(env_file)) as services:
-        overview = Overview(services.database, services.store)
+        overview = ItemCounts(services.database, services.store)
         types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
         removals = overview.removals()
         queues, fault = _ask(services.settings.redis_url)
@@ -135,7 +135,7 @@ def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
         (
             code,
             *(str(counts.errors[code, status]) for status in _WITH_ERRORS),
-            "" if code == NO_CODE else advice_for(code).action,
+            "" if code == NO_CODE else help_for(code).action,
         )
         for code in counts.codes
     ]

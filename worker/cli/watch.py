@@ -19,7 +19,7 @@ from worker.cli.output import interrupt_on_every_request_to_end
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.operations.watch.sender import Doorways
+    from worker.operations.watch.sender import Producer
     from worker.operations.watch.watcher import Watcher
     from worker.services import Services
 
@@ -77,7 +77,7 @@ def _hand_over(watcher: Watcher) -> None:
 
 def _watcher(services: Services) -> Watcher:
     from worker.core.settings import WatchSettings
-    from worker.operations.watch.checkpoint import Positions
+    from worker.operations.watch.checkpoint import Checkpoints
     from worker.operations.watch.sender import Sender
     from worker.operations.watch.watcher import Watcher
     from worker.telemetry import sentry
@@ -85,9 +85,9 @@ def _watcher(services: Services) -> Watcher:
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Watcher(
         database=services.database,
-        positions=Positions(services.database, holder, WatchSettings.load(os.environ).lease),
+        positions=Checkpoints(services.database, holder, WatchSettings.load(os.environ).lease),
         backlog=services.backlog,
-        sender=Sender(services.store, services.sweep.removals, _doorways()),
+        sender=Sender(services.store, services.sweep.removals, _producer()),
         warn=partial(sentry.warn, "watch", "position_lost"),
         at_work=_heartbeat(),
     )
@@ -105,13 +105,13 @@ def _heartbeat() -> Callable[[], None]:
     return partial(heartbeat.touch, file)
 
 
-def _doorways() -> Doorways:
+def _producer() -> Producer:
     from worker.app import app
-    from worker.operations.watch.sender import Doorways
+    from worker.operations.watch.sender import Producer
 
     # A message that is not taken is kept here and sent again, which the watcher says itself.
     logging.getLogger("tasks.policy").setLevel(logging.ERROR)
-    return Doorways(
+    return Producer(
         sync=lambda *args: app.submit("sync_media", args), sweep=lambda: app.submit("sweep", ())
     )
 
@@ -122,5 +122,5 @@ def _start_logging() -> None:
 
     settings = LogSettings.load(os.environ)
     logging.basicConfig(level=logging.INFO)
-    logs.dress(logging.getLogger(), logs.LogFormat(settings.format))
-    logs.quieten(logging.INFO)
+    logs.set_formatter(logging.getLogger(), logs.LogFormat(settings.format))
+    logs.silence_libraries(logging.INFO)

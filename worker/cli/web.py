@@ -73,11 +73,11 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
 def _services() -> Services:
     """Return services that let nobody wait for long."""
-    from worker.core.net.transports import Bounds
+    from worker.core.net.transports import ResponseLimits
     from worker.core.settings import Settings
-    from worker.services import Patience, build
+    from worker.services import Timeouts, build
 
-    patience = Patience(pds=4, redis=2, once=True, bounds=Bounds(size=8_000_000, seconds=8))
+    patience = Timeouts(pds=4, redis=2, once=True, bounds=ResponseLimits(size=8_000_000, seconds=8))
     return build(Settings.load(os.environ), patience=patience)
 
 

@@ -17,8 +17,8 @@ from worker.media import MEDIA_TYPES
 from worker.operations.text import printable
 
 if TYPE_CHECKING:
-    from worker.operations.erase.forget import Forgetter
-    from worker.operations.erase.report import Survey, Wiped
+    from worker.operations.erase.forget import AccountErasure
+    from worker.operations.erase.report import Survey, WipeResult
     from worker.operations.erase.wipe import Wiper
     from worker.services import Services
 
@@ -104,41 +104,41 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         say(f"{subject}: {account.handle}, {account.did}" if account else subject)
         if forgetting.remark:
             say(forgetting.remark, "yellow")
-        traces = forgetting.survey()
-        _print_survey(traces.types)
-        say(f"thumbnails: {traces.thumbnails}; removals that wait: {traces.removals}")
-        if not traces.there_are and account is None:
+        footprint = forgetting.survey()
+        _print_survey(footprint.types)
+        say(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
+        if not footprint.there_are and account is None:
             say(f"There is no trace of {subject}; is it the subject, the _id of the user?")
             return
         if not _is_wanted(subject, live=live, yes=yes):
             return
-        trouble = _carried_out(forgetting.run, traces.types)
+        trouble = _carried_out(forgetting.run, footprint.types)
         code = _conclude(forgetting.done, trouble or forgetting.trouble)
         say(f"thumbnails deleted: {forgetting.thumbnails}")
     click.get_current_context().exit(code)
 
 
 def _wiper(services: Services) -> Wiper:
-    from worker.operations.erase.state_reset import Clearing
+    from worker.operations.erase.state_reset import StateReset
     from worker.operations.erase.wipe import Wiper
-    from worker.pds.record_deleter import Eraser
+    from worker.pds.record_deleter import RecordDeleter
 
     return Wiper(
-        clearing=Clearing(services.store),
-        corrections=services.corrections,
-        eraser=Eraser(services.locks),
+        clearing=StateReset(services.store),
+        state_updates=services.state_updates,
+        record_deleter=RecordDeleter(services.locks),
         open_repo=services.repo,
         read_repo=lambda did: services.pds_of(did).get_repo(did),
     )
 
 
-def _forgetter(services: Services) -> Forgetter:
-    from worker.operations.erase.forget import Forgetter
+def _forgetter(services: Services) -> AccountErasure:
+    from worker.operations.erase.forget import AccountErasure
 
-    return Forgetter(
+    return AccountErasure(
         wiper=_wiper(services),
         accounts=services.accounts,
-        keys=services.account_keys,
+        keys=services.account_cache,
         thumbnails=services.thumbnails,
         database=services.database,
     )
@@ -184,7 +184,7 @@ def _print_survey(survey: Mapping[str, Survey]) -> None:
     show(Table(rows, header=("type", "records", "states to clear")))
 
 
-def _conclude(done: Mapping[str, Wiped], trouble: MediaError | None) -> int:
+def _conclude(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
     """Print what was done and what is left; return the exit code."""
     rows = [(name, str(each.removed), str(each.cleared)) for name, each in done.items()]
     show(Table(rows, header=("type", "records removed", "states cleared")))

@@ -43,7 +43,7 @@ class AccountError(WaitError):
     """The account cannot be used as it is: its items wait until someone puts it right."""
 
 
-class BudgetSpentError(WaitError):
+class RateLimitReachedError(WaitError):
     """Our own count of what the PDS allows is used up: nothing was sent."""
 
     code = "budget_spent"

@@ -211,7 +211,7 @@ class Backlog:
     def _named(self, kind: MediaType, raw: RawDocument) -> Owned | None:
         """Return an item; None, and a note on its document, if no message could name it."""
         if known_id(raw["_id"]) is not None:
-            return self._store.as_owned(kind, raw)
+            return self._store.to_owned_item(kind, raw)
         self._store.refuse_id(kind, raw["_id"])
         return None
 

@@ -13,7 +13,7 @@ from pymongo.errors import BulkWriteError
 
 from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.core.ids import InvalidIdError, parse_id
-from worker.database.leases import Update, as_mine, as_read, claimed, claiming
+from worker.database.leases import Update, as_read, claimed, claiming, held_by
 from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated
 from worker.database.store import Store, projection, settling
 from worker.media import MediaType
@@ -23,7 +23,7 @@ _LOOKED_AT = ("atproto.again", "atproto.attemptedAt")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class LoadedDocument:
     """A document as it was read, before anyone has claimed it."""
 
     raw: RawDocument
@@ -57,7 +57,7 @@ class Ending:
     held: bool
 
 
-class Claims:
+class BatchStore:
     """Reads, claims and finishes the documents of a batch.
 
     Writes are sent as if each could match many, which the driver does not repeat by itself: it
@@ -67,7 +67,7 @@ class Claims:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[Candidate | None]:
+    def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[LoadedDocument | None]:
         """Return the documents of these ids, in their order; None where there is none.
 
         Nor can there be one for an id that is none; and what is far too large for a record is
@@ -77,12 +77,14 @@ class Claims:
         every = [candidate for candidates in meant for candidate in candidates]
         found = self._find(kind, every, projection(kind))
         picked = (next((found[i] for i in candidates if i in found), None) for candidates in meant)
-        return [Candidate(raw, self._store.parse(kind, raw)) if raw else None for raw in picked]
+        return [
+            LoadedDocument(raw, self._store.parse(kind, raw)) if raw else None for raw in picked
+        ]
 
     def take(
         self,
         kind: MediaType,
-        wanted: Sequence[tuple[Candidate, Place | None]],
+        wanted: Sequence[tuple[LoadedDocument, Place | None]],
         lease: Lease,
     ) -> list[MediaDocument | None]:
         """Claim documents, each with the key to reserve; None where another run was faster.
@@ -117,7 +119,7 @@ class Claims:
 
         What was asked of a document meanwhile (`again`) stays on it, and counts as a change.
         """
-        writes = [UpdateMany(as_mine(document), _finishing(state)) for document, state in ended]
+        writes = [UpdateMany(held_by(document), _finishing(state)) for document, state in ended]
         matched = self._write(kind, writes)
         fields = {**projection(kind), **dict.fromkeys(_LOOKED_AT, 1)}
         del fields["atproto"]

@@ -16,7 +16,9 @@ from worker.core.documents import Lease, MediaDocument, Status, SyncState
 from worker.database.mongo import RawDocument
 from worker.database.state import mapping
 
-NO_ROOM: RawDocument = {"$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}}
+MALFORMED_STATE: RawDocument = {
+    "$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
+}
 """Matches documents whose `atproto` cannot hold fields: null and the like, of older programs."""
 
 _NO_UTF8 = "\ufffd"
@@ -74,7 +76,7 @@ def _as_was(value: object) -> RawDocument:
     return {"$eq": value}
 
 
-def as_mine(document: MediaDocument) -> RawDocument:
+def held_by(document: MediaDocument) -> RawDocument:
     """Match a document that its run still holds."""
     lease = document.state.lease
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}

@@ -34,12 +34,12 @@ from worker.core.errors import MediaError, TransientError
 from worker.core.fields import Fields, is_text, wrong_type
 from worker.core.ids import known_id
 from worker.database.leases import (
-    NO_ROOM,
+    MALFORMED_STATE,
     Update,
-    as_mine,
     as_read,
     claimed,
     claiming,
+    held_by,
     is_held,
     new_lease,
     not_before,
@@ -76,7 +76,7 @@ class IdentityTakenError(MediaError):
 
 
 @dataclass(frozen=True, slots=True)
-class NotNow:
+class Busy:
     """The document cannot be worked on before `until`.
 
     Either another run holds it, and was told to look again when it is done (`busy`), or its PDS
@@ -129,9 +129,9 @@ class Store:
         """Go through those documents of these ids that there are, with nothing but their owners."""
         with translated():
             for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
-                yield self.as_owned(kind, raw)
+                yield self.to_owned_item(kind, raw)
 
-    def as_owned(self, kind: MediaType, raw: RawDocument) -> Owned:
+    def to_owned_item(self, kind: MediaType, raw: RawDocument) -> Owned:
         """Return which item of whose a raw document is, of which `user` was asked for."""
         ref = ItemRef(kind.name, cast("DocumentId", known_id(raw["_id"])))
         return Owned(ref, str(raw.get("user") or self.guest_subject))
@@ -151,7 +151,7 @@ class Store:
             for raw in found.sort("_id").limit(limit):
                 yield raw["_id"], self.parse(kind, raw)
 
-    def holder_of(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
+    def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document whose record is at this rkey of a repo, or None."""
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
         with translated():
@@ -166,7 +166,7 @@ class Store:
         holder: str,
         lease: float,
         only_if_due: bool = False,
-    ) -> MediaDocument | NotNow | None:
+    ) -> MediaDocument | Busy | None:
         """Take a document for this run, for `lease` seconds; count the attempt.
 
         `holder` names the message being served: when the same message is delivered again its
@@ -181,9 +181,9 @@ class Store:
             held = document.state.lease
             if held and is_held(document, holder=holder):
                 if self._tell_holder(kind, raw):
-                    return NotNow(held.until, busy=True)
+                    return Busy(held.until, busy=True)
             elif waiting := not_before(document, only_if_due=only_if_due):
-                return NotNow(waiting, busy=False)
+                return Busy(waiting, busy=False)
             elif claimed := self._take(kind, raw, new_lease(holder, lease)):
                 return claimed
         raise ContendedError(f"{kind.name} {ids[0]}: too many runs claim it at once")
@@ -207,7 +207,7 @@ class Store:
 
     def _make_room(self, kind: MediaType, raw: RawDocument) -> None:
         if not isinstance(raw.get("atproto", {}), dict):
-            match = {"_id": raw["_id"], **NO_ROOM}
+            match = {"_id": raw["_id"], **MALFORMED_STATE}
             self.collection(kind).update_one(match, _MAKE_ROOM)
 
     def save(self, kind: MediaType, document: MediaDocument, state: SyncState) -> MediaDocument:
@@ -219,7 +219,7 @@ class Store:
         update = settling(state)
         try:
             with translated():
-                saved = self.collection(kind).update_one(as_mine(document), update)
+                saved = self.collection(kind).update_one(held_by(document), update)
         except DuplicateKeyError as error:
             raise IdentityTakenError(f"{state.repo} already holds {state.rkey}") from error
         if saved.matched_count == 0:
@@ -234,7 +234,7 @@ class Store:
             update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
         with translated():
             before = self.collection(kind).find_one_and_update(
-                as_mine(document), update, projection={"atproto.again": 1}
+                held_by(document), update, projection={"atproto.again": 1}
             )
         current = self.find(kind, [document.ref.id])
         if current is None:
@@ -257,7 +257,9 @@ class Store:
         said = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
         stale = dict.fromkeys(("atproto.lease", "atproto.retryAt", "atproto.fingerprint"), "")
         with translated():
-            self.collection(kind).update_one({"_id": {"$eq": raw_id}, **NO_ROOM}, _MAKE_ROOM)
+            self.collection(kind).update_one(
+                {"_id": {"$eq": raw_id}, **MALFORMED_STATE}, _MAKE_ROOM
+            )
             self.collection(kind).update_one(match, {"$set": said, "$unset": stale})
 
     def refuse_id(self, kind: MediaType, raw_id: object) -> None:
@@ -266,17 +268,17 @@ class Store:
         with suppress(DocumentFullError):
             self.refuse(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
 
-    def note_stray(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
+    def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
         """Note that a record was written to by a run that no longer held the document.
 
         Whoever holds it now goes again, and settles what is at that URI.
         """
-        doubt = {
+        warn_if_visibility_too_short = {
             "$addToSet": {"atproto.strays": uri},
             "$set": {"atproto.again": True, "atproto.retryAt": now()},
         }
         with translated():
-            self.collection(kind).update_one({"_id": document.ref.id}, doubt)
+            self.collection(kind).update_one({"_id": document.ref.id}, warn_if_visibility_too_short)
 
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
         """Turn a raw document into a value."""

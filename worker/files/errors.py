@@ -1,6 +1,6 @@
 """What can go wrong with a file of the store, one class for each thing that can be done about it.
 
-No message holds a query string or a credential: a store URL has neither (see SourceTemplate).
+No message holds a query string or a credential: a store URL has neither (see StoreLocation).
 """
 
 from __future__ import annotations

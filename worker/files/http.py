@@ -25,7 +25,7 @@ from worker.files.errors import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
 _CONNECT_SECONDS = 3.0
@@ -136,7 +136,7 @@ class HttpStore(SourceStore):
 
     def __init__(
         self,
-        template: SourceTemplate,
+        template: StoreLocation,
         *,
         deadline: float,
         networks: Sequence[Network] = (),

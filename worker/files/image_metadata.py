@@ -22,7 +22,7 @@ _JPEG_PICTURE = frozenset({0xDA, 0xD9})  # from here on it is pixels
 Span = tuple[int, int]
 
 
-def without_extras(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """Return an image file of the same first picture and EXIF, less what takes much room.
 
     JPEG, PNG and WebP; others come back as they are, because Pillow passes over what a GIF

@@ -16,7 +16,7 @@ from worker.files.errors import (
     SourceTooLargeError,
     SourceUnavailableError,
 )
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -32,7 +32,7 @@ class LocalStore(SourceStore):
     A symlink may lead to another place in the folder, never out of it.
     """
 
-    def __init__(self, template: SourceTemplate) -> None:
+    def __init__(self, template: StoreLocation) -> None:
         self._template = template
         self._root = template.root
 

@@ -24,7 +24,7 @@ _STANDARD_PATH = ("{bucket}", "{user}", "{name}")
 
 
 @dataclass(frozen=True, slots=True)
-class SourceTemplate:
+class StoreLocation:
     """A store's address with placeholders: the setting MEDIA_STORE_URL, checked.
 
     `scheme` is `file`, `https` or `http`; `host` and `port` are those of a URL, where `host` may
@@ -40,7 +40,7 @@ class SourceTemplate:
     @classmethod
     def parse(
         cls, url: str, allowed_hosts: Iterable[str] = (), *, allow_http: bool = False
-    ) -> SourceTemplate:
+    ) -> StoreLocation:
         """Read the setting; raises ValueError with a message for the operator.
 
         `allowed_hosts` are the hosts that URLs may lead to: by default the one host of the

@@ -10,12 +10,12 @@ from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
 from worker.files.http import HttpStore
 from worker.files.local import LocalStore
-from worker.files.location import SourceTemplate
+from worker.files.location import StoreLocation
 from worker.files.store import SourceStore
 
 
 def open_store(
-    template: SourceTemplate,
+    template: StoreLocation,
     *,
     deadline: float,
     networks: Sequence[Network] = (),
@@ -40,14 +40,14 @@ def open_sources(settings: Settings, *, deadline: float | None = None) -> Source
     except ValueError as error:
         raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
     seconds = media.deadline if deadline is None else deadline
-    return open_store(template_of(settings), deadline=seconds, networks=networks)
+    return open_store(store_location(settings), deadline=seconds, networks=networks)
 
 
-def template_of(settings: Settings) -> SourceTemplate:
+def store_location(settings: Settings) -> StoreLocation:
     """Return how the address of a file is made; raises SettingsError."""
     media = settings.media
     try:
-        return SourceTemplate.parse(
+        return StoreLocation.parse(
             media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
         )
     except ValueError as error:

@@ -20,7 +20,7 @@ from PIL import (
 )
 
 from worker.core.errors import PermanentError
-from worker.files.image_metadata import without_extras
+from worker.files.image_metadata import strip_metadata
 
 MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576
@@ -114,7 +114,7 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
     a result above 1 MiB.
     """
     try:
-        fitted = _fitted(without_extras(data), settings)
+        fitted = _fitted(strip_metadata(data), settings)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"the image is a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:

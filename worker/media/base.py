@@ -13,11 +13,11 @@ from worker.core.errors import PermanentError
 from worker.files.store import SourceKey
 
 
-class Making(StrEnum):
+class BlobTransform(StrEnum):
     """How a blob is made from its source file."""
 
     THUMBNAIL = "thumbnail"
-    VERBATIM = "verbatim"
+    AS_IS = "verbatim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +34,19 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class BlobWish:
+class BlobSpec:
     """A blob that the record should have: its source file and how to make it.
 
     `mime_type` is what a verbatim file is sent as.
     """
 
     file: File
-    making: Making
+    making: BlobTransform
     mime_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class LinkWish:
+class LinkSpec:
     """A URL that the record should have if, and only if, the source file exists."""
 
     url: str
@@ -59,8 +59,8 @@ class Draft:
 
     nsid: str
     fields: Mapping[str, str]
-    blobs: Mapping[str, BlobWish] = field(default_factory=dict)
-    links: Mapping[str, LinkWish] = field(default_factory=dict)
+    blobs: Mapping[str, BlobSpec] = field(default_factory=dict)
+    links: Mapping[str, LinkSpec] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

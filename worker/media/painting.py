@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.media.base import BlobWish, Draft, Item, LinkWish, Making, MediaType
+from worker.media.base import BlobSpec, BlobTransform, Draft, Item, LinkSpec, MediaType
 
 
 def build(item: Item, kind: MediaType) -> Draft:
@@ -18,20 +18,20 @@ def build(item: Item, kind: MediaType) -> Draft:
     return Draft(
         nsid=kind.nsid,
         fields=kind.record(item, fields),
-        blobs={"thumbnail": BlobWish(item.file(f"{image}.png"), Making.THUMBNAIL)},
+        blobs={"thumbnail": BlobSpec(item.file(f"{image}.png"), BlobTransform.THUMBNAIL)},
         links=_recording(item, kind, code, slug, recording),
     )
 
 
 def _recording(
     item: Item, kind: MediaType, code: str, slug: str, recording: str
-) -> dict[str, LinkWish]:
+) -> dict[str, LinkSpec]:
     # A guest's recording is named by the slug alone: there is no folder of theirs to look in.
     name = recording or ("" if item.document.is_guest else slug)
     if not name:
         return {}
     url = kind.link(item, "recordingUrl", code=code, slug=slug)
-    return {"recordingUrl": LinkWish(url, item.file(f"{name}.zip"))}
+    return {"recordingUrl": LinkSpec(url, item.file(f"{name}.zip"))}
 
 
 PAINTING = MediaType(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.media.base import BlobWish, Draft, Item, Making, MediaType
+from worker.media.base import BlobSpec, BlobTransform, Draft, Item, MediaType
 
 
 def build(item: Item, kind: MediaType) -> Draft:
@@ -12,7 +12,7 @@ def build(item: Item, kind: MediaType) -> Draft:
     blobs = {}
     if item.optional("bucket"):
         program = item.file(f"{slug}.mjs")
-        blobs["source"] = BlobWish(program, Making.VERBATIM, mime_type="text/javascript")
+        blobs["source"] = BlobSpec(program, BlobTransform.AS_IS, mime_type="text/javascript")
     return Draft(nsid=kind.nsid, fields=kind.record(item, fields), blobs=blobs)
 
 

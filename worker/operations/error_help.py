@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Advice:
+class ErrorHelp:
     """What happened where an error has one of these codes, and what to do."""
 
     codes: tuple[str, ...]
@@ -17,7 +17,7 @@ class Advice:
     action: str
 
 
-_ACCOUNT = Advice(
+_ACCOUNT = ErrorHelp(
     (
         "wrong_password",
         "account_takedown",
@@ -35,18 +35,18 @@ _ACCOUNT = Advice(
 )
 ACCOUNT_CODES = _ACCOUNT.codes
 
-ADVICE: tuple[Advice, ...] = (
-    Advice(
+ERROR_HELP: tuple[ErrorHelp, ...] = (
+    ErrorHelp(
         ("field_invalid", "lexicon_violation"),
         "the document breaks its type's rules; the field is named",
         "correct the field",
     ),
-    Advice(
+    ErrorHelp(
         ("source_missing", "source_unavailable", "source_timeout", "source_forbidden"),
         "the file cannot be had now",
         "retried; look at the store if it stays",
     ),
-    Advice(
+    ErrorHelp(
         (
             "source_key_invalid",
             "source_host_not_allowed",
@@ -59,34 +59,34 @@ ADVICE: tuple[Advice, ...] = (
         "correct the document or `MEDIA_STORE_ALLOWED_HOSTS`, `MEDIA_STORE_ALLOWED_NETWORKS`, "
         "`MAX_SOURCE_BYTES`",
     ),
-    Advice(
+    ErrorHelp(
         ("image_unreadable", "image_too_large", "thumbnail_too_large"),
         "no thumbnail can be made of the image",
         "replace the image",
     ),
-    Advice(
+    ErrorHelp(
         ("blob_too_large", "blob_type_refused"),
         "the lexicon does not take this file",
         "replace the file",
     ),
     _ACCOUNT,
-    Advice(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
-    Advice(
+    ErrorHelp(("rate_limited",), "the PDS said when to come back (`heldUntil`)", "nothing"),
+    ErrorHelp(
         ("budget_spent",),
         "our own count of what the PDS allows is used up, so nothing was sent",
         "nothing; if it is wrong for your PDS, correct `RATE_LIMITS`",
     ),
-    Advice(
+    ErrorHelp(
         ("directory_unavailable",),
         "nobody can tell where the account lives: no DID document, or no PDS in it",
         "retried; look at the account's DID document and `DID_RESOLVER`",
     ),
-    Advice(
+    ErrorHelp(
         ("repo_unavailable",),
         "the PDS hides the repo: deactivated or taken down",
         "look at the account; retried",
     ),
-    Advice(
+    ErrorHelp(
         (
             "pds_unreachable",
             "pds_5xx",
@@ -98,7 +98,7 @@ ADVICE: tuple[Advice, ...] = (
         "a service is away",
         "bring it back; items heal by themselves",
     ),
-    Advice(
+    ErrorHelp(
         (
             "session_expired",
             "login_locked",
@@ -113,85 +113,85 @@ ADVICE: tuple[Advice, ...] = (
         "the PDS, or another worker, got in between, and one repetition did not settle it",
         "retried; if it stays, something else writes to these repos",
     ),
-    Advice(
+    ErrorHelp(
         ("pds_redirected", "pds_4xx"),
         "the PDS sends us elsewhere, or what answers is no PDS",
         "correct `PDS_URL`",
     ),
-    Advice(
+    ErrorHelp(
         ("pds_refused", "payload_too_large"),
         "the PDS will not take the record",
         "read its message",
     ),
-    Advice(
+    ErrorHelp(
         ("document_full",),
         "the document is as large as MongoDB allows, so nothing can be noted on it",
         "shorten its fields",
     ),
-    Advice(
+    ErrorHelp(
         ("worker_lost",),
         "the worker died several times at this item",
         "look at the worker's log and the item's file, then retry",
     ),
-    Advice(
+    ErrorHelp(
         ("time_limit",),
         "a run took longer than a task may",
         "retried; look at the store and the PDS",
     ),
-    Advice(
+    ErrorHelp(
         ("unknown_type", "invalid_id"),
         "a message that no item can be meant by; in the worker's log only",
         "correct the producer",
     ),
-    Advice(
+    ErrorHelp(
         ("unknown_account",),
         "a command was given a name that no user with an account has",
         "give a handle, a subject or a DID",
     ),
-    Advice(
+    ErrorHelp(
         ("position_lost",),
         "`watch` cannot tell what changed since it last knew; in Sentry and the watch's log",
         "nothing: a sweep finds what differs; an audit what was deleted. Make the oplog larger if "
         "it stays",
     ),
-    Advice(
+    ErrorHelp(
         ("no_replica_set",),
         "`watch` on a MongoDB without change streams; on the terminal only",
         "start it with `--replSet`, and call `rs.initiate()` once",
     ),
-    Advice(
+    ErrorHelp(
         ("index_missing", "index_refused"),
         "MongoDB lacks an index, or something is in its way; on the terminal and in the worker's "
         "log only",
         "run `media-atproto init`, which says what to do",
     ),
-    Advice(
+    ErrorHelp(
         ("media_type_invalid",),
         "a media type of an installed package cannot be used; on the terminal and at the start of "
         "a worker only",
         "correct the package that is named, or uninstall it",
     ),
-    Advice(
+    ErrorHelp(
         ("lexicon_incompatible",),
         "a new version of a lexicon would break what is published; on the terminal only",
         "give the change a field, or an NSID, of its own",
     ),
-    Advice(
+    ErrorHelp(
         ("dns_unavailable",),
         "the DNS does not say whose a lexicon is; on the terminal only",
         "look at the TXT record that is named",
     ),
 )
-BUG = Advice(("the name of an exception",), "a bug", "the log and Sentry have it")
-_BY_CODE = {code: advice for advice in ADVICE for code in advice.codes}
+BUG = ErrorHelp(("the name of an exception",), "a bug", "the log and Sentry have it")
+_BY_CODE = {code: advice for advice in ERROR_HELP for code in advice.codes}
 
 
-def advice_for(code: str) -> Advice:
+def help_for(code: str) -> ErrorHelp:
     """Return the advice for an error's code; what is no code of ours is an exception's name."""
     return _BY_CODE.get(code) or _by_answer(code) or BUG
 
 
-def _by_answer(code: str) -> Advice | None:
+def _by_answer(code: str) -> ErrorHelp | None:
     """Return the advice for a code that holds the HTTP status of the PDS's answer: `pds_503`."""
     status = code.removeprefix("pds_")
     known = code != status and status.isdecimal()

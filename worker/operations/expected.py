@@ -14,13 +14,13 @@ from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
 from worker.media import Draft, MediaType, Site
 from worker.media.validation import Lexicons
-from worker.sync.attachments import Parts
+from worker.sync.attachments import Attachments
 
 Record = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Expectations:
+class ExpectedRecords:
     """Builds expected records."""
 
     site: Site
@@ -37,7 +37,7 @@ class Expectations:
         state = document.state
         blobs = {name: blob for name, blob in state.blobs.items() if name in draft.blobs}
         links = {name: there for name, there in state.links.items() if name in draft.links}
-        return Parts(blobs, links, ()).complete(draft)
+        return Attachments(blobs, links, ()).complete(draft)
 
     def valid_record(self, document: MediaDocument, draft: Draft) -> Record:
         """Return the record of a draft; raises LexiconViolation."""

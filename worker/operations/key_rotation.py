@@ -27,7 +27,7 @@ class Shelf(Protocol[Name]):
 
 
 @dataclass(slots=True)
-class Holdings:
+class KeyUsage:
     """What is on a shelf: how many texts by the number of their key (from 1), and how many plain.
 
     `unreadable` names those that no key opens.
@@ -43,9 +43,9 @@ class Holdings:
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
-def take_stock(shelf: Shelf[Name], vault: Vault) -> Holdings:
+def inspect(shelf: Shelf[Name], vault: Vault) -> KeyUsage:
     """Return what is on a shelf."""
-    holdings = Holdings()
+    holdings = KeyUsage()
     for name, text in shelf.stored():
         if not vault.is_sealed(text):
             holdings.plain += 1
@@ -56,7 +56,7 @@ def take_stock(shelf: Shelf[Name], vault: Vault) -> Holdings:
     return holdings
 
 
-def reseal(shelf: Shelf[Name], vault: Vault) -> int:
+def re_encrypt(shelf: Shelf[Name], vault: Vault) -> int:
     """Seal everything on a shelf with the first key; return how many texts were replaced."""
     replaced = 0
     for name, text in shelf.stored():

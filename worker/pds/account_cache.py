@@ -14,7 +14,7 @@ _SCANNED = 1000  # keys a call
 _BOUND = ("session", "parked", "told")  # to a password and a PDS: there may be several
 
 
-class AccountKeys:
+class AccountCache:
     """Everything in Redis that is named after accounts."""
 
     def __init__(self, redis: Redis) -> None:

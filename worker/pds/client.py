@@ -18,14 +18,14 @@ from atproto_client.request import Response
 
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
-from worker.core.net.transports import BoundedTransport, Bounds, PublicTransport
+from worker.core.net.transports import LimitedTransport, PublicOnlyTransport, ResponseLimits
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.pds.errors import error_name, garbled
-from worker.pds.rate_limiter import Meter
+from worker.pds.errors import error_name, malformed_response
+from worker.pds.rate_limiter import HostLimiter
 from worker.pds.xrpc import Json, bearer, headers_of, refuse, status_of, translated
-from worker.telemetry.metrics import NOBODY, Recorder
+from worker.telemetry.metrics import NOBODY, Metrics
 
 _BYPASS = "x-ratelimit-bypass"
 POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
@@ -51,16 +51,16 @@ class _Call:
 
 
 def open_request(
-    timeout: float = 15, *, public: bool = False, bounds: Bounds | None = None
+    timeout: float = 15, *, public: bool = False, bounds: ResponseLimits | None = None
 ) -> Request:
     """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
 
     With `public` they lead to public addresses alone; with `bounds` answers are cut off.
     """
     limits = httpx.Limits(max_connections=16, keepalive_expiry=60)
-    transport: httpx.BaseTransport | None = PublicTransport() if public else None
+    transport: httpx.BaseTransport | None = PublicOnlyTransport() if public else None
     if bounds:
-        transport = BoundedTransport(transport or httpx.HTTPTransport(limits=limits), bounds)
+        transport = LimitedTransport(transport or httpx.HTTPTransport(limits=limits), bounds)
     return Request(
         timeout=httpx.Timeout(timeout, connect=3),
         limits=limits,
@@ -72,9 +72,9 @@ def open_request(
 class Pds:
     """Calls to one PDS. Every method raises the errors of `worker.pds.errors`.
 
-    With a meter each call is charged before it is sent, and raises BudgetSpentError instead when
-    it has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.
-    Connections are this one's own (`timeout` in seconds), or those of `request`. The recorder
+    With `limiter` each call is charged before it is sent, and raises RateLimitReachedError if it
+    has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.
+    Connections are this client's own (`timeout` in seconds), or those of `request`. `metrics`
     counts calls and blobs.
     """
 
@@ -84,14 +84,14 @@ class Pds:
         *,
         timeout: float = 15,
         request: Request | None = None,
-        meter: Meter | None = None,
+        limiter: HostLimiter | None = None,
         bypass: Secret | None = None,
-        recorder: Recorder = NOBODY,
+        metrics: Metrics = NOBODY,
     ) -> None:
         self.url = url
-        self._recorder = recorder
+        self._metrics = metrics
         self._request = request or open_request(timeout)
-        self._meter = meter
+        self._limiter = limiter
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Pds:
 
     def room(self, repo: str) -> int | None:
         """Return how many points of writes a repo has left now; None when nobody counts them."""
-        return self._meter.room(repo) if self._meter else None
+        return self._limiter.room(repo) if self._limiter else None
 
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
@@ -165,7 +165,7 @@ class Pds:
         call = _Call("com.atproto.sync.getRepo", "read", ())
         content = self._got(call, {"did": did}, plain).content
         if not isinstance(content, bytes):
-            raise garbled("read")
+            raise malformed_response("read")
         return content
 
     def get_record(self, key: RecordKey) -> RemoteRecord | None:
@@ -199,7 +199,7 @@ class Pds:
         headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
         call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
         answer = self._answer(call, lambda: self._request.post(url, headers=headers, content=data))
-        self._recorder.blob(len(data))
+        self._metrics.blob(len(data))
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
         return UploadedBlob(cid, blob.text("mimeType"), blob.number("size"))
@@ -215,7 +215,7 @@ class Pds:
                 return None
             raise
         if not isinstance(content, bytes) or cid_of_blob(content) != cid:
-            raise garbled("read")
+            raise malformed_response("read")
         return content
 
     def _post(
@@ -249,16 +249,16 @@ class Pds:
 
     def _charged(self, call: _Call, send: Callable[[], Response]) -> Response:
         """Make a call within the budget, and learn from its answer."""
-        if self._meter is None:
+        if self._limiter is None:
             return self._counted(call, send)
-        ticket = self._meter.spend(call.step, call.costs)
+        ticket = self._limiter.spend(call.step, call.costs)
         try:
             response = self._counted(call, send)
         except MediaError as error:
             refusal = error if isinstance(error, WaitError) else None
-            self._meter.settle(ticket, headers_of(error.__cause__), refusal)
+            self._limiter.settle(ticket, headers_of(error.__cause__), refusal)
             raise
-        self._meter.settle(ticket, response.headers)
+        self._limiter.settle(ticket, response.headers)
         return response
 
     def _counted(self, call: _Call, send: Callable[[], Response]) -> Response:
@@ -271,7 +271,7 @@ class Pds:
             status = status_of(error.__cause__)
             raise
         finally:
-            self._recorder.call(call.nsid, status, time.monotonic() - began)
+            self._metrics.call(call.nsid, status, time.monotonic() - began)
         return response
 
 
@@ -282,7 +282,7 @@ def _points_of(writes: Sequence[Write]) -> int:
 def _json(step: str, response: Response) -> Json:
     content = response.content
     if not isinstance(content, dict):
-        raise garbled(step)
+        raise malformed_response(step)
     return Json(step, content)
 
 

@@ -18,7 +18,7 @@ import httpx
 
 from worker.core.clock import after
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
-from worker.telemetry.redaction import concealed
+from worker.telemetry.redaction import redact
 
 _DEFAULT_WAIT = 60.0
 _LONGEST_WAIT = 86_400.0
@@ -36,7 +36,7 @@ class SessionExpiredError(TransientError):
     code = "session_expired"
 
 
-class AccountFaultError(MediaError):
+class AccountUnusableError(MediaError):
     """The account itself cannot be used: wrong password, takedown, deactivated, no such one.
 
     For one who reads without a session, the last three look the same: `repo_unavailable`.
@@ -52,7 +52,7 @@ class BlobNotFoundError(TransientError):
     code = "blob_not_found"
 
 
-class SwapError(TransientError):
+class RecordConflictError(TransientError):
     """The record is not at the version we believed: read it and decide again."""
 
     step = "write"
@@ -78,7 +78,7 @@ _HEALED: Mapping[str, type[TransientError]] = {
     "InvalidToken": SessionExpiredError,
     "AuthMissing": SessionExpiredError,
     "BlobNotFound": BlobNotFoundError,
-    "InvalidSwap": SwapError,
+    "InvalidSwap": RecordConflictError,
 }
 
 
@@ -100,7 +100,7 @@ def translate(error: Exception, step: str) -> MediaError:
     if isinstance(error, httpx.HTTPStatusError):
         return _classify(_answer(error.response), step)
     if isinstance(error, ValueError | httpx.DecodingError):
-        return garbled(step)
+        return malformed_response(step)
     cause = error.__cause__ or error
     message = f"no answer from the PDS ({type(cause).__name__}); the call may have been carried out"
     return TransientError(message, step=step, code="pds_unreachable")
@@ -111,7 +111,7 @@ def error_name(error: BaseException | None) -> str:
     return _answer(error.response).name if isinstance(error, httpx.HTTPStatusError) else ""
 
 
-def garbled(step: str) -> TransientError:
+def malformed_response(step: str) -> TransientError:
     """Return the error for an answer that is no XRPC answer, such as a proxy's own page."""
     message = "the PDS sent an answer that cannot be read; is PDS_URL right?"
     return TransientError(message, step=step, code="pds_answer_garbled")
@@ -135,7 +135,7 @@ def _without_echoes(request: httpx.Request, name: str, message: str) -> tuple[st
     """
     secrets = [request.headers.get(header, "").rpartition(" ")[2] for header in _SECRET_HEADERS]
     is_login = request.url.path.endswith(_LOGINS)
-    name, message = (_JWT.sub("(token)", concealed(t, secrets, "(token)")) for t in (name, message))
+    name, message = (_JWT.sub("(token)", redact(t, secrets, "(token)")) for t in (name, message))
     return (name if _NAME.fullmatch(name) else ""), ("" if is_login else message)
 
 
@@ -146,11 +146,11 @@ def _classify(answer: _Answer, step: str) -> MediaError:
         return _HEALED[answer.name](answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
-        return AccountFaultError(f"{meaning} ({answer.text})", code=code)
+        return AccountUnusableError(f"{meaning} ({answer.text})", code=code)
     if step == "read" and answer.name == "InvalidRequest":
         # What is asked is well-formed, so it is the repo: reading calls name no better reason.
         message = f"the PDS does not show the account's repo ({answer.text})"
-        return AccountFaultError(message, code="repo_unavailable")
+        return AccountUnusableError(message, code="repo_unavailable")
     return _by_status(answer, step)
 
 
@@ -163,7 +163,7 @@ def _by_status(answer: _Answer, step: str) -> MediaError:
     if answer.status >= 500 or answer.status in {404, 405, 408, 409, 425}:  # noqa: PLR2004
         return TransientError(answer.text, step=step, code=f"pds_{answer.status}")
     if answer.status in {401, 403}:
-        return AccountFaultError(answer.text, code=f"pds_{answer.status}")
+        return AccountUnusableError(answer.text, code=f"pds_{answer.status}")
     return PermanentError(answer.text, step=step, code="pds_refused")
 
 

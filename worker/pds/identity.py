@@ -20,7 +20,7 @@ from redis import Redis
 from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
 from worker.core.net.hosts import is_host
-from worker.core.net.transports import PublicTransport
+from worker.core.net.transports import PublicOnlyTransport
 from worker.core.redis_errors import translated
 
 _FRESH = 3600  # seconds for which nobody asks again
@@ -41,7 +41,7 @@ class DirectoryError(TransientError):
     step, code = "account", "directory_unavailable"
 
 
-class Directory(Protocol):
+class PdsResolver(Protocol):
     """Knows the URL of an account's PDS.
 
     Methods raise DirectoryError, AccountError for a DID that there is not (any more), and
@@ -51,11 +51,11 @@ class Directory(Protocol):
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
 
-    def look_again(self, did: str) -> str:
+    def refresh(self, did: str) -> str:
         """Return the same for an account in trouble, asked anew unless that was just done."""
 
 
-class OnePds:
+class StaticPdsResolver:
     """A directory for platforms all of whose accounts live at one PDS."""
 
     def __init__(self, url: str) -> None:
@@ -65,12 +65,12 @@ class OnePds:
         """Return the one URL."""
         return self._url
 
-    def look_again(self, did: str) -> str:
+    def refresh(self, did: str) -> str:
         """Return the one URL."""
         return self.pds_of(did)
 
 
-class DidDocuments:
+class DidResolver:
     """Reads DID documents: of `did:plc` from a PLC directory, of `did:web` from their hosts.
 
     `usual` is the URL of the platform's own PDS. `is_allowed` says of any other URL whether calls
@@ -85,7 +85,7 @@ class DidDocuments:
         self._usual = usual
         self._is_allowed = is_allowed
         self._http = httpx.Client(timeout=_TIMEOUT)
-        self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicTransport())
+        self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicOnlyTransport())
 
     def close(self) -> None:
         """Close the connections."""
@@ -99,7 +99,7 @@ class DidDocuments:
             raise _unknown(did)
         return known if known and age < _FRESH else self._ask(did, known)
 
-    def look_again(self, did: str) -> str:
+    def refresh(self, did: str) -> str:
         """Return the same, asked anew."""
         known, age = self._known(did)
         if known and age < _DOUBTED:

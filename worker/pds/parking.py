@@ -12,7 +12,7 @@ from worker.core.clock import after, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.redis_errors import translated
-from worker.pds.errors import AccountFaultError
+from worker.pds.errors import AccountUnusableError
 
 _PREFIX = "media-atproto:parked:"
 _SCANNED = 1000  # keys a call
@@ -34,7 +34,7 @@ class Parking:
         self._redis = redis
         self._seconds = seconds
 
-    def park(self, account: Account, bound: str, fault: AccountFaultError) -> AccountError:
+    def park(self, account: Account, bound: str, fault: AccountUnusableError) -> AccountError:
         """Park an account for its fault; return the error to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
         note = json.dumps({"code": fault.code, "message": message})

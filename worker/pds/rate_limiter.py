@@ -20,7 +20,7 @@ from typing import Any
 from redis import Redis
 
 from worker.core.clock import after, rfc3339
-from worker.core.errors import BudgetSpentError, WaitError
+from worker.core.errors import RateLimitReachedError, WaitError
 from worker.core.rate_limits import Charge, Cost, Kind, Limit, Rates, charges, meant, told
 from worker.core.redis_errors import RedisUnavailableError, translated
 
@@ -28,7 +28,7 @@ _PREFIX = "media-atproto:budget:"
 _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
-class Lane(Enum):
+class Workload(Enum):
     """Who spends: saves may spend everything, all other work leaves them a share."""
 
     LIVE = "live"
@@ -36,7 +36,7 @@ class Lane(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class Reservation:
     """What a call under way was charged, and where each bucket's window began."""
 
     charged: tuple[Charge, ...]
@@ -56,7 +56,7 @@ class Gate:
     refused: bool
 
 
-class Budget:
+class RateLimiter:
     """The budgets of all PDSes. `reserve` is the share, 0 to 1, that only saves may spend."""
 
     def __init__(self, redis: Redis, rates: Rates, *, reserve: float) -> None:
@@ -65,10 +65,10 @@ class Budget:
         self._reserve = reserve
         self._script = redis.register_script(_SCRIPT)
 
-    def meter(self, host: str, lane: Lane) -> Meter:
+    def for_host(self, host: str, workload: Workload) -> HostLimiter:
         """Return what calls to one PDS are charged by."""
-        share = 1.0 if lane is Lane.LIVE else 1.0 - self._reserve
-        return Meter(self._script, host, self._rates.of(host), share)
+        share = 1.0 if workload is Workload.LIVE else 1.0 - self._reserve
+        return HostLimiter(self._script, host, self._rates.of(host), share)
 
     def gates(self) -> list[Gate]:
         """Return the buckets that something was spent of in their present windows."""
@@ -110,7 +110,7 @@ class Budget:
         )
 
 
-class Meter:
+class HostLimiter:
     """Charges calls to one PDS. Without limits it lets everything through and asks nobody."""
 
     def __init__(self, script: Any, host: str, limits: Sequence[Limit], share: float) -> None:
@@ -119,15 +119,15 @@ class Meter:
         self._limits = limits
         self._share = share
 
-    def spend(self, step: str, costs: Sequence[Cost]) -> Ticket:
+    def spend(self, step: str, costs: Sequence[Cost]) -> Reservation:
         """Charge a call that is about to be made.
 
-        Raises BudgetSpentError when it has to wait, and nothing is charged then; and
+        Raises RateLimitReachedError when it has to wait, and nothing is charged then; and
         RedisUnavailableError.
         """
         charged = charges(self._limits, costs)
         if not charged:
-            return Ticket((), ())
+            return Reservation((), ())
         numbers = [
             number
             for each in charged
@@ -136,10 +136,10 @@ class Meter:
         place, *rest = self._run(charged, ["spend", self._share, *numbers])
         if place:
             raise self._spent(charged[place - 1], rest[0] / 1000, step)
-        return Ticket(charged, tuple(rest))
+        return Reservation(charged, tuple(rest))
 
     def settle(
-        self, ticket: Ticket, headers: Mapping[str, str], refusal: WaitError | None = None
+        self, ticket: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
     ) -> None:
         """Correct the count by a call's answer; without headers there was none to learn from.
 
@@ -180,14 +180,14 @@ class Meter:
         with translated():
             return self._script(keys=keys, args=arguments)
 
-    def _spent(self, charge: Charge, seconds: float, step: str) -> BudgetSpentError:
+    def _spent(self, charge: Charge, seconds: float, step: str) -> RateLimitReachedError:
         until = after(seconds)
         whose = charge.who or "our address"
         message = (
             f"the budget {charge.limit.name} of {whose} at {self._host} is spent"
             f" until {rfc3339(until)}"
         )
-        return BudgetSpentError(message, until=until, step=step)
+        return RateLimitReachedError(message, until=until, step=step)
 
 
 def _number(text: object) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from worker.core.errors import TransientError
 from worker.core.records import RecordKey, Write
-from worker.pds.errors import SwapError
+from worker.pds.errors import RecordConflictError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 
@@ -15,7 +15,7 @@ BATCH = 100
 _TRIES = 3
 
 
-class Eraser:
+class RecordDeleter:
     """Deletes records by the batch, one by one where batches do not get through."""
 
     def __init__(self, locks: RepoLocks, *, batch: int = BATCH) -> None:
@@ -54,7 +54,7 @@ class Eraser:
         fault = self._apply(repo, keys)
         if fault is None:
             return frozenset()
-        if isinstance(fault, SwapError):
+        if isinstance(fault, RecordConflictError):
             return frozenset(keys)  # somebody wrote in between, and nothing was carried out
         # One of them was gone before, which fails all, or nobody knows what became of the call.
         # A call for each key: keys of a large collection may lie far apart in its listing.

@@ -10,8 +10,8 @@ from worker.core.errors import AccountError
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.client import Pds, Session
-from worker.pds.errors import AccountFaultError, SessionExpiredError
-from worker.pds.routing import Home, Homes
+from worker.pds.errors import AccountUnusableError, SessionExpiredError
+from worker.pds.routing import PdsHost, PdsHosts
 
 T = TypeVar("T")
 
@@ -23,10 +23,10 @@ class Repo:
     knows where it lives.
     """
 
-    def __init__(self, homes: Homes, account: Account) -> None:
-        self._homes = homes
+    def __init__(self, pds_hosts: PdsHosts, account: Account) -> None:
+        self._pds_hosts = pds_hosts
         self._account = account
-        self._home: Home | None = None
+        self._home: PdsHost | None = None
         self._session: Session | None = None
 
     @property
@@ -98,15 +98,15 @@ class Repo:
         pds = self._at_home().pds
         return pds.list_records(self.did, collection, cursor, ascending=ascending)
 
-    def _at_home(self) -> Home:
+    def _at_home(self) -> PdsHost:
         if self._home is None:
-            self._home = self._homes.of(self.did)
+            self._home = self._pds_hosts.of(self.did)
         return self._home
 
     def _authorised(self, call: Callable[[Pds, Secret], T]) -> T:
         return self._followed(lambda home: self._with_session(home, call))
 
-    def _with_session(self, home: Home, call: Callable[[Pds, Secret], T]) -> T:
+    def _with_session(self, home: PdsHost, call: Callable[[Pds, Secret], T]) -> T:
         session = self._session or home.sessions.get(self._account)
         renewals: tuple[Callable[[Account, Session], Session], ...]
         renewals = (home.sessions.renew, home.sessions.replace)
@@ -119,20 +119,20 @@ class Repo:
         self._session = session
         return call(home.pds, session.access)
 
-    def _followed(self, call: Callable[[Home], T]) -> T:
+    def _followed(self, call: Callable[[PdsHost], T]) -> T:
         """Make a call, once more where the account has moved to; else park it for its fault."""
         try:
             return self._parking(call)
         except AccountError:
-            newer = self._homes.moved(self.did, self._at_home())
+            newer = self._pds_hosts.moved(self.did, self._at_home())
             if newer is None:
                 raise
         self._home, self._session = newer, None
         return self._parking(call)
 
-    def _parking(self, call: Callable[[Home], T]) -> T:
+    def _parking(self, call: Callable[[PdsHost], T]) -> T:
         home = self._at_home()
         try:
             return call(home)
-        except AccountFaultError as fault:
+        except AccountUnusableError as fault:
             raise home.sessions.park(self._account, fault) from fault

@@ -21,10 +21,10 @@ from worker.core.errors import AccountError, TransientError
 from worker.core.redis_errors import translated
 from worker.core.secrets import Secret, UnreadableSecretError, Vault
 from worker.pds.client import Pds, Session
-from worker.pds.errors import AccountFaultError, SessionExpiredError
+from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.pds.locks import held
 from worker.pds.parking import Parked, Parking
-from worker.telemetry.alerts import SILENT, Reporter
+from worker.telemetry.alerts import NULL_ALERTS, Alerts
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_PATIENCE = 45  # seconds; above the time that a login takes
@@ -36,13 +36,13 @@ class Sessions:
     """The sessions of all accounts at one PDS."""
 
     def __init__(
-        self, redis: Redis, vault: Vault, pds: Pds, *, parked: float, reporter: Reporter = SILENT
+        self, redis: Redis, vault: Vault, pds: Pds, *, parked: float, alerts: Alerts = NULL_ALERTS
     ) -> None:
         self._redis = redis
         self._vault = vault
         self._pds = pds
         self._parking = Parking(redis, parked)
-        self._reporter = reporter
+        self._alerts = alerts
 
     def get(self, account: Account) -> Session:
         """Return a session that is good now.
@@ -71,14 +71,14 @@ class Sessions:
                 return session
             return self._keep(account, self._login(account))
 
-    def park(self, account: Account, fault: AccountFaultError) -> AccountError:
+    def park(self, account: Account, fault: AccountUnusableError) -> AccountError:
         """Park an account for its fault; return the error to raise."""
         parked = self._parking.park(account, self._bound(account), fault)
         with translated():
             self._redis.delete(self._key("session", account))
             told = self._redis.set(self._key("told", account), fault.code, ex=_TOLD, get=True)
         if told != fault.code.encode():
-            self._reporter.parked(account, fault.code, parked.message)
+            self._alerts.parked(account, fault.code, parked.message)
         return parked
 
     def parked(self, account: Account) -> Parked | None:
@@ -88,7 +88,7 @@ class Sessions:
     def _refresh(self, session: Session | None) -> Session | None:
         if session is None:
             return None
-        with suppress(SessionExpiredError, AccountFaultError):
+        with suppress(SessionExpiredError, AccountUnusableError):
             return self._pds.refresh_session(session.refresh)
         return None
 
@@ -97,9 +97,9 @@ class Sessions:
             password = self._vault.open_stored(account.password.reveal())
             session = self._pds.create_session(account.did, password)
         except UnreadableSecretError as error:
-            unreadable = AccountFaultError(f"the password: {error}", code="password_unreadable")
+            unreadable = AccountUnusableError(f"the password: {error}", code="password_unreadable")
             raise self.park(account, unreadable) from None
-        except AccountFaultError as fault:
+        except AccountUnusableError as fault:
             raise self.park(account, fault) from fault
         return session
 
@@ -116,7 +116,9 @@ class Sessions:
 
     def _keep(self, account: Account, session: Session) -> Session:
         if not session.active:
-            inactive = AccountFaultError("the account is deactivated", code="account_deactivated")
+            inactive = AccountUnusableError(
+                "the account is deactivated", code="account_deactivated"
+            )
             raise self.park(account, inactive)
         tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
         sealed = self._vault.seal(json.dumps(tokens))
@@ -156,7 +158,7 @@ def _is_fresh(session: Session) -> bool:
     """Tell whether an access token, a JWT, is good for a while (RFC 7519 section 4.1.4)."""
     try:
         payload = session.access.reveal().split(".")[1]
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
+        batch_store = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(batch_store["exp"]) > time.time() + _REFRESH_MARGIN
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return True  # not a token that we can read: the PDS will say when it has expired

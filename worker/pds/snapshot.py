@@ -110,7 +110,7 @@ class StoredRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class RepoSnapshot:
     """The records of a repo at one commit, in all collections."""
 
     did: str
@@ -119,7 +119,7 @@ class Snapshot:
     _blocks: Mapping[bytes, bytes] = field(repr=False)
 
     @classmethod
-    def parse(cls, did: str, car: bytes) -> Snapshot:
+    def parse(cls, did: str, car: bytes) -> RepoSnapshot:
         """Read the repo of `did` from a CAR file (https://atproto.com/specs/repository#car-files).
 
         Raises RepoDamagedError that says what is wrong.

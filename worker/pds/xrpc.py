@@ -13,7 +13,7 @@ from atproto.exceptions import AtProtocolError
 from atproto_client.request import Response
 
 from worker.core.secrets import Secret
-from worker.pds.errors import garbled, translate
+from worker.pds.errors import malformed_response, translate
 
 T = TypeVar("T")
 
@@ -53,13 +53,13 @@ class Json:
         """Return a field that is a list of objects."""
         items = self._typed(name, list)
         if not all(isinstance(item, dict) for item in items):
-            raise garbled(self._step)
+            raise malformed_response(self._step)
         return [Json(self._step, item) for item in items]
 
     def _typed(self, name: str, kind: type[T]) -> T:
         value = self._body.get(name)
         if not isinstance(value, kind):
-            raise garbled(self._step)
+            raise malformed_response(self._step)
         return value
 
 

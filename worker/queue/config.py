@@ -30,7 +30,7 @@ def configuration() -> dict[str, object]:
         "task_reject_on_worker_lost": True,
         "task_soft_time_limit": SOFT_LIMIT,
         "task_time_limit": HARD_LIMIT,
-        "worker_consumer": "worker.queue.transport:LoneConsumer",
+        "worker_consumer": "worker.queue.transport:NoGossipConsumer",
         "beat_scheduler": "worker.telemetry.heartbeat:Scheduler",
         "beat_max_loop_interval": 15,
         "worker_enable_remote_control": False,

@@ -18,13 +18,13 @@ from worker.core.redis_errors import translated
 from worker.core.secrets import Secret
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
-IN_HAND = "unacked"  # kombu's name for what was delivered and not acknowledged yet
+IN_FLIGHT = "unacked"  # kombu's name for what was delivered and not acknowledged yet
 _MOST = 500  # some 5 MB
 
 log = logging.getLogger(__name__)
 
 
-class Hands:
+class InFlight:
     """Tells whether one more message may be kept waiting. Without Redis, none could be sent."""
 
     def __init__(self, redis: Redis) -> None:
@@ -33,7 +33,7 @@ class Hands:
     def have_room(self) -> bool:
         """Tell whether workers have few enough messages in hand."""
         try:
-            return int(self._redis.hlen(IN_HAND)) < _MOST
+            return int(self._redis.hlen(IN_FLIGHT)) < _MOST
         except RedisError as error:
             log.debug("what is in hand was not counted (%s)", type(error).__name__)
             return False
@@ -67,7 +67,7 @@ class Queues:
             for name in (LIVE, SWEEP, BULK):
                 pipe.llen(redis_list(name, FRONT))
                 pipe.llen(redis_list(name, OVERFLOW))
-            pipe.hlen(IN_HAND)
+            pipe.hlen(IN_FLIGHT)
             *waiting, in_hand = (int(length) for length in pipe.execute())
         live, sweep, bulk = (sum(waiting[place : place + 2]) for place in (0, 2, 4))
         return QueueLengths(live, sweep, bulk, in_hand)

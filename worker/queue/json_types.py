@@ -57,11 +57,11 @@ def described(value: object) -> str:
     return name_of(type(value))
 
 
-def is_deep(value: object, levels: int) -> bool:
+def exceeds_depth(value: object, levels: int) -> bool:
     """Tell whether lists and objects lie deeper in each other than so many levels."""
     if not isinstance(value, dict | list):
         return False
     if levels == 0:
         return True
     children = value.values() if isinstance(value, dict) else value
-    return any(is_deep(child, levels - 1) for child in children)
+    return any(exceeds_depth(child, levels - 1) for child in children)

@@ -18,7 +18,7 @@ _SUBJECTS = {
 }
 
 
-class NamedRequest(Request):
+class LabelledRequest(Request):
     """A message in a worker's hands, whose arguments read as what they mean.
 
     What its producer wrote in `argsrepr` is not looked at: in other languages it may be left out.
@@ -40,7 +40,9 @@ class NamedRequest(Request):
         return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
 
 
-def shown_retrying(task: Any, app: Any, consumer: Any, **options: Any) -> Callable[..., object]:
+def retry_aware_strategy(
+    task: Any, app: Any, consumer: Any, **options: Any
+) -> Callable[..., object]:
     """Return Celery's own way of taking messages, with which a retry shows as one: a `Strategy`.
 
     A worker takes the message of a retry at once and keeps it until its time. For Flower it is

@@ -24,7 +24,7 @@ from typing import Any
 from uuid import uuid4
 
 from worker.core.clock import now
-from worker.queue.json_types import described, is_deep, is_of, name_of
+from worker.queue.json_types import described, exceeds_depth, is_of, name_of
 from worker.queue.names import queue_of
 
 _MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
@@ -74,7 +74,7 @@ _PACKING = {"content-type": "application/json", "content-encoding": "utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class InvalidMessage:
     """A message that is not taken: what it says its id and its task are, and what is wrong."""
 
     id: str
@@ -94,7 +94,7 @@ class Call:
     arguments: Mapping[str, object]
 
 
-def read(item: bytes, tasks: TaskFunctions) -> Call | Refusal:
+def read(item: bytes, tasks: TaskFunctions) -> Call | InvalidMessage:
     """Return what a message calls for, or why it must not be taken.
 
     `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
@@ -106,10 +106,12 @@ def read(item: bytes, tasks: TaskFunctions) -> Call | Refusal:
         said = _mapping(envelope.get("headers"))
         return _examined(envelope, tasks)
     except _MalformedError as error:
-        return Refusal(_named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID])
+        return InvalidMessage(
+            _named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID]
+        )
 
 
-def glance(item: bytes, tasks: TaskFunctions) -> Call | None:
+def peek(item: bytes, tasks: TaskFunctions) -> Call | None:
     """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
     try:
         envelope = json.loads(item)
@@ -131,7 +133,7 @@ def _envelope(item: bytes) -> Json:
 
 
 def _examined(envelope: Json, tasks: TaskFunctions) -> Call:
-    if is_deep(envelope, _MOST_LEVELS):
+    if exceeds_depth(envelope, _MOST_LEVELS):
         raise _MalformedError(f"it is nested more than {_MOST_LEVELS} levels deep")
     _check("part", envelope, _ENVELOPE)
     _check("property", envelope["properties"], _PROPERTIES)
@@ -189,7 +191,7 @@ def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
     if not isinstance(body, list) or [type(part) for part in body] != [list, dict, dict]:
         raise _MalformedError("its body is not a list of arguments, named arguments and options")
     args, kwargs, options = body
-    if is_deep(body, _MOST_LEVELS):
+    if exceeds_depth(body, _MOST_LEVELS):
         raise _MalformedError(f"its body is nested more than {_MOST_LEVELS} levels deep")
     if any(options.get(name) for name in _FOLLOWERS):
         raise _MalformedError("it asks for other tasks to follow it")

@@ -23,14 +23,14 @@ from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
 
 from worker.core.redis_errors import meaning
-from worker.queue.messages import Refusal, TaskFunctions, completed, read
+from worker.queue.messages import InvalidMessage, TaskFunctions, completed, read
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
 
 log = logging.getLogger(__name__)
 
 
-class ForgettingQoS(redis.QoS):
+class NonLeakingQoS(redis.QoS):
     """Counts no message as in hand whose task has ended.
 
     In Redis the message stays among the unacknowledged, and is delivered again when its time is
@@ -58,7 +58,7 @@ class Channel(redis.Channel):
     Redis has given the message away by then, so it does not come again.
     """
 
-    QoS: Any = ForgettingQoS
+    QoS: Any = NonLeakingQoS
 
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
         client = super()._create_client(asynchronous)  # type: ignore[misc]
@@ -83,7 +83,7 @@ def accept(
     name = answer[0].decode(errors="replace")
     item = completed(answer[1], name)
     refused = read(item, tasks)
-    if not isinstance(refused, Refusal):
+    if not isinstance(refused, InvalidMessage):
         return [answer[0], item]
     log.error(
         "refused a message on %s: id %s, task %s: %s",
@@ -95,7 +95,7 @@ def accept(
     return None
 
 
-class LoneConsumer(Consumer):
+class NoGossipConsumer(Consumer):
     """A consumer that takes no part in gossip.
 
     With it, a worker of Celery 5.7 dies when a task ends while Redis is away, and nothing here

@@ -13,13 +13,13 @@ from functools import partial
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
 from worker.core.errors import MediaError, PermanentError, WaitError
-from worker.media.base import BlobWish, Draft, LinkWish
+from worker.media.base import BlobSpec, Draft, LinkSpec
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo import Repo
-from worker.sync.blobs import BlobMaker, Content, uploaded
+from worker.sync.blobs import BlobBuilder, Content, uploaded
 from worker.sync.run import Run
 
-Material = Content | BlobState | MediaError
+PreparedBlob = Content | BlobState | MediaError
 """Of a blob: what has to be uploaded, or its state where nothing has, or what went wrong."""
 
 Send = Callable[[Content], BlobState]
@@ -28,7 +28,7 @@ _STEPS = frozenset({"source", "thumbnail"})
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Attachments:
     """What could be had for a draft, and the faults of what could not."""
 
     blobs: Mapping[str, BlobState]
@@ -42,30 +42,32 @@ class Parts:
         return {**draft.fields, **links, **refs}
 
 
-class PartMaker:
+class AttachmentBuilder:
     """Makes the parts that a draft wishes for."""
 
-    def __init__(self, blobs: BlobMaker, lexicons: Lexicons) -> None:
+    def __init__(self, blobs: BlobBuilder, lexicons: Lexicons) -> None:
         self.blobs = blobs
         self._lexicons = lexicons
 
-    def over(self, blobs: BlobMaker) -> PartMaker:
+    def over(self, blobs: BlobBuilder) -> AttachmentBuilder:
         """Return the same with another maker of blobs."""
-        return PartMaker(blobs, self._lexicons)
+        return AttachmentBuilder(blobs, self._lexicons)
 
-    def prepare(self, run: Run, draft: Draft) -> Mapping[str, Material]:
+    def prepare(self, run: Run, draft: Draft) -> Mapping[str, PreparedBlob]:
         """Make the bytes of a draft's blobs, without a call to the PDS."""
         rules = self._lexicons.blob_rules(draft.nsid)
         wishes = draft.blobs.items()
         return {name: self._material(run, name, wish, rules[name]) for name, wish in wishes}
 
-    def _material(self, run: Run, name: str, wish: BlobWish, rule: BlobRule) -> Material:
+    def _material(self, run: Run, name: str, wish: BlobSpec, rule: BlobRule) -> PreparedBlob:
         try:
             return self.blobs.prepare(wish, rule, _known(run, name), run.document.owner)
         except MediaError as error:
-            return forgetful(error)
+            return drop_traceback(error)
 
-    def make(self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, Material]) -> Parts:
+    def make(
+        self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, PreparedBlob]
+    ) -> Attachments:
         """Make a draft's parts of what was prepared, keeping each blob's state as it comes.
 
         Raises what is no fault of a part: waiting, sessions, a PDS that is down, a lost lease.
@@ -81,10 +83,10 @@ class PartMaker:
         links = {name: self._link(run, name, wish, faults) for name, wish in draft.links.items()}
         if run.state.blobs != blobs:
             run.save(replace(run.state, blobs=blobs))
-        return Parts(blobs, links, tuple(faults))
+        return Attachments(blobs, links, tuple(faults))
 
     def _blob(
-        self, run: Run, name: str, material: Material, send: Send, faults: list[MediaError]
+        self, run: Run, name: str, material: PreparedBlob, send: Send, faults: list[MediaError]
     ) -> BlobState:
         known = _known(run, name)
         try:
@@ -97,7 +99,7 @@ class PartMaker:
             run.save_blob(name, blob)
         return blob
 
-    def _link(self, run: Run, name: str, wish: LinkWish, faults: list[MediaError]) -> bool:
+    def _link(self, run: Run, name: str, wish: LinkSpec, faults: list[MediaError]) -> bool:
         try:
             return self.blobs.exists(wish.file.key())
         except MediaError as error:
@@ -106,13 +108,13 @@ class PartMaker:
             return run.state.links.get(name, False)
 
 
-def forgetful(error: MediaError) -> MediaError:
+def drop_traceback(error: MediaError) -> MediaError:
     """Return an error that is to be kept without what it came from: a file, a decoded image."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 
 
-def _made(run: Run, name: str, material: Material, send: Send) -> BlobState:
+def _made(run: Run, name: str, material: PreparedBlob, send: Send) -> BlobState:
     if isinstance(material, MediaError):
         raise material
     blob = material if isinstance(material, BlobState) else send(material)

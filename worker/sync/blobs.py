@@ -24,7 +24,7 @@ from worker.database.thumbnails import (
 from worker.files.errors import SourceTooLargeError, SourceUnavailableError
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
-from worker.media.base import BlobWish, Making
+from worker.media.base import BlobSpec, BlobTransform
 from worker.media.validation import BlobRule
 
 Upload = Callable[[bytes, str], UploadedBlob]
@@ -32,7 +32,7 @@ Upload = Callable[[bytes, str], UploadedBlob]
 log = logging.getLogger(__name__)
 
 
-class Room:
+class MemoryBudget:
     """So many bytes, for the threads of one process."""
 
     def __init__(self, size: int) -> None:
@@ -78,7 +78,7 @@ class Content:
     source: str
 
 
-class BlobMaker:
+class BlobBuilder:
     """Makes the blobs that drafts wish for.
 
     Several threads may: of images they hold no more bytes at once than one file may have, and
@@ -92,17 +92,17 @@ class BlobMaker:
         thumbnails: ThumbnailSettings,
         *,
         max_source_bytes: int,
-        desk: _Desk | None = None,
+        desk: _ImageLimits | None = None,
     ) -> None:
         self._sources = sources
         self._cache = cache
         self._thumbnails = thumbnails
         self._max_source_bytes = max_source_bytes
-        self._desk = desk or _Desk(Room(max_source_bytes), Lock())
+        self._desk = desk or _ImageLimits(MemoryBudget(max_source_bytes), Lock())
 
-    def over(self, sources: SourceStore, cache: Thumbnails) -> BlobMaker:
+    def over(self, sources: SourceStore, cache: Thumbnails) -> BlobBuilder:
         """Return the same over another store and cache."""
-        return BlobMaker(
+        return BlobBuilder(
             sources,
             cache,
             self._thumbnails,
@@ -121,7 +121,7 @@ class BlobMaker:
         return self._thumbnails
 
     def prepare(
-        self, wish: BlobWish, rule: BlobRule, known: BlobState, owner: str
+        self, wish: BlobSpec, rule: BlobRule, known: BlobState, owner: str
     ) -> Content | BlobState:
         """Return what has to be uploaded, or the blob's state where nothing has.
 
@@ -142,15 +142,15 @@ class BlobMaker:
         """Tell whether the store has a file."""
         return self._sources.exists(key)
 
-    def _name(self, wish: BlobWish, identity: str) -> str:
+    def _name(self, wish: BlobSpec, identity: str) -> str:
         # Other thumbnail settings make another blob of the same file.
-        is_thumbnail = wish.making is Making.THUMBNAIL
+        is_thumbnail = wish.making is BlobTransform.THUMBNAIL
         return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
 
     def _content(
-        self, wish: BlobWish, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
+        self, wish: BlobSpec, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
     ) -> Content:
-        if wish.making is Making.VERBATIM:
+        if wish.making is BlobTransform.AS_IS:
             file = self._verbatim(rule, key, status)
             return Content(file.data, wish.mime_type, self._name(wish, file.identity))
         made, identity = self._thumbnail(key, status, owner)
@@ -209,10 +209,10 @@ class BlobMaker:
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class _ImageLimits:
     """What the threads of a process share: room for images as files, and who decodes one."""
 
-    room: Room
+    room: MemoryBudget
     decoding: Lock
 
 

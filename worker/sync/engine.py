@@ -27,17 +27,17 @@ from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
-from worker.database.store import Finish, LeaseLostError, NotNow, Store
+from worker.database.store import Busy, Finish, LeaseLostError, Store
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
-from worker.sync.item_log import Journal
+from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover, Report
 from worker.sync.retry import after_bug, after_failure
 from worker.sync.run import Observer, Run, unobserved
-from worker.telemetry.alerts import Affected, Reporter
+from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MOST_ROUNDS = 5
 _GIVEN_UP = frozenset({Status.FAILED, Status.PARTIAL})
@@ -70,8 +70,8 @@ class Engine:
     remover: Remover
     open_repo: Callable[[Account], Repo]
     retry: RetrySettings
-    reporter: Reporter
-    journal: Journal
+    alerts: Alerts
+    item_log: ItemLog
 
     def sync(
         self,
@@ -98,9 +98,9 @@ class Engine:
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
         return self._until_settled(request)
 
-    def carry_on(self, run: Run, *, holder: str) -> Outcome:
+    def sync_claimed(self, run: Run, *, holder: str) -> Outcome:
         """Sync a document that this run has claimed already; raises as `sync` does."""
-        run.is_hasty = False
+        run.buffered = False
         request = _Request(
             kind=run.kind,
             ids=(run.document.ref.id,),
@@ -112,10 +112,10 @@ class Engine:
         )
         return self._until_settled(self._settle(request, run))
 
-    def confess(self, run: Run) -> None:
+    def record_stray_writes(self, run: Run) -> None:
         """Note what a run wrote that may have landed after a newer run had settled it."""
         for uri in sorted(run.written):
-            self.store.note_stray(run.kind, run.document, uri)
+            self.store.add_stray_write(run.kind, run.document, uri)
 
     def delete(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = unobserved
@@ -131,26 +131,26 @@ class Engine:
         named = ItemRef(kind.name, f"of {user} at {rkey}")
         report = self.remover.remove_one(kind, user, rkey)
         outcome = self._removal(ItemRef(kind.name, rkey), named, report)
-        self.journal.ended(outcome)
+        self.item_log.ended(outcome)
         return outcome
 
     def tell(self, run: Run, state: SyncState) -> None:
         """Tell people of a run's final state if nothing is going to be tried by itself."""
         if state.error and state.retry_at is None and state.status in _GIVEN_UP:
             is_up = state.status is Status.PARTIAL
-            self.reporter.given_up(replace(run.affected, is_up=is_up), state.error)
+            self.alerts.given_up(replace(run.affected, is_up=is_up), state.error)
 
     def _removal(self, ref: ItemRef, named: ItemRef, report: Report) -> Outcome:
         """Return the outcome of a removal; tell people of one that is given up."""
         if report.error and report.status is Status.FAILED:
-            item = Affected(ref.type, str(ref.id), report.did, report.attempts)
-            self.reporter.given_up(item, report.error)
+            item = AffectedItem(ref.type, str(ref.id), report.did, report.attempts)
+            self.alerts.given_up(item, report.error)
         return Outcome.of_removal(named, report)
 
     def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
         """Return the id of the document that this very record belongs to, if it is there."""
         account = self.accounts.find(user)
-        document = self.store.holder_of(kind, account.did, rkey) if account else None
+        document = self.store.find_by_record(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
 
     def _until_settled(self, result: Outcome | _Request) -> Outcome:
@@ -161,7 +161,7 @@ class Engine:
         if not isinstance(result, Outcome):
             why = "it changes as fast as it is published"
             result = Outcome(result.ref, None, why, again=True)
-        self.journal.ended(result)
+        self.item_log.ended(result)
         return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
@@ -174,13 +174,13 @@ class Engine:
         if claimed is None:
             removed = self.remover.remove_all_of(kind, ids, request.user)
             return self._removal(ref, ref, removed)
-        if isinstance(claimed, NotNow):
+        if isinstance(claimed, Busy):
             return Outcome.not_now(ref, claimed)
         if request.user is not None:
             self.remover.withdraw(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
 
-    def _claim(self, request: _Request) -> MediaDocument | NotNow | None:
+    def _claim(self, request: _Request) -> MediaDocument | Busy | None:
         return self.store.claim(
             request.kind,
             request.ids,
@@ -214,7 +214,7 @@ class Engine:
             return replace(request, user=run.document.owner)
         if not run.written:
             return Outcome(request.ref, None, "another run has taken over")
-        self.confess(run)
+        self.record_stray_writes(run)
         # Under another name, so that it does not take over in its turn.
         return replace(request, holder=f"{request.holder} after being overtaken")
 
@@ -233,10 +233,10 @@ class Engine:
         except Exception as error:
             # Nobody expected it, so nothing is known of its text: the document gets its name
             # only, and the error itself goes on to the log and to Sentry.
-            self.reporter.bug(run.affected, error, is_new=not _has_met(run.state, error))
+            self.alerts.bug(run.affected, error, is_new=not _has_met(run.state, error))
             state = self._after_bug(run.state, error)
             self.store.finish(run.kind, run.document, state)
-            self.journal.ended(Outcome.of_state(run.document.ref, state))
+            self.item_log.ended(Outcome.of_state(run.document.ref, state))
             raise
         return self._finish(run, state)
 
@@ -301,7 +301,7 @@ class Engine:
         if account is None:
             run.say(f"no account of {key.repo} is known: {key.uri} stays")
             return False
-        run.about_to_write(key)
+        run.check_lease_before_write(key)
         run.say(f"removing {key.uri}")
         self.open_repo(account).delete(key)
         run.say(f"removed {key.uri}")

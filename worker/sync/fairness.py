@@ -24,7 +24,7 @@ from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import StoreUnavailableError
 from worker.database.store import Store
 from worker.media import MEDIA_TYPES
-from worker.queue.messages import Call, TaskFunctions, glance
+from worker.queue.messages import Call, TaskFunctions, peek
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 
 _STRETCH = 1000  # messages that are looked at together: a megabyte
@@ -49,7 +49,7 @@ return #moved
 log = logging.getLogger(__name__)
 
 
-def over_share(owners: Sequence[str | None], most: int) -> list[int]:
+def over_quota(owners: Sequence[str | None], most: int) -> list[int]:
     """Return the places of what is more than the first `most` of one owner's.
 
     `owners` are those of what waits, in the order of its turn; None is nobody's.
@@ -65,7 +65,7 @@ def over_share(owners: Sequence[str | None], most: int) -> list[int]:
 
 
 @dataclass(slots=True)
-class Shares:
+class FairShare:
     """Where one enqueues for many owners: `most` of each in front, the rest of theirs behind.
 
     `front` and `behind` are how much there is room for.
@@ -105,7 +105,7 @@ class Rule:
 RULES: Mapping[str, Rule] = {LIVE: Rule(short=50, most=10), BULK: Rule(short=4, most=1)}
 
 
-class Sifter:
+class QueueBalancer:
     """Keeps the queues fair. Without Redis or MongoDB they stay in their order."""
 
     def __init__(self, redis: Redis, store: Store) -> None:
@@ -147,7 +147,7 @@ class Sifter:
     def _sift_stretch(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
         stretch = cast("list[bytes]", self._redis.lrange(queue, -_STRETCH, -1))
         in_turn = stretch[::-1]  # taken from the right
-        places = over_share(self._owners(in_turn, tasks), rule.most)
+        places = over_quota(self._owners(in_turn, tasks), rule.most)
         if not places:
             return 0
         digests = [hashlib.sha1(in_turn[place]).hexdigest() for place in places]  # noqa: S324
@@ -155,7 +155,7 @@ class Sifter:
 
     def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
         """Return whose item each message is about; None when it cannot be told."""
-        calls = [glance(item, tasks) for item in items]
+        calls = [peek(item, tasks) for item in items]
         wanted: dict[str, list[DocumentId]] = defaultdict(list)
         for call in calls:
             if call and call.task == "sync_media":

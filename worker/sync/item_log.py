@@ -7,44 +7,44 @@ import logging
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.sync.outcome import Outcome
-from worker.telemetry.metrics import Recorder
+from worker.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 
-class Journal:
+class ItemLog:
     """Keeps nothing: for a terminal or a test, where whoever asked gets the outcome anyway."""
 
     def ended(self, outcome: Outcome) -> None:
         """Note how a run over an item has ended; neither raises nor waits."""
 
 
-class LoggedJournal(Journal):
-    """A journal in the log, counted as it is kept. `lane` says for whom: saves, or all else."""
+class StructuredItemLog(ItemLog):
+    """A journal in the log, counted as it is kept. `workload` says for whom: saves, or all else."""
 
-    def __init__(self, recorder: Recorder, lane: str) -> None:
-        self._recorder = recorder
-        self._lane = lane
+    def __init__(self, metrics: Metrics, workload: str) -> None:
+        self._metrics = metrics
+        self._workload = workload
 
     def ended(self, outcome: Outcome) -> None:
         """Log a line and count."""
         self._count(outcome)
         is_bad = outcome.status is Status.FAILED or not outcome.found
         level = logging.WARNING if is_bad else logging.INFO
-        log.log(level, "item %s", outcome.name, extra=_fields(outcome, self._lane))
+        log.log(level, "item %s", outcome.name, extra=_fields(outcome, self._workload))
 
     def _count(self, outcome: Outcome) -> None:
-        type_name, recorder = outcome.item.type, self._recorder
-        recorder.item(type_name, outcome.name, self._lane)
+        type_name, metrics = outcome.item.type, self._metrics
+        metrics.item(type_name, outcome.name, self._workload)
         if outcome.since_save is not None:
-            recorder.published(type_name, self._lane, outcome.since_save)
+            metrics.published(type_name, self._workload, outcome.since_save)
         if outcome.error and outcome.status is Status.PENDING:
-            recorder.retry(type_name, outcome.error.code)
+            metrics.retry(type_name, outcome.error.code)
         if outcome.error and outcome.status in {Status.FAILED, Status.PARTIAL}:
-            recorder.failure(type_name, outcome.error.code)
+            metrics.failure(type_name, outcome.error.code)
 
 
-def _fields(outcome: Outcome, lane: str) -> dict[str, object]:
+def _fields(outcome: Outcome, workload: str) -> dict[str, object]:
     error = outcome.error
     fields: dict[str, object | None] = {
         "type": outcome.item.type,
@@ -57,9 +57,9 @@ def _fields(outcome: Outcome, lane: str) -> dict[str, object]:
         "attempt": outcome.attempt,
         "did": outcome.did,
         "since_save": None if outcome.since_save is None else round(outcome.since_save, 3),
-        "lane": lane,
+        "lane": workload,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-UNKEPT = Journal()
+NULL_ITEM_LOG = ItemLog()

@@ -11,7 +11,7 @@ from bson import ObjectId
 from worker.core.clock import now
 from worker.core.documents import Failure, ItemRef, MediaDocument, Status, SyncState
 from worker.core.fields import FieldError
-from worker.database.store import NotNow
+from worker.database.store import Busy
 from worker.sync.removal import Report
 
 LEFT = "left"  # not this run's to publish, or not now
@@ -91,7 +91,7 @@ class Outcome:
         )
 
     @classmethod
-    def not_now(cls, ref: ItemRef, told: NotNow) -> Self:
+    def not_now(cls, ref: ItemRef, told: Busy) -> Self:
         """Describe an item that this run had to leave alone."""
         why = "another run is at work on it" if told.busy else "it is to be left alone until then"
         return cls(ref, None, why, retry_at=told.until)

@@ -16,9 +16,9 @@ from worker.core.settings import RetrySettings
 from worker.database.store import IdentityTakenError
 from worker.media.base import Draft, Site
 from worker.media.validation import Lexicons
-from worker.pds.errors import BlobNotFoundError, SwapError
+from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.pds.repo import Repo
-from worker.sync.attachments import PartMaker, Parts
+from worker.sync.attachments import AttachmentBuilder, Attachments
 from worker.sync.retry import retry_time
 from worker.sync.run import Run
 
@@ -29,7 +29,7 @@ Record = Mapping[str, object]
 class Publisher:
     """Makes a repo's record match a document."""
 
-    parts: PartMaker
+    parts: AttachmentBuilder
     lexicons: Lexicons
     site: Site
     retry: RetrySettings
@@ -63,18 +63,18 @@ class Publisher:
                 return repo.key(nsid, rkey)
         raise AssertionError("there are always more candidates")
 
-    def _parts(self, run: Run, draft: Draft, repo: Repo) -> Parts:
+    def _parts(self, run: Run, draft: Draft, repo: Repo) -> Attachments:
         return self.parts.make(run, draft, repo, self.parts.prepare(run, draft))
 
-    def _record(self, run: Run, draft: Draft, parts: Parts) -> Record:
+    def _record(self, run: Run, draft: Draft, parts: Attachments) -> Record:
         record = parts.complete(draft)
         self.lexicons.validate(draft.nsid, record)
         run.say(f"the record is valid {draft.nsid}")
         return record
 
     def _write_healing(
-        self, run: Run, repo: Repo, key: RecordKey, draft: Draft, parts: Parts
-    ) -> Parts:
+        self, run: Run, repo: Repo, key: RecordKey, draft: Draft, parts: Attachments
+    ) -> Attachments:
         try:
             self._write(run, repo, key, parts.complete(draft))
         except BlobNotFoundError:
@@ -85,11 +85,11 @@ class Publisher:
         return parts
 
     def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
-        run.about_to_write(key)
+        run.check_lease_before_write(key)
         run.say(f"writing to {key.uri}")
         try:
             ref = repo.put(key, record, swap=_version(run.state))
-        except SwapError:
+        except RecordConflictError:
             current = repo.get(key)
             run.say(f"the record was at {current.cid if current else 'no version'}: deciding again")
             run.save(run.state)  # still ours to write?
@@ -100,7 +100,9 @@ class Publisher:
         run.note(replace(run.state, uri=ref.uri, cid=ref.cid))
         run.say(f"written: {ref.uri} {ref.cid}")
 
-    def settled(self, state: SyncState, key: RecordKey, cid: str | None, parts: Parts) -> SyncState:
+    def settled(
+        self, state: SyncState, key: RecordKey, cid: str | None, parts: Attachments
+    ) -> SyncState:
         """Return the state of a document whose record, with these parts, is in the repo."""
         up = replace(
             state,

@@ -2,7 +2,7 @@
 
 | error | state | attempt |
 | --- | --- | --- |
-| WaitError, AccountError, BudgetSpentError | pending until the time it names | given back |
+| WaitError, AccountError, RateLimitReachedError | pending until the time it names | given back |
 | PermanentError | failed | used |
 | TransientError and the rest of ours | pending with backoff, failed after the last attempt | used |
 | anything else, a bug | the same, with fewer attempts | used |
@@ -16,10 +16,16 @@ from datetime import datetime, timedelta
 
 from worker.core.clock import to_milliseconds
 from worker.core.documents import Failure, Status, SyncState
-from worker.core.errors import AccountError, BudgetSpentError, MediaError, PermanentError, WaitError
+from worker.core.errors import (
+    AccountError,
+    MediaError,
+    PermanentError,
+    RateLimitReachedError,
+    WaitError,
+)
 from worker.core.settings import RetrySettings
 
-MOST_BUG_ATTEMPTS = 5
+MAX_BUG_ATTEMPTS = 5
 
 
 def after_failure(
@@ -31,7 +37,7 @@ def after_failure(
     if isinstance(error, WaitError):
         # What we know ourselves is looked at before each call: an account may be right again any
         # moment, and a save may spend what a backfill may not.
-        held = None if isinstance(error, AccountError | BudgetSpentError) else error.until
+        held = None if isinstance(error, AccountError | RateLimitReachedError) else error.until
         waiting = replace(state, attempts=max(0, state.attempts - 1), retry_at=error.until)
         waiting = replace(waiting, status=Status.PENDING, error=failure, lost=0)
         return replace(waiting, held_until=held)
@@ -46,7 +52,7 @@ def after_bug(
     """Return the state after a run that ended with an error nobody expected."""
     # The attempts before it may have failed for other reasons: one bug is not five.
     met_before = state.error is not None and state.error.code == failure.code
-    most = min(MOST_BUG_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
+    most = min(MAX_BUG_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
     return _try_again(replace(state, held_until=None), failure, most, settings, now)
 
 

@@ -10,7 +10,7 @@ from worker.core.documents import BlobState, MediaDocument, SyncState
 from worker.core.records import RecordKey
 from worker.database.store import LeaseLostError, Store
 from worker.media import MediaType
-from worker.telemetry.alerts import Affected
+from worker.telemetry.alerts import AffectedItem
 
 Observer = Callable[[str], None]
 
@@ -37,14 +37,14 @@ class Run:
         self.document = document
         self.say = observer
         self.written: set[str] = set()
-        self.is_hasty = False
+        self.buffered = False
         self.did: str | None = None
 
     @property
-    def affected(self) -> Affected:
+    def affected(self) -> AffectedItem:
         """Return what people are told of the item that this run is about."""
         ref, state = self.document.ref, self.state
-        return Affected(ref.type, str(ref.id), self.did or state.repo, state.attempts)
+        return AffectedItem(ref.type, str(ref.id), self.did or state.repo, state.attempts)
 
     @property
     def state(self) -> SyncState:
@@ -53,7 +53,7 @@ class Run:
 
     def save(self, state: SyncState) -> None:
         """Keep a step's result; raises LeaseLostError when another run has taken over."""
-        if self.is_hasty:
+        if self.buffered:
             self.note(state)
         else:
             self.document = self._store.save(self.kind, self.document, state)
@@ -62,7 +62,7 @@ class Run:
         """Take over a step's result without keeping it yet: what follows does, or repeats it."""
         self.document = replace(self.document, state=state)
 
-    def about_to_write(self, key: RecordKey) -> None:
+    def check_lease_before_write(self, key: RecordKey) -> None:
         """Note that a record is about to be put or deleted; its outcome may never be known.
 
         Raises LeaseLostError when the lease would end before the call has: what is begun then

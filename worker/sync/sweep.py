@@ -19,7 +19,7 @@ from worker.database.backlog import Backlog
 from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
-from worker.sync.fairness import Shares
+from worker.sync.fairness import FairShare
 
 _SHARE = 10  # items of an owner that go before the rest of anybody's
 _LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others
@@ -46,7 +46,7 @@ class Sweep:
         made longer. Of each owner's only the first go in front.
         """
         limit = self.settings.limit
-        shares = Shares(_SHARE, limit - queued[FRONT], limit - queued[OVERFLOW])
+        shares = FairShare(_SHARE, limit - queued[FRONT], limit - queued[OVERFLOW])
         count = 0
         for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
             priority = shares.place(removal.user)
@@ -59,7 +59,7 @@ class Sweep:
         return count
 
     def _sweep_type(
-        self, kind: MediaType, shares: Shares, enqueue_item: Callable[[ItemRef, int], None]
+        self, kind: MediaType, shares: FairShare, enqueue_item: Callable[[ItemRef, int], None]
     ) -> int:
         count = 0
         for found in self._findings(kind, shares):
@@ -75,7 +75,7 @@ class Sweep:
             count += len(chosen)
         return count
 
-    def _findings(self, kind: MediaType, shares: Shares) -> Iterator[Sequence[Owned]]:
+    def _findings(self, kind: MediaType, shares: FairShare) -> Iterator[Sequence[Owned]]:
         most, moment = _LOOKED_AT * self.settings.limit, now()
         if not shares.has_room():
             return

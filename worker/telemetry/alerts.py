@@ -12,7 +12,7 @@ from worker.core.documents import Account, Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Affected:
+class AffectedItem:
     """An item that something is told of: its account's DID, if known, and which attempt it was.
 
     `is_up` tells whether its record is on the PDS in spite of it.
@@ -25,30 +25,30 @@ class Affected:
     is_up: bool = False
 
 
-class Reporter(Protocol):
+class Alerts(Protocol):
     """Whoever is told. Its methods neither raise nor wait."""
 
-    def given_up(self, item: Affected, failure: Failure) -> None:
+    def given_up(self, item: AffectedItem, failure: Failure) -> None:
         """Tell that an item, or a blob of it, is not tried again by itself."""
 
-    def bug(self, item: Affected, error: Exception, *, is_new: bool) -> None:
+    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Tell of an error that nobody expected; not new is what the item's last run met too."""
 
     def parked(self, account: Account, code: str, message: str) -> None:
         """Tell that an account cannot be used, so that all its items wait."""
 
 
-class Silent:
+class NullAlerts:
     """A reporter for a terminal or a test: whoever asked sees the outcome anyway."""
 
-    def given_up(self, item: Affected, failure: Failure) -> None:
+    def given_up(self, item: AffectedItem, failure: Failure) -> None:
         """Say nothing."""
 
-    def bug(self, item: Affected, error: Exception, *, is_new: bool) -> None:
+    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Say nothing."""
 
     def parked(self, account: Account, code: str, message: str) -> None:
         """Say nothing."""
 
 
-SILENT = Silent()
+NULL_ALERTS = NullAlerts()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from worker.telemetry.metrics import Recorder
+from worker.telemetry.metrics import Metrics
 
 _PREFIX = "media_atproto"
 # A save is to be up within a second; after an outage it may be half a day.
@@ -16,7 +16,7 @@ _WAITS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43_200)
 _CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
-class Counters(Recorder):
+class PrometheusMetrics(Metrics):
     """A Recorder whose figures are in a registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -53,13 +53,13 @@ class Counters(Recorder):
         self._sweeps = counter("sweeps", "Sweeps that have ended")
         self._swept = counter("swept", "Items and removals that sweeps have enqueued")
 
-    def item(self, type_name: str, outcome: str, lane: str) -> None:
+    def item(self, type_name: str, outcome: str, workload: str) -> None:
         """Count a run over an item by how it ended."""
-        self._items.labels(type_name, outcome, lane).inc()
+        self._items.labels(type_name, outcome, workload).inc()
 
-    def published(self, type_name: str, lane: str, seconds: float) -> None:
+    def published(self, type_name: str, workload: str, seconds: float) -> None:
         """Note how long after its save an item's record was up for the first time."""
-        self._waits.labels(type_name, lane).observe(seconds)
+        self._waits.labels(type_name, workload).observe(seconds)
 
     def retry(self, type_name: str, code: str) -> None:
         """Count an item that waits, to be tried again for this reason."""

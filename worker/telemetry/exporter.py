@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.core.settings import MetricsSettings
-from worker.telemetry.counters import Counters
-from worker.telemetry.metrics import NOBODY, Recorder
+from worker.telemetry.counters import PrometheusMetrics
+from worker.telemetry.metrics import NOBODY, Metrics
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Exposition:
+class MetricsExporter:
     """The figures of one worker, told on a port of its main process."""
 
     settings: MetricsSettings
@@ -65,7 +65,7 @@ class Exposition:
                 error.strerror,
             )
 
-    def recorder(self) -> Recorder:
+    def metrics(self) -> Metrics:
         """Return what the present process counts with: nothing, if its files cannot be had."""
         if self.settings.port is None:
             return NOBODY
@@ -77,7 +77,7 @@ class Exposition:
             # Whoever tidies up temporary files may have taken it from a worker that runs for weeks.
             folder.mkdir(mode=0o700, exist_ok=True)
             values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
-            return Counters(CollectorRegistry())
+            return PrometheusMetrics(CollectorRegistry())
         except OSError as error:
             log.error("nothing is counted: %s: %s", folder, error.strerror)  # noqa: TRY400
             return NOBODY

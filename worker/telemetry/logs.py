@@ -27,7 +27,7 @@ FIELDS = (
     "type",
 )
 # A line for each message that comes and goes: the journal has one that says what became of it.
-_TALKATIVE = ("celery.app.trace", "celery.worker.strategy")
+_VERBOSE_LOGGERS = ("celery.app.trace", "celery.worker.strategy")
 # What they send and get: a line per request, and secrets in it. MongoDB's driver logs whole answers
 # at DEBUG, users and their passwords among them; the HTTP client logs headers.
 _INDISCREET = ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3")
@@ -40,21 +40,21 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def dress(logger: logging.Logger, log_format: LogFormat) -> None:
+def set_formatter(logger: logging.Logger, log_format: LogFormat) -> None:
     """Have all that a logger's handlers write look like this."""
     for handler in logger.handlers:
         handler.setFormatter(_formatter(log_format))
 
 
-def quieten(level: int) -> None:
+def silence_libraries(level: int) -> None:
     """Keep libraries from logging secrets, and from saying what the journal says."""
     for name in _INDISCREET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in _TALKATIVE if level > logging.DEBUG else ():
+    for name in _VERBOSE_LOGGERS if level > logging.DEBUG else ():
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def begin_task(name: str, message_id: str) -> None:
+def bind_task(name: str, message_id: str) -> None:
     """Have all lines from now on name the task that they are written in."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=name, task_id=message_id)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 
-class Recorder:
+class Metrics:
     """Counts nothing: for a terminal or a test. Methods of others neither raise nor wait either."""
 
-    def item(self, type_name: str, outcome: str, lane: str) -> None:
+    def item(self, type_name: str, outcome: str, workload: str) -> None:
         """Count a run over an item by how it ended."""
 
-    def published(self, type_name: str, lane: str, seconds: float) -> None:
+    def published(self, type_name: str, workload: str, seconds: float) -> None:
         """Note how long after its save an item's record was up for the first time."""
 
     def retry(self, type_name: str, code: str) -> None:
@@ -28,4 +28,4 @@ class Recorder:
         """Count a sweep and what it has enqueued."""
 
 
-NOBODY = Recorder()
+NOBODY = Metrics()

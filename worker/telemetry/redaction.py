@@ -20,9 +20,9 @@ _SHAPES = re.compile(
 _SHORTEST = 4  # characters; anything shorter is a part of too many words
 
 
-def concealed(text: str, secrets: Iterable[str], word: str = "(secret)") -> str:
+def redact(text: str, secrets: Iterable[str], word: str = "(secret)") -> str:
     """Return a text in which `word` stands for each of the secrets."""
-    forms = {form for secret in secrets for form in spellings(secret) if len(form) >= _SHORTEST}
+    forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _SHORTEST}
     if not forms:
         return text
     # The longest first: one may be a part of another.
@@ -30,7 +30,7 @@ def concealed(text: str, secrets: Iterable[str], word: str = "(secret)") -> str:
     return re.sub("|".join(map(re.escape, longest_first)), word, text)
 
 
-def spellings(secret: str) -> Iterator[str]:
+def encodings(secret: str) -> Iterator[str]:
     """Go through the ways a text is written: as it is, in URLs, in JSON, somewhere in base64."""
     yield secret
     yield quote(secret, safe="")
@@ -50,7 +50,7 @@ def _in_base64(data: bytes) -> Iterator[str]:
             yield own.translate(str.maketrans("+/", "-_"))
 
 
-class Scrubber:
+class Redactor:
     """Replaces the secrets that it was given, and whatever has the shape of a token."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -58,7 +58,7 @@ class Scrubber:
 
     def text(self, text: str) -> str:
         """Return a text without its secrets."""
-        return _SHAPES.sub(_HIDDEN, concealed(text, self._secrets, _HIDDEN))
+        return _SHAPES.sub(_HIDDEN, redact(text, self._secrets, _HIDDEN))
 
     def tree(self, value: object) -> object:
         """Return a structure of mappings, lists and texts, all its texts scrubbed."""
@@ -71,7 +71,7 @@ class Scrubber:
         return value
 
 
-def secrets_of(settings: Settings) -> Iterator[str]:
+def collect_secrets(settings: Settings) -> Iterator[str]:
     """Go through the secrets of the environment, as they are and as URLs spell them."""
     yield from (key.reveal() for key in settings.secret_keys)
     urls = (settings.mongodb_url, settings.redis_url, settings.sentry_dsn)

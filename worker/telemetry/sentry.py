@@ -20,8 +20,8 @@ from sentry_sdk.utils import event_from_exception
 from worker.core.documents import Account, Failure
 from worker.core.errors import ItemFailed, MediaError
 from worker.core.settings import Settings
-from worker.telemetry.alerts import Affected
-from worker.telemetry.redaction import Scrubber, secrets_of
+from worker.telemetry.alerts import AffectedItem
+from worker.telemetry.redaction import Redactor, collect_secrets
 
 Level = Literal["error", "warning"]
 
@@ -39,7 +39,7 @@ def start(settings: Settings) -> None:
     """Report errors of this process and its children, if there is a DSN to report to."""
     if settings.sentry_dsn is None:
         return
-    scrubber = Scrubber(secrets_of(settings))
+    scrubber = Redactor(collect_secrets(settings))
     sentry_sdk.init(
         settings.sentry_dsn.reveal(),
         release=f"media-atproto@{version('media-atproto')}",
@@ -68,16 +68,16 @@ def describe(task: str, arguments: Mapping[str, object], attempt: int) -> None:
     sentry_sdk.set_tags({name: value[:_LONGEST_TAG] for name, value in tags.items()})
 
 
-class SentryReporter:
+class SentryAlerts:
     """Tells Sentry; without a DSN, nobody."""
 
-    def given_up(self, item: Affected, failure: Failure) -> None:
+    def given_up(self, item: AffectedItem, failure: Failure) -> None:
         """Send an event grouped by step and code; a warning if the record is up all the same."""
         level: Level = "warning" if item.is_up else "error"
         text = f"{item.type} {item.id}: {failure.message}"
         _send(level, (failure.step, failure.code), text, _tags(item))
 
-    def bug(self, item: Affected, error: Exception, *, is_new: bool) -> None:
+    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Send an error with its stack, by which it is grouped, the first time an item has it."""
         if is_new:
             event, hint = event_from_exception(error, sentry_sdk.get_client().options)
@@ -108,12 +108,12 @@ def _send(level: Level, group: tuple[str, str], text: str, tags: Mapping[str, st
         sentry_sdk.capture_event(event)
 
 
-def _tags(item: Affected) -> dict[str, str]:
+def _tags(item: AffectedItem) -> dict[str, str]:
     tags = {"type": item.type, "id": item.id, "attempt": str(item.attempt)}
     return tags | ({"did": item.did} if item.did else {})
 
 
-def _admitted(event: Event, hint: Hint, scrubber: Scrubber) -> Event | None:
+def _admitted(event: Event, hint: Hint, scrubber: Redactor) -> Event | None:
     """Return an event as it may leave, or None for what is told already."""
     error = hint["exc_info"][1] if "exc_info" in hint else None
     if isinstance(error, ItemFailed) or _is_told(error):

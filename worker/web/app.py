@@ -21,10 +21,10 @@ from starlette.types import ASGIApp
 from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
-from worker.web.auth import HEALTH, Armour, Login
+from worker.web.auth import HEALTH, Login, SecurityHeaders
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.pages import Pages
-from worker.web.snapshots import Figures, Missing, Pictures
+from worker.web.snapshots import Figures, Missing, StatusSnapshots
 from worker.web.templates import Templates
 
 _UNKNOWN = "There is no such page, or it is not asked for like this."
@@ -37,7 +37,7 @@ _LAST_ANSWERS = 10  # seconds that requests under way have when it is stopped
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Return the page over these services, for those who know the password."""
     templates = Templates()
-    pictures = Pictures(services)
+    pictures = StatusSnapshots(services)
     figures = Figures(services, pictures)
     pages = Pages(services, pictures, figures, templates, Forms(services.vault))
     app = Starlette(
@@ -59,7 +59,7 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
             MediaError: partial(_apologise, templates),
         },
     )
-    return Armour(Login(app, settings))
+    return SecurityHeaders(Login(app, settings))
 
 
 def _folder() -> Path:

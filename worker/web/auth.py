@@ -34,7 +34,7 @@ _HEADERS: Mapping[str, str] = {
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="media-atproto", charset="UTF-8"'}
 
 
-class Armour:
+class SecurityHeaders:
     """Gives every answer the headers that keep browsers from doing anything with it but show it.
 
     What an answer sets itself stays. Notes on the scope when the request came (`began`).

@@ -22,7 +22,7 @@ from starlette.responses import Response
 from worker.core.ids import parse_id
 from worker.core.secrets import Vault
 from worker.media import MediaType, media_type
-from worker.operations.backfill.retry_failed import revival_of, send
+from worker.operations.backfill.retry_failed import retry_failed_of, send
 from worker.operations.status import Tally
 from worker.services import Services
 from worker.web.templates import item_url, url
@@ -140,7 +140,7 @@ async def _read(request: Request) -> Mapping[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class RetryRequest:
     """What a form asks to be tried again: an item, or else all of a type and reason."""
 
     kind: MediaType
@@ -148,7 +148,7 @@ class Wish:
     code: str
 
     @classmethod
-    def of(cls, form: Mapping[str, str]) -> Wish:
+    def of(cls, form: Mapping[str, str]) -> RetryRequest:
         """Read a form; raises UnknownTypeError, and InvalidIdError for neither id nor reason."""
         kind = media_type(form.get("type", ""))
         code = form.get("code", "")
@@ -157,7 +157,7 @@ class Wish:
         return cls(kind, form.get("id", ""), code)
 
 
-def carried_out(services: Services, wish: Wish) -> str | None:
+def carried_out(services: Services, wish: RetryRequest) -> str | None:
     """Have it tried again, as `media-atproto retry` does; return where to look next.
 
     None when there is no such item. Raises StoreUnavailableError.
@@ -166,21 +166,21 @@ def carried_out(services: Services, wish: Wish) -> str | None:
         return _all(services, wish) if wish.code else _one(services, wish)
 
 
-def _one(services: Services, wish: Wish) -> str | None:
-    revival = revival_of(services)
-    named = revival.named([wish.kind], [wish.id])
+def _one(services: Services, wish: RetryRequest) -> str | None:
+    retry_failed = retry_failed_of(services)
+    named = retry_failed.named([wish.kind], [wish.id])
     if named.busy:
         return f"{item_url(named.busy[0])}&told=busy"
     if not named.items:
         return None
-    tally = revival.revive(named.items, send)
+    tally = retry_failed.revive(named.items, send)
     told = "left" if tally.left else "enqueued"
     return f"{item_url(named.items[0].ref)}&told={told}"
 
 
-def _all(services: Services, wish: Wish) -> str:
-    revival = revival_of(services)
-    tally = revival.revive(islice(revival.failed(wish.kind, [wish.code]), MOST), send)
+def _all(services: Services, wish: RetryRequest) -> str:
+    retry_failed = retry_failed_of(services)
+    tally = retry_failed.revive(islice(retry_failed.failed(wish.kind, [wish.code]), MOST), send)
     return url("/failures", {"type": wish.kind.name, "code": wish.code, "told": _told(tally)})
 
 

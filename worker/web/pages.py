@@ -16,13 +16,13 @@ from worker.core.documents import DocumentId, ItemRef, Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, known_id, parse_id
 from worker.media import MEDIA_TYPES, MediaType
-from worker.operations.error_help import advice_for
+from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, FailedItem, Failures, Place, Search
 from worker.services import Services
 from worker.web.charts import draw
-from worker.web.forms import TOLD, FormRefusedError, Forms, Wish, carried_out
+from worker.web.forms import TOLD, FormRefusedError, Forms, RetryRequest, carried_out
 from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.snapshots import Figures, Missing, Picture, Pictures
+from worker.web.snapshots import Figures, Missing, Picture, StatusSnapshots
 from worker.web.templates import Templates, Values, id_text, item_url
 
 _PAGE = 50  # items
@@ -36,7 +36,7 @@ class Pages:
     """The endpoints. Those that ask MongoDB raise StoreUnavailableError."""
 
     services: Services
-    pictures: Pictures
+    pictures: StatusSnapshots
     figures: Figures
     templates: Templates
     forms: Forms
@@ -97,7 +97,7 @@ class Pages:
             "items": [(item, _named(item)) for item in items[:_PAGE]],
             "goes_on": place is not None,
             "next": _next(items),
-            "advice": None if code == NO_CODE else advice_for(code),
+            "advice": None if code == NO_CODE else help_for(code),
             "told": TOLD.get(request.query_params.get("told", "")),
             "at": now(),
         }
@@ -114,7 +114,7 @@ class Pages:
             "page": page,
             "document": page.item.document,
             "id": id_text(page.item.document.ref.id),
-            "advice": advice_for(error.code) if error else None,
+            "advice": help_for(error.code) if error else None,
             "told": TOLD.get(request.query_params.get("told", "")),
             "at": now(),
         }
@@ -146,7 +146,7 @@ class Pages:
         """Have an item, or all of a type and reason, tried again; then show what became of it."""
         form = await self.forms.read(request)
         try:
-            wish = Wish.of(form)
+            wish = RetryRequest.of(form)
         except MediaError as error:
             raise FormRefusedError(error.message, 400) from error
         where = await run_in_threadpool(carried_out, self.services, wish)

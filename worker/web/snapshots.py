@@ -20,9 +20,9 @@ from worker.core.errors import MediaError
 from worker.database.mongo import translated
 from worker.media import MEDIA_TYPES
 from worker.operations.status import (
-    AccountTroubles,
+    BlockedAccounts,
     Counts,
-    Overview,
+    ItemCounts,
     QueueLengths,
     Queues,
     RemovalCounts,
@@ -60,7 +60,7 @@ def asked(call: Callable[[], T]) -> T | Missing:
         return Missing(error.message, time.monotonic() - began)
 
 
-class Shared(Generic[T]):
+class CachedValue(Generic[T]):
     """Something that takes time to make, kept for some `seconds`, and made by one at a time.
 
     Whoever comes while it is being made waits for it, and gets the same.
@@ -105,13 +105,13 @@ class Accounts:
     gates: Sequence[Gate]
 
 
-class Pictures:
+class StatusSnapshots:
     """Looks at the services; what was seen is kept for a few seconds."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._overview = Shared(lambda: asked(self._look), _KEPT)
-        self._accounts = Shared(lambda: asked(self._look_at_accounts), _KEPT)
+        self._overview = CachedValue(lambda: asked(self._look), _KEPT)
+        self._accounts = CachedValue(lambda: asked(self._look_at_accounts), _KEPT)
 
     def overview(self) -> Picture | Missing:
         """Return how all items stand; Missing when MongoDB does not tell."""
@@ -124,7 +124,7 @@ class Pictures:
     def _look(self) -> Picture:
         self._greet()
         services = self._services
-        overview = Overview(services.database, services.store)
+        overview = ItemCounts(services.database, services.store)
         at = now()
         with pymongo.timeout(_COUNT):
             types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
@@ -149,12 +149,12 @@ class Pictures:
     def _look_at_accounts(self) -> Accounts:
         self._greet()
         services = self._services
-        troubles = AccountTroubles(
-            services.store, services.accounts, services.homes, services.parking
+        troubles = BlockedAccounts(
+            services.store, services.accounts, services.pds_hosts, services.parking
         )
         at = now()
         with pymongo.timeout(_COUNT):
-            return Accounts(at, troubles.all(), services.budget.closed())
+            return Accounts(at, troubles.all(), services.rate_limiter.closed())
 
     def _greet(self) -> None:
         """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
@@ -165,11 +165,11 @@ class Pictures:
 class Figures:
     """The platform's figures; what was seen is kept for a few seconds, whoever asks."""
 
-    def __init__(self, services: Services, pictures: Pictures) -> None:
+    def __init__(self, services: Services, pictures: StatusSnapshots) -> None:
         self._services = services
         self._pictures = pictures
-        self._traffic = Shared(lambda: asked(self._look), _KEPT)
-        self._watch = Shared(lambda: asked(lambda: checkpoint.read(services.database)), _KEPT)
+        self._traffic = CachedValue(lambda: asked(self._look), _KEPT)
+        self._watch = CachedValue(lambda: asked(lambda: checkpoint.read(services.database)), _KEPT)
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""
@@ -186,4 +186,4 @@ class Figures:
         services = self._services
         with closing(Queues(services.settings.redis_url)) as queues:
             lengths = queues.lengths()
-        return Traffic(lengths, services.budget.gates(), len(services.parking.dids()))
+        return Traffic(lengths, services.rate_limiter.gates(), len(services.parking.dids()))

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse
 from worker.core.clock import now, rfc3339
 from worker.core.documents import DocumentId, ItemRef
 from worker.core.ids import message_id
-from worker.operations.error_help import advice_for
+from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE
 from worker.operations.text import aware, printable, span, told
 from worker.web.snapshots import Missing
@@ -86,7 +86,7 @@ def moment(value: datetime) -> Markup:
 
 def action(code: str) -> Markup:
     """Return what to do about an error code; nothing for what has none."""
-    return Markup("") if code == NO_CODE else ticked(advice_for(code).action)
+    return Markup("") if code == NO_CODE else ticked(help_for(code).action)
 
 
 def ago(value: datetime | None, at: datetime) -> str:

@@ -18,7 +18,7 @@ from worker.dev.stack.packages import cache_folder
 from worker.operations.status import Counts, QueueLengths
 from worker.operations.status.prometheus import PlatformFigures, Traffic
 from worker.operations.watch.checkpoint import Position
-from worker.telemetry.counters import Counters
+from worker.telemetry.counters import PrometheusMetrics
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"
 _CASES = Path(__file__).with_name("cases.yml")
@@ -63,7 +63,7 @@ def test_each_alert_is_tried_and_known_to_keep_quiet() -> None:
 def test_alerts_speak_of_figures_that_there_are() -> None:
     """A figure that is spelled otherwise is a silence that nobody hears."""
     registry = CollectorRegistry()
-    counters = Counters(registry)
+    counters = PrometheusMetrics(registry)
     counters.item("mood", "synced", "live")
     traffic = Traffic(QueueLengths(0, 0, 0, 0), (), 0)
     zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(Position)), 0)

@@ -23,17 +23,17 @@ _KEEPALIVE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ResponseLimits:
     """How much of an answer is read at most, in bytes, and for how long, in seconds."""
 
     size: int
     seconds: float
 
 
-class BoundedTransport(httpx.BaseTransport):
+class LimitedTransport(httpx.BaseTransport):
     """Another transport; its answers end with httpx.ReadError where they go on too long."""
 
-    def __init__(self, inner: httpx.BaseTransport, bounds: Bounds) -> None:
+    def __init__(self, inner: httpx.BaseTransport, bounds: ResponseLimits) -> None:
         self._inner = inner
         self._bounds = bounds
 
@@ -46,7 +46,7 @@ class BoundedTransport(httpx.BaseTransport):
         return httpx.Response(
             status_code=answer.status_code,
             headers=answer.headers,
-            stream=_BoundedStream(answer.stream, self._bounds.size, end),
+            stream=_LimitedStream(answer.stream, self._bounds.size, end),
             extensions=answer.extensions,
         )
 
@@ -55,7 +55,7 @@ class BoundedTransport(httpx.BaseTransport):
         self._inner.close()
 
 
-class _BoundedStream(httpx.SyncByteStream):
+class _LimitedStream(httpx.SyncByteStream):
     def __init__(self, inner: httpx.SyncByteStream, size: int, end: float) -> None:
         self._inner = inner
         self._size = size
@@ -151,7 +151,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         return DeadlineStream(stream)
 
 
-class PublicTransport(httpx.HTTPTransport):
+class PublicOnlyTransport(httpx.HTTPTransport):
     """httpx's own transport, connecting to the addresses that were looked at, and public ones only.
 
     Raises httpx.ConnectError for others.

@@ -21,7 +21,7 @@ from worker.dev.demo.display import Stage
 from worker.dev.demo.expected import Reader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.processes import Flower, Processes, clean_environment
-from worker.dev.demo.scenes import Cast, Story
+from worker.dev.demo.scenes import Cast, Scenes
 from worker.dev.demo.uploads import Enqueue, Item, Person, Uploads
 from worker.dev.demo.verification import Report, Verification
 from worker.dev.stack import Stack, StackError
@@ -43,7 +43,7 @@ _IN_A_HURRY = {
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class DemoRun:
     """A demo whose services still run: its report, and where everything is.
 
     `env_file` names the services to other commands, `example` an item to try them on; `page` is
@@ -70,7 +70,7 @@ class Played:
 
 
 @contextmanager
-def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[Played]:
+def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[DemoRun]:
     """Play the demo, all its data in a folder, and stop everything at the end.
 
     Services that the environment names are left alone: the demo makes accounts and documents.
@@ -93,7 +93,7 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[Played]:
             processes.await_flower(watcher)
         stage.say(f"the worker is ready; its log: {log}")
         uploads = Uploads(platform, _producer(environment))
-        items = Story(platform, uploads, cast, stack.pds, stage, check).play()
+        items = Scenes(platform, uploads, cast, stack.pds, stage, check).play()
         stage.scene("Every record and blob is read back from the PDS")
         with Reader(environment["PDS_URL"]) as reader:
             report = Verification(platform, reader, cast.people).run(items)
@@ -106,7 +106,7 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[Played]:
         example = next(
             f"{item.type} {item.id}" for item in items if item.file and item.is_published
         )
-        yield Played(report, example, data.path, env_file, environment, watcher, page, check)
+        yield DemoRun(report, example, data.path, env_file, environment, watcher, page, check)
 
 
 def _check(stack: Stack, processes: Processes) -> None:

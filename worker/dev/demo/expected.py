@@ -185,8 +185,8 @@ def _thumbnail_fault(data: bytes, file: Path) -> str | None:
             return f"it is {thumbnail.format} of {thumbnail.size}, not a PNG of {_SIDE}x{_SIDE}"
         seen = thumbnail.convert("RGB").resize((_GLANCE, _GLANCE), Image.Resampling.BOX)
     with Image.open(file) as original:
-        glance = _glance(original)
-    unlike = sum(ImageStat.Stat(ImageChops.difference(seen, glance)).mean) / 3
+        peek = _glance(original)
+    unlike = sum(ImageStat.Stat(ImageChops.difference(seen, peek)).mean) / 3
     return f"it does not look like {file.name}" if unlike > _MOST_UNLIKE else None
 
 

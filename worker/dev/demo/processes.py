@@ -23,7 +23,7 @@ import httpx
 from worker.dev.stack.data_folder import DataFolder, Ports
 from worker.dev.stack.errors import StackError
 from worker.dev.stack.service import log_tail, read_tail
-from worker.dev.stack.supervisor import Command, Guard
+from worker.dev.stack.supervisor import Command, Reaper
 
 _STARTUP = 60.0
 _GRACE = 20.0  # seconds in which a worker may finish what it is at
@@ -38,7 +38,7 @@ class Processes:
     def __init__(self, folder: DataFolder, environment: Mapping[str, str]) -> None:
         self._folder = folder
         self._environment = environment
-        self._guard = Guard(folder.lock)
+        self._reaper = Reaper(folder.lock)
         self._group = 0
         self._running: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -107,7 +107,7 @@ class Processes:
                 process.wait()
         self._running = {}
         self._end_leftovers()
-        self._guard.release()
+        self._reaper.release()
 
     def _log(self, name: str) -> Path:
         return self._folder.path / f"{name}.log"
@@ -117,7 +117,7 @@ class Processes:
         log.unlink(missing_ok=True)
         environment = {**self._environment, **private}
         spawned = Command(command, environment, self._folder.path)
-        process = self._running[log] = self._guard.spawn(spawned, log)
+        process = self._running[log] = self._reaper.spawn(spawned, log)
         self._group = os.getpgid(process.pid)
 
     def _end_leftovers(self) -> None:

@@ -110,7 +110,7 @@ class Cast:
 
 
 @dataclass(slots=True)
-class Story:
+class Scenes:
     """Plays the scenes and collects the items, each with what is expected of it.
 
     `check` raises when the worker or a service has died.

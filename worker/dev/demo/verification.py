@@ -50,7 +50,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class _Seen:
+class _StatCache:
     """What the items account for so far."""
 
     records: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Verification:
     def run(self, items: Sequence[Item]) -> Report:
         """Verify all items, and that the repos hold nothing else."""
         listed = {found.uri: found for found in self._listed()}
-        seen = _Seen()
+        seen = _StatCache()
         lines = tuple(self._line(item, listed, seen) for item in items)
         return Report(
             lines=lines,
@@ -84,7 +84,7 @@ class Verification:
             for name in expected.TYPES:
                 yield from self._reader.records(did, expected.nsid(name))
 
-    def _line(self, item: Item, listed: Mapping[str, Found], seen: _Seen) -> Line:
+    def _line(self, item: Item, listed: Mapping[str, Found], seen: _StatCache) -> Line:
         state = self._platform.state(item.type, item.id)
         faults = [*self._document_faults(item), *_state_faults(item, state)]
         if item.is_published:
@@ -108,7 +108,7 @@ class Verification:
                 yield f"its document's {name} is {now.get(name)!r}: nobody should have changed it"
 
     def _record_faults(
-        self, item: Item, state: RawDocument, listed: Mapping[str, Found], seen: _Seen
+        self, item: Item, state: RawDocument, listed: Mapping[str, Found], seen: _StatCache
     ) -> Iterator[str]:
         did, collection = item.owner.did or "", expected.nsid(item.type)
         rkey = str(state.get("rkey"))
@@ -130,7 +130,7 @@ class Verification:
         yield from _value_faults(item, found, blob_field)
         yield from self._blob_faults(item, found.value.get(blob_field), did, seen)
 
-    def _blob_faults(self, item: Item, ref: object, did: str, seen: _Seen) -> Iterator[str]:
+    def _blob_faults(self, item: Item, ref: object, did: str, seen: _StatCache) -> Iterator[str]:
         if not isinstance(ref, dict):
             if item.file is not None:
                 yield f"the record has no {expected.BLOB_FIELDS[item.type]}"
@@ -150,7 +150,7 @@ class Verification:
         if fault := expected.blob_fault(item, data, mime_type):
             yield f"the blob {cid}: {fault}"
 
-    def _strays(self, listed: Mapping[str, Found], seen: _Seen) -> Iterator[str]:
+    def _strays(self, listed: Mapping[str, Found], seen: _StatCache) -> Iterator[str]:
         known = {listed[uri].cid for uri in listed.keys() & seen.records}
         for uri in sorted(listed.keys() - seen.records):
             yield f"{uri} belongs to no item: {listed[uri].value}"

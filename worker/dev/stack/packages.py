@@ -16,7 +16,7 @@ from pathlib import Path
 
 from worker.dev.stack.errors import StackError
 from worker.dev.stack.service import log_tail
-from worker.dev.stack.supervisor import Command, Guard
+from worker.dev.stack.supervisor import Command, Reaper
 
 _FILES = ("package.json", "package-lock.json")
 
@@ -95,7 +95,7 @@ class Packages:
     environ: Mapping[str, str]
     instead: str = ""
 
-    def install(self, guard: Guard, progress: Callable[[str], None]) -> Path:
+    def install(self, reaper: Reaper, progress: Callable[[str], None]) -> Path:
         """Return the folder whose node_modules hold them, installed now if need be.
 
         Any number of processes may do so at once: one installs, the others wait for it. A
@@ -106,7 +106,7 @@ class Packages:
             self.cache.mkdir(parents=True, exist_ok=True)
             with _locked(target.with_suffix(".lock"), progress):
                 if not target.is_dir():
-                    self._install(target, guard, progress)
+                    self._install(target, reaper, progress)
         return target
 
     def _digest(self) -> str:
@@ -116,7 +116,7 @@ class Packages:
             digest.update((self.manifest / name).read_bytes())
         return digest.hexdigest()[:16]
 
-    def _install(self, target: Path, guard: Guard, progress: Callable[[str], None]) -> None:
+    def _install(self, target: Path, reaper: Reaper, progress: Callable[[str], None]) -> None:
         progress(
             f"Installing the {self.owner}'s Node packages into {target} (once, about 20 seconds)..."
         )
@@ -126,12 +126,12 @@ class Packages:
         try:
             for name in _FILES:
                 shutil.copyfile(self.manifest / name, folder / name)
-            self._npm_ci(folder, target.with_suffix(".log"), guard)
+            self._npm_ci(folder, target.with_suffix(".log"), reaper)
             folder.rename(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _npm_ci(self, folder: Path, log: Path, guard: Guard) -> None:
+    def _npm_ci(self, folder: Path, log: Path, reaper: Reaper) -> None:
         log.unlink(missing_ok=True)
         # No package of the lock needs its install script; none gets to run one.
         options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
@@ -141,7 +141,7 @@ class Packages:
             {**self.environ, "PATH": path},
             folder,
         )
-        npm = guard.spawn(command, log)
+        npm = reaper.spawn(command, log)
         try:
             code = npm.wait()
         finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from worker.dev.stack.errors import PortTakenError, StackError
-from worker.dev.stack.supervisor import Command, Guard
+from worker.dev.stack.supervisor import Command, Reaper
 
 _STARTUP = 60.0
 _GRACE = 10.0
@@ -39,9 +39,9 @@ class Program(Protocol):
 class Service:
     """The handle of one service; its port and data stay the same from start to start."""
 
-    def __init__(self, program: Program, port: int, log: Path, guard: Guard) -> None:
+    def __init__(self, program: Program, port: int, log: Path, reaper: Reaper) -> None:
         self._program = program
-        self._guard = guard
+        self._reaper = reaper
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted = False
         self._log_start = 0
@@ -81,7 +81,7 @@ class Service:
         """Start its process without waiting for it; raises StackError if it is no program."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
         try:
-            self._process = self._guard.spawn(self._program.command(self.port), self.log)
+            self._process = self._reaper.spawn(self._program.command(self.port), self.log)
         except OSError as error:
             raise StackError(f"{self.name} cannot be executed: {error}.", code=self.name) from error
         self._wanted = True

@@ -17,7 +17,7 @@ from worker.dev.stack.errors import PortTakenError, StackError
 from worker.dev.stack.packages import ALL, MONGOD, NODE, NPM, VALKEY, Binary, Packages, cache_folder
 from worker.dev.stack.pds import MANIFEST, Node, Pds, Plc
 from worker.dev.stack.service import Program, Service
-from worker.dev.stack.supervisor import Guard
+from worker.dev.stack.supervisor import Reaper
 
 _ROUNDS = 5
 
@@ -40,10 +40,10 @@ class Stack:
     """
 
     def __init__(
-        self, data: DataFolder, guard: Guard, environ: Mapping[str, str], extra: Mapping[str, str]
+        self, data: DataFolder, reaper: Reaper, environ: Mapping[str, str], extra: Mapping[str, str]
     ) -> None:
         self._data = data
-        self._guard = guard
+        self._reaper = reaper
         self._environ = environ
         self._extra = extra
         self._keys = Keys.load(data.path / "keys.json")
@@ -68,9 +68,9 @@ class Stack:
         with ExitStack() as undo:
             folder = DataFolder(data)
             undo.callback(folder.release)
-            guard = Guard(folder.lock)
-            undo.callback(guard.release)
-            stack = cls(folder, guard, environ, pds_environment or {})
+            reaper = Reaper(folder.lock)
+            undo.callback(reaper.release)
+            stack = cls(folder, reaper, environ, pds_environment or {})
             undo.callback(stack._stop_services)
             stack._boot(progress)
             stack._undo = undo.pop_all()
@@ -130,7 +130,7 @@ class Stack:
         for service in self._services.values():
             if service.died:
                 raise service.failure()
-        if not self._guard.alive:
+        if not self._reaper.alive:
             raise StackError("The guard of the services was killed; they cannot go on without.")
 
     def stop(self) -> None:
@@ -191,7 +191,7 @@ class Stack:
             environ=self._environ,
             instead=", or name a PDS of your own with PDS_URL",
         )
-        return Node(node, packages.install(self._guard, progress), inherited(self._environ))
+        return Node(node, packages.install(self._reaper, progress), inherited(self._environ))
 
     def _start_services(self, programs: Mapping[Binary, Path], node: Node | None) -> None:
         """Launch all at once, then wait for one after the other."""
@@ -200,7 +200,7 @@ class Stack:
             log = self._data.subfolder("logs") / f"{program.name}.log"
             log.unlink(missing_ok=True)
             port = self._ports.claim(program.name)
-            service = self._services[program.name] = Service(program, port, log, self._guard)
+            service = self._services[program.name] = Service(program, port, log, self._reaper)
             service.launch()
         for service in self._services.values():
             service.await_ready()

@@ -38,7 +38,7 @@ class Command:
     folder: Path | None = None
 
 
-class Guard:
+class Reaper:
     """Starts processes that end when this one does, however it ends.
 
     The processes are in a group of their own, so Ctrl-C in a terminal reaches the stack alone,
@@ -105,9 +105,9 @@ class Guard:
             self._lifeline = -1
 
 
-def _let_go_in_forks(guard: Guard) -> None:
+def _let_go_in_forks(reaper: Reaper) -> None:
     """Close the pipe in forks that never exec: they would keep it open for a dead stack."""
-    reference = weakref.ref(guard)
+    reference = weakref.ref(reaper)
 
     def let_go() -> None:
         if still_there := reference():

@@ -31,7 +31,7 @@ Direction = Literal[-1, 0, 1]
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class BreakingChange:
     """One rule broken: the place in the document, what it was and is there (None: nothing), why."""
 
     path: str
@@ -40,22 +40,22 @@ class Break:
     why: str
 
 
-def breaks(before: Json, after: Json) -> list[Break]:
+def breaks(before: Json, after: Json) -> list[BreakingChange]:
     """Return what the lexicon document `after` breaks that was published as `before`."""
     old, new = _mapping(before.get("defs")), _mapping(after.get("defs"))
-    found: list[Break] = []
+    found: list[BreakingChange] = []
     for name, definition in old.items():
         where = join("defs", label(name))
         if name in new:
             found += _definition(_mapping(definition), _mapping(new[name]), where)
         else:
-            found.append(Break(where, _kind(definition), None, _GONE))
+            found.append(BreakingChange(where, _kind(definition), None, _GONE))
     return found
 
 
-def _definition(old: Json, new: Json, path: str) -> Iterator[Break]:
+def _definition(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     if old.get("type") != new.get("type"):
-        yield Break(join(path, "type"), old.get("type"), new.get("type"), _BOTH)
+        yield BreakingChange(join(path, "type"), old.get("type"), new.get("type"), _BOTH)
         return
     for keyword in sorted((old.keys() | new.keys()) - _FREE - _INSIDE - {"type"}):
         if old.get(keyword) != new.get(keyword):
@@ -69,9 +69,9 @@ def _definition(old: Json, new: Json, path: str) -> Iterator[Break]:
     yield from _union(old, new, path)
 
 
-def _constraint(keyword: str, was: object, now: object, path: str) -> Break:
+def _constraint(keyword: str, was: object, now: object, path: str) -> BreakingChange:
     """Return what a changed constraint breaks: the tighter one refuses what the other takes."""
-    return Break(
+    return BreakingChange(
         path, was, now, {-1: OLD_RECORDS, 0: _BOTH, 1: OLD_READERS}[_way(keyword, was, now)]
     )
 
@@ -101,7 +101,7 @@ def _covers(all_of: set[str], some: set[str]) -> bool:
     )
 
 
-def _object(old: Json, new: Json, path: str) -> Iterator[Break]:
+def _object(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _mapping(old.get("properties")), _mapping(new.get("properties"))
     yield from _required(old, new, path)
     yield from _nullable(old, new, path)
@@ -111,7 +111,7 @@ def _object(old: Json, new: Json, path: str) -> Iterator[Break]:
             yield from _definition(_mapping(definition), _mapping(now[name]), where)
 
 
-def _required(old: Json, new: Json, path: str) -> Iterator[Break]:
+def _required(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _names(old, "required"), _names(new, "required")
     kept = _mapping(new.get("properties"))
     known = _mapping(old.get("properties"))
@@ -119,32 +119,32 @@ def _required(old: Json, new: Json, path: str) -> Iterator[Break]:
         where = join(join(path, "properties"), label(name))
         if name not in now:
             told = "optional" if name in kept else None
-            yield Break(where, "required", told, OLD_READERS)
+            yield BreakingChange(where, "required", told, OLD_READERS)
         else:
             told = "optional" if name in known else None
-            yield Break(where, told, "required", OLD_RECORDS)
+            yield BreakingChange(where, told, "required", OLD_RECORDS)
 
 
-def _nullable(old: Json, new: Json, path: str) -> Iterator[Break]:
+def _nullable(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _names(old, "nullable"), _names(new, "nullable")
     both = _mapping(old.get("properties")).keys() & _mapping(new.get("properties")).keys()
     for name in sorted((was ^ now) & both):
         where = join(join(path, "properties"), label(name))
         if name in was:
-            yield Break(where, "nullable", "not nullable", OLD_RECORDS)
+            yield BreakingChange(where, "nullable", "not nullable", OLD_RECORDS)
         else:
-            yield Break(where, "not nullable", "nullable", OLD_READERS)
+            yield BreakingChange(where, "not nullable", "nullable", OLD_READERS)
 
 
-def _union(old: Json, new: Json, path: str) -> Iterator[Break]:
+def _union(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     """Compare unions: an open one takes types that nobody has named yet, a closed one does not."""
     was, now = bool(old.get("closed")), bool(new.get("closed"))
     if was != now:
-        yield Break(join(path, "closed"), was, now, OLD_RECORDS if now else OLD_READERS)
+        yield BreakingChange(join(path, "closed"), was, now, OLD_RECORDS if now else OLD_READERS)
     elif now and old.get("refs") != new.get("refs"):
         refs = _names(old, "refs"), _names(new, "refs")
         why = {-1: OLD_RECORDS, 0: _BOTH, 1: OLD_READERS}[_way_of_choices(*map(set, refs))]
-        yield Break(join(path, "refs"), sorted(refs[0]), sorted(refs[1]), why)
+        yield BreakingChange(join(path, "refs"), sorted(refs[0]), sorted(refs[1]), why)
 
 
 def _names(definition: Json, keyword: str) -> frozenset[str]:

@@ -17,10 +17,10 @@ from worker.operations.audit.blobs import check_blobs
 from worker.operations.audit.classification import Judge
 from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
 from worker.operations.audit.matching import Case, Expected, pair
-from worker.operations.audit.orphans import Strangers
+from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import Owned
 from worker.operations.audit.repo_reader import Reading
-from worker.operations.expected import Expectations
+from worker.operations.expected import ExpectedRecords
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
@@ -71,9 +71,9 @@ class Auditor:
     """
 
     owned: Owned
-    strangers: Strangers
+    orphan_finder: OrphanFinder
     reading: Reading
-    expectations: Expectations
+    expected_records: ExpectedRecords
     kinds: Sequence[MediaType]
     blobs: bool
     grace: float
@@ -84,7 +84,7 @@ class Auditor:
         The memory that it takes grows with the repo. Raises StoreUnavailableError, and the
         errors of the PDS when that does not answer at all.
         """
-        with without_collection():
+        with gc_disabled():
             return self._audit(account, observer)
 
     def _audit(self, account: Account, observer: Observer) -> AccountAudit:
@@ -102,7 +102,7 @@ class Auditor:
                 return AccountAudit(account, failure=Failure.of(error, now()))
         types = [
             self._audit_type(
-                Judge(kind, account.did, self.expectations, started, self.grace),
+                Judge(kind, account.did, self.expected_records, started, self.grace),
                 account,
                 expected.pop(kind.name),
                 records[kind.nsid],
@@ -117,7 +117,7 @@ class Auditor:
         started = now()
         types = []
         for kind in self.kinds:
-            judge = Judge(kind, "", self.expectations, started, self.grace)
+            judge = Judge(kind, "", self.expected_records, started, self.grace)
             tally = Tally(judge)
             for owner in self.owned.without_account(kind):
                 for document in self.owned.documents(kind, owner):
@@ -147,10 +147,10 @@ class Auditor:
         self, judge: Judge, expected: Sequence[Expected], records: Mapping[str, StoredRecord]
     ) -> Tally:
         tally = Tally(judge)
-        cases, strangers = pair(judge.did, records, expected)
+        cases, orphan_finder = pair(judge.did, records, expected)
         for case in cases:
             tally.take(case)
-        tally.findings += self.strangers.judge(judge, strangers)
+        tally.findings += self.orphan_finder.judge(judge, orphan_finder)
         return tally
 
     def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:
@@ -161,7 +161,7 @@ class Auditor:
         decision = plan(kind, document, account)
         if not isinstance(decision, Publish):
             return Expected(document, decision)
-        return Expected(document, decision, self.expectations.raw_cid(kind, document, account))
+        return Expected(document, decision, self.expected_records.raw_cid(kind, document, account))
 
     def _again(
         self,
@@ -185,7 +185,7 @@ class Auditor:
 
 
 @contextmanager
-def without_collection() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Leave the cyclic garbage collector off for as long as a repo is in memory.
 
     It would go through every record and document several times, which takes a third of an

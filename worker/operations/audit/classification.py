@@ -27,7 +27,7 @@ from worker.operations.audit.findings import (
     why_unwanted,
 )
 from worker.operations.audit.matching import Case
-from worker.operations.expected import Expectations
+from worker.operations.expected import ExpectedRecords
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
 
@@ -35,7 +35,7 @@ WIPED = frozenset(mode.value for mode in ResetMode)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Classification:
     """Findings, or the standing of a document and the reason for it.
 
     `is_current` tells that its record is the one that should be there, and that no run is at it.
@@ -46,7 +46,7 @@ class Verdict:
     is_current: bool = False
 
 
-RIGHT = Verdict((Standing.RIGHT, ""), is_current=True)
+RIGHT = Classification((Standing.RIGHT, ""), is_current=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +59,11 @@ class Judge:
 
     kind: MediaType
     did: str
-    expectations: Expectations
+    expected_records: ExpectedRecords
     started: datetime
     grace: float
 
-    def judge(self, case: Case) -> Verdict:
+    def judge(self, case: Case) -> Classification:
         """Judge a document and its records."""
         plan, state = case.expected.plan, case.expected.document.state
         if not isinstance(plan, Publish):
@@ -90,55 +90,57 @@ class Judge:
             return "just_saved" if age < self.grace else ""
         return ""
 
-    def _judge_wanted(self, case: Case, plan: Publish) -> Verdict:
+    def _judge_wanted(self, case: Case, plan: Publish) -> Classification:
         own, document = case.own, case.expected.document
         is_current = own is not None and own.raw_cid == case.expected.raw_cid
         lies = self._lies(document.state, own) if own else ""
         if is_current and not lies and not case.twins and document.state.status is Status.SYNCED:
             return RIGHT
         if waiting := self.waiting(document):
-            return Verdict((Standing.WAITING, waiting))
+            return Classification((Standing.WAITING, waiting))
         if is_current:
             verdict = self._judge_current(document, own, lies)
         else:
             verdict = self._judge_other(case, plan)
         twins = [self._twin(twin, document, own) for twin in case.twins]
-        return Verdict(verdict.standing, [*verdict.findings, *twins], is_current)
+        return Classification(verdict.standing, [*verdict.findings, *twins], is_current)
 
     def _judge_current(
         self, document: MediaDocument, own: StoredRecord | None, lies: str
-    ) -> Verdict:
+    ) -> Classification:
         """Judge what the state says of a record that is as it should be."""
         state = document.state
         if not lies and state.status is Status.SYNCED:
             return RIGHT
         if not lies and state.status is Status.PARTIAL and state.error:
-            return Verdict((Standing.PARTIAL, state.error.code))
-        return self._one(Fault.STATE_LIES, lies or claim(state), own, document)
+            return Classification((Standing.PARTIAL, state.error.code))
+        return self._one(Fault.STATE_MISMATCH, lies or claim(state), own, document)
 
-    def _judge_other(self, case: Case, plan: Publish) -> Verdict:
+    def _judge_other(self, case: Case, plan: Publish) -> Classification:
         """Judge a document whose record is not there, or not as it should be."""
         own, document = case.own, case.expected.document
         state = document.state
         if state.status is Status.FAILED and state.error:
-            return Verdict((Standing.FAILED, state.error.code))
-        detail = difference(self.expectations, self.kind, document, plan, own)
+            return Classification((Standing.FAILED, state.error.code))
+        detail = difference(self.expected_records, self.kind, document, plan, own)
         return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
 
-    def _judge_unwanted(self, case: Case, reason: str, why: str) -> Verdict:
+    def _judge_unwanted(self, case: Case, reason: str, why: str) -> Classification:
         """Judge a document that should have no record."""
         document, state = case.expected.document, case.expected.document.state
         if waiting := self.waiting(document):
-            return Verdict((Standing.WAITING, waiting))
+            return Classification((Standing.WAITING, waiting))
         if state.status is Status.FAILED and state.error:
-            return Verdict((Standing.FAILED, state.error.code))
+            return Classification((Standing.FAILED, state.error.code))
         if records := [record for record in (case.own, *case.twins) if record]:
-            return Verdict(findings=[self.orphan(record, why, document) for record in records])
+            return Classification(
+                findings=[self.orphan(record, why, document) for record in records]
+            )
         if state.status is Status.REMOVED:
-            return Verdict((Standing.REMOVED, state.reason or reason))
+            return Classification((Standing.REMOVED, state.reason or reason))
         if state.status in {None, Status.SKIPPED}:
-            return Verdict((Standing.SKIPPED, reason))
-        return self._one(Fault.STATE_LIES, f"{claim(state)}, and {why}", None, document)
+            return Classification((Standing.SKIPPED, reason))
+        return self._one(Fault.STATE_MISMATCH, f"{claim(state)}, and {why}", None, document)
 
     def _lies(self, state: SyncState, own: StoredRecord) -> str:
         """Return what a state says wrongly of the record that is there."""
@@ -158,8 +160,8 @@ class Judge:
 
     def _one(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument
-    ) -> Verdict:
-        return Verdict(findings=[self.finding(fault, detail, own, document)])
+    ) -> Classification:
+        return Classification(findings=[self.finding(fault, detail, own, document)])
 
     def finding(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument | None

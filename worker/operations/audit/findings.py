@@ -11,7 +11,7 @@ from worker.core.documents import Account, Failure, MediaDocument, Status, SyncS
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey
 from worker.media import MediaType
-from worker.operations.expected import Expectations, compare
+from worker.operations.expected import ExpectedRecords, compare
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish
 
@@ -41,7 +41,7 @@ def claim(state: SyncState) -> str:
 
 
 def difference(
-    expectations: Expectations,
+    expected_records: ExpectedRecords,
     kind: MediaType,
     document: MediaDocument,
     decision: Publish,
@@ -49,8 +49,8 @@ def difference(
 ) -> str:
     """Say why a document's record is not, or not as it should be, in the repo."""
     try:
-        draft = expectations.draft(kind, document, decision.account)
-        wanted = expectations.valid_record(document, draft)
+        draft = expected_records.draft(kind, document, decision.account)
+        wanted = expected_records.valid_record(document, draft)
     except PermanentError as error:
         return f"it cannot be published: {error.message}"
     if found is None:
@@ -79,7 +79,7 @@ class Fault(StrEnum):
     DUPLICATED = "duplicated"
     BLOB_MISSING = "blob_missing"
     BLOB_TRUNCATED = "blob_truncated"
-    STATE_LIES = "state_lies"
+    STATE_MISMATCH = "state_lies"
 
 
 class Standing(StrEnum):

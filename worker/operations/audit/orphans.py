@@ -18,7 +18,7 @@ _STRETCH = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Strangers:
+class OrphanFinder:
     """Looks up the documents that records name, whoever owns them now."""
 
     store: Store
@@ -30,14 +30,14 @@ class Strangers:
             stretch = records[start : start + _STRETCH]
             documents = self._named(judge.kind, stretch)
             owners = {document.owner for document in documents.values()}
-            homes = {owner: self._home(owner) for owner in owners}
+            pds_hosts = {owner: self._home(owner) for owner in owners}
             for record in stretch:
                 document = documents.get(record.ref or "")
                 if document is None:
                     named = f"there is no document {record.ref!a}"
                     why = named if record.ref else "it names no document"
                     yield judge.orphan(record, why, None)
-                elif homes[document.owner] != judge.did and not judge.waiting(document):
+                elif pds_hosts[document.owner] != judge.did and not judge.waiting(document):
                     yield judge.orphan(record, f"its document is {document.owner}'s now", document)
 
     def _named(

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
-from worker.database.corrections import Correction, Corrections
 from worker.database.leases import is_held
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import Store
 from worker.media import MediaType
 from worker.operations.audit.classification import WIPED
 from worker.operations.audit.findings import Fault, Finding
 from worker.operations.audit.orphans import ids_of
-from worker.pds.record_deleter import Eraser
+from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 
 _STRETCH = 100
@@ -27,7 +27,7 @@ class Removed:
     """A batch of removals: how many records, and the findings whose documents lost theirs."""
 
     records: int
-    bereft: Sequence[Finding]
+    orphaned_documents: Sequence[Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +38,22 @@ class Removing:
     """
 
     store: Store
-    corrections: Corrections
-    eraser: Eraser
+    state_updates: StateUpdates
+    record_deleter: RecordDeleter
     lease: float
 
     def remove(self, repo: Repo, kind: MediaType, findings: Sequence[Finding]) -> Iterator[Removed]:
         """Remove the records of findings; yield what was done, batch by batch.
 
-        Raises as `Eraser.erase` does; what was yielded before is done.
+        Raises as `RecordDeleter.erase` does; what was yielded before is done.
         """
         for start in range(0, len(findings), _STRETCH):
             found = self._unchanged(kind, findings[start : start + _STRETCH])
             by_key = {finding.key: finding for finding in found if finding.key}
-            for keys in self.eraser.erase(repo, list(by_key)):
-                bereft = [by_key[key] for key in keys if _is_bereft(by_key[key], key)]
-                self._tell(kind, bereft)
-                yield Removed(len(keys), bereft)
+            for keys in self.record_deleter.erase(repo, list(by_key)):
+                orphaned_documents = [by_key[key] for key in keys if _is_orphaned(by_key[key], key)]
+                self._tell(kind, orphaned_documents)
+                yield Removed(len(keys), orphaned_documents)
 
     def _unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
         """Leave out the findings whose documents have changed since, or are at work."""
@@ -62,24 +62,24 @@ class Removing:
         there = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
         return [finding for finding in findings if _is_as_found(finding, there)]
 
-    def _tell(self, kind: MediaType, bereft: Sequence[Finding]) -> None:
-        corrections = [
-            Correction(
+    def _tell(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
+        state_updates = [
+            StateUpdate(
                 finding.document,
                 finding.key.repo,
                 finding.key.rkey,
                 cid=None,
                 drop_blobs=finding.fault in _BLOBS,
             )
-            for finding in bereft
+            for finding in orphaned_documents
             if finding.document and finding.key
         ]
-        told = self.corrections.apply(kind, corrections, retry_at=after(self.lease))
-        if told < len(corrections):
+        told = self.state_updates.apply(kind, state_updates, retry_at=after(self.lease))
+        if told < len(state_updates):
             # A run that took one over meanwhile may have found its record in place still.
-            for correction in corrections:
+            for correction in state_updates:
                 key = RecordKey(correction.repo, kind.nsid, correction.rkey)
-                self.store.note_stray(kind, correction.document, key.uri)
+                self.store.add_stray_write(kind, correction.document, key.uri)
 
 
 def _is_as_found(finding: Finding, there: Mapping[str, MediaDocument]) -> bool:
@@ -95,7 +95,7 @@ def _is_as_found(finding: Finding, there: Mapping[str, MediaDocument]) -> bool:
     )
 
 
-def _is_bereft(finding: Finding, key: RecordKey) -> bool:
+def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
     """Tell whether a document's state names the record that was removed, and must not any more."""
     if finding.document is None:
         return False

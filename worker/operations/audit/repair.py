@@ -17,13 +17,13 @@ from worker.core.documents import Account, DocumentId, Failure
 from worker.core.errors import MediaError
 from worker.core.records import RecordKey
 from worker.core.redis_errors import RedisUnavailableError
-from worker.database.corrections import Correction, Corrections
 from worker.database.mongo import StoreUnavailableError
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
 from worker.operations.audit.record_removal import Removing
 from worker.pds.repo import Repo
-from worker.sync.batch.engine import Batches
+from worker.sync.batch.engine import BatchEngine
 from worker.sync.run import Observer
 
 _LARGEST_SHARE = 5  # one in so many: 20%
@@ -32,7 +32,7 @@ _REMOVED = frozenset({Fault.ORPHANED, Fault.DUPLICATED, Fault.BLOB_MISSING, Faul
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class InvalidMessage:
     """Removals that were not made: too large a share of the records of a collection."""
 
     did: str
@@ -59,12 +59,12 @@ def is_removal(finding: Finding) -> bool:
     return finding.fault in _REMOVED and finding.key is not None
 
 
-def refusal(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Refusal | None:
+def refusal(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> InvalidMessage | None:
     """Return why these removals must not be made unless forced; None if they may."""
     keys: set[RecordKey] = {finding.key for finding in findings if finding.key}
     if len(keys) <= max(_ALWAYS, audit.records // _LARGEST_SHARE):
         return None
-    return Refusal(did, audit.kind.nsid, len(keys), audit.records)
+    return InvalidMessage(did, audit.kind.nsid, len(keys), audit.records)
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Repairs:
     removed: int = 0
     synced: int = 0
     left: int = 0
-    refusals: list[Refusal] = field(default_factory=list)
+    refusals: list[InvalidMessage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -100,9 +100,9 @@ class Repairs:
 class Repairer:
     """Everything that a repair takes; `holder` names who asks for it."""
 
-    corrections: Corrections
+    state_updates: StateUpdates
     removing: Removing
-    batches: Batches
+    batches: BatchEngine
     open_repo: Callable[[Account], Repo]
     holder: str
 
@@ -123,8 +123,8 @@ class Repairer:
         for audit in types:
             others = [finding for finding in audit.findings if not is_removal(finding)]
             if account:
-                bereft = list(self._remove(account, audit, repairs, force, observer))
-                self._sync(None, audit.kind, bereft, repairs, observer)
+                orphaned_documents = list(self._remove(account, audit, repairs, force, observer))
+                self._sync(None, audit.kind, orphaned_documents, repairs, observer)
             self._sync(account, audit.kind, others, repairs, observer)
         return repairs
 
@@ -145,7 +145,7 @@ class Repairer:
             for removed in self.removing.remove(self.open_repo(account), audit.kind, going):
                 repairs.removed += removed.records
                 observer(f"{repairs.removed} records removed")
-                yield from removed.bereft
+                yield from removed.orphaned_documents
         except (StoreUnavailableError, RedisUnavailableError):
             raise
         except MediaError as error:
@@ -167,9 +167,9 @@ class Repairer:
             waiting = iter(theirs.values())
             while batch := list(islice(waiting, kind.batch)):
                 if account:
-                    corrections = [c for f in batch if (c := _correction(account.did, f))]
+                    state_updates = [c for f in batch if (c := _correction(account.did, f))]
                     until = after(self.removing.lease)
-                    self.corrections.apply(kind, corrections, retry_at=until)
+                    self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
                 outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)
                 held = sum(outcome.status is None for outcome in outcomes)
@@ -187,7 +187,7 @@ def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Find
     return owners
 
 
-def _correction(did: str, finding: Finding) -> Correction | None:
+def _correction(did: str, finding: Finding) -> StateUpdate | None:
     """Return what a document's state has to say, None if it does, or will by being synced."""
     if finding.document is None:
         return None
@@ -196,7 +196,7 @@ def _correction(did: str, finding: Finding) -> Correction | None:
         said = (state.repo, state.rkey, state.uri, state.cid)
         if said == (did, finding.key.rkey, finding.key.uri, finding.cid):
             return None
-        return Correction(finding.document, did, finding.key.rkey, finding.cid)
+        return StateUpdate(finding.document, did, finding.key.rkey, finding.cid)
     if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:
-        return Correction(finding.document, did, state.rkey, None) if state.cid else None
+        return StateUpdate(finding.document, did, state.rkey, None) if state.cid else None
     return None

@@ -16,7 +16,7 @@ from worker.core.errors import MediaError, TransientError, WaitError
 from worker.operations.audit.findings import Fault
 from worker.pds.client import Pds, open_request
 from worker.pds.errors import error_name, translate
-from worker.pds.snapshot import Snapshot, StoredRecord
+from worker.pds.snapshot import RepoSnapshot, StoredRecord
 from worker.pds.xrpc import refuse
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _LONGEST_WAIT = 600.0  # seconds; the windows of a PDS's limits on reading are half as long
 
 
-def patiently(call: Callable[[], T]) -> T:
+def wait_out_rate_limit(call: Callable[[], T]) -> T:
     """Make a call that only reads, again after each wait that is asked for.
 
     Raises WaitError when the wait would be too long, and whatever the call raises.
@@ -73,9 +73,9 @@ class BlobReader:
         """
         try:
             pds = Pds(self._url_of(did), request=self._quick)
-            data = patiently(lambda: pds.get_blob(did, cid))
+            data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
         except TransientError:
-            data = patiently(lambda: self._read_surely(did, cid))
+            data = wait_out_rate_limit(lambda: self._read_surely(did, cid))
         if data is None:
             return Fault.BLOB_MISSING
         return None if cid_of_blob(data) == cid else Fault.BLOB_TRUNCATED
@@ -139,7 +139,7 @@ class Reading:
     def is_away(self, did: str) -> bool:
         """Tell whether the PDS answers no question at all, rather than not one about a repo."""
         try:
-            patiently(lambda: self.pds_of(did).latest_commit(did))
+            wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))
         except TransientError:
             return True
         except MediaError:
@@ -147,5 +147,7 @@ class Reading:
         return False
 
     def _records(self, did: str, collections: Sequence[str]) -> Records:
-        snapshot = Snapshot.parse(did, patiently(lambda: self.pds_of(did).get_repo(did)))
+        snapshot = RepoSnapshot.parse(
+            did, wait_out_rate_limit(lambda: self.pds_of(did).get_repo(did))
+        )
         return {collection: snapshot.records(collection) for collection in collections}

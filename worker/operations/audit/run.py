@@ -13,13 +13,13 @@ from worker.core.documents import Account, Failure
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
 from worker.operations.audit.findings import AccountAudit, Fault, Finding, Standing
-from worker.operations.audit.orphans import Strangers
+from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import Owned
 from worker.operations.audit.record_removal import Removing
 from worker.operations.audit.repair import Repairer, Repairs
 from worker.operations.audit.repo_reader import BlobReader, Reading
-from worker.operations.expected import Expectations
-from worker.pds.record_deleter import Eraser
+from worker.operations.expected import ExpectedRecords
+from worker.pds.record_deleter import RecordDeleter
 from worker.services import Services
 from worker.sync.run import Observer, unobserved
 
@@ -43,7 +43,7 @@ class Audited:
 
 
 @dataclass(frozen=True, slots=True)
-class Rounds:
+class AuditRun:
     """Audits with repairs, or without a repairer; `force` is for `Repairer.repair`."""
 
     auditor: Auditor
@@ -86,7 +86,7 @@ def open_audit(
     repair: bool = False,
     force: bool = False,
     observer: Observer = unobserved,
-) -> Iterator[Rounds]:
+) -> Iterator[AuditRun]:
     """Have an audit of these types: with their blobs fetched, with repairs, or without.
 
     `force` lets a repair remove any share of a collection.
@@ -95,25 +95,25 @@ def open_audit(
     reader = BlobReader(lambda did: services.pds_of(did).url)
     auditor = Auditor(
         owned=Owned(services.database, store, accounts),
-        strangers=Strangers(store, accounts),
+        orphan_finder=OrphanFinder(store, accounts),
         reading=Reading(services.pds_of, reader),
-        expectations=Expectations(services.publisher.site, services.lexicons),
+        expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
         kinds=kinds,
         blobs=blobs,
         grace=services.settings.sweep.grace,
     )
     try:
-        yield Rounds(auditor, _repairer(services) if repair else None, force, observer)
+        yield AuditRun(auditor, _repairer(services) if repair else None, force, observer)
     finally:
         reader.close()
 
 
 def _repairer(services: Services) -> Repairer:
     lease = services.settings.retry.lease
-    eraser = Eraser(services.locks)
+    record_deleter = RecordDeleter(services.locks)
     return Repairer(
-        corrections=services.corrections,
-        removing=Removing(services.store, services.corrections, eraser, lease),
+        state_updates=services.state_updates,
+        removing=Removing(services.store, services.state_updates, record_deleter, lease),
         batches=services.batches,
         open_repo=services.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",

@@ -11,49 +11,49 @@ from typing import Self
 
 from worker.core.clock import now
 from worker.core.documents import Account, Status
-from worker.database.corrections import Correction, Corrections
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import Store
 from worker.media import MediaType
-from worker.operations.backfill.queries import Selection, Stratum
+from worker.operations.backfill.queries import Selection, StatusGroup
 from worker.pds.repo import Repo
-from worker.pds.snapshot import Snapshot
+from worker.pds.snapshot import RepoSnapshot
 from worker.services import Services
 
 _UP = [Status.PARTIAL.value, Status.SYNCED.value]
-PUBLISHED = Stratum("published", {"atproto.status": {"$in": _UP}})
+PUBLISHED = StatusGroup("published", {"atproto.status": {"$in": _UP}})
 _STRETCH = 500
 
 
-class Recall:
+class MissingRecords:
     """Finds the documents of an account whose records are gone from its repo."""
 
-    def __init__(self, store: Store, selection: Selection, corrections: Corrections) -> None:
+    def __init__(self, store: Store, selection: Selection, state_updates: StateUpdates) -> None:
         self._store = store
         self._selection = selection
-        self._corrections = corrections
+        self._state_updates = state_updates
 
     @classmethod
     def of(cls, services: Services) -> Self:
         """Return what finds such documents among these services'."""
-        return cls(services.store, Selection(services.store), services.corrections)
+        return cls(services.store, Selection(services.store), services.state_updates)
 
     def recall(self, account: Account, repo: Repo, kinds: Sequence[MediaType]) -> int:
         """Make such documents pending, to be published anew; return how many there were."""
-        snapshot = Snapshot.parse(repo.did, repo.export())
+        snapshot = RepoSnapshot.parse(repo.did, repo.export())
         return sum(
-            self._corrections.apply(kind, gone, retry_at=now())
+            self._state_updates.apply(kind, gone, retry_at=now())
             for kind in kinds
             for gone in self._gone(kind, account, snapshot)
         )
 
     def _gone(
-        self, kind: MediaType, account: Account, snapshot: Snapshot
-    ) -> Iterator[list[Correction]]:
+        self, kind: MediaType, account: Account, snapshot: RepoSnapshot
+    ) -> Iterator[list[StateUpdate]]:
         there = snapshot.records(kind.nsid)
         ids = self._selection.documents(kind, PUBLISHED, account.subject)
         while stretch := list(islice(ids, _STRETCH)):
             yield [
-                Correction(document, account.did, document.state.rkey, None, drop_blobs=True)
+                StateUpdate(document, account.did, document.state.rkey, None, drop_blobs=True)
                 for document in self._store.find_all(kind, stretch)
                 if document.state.repo == account.did
                 and document.state.rkey

@@ -25,7 +25,7 @@ from worker.operations.backfill.queries import (
     UNSEEN,
     OwnerCount,
     Selection,
-    Stratum,
+    StatusGroup,
 )
 from worker.services import Services
 
@@ -50,7 +50,7 @@ class Scope:
     limit: int | None = None
 
     @property
-    def strata(self) -> list[Stratum]:
+    def groups(self) -> list[StatusGroup]:
         """Return the strata to go through, in an order in which none is met twice.
 
         Work moves documents from the later ones to the earlier ones, or out of all.
@@ -82,7 +82,7 @@ class Survey:
         return sum(self.wanted.values())
 
 
-class Backfiller:
+class BackfillPlanner:
     """Finds what a backfill has to do."""
 
     def __init__(self, selection: Selection, accounts: Accounts, guest_subject: str) -> None:
@@ -102,8 +102,8 @@ class Backfiller:
         left_out: Counter[tuple[str, str]] = Counter()
         owners: set[str] = set()
         for kind in scope.kinds:
-            for stratum in scope.strata:
-                for row, reason in self._judged(kind, self._owners(kind, stratum, scope)):
+            for group in scope.groups:
+                for row, reason in self._judged(kind, self._owners(kind, group, scope)):
                     left_out.update({(kind.name, why): n for why, n in row.gone.items()})
                     if reason:
                         left_out[kind.name, reason] += row.wanted
@@ -115,32 +115,32 @@ class Backfiller:
     def batches(self, scope: Scope) -> Iterator[Batch]:
         """Go through all batches, the accounts in turns."""
         every = chain.from_iterable(
-            self._batches(kind, stratum, scope) for kind in scope.kinds for stratum in scope.strata
+            self._batches(kind, group, scope) for kind in scope.kinds for group in scope.groups
         )
         return every if scope.limit is None else _limited(every, scope.limit)
 
     def remaining(self, scope: Scope, due: datetime) -> Iterator[Batch]:
         """Go through what is still not right though it was tried, and is due by then."""
         for kind in scope.kinds:
-            for stratum in scope.strata:
-                if not stratum.settled:
-                    yield from self._batches(kind, stratum, scope, due)
+            for group in scope.groups:
+                if not group.settled:
+                    yield from self._batches(kind, group, scope, due)
 
     def _batches(
-        self, kind: MediaType, stratum: Stratum, scope: Scope, due: datetime | None = None
+        self, kind: MediaType, group: StatusGroup, scope: Scope, due: datetime | None = None
     ) -> Iterator[Batch]:
-        rows = self._judged(kind, self._owners(kind, stratum, scope))
+        rows = self._judged(kind, self._owners(kind, group, scope))
         owners = (row.owner for row, reason in rows if reason is None and row.wanted)
 
         def of(owner: str) -> Iterator[Batch]:
-            ids = iter(self._selection.documents(kind, stratum, owner, due))
+            ids = iter(self._selection.documents(kind, group, owner, due))
             while batch := tuple(islice(ids, kind.batch)):
                 yield Batch(kind, owner, batch)
 
-        return taking_turns(owners, of)
+        return round_robin(owners, of)
 
-    def _owners(self, kind: MediaType, stratum: Stratum, scope: Scope) -> Iterator[OwnerCount]:
-        return self._selection.owners(kind, stratum, scope.owners)
+    def _owners(self, kind: MediaType, group: StatusGroup, scope: Scope) -> Iterator[OwnerCount]:
+        return self._selection.owners(kind, group, scope.owners)
 
     def _judged(
         self, kind: MediaType, rows: Iterator[OwnerCount]
@@ -155,7 +155,7 @@ class Backfiller:
                     yield row, None if row.owner in able else "no_account"
 
 
-def taking_turns(owners: Iterable[str], batches: Callable[[str], Iterator[T]]) -> Iterator[T]:
+def round_robin(owners: Iterable[str], batches: Callable[[str], Iterator[T]]) -> Iterator[T]:
     """Go through the batches of owners: one of each in turn, of so many at a time."""
     waiting = iter(owners)
     at_it = deque(batches(owner) for owner in islice(waiting, _TURNS))

@@ -26,7 +26,7 @@ _STRETCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Stratum:
+class StatusGroup:
     """Documents in one kind of state: the match that finds them, and the indexes to use.
 
     `settled` tells that a document which is in it again was dealt with: to go on about it would
@@ -41,21 +41,21 @@ class Stratum:
     index_by_owner: Index = tuple(OWNER)
 
 
-PARTIAL = Stratum("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
-FAILED = Stratum("failed", {"atproto.status": Status.FAILED.value}, settled=True)
-REMOVED = Stratum(
+PARTIAL = StatusGroup("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
+FAILED = StatusGroup("failed", {"atproto.status": Status.FAILED.value}, settled=True)
+REMOVED = StatusGroup(
     "removed", {"atproto.status": Status.REMOVED.value}, settled=True, leftovers=False
 )
-NO_ACCOUNT = Stratum(
+NO_ACCOUNT = StatusGroup(
     "skipped",
     {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
     settled=True,
     index=tuple(SKIPPED),
     index_by_owner=tuple(SKIPPED),
 )
-PENDING = Stratum("pending", {"atproto.status": Status.PENDING.value})
-FOREIGN = Stratum("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
-UNSEEN = Stratum("never published", {"atproto.status": None})
+PENDING = StatusGroup("pending", {"atproto.status": Status.PENDING.value})
+FOREIGN = StatusGroup("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
+UNSEEN = StatusGroup("never published", {"atproto.status": None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +78,12 @@ class Selection:
         self._store = store
 
     def owners(
-        self, kind: MediaType, stratum: Stratum, owners: Sequence[str] | None = None
+        self, kind: MediaType, group: StatusGroup, owners: Sequence[str] | None = None
     ) -> Iterator[OwnerCount]:
         """Go through the owners of a stratum's documents, or only these, with their counts."""
-        match = dict(stratum.match) | ({} if owners is None else self._of(*owners))
-        index = stratum.index if owners is None else stratum.index_by_owner
-        pipeline = [{"$match": match}, {"$group": self._counts(kind, stratum)}]
+        match = dict(group.match) | ({} if owners is None else self._of(*owners))
+        index = group.index if owners is None else group.index_by_owner
+        pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
         with translated():
             collection = self._store.collection(kind)
             for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
@@ -92,21 +92,21 @@ class Selection:
                 yield OwnerCount(str(row["_id"]), counts["wanted"], gone)
 
     def documents(
-        self, kind: MediaType, stratum: Stratum, owner: str, due: datetime | None = None
+        self, kind: MediaType, group: StatusGroup, owner: str, due: datetime | None = None
     ) -> Iterator[DocumentId]:
         """Go through the ids of an owner's wanted documents of a stratum, the lowest first.
 
         One that no message can name is given up instead.
         With `due` those that are to be tried later than that are left out.
         """
-        match = dict(stratum.match) | self._of(owner)
+        match = dict(group.match) | self._of(owner)
         if due:
             match["$or"] = [{"atproto.retryAt": None}, {"atproto.retryAt": {"$lte": due}}]
         fields = dict.fromkeys((*kind.gone, "atproto.rkey"), 1)
         with translated():
             found = self._store.collection(kind).find(match, fields)
-            for raw in found.hint(list(stratum.index_by_owner)).batch_size(_STRETCH):
-                if (stratum.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
+            for raw in found.hint(list(group.index_by_owner)).batch_size(_STRETCH):
+                if (group.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
                     if (known := known_id(raw["_id"])) is not None:
                         yield known
                     else:
@@ -116,9 +116,9 @@ class Selection:
         nobody = NOBODY if self._store.guest_subject in owners else ()
         return {"user": {"$in": [*nobody, *owners]}}
 
-    def _counts(self, kind: MediaType, stratum: Stratum) -> dict[str, Any]:
+    def _counts(self, kind: MediaType, group: StatusGroup) -> dict[str, Any]:
         """Return the grouping that counts documents by owner."""
-        named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if stratum.leftovers else False
+        named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if group.leftovers else False
         # The first flag that is set says why a document is gone, as for the store.
         why: Any = "wanted"
         for flag in reversed(kind.gone):

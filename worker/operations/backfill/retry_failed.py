@@ -62,7 +62,7 @@ class Tally:
     left: Counter[str] = field(default_factory=Counter)
 
 
-class Revival:
+class RetryFailed:
     """Finds items that failed and has them tried again.
 
     `requeue` is for how many seconds sweeps leave them to their messages. Finding an item costs
@@ -90,7 +90,7 @@ class Revival:
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_MOST_READ):
                     if known_id(raw["_id"]) is not None:  # of another id no message can speak
-                        yield self._store.as_owned(kind, raw)
+                        yield self._store.to_owned_item(kind, raw)
 
     def named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> Named:
         """Look ids up in all these types, whatever their items' status; raises InvalidIdError."""
@@ -152,10 +152,10 @@ class Revival:
         return [Batch(type_name, owner, ids[n : n + most]) for n in range(0, len(ids), most)]
 
 
-def revival_of(services: Services) -> Revival:
+def retry_failed_of(services: Services) -> RetryFailed:
     """Return what has items tried again."""
     requeue = services.settings.sweep.requeue
-    return Revival(services.store, services.backlog, services.lexicons, requeue=requeue)
+    return RetryFailed(services.store, services.backlog, services.lexicons, requeue=requeue)
 
 
 def send(batch: Batch) -> bool:

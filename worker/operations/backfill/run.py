@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
-from worker.operations.backfill.planner import Backfiller, Batch, Scope
+from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
 from worker.sync.batch.progress import Progress, Tally
 
 _LOOK = 0.25  # seconds between two looks at the progress
@@ -26,7 +26,7 @@ Show = Callable[[Tally], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class BackfillRun:
     """A backfill that was given a name.
 
     `send` enqueues a batch, given the backfill's name and the id that the message is to have;
@@ -35,7 +35,7 @@ class Errand:
 
     name: str
     scope: Scope
-    backfiller: Backfiller
+    planner: BackfillPlanner
     progress: Progress
     send: Send
     messages: Callable[[], int]
@@ -44,7 +44,7 @@ class Errand:
 
     def enqueue(self) -> int:
         """Enqueue everything; return the number of items."""
-        return self._enqueue(self.backfiller.batches(self.scope))
+        return self._enqueue(self.planner.batches(self.scope))
 
     def wait(self) -> Tally:
         """Wait until all is done that can be done now; return what the workers told.
@@ -59,7 +59,7 @@ class Errand:
             self.progress.forget(self.name)
             if self.scope.limit is not None:
                 return tally
-            again = self._enqueue(self.backfiller.remaining(self.scope, after(_SOON)))
+            again = self._enqueue(self.planner.remaining(self.scope, after(_SOON)))
             if again == 0 or (left is not None and again >= left):
                 return self._follow() if again else tally
             left = again

@@ -17,7 +17,7 @@ from worker.core.secrets import Vault
 from worker.database.accounts import Accounts
 from worker.database.mongo import RawDocument, translated
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
-from worker.operations.key_rotation import Holdings, take_stock
+from worker.operations.key_rotation import KeyUsage, inspect
 from worker.pds.repo import Repo
 
 SUBJECT = "accounts"
@@ -49,10 +49,10 @@ class Login:
 
 def look_at_passwords(accounts: Accounts, vault: Vault) -> list[Finding]:
     """Open the stored passwords, the first ten thousand; raises StoreUnavailableError."""
-    return list(judge_passwords(take_stock(_Some(accounts), vault)))
+    return list(judge_passwords(inspect(_Some(accounts), vault)))
 
 
-def judge_passwords(holdings: Holdings) -> Iterator[Finding]:
+def judge_passwords(holdings: KeyUsage) -> Iterator[Finding]:
     """Judge what the keys open."""
     sealed = sum(holdings.by_key.values())
     if holdings.unreadable:

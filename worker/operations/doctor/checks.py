@@ -134,11 +134,11 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
 
 
 def _media_store(settings: Settings) -> list[Finding]:
-    from worker.files.opening import open_sources, template_of
+    from worker.files.opening import open_sources, store_location
     from worker.operations.doctor.configuration import look_at_folder, look_at_store
 
     if settings.media.store_url.startswith("file:"):
-        return look_at_folder(template_of(settings).root)
+        return look_at_folder(store_location(settings).root)
     with closing(open_sources(settings, deadline=_TIMEOUT)) as store:
         return look_at_store(store, settings.media.guest_bucket)
 

@@ -17,7 +17,7 @@ from worker.database.mongo import RawDocument, translated
 from worker.media import MEDIA_TYPES
 from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
 from worker.operations.doctor.machine import Clock
-from worker.operations.error_help import advice_for
+from worker.operations.error_help import help_for
 from worker.operations.watch import checkpoint
 from worker.operations.watch.checkpoint import Position
 
@@ -139,7 +139,7 @@ def judge_watch(stands: Position | None, moment: datetime) -> Finding:
         found = f"its position has not moved since {since}"
         if stands.trouble:
             found += f": it waits ({stands.trouble})"
-            return doubtful(WORKERS, "watch", found, advice_for(stands.trouble).action)
+            return doubtful(WORKERS, "watch", found, help_for(stands.trouble).action)
         advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
         return doubtful(WORKERS, "watch", found, advice)
     found = (

@@ -27,7 +27,7 @@ _OURS = re.compile(r"media-atproto:|_kombu\.binding\.|unacked")
 class QueueFacts:
     """What the server says of itself; sizes in bytes, `ahead` its clock's lead in seconds.
 
-    `strangers` are keys in its database that nothing here makes, among the first thousand.
+    `orphan_finder` are keys in its database that nothing here makes, among the first thousand.
     """
 
     product: str
@@ -39,7 +39,7 @@ class QueueFacts:
     most: int
     ahead: float
     live: int
-    strangers: tuple[str, ...]
+    orphan_finder: tuple[str, ...]
 
 
 def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
@@ -62,7 +62,7 @@ def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
         most=_number(info, "maxmemory"),
         ahead=seconds + micros / 1e6 - middle,
         live=live,
-        strangers=_strangers(keys),
+        orphan_finder=_strangers(keys),
     )
 
 
@@ -75,7 +75,7 @@ def judge(facts: QueueFacts) -> Iterator[Finding]:
     yield _policy(facts.policy)
     yield _keeping(keeps=facts.keeps)
     yield _memory(facts.used, facts.most)
-    yield _sharing(facts.strangers)
+    yield _sharing(facts.orphan_finder)
     yield _length(facts.live)
 
 
@@ -114,10 +114,10 @@ def _memory(used: int, most: int) -> Finding:
     return fine(SUBJECT, "memory", found)
 
 
-def _sharing(strangers: tuple[str, ...]) -> Finding:
-    if not strangers:
+def _sharing(orphan_finder: tuple[str, ...]) -> Finding:
+    if not orphan_finder:
         return fine(SUBJECT, "database", "it is nobody else's")
-    found = f"{len(strangers)} keys of something else, {strangers[0][:60]!a} for one"
+    found = f"{len(orphan_finder)} keys of something else, {orphan_finder[0][:60]!a} for one"
     return doubtful(
         SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL"
     )

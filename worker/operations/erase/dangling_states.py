@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.database.batch_store import Candidate
+from worker.database.batch_store import LoadedDocument
 from worker.database.state import ResetMode
 from worker.media import MediaType
-from worker.operations.erase.report import AT_WORK, BACK, Wiped, why_not
-from worker.operations.erase.state_reset import Clearing
-from worker.pds.errors import AccountFaultError
-from worker.pds.snapshot import Snapshot
+from worker.operations.erase.report import AT_WORK, BACK, WipeResult, why_not
+from worker.operations.erase.state_reset import StateReset
+from worker.pds.errors import AccountUnusableError
+from worker.pds.snapshot import RepoSnapshot
 
 Key = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Unfounded:
+class DanglingStates:
     """Such documents of one subject, whose repo now is `did` (None: nobody knows it any more)."""
 
-    clearing: Clearing
+    clearing: StateReset
     read_repo: Callable[[str], bytes]
     subject: str
     did: str | None
     mode: ResetMode
 
-    def claimants(self, kind: MediaType) -> Iterator[Sequence[Candidate]]:
+    def claimants(self, kind: MediaType) -> Iterator[Sequence[LoadedDocument]]:
         """Go through the documents to look at, a page at a time.
 
         What claims to be in another repo is no matter of this account's, unless it is forgotten.
@@ -36,7 +36,7 @@ class Unfounded:
             every = self.mode is ResetMode.FORGOTTEN
             yield [c for c in page if every or c.document.state.repo in here]
 
-    def clear(self, kind: MediaType, wiped: Wiped) -> None:
+    def clear(self, kind: MediaType, wiped: WipeResult) -> None:
         """Clear the states of those whose records are not there; tell which are left, and why.
 
         Raises the errors of the PDS and MongoDB.
@@ -44,7 +44,7 @@ class Unfounded:
         for page in self.claimants(kind):
             # Looked up after the page was read: what is published in between is claimed, too.
             there = self._there(kind, page)
-            going: list[Candidate] = []
+            going: list[LoadedDocument] = []
             for candidate in page:
                 why = why_not(candidate.document, self.did)
                 if why is None and (key := self._key(candidate)) in there:
@@ -55,31 +55,31 @@ class Unfounded:
                     wiped.left[_name(candidate)] = why
             self._clear(kind, going, wiped)
 
-    def _clear(self, kind: MediaType, going: Sequence[Candidate], wiped: Wiped) -> None:
+    def _clear(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
         count = self.clearing.clear(kind, going, self.mode)
         wiped.cleared += count
         if count < len(going):
             missed = self.clearing.missed(kind, going, self.mode)
             wiped.left |= {_name(candidate): AT_WORK for candidate in missed}
 
-    def _there(self, kind: MediaType, page: Sequence[Candidate]) -> set[Key]:
+    def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
         """Return which of the keys that documents claim have a record now."""
         dids = {did for did, rkey in map(self._key, page) if did and rkey}
         looks = {did: self._look(did) for did in dids}
         return {(d, rkey) for d, s in looks.items() if s for rkey in s.records(kind.nsid)}
 
-    def _look(self, did: str) -> Snapshot | None:
+    def _look(self, did: str) -> RepoSnapshot | None:
         try:
-            return Snapshot.parse(did, self.read_repo(did))
-        except AccountFaultError as fault:
+            return RepoSnapshot.parse(did, self.read_repo(did))
+        except AccountUnusableError as fault:
             if fault.code != "account_not_found":
                 raise
             return None
 
-    def _key(self, candidate: Candidate) -> Key:
+    def _key(self, candidate: LoadedDocument) -> Key:
         state = candidate.document.state
         return state.repo or self.did, state.rkey
 
 
-def _name(candidate: Candidate) -> str:
+def _name(candidate: LoadedDocument) -> str:
     return candidate.document.state.rkey or str(candidate.id)

@@ -21,13 +21,13 @@ from worker.database.state import ResetMode
 from worker.database.thumbnails import COLLECTION as THUMBNAILS
 from worker.database.thumbnails import ThumbnailCache
 from worker.media import MEDIA_TYPES
-from worker.operations.erase.report import Survey, Wiped
+from worker.operations.erase.report import Survey, WipeResult
 from worker.operations.erase.wipe import Target, Wipe, Wiper
-from worker.pds.account_cache import AccountKeys
+from worker.pds.account_cache import AccountCache
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class Footprint:
     """What there is of a subject: records and states by type, thumbnails, removals that wait."""
 
     types: Mapping[str, Survey]
@@ -42,16 +42,16 @@ class Traces:
 
 
 @dataclass(frozen=True, slots=True)
-class Forgetter:
+class AccountErasure:
     """Everything that forgetting takes."""
 
     wiper: Wiper
     accounts: Accounts
-    keys: AccountKeys
+    keys: AccountCache
     thumbnails: ThumbnailCache
     database: Database[RawDocument]
 
-    def forget(self, name: str) -> Forgetting:
+    def forget(self, name: str) -> ErasureRun:
         """Return the forgetting of a subject, to be surveyed or carried out.
 
         The subject's other names are understood for as long as it has an account. Raises the
@@ -60,18 +60,18 @@ class Forgetter:
         try:
             account = self.accounts.resolve(name)
         except UnknownAccountError:
-            return Forgetting(self, name, None)
-        return Forgetting(self, account.subject, account)
+            return ErasureRun(self, name, None)
+        return ErasureRun(self, account.subject, account)
 
 
-class Forgetting:
+class ErasureRun:
     """One subject being forgotten.
 
     `remark` says why nothing can be removed on the PDS, where that is so; `trouble` is what kept
     records from being removed; `thumbnails` the number of those that were deleted.
     """
 
-    def __init__(self, tools: Forgetter, subject: str, account: Account | None) -> None:
+    def __init__(self, tools: AccountErasure, subject: str, account: Account | None) -> None:
         self._tools = tools
         self.subject = subject
         self.account = account
@@ -82,17 +82,17 @@ class Forgetting:
         self._wipe = Wipe(tools.wiper, target, list(MEDIA_TYPES.values()), ResetMode.FORGOTTEN)
 
     @property
-    def done(self) -> Mapping[str, Wiped]:
+    def done(self) -> Mapping[str, WipeResult]:
         """Return by type what was done so far."""
         return self._wipe.done
 
-    def survey(self) -> Traces:
+    def survey(self) -> Footprint:
         """Count what there is, without changing anything."""
         database = self._tools.database
         with translated():
             thumbnails = database[THUMBNAILS].count_documents({"owner": self.subject})
             removals = database[REMOVALS].count_documents(_removals_of(self.subject))
-        return Traces(self._wipe.survey(), thumbnails, removals)
+        return Footprint(self._wipe.survey(), thumbnails, removals)
 
     def run(self) -> Iterator[int]:
         """Carry it out; yield the numbers of records removed, a batch at a time.

@@ -22,7 +22,7 @@ class Survey:
 
 
 @dataclass(slots=True)
-class Wiped:
+class WipeResult:
     """What became of a type so far: `left` tells by rkey, or `_id`, why something stayed."""
 
     removed: int = 0

@@ -18,7 +18,7 @@ from worker.core.documents import DocumentId, Status, SyncState
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.records import RecordKey
 from worker.database.backlog import OWNER
-from worker.database.batch_store import Candidate
+from worker.database.batch_store import LoadedDocument
 from worker.database.leases import Update, as_read
 from worker.database.mongo import RawDocument, translated
 from worker.database.state import ResetMode
@@ -62,7 +62,7 @@ def reset_update(mode: ResetMode) -> Update:
     return {"$set": changes["$set"], "$unset": dict.fromkeys(sorted(unset), "")}
 
 
-class Clearing:
+class StateReset:
     """Finds the documents of records and owners, and clears their states."""
 
     def __init__(self, store: Store) -> None:
@@ -70,14 +70,14 @@ class Clearing:
 
     def holders(
         self, kind: MediaType, did: str, subject: str, records: Mapping[str, StoredRecord]
-    ) -> dict[str, Candidate]:
+    ) -> dict[str, LoadedDocument]:
         """Return, by rkey, the documents whose records these are in the repo `did` of `subject`.
 
         A document says so by its state. One of the subject's that names no key at all is meant
         by the record's `ref`: another program wrote that record, or the state was lost.
         """
         match = {"atproto.rkey": {"$in": list(records)}, "atproto.repo": {"$in": [did, None]}}
-        found: dict[str, Candidate] = {}
+        found: dict[str, LoadedDocument] = {}
         for candidate in self._find(kind, match):
             state = candidate.document.state
             if state.rkey and (state.repo == did or candidate.document.owner == subject):
@@ -91,8 +91,8 @@ class Clearing:
         kind: MediaType,
         subject: str,
         records: Mapping[str, StoredRecord],
-        found: Mapping[str, Candidate],
-    ) -> dict[str, Candidate]:
+        found: Mapping[str, LoadedDocument],
+    ) -> dict[str, LoadedDocument]:
         rkeys: dict[str, str] = {}
         for rkey, record in records.items():
             if record.ref and rkey not in found:
@@ -106,7 +106,7 @@ class Clearing:
 
     def of_owner(
         self, kind: MediaType, subject: str, mode: ResetMode
-    ) -> Iterator[Sequence[Candidate]]:
+    ) -> Iterator[Sequence[LoadedDocument]]:
         """Go through the documents of a subject that are to be cleared, a page at a time."""
         match = self._of(subject) | documents_to_reset(mode)
         with translated():
@@ -115,7 +115,7 @@ class Clearing:
             while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 
-    def clear(self, kind: MediaType, candidates: Sequence[Candidate], mode: ResetMode) -> int:
+    def clear(self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode) -> int:
         """Clear the states of documents that are as they were read; return how many were."""
         if not candidates:
             return 0
@@ -125,24 +125,24 @@ class Clearing:
             return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
 
     def missed(
-        self, kind: MediaType, candidates: Sequence[Candidate], mode: ResetMode
-    ) -> list[Candidate]:
+        self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode
+    ) -> list[LoadedDocument]:
         """Return, as they are now, those of the documents that are not clear."""
         ids = [candidate.id for candidate in candidates]
         found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
         return [candidate for candidate in found if not mode.is_done(candidate.document.state)]
 
-    def send_on(self, kind: MediaType, candidate: Candidate, key: RecordKey) -> None:
+    def send_on(self, kind: MediaType, candidate: LoadedDocument, key: RecordKey) -> None:
         """Have a document synced again, its record in doubt: by the run that holds it, or soon."""
-        self._store.note_stray(kind, candidate.document, key.uri)
+        self._store.add_stray_write(kind, candidate.document, key.uri)
 
-    def _find(self, kind: MediaType, match: RawDocument) -> Iterator[Candidate]:
+    def _find(self, kind: MediaType, match: RawDocument) -> Iterator[LoadedDocument]:
         with translated():
             for raw in self._store.collection(kind).find(match, projection(kind)):
                 yield self._candidate(kind, raw)
 
-    def _candidate(self, kind: MediaType, raw: RawDocument) -> Candidate:
-        return Candidate(raw, self._store.parse(kind, raw))
+    def _candidate(self, kind: MediaType, raw: RawDocument) -> LoadedDocument:
+        return LoadedDocument(raw, self._store.parse(kind, raw))
 
     def _of(self, subject: str) -> RawDocument:
         if subject == self._store.guest_subject:
@@ -150,7 +150,7 @@ class Clearing:
         return {"user": subject}
 
 
-def _untouched(candidate: Candidate) -> RawDocument:
+def _untouched(candidate: LoadedDocument) -> RawDocument:
     """Match a document that no run has claimed, or confessed a stray on, since it was read."""
     state = candidate.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None

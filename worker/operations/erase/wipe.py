@@ -4,7 +4,7 @@ A record is removed first; its document's state is cleared once that is known, a
 state is as it was read before. What comes in between is settled so:
 
 - Killed after records were removed and before their states were cleared: the documents claim
-  records that are not in the repo, and the next wipe clears them for that (`Unfounded`). For
+  records that are not in the repo, and the next wipe clears them for that (`DanglingStates`). For
   this, each document is made to say where its record is before anything is removed.
 - A run (a live save, a backfill) holds the document when it is read: its record and its state
   are left alone, and told.
@@ -29,21 +29,21 @@ from itertools import islice
 
 from worker.core.documents import Account, Status
 from worker.core.records import RecordKey
-from worker.database.batch_store import Candidate
-from worker.database.corrections import Correction, Corrections
+from worker.database.batch_store import LoadedDocument
 from worker.database.state import ResetMode
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
-from worker.operations.erase.dangling_states import Unfounded
-from worker.operations.erase.report import AT_WORK, BACK, Survey, Wiped, why_not
-from worker.operations.erase.state_reset import Clearing
-from worker.pds.record_deleter import BATCH, Eraser
+from worker.operations.erase.dangling_states import DanglingStates
+from worker.operations.erase.report import AT_WORK, BACK, Survey, WipeResult, why_not
+from worker.operations.erase.state_reset import StateReset
+from worker.pds.record_deleter import BATCH, RecordDeleter
 from worker.pds.repo import Repo
-from worker.pds.snapshot import Snapshot, StoredRecord
+from worker.pds.snapshot import RepoSnapshot, StoredRecord
 
 _TRIES = 3
 
 Records = Mapping[str, StoredRecord]
-Holders = Mapping[str, Candidate]
+Holders = Mapping[str, LoadedDocument]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,9 @@ class Target:
 class Wiper:
     """Everything that a wipe takes. `read_repo` returns the repo of a DID as a CAR file."""
 
-    clearing: Clearing
-    corrections: Corrections
-    eraser: Eraser
+    clearing: StateReset
+    state_updates: StateUpdates
+    record_deleter: RecordDeleter
     open_repo: Callable[[Account], Repo]
     read_repo: Callable[[str], bytes]
 
@@ -89,10 +89,10 @@ class Wipe:
         self._repo = target.repo
         self._kinds = kinds
         self._manner = mode
-        self._unfounded = Unfounded(
+        self._unfounded = DanglingStates(
             tools.clearing, tools.read_repo, target.subject, target.did, mode
         )
-        self.done = {kind.name: Wiped() for kind in kinds}
+        self.done = {kind.name: WipeResult() for kind in kinds}
 
     def survey(self) -> dict[str, Survey]:
         """Count what there is to do, by type, without changing anything."""
@@ -113,7 +113,7 @@ class Wipe:
                 for rkey in snapshot.records(kind.nsid):
                     self.done[kind.name].left.setdefault(rkey, BACK)
 
-    def _survey(self, kind: MediaType, snapshot: Snapshot | None) -> Survey:
+    def _survey(self, kind: MediaType, snapshot: RepoSnapshot | None) -> Survey:
         ids = {
             candidate.id
             for candidate in (self._holders(kind, snapshot) if snapshot else ())
@@ -123,12 +123,12 @@ class Wipe:
             ids |= {candidate.id for candidate in page}
         return Survey(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
 
-    def _holders(self, kind: MediaType, snapshot: Snapshot) -> Iterator[Candidate]:
+    def _holders(self, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[LoadedDocument]:
         for part in _parts(snapshot.records(kind.nsid)):
             found = self._tools.clearing.holders(kind, snapshot.did, self._subject, part)
             yield from found.values()
 
-    def _remove(self, repo: Repo, kind: MediaType, snapshot: Snapshot) -> Iterator[int]:
+    def _remove(self, repo: Repo, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[int]:
         for part in _parts(snapshot.records(kind.nsid)):
             holders = self._tools.clearing.holders(kind, repo.did, self._subject, part)
             ours = {rkey: held for rkey, held in holders.items() if self._is_ours(held)}
@@ -145,17 +145,17 @@ class Wipe:
     def _say_where(self, repo: Repo, kind: MediaType, records: Records, ours: Holders) -> None:
         """Make documents claim the records that they are about to lose."""
         silent = [
-            Correction(ours[rkey].document, repo.did, rkey, record.cid)
+            StateUpdate(ours[rkey].document, repo.did, rkey, record.cid)
             for rkey, record in records.items()
             if rkey in ours and _is_silent(ours[rkey])
         ]
-        self._tools.corrections.apply(kind, silent, retry_at=None)
+        self._tools.state_updates.apply(kind, silent, retry_at=None)
 
     def _erase(
         self, repo: Repo, kind: MediaType, rkeys: Sequence[str], holders: Holders
     ) -> Iterator[int]:
         keys = [repo.key(kind.nsid, rkey) for rkey in rkeys]
-        for gone in self._tools.eraser.erase(repo, keys):
+        for gone in self._tools.record_deleter.erase(repo, keys):
             self.done[kind.name].removed += len(gone)
             held = {key: holders[key.rkey] for key in gone if key.rkey in holders}
             ours = {key: candidate for key, candidate in held.items() if self._is_ours(candidate)}
@@ -164,7 +164,7 @@ class Wipe:
                 self._tools.clearing.send_on(kind, held[key], key)
             yield len(gone)
 
-    def _clear(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, Candidate]) -> None:
+    def _clear(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
         """Clear the states of documents that have lost their records."""
         clearing, done = self._tools.clearing, self.done[kind.name]
         keys = {candidate.id: key for key, candidate in lost.items()}
@@ -178,7 +178,9 @@ class Wipe:
             waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
         done.left |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
 
-    def _is_free(self, repo: Repo, kind: MediaType, candidate: Candidate, key: RecordKey) -> bool:
+    def _is_free(
+        self, repo: Repo, kind: MediaType, candidate: LoadedDocument, key: RecordKey
+    ) -> bool:
         """Tell whether a document that a run has claimed meanwhile can be cleared now."""
         why = why_not(candidate.document, repo.did)
         if why:
@@ -189,12 +191,12 @@ class Wipe:
             self.done[kind.name].left[key.rkey] = why
         return why is None
 
-    def _is_ours(self, candidate: Candidate) -> bool:
+    def _is_ours(self, candidate: LoadedDocument) -> bool:
         return candidate.document.owner == self._subject
 
 
-def _look(repo: Repo) -> Snapshot:
-    return Snapshot.parse(repo.did, repo.export())
+def _look(repo: Repo) -> RepoSnapshot:
+    return RepoSnapshot.parse(repo.did, repo.export())
 
 
 def _parts(records: Records) -> Iterator[Records]:
@@ -203,6 +205,6 @@ def _parts(records: Records) -> Iterator[Records]:
         yield part
 
 
-def _is_silent(candidate: Candidate) -> bool:
+def _is_silent(candidate: LoadedDocument) -> bool:
     state = candidate.document.state
     return state.uri is None and state.status is not Status.REMOVED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.media.validation import LexiconFileError
-from worker.media.validation.compatibility import Break, breaks
+from worker.media.validation.compatibility import BreakingChange, breaks
 from worker.media.validation.files import PUBLISHED, lexicon_files, published_in, read_file
 from worker.operations.lexicons.published import Copies, Published
 
@@ -76,7 +76,7 @@ def _checked(folder: Path, file: Path, nsid: str, published: Published) -> Check
     return Checked(nsid, file, published.place(nsid), found)
 
 
-def _told(file: Path, found: Break) -> Finding:
+def _told(file: Path, found: BreakingChange) -> Finding:
     return Finding(file, found.path, told_value(found.was), told_value(found.now), found.why)
 
 

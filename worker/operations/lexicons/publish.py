@@ -13,7 +13,7 @@ from enum import StrEnum
 from worker.core.cid import cid_of_record
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
-from worker.media.validation.compatibility import Break, breaks
+from worker.media.validation.compatibility import BreakingChange, breaks
 from worker.operations.lexicons.published import COLLECTION
 from worker.pds.repo import Repo
 
@@ -33,7 +33,7 @@ class Publication:
     key: RecordKey
     record: Mapping[str, object]
     present: str | None
-    breaks: tuple[Break, ...]
+    breaks: tuple[BreakingChange, ...]
 
     @property
     def cid(self) -> str:

@@ -18,7 +18,7 @@ from worker.database.store import Store
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import ACCOUNT_CODES
 from worker.pds.parking import Parked, Parking
-from worker.pds.routing import Homes
+from worker.pds.routing import PdsHosts
 
 _AT_A_TIME = 1000  # left to itself, MongoDB sends 16 MB
 _WAITING: RawDocument = {
@@ -54,7 +54,7 @@ class _Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class AccountTroubles:
+class BlockedAccounts:
     """The accounts of one database, and what Redis keeps of them.
 
     Costs one document read for each item that waits; raises as Overview does, and
@@ -63,7 +63,7 @@ class AccountTroubles:
 
     store: Store
     accounts: Accounts
-    homes: Homes
+    pds_hosts: PdsHosts
     parking: Parking
 
     def all(self) -> list[Trouble]:
@@ -79,7 +79,7 @@ class AccountTroubles:
         """Go through the items that wait for a user's account."""
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
-                owned = self.store.as_owned(kind, raw)
+                owned = self.store.to_owned_item(kind, raw)
                 if owned.owner == subject:
                     yield owned
 
@@ -87,7 +87,7 @@ class AccountTroubles:
         found = _Waiting()
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
-                owner = self.store.as_owned(kind, raw).owner
+                owner = self.store.to_owned_item(kind, raw).owner
                 found.counts[owner] += 1
                 error = parse_state(raw.get("atproto")).error
                 if error:
@@ -111,7 +111,7 @@ class AccountTroubles:
 
     def _parked(self, account: Account) -> Parked | None:
         try:
-            return self.homes.of(account.did).sessions.parked(account)
+            return self.pds_hosts.of(account.did).sessions.parked(account)
         except MediaError as error:
             if error.step == "account":
                 return None  # nobody knows where it lives, so it is parked nowhere

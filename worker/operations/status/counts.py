@@ -112,7 +112,7 @@ class _Troubled:
     since: datetime | None
 
 
-class Overview:
+class ItemCounts:
     """Counts over the documents of one database.
 
     All methods raise StoreUnavailableError, and IndexMissingError before they would go through a

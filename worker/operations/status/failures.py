@@ -145,7 +145,7 @@ class Search:
         key = RecordKey.parse(uri)
         for kind in self._kinds:
             if kind.nsid == key.collection:
-                document = self._store.holder_of(kind, key.repo, key.rkey)
+                document = self._store.find_by_record(kind, key.repo, key.rkey)
                 if document:
                     yield document.ref
 

@@ -14,7 +14,7 @@ from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
 from worker.database.mongo import RawDocument, translated
 from worker.media import MediaType
-from worker.operations.expected import Difference, Expectations, Record, compare
+from worker.operations.expected import Difference, ExpectedRecords, Record, compare
 from worker.services import Services
 from worker.sync.plan import Publish, plan
 
@@ -156,10 +156,10 @@ def _wanted(
     services: Services, kind: MediaType, document: MediaDocument, account: Account
 ) -> Wanted:
     """Build the record with the blobs and links that the last run left; no file is read."""
-    expectations = Expectations(services.publisher.site, services.lexicons)
+    expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
     try:
-        draft = expectations.draft(kind, document, account)
-        record = expectations.valid_record(document, draft)
+        draft = expected_records.draft(kind, document, account)
+        record = expected_records.valid_record(document, draft)
     except PermanentError as error:
         return Wanted(account.did, fault=error.message)
     return Wanted(account.did, record, tuple(draft.blobs))

@@ -111,8 +111,8 @@ def _budgets(gates: Iterable[Gate]) -> GaugeMetricFamily:
         key = (gate.host, gate.limit)
         left = 0.0 if gate.refused else max(1 - gate.used / max(gate.points, 1), 0.0)
         least[key] = min(left, least.get(key, 1.0))
-    for (host, budget), left in sorted(least.items()):
-        family.add_metric([host, budget], left)
+    for (host, rate_limiter), left in sorted(least.items()):
+        family.add_metric([host, rate_limiter], left)
     return family
 
 

@@ -50,7 +50,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Upheaval:
+class StreamReset:
     """A collection, or all, was dropped or renamed: what that changed is told of no document."""
 
     what: str
@@ -73,11 +73,11 @@ def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
     return [{"$match": {"$or": matching}}, {"$project": dict.fromkeys(_NEEDED, 1)}]
 
 
-def read(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Change | Upheaval:
+def read(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Change | StreamReset:
     """Return what an event of this pipeline means."""
     operation, where = str(raw["operationType"]), _mapping(raw.get("ns"))
     if operation in _UPHEAVALS:
-        return Upheaval(f"{where.get('coll', 'the database')}: {operation}")
+        return StreamReset(f"{where.get('coll', 'the database')}: {operation}")
     return Change(
         kind=by_collection[str(where["coll"])],
         raw_id=_mapping(raw["documentKey"])["_id"],

@@ -73,7 +73,7 @@ def read(database: Database[RawDocument]) -> Position | None:
     return _parse(raw) if raw else None
 
 
-class Positions:
+class Checkpoints:
     """The position as one watcher sees it, which `holder` names; its lease lasts `lease` seconds.
 
     Raises StoreUnavailableError, and OvertakenError where another one has taken over.

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Doorways:
+class Producer:
     """What sends a message, and returns whether the queue took it: `sync` for an item.
 
     The arguments of `sync` are those of the task `sync_media`.
@@ -34,7 +34,7 @@ class Doorways:
 
 
 @dataclass(slots=True)
-class Burst:
+class ChangeBatch:
     """Changes that are sent together. Of several of one document the last counts."""
 
     _changes: dict[tuple[str, str], Change] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Sender:
 
     store: Store
     removals: Removals
-    doorways: Doorways
+    producer: Producer
     _silent_about: set[str] = field(default_factory=set)
 
     def offer(self, change: Change) -> bool | None:
@@ -77,7 +77,7 @@ class Sender:
         item = known_id(change.raw_id)
         if not change.is_gone:
             if item is not None:
-                return self.doorways.sync(change.kind.name, message_id(item))
+                return self.producer.sync(change.kind.name, message_id(item))
             self.store.refuse_id(change.kind, change.raw_id)
             return None
         if item is None:
@@ -101,7 +101,7 @@ class Sender:
         # With the document gone, the message would be all that says that a record has to go.
         note = removal_note(change.kind.name, item, user=owner)
         self.removals.keep(note)
-        return self.doorways.sync(change.kind.name, message_id(item), owner)
+        return self.producer.sync(change.kind.name, message_id(item), owner)
 
     def _pass_over(self, change: Change) -> None:
         name = change.kind.collection

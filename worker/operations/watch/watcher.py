@@ -27,14 +27,14 @@ from worker.media import MEDIA_TYPES
 from worker.operations.watch.change_stream import (
     Change,
     PositionLostError,
-    Upheaval,
+    StreamReset,
     next_of,
     opened,
     pipeline,
     read,
 )
-from worker.operations.watch.checkpoint import OvertakenError, Position, Positions, Step, Token
-from worker.operations.watch.sender import Burst, Sender
+from worker.operations.watch.checkpoint import Checkpoints, OvertakenError, Position, Step, Token
+from worker.operations.watch.sender import ChangeBatch, Sender
 
 _SHORTEST_PAUSE = 0.1  # seconds between two tries
 _LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
@@ -93,7 +93,7 @@ class Watcher:
     """
 
     database: Database[RawDocument]
-    positions: Positions
+    positions: Checkpoints
     backlog: Backlog
     sender: Sender
     warn: Callable[[str], None]
@@ -150,28 +150,28 @@ class Watcher:
             self._save(Step(stream.resume_token))
 
     def _read(self, stream: Stream) -> NoReturn:
-        burst = Burst()
+        batch = ChangeBatch()
         while True:
             event = next_of(stream)
             self._trouble.is_over()
-            upheaval = self._taken_in(event, burst) if event else None
-            if upheaval or burst.is_ripe(quiet=event is None):
-                self._send(burst, stream.resume_token)
-            if upheaval:
-                raise PositionLostError(upheaval.what)
-            if not burst and self._is_time_to_renew():
+            reset = self._taken_in(event, batch) if event else None
+            if reset or batch.is_ripe(quiet=event is None):
+                self._send(batch, stream.resume_token)
+            if reset:
+                raise PositionLostError(reset.what)
+            if not batch and self._is_time_to_renew():
                 self._keep_place(stream)
 
-    def _taken_in(self, event: RawDocument, burst: Burst) -> Upheaval | None:
+    def _taken_in(self, event: RawDocument, batch: ChangeBatch) -> StreamReset | None:
         change = read(event, _BY_COLLECTION)
-        if isinstance(change, Upheaval):
+        if isinstance(change, StreamReset):
             return change
-        burst.add(change)
+        batch.add(change)
         return None
 
-    def _send(self, burst: Burst, token: Token | None) -> None:
+    def _send(self, batch: ChangeBatch, token: Token | None) -> None:
         """Put a burst on the queue, however long that takes; then keep the token."""
-        changes = burst.take()
+        changes = batch.take()
         if not changes:
             return
         sent = [self._until_taken(partial(self.sender.offer, change)) for change in changes]
@@ -197,7 +197,7 @@ class Watcher:
     def _catch_up(self) -> None:
         """Have everything swept up that a lost position may have hidden."""
         marked = mark_all_changed(self.backlog, self._renew_in_time)
-        self._until_taken(self.sender.doorways.sweep)
+        self._until_taken(self.sender.producer.sweep)
         self.positions.swept()
         log.info("%d edited documents are due for the sweep", marked)
 

@@ -14,12 +14,12 @@ from redis import Redis
 from worker.core.documents import Account, DocumentId, MediaDocument, Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.redis_errors import translated
-from worker.database.corrections import Correction, Corrections
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import Store
 from worker.media import MEDIA_TYPES, MediaType
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
-from worker.pds.snapshot import Snapshot, StoredRecord
+from worker.pds.snapshot import RepoSnapshot, StoredRecord
 
 _KEPT = 86_400  # seconds for which a backfill remembers what it has read
 _STRETCH = 500
@@ -30,12 +30,12 @@ class Adoption:
     """Reads each repo once for each backfill."""
 
     def __init__(
-        self, redis: Redis, locks: RepoLocks, store: Store, corrections: Corrections
+        self, redis: Redis, locks: RepoLocks, store: Store, state_updates: StateUpdates
     ) -> None:
         self._redis = redis
         self._locks = locks
         self._store = store
-        self._corrections = corrections
+        self._state_updates = state_updates
 
     def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
         """Adopt an account's records, unless this backfill has done so.
@@ -48,7 +48,7 @@ class Adoption:
         with self._locks.hold(repo.did):
             if self._is_there(done):
                 return
-            snapshot = Snapshot.parse(repo.did, repo.export())
+            snapshot = RepoSnapshot.parse(repo.did, repo.export())
             for kind in MEDIA_TYPES.values():
                 self._adopt(kind, account, snapshot)
             with translated():
@@ -58,7 +58,7 @@ class Adoption:
         with translated():
             return bool(self._redis.exists(key))
 
-    def _adopt(self, kind: MediaType, account: Account, snapshot: Snapshot) -> None:
+    def _adopt(self, kind: MediaType, account: Account, snapshot: RepoSnapshot) -> None:
         by_ref = snapshot.by_ref(kind.nsid)
         refs = iter(by_ref)
         while stretch := list(islice(refs, _STRETCH)):
@@ -70,12 +70,12 @@ class Adoption:
                 and (records := by_ref.get(str(document.ref.id)))
                 and (correction := adopted(document, account.did, records))
             ]
-            self._corrections.apply(kind, found, retry_at=None)
+            self._state_updates.apply(kind, found, retry_at=None)
 
 
 def adopted(
     document: MediaDocument, did: str, records: Sequence[StoredRecord]
-) -> Correction | None:
+) -> StateUpdate | None:
     """Return what a document's state has to say, given the records that name it; None if it does.
 
     The record that the state names is kept, or else the first. What is settled is left alone.
@@ -88,7 +88,7 @@ def adopted(
     kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
         return None
-    return Correction(document, did, kept.rkey, kept.cid)
+    return StateUpdate(document, did, kept.rkey, kept.cid)
 
 
 def _ids(ref: str) -> Iterator[DocumentId]:

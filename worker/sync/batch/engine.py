@@ -15,16 +15,16 @@ from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef
 from worker.core.errors import AccountError
 from worker.database.accounts import Accounts
-from worker.database.batch_store import Candidate, Claims
+from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.progress import Progress
-from worker.sync.batch.publisher import Together
-from worker.sync.batch.records import Workshop
-from worker.sync.batch.report import BatchReport, Bugs
-from worker.sync.batch.throttle import Pace
+from worker.sync.batch.publisher import BatchPublisher
+from worker.sync.batch.records import BatchFiles
+from worker.sync.batch.report import BatchReport, UnexpectedErrors
+from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
@@ -32,16 +32,16 @@ from worker.sync.plan import Publish, plan
 
 
 @dataclass(frozen=True, slots=True)
-class Batches:
+class BatchEngine:
     """Everything that syncing a batch takes."""
 
     engine: Engine
     accounts: Accounts
-    claims: Claims
+    batch_store: BatchStore
     adoption: Adoption
     writer: Writer
-    pace: Pace
-    workshop: Workshop
+    throttle: BulkThrottle
+    batch_files: BatchFiles
     progress: Progress
     open_repo: Callable[[Account], Repo]
 
@@ -119,7 +119,7 @@ class Batches:
         kind: MediaType,
         subject: str,
         ids: Sequence[DocumentId],
-        bugs: Bugs,
+        bugs: UnexpectedErrors,
         *,
         holder: str,
         backfill: str | None,
@@ -134,14 +134,14 @@ class Batches:
                     self.adoption.adopt(repo, account, backfill)
             except AccountError as fault:
                 return [self._left(kind, raw, fault) for raw in ids]
-            found = self.claims.read(kind, ids)
-            plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due)]
-            together = Together(
+            found = self.batch_store.read(kind, ids)
+            plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due=only_if_due)]
+            together = BatchPublisher(
                 engine=self.engine,
-                claims=self.claims,
+                batch_store=self.batch_store,
                 writer=self.writer,
-                pace=self.pace,
-                workshop=self.workshop,
+                throttle=self.throttle,
+                batch_files=self.batch_files,
                 kind=kind,
                 account=account,
                 repo=repo,
@@ -157,19 +157,21 @@ class Batches:
                 outcomes[raw] = bugs.outcome(raw, partial(alone, only_if_due=only_if_due))
         return [outcomes[raw] for raw in ids]
 
-    def _bugs(self, kind: MediaType) -> Bugs:
+    def _bugs(self, kind: MediaType) -> UnexpectedErrors:
         engine = self.engine
-        return Bugs(engine.store, kind, engine.reporter, engine.journal)
+        return UnexpectedErrors(engine.store, kind, engine.alerts, engine.item_log)
 
     def _left(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
         """Return the outcome of an item that is left as it is, because its repo cannot be read."""
         failure = Failure.of(fault, now())
         outcome = Outcome(ItemRef(kind.name, raw), None, fault.message, error=failure)
-        self.engine.journal.ended(outcome)
+        self.engine.item_log.ended(outcome)
         return outcome
 
 
-def _is_plain(kind: MediaType, candidate: Candidate, account: Account, only_if_due: bool) -> bool:  # noqa: FBT001
+def _is_plain(
+    kind: MediaType, candidate: LoadedDocument, account: Account, *, only_if_due: bool
+) -> bool:
     """Tell whether a document is to be published where it belongs, and nothing is in doubt."""
     document = candidate.document
     state = document.state

@@ -13,15 +13,15 @@ from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import FieldError
 from worker.core.record_keys import tid_for
-from worker.database.batch_store import Candidate, Claims, Ending, Place
+from worker.database.batch_store import BatchStore, Ending, LoadedDocument, Place
 from worker.database.leases import new_lease
 from worker.database.store import LeaseLostError
 from worker.media import Draft, MediaType
 from worker.pds.repo import Repo
-from worker.sync.batch.records import RecordMaker, Workshop, guarded
-from worker.sync.batch.report import Bugs
-from worker.sync.batch.throttle import Pace
-from worker.sync.batch.writer import Prepared, Writer
+from worker.sync.batch.records import BatchFiles, RecordBuilder, capture_errors
+from worker.sync.batch.report import UnexpectedErrors
+from worker.sync.batch.throttle import BulkThrottle
+from worker.sync.batch.writer import PreparedRecord, Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
 from worker.sync.retry import after_failure
@@ -29,26 +29,26 @@ from worker.sync.run import Run, unobserved
 
 
 @dataclass(slots=True, kw_only=True)
-class Together:
+class BatchPublisher:
     """Documents of one account that are published together."""
 
     engine: Engine
-    claims: Claims
+    batch_store: BatchStore
     writer: Writer
-    pace: Pace
-    workshop: Workshop
+    throttle: BulkThrottle
+    batch_files: BatchFiles
     kind: MediaType
     account: Account
     repo: Repo
     holder: str
-    bugs: Bugs
+    bugs: UnexpectedErrors
     _open: dict[DocumentId, Run] = field(default_factory=dict)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
     _before: dict[DocumentId, MediaDocument] = field(default_factory=dict)
     _alone: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
 
-    def publish(self, candidates: Sequence[Candidate]) -> dict[DocumentId, Outcome]:
+    def publish(self, candidates: Sequence[LoadedDocument]) -> dict[DocumentId, Outcome]:
         """Publish documents; return the outcomes of those that nobody else had claimed.
 
         Raises as `Engine.sync` does, but that what nobody expected is kept in `bugs`.
@@ -64,15 +64,15 @@ class Together:
                 self._fail(run, slow)
         return self._outcomes()
 
-    def _claim(self, candidates: Sequence[Candidate]) -> None:
+    def _claim(self, candidates: Sequence[LoadedDocument]) -> None:
         """Claim documents and reserve their keys."""
         wanted = [(candidate, self._place(candidate.document)) for candidate in candidates]
         seconds = self.engine.retry.lease * (2 if self.kind.has_files else 1)
         lease = new_lease(self.holder, seconds)
-        for document in self.claims.take(self.kind, wanted, lease):
+        for document in self.batch_store.take(self.kind, wanted, lease):
             if document is not None:
                 run = Run(self.engine.store, self.kind, document, unobserved)
-                run.is_hasty, run.did = True, self.account.did
+                run.buffered, run.did = True, self.account.did
                 self._open[document.ref.id] = run
                 self._before[document.ref.id] = document
 
@@ -88,16 +88,16 @@ class Together:
         except FieldError:
             return None
 
-    def _prepared(self) -> Iterator[Prepared]:
+    def _prepared(self) -> Iterator[PreparedRecord]:
         """Make the records; those that are in the repo as they should be need no writing."""
         drafted = list(self._drafted())
-        maker = RecordMaker(self.engine.publisher, self.workshop, self.pace, self.repo)
+        maker = RecordBuilder(self.engine.publisher, self.batch_files, self.throttle, self.repo)
         made = maker.with_files(drafted) if self.kind.has_files else maker.plain(drafted)
         for run, result in made:
             match result:
-                case Prepared(cid=cid) if cid == run.state.cid:
+                case PreparedRecord(cid=cid) if cid == run.state.cid:
                     self._settle(result)
-                case Prepared():
+                case PreparedRecord():
                     yield result
                 case MediaError():
                     self._fail(run, result)
@@ -108,7 +108,7 @@ class Together:
         """Draft the records; one that cannot be drafted has failed."""
         site = self.engine.publisher.site
         for run in list(self._open.values()):
-            draft = guarded(partial(run.kind.draft, run.document, self.account, site))
+            draft = capture_errors(partial(run.kind.draft, run.document, self.account, site))
             if isinstance(draft, Draft):
                 yield run, draft
             elif draft is None:
@@ -116,7 +116,7 @@ class Together:
             else:
                 self._fail(run, draft)
 
-    def _write(self, records: Sequence[Prepared]) -> None:
+    def _write(self, records: Sequence[PreparedRecord]) -> None:
         written = self.writer.write(self.repo, records)
         for item in written.there:
             self._settle(item)
@@ -125,7 +125,7 @@ class Together:
         for item, error in written.failed:
             self._fail(item.run, error)
 
-    def _settle(self, item: Prepared) -> None:
+    def _settle(self, item: PreparedRecord) -> None:
         settled = self.engine.publisher.settled
         self._end(item.run, settled(item.run.state, item.key, item.cid, item.parts))
 
@@ -144,14 +144,14 @@ class Together:
     def _outcomes(self) -> dict[DocumentId, Outcome]:
         outcomes: dict[DocumentId, Outcome] = {}
         ended = [(run.document, state) for run, state in self._ended]
-        endings = self.claims.finish(self.kind, ended)
+        endings = self.batch_store.finish(self.kind, ended)
         for (run, state), ending in zip(self._ended, endings, strict=True):
             outcomes[run.document.ref.id] = self._concluded(run, state, ending)
         for run in self._lost:
             outcomes[run.document.ref.id] = self._overtaken(run)
         for run in self._alone:
-            carry_on = partial(self.engine.carry_on, run, holder=self.holder)
-            outcomes[run.document.ref.id] = self.bugs.outcome(run.document.ref.id, carry_on)
+            sync_claimed = partial(self.engine.sync_claimed, run, holder=self.holder)
+            outcomes[run.document.ref.id] = self.bugs.outcome(run.document.ref.id, sync_claimed)
         return outcomes
 
     def _concluded(self, run: Run, state: SyncState, ending: Ending) -> Outcome:
@@ -166,12 +166,12 @@ class Together:
     def _overtaken(self, run: Run) -> Outcome:
         if not run.written:
             return self._told(Outcome(run.document.ref, None, "another run has taken over"))
-        self.engine.confess(run)
+        self.engine.record_stray_writes(run)
         # Under another name, so that it does not take over in its turn.
         return self._again(run, f"{self.holder} after being overtaken")
 
     def _told(self, outcome: Outcome) -> Outcome:
-        self.engine.journal.ended(outcome)
+        self.engine.item_log.ended(outcome)
         return outcome
 
     def _again(self, run: Run, holder: str) -> Outcome:

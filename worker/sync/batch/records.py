@@ -27,39 +27,39 @@ from worker.database.thumbnails import (
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Draft
-from worker.media.base import Making
+from worker.media.base import BlobTransform
 from worker.pds.repo import Repo
-from worker.sync.attachments import Material, PartMaker
-from worker.sync.batch.throttle import Pace
-from worker.sync.batch.writer import Prepared
+from worker.sync.attachments import AttachmentBuilder, PreparedBlob
+from worker.sync.batch.throttle import BulkThrottle
+from worker.sync.batch.writer import PreparedRecord
 from worker.sync.publisher import Publisher
 from worker.sync.run import Run
 
 T = TypeVar("T")
 Drafted = tuple[Run, Draft]
-Made = Prepared | MediaError | None
-_Ready = Mapping[str, Material] | MediaError | None
+Made = PreparedRecord | MediaError | None
+_Ready = Mapping[str, PreparedBlob] | MediaError | None
 
 log = logging.getLogger(__name__)
 
 
-class Workshop:
+class BatchFiles:
     """Makes the parts of many records."""
 
-    def __init__(self, parts: PartMaker, cache: ThumbnailCache) -> None:
+    def __init__(self, parts: AttachmentBuilder, cache: ThumbnailCache) -> None:
         self._parts = parts
         self._cache = cache
 
     @contextmanager
-    def open(self, drafts: Sequence[Draft], pool: Executor) -> Iterator[PartMaker]:
+    def open(self, drafts: Sequence[Draft], pool: Executor) -> Iterator[AttachmentBuilder]:
         """Give a maker of these drafts' parts; the thumbnails it has made are kept at the end.
 
         Without the cache thumbnails are made anew.
         """
         blobs = self._parts.blobs
-        sources = _Seen(blobs.sources)
+        sources = _StatCache(blobs.sources)
         stats = pool.map(sources.look, _images(drafts))
-        shelf = _Shelf(self._fetched({s.identity for s in stats if s and s.identity}))
+        shelf = _ThumbnailBuffer(self._fetched({s.identity for s in stats if s and s.identity}))
         try:
             yield self._parts.over(blobs.over(sources, shelf))
         finally:
@@ -79,7 +79,7 @@ class Workshop:
             log.warning("%d thumbnails were not kept: %s", len(new), error.message)
 
 
-class _Seen(SourceStore):
+class _StatCache(SourceStore):
     """A store whose files are looked at once; what a first look raised is raised by the next."""
 
     def __init__(self, sources: SourceStore) -> None:
@@ -106,7 +106,7 @@ class _Seen(SourceStore):
         """Close nothing: the store goes on."""
 
 
-class _Shelf:
+class _ThumbnailBuffer:
     """The thumbnails of a batch: those that were there, and those that are new."""
 
     def __init__(self, known: dict[str, CachedThumbnail]) -> None:
@@ -133,21 +133,21 @@ def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey | None]:
     """Go through the files that thumbnails are made of; None for one that no file can be."""
     for draft in drafts:
         for wish in draft.blobs.values():
-            if wish.making is Making.THUMBNAIL:
+            if wish.making is BlobTransform.THUMBNAIL:
                 with suppress(MediaError):
                     yield wish.file.key()
 
 
 @dataclass(slots=True)
-class RecordMaker:
+class RecordBuilder:
     """Makes the records of one repo.
 
     For a record that cannot be made there is the error, or None where nobody expected it.
     """
 
     publisher: Publisher
-    workshop: Workshop
-    pace: Pace
+    batch_files: BatchFiles
+    throttle: BulkThrottle
     repo: Repo
     _told_to_wait: WaitError | None = None
 
@@ -163,12 +163,12 @@ class RecordMaker:
         A PDS that is asked now and then needs half as much again for each upload. Meanwhile the
         files of the next ones are being made.
         """
-        at_once = self.pace.uploads()
+        at_once = self.throttle.uploads()
         drafts = [draft for _, draft in drafted]
         with (
             _threads(at_once) as makers,
             _threads(at_once) as senders,
-            self.workshop.open(drafts, makers) as parts,
+            self.batch_files.open(drafts, makers) as parts,
         ):
             ahead: deque[tuple[Sequence[Drafted], Iterator[_Ready]]] = deque()
             for start in range(0, len(drafted), at_once):
@@ -182,7 +182,7 @@ class RecordMaker:
     def _sent(
         self,
         senders: Executor,
-        parts: PartMaker,
+        parts: AttachmentBuilder,
         drafted: Sequence[Drafted],
         making: Iterator[_Ready],
     ) -> Iterator[tuple[Run, Made]]:
@@ -193,11 +193,11 @@ class RecordMaker:
         )
         yield from zip((run for run, _ in drafted), made, strict=True)
 
-    def _prepare(self, parts: PartMaker, drafted: Drafted) -> _Ready:
+    def _prepare(self, parts: AttachmentBuilder, drafted: Drafted) -> _Ready:
         """Make a record's files, unless the PDS has asked to wait: they would not be sent."""
-        return self._told_to_wait or guarded(partial(parts.prepare, *drafted))
+        return self._told_to_wait or capture_errors(partial(parts.prepare, *drafted))
 
-    def _make(self, parts: PartMaker, run: Run, draft: Draft, ready: _Ready) -> Made:
+    def _make(self, parts: AttachmentBuilder, run: Run, draft: Draft, ready: _Ready) -> Made:
         """Make a run's record of what is ready.
 
         Once the PDS has asked to wait, for one of them, the others send nothing.
@@ -206,22 +206,22 @@ class RecordMaker:
             return ready
         if self._told_to_wait:
             return self._told_to_wait
-        result = guarded(partial(self._complete, parts, run, draft, ready))
+        result = capture_errors(partial(self._complete, parts, run, draft, ready))
         if isinstance(result, WaitError):
             self._told_to_wait = result
         return result
 
     def _complete(
-        self, parts: PartMaker, run: Run, draft: Draft, ready: Mapping[str, Material]
-    ) -> Prepared:
+        self, parts: AttachmentBuilder, run: Run, draft: Draft, ready: Mapping[str, PreparedBlob]
+    ) -> PreparedRecord:
         made = parts.make(run, draft, self.repo, ready)
         record = made.complete(draft)
         self.publisher.lexicons.validate(draft.nsid, record)
         key = self.repo.key(draft.nsid, run.state.rkey or "")
-        return Prepared(run, key, record, cid_of_record(record), made)
+        return PreparedRecord(run, key, record, cid_of_record(record), made)
 
 
-def guarded(call: Callable[[], T]) -> T | MediaError | None:
+def capture_errors(call: Callable[[], T]) -> T | MediaError | None:
     """Return what a call returns, the expected error that it raises, or None for any other.
 
     Nobody knows what that means for the neighbours: it is met again where there are none.

@@ -18,9 +18,9 @@ from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import DocumentFullError
 from worker.database.store import ContendedError, Store
 from worker.media import MediaType
-from worker.sync.item_log import Journal
+from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
-from worker.telemetry.alerts import Affected, Reporter
+from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MOST_NAMED = 5
 
@@ -70,13 +70,13 @@ def _is_waiting(outcome: Outcome, seconds: float) -> bool:
     return outcome.status is Status.PENDING and wait is not None and wait <= seconds
 
 
-class Bugs:
+class UnexpectedErrors:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self, store: Store, kind: MediaType, reporter: Reporter, journal: Journal) -> None:
+    def __init__(self, store: Store, kind: MediaType, alerts: Alerts, item_log: ItemLog) -> None:
         self._store = store
-        self._reporter = reporter
-        self._journal = journal
+        self._alerts = alerts
+        self._item_log = item_log
         self._kind = kind
         self._met: list[Exception] = []
 
@@ -95,7 +95,7 @@ class Bugs:
             return sync()
         except (InvalidIdError, DocumentFullError) as error:
             failure = Failure.of(error, now())
-            self._reporter.given_up(Affected(item.type, str(item.id), None, 1), failure)
+            self._alerts.given_up(AffectedItem(item.type, str(item.id), None, 1), failure)
             return self._told(Outcome(item, Status.FAILED, error.message, error=failure))
         except ContendedError as error:
             return self._told(Outcome(item, None, error.message))
@@ -109,7 +109,7 @@ class Bugs:
         return Outcome.of_state(document.ref, document.state)
 
     def _told(self, outcome: Outcome) -> Outcome:
-        self._journal.ended(outcome)
+        self._item_log.ended(outcome)
         return outcome
 
     def tell(self, whose: str) -> None:

@@ -27,13 +27,13 @@ _LONGEST_TURN = 20  # seconds
 log = logging.getLogger(__name__)
 
 
-class Pace:
+class BulkThrottle:
     """Tells batches how fast to go. Without Redis they go at full speed."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def saw_save(self) -> int:
+    def note_live_traffic(self) -> int:
         """Note that somebody has saved an item just now; return how many more such wait."""
         try:
             with self._redis.pipeline(transaction=False) as pipe:

@@ -19,8 +19,8 @@ from worker.pds.client import POINTS
 from worker.pds.errors import BlobNotFoundError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
-from worker.sync.attachments import Parts
-from worker.sync.batch.throttle import Pace
+from worker.sync.attachments import Attachments
+from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.publisher import Record
 from worker.sync.run import Run
 
@@ -31,14 +31,14 @@ _MOST_REFUSED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedRecord:
     """A record that is ready to be written, and the run that it is for."""
 
     run: Run
     key: RecordKey
     record: Record
     cid: str
-    parts: Parts
+    parts: Attachments
 
     @property
     def write(self) -> Write:
@@ -51,12 +51,12 @@ class Prepared:
 
 
 @dataclass(slots=True)
-class Written:
+class WriteResult:
     """What became of prepared records: in the repo, refused by themselves, or not written."""
 
-    there: list[Prepared] = field(default_factory=list)
-    refused: list[Prepared] = field(default_factory=list)
-    failed: list[tuple[Prepared, MediaError]] = field(default_factory=list)
+    there: list[PreparedRecord] = field(default_factory=list)
+    refused: list[PreparedRecord] = field(default_factory=list)
+    failed: list[tuple[PreparedRecord, MediaError]] = field(default_factory=list)
 
     @property
     def is_hopeless(self) -> bool:
@@ -67,24 +67,24 @@ class Written:
 class Writer:
     """Writes prepared records."""
 
-    def __init__(self, locks: RepoLocks, pace: Pace) -> None:
+    def __init__(self, locks: RepoLocks, throttle: BulkThrottle) -> None:
         self._locks = locks
-        self._pace = pace
+        self._throttle = throttle
 
-    def write(self, repo: Repo, records: Sequence[Prepared]) -> Written:
+    def write(self, repo: Repo, records: Sequence[PreparedRecord]) -> WriteResult:
         """Write all records; each is in one of the three lists of the result.
 
         Once the PDS does not answer, asks to wait, or carries out nothing that it is asked for,
         nothing more is sent.
         """
-        result = Written()
+        result = WriteResult()
         if not records:
             return result
         waiting = deque(records)
         try:
             with self._locks.hold(repo.did):
                 while waiting:
-                    with self._pace.turn() as most:
+                    with self._throttle.turn() as most:
                         chunk = _chunk(waiting, _affordable(repo, most))
                         self._settle(repo, chunk, result)
         except MediaError as error:
@@ -93,7 +93,7 @@ class Writer:
             result.failed += [(item, error) for item in rest]
         return result
 
-    def _settle(self, repo: Repo, chunk: Sequence[Prepared], result: Written) -> None:
+    def _settle(self, repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) -> None:
         """Write a chunk, halving it as long as it is refused."""
         parts = deque([chunk])
         while parts:
@@ -110,13 +110,13 @@ class Writer:
             else:
                 result.there += part
 
-    def _send(self, repo: Repo, part: Sequence[Prepared]) -> None:
+    def _send(self, repo: Repo, part: Sequence[PreparedRecord]) -> None:
         """Send a chunk, and after any doubt what of it is not there."""
         writes = [item.write for item in part]
         for _ in range(_MOST_LOOKS):
             commit = repo.commit()
             for item in part:
-                item.run.about_to_write(item.key)
+                item.run.check_lease_before_write(item.key)
             try:
                 repo.apply(writes, commit)
             except (BlobNotFoundError, WaitError):
@@ -142,9 +142,9 @@ def _affordable(repo: Repo, most: int) -> int:
     return most if room is None else max(1, min(most, room // POINTS["create"]))
 
 
-def _chunk(waiting: deque[Prepared], most: int) -> list[Prepared]:
+def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
     """Take the next records that go into one call."""
-    chunk: list[Prepared] = []
+    chunk: list[PreparedRecord] = []
     size = 0
     while waiting and len(chunk) < most:
         size += len(json.dumps(waiting[0].record, ensure_ascii=False).encode()) + _OVERHEAD
@@ -154,15 +154,15 @@ def _chunk(waiting: deque[Prepared], most: int) -> list[Prepared]:
     return chunk
 
 
-def _halves(part: Sequence[Prepared]) -> list[Sequence[Prepared]]:
+def _halves(part: Sequence[PreparedRecord]) -> list[Sequence[PreparedRecord]]:
     """Return both halves, at random: those that are tried first are not the same each time."""
     half = len(part) // 2
     return random.sample((part[:half], part[half:]), 2)
 
 
-def _missing(repo: Repo, part: Sequence[Prepared]) -> Iterator[Write]:
+def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
     """Look which records are not in the repo as they should be; yield the writes that do it."""
-    by_collection: dict[str, list[Prepared]] = {}
+    by_collection: dict[str, list[PreparedRecord]] = {}
     for item in part:
         by_collection.setdefault(item.key.collection, []).append(item)
     for collection, items in by_collection.items():

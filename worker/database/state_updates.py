@@ -12,14 +12,14 @@ from pymongo.errors import BulkWriteError
 from worker.core.clock import now
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
-from worker.database.leases import NO_ROOM
+from worker.database.leases import MALFORMED_STATE
 from worker.database.mongo import DUPLICATE_KEY, RawDocument, translated
 from worker.database.store import Store
 from worker.media import MediaType
 
 
 @dataclass(frozen=True, slots=True)
-class Correction:
+class StateUpdate:
     """What a document's state has to say: where its record is, and at which version.
 
     Without a `cid` the record is not there. With `drop_blobs` its blobs are uploaded anew.
@@ -32,14 +32,14 @@ class Correction:
     drop_blobs: bool = False
 
 
-class Corrections:
+class StateUpdates:
     """Corrects the states of documents that no run holds."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     def apply(
-        self, kind: MediaType, corrections: Sequence[Correction], *, retry_at: datetime | None
+        self, kind: MediaType, state_updates: Sequence[StateUpdate], *, retry_at: datetime | None
     ) -> int:
         """Correct states; return how many were, which may be fewer.
 
@@ -47,13 +47,15 @@ class Corrections:
         latest; without it, status and time stay as they are. Left alone are documents that a
         run holds or has held since they were read, and those whose key another one has.
         """
-        if not corrections:
+        if not state_updates:
             return 0
         collection = self._store.collection(kind)
-        ids = [correction.document.ref.id for correction in corrections]
-        writes = [_write(kind, correction, retry_at) for correction in corrections]
+        ids = [correction.document.ref.id for correction in state_updates]
+        writes = [_write(kind, correction, retry_at) for correction in state_updates]
         with translated():
-            collection.update_many({"_id": {"$in": ids}, **NO_ROOM}, {"$unset": {"atproto": ""}})
+            collection.update_many(
+                {"_id": {"$in": ids}, **MALFORMED_STATE}, {"$unset": {"atproto": ""}}
+            )
             try:
                 return collection.bulk_write(writes, ordered=False).matched_count
             except BulkWriteError as error:
@@ -62,7 +64,7 @@ class Corrections:
                 return int(error.details["nMatched"])
 
 
-def _write(kind: MediaType, correction: Correction, retry_at: datetime | None) -> UpdateOne:
+def _write(kind: MediaType, correction: StateUpdate, retry_at: datetime | None) -> UpdateOne:
     state = correction.document.state
     free = [{"atproto.lease": None}, {"atproto.lease.until": {"$lte": now()}}]
     match: RawDocument = {"_id": correction.document.ref.id, "$or": free}
