@@ -34,7 +34,7 @@ from worker.database.backlog import PUBLISHED
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.status import Failures, ItemCounts, throughput
-from worker.operations.status import Place as ListPlace
+from worker.operations.status import PageCursor as ListPlace
 from worker.web.snapshots import StatusSnapshots
 
 _MANY, _FEW = 1_000_000, 5_000

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.sync.outcome import Outcome
 
 log = logging.getLogger(__name__)
-_MOST_STORE_RETRIES = 8
+_MAX_STORE_RETRIES = 8
 
 
 class ItemWaits(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
@@ -60,7 +60,7 @@ class MediaTask(Task[Any, Any]):
         """
         return self.request.retries > 0
 
-    def came_by(self, queue: str) -> bool:
+    def arrived_on(self, queue: str) -> bool:
         """Tell whether the message came by this queue."""
         return (self.request.delivery_info or {}).get("routing_key") == queue
 
@@ -71,10 +71,10 @@ class MediaTask(Task[Any, Any]):
         That there was a save makes batches go slower for a while; where many more wait, those of
         one account make way for those of others.
         """
-        if not self.came_by(LIVE):
-            return self.services.background
+        if not self.arrived_on(LIVE):
+            return self.services.bulk_engine
         waiting = self.services.throttle.note_live_traffic()
-        self.services.balancer.look(LIVE, waiting, app.task_functions)
+        self.services.balancer.rebalance(LIVE, waiting, app.task_functions)
         return self.services.engine
 
     @property
@@ -92,7 +92,7 @@ class MediaTask(Task[Any, Any]):
 
             logs.bind_task(self.name, task_id)
             named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
-            sentry.describe(self.name, named | kwargs, self.request.retries + 1)
+            sentry.set_context(self.name, named | kwargs, self.request.retries + 1)
 
     # The stub spells out every option; Celery's own method takes them by name as well.
     def apply_async(  # type: ignore[override]
@@ -118,10 +118,10 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
         # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
-        if wait is not None and wait <= MAX_COUNTDOWN and self.services.in_flight.have_room():
+        if wait is not None and wait <= MAX_COUNTDOWN and self.services.in_flight.has_capacity():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
-        return self._end(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
+        return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
     def conclude_batch(
         self, report: BatchReport, whose: tuple[str, str], backfill: str | None
@@ -136,19 +136,19 @@ class MediaTask(Task[Any, Any]):
             raise self.retry((type_name, subject, ids, backfill), countdown=wait, exc=waits)
         if failed:
             raise ItemFailed(f"{type_name}s of {subject}: {failed}")
-        return self._end(report.summary, waits=report.waits)
+        return self._finish(report.summary, waits=report.waits)
 
-    def _end(self, told: str, *, waits: bool) -> str:
+    def _finish(self, told: str, *, waits: bool) -> str:
         """End the task in order; one whose item waits for a sweep is shown as waiting by Flower.
 
         Celery knows no such end of a task, and would show a success: so an event of our own says
         it, and none of Celery's comes after it. The message is acknowledged like any other.
         """
-        if waits and app.is_worker and self._tell_that_it_waits(told):
+        if waits and app.is_worker and self._report_waiting(told):
             raise Ignore(told)
         return told
 
-    def _tell_that_it_waits(self, told: str) -> bool:
+    def _report_waiting(self, told: str) -> bool:
         try:
             self.send_event("task-waiting", retry=False, result=told)
         except (OperationalError, RedisError, OSError) as error:
@@ -161,4 +161,4 @@ class MediaTask(Task[Any, Any]):
         if isinstance(error, PermanentError):
             raise error
         countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)
-        raise self.retry(countdown=countdown, exc=error, max_retries=_MOST_STORE_RETRIES)
+        raise self.retry(countdown=countdown, exc=error, max_retries=_MAX_STORE_RETRIES)

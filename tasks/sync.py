@@ -37,9 +37,9 @@ def sync_batch(
     """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
     try:
         balancer = self.services.balancer
-        if self.came_by(BULK):
-            balancer.look(BULK, balancer.length(BULK), app.task_functions)
-        report = self.services.batches.serve(
+        if self.arrived_on(BULK):
+            balancer.rebalance(BULK, balancer.length(BULK), app.task_functions)
+        report = self.services.batches.sync_batch(
             type,
             subject,
             ids,
@@ -57,7 +57,7 @@ def sync_batch(
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
     """Remove a user's record whose document is gone from MongoDB."""
     try:
-        outcome = self.engine.delete(type, user, rkey, holder=self.holder)
+        outcome = self.engine.delete_record(type, user, rkey, holder=self.holder)
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)

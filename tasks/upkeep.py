@@ -18,14 +18,14 @@ from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 def sweep(self: MediaTask) -> int:
     """Enqueue every document that does not agree with what is published; return how many."""
     try:
-        enqueued = self.services.sweep.run(_queued(), _enqueue_item, _enqueue_removal)
+        enqueued = self.services.sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
     self.services.metrics.sweep(enqueued)
     return enqueued
 
 
-def _queued() -> dict[int, int]:
+def _queue_lengths() -> dict[int, int]:
     with app.connection_for_read() as connection:
         channel: Any = connection.default_channel
         return {

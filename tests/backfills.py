@@ -10,7 +10,7 @@ from tests.bulk import KINDS
 from tests.world import World
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
 from worker.operations.backfill.run import BackfillRun
-from worker.sync.batch.progress import Tally
+from worker.sync.batch.progress import BackfillProgress
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Queue:
         self.served.append(batch)
         ids, is_retry = list(batch.ids), False
         while ids:
-            report = self.world.services.batches.serve(
+            report = self.world.services.batches.sync_batch(
                 batch.kind.name,
                 batch.owner,
                 ids,
@@ -58,7 +58,7 @@ class Queue:
         )
 
 
-def run_backfill(world: World, **scope: object) -> Tally:
+def run_backfill(world: World, **scope: object) -> BackfillProgress:
     """Run a backfill to its end; return what was told of it."""
     backfill_run = Queue(world).backfill_run(**scope)  # type: ignore[arg-type]
     backfill_run.enqueue()

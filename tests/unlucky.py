@@ -11,12 +11,12 @@ from typing import cast
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.media import MEDIA_TYPES, Draft, MediaType
-from worker.media.base import Item
+from worker.media.base import BuildContext
 
 MOOD = MEDIA_TYPES["mood"]
 
 
-def build(item: Item, kind: MediaType) -> Draft:
+def build(item: BuildContext, kind: MediaType) -> Draft:
     """Build a mood, but for one that says so."""
     password = item.account.password.reveal()
     text = item.text("mood", "text")

@@ -25,7 +25,7 @@ from worker.media import media_type
 from worker.services import Services, build
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
-from worker.sync.run import Observer, unobserved
+from worker.sync.run import Observer, ignore_step
 
 JsonRecord = dict[str, object]
 
@@ -56,7 +56,7 @@ class World:
         holder: str | None = None,
         user: str | None = None,
         force: bool = False,
-        observer: Observer = unobserved,
+        observer: Observer = ignore_step,
     ) -> Outcome:
         """Sync an item as a task would, each time as a new message."""
         return (engine or self.services.engine).sync(

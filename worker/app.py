@@ -116,7 +116,7 @@ def configure_worker(conf: Any = None, **_: object) -> None:
         settings = Settings.load(os.environ)
         queue = QueueSettings.load(os.environ)
         if queue.heartbeat_file is not None:
-            heartbeat.begin(queue.heartbeat_file)
+            heartbeat.create(queue.heartbeat_file)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
     app.is_worker = True
@@ -207,7 +207,7 @@ def start_metrics_server(**_: object) -> None:
     """Begin to answer whoever collects metrics."""
     from worker.services import metrics_exporter
 
-    metrics_exporter().start()
+    metrics_exporter().serve()
 
 
 @worker_process_init.connect

@@ -27,17 +27,23 @@ from worker.database.batch_store import BatchStore
 from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removals
 from worker.database.state_updates import StateUpdates
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.database.thumbnails import ThumbnailCache
 from worker.files.opening import open_sources
 from worker.files.store import SourceStore
 from worker.files.thumbnail import ThumbnailSettings
-from worker.media import MEDIA_TYPES, Site
+from worker.media import MEDIA_TYPES, SiteUrls
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import Pds, open_request
-from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver, is_public, is_web
+from worker.pds.client import PdsClient, open_request
+from worker.pds.identity import (
+    DidResolver,
+    PdsResolver,
+    StaticPdsResolver,
+    is_http_url,
+    is_public_https_url,
+)
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
 from worker.pds.rate_limiter import RateLimiter, Workload
@@ -47,7 +53,7 @@ from worker.queue.depth import InFlight
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.engine import BatchEngine
-from worker.sync.batch.progress import Progress
+from worker.sync.batch.progress import ProgressTracker
 from worker.sync.batch.records import BatchFiles
 from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
@@ -60,7 +66,7 @@ from worker.sync.removal import Remover
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 from worker.telemetry.exporter import MetricsExporter
-from worker.telemetry.metrics import NOBODY, Metrics
+from worker.telemetry.metrics import NULL_METRICS, Metrics
 from worker.telemetry.sentry import SentryAlerts
 
 
@@ -87,7 +93,7 @@ class Services:
 
     settings: Settings
     database: Database[RawDocument]
-    store: Store
+    store: DocumentStore
     accounts: Accounts
     vault: Vault
     sources: SourceStore
@@ -99,24 +105,24 @@ class Services:
     parking: Parking
     publisher: Publisher
     engine: Engine
-    background: Engine
+    bulk_engine: Engine
     batches: BatchEngine
     state_updates: StateUpdates
     locks: RepoLocks
     throttle: BulkThrottle
-    progress: Progress
+    progress: ProgressTracker
     backlog: Backlog
     sweep: Sweep
     balancer: QueueBalancer
     in_flight: InFlight
     metrics: Metrics
-    undo: ExitStack
+    resources: ExitStack
 
     def repo(self, account: Account) -> Repo:
         """Return the repo of an account, for work that is no save."""
         return Repo(self.pds_hosts, account)
 
-    def pds_of(self, did: str) -> Pds:
+    def pds_of(self, did: str) -> PdsClient:
         """Return the PDS where an account lives."""
         return self.pds_hosts.of(did).pds
 
@@ -126,7 +132,7 @@ class Services:
 
     def close(self) -> None:
         """Close every connection."""
-        self.undo.close()
+        self.resources.close()
 
 
 @cache
@@ -171,34 +177,36 @@ def build(
     undo = ExitStack()
     database = connect(settings)
     undo.callback(database.client.close)
-    store = Store(database, settings.guest_subject)
+    store = DocumentStore(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
     patience = patience or Timeouts()
-    redis = undo.enter_context(_redis(settings, patience))
+    redis = undo.enter_context(_connect_redis(settings, patience))
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
     lanes = PdsHostFactory(
-        directory=_directory(settings, redis, undo),
-        usual=settings.pds.url,
-        own=undo.enter_context(closing(open_request(patience.pds, bounds=patience.bounds))),
+        directory=_build_resolver(settings, redis, undo),
+        default_pds=settings.pds.url,
+        own=undo.enter_context(closing(open_request(patience.pds, limits=patience.bounds))),
         others=undo.enter_context(
             closing(
-                open_request(patience.pds, public=not settings.allow_http, bounds=patience.bounds)
+                open_request(
+                    patience.pds, public_only=not settings.allow_http, limits=patience.bounds
+                )
             )
         ),
         rate_limiter=rate_limiter,
         redis=redis,
         vault=vault,
         alerts=alerts,
-        metrics=metrics or NOBODY,
+        metrics=metrics or NULL_METRICS,
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
     )
-    pds_hosts, saved_homes = lanes.pds_hosts(Workload.BULK), lanes.pds_hosts(Workload.LIVE)
+    pds_hosts, saved_homes = lanes.hosts(Workload.BULK), lanes.hosts(Workload.LIVE)
     lexicons = type_lexicons()
     sources = undo.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
-    publisher = _publisher(settings, sources, thumbnails, lexicons)
+    publisher = _build_publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database)
 
     def engine_of(workload: Workload, lane_homes: PdsHosts) -> Engine:
@@ -217,7 +225,7 @@ def build(
 
     engine, background = engine_of(Workload.LIVE, saved_homes), engine_of(Workload.BULK, pds_hosts)
     locks = RepoLocks(redis, life=settings.retry.repo_lock)
-    throttle, progress = BulkThrottle(redis), Progress(redis)
+    throttle, progress = BulkThrottle(redis), ProgressTracker(redis)
     state_updates = StateUpdates(store)
     batches = BatchEngine(
         engine=background,
@@ -246,7 +254,7 @@ def build(
         parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
-        background=background,
+        bulk_engine=background,
         batches=batches,
         state_updates=state_updates,
         locks=locks,
@@ -256,29 +264,29 @@ def build(
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         balancer=QueueBalancer(redis, store),
         in_flight=InFlight(redis),
-        metrics=metrics or NOBODY,
-        undo=undo,
+        metrics=metrics or NULL_METRICS,
+        resources=undo,
     )
 
 
-def _directory(settings: Settings, redis: Redis, undo: ExitStack) -> PdsResolver:
+def _build_resolver(settings: Settings, redis: Redis, undo: ExitStack) -> PdsResolver:
     usual, plc = settings.pds.url, settings.pds.directory
     if plc is None:
         return StaticPdsResolver(usual)
-    is_allowed = is_web if settings.allow_http else is_public
+    is_allowed = is_http_url if settings.allow_http else is_public_https_url
     return undo.enter_context(closing(DidResolver(redis, plc, usual, is_allowed=is_allowed)))
 
 
-def _publisher(
+def _build_publisher(
     settings: Settings, sources: SourceStore, thumbnails: ThumbnailCache, lexicons: Lexicons
 ) -> Publisher:
     largest = settings.media.max_source_bytes
     maker = BlobBuilder(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
-    site = _site(settings.media)
+    site = _site_urls(settings.media)
     return Publisher(AttachmentBuilder(maker, lexicons), lexicons, site, settings.retry)
 
 
-def _redis(settings: Settings, patience: Timeouts) -> Redis:
+def _connect_redis(settings: Settings, patience: Timeouts) -> Redis:
     once = {"retry": Retry(NoBackoff(), 0)} if patience.once else {}
     try:
         return Redis.from_url(
@@ -292,10 +300,10 @@ def _redis(settings: Settings, patience: Timeouts) -> Redis:
         raise SettingsError(["REDIS_URL is not understood by the client"]) from None
 
 
-def _site(media: MediaSettings) -> Site:
+def _site_urls(media: MediaSettings) -> SiteUrls:
     known = {f"{kind.name}_{name}".upper() for kind in MEDIA_TYPES.values() for name in kind.urls}
     unknown = sorted(media.url_templates.keys() - known)
     if unknown:
         problems = [f"URL_TEMPLATE_{name} is the template of no field" for name in unknown]
         raise SettingsError(problems)
-    return Site(media.site_url, media.user_bucket, media.guest_bucket, media.url_templates)
+    return SiteUrls(media.site_url, media.user_bucket, media.guest_bucket, media.url_templates)

@@ -13,7 +13,7 @@ from tests.fleet import worker
 from tests.scene import Scene
 from tests.terminal import call
 from tests.world import World
-from worker.core.rate_limits import REQUEST, Cost, Kind
+from worker.core.rate_limits import REQUEST, Cost, Resource
 from worker.core.settings import Settings
 from worker.pds.rate_limiter import Workload
 from worker.services import build
@@ -113,9 +113,9 @@ def test_budgets_that_are_spent_are_listed(world: World) -> None:
     """Why nothing happens, and until when; it is no reason for an exit code."""
     limits = {"RATE_LIMITS": "* points_hour=10"}
     services = build(Settings.load({**world.environ, **limits}))
-    limiter = services.rate_limiter.limiter("pds.example", Workload.LIVE)
-    cost = (Cost(Kind.POINTS, 9, world.dids[world.ada]), REQUEST)
-    limiter.settle(limiter.spend("write", cost), {})
+    limiter = services.rate_limiter.for_host("pds.example", Workload.LIVE)
+    cost = (Cost(Resource.POINTS, 9, world.dids[world.ada]), REQUEST)
+    limiter.settle(limiter.acquire("write", cost), {})
     services.close()
     page, lines = call(world, "accounts", **limits), call(world, "accounts", "--json", **limits)
     assert page.exit_code == lines.exit_code == 0

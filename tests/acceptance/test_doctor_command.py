@@ -22,7 +22,7 @@ from tests.system.test_packaged_type import pretend, with_path
 from tests.world import World
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
-from worker.operations.doctor import Finding, Level, examine
+from worker.operations.doctor import CheckResult, Level, examine
 
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
@@ -41,16 +41,16 @@ def call(world: World, *arguments: str, **environ: str) -> Result:
     return terminal.call(world, "doctor", *arguments, **environ)
 
 
-def findings(result: Result) -> dict[tuple[str, str], Finding]:
+def findings(result: Result) -> dict[tuple[str, str], CheckResult]:
     """Return what `--json` told, by subject and check."""
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     return {
-        (line["subject"], line["check"]): Finding(**{**line, "level": Level(line["level"])})
+        (line["subject"], line["check"]): CheckResult(**{**line, "level": Level(line["level"])})
         for line in lines
     }
 
 
-def examined(world: World, *arguments: str, **environ: str) -> dict[tuple[str, str], Finding]:
+def examined(world: World, *arguments: str, **environ: str) -> dict[tuple[str, str], CheckResult]:
     """Return what the command finds that is not right, by subject and check."""
     every = findings(call(world, "--json", *arguments, **environ))
     return {place: finding for place, finding in every.items() if finding.level is not Level.OK}

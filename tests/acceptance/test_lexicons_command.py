@@ -19,7 +19,15 @@ from tests.bulk import repo
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
 from worker.media.validation.files import OWN_FOLDER, save_published
-from worker.operations.lexicons import AsResolved, DnsError, Refused, check, look_up, plan, publish
+from worker.operations.lexicons import (
+    AsResolved,
+    DnsError,
+    PublishRefusedError,
+    check,
+    look_up,
+    plan_publications,
+    publish,
+)
 from worker.operations.lexicons.published import COLLECTION
 
 MOOD = "computer.aesthetic.mood"
@@ -117,14 +125,14 @@ def test_the_ecosystems_reader_takes_what_is_published(
 def test_a_compatible_change_is_published_and_others_are_refused(world: World) -> None:
     """An optional field may be added; a field that becomes required needs to be forced."""
     own, did = repo(world, world.ada), world.dids[world.ada]
-    list(publish(own, plan(own, [ours(MOOD)])))
+    list(publish(own, plan_publications(own, [ours(MOOD)])))
     colour = with_field(MOOD, "colour", {"type": "string", "maxLength": 10})
-    list(publish(own, plan(own, [colour])))
+    list(publish(own, plan_publications(own, [colour])))
     published = read(world, did, MOOD)
     assert published["value"] == {"$type": COLLECTION, **colour}
     strict = with_field(MOOD, "colour", {"type": "string", "maxLength": 5})
-    planned = plan(own, [strict])
-    with pytest.raises(Refused):
+    planned = plan_publications(own, [strict])
+    with pytest.raises(PublishRefusedError):
         list(publish(own, planned))
     assert read(world, did, MOOD) == published
     list(publish(own, planned, break_compatibility=True))
@@ -136,7 +144,7 @@ def test_the_command_refuses_what_breaks_readers(world: World) -> None:
     own = repo(world, world.bob)
     loose = ours(MOOD)
     loose["defs"]["main"]["record"]["properties"]["text"]["maxLength"] = 9000
-    list(publish(own, plan(own, [loose])))
+    list(publish(own, plan_publications(own, [loose])))
     did = world.dids[world.bob]
     before = world.revision(did)
     result = call(world, "publish", "--account", world.bob)
@@ -211,7 +219,7 @@ def test_audit_and_wipe_leave_published_lexicons_alone(world: World) -> None:
     """They are in a collection that is no media type's."""
     world.sync("mood", world.platform.save_mood("calm", world.ada))
     own, did = repo(world, world.ada), world.dids[world.ada]
-    list(publish(own, plan(own, [ours(OURS[0])])))
+    list(publish(own, plan_publications(own, [ours(OURS[0])])))
     before = read(world, did, OURS[0])
     for arguments in (("audit", "--repair", "--force"), ("wipe", world.ada, "--live", "--yes")):
         result = terminal.call(world, *arguments)

@@ -20,10 +20,10 @@ from worker.database.mongo import RawDocument
 from worker.dev.demo.platform import Platform
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.audit.repair import Repairs
-from worker.operations.audit.run import Audited, AuditRun, open_audit
+from worker.operations.audit.run import AuditResult, AuditRun, open_audit
 from worker.pds.repo import Repo
 from worker.services import Services
-from worker.sync.run import unobserved
+from worker.sync.run import ignore_step
 
 Count = dict[tuple[str, str], int]
 
@@ -112,24 +112,24 @@ class Ground:
         with open_audit(self.services, kinds, **options) as rounds:
             yield rounds
 
-    def audit(self, account: Account | None = None, **options: Any) -> Audited:
+    def audit(self, account: Account | None = None, **options: Any) -> AuditResult:
         """Audit the user's account, or another."""
         with self.open(**options) as rounds:
             return rounds.of_account(account or self.user)
 
-    def repair(self, account: Account | None = None, *, force: bool = False) -> Audited:
+    def repair(self, account: Account | None = None, *, force: bool = False) -> AuditResult:
         """Audit and put right the user's account, or another."""
         return self.audit(account, repair=True, force=force)
 
     def repair_after(self, between: Callable[[], object]) -> Repairs:
         """Audit the user's account, do something else, then put right what was found before."""
         with self.open(repair=True) as rounds:
-            audit = rounds.auditor.audit(self.user, unobserved)
+            audit = rounds.auditor.audit(self.user, ignore_step)
             between()
             assert rounds.repairer
-            return rounds.repairer.repair(self.user, audit.types, force=False, observer=unobserved)
+            return rounds.repairer.repair(self.user, audit.types, force=False, observer=ignore_step)
 
-    def others(self, *, repair: bool = False) -> Audited:
+    def others(self, *, repair: bool = False) -> AuditResult:
         """Look at the documents of owners without an account."""
         with self.open(repair=repair) as rounds:
             return rounds.of_others()
@@ -149,12 +149,12 @@ def open_ground(services: Services, blobs: Path) -> Ground:
     return ground
 
 
-def found(audited: Audited) -> Count:
+def found(audited: AuditResult) -> Count:
     """Count the findings by what is wrong and the type."""
     return Counter((each.fault.value, each.kind.name) for each in audited.audit.findings)
 
 
-def standings(audited: Audited) -> dict[tuple[str, str, str], int]:
+def standings(audited: AuditResult) -> dict[tuple[str, str, str], int]:
     """Count the documents that nothing is wrong with, by type, standing and reason."""
     return {
         (each.kind.name, standing.value, reason): count

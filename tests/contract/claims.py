@@ -13,7 +13,7 @@ from bson import ObjectId
 from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, MediaDocument, Status, SyncState
 from worker.database.mongo import RawDocument
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType, media_type
 
 MOOD = media_type("mood")
@@ -23,24 +23,24 @@ EXPIRED = -1.0
 numbers = count(1)
 
 
-def save(store: Store, **fields: object) -> DocumentId:
+def save(store: DocumentStore, **fields: object) -> DocumentId:
     """Save a mood as an upload does; return its id."""
     return save_as(store, MOOD, {"mood": "calm", "when": WHEN, "user": "auth0|someone", **fields})
 
 
-def save_as(store: Store, kind: MediaType, content: RawDocument) -> DocumentId:
+def save_as(store: DocumentStore, kind: MediaType, content: RawDocument) -> DocumentId:
     """Save a document with an ObjectId, if it has no other id; return its id."""
     document = {"_id": ObjectId(), **content}
     store.collection(kind).insert_one(document)
     return cast("DocumentId", document["_id"])
 
 
-def change(store: Store, item: DocumentId, fields: Mapping[str, object]) -> None:
+def change(store: DocumentStore, item: DocumentId, fields: Mapping[str, object]) -> None:
     """Change fields of a document, as an edit or an older program would."""
     store.collection(MOOD).update_one({"_id": item}, {"$set": fields})
 
 
-def raw(store: Store, item: DocumentId, kind: MediaType = MOOD) -> RawDocument:
+def raw(store: DocumentStore, item: DocumentId, kind: MediaType = MOOD) -> RawDocument:
     """Return what a document's `atproto` says."""
     document = store.collection(kind).find_one({"_id": item})
     assert document is not None
@@ -50,7 +50,7 @@ def raw(store: Store, item: DocumentId, kind: MediaType = MOOD) -> RawDocument:
 
 
 def claim(
-    store: Store, item: DocumentId, *, holder: str = "", lease: float = LEASE
+    store: DocumentStore, item: DocumentId, *, holder: str = "", lease: float = LEASE
 ) -> MediaDocument:
     """Claim a document for a new message, or for a given one; it must be free."""
     claimed = store.claim(MOOD, [item], holder=holder or f"message {next(numbers)}", lease=lease)

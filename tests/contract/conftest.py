@@ -22,10 +22,10 @@ from tests.redis_databases import redis_database
 from tests.watching import Watch
 from tests.world import World, Worlds
 from worker.core.documents import Account
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.dev.stack import Stack
 from worker.files.store import SourceStore
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.services import Services
 
 
@@ -51,20 +51,20 @@ def watched(stack: Stack) -> Iterator[Watched]:
 
 
 @pytest.fixture(scope="session")
-def pds(stack: Stack) -> Iterator[Pds]:
+def pds(stack: Stack) -> Iterator[PdsClient]:
     """Our client of the PDS."""
-    with closing(Pds(stack.environment["PDS_URL"])) as client:
+    with closing(PdsClient(stack.environment["PDS_URL"])) as client:
         yield client
 
 
 @pytest.fixture(scope="session")
-def session(pds: Pds, shared_user: Account) -> Session:
+def session(pds: PdsClient, shared_user: Account) -> Session:
     """A session of the shared user; its refresh token can be used again and again."""
     return pds.create_session(shared_user.did, shared_user.password)
 
 
 @pytest.fixture(scope="session")
-def store(shared_services: Services) -> Store:
+def store(shared_services: Services) -> DocumentStore:
     """The store of the shared database."""
     return shared_services.store
 
@@ -129,7 +129,7 @@ def own_fleet(own_stack: Stack, own_world: World) -> Iterator[Fleet]:
     """The same on services that the test may stop."""
     account = own_world.services.accounts.find(own_world.ada)
     assert account
-    with closing(Pds(own_stack.pds.url)) as pds:
+    with closing(PdsClient(own_stack.pds.url)) as pds:
         session = pds.create_session(account.did, account.password)
     with open_fleet(own_stack, own_world.services.vault, account, session) as opened:
         yield opened

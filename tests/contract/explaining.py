@@ -25,7 +25,7 @@ from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
 from worker.database.mongo import RawDocument
 from worker.database.removals import Removals
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.database.thumbnails import ThumbnailCache
 from worker.media import media_type
 from worker.media.validation import load_lexicons
@@ -85,7 +85,7 @@ class Watched:
 
     explainer: Explainer
     database: Database[RawDocument]
-    store: Store
+    store: DocumentStore
     backlog: Backlog
     accounts: Accounts
     removals: Removals
@@ -103,7 +103,7 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
     explainer = Explainer(own[name])
     client: MongoClient[RawDocument] = MongoClient(url, tz_aware=True, event_listeners=[explainer])
     database = client[name]
-    store = Store(database, settings.guest_subject)
+    store = DocumentStore(database, settings.guest_subject)
     backlog = Backlog(database, store)
     with own, client:
         indexes.ensure(database)

@@ -39,6 +39,6 @@ def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngi
     """Return batches whose accesses to source files are told to a hook first."""
     parts, publisher = batches.engine.publisher.parts, batches.engine.publisher
     sources = HookedSources(services.sources, hook)
-    parts = parts.over(parts.blobs.over(sources, services.thumbnails))
+    parts = parts.with_sources(parts.blobs.with_sources(sources, services.thumbnails))
     engine = replace(batches.engine, publisher=replace(publisher, parts=parts))
     return replace(batches, engine=engine, batch_files=BatchFiles(parts, services.thumbnails))

@@ -11,7 +11,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 
 NSID = "computer.aesthetic.mood"
 MOOD = {"$type": NSID, "text": "calm"}
@@ -20,7 +20,7 @@ KEY = RecordKey(NOBODY, NSID, "one")
 TOKEN = Secret("canary-token")
 PASSWORD = Secret("canary-password")
 
-Call = Callable[[Pds], object]
+Call = Callable[[PdsClient], object]
 CALLS: Mapping[str, tuple[str, Call]] = {
     "login": ("session", lambda pds: pds.create_session(NOBODY, PASSWORD)),
     "refresh": ("session", lambda pds: pds.refresh_session(TOKEN)),
@@ -33,7 +33,7 @@ CALLS: Mapping[str, tuple[str, Call]] = {
 }
 
 
-def error_of(call: Call, pds: Pds) -> MediaError:
+def error_of(call: Call, pds: PdsClient) -> MediaError:
     """Return the error that a call ends with, having looked for secrets in all it says."""
     with pytest.raises(MediaError) as caught:
         call(pds)
@@ -49,18 +49,20 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def post(pds: Pds, nsid: str, token: Secret, body: Mapping[str, object] | None = None) -> None:
+def post(
+    pds: PdsClient, nsid: str, token: Secret, body: Mapping[str, object] | None = None
+) -> None:
     """Call a procedure that our client does not have, as the owner of an account."""
     headers = {"Authorization": f"Bearer {token.reveal()}"}
     url = f"{pds.url}/xrpc/{nsid}"
     httpx.post(url, json=body, headers=headers, timeout=30).raise_for_status()
 
 
-def deactivate(pds: Pds, session: Session) -> None:
+def deactivate(pds: PdsClient, session: Session) -> None:
     """Deactivate an account, as its owner may."""
     post(pds, "com.atproto.server.deactivateAccount", session.access, {})
 
 
-def log_out(pds: Pds, session: Session) -> None:
+def log_out(pds: PdsClient, session: Session) -> None:
     """Revoke the refresh token of a session."""
     post(pds, "com.atproto.server.deleteSession", session.refresh)

@@ -14,7 +14,7 @@ from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.identity import StaticPdsResolver
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsHost, PdsHosts
@@ -36,7 +36,7 @@ class Fleet:
     proxy: Proxy
     redis: Redis
     vault: Vault
-    pds: Pds
+    pds: PdsClient
     account: Account
     session: Session
     open: Callable[[Vault, float], Sessions]
@@ -90,7 +90,7 @@ def open_fleet(stack: Stack, vault: Vault, account: Account, session: Session) -
     """Open the sessions of workers whose calls to the PDS pass through a proxy."""
     with ExitStack() as undo:
         proxy = undo.enter_context(open_proxy(stack.environment["PDS_URL"]))
-        pds = Pds(proxy.url)
+        pds = PdsClient(proxy.url)
         undo.callback(pds.close)
 
         def open_redis() -> Redis:

@@ -15,8 +15,8 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.core.errors import TransientError, WaitError
 from worker.operations.audit.findings import Fault
-from worker.pds.client import Pds
-from worker.sync.run import unobserved
+from worker.pds.client import PdsClient
+from worker.sync.run import ignore_step
 
 _CAR = "application/vnd.ipld.car"
 _BUSY = b'{"error":"RateLimitExceeded"}'
@@ -73,7 +73,7 @@ def test_repo_that_cannot_be_had_is_told(
     assert audited.audit.types == ()
 
 
-class Moving(Pds):
+class Moving(PdsClient):
     """A PDS whose repo is written to while it is first sent, so that blocks are missing."""
 
     asked = 0
@@ -90,7 +90,7 @@ def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:
     with ground.open() as rounds, closing(Moving(ground.services.settings.pds.url)) as moving:
         reading = replace(rounds.auditor.reading, pds_of=lambda _: moving)
         auditor = replace(rounds.auditor, reading=reading)
-        assert auditor.audit(ground.user, unobserved).is_clean
+        assert auditor.audit(ground.user, ignore_step).is_clean
         assert moving.asked == 2
 
 

@@ -24,9 +24,9 @@ from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
 from worker.media import Draft
-from worker.media.base import Item, MediaType
+from worker.media.base import BuildContext, MediaType
 from worker.sync.batch.engine import BatchEngine
-from worker.sync.batch.progress import Tally
+from worker.sync.batch.progress import BackfillProgress
 
 
 def test_bad_items_fail_alone(world: World) -> None:
@@ -83,7 +83,7 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
     items = save_moods(world, 5)
     culprits = {items[1], items[3]}
 
-    def build(item: Item, kind: MediaType) -> Draft:
+    def build(item: BuildContext, kind: MediaType) -> Draft:
         if item.document.ref.id in culprits:
             raise UnluckyError
         return MOOD.build(item, kind)
@@ -109,7 +109,7 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
     name, message = uuid4().hex, uuid4().hex
     world.services.progress.expect(name, message)
     with pytest.raises(ExceptionGroup):
-        batches.serve(
+        batches.sync_batch(
             "painting",
             world.ada,
             items,
@@ -118,7 +118,7 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
             only_if_due=False,
             patience=30,
         )
-    assert world.services.progress.read(name) == Tally(
+    assert world.services.progress.read(name) == BackfillProgress(
         batches=0,
         ended={("painting", "synced"): 3, ("painting", "pending"): 1},
         reasons={("painting", "UnluckyError"): 1},

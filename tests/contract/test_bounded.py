@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def got(url: str, *, seconds: float = 60) -> bytes:
     """Get what is there, within bounds."""
-    bounds = ResponseLimits(size=SIZE, seconds=seconds)
+    bounds = ResponseLimits(max_bytes=SIZE, seconds=seconds)
     with closing(httpx.HTTPTransport()) as inner:
         client = httpx.Client(transport=LimitedTransport(inner, bounds), timeout=60)
         with client:

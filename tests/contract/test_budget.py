@@ -12,7 +12,7 @@ from redis import Redis
 
 from worker.core.clock import after, now
 from worker.core.errors import RateLimitReachedError, WaitError
-from worker.core.rate_limits import REQUEST, Cost, Kind, Rates
+from worker.core.rate_limits import REQUEST, Cost, Rates, Resource
 from worker.core.redis_errors import RedisUnavailableError
 from worker.pds.account_cache import AccountCache
 from worker.pds.rate_limiter import HostLimiter, RateLimiter, Reservation, Workload
@@ -39,7 +39,7 @@ class Bench:
 
     def write(self, points: int = 2, who: str = "") -> tuple[Cost, ...]:
         """Return what a write costs."""
-        return (Cost(Kind.POINTS, points, who or self.did), REQUEST)
+        return (Cost(Resource.POINTS, points, who or self.did), REQUEST)
 
     def key(self, limit: str, who: str | None = None) -> str:
         """Return the name of a bucket in Redis."""
@@ -72,13 +72,13 @@ def send(
     limiter: HostLimiter, costs: tuple[Cost, ...], headers: dict[str, str] | None = None
 ) -> None:
     """Spend for a call, and have it answered."""
-    limiter.settle(limiter.spend("write", costs), headers or {})
+    limiter.settle(limiter.acquire("write", costs), headers or {})
 
 
 def seconds_refused(limiter: HostLimiter, costs: tuple[Cost, ...]) -> float:
     """Return for how long a call has to wait; 0 when it has not."""
     try:
-        limiter.spend("write", costs)
+        limiter.acquire("write", costs)
     except RateLimitReachedError as error:
         return (error.until - now()).total_seconds()
     return 0.0
@@ -102,7 +102,7 @@ def test_refused_call_is_charged_to_no_bucket(bench: Bench) -> None:
     send(limiter, bench.write(4))
     used = [bench.used(name, who) for name, who in (("points_day", None), ("requests_5min", ""))]
     with pytest.raises(RateLimitReachedError) as caught:
-        limiter.spend("write", bench.write(1))
+        limiter.acquire("write", bench.write(1))
     assert (caught.value.step, caught.value.code) == ("write", "budget_spent")
     assert f"points_hour of {bench.did} at {bench.host}" in caught.value.message
     assert used == [4, 1]
@@ -125,9 +125,9 @@ def test_saves_have_a_share_that_nothing_else_spends(bench: Bench) -> None:
     bulk, live = bench.limiter(limits, Workload.BULK), bench.limiter(limits)
     for _ in range(8):
         send(bulk, bench.write(10))
-    assert bulk.room(bench.did) == 0
+    assert bulk.remaining_points(bench.did) == 0
     assert seconds_refused(bulk, bench.write(1))
-    assert live.room(bench.did) == 20
+    assert live.remaining_points(bench.did) == 20
     send(live, bench.write(20))
     assert seconds_refused(live, bench.write(1))
 
@@ -135,10 +135,10 @@ def test_saves_have_a_share_that_nothing_else_spends(bench: Bench) -> None:
 def test_room_is_what_may_be_spent_at_once(bench: Bench) -> None:
     """The least of hour and day; None where nobody counts."""
     limiter = bench.limiter(f"{bench.host} points_hour=100 points_day=60")
-    assert limiter.room(bench.did) == 60
+    assert limiter.remaining_points(bench.did) == 60
     send(limiter, bench.write(50))
-    assert limiter.room(bench.did) == 10
-    assert bench.limiter(f"{bench.host} off").room(bench.did) is None
+    assert limiter.remaining_points(bench.did) == 10
+    assert bench.limiter(f"{bench.host} off").remaining_points(bench.did) is None
 
 
 def test_call_larger_than_a_whole_window_goes_at_the_start_of_one(bench: Bench) -> None:
@@ -163,7 +163,7 @@ def test_answer_tells_what_others_have_spent(bench: Bench) -> None:
     limiter = bench.limiter()
     send(limiter, bench.write(), told(3))
     assert bench.used("points_hour") == 4997
-    assert limiter.room(bench.did) == 3
+    assert limiter.remaining_points(bench.did) == 3
     assert 900 < seconds_refused(limiter, bench.write(4)) <= 1802
 
 
@@ -179,29 +179,29 @@ def test_only_the_bucket_that_an_answer_names_is_corrected(bench: Bench) -> None
 def test_calls_that_are_under_way_count_beside_what_an_answer_tells(bench: Bench) -> None:
     """The server has not seen them yet when it answers."""
     limiter = bench.limiter()
-    ticket = limiter.spend("write", bench.write(10))
+    ticket = limiter.acquire("write", bench.write(10))
     send(limiter, bench.write(20), told(100))
-    assert limiter.room(bench.did) == 90
+    assert limiter.remaining_points(bench.did) == 90
     limiter.settle(ticket, told(90))
-    assert limiter.room(bench.did) == 90
+    assert limiter.remaining_points(bench.did) == 90
 
 
 def test_answers_that_overtake_each_other_free_nothing(bench: Bench) -> None:
     """An older answer knows of less that was spent. Too low an estimate does no harm."""
     limiter = bench.limiter()
-    first, second = (limiter.spend("write", bench.write()) for _ in range(2))
+    first, second = (limiter.acquire("write", bench.write()) for _ in range(2))
     limiter.settle(second, told(4))
     limiter.settle(first, told(6))
-    assert 0 < (limiter.room(bench.did) or 0) <= 4
+    assert 0 < (limiter.remaining_points(bench.did) or 0) <= 4
 
 
 def test_limit_that_is_lower_than_we_believed_is_taken_over(bench: Bench) -> None:
     """And one that is higher than what the operator allows is not."""
     limiter = bench.limiter()
     send(limiter, bench.write(), {**told(90), "ratelimit-policy": "100;w=3600"})
-    assert limiter.room(bench.did) == 90
+    assert limiter.remaining_points(bench.did) == 90
     own = bench.limiter(f"{bench.host} points_hour=50")
-    assert own.room(bench.did) == 40
+    assert own.remaining_points(bench.did) == 40
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_count_that_is_far_too_high_is_corrected(
     limiter = bench.limiter(f"{bench.host} points_hour={limit}")
     send(limiter, bench.write(4000), headers)
     send(limiter, bench.write(), told(4990))
-    assert limiter.room(bench.did) == 4990
+    assert limiter.remaining_points(bench.did) == 4990
     assert 900 < seconds_refused(limiter, bench.write(4991)) <= 1802
 
 
@@ -223,12 +223,12 @@ def test_refusal_closes_the_gate_until_it_says(bench: Bench, headers: dict[str, 
     """For that repo; without a name, what the call was charged first is meant."""
     limiter = bench.limiter()
     refusal = WaitError("slow down", until=after(500), step="write", code="rate_limited")
-    limiter.settle(limiter.spend("write", bench.write()), headers, refusal)
+    limiter.settle(limiter.acquire("write", bench.write()), headers, refusal)
     assert 60 < seconds_refused(limiter, bench.write()) <= 500
-    assert limiter.room(bench.did) == 0
+    assert limiter.remaining_points(bench.did) == 0
     send(limiter, bench.write(2, "did:plc:bob"))
-    (gate,) = (each for each in bench.rate_limiter().closed() if each.host == bench.host)
-    assert (gate.host, gate.limit, gate.who) == (bench.host, "points_hour", bench.did)
+    (gate,) = (each for each in bench.rate_limiter().exhausted_buckets() if each.host == bench.host)
+    assert (gate.host, gate.limit, gate.subject) == (bench.host, "points_hour", bench.did)
     assert gate.refused
 
 
@@ -259,10 +259,10 @@ def test_count_that_the_server_never_spoke_of_is_doubted(bench: Bench) -> None:
     send(limiter, bench.write(5000))
     assert 0 < seconds_refused(limiter, bench.write()) <= 60
     bench.redis.hset(bench.key("points_hour"), "probe", "1")
-    asking = limiter.spend("write", bench.write())
+    asking = limiter.acquire("write", bench.write())
     assert 0 < seconds_refused(limiter, bench.write()) <= 60
     limiter.settle(asking, told(4998))
-    assert limiter.room(bench.did) == 4998
+    assert limiter.remaining_points(bench.did) == 4998
 
 
 def test_count_that_the_server_has_confirmed_is_not_doubted(bench: Bench) -> None:
@@ -276,19 +276,19 @@ def test_count_that_the_server_has_confirmed_is_not_doubted(bench: Bench) -> Non
 def test_calls_that_were_never_answered_are_forgotten(bench: Bench) -> None:
     """A killed worker's calls are not under way for ever."""
     limiter = bench.limiter()
-    limiter.spend("write", bench.write(600))
+    limiter.acquire("write", bench.write(600))
     bench.redis.hset(bench.key("points_hour"), "last", "1")
     send(limiter, bench.write(), told(100))
-    assert limiter.room(bench.did) == 100
+    assert limiter.remaining_points(bench.did) == 100
 
 
 def test_gates_that_are_closed_are_listed(bench: Bench) -> None:
     """What is spent but for the share of saves, and until when; nothing else."""
     limits = f"{bench.host} points_hour=10"
     send(bench.limiter(limits), bench.write(7))
-    assert [g for g in bench.rate_limiter(limits).closed() if g.host == bench.host] == []
+    assert [g for g in bench.rate_limiter(limits).exhausted_buckets() if g.host == bench.host] == []
     send(bench.limiter(limits), bench.write(1))
-    (gate,) = (g for g in bench.rate_limiter(limits).closed() if g.host == bench.host)
+    (gate,) = (g for g in bench.rate_limiter(limits).exhausted_buckets() if g.host == bench.host)
     assert (gate.limit, gate.used, gate.points, gate.refused) == ("points_hour", 8, 10, False)
     assert now() < gate.until < after(3700)
 
@@ -303,19 +303,19 @@ def test_budgets_go_with_an_account_that_is_erased(bench: Bench) -> None:
 
 def test_without_redis_nothing_is_sent_and_what_was_sent_counts_as_sent(bench: Bench) -> None:
     """A call that was carried out does not fail for what cannot be counted."""
-    ticket = bench.limiter().spend("write", bench.write())
+    ticket = bench.limiter().acquire("write", bench.write())
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
         limiter = replace(bench, redis=nowhere).limiter()
         with pytest.raises(RedisUnavailableError):
-            limiter.spend("write", bench.write())
+            limiter.acquire("write", bench.write())
         limiter.settle(ticket, told(5))
 
 
 def test_pds_without_limits_costs_redis_nothing() -> None:
     """An operator's own PDS, or one with a bypass."""
     with Redis(port=1) as nobody:
-        limiter = RateLimiter(nobody, Rates.parse("off"), reserve=0.2).limiter(
+        limiter = RateLimiter(nobody, Rates.parse("off"), reserve=0.2).for_host(
             "pds.example", Workload.BULK
         )
-        assert limiter.spend("write", (REQUEST,)) == Reservation((), ())
+        assert limiter.acquire("write", (REQUEST,)) == Reservation((), ())
         limiter.settle(Reservation((), ()), told(0))

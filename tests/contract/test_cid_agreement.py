@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.unit.lexicon_samples import SAMPLES
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.records import RecordKey
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 
 LARGEST = 2**53 - 1
 TEXTS = {
@@ -46,7 +46,7 @@ values = st.recursive(
 )
 
 
-def agrees(pds: Pds, session: Session, record: Mapping[str, object]) -> bool:
+def agrees(pds: PdsClient, session: Session, record: Mapping[str, object]) -> bool:
     """Write a record, and compare its CID and what comes back with what was sent."""
     key = RecordKey(session.did, str(record["$type"]), uuid4().hex)
     written = pds.put_record(session.access, key, record, None)
@@ -55,7 +55,7 @@ def agrees(pds: Pds, session: Session, record: Mapping[str, object]) -> bool:
     return read is not None and written.cid == read.cid == ours == cid_of_record(read.value)
 
 
-def upload(pds: Pds, session: Session) -> Mapping[str, object]:
+def upload(pds: PdsClient, session: Session) -> Mapping[str, object]:
     """Upload a blob; return it as a record refers to it."""
     blob = pds.upload_blob(session.access, uuid4().bytes, "text/javascript")
     link = {"$link": blob.cid}
@@ -63,7 +63,7 @@ def upload(pds: Pds, session: Session) -> Mapping[str, object]:
 
 
 @pytest.mark.parametrize("nsid", SAMPLES)
-def test_records_of_every_type_agree(pds: Pds, session: Session, nsid: str) -> None:
+def test_records_of_every_type_agree(pds: PdsClient, session: Session, nsid: str) -> None:
     """Each type's full record, its blobs uploaded before."""
     sample = SAMPLES[nsid]
     blobs = {
@@ -78,7 +78,7 @@ def is_blob(record: Mapping[str, object], name: str) -> bool:
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
-def test_texts_agree_to_the_byte(pds: Pds, session: Session, text: str) -> None:
+def test_texts_agree_to_the_byte(pds: PdsClient, session: Session, text: str) -> None:
     """Neither side normalizes, trims or replaces anything."""
     record = {"$type": "computer.aesthetic.mood", "text": text}
     assert agrees(pds, session, record)
@@ -87,7 +87,7 @@ def test_texts_agree_to_the_byte(pds: Pds, session: Session, text: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(record=st.dictionaries(names, values, max_size=5))
 def test_anything_the_data_model_can_hold_agrees(
-    pds: Pds, session: Session, record: dict[str, object]
+    pds: PdsClient, session: Session, record: dict[str, object]
 ) -> None:
     """Nested maps and lists, links, bytes, and keys in any script, which CBOR sorts by length."""
     assert agrees(pds, session, {**record, "$type": "computer.aesthetic.any"})

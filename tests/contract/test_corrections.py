@@ -10,18 +10,18 @@ from tests.contract.claims import MOOD, change, claim, numbers, raw, save, settl
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId, MediaDocument
 from worker.database.state_updates import StateUpdate, StateUpdates
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 
 DID = "did:plc:corrected"
 
 
 @pytest.fixture
-def state_updates(store: Store) -> StateUpdates:
+def state_updates(store: DocumentStore) -> StateUpdates:
     """Corrections of the shared database."""
     return StateUpdates(store)
 
 
-def read(store: Store, item: DocumentId) -> MediaDocument:
+def read(store: DocumentStore, item: DocumentId) -> MediaDocument:
     """Read a document as whoever found the fault did."""
     document = store.find(MOOD, [item])
     assert document is not None
@@ -29,14 +29,16 @@ def read(store: Store, item: DocumentId) -> MediaDocument:
 
 
 def wrong(
-    store: Store, item: DocumentId, cid: str | None = "bafynew", *, drop_blobs: bool = False
+    store: DocumentStore, item: DocumentId, cid: str | None = "bafynew", *, drop_blobs: bool = False
 ) -> StateUpdate:
     """Return the correction of a document: another key than ever, at this version."""
     rkey = f"3key{next(numbers)}"
     return StateUpdate(read(store, item), DID, rkey, cid, drop_blobs=drop_blobs)
 
 
-def test_a_state_learns_where_its_record_is(store: Store, state_updates: StateUpdates) -> None:
+def test_a_state_learns_where_its_record_is(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
     """A document that nobody has looked at stays one; it only knows more."""
     item = save(store)
     found = wrong(store, item)
@@ -45,7 +47,9 @@ def test_a_state_learns_where_its_record_is(store: Store, state_updates: StateUp
     assert raw(store, item) == {"repo": DID, "rkey": found.rkey, "cid": "bafynew", "uri": uri}
 
 
-def test_a_state_learns_that_its_record_is_gone(store: Store, state_updates: StateUpdates) -> None:
+def test_a_state_learns_that_its_record_is_gone(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
     """It keeps the key, and what blobs there are unless those went as well."""
     blobs = {"thumbnail": {"status": "uploaded", "cid": "bafkrei"}}
     known = {"status": "synced", "cid": "bafyold", "uri": "at://old", "blobs": blobs}
@@ -60,7 +64,9 @@ def test_a_state_learns_that_its_record_is_gone(store: Store, state_updates: Sta
         assert isinstance(state["retryAt"], datetime)
 
 
-def test_without_a_time_status_and_time_stay(store: Store, state_updates: StateUpdates) -> None:
+def test_without_a_time_status_and_time_stay(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
     """Whoever asked for it goes on with the documents itself."""
     item = save(store, atproto={"status": "failed", "retryAt": after(60), "reason": "x"})
     before = raw(store, item)
@@ -69,7 +75,7 @@ def test_without_a_time_status_and_time_stay(store: Store, state_updates: StateU
     assert {name: state[name] for name in before} == before
 
 
-def test_what_a_run_holds_is_left_to_it(store: Store, state_updates: StateUpdates) -> None:
+def test_what_a_run_holds_is_left_to_it(store: DocumentStore, state_updates: StateUpdates) -> None:
     """It reads the repo itself; only a dead run's document is corrected."""
     held, dead = save(store), save(store)
     claim(store, held)
@@ -80,7 +86,9 @@ def test_what_a_run_holds_is_left_to_it(store: Store, state_updates: StateUpdate
     assert raw(store, dead)["cid"] == "bafynew"
 
 
-def test_what_a_run_has_held_since_is_left_alone(store: Store, state_updates: StateUpdates) -> None:
+def test_what_a_run_has_held_since_is_left_alone(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
     """What was seen is old then."""
     item = save(store)
     found = wrong(store, item)
@@ -91,7 +99,9 @@ def test_what_a_run_has_held_since_is_left_alone(store: Store, state_updates: St
     assert raw(store, item) == before
 
 
-def test_what_is_no_longer_there_is_not_counted(store: Store, state_updates: StateUpdates) -> None:
+def test_what_is_no_longer_there_is_not_counted(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
     """Nor is it made anew."""
     item = save(store)
     found = wrong(store, item)
@@ -101,7 +111,7 @@ def test_what_is_no_longer_there_is_not_counted(store: Store, state_updates: Sta
 
 
 def test_a_key_that_another_document_has_stays_with_that_one(
-    store: Store, state_updates: StateUpdates
+    store: DocumentStore, state_updates: StateUpdates
 ) -> None:
     """Its neighbours are corrected all the same."""
     holder, claimant, third = save(store), save(store), save(store)
@@ -115,7 +125,7 @@ def test_a_key_that_another_document_has_stays_with_that_one(
 
 @pytest.mark.parametrize("odd", [None, "published", 5, [1]])
 def test_room_is_made_in_what_cannot_hold_a_state(
-    store: Store, state_updates: StateUpdates, odd: object
+    store: DocumentStore, state_updates: StateUpdates, odd: object
 ) -> None:
     """Older programs left such things."""
     item = save(store)

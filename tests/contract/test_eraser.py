@@ -76,7 +76,7 @@ def test_several_hundred_records_are_gone(locks: RepoLocks, repo: Repo, proxy: P
     """With a call for a hundred, each told once and in its order; all else stays."""
     kept, keys = filled(repo, 5), filled(repo, 430)
     proxy.forget_calls()
-    told = [list(gone) for gone in RecordDeleter(locks).erase(repo, keys)]
+    told = [list(gone) for gone in RecordDeleter(locks).delete(repo, keys)]
     assert [len(gone) for gone in told] == [100, 100, 100, 100, 30]
     assert [key for gone in told for key in gone] == keys
     assert proxy.count("applyWrites") == 5
@@ -88,7 +88,7 @@ def test_nothing_to_remove_is_no_call(
 ) -> None:
     """Neither the lock nor the PDS is asked."""
     proxy.forget_calls()
-    assert list(record_deleter.erase(repo, [])) == []
+    assert list(record_deleter.delete(repo, [])) == []
     assert proxy.count() == 0
 
 
@@ -97,7 +97,7 @@ def test_keys_of_several_collections_and_named_twice(
 ) -> None:
     """What would fail a batch, one key twice, does not reach the PDS."""
     keys = filled(repo, 3) + filled(repo, 3, PIECE)
-    told = list(record_deleter.erase(repo, keys + keys))
+    told = list(record_deleter.delete(repo, keys + keys))
     assert [list(gone) for gone in told] == [keys]
     assert there(repo) == there(repo, PIECE) == set()
 
@@ -109,7 +109,7 @@ def test_records_that_somebody_removed_meanwhile_are_told_to_be_gone(
     keys = filled(repo, 25)
     for key in (keys[0], keys[13], keys[24]):
         repo.delete(key)
-    told = [list(gone) for gone in record_deleter.erase(repo, keys)]
+    told = [list(gone) for gone in record_deleter.delete(repo, keys)]
     assert sorted(key.rkey for gone in told for key in gone) == [key.rkey for key in keys]
     assert [keys[0]] in told
     assert there(repo) == set()
@@ -124,7 +124,7 @@ def test_an_unknown_outcome_is_looked_at(
     keys = filled(repo, 12)
     proxy.answer(replace(FAULTS[fault], carried_out=carried_out), "applyWrites")
     proxy.forget_calls()
-    told = [key for gone in record_deleter.erase(repo, keys) for key in gone]
+    told = [key for gone in record_deleter.delete(repo, keys) for key in gone]
     assert told == keys
     assert there(repo) == set()
     tries = 1 if carried_out else 3
@@ -150,7 +150,7 @@ def test_live_saves_to_the_same_repo_get_in_between(
     saving = threading.Thread(target=save)
     saving.start()
     try:
-        told = [key for gone in record_deleter.erase(repo, keys) for key in gone]
+        told = [key for gone in record_deleter.delete(repo, keys) for key in gone]
     finally:
         done.set()
         saving.join()
@@ -165,7 +165,7 @@ def test_the_caller_does_not_work_under_the_lock(
     """Another worker gets its turn between two batches."""
     keys = filled(repo, 30)
     turns = 0
-    for _ in record_deleter.erase(repo, keys):
+    for _ in record_deleter.delete(repo, keys):
         with locks.hold(repo.did):
             turns += 1
     assert turns == 3
@@ -185,7 +185,7 @@ def test_what_no_repetition_helps_is_raised_at_once(
     """What was told before stays gone; nothing more is sent."""
     keys = filled(repo, 30)
     gone: list[RecordKey] = []
-    erasing = record_deleter.erase(repo, keys)
+    erasing = record_deleter.delete(repo, keys)
     gone += next(erasing)
     proxy.answer(reply, "applyWrites")
     proxy.forget_calls()
@@ -201,14 +201,14 @@ def test_a_pds_that_is_away_is_no_confirmation(
 ) -> None:
     """It ends with its error; back again, the PDS has what was not told to be gone."""
     keys = filled(repo, 30)
-    erasing = record_deleter.erase(repo, keys)
+    erasing = record_deleter.delete(repo, keys)
     gone = list(next(erasing))
     proxy.answer(FAULTS["a cut connection"])
     with pytest.raises(TransientError):
         next(erasing)
     proxy.be_honest()
     assert there(repo) == set(keys) - set(gone)
-    assert [key for part in record_deleter.erase(repo, keys) for key in part] != []
+    assert [key for part in record_deleter.delete(repo, keys) for key in part] != []
     assert there(repo) == set()
 
 
@@ -219,5 +219,5 @@ def test_a_wrong_password_is_told_before_anything_is_removed(
     keys = filled(repo, 5)
     wrong = Account("auth0|x", repo.did, "x.test", Secret("not the password"))
     with pytest.raises(AccountError, match="the stored password is refused"):
-        list(record_deleter.erase(services.repo(wrong), keys))
+        list(record_deleter.delete(services.repo(wrong), keys))
     assert there(repo) == set(keys)

@@ -16,17 +16,17 @@ from worker.core.documents import DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
 from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
-from worker.operations.audit.owners import Owned
+from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.backfill.missing_records import PUBLISHED
 from worker.operations.backfill.queries import (
     FAILED,
     PARTIAL,
     PENDING,
     UNSEEN,
-    Selection,
+    BackfillQueries,
     StatusGroup,
 )
-from worker.operations.status import Place, Search, throughput
+from worker.operations.status import PageCursor, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
 
@@ -63,8 +63,8 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
     "without a reason": (120, lambda w: list(w.failures.of(MOOD, "(none)", 10))),
     "to retry": (120, lambda w: list(w.retry_failed.failed(MOOD))),
     "to retry by reason": (110, lambda w: list(w.retry_failed.failed(MOOD, CODES))),
-    "to retry by id": (1, lambda w: w.retry_failed.named([MOOD], [str(first(w))])),
-    "revive": (1, lambda w: w.backlog.revive(MOOD, [first(w)], now())),
+    "to retry by id": (1, lambda w: w.retry_failed.find_named([MOOD], [str(first(w))])),
+    "revive": (1, lambda w: w.backlog.reset_attempts(MOOD, [first(w)], now())),
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
     "due": (10, lambda w: w.backlog.due(MOOD, now(), 10)),
@@ -77,7 +77,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
     "changed, further on": (51, lambda w: w.backlog.changed(MOOD, 50)),
     "mark": (1, lambda w: w.backlog.mark(MOOD, [ItemRef("mood", first(w))], after(60))),
     "removals": (1, lambda w: list(w.removals.due(1, after(60)))),
-    "removal done": (1, lambda w: w.removals.done(Removal("mood", "auth0|u1", id="1"))),
+    "removal done": (1, lambda w: w.removals.delete(Removal("mood", "auth0|u1", id="1"))),
 }
 OF_A_RUN: dict[str, tuple[int, Query]] = {
     "find": (1, lambda w: w.store.find(MOOD, [first(w)])),
@@ -176,9 +176,9 @@ def test_a_query_that_goes_through_a_collection_would_be_noticed(watched: Watche
     assert {each.documents for each in explained} == {1000}
 
 
-def owned(watched: Watched) -> Owned:
+def owned(watched: Watched) -> OwnedDocuments:
     """Return the documents of a database by their owners, as an audit reads them."""
-    return Owned(watched.database, watched.store, watched.accounts)
+    return OwnedDocuments(watched.database, watched.store, watched.accounts)
 
 
 def first(watched: Watched) -> DocumentId:
@@ -186,10 +186,10 @@ def first(watched: Watched) -> DocumentId:
     return next(watched.failures.of(MOOD, limit=1)).ref.id
 
 
-def after_first(watched: Watched) -> Place:
+def after_first(watched: Watched) -> PageCursor:
     """Return the place in the list after the first mood that failed."""
     item = next(watched.failures.of(MOOD, "field_invalid", limit=1))
-    return Place(item.status, item.ref.id)
+    return PageCursor(item.status, item.ref.id)
 
 
 def settle(watched: Watched, item: DocumentId) -> None:
@@ -202,9 +202,9 @@ def settle(watched: Watched, item: DocumentId) -> None:
 
 def owners(watched: Watched, group: StatusGroup, *subjects: str) -> object:
     """Count what a backfill would enqueue of a stratum, owner by owner, or of these alone."""
-    return list(Selection(watched.store).owners(MOOD, group, subjects or None))
+    return list(BackfillQueries(watched.store).owners(MOOD, group, subjects or None))
 
 
 def documents(watched: Watched, group: StatusGroup, owner: str) -> object:
     """Find what a backfill would enqueue of an owner's documents."""
-    return list(Selection(watched.store).documents(MOOD, group, owner))
+    return list(BackfillQueries(watched.store).documents(MOOD, group, owner))

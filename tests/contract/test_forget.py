@@ -82,7 +82,7 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
         )
     before = all_records(world, world.bob), states(world, world.bob)
 
-    footprint = forgetter(world.services).forget(world.ada).survey()
+    footprint = forgetter(world.services).forget(world.ada).preview()
     assert (footprint.types["mood"].records, footprint.types["mood"].states) == (2, 5)
     assert (footprint.thumbnails, footprint.removals) == (1, 1)
     forgetting = forget(world, world.ada)
@@ -103,10 +103,10 @@ def test_once_more_it_finds_nothing(world: World) -> None:
     """And what was wiped before is forgotten, too: not even its key is kept."""
     published(world, world.ada)
     wipe(world, world.ada)
-    assert forget(world, world.ada).done["mood"].cleared == 1
-    footprint = forgetter(world.services).forget(world.ada).survey()
-    assert not footprint.there_are
-    assert forget(world, world.ada).done["mood"].cleared == 0
+    assert forget(world, world.ada).is_done["mood"].reset == 1
+    footprint = forgetter(world.services).forget(world.ada).preview()
+    assert not footprint.exists
+    assert forget(world, world.ada).is_done["mood"].reset == 0
     assert states(world, world.ada) == [FORGOTTEN] * 4
 
 
@@ -122,7 +122,7 @@ def test_an_account_that_the_pds_has_deleted(world: World, pds_admin: tuple[str,
     delete_account(world, pds_admin, world.dids[world.ada])
     forgetting = forgetter(world.services).forget(world.ada)
     assert "the PDS has no such account" in forgetting.remark
-    assert forgetting.survey().types["mood"].states == 1
+    assert forgetting.preview().types["mood"].states == 1
     sum(forgetting.run())
     assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
     assert states(world, world.ada) == [FORGOTTEN] * 4
@@ -147,12 +147,12 @@ def test_records_that_nobody_can_remove_are_told(world: World, pds_admin: tuple[
     world.services.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
     did = world.dids[world.ada]
-    for done in forgetting.done.values():
-        assert list(done.left.values()) == [f"its record is in the repo of {did}"]
+    for done in forgetting.is_done.values():
+        assert list(done.skipped.values()) == [f"its record is in the repo of {did}"]
     assert essence(world.platform.state("mood", unseen)) == FORGOTTEN
     assert states(world, world.ada).count(FORGOTTEN) == 1
     delete_account(world, pds_admin, did)
-    assert all(not done.left for done in forget(world, world.ada).done.values())
+    assert all(not done.skipped for done in forget(world, world.ada).is_done.values())
     assert states(world, world.ada).count(FORGOTTEN) == 5
 
 
@@ -218,9 +218,9 @@ def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> 
             found.append(forget(world, world.ada))
 
     world.sync("mood", mood, observer=forget_now)
-    assert list(found[0].done["mood"].left.values()) == [AT_WORK]
+    assert list(found[0].is_done["mood"].skipped.values()) == [AT_WORK]
     settle(world)
-    assert forget(world, world.ada).done["mood"].removed == 1
+    assert forget(world, world.ada).is_done["mood"].removed == 1
     assert states(world, world.ada) == [FORGOTTEN]
 
 

@@ -20,8 +20,8 @@ from worker.core.errors import AccountError, MediaError
 from worker.core.net.transports import PublicOnlyTransport
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import Pds, open_request
-from worker.pds.identity import DidResolver, DirectoryError, is_public
+from worker.pds.client import PdsClient, open_request
+from worker.pds.identity import DidResolver, DirectoryError, is_public_https_url
 from worker.pds.repo import Repo
 from worker.services import Services
 
@@ -230,14 +230,14 @@ def test_text_that_is_no_did_of_an_account_is_looked_for_nowhere(move: Move, did
 )
 def test_password_goes_to_public_hosts_alone(url: str, stack: Stack, redis: Redis) -> None:
     """A document is its account's to write: it must not lead into our own network."""
-    assert not is_public(url)
+    assert not is_public_https_url(url)
     with pytest.raises(MediaError, match="public host name"):
         ask(stack, redis, url, usual="https://usual.example")
 
 
 def test_public_host_and_the_platforms_own_pds_are_allowed(stack: Stack, redis: Redis) -> None:
     """The latter may be anywhere: the operator has named it."""
-    assert is_public("https://pds.example.com")
+    assert is_public_https_url("https://pds.example.com")
     usual = "http://localhost:2583"
     assert ask(stack, redis, f"{usual}/", usual=usual) == usual
 
@@ -248,9 +248,9 @@ def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) ->
     For an account's PDS, and for the host of its document.
     """
     _, inside, _ = places
-    with closing(open_request()) as free, closing(open_request(public=True)) as capture_errors:
+    with closing(open_request()) as free, closing(open_request(public_only=True)) as capture_errors:
         with pytest.raises(MediaError) as caught:
-            Pds(inside.url, request=capture_errors).latest_commit("did:plc:x")
+            PdsClient(inside.url, request=capture_errors).latest_commit("did:plc:x")
         assert caught.value.code == "pds_unreachable"
         with (
             httpx.Client(transport=PublicOnlyTransport()) as client,
@@ -259,7 +259,7 @@ def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) ->
             client.get(inside.url)
         assert inside.count() == 0
         with pytest.raises(MediaError):
-            Pds(inside.url, request=free).latest_commit("did:plc:x")
+            PdsClient(inside.url, request=free).latest_commit("did:plc:x")
         assert inside.count() == 1
 
 
@@ -271,5 +271,5 @@ def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:
         undo.callback(redis.delete, f"media-atproto:home:{did}")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
-        documents = DidResolver(redis, plc.url, usual, is_allowed=is_public)
+        documents = DidResolver(redis, plc.url, usual, is_allowed=is_public_https_url)
         return undo.enter_context(closing(documents)).pds_of(did)

@@ -18,7 +18,14 @@ from pymongo.monitoring import (
 from tests.contract.items import MOOD
 from tests.fixtures import Opener
 from worker.core.settings import Settings
-from worker.database.indexes import IndexRefusedError, Made, Standing, create, definitions, survey
+from worker.database.indexes import (
+    IndexRefusedError,
+    IndexResult,
+    IndexStatus,
+    create,
+    definitions,
+    inspect,
+)
 from worker.database.mongo import RawDocument
 from worker.dev.stack import Stack
 from worker.media import MEDIA_TYPES
@@ -41,7 +48,7 @@ def test_indexes_can_be_made_by_many_workers_at_once(fresh: Services) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ensure, range(4)))
-    assert {made.standing for made in create(fresh.database)} == {Standing.THERE}
+    assert {made.status for made in create(fresh.database)} == {IndexStatus.EXISTS}
 
 
 def test_legacy_documents_do_not_stand_in_the_way_of_indexes(fresh: Services) -> None:
@@ -68,7 +75,7 @@ class Commands(CommandListener):
         """Required by the interface."""
 
 
-def made_in(services: Services) -> dict[str, Made]:
+def made_in(services: Services) -> dict[str, IndexResult]:
     """Make the indexes; return what became of each by collection and name."""
     made = list(create(services.database))
     return {f"{each.definition.collection} {each.definition.name}": each for each in made}
@@ -78,9 +85,9 @@ def test_indexes_are_created_once(fresh: Services) -> None:
     """All of them the first time, none of them the second, and each is told of."""
     first, second = made_in(fresh), made_in(fresh)
     assert len(first) == len(definitions()) == len(MEDIA_TYPES) * 9 + 5
-    assert {made.standing for made in first.values()} == {Standing.CREATED}
+    assert {made.status for made in first.values()} == {IndexStatus.CREATED}
     assert second.keys() == first.keys()
-    assert {(made.standing, made.detail) for made in second.values()} == {(Standing.THERE, "")}
+    assert {(made.status, made.detail) for made in second.values()} == {(IndexStatus.EXISTS, "")}
 
 
 def test_each_collection_costs_one_listing_and_one_build(stack: Stack, settings: Settings) -> None:
@@ -98,7 +105,7 @@ def test_an_index_that_was_dropped_is_created_again(fresh: Services) -> None:
     """It alone: the others are there."""
     fresh.ensure_indexes()
     fresh.store.collection(MOOD).drop_index("atproto_due")
-    created = [name for name, made in made_in(fresh).items() if made.standing is Standing.CREATED]
+    created = [name for name, made in made_in(fresh).items() if made.status is IndexStatus.CREATED]
     assert created == ["moods atproto_due"]
 
 
@@ -106,7 +113,7 @@ def test_an_index_of_the_platform_serves_as_well(fresh: Services) -> None:
     """The same index under a name of its own, which MongoDB would not make twice."""
     fresh.database["@handles"].create_index("handle")
     made = made_in(fresh)["@handles atproto_handle"]
-    assert (made.standing, made.detail) == (Standing.THERE, "as handle_1")
+    assert (made.status, made.detail) == (IndexStatus.EXISTS, "as handle_1")
 
 
 def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Services) -> None:
@@ -117,13 +124,13 @@ def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Servic
         fresh.ensure_indexes()
     made = made_in(fresh)
     refused = made.pop("moods atproto_due")
-    assert {each.standing for each in made.values()} == {Standing.THERE}
-    assert refused.standing is Standing.REFUSED
+    assert {each.status for each in made.values()} == {IndexStatus.EXISTS}
+    assert refused.status is IndexStatus.REFUSED
     assert "(when 1); sparse" in refused.detail
     assert "should be: (atproto.retryAt 1); partialFilterExpression" in refused.detail
     assert 'db.getCollection("moods").dropIndex("atproto_due")' in refused.detail
     moods.drop_index("atproto_due")
-    assert made_in(fresh)["moods atproto_due"].standing is Standing.CREATED
+    assert made_in(fresh)["moods atproto_due"].status is IndexStatus.CREATED
 
 
 @pytest.mark.parametrize("name", ["due", "platforms_own"])
@@ -131,7 +138,7 @@ def test_an_index_that_deletes_documents_is_no_substitute(fresh: Services, name:
     """The same field, but with an expiry: MongoDB makes no second one, under either name."""
     fresh.database["atproto_removals"].create_index("retryAt", name=name, expireAfterSeconds=9)
     made = made_in(fresh)["atproto_removals due"]
-    assert made.standing is Standing.REFUSED
+    assert made.status is IndexStatus.REFUSED
     assert f"another index {name}: (retryAt 1); expireAfterSeconds 9" in made.detail
 
 
@@ -141,8 +148,8 @@ def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
     fresh.store.collection(MOOD).insert_many([dict(same), dict(same)])
     made = made_in(fresh)
     refused = made.pop("moods atproto_identity")
-    assert {each.standing for each in made.values()} == {Standing.CREATED}
-    assert refused.standing is Standing.REFUSED
+    assert {each.status for each in made.values()} == {IndexStatus.CREATED}
+    assert refused.status is IndexStatus.REFUSED
     assert "did:plc:ada" in refused.detail
     assert "unset these fields" in refused.detail
 
@@ -150,6 +157,6 @@ def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
 def test_a_survey_tells_what_is_missing_and_makes_nothing(fresh: Services) -> None:
     """Twice the same, until they are made."""
     for _ in range(2):
-        assert {made.standing for made in survey(fresh.database)} == {Standing.MISSING}
+        assert {made.status for made in inspect(fresh.database)} == {IndexStatus.MISSING}
     assert len(list(create(fresh.database))) == len(definitions())
-    assert {made.standing for made in survey(fresh.database)} == {Standing.THERE}
+    assert {made.status for made in inspect(fresh.database)} == {IndexStatus.EXISTS}

@@ -38,7 +38,7 @@ def throttle(redis: Redis) -> BulkThrottle:
 
 def test_without_saves_everything_goes_at_once(throttle: BulkThrottle) -> None:
     """As much as a PDS takes best, and nobody waits for anybody."""
-    with throttle.turn() as first, throttle.turn() as second:
+    with throttle.slot() as first, throttle.slot() as second:
         assert first == second == 100
     assert throttle.uploads() == 8
 
@@ -54,7 +54,7 @@ def test_after_a_save_little_goes_at_a_time(throttle: BulkThrottle, redis: Redis
     throttle.note_live_traffic()
     assert int(redis.pttl("media-atproto:live")) != -1  # it ends by itself
     note_lasting_save(throttle, redis)
-    with throttle.turn() as most:
+    with throttle.slot() as most:
         assert most <= 25
     assert throttle.uploads() < 8
 
@@ -66,7 +66,7 @@ def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, redis: Redis)
 
     def write(_: int) -> None:
         for _ in range(5):
-            with throttle.turn():
+            with throttle.slot():
                 inside[0] += 1
                 turns.append(inside[0])
                 inside[0] -= 1
@@ -79,9 +79,9 @@ def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, redis: Redis)
 def test_a_turn_ends_with_what_was_done_in_it(throttle: BulkThrottle) -> None:
     """An error is the caller's; the next one has its turn all the same."""
     throttle.note_live_traffic()
-    with pytest.raises(ValueError, match="mine"), throttle.turn():
+    with pytest.raises(ValueError, match="mine"), throttle.slot():
         raise ValueError("mine")
-    with throttle.turn() as most:
+    with throttle.slot() as most:
         assert most > 0
 
 
@@ -90,7 +90,7 @@ def test_without_redis_work_goes_on(redis: Redis) -> None:
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
         throttle = BulkThrottle(nowhere)
         throttle.note_live_traffic()
-        with throttle.turn() as most:
+        with throttle.slot() as most:
             assert most == 100
         assert throttle.uploads() == 8
 

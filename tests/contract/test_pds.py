@@ -16,7 +16,7 @@ from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.documents import Account
 from worker.core.records import RecordKey, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.services import Services
 
@@ -41,7 +41,7 @@ def ref(blob: UploadedBlob) -> Mapping[str, object]:
 
 
 def test_put_at_the_same_moment_writes_one_record(
-    pds: Pds, session: Session, key: RecordKey
+    pds: PdsClient, session: Session, key: RecordKey
 ) -> None:
     """Eight deliveries of one message at once: none fails, all agree."""
     with ThreadPoolExecutor(8) as pool:
@@ -49,7 +49,7 @@ def test_put_at_the_same_moment_writes_one_record(
         assert {each.result().cid for each in put} == {cid_of_record(mood("x"))}
 
 
-def test_put_as_new_refuses_to_overwrite(pds: Pds, session: Session, key: RecordKey) -> None:
+def test_put_as_new_refuses_to_overwrite(pds: PdsClient, session: Session, key: RecordKey) -> None:
     """Without a CID to swap for, a record that is there stays as it is."""
     pds.put_record(session.access, key, mood("theirs"), None)
     with pytest.raises(RecordConflictError) as caught:
@@ -61,7 +61,9 @@ def test_put_as_new_refuses_to_overwrite(pds: Pds, session: Session, key: Record
     assert kept.value == mood("theirs")
 
 
-def test_put_swaps_for_the_present_cid_alone(pds: Pds, session: Session, key: RecordKey) -> None:
+def test_put_swaps_for_the_present_cid_alone(
+    pds: PdsClient, session: Session, key: RecordKey
+) -> None:
     """A write that knows the present version succeeds; a late one, that knew an older, does not."""
     first = pds.put_record(session.access, key, mood("one"), None)
     second = pds.put_record(session.access, key, mood("two"), first.cid)
@@ -73,7 +75,7 @@ def test_put_swaps_for_the_present_cid_alone(pds: Pds, session: Session, key: Re
 
 
 def test_exact_replay_changes_nothing_whatever_it_swaps_for(
-    pds: Pds, session: Session, key: RecordKey
+    pds: PdsClient, session: Session, key: RecordKey
 ) -> None:
     """After a lost answer the same call can be sent again: same URI and CID, and no commit."""
     first = pds.put_record(session.access, key, mood("one"), None)
@@ -85,7 +87,9 @@ def test_exact_replay_changes_nothing_whatever_it_swaps_for(
     assert pds.latest_commit(session.did) == before
 
 
-def test_delete_of_what_is_not_there_succeeds(pds: Pds, session: Session, key: RecordKey) -> None:
+def test_delete_of_what_is_not_there_succeeds(
+    pds: PdsClient, session: Session, key: RecordKey
+) -> None:
     """A removal can be repeated."""
     pds.put_record(session.access, key, mood("short"), None)
     for _ in range(2):
@@ -94,14 +98,16 @@ def test_delete_of_what_is_not_there_succeeds(pds: Pds, session: Session, key: R
     pds.put_record(session.access, key, mood("back"), None)
 
 
-def test_what_the_pds_does_not_have_is_none(pds: Pds, key: RecordKey) -> None:
+def test_what_the_pds_does_not_have_is_none(pds: PdsClient, key: RecordKey) -> None:
     """A record, a blob, a blob of a name that is no CID: absence is no error."""
     assert pds.get_record(key) is None
     assert pds.get_blob(key.repo, cid_of_blob(b"never uploaded")) is None
     assert pds.get_blob(key.repo, "no-cid") is None
 
 
-def test_uploaded_blob_has_the_cid_of_its_bytes(pds: Pds, session: Session, key: RecordKey) -> None:
+def test_uploaded_blob_has_the_cid_of_its_bytes(
+    pds: PdsClient, session: Session, key: RecordKey
+) -> None:
     """The CID can be computed here, and the bytes come back as they went."""
     data = b"// a program" + uuid4().bytes
     blob = pds.upload_blob(session.access, data, "text/javascript")
@@ -110,14 +116,16 @@ def test_uploaded_blob_has_the_cid_of_its_bytes(pds: Pds, session: Session, key:
     assert pds.get_blob(session.did, blob.cid) == data
 
 
-def test_pds_judges_a_blob_by_its_bytes(pds: Pds, session: Session) -> None:
+def test_pds_judges_a_blob_by_its_bytes(pds: PdsClient, session: Session) -> None:
     """What it is sent as matters only where the bytes do not tell."""
     png = transparent()
     assert pds.upload_blob(session.access, png, "text/javascript").mime_type == "image/png"
     assert pds.upload_blob(session.access, b"text", "image/png").mime_type == "image/png"
 
 
-def test_blob_goes_with_its_last_reference(pds: Pds, session: Session, key: RecordKey) -> None:
+def test_blob_goes_with_its_last_reference(
+    pds: PdsClient, session: Session, key: RecordKey
+) -> None:
     """An update that leaves a blob out deletes it; to refer to it again, upload it again."""
     data = uuid4().bytes
     blob = pds.upload_blob(session.access, data, "text/plain")
@@ -134,7 +142,7 @@ def test_blob_goes_with_its_last_reference(pds: Pds, session: Session, key: Reco
 
 
 def test_blob_stays_while_another_record_refers_to_it(
-    pds: Pds, session: Session, key: RecordKey
+    pds: PdsClient, session: Session, key: RecordKey
 ) -> None:
     """Two items with the same picture share a blob; removing one leaves the other whole."""
     data = uuid4().bytes
@@ -150,7 +158,7 @@ def test_blob_stays_while_another_record_refers_to_it(
 
 @pytest.mark.parametrize("count", [0, 1, 100, 101, 203])
 def test_listing_pages_through_a_whole_collection(
-    shared_services: Services, shared_user: Account, pds: Pds, session: Session, count: int
+    shared_services: Services, shared_user: Account, pds: PdsClient, session: Session, count: int
 ) -> None:
     """Every record once, newest key first, also where the last page is full."""
     collection = f"computer.aesthetic.many{count}"
@@ -168,7 +176,7 @@ def test_listing_pages_through_a_whole_collection(
 
 
 def test_refreshed_session_is_as_good_as_a_new_one(
-    pds: Pds, shared_user: Account, key: RecordKey
+    pds: PdsClient, shared_user: Account, key: RecordKey
 ) -> None:
     """New tokens for old, of the same account, and the new ones work."""
     old = pds.create_session(shared_user.did, shared_user.password)
@@ -178,7 +186,7 @@ def test_refreshed_session_is_as_good_as_a_new_one(
     pds.put_record(new.access, key, mood("refreshed"), None)
 
 
-def test_refreshes_at_the_same_moment_all_succeed(pds: Pds, shared_user: Account) -> None:
+def test_refreshes_at_the_same_moment_all_succeed(pds: PdsClient, shared_user: Account) -> None:
     """A refresh token used by two workers at once locks neither of them out."""
     old = pds.create_session(shared_user.did, shared_user.password)
     with ThreadPoolExecutor(4) as pool:
@@ -194,7 +202,7 @@ def token_id(token: Secret) -> str:
 
 
 def test_accounts_on_one_client_do_not_mix(
-    shared_services: Services, session: Session, pds: Pds
+    shared_services: Services, session: Session, pds: PdsClient
 ) -> None:
     """Uploads name no repo: the token alone says where a blob goes, in whatever order they come."""
     other = sign_up(platform_of(shared_services))

@@ -28,7 +28,7 @@ from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
 from worker.core.secrets import Secret
 from worker.dev.stack import Stack
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.services import Services
 
@@ -47,7 +47,7 @@ def call_as_admin(
     httpx.post(url, json=body, auth=admin, timeout=30).raise_for_status()
 
 
-def put(pds: Pds, session: Session, record: Mapping[str, object] = MOOD) -> object:
+def put(pds: PdsClient, session: Session, record: Mapping[str, object] = MOOD) -> object:
     """Write a record under a new key."""
     return pds.put_record(session.access, RecordKey(session.did, NSID, uuid4().hex), record, None)
 
@@ -58,7 +58,7 @@ def put(pds: Pds, session: Session, record: Mapping[str, object] = MOOD) -> obje
     + [(text, "canary-password") for text in (NOBODY, "", "not a did", "nobody.test")],
 )
 def test_wrong_password_and_unknown_account_are_the_same_fault(
-    pds: Pds, shared_user: Account, identifier: str | None, password: str
+    pds: PdsClient, shared_user: Account, identifier: str | None, password: str
 ) -> None:
     """Empty, too long, of any characters; and the PDS does not say which accounts it has."""
     named = shared_user.did if identifier is None else identifier
@@ -67,7 +67,9 @@ def test_wrong_password_and_unknown_account_are_the_same_fault(
     assert (error.step, error.code) == ("account", "wrong_password")
 
 
-def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing: Account) -> None:
+def test_deactivated_account_logs_in_inactive_and_cannot_write(
+    pds: PdsClient, passing: Account
+) -> None:
     """A live token is refused from then on, and so is one from a new login."""
     session = pds.create_session(passing.did, passing.password)
     deactivate(pds, session)
@@ -82,7 +84,7 @@ def test_deactivated_account_logs_in_inactive_and_cannot_write(pds: Pds, passing
 
 
 def test_takedown_ends_login_and_live_tokens(
-    stack: Stack, pds_admin: tuple[str, str], pds: Pds, passing: Account
+    stack: Stack, pds_admin: tuple[str, str], pds: PdsClient, passing: Account
 ) -> None:
     """Whatever is tried: the account was taken down, and the error says so."""
     session = pds.create_session(passing.did, passing.password)
@@ -102,14 +104,14 @@ def test_takedown_ends_login_and_live_tokens(
     assert_unreadable(pds, passing.did)
 
 
-def test_repo_that_is_not_there_is_no_empty_one(pds: Pds) -> None:
+def test_repo_that_is_not_there_is_no_empty_one(pds: PdsClient) -> None:
     """Nothing that was in it may count as missing: an account can come back."""
     assert_unreadable(pds, NOBODY)
     error = error_of(lambda pds: pds.get_blob(NOBODY, cid_of_blob(b"bytes")), pds)
     assert (type(error), error.code) == (AccountUnusableError, "account_not_found")
 
 
-def assert_unreadable(pds: Pds, did: str) -> None:
+def assert_unreadable(pds: PdsClient, did: str) -> None:
     """Check that reading a repo is refused as the account's fault."""
     reads: list[Call] = [
         lambda pds: pds.get_record(RecordKey(did, NSID, "one")),
@@ -120,13 +122,13 @@ def assert_unreadable(pds: Pds, did: str) -> None:
         assert (type(error), error.code) == (AccountUnusableError, "repo_unavailable")
 
 
-def test_token_that_is_no_longer_good_asks_for_another(pds: Pds, session: Session) -> None:
+def test_token_that_is_no_longer_good_asks_for_another(pds: PdsClient, session: Session) -> None:
     """Garbage, another purpose's, and one whose signature is wrong."""
     header, batch_store, signature = session.access.reveal().split(".")
     forged = Secret(f"{header}.{batch_store}.{signature[::-1]}")
     key = RecordKey(session.did, NSID, "one")
     calls: list[Call] = [
-        partial(Pds.delete_record, token=token, key=key)
+        partial(PdsClient.delete_record, token=token, key=key)
         for token in (Secret("canary"), forged, session.refresh)
     ]
     for call in (*calls, lambda pds: pds.upload_blob(forged, b"bytes", "text/plain")):
@@ -135,7 +137,7 @@ def test_token_that_is_no_longer_good_asks_for_another(pds: Pds, session: Sessio
         assert (error.step, error.code) == ("session", "session_expired")
 
 
-def test_revoked_refresh_token_asks_for_a_login(pds: Pds, shared_user: Account) -> None:
+def test_revoked_refresh_token_asks_for_a_login(pds: PdsClient, shared_user: Account) -> None:
     """After a logout elsewhere nothing but the password helps."""
     session = pds.create_session(shared_user.did, shared_user.password)
     log_out(pds, session)
@@ -143,7 +145,7 @@ def test_revoked_refresh_token_asks_for_a_login(pds: Pds, shared_user: Account) 
     assert isinstance(error, SessionExpiredError)
 
 
-def test_blob_above_the_servers_limit_is_refused_for_good(pds: Pds, session: Session) -> None:
+def test_blob_above_the_servers_limit_is_refused_for_good(pds: PdsClient, session: Session) -> None:
     """The limit is the server's own; a byte less is taken."""
     described = httpx.get(f"{pds.url}/xrpc/com.atproto.server.describeServer").json()
     limit = int(described["blobUploadLimit"])
@@ -153,7 +155,9 @@ def test_blob_above_the_servers_limit_is_refused_for_good(pds: Pds, session: Ses
     assert pds.upload_blob(session.access, bytes(limit), "x/y").size == limit
 
 
-def test_record_above_the_servers_limit_is_refused_for_good(pds: Pds, session: Session) -> None:
+def test_record_above_the_servers_limit_is_refused_for_good(
+    pds: PdsClient, session: Session
+) -> None:
     """A body of more than a megabyte."""
     error = error_of(lambda pds: put(pds, session, {**MOOD, "text": "x" * 1_100_000}), pds)
     assert isinstance(error, PermanentError)
@@ -167,7 +171,7 @@ def test_hanging_pds_is_given_up_after_the_timeout(own_stack: Stack) -> None:
     """Each call ends by itself, and says that it may have been carried out."""
     own_stack.pds.freeze()
     try:
-        with closing(Pds(own_stack.pds.url, timeout=0.2)) as impatient:
+        with closing(PdsClient(own_stack.pds.url, timeout=0.2)) as impatient:
             errors = [error_of(call, impatient) for _, call in CALLS.values()]
     finally:
         own_stack.pds.thaw()
@@ -177,7 +181,7 @@ def test_hanging_pds_is_given_up_after_the_timeout(own_stack: Stack) -> None:
 
 def test_stopped_pds_is_unreachable(own_stack: Stack) -> None:
     """On a connection that was open before, and on a new one."""
-    with closing(Pds(own_stack.pds.url)) as client:
+    with closing(PdsClient(own_stack.pds.url)) as client:
         assert error_of(CALLS["login"][1], client).code == "wrong_password"
         with pds_away(own_stack):
             errors = [error_of(call, client) for _, call in CALLS.values()]
@@ -186,6 +190,6 @@ def test_stopped_pds_is_unreachable(own_stack: Stack) -> None:
 
 def test_host_that_does_not_exist_is_unreachable() -> None:
     """As after a typing error in PDS_URL."""
-    with closing(Pds("http://pds.invalid")) as lost:
+    with closing(PdsClient("http://pds.invalid")) as lost:
         error = error_of(CALLS["put"][1], lost)
     assert (type(error), error.code) == (TransientError, "pds_unreachable")

@@ -20,7 +20,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.dev.stack import Stack
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
 
 
@@ -29,7 +29,7 @@ class Gateway:
     """A proxy before the PDS, and our client of that."""
 
     proxy: Proxy
-    pds: Pds
+    pds: PdsClient
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def gateway(stack: Stack) -> Iterator[Gateway]:
     """Return a proxy that each test tells what to answer to all calls."""
     with (
         open_proxy(stack.environment["PDS_URL"]) as proxy,
-        closing(Pds(proxy.url, timeout=30)) as client,
+        closing(PdsClient(proxy.url, timeout=30)) as client,
     ):
         yield Gateway(proxy, client)
 

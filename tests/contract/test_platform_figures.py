@@ -16,7 +16,7 @@ from tests.contract.items import save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
 from worker.core.net.transports import ResponseLimits
-from worker.core.rate_limits import Cost, Kind, Rates
+from worker.core.rate_limits import Cost, Rates, Resource
 from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import Checkpoints, Step
 from worker.pds.rate_limiter import Workload
@@ -30,7 +30,9 @@ def on_queue(here: Services, url: str) -> Services:
     """Return the same platform with its queue at `url`, asked as the status page asks."""
     limits = replace(here.settings.pds, rates=Rates.parse("* points_hour=100"))
     settings = replace(here.settings, redis_url=Secret(url), pds=limits)
-    patience = Timeouts(pds=4, redis=2, once=True, bounds=ResponseLimits(size=1_000_000, seconds=8))
+    patience = Timeouts(
+        pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=1_000_000, seconds=8)
+    )
     return build(settings, patience=patience)
 
 
@@ -68,8 +70,8 @@ def test_what_is_left_of_a_budget_is_told_where_least_is(here: Services, queue_u
     """Of all accounts at a PDS one figure, and no account's name."""
     with closing(on_queue(here, queue_url)) as services:
         limiter = services.rate_limiter.for_host("pds.example", Workload.LIVE)
-        limiter.spend("write", [Cost(Kind.POINTS, 30, "did:plc:ada")])
-        limiter.spend("write", [Cost(Kind.POINTS, 75, "did:plc:bob")])
+        limiter.acquire("write", [Cost(Resource.POINTS, 30, "did:plc:ada")])
+        limiter.acquire("write", [Cost(Resource.POINTS, 75, "did:plc:bob")])
     figures = told(here, queue_url)
     assert figures["budget_left_ratio", "points_hour", "pds.example"] == pytest.approx(0.25)
     assert not [key for key in figures if any("did:" in part for part in key)]
@@ -98,7 +100,7 @@ def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -
     """Where there never was one, nothing is."""
     assert ("watch_age_seconds",) not in told(here, queue_url)
     positions = Checkpoints(here.database, "one", 10)
-    positions.take()
+    positions.acquire()
     positions.save(Step({"_data": "82"}))
     figures = told(here, queue_url)
     assert 0 <= figures["watch_age_seconds",] < 60

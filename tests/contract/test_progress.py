@@ -10,7 +10,7 @@ from redis import Redis
 from worker.core.clock import now
 from worker.core.documents import Failure, ItemRef, Status
 from worker.core.redis_errors import RedisUnavailableError
-from worker.sync.batch.progress import Progress, Tally
+from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 from worker.sync.outcome import Outcome
 
 SYNCED = Outcome(ItemRef("mood", 1), Status.SYNCED, "at://")
@@ -24,9 +24,9 @@ FAILED = Outcome(
 
 
 @pytest.fixture
-def progress(redis: Redis) -> Progress:
+def progress(redis: Redis) -> ProgressTracker:
     """The progress of backfills that nobody has heard of."""
-    return Progress(redis)
+    return ProgressTracker(redis)
 
 
 @pytest.fixture
@@ -36,20 +36,22 @@ def backfill() -> str:
 
 
 def test_nothing_is_known_of_a_backfill_that_has_not_begun(
-    progress: Progress, backfill: str
+    progress: ProgressTracker, backfill: str
 ) -> None:
     """Nothing is waited for."""
-    assert progress.read(backfill) == Tally(0, {}, {})
+    assert progress.read(backfill) == BackfillProgress(0, {}, {})
 
 
-def test_items_are_counted_by_type_status_and_reason(progress: Progress, backfill: str) -> None:
+def test_items_are_counted_by_type_status_and_reason(
+    progress: ProgressTracker, backfill: str
+) -> None:
     """Over all batches; a batch that is done is no longer waited for."""
     for batch in ("one", "two", "three"):
         progress.expect(backfill, batch)
-    progress.tell(backfill, "one", "mood", [SYNCED, SYNCED, FAILED], done=True)
-    progress.tell(backfill, "two", "piece", [LEFT, SYNCED], done=True)
+    progress.report(backfill, "one", "mood", [SYNCED, SYNCED, FAILED], done=True)
+    progress.report(backfill, "two", "piece", [LEFT, SYNCED], done=True)
     tally = progress.read(backfill)
-    assert tally == Tally(
+    assert tally == BackfillProgress(
         batches=1,
         ended={
             ("mood", "synced"): 2,
@@ -62,44 +64,46 @@ def test_items_are_counted_by_type_status_and_reason(progress: Progress, backfil
     assert tally.total == 5
 
 
-def test_a_batch_that_comes_again_is_waited_for(progress: Progress, backfill: str) -> None:
+def test_a_batch_that_comes_again_is_waited_for(progress: ProgressTracker, backfill: str) -> None:
     """Its items are counted as they end, each once."""
     progress.expect(backfill, "one")
-    progress.tell(backfill, "one", "mood", [SYNCED], done=False)
+    progress.report(backfill, "one", "mood", [SYNCED], done=False)
     assert progress.read(backfill).batches == 1
-    progress.tell(backfill, "one", "mood", [SYNCED], done=True)
+    progress.report(backfill, "one", "mood", [SYNCED], done=True)
     tally = progress.read(backfill)
     assert (tally.batches, tally.total) == (0, 2)
 
 
-def test_a_batch_that_is_told_twice_is_done_once(progress: Progress, backfill: str) -> None:
+def test_a_batch_that_is_told_twice_is_done_once(progress: ProgressTracker, backfill: str) -> None:
     """A message may be delivered twice."""
     progress.expect(backfill, "one")
     progress.expect(backfill, "two")
     for _ in range(2):
-        progress.tell(backfill, "one", "mood", [], done=True)
+        progress.report(backfill, "one", "mood", [], done=True)
     assert progress.read(backfill).batches == 1
 
 
-def test_batches_that_nobody_will_tell_of_are_forgotten(progress: Progress, backfill: str) -> None:
+def test_batches_that_nobody_will_tell_of_are_forgotten(
+    progress: ProgressTracker, backfill: str
+) -> None:
     """What was told of items stays."""
     progress.expect(backfill, "one")
-    progress.tell(backfill, "two", "mood", [SYNCED], done=True)
+    progress.report(backfill, "two", "mood", [SYNCED], done=True)
     progress.forget(backfill)
-    assert progress.read(backfill) == Tally(0, {("mood", "synced"): 1}, {})
+    assert progress.read(backfill) == BackfillProgress(0, {("mood", "synced"): 1}, {})
 
 
-def test_backfills_do_not_mix(progress: Progress, backfill: str) -> None:
+def test_backfills_do_not_mix(progress: ProgressTracker, backfill: str) -> None:
     """Two may run at once."""
     progress.expect(backfill, "one")
-    progress.tell("another", "one", "mood", [SYNCED], done=True)
+    progress.report("another", "one", "mood", [SYNCED], done=True)
     assert progress.read(backfill).batches == 1
 
 
-def test_nothing_is_kept_for_ever(progress: Progress, redis: Redis, backfill: str) -> None:
+def test_nothing_is_kept_for_ever(progress: ProgressTracker, redis: Redis, backfill: str) -> None:
     """A backfill that nobody waits for leaves nothing behind in the end."""
     progress.expect(backfill, "one")
-    progress.tell(backfill, "two", "mood", [SYNCED], done=True)
+    progress.report(backfill, "two", "mood", [SYNCED], done=True)
     names = list(redis.scan_iter(f"*{backfill}*", count=1000))
     assert len(names) == 2
     assert all(int(redis.ttl(name)) > 0 for name in names)
@@ -108,8 +112,8 @@ def test_nothing_is_kept_for_ever(progress: Progress, redis: Redis, backfill: st
 def test_without_redis_workers_go_on_and_who_waits_is_told(backfill: str) -> None:
     """What is published stands on the documents."""
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
-        progress = Progress(nowhere)
-        progress.tell(backfill, "one", "mood", [SYNCED], done=True)
+        progress = ProgressTracker(nowhere)
+        progress.report(backfill, "one", "mood", [SYNCED], done=True)
         for call in (
             lambda: progress.read(backfill),
             lambda: progress.expect(backfill, "one"),

@@ -15,7 +15,7 @@ from worker.core.clock import after, now
 from worker.core.documents import DocumentId
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
-from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope, Survey
+from worker.operations.backfill.planner import BackfillPlanner, BackfillPreview, Batch, Scope
 from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
@@ -24,7 +24,7 @@ from worker.operations.backfill.queries import (
     PENDING,
     REMOVED,
     UNSEEN,
-    Selection,
+    BackfillQueries,
     StatusGroup,
 )
 from worker.services import Services
@@ -57,9 +57,9 @@ def here(here: Services) -> Services:
     return here
 
 
-def survey(here: Services, **scope: object) -> Survey:
+def survey(here: Services, **scope: object) -> BackfillPreview:
     """Survey what a scope covers."""
-    return BackfillPlanner.of(here).survey(Scope(KINDS, **scope))  # type: ignore[arg-type]
+    return BackfillPlanner.of(here).preview(Scope(KINDS, **scope))  # type: ignore[arg-type]
 
 
 def batches(here: Services, **scope: object) -> list[Batch]:
@@ -82,7 +82,7 @@ def test_each_state_is_in_one_stratum(
     """And in no other, whether all owners are looked at or one."""
     kind = MOOD if user else PAINTING
     ref = save(here, kind, user=user, atproto=state)
-    selection, owner = Selection(here.store), user or GUEST
+    selection, owner = BackfillQueries(here.store), user or GUEST
     for other in (PARTIAL, NO_ACCOUNT, FAILED, REMOVED, PENDING, FOREIGN, UNSEEN):
         expected = [ref.id] if other is group else []
         assert list(selection.documents(kind, other, owner)) == expected
@@ -97,7 +97,7 @@ def test_several_owners_are_counted_with_one_query(here: Services) -> None:
     """Guests among them, however their documents say so; nobody else is."""
     for user in (ADA, ADA, BOB, NOBODY, None, "", GUEST):
         save(here, PAINTING, user=user)
-    counts = Selection(here.store).owners(PAINTING, UNSEEN, [ADA, GUEST])
+    counts = BackfillQueries(here.store).owners(PAINTING, UNSEEN, [ADA, GUEST])
     assert {each.owner: each.wanted for each in counts} == {ADA: 2, GUEST: 3}
 
 
@@ -106,7 +106,7 @@ def test_what_is_right_is_not_wanted(here: Services, state: RawDocument) -> None
     """Published, or not to be."""
     save(here, atproto=state)
     everything = {"failed": True, "removed": True}
-    assert survey(here, **everything) == Survey({}, {}, 0)
+    assert survey(here, **everything) == BackfillPreview({}, {}, 0)
     assert batches(here, **everything) == []
 
 
@@ -130,7 +130,7 @@ def test_what_is_left_out_is_counted_by_reason(here: Services) -> None:
     save(here, user=NOBODY, atproto={"status": "skipped", "reason": "no_account"})
     for user in (None, "", GUEST):
         save(here, user=user)
-    assert survey(here) == Survey(
+    assert survey(here) == BackfillPreview(
         wanted={"mood": 1},
         left_out={
             ("mood", "nuked"): 1,
@@ -163,7 +163,7 @@ def test_an_account_that_appears_is_served_from_then_on(here: Services) -> None:
     assert batches(here) == []
     give_account(here, NOBODY)
     assert ids(batches(here)) == {fresh.id, skipped.id}
-    assert survey(here) == Survey({"mood": 2}, {}, 1)
+    assert survey(here) == BackfillPreview({"mood": 2}, {}, 1)
 
 
 def test_guests_items_are_theirs_however_nobody_is_spelt(here: Services) -> None:
@@ -181,7 +181,7 @@ def test_only_the_owners_named_are_served(here: Services) -> None:
     guests = save(here, PAINTING, user=None)
     assert ids(batches(here, owners=[ADA])) == {adas.id}
     assert ids(batches(here, owners=[BOB, GUEST])) == {bobs.id, guests.id}
-    assert survey(here, owners=[ADA]) == Survey({"mood": 1}, {}, 1)
+    assert survey(here, owners=[ADA]) == BackfillPreview({"mood": 1}, {}, 1)
 
 
 def test_only_the_types_named_are_served(here: Services) -> None:
@@ -190,7 +190,7 @@ def test_only_the_types_named_are_served(here: Services) -> None:
     painting = save(here, PAINTING)
     scope = Scope([PAINTING])
     assert ids(list(BackfillPlanner.of(here).batches(scope))) == {painting.id}
-    assert BackfillPlanner.of(here).survey(scope).wanted == {"painting": 1}
+    assert BackfillPlanner.of(here).preview(scope).wanted == {"painting": 1}
 
 
 @pytest.mark.parametrize("limit", [1, 25, 30, 1000])

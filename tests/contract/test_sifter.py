@@ -16,7 +16,7 @@ from tests.poison import POISON
 from tests.world import World, Worlds
 from worker.app import app
 from worker.database.mongo import RawDocument
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 from worker.sync.fairness import QueueBalancer
 
@@ -58,7 +58,7 @@ def in_turn(redis: Redis, queue: str) -> list[bytes]:
 def look(world: World, queue: str = LIVE) -> int:
     """Look at a queue as whoever takes a message from it does."""
     balancer = world.services.balancer
-    return balancer.look(queue, balancer.length(queue), app.task_functions)
+    return balancer.rebalance(queue, balancer.length(queue), app.task_functions)
 
 
 def look_until_sifted(world: World, redis: Redis) -> int:
@@ -154,9 +154,14 @@ def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: 
     away: MongoClient[RawDocument] = MongoClient("127.0.0.1:9", serverSelectionTimeoutMS=50)
     with away, Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
         assert (
-            QueueBalancer(redis, Store(away["x"], "art-guest")).look(LIVE, 150, app.task_functions)
+            QueueBalancer(redis, DocumentStore(away["x"], "art-guest")).rebalance(
+                LIVE, 150, app.task_functions
+            )
             == 0
         )
-        assert QueueBalancer(nowhere, world.services.store).look(LIVE, 150, app.task_functions) == 0
+        assert (
+            QueueBalancer(nowhere, world.services.store).rebalance(LIVE, 150, app.task_functions)
+            == 0
+        )
         assert QueueBalancer(nowhere, world.services.store).length(LIVE) == 0
     assert in_turn(redis, LIVE) == messages

@@ -23,10 +23,10 @@ from tests.contract.claims import (
 )
 from worker.core.clock import after, now
 from worker.core.documents import MediaDocument, Status, SyncState
-from worker.database.store import Busy, Finish, LeaseLostError, Store
+from worker.database.store import Busy, DocumentStore, Finish, LeaseLostError
 
 
-def test_claim_takes_a_lease_and_counts_the_attempt(store: Store) -> None:
+def test_claim_takes_a_lease_and_counts_the_attempt(store: DocumentStore) -> None:
     """What the sweep needs to find the document again is there before the work begins."""
     item = save(store)
     before = now()
@@ -42,24 +42,24 @@ def test_claim_takes_a_lease_and_counts_the_attempt(store: Store) -> None:
     assert state["retryAt"] == lease.until >= before + timedelta(seconds=LEASE)
 
 
-def test_claim_of_no_document_is_none(store: Store) -> None:
+def test_claim_of_no_document_is_none(store: DocumentStore) -> None:
     """It was deleted before its message came."""
     assert store.claim(MOOD, [ObjectId()], holder="message", lease=LEASE) is None
 
 
-def test_second_claim_has_to_wait_and_tells_the_first(store: Store) -> None:
+def test_second_claim_has_to_wait_and_tells_the_first(store: DocumentStore) -> None:
     """The message that came during the run is not lost: the run's end reports it."""
     item = save(store)
     first = claim(store, item)
     second = store.claim(MOOD, [item], holder="another", lease=LEASE)
     assert first.state.lease is not None
-    assert second == Busy(first.state.lease.until, busy=True)
+    assert second == Busy(first.state.lease.until, is_held=True)
     assert store.finish(MOOD, first, settled(first)) is Finish.CHANGED
     again = claim(store, item)
     assert store.finish(MOOD, again, settled(again)) is Finish.SETTLED
 
 
-def test_message_from_before_the_claim_does_not_count_twice(store: Store) -> None:
+def test_message_from_before_the_claim_does_not_count_twice(store: DocumentStore) -> None:
     """What another run was told does not send the next one round again."""
     item = save(store)
     lost = claim(store, item)
@@ -70,7 +70,7 @@ def test_message_from_before_the_claim_does_not_count_twice(store: Store) -> Non
     assert store.finish(MOOD, taken, settled(taken)) is Finish.SETTLED
 
 
-def test_expired_lease_is_taken_over_and_its_run_shut_out(store: Store) -> None:
+def test_expired_lease_is_taken_over_and_its_run_shut_out(store: DocumentStore) -> None:
     """The slow one can neither save nor finish, and changes nothing by trying."""
     item = save(store)
     slow = claim(store, item, lease=EXPIRED)
@@ -84,7 +84,7 @@ def test_expired_lease_is_taken_over_and_its_run_shut_out(store: Store) -> None:
     assert store.finish(MOOD, quick, settled(quick)) is Finish.SETTLED
 
 
-def test_finished_run_can_do_nothing_more(store: Store) -> None:
+def test_finished_run_can_do_nothing_more(store: DocumentStore) -> None:
     """Its token went with the lease."""
     item = save(store)
     document = claim(store, item)
@@ -95,7 +95,7 @@ def test_finished_run_can_do_nothing_more(store: Store) -> None:
     assert raw(store, item)["status"] == "synced"
 
 
-def test_document_that_was_never_claimed_cannot_be_written(store: Store) -> None:
+def test_document_that_was_never_claimed_cannot_be_written(store: DocumentStore) -> None:
     """No lease, no writing: the empty token fits nobody."""
     item = save(store)
     document = store.find(MOOD, [item])
@@ -105,7 +105,7 @@ def test_document_that_was_never_claimed_cannot_be_written(store: Store) -> None
     assert store.finish(MOOD, document, SyncState(status=Status.SYNCED)) is Finish.SUPERSEDED
 
 
-def test_message_delivered_again_takes_over_at_once(store: Store) -> None:
+def test_message_delivered_again_takes_over_at_once(store: DocumentStore) -> None:
     """Its earlier run is dead; how often that happened is counted."""
     item = save(store)
     for lost in range(4):
@@ -115,7 +115,7 @@ def test_message_delivered_again_takes_over_at_once(store: Store) -> None:
     assert "lost" in raw(store, item)
 
 
-def test_run_that_asked_for_the_next_one_is_not_lost(store: Store) -> None:
+def test_run_that_asked_for_the_next_one_is_not_lost(store: DocumentStore) -> None:
     """It was alive to ask: MongoDB was away when it was to give the document back."""
     item = save(store)
     for holder in ("message", "1/message", "2/message", "3/message"):
@@ -124,7 +124,7 @@ def test_run_that_asked_for_the_next_one_is_not_lost(store: Store) -> None:
     assert isinstance(store.claim(MOOD, [item], holder="1/another", lease=LEASE), Busy)
 
 
-def test_runs_that_expired_count_as_lost_until_an_edit(store: Store) -> None:
+def test_runs_that_expired_count_as_lost_until_an_edit(store: DocumentStore) -> None:
     """Whichever message takes over. An image that killed workers may have been replaced."""
     item = save(store)
     for lost in range(3):
@@ -133,7 +133,7 @@ def test_runs_that_expired_count_as_lost_until_an_edit(store: Store) -> None:
     assert claim(store, item).state.lost == 0
 
 
-def test_attempts_count_up_while_a_run_fails(store: Store) -> None:
+def test_attempts_count_up_while_a_run_fails(store: DocumentStore) -> None:
     """Failing with the same content uses up one attempt after the other."""
     item = save(store)
     for attempt in (1, 2, 3):
@@ -142,7 +142,7 @@ def test_attempts_count_up_while_a_run_fails(store: Store) -> None:
         store.finish(MOOD, document, failed(document))
 
 
-def test_attempts_start_again_after_success_and_after_an_edit(store: Store) -> None:
+def test_attempts_start_again_after_success_and_after_an_edit(store: DocumentStore) -> None:
     """Old failures say nothing of new content."""
     item = save(store)
     for end in (failed, failed):
@@ -155,7 +155,7 @@ def test_attempts_start_again_after_success_and_after_an_edit(store: Store) -> N
     assert claim(store, item).state.attempts == 1
 
 
-def test_rate_limited_item_is_left_alone_until_its_time(store: Store) -> None:
+def test_rate_limited_item_is_left_alone_until_its_time(store: DocumentStore) -> None:
     """A message that comes earlier does not become a request."""
     item = save(store)
     document = claim(store, item)
@@ -163,26 +163,26 @@ def test_rate_limited_item_is_left_alone_until_its_time(store: Store) -> None:
     waiting = replace(failed(document, "rate_limited"), retry_at=until, held_until=until)
     store.finish(MOOD, document, waiting)
     told = store.claim(MOOD, [item], holder="early", lease=LEASE)
-    assert told == Busy(until, busy=False)
+    assert told == Busy(until, is_held=False)
     change(store, item, {"atproto.heldUntil": now() - timedelta(seconds=1)})
     assert claim(store, item).state.attempts == 2
 
 
-def test_message_that_only_retries_leaves_an_item_that_is_not_due(store: Store) -> None:
+def test_message_that_only_retries_leaves_an_item_that_is_not_due(store: DocumentStore) -> None:
     """Another message has tried it meanwhile. An edit or an operator need not wait."""
     item = save(store)
     document = claim(store, item)
     until = after(3600)
     store.finish(MOOD, document, replace(failed(document), retry_at=until))
     told = store.claim(MOOD, [item], holder="again", lease=LEASE, only_if_due=True)
-    assert told == Busy(until, busy=False)
+    assert told == Busy(until, is_held=False)
     assert claim(store, item).state.attempts == 2
     change(store, item, {"atproto.retryAt": now(), "atproto.lease.until": now()})
     taken = store.claim(MOOD, [item], holder="again", lease=LEASE, only_if_due=True)
     assert isinstance(taken, MediaDocument)
 
 
-def test_many_claims_of_one_document_have_one_winner_at_a_time(store: Store) -> None:
+def test_many_claims_of_one_document_have_one_winner_at_a_time(store: DocumentStore) -> None:
     """Twelve threads, one document: never two at work, and whoever lost was heard."""
     item = save(store)
     at_work = threading.Semaphore(1)
@@ -206,7 +206,7 @@ def test_many_claims_of_one_document_have_one_winner_at_a_time(store: Store) -> 
     assert "lease" not in raw(store, item)
 
 
-def test_many_claims_of_a_dead_runs_document_have_one_winner(store: Store) -> None:
+def test_many_claims_of_a_dead_runs_document_have_one_winner(store: DocumentStore) -> None:
     """The expired lease can be taken once."""
     item = save(store)
     claim(store, item, lease=EXPIRED)

@@ -15,7 +15,7 @@ from tests.contract.claims import EXPIRED, LEASE, MOOD, WHEN, claim, raw, save, 
 from worker.core.clock import after
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import parse_id
-from worker.database.store import Busy, Finish, Store
+from worker.database.store import Busy, DocumentStore, Finish
 
 STRAYS: Mapping[str, object] = {
     "null": None,
@@ -44,7 +44,7 @@ STRAYS: Mapping[str, object] = {
 
 
 @pytest.mark.parametrize("stray", STRAYS)
-def test_whatever_stands_in_the_state_can_be_claimed(store: Store, stray: str) -> None:
+def test_whatever_stands_in_the_state_can_be_claimed(store: DocumentStore, stray: str) -> None:
     """No leftover keeps an item from being published."""
     item = save(store, atproto=STRAYS[stray])
     document = claim(store, item)
@@ -55,7 +55,7 @@ def test_whatever_stands_in_the_state_can_be_claimed(store: Store, stray: str) -
     assert claim(store, item, lease=EXPIRED).state.reason == "seen"
 
 
-def test_legacy_rkey_is_kept(store: Store) -> None:
+def test_legacy_rkey_is_kept(store: DocumentStore) -> None:
     """The record that is already there is adopted, not doubled."""
     item = save(store, atproto={"rkey": "3jzfcijpj2z2a"})
     document = claim(store, item)
@@ -64,7 +64,7 @@ def test_legacy_rkey_is_kept(store: Store) -> None:
     assert raw(store, item)["rkey"] == "3jzfcijpj2z2a"
 
 
-def test_malformed_lease_that_still_runs_is_respected(store: Store) -> None:
+def test_malformed_lease_that_still_runs_is_respected(store: DocumentStore) -> None:
     """Its token fits nobody, but whoever it is may be at work: waiting ends with the lease."""
     item = save(store, atproto={"lease": {"token": 5, "until": after(3600)}})
     assert isinstance(store.claim(MOOD, [item], holder="another", lease=LEASE), Busy)
@@ -81,14 +81,16 @@ def test_malformed_lease_that_still_runs_is_respected(store: Store) -> None:
         {"user": ["auth0|someone"]},
     ],
 )
-def test_content_of_any_type_can_be_claimed(store: Store, content: Mapping[str, object]) -> None:
+def test_content_of_any_type_can_be_claimed(
+    store: DocumentStore, content: Mapping[str, object]
+) -> None:
     """Whether it can be published is for the media type to say, in words that name the field."""
     item = save(store, **content)
     document = claim(store, item)
     assert store.finish(MOOD, document, settled(document)) is Finish.SETTLED
 
 
-def test_text_that_is_no_utf8_can_be_claimed(store: Store) -> None:
+def test_text_that_is_no_utf8_can_be_claimed(store: DocumentStore) -> None:
     """As a driver that does not check would write it; the sweep goes through it as well."""
     item = ObjectId()
     encoded = bson.encode({"_id": item, "mood": "ABCD", "when": WHEN, "user": "auth0|someone"})
@@ -101,7 +103,7 @@ def test_text_that_is_no_utf8_can_be_claimed(store: Store) -> None:
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("item", [ObjectId(), "a text", "65f0c0ffee0102030405aabb", 7, -(2**62)])
-def test_ids_of_every_type_are_found_by_their_text(store: Store, item: DocumentId) -> None:
+def test_ids_of_every_type_are_found_by_their_text(store: DocumentStore, item: DocumentId) -> None:
     """Messages and terminals know texts alone."""
     save(store, _id=item)
     document = store.claim(MOOD, parse_id(str(item)), holder="message", lease=LEASE)
@@ -111,7 +113,7 @@ def test_ids_of_every_type_are_found_by_their_text(store: Store, item: DocumentI
 
 
 @pytest.mark.usefixtures("here")
-def test_likeliest_of_two_ids_wins(store: Store) -> None:
+def test_likeliest_of_two_ids_wins(store: DocumentStore) -> None:
     """Where a text and a number, or an ObjectId and its text, are both there."""
     hexadecimal = "65f0c0ffee0102030405ffff"
     for item in (12, "12", ObjectId(hexadecimal), hexadecimal):

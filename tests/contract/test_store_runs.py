@@ -23,13 +23,13 @@ from worker.core.clock import now
 from worker.core.documents import BlobState, Failure, MediaDocument, Status
 from worker.core.errors import TransientError
 from worker.database.mongo import RawDocument
-from worker.database.store import Finish, IdentityTakenError, LeaseLostError, Store
+from worker.database.store import DocumentStore, Finish, IdentityTakenError, LeaseLostError
 from worker.media import media_type
 
 KIDLISP = media_type("kidlisp")
 
 
-def test_edit_during_a_run_is_noticed_at_its_end(store: Store) -> None:
+def test_edit_during_a_run_is_noticed_at_its_end(store: DocumentStore) -> None:
     """The state is written all the same, and the run goes again."""
     item = save(store)
     document = claim(store, item)
@@ -39,7 +39,7 @@ def test_edit_during_a_run_is_noticed_at_its_end(store: Store) -> None:
 
 
 @pytest.mark.parametrize("field", ["user", "deleted", "nuked", "when", "text"])
-def test_every_field_that_matters_is_watched(store: Store, field: str) -> None:
+def test_every_field_that_matters_is_watched(store: DocumentStore, field: str) -> None:
     """Who it belongs to, whether it is gone, and what the record is made of."""
     item = save(store)
     document = claim(store, item)
@@ -47,7 +47,7 @@ def test_every_field_that_matters_is_watched(store: Store, field: str) -> None:
     assert store.finish(MOOD, document, settled(document)) is Finish.CHANGED
 
 
-def test_field_that_no_record_shows_is_no_change(store: Store) -> None:
+def test_field_that_no_record_shows_is_no_change(store: DocumentStore) -> None:
     """A KidLisp program's hits go up with every visit: nothing to publish in that."""
     item = save_as(store, KIDLISP, {"code": "cow", "source": "(wipe)", "hits": 1})
     document = store.claim(KIDLISP, [item], holder="message", lease=LEASE)
@@ -60,7 +60,7 @@ def test_field_that_no_record_shows_is_no_change(store: Store) -> None:
     assert found.fingerprint == document.fingerprint == found.state.fingerprint
 
 
-def test_document_deleted_during_a_run_is_reported(store: Store) -> None:
+def test_document_deleted_during_a_run_is_reported(store: DocumentStore) -> None:
     """Its record must go too, and the run's end is the last to know of it."""
     item = save(store)
     document = claim(store, item)
@@ -70,7 +70,7 @@ def test_document_deleted_during_a_run_is_reported(store: Store) -> None:
     assert store.finish(MOOD, document, settled(document)) is Finish.VANISHED
 
 
-def test_state_wiped_during_a_run_shuts_the_run_out(store: Store) -> None:
+def test_state_wiped_during_a_run_shuts_the_run_out(store: DocumentStore) -> None:
     """A program that replaces whole documents takes the lease away."""
     item = save(store)
     document = claim(store, item)
@@ -79,7 +79,7 @@ def test_state_wiped_during_a_run_shuts_the_run_out(store: Store) -> None:
     assert claim(store, item).state.attempts == 1
 
 
-def test_saved_steps_are_kept_and_read_back(store: Store) -> None:
+def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
     """Everything that a state can hold, to MongoDB and back, and gone where it became None."""
     item = save(store)
     document = claim(store, item)
@@ -111,7 +111,7 @@ def test_saved_steps_are_kept_and_read_back(store: Store) -> None:
     assert not {"reason", "uri", "cid", "blobs", "links", "error", "lease"} & kept.keys()
 
 
-def test_rkey_belongs_to_one_document_of_a_repo(store: Store) -> None:
+def test_rkey_belongs_to_one_document_of_a_repo(store: DocumentStore) -> None:
     """In another repo it is free; in the same one it is refused, and nothing is overwritten."""
     first, second = (claim(store, save(store)) for _ in range(2))
     rkey = f"taken-{next(numbers)}"
@@ -127,7 +127,7 @@ def test_rkey_belongs_to_one_document_of_a_repo(store: Store) -> None:
     assert holder.ref == first.ref
 
 
-def test_holder_of_a_legacy_rkey_is_found(store: Store) -> None:
+def test_holder_of_a_legacy_rkey_is_found(store: DocumentStore) -> None:
     """Older programs noted no repo beside it."""
     rkey = f"legacy-{next(numbers)}"
     item = save(store, atproto={"rkey": rkey})
@@ -142,7 +142,7 @@ def test_no_mongodb_is_a_transient_error() -> None:
     nowhere: MongoClient[RawDocument]
     url = "mongodb://someone:s3cret@127.0.0.1:9"
     with MongoClient(url, serverSelectionTimeoutMS=50) as nowhere:
-        lonely = Store(nowhere["media"], "art-guest")
+        lonely = DocumentStore(nowhere["media"], "art-guest")
         with pytest.raises(TransientError) as caught:
             lonely.claim(MOOD, ["s3cret"], holder="message", lease=LEASE)
     assert (caught.value.step, caught.value.code) == ("store", "mongodb_unavailable")

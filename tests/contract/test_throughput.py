@@ -12,7 +12,7 @@ from tests.contract.items import MOOD, PAINTING, edit, save, settle
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.media import MEDIA_TYPES
-from worker.operations.status import NO_CODE, Failures, Place, Search, Throughput, throughput
+from worker.operations.status import NO_CODE, Failures, PageCursor, Search, Throughput, throughput
 from worker.services import Services
 
 NOON = datetime(2026, 3, 1, 12, 30, 45, 500_000, tzinfo=UTC)
@@ -103,7 +103,7 @@ def listed(here: Services, code: str, length: int) -> list[list[DocumentId]]:
     while page := failures.page(MOOD, code, place, length):
         pages.append([item.ref.id for item in page])
         assert len(pages) < 100, "the list goes round in circles"
-        place = Place(page[-1].status, page[-1].ref.id)
+        place = PageCursor(page[-1].status, page[-1].ref.id)
     return pages
 
 
@@ -125,7 +125,7 @@ def test_page_goes_on_where_its_last_item_was(here: Services) -> None:
     refs = [fail(here) for _ in range(3)]
     settle(here, refs[0])
     page = Failures(here.database, here.store).page(
-        MOOD, "field_invalid", Place(Status.FAILED, refs[0].id), 10
+        MOOD, "field_invalid", PageCursor(Status.FAILED, refs[0].id), 10
     )
     assert [item.ref for item in page] == refs[1:]
 

@@ -22,7 +22,7 @@ from tests.contract.wiping import (
 from tests.world import World
 from worker.core.errors import AccountError
 from worker.operations.backfill.planner import BackfillPlanner, Scope
-from worker.operations.erase.report import Survey
+from worker.operations.erase.report import WipePreview
 from worker.pds.record_deleter import BATCH
 
 MOOD = "computer.aesthetic.mood"
@@ -42,9 +42,9 @@ def test_a_survey_counts_and_changes_nothing(world: World) -> None:
     put_strange(repo(world, world.ada), MOOD, text="not ours")
     put_strange(repo(world, world.ada), POST, text="hello")
     before = world.revision(world.dids[world.ada]), world.platform.states("mood")
-    survey = prepared(world, world.ada).survey()
-    assert survey["mood"] == Survey(records=5, states=4)
-    assert {survey[name] for name in ("painting", "piece", "kidlisp")} == {Survey(1, 1)}
+    survey = prepared(world, world.ada).preview()
+    assert survey["mood"] == WipePreview(records=5, states=4)
+    assert {survey[name] for name in ("painting", "piece", "kidlisp")} == {WipePreview(1, 1)}
     assert (world.revision(world.dids[world.ada]), world.platform.states("mood")) == before
 
 
@@ -58,7 +58,7 @@ def test_all_records_of_an_account_go_and_their_states_are_cleared(world: World)
         assert told(wiping, name) == (1, 1, 0)
         key = {"repo": keys[name]["repo"], "rkey": keys[name]["rkey"]}
         assert essence(world.platform.state(name, item)) == WIPED | key
-    assert prepared(world, world.ada).survey() == {kind.name: Survey(0, 0) for kind in KINDS}
+    assert prepared(world, world.ada).preview() == {kind.name: WipePreview(0, 0) for kind in KINDS}
 
 
 def test_nothing_else_is_touched(world: World) -> None:
@@ -200,7 +200,7 @@ def test_neither_sweep_nor_backfill_publishes_what_was_wiped(world: World) -> No
     wipe(world, world.ada)
     assert swept(world) == []
     scope = Scope(KINDS, [world.ada], failed=True)
-    assert BackfillPlanner.of(world.services).survey(scope).total == 0
+    assert BackfillPlanner.of(world.services).preview(scope).total == 0
     old = world.platform.state("mood", moods[1])
     world.platform.edit("mood", moods[1], mood="edited after")
     assert world.sync("mood", moods[1]).status == "synced"

@@ -25,7 +25,7 @@ from tests.world import World, at_step
 from worker.core.errors import TransientError
 from worker.core.records import Write
 from worker.dev.stack import Stack
-from worker.operations.erase.report import BACK, Survey
+from worker.operations.erase.report import BACK, WipePreview
 
 MOOD = "computer.aesthetic.mood"
 
@@ -46,8 +46,8 @@ def test_states_that_claim_what_is_not_there_are_cleared(world: World) -> None:
         if item in moods[:3]
     ]
     ada.apply([Write("delete", key) for key in gone], ada.commit())
-    survey = prepared(world, world.ada).survey()
-    assert survey["mood"] == Survey(records=2, states=5)
+    survey = prepared(world, world.ada).preview()
+    assert survey["mood"] == WipePreview(records=2, states=5)
     assert told(wipe(world, world.ada), "mood") == (2, 5, 0)
     assert_true_states(world, world.ada)
 
@@ -74,8 +74,8 @@ def test_two_wipes_at_once_do_each_others_work(world: World) -> None:
     both = [prepared(world, world.ada) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda wiping: sum(wiping.run()), both))
-    assert sum(wiping.done["mood"].cleared for wiping in both) == 250
-    assert [wiping.done["mood"].left for wiping in both] == [{}, {}]
+    assert sum(wiping.done["mood"].reset for wiping in both) == 250
+    assert [wiping.done["mood"].skipped for wiping in both] == [{}, {}]
     assert records(world, world.ada, MOOD) == {}
     assert_true_states(world, world.ada)
     assert swept(world) == []
@@ -124,6 +124,6 @@ def test_what_is_published_while_it_runs_is_told(world: World) -> None:
 
     wiping = wipe(world, world.ada, record_deleter=Interrupted(world.services, after=save))
     assert told(wiping, "mood") == (1, 1, 2)
-    assert set(wiping.done["mood"].left.values()) == {BACK}
+    assert set(wiping.done["mood"].skipped.values()) == {BACK}
     assert_true_states(world, world.ada)
     assert told(wipe(world, world.ada), "mood") == (2, 1, 0)

@@ -26,16 +26,16 @@ def test_no_query_of_a_wipe_goes_through_a_collection(
     clearing = StateReset(watched.store)
     record = StoredRecord("k105", b"", {"ref": str(ObjectId())})
     with watched.explainer.listening():
-        found = clearing.holders(MOOD, "did:plc:x", user, {"k105": record, "k": record})
+        found = clearing.documents_of(MOOD, "did:plc:x", user, {"k105": record, "k": record})
     assert list(found) == ["k105"]
     assert_indexed(watched, most=1)
     with watched.explainer.listening():
-        pages = list(clearing.of_owner(MOOD, user, mode))
+        pages = list(clearing.documents_of_owner(MOOD, user, mode))
     assert sum(map(len, pages)) > 0
     assert_indexed(watched, most=most)
     with watched.explainer.listening():
-        clearing.missed(MOOD, pages[0][:1], mode)
-        clearing.clear(MOOD, pages[0][:1], mode)
+        clearing.not_reset(MOOD, pages[0][:1], mode)
+        clearing.reset(MOOD, pages[0][:1], mode)
     assert_indexed(watched, most=1)
 
 
@@ -54,10 +54,10 @@ def test_no_query_of_forgetting_goes_through_a_collection(
     waiting.postpone(Removal("mood", "auth0|gone", id="1"), TransientError("x"), 1, None)
     with watched.explainer.listening():
         forgetting = tools.forget("auth0|gone")
-        assert forgetting.survey().removals == 1
+        assert forgetting.preview().removals == 1
         assert list(forgetting.run()) == []
     assert_indexed(watched, most=1)
-    assert tools.forget("auth0|gone").survey().removals == 0
+    assert tools.forget("auth0|gone").preview().removals == 0
 
 
 def assert_indexed(watched: Watched, *, most: int) -> None:

@@ -58,7 +58,7 @@ def test_an_item_that_a_run_holds_is_left_to_it(
         left: list[dict[str, str]] = []
 
         def wipe_now(known: list[dict[str, str]] = left) -> None:
-            known.append(wipe(world, world.ada).done["mood"].left)
+            known.append(wipe(world, world.ada).done["mood"].skipped)
 
         world.sync("mood", mood, observer=at_step(step, wipe_now))
         settle(world)
@@ -85,7 +85,7 @@ def test_a_save_that_is_synced_while_its_record_is_removed(
     wiping = wipe(world, world.ada, record_deleter=record_deleter)
     assert world.platform.state("mood", other)["reason"] == "wiped"
     if change is edit and moment == "after":
-        assert set(wiping.done["mood"].left.values()) == {BACK}
+        assert set(wiping.done["mood"].skipped.values()) == {BACK}
         assert world.platform.state("mood", mood)["status"] == "synced"
     else:
         assert told(wiping, "mood")[2] == 0
@@ -108,7 +108,7 @@ def test_a_run_that_spans_the_removal_goes_again(world: World, change: Change, s
         wiping = wipe(world, world.ada, record_deleter=Interrupted(world.services, before=save))
         is_over = not world.platform.state("mood", mood).get("lease")
     if not is_over:
-        assert list(wiping.done["mood"].left.values()) == [AT_WORK]
+        assert list(wiping.done["mood"].skipped.values()) == [AT_WORK]
     settle(world)
     assert_true_states(world, world.ada)
     if not is_over and change is not nuke:
@@ -169,7 +169,7 @@ def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
         wipe(world, world.ada, record_deleter=Interrupted(world.services, before=read_now))
     (candidate, *_) = read
     lease = new_lease("batch", 60)
-    assert batch_store.take(MOOD, [(candidate, None)], lease) == [None]
+    assert batch_store.claim(MOOD, [(candidate, None)], lease) == [None]
 
 
 def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> None:

@@ -26,7 +26,7 @@ from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.attachments import Attachments
 from worker.sync.batch.writer import PreparedRecord, Writer, WriteResult
-from worker.sync.run import Run, unobserved
+from worker.sync.run import Run, ignore_step
 
 KIDLISP = media_type("kidlisp")
 numbers = count()
@@ -66,7 +66,7 @@ class Target:
         ref = ItemRef("kidlisp", ObjectId())
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
-        run = Run(self.services.store, KIDLISP, document, unobserved)
+        run = Run(self.services.store, KIDLISP, document, ignore_step)
         return PreparedRecord(run, key, record, cid_of_record(record), Attachments({}, {}, ()))
 
     def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:
@@ -86,8 +86,8 @@ class Target:
     def assert_written(self, items: Sequence[PreparedRecord]) -> None:
         """Write records; assert that all are in the repo, and that the writer says so."""
         result = self.writer.write(self.repo, items)
-        assert (result.refused, result.failed) == ([], [])
-        assert sorted(item.cid for item in result.there) == sorted(item.cid for item in items)
+        assert (result.rejected, result.failed) == ([], [])
+        assert sorted(item.cid for item in result.written) == sorted(item.cid for item in items)
         assert self.there(items) == versions(items)
 
 
@@ -136,7 +136,7 @@ def test_a_record_that_is_too_large_stands_alone(target: Target) -> None:
     small = target.records(6)
     large = target.record("x" * 1_100_000)
     result = target.writer.write(target.repo, [*small[:3], large, *small[3:]])
-    assert (keys(result.refused), result.failed) == ({large.key.rkey}, [])
+    assert (keys(result.rejected), result.failed) == ({large.key.rkey}, [])
     assert target.there([*small, large]) == versions(small)
 
 
@@ -187,7 +187,7 @@ def test_two_writers_of_one_repo_take_turns(target: Target) -> None:
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda part: target.writer.write(target.repo, part), parts))
     assert target.watch.most["apply"] == 1
-    assert [len(result.there) for result in results] == [120, 120, 120]
+    assert [len(result.written) for result in results] == [120, 120, 120]
     assert target.watch.sizes == [100, 20] * 3
 
 

@@ -44,7 +44,7 @@ class Interrupted(RecordDeleter):
         """Remove the records as ever."""
         if self._before:
             self._before()
-        for gone in super().erase(repo, keys):
+        for gone in super().delete(repo, keys):
             if self._after:
                 self._after()
             yield gone
@@ -93,7 +93,7 @@ def wipe(
 def told(wiping: Wipe, type_name: str) -> tuple[int, int, int]:
     """Return how many records of a type were removed, states cleared, items left."""
     done = wiping.done[type_name]
-    return done.removed, done.cleared, len(done.left)
+    return done.removed, done.reset, len(done.skipped)
 
 
 def published(world: World, subject: str | None) -> dict[str, ObjectId]:

@@ -18,14 +18,16 @@ from worker.core.cid import cid_of_record
 from worker.core.documents import Account, MediaDocument
 from worker.core.errors import MediaError
 from worker.core.secrets import Secret
-from worker.database.leases import as_read, claimed, claiming, new_lease
-from worker.database.store import Store, settling
-from worker.media import MEDIA_TYPES, Site
+from worker.database.leases import claim_update, new_lease, state_after_claim, unchanged_since
+from worker.database.store import DocumentStore, state_changes
+from worker.media import MEDIA_TYPES, SiteUrls
 from worker.media.validation import load_lexicons
 from worker.operations.expected import ExpectedRecords
 
-STORE = Store(MongoClient(connect=False)["none"], "art-guest")
-EXPECTED = ExpectedRecords(Site("https://aesthetic.computer", "users", "guests"), load_lexicons())
+STORE = DocumentStore(MongoClient(connect=False)["none"], "art-guest")
+EXPECTED = ExpectedRecords(
+    SiteUrls("https://aesthetic.computer", "users", "guests"), load_lexicons()
+)
 ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), "ada")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -97,7 +99,11 @@ def test_any_state_can_be_claimed_and_settled(state: object) -> None:
     raw = read({"_id": ObjectId(), "mood": "m", "when": datetime.now(UTC), "atproto": state})
     document = STORE.parse(kind, raw)
     lease = new_lease("message", 100)
-    changed = claimed(document, lease)
-    for update in (as_read(raw), claiming(changed, {"token": "x"}), settling(changed)):
+    changed = state_after_claim(document, lease)
+    for update in (
+        unchanged_since(raw),
+        claim_update(changed, {"token": "x"}),
+        state_changes(changed),
+    ):
         assert bson.encode(update)
     assert changed.attempts > 0

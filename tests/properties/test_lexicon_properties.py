@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from worker.core.cid import cid_of_blob, encode_record
 from worker.media.validation import LexiconViolation, load_lexicons
 from worker.media.validation.data_model import MAX_INTEGER
-from worker.media.validation.errors import Fault
+from worker.media.validation.errors import Violation
 from worker.media.validation.schema import read_lexicon
 
 LEXICONS = load_lexicons()
@@ -178,7 +178,7 @@ def outcome(document: object, nsid: str) -> str:
     """Return the NSID of a lexicon that can be used, or the place where it is at fault."""
     try:
         return read_lexicon(document, nsid).nsid
-    except Fault as fault:
+    except Violation as fault:
         return fault.field
 
 

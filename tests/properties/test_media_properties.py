@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
-from worker.media import MEDIA_TYPES, Site
+from worker.media import MEDIA_TYPES, SiteUrls
 from worker.media.validation import load_lexicons
 from worker.sync.attachments import Attachments
 
 LEXICONS = load_lexicons()
-SITE = Site("https://aesthetic.computer", "users", "guests")
+SITE = SiteUrls("https://aesthetic.computer", "users", "guests")
 BLOBS = {
     "thumbnail": BlobState(
         "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku", "image/png", 900
@@ -43,7 +43,7 @@ def full_record(
         ref=ItemRef(type_name, ObjectId()),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        gone=None,
+        takedown_flag=None,
         fields=Fields(fields),
         state=SyncState(),
     )

@@ -221,7 +221,7 @@ def test_delete_media_removes_a_record_by_its_rkey(world: World) -> None:
     mood = world.publish_mood("by rkey")
     rkey = str(world.platform.state("mood", mood)["rkey"])
     world.platform.delete("mood", mood)
-    world.services.engine.delete("mood", world.ada, rkey, holder="story")
+    world.services.engine.delete_record("mood", world.ada, rkey, holder="story")
     assert world.records("mood", mood) == []
 
 
@@ -229,6 +229,6 @@ def test_delete_media_spares_a_record_whose_document_is_there(world: World) -> N
     """A late or mistaken message does no harm: the document is the truth."""
     mood = world.publish_mood("alive")
     rkey = str(world.platform.state("mood", mood)["rkey"])
-    outcome = world.services.engine.delete("mood", world.ada, rkey, holder="story")
+    outcome = world.services.engine.delete_record("mood", world.ada, rkey, holder="story")
     assert outcome.status == "synced"
     assert len(world.records("mood", mood)) == 1

@@ -32,7 +32,7 @@ from worker.app import app
 from worker.cli import main
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
-from worker.database.mongo import RawDocument, StoreUnavailableError, translated
+from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
 from worker.dev.demo.processes import Flower
 from worker.dev.stack.data_folder import Ports
 from worker.services import build
@@ -158,7 +158,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(stage: Stage, tmp_
     with (
         closing(MongoClient[RawDocument](url, serverSelectionTimeoutMS=1000)) as client,
         pytest.raises(StoreUnavailableError, match="see tlsCAFile in MONGODB_CONNECTION_STRING"),
-        translated(),
+        mongo_errors(),
     ):
         client.admin.command("ping")
 

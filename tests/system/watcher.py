@@ -14,7 +14,7 @@ from tests.terminal import Terminal, started
 from tests.waiting import wait_for
 from tests.world import World
 from worker.operations.watch import checkpoint
-from worker.operations.watch.checkpoint import Position
+from worker.operations.watch.checkpoint import Checkpoint
 
 
 @contextmanager
@@ -33,9 +33,9 @@ def at_work(scene: Scene) -> Iterator[Terminal]:
         yield watcher
 
 
-def where(world: World) -> Position:
+def where(world: World) -> Checkpoint:
     """Return how far the watch of a world has come."""
-    found = checkpoint.read(world.services.database)
+    found = checkpoint.read_checkpoint(world.services.database)
     assert found is not None
     return found
 
@@ -46,7 +46,7 @@ def await_watch(world: World, watcher: Terminal) -> None:
 
     def is_at_work() -> bool:
         assert watcher.process.poll() is None, watcher.stderr
-        now = checkpoint.read(database)
+        now = checkpoint.read_checkpoint(database)
         mine = f":{watcher.process.pid}:"
         return bool(now and now.token and mine in (now.holder or "") and now.until)
 

@@ -13,7 +13,7 @@ from tests.unit.test_settings import GOOD
 from worker.app import app, configure_worker
 from worker.cli import main
 from worker.core.settings.reader import SettingsError
-from worker.telemetry.heartbeat import begin
+from worker.telemetry.heartbeat import create
 
 
 def alive(*arguments: str, **environ: str) -> Result:
@@ -54,7 +54,7 @@ def test_without_a_file_nothing_is_alive(tmp_path: Path) -> None:
 def test_what_has_only_just_started_is_not_alive(file: Path) -> None:
     """Neither by the file of the process before it, nor by making its own."""
     os.utime(file)
-    begin(file)
+    create(file)
     told = alive(str(file))
     assert (told.exit_code, "not alive yet" in told.output) == (1, True)
     file.touch()
@@ -67,7 +67,7 @@ def test_a_file_that_cannot_be_written_is_named_at_the_start(
     """By a worker as well, before it takes a message that a health check would end it at."""
     file = tmp_path / "nowhere" / "heartbeat"
     with pytest.raises(SettingsError, match=f"HEARTBEAT_FILE: {file} cannot be written: No such"):
-        begin(file)
+        create(file)
     for name, value in {**GOOD, "HEARTBEAT_FILE": str(file)}.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(SystemExit, match="HEARTBEAT_FILE"):

@@ -9,7 +9,7 @@ import pytest
 from worker.core.records import RecordKey
 from worker.media import MEDIA_TYPES
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
-from worker.operations.audit.repair import is_removal, refusal
+from worker.operations.audit.repair import is_removal, removal_guard
 
 MOOD = MEDIA_TYPES["mood"]
 DID = "did:plc:here"
@@ -36,13 +36,13 @@ def findings(count: int, fault: Fault = Fault.ORPHANED) -> list[Finding]:
 def test_a_fifth_may_go_and_so_may_five(count: int, records: int, *, refused: bool) -> None:
     """More than both is refused."""
     audit = TypeAudit(MOOD, 0, records, Counter(), ())
-    assert (refusal(DID, audit, findings(count)) is not None) is refused
+    assert (removal_guard(DID, audit, findings(count)) is not None) is refused
 
 
 def test_record_with_two_faults_is_removed_once() -> None:
     """Two blobs of one record are one removal."""
     audit = TypeAudit(MOOD, 0, 5, Counter(), ())
-    assert refusal(DID, audit, findings(5) + findings(5, Fault.BLOB_MISSING)) is None
+    assert removal_guard(DID, audit, findings(5) + findings(5, Fault.BLOB_MISSING)) is None
 
 
 def test_only_what_is_removed_counts() -> None:

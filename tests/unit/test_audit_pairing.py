@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
-from worker.operations.audit.matching import Expected, pair
+from worker.operations.audit.matching import Expected, match_records
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Skip
 
@@ -15,16 +15,19 @@ def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) 
     """Return a document whose state names a record, or none."""
     state = SyncState(repo=repo if rkey else None, rkey=rkey)
     ref = ItemRef("mood", item)
-    value = MediaDocument(ref, "ada", is_guest=False, gone=None, fields=Fields({}), state=state)
+    value = MediaDocument(
+        ref, "ada", is_guest=False, takedown_flag=None, fields=Fields({}), state=state
+    )
     return Expected(value, Skip("any"))
 
 
 def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object], list[str]]:
     """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest."""
     records = {rkey: StoredRecord(rkey, b"", {"ref": ref}) for rkey, ref in refs.items()}
-    cases, orphan_finder = pair(DID, records, expected)
+    cases, orphan_finder = match_records(DID, records, expected)
     told: list[object] = [
-        (case.own.rkey if case.own else None, *(twin.rkey for twin in case.twins)) for case in cases
+        (case.own.rkey if case.own else None, *(twin.rkey for twin in case.duplicates))
+        for case in cases
     ]
     return told, sorted(record.rkey for record in orphan_finder)
 

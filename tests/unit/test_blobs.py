@@ -18,19 +18,19 @@ from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, Sy
 from worker.core.errors import MediaError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.database.thumbnails import CachedThumbnail
 from worker.files.errors import SourceUnavailableError
 from worker.files.location import StoreLocation
 from worker.files.opening import open_store
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
-from worker.media import Site, media_type
-from worker.media.base import BlobSpec, BlobTransform, File
+from worker.media import SiteUrls, media_type
+from worker.media.base import BlobSpec, BlobTransform, SourceRef
 from worker.media.validation import BlobRule, load_lexicons
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.blobs import BlobBuilder, BlobTooLargeError, Content
-from worker.sync.run import Run, unobserved
+from worker.sync.run import Run, ignore_step
 
 LIMIT = 400_000
 RULE = BlobRule(("*/*",), 100_000)
@@ -94,7 +94,7 @@ def save(folder: Path, name: str, size: int) -> BlobSpec:
     path = folder / "bucket" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(image[-size:] if len(image) < size else image)
-    return BlobSpec(File("bucket", None, name), BlobTransform.THUMBNAIL)
+    return BlobSpec(SourceRef("bucket", None, name), BlobTransform.THUMBNAIL)
 
 
 def make(maker: BlobBuilder, wishes: list[BlobSpec]) -> list[Content | BlobState]:
@@ -133,7 +133,7 @@ def test_an_image_that_grows_is_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> None:
     """A batch holds many until they are sent."""
     save(tmp_path, "large.mjs", 150_000)
-    wish = BlobSpec(File("bucket", None, "large.mjs"), BlobTransform.AS_IS, "text/javascript")
+    wish = BlobSpec(SourceRef("bucket", None, "large.mjs"), BlobTransform.AS_IS, "text/javascript")
     watched, maker = opened(tmp_path)
     with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
@@ -151,11 +151,16 @@ def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
     fields = {"slug": "broken", "code": "abc", "bucket": "bucket", "when": datetime.now(UTC)}
     kind, item = media_type("painting"), ItemRef("painting", ObjectId())
     document = MediaDocument(
-        item, "art-guest", is_guest=True, gone=None, fields=Fields(fields), state=SyncState()
+        item,
+        "art-guest",
+        is_guest=True,
+        takedown_flag=None,
+        fields=Fields(fields),
+        state=SyncState(),
     )
     account = Account("art-guest", "did:plc:a", "guests.test", Secret("x"))
-    draft = kind.draft(document, account, Site("https://a.example", "users", "guests"))
-    run = Run(cast("Store", None), kind, document, unobserved)
+    draft = kind.draft(document, account, SiteUrls("https://a.example", "users", "guests"))
+    run = Run(cast("DocumentStore", None), kind, document, ignore_step)
     _, maker = opened(tmp_path)
     error = AttachmentBuilder(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
     assert isinstance(error, MediaError)

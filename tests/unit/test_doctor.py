@@ -14,28 +14,42 @@ from pymongo import IndexModel
 
 from tests.unit.test_settings import GOOD
 from worker.core.errors import TransientError
-from worker.core.rate_limits import REFERENCE, Told
+from worker.core.rate_limits import REFERENCE, RateLimitHeaders
 from worker.core.settings import Settings
-from worker.database.indexes import Definition, Made, Standing
+from worker.database.indexes import Definition, IndexResult, IndexStatus
 from worker.media.validation import load_lexicons
 from worker.operations.doctor import machine, mongodb, pds, redis
-from worker.operations.doctor.accounts import Login, judge_guests, judge_passwords, judge_users
-from worker.operations.doctor.configuration import (
-    judge_folder,
-    judge_lexicons,
-    judge_problems,
-    judge_settings,
+from worker.operations.doctor.accounts import (
+    LoginAttempt,
+    evaluate_guests,
+    evaluate_passwords,
+    evaluate_users,
 )
-from worker.operations.doctor.findings import Check, Finding, Level, fine
-from worker.operations.doctor.machine import MachineFacts, Package, judge_clock
-from worker.operations.doctor.mongodb import MongoFacts, judge_indexes, judge_overdue, judge_watch
-from worker.operations.doctor.pds import PdsFacts, judge_directory, judge_uploads, largest_blob
+from worker.operations.doctor.configuration import (
+    evaluate_folder,
+    evaluate_lexicons,
+    evaluate_problems,
+    evaluate_settings,
+)
+from worker.operations.doctor.findings import Check, CheckResult, Level, ok
+from worker.operations.doctor.machine import MachineFacts, Package, evaluate_clock
+from worker.operations.doctor.mongodb import (
+    MongoFacts,
+    evaluate_indexes,
+    evaluate_overdue,
+    evaluate_watch,
+)
+from worker.operations.doctor.pds import (
+    PdsFacts,
+    evaluate_directory,
+    evaluate_uploads,
+    max_blob_size,
+)
 from worker.operations.doctor.redis import QueueFacts
-from worker.operations.doctor.runner import run
+from worker.operations.doctor.runner import run_checks
 from worker.operations.key_rotation import KeyUsage
-from worker.operations.lexicons import Checked
-from worker.operations.lexicons import Finding as LexiconFinding
-from worker.operations.watch.checkpoint import Position
+from worker.operations.lexicons import CheckedLexicon, LexiconFinding
+from worker.operations.watch.checkpoint import Checkpoint
 
 OK, WARN, FAIL, SKIP = Level.OK, Level.WARN, Level.FAIL, Level.SKIP
 MONGO = MongoFacts("8.0.4", "rs0", writable=True, ahead=0.0)
@@ -54,9 +68,9 @@ def bad(findings: Any) -> list[tuple[Level, str]]:
     ]
 
 
-def watch(seconds_ago: float, trouble: str | None = None) -> Position:
+def watch(seconds_ago: float, trouble: str | None = None) -> Checkpoint:
     """Return where a watch stands that kept its position so long ago."""
-    return Position(
+    return Checkpoint(
         fence=1,
         holder="vm:1:abcd",
         until=None,
@@ -71,9 +85,9 @@ def watch(seconds_ago: float, trouble: str | None = None) -> Position:
     )
 
 
-def made(name: str, standing: Standing, detail: str = "") -> Made:
+def made(name: str, standing: IndexStatus, detail: str = "") -> IndexResult:
     """Return an index of moods in a state."""
-    return Made(Definition("moods", IndexModel("x", name=name)), standing, detail)
+    return IndexResult(Definition("moods", IndexModel("x", name=name)), standing, detail)
 
 
 def settings(**changes: str) -> Settings:
@@ -82,60 +96,63 @@ def settings(**changes: str) -> Settings:
 
 
 OLD, LOST = Package("celery==5.7.0", "5.6.2"), Package("pillow>=13", None)
-TOLD, FEWER = Told(3000, 300.0, 2990, 200.0), Told(1000, 300.0, 2990, 200.0)
-ADA, BOB = Login("ada.test", ""), Login("bob.test", "bob.test: the stored password is refused")
+TOLD, FEWER = RateLimitHeaders(3000, 300.0, 2990, 200.0), RateLimitHeaders(1000, 300.0, 2990, 200.0)
+ADA, BOB = (
+    LoginAttempt("ada.test", ""),
+    LoginAttempt("bob.test", "bob.test: the stored password is refused"),
+)
 FOLDER, LARGEST = Path("/srv/media"), 1_048_576
 LATE, SOON = NOW - timedelta(hours=2), NOW - timedelta(minutes=1)
-SOUND = Checked("com.example.good", Path("g.json"), "", ())
+SOUND = CheckedLexicon("com.example.good", Path("g.json"), "", ())
 CHANGED = LexiconFinding(Path("x.json"), "defs.main", "1", "2", "why")
-BROKEN = Checked("com.example.thing", Path("x.json"), "", (CHANGED,))
-THERE, MISSING = made("one", Standing.THERE), made("two", Standing.MISSING)
-REFUSED = made("three", Standing.REFUSED, "drop the other one")
-WRONG: list[tuple[Iterable[Finding], Level, tuple[str, ...]]] = [
-    (mongodb.judge(replace(MONGO, version="5.0.30")), FAIL, ("6.0 or newer",)),
-    (mongodb.judge(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
-    (mongodb.judge(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
-    (mongodb.judge(replace(MONGO, writable=False)), FAIL, ("takes no writes",)),
-    (redis.judge(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
-    (redis.judge(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),
-    (redis.judge(replace(QUEUE, policy="allkeys-lru")), FAIL, ("noeviction",)),
-    (redis.judge(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
-    (redis.judge(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
-    (redis.judge(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
-    (redis.judge(replace(QUEUE, orphan_finder=("cart:7",))), WARN, ("'cart:7'",)),
-    (redis.judge(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
-    (machine.judge(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
-    (machine.judge(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
-    (machine.judge(replace(MACHINE, packages=(LOST,))), FAIL, ("not installed",)),
-    (machine.judge(replace(MACHINE, files=256)), WARN, ("ulimit",)),
-    (machine.judge(replace(MACHINE, free=1000)), WARN, ("make room",)),
-    (pds.judge(replace(PDS, told=TOLD), ()), WARN, ("RATE_LIMITS is off",)),
-    (pds.judge(replace(PDS, told=FEWER), REFERENCE), WARN, ("1000", "3000 in 300 s")),
-    ([judge_uploads(100_000, LARGEST)], WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
-    ([judge_directory("https://plc.example", 502)], FAIL, ("502", "DID_RESOLVER")),
-    (judge_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
-    (judge_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("encrypt-passwords",)),
-    (judge_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
-    ([judge_guests("art-guest", None)], WARN, ("GUEST_SUBJECT",)),
-    ([judge_guests("art-guest", Login("g.test", "g.test: refused"))], FAIL, ("refused",)),
-    ([judge_users([ADA, BOB])], FAIL, ("1 of 2", "bob.test")),
-    (judge_settings(settings(LEASE_SECONDS="60"), 600), FAIL, ("LEASE_SECONDS is 60",)),
-    (judge_settings(settings(), 100), WARN, ("VISIBILITY_TIMEOUT_SECONDS is 100",)),
-    (judge_settings(settings(ALLOW_HTTP="1"), 600), WARN, ("ALLOW_HTTP",)),
-    ([judge_folder(FOLDER, there=False, readable=False)], FAIL, ("there is no folder",)),
-    ([judge_folder(FOLDER, there=True, readable=False)], FAIL, ("cannot be read",)),
-    (judge_lexicons([SOUND, BROKEN]), FAIL, ("com.example.thing", "lexicons check")),
-    (judge_indexes([THERE, MISSING]), FAIL, ("1 of 2", "moods.two", "media-atproto init")),
-    (judge_indexes([THERE, REFUSED]), FAIL, ("moods.three", "drop the other one")),
-    ([judge_overdue({"mood": LATE, "piece": SOON}, NOW)], WARN, ("mood", "120 minutes", "beat")),
-    ([judge_watch(watch(90), NOW)], WARN, ("has not moved since 2026-03-12 20:51 UTC",)),
-    ([judge_watch(watch(90, "redis_unavailable"), NOW)], WARN, ("waits (redis_unavailable)",)),
+BROKEN = CheckedLexicon("com.example.thing", Path("x.json"), "", (CHANGED,))
+THERE, MISSING = made("one", IndexStatus.EXISTS), made("two", IndexStatus.MISSING)
+REFUSED = made("three", IndexStatus.REFUSED, "drop the other one")
+WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
+    (mongodb.evaluate(replace(MONGO, version="5.0.30")), FAIL, ("6.0 or newer",)),
+    (mongodb.evaluate(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
+    (mongodb.evaluate(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
+    (mongodb.evaluate(replace(MONGO, writable=False)), FAIL, ("takes no writes",)),
+    (redis.evaluate(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
+    (redis.evaluate(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),
+    (redis.evaluate(replace(QUEUE, policy="allkeys-lru")), FAIL, ("noeviction",)),
+    (redis.evaluate(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
+    (redis.evaluate(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
+    (redis.evaluate(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
+    (redis.evaluate(replace(QUEUE, orphan_finder=("cart:7",))), WARN, ("'cart:7'",)),
+    (redis.evaluate(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
+    (machine.evaluate(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
+    (machine.evaluate(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
+    (machine.evaluate(replace(MACHINE, packages=(LOST,))), FAIL, ("not installed",)),
+    (machine.evaluate(replace(MACHINE, files=256)), WARN, ("ulimit",)),
+    (machine.evaluate(replace(MACHINE, free=1000)), WARN, ("make room",)),
+    (pds.evaluate(replace(PDS, told=TOLD), ()), WARN, ("RATE_LIMITS is off",)),
+    (pds.evaluate(replace(PDS, told=FEWER), REFERENCE), WARN, ("1000", "3000 in 300 s")),
+    ([evaluate_uploads(100_000, LARGEST)], WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
+    ([evaluate_directory("https://plc.example", 502)], FAIL, ("502", "DID_RESOLVER")),
+    (evaluate_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
+    (evaluate_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("encrypt-passwords",)),
+    (evaluate_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
+    ([evaluate_guests("art-guest", None)], WARN, ("GUEST_SUBJECT",)),
+    ([evaluate_guests("art-guest", LoginAttempt("g.test", "g.test: refused"))], FAIL, ("refused",)),
+    ([evaluate_users([ADA, BOB])], FAIL, ("1 of 2", "bob.test")),
+    (evaluate_settings(settings(LEASE_SECONDS="60"), 600), FAIL, ("LEASE_SECONDS is 60",)),
+    (evaluate_settings(settings(), 100), WARN, ("VISIBILITY_TIMEOUT_SECONDS is 100",)),
+    (evaluate_settings(settings(ALLOW_HTTP="1"), 600), WARN, ("ALLOW_HTTP",)),
+    ([evaluate_folder(FOLDER, there=False, readable=False)], FAIL, ("there is no folder",)),
+    ([evaluate_folder(FOLDER, there=True, readable=False)], FAIL, ("cannot be read",)),
+    (evaluate_lexicons([SOUND, BROKEN]), FAIL, ("com.example.thing", "lexicons check")),
+    (evaluate_indexes([THERE, MISSING]), FAIL, ("1 of 2", "moods.two", "media-atproto init")),
+    (evaluate_indexes([THERE, REFUSED]), FAIL, ("moods.three", "drop the other one")),
+    ([evaluate_overdue({"mood": LATE, "piece": SOON}, NOW)], WARN, ("mood", "120 minutes", "beat")),
+    ([evaluate_watch(watch(90), NOW)], WARN, ("has not moved since 2026-03-12 20:51 UTC",)),
+    ([evaluate_watch(watch(90, "redis_unavailable"), NOW)], WARN, ("waits (redis_unavailable)",)),
 ]
 
 
 @pytest.mark.parametrize(("found", "level", "texts"), WRONG)
 def test_problem_is_reported_with_its_level(
-    found: Iterable[Finding], level: Level, texts: tuple[str, ...]
+    found: Iterable[CheckResult], level: Level, texts: tuple[str, ...]
 ) -> None:
     """It is the only problem; the finding or its advice has these texts."""
     ((actual, said),) = bad(found)
@@ -145,26 +162,26 @@ def test_problem_is_reported_with_its_level(
 
 def test_nothing_is_reported_where_all_is_right() -> None:
     """The largest blob that the lexicons allow is what a PDS has to accept."""
-    assert largest_blob(load_lexicons()) == LARGEST
+    assert max_blob_size(load_lexicons()) == LARGEST
     assert not bad(
         [
-            *mongodb.judge(MONGO),
-            *redis.judge(QUEUE),
-            *pds.judge(PDS, ()),
-            *pds.judge(replace(PDS, told=TOLD), REFERENCE),
-            *machine.judge(MACHINE),
-            *machine.judge(replace(MACHINE, files=-1)),  # no limit of open files
-            *judge_settings(settings(), 600),
-            judge_uploads(LARGEST, LARGEST),
-            judge_uploads(None, LARGEST),
-            *judge_passwords(KeyUsage(Counter({1: 3}))),
-            judge_guests("art-guest", Login("g.test", "")),
-            judge_users([ADA]),
-            judge_users([]),
-            judge_folder(FOLDER, there=True, readable=True),
-            *judge_lexicons([SOUND]),
-            *judge_indexes([THERE]),
-            judge_overdue({"mood": SOON, "piece": None}, NOW),
+            *mongodb.evaluate(MONGO),
+            *redis.evaluate(QUEUE),
+            *pds.evaluate(PDS, ()),
+            *pds.evaluate(replace(PDS, told=TOLD), REFERENCE),
+            *machine.evaluate(MACHINE),
+            *machine.evaluate(replace(MACHINE, files=-1)),  # no limit of open files
+            *evaluate_settings(settings(), 600),
+            evaluate_uploads(LARGEST, LARGEST),
+            evaluate_uploads(None, LARGEST),
+            *evaluate_passwords(KeyUsage(Counter({1: 3}))),
+            evaluate_guests("art-guest", LoginAttempt("g.test", "")),
+            evaluate_users([ADA]),
+            evaluate_users([]),
+            evaluate_folder(FOLDER, there=True, readable=True),
+            *evaluate_lexicons([SOUND]),
+            *evaluate_indexes([THERE]),
+            evaluate_overdue({"mood": SOON, "piece": None}, NOW),
         ]
     )
 
@@ -175,7 +192,7 @@ def test_nothing_is_reported_where_all_is_right() -> None:
 )
 def test_a_clock_is_judged_by_how_far_it_is_off(ahead: float, level: Level) -> None:
     """In either direction."""
-    finding = judge_clock("pds", ahead)
+    finding = evaluate_clock("pds", ahead)
     assert finding.level is level
     assert ("ahead of" in finding.found) == (ahead > 0)
 
@@ -183,45 +200,47 @@ def test_a_clock_is_judged_by_how_far_it_is_off(ahead: float, level: Level) -> N
 def test_the_key_of_sentry_is_not_told() -> None:
     """Its host is."""
     dsn = {"SENTRY_DSN": "https://canarykey@sentry.example/7"}
-    told = str(list(judge_settings(Settings.load(GOOD | dsn), 600)))
+    told = str(list(evaluate_settings(Settings.load(GOOD | dsn), 600)))
     assert "sentry.example" in told
     assert "canarykey" not in told
 
 
 def test_every_problem_of_the_environment_is_a_finding() -> None:
     """In the words of the settings."""
-    found = bad(judge_problems(["PDS_URL is missing", "REDIS_URL is not a URL"]))
+    found = bad(evaluate_problems(["PDS_URL is missing", "REDIS_URL is not a URL"]))
     assert [level for level, _ in found] == [FAIL, FAIL]
     assert "PDS_URL is missing" in found[0][1]
 
 
 def test_packages_are_those_that_this_version_asks_for() -> None:
     """Read from its own metadata; those of extras are not asked for."""
-    facts = machine.ask()
+    facts = machine.fetch()
     names = {package.requirement.partition("=")[0].partition("[")[0] for package in facts.packages}
     assert "celery" in names
     assert not {"pytest", "flower"} & names
-    assert not [each for each in machine.judge(facts) if each.check == "packages" and each.advice]
+    assert not [
+        each for each in machine.evaluate(facts) if each.check == "packages" and each.advice
+    ]
 
 
 def test_a_check_that_fails_hides_only_what_needs_it() -> None:
     """Whatever it raises, a bug included; nothing of the bug's text is told."""
 
-    def away() -> list[Finding]:
+    def away() -> list[CheckResult]:
         raise TransientError("nobody there")
 
-    def bug() -> list[Finding]:
+    def bug() -> list[CheckResult]:
         raise KeyError("canary")
 
     checks = [
         Check("mongodb", "answer", away, vital=True),
         Check(
-            "mongodb", "indexes", lambda: [fine("mongodb", "indexes", "-")], frozenset({"mongodb"})
+            "mongodb", "indexes", lambda: [ok("mongodb", "indexes", "-")], frozenset({"mongodb"})
         ),
         Check("redis", "answer", bug),
-        Check("redis", "more", lambda: [fine("redis", "more", "-")], frozenset({"redis"})),
+        Check("redis", "more", lambda: [ok("redis", "more", "-")], frozenset({"redis"})),
     ]
-    found = list(run(checks))
+    found = list(run_checks(checks))
     assert [finding.level for finding in found] == [FAIL, SKIP, FAIL, OK]
     assert "nobody there" in found[0].found
     assert "KeyError" in found[2].found
@@ -230,6 +249,6 @@ def test_a_check_that_fails_hides_only_what_needs_it() -> None:
 
 def test_a_watch_is_named_with_how_late_it_is() -> None:
     """One that nobody has ever started is not missed."""
-    assert judge_watch(watch(4), NOW).found.startswith("vm:1:abcd watches; ")
-    assert judge_watch(watch(4), NOW).level is OK
-    assert judge_watch(None, NOW).level is OK
+    assert evaluate_watch(watch(4), NOW).found.startswith("vm:1:abcd watches; ")
+    assert evaluate_watch(watch(4), NOW).level is OK
+    assert evaluate_watch(None, NOW).level is OK

@@ -16,15 +16,19 @@ def test_what_is_over_somebodys_share_is_named_by_its_place() -> None:
 
 def test_everybodys_first_are_enqueued_in_front() -> None:
     """The rest of theirs goes behind, as far as there is room."""
-    shares = FairShare(most=2, front=9, behind=3)
-    places = [shares.place(owner) for owner in ["ada"] * 7 + ["bob"]]
+    shares = FairShare(quota=2, front=9, overflow=3)
+    places = [shares.priority_for(owner) for owner in ["ada"] * 7 + ["bob"]]
     assert places == [FRONT, FRONT, OVERFLOW, OVERFLOW, OVERFLOW, None, None, FRONT]
 
 
 def test_one_with_many_takes_no_room_from_the_others() -> None:
     """Room in front is for first items alone; without any, they wait."""
-    shares = FairShare(most=1, front=2, behind=100)
-    assert [shares.place(owner) for owner in ("ada", "ada", "bob")] == [FRONT, OVERFLOW, FRONT]
-    assert not shares.has_room()
-    assert shares.place("cyd") is None
-    assert shares.place("ada") == OVERFLOW
+    shares = FairShare(quota=1, front=2, overflow=100)
+    assert [shares.priority_for(owner) for owner in ("ada", "ada", "bob")] == [
+        FRONT,
+        OVERFLOW,
+        FRONT,
+    ]
+    assert not shares.has_capacity()
+    assert shares.priority_for("cyd") is None
+    assert shares.priority_for("ada") == OVERFLOW

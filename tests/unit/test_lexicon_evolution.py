@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from tests.unit.lexicon_samples import FIELDS, LEXICONS, MOOD, absolute, drop, lexicon, put
-from worker.media.validation.compatibility import OLD_READERS, OLD_RECORDS, breaks
+from worker.media.validation.compatibility import OLD_READERS, OLD_RECORDS, breaking_changes
 from worker.media.validation.files import OWN_FOLDER, save_published
-from worker.operations.lexicons.check import check, copies_in
+from worker.operations.lexicons.check import check, load_copies
 
 PROPERTIES = {
     "name": {"type": "string", "maxLength": 10, "minLength": 2},
@@ -90,7 +90,7 @@ HARMLESS: dict[str, tuple[str, object]] = {
 @pytest.mark.parametrize("change", BROKEN.values(), ids=BROKEN.keys())
 def test_breaking_change_is_found_with_its_place(change: Change) -> None:
     """It breaks old records under the new version, or new records under the old one."""
-    (found,) = breaks(BASE, put(BASE, absolute(change.path), change.value))
+    (found,) = breaking_changes(BASE, put(BASE, absolute(change.path), change.value))
     assert found.path == absolute(change.place or change.path)
     assert found.why.startswith(change.why)
     assert found.was != found.now
@@ -99,14 +99,14 @@ def test_breaking_change_is_found_with_its_place(change: Change) -> None:
 @pytest.mark.parametrize(("path", "value"), HARMLESS.values(), ids=HARMLESS.keys())
 def test_what_the_specification_allows_is_no_finding(path: str, value: object) -> None:
     """A lexicon may grow."""
-    assert breaks(BASE, put(BASE, absolute(path), value)) == []
+    assert breaking_changes(BASE, put(BASE, absolute(path), value)) == []
 
 
 def test_a_required_field_that_is_gone_or_renamed_is_found() -> None:
     """A renamed field is one that is gone, and a new one."""
     renamed = put(drop(BASE, absolute(".name")), absolute(".title"), PROPERTIES["name"])
     document = put(renamed, f"{RECORD}.required", ["title"])
-    found = {each.path: (each.was, each.now) for each in breaks(BASE, document)}
+    found = {each.path: (each.was, each.now) for each in breaking_changes(BASE, document)}
     assert found == {
         f"{FIELDS}.name": ("required", None),
         f"{FIELDS}.title": (None, "required"),
@@ -115,7 +115,7 @@ def test_a_required_field_that_is_gone_or_renamed_is_found() -> None:
 
 def test_a_definition_that_is_gone_is_found() -> None:
     """Others may refer to it."""
-    found = breaks(BASE, drop(BASE, "defs.colour"))
+    found = breaking_changes(BASE, drop(BASE, "defs.colour"))
     assert [each.path for each in found] == ["defs.colour"]
 
 
@@ -144,4 +144,4 @@ def test_an_invalid_lexicon_hides_no_other(tmp_path: Path) -> None:
     checked = {each.nsid: each.findings for each in check(tmp_path)}
     assert checked["computer.aesthetic.mood"] == ()
     assert len(checked["com.example.thing"]) == 1
-    assert copies_in(tmp_path).documents == {}
+    assert load_copies(tmp_path).documents == {}

@@ -12,12 +12,12 @@ from worker.core.documents import Account, ItemRef, MediaDocument, SyncState
 from worker.core.fields import FieldError, Fields
 from worker.core.secrets import Secret
 from worker.media import UnknownTypeError, media_type
-from worker.media.base import Draft, File, Site
+from worker.media.base import Draft, SiteUrls, SourceRef
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 WHEN = datetime(2024, 3, 12, 20, 53, 34, 123000, tzinfo=UTC)
 STAMP = "2024-03-12T20:53:34.123Z"
-SITE = Site("https://aesthetic.computer", "user-bucket", "guest-bucket")
+SITE = SiteUrls("https://aesthetic.computer", "user-bucket", "guest-bucket")
 ACCOUNT = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name="ada")
 
 
@@ -26,7 +26,7 @@ def draft(
     *,
     guest: bool = False,
     account: Account = ACCOUNT,
-    site: Site = SITE,
+    site: SiteUrls = SITE,
     **fields: object,
 ) -> Draft:
     """Build the draft of a document with these fields."""
@@ -34,7 +34,7 @@ def draft(
         ref=ItemRef(type_name, ID),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        gone=None,
+        takedown_flag=None,
         fields=Fields({"when": WHEN, **fields}),
         state=SyncState(),
     )
@@ -53,8 +53,8 @@ def test_a_painting_has_its_links_thumbnail_and_recording() -> None:
         "when": STAMP,
         "ref": str(ID),
     }
-    assert made.blobs["thumbnail"].file == File("b", "auth0|1", "sunset.png")
-    assert made.links["recordingUrl"].file == File("b", "auth0|1", "sunset.zip")
+    assert made.blobs["thumbnail"].file == SourceRef("b", "auth0|1", "sunset.png")
+    assert made.links["recordingUrl"].file == SourceRef("b", "auth0|1", "sunset.zip")
     assert made.links["recordingUrl"].url.endswith("/media/paintings/abc.zip")
 
 
@@ -69,10 +69,10 @@ def test_a_combined_slug_names_image_and_recording() -> None:
 def test_a_guests_files_are_in_the_bucket_itself() -> None:
     """No folder of a user; there is a recording only if the slug names one."""
     made = draft("painting", guest=True, slug="sunset", code="abc")
-    assert made.blobs["thumbnail"].file == File("guest-bucket", None, "sunset.png")
+    assert made.blobs["thumbnail"].file == SourceRef("guest-bucket", None, "sunset.png")
     assert made.links == {}
     made = draft("painting", guest=True, slug="img:rec", code="abc", bucket="g")
-    assert made.links["recordingUrl"].file == File("g", None, "rec.zip")
+    assert made.links["recordingUrl"].file == SourceRef("g", None, "rec.zip")
 
 
 @pytest.mark.parametrize("name", ["mood", "text"])
@@ -93,7 +93,7 @@ def test_a_users_piece_is_addressed_under_the_handle() -> None:
     made = draft("piece", slug="melody", code="m1", bucket="b")
     assert made.fields["acUrl"] == "https://aesthetic.computer/@ada/melody"
     assert made.fields["code"] == "m1"
-    assert made.blobs["source"].file == File("b", "auth0|1", "melody.mjs")
+    assert made.blobs["source"].file == SourceRef("b", "auth0|1", "melody.mjs")
 
 
 def test_a_piece_may_lack_code_bucket_and_handle() -> None:
@@ -121,7 +121,7 @@ def test_values_are_percent_encoded_in_urls() -> None:
 
 def test_a_url_template_can_be_replaced() -> None:
     """Hosts and paths of another platform are settings."""
-    site = Site("https://x", "u", "g", {"KIDLISP_ACURL": "https://lisp.example/{code}"})
+    site = SiteUrls("https://x", "u", "g", {"KIDLISP_ACURL": "https://lisp.example/{code}"})
     made = draft("kidlisp", site=site, code="cow", source="()")
     assert made.fields["acUrl"] == "https://lisp.example/cow"
 

@@ -10,9 +10,9 @@ import pytest
 from worker.core.errors import MediaTypeError
 from worker.media import OWN_TYPES
 from worker.media.base import MediaType
-from worker.media.lexicons import missing_in
+from worker.media.lexicons import find_missing
 from worker.media.mood import MOOD
-from worker.media.registry import fault_in, installed
+from worker.media.registry import discover_entry_points, find_fault
 from worker.media.validation import load_lexicons
 
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")
@@ -28,7 +28,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no builder": ({"build": "build"}, "build should be a function"),
     "one field for a list": ({"fields": "when"}, "fields should be a tuple of texts"),
     "no time": ({"fields": ("title",)}, "fields lacks 'when'"),
-    "flags that are a list": ({"gone": ["nuked"]}, "gone should be a tuple of texts"),
+    "flags that are a list": (
+        {"takedown_flags": ["nuked"]},
+        "takedown_flags should be a tuple of texts",
+    ),
     "a batch of none": ({"batch": 0}, "batch should be 1 to 200"),
     "a batch that no PDS takes": ({"batch": 500}, "batch should be 1 to 200"),
 }
@@ -37,29 +40,31 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("changes", "said"), WRONG.values(), ids=WRONG.keys())
 def test_a_type_that_cannot_be_used_is_told(changes: dict[str, Any], said: str) -> None:
     """Named, before anything is published by it."""
-    assert said in fault_in(replace(TAPE, **changes), "tape", OWN_TYPES)
+    assert said in find_fault(replace(TAPE, **changes), "tape", OWN_TYPES)
 
 
 def test_a_type_of_the_names_own_is_taken() -> None:
     """As ours are."""
-    assert fault_in(TAPE, "tape", OWN_TYPES) == ""
+    assert find_fault(TAPE, "tape", OWN_TYPES) == ""
     for kind in OWN_TYPES:
-        assert fault_in(kind, kind.name, [other for other in OWN_TYPES if other is not kind]) == ""
+        assert (
+            find_fault(kind, kind.name, [other for other in OWN_TYPES if other is not kind]) == ""
+        )
 
 
 def test_what_is_no_type_is_told() -> None:
     """An entry point can lead to anything."""
-    assert "should be a worker.media.base.MediaType" in fault_in(object(), "tape", ())
+    assert "should be a worker.media.base.MediaType" in find_fault(object(), "tape", ())
 
 
 def test_a_type_without_a_lexicon_is_told() -> None:
     """With the file that is wanted."""
-    assert "lexicons/com/example/tape.json" in missing_in(TAPE, load_lexicons())
+    assert "lexicons/com/example/tape.json" in find_missing(TAPE, load_lexicons())
 
 
 def test_nothing_is_found_where_nothing_is_installed() -> None:
     """The project itself brings no package."""
-    assert installed(OWN_TYPES) == ()
+    assert discover_entry_points(OWN_TYPES) == ()
 
 
 def test_a_registry_fault_is_an_error_of_ours() -> None:

@@ -11,15 +11,15 @@ from tests.message_samples import ITEM, LONG, SHORT, fields
 from tests.messages import batch, call
 from tests.poison import POISON
 from worker.app import app
-from worker.queue.messages import Call, InvalidMessage, completed, peek, read
+from worker.queue.messages import InvalidMessage, TaskCall, fill_defaults, peek, validate
 from worker.queue.names import LIVE, OVERFLOW, redis_list
 
-_CALL = Call("sync_media", {"type": "mood", "id": ITEM})
+_CALL = TaskCall("sync_media", {"type": "mood", "id": ITEM})
 
 
-def taken(item: bytes) -> Call | InvalidMessage:
+def taken(item: bytes) -> TaskCall | InvalidMessage:
     """Return what a worker makes of a message on `live`."""
-    return read(completed(item, LIVE), app.task_functions)
+    return validate(fill_defaults(item, LIVE), app.task_functions)
 
 
 @pytest.mark.parametrize("item", [SHORT, LONG])
@@ -50,10 +50,10 @@ def test_the_table_has_every_field() -> None:
 
 def test_what_is_left_out_follows_from_the_queue() -> None:
     """So that the message can be given back, and is known as a save."""
-    done: Any = json.loads(completed(SHORT, redis_list(LIVE, OVERFLOW)))
+    done: Any = json.loads(fill_defaults(SHORT, redis_list(LIVE, OVERFLOW)))
     assert done["properties"]["delivery_info"] == {"exchange": "", "routing_key": "live"}
     assert done["headers"]["retries"] == 0
-    tags = [json.loads(completed(SHORT, LIVE))["properties"]["delivery_tag"] for _ in range(2)]
+    tags = [json.loads(fill_defaults(SHORT, LIVE))["properties"]["delivery_tag"] for _ in range(2)]
     assert tags[0] != tags[1]
 
 
@@ -62,7 +62,7 @@ def test_what_is_left_out_follows_from_the_queue() -> None:
 )
 def test_what_is_there_stays_as_it_is(item: bytes) -> None:
     """Right or wrong: a fault is not mended, so that it is told."""
-    done = completed(item, LIVE)
+    done = fill_defaults(item, LIVE)
     try:
         before = json.loads(item)
     except (ValueError, RecursionError):

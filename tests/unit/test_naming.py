@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.queue.labels import about, beside
+from worker.queue.labels import options_label, subject_label
 
 
 @pytest.mark.parametrize(
@@ -36,17 +36,17 @@ def test_a_message_is_named_by_its_document(
     task: str, arguments: dict[str, Any], named: str, rest: str
 ) -> None:
     """Whatever way its producer gave the arguments."""
-    assert (about(task, arguments), beside(task, arguments)) == (named, rest)
+    assert (subject_label(task, arguments), options_label(task, arguments)) == (named, rest)
 
 
 def test_a_batch_is_told_in_a_line() -> None:
     """Its first items stand for a hundred."""
     ids = [f"id-{number}" for number in range(100)]
-    told = about("sync_batch", {"type": "mood", "subject": "ada", "ids": ids})
+    told = subject_label("sync_batch", {"type": "mood", "subject": "ada", "ids": ids})
     assert told == "moods of ada: 100 items, id-0, id-1, id-2 and 97 more"
 
 
 def test_what_is_long_is_cut() -> None:
     """An id may be as long as MongoDB takes it."""
-    assert len(about("sync_media", {"type": "mood", "id": "x" * 5000})) == 300
-    assert len(beside("sync_media", {"user": "x" * 5000})) == 300
+    assert len(subject_label("sync_media", {"type": "mood", "id": "x" * 5000})) == 300
+    assert len(options_label("sync_media", {"user": "x" * 5000})) == 300

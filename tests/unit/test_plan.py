@@ -59,7 +59,7 @@ def test_plan_follows_from_document_state_and_account(expected: Plan, case: dict
         ref=ItemRef(type_name, "1"),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        gone=case.get("gone"),
+        takedown_flag=case.get("gone"),
         fields=Fields({}),
         state=case.get("state", SyncState()),
     )

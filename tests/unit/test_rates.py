@@ -9,18 +9,18 @@ from worker.core.rate_limits import (
     REQUEST,
     UPLOAD,
     Cost,
-    Kind,
     Limit,
+    RateLimitHeaders,
     Rates,
-    Told,
+    Resource,
     charges,
-    meant,
+    match_bucket,
+    parse_headers,
     parse_keys,
-    told,
 )
 
 _NOW = 1_790_000_000.0
-_PUT = (Cost(Kind.POINTS, 2, "did:plc:ada"), REQUEST)
+_PUT = (Cost(Resource.POINTS, 2, "did:plc:ada"), REQUEST)
 
 
 def names(limits: tuple[Limit, ...]) -> list[str]:
@@ -78,7 +78,7 @@ def test_bypass_keys_are_never_quoted() -> None:
 
 def test_call_is_charged_to_every_bucket_of_its_kinds() -> None:
     """A write: to the repo by hour and day, and to our address as one request."""
-    charged = [(c.limit.name, c.who, c.points) for c in charges(REFERENCE, _PUT)]
+    charged = [(c.limit.name, c.subject, c.points) for c in charges(REFERENCE, _PUT)]
     assert charged == [
         ("points_hour", "did:plc:ada", 2),
         ("points_day", "did:plc:ada", 2),
@@ -88,15 +88,15 @@ def test_call_is_charged_to_every_bucket_of_its_kinds() -> None:
         "uploads_day",
         "requests_5min",
     ]
-    assert charges(REFERENCE, (Cost(Kind.POINTS, 0, "did:plc:ada"),)) == ()
+    assert charges(REFERENCE, (Cost(Resource.POINTS, 0, "did:plc:ada"),)) == ()
 
 
 def test_headers_name_a_bucket() -> None:
     """Policy, what is left, and the end of the window: since 1970, or from now on."""
     headers = {"ratelimit-policy": "5000;w=3600", "ratelimit-remaining": "17"}
     for reset, seconds in ((_NOW + 60, 60.0), (60, 60.0), (_NOW - 5, 0.0)):
-        found = told({**headers, "ratelimit-reset": f"{reset:.0f}"}, _NOW)
-        assert found == Told(5000, 3600.0, 17, seconds)
+        found = parse_headers({**headers, "ratelimit-reset": f"{reset:.0f}"}, _NOW)
+        assert found == RateLimitHeaders(5000, 3600.0, 17, seconds)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_headers_name_a_bucket() -> None:
 )
 def test_headers_that_cannot_be_read_tell_nothing(headers: dict[str, str]) -> None:
     """Not every server sends them, and not all send the same."""
-    assert told(headers, _NOW) is None
+    assert parse_headers(headers, _NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -133,14 +133,14 @@ def test_answer_tells_of_the_bucket_that_it_names(
 ) -> None:
     """By limit and window, or by whichever of them is like only one of ours."""
     charged = charges(REFERENCE, _PUT)
-    place = meant(charged, Told(points, window, 1, 1.0))
+    place = match_bucket(charged, RateLimitHeaders(points, window, 1, 1.0))
     assert (None if place is None else charged[place].limit.name) == name
 
 
 def test_answer_that_may_tell_of_two_buckets_tells_of_none() -> None:
     """Correcting the wrong one would let through what is refused."""
     both = (
-        Limit("points_hour", Kind.POINTS, 10, 60),
-        Limit("requests_5min", Kind.REQUESTS, 20, 60),
+        Limit("points_hour", Resource.POINTS, 10, 60),
+        Limit("requests_5min", Resource.REQUESTS, 20, 60),
     )
-    assert meant(charges(both, _PUT), Told(30, 60, 1, 1.0)) is None
+    assert match_bucket(charges(both, _PUT), RateLimitHeaders(30, 60, 1, 1.0)) is None

@@ -52,7 +52,7 @@ def test_a_password_given_as_an_option_of_the_url_is_known() -> None:
 def test_everything_in_a_tree_is_scrubbed() -> None:
     """Texts in mappings and lists, however deep; what is no text stays as it is."""
     tree = {"a": [{"b": "x redis-pw"}, 1, None], "c": ("dsnkey",)}
-    assert SCRUBBER.tree(tree) == {"a": [{"b": "x (secret)"}, 1, None], "c": ["(secret)"]}
+    assert SCRUBBER.nested(tree) == {"a": [{"b": "x (secret)"}, 1, None], "c": ["(secret)"]}
 
 
 def test_ordinary_texts_stay() -> None:

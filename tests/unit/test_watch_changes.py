@@ -9,7 +9,7 @@ from bson import ObjectId, Timestamp
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES
 from worker.operations.watch import sender
-from worker.operations.watch.change_stream import Change, StreamReset, pipeline, read
+from worker.operations.watch.change_stream import Change, StreamReset, parse_event, pipeline
 from worker.operations.watch.sender import ChangeBatch
 
 MOOD = MEDIA_TYPES["mood"]
@@ -32,25 +32,27 @@ def event(operation: str, **parts: object) -> RawDocument:
 def test_a_save_is_a_change_of_its_document() -> None:
     """Whatever kind of save it was."""
     for operation in ("insert", "update", "replace"):
-        assert read(event(operation), BY_COLLECTION) == Change(MOOD, ITEM, AT)
+        assert parse_event(event(operation), BY_COLLECTION) == Change(MOOD, ITEM, AT)
 
 
 def test_a_deletion_tells_whose_it_was_if_anybody_knows() -> None:
     """A pre-image without a user is that of a guest's; none is none."""
-    known = read(event("delete", fullDocumentBeforeChange={"user": "auth0|ada"}), BY_COLLECTION)
+    known = parse_event(
+        event("delete", fullDocumentBeforeChange={"user": "auth0|ada"}), BY_COLLECTION
+    )
     assert known == Change(MOOD, ITEM, AT, is_gone=True, before={"user": "auth0|ada"})
-    guests = read(event("delete", fullDocumentBeforeChange={}), BY_COLLECTION)
+    guests = parse_event(event("delete", fullDocumentBeforeChange={}), BY_COLLECTION)
     assert guests == Change(MOOD, ITEM, AT, is_gone=True, before={})
     for nothing in ({}, {"fullDocumentBeforeChange": None}):
-        unknown = read(event("delete", **nothing), BY_COLLECTION)
+        unknown = parse_event(event("delete", **nothing), BY_COLLECTION)
         assert unknown == Change(MOOD, ITEM, AT, is_gone=True)
 
 
 def test_dropping_is_an_upheaval() -> None:
     """Of a collection, or of all."""
-    assert read(event("drop"), BY_COLLECTION) == StreamReset("moods: drop")
+    assert parse_event(event("drop"), BY_COLLECTION) == StreamReset("moods: drop")
     whole: RawDocument = {"operationType": "dropDatabase", "ns": {"db": "media"}}
-    assert read(whole, BY_COLLECTION) == StreamReset("the database: dropDatabase")
+    assert parse_event(whole, BY_COLLECTION) == StreamReset("the database: dropDatabase")
 
 
 def test_the_pipeline_asks_for_every_type() -> None:
@@ -66,16 +68,16 @@ def test_of_several_changes_of_a_document_the_last_is_sent() -> None:
     others = [Change(MOOD, "7", AT), Change(MOOD, 7, AT)]
     for change in (first, *others, gone):
         batch.add(change)
-    assert batch.take() == [gone, *others]
-    assert not batch.take()
+    assert batch.drain() == [gone, *others]
+    assert not batch.drain()
 
 
 def test_a_burst_is_sent_when_nothing_follows_or_it_is_large() -> None:
     """And never when it is empty."""
     batch = ChangeBatch()
-    assert not batch.is_ripe(quiet=True)
+    assert not batch.is_due(quiet=True)
     batch.add(Change(MOOD, ITEM, AT))
-    assert batch.is_ripe(quiet=True)
-    for number in range(sender._LARGEST_BURST):
+    assert batch.is_due(quiet=True)
+    for number in range(sender._MAX_BATCH):
         batch.add(Change(MOOD, number, AT))
-    assert batch.is_ripe(quiet=False)
+    assert batch.is_due(quiet=False)

@@ -17,11 +17,11 @@ from worker.core.clock import rfc3339
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
 from worker.operations.error_help import help_for
-from worker.operations.text import shortened
+from worker.operations.text import shorten
 
 if TYPE_CHECKING:
-    from worker.operations.status import BlockedAccounts, Trouble
-    from worker.pds.rate_limiter import Gate
+    from worker.operations.status import BlockedAccount, BlockedAccounts
+    from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
 _SOME, _TROUBLE = 1, 2
@@ -59,7 +59,10 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
             if resume:
                 _resume(services, resume)
                 return
-            troubles, gates = _troubles_of(services).all(), services.rate_limiter.closed()
+            troubles, gates = (
+                _troubles_of(services).all(),
+                services.rate_limiter.exhausted_buckets(),
+            )
     except (MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
     (_print_lines if as_json else _print_page)(troubles, gates)
@@ -73,28 +76,30 @@ def _troubles_of(services: Services) -> BlockedAccounts:
 
 
 def _resume(services: Services, name: str) -> None:
-    from worker.operations.backfill.retry_failed import retry_failed_of, send
+    from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
 
     account = services.accounts.resolve(name)
     services.account_cache.renew(account.did)
     waiting = _troubles_of(services).waiting_for(account.subject)
-    print_tally(retry_failed_of(services).revive(waiting, send), services.settings.sweep.requeue)
+    print_tally(
+        retry_failed_of(services).retry(waiting, send_batch), services.settings.sweep.requeue
+    )
 
 
-def _print_page(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+def _print_page(troubles: Sequence[BlockedAccount], gates: Sequence[BucketStatus]) -> None:
     if not troubles:
         say("Every account that is used can be used.")
     show(Table([_row(trouble) for trouble in troubles], header=_HEADER))
     for code in dict.fromkeys(trouble.code for trouble in troubles):
         say(f"{code}: {help_for(code).action}")
     rows = [
-        (gate.host, gate.limit, gate.who or "our address", _used(gate), rfc3339(gate.until))
+        (gate.host, gate.limit, gate.subject or "our address", _used(gate), rfc3339(gate.until))
         for gate in gates
     ]
     show(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
 
 
-def _row(trouble: Trouble) -> tuple[str, ...]:
+def _row(trouble: BlockedAccount) -> tuple[str, ...]:
     account = trouble.account
     return (
         account.handle if account else trouble.subject,
@@ -102,16 +107,16 @@ def _row(trouble: Trouble) -> tuple[str, ...]:
         str(trouble.waiting),
         rfc3339(trouble.until) if trouble.until else "-",
         trouble.code,
-        shortened(trouble.message),
+        shorten(trouble.message),
     )
 
 
-def _used(gate: Gate) -> str:
+def _used(gate: BucketStatus) -> str:
     refused = ", refused by the PDS" if gate.refused else ""
     return f"{gate.used} of {gate.points}{refused}"
 
 
-def _print_lines(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
+def _print_lines(troubles: Sequence[BlockedAccount], gates: Sequence[BucketStatus]) -> None:
     for trouble in troubles:
         account = trouble.account
         line = {
@@ -128,7 +133,7 @@ def _print_lines(troubles: Sequence[Trouble], gates: Sequence[Gate]) -> None:
         line = {
             "pds": gate.host,
             "limit": gate.limit,
-            "of": gate.who or None,
+            "of": gate.subject or None,
             "used": gate.used,
             "points": gate.points,
             "refused": gate.refused,

@@ -17,7 +17,7 @@ from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
-    from worker.operations.audit.run import Audited, AuditRun
+    from worker.operations.audit.run import AuditResult, AuditRun
     from worker.services import Services
     from worker.sync.run import Observer
 
@@ -100,11 +100,11 @@ def audit(
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.audit_report import account_line, print_page, summary_line
     from worker.core.settings.reader import SettingsError
-    from worker.operations.audit.run import Summary, open_audit
+    from worker.operations.audit.run import AuditSummary, open_audit
 
     if force and not repair:
         raise click.UsageError("--force is for --repair")
-    summary = Summary()
+    summary = AuditSummary()
     try:
         with ExitStack() as stack:
             services = stack.enter_context(closing(open_services(env_file)))
@@ -121,7 +121,7 @@ def audit(
                 )
             )
             for audited in _audited(rounds, chosen, observer):
-                summary.take(audited)
+                summary.add(audited)
                 if as_json:
                     click.echo(account_line(audited))
     except (MediaError, SettingsError) as error:
@@ -145,7 +145,7 @@ def _chosen(services: Services, names: Sequence[str], *, guests: bool) -> list[A
 
 def _audited(
     rounds: AuditRun, chosen: Sequence[Account] | None, observer: Observer
-) -> Iterator[Audited]:
+) -> Iterator[AuditResult]:
     accounts = rounds.auditor.owned.accounts() if chosen is None else chosen
     for number, account in enumerate(accounts, start=1):
         observer(f"account {number}, {account.handle}")

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from worker.cli.output import Table, say, show
 from worker.core.documents import Account, Failure
-from worker.operations.audit.findings import Fault, Finding, Standing, TypeAudit
-from worker.operations.audit.repair import InvalidMessage, Repairs
-from worker.operations.audit.run import Audited, Summary
-from worker.operations.text import shortened
+from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
+from worker.operations.audit.repair import RemovalRefusal, Repairs
+from worker.operations.audit.run import AuditResult, AuditSummary
+from worker.operations.text import shorten
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")
 _EXPLAINED = "Explained: what documents tell of themselves"
@@ -25,7 +25,7 @@ _ACTIONS: Mapping[Fault, str] = {
 }
 
 
-def account_line(audited: Audited) -> str:
+def account_line(audited: AuditResult) -> str:
     """Return all that is known of an account as a line of JSON; ids are texts."""
     audit = audited.audit
     return json.dumps(
@@ -40,7 +40,7 @@ def account_line(audited: Audited) -> str:
     )
 
 
-def summary_line(summary: Summary) -> str:
+def summary_line(summary: AuditSummary) -> str:
     """Return the sum over all accounts as a line of JSON."""
     counts = {fault.value: 0 for fault in Fault}
     for (fault, _), count in summary.faults.items():
@@ -56,7 +56,7 @@ def summary_line(summary: Summary) -> str:
     return json.dumps({"summary": whole})
 
 
-def print_page(summary: Summary, *, repaired: bool) -> None:
+def print_page(summary: AuditSummary, *, repaired: bool) -> None:
     """Print the sum over all accounts, and the first findings."""
     show(Table(list(_type_rows(summary)), header=_HEADER))
     faults = [
@@ -75,24 +75,24 @@ def print_page(summary: Summary, *, repaired: bool) -> None:
     _print_verdict(summary, repaired=repaired)
 
 
-def _type_rows(summary: Summary) -> Iterator[Sequence[str]]:
+def _type_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
     for name in summary.documents:
-        right = summary.standings[name, Standing.RIGHT, ""]
+        right = summary.standings[name, DocumentStanding.RIGHT, ""]
         stand = sum(count for (kind, *_), count in summary.standings.items() if kind == name)
         off = sum(count for (_, kind), count in summary.faults.items() if kind == name)
         counts = (summary.documents[name], summary.records[name], right, stand - right, off)
         yield (name, *map(str, counts))
 
 
-def _reason_rows(summary: Summary) -> Iterator[Sequence[str]]:
+def _reason_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
     for (name, standing, reason), count in sorted(summary.standings.items()):
-        if standing is not Standing.RIGHT:
+        if standing is not DocumentStanding.RIGHT:
             yield standing, name, reason, str(count)
 
 
-def _print_first(summary: Summary) -> None:
+def _print_first(summary: AuditSummary) -> None:
     rows = [
-        (finding.fault, _subject(finding), shortened(finding.detail)) for finding in summary.first
+        (finding.fault, _subject(finding), shorten(finding.detail)) for finding in summary.first
     ]
     show(Table(rows, header=("finding", "record or document", "detail"), title="The first of them"))
     if more := summary.found - len(summary.first):
@@ -104,14 +104,14 @@ def _subject(finding: Finding) -> str:
     return " of ".join(filter(None, [finding.key.uri if finding.key else "", document]))
 
 
-def _told(summary: Summary) -> str:
+def _told(summary: AuditSummary) -> str:
     removed, synced = _counted(summary.removed, "record"), _counted(summary.synced, "document")
     told = f"Repaired: {removed} removed, {synced} synced"
-    left = _counted(summary.left, "document")
-    return f"{told}; {left} left to the workers at them" if summary.left else told
+    left = _counted(summary.skipped, "document")
+    return f"{told}; {left} left to the workers at them" if summary.skipped else told
 
 
-def _print_verdict(summary: Summary, *, repaired: bool) -> None:
+def _print_verdict(summary: AuditSummary, *, repaired: bool) -> None:
     counts = (summary.accounts, summary.documents.total(), summary.records.total())
     names = ("account", "document", "record")
     looked_at = ", ".join(_counted(*each) for each in zip(counts, names, strict=True))
@@ -168,12 +168,12 @@ def _repairs(repairs: Repairs) -> dict[str, object]:
     return {
         "removed": repairs.removed,
         "synced": repairs.synced,
-        "left": repairs.left,
+        "left": repairs.skipped,
         "refusals": [_refusal(refusal) for refusal in repairs.refusals],
         "failures": [_failure(failure) for failure in repairs.failures],
     }
 
 
-def _refusal(refusal: InvalidMessage) -> dict[str, object]:
+def _refusal(refusal: RemovalRefusal) -> dict[str, object]:
     counts = {"removals": refusal.removals, "records": refusal.records}
     return {"collection": refusal.collection, **counts, "message": refusal.text}

@@ -20,10 +20,10 @@ from worker.media import MEDIA_TYPES
 if TYPE_CHECKING:
     from worker.core.documents import Account
     from worker.media import MediaType
-    from worker.operations.backfill.planner import Batch, Scope, Survey
+    from worker.operations.backfill.planner import BackfillPreview, Batch, Scope
     from worker.operations.backfill.run import BackfillRun, Show
     from worker.services import Services
-    from worker.sync.batch.progress import Tally
+    from worker.sync.batch.progress import BackfillProgress
 
 _FAILED, _NOT_YET = 1, 3
 
@@ -132,7 +132,7 @@ def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[Med
 
     recall = MissingRecords.of(services)
     for account in accounts:
-        count = recall.recall(account, services.repo(account), kinds)
+        count = recall.mark_pending(account, services.repo(account), kinds)
         if count:
             say(f"{account.handle}: {count} items claimed records that are not there")
 
@@ -141,7 +141,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
 
-    survey = BackfillPlanner.of(services).survey(scope)
+    survey = BackfillPlanner.of(services).preview(scope)
     _print_survey(survey, scope)
     if dry_run or not survey.total:
         return 0
@@ -183,7 +183,7 @@ def _messages(services: Services) -> int:
     return lengths.bulk + lengths.in_hand
 
 
-def _ignore(_tally: Tally) -> None:
+def _ignore(_tally: BackfillProgress) -> None:
     """Show nothing."""
 
 
@@ -200,7 +200,7 @@ def _send(batch: Batch, backfill: str, message: str) -> None:
         )
 
 
-def _print_survey(survey: Survey, scope: Scope) -> None:
+def _print_survey(survey: BackfillPreview, scope: Scope) -> None:
     limit = f", {scope.limit} of them now" if scope.limit else ""
     accounts = f"{survey.accounts} account{'' if survey.accounts == 1 else 's'}"
     say(f"{survey.total} items of {accounts} to publish{limit}")
@@ -209,7 +209,7 @@ def _print_survey(survey: Survey, scope: Scope) -> None:
     show(Table(sorted(rows), header=("type", "items", "")))
 
 
-def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
+def _conclude(services: Services, scope: Scope, tally: BackfillProgress) -> int:
     """Print how it ended; return the exit code."""
     from worker.core.documents import Status
     from worker.operations.backfill.planner import BackfillPlanner
@@ -225,7 +225,7 @@ def _conclude(services: Services, scope: Scope, tally: Tally) -> int:
         return _FAILED
     # With a limit there is more to do than was meant to be done.
     waiting = counts[Status.PENDING] + counts[LEFT]
-    left = BackfillPlanner.of(services).survey(scope).total if scope.limit is None else waiting
+    left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
     if left:
         say(f"{left} items wait; the sweep goes on with them", "yellow")
     return _NOT_YET if left else 0

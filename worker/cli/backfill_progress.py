@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from worker.cli.output import say
-from worker.sync.batch.progress import Tally
+from worker.sync.batch.progress import BackfillProgress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -26,9 +26,9 @@ class Lines:
         self._total = sum(totals.values())
         self._start = time.monotonic()
         self._told = 0.0
-        self._known = Tally(0, {}, {})
+        self._known = BackfillProgress(0, {}, {})
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: BackfillProgress) -> None:
         """Tell how far it is, unless that was told just now or is what it was."""
         spent = time.monotonic() - self._start
         if spent < self._told + _LINE_EVERY or tally == self._known:
@@ -49,7 +49,7 @@ class Page:
             for name, total in totals.items()
         }
 
-    def show(self, tally: Tally) -> None:
+    def show(self, tally: BackfillProgress) -> None:
         """Move the bars."""
         for name, task in self._tasks.items():
             done = sum(n for (kind, _), n in tally.ended.items() if kind == name)
@@ -84,7 +84,7 @@ def progress_page(totals: Mapping[str, int]) -> Iterator[Page | Lines]:
         yield Page(bars, totals)
 
 
-def reasons_of(tally: Tally, type_name: str | None = None) -> str:
+def reasons_of(tally: BackfillProgress, type_name: str | None = None) -> str:
     """Return the reasons of failures and their numbers, the most frequent first."""
     counts: Counter[str] = Counter()
     for (kind, reason), number in tally.reasons.items():

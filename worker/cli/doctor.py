@@ -15,7 +15,7 @@ from worker.cli.environment import complete_environment
 from worker.cli.output import Style, say
 
 if TYPE_CHECKING:
-    from worker.operations.doctor import Finding
+    from worker.operations.doctor import CheckResult
 
 _STYLES: Mapping[str, Style] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "yellow"}
 _FAILED = 1
@@ -68,11 +68,11 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _tell(finding: Finding) -> None:
+def _tell(finding: CheckResult) -> None:
     advice = f": {finding.advice}" if finding.advice else ""
     place = f"{finding.level:<4}  {finding.subject:<11}  {finding.check:<12}"
     say(f"{place}  {finding.found}{advice}", _STYLES[finding.level])
 
 
-def _print_line(finding: Finding) -> None:
+def _print_line(finding: CheckResult) -> None:
     click.echo(json.dumps(asdict(finding)))

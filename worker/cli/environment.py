@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.core.settings.reader import other_name
+from worker.core.settings.reader import file_variable
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -28,7 +28,7 @@ def complete_environment(env_file: Path | None) -> None:
     if env_file is None and not DEFAULT.is_file():
         return
     for name, value in read_env_file(env_file or DEFAULT).items():
-        if other_name(name) not in os.environ:
+        if file_variable(name) not in os.environ:
             os.environ.setdefault(name, value)
 
 

@@ -23,11 +23,11 @@ from worker.core.settings.reader import SettingsError
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
-from worker.operations.text import shortened
+from worker.operations.text import shorten
 from worker.services import Services
 
 if TYPE_CHECKING:
-    from worker.operations.status import Named
+    from worker.operations.status import NamedItems
 
 _SOME, _TROUBLE = 1, 2
 _TYPES = click.option(
@@ -148,19 +148,19 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.backfill.retry_failed import retry_failed_of, send
+    from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
 
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
         retry_failed = retry_failed_of(services)
-        named = retry_failed.named(kinds, ids)
+        named = retry_failed.find_named(kinds, ids)
         failed = (item for kind in kinds for item in retry_failed.failed(kind, codes))
         items = named.items if ids else failed
         if dry_run:
             say_counts(Counter(item.ref.type for item in items), "would be enqueued")
         else:
-            print_tally(retry_failed.revive(items, send), services.settings.sweep.requeue)
+            print_tally(retry_failed.retry(items, send_batch), services.settings.sweep.requeue)
     _print_rest(named)
     click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
 
@@ -175,7 +175,7 @@ def _check_usage(
         raise click.UsageError(message)
 
 
-def _print_rest(named: Named) -> None:
+def _print_rest(named: NamedItems) -> None:
     for ref in named.busy:
         say(f"{ref}: a run is at work on it, and is left to it")
     for text in named.unknown:
@@ -239,7 +239,7 @@ def _cells(item: FailedItem) -> tuple[str, ...]:
         error.step if error else "",
         f"{error.at:%Y-%m-%d %H:%M}" if error else "",
         str(item.attempts),
-        shortened(error.message) if error else "",
+        shorten(error.message) if error else "",
     )
 
 

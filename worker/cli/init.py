@@ -13,7 +13,7 @@ from worker.cli.environment import complete_environment
 from worker.cli.output import Style, say
 
 if TYPE_CHECKING:
-    from worker.database.indexes import Made
+    from worker.database.indexes import IndexResult
 
 _STYLES: dict[str, Style] = {"created": "green", "refused": "red"}
 
@@ -46,9 +46,9 @@ def init(env_file: Path | None) -> None:
     click.get_current_context().exit(1 if "refused" in counts else 0)
 
 
-def _told(made: Made) -> str:
+def _told(made: IndexResult) -> str:
     """Print what became of an index, as soon as it is known; return it in a word or two."""
     definition = made.definition
     place = f"{definition.collection:<18}  {definition.name:<19}"
-    say(f"{place}  {made.standing} {made.detail}".rstrip(), _STYLES.get(made.standing, ""))
-    return str(made.standing)
+    say(f"{place}  {made.status} {made.detail}".rstrip(), _STYLES.get(made.status, ""))
+    return str(made.status)

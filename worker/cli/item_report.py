@@ -13,7 +13,7 @@ from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.database.state import dump_state
 from worker.operations.status.inspection import BlobCheck, Inspection
-from worker.operations.text import aware, plain, shortened, span, told
+from worker.operations.text import as_text, as_utc, format_duration, format_value, shorten
 
 _LABELS = {
     "attemptedAt": "attempted",
@@ -62,7 +62,7 @@ def print_json(inspection: Inspection) -> None:
         ],
         "equal": inspection.faults == 0,
     }
-    click.echo(json.dumps(whole, indent=2, default=plain))
+    click.echo(json.dumps(whole, indent=2, default=as_text))
 
 
 def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
@@ -110,18 +110,18 @@ def _print_verdict(inspection: Inspection) -> None:
 
 
 def _side(text: str | None) -> str:
-    return "absent" if text is None else shortened(text)
+    return "absent" if text is None else shorten(text)
 
 
 def _cell(value: object) -> str:
-    return _ago(value) if isinstance(value, datetime) else told(value)
+    return _ago(value) if isinstance(value, datetime) else format_value(value)
 
 
 def _ago(moment: datetime) -> str:
     """Return a moment in UTC, and how far it is from now."""
-    seconds = (now() - aware(moment)).total_seconds()
-    far = f"{span(abs(seconds))} {'ago' if seconds >= 0 else 'ahead'}"
-    return f"{aware(moment):%Y-%m-%d %H:%M:%S} UTC ({far})"
+    seconds = (now() - as_utc(moment)).total_seconds()
+    far = f"{format_duration(abs(seconds))} {'ago' if seconds >= 0 else 'ahead'}"
+    return f"{as_utc(moment):%Y-%m-%d %H:%M:%S} UTC ({far})"
 
 
 def _without_none(values: Mapping[str, object]) -> dict[str, object]:

@@ -63,7 +63,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
         services.close()
     keys = len(services.settings.secret_keys)
     _tell(passwords, sessions, keys)
-    left = 0 if dry_run else passwords.to_seal + sessions.to_seal
+    left = 0 if dry_run else passwords.pending + sessions.pending
     click.get_current_context().exit(1 if passwords.unreadable or left else 0)
 
 

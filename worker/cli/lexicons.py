@@ -18,7 +18,7 @@ from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
 
 if TYPE_CHECKING:
-    from worker.operations.lexicons import Checked, Finding, Publication, Published
+    from worker.operations.lexicons import CheckedLexicon, LexiconFinding, Publication, Published
     from worker.services import Services
 
 _FOUND, _TROUBLE = 1, 2
@@ -143,20 +143,20 @@ def _folders() -> tuple[Path, ...]:
 
 
 def _published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
-    from worker.media.validation.files import published_in
+    from worker.media.validation.files import read_published
     from worker.operations.lexicons import AsResolved, Copies, InRepo, look_up
 
     if against != _DNS and not against.startswith(_AT):
         if not Path(against).is_dir():
             raise click.BadParameter(f"{against}: no such folder", param_hint="--against")
-        return Copies(published_in(Path(against)), against)
+        return Copies(read_published(Path(against)), against)
     services = undo.enter_context(closing(open_services(env_file)))
     if against == _DNS:
         return AsResolved(look_up, services.pds_of)
     return InRepo(services.pds_of, against.removeprefix(_AT))
 
 
-def _check_all(published: Published | None) -> Iterator[Checked]:
+def _check_all(published: Published | None) -> Iterator[CheckedLexicon]:
     from worker.operations.lexicons import check
 
     for folder in _folders():
@@ -183,22 +183,27 @@ def _publish(
     services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
 ) -> tuple[str, int]:
     """Publish on an account; return its DID and the exit code."""
-    from worker.operations.lexicons import Outcome, Refused, plan, publish
+    from worker.operations.lexicons import (
+        PublishOutcome,
+        PublishRefusedError,
+        plan_publications,
+        publish,
+    )
 
     repo = services.repo(services.accounts.resolve(name))
-    planned = plan(repo, [services.lexicons.document(nsid) for nsid in nsids])
+    planned = plan_publications(repo, [services.lexicons.document(nsid) for nsid in nsids])
     for publication in planned:
         tell_breaks(publication)
     try:
         if dry_run:
             refused = not force and any(each.breaks for each in planned)
             for each in planned:
-                would = "" if each.outcome is Outcome.UNCHANGED else "would be "
+                would = "" if each.outcome is PublishOutcome.UNCHANGED else "would be "
                 say(f"{would}{each.outcome}  {each.key.uri}")
             return repo.did, _FOUND if refused else 0
         for each in publish(repo, planned, break_compatibility=force):
             say(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
-    except Refused as error:
+    except PublishRefusedError as error:
         say(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
         return repo.did, _FOUND
     return repo.did, 0
@@ -219,7 +224,7 @@ def _dns_name(nsid: str) -> str:
     return dns_name(nsid)
 
 
-def print_page(checked: Sequence[Checked]) -> None:
+def print_page(checked: Sequence[CheckedLexicon]) -> None:
     """Print a line for each lexicon, and what was found."""
     rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
     show(Table(rows, header=("lexicon", "compared with", "found")))
@@ -229,19 +234,19 @@ def print_page(checked: Sequence[Checked]) -> None:
             say(_told(finding), "red")
 
 
-def _verdict(checked: Checked) -> str:
+def _verdict(checked: CheckedLexicon) -> str:
     if checked.findings:
         count = len(checked.findings)
         return "1 finding" if count == 1 else f"{count} findings"
     return "compatible" if checked.against else "valid, not published yet"
 
 
-def _told(finding: Finding) -> str:
+def _told(finding: LexiconFinding) -> str:
     change = f"was {finding.was}, is {finding.now}: " if finding.was else ""
     return f"  {change}{finding.why}"
 
 
-def print_lines(checked: Sequence[Checked]) -> None:
+def print_lines(checked: Sequence[CheckedLexicon]) -> None:
     """Print a JSON object for each lexicon."""
     for each in checked:
         findings = [{**asdict(finding), "file": str(finding.file)} for finding in each.findings]
@@ -251,11 +256,11 @@ def print_lines(checked: Sequence[Checked]) -> None:
 
 def tell_breaks(publication: Publication) -> None:
     """Print what publishing a lexicon would break."""
-    from worker.operations.lexicons.check import told_value
+    from worker.operations.lexicons.check import format_value
 
     for found in publication.breaks:
         say(f"{publication.key.rkey}: {found.path}")
-        say(f"  was {told_value(found.was)}, is {told_value(found.now)}: {found.why}", "red")
+        say(f"  was {format_value(found.was)}, is {format_value(found.now)}: {found.why}", "red")
 
 
 def tell_dns(name: str, did: str) -> None:

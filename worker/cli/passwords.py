@@ -51,10 +51,10 @@ def _passwords(count: int) -> str:
 def _count(database: Database[RawDocument]) -> tuple[int, int]:
     """Return how many stored passwords are plain, and how many encrypted."""
     from worker.core.secrets import Vault
-    from worker.database.mongo import translated
+    from worker.database.mongo import mongo_errors
 
     counts = [0, 0]
-    with translated():
+    with mongo_errors():
         for user in database["users"].find(_PLAIN, {"atproto.password": 1}):
             account = user.get("atproto")
             stored = account.get("password") if isinstance(account, dict) else None

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from worker.cli.output import say
 
 if TYPE_CHECKING:
-    from worker.operations.status import Tally
+    from worker.operations.status import RetryTotals
 
 
-def print_tally(tally: Tally, requeue: float) -> None:
+def print_tally(tally: RetryTotals, requeue: float) -> None:
     """Tell what was enqueued, and what is left to a sweep."""
     say_counts(tally.enqueued, "enqueued")
-    if tally.left:
-        say_counts(tally.left, "not enqueued")
+    if tally.skipped:
+        say_counts(tally.skipped, "not enqueued")
         message = "The queue did not take them: check that REDIS_URL names a server that answers."
         say(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
 

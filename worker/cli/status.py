@@ -19,7 +19,7 @@ from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
 from worker.media import MEDIA_TYPES
 from worker.operations.error_help import help_for
-from worker.operations.text import span
+from worker.operations.text import format_duration
 
 if TYPE_CHECKING:
     from worker.core.secrets import Secret
@@ -124,7 +124,7 @@ def _print_page(picture: _Picture) -> None:
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
     statuses = (counts.statuses[status] for status in Status)
-    oldest = span((at - counts.oldest).total_seconds()) if counts.oldest else ""
+    oldest = format_duration((at - counts.oldest).total_seconds()) if counts.oldest else ""
     return (*map(str, (counts.never, *statuses, counts.total)), oldest)
 
 

@@ -101,7 +101,7 @@ def _heartbeat() -> Callable[[], None]:
     file = QueueSettings.load(os.environ).heartbeat_file
     if file is None:
         return lambda: None
-    heartbeat.begin(file)
+    heartbeat.create(file)
     return partial(heartbeat.touch, file)
 
 

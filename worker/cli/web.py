@@ -77,7 +77,9 @@ def _services() -> Services:
     from worker.core.settings import Settings
     from worker.services import Timeouts, build
 
-    patience = Timeouts(pds=4, redis=2, once=True, bounds=ResponseLimits(size=8_000_000, seconds=8))
+    patience = Timeouts(
+        pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=8_000_000, seconds=8)
+    )
     return build(Settings.load(os.environ), patience=patience)
 
 

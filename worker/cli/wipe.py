@@ -18,7 +18,7 @@ from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.operations.erase.forget import AccountErasure
-    from worker.operations.erase.report import Survey, WipeResult
+    from worker.operations.erase.report import WipePreview, WipeResult
     from worker.operations.erase.wipe import Wiper
     from worker.services import Services
 
@@ -62,7 +62,7 @@ def wipe(
         account = services.accounts.resolve(name)
         say(f"{account.subject}: {account.handle}, {account.did}")
         wiping = _wiper(services).wipe(account, kinds)
-        survey = wiping.survey()
+        survey = wiping.preview()
         _print_survey(survey)
         if not any(each.records or each.states for each in survey.values()):
             say("There is nothing to remove.")
@@ -104,16 +104,16 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         say(f"{subject}: {account.handle}, {account.did}" if account else subject)
         if forgetting.remark:
             say(forgetting.remark, "yellow")
-        footprint = forgetting.survey()
+        footprint = forgetting.preview()
         _print_survey(footprint.types)
         say(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
-        if not footprint.there_are and account is None:
+        if not footprint.exists and account is None:
             say(f"There is no trace of {subject}; is it the subject, the _id of the user?")
             return
         if not _is_wanted(subject, live=live, yes=yes):
             return
         trouble = _carried_out(forgetting.run, footprint.types)
-        code = _conclude(forgetting.done, trouble or forgetting.trouble)
+        code = _conclude(forgetting.is_done, trouble or forgetting.trouble)
         say(f"thumbnails deleted: {forgetting.thumbnails}")
     click.get_current_context().exit(code)
 
@@ -163,7 +163,7 @@ def _is_wanted(word: str, *, live: bool, yes: bool) -> bool:
 
 
 def _carried_out(
-    run: Callable[[], Iterator[int]], survey: Mapping[str, Survey]
+    run: Callable[[], Iterator[int]], survey: Mapping[str, WipePreview]
 ) -> MediaError | None:
     """Do it, with a bar on a terminal; return what ended it early, so that it can be told last."""
     total = sum(each.records for each in survey.values())
@@ -179,16 +179,16 @@ def _carried_out(
     return None
 
 
-def _print_survey(survey: Mapping[str, Survey]) -> None:
+def _print_survey(survey: Mapping[str, WipePreview]) -> None:
     rows = [(name, str(each.records), str(each.states)) for name, each in survey.items()]
     show(Table(rows, header=("type", "records", "states to clear")))
 
 
 def _conclude(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
     """Print what was done and what is left; return the exit code."""
-    rows = [(name, str(each.removed), str(each.cleared)) for name, each in done.items()]
+    rows = [(name, str(each.removed), str(each.reset)) for name, each in done.items()]
     show(Table(rows, header=("type", "records removed", "states cleared")))
-    left = [(name, each.reasons) for name, each in done.items() if each.left]
+    left = [(name, each.reasons) for name, each in done.items() if each.skipped]
     for name, reasons in left:
         for why, number in reasons.items():
             say(f"left: {number} of type {name}: {why}", "yellow")

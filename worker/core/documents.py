@@ -43,7 +43,7 @@ class ItemRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class OwnedItem:
     """An item, and the subject whose it is."""
 
     ref: ItemRef
@@ -150,7 +150,7 @@ class MediaDocument:
     ref: ItemRef
     owner: str
     is_guest: bool
-    gone: str | None
+    takedown_flag: str | None
     fields: Fields
     state: SyncState
     fault: PermanentError | None = None

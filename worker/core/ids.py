@@ -9,7 +9,7 @@ from bson import ObjectId
 from worker.core.documents import DocumentId
 from worker.core.errors import PermanentError
 
-_MOST_CHARACTERS = 512  # of a record's `ref`
+_MAX_CHARACTERS = 512  # of a record's `ref`
 _INT64 = 2**63
 # Half of a surrogate pair: no driver can send it. And what MongoDB's driver puts in the place of
 # bytes that are no text: a document whose `_id` holds such bytes is found by no text.
@@ -33,7 +33,7 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
         return (raw,)
     if isinstance(raw, int) and not isinstance(raw, bool) and -_INT64 <= raw < _INT64:
         return (raw,)
-    if type(raw) is not str or not 0 < len(raw) <= _MOST_CHARACTERS or _NO_TEXT.search(raw):
+    if type(raw) is not str or not 0 < len(raw) <= _MAX_CHARACTERS or _NO_TEXT.search(raw):
         raise InvalidIdError(f"not the _id of a document: {ascii(raw)[:60]}")
     if ObjectId.is_valid(raw):
         return (ObjectId(raw), raw)
@@ -42,7 +42,7 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
     return (raw,)
 
 
-def known_id(raw: object) -> DocumentId | None:
+def supported_id(raw: object) -> DocumentId | None:
     """Return a document's `_id`, or None when it is one that no message can name.
 
     A whole number is a number, of whichever type: MongoDB finds the one by the other.

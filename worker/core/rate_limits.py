@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
-class Kind(StrEnum):
+class Resource(StrEnum):
     """What a limit counts, and for whom."""
 
     POINTS = "points"  # of writes, for a repo: create 3, update or put 2, delete 1
@@ -26,7 +26,7 @@ class Limit:
     """So many points in a window of so many seconds."""
 
     name: str
-    kind: Kind
+    resource: Resource
     points: int
     window: float
 
@@ -35,9 +35,9 @@ class Limit:
 class Cost:
     """What a call costs, in points of one kind; `who` is whose, empty for our address."""
 
-    kind: Kind
+    resource: Resource
     points: int = 1
-    who: str = ""
+    subject: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,33 +45,33 @@ class Charge:
     """What a call is charged to one bucket."""
 
     limit: Limit
-    who: str
+    subject: str
     points: int
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RateLimitHeaders:
     """What an answer tells of one bucket, the one with the fewest points left; seconds."""
 
     points: int
     window: float
-    left: int
+    remaining: int
     reset: float
 
 
-REQUEST = Cost(Kind.REQUESTS)
-UPLOAD = Cost(Kind.UPLOADS)
+REQUEST = Cost(Resource.REQUESTS)
+UPLOAD = Cost(Resource.UPLOADS)
 _HOUR, _DAY = 3600.0, 86_400.0
 # The narrowest first: of two that could have refused a call, it is the likelier.
 REFERENCE = (
-    Limit("points_hour", Kind.POINTS, 5000, _HOUR),
-    Limit("points_day", Kind.POINTS, 35_000, _DAY),
-    Limit("uploads_day", Kind.UPLOADS, 1000, _DAY),
-    Limit("logins_5min", Kind.LOGINS, 30, 300.0),
-    Limit("logins_day", Kind.LOGINS, 300, _DAY),
-    Limit("requests_5min", Kind.REQUESTS, 3000, 300.0),
+    Limit("points_hour", Resource.POINTS, 5000, _HOUR),
+    Limit("points_day", Resource.POINTS, 35_000, _DAY),
+    Limit("uploads_day", Resource.UPLOADS, 1000, _DAY),
+    Limit("logins_5min", Resource.LOGINS, 30, 300.0),
+    Limit("logins_day", Resource.LOGINS, 300, _DAY),
+    Limit("requests_5min", Resource.REQUESTS, 3000, 300.0),
 )
-_LONGEST = 31 * _DAY
+_MAX_WINDOW = 31 * _DAY
 _FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
 _ELSE = "*"
 
@@ -112,14 +112,14 @@ def parse_keys(text: str) -> dict[str, str]:
 def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...]:
     """Return what a call is charged to each bucket of a PDS with these limits."""
     return tuple(
-        Charge(limit, cost.who, cost.points)
+        Charge(limit, cost.subject, cost.points)
         for limit in limits
         for cost in costs
-        if cost.kind is limit.kind and cost.points > 0
+        if cost.resource is limit.resource and cost.points > 0
     )
 
 
-def told(headers: Mapping[str, str], moment: float) -> Told | None:
+def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders | None:
     """Read the `RateLimit-*` headers of an answer that came at `moment` (seconds since 1970).
 
     `RateLimit-Policy: 5000;w=3600` names the bucket, and `RateLimit-Reset` is seconds since
@@ -130,16 +130,16 @@ def told(headers: Mapping[str, str], moment: float) -> Told | None:
     try:
         reset = float(headers["ratelimit-reset"])
         seconds = reset - moment if reset > _FIRST_EPOCH else reset
-        said = Told(
+        said = RateLimitHeaders(
             int(points), float(window), int(headers["ratelimit-remaining"]), max(seconds, 0.0)
         )
     except (KeyError, ValueError):
         return None
-    sensible = 0 < said.window <= _LONGEST and said.reset <= _LONGEST
-    return said if sensible and said.points > 0 and said.left >= 0 else None
+    sensible = 0 < said.window <= _MAX_WINDOW and said.reset <= _MAX_WINDOW
+    return said if sensible and said.points > 0 and said.remaining >= 0 else None
 
 
-def meant(charged: Sequence[Charge], said: Told) -> int | None:
+def match_bucket(charged: Sequence[Charge], said: RateLimitHeaders) -> int | None:
     """Return the place of the charge whose bucket an answer tells of, None when it is unclear.
 
     That is the one with that limit and window; or the only one with that window, or that limit:
@@ -174,16 +174,16 @@ def _limits(words: Sequence[str]) -> tuple[Limit, ...]:
         if number == "off":
             del own[name]
         else:
-            own[name] = _own(own[name], number)
+            own[name] = _parse_own_limit(own[name], number)
     return tuple(own.values())
 
 
-def _own(limit: Limit, text: str) -> Limit:
+def _parse_own_limit(limit: Limit, text: str) -> Limit:
     number, slash, seconds = text.partition("/")
     try:
         points, window = int(number), float(seconds) if slash else limit.window
     except ValueError:
         points, window = 0, 0.0
-    if points < 1 or not 1 <= window <= _LONGEST:
+    if points < 1 or not 1 <= window <= _MAX_WINDOW:
         raise ValueError(f"{limit.name}={text} is not POINTS or POINTS/SECONDS, both at least 1")
     return replace(limit, points=points, window=window)

@@ -18,17 +18,17 @@ class RedisUnavailableError(TransientError):
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def redis_errors() -> Iterator[None]:
     """Turn the client's errors into ours; LockError passes, because the caller knows its lock."""
     try:
         yield
     except LockError:
         raise
     except RedisError as error:
-        raise RedisUnavailableError(meaning(error)) from error
+        raise RedisUnavailableError(describe_error(error)) from error
 
 
-def meaning(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Say what a person can do about an error, without what the client quotes."""
     if isinstance(error, AuthenticationError):
         return "Redis does not take the user or the password in REDIS_URL"

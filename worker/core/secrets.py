@@ -57,9 +57,9 @@ class Vault:
     def key_of(self, sealed: str) -> int | None:
         """Return the number of the key that opens a sealed text, counted from 1, or None."""
         alone = (Vault([key]) for key in self._keys)
-        return next((n for n, vault in enumerate(alone, start=1) if vault._opens(sealed)), None)
+        return next((n for n, vault in enumerate(alone, start=1) if vault._can_open(sealed)), None)
 
-    def _opens(self, sealed: str) -> bool:
+    def _can_open(self, sealed: str) -> bool:
         try:
             self.open(sealed)
         except UnreadableSecretError:

@@ -12,7 +12,7 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
 from worker.core.secrets import Secret, Vault
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"
@@ -49,11 +49,11 @@ class Accounts:
         """Return a user's account, or None when there is none that could be used."""
         # From messages and documents: it may be no text, or none that can be sent.
         is_name = is_text(subject) and not _SURROGATE.search(subject)
-        return self._one({"_id": subject}) if is_name else None
+        return self._find_one({"_id": subject}) if is_name else None
 
     def by_did(self, did: str) -> Account | None:
         """Return the account of a DID, or None."""
-        return self._one({"atproto.did": did})
+        return self._find_one({"atproto.did": did})
 
     def resolve(self, name: str) -> Account:
         """Return the account that a person means: a subject, a DID, or a handle of either kind.
@@ -63,7 +63,7 @@ class Accounts:
         """
         bare = name.removeprefix("@")
         named = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
-        accounts = (self._one(match) for match in named)
+        accounts = (self._find_one(match) for match in named)
         found = next((account for account in accounts if account), None) or self._by_name(bare)
         if found is None:
             raise UnknownAccountError(
@@ -72,16 +72,16 @@ class Accounts:
         return found
 
     def _by_name(self, screen_name: str) -> Account | None:
-        with translated():
+        with mongo_errors():
             named = self._handles.find_one({"handle": screen_name}, {"_id": 1})
-        return self._one({"_id": named["_id"]}) if named else None
+        return self._find_one({"_id": named["_id"]}) if named else None
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
         """Return those of the subjects that have an account."""
         is_string = {"$type": "string"}
         match: RawDocument = {"_id": {"$in": list(subjects)}}
         match |= {"atproto.did": is_string, "atproto.password": is_string}
-        with translated():
+        with mongo_errors():
             users = self._users.find(match, _ACCOUNT_FIELDS)
             return {str(user["_id"]) for user in users if _credentials(user)}
 
@@ -101,7 +101,7 @@ class Accounts:
     def stored(self) -> Iterator[tuple[object, str]]:
         """Go through the passwords: the subject, and the password as it is stored."""
         texts = {"atproto.password": {"$type": "string"}}
-        with translated():
+        with mongo_errors():
             for user in self._users.find(texts, {"atproto.password": 1}):
                 password = _mapping(user.get("atproto")).get("password")
                 if is_text(password) and password:
@@ -110,12 +110,12 @@ class Accounts:
     def swap(self, subject: object, read: str, sealed: str) -> bool:
         """Put another text in place of a subject's password, if that is still as it was read."""
         match = {"_id": subject, "atproto.password": read}
-        with translated():
+        with mongo_errors():
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
         return replaced.modified_count == 1
 
-    def _one(self, match: Mapping[str, object]) -> Account | None:
-        with translated():
+    def _find_one(self, match: Mapping[str, object]) -> Account | None:
+        with mongo_errors():
             user = self._users.find_one(match, _ACCOUNT_FIELDS)
             named = self._handles.find_one({"_id": user["_id"]}) if user else None
         if user is None or (credentials := _credentials(user)) is None:

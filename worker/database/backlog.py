@@ -15,15 +15,15 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.core.clock import now
-from worker.core.documents import DocumentId, ItemRef, MediaDocument, Owned, Status
+from worker.core.documents import DocumentId, ItemRef, MediaDocument, OwnedItem, Status
 from worker.core.fields import is_text
-from worker.core.ids import known_id
-from worker.database.mongo import DocumentFullError, RawDocument, translated
-from worker.database.store import NOBODY, Store
+from worker.core.ids import supported_id
+from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
+from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
 _CURSORS = "atproto_sweep"
-_OF_NOBODY: RawDocument = {"user": {"$in": list(NOBODY)}}
+_GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _TEXT = {"$type": "string"}
 # A query uses a partial index only if its own terms imply the filter. A comparison implies that
 # the field is there, but not its type.
@@ -95,16 +95,18 @@ NO_CODE = "(none)"  # stands for what older programs left without a code that ca
 class Backlog:
     """Queries over all media types for what has to be enqueued."""
 
-    def __init__(self, database: Database[RawDocument], store: Store) -> None:
+    def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
         self._cursors = database[_CURSORS]
         self._store = store
 
-    def due(self, kind: MediaType, now: datetime, limit: int) -> list[Owned]:
+    def due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
         """Return items whose time to be tried (again) has come, longest waiting first."""
         match = {"atproto.retryAt": {"$lte": now}}
         return self._owned(kind, match, "atproto.retryAt", limit)
 
-    def unseen(self, kind: MediaType, since: datetime, until: datetime, limit: int) -> list[Owned]:
+    def unseen(
+        self, kind: MediaType, since: datetime, until: datetime, limit: int
+    ) -> list[OwnedItem]:
         """Return items saved in a span of time that no run has ever looked at.
 
         An ObjectId tells when a document was saved, whatever date it bears; of other ids
@@ -119,48 +121,48 @@ class Backlog:
     def waiting_for_account(self, kind: MediaType) -> list[str]:
         """Return the subjects who have items that were skipped for want of an account."""
         skipped: RawDocument = {"atproto.reason": "no_account"}
-        with translated():
+        with mongo_errors():
             users = self._store.collection(kind).distinct("user", skipped)
-            nobodys = self._store.collection(kind).find_one(skipped | _OF_NOBODY, {"_id": 1})
+            nobodys = self._store.collection(kind).find_one(skipped | _GUEST_OWNED, {"_id": 1})
         subjects = {user for user in users if is_text(user) and user}
         return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
 
-    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[Owned]:
+    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
         """Return the items of users that were skipped for want of an account."""
-        owners = [*users, *(NOBODY if self._store.guest_subject in users else ())]
+        owners = [*users, *(GUEST_USERS if self._store.guest_subject in users else ())]
         # One with a `retryAt` is on the queue already, and found by it should it get lost there.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
         return self._owned(kind, match, "atproto.reason", limit)
 
-    def changed(self, kind: MediaType, window: int) -> list[Owned]:
+    def changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
         """Return items that were edited since their last run, in the next stretch of documents.
 
         Goes through the whole collection, `window` documents a call, and starts over at its end:
         this finds edits whose message was lost.
         """
-        with translated():
+        with mongo_errors():
             cursor = self._cursors.find_one({"_id": kind.name})
         after = cast("DocumentId | None", cursor.get("after")) if cursor else None
         changed, after = self.changed_after(kind, after, window)
-        with translated():
+        with mongo_errors():
             self._cursors.update_one({"_id": kind.name}, {"$set": {"after": after}}, upsert=True)
         return changed
 
     def changed_after(
         self, kind: MediaType, after: DocumentId | None, window: int
-    ) -> tuple[list[Owned], DocumentId | None]:
+    ) -> tuple[list[OwnedItem], DocumentId | None]:
         """Return items that were edited since their last run, of `window` documents after an id.
 
         With them comes the id to go on after, None at the end of the collection, where None
         starts.
         """
-        changed: list[Owned] = []
+        changed: list[OwnedItem] = []
         count, last = 0, None
         # One by one: a document may have 16 MB, and a stretch thousands of them.
-        for raw_id, document in self._store.stretch(kind, after, window):
+        for raw_id, document in self._store.scan(kind, after, window):
             count, last = count + 1, cast("DocumentId", raw_id)
             if _is_changed(document):
-                changed.append(Owned(document.ref, document.owner))
+                changed.append(OwnedItem(document.ref, document.owner))
         return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
@@ -180,39 +182,39 @@ class Backlog:
         known = these | {"atproto.status": _TEXT}
         unseen = these | {"atproto.status": None}
         later: RawDocument = {"atproto.retryAt": again}
-        with translated():
+        with mongo_errors():
             collection = self._store.collection(kind)
             collection.update_many(known, {"$set": later})
             collection.update_many(
                 unseen, {"$set": later | {"atproto.status": Status.PENDING.value}}
             )
 
-    def revive(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
+    def reset_attempts(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
         """Give items that were given up, or wait, all their attempts again; return how many.
 
         They are pending then, and no sweep enqueues them before `again`. What is settled stays
         as it is, and so does what a run holds: that run is the attempt.
         """
         these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_RIGHT}}
-        with translated():
+        with mongo_errors():
             collection = self._store.collection(kind)
-            return collection.update_many(these | not_held(), _reviving(again)).modified_count
+            return collection.update_many(these | not_held(), _reset_update(again)).modified_count
 
     def _owned(
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
-    ) -> list[Owned]:
+    ) -> list[OwnedItem]:
         if limit <= 0:
             return []  # to MongoDB, a limit of 0 is none
-        with translated():
+        with mongo_errors():
             found = self._store.collection(kind).find(match, {"user": 1}).sort(order).limit(limit)
             raws = list(found)
-        return [owned for raw in raws if (owned := self._named(kind, raw))]
+        return [owned for raw in raws if (owned := self._to_owned(kind, raw))]
 
-    def _named(self, kind: MediaType, raw: RawDocument) -> Owned | None:
+    def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
         """Return an item; None, and a note on its document, if no message could name it."""
-        if known_id(raw["_id"]) is not None:
+        if supported_id(raw["_id"]) is not None:
             return self._store.to_owned_item(kind, raw)
-        self._store.refuse_id(kind, raw["_id"])
+        self._store.mark_invalid_id(kind, raw["_id"])
         return None
 
 
@@ -222,7 +224,7 @@ def not_held() -> RawDocument:
     return {"$or": free}
 
 
-def _reviving(again: datetime) -> list[RawDocument]:
+def _reset_update(again: datetime) -> list[RawDocument]:
     """Return the changes, as a pipeline: of `error`, which may be of any type, the text stays."""
     error = {"$mergeObjects": ["$atproto.error", {"permanent": False}]}
     is_error = {"$eq": [{"$type": "$atproto.error"}, "object"]}

@@ -13,12 +13,12 @@ from pymongo.errors import BulkWriteError
 
 from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.core.ids import InvalidIdError, parse_id
-from worker.database.leases import Update, as_read, claimed, claiming, held_by
-from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, translated
-from worker.database.store import Store, projection, settling
+from worker.database.leases import Update, claim_update, held_by, state_after_claim, unchanged_since
+from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, mongo_errors
+from worker.database.store import DocumentStore, projection, state_changes
 from worker.media import MediaType
 
-_MOST_TEXT = 1 << 20  # characters; a record has one at most
+_MAX_TEXT = 1 << 20  # characters; a record has one at most
 _LOOKED_AT = ("atproto.again", "atproto.attemptedAt")
 
 
@@ -35,13 +35,13 @@ class LoadedDocument:
         return self.document.ref.id
 
     @property
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Tell whether a claim can be written there: `atproto: null` cannot hold fields."""
         return isinstance(self.raw.get("atproto", {}), dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ReservedKey:
     """The key that a claim reserves: a repo's DID and an rkey."""
 
     repo: str
@@ -49,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class FinishResult:
     """What was found of a document after its end: `held` tells that another run has it now."""
 
     there: bool
@@ -64,7 +64,7 @@ class BatchStore:
     would have MongoDB note each one, and a batch that is carried out again does no harm.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[LoadedDocument | None]:
@@ -81,10 +81,10 @@ class BatchStore:
             LoadedDocument(raw, self._store.parse(kind, raw)) if raw else None for raw in picked
         ]
 
-    def take(
+    def claim(
         self,
         kind: MediaType,
-        wanted: Sequence[tuple[LoadedDocument, Place | None]],
+        wanted: Sequence[tuple[LoadedDocument, ReservedKey | None]],
         lease: Lease,
     ) -> list[MediaDocument | None]:
         """Claim documents, each with the key to reserve; None where another run was faster.
@@ -92,14 +92,14 @@ class BatchStore:
         None as well where another document holds the key, or where a claim has no room.
         """
         states = [
-            claimed(candidate.document, lease, place.repo, place.rkey)
+            state_after_claim(candidate.document, lease, place.repo, place.rkey)
             if place
-            else claimed(candidate.document, lease)
+            else state_after_claim(candidate.document, lease)
             for candidate, place in wanted
         ]
         dumped = asdict(lease)
         writes = [
-            UpdateMany(as_read(candidate.raw), _claiming(state, dumped))
+            UpdateMany(unchanged_since(candidate.raw), _claim_update(state, dumped))
             for (candidate, _), state in zip(wanted, states, strict=True)
         ]
         matched = self._write(kind, writes)
@@ -114,24 +114,26 @@ class BatchStore:
 
     def finish(
         self, kind: MediaType, ended: Sequence[tuple[MediaDocument, SyncState]]
-    ) -> list[Ending]:
+    ) -> list[FinishResult]:
         """Write final states, give the documents back, and tell what is there now.
 
         What was asked of a document meanwhile (`again`) stays on it, and counts as a change.
         """
-        writes = [UpdateMany(held_by(document), _finishing(state)) for document, state in ended]
+        writes = [UpdateMany(held_by(document), _finish_update(state)) for document, state in ended]
         matched = self._write(kind, writes)
         fields = {**projection(kind), **dict.fromkeys(_LOOKED_AT, 1)}
         del fields["atproto"]
         found = self._find(kind, [document.ref.id for document, _ in ended], fields)
         is_sure = matched == len(writes)
-        return [_ending(document, found.get(document.ref.id), is_sure) for document, _ in ended]
+        return [
+            _finish_result(document, found.get(document.ref.id), is_sure) for document, _ in ended
+        ]
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
         """Carry out writes in any order; return how many found their document."""
         if not writes:
             return 0
-        with translated():
+        with mongo_errors():
             try:
                 done = self._store.collection(kind).bulk_write(list(writes), ordered=False)
             except BulkWriteError as error:
@@ -144,7 +146,7 @@ class BatchStore:
     def _find(
         self, kind: MediaType, ids: Sequence[DocumentId], fields: Mapping[str, int]
     ) -> dict[object, RawDocument]:
-        with translated():
+        with mongo_errors():
             found = self._store.collection(kind).find({"_id": {"$in": ids}}, fields)
             every = found.batch_size(len(ids) + 1)
             return {raw["_id"]: raw for raw in every if not _is_huge(raw)}
@@ -154,23 +156,23 @@ class BatchStore:
     ) -> set[object]:
         match: RawDocument = {"_id": {"$in": [document.ref.id for document in documents]}}
         match |= {"atproto.lease.token": lease.token}
-        with translated():
+        with mongo_errors():
             return {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
 
 
 def _is_huge(raw: RawDocument) -> bool:
     texts = (value for value in raw.values() if isinstance(value, str | bytes))
-    return sum(map(len, texts)) > _MOST_TEXT
+    return sum(map(len, texts)) > _MAX_TEXT
 
 
-def _ending(before: MediaDocument, raw: RawDocument | None, is_sure: bool) -> Ending:  # noqa: FBT001
+def _finish_result(before: MediaDocument, raw: RawDocument | None, is_sure: bool) -> FinishResult:  # noqa: FBT001
     if raw is None:
-        return Ending(there=False, changed=False, held=False)
+        return FinishResult(there=False, changed=False, held=False)
     read = raw.pop("atproto", None)
     state = read if isinstance(read, dict) else {}
     changed = state.get("again") is True or not before.fields.are(raw)
     held = not is_sure and state.get("attemptedAt") != before.state.attempted_at
-    return Ending(there=True, changed=changed, held=held)
+    return FinishResult(there=True, changed=changed, held=held)
 
 
 def _meant(raw: DocumentId) -> tuple[DocumentId, ...]:
@@ -180,19 +182,19 @@ def _meant(raw: DocumentId) -> tuple[DocumentId, ...]:
         return ()
 
 
-def _claiming(state: SyncState, lease: Mapping[str, object]) -> Update:
+def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     """Return the changes of a claim: where the record will be, and its lease.
 
     The status stays what it was, because three indexes would have to follow it for a moment.
     """
-    update = claiming(state, lease)
+    update = claim_update(state, lease)
     place = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
     update["$set"] |= {name: value for name, value in place.items() if value is not None}
     del update["$set"]["atproto.status"]
     return update
 
 
-def _finishing(state: SyncState) -> Update:
-    update = settling(state)
+def _finish_update(state: SyncState) -> Update:
+    update = state_changes(state)
     update["$unset"] |= {"atproto.lease": ""}
     return update

@@ -20,7 +20,7 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from worker.core.errors import PermanentError
 from worker.database import accounts, backlog, removals, thumbnails
-from worker.database.mongo import RawDocument, StoreUnavailableError, translated
+from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
 from worker.media import MEDIA_TYPES
 
 _BUILD_SECONDS = 6 * 3600  # a build goes through its collection, however large that is
@@ -43,10 +43,10 @@ class IndexMissingError(PermanentError):
 
 
 @contextmanager
-def indexed() -> Iterator[None]:
+def require_index() -> Iterator[None]:
     """Turn the driver's errors into ours; IndexMissingError for a hint that leads nowhere."""
     try:
-        with translated():
+        with mongo_errors():
             yield
     except StoreUnavailableError as error:
         cause = error.__cause__
@@ -56,11 +56,11 @@ def indexed() -> Iterator[None]:
         raise
 
 
-class Standing(StrEnum):
+class IndexStatus(StrEnum):
     """How an index that there should be stands now."""
 
     CREATED = "created"
-    THERE = "already there"
+    EXISTS = "already there"
     MISSING = "missing"
     REFUSED = "refused"
 
@@ -79,11 +79,11 @@ class Definition:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class IndexResult:
     """What became of a definition; `detail` says where another index serves, or what to do."""
 
     definition: Definition
-    standing: Standing
+    status: IndexStatus
     detail: str = ""
 
 
@@ -99,7 +99,7 @@ def definitions() -> list[Definition]:
     return [Definition(name, model) for name, models in every.items() for model in models]
 
 
-def create(database: Database[RawDocument]) -> Iterator[Made]:
+def create(database: Database[RawDocument]) -> Iterator[IndexResult]:
     """Create the missing indexes and report each; safe to repeat and to interrupt.
 
     Sends one `listIndexes` and, if any is missing, one `createIndexes` per collection. Documents
@@ -115,7 +115,7 @@ def create(database: Database[RawDocument]) -> Iterator[Made]:
         yield from (made or next(built) for made in found)
 
 
-def survey(database: Database[RawDocument]) -> Iterator[Made]:
+def inspect(database: Database[RawDocument]) -> Iterator[IndexResult]:
     """Report how each index stands, without changing anything.
 
     Reads no documents: two that claim one record are only found when the index is created.
@@ -124,7 +124,7 @@ def survey(database: Database[RawDocument]) -> Iterator[Made]:
     for name, wanted in _by_collection().items():
         existing = _existing(database[name])
         for definition in wanted:
-            yield _look(definition, existing) or Made(definition, Standing.MISSING)
+            yield _look(definition, existing) or IndexResult(definition, IndexStatus.MISSING)
 
 
 def ensure(database: Database[RawDocument]) -> None:
@@ -133,7 +133,7 @@ def ensure(database: Database[RawDocument]) -> None:
     Raises IndexRefusedError naming those that cannot be, once all others are made, and
     StoreUnavailableError.
     """
-    refused = [made.detail for made in create(database) if made.standing is Standing.REFUSED]
+    refused = [made.detail for made in create(database) if made.status is IndexStatus.REFUSED]
     if refused:
         raise IndexRefusedError("; ".join(refused))
 
@@ -146,26 +146,26 @@ def _by_collection() -> dict[str, list[Definition]]:
 
 
 def _existing(collection: Collection[RawDocument]) -> list[Mapping[str, object]]:
-    with translated():
+    with mongo_errors():
         return list(collection.list_indexes())
 
 
-def _look(definition: Definition, existing: Sequence[Mapping[str, object]]) -> Made | None:
+def _look(definition: Definition, existing: Sequence[Mapping[str, object]]) -> IndexResult | None:
     """Return how an index stands among those of its collection; None if it has to be made."""
-    wanted = _essence(definition.model.document)
-    same = [str(index["name"]) for index in existing if _essence(index) == wanted]
+    wanted = _comparable(definition.model.document)
+    same = [str(index["name"]) for index in existing if _comparable(index) == wanted]
     if same:
         detail = "" if definition.name in same else f"as {same[0]}"
-        return Made(definition, Standing.THERE, detail)
+        return IndexResult(definition, IndexStatus.EXISTS, detail)
     fault = _conflict(definition, existing, "name")
-    return Made(definition, Standing.REFUSED, fault) if fault else None
+    return IndexResult(definition, IndexStatus.REFUSED, fault) if fault else None
 
 
 def _build(
     collection: Collection[RawDocument],
     missing: Sequence[Definition],
     existing: Sequence[Mapping[str, object]],
-) -> Iterator[Made]:
+) -> Iterator[IndexResult]:
     """Build the missing indexes of a collection; report them in the same order.
 
     One command builds all of them. MongoDB builds none if it refuses one, so then each is built
@@ -174,12 +174,12 @@ def _build(
     together = len(missing) > 1 and _build_all(collection, missing)
     for definition in missing:
         fault = "" if together else _build_one(collection, definition, existing)
-        yield Made(definition, Standing.REFUSED if fault else Standing.CREATED, fault)
+        yield IndexResult(definition, IndexStatus.REFUSED if fault else IndexStatus.CREATED, fault)
 
 
 def _build_all(collection: Collection[RawDocument], missing: Sequence[Definition]) -> bool:
     """Build indexes with one command; return False if MongoDB refuses one of them."""
-    with translated(), pymongo.timeout(_BUILD_SECONDS):
+    with mongo_errors(), pymongo.timeout(_BUILD_SECONDS):
         try:
             collection.create_indexes([definition.model for definition in missing])
         except OperationFailure as error:
@@ -195,7 +195,7 @@ def _build_one(
     existing: Sequence[Mapping[str, object]],
 ) -> str:
     """Build an index; return what is in its way, with what to do, or an empty text."""
-    with translated(), pymongo.timeout(_BUILD_SECONDS):
+    with mongo_errors(), pymongo.timeout(_BUILD_SECONDS):
         try:
             collection.create_indexes([definition.model])
         except DuplicateKeyError as error:
@@ -215,8 +215,8 @@ def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], 
     if other is None:
         return ""
     return (
-        f"{where} has another index {other['name']}: {_told(other)}. "
-        f"{definition.name} should be: {_told(wanted)}. If nothing else needs the other one, "
+        f"{where} has another index {other['name']}: {_describe(other)}. "
+        f"{definition.name} should be: {_describe(wanted)}. If nothing else needs the other one, "
         f'drop it with db.getCollection("{where}").dropIndex("{other["name"]}"), '
         "then run media-atproto init again"
     )
@@ -230,7 +230,7 @@ def _duplicate(definition: Definition, error: DuplicateKeyError) -> str:
     )
 
 
-def _told(index: Mapping[str, object]) -> str:
+def _describe(index: Mapping[str, object]) -> str:
     """Return what makes an index what it is, in words."""
     key = ", ".join(f"{name} {way}" for name, way in _key(index))
     rest = [name for name in _FLAGS if index.get(name)]
@@ -238,7 +238,7 @@ def _told(index: Mapping[str, object]) -> str:
     return "; ".join([f"({key})", *rest])
 
 
-def _essence(index: Mapping[str, object]) -> object:
+def _comparable(index: Mapping[str, object]) -> object:
     """Return what makes an index what it is, its name apart, to compare two by."""
     flags = [bool(index.get(name)) for name in _FLAGS]
     return _key(index), flags, [index.get(name) for name in _VALUES]

@@ -58,7 +58,7 @@ def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None
     return max((time for time in times if time and time > after(_EARLY)), default=None)
 
 
-def as_read(raw: RawDocument) -> RawDocument:
+def unchanged_since(raw: RawDocument) -> RawDocument:
     """Match a document that nobody has claimed since it was read, whatever its state holds."""
     values = mapping(raw.get("atproto"))
     claim = {f"atproto.{name}": _as_was(values.get(name)) for name in ("attemptedAt", "lease")}
@@ -82,7 +82,7 @@ def held_by(document: MediaDocument) -> RawDocument:
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
 
 
-def claimed(
+def state_after_claim(
     document: MediaDocument, lease: Lease, repo: str | None = None, rkey: str | None = None
 ) -> SyncState:
     """Return the state that a claim leaves: the lease, one more attempt, the key it reserves."""
@@ -94,7 +94,7 @@ def claimed(
         lease=lease,
         status=state.status or Status.PENDING,
         attempts=1 + (0 if _is_new_content(document) else state.attempts),
-        lost=_lost(document, lease.holder),
+        lost=_count_lost(document, lease.holder),
         attempted_at=now(),
         # If this run dies, the sweep finds the document here, whatever its status.
         retry_at=lease.until,
@@ -102,7 +102,7 @@ def claimed(
     )
 
 
-def claiming(state: SyncState, lease: Mapping[str, object]) -> Update:
+def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     """Return the changes that a claim with this state makes; its lease comes as MongoDB has it."""
     return {
         "$set": {
@@ -123,7 +123,7 @@ def _is_new_content(document: MediaDocument) -> bool:
     return settled or document.state.fingerprint != document.fingerprint
 
 
-def _lost(document: MediaDocument, holder: str) -> int:
+def _count_lost(document: MediaDocument, holder: str) -> int:
     before, lost = document.state.lease, document.state.lost
     if document.state.fingerprint != document.fingerprint:
         return 0

@@ -74,7 +74,7 @@ def _client(settings: Settings) -> MongoClient[RawDocument]:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def mongo_errors() -> Iterator[None]:
     """Turn the driver's errors into ours, without the addresses and documents they may quote.
 
     DuplicateKeyError passes: what it means depends on the index, so the caller knows.
@@ -86,10 +86,10 @@ def translated() -> Iterator[None]:
     except PyMongoError as error:
         if getattr(error, "code", None) in TOO_LARGE:
             raise DocumentFullError from error
-        raise StoreUnavailableError(_meaning(error)) from error
+        raise StoreUnavailableError(_describe(error)) from error
 
 
-def _meaning(error: PyMongoError) -> str:
+def _describe(error: PyMongoError) -> str:
     """Say what a person can do about an error, without what the driver quotes."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return f"MongoDB does not take the user or the password in {_VARIABLE}"

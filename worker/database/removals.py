@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from worker.core.clock import now
 from worker.core.errors import MediaError
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
@@ -43,14 +43,14 @@ class Removals:
     def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
 
-    def keep(self, note: RawDocument) -> None:
+    def save(self, note: RawDocument) -> None:
         """Keep what a producer noted (`tasks.removal_note`) of a document that is gone."""
-        with translated():
+        with mongo_errors():
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
     def attempts(self, removal: Removal) -> int:
         """Return how often a removal has failed."""
-        with translated():
+        with mongo_errors():
             kept = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
         return cast("int", kept["attempts"]) if kept else 0
 
@@ -62,18 +62,18 @@ class Removals:
         kept |= {"id": removal.id, "rkey": removal.rkey}  # type: ignore[dict-item]
         told = {"step": error.step, "code": error.code, "message": error.message}
         changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
-        with translated():
+        with mongo_errors():
             self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
 
-    def done(self, removal: Removal) -> None:
+    def delete(self, removal: Removal) -> None:
         """Forget a removal that was seen through."""
-        with translated():
+        with mongo_errors():
             self._collection.delete_one({"_id": removal.key})
 
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
         """Go through removals whose time has come, moving each on so that it comes once."""
         for _ in range(limit):
-            with translated():
+            with mongo_errors():
                 raw = self._collection.find_one_and_update(
                     {"retryAt": {"$lte": now()}}, {"$set": {"retryAt": postponed_to}}
                 )

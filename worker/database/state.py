@@ -19,7 +19,7 @@ from worker.core.fields import is_text
 from worker.core.record_keys import is_rkey
 
 _URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
-_LARGEST = 2**53
+_MAX_NUMBER = 2**53
 _STATUSES = {status.value: status for status in Status}
 
 
@@ -122,7 +122,7 @@ def _is_uri(raw: object) -> TypeGuard[str]:
 
 def _number(raw: object) -> int:
     # Of what is not ours: one more than the largest that there is could not be kept.
-    is_ours = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _LARGEST
+    is_ours = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _MAX_NUMBER
     return raw if isinstance(raw, int) and is_ours else 0
 
 

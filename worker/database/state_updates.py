@@ -13,8 +13,8 @@ from worker.core.clock import now
 from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
 from worker.database.leases import MALFORMED_STATE
-from worker.database.mongo import DUPLICATE_KEY, RawDocument, translated
-from worker.database.store import Store
+from worker.database.mongo import DUPLICATE_KEY, RawDocument, mongo_errors
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 
@@ -35,7 +35,7 @@ class StateUpdate:
 class StateUpdates:
     """Corrects the states of documents that no run holds."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def apply(
@@ -52,7 +52,7 @@ class StateUpdates:
         collection = self._store.collection(kind)
         ids = [correction.document.ref.id for correction in state_updates]
         writes = [_write(kind, correction, retry_at) for correction in state_updates]
-        with translated():
+        with mongo_errors():
             collection.update_many(
                 {"_id": {"$in": ids}, **MALFORMED_STATE}, {"$unset": {"atproto": ""}}
             )

@@ -26,31 +26,31 @@ from worker.core.documents import (
     ItemRef,
     Lease,
     MediaDocument,
-    Owned,
+    OwnedItem,
     Status,
     SyncState,
 )
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import Fields, is_text, wrong_type
-from worker.core.ids import known_id
+from worker.core.ids import supported_id
 from worker.database.leases import (
     MALFORMED_STATE,
     Update,
-    as_read,
-    claimed,
-    claiming,
+    claim_update,
     held_by,
     is_held,
     new_lease,
     not_before,
+    state_after_claim,
+    unchanged_since,
 )
-from worker.database.mongo import DocumentFullError, RawDocument, translated
+from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
 from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
 
-_MOST_TRIES = 100
+_MAX_TRIES = 100
 _MAKE_ROOM = {"$unset": {"atproto": ""}}
-NOBODY = (None, "")
+GUEST_USERS = (None, "")
 """What `user` says of an item of a guest."""
 
 
@@ -84,7 +84,7 @@ class Busy:
     """
 
     until: datetime
-    busy: bool
+    is_held: bool
 
 
 class Finish(Enum):
@@ -96,7 +96,7 @@ class Finish(Enum):
     VANISHED = "the document is no longer there"
 
 
-class Store:
+class DocumentStore:
     """The documents of all media types in one database."""
 
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
@@ -113,7 +113,7 @@ class Store:
         return self.parse(kind, raw) if raw else None
 
     def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> RawDocument | None:
-        with translated():
+        with mongo_errors():
             found = list(self.collection(kind).find({"_id": {"$in": ids}}, projection(kind)))
         # MongoDB puts numbers before texts before ObjectIds, in whatever order they are asked for.
         rank: dict[object, int] = {candidate: number for number, candidate in enumerate(ids)}
@@ -121,29 +121,29 @@ class Store:
 
     def find_all(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[MediaDocument]:
         """Return those documents of these ids that there are, in any order."""
-        with translated():
+        with mongo_errors():
             found = self.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
             return [self.parse(kind, raw) for raw in found]
 
-    def owned(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[Owned]:
+    def find_owners(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[OwnedItem]:
         """Go through those documents of these ids that there are, with nothing but their owners."""
-        with translated():
+        with mongo_errors():
             for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
                 yield self.to_owned_item(kind, raw)
 
-    def to_owned_item(self, kind: MediaType, raw: RawDocument) -> Owned:
+    def to_owned_item(self, kind: MediaType, raw: RawDocument) -> OwnedItem:
         """Return which item of whose a raw document is, of which `user` was asked for."""
-        ref = ItemRef(kind.name, cast("DocumentId", known_id(raw["_id"])))
-        return Owned(ref, str(raw.get("user") or self.guest_subject))
+        ref = ItemRef(kind.name, cast("DocumentId", supported_id(raw["_id"])))
+        return OwnedItem(ref, str(raw.get("user") or self.guest_subject))
 
-    def stretch(
+    def scan(
         self, kind: MediaType, after: DocumentId | None, limit: int
     ) -> Iterator[tuple[object, MediaDocument]]:
         """Go through the documents after an id (None: from the first), in the order of ids.
 
         Each comes with its `_id` as MongoDB has it, to go on after.
         """
-        with translated():
+        with mongo_errors():
             found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
                 # A bound on the index, because `$gt` finds ids of the same type only.
@@ -154,7 +154,7 @@ class Store:
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document whose record is at this rkey of a repo, or None."""
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
-        with translated():
+        with mongo_errors():
             raw = self.collection(kind).find_one(match, projection(kind))
         return self.parse(kind, raw) if raw else None
 
@@ -173,32 +173,32 @@ class Store:
         earlier run is dead, and its lease is taken over. With `only_if_due` an item whose time
         to be tried has not come is left alone. Returns None when there is no such document.
         """
-        for _ in range(_MOST_TRIES):
+        for _ in range(_MAX_TRIES):
             raw = self._find(kind, ids)
             if raw is None:
                 return None
             document = self.parse(kind, raw)
             held = document.state.lease
             if held and is_held(document, holder=holder):
-                if self._tell_holder(kind, raw):
-                    return Busy(held.until, busy=True)
+                if self._notify_holder(kind, raw):
+                    return Busy(held.until, is_held=True)
             elif waiting := not_before(document, only_if_due=only_if_due):
-                return Busy(waiting, busy=False)
+                return Busy(waiting, is_held=False)
             elif claimed := self._take(kind, raw, new_lease(holder, lease)):
                 return claimed
         raise ContendedError(f"{kind.name} {ids[0]}: too many runs claim it at once")
 
-    def _tell_holder(self, kind: MediaType, raw: RawDocument) -> bool:
+    def _notify_holder(self, kind: MediaType, raw: RawDocument) -> bool:
         again = {"$set": {"atproto.again": True}}
-        with translated():
-            return self.collection(kind).update_one(as_read(raw), again).matched_count == 1
+        with mongo_errors():
+            return self.collection(kind).update_one(unchanged_since(raw), again).matched_count == 1
 
     def _take(self, kind: MediaType, raw: RawDocument, lease: Lease) -> MediaDocument | None:
-        claim = claiming(claimed(self.parse(kind, raw), lease), asdict(lease))
-        with translated():
+        claim = claim_update(state_after_claim(self.parse(kind, raw), lease), asdict(lease))
+        with mongo_errors():
             self._make_room(kind, raw)
             taken = self.collection(kind).find_one_and_update(
-                as_read(raw),
+                unchanged_since(raw),
                 claim,
                 projection=projection(kind),
                 return_document=ReturnDocument.AFTER,
@@ -216,9 +216,9 @@ class Store:
         Raises LeaseLostError when another run has taken over, IdentityTakenError when another
         document holds the state's rkey in its repo.
         """
-        update = settling(state)
+        update = state_changes(state)
         try:
-            with translated():
+            with mongo_errors():
                 saved = self.collection(kind).update_one(held_by(document), update)
         except DuplicateKeyError as error:
             raise IdentityTakenError(f"{state.repo} already holds {state.rkey}") from error
@@ -228,11 +228,11 @@ class Store:
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
         """Write a run's final state and give the document back, unless it was taken over."""
-        update = settling(state)
+        update = state_changes(state)
         update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
         if document.state.strays:
             update["$pull"] = {"atproto.strays": {"$in": list(document.state.strays)}}
-        with translated():
+        with mongo_errors():
             before = self.collection(kind).find_one_and_update(
                 held_by(document), update, projection={"atproto.again": 1}
             )
@@ -245,7 +245,7 @@ class Store:
         changed = told or current.fingerprint != document.fingerprint
         return Finish.CHANGED if changed else Finish.SETTLED
 
-    def refuse(
+    def mark_failed(
         self, kind: MediaType, raw_id: object, failure: Failure, token: str | None = None
     ) -> None:
         """Note why an item is given up that no run can claim, or whose run (`token`) cannot end.
@@ -256,17 +256,17 @@ class Store:
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
         said = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
         stale = dict.fromkeys(("atproto.lease", "atproto.retryAt", "atproto.fingerprint"), "")
-        with translated():
+        with mongo_errors():
             self.collection(kind).update_one(
                 {"_id": {"$eq": raw_id}, **MALFORMED_STATE}, _MAKE_ROOM
             )
             self.collection(kind).update_one(match, {"$set": said, "$unset": stale})
 
-    def refuse_id(self, kind: MediaType, raw_id: object) -> None:
+    def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
         """Give up an item whose `_id` no message can name."""
         wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
         with suppress(DocumentFullError):
-            self.refuse(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
+            self.mark_failed(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
 
     def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
         """Note that a record was written to by a run that no longer held the document.
@@ -277,12 +277,12 @@ class Store:
             "$addToSet": {"atproto.strays": uri},
             "$set": {"atproto.again": True, "atproto.retryAt": now()},
         }
-        with translated():
+        with mongo_errors():
             self.collection(kind).update_one({"_id": document.ref.id}, warn_if_visibility_too_short)
 
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
         """Turn a raw document into a value."""
-        owner = self.guest_subject if raw.get("user") in NOBODY else raw["user"]
+        owner = self.guest_subject if raw.get("user") in GUEST_USERS else raw["user"]
         content = raw.copy()
         content.pop("atproto", None)
         return MediaDocument(
@@ -290,7 +290,7 @@ class Store:
             owner=str(owner),
             is_guest=owner == self.guest_subject,
             fault=None if is_text(owner) else wrong_type("user", "a text", owner),
-            gone=next((flag for flag in kind.gone if raw.get(flag)), None),
+            takedown_flag=next((flag for flag in kind.takedown_flags if raw.get(flag)), None),
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),
         )
@@ -298,16 +298,16 @@ class Store:
 
 def _id_of(raw: RawDocument) -> DocumentId:
     """Return a document's `_id`; of one that no message can name, which leads nowhere, the text."""
-    known = known_id(raw["_id"])
+    known = supported_id(raw["_id"])
     return ascii(raw["_id"])[:100] if known is None else known
 
 
 def projection(kind: MediaType) -> dict[str, int]:
     """Return what of a document the engine reads."""
-    return dict.fromkeys((*kind.fields, *kind.gone, "user", "atproto"), 1)
+    return dict.fromkeys((*kind.fields, *kind.takedown_flags, "user", "atproto"), 1)
 
 
-def settling(state: SyncState) -> Update:
+def state_changes(state: SyncState) -> Update:
     """Return the changes that make a document's state this one, its lease apart."""
     values = {f"atproto.{name}": value for name, value in dump_state(state).items()}
     return {

@@ -80,21 +80,21 @@ class ThumbnailCache:
 
     def ensure_indexes(self) -> None:
         """Create the index that `forget` needs; does nothing where it exists."""
-        with _translated():
+        with _cache_errors():
             self._entries.create_indexes(list(INDEXES))
 
     def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
         """Return the thumbnail of a version of an image; a damaged entry is no entry."""
-        with _translated():
+        with _cache_errors():
             entry = self._entries.find_one({"_id": _entry_id(identity, settings)})
-        return _read(entry, settings) if entry else None
+        return _parse_entry(entry, settings) if entry else None
 
     def put(
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
     ) -> CachedThumbnail:
         """Keep a thumbnail for `owner`, replacing what is there, and return it with its CID."""
         new = NewThumbnail(identity, owner, CachedThumbnail.of(thumbnail))
-        with _translated():
+        with _cache_errors():
             self._upsert(_entry_id(identity, settings), _entry(new))
         return new.cached
 
@@ -103,9 +103,9 @@ class ThumbnailCache:
     ) -> dict[str, CachedThumbnail]:
         """Return those of many thumbnails that there are, by identity."""
         ids = {_entry_id(identity, settings): identity for identity in identities}
-        with _translated():
+        with _cache_errors():
             entries = list(self._entries.find({"_id": {"$in": list(ids)}}))
-        read = ((ids[str(entry["_id"])], _read(entry, settings)) for entry in entries)
+        read = ((ids[str(entry["_id"])], _parse_entry(entry, settings)) for entry in entries)
         return {identity: thumbnail for identity, thumbnail in read if thumbnail}
 
     def put_many(self, new: Sequence[NewThumbnail], settings: ThumbnailSettings) -> None:
@@ -118,12 +118,12 @@ class ThumbnailCache:
             )
             for each in new
         ]
-        with _translated():
+        with _cache_errors():
             self._entries.bulk_write(writes, ordered=False)
 
     def forget(self, owner: str) -> int:
         """Delete all thumbnails of an owner and return how many there were."""
-        with _translated():
+        with _cache_errors():
             return self._entries.delete_many({"owner": owner}).deleted_count
 
     def _upsert(self, entry_id: str, entry: Mapping[str, object]) -> None:
@@ -150,7 +150,9 @@ def _entry_id(identity: str, settings: ThumbnailSettings) -> str:
     return hashlib.sha256(f"{settings.key}\0{identity}".encode()).hexdigest()
 
 
-def _read(entry: Mapping[str, object], settings: ThumbnailSettings) -> CachedThumbnail | None:
+def _parse_entry(
+    entry: Mapping[str, object], settings: ThumbnailSettings
+) -> CachedThumbnail | None:
     """Return an entry's thumbnail if its bytes are those that were put there."""
     data, mime_type, cid = entry.get("data"), entry.get("mimeType"), entry.get("cid")
     if not isinstance(data, bytes) or not isinstance(mime_type, str):
@@ -161,7 +163,7 @@ def _read(entry: Mapping[str, object], settings: ThumbnailSettings) -> CachedThu
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _cache_errors() -> Iterator[None]:
     """Turn the driver's errors into ours, without the addresses and documents they may quote."""
     try:
         yield

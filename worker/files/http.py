@@ -84,7 +84,7 @@ class Answer:
 def check_status(answer: Answer) -> None:
     """Accept only 200, a file in full; raises the error that any other status stands for."""
     if answer.status != 200:  # noqa: PLR2004 - the one status that is not an error
-        raise _failure(answer)
+        raise _error_for(answer)
 
 
 def check_type(answer: Answer) -> None:
@@ -107,7 +107,7 @@ def check_encoding(answer: Answer) -> None:
         )
 
 
-def _failure(answer: Answer) -> MediaError:
+def _error_for(answer: Answer) -> MediaError:
     """Return the error that a status stands for."""
     said = f"{answer.url} answered {answer.status}"
     if answer.status in _MISSING:
@@ -149,7 +149,7 @@ class HttpStore(SourceStore):
             max_connections=_CONNECTIONS,
             keepalive_expiry=_KEEPALIVE_SECONDS,
             network_backend=DeadlineBackend(GuardedBackend(networks)),
-            ssl_context=tls or _certificates(template.scheme),
+            ssl_context=tls or _load_certificates(template.scheme),
         )
 
     def stat(self, key: SourceKey) -> SourceStat:
@@ -158,11 +158,11 @@ class HttpStore(SourceStore):
         end = time.monotonic() + self._deadline
         with self._exchange("HEAD", url, end) as answer:
             # Read to its end, which is here at once, or the connection could not be used again.
-            _body(answer, 0)
+            _read_body(answer, 0)
             if answer.status not in _NO_HEAD:
-                return _stat(answer)
+                return _parse_stat(answer)
         with self._exchange("GET", url, end) as answer:
-            return _stat(answer)
+            return _parse_stat(answer)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
         """Return a file; without an ETag or a date, its identity is made from the bytes."""
@@ -176,7 +176,7 @@ class HttpStore(SourceStore):
                 raise SourceTooLargeError(
                     f"{url} has {answer.length} bytes, and {max_bytes} is the limit"
                 )
-            data = _body(answer, max_bytes)
+            data = _read_body(answer, max_bytes)
             identity = answer.identity(len(data))
         return SourceFile(data, identity or f"{url} sha256={hashlib.sha256(data).hexdigest()}")
 
@@ -197,7 +197,9 @@ class HttpStore(SourceStore):
             with self._pool.stream(
                 method, url, headers=_HEADERS, extensions={"timeout": timeout}
             ) as response:
-                yield Answer(url, response.status, _decoded(response), response.iter_stream())
+                yield Answer(
+                    url, response.status, _decode_headers(response), response.iter_stream()
+                )
         except AddressNotAllowedError as error:
             raise SourceHostNotAllowedError(
                 f"{error}: allow it with MEDIA_STORE_ALLOWED_NETWORKS if it should be"
@@ -216,12 +218,12 @@ class HttpStore(SourceStore):
             ) from error
 
 
-def _certificates(scheme: str) -> ssl.SSLContext | None:
+def _load_certificates(scheme: str) -> ssl.SSLContext | None:
     """Return the usual trusted certificates, once: httpcore would take 16 ms per connection."""
     return httpcore.default_ssl_context() if scheme == "https" else None
 
 
-def _body(answer: Answer, max_bytes: int) -> bytes:
+def _read_body(answer: Answer, max_bytes: int) -> bytes:
     """Read a body, counting as it arrives: a server may announce less than it sends."""
     data = BytesIO()  # gives its bytes away without a second copy
     for chunk in answer.body:
@@ -231,14 +233,14 @@ def _body(answer: Answer, max_bytes: int) -> bytes:
     return data.getvalue()
 
 
-def _decoded(response: httpcore.Response) -> dict[str, str]:
+def _decode_headers(response: httpcore.Response) -> dict[str, str]:
     """Return headers with their names in lower case."""
     return {
         name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
     }
 
 
-def _stat(answer: Answer) -> SourceStat:
+def _parse_stat(answer: Answer) -> SourceStat:
     check_status(answer)
     check_type(answer)
     return SourceStat(answer.identity(answer.length), answer.length)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 
 _WORTH_IT = 1 << 16  # bytes; with less to leave out, a file stays as it is
-_MOST_EXIF = 1 << 16  # as much as fits into a JPEG's segment
+_MAX_EXIF = 1 << 16  # as much as fits into a JPEG's segment
 _PNG, _RIFF, _WEBP, _JPEG = b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP", b"\xff\xd8"
 _PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM"})
@@ -59,7 +59,7 @@ def _png(data: bytes) -> Iterator[Span]:
     while position + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
-        is_exif = kind == b"eXIf" and length <= _MOST_EXIF and not has_exif
+        is_exif = kind == b"eXIf" and length <= _MAX_EXIF and not has_exif
         has_exif |= is_exif
         if kind in _PNG_PICTURE or is_exif:
             yield position, end
@@ -75,7 +75,7 @@ def _webp(data: bytes) -> Iterator[Span]:
     while position + 8 <= whole:
         kind, length = struct.unpack_from("<4sI", data, position)
         end = position + 8 + length + length % 2
-        is_first = kind not in met and (kind == b"ANMF" or length <= _MOST_EXIF)
+        is_first = kind not in met and (kind == b"ANMF" or length <= _MAX_EXIF)
         if kind in _WEBP_PICTURE or (kind in {b"ANMF", b"EXIF"} and is_first):
             met.add(kind)
             yield position, end

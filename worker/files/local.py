@@ -39,14 +39,14 @@ class LocalStore(SourceStore):
     def stat(self, key: SourceKey) -> SourceStat:
         """Return size and identity; the identity is the URL, the size and the change time."""
         url = self._template.url(key)
-        with self._opened(key, url) as file:
+        with self._open(key, url) as file:
             status = os.fstat(file)
         return SourceStat(_identity(url, status), status.st_size)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
         """Return a file; raises SourceUnavailableError when it changes while it is read."""
         url = self._template.url(key)
-        with self._opened(key, url) as file:
+        with self._open(key, url) as file:
             before = os.fstat(file)
             if before.st_size > max_bytes:
                 raise SourceTooLargeError(
@@ -63,13 +63,13 @@ class LocalStore(SourceStore):
         """Do nothing: no descriptor outlives a call."""
 
     @contextmanager
-    def _opened(self, key: SourceKey, url: str) -> Iterator[int]:
+    def _open(self, key: SourceKey, url: str) -> Iterator[int]:
         """Open a file and hand out its descriptor, with the system's errors translated."""
         root = self._open_root()
         try:
-            file = _open_below(root, self._resolved(key, url))
+            file = _open_below(root, self._resolve(key, url))
         except OSError as error:
-            raise _translated(error, url) from error
+            raise _translate(error, url) from error
         finally:
             os.close(root)
         try:
@@ -77,7 +77,7 @@ class LocalStore(SourceStore):
                 raise SourceNotRegularError(f"{url} is not a regular file")
             yield file
         except OSError as error:
-            raise _translated(error, url) from error
+            raise _translate(error, url) from error
         finally:
             os.close(file)
 
@@ -90,7 +90,7 @@ class LocalStore(SourceStore):
                 f"the folder of MEDIA_STORE_URL, {self._root}, cannot be opened: {error.strerror}"
             ) from error
 
-    def _resolved(self, key: SourceKey, url: str) -> tuple[str, ...]:
+    def _resolve(self, key: SourceKey, url: str) -> tuple[str, ...]:
         """Return the path from the root to the file, free of symlinks when it was looked up."""
         root = self._root.resolve()
         try:
@@ -121,7 +121,7 @@ def _identity(url: str, status: os.stat_result) -> str:
     return f"{url} size={status.st_size} mtime={status.st_mtime_ns}"
 
 
-def _translated(
+def _translate(
     error: OSError, url: str
 ) -> SourceMissingError | SourceForbiddenError | SourceNotRegularError | SourceUnavailableError:
     if error.errno == errno.ENOENT:

@@ -35,12 +35,12 @@ class SourceKey:
     def __post_init__(self) -> None:
         parts = {"bucket": self.bucket, "user": self.user, "name": self.name}
         for part, text in parts.items():
-            fault = None if text is None else next(_faults(text), None)
+            fault = None if text is None else next(_find_faults(text), None)
             if fault:
-                raise SourceKeyInvalidError(f"the {part} of the source {fault}: {_shown(text)}")
+                raise SourceKeyInvalidError(f"the {part} of the source {fault}: {_quote(text)}")
 
 
-def _faults(text: str) -> Iterator[str]:
+def _find_faults(text: str) -> Iterator[str]:
     """Yield what is wrong with one part of a key, the worst first."""
     if any(unicodedata.category(character) in _CONTROL for character in text):
         yield "holds a control character"
@@ -56,7 +56,7 @@ def _faults(text: str) -> Iterator[str]:
         yield f"is longer than {_MAX_BYTES} bytes"
 
 
-def _shown(text: str | None) -> str:
+def _quote(text: str | None) -> str:
     """Return a text fit for a log: escaped and cut."""
     return ascii(text)[:80]
 

@@ -114,28 +114,28 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
     a result above 1 MiB.
     """
     try:
-        fitted = _fitted(strip_metadata(data), settings)
+        fitted = _fit(strip_metadata(data), settings)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageTooLargeError(f"the image is a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:
         raise ImageUnreadableError("the file is no PNG, GIF, JPEG or WebP image") from error
     except _DECODING_ERRORS as error:
         raise ImageUnreadableError(f"the image is broken: {ascii(str(error))[:200]}") from error
-    encoded = _encoded(_letterboxed(fitted, settings))
+    encoded = _encode(_letterbox(fitted, settings))
     if len(encoded) > MAX_BYTES:
         raise ThumbnailTooLargeError(f"the thumbnail has {len(encoded)} bytes of {MAX_BYTES}")
     return Thumbnail(encoded, MIME_TYPE, settings.size, settings.size)
 
 
-def _fitted(data: bytes, settings: ThumbnailSettings) -> Image.Image:
+def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
     """Decode an image and scale it so that its longer side is that of a thumbnail."""
     with Image.open(BytesIO(data), formats=_FORMATS) as image:
         _check_cost(image, data, settings)
-        width, height = _target(image.size, settings.size)
+        width, height = _target_size(image.size, settings.size)
         image.draft(None, (2 * width, 2 * height))  # JPEG decodes to fractions, cheaply
         image.load()
-        scaled = _scaled(image, settings)
-        turn = _TURNS.get(_orientation(image))
+        scaled = _scale(image, settings)
+        turn = _TURNS.get(_read_orientation(image))
     return scaled if turn is None else scaled.transpose(turn)
 
 
@@ -158,7 +158,7 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSett
         raise ImageTooLargeError(f"the JPEG image of {width}x{height} pixels has {scans} scans")
 
 
-def _orientation(image: Image.Image) -> int:
+def _read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation, 1 when there is none; broken EXIF spoils no good picture."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
@@ -167,28 +167,28 @@ def _orientation(image: Image.Image) -> int:
     return orientation if isinstance(orientation, int) else 1
 
 
-def _target(size: tuple[int, int], side: int) -> tuple[int, int]:
+def _target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Return the size of an image within a square; the shorter side is never 0."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _scaled(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
+def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
     """Scale an image to fit, opaque: hard edges when enlarged, smooth when shrunk.
 
     Shrinking goes in two steps, the first by whole numbers to at least twice the size, as
     Pillow's `reducing_gap=2.0` does; but in bands, so that no second copy is ever in memory.
     """
-    width, height = _target(image.size, settings.size)
+    width, height = _target_size(image.size, settings.size)
     if max(image.size) < settings.size:
-        return _opaque(image, settings).resize((width, height), Image.Resampling.NEAREST)
+        return _flatten(image, settings).resize((width, height), Image.Resampling.NEAREST)
     factor = max(1, image.width // (2 * width)), max(1, image.height // (2 * height))
     box = (0, 0, image.width / factor[0], image.height / factor[1])
-    reduced = _reduced(image, factor, settings)
+    reduced = _reduce(image, factor, settings)
     return reduced.resize((width, height), Image.Resampling.LANCZOS, box)
 
 
-def _reduced(
+def _reduce(
     image: Image.Image, factor: tuple[int, int], settings: ThumbnailSettings
 ) -> Image.Image:
     """Return an opaque image reduced by whole numbers, made from one band of rows at a time."""
@@ -197,11 +197,11 @@ def _reduced(
     rows = max(1, _BAND_PIXELS // (image.width * down)) * down
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        reduced.paste(_opaque(band, settings).reduce(factor), (0, top // down))
+        reduced.paste(_flatten(band, settings).reduce(factor), (0, top // down))
     return reduced
 
 
-def _opaque(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
+def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
     """Return an image as RGB on the background, whatever its mode."""
     if image.mode == "I;16":
         # A plain conversion would clip everything above 255 to white.
@@ -214,7 +214,7 @@ def _opaque(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
     return canvas
 
 
-def _letterboxed(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
+def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
     """Centre an image on a new canvas, which takes over its pixels and nothing else."""
     side = settings.size
     canvas = Image.new("RGB", (side, side), settings.background)
@@ -222,7 +222,7 @@ def _letterboxed(image: Image.Image, settings: ThumbnailSettings) -> Image.Image
     return canvas
 
 
-def _encoded(canvas: Image.Image) -> bytes:
+def _encode(canvas: Image.Image) -> bytes:
     """Return a PNG; with at most 256 colours it has a palette, which halves pixel art."""
     colours = canvas.getcolors(_MAX_COLOURS)
     if colours:

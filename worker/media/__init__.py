@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from worker.media.base import Draft, MediaType, Site, UnknownTypeError
+from worker.media.base import Draft, MediaType, SiteUrls, UnknownTypeError
 from worker.media.registry import OWN_TYPES, registry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ __all__ = [
     "OWN_TYPES",
     "Draft",
     "MediaType",
-    "Site",
+    "SiteUrls",
     "UnknownTypeError",
     "media_type",
 ]

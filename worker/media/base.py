@@ -21,7 +21,7 @@ class BlobTransform(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class File:
+class SourceRef:
     """A file of the store by the names that the document gives, which may be hostile."""
 
     bucket: str
@@ -40,8 +40,8 @@ class BlobSpec:
     `mime_type` is what a verbatim file is sent as.
     """
 
-    file: File
-    making: BlobTransform
+    file: SourceRef
+    transform: BlobTransform
     mime_type: str = ""
 
 
@@ -50,7 +50,7 @@ class LinkSpec:
     """A URL that the record should have if, and only if, the source file exists."""
 
     url: str
-    file: File
+    file: SourceRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SiteUrls:
     """The platform's addresses: public URLs by template, and the buckets of its store."""
 
     url: str
@@ -79,12 +79,12 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class BuildContext:
     """What a builder works from: the document, its account and the site."""
 
     document: MediaDocument
     account: Account
-    site: Site
+    site: SiteUrls
 
     def text(self, name: str, *alternatives: str) -> str:
         """Return a required text of the document."""
@@ -94,15 +94,15 @@ class Item:
         """Return an optional text of the document."""
         return self.document.fields.optional_text(name)
 
-    def file(self, name: str) -> File:
+    def file(self, name: str) -> SourceRef:
         """Return a file of this item's owner in the store."""
         default = self.site.guest_bucket if self.document.is_guest else self.site.user_bucket
         bucket = self.document.fields.optional_text("bucket") or default
         user = None if self.document.is_guest else self.document.owner
-        return File(bucket=bucket, user=user, name=name)
+        return SourceRef(bucket=bucket, user=user, name=name)
 
 
-Builder = Callable[["Item", "MediaType"], Draft]
+Builder = Callable[["BuildContext", "MediaType"], Draft]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class MediaType:
     """One kind of media.
 
     `collection` is MongoDB's, `nsid` the record's; `fields` are those the builder reads (a
-    change of any other is no change of the item); `gone` the flags that take an item down;
+    change of any other is no change of the item); `takedown_flags` those that take an item down;
     `has_files` tells that records may need files of the store; `batch` is how many items are
     published together: fewer, where each takes long;
     `urls` the default URL templates by record field, each of which the environment can
@@ -122,23 +122,23 @@ class MediaType:
     nsid: str
     fields: tuple[str, ...]
     build: Builder
-    gone: tuple[str, ...] = ("nuked",)
+    takedown_flags: tuple[str, ...] = ("nuked",)
     guests: bool = True
     has_files: bool = False
     batch: int = 100
     urls: Mapping[str, str] = field(default_factory=dict)
 
-    def draft(self, document: MediaDocument, account: Account, site: Site) -> Draft:
+    def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
         """Build the draft of a document's record; raises PermanentError naming a bad field."""
-        return self.build(Item(document, account, site), self)
+        return self.build(BuildContext(document, account, site), self)
 
-    def record(self, item: Item, fields: Mapping[str, str | None]) -> Mapping[str, str]:
+    def record(self, item: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
         """Complete a record's own fields with those every type has; drop what is None."""
         when = rfc3339(item.document.fields.moment("when"))
         own = {name: value for name, value in fields.items() if value is not None}
         return {"$type": self.nsid, **own, "when": when, "ref": str(item.document.ref.id)}
 
-    def link(self, item: Item, name: str, **values: str) -> str:
+    def link(self, item: BuildContext, name: str, **values: str) -> str:
         """Fill this type's URL template of a record field."""
         override = f"{self.name}_{name}".upper()
         template = item.site.templates.get(override, self.urls[name])

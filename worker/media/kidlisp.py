@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.media.base import Draft, Item, MediaType
+from worker.media.base import BuildContext, Draft, MediaType
 
 
-def build(item: Item, kind: MediaType) -> Draft:
+def build(item: BuildContext, kind: MediaType) -> Draft:
     """Build a KidLisp program."""
     code = item.text("code")
     fields = {

@@ -13,12 +13,12 @@ def type_lexicons() -> Lexicons:
     """Load the lexicons of all types; raises LexiconFileError and MediaTypeError."""
     lexicons = load_lexicons(*LEXICON_FOLDERS)
     for kind in MEDIA_TYPES.values():
-        if fault := missing_in(kind, lexicons):
+        if fault := find_missing(kind, lexicons):
             raise MediaTypeError(f"the media type {kind.name!r}: {fault}")
     return lexicons
 
 
-def missing_in(kind: MediaType, lexicons: Lexicons) -> str:
+def find_missing(kind: MediaType, lexicons: Lexicons) -> str:
     """Return what a type lacks in the lexicons; empty if nothing."""
     if kind.nsid not in lexicons.nsids:
         path = kind.nsid.replace(".", "/")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.media.base import Draft, Item, MediaType
+from worker.media.base import BuildContext, Draft, MediaType
 
 
-def build(item: Item, kind: MediaType) -> Draft:
+def build(item: BuildContext, kind: MediaType) -> Draft:
     """Build a mood; old documents keep its text under `text`."""
     fields = {"text": item.text("mood", "text")}
     return Draft(nsid=kind.nsid, fields=kind.record(item, fields))
@@ -17,6 +17,6 @@ MOOD = MediaType(
     nsid="computer.aesthetic.mood",
     fields=("mood", "text", "when"),
     build=build,
-    gone=("deleted", "nuked"),
+    takedown_flags=("deleted", "nuked"),
     guests=False,
 )

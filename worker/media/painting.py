@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.media.base import BlobSpec, BlobTransform, Draft, Item, LinkSpec, MediaType
+from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, LinkSpec, MediaType
 
 
-def build(item: Item, kind: MediaType) -> Draft:
+def build(item: BuildContext, kind: MediaType) -> Draft:
     """Build a painting; its slug may be `imageSlug:recordingSlug`."""
     slug, code = item.text("slug"), item.text("code")
     image, _, recording = slug.partition(":")
@@ -24,7 +24,7 @@ def build(item: Item, kind: MediaType) -> Draft:
 
 
 def _recording(
-    item: Item, kind: MediaType, code: str, slug: str, recording: str
+    item: BuildContext, kind: MediaType, code: str, slug: str, recording: str
 ) -> dict[str, LinkSpec]:
     # A guest's recording is named by the slug alone: there is no folder of theirs to look in.
     name = recording or ("" if item.document.is_guest else slug)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from worker.media.base import BlobSpec, BlobTransform, Draft, Item, MediaType
+from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, MediaType
 
 
-def build(item: Item, kind: MediaType) -> Draft:
+def build(item: BuildContext, kind: MediaType) -> Draft:
     """Build a piece; a document without a bucket has no source file."""
     slug = item.text("slug")
     fields = {"slug": slug, "code": item.optional("code"), "acUrl": _address(item, kind)}
@@ -16,7 +16,7 @@ def build(item: Item, kind: MediaType) -> Draft:
     return Draft(nsid=kind.nsid, fields=kind.record(item, fields), blobs=blobs)
 
 
-def _address(item: Item, kind: MediaType) -> str | None:
+def _address(item: BuildContext, kind: MediaType) -> str | None:
     slug = item.text("slug")
     if item.document.is_guest:
         return kind.link(item, "acUrl", slug=slug)

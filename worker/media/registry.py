@@ -25,7 +25,7 @@ OWN_TYPES = (PAINTING, MOOD, PIECE, KIDLISP)
 GROUP = "media_atproto.types"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _COLLECTION = re.compile(r"[^$\0]{1,100}")
-_LARGEST_BATCH = 200  # writes that a PDS takes in one call
+_MAX_BATCH = 200  # writes that a PDS takes in one call
 # Ours and the platform's own: documents of a media type would be mixed up with what is there.
 _RESERVED = frozenset({"users", "@handles", "atproto_removals", "atproto_thumbnails"})
 _EVERY_RECORD = "when"  # read by `MediaType.record`
@@ -39,7 +39,7 @@ class PackagedType:
     lexicons: Path
 
 
-def installed(own: Sequence[MediaType]) -> tuple[PackagedType, ...]:
+def discover_entry_points(own: Sequence[MediaType]) -> tuple[PackagedType, ...]:
     """Return the types of all installed packages, by name; raises MediaTypeError.
 
     An entry point of the group `media_atproto.types` is named as the type is, and leads to a
@@ -48,37 +48,39 @@ def installed(own: Sequence[MediaType]) -> tuple[PackagedType, ...]:
     found: list[PackagedType] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         kind = _load(entry)
-        fault = fault_in(kind, entry.name, [*own, *(other.kind for other in found)])
+        fault = find_fault(kind, entry.name, [*own, *(other.kind for other in found)])
         if fault or not isinstance(kind, MediaType):
-            raise MediaTypeError(f"{_told(entry)}: {fault}; correct the package, or uninstall it")
+            raise MediaTypeError(
+                f"{_describe(entry)}: {fault}; correct the package, or uninstall it"
+            )
         found.append(PackagedType(kind, _folder(entry)))
     return tuple(found)
 
 
-def fault_in(kind: object, name: str, taken: Iterable[MediaType]) -> str:
+def find_fault(kind: object, name: str, taken: Iterable[MediaType]) -> str:
     """Return what is wrong with a type that an entry point `name` led to; empty if nothing is."""
     if not isinstance(kind, MediaType):
         return f"is {type(kind).__name__!r}, and should be a worker.media.base.MediaType"
-    return _fault_of(kind, name) or _clash(kind, taken)
+    return _fault_of(kind, name) or _find_clash(kind, taken)
 
 
 def _fault_of(kind: MediaType, name: str) -> str:
     faults = {
-        "name should be a to z, 0 to 9 and _, 32 at most": not _is(_NAME, kind.name),
+        "name should be a to z, 0 to 9 and _, 32 at most": not _matches(_NAME, kind.name),
         f"name is {kind.name!r}, and its entry point's {name!r}": kind.name != name,
-        "collection should be a name of MongoDB's": not _is(_COLLECTION, kind.collection),
+        "collection should be a name of MongoDB's": not _matches(_COLLECTION, kind.collection),
         f"collection {kind.collection!r} is not one of items": kind.collection in _RESERVED,
         "nsid should be a text": not isinstance(kind.nsid, str),
         "build should be a function": not callable(kind.build),
-        "fields should be a tuple of texts": not _texts(kind.fields),
+        "fields should be a tuple of texts": not _are_texts(kind.fields),
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
-        "gone should be a tuple of texts": not _texts(kind.gone),
-        f"batch should be 1 to {_LARGEST_BATCH}": not _is_batch(kind.batch),
+        "takedown_flags should be a tuple of texts": not _are_texts(kind.takedown_flags),
+        f"batch should be 1 to {_MAX_BATCH}": not _is_batch(kind.batch),
     }
     return next((fault for fault, applies in faults.items() if applies), "")
 
 
-def _clash(kind: MediaType, taken: Iterable[MediaType]) -> str:
+def _find_clash(kind: MediaType, taken: Iterable[MediaType]) -> str:
     for other in taken:
         for what in ("name", "collection", "nsid"):
             if getattr(kind, what) == getattr(other, what):
@@ -91,7 +93,7 @@ def _load(entry: EntryPoint) -> object:
         return entry.load()
     except Exception as error:  # whatever another package's code raises as it is imported
         raise MediaTypeError(
-            f"{_told(entry)}: cannot be imported ({type(error).__name__}: {error});"
+            f"{_describe(entry)}: cannot be imported ({type(error).__name__}: {error});"
             " correct the package, or uninstall it"
         ) from error
 
@@ -101,21 +103,21 @@ def _folder(entry: EntryPoint) -> Path:
     return Path(str(files(package))) / "lexicons"
 
 
-def _told(entry: EntryPoint) -> str:
+def _describe(entry: EntryPoint) -> str:
     package = entry.dist.name if entry.dist else "a package without metadata"
     return f"the media type {entry.name!r} of {package} ({entry.value})"
 
 
-def _is(pattern: re.Pattern[str], value: object) -> bool:
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _texts(value: object) -> bool:
+def _are_texts(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
 
 
 def _is_batch(value: object) -> bool:
-    return type(value) is int and 0 < value <= _LARGEST_BATCH
+    return type(value) is int and 0 < value <= _MAX_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ class Registry:
 @cache
 def registry() -> Registry:
     """Return the types, our own first; raises MediaTypeError for one that cannot be used."""
-    others = installed(OWN_TYPES)
+    others = discover_entry_points(OWN_TYPES)
     kinds = (*OWN_TYPES, *(other.kind for other in others))
     folders = dict.fromkeys(other.lexicons for other in others)
     return Registry({kind.name: kind for kind in kinds}, tuple(folders))

@@ -7,9 +7,9 @@ from bson import ObjectId
 from worker.core.documents import Account, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
-from worker.media.base import Draft, MediaType, Site
+from worker.media.base import Draft, MediaType, SiteUrls
 
-SITE = Site("https://example.com", "user-media", "guest-media")
+SITE = SiteUrls("https://example.com", "user-media", "guest-media")
 ADA = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("-"), screen_name="ada")
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 
@@ -23,7 +23,7 @@ def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft
         ref=ItemRef(kind.name, ID),
         owner="art-guest" if guest else ADA.subject,
         is_guest=guest,
-        gone=None,
+        takedown_flag=None,
         fields=Fields(fields),
         state=SyncState(),
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from worker.core.cid import raw_cid_of_record
 from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
-from worker.media import Draft, MediaType, Site
+from worker.media import Draft, MediaType, SiteUrls
 from worker.media.validation import Lexicons
 from worker.sync.attachments import Attachments
 
@@ -23,7 +23,7 @@ Record = Mapping[str, object]
 class ExpectedRecords:
     """Builds expected records."""
 
-    site: Site
+    site: SiteUrls
     lexicons: Lexicons
 
     def draft(self, kind: MediaType, document: MediaDocument, account: Account) -> Draft:

@@ -16,7 +16,7 @@ from worker.core.secrets import Vault
 Name = TypeVar("Name")
 
 
-class Shelf(Protocol[Name]):
+class SecretStore(Protocol[Name]):
     """A place where secrets rest."""
 
     def stored(self) -> Iterator[tuple[Name, str]]:
@@ -38,12 +38,12 @@ class KeyUsage:
     unreadable: list[str] = field(default_factory=list)
 
     @property
-    def to_seal(self) -> int:
+    def pending(self) -> int:
         """Return how many are not under the first key and can be brought there."""
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
-def inspect(shelf: Shelf[Name], vault: Vault) -> KeyUsage:
+def inspect(shelf: SecretStore[Name], vault: Vault) -> KeyUsage:
     """Return what is on a shelf."""
     holdings = KeyUsage()
     for name, text in shelf.stored():
@@ -56,7 +56,7 @@ def inspect(shelf: Shelf[Name], vault: Vault) -> KeyUsage:
     return holdings
 
 
-def re_encrypt(shelf: Shelf[Name], vault: Vault) -> int:
+def re_encrypt(shelf: SecretStore[Name], vault: Vault) -> int:
     """Seal everything on a shelf with the first key; return how many texts were replaced."""
     replaced = 0
     for name, text in shelf.stored():

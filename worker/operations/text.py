@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from worker.core.clock import rfc3339
 
-_MOST_CHARACTERS = 300
+_MAX_CHARACTERS = 300
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
@@ -17,14 +17,14 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
-def shortened(text: str) -> str:
+def shorten(text: str) -> str:
     """Return the beginning of a text that is too long to read at a glance, and its length."""
-    if len(text) <= _MOST_CHARACTERS:
+    if len(text) <= _MAX_CHARACTERS:
         return text
-    return f"{text[:_MOST_CHARACTERS]}... ({len(text)} characters)"
+    return f"{text[:_MAX_CHARACTERS]}... ({len(text)} characters)"
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a length of time in its largest unit; less than none is none."""
     length = max(0.0, seconds)
     name, size = next((unit for unit in _UNITS if length >= unit[1]), _UNITS[-1])
@@ -32,18 +32,18 @@ def span(seconds: float) -> str:
     return f"{count} {name}{'' if count == 1 else 's'}"
 
 
-def told(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value of MongoDB or of a record in one line, shortened."""
     if isinstance(value, Mapping | list | tuple):
-        return shortened(json.dumps(value, ensure_ascii=False, default=plain))
-    return shortened(plain(value))
+        return shorten(json.dumps(value, ensure_ascii=False, default=as_text))
+    return shorten(as_text(value))
 
 
-def plain(value: object) -> str:
+def as_text(value: object) -> str:
     """Return a value of MongoDB that JSON has no form for as a text."""
-    return rfc3339(aware(value)) if isinstance(value, datetime) else str(value)
+    return rfc3339(as_utc(value)) if isinstance(value, datetime) else str(value)
 
 
-def aware(moment: datetime) -> datetime:
+def as_utc(moment: datetime) -> datetime:
     """Return a moment that names no time zone as the one in UTC that it is in MongoDB."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

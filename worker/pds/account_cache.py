@@ -8,7 +8,7 @@ from glob import escape
 from redis import Redis
 from redis.exceptions import WatchError
 
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 
 _SCANNED = 1000  # keys a call
 _BOUND = ("session", "parked", "told")  # to a password and a PDS: there may be several
@@ -33,7 +33,7 @@ class AccountCache:
 
     def stored(self) -> Iterator[tuple[str, str]]:
         """Go through the sessions of all accounts: the name in Redis, and the sealed text."""
-        with translated():
+        with redis_errors():
             for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
                 sealed = self._redis.get(key)
                 if isinstance(sealed, bytes):
@@ -41,7 +41,7 @@ class AccountCache:
 
     def swap(self, name: str, read: str, sealed: str) -> bool:
         """Put another text in place of a session, if that is still as it was read."""
-        with translated(), self._redis.pipeline() as pipe:
+        with redis_errors(), self._redis.pipeline() as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
             if pipe.get(name) != read.encode():
                 return False
@@ -54,6 +54,6 @@ class AccountCache:
             return True
 
     def _drop(self, pattern: str) -> None:
-        with translated():
+        with redis_errors():
             for key in self._redis.scan_iter(match=f"media-atproto:{pattern}", count=_SCANNED):
                 self._redis.delete(key)

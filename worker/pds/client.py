@@ -19,13 +19,13 @@ from atproto_client.request import Response
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
 from worker.core.net.transports import LimitedTransport, PublicOnlyTransport, ResponseLimits
-from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Kind
+from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.errors import error_name, malformed_response
 from worker.pds.rate_limiter import HostLimiter
-from worker.pds.xrpc import Json, bearer, headers_of, refuse, status_of, translated
-from worker.telemetry.metrics import NOBODY, Metrics
+from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
+from worker.telemetry.metrics import NULL_METRICS, Metrics
 
 _BYPASS = "x-ratelimit-bypass"
 POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
@@ -51,25 +51,25 @@ class _Call:
 
 
 def open_request(
-    timeout: float = 15, *, public: bool = False, bounds: ResponseLimits | None = None
+    timeout: float = 15, *, public_only: bool = False, limits: ResponseLimits | None = None
 ) -> Request:
     """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
 
-    With `public` they lead to public addresses alone; with `bounds` answers are cut off.
+    With `public_only` they lead to public addresses alone; with `limits` answers are cut off.
     """
-    limits = httpx.Limits(max_connections=16, keepalive_expiry=60)
-    transport: httpx.BaseTransport | None = PublicOnlyTransport() if public else None
-    if bounds:
-        transport = LimitedTransport(transport or httpx.HTTPTransport(limits=limits), bounds)
+    pool = httpx.Limits(max_connections=16, keepalive_expiry=60)
+    transport: httpx.BaseTransport | None = PublicOnlyTransport() if public_only else None
+    if limits:
+        transport = LimitedTransport(transport or httpx.HTTPTransport(limits=pool), limits)
     return Request(
         timeout=httpx.Timeout(timeout, connect=3),
-        limits=limits,
-        event_hooks={"response": [refuse]},
+        limits=pool,
+        event_hooks={"response": [raise_for_status]},
         transport=transport,
     )
 
 
-class Pds:
+class PdsClient:
     """Calls to one PDS. Every method raises the errors of `worker.pds.errors`.
 
     With `limiter` each call is charged before it is sent, and raises RateLimitReachedError if it
@@ -86,7 +86,7 @@ class Pds:
         request: Request | None = None,
         limiter: HostLimiter | None = None,
         bypass: Secret | None = None,
-        metrics: Metrics = NOBODY,
+        metrics: Metrics = NULL_METRICS,
     ) -> None:
         self.url = url
         self._metrics = metrics
@@ -101,7 +101,7 @@ class Pds:
     def create_session(self, identifier: str, password: Secret) -> Session:
         """Log in; the PDS takes a third of a second for it and limits how often."""
         body = {"identifier": identifier, "password": password.reveal()}
-        costs = (Cost(Kind.LOGINS, 1, identifier), REQUEST)
+        costs = (Cost(Resource.LOGINS, 1, identifier), REQUEST)
         call = _Call("com.atproto.server.createSession", "session", costs)
         return _session(self._post(call, body))
 
@@ -117,9 +117,9 @@ class Pds:
         answer = self._answer(call, lambda: self._request.get(url, headers=headers))
         return answer.flag("active", default=True)
 
-    def room(self, repo: str) -> int | None:
+    def remaining_points(self, repo: str) -> int | None:
         """Return how many points of writes a repo has left now; None when nobody counts them."""
-        return self._limiter.room(repo) if self._limiter else None
+        return self._limiter.remaining_points(repo) if self._limiter else None
 
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
@@ -129,14 +129,14 @@ class Pds:
         Sent again with the same content it changes nothing and succeeds, whatever `swap` is.
         """
         body = {**key.as_json(), "record": record, "validate": False, "swapRecord": swap}
-        points = Cost(Kind.POINTS, POINTS["update"], key.repo)  # a new one costs as much
+        points = Cost(Resource.POINTS, POINTS["update"], key.repo)  # a new one costs as much
         call = _Call("com.atproto.repo.putRecord", "write", (points, REQUEST))
         answer = self._post(call, body, token)
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
     def delete_record(self, token: Secret, key: RecordKey) -> None:
         """Delete a record; succeeds when there is none."""
-        points = Cost(Kind.POINTS, POINTS["delete"], key.repo)
+        points = Cost(Resource.POINTS, POINTS["delete"], key.repo)
         call = _Call("com.atproto.repo.deleteRecord", "remove", (points, REQUEST))
         self._post(call, key.as_json(), token)
 
@@ -150,7 +150,7 @@ class Pds:
         """
         listed = [write.as_json() for write in writes]
         body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
-        points = Cost(Kind.POINTS, _points_of(writes), repo)
+        points = Cost(Resource.POINTS, _points_of(writes), repo)
         self._post(_Call("com.atproto.repo.applyWrites", "write", (points, REQUEST)), body, token)
 
     def latest_commit(self, did: str) -> str:
@@ -239,21 +239,21 @@ class Pds:
     ) -> Response:
         url, sent = self._at(call.nsid), dict(params)
         full = {**(headers or {}), **self._bypass}
-        return self._charged(call, lambda: self._request.get(url, params=sent, headers=full))
+        return self._charge(call, lambda: self._request.get(url, params=sent, headers=full))
 
     def _at(self, nsid: str) -> str:
         return f"{self.url}/xrpc/{nsid}"
 
     def _answer(self, call: _Call, send: Callable[[], Response]) -> Json:
-        return _json(call.step, self._charged(call, send))
+        return _json(call.step, self._charge(call, send))
 
-    def _charged(self, call: _Call, send: Callable[[], Response]) -> Response:
+    def _charge(self, call: _Call, send: Callable[[], Response]) -> Response:
         """Make a call within the budget, and learn from its answer."""
         if self._limiter is None:
-            return self._counted(call, send)
-        ticket = self._limiter.spend(call.step, call.costs)
+            return self._count(call, send)
+        ticket = self._limiter.acquire(call.step, call.costs)
         try:
-            response = self._counted(call, send)
+            response = self._count(call, send)
         except MediaError as error:
             refusal = error if isinstance(error, WaitError) else None
             self._limiter.settle(ticket, headers_of(error.__cause__), refusal)
@@ -261,11 +261,11 @@ class Pds:
         self._limiter.settle(ticket, response.headers)
         return response
 
-    def _counted(self, call: _Call, send: Callable[[], Response]) -> Response:
+    def _count(self, call: _Call, send: Callable[[], Response]) -> Response:
         """Make a call; whatever comes of it is counted."""
         began, status = time.monotonic(), "none"
         try:
-            response = translated(call.step, send)
+            response = pds_errors(call.step, send)
             status = str(response.status_code)
         except MediaError as error:
             status = status_of(error.__cause__)

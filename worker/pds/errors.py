@@ -21,7 +21,7 @@ from worker.core.errors import MediaError, PermanentError, TransientError, WaitE
 from worker.telemetry.redaction import redact
 
 _DEFAULT_WAIT = 60.0
-_LONGEST_WAIT = 86_400.0
+_MAX_WAIT = 86_400.0
 _FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LOGINS = (".createSession", ".refreshSession")
@@ -72,8 +72,8 @@ _ACCOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "AuthFactorTokenRequired": ("second_factor", "the account asks for a second factor"),
     "InvalidCredentials": ("wrong_password", "the stored password is refused"),
 }
-_SAID = ("error", "message")  # the fields of an XRPC error; the second is optional
-_HEALED: Mapping[str, type[TransientError]] = {
+_MESSAGES = ("error", "message")  # the fields of an XRPC error; the second is optional
+_RETRYABLE: Mapping[str, type[TransientError]] = {
     "ExpiredToken": SessionExpiredError,
     "InvalidToken": SessionExpiredError,
     "AuthMissing": SessionExpiredError,
@@ -123,12 +123,12 @@ def _answer(response: httpx.Response) -> _Answer:
     except (ValueError, RecursionError):
         body = None
     said = body if isinstance(body, dict) else {}
-    texts = (text if isinstance(text, str) else "" for text in map(said.get, _SAID))
-    name, message = _without_echoes(response.request, *texts)
+    texts = (text if isinstance(text, str) else "" for text in map(said.get, _MESSAGES))
+    name, message = _redact_echoes(response.request, *texts)
     return _Answer(response.status_code, name, message, response.headers)
 
 
-def _without_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
+def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
     """Return what an answer says without the secrets of its request, which a gateway may quote.
 
     Of the answer to a login there is no message: a part of a password could not be found in it.
@@ -142,8 +142,8 @@ def _without_echoes(request: httpx.Request, name: str, message: str) -> tuple[st
 def _classify(answer: _Answer, step: str) -> MediaError:
     if answer.status == 429:  # noqa: PLR2004
         return WaitError(answer.text, until=_retry_after(answer), step=step, code="rate_limited")
-    if answer.name in _HEALED:
-        return _HEALED[answer.name](answer.text)
+    if answer.name in _RETRYABLE:
+        return _RETRYABLE[answer.name](answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountUnusableError(f"{meaning} ({answer.text})", code=code)
@@ -179,7 +179,7 @@ def _retry_after(answer: _Answer) -> datetime:
         value = _number(answer.headers.get(name, ""))
         if value is not None:
             seconds = value - moment if value > _FIRST_EPOCH else value
-            return after(min(max(seconds, 1.0), _LONGEST_WAIT))
+            return after(min(max(seconds, 1.0), _MAX_WAIT))
     return after(_DEFAULT_WAIT)
 
 

@@ -21,16 +21,16 @@ from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
 from worker.core.net.hosts import is_host
 from worker.core.net.transports import PublicOnlyTransport
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 
 _FRESH = 3600  # seconds for which nobody asks again
 _DOUBTED = 60  # seconds for which not even an account in trouble is a reason to ask again
 _KEPT = 30 * 86_400
 _UNKNOWN = 900  # seconds until somebody looks for a DID again that there was not
-_NOBODY = "-"  # kept in place of the URL of one
+_NO_DID = "-"  # kept in place of the URL of one
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 _TIMEOUT = httpx.Timeout(5, connect=3)
-_LARGEST = 100_000  # bytes of a DID document
+_MAX_BYTES = 100_000  # bytes of a DID document
 _SERVICE = "#atproto_pds"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
@@ -95,38 +95,38 @@ class DidResolver:
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
         known, age = self._known(did)
-        if known == _NOBODY:
+        if known == _NO_DID:
             raise _unknown(did)
-        return known if known and age < _FRESH else self._ask(did, known)
+        return known if known and age < _FRESH else self._fetch(did, known)
 
     def refresh(self, did: str) -> str:
         """Return the same, asked anew."""
         known, age = self._known(did)
         if known and age < _DOUBTED:
             return known
-        return self._ask(did, None if known == _NOBODY else known)
+        return self._fetch(did, None if known == _NO_DID else known)
 
     def _known(self, did: str) -> tuple[str | None, float]:
-        with translated():
+        with redis_errors():
             kept, left = self._redis.get(_key(did)), int(self._redis.ttl(_key(did)))
         if not isinstance(kept, bytes):
             return None, 0.0
-        life = _UNKNOWN if kept.decode() == _NOBODY else _KEPT
+        life = _UNKNOWN if kept.decode() == _NO_DID else _KEPT
         return kept.decode(), life - left
 
-    def _ask(self, did: str, known: str | None) -> str:
+    def _fetch(self, did: str, known: str | None) -> str:
         try:
             url = self._endpoint(did)
         except DirectoryError:
             if known is None:
                 raise
             # It is where it was last, and for a while nobody waits for the directory again.
-            with translated():
+            with redis_errors():
                 self._redis.expire(_key(did), _KEPT - _FRESH + _DOUBTED)
             return known
-        with translated():
-            self._redis.set(_key(did), url, ex=_KEPT if url != _NOBODY else _UNKNOWN)
-        if url == _NOBODY:
+        with redis_errors():
+            self._redis.set(_key(did), url, ex=_KEPT if url != _NO_DID else _UNKNOWN)
+        if url == _NO_DID:
             raise _unknown(did)
         return url
 
@@ -134,7 +134,7 @@ class DidResolver:
         address = _address(did, self._plc)
         document = self._document(address) if address else None
         if document is None:
-            return _NOBODY
+            return _NO_DID
         if document.get("id") != did:
             raise DirectoryError(f"what should be the DID document of {did} is another's")
         url = _pds_in(document)
@@ -155,7 +155,7 @@ class DidResolver:
                 body = b""
                 for chunk in answer.iter_bytes():
                     body += chunk
-                    if len(body) > _LARGEST:
+                    if len(body) > _MAX_BYTES:
                         raise DirectoryError(f"{address} is larger than a DID document may be")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = type(error).__name__
@@ -204,7 +204,7 @@ def _pds_in(document: Mapping[str, object]) -> str | None:
     return None
 
 
-def is_public(url: str) -> bool:
+def is_public_https_url(url: str) -> bool:
     """Tell whether a URL is https, and a host name that is not only known around here."""
     try:
         parts = urlsplit(url)
@@ -216,6 +216,6 @@ def is_public(url: str) -> bool:
     return parts.scheme == "https" and is_named and plain and port in {None, 443}
 
 
-def is_web(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Tell whether a URL is one that calls can be sent to at all."""
     return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

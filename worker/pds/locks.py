@@ -11,14 +11,14 @@ from redis.exceptions import LockNotOwnedError, RedisError
 from redis.lock import Lock
 
 from worker.core.errors import TransientError
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 
 _LIFE = 10.0  # seconds from the last sign of its holder
 _PATIENCE = 60.0
 
 
 @contextmanager
-def held(
+def hold_lock(
     redis: Redis,
     name: str,
     busy: TransientError,
@@ -33,20 +33,20 @@ def held(
     RedisUnavailableError.
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
-    with translated():
+    with redis_errors():
         if not lock.acquire(blocking_timeout=patience):
             raise busy
     try:
-        with _renewed(lock, life):
+        with _keep_renewed(lock, life):
             yield
     finally:
         # Lost, it has done its duty: what is done under it is safe to be done twice.
-        with suppress(LockNotOwnedError), translated():
+        with suppress(LockNotOwnedError), redis_errors():
             lock.release()
 
 
 @contextmanager
-def _renewed(lock: Lock, life: float) -> Iterator[None]:
+def _keep_renewed(lock: Lock, life: float) -> Iterator[None]:
     """Renew a lock for as long as the block runs."""
     done = Event()
 
@@ -85,5 +85,5 @@ class RepoLocks:
         message = f"another worker writes to {did} and takes long"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        with held(self._redis, name, busy, life=self._life, patience=self._patience):
+        with hold_lock(self._redis, name, busy, life=self._life, patience=self._patience):
             yield

@@ -11,7 +11,7 @@ from redis import Redis
 from worker.core.clock import after, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 from worker.pds.errors import AccountUnusableError
 
 _PREFIX = "media-atproto:parked:"
@@ -38,21 +38,21 @@ class Parking:
         """Park an account for its fault; return the error to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
         note = json.dumps({"code": fault.code, "message": message})
-        with translated():
-            self._redis.set(_name(account, bound), note, px=int(self._seconds * 1000))
+        with redis_errors():
+            self._redis.set(_key(account, bound), note, px=int(self._seconds * 1000))
         return AccountError(message, until=after(self._seconds), step="account", code=fault.code)
 
     def find(self, account: Account, bound: str) -> Parked | None:
         """Return why an account is parked, or None."""
-        name = _name(account, bound)
-        with translated():
+        name = _key(account, bound)
+        with redis_errors():
             note, left = self._redis.get(name), int(self._redis.pttl(name))
         if not isinstance(note, bytes):
             return None
         said = json.loads(note)
         return Parked(said["code"], said["message"], after(max(left, 1000) / 1000))
 
-    def refuse(self, account: Account, bound: str) -> None:
+    def raise_if_parked(self, account: Account, bound: str) -> None:
         """Raise AccountError if an account is parked."""
         parked = self.find(account, bound)
         if parked:
@@ -66,10 +66,10 @@ class Parking:
 
     def dids(self) -> list[str]:
         """Return the DIDs of all accounts that are parked, under a former password perhaps."""
-        with translated():
+        with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=_SCANNED))
         return sorted({name.decode().removeprefix(_PREFIX).rpartition(":")[0] for name in names})
 
 
-def _name(account: Account, bound: str) -> str:
+def _key(account: Account, bound: str) -> str:
     return f"{_PREFIX}{account.did}:{bound}"

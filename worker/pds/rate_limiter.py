@@ -21,8 +21,17 @@ from redis import Redis
 
 from worker.core.clock import after, rfc3339
 from worker.core.errors import RateLimitReachedError, WaitError
-from worker.core.rate_limits import Charge, Cost, Kind, Limit, Rates, charges, meant, told
-from worker.core.redis_errors import RedisUnavailableError, translated
+from worker.core.rate_limits import (
+    Charge,
+    Cost,
+    Limit,
+    Rates,
+    Resource,
+    charges,
+    match_bucket,
+    parse_headers,
+)
+from worker.core.redis_errors import RedisUnavailableError, redis_errors
 
 _PREFIX = "media-atproto:budget:"
 _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
@@ -44,12 +53,12 @@ class Reservation:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class BucketStatus:
     """A bucket as it stands: the points used of those there are, and when its window ends."""
 
     host: str
     limit: str
-    who: str
+    subject: str
     used: int
     points: int
     until: datetime
@@ -70,36 +79,36 @@ class RateLimiter:
         share = 1.0 if workload is Workload.LIVE else 1.0 - self._reserve
         return HostLimiter(self._script, host, self._rates.of(host), share)
 
-    def gates(self) -> list[Gate]:
+    def buckets(self) -> list[BucketStatus]:
         """Return the buckets that something was spent of in their present windows."""
-        gates = (self._gate(name.decode()) for name in self._names())
+        gates = (self._bucket(name.decode()) for name in self._names())
         return sorted(
-            (gate for gate in gates if gate), key=lambda gate: (gate.host, gate.limit, gate.who)
+            (gate for gate in gates if gate), key=lambda gate: (gate.host, gate.limit, gate.subject)
         )
 
-    def closed(self) -> list[Gate]:
+    def exhausted_buckets(self) -> list[BucketStatus]:
         """Return the buckets that let nothing but saves through now."""
-        return [gate for gate in self.gates() if self._is_closed(gate)]
+        return [gate for gate in self.buckets() if self._is_exhausted(gate)]
 
-    def _is_closed(self, gate: Gate) -> bool:
+    def _is_exhausted(self, gate: BucketStatus) -> bool:
         return gate.refused or gate.used >= gate.points * (1.0 - self._reserve)
 
     def _names(self) -> list[bytes]:
-        with translated():
+        with redis_errors():
             return list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
 
-    def _gate(self, name: str) -> Gate | None:
+    def _bucket(self, name: str) -> BucketStatus | None:
         # host and limit hold no bar, and a DID holds none either
         host, limit_name, who = name.removeprefix(_PREFIX).split("|", 2)
         known = {limit.name: limit for limit in self._rates.of(host)}
-        with translated():
+        with redis_errors():
             kept = self._redis.hmget(name, ["used", "points", "ends", "shut"])
         limit = known.get(limit_name)
         used, points, ends, shut = map(_number, kept)
         left = max(shut, ends) / 1000 - time.time()
         if limit is None or left <= 0:
             return None
-        return Gate(
+        return BucketStatus(
             host,
             limit_name,
             who,
@@ -119,7 +128,7 @@ class HostLimiter:
         self._limits = limits
         self._share = share
 
-    def spend(self, step: str, costs: Sequence[Cost]) -> Reservation:
+    def acquire(self, step: str, costs: Sequence[Cost]) -> Reservation:
         """Charge a call that is about to be made.
 
         Raises RateLimitReachedError when it has to wait, and nothing is charged then; and
@@ -135,7 +144,7 @@ class HostLimiter:
         ]
         place, *rest = self._run(charged, ["spend", self._share, *numbers])
         if place:
-            raise self._spent(charged[place - 1], rest[0] / 1000, step)
+            raise self._reached_error(charged[place - 1], rest[0] / 1000, step)
         return Reservation(charged, tuple(rest))
 
     def settle(
@@ -147,12 +156,12 @@ class HostLimiter:
         """
         if not ticket.charged:
             return
-        said = told(headers, _moment(headers))
-        place = None if said is None else meant(ticket.charged, said)
+        said = parse_headers(headers, _moment(headers))
+        place = None if said is None else match_bucket(ticket.charged, said)
         numbers: list[float] = [0, 0, 0, 0, 0]
         if said is not None and place is not None:
             ends = _milliseconds(said.reset)
-            numbers = [place + 1, said.points, _milliseconds(said.window), said.left, ends]
+            numbers = [place + 1, said.points, _milliseconds(said.window), said.remaining, ends]
         # Without a name, a refusal is for what the call is charged first: the narrowest.
         numbers += [(place or 0) + 1, _until(refusal)] if refusal else [0, 0]
         for each, began in zip(ticket.charged, ticket.began, strict=True):
@@ -163,9 +172,9 @@ class HostLimiter:
         except RedisUnavailableError:
             return
 
-    def room(self, who: str) -> int | None:
+    def remaining_points(self, who: str) -> int | None:
         """Return how many points of writes a repo has left; None when nobody counts them."""
-        charged = charges(self._limits, [Cost(Kind.POINTS, 1, who)])
+        charged = charges(self._limits, [Cost(Resource.POINTS, 1, who)])
         if not charged:
             return None
         numbers = [
@@ -176,13 +185,13 @@ class HostLimiter:
         return int(self._run(charged, ["room", self._share, *numbers]))
 
     def _run(self, charged: Iterable[Charge], arguments: Sequence[object]) -> Any:
-        keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.who}" for each in charged]
-        with translated():
+        keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.subject}" for each in charged]
+        with redis_errors():
             return self._script(keys=keys, args=arguments)
 
-    def _spent(self, charge: Charge, seconds: float, step: str) -> RateLimitReachedError:
+    def _reached_error(self, charge: Charge, seconds: float, step: str) -> RateLimitReachedError:
         until = after(seconds)
-        whose = charge.who or "our address"
+        whose = charge.subject or "our address"
         message = (
             f"the budget {charge.limit.name} of {whose} at {self._host} is spent"
             f" until {rfc3339(until)}"

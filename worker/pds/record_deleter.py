@@ -22,7 +22,7 @@ class RecordDeleter:
         self._locks = locks
         self._batch = batch
 
-    def erase(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
+    def delete(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
         """Delete records that were just listed; yield those that are known to be gone.
 
         The lock of the repo is held for one try of one batch, not while the caller works with
@@ -32,12 +32,12 @@ class RecordDeleter:
         """
         distinct = list(dict.fromkeys(keys))  # one key twice fails a batch
         while distinct:
-            room = repo.room()
+            room = repo.remaining_points()
             most = self._batch if room is None else max(1, min(self._batch, room))
-            yield from self._erase_batch(repo, distinct[:most])
+            yield from self._delete_batch(repo, distinct[:most])
             distinct = distinct[most:]
 
-    def _erase_batch(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
+    def _delete_batch(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
         for _ in range(_TRIES):
             left = self._try(repo, keys)
             if gone := [key for key in keys if key not in left]:

@@ -9,7 +9,7 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.pds.routing import PdsHost, PdsHosts
 
@@ -40,39 +40,39 @@ class Repo:
 
     def is_active(self) -> bool:
         """Tell whether the account can be used, by its session: one that there is, if it holds."""
-        return self._authorised(lambda pds, token: pds.is_active(token))
+        return self._with_token(lambda pds, token: pds.is_active(token))
 
-    def room(self) -> int | None:
+    def remaining_points(self) -> int | None:
         """Return how many points of writes it has left now; None when nobody counts them."""
-        return self._at_home().pds.room(self.did)
+        return self._pds_host().pds.remaining_points(self.did)
 
     def put(self, key: RecordKey, record: Mapping[str, object], swap: str | None) -> RecordRef:
         """Write a record as `Pds.put_record` does."""
-        return self._authorised(lambda pds, token: pds.put_record(token, key, record, swap))
+        return self._with_token(lambda pds, token: pds.put_record(token, key, record, swap))
 
     def delete(self, key: RecordKey) -> None:
         """Delete a record; succeeds when there is none."""
-        self._authorised(lambda pds, token: pds.delete_record(token, key))
+        self._with_token(lambda pds, token: pds.delete_record(token, key))
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:
         """Carry out all writes or none, as `Pds.apply_writes` does."""
-        self._authorised(lambda pds, token: pds.apply_writes(token, self.did, writes, swap))
+        self._with_token(lambda pds, token: pds.apply_writes(token, self.did, writes, swap))
 
     def commit(self) -> str:
         """Return the CID of the present commit."""
-        return self._followed(lambda home: home.pds.latest_commit(self.did))
+        return self._follow_move(lambda home: home.pds.latest_commit(self.did))
 
     def export(self) -> bytes:
         """Return the whole repo as a CAR file."""
-        return self._followed(lambda home: home.pds.get_repo(self.did))
+        return self._follow_move(lambda home: home.pds.get_repo(self.did))
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob."""
-        return self._authorised(lambda pds, token: pds.upload_blob(token, data, mime_type))
+        return self._with_token(lambda pds, token: pds.upload_blob(token, data, mime_type))
 
     def get(self, key: RecordKey) -> RemoteRecord | None:
         """Return a record as it is now, or None."""
-        return self._at_home().pds.get_record(key)
+        return self._pds_host().pds.get_record(key)
 
     def records(self, collection: str) -> Iterator[RemoteRecord]:
         """Go through all records of a collection, newest key first."""
@@ -95,18 +95,18 @@ class Repo:
     def _page(
         self, collection: str, cursor: str | None, *, ascending: bool = False
     ) -> tuple[list[RemoteRecord], str | None]:
-        pds = self._at_home().pds
+        pds = self._pds_host().pds
         return pds.list_records(self.did, collection, cursor, ascending=ascending)
 
-    def _at_home(self) -> PdsHost:
+    def _pds_host(self) -> PdsHost:
         if self._home is None:
             self._home = self._pds_hosts.of(self.did)
         return self._home
 
-    def _authorised(self, call: Callable[[Pds, Secret], T]) -> T:
-        return self._followed(lambda home: self._with_session(home, call))
+    def _with_token(self, call: Callable[[PdsClient, Secret], T]) -> T:
+        return self._follow_move(lambda home: self._with_session(home, call))
 
-    def _with_session(self, home: PdsHost, call: Callable[[Pds, Secret], T]) -> T:
+    def _with_session(self, home: PdsHost, call: Callable[[PdsClient, Secret], T]) -> T:
         session = self._session or home.sessions.get(self._account)
         renewals: tuple[Callable[[Account, Session], Session], ...]
         renewals = (home.sessions.renew, home.sessions.replace)
@@ -119,19 +119,19 @@ class Repo:
         self._session = session
         return call(home.pds, session.access)
 
-    def _followed(self, call: Callable[[PdsHost], T]) -> T:
+    def _follow_move(self, call: Callable[[PdsHost], T]) -> T:
         """Make a call, once more where the account has moved to; else park it for its fault."""
         try:
-            return self._parking(call)
+            return self._park_on_fault(call)
         except AccountError:
-            newer = self._pds_hosts.moved(self.did, self._at_home())
+            newer = self._pds_hosts.relocated(self.did, self._pds_host())
             if newer is None:
                 raise
         self._home, self._session = newer, None
-        return self._parking(call)
+        return self._park_on_fault(call)
 
-    def _parking(self, call: Callable[[PdsHost], T]) -> T:
-        home = self._at_home()
+    def _park_on_fault(self, call: Callable[[PdsHost], T]) -> T:
+        home = self._pds_host()
         try:
             return call(home)
         except AccountUnusableError as fault:

@@ -14,7 +14,7 @@ from atproto import Request
 from redis import Redis
 
 from worker.core.secrets import Secret, Vault
-from worker.pds.client import Pds
+from worker.pds.client import PdsClient
 from worker.pds.identity import DirectoryError, PdsResolver
 from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.sessions import Sessions
@@ -26,7 +26,7 @@ from worker.telemetry.metrics import Metrics
 class PdsHost:
     """A PDS, and the sessions of accounts there."""
 
-    pds: Pds
+    pds: PdsClient
     sessions: Sessions
 
 
@@ -41,7 +41,7 @@ class PdsHosts:
         """Return an account's home; raises DirectoryError and RedisUnavailableError."""
         return self._open_home(self._directory.pds_of(did))
 
-    def moved(self, did: str, home: PdsHost) -> PdsHost | None:
+    def relocated(self, did: str, home: PdsHost) -> PdsHost | None:
         """Return where an account in trouble at its home has moved to; None if it has not.
 
         Raises RedisUnavailableError.
@@ -62,7 +62,7 @@ class PdsHostFactory:
     """
 
     directory: PdsResolver
-    usual: str
+    default_pds: str
     own: Request
     others: Request
     rate_limiter: RateLimiter
@@ -73,14 +73,14 @@ class PdsHostFactory:
     parked: float
     bypass: Mapping[str, Secret]
 
-    def pds_hosts(self, workload: Workload) -> PdsHosts:
+    def hosts(self, workload: Workload) -> PdsHosts:
         """Return the homes of all accounts for a lane."""
         return PdsHosts(self.directory, partial(self._open, workload))
 
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc
         limiter, key = self.rate_limiter.for_host(host, workload), self.bypass.get(host)
-        request = self.own if url == self.usual else self.others
-        pds = Pds(url, request=request, limiter=limiter, bypass=key, metrics=self.metrics)
+        request = self.own if url == self.default_pds else self.others
+        pds = PdsClient(url, request=request, limiter=limiter, bypass=key, metrics=self.metrics)
         sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, alerts=self.alerts)
         return PdsHost(pds, sessions)

@@ -18,17 +18,17 @@ from redis import Redis
 
 from worker.core.documents import Account
 from worker.core.errors import AccountError, TransientError
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 from worker.core.secrets import Secret, UnreadableSecretError, Vault
-from worker.pds.client import Pds, Session
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
-from worker.pds.locks import held
+from worker.pds.locks import hold_lock
 from worker.pds.parking import Parked, Parking
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_PATIENCE = 45  # seconds; above the time that a login takes
-_TOLD = 7 * 86_400  # seconds; above the time between two parkings for the same reason
+_REPORTED = 7 * 86_400  # seconds; above the time between two parkings for the same reason
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
 
@@ -36,7 +36,13 @@ class Sessions:
     """The sessions of all accounts at one PDS."""
 
     def __init__(
-        self, redis: Redis, vault: Vault, pds: Pds, *, parked: float, alerts: Alerts = NULL_ALERTS
+        self,
+        redis: Redis,
+        vault: Vault,
+        pds: PdsClient,
+        *,
+        parked: float,
+        alerts: Alerts = NULL_ALERTS,
     ) -> None:
         self._redis = redis
         self._vault = vault
@@ -57,28 +63,28 @@ class Sessions:
 
     def renew(self, account: Account, stale: Session | None) -> Session:
         """Return a newer session than `stale`: another worker's, a refreshed or a new one."""
-        with self._alone(account):
+        with self._locked(account):
             session = self._cached(account)
             if session and session != stale and _is_fresh(session):
                 return session
-            return self._keep(account, self._refresh(session) or self._login(account))
+            return self._store(account, self._refresh(session) or self._login(account))
 
     def replace(self, account: Account, refused: Session) -> Session:
         """Return a session from a new login, unless another worker has made one meanwhile."""
-        with self._alone(account):
+        with self._locked(account):
             session = self._cached(account)
             if session and session != refused:
                 return session
-            return self._keep(account, self._login(account))
+            return self._store(account, self._login(account))
 
     def park(self, account: Account, fault: AccountUnusableError) -> AccountError:
         """Park an account for its fault; return the error to raise."""
         parked = self._parking.park(account, self._bound(account), fault)
-        with translated():
+        with redis_errors():
             self._redis.delete(self._key("session", account))
-            told = self._redis.set(self._key("told", account), fault.code, ex=_TOLD, get=True)
+            told = self._redis.set(self._key("told", account), fault.code, ex=_REPORTED, get=True)
         if told != fault.code.encode():
-            self._alerts.parked(account, fault.code, parked.message)
+            self._alerts.account_parked(account, fault.code, parked.message)
         return parked
 
     def parked(self, account: Account) -> Parked | None:
@@ -104,7 +110,7 @@ class Sessions:
         return session
 
     def _cached(self, account: Account) -> Session | None:
-        with translated():
+        with redis_errors():
             sealed = self._redis.get(self._key("session", account))
         if not isinstance(sealed, bytes):
             return None
@@ -114,7 +120,7 @@ class Sessions:
             return None  # damaged, or sealed with a key that was withdrawn since: log in again
         return Session(did, Secret(access), Secret(refresh))
 
-    def _keep(self, account: Account, session: Session) -> Session:
+    def _store(self, account: Account, session: Session) -> Session:
         if not session.active:
             inactive = AccountUnusableError(
                 "the account is deactivated", code="account_deactivated"
@@ -122,7 +128,7 @@ class Sessions:
             raise self.park(account, inactive)
         tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
         sealed = self._vault.seal(json.dumps(tokens))
-        with translated():
+        with redis_errors():
             self._redis.set(self._key("session", account), sealed, ex=_KEPT)
             self._redis.delete(self._key("told", account))
         return session
@@ -139,18 +145,18 @@ class Sessions:
         return self._vault.tag(f"{self._pds.url} {password.reveal()}")
 
     @contextmanager
-    def _alone(self, account: Account) -> Iterator[None]:
-        self._parking.refuse(account, self._bound(account))
+    def _locked(self, account: Account) -> Iterator[None]:
+        self._parking.raise_if_parked(account, self._bound(account))
         with self._lock(account):
             # Again, because whoever held the lock before may have been refused.
-            self._parking.refuse(account, self._bound(account))
+            self._parking.raise_if_parked(account, self._bound(account))
             yield
 
     @contextmanager
     def _lock(self, account: Account) -> Iterator[None]:
         message = f"another worker is logging in as {account.did} and takes long"
         busy = TransientError(message, step="session", code="login_locked")
-        with held(self._redis, self._key("login", account), busy, patience=_LOCK_PATIENCE):
+        with hold_lock(self._redis, self._key("login", account), busy, patience=_LOCK_PATIENCE):
             yield
 
 

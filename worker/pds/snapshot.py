@@ -23,9 +23,9 @@ from worker.core.record_keys import is_rkey
 Block = Mapping[str, Any]
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
-_DEEPEST = 128  # layers that a key's hash can put it on, two bits each
+_MAX_DEPTH = 128  # layers that a key's hash can put it on, two bits each
 _MORE = 0x80  # set in every byte of a length but the last
-_LONGEST_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
+_MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
 
 
 def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
@@ -62,7 +62,7 @@ def _frame(car: bytes, position: int) -> tuple[int, int]:
     Its length comes first, seven bits to a byte, the lowest bits first.
     """
     length = 0
-    for index, byte in enumerate(car[position : position + _LONGEST_VARINT]):
+    for index, byte in enumerate(car[position : position + _MAX_VARINT]):
         length |= (byte & 0x7F) << 7 * index
         if byte < _MORE:
             start = position + index + 1
@@ -132,7 +132,7 @@ class RepoSnapshot:
         commit = tree.block(root, "its commit")
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
             raise _damaged(did, "its commit is another repo's, or of an unknown version")
-        tree.walk(commit.get("data"), _DEEPEST)
+        tree.walk(commit.get("data"), _MAX_DEPTH)
         return cls(did, spell_cid(root), tree.keys, blocks)
 
     @property
@@ -202,13 +202,13 @@ class _Tree:
                 self.walk(node["l"], depth - 1)
             for entry in node["e"]:
                 key = key[: entry["p"]] + entry["k"]
-                self._take(key, entry["v"])
+                self._add(key, entry["v"])
                 if entry["t"] is not None:
                     self.walk(entry["t"], depth - 1)
         except (LookupError, TypeError):
             raise _damaged(self._did, "a node of its tree is malformed") from None
 
-    def _take(self, key: bytes, cid: object) -> None:
+    def _add(self, key: bytes, cid: object) -> None:
         collection, _, rkey = key.decode("ascii", "replace").partition("/")
         if not isinstance(cid, bytes) or not collection or not is_rkey(rkey):
             raise _damaged(self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}")

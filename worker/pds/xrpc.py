@@ -63,7 +63,7 @@ class Json:
         return value
 
 
-def translated(step: str, send: Callable[[], Response]) -> Response:
+def pds_errors(step: str, send: Callable[[], Response]) -> Response:
     """Make a call; raises the errors of `worker.pds.errors`."""
     # The SDK lets httpx's and pydantic's own errors through besides its own.
     try:
@@ -72,7 +72,7 @@ def translated(step: str, send: Callable[[], Response]) -> Response:
         raise translate(error, step) from error
 
 
-def refuse(response: httpx.Response) -> None:
+def raise_for_status(response: httpx.Response) -> None:
     """Raise httpx.HTTPStatusError for any answer but success; a hook of the client."""
     # Before the SDK does: it follows redirects, and reads errors only in their usual form.
     if not response.is_success:

@@ -14,12 +14,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 from worker.core.secrets import Secret
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 IN_FLIGHT = "unacked"  # kombu's name for what was delivered and not acknowledged yet
-_MOST = 500  # some 5 MB
+_MAX_IN_FLIGHT = 500  # some 5 MB
 
 log = logging.getLogger(__name__)
 
@@ -30,10 +30,10 @@ class InFlight:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def have_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Tell whether workers have few enough messages in hand."""
         try:
-            return int(self._redis.hlen(IN_FLIGHT)) < _MOST
+            return int(self._redis.hlen(IN_FLIGHT)) < _MAX_IN_FLIGHT
         except RedisError as error:
             log.debug("what is in hand was not counted (%s)", type(error).__name__)
             return False
@@ -63,7 +63,7 @@ class Queues:
 
     def lengths(self) -> QueueLengths:
         """Return how long each queue is now; raises RedisUnavailableError."""
-        with translated(), self._redis.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for name in (LIVE, SWEEP, BULK):
                 pipe.llen(redis_list(name, FRONT))
                 pipe.llen(redis_list(name, OVERFLOW))

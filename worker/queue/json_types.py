@@ -21,11 +21,11 @@ _NAMES: dict[object, str] = {
 }
 
 
-def is_of(value: object, kind: Any) -> bool:
+def matches(value: object, kind: Any) -> bool:
     """Tell whether a value is of a type: a plain one, a union, or a list of such."""
     plain, item = _options(kind)
     if item is not None and type(value) is list:
-        return all(is_of(each, item) for each in value)
+        return all(matches(each, item) for each in value)
     return type(value) in plain
 
 
@@ -42,19 +42,19 @@ def _options(kind: Any) -> tuple[frozenset[type], Any]:
     return frozenset().union(*(plain for plain, _ in parts)), items[0] if items else None
 
 
-def name_of(kind: Any) -> str:
+def kind_name(kind: Any) -> str:
     """Name a type in words."""
     origin = get_origin(kind)
     if origin in {Union, UnionType}:
-        return " or ".join(name_of(one) for one in get_args(kind))
+        return " or ".join(kind_name(one) for one in get_args(kind))
     if origin is list:
-        return f"a list of: {name_of(get_args(kind)[0])}"
+        return f"a list of: {kind_name(get_args(kind)[0])}"
     return _NAMES.get(kind, str(kind))
 
 
-def described(value: object) -> str:
+def type_name(value: object) -> str:
     """Say of what type a value is, never what it is: it may be long, or secret."""
-    return name_of(type(value))
+    return kind_name(type(value))
 
 
 def exceeds_depth(value: object, levels: int) -> bool:

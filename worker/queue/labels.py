@@ -9,8 +9,8 @@ from typing import Any
 from celery.worker.request import Request
 from celery.worker.strategy import default
 
-_MOST_IDS = 3  # of a batch, which may have a hundred
-_MOST = 300  # characters
+_MAX_IDS = 3  # of a batch, which may have a hundred
+_MAX_CHARACTERS = 300  # characters
 _SUBJECTS = {
     "sync_media": ("type", "id"),
     "delete_media": ("type", "user", "rkey"),
@@ -27,12 +27,12 @@ class LabelledRequest(Request):
     @property
     def argsrepr(self) -> str:
         """Return which document or documents it is about."""
-        return about(self.task.name, self._arguments)
+        return subject_label(self.task.name, self._arguments)
 
     @property
     def kwargsrepr(self) -> str:
         """Return what else it says."""
-        return beside(self.task.name, self._arguments)
+        return options_label(self.task.name, self._arguments)
 
     @property
     def _arguments(self) -> Mapping[str, Any]:
@@ -60,7 +60,7 @@ def retry_aware_strategy(
     return taking
 
 
-def about(task: str, arguments: Mapping[str, Any]) -> str:
+def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
     """Return what a message's arguments, by name, mean: `painting 65f0...`.
 
     A batch is told by its type and owner, how many items it has, and the first of them.
@@ -68,18 +68,18 @@ def about(task: str, arguments: Mapping[str, Any]) -> str:
     subject = [arguments[name] for name in _SUBJECTS.get(task, ()) if name in arguments]
     if task == "sync_batch" and len(subject) == len(_SUBJECTS[task]):
         kind, owner, ids = subject
-        return f"{kind}s of {owner}: {_listed(ids)}"[:_MOST]
-    return " ".join(str(part) for part in subject)[:_MOST]
+        return f"{kind}s of {owner}: {_format_ids(ids)}"[:_MAX_CHARACTERS]
+    return " ".join(str(part) for part in subject)[:_MAX_CHARACTERS]
 
 
-def beside(task: str, arguments: Mapping[str, Any]) -> str:
+def options_label(task: str, arguments: Mapping[str, Any]) -> str:
     """Return the arguments that `about` says nothing of, as `name: value`."""
     rest = {name: value for name, value in arguments.items() if value is not None}
     told = (f"{n}: {value}" for n, value in rest.items() if n not in _SUBJECTS.get(task, ()))
-    return ", ".join(told)[:_MOST]
+    return ", ".join(told)[:_MAX_CHARACTERS]
 
 
-def _listed(ids: Sequence[Any]) -> str:
-    first = ", ".join(str(one) for one in ids[:_MOST_IDS])
-    more = f" and {len(ids) - _MOST_IDS} more" if len(ids) > _MOST_IDS else ""
+def _format_ids(ids: Sequence[Any]) -> str:
+    first = ", ".join(str(one) for one in ids[:_MAX_IDS])
+    more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
     return f"{len(ids)} {'item' if len(ids) == 1 else 'items'}, {first}{more}"

@@ -24,14 +24,14 @@ from typing import Any
 from uuid import uuid4
 
 from worker.core.clock import now
-from worker.queue.json_types import described, exceeds_depth, is_of, name_of
+from worker.queue.json_types import exceeds_depth, kind_name, matches, type_name
 from worker.queue.names import queue_of
 
-_MOST_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
-_MOST_LEVELS = 16
-_MOST_NAMED = 64  # characters of a name that goes into the log
-_MOST_SAID = 300  # characters of a fault
-_LONGEST_WAIT = 300  # seconds; a message that waits is held in memory, and redelivered meanwhile
+_MAX_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
+_MAX_LEVELS = 16
+_MAX_NAME = 64  # characters of a name that goes into the log
+_MAX_FAULT = 300  # characters of a fault
+_MAX_WAIT = 300  # seconds; a message that waits is held in memory, and redelivered meanwhile
 _ENVELOPE = {
     "body": str,
     "content-encoding": str,
@@ -70,7 +70,7 @@ _HEADERS = {
 _FOLLOWERS = ("callbacks", "errbacks", "chain", "chord")
 Json = Mapping[str, Any]
 TaskFunctions = Mapping[str, Callable[..., object]]
-_PACKING = {"content-type": "application/json", "content-encoding": "utf-8"}
+_ENCODING = {"content-type": "application/json", "content-encoding": "utf-8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +87,14 @@ class _MalformedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TaskCall:
     """A message that is taken: which task it calls, with what, by the names of its arguments."""
 
     task: str
     arguments: Mapping[str, object]
 
 
-def read(item: bytes, tasks: TaskFunctions) -> Call | InvalidMessage:
+def validate(item: bytes, tasks: TaskFunctions) -> TaskCall | InvalidMessage:
     """Return what a message calls for, or why it must not be taken.
 
     `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
@@ -104,37 +104,37 @@ def read(item: bytes, tasks: TaskFunctions) -> Call | InvalidMessage:
     try:
         envelope = _envelope(item)
         said = _mapping(envelope.get("headers"))
-        return _examined(envelope, tasks)
+        return _check_envelope(envelope, tasks)
     except _MalformedError as error:
         return InvalidMessage(
-            _named(said.get("id")), _named(said.get("task")), str(error)[:_MOST_SAID]
+            _printable(said.get("id")), _printable(said.get("task")), str(error)[:_MAX_FAULT]
         )
 
 
-def peek(item: bytes, tasks: TaskFunctions) -> Call | None:
+def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
     """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
     try:
         envelope = json.loads(item)
-        args, kwargs, _ = json.loads(_decoded(envelope))
+        args, kwargs, _ = json.loads(_decode_body(envelope))
         task = envelope["headers"]["task"]
         names = _signature(tasks[task]).parameters
-        return Call(task, dict(zip(names, args, strict=False)) | kwargs)
+        return TaskCall(task, dict(zip(names, args, strict=False)) | kwargs)
     except (KeyError, TypeError, ValueError, RecursionError, _MalformedError):
         return None
 
 
 def _envelope(item: bytes) -> Json:
-    if len(item) > _MOST_BYTES:
-        raise _MalformedError(f"it is {len(item)} bytes long, {_MOST_BYTES} at most are taken")
-    envelope = _parsed(item, "it")
+    if len(item) > _MAX_BYTES:
+        raise _MalformedError(f"it is {len(item)} bytes long, {_MAX_BYTES} at most are taken")
+    envelope = _parse_json(item, "it")
     if not isinstance(envelope, dict):
-        raise _MalformedError(f"it is {described(envelope)}, not an object")
+        raise _MalformedError(f"it is {type_name(envelope)}, not an object")
     return envelope
 
 
-def _examined(envelope: Json, tasks: TaskFunctions) -> Call:
-    if exceeds_depth(envelope, _MOST_LEVELS):
-        raise _MalformedError(f"it is nested more than {_MOST_LEVELS} levels deep")
+def _check_envelope(envelope: Json, tasks: TaskFunctions) -> TaskCall:
+    if exceeds_depth(envelope, _MAX_LEVELS):
+        raise _MalformedError(f"it is nested more than {_MAX_LEVELS} levels deep")
     _check("part", envelope, _ENVELOPE)
     _check("property", envelope["properties"], _PROPERTIES)
     _check("delivery_info", envelope["properties"]["delivery_info"], _DELIVERY)
@@ -144,25 +144,25 @@ def _examined(envelope: Json, tasks: TaskFunctions) -> Call:
     args, kwargs = _arguments(envelope)
     if headers["task"] not in tasks:
         raise _MalformedError("there is no such task here")
-    return Call(headers["task"], _bound(tasks[headers["task"]], args, kwargs))
+    return TaskCall(headers["task"], _bind_arguments(tasks[headers["task"]], args, kwargs))
 
 
 def _check(what: str, values: Json, kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
-        if not is_of(values.get(name), kind):
-            is_there = described(values[name]) if name in values else "missing"
-            raise _MalformedError(f"its {what} {name!r} is {is_there}, not {name_of(kind)}")
+        if not matches(values.get(name), kind):
+            is_there = type_name(values[name]) if name in values else "missing"
+            raise _MalformedError(f"its {what} {name!r} is {is_there}, not {kind_name(kind)}")
 
 
 def _check_headers(headers: Json) -> None:
-    if not 0 < len(headers["id"]) <= 4 * _MOST_NAMED:
+    if not 0 < len(headers["id"]) <= 4 * _MAX_NAME:
         raise _MalformedError("its id is empty or too long")
     if any(not _is_limit(limit) for limit in _limits(headers)):
         raise _MalformedError("its header 'timelimit' is not two numbers above 0")
     for name in ("eta", "expires"):
-        moment = _moment(name, headers[name]) if headers.get(name) is not None else None
-        if moment and name == "eta" and (moment - now()).total_seconds() > _LONGEST_WAIT:
-            raise _MalformedError(f"it asks to wait longer than {_LONGEST_WAIT} seconds")
+        moment = _parse_time(name, headers[name]) if headers.get(name) is not None else None
+        if moment and name == "eta" and (moment - now()).total_seconds() > _MAX_WAIT:
+            raise _MalformedError(f"it asks to wait longer than {_MAX_WAIT} seconds")
 
 
 def _limits(headers: Json) -> list[object]:
@@ -176,7 +176,7 @@ def _is_limit(limit: Any) -> bool:
     return limit is None or (math.isfinite(limit) and limit > 0)
 
 
-def _moment(name: str, text: str) -> datetime:
+def _parse_time(name: str, text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -187,18 +187,18 @@ def _moment(name: str, text: str) -> datetime:
 def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
     if (envelope["content-type"], envelope["content-encoding"]) != ("application/json", "utf-8"):
         raise _MalformedError("its body is not said to be JSON in UTF-8")
-    body = _parsed(_decoded(envelope), "its body")
+    body = _parse_json(_decode_body(envelope), "its body")
     if not isinstance(body, list) or [type(part) for part in body] != [list, dict, dict]:
         raise _MalformedError("its body is not a list of arguments, named arguments and options")
     args, kwargs, options = body
-    if exceeds_depth(body, _MOST_LEVELS):
-        raise _MalformedError(f"its body is nested more than {_MOST_LEVELS} levels deep")
+    if exceeds_depth(body, _MAX_LEVELS):
+        raise _MalformedError(f"its body is nested more than {_MAX_LEVELS} levels deep")
     if any(options.get(name) for name in _FOLLOWERS):
         raise _MalformedError("it asks for other tasks to follow it")
     return args, kwargs
 
 
-def _decoded(envelope: Json) -> bytes:
+def _decode_body(envelope: Json) -> bytes:
     body, encoding = envelope["body"], _mapping(envelope.get("properties")).get("body_encoding")
     if encoding not in {None, "base64"}:
         raise _MalformedError("its body is in an encoding that is not base64")
@@ -208,14 +208,14 @@ def _decoded(envelope: Json) -> bytes:
         raise _MalformedError(f"its body is not {encoding or 'text'}") from None
 
 
-def _parsed(text: bytes, what: str) -> object:
+def _parse_json(text: bytes, what: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise _MalformedError(f"{what} is not JSON") from None
 
 
-def _bound(
+def _bind_arguments(
     task: Callable[..., object], args: list[object], kwargs: dict[str, object]
 ) -> Mapping[str, object]:
     signature = _signature(task)
@@ -225,9 +225,9 @@ def _bound(
         raise _MalformedError(f"the task does not take its arguments: {str(error)!a}") from None
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].annotation
-        if not is_of(value, kind):
+        if not matches(value, kind):
             raise _MalformedError(
-                f"its argument {name!r} is {described(value)}, not {name_of(kind)}"
+                f"its argument {name!r} is {type_name(value)}, not {kind_name(kind)}"
             )
     return bound.arguments
 
@@ -241,11 +241,11 @@ def _mapping(value: object) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def _named(value: object) -> str:
-    return ascii(value)[1:-1][:_MOST_NAMED] if isinstance(value, str) and value else "-"
+def _printable(value: object) -> str:
+    return ascii(value)[1:-1][:_MAX_NAME] if isinstance(value, str) and value else "-"
 
 
-def completed(item: bytes, name: str) -> bytes:
+def fill_defaults(item: bytes, name: str) -> bytes:
     """Return a message with what it leaves out, which was taken from the Redis list `name`.
 
     What is there stays as it is, right or wrong, and so does what is no message at all: whether
@@ -257,21 +257,21 @@ def completed(item: bytes, name: str) -> bytes:
         return item
     if not isinstance(envelope, dict):
         return item
-    added = _added(envelope, _PACKING | {"properties": {}})
+    added = _add_missing(envelope, _ENCODING | {"properties": {}})
     if isinstance(envelope.get("headers"), dict):
-        added |= _added(envelope["headers"], {"retries": 0})
+        added |= _add_missing(envelope["headers"], {"retries": 0})
     if isinstance(envelope["properties"], dict):
-        added |= _added(envelope["properties"], _delivery(queue_of(name)))
+        added |= _add_missing(envelope["properties"], _delivery_defaults(queue_of(name)))
     return json.dumps(envelope).encode() if added else item
 
 
-def _delivery(queue: str) -> dict[str, object]:
+def _delivery_defaults(queue: str) -> dict[str, object]:
     # Of the default exchange: what is given back then needs no binding in Redis.
     route = {"exchange": "", "routing_key": queue}
     return {"delivery_tag": str(uuid4()), "delivery_info": route}
 
 
-def _added(values: dict[str, Any], defaults: dict[str, object]) -> bool:
+def _add_missing(values: dict[str, Any], defaults: dict[str, object]) -> bool:
     """Add what is not there; tell whether anything was not."""
     missing = defaults.keys() - values.keys()
     values |= {name: defaults[name] for name in missing}

@@ -22,8 +22,8 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
 
-from worker.core.redis_errors import meaning
-from worker.queue.messages import InvalidMessage, TaskFunctions, completed, read
+from worker.core.redis_errors import describe_error
+from worker.queue.messages import InvalidMessage, TaskFunctions, fill_defaults, validate
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
 
@@ -60,11 +60,14 @@ class Channel(redis.Channel):
 
     QoS: Any = NonLeakingQoS
 
+    def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
+        # Read now: a channel that has lost its connection makes clients all the same.
+        self._task_functions = connection.client.transport_options[TASK_FUNCTIONS]
+        super().__init__(connection, *args, **kwargs)
+
     def _create_client(self, asynchronous: bool = False) -> Any:  # noqa: FBT001, FBT002 - kombu's
         client = super()._create_client(asynchronous)  # type: ignore[misc]
-        connection: Any = self.connection.client
-        tasks = connection.transport_options[TASK_FUNCTIONS]
-        client.set_response_callback("BRPOP", partial(accept, tasks=tasks))
+        client.set_response_callback("BRPOP", partial(accept, tasks=self._task_functions))
         return client
 
 
@@ -81,8 +84,8 @@ def accept(
     if not answer:
         return None
     name = answer[0].decode(errors="replace")
-    item = completed(answer[1], name)
-    refused = read(item, tasks)
+    item = fill_defaults(answer[1], name)
+    refused = validate(item, tasks)
     if not isinstance(refused, InvalidMessage):
         return [answer[0], item]
     log.error(
@@ -123,6 +126,6 @@ class NoGossipConsumer(Consumer):
             conn.ensure_connection(max_retries=0)
         except OperationalError as error:
             # Without the traceback: what is wrong is elsewhere, and Celery goes on saying so.
-            said = meaning(error.__cause__ or error)
+            said = describe_error(error.__cause__ or error)
             log.error("the queue cannot be reached: %s", said)  # noqa: TRY400
         return super().ensure_connected(conn)

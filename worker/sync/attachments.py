@@ -16,7 +16,7 @@ from worker.core.errors import MediaError, PermanentError, WaitError
 from worker.media.base import BlobSpec, Draft, LinkSpec
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo import Repo
-from worker.sync.blobs import BlobBuilder, Content, uploaded
+from worker.sync.blobs import BlobBuilder, Content, upload_blob
 from worker.sync.run import Run
 
 PreparedBlob = Content | BlobState | MediaError
@@ -49,7 +49,7 @@ class AttachmentBuilder:
         self.blobs = blobs
         self._lexicons = lexicons
 
-    def over(self, blobs: BlobBuilder) -> AttachmentBuilder:
+    def with_sources(self, blobs: BlobBuilder) -> AttachmentBuilder:
         """Return the same with another maker of blobs."""
         return AttachmentBuilder(blobs, self._lexicons)
 
@@ -57,15 +57,15 @@ class AttachmentBuilder:
         """Make the bytes of a draft's blobs, without a call to the PDS."""
         rules = self._lexicons.blob_rules(draft.nsid)
         wishes = draft.blobs.items()
-        return {name: self._material(run, name, wish, rules[name]) for name, wish in wishes}
+        return {name: self._prepare_blob(run, name, wish, rules[name]) for name, wish in wishes}
 
-    def _material(self, run: Run, name: str, wish: BlobSpec, rule: BlobRule) -> PreparedBlob:
+    def _prepare_blob(self, run: Run, name: str, wish: BlobSpec, rule: BlobRule) -> PreparedBlob:
         try:
-            return self.blobs.prepare(wish, rule, _known(run, name), run.document.owner)
+            return self.blobs.prepare(wish, rule, _known_blob(run, name), run.document.owner)
         except MediaError as error:
             return drop_traceback(error)
 
-    def make(
+    def build(
         self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, PreparedBlob]
     ) -> Attachments:
         """Make a draft's parts of what was prepared, keeping each blob's state as it comes.
@@ -76,7 +76,11 @@ class AttachmentBuilder:
         rules = self._lexicons.blob_rules(draft.nsid)
         blobs = {
             name: self._blob(
-                run, name, material, partial(uploaded, rule=rules[name], upload=repo.upload), faults
+                run,
+                name,
+                material,
+                partial(upload_blob, rule=rules[name], upload=repo.upload),
+                faults,
             )
             for name, material in materials.items()
         }
@@ -88,11 +92,11 @@ class AttachmentBuilder:
     def _blob(
         self, run: Run, name: str, material: PreparedBlob, send: Send, faults: list[MediaError]
     ) -> BlobState:
-        known = _known(run, name)
+        known = _known_blob(run, name)
         try:
-            blob = _made(run, name, material, send)
+            blob = _upload(run, name, material, send)
         except MediaError as error:
-            _note(error, faults)
+            _add_fault(error, faults)
             run.say(f"{name}: {error.message}")
             return replace(known, error=Failure.of(error, now()))
         if blob != known:
@@ -103,7 +107,7 @@ class AttachmentBuilder:
         try:
             return self.blobs.exists(wish.file.key())
         except MediaError as error:
-            _note(error, faults)
+            _add_fault(error, faults)
             run.say(f"{name}: {error.message}")
             return run.state.links.get(name, False)
 
@@ -114,7 +118,7 @@ def drop_traceback(error: MediaError) -> MediaError:
     return error.with_traceback(None)
 
 
-def _made(run: Run, name: str, material: PreparedBlob, send: Send) -> BlobState:
+def _upload(run: Run, name: str, material: PreparedBlob, send: Send) -> BlobState:
     if isinstance(material, MediaError):
         raise material
     blob = material if isinstance(material, BlobState) else send(material)
@@ -123,11 +127,11 @@ def _made(run: Run, name: str, material: PreparedBlob, send: Send) -> BlobState:
     return blob
 
 
-def _known(run: Run, name: str) -> BlobState:
+def _known_blob(run: Run, name: str) -> BlobState:
     return run.state.blobs.get(name, BlobState())
 
 
-def _note(error: MediaError, faults: list[MediaError]) -> None:
+def _add_fault(error: MediaError, faults: list[MediaError]) -> None:
     """Keep a fault of a part; raise again what is not."""
     of_part = error.step in _STEPS or isinstance(error, PermanentError)
     if not of_part or isinstance(error, WaitError):

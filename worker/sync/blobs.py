@@ -41,7 +41,7 @@ class MemoryBudget:
         self._changed = Condition()
 
     @contextmanager
-    def taken(self, amount: int) -> Iterator[None]:
+    def reserve(self, amount: int) -> Iterator[None]:
         """Have some of it, as soon as there is as much; who asks for more than all gets all."""
         share = min(amount, self._size)
         with self._changed:
@@ -100,7 +100,7 @@ class BlobBuilder:
         self._max_source_bytes = max_source_bytes
         self._desk = desk or _ImageLimits(MemoryBudget(max_source_bytes), Lock())
 
-    def over(self, sources: SourceStore, cache: Thumbnails) -> BlobBuilder:
+    def with_sources(self, sources: SourceStore, cache: Thumbnails) -> BlobBuilder:
         """Return the same over another store and cache."""
         return BlobBuilder(
             sources,
@@ -144,19 +144,19 @@ class BlobBuilder:
 
     def _name(self, wish: BlobSpec, identity: str) -> str:
         # Other thumbnail settings make another blob of the same file.
-        is_thumbnail = wish.making is BlobTransform.THUMBNAIL
+        is_thumbnail = wish.transform is BlobTransform.THUMBNAIL
         return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
 
     def _content(
         self, wish: BlobSpec, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
     ) -> Content:
-        if wish.making is BlobTransform.AS_IS:
-            file = self._verbatim(rule, key, status)
+        if wish.transform is BlobTransform.AS_IS:
+            file = self._read_as_is(rule, key, status)
             return Content(file.data, wish.mime_type, self._name(wish, file.identity))
         made, identity = self._thumbnail(key, status, owner)
         return Content(made.data, made.mime_type, self._name(wish, identity))
 
-    def _verbatim(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
+    def _read_as_is(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
         """Read a file that is sent as it is: a batch holds many, so no more than may be sent."""
         check_size(rule, status.size)
         if rule.max_size is None or rule.max_size >= self._max_source_bytes:
@@ -170,19 +170,19 @@ class BlobBuilder:
     def _thumbnail(self, key: SourceKey, status: SourceStat, owner: str) -> tuple[Thumbnail, str]:
         """Return a thumbnail and the identity of the file that it is of."""
         identity = status.identity
-        if identity and (cached := self._kept(identity)):
+        if identity and (cached := self._get_cached(identity)):
             return cached.thumbnail, identity
         announced = self._max_source_bytes if status.size is None else status.size
-        with self._desk.room.taken(announced):
+        with self._desk.memory.reserve(announced):
             file = self._image(key, announced)
-            if identity is None and (cached := self._kept(file.identity)):
+            if identity is None and (cached := self._get_cached(file.identity)):
                 return cached.thumbnail, file.identity
             with self._desk.decoding:
                 made = make_thumbnail(file.data, self._thumbnails)
-        self._keep(file.identity, made, owner)
+        self._save_to_cache(file.identity, made, owner)
         return made, file.identity
 
-    def _kept(self, identity: str) -> CachedThumbnail | None:
+    def _get_cached(self, identity: str) -> CachedThumbnail | None:
         """Return a thumbnail from the cache; without the cache it is made anew."""
         try:
             return self._cache.get(identity, self._thumbnails)
@@ -190,7 +190,7 @@ class BlobBuilder:
             log.warning("a thumbnail is made anew: %s", error.message)
             return None
 
-    def _keep(self, identity: str, made: Thumbnail, owner: str) -> None:
+    def _save_to_cache(self, identity: str, made: Thumbnail, owner: str) -> None:
         try:
             self._cache.put(identity, self._thumbnails, made, owner=owner)
         except ThumbnailCacheUnavailableError as error:
@@ -212,7 +212,7 @@ class BlobBuilder:
 class _ImageLimits:
     """What the threads of a process share: room for images as files, and who decodes one."""
 
-    room: MemoryBudget
+    memory: MemoryBudget
     decoding: Lock
 
 
@@ -222,7 +222,7 @@ def check_size(rule: BlobRule, size: int | None) -> None:
         raise BlobTooLargeError(f"the blob has {size} bytes; its lexicon allows {rule.max_size}")
 
 
-def uploaded(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
+def upload_blob(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
     """Upload a blob that its lexicon allows; return its state.
 
     Raises BlobTypeError, BlobTooLargeError and the errors of uploads.

@@ -27,19 +27,19 @@ from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
-from worker.database.store import Busy, Finish, LeaseLostError, Store
+from worker.database.store import Busy, DocumentStore, Finish, LeaseLostError
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
-from worker.sync.removal import Remover, Report
+from worker.sync.removal import RemovalResult, Remover
 from worker.sync.retry import after_bug, after_failure
-from worker.sync.run import Observer, Run, unobserved
+from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
-_MOST_ROUNDS = 5
+_MAX_ROUNDS = 5
 _GIVEN_UP = frozenset({Status.FAILED, Status.PARTIAL})
 
 
@@ -64,7 +64,7 @@ class _Request:
 class Engine:
     """Everything that syncing one item takes."""
 
-    store: Store
+    store: DocumentStore
     accounts: Accounts
     publisher: Publisher
     remover: Remover
@@ -82,7 +82,7 @@ class Engine:
         user: str | None = None,
         force: bool = False,
         only_if_due: bool = False,
-        observer: Observer = unobserved,
+        observer: Observer = ignore_step,
     ) -> Outcome:
         """Make the PDS match the document as it is now.
 
@@ -96,7 +96,7 @@ class Engine:
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
-        return self._until_settled(request)
+        return self._log_and_alert(request)
 
     def sync_claimed(self, run: Run, *, holder: str) -> Outcome:
         """Sync a document that this run has claimed already; raises as `sync` does."""
@@ -110,15 +110,15 @@ class Engine:
             only_if_due=False,
             observer=run.say,
         )
-        return self._until_settled(self._settle(request, run))
+        return self._log_and_alert(self._settle(request, run))
 
     def record_stray_writes(self, run: Run) -> None:
         """Note what a run wrote that may have landed after a newer run had settled it."""
         for uri in sorted(run.written):
             self.store.add_stray_write(run.kind, run.document, uri)
 
-    def delete(
-        self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = unobserved
+    def delete_record(
+        self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = ignore_step
     ) -> Outcome:
         """Remove a record whose document is gone; one whose document is there is synced instead.
 
@@ -131,20 +131,20 @@ class Engine:
         named = ItemRef(kind.name, f"of {user} at {rkey}")
         report = self.remover.remove_one(kind, user, rkey)
         outcome = self._removal(ItemRef(kind.name, rkey), named, report)
-        self.item_log.ended(outcome)
+        self.item_log.record(outcome)
         return outcome
 
-    def tell(self, run: Run, state: SyncState) -> None:
+    def alert_if_failed(self, run: Run, state: SyncState) -> None:
         """Tell people of a run's final state if nothing is going to be tried by itself."""
         if state.error and state.retry_at is None and state.status in _GIVEN_UP:
-            is_up = state.status is Status.PARTIAL
-            self.alerts.given_up(replace(run.affected, is_up=is_up), state.error)
+            is_published = state.status is Status.PARTIAL
+            self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
-    def _removal(self, ref: ItemRef, named: ItemRef, report: Report) -> Outcome:
+    def _removal(self, ref: ItemRef, named: ItemRef, report: RemovalResult) -> Outcome:
         """Return the outcome of a removal; tell people of one that is given up."""
         if report.error and report.status is Status.FAILED:
             item = AffectedItem(ref.type, str(ref.id), report.did, report.attempts)
-            self.alerts.given_up(item, report.error)
+            self.alerts.item_failed(item, report.error)
         return Outcome.of_removal(named, report)
 
     def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
@@ -153,15 +153,15 @@ class Engine:
         document = self.store.find_by_record(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
 
-    def _until_settled(self, result: Outcome | _Request) -> Outcome:
-        for _ in range(_MOST_ROUNDS):
+    def _log_and_alert(self, result: Outcome | _Request) -> Outcome:
+        for _ in range(_MAX_ROUNDS):
             if isinstance(result, Outcome):
                 break
             result = self._attempt(result)
         if not isinstance(result, Outcome):
             why = "it changes as fast as it is published"
             result = Outcome(result.ref, None, why, again=True)
-        self.item_log.ended(result)
+        self.item_log.record(result)
         return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
@@ -170,14 +170,14 @@ class Engine:
         try:
             claimed = self._claim(request)
         except DocumentFullError as error:
-            return self._refuse(request, error)
+            return self._save_failure(request, error)
         if claimed is None:
             removed = self.remover.remove_all_of(kind, ids, request.user)
             return self._removal(ref, ref, removed)
         if isinstance(claimed, Busy):
-            return Outcome.not_now(ref, claimed)
+            return Outcome.of_busy(ref, claimed)
         if request.user is not None:
-            self.remover.withdraw(kind, ids, request.user)
+            self.remover.cancel(kind, ids, request.user)
         return self._settle(request, Run(self.store, kind, claimed, request.observer))
 
     def _claim(self, request: _Request) -> MediaDocument | Busy | None:
@@ -189,12 +189,12 @@ class Engine:
             only_if_due=request.only_if_due,
         )
 
-    def _refuse(self, request: _Request, error: DocumentFullError) -> Outcome:
+    def _save_failure(self, request: _Request, error: DocumentFullError) -> Outcome:
         """Give up an item on which no claim has room."""
         found = self.store.find(request.kind, request.ids)
         failure = Failure.of(error, now())
         if found:
-            self.store.refuse(request.kind, found.ref.id, failure)
+            self.store.mark_failed(request.kind, found.ref.id, failure)
         state = SyncState(status=Status.FAILED, error=failure)
         return Outcome.of_state(request.ref, state)
 
@@ -202,11 +202,11 @@ class Engine:
         before = run.document
         state, finish = self._round(run, force=request.force)
         if finish is Finish.SETTLED:
-            self.tell(run, state)
+            self.alert_if_failed(run, state)
             return Outcome.of_document(before, state)
-        return self._go_on(request, run, finish)
+        return self._after_finish(request, run, finish)
 
-    def _go_on(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
+    def _after_finish(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
         """Return what follows a run that did not settle its document."""
         if finish is Finish.CHANGED:
             return replace(request, only_if_due=False)
@@ -220,7 +220,7 @@ class Engine:
 
     def _round(self, run: Run, *, force: bool) -> tuple[SyncState, Finish]:
         try:
-            state = self._carry_out(run, force=force)
+            state = self._apply_plan(run, force=force)
         except LeaseLostError:
             return run.state, Finish.SUPERSEDED
         except MediaError as error:
@@ -233,10 +233,10 @@ class Engine:
         except Exception as error:
             # Nobody expected it, so nothing is known of its text: the document gets its name
             # only, and the error itself goes on to the log and to Sentry.
-            self.alerts.bug(run.affected, error, is_new=not _has_met(run.state, error))
+            self.alerts.unexpected_error(run.affected, error, is_new=not _has_met(run.state, error))
             state = self._after_bug(run.state, error)
             self.store.finish(run.kind, run.document, state)
-            self.item_log.ended(Outcome.of_state(run.document.ref, state))
+            self.item_log.record(Outcome.of_state(run.document.ref, state))
             raise
         return self._finish(run, state)
 
@@ -246,7 +246,7 @@ class Engine:
         except DocumentFullError as error:
             lease, failure = run.state.lease, Failure.of(error, now())
             token = lease.token if lease else None
-            self.store.refuse(run.kind, run.document.ref.id, failure, token)
+            self.store.mark_failed(run.kind, run.document.ref.id, failure, token)
             return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
     def _after_bug(self, state: SyncState, error: Exception) -> SyncState:
@@ -255,7 +255,7 @@ class Engine:
         failure = Failure("run", name, message, permanent=False, at=now())
         return after_bug(state, failure, self.retry, now())
 
-    def _carry_out(self, run: Run, *, force: bool) -> SyncState:
+    def _apply_plan(self, run: Run, *, force: bool) -> SyncState:
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times at work on this item"
             raise PermanentError(message, step="run", code="worker_lost")
@@ -268,17 +268,17 @@ class Engine:
         run.say(f"plan: {decision.text}")
         match decision:
             case Publish(account=account, moved_from=moved_from):
-                self._leave(run, moved_from)
+                self._remove_from_old_repo(run, moved_from)
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
                 if self._delete(run, key):
-                    return _removed(run.state, run.document.gone)
-                return _skipped(run.state, "no_account")
+                    return _removed_state(run.state, run.document.takedown_flag)
+                return _skipped_state(run.state, "no_account")
             case Skip(reason=reason):
-                return _skipped(run.state, reason)
+                return _skipped_state(run.state, reason)
             case Nothing():
-                return replace(_settled(run.state), status=Status.REMOVED)
+                return replace(_settled_state(run.state), status=Status.REMOVED)
 
     def _clear_strays(self, run: Run) -> None:
         """Delete what an overtaken run left where this item's record is not."""
@@ -288,7 +288,7 @@ class Engine:
             if (key.repo, key.rkey) != (state.repo, state.rkey):
                 self._delete(run, key)
 
-    def _leave(self, run: Run, did: str | None) -> None:
+    def _remove_from_old_repo(self, run: Run, did: str | None) -> None:
         """Take the record out of the repo of an account that the item no longer belongs to."""
         if did is None:
             return
@@ -313,15 +313,15 @@ def _has_met(state: SyncState, error: Exception) -> bool:
     return state.error is not None and state.error.code == type(error).__name__
 
 
-def _skipped(state: SyncState, reason: str) -> SyncState:
-    return replace(_settled(state), status=Status.SKIPPED, reason=reason)
+def _skipped_state(state: SyncState, reason: str) -> SyncState:
+    return replace(_settled_state(state), status=Status.SKIPPED, reason=reason)
 
 
-def _settled(state: SyncState) -> SyncState:
+def _settled_state(state: SyncState) -> SyncState:
     return replace(state, error=None, retry_at=None, held_until=None, lost=0)
 
 
-def _removed(state: SyncState, reason: str | None) -> SyncState:
+def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # With its last reference the PDS drops a blob: an un-nuked item uploads it again.
-    gone = replace(_settled(state), uri=None, cid=None, blobs={}, links={})
+    gone = replace(_settled_state(state), uri=None, cid=None, blobs={}, links={})
     return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())

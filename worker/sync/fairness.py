@@ -22,13 +22,13 @@ from redis.exceptions import RedisError
 from worker.core.documents import DocumentId
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import StoreUnavailableError
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
-from worker.queue.messages import Call, TaskFunctions, peek
+from worker.queue.messages import TaskCall, TaskFunctions, peek
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 
-_STRETCH = 1000  # messages that are looked at together: a megabyte
-_LONGEST = 1.0  # seconds for one look, which the message in hand has to wait for
+_CHUNK = 1000  # messages that are looked at together: a megabyte
+_MAX_SECONDS = 1.0  # seconds for one look, which the message in hand has to wait for
 _PAUSE = 1000  # milliseconds in which nobody else looks at the same queue
 
 # KEYS: the queue, and the list behind it. ARGV: how much to look at, digests of what to move.
@@ -49,7 +49,7 @@ return #moved
 log = logging.getLogger(__name__)
 
 
-def over_quota(owners: Sequence[str | None], most: int) -> list[int]:
+def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
     """Return the places of what is more than the first `most` of one owner's.
 
     `owners` are those of what waits, in the order of its turn; None is nobody's.
@@ -59,7 +59,7 @@ def over_quota(owners: Sequence[str | None], most: int) -> list[int]:
     for place, owner in enumerate(owners):
         if owner is not None:
             seen[owner] += 1
-            if seen[owner] > most:
+            if seen[owner] > quota:
                 places.append(place)
     return places
 
@@ -71,44 +71,47 @@ class FairShare:
     `front` and `behind` are how much there is room for.
     """
 
-    most: int
+    quota: int
     front: int
-    behind: int
+    overflow: int
     _taken: Counter[str] = field(default_factory=Counter)
 
-    def has_room(self) -> bool:
+    def has_capacity(self) -> bool:
         """Tell whether there is room for anybody's first."""
         return self.front > 0
 
-    def place(self, owner: str) -> int | None:
+    def priority_for(self, owner: str) -> int | None:
         """Return the priority for one more of an owner's, None when it has to wait."""
-        is_first = self._taken[owner] < self.most
-        if (self.front if is_first else self.behind) <= 0:
+        is_first = self._taken[owner] < self.quota
+        if (self.front if is_first else self.overflow) <= 0:
             return None
         self._taken[owner] += 1
         if is_first:
             self.front -= 1
             return FRONT
-        self.behind -= 1
+        self.overflow -= 1
         return OVERFLOW
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class BalanceRule:
     """From which length on a queue is sifted, and how many messages of an owner stay in front."""
 
-    short: int
-    most: int
+    min_length: int
+    quota: int
 
 
 # What is in front of anybody's first message is done within seconds.
-RULES: Mapping[str, Rule] = {LIVE: Rule(short=50, most=10), BULK: Rule(short=4, most=1)}
+RULES: Mapping[str, BalanceRule] = {
+    LIVE: BalanceRule(min_length=50, quota=10),
+    BULK: BalanceRule(min_length=4, quota=1),
+}
 
 
 class QueueBalancer:
     """Keeps the queues fair. Without Redis or MongoDB they stay in their order."""
 
-    def __init__(self, redis: Redis, store: Store) -> None:
+    def __init__(self, redis: Redis, store: DocumentStore) -> None:
         self._redis = redis
         self._store = store
         self._move = redis.register_script(_MOVE)
@@ -121,22 +124,22 @@ class QueueBalancer:
             log.debug("a queue was not looked at (%s)", type(error).__name__)
             return 0
 
-    def look(self, queue: str, waiting: int, tasks: TaskFunctions) -> int:
+    def rebalance(self, queue: str, waiting: int, tasks: TaskFunctions) -> int:
         """Sift a queue in which so many messages wait, if need be; return how many were moved."""
-        if waiting <= RULES[queue].short:
+        if waiting <= RULES[queue].min_length:
             return 0
         try:
             if not self._redis.set(f"media-atproto:sifted:{queue}", 1, nx=True, px=_PAUSE):
                 return 0
-            return self._sift(queue, RULES[queue], tasks)
+            return self._rebalance(queue, RULES[queue], tasks)
         except (RedisError, StoreUnavailableError) as error:
             log.debug("a queue was not sifted (%s)", type(error).__name__)
             return 0
 
-    def _sift(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
+    def _rebalance(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:
         start, moved = time.monotonic(), 0
-        while time.monotonic() < start + _LONGEST:
-            more = self._sift_stretch(queue, rule, tasks)
+        while time.monotonic() < start + _MAX_SECONDS:
+            more = self._rebalance_chunk(queue, rule, tasks)
             if not more:
                 break
             moved += more
@@ -144,14 +147,14 @@ class QueueBalancer:
             log.info("%d messages on %s wait behind those of other accounts", moved, queue)
         return moved
 
-    def _sift_stretch(self, queue: str, rule: Rule, tasks: TaskFunctions) -> int:
-        stretch = cast("list[bytes]", self._redis.lrange(queue, -_STRETCH, -1))
+    def _rebalance_chunk(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:
+        stretch = cast("list[bytes]", self._redis.lrange(queue, -_CHUNK, -1))
         in_turn = stretch[::-1]  # taken from the right
-        places = over_quota(self._owners(in_turn, tasks), rule.most)
+        places = over_quota(self._owners(in_turn, tasks), rule.quota)
         if not places:
             return 0
         digests = [hashlib.sha1(in_turn[place]).hexdigest() for place in places]  # noqa: S324
-        return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_STRETCH, *digests]))
+        return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_CHUNK, *digests]))
 
     def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
         """Return whose item each message is about; None when it cannot be told."""
@@ -164,12 +167,12 @@ class QueueBalancer:
             (name, owned.ref.id): owned.owner
             for name, ids in wanted.items()
             if name in MEDIA_TYPES
-            for owned in self._store.owned(MEDIA_TYPES[name], ids)
+            for owned in self._store.find_owners(MEDIA_TYPES[name], ids)
         }
         return [_owner(call, owners) if call else None for call in calls]
 
 
-def _owner(call: Call, owners: Mapping[tuple[str, DocumentId], str]) -> str | None:
+def _owner(call: TaskCall, owners: Mapping[tuple[str, DocumentId], str]) -> str | None:
     told = call.arguments
     named = told.get("subject") or told.get("user")
     if call.task == "sync_media":
@@ -178,7 +181,7 @@ def _owner(call: Call, owners: Mapping[tuple[str, DocumentId], str]) -> str | No
     return named if isinstance(named, str) else None
 
 
-def _ids(call: Call) -> tuple[DocumentId, ...]:
+def _ids(call: TaskCall) -> tuple[DocumentId, ...]:
     try:
         return parse_id(call.arguments.get("id"))
     except InvalidIdError:

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class ItemLog:
     """Keeps nothing: for a terminal or a test, where whoever asked gets the outcome anyway."""
 
-    def ended(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Note how a run over an item has ended; neither raises nor waits."""
 
 
@@ -26,7 +26,7 @@ class StructuredItemLog(ItemLog):
         self._metrics = metrics
         self._workload = workload
 
-    def ended(self, outcome: Outcome) -> None:
+    def record(self, outcome: Outcome) -> None:
         """Log a line and count."""
         self._count(outcome)
         is_bad = outcome.status is Status.FAILED or not outcome.found

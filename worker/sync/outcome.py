@@ -12,7 +12,7 @@ from worker.core.clock import now
 from worker.core.documents import Failure, ItemRef, MediaDocument, Status, SyncState
 from worker.core.fields import FieldError
 from worker.database.store import Busy
-from worker.sync.removal import Report
+from worker.sync.removal import RemovalResult
 
 LEFT = "left"  # not this run's to publish, or not now
 
@@ -77,7 +77,7 @@ class Outcome:
         return replace(cls.of_state(before.ref, state), since_save=since)
 
     @classmethod
-    def of_removal(cls, item: ItemRef, report: Report) -> Self:
+    def of_removal(cls, item: ItemRef, report: RemovalResult) -> Self:
         """Describe what became of the record of a deleted document."""
         return cls(
             item=item,
@@ -91,9 +91,11 @@ class Outcome:
         )
 
     @classmethod
-    def not_now(cls, ref: ItemRef, told: Busy) -> Self:
+    def of_busy(cls, ref: ItemRef, told: Busy) -> Self:
         """Describe an item that this run had to leave alone."""
-        why = "another run is at work on it" if told.busy else "it is to be left alone until then"
+        why = (
+            "another run is at work on it" if told.is_held else "it is to be left alone until then"
+        )
         return cls(ref, None, why, retry_at=told.until)
 
 

@@ -60,8 +60,8 @@ Plan = Publish | Remove | Skip | Nothing
 def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:
     """Decide what to do for a document whose owner has this account (or none)."""
     state = document.state
-    if document.gone:
-        return _take_down(kind, document, account, document.gone)
+    if document.takedown_flag:
+        return _take_down(kind, document, account, document.takedown_flag)
     if document.is_guest and not kind.guests:
         return Skip("guests_not_published")
     if account is None:

@@ -14,7 +14,7 @@ from worker.core.record_keys import bump, tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.store import IdentityTakenError
-from worker.media.base import Draft, Site
+from worker.media.base import Draft, SiteUrls
 from worker.media.validation import Lexicons
 from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.pds.repo import Repo
@@ -31,7 +31,7 @@ class Publisher:
 
     parts: AttachmentBuilder
     lexicons: Lexicons
-    site: Site
+    site: SiteUrls
     retry: RetrySettings
 
     def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
@@ -42,31 +42,31 @@ class Publisher:
         """
         draft = run.kind.draft(run.document, account, self.site)
         key = self._reserve(run, repo, draft.nsid)
-        parts = self._parts(run, draft, repo)
-        record = self._record(run, draft, parts)
+        parts = self._build_attachments(run, draft, repo)
+        record = self._build_record(run, draft, parts)
         in_doubt = force or key.uri in run.state.strays
         if run.state.cid == cid_of_record(record) and not in_doubt:
             run.say("the record is as it should be: nothing to write")
         else:
             parts = self._write_healing(run, repo, key, draft, parts)
-        return self.settled(run.state, key, run.state.cid, parts)
+        return self.published_state(run.state, key, run.state.cid, parts)
 
     def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
         """Put the rkey on the document before any record of it can be on the PDS."""
         if run.state.repo == repo.did and run.state.rkey:
             return repo.key(nsid, run.state.rkey)
         derived = tid_for(run.document.ref.id, run.document.fields.moment("when"))
-        for rkey in _candidates(run.state.rkey, derived):
+        for rkey in _candidate_keys(run.state.rkey, derived):
             with suppress(IdentityTakenError):
                 run.save(replace(run.state, repo=repo.did, rkey=rkey))
                 run.say(f"rkey {rkey} reserved in {repo.did}")
                 return repo.key(nsid, rkey)
         raise AssertionError("there are always more candidates")
 
-    def _parts(self, run: Run, draft: Draft, repo: Repo) -> Attachments:
-        return self.parts.make(run, draft, repo, self.parts.prepare(run, draft))
+    def _build_attachments(self, run: Run, draft: Draft, repo: Repo) -> Attachments:
+        return self.parts.build(run, draft, repo, self.parts.prepare(run, draft))
 
-    def _record(self, run: Run, draft: Draft, parts: Attachments) -> Record:
+    def _build_record(self, run: Run, draft: Draft, parts: Attachments) -> Record:
         record = parts.complete(draft)
         self.lexicons.validate(draft.nsid, record)
         run.say(f"the record is valid {draft.nsid}")
@@ -80,8 +80,8 @@ class Publisher:
         except BlobNotFoundError:
             run.say("the PDS no longer has a blob: uploading again")
             run.save(replace(run.state, blobs={}))
-            parts = self._parts(run, draft, repo)
-            self._write(run, repo, key, self._record(run, draft, parts))
+            parts = self._build_attachments(run, draft, repo)
+            self._write(run, repo, key, self._build_record(run, draft, parts))
         return parts
 
     def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
@@ -97,10 +97,10 @@ class Publisher:
         if ref.cid != cid_of_record(record):
             message = f"the PDS keeps {key.uri} as {ref.cid}, which is not what was sent"
             raise TransientError(message, step="write", code="record_altered")
-        run.note(replace(run.state, uri=ref.uri, cid=ref.cid))
+        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid))
         run.say(f"written: {ref.uri} {ref.cid}")
 
-    def settled(
+    def published_state(
         self, state: SyncState, key: RecordKey, cid: str | None, parts: Attachments
     ) -> SyncState:
         """Return the state of a document whose record, with these parts, is in the repo."""
@@ -131,7 +131,7 @@ def _version(state: SyncState) -> str | None:
     return state.cid if state.cid and is_record_cid(state.cid) else None
 
 
-def _candidates(kept: str | None, derived: str) -> Iterator[str]:
+def _candidate_keys(kept: str | None, derived: str) -> Iterator[str]:
     """Go through the rkeys to try: the one that a document has, then its TID and those after."""
     if kept:
         yield kept

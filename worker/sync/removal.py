@@ -22,7 +22,7 @@ from worker.sync.retry import retry_time
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RemovalResult:
     """What became of a removal: done, put off until `retry_at`, given up, or nothing to do.
 
     `found` is False when not even the user is known whose record it would have been.
@@ -52,51 +52,55 @@ class Remover:
         self._open_repo = open_repo
         self._retry = retry
 
-    def remove_all_of(self, kind: MediaType, ids: Sequence[DocumentId], user: str | None) -> Report:
+    def remove_all_of(
+        self, kind: MediaType, ids: Sequence[DocumentId], user: str | None
+    ) -> RemovalResult:
         """Remove every record of a user that names one of these ids."""
         if user is None:
             message = "there is no such document; give its user to remove a record left behind"
-            return Report(message, found=False)
+            return RemovalResult(message, found=False)
         removal = _removal_of(kind, ids, user)
-        return self._see_through(removal, kind, lambda repo: _records_of(repo, kind, ids))
+        return self._remove_records(removal, kind, lambda repo: _find_records(repo, kind, ids))
 
-    def withdraw(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
+    def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
         """Forget a removal, should one be kept, because the document is there after all."""
-        self._removals.done(_removal_of(kind, ids, user))
+        self._removals.delete(_removal_of(kind, ids, user))
 
-    def remove_one(self, kind: MediaType, user: str, rkey: str) -> Report:
+    def remove_one(self, kind: MediaType, user: str, rkey: str) -> RemovalResult:
         """Remove one record of a user by its rkey."""
         removal = Removal(kind.name, user, rkey=rkey)
-        return self._see_through(removal, kind, lambda repo: [repo.key(kind.nsid, rkey)])
+        return self._remove_records(removal, kind, lambda repo: [repo.key(kind.nsid, rkey)])
 
-    def _see_through(
+    def _remove_records(
         self,
         removal: Removal,
         kind: MediaType,
         find: Callable[[Repo], list[RecordKey]],
-    ) -> Report:
+    ) -> RemovalResult:
         account = self._accounts.find(removal.user)
         if account is None:
-            self._removals.done(removal)
-            return Report(f"{removal.user} has no account: there is no {kind.name} to remove")
+            self._removals.delete(removal)
+            return RemovalResult(
+                f"{removal.user} has no account: there is no {kind.name} to remove"
+            )
         repo = self._open_repo(account)
         try:
             keys = find(repo)
             for key in keys:
                 repo.delete(key)
         except MediaError as error:
-            return self._postponed(removal, error, account.did)
-        self._removals.done(removal)
+            return self._postpone(removal, error, account.did)
+        self._removals.delete(removal)
         removed = ", ".join(key.uri for key in keys) or "nothing"
-        return Report(f"no document; removed {removed}", Status.REMOVED)
+        return RemovalResult(f"no document; removed {removed}", Status.REMOVED)
 
-    def _postponed(self, removal: Removal, error: MediaError, did: str) -> Report:
+    def _postpone(self, removal: Removal, error: MediaError, did: str) -> RemovalResult:
         attempts = self._removals.attempts(removal) + 1
         retry_at = self._retry_at(error, attempts)
         self._removals.postpone(removal, error, attempts, retry_at)
         status = Status.PENDING if retry_at else Status.FAILED
         detail = f"could not be removed: {error.message}"
-        return Report(detail, status, retry_at, Failure.of(error, now()), did, attempts)
+        return RemovalResult(detail, status, retry_at, Failure.of(error, now()), did, attempts)
 
     def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
         if isinstance(error, WaitError):
@@ -111,7 +115,7 @@ def _removal_of(kind: MediaType, ids: Sequence[DocumentId], user: str) -> Remova
     return Removal(kind.name, user, id=first if isinstance(first, int) else str(first))
 
 
-def _records_of(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
+def _find_records(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
     """Return the keys of the records that name one of the ids in `ref`."""
     refs = {str(candidate) for candidate in ids}
     if isinstance(ids[0], ObjectId):

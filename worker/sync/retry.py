@@ -43,7 +43,7 @@ def after_failure(
         return replace(waiting, held_until=held)
     if isinstance(error, PermanentError):
         return replace(state, status=Status.FAILED, error=failure, retry_at=None)
-    return _try_again(state, failure, settings.max_attempts, settings, now)
+    return _retry_or_fail(state, failure, settings.max_attempts, settings, now)
 
 
 def after_bug(
@@ -53,7 +53,7 @@ def after_bug(
     # The attempts before it may have failed for other reasons: one bug is not five.
     met_before = state.error is not None and state.error.code == failure.code
     most = min(MAX_BUG_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
-    return _try_again(replace(state, held_until=None), failure, most, settings, now)
+    return _retry_or_fail(replace(state, held_until=None), failure, most, settings, now)
 
 
 def backoff(attempts: int, settings: RetrySettings) -> float:
@@ -72,7 +72,7 @@ def retry_time(attempts: int, settings: RetrySettings, now: datetime) -> datetim
     return to_milliseconds(now + timedelta(seconds=backoff(attempts, settings)))
 
 
-def _try_again(
+def _retry_or_fail(
     state: SyncState, failure: Failure, most: int, settings: RetrySettings, now: datetime
 ) -> SyncState:
     retry_at = retry_time(state.attempts, settings, now) if state.attempts < most else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from worker.core.clock import after
 from worker.core.documents import BlobState, MediaDocument, SyncState
 from worker.core.records import RecordKey
-from worker.database.store import LeaseLostError, Store
+from worker.database.store import DocumentStore, LeaseLostError
 from worker.media import MediaType
 from worker.telemetry.alerts import AffectedItem
 
@@ -17,7 +17,7 @@ Observer = Callable[[str], None]
 _WRITE_MARGIN = 20  # seconds; longer than a call to the PDS can take
 
 
-def unobserved(_step: str) -> None:
+def ignore_step(_step: str) -> None:
     """Take no notice of a step."""
 
 
@@ -30,7 +30,7 @@ class Run:
     """
 
     def __init__(
-        self, store: Store, kind: MediaType, document: MediaDocument, observer: Observer
+        self, store: DocumentStore, kind: MediaType, document: MediaDocument, observer: Observer
     ) -> None:
         self._store = store
         self.kind = kind
@@ -54,11 +54,11 @@ class Run:
     def save(self, state: SyncState) -> None:
         """Keep a step's result; raises LeaseLostError when another run has taken over."""
         if self.buffered:
-            self.note(state)
+            self.set_state(state)
         else:
             self.document = self._store.save(self.kind, self.document, state)
 
-    def note(self, state: SyncState) -> None:
+    def set_state(self, state: SyncState) -> None:
         """Take over a step's result without keeping it yet: what follows does, or repeats it."""
         self.document = replace(self.document, state=state)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from worker.core.clock import after, now
-from worker.core.documents import ItemRef, Owned
+from worker.core.documents import ItemRef, OwnedItem
 from worker.core.settings import SweepSettings
 from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
@@ -21,8 +21,8 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.fairness import FairShare
 
-_SHARE = 10  # items of an owner that go before the rest of anybody's
-_LOOKED_AT = 20  # times as much as is enqueued: behind one owner's many are those of others
+_QUOTA = 10  # items of an owner that go before the rest of anybody's
+_SCAN_FACTOR = 20  # times as much as is enqueued: behind one owner's many are those of others
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +46,10 @@ class Sweep:
         made longer. Of each owner's only the first go in front.
         """
         limit = self.settings.limit
-        shares = FairShare(_SHARE, limit - queued[FRONT], limit - queued[OVERFLOW])
+        shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
         count = 0
         for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
-            priority = shares.place(removal.user)
+            priority = shares.priority_for(removal.user)
             enqueue_removal(removal, OVERFLOW if priority is None else priority)
             count += 1
         kinds = list(MEDIA_TYPES.values())
@@ -62,10 +62,10 @@ class Sweep:
         self, kind: MediaType, shares: FairShare, enqueue_item: Callable[[ItemRef, int], None]
     ) -> int:
         count = 0
-        for found in self._findings(kind, shares):
+        for found in self._find_items(kind, shares):
             chosen = []
             for owned in found:
-                priority = shares.place(owned.owner)
+                priority = shares.priority_for(owned.owner)
                 if priority is not None:
                     enqueue_item(owned.ref, priority)
                     chosen.append(owned.ref)
@@ -75,22 +75,22 @@ class Sweep:
             count += len(chosen)
         return count
 
-    def _findings(self, kind: MediaType, shares: FairShare) -> Iterator[Sequence[Owned]]:
-        most, moment = _LOOKED_AT * self.settings.limit, now()
-        if not shares.has_room():
+    def _find_items(self, kind: MediaType, shares: FairShare) -> Iterator[Sequence[OwnedItem]]:
+        most, moment = _SCAN_FACTOR * self.settings.limit, now()
+        if not shares.has_capacity():
             return
         yield self.backlog.due(kind, moment, most)
-        if not shares.has_room():
+        if not shares.has_capacity():
             return
         oldest = moment - timedelta(days=self.settings.horizon_days)
         youngest = moment - timedelta(seconds=self.settings.grace)
         yield self.backlog.unseen(kind, oldest, youngest, most)
         if able := self.accounts.usable(self.backlog.waiting_for_account(kind)):
             yield self.backlog.skipped_of(kind, sorted(able), most)
-        if self.settings.window and shares.has_room():
+        if self.settings.window and shares.has_capacity():
             yield self._changed(kind, moment)
 
-    def _changed(self, kind: MediaType, moment: datetime) -> Sequence[Owned]:
+    def _changed(self, kind: MediaType, moment: datetime) -> Sequence[OwnedItem]:
         found = self.backlog.changed(kind, self.settings.window)
         if found:
             # The window has moved on: those that there is no room for now have to be due.

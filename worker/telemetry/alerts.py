@@ -22,32 +22,32 @@ class AffectedItem:
     id: str
     did: str | None
     attempt: int
-    is_up: bool = False
+    is_published: bool = False
 
 
 class Alerts(Protocol):
     """Whoever is told. Its methods neither raise nor wait."""
 
-    def given_up(self, item: AffectedItem, failure: Failure) -> None:
+    def item_failed(self, item: AffectedItem, failure: Failure) -> None:
         """Tell that an item, or a blob of it, is not tried again by itself."""
 
-    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
+    def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Tell of an error that nobody expected; not new is what the item's last run met too."""
 
-    def parked(self, account: Account, code: str, message: str) -> None:
+    def account_parked(self, account: Account, code: str, message: str) -> None:
         """Tell that an account cannot be used, so that all its items wait."""
 
 
 class NullAlerts:
     """A reporter for a terminal or a test: whoever asked sees the outcome anyway."""
 
-    def given_up(self, item: AffectedItem, failure: Failure) -> None:
+    def item_failed(self, item: AffectedItem, failure: Failure) -> None:
         """Say nothing."""
 
-    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
+    def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Say nothing."""
 
-    def parked(self, account: Account, code: str, message: str) -> None:
+    def account_parked(self, account: Account, code: str, message: str) -> None:
         """Say nothing."""
 
 

@@ -23,7 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.core.settings import MetricsSettings
 from worker.telemetry.counters import PrometheusMetrics
-from worker.telemetry.metrics import NOBODY, Metrics
+from worker.telemetry.metrics import NULL_METRICS, Metrics
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
 
@@ -47,7 +47,7 @@ class MetricsExporter:
         self._owner = os.getpid()
         atexit.register(_remove, folder, self._owner)
 
-    def start(self) -> None:
+    def serve(self) -> None:
         """Begin to answer. A port that cannot be had is no reason not to publish."""
         if self.settings.port is None:
             return
@@ -68,7 +68,7 @@ class MetricsExporter:
     def metrics(self) -> Metrics:
         """Return what the present process counts with: nothing, if its files cannot be had."""
         if self.settings.port is None:
-            return NOBODY
+            return NULL_METRICS
         if self._server is not None and os.getpid() != self._owner:
             # A fork of the main process, which would keep the port when that has gone.
             self._server.socket.close()
@@ -76,14 +76,14 @@ class MetricsExporter:
         try:
             # Whoever tidies up temporary files may have taken it from a worker that runs for weeks.
             folder.mkdir(mode=0o700, exist_ok=True)
-            values.ValueClass = values.MultiProcessValue(_place)  # type: ignore[no-untyped-call]
+            values.ValueClass = values.MultiProcessValue(_pool_position)  # type: ignore[no-untyped-call]
             return PrometheusMetrics(CollectorRegistry())
         except OSError as error:
             log.error("nothing is counted: %s: %s", folder, error.strerror)  # noqa: TRY400
-            return NOBODY
+            return NULL_METRICS
 
 
-def _place() -> str:
+def _pool_position() -> str:
     """Return the name of this process's place in the pool, the same for whoever has it next."""
     index = getattr(current_process(), "index", None)
     return "main" if index is None else str(index)

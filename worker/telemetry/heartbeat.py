@@ -22,7 +22,7 @@ INTERVAL = 5.0  # seconds
 log = logging.getLogger(__name__)
 
 
-def begin(file: Path) -> None:
+def create(file: Path) -> None:
     """Make a heartbeat's file, as not touched yet: a process that starts is not at work.
 
     Raises SettingsError when it cannot be written.
@@ -80,7 +80,7 @@ class Scheduler(PersistentScheduler):
         worker = getattr(kwargs.get("app") or args[0], "is_worker", False)
         self._file = None if worker else QueueSettings.load(os.environ).heartbeat_file
         if self._file is not None:
-            begin(self._file)
+            create(self._file)
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:

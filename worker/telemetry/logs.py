@@ -43,7 +43,7 @@ class LogFormat(StrEnum):
 def set_formatter(logger: logging.Logger, log_format: LogFormat) -> None:
     """Have all that a logger's handlers write look like this."""
     for handler in logger.handlers:
-        handler.setFormatter(_formatter(log_format))
+        handler.setFormatter(_make_formatter(log_format))
 
 
 def silence_libraries(level: int) -> None:
@@ -60,7 +60,7 @@ def bind_task(name: str, message_id: str) -> None:
     structlog.contextvars.bind_contextvars(task=name, task_id=message_id)
 
 
-def _formatter(log_format: LogFormat) -> logging.Formatter:
+def _make_formatter(log_format: LogFormat) -> logging.Formatter:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -70,11 +70,11 @@ def _formatter(log_format: LogFormat) -> logging.Formatter:
     ]
     return ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[ProcessorFormatter.remove_processors_meta, *_rendering(log_format)],
+        processors=[ProcessorFormatter.remove_processors_meta, *_make_processors(log_format)],
     )
 
 
-def _rendering(log_format: LogFormat) -> list[Processor]:
+def _make_processors(log_format: LogFormat) -> list[Processor]:
     # Neither shows local variables, through which passwords pass.
     if log_format is LogFormat.JSON:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

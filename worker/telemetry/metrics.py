@@ -28,4 +28,4 @@ class Metrics:
         """Count a sweep and what it has enqueued."""
 
 
-NOBODY = Metrics()
+NULL_METRICS = Metrics()

@@ -17,12 +17,12 @@ _SHAPES = re.compile(
     r"|gAAAA[\w-]{40,}=*"  # a Fernet token: a sealed secret
     r"|(?<=://)[^/@\s'\"]*@"  # the user and password of a URL
 )
-_SHORTEST = 4  # characters; anything shorter is a part of too many words
+_MIN_LENGTH = 4  # characters; anything shorter is a part of too many words
 
 
 def redact(text: str, secrets: Iterable[str], word: str = "(secret)") -> str:
     """Return a text in which `word` stands for each of the secrets."""
-    forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _SHORTEST}
+    forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _MIN_LENGTH}
     if not forms:
         return text
     # The longest first: one may be a part of another.
@@ -36,16 +36,16 @@ def encodings(secret: str) -> Iterator[str]:
     yield quote(secret, safe="")
     yield quote_plus(secret)
     yield json.dumps(secret)[1:-1]
-    yield from _in_base64(secret.encode(errors="replace"))
+    yield from _base64_forms(secret.encode(errors="replace"))
 
 
-def _in_base64(data: bytes) -> Iterator[str]:
+def _base64_forms(data: bytes) -> Iterator[str]:
     """Go through what is left of a text in base64, however many bytes stand before it."""
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
         # Characters that hold bits of neighbours too differ from text to text.
         own = encoded[(0, 2, 3)[before] : (before + len(data)) // 3 * 4]
-        if len(own) >= 2 * _SHORTEST:
+        if len(own) >= 2 * _MIN_LENGTH:
             yield own
             yield own.translate(str.maketrans("+/", "-_"))
 
@@ -60,14 +60,14 @@ class Redactor:
         """Return a text without its secrets."""
         return _SHAPES.sub(_HIDDEN, redact(text, self._secrets, _HIDDEN))
 
-    def tree(self, value: object) -> object:
+    def nested(self, value: object) -> object:
         """Return a structure of mappings, lists and texts, all its texts scrubbed."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {key: self.tree(inner) for key, inner in value.items()}
+            return {key: self.nested(inner) for key, inner in value.items()}
         if isinstance(value, list | tuple):
-            return [self.tree(inner) for inner in value]
+            return [self.nested(inner) for inner in value]
         return value
 
 
@@ -76,7 +76,7 @@ def collect_secrets(settings: Settings) -> Iterator[str]:
     yield from (key.reveal() for key in settings.secret_keys)
     urls = (settings.mongodb_url, settings.redis_url, settings.sentry_dsn)
     for url in filter(None, urls):
-        yield from _spellings(_password(url.reveal()))
+        yield from _setting_encodings(_password(url.reveal()))
 
 
 def _password(url: str) -> str:
@@ -87,6 +87,6 @@ def _password(url: str) -> str:
     return url.partition("password=")[2].partition("&")[0]
 
 
-def _spellings(secret: str) -> Iterator[str]:
+def _setting_encodings(secret: str) -> Iterator[str]:
     yield secret
     yield unquote(secret)

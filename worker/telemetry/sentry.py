@@ -26,10 +26,10 @@ from worker.telemetry.redaction import Redactor, collect_secrets
 Level = Literal["error", "warning"]
 
 _KEPT_OF_ARGUMENTS = ("type", "id", "user", "subject", "rkey")
-_LONGEST_TAG = 200  # characters; Sentry drops a tag with a longer value
+_MAX_TAG = 200  # characters; Sentry drops a tag with a longer value
 
 
-class _Told(str):
+class _ReportedMark(str):
     """A note on an exception that Sentry knows of; it stands in the log's traceback as well."""
 
     __slots__ = ()
@@ -48,7 +48,10 @@ def start(settings: Settings) -> None:
         # log lines, URLs and arguments into events.
         default_integrations=False,
         auto_enabling_integrations=False,
-        integrations=[CeleryIntegration(propagate_traces=False), AtexitIntegration(_say_nothing)],
+        integrations=[
+            CeleryIntegration(propagate_traces=False),
+            AtexitIntegration(_ignore_pending),
+        ],
         trace_propagation_targets=[],
         shutdown_timeout=5,
         max_breadcrumbs=0,
@@ -57,36 +60,36 @@ def start(settings: Settings) -> None:
         include_local_variables=False,
         send_default_pii=False,
         max_request_body_size="never",
-        before_send=lambda event, hint: _admitted(event, hint, scrubber),
+        before_send=lambda event, hint: _filter_event(event, hint, scrubber),
     )
 
 
-def describe(task: str, arguments: Mapping[str, object], attempt: int) -> None:
+def set_context(task: str, arguments: Mapping[str, object], attempt: int) -> None:
     """Have whatever is reported of the present message name the task and what it is about."""
     tags = {name: str(arguments[name]) for name in _KEPT_OF_ARGUMENTS if name in arguments}
     tags |= {"task": task, "attempt": str(attempt)}
-    sentry_sdk.set_tags({name: value[:_LONGEST_TAG] for name, value in tags.items()})
+    sentry_sdk.set_tags({name: value[:_MAX_TAG] for name, value in tags.items()})
 
 
 class SentryAlerts:
     """Tells Sentry; without a DSN, nobody."""
 
-    def given_up(self, item: AffectedItem, failure: Failure) -> None:
+    def item_failed(self, item: AffectedItem, failure: Failure) -> None:
         """Send an event grouped by step and code; a warning if the record is up all the same."""
-        level: Level = "warning" if item.is_up else "error"
+        level: Level = "warning" if item.is_published else "error"
         text = f"{item.type} {item.id}: {failure.message}"
         _send(level, (failure.step, failure.code), text, _tags(item))
 
-    def bug(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
+    def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Send an error with its stack, by which it is grouped, the first time an item has it."""
         if is_new:
             event, hint = event_from_exception(error, sentry_sdk.get_client().options)
             with sentry_sdk.new_scope() as scope:
                 scope.set_tags(_tags(item))
                 sentry_sdk.capture_event(event, hint)
-        error.add_note(_Told(f"at {item.type} {item.id}, attempt {item.attempt}"))
+        error.add_note(_ReportedMark(f"at {item.type} {item.id}, attempt {item.attempt}"))
 
-    def parked(self, account: Account, code: str, message: str) -> None:
+    def account_parked(self, account: Account, code: str, message: str) -> None:
         """Send a warning: a person must act, and nothing is lost until then."""
         _send("warning", ("account", code), message, {"did": account.did})
 
@@ -113,23 +116,23 @@ def _tags(item: AffectedItem) -> dict[str, str]:
     return tags | ({"did": item.did} if item.did else {})
 
 
-def _admitted(event: Event, hint: Hint, scrubber: Redactor) -> Event | None:
+def _filter_event(event: Event, hint: Hint, scrubber: Redactor) -> Event | None:
     """Return an event as it may leave, or None for what is told already."""
     error = hint["exc_info"][1] if "exc_info" in hint else None
-    if isinstance(error, ItemFailed) or _is_told(error):
+    if isinstance(error, ItemFailed) or _is_reported(error):
         return None
     if isinstance(error, MediaError):
         _group(event, error)
     # Arguments, variables and headers are in none of these; what is not sent cannot leak.
     for part in ("extra", "breadcrumbs", "request", "user", "modules"):
         event.pop(part, None)  # type: ignore[misc]
-    return cast("Event", scrubber.tree(event))
+    return cast("Event", scrubber.nested(event))
 
 
-def _is_told(error: BaseException | None) -> bool:
+def _is_reported(error: BaseException | None) -> bool:
     if isinstance(error, ExceptionGroup):
-        return all(map(_is_told, error.exceptions))
-    return any(isinstance(note, _Told) for note in getattr(error, "__notes__", ()))
+        return all(map(_is_reported, error.exceptions))
+    return any(isinstance(note, _ReportedMark) for note in getattr(error, "__notes__", ()))
 
 
 def _group(event: Event, error: MediaError) -> None:
@@ -141,5 +144,5 @@ def _group(event: Event, error: MediaError) -> None:
     event["exception"]["values"][0] |= {"type": error.code}
 
 
-def _say_nothing(_pending: int, _timeout: float) -> None:
+def _ignore_pending(_pending: int, _timeout: float) -> None:
     """Wait for events that are on their way, without a word on the terminal."""

@@ -22,8 +22,8 @@ from starlette.responses import Response
 from worker.core.ids import parse_id
 from worker.core.secrets import Vault
 from worker.media import MediaType, media_type
-from worker.operations.backfill.retry_failed import retry_failed_of, send
-from worker.operations.status import Tally
+from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
+from worker.operations.status import RetryTotals
 from worker.services import Services
 from worker.web.templates import item_url, url
 
@@ -168,24 +168,26 @@ def carried_out(services: Services, wish: RetryRequest) -> str | None:
 
 def _one(services: Services, wish: RetryRequest) -> str | None:
     retry_failed = retry_failed_of(services)
-    named = retry_failed.named([wish.kind], [wish.id])
+    named = retry_failed.find_named([wish.kind], [wish.id])
     if named.busy:
         return f"{item_url(named.busy[0])}&told=busy"
     if not named.items:
         return None
-    tally = retry_failed.revive(named.items, send)
-    told = "left" if tally.left else "enqueued"
+    tally = retry_failed.retry(named.items, send_batch)
+    told = "left" if tally.skipped else "enqueued"
     return f"{item_url(named.items[0].ref)}&told={told}"
 
 
 def _all(services: Services, wish: RetryRequest) -> str:
     retry_failed = retry_failed_of(services)
-    tally = retry_failed.revive(islice(retry_failed.failed(wish.kind, [wish.code]), MOST), send)
+    tally = retry_failed.retry(
+        islice(retry_failed.failed(wish.kind, [wish.code]), MOST), send_batch
+    )
     return url("/failures", {"type": wish.kind.name, "code": wish.code, "told": _told(tally)})
 
 
-def _told(tally: Tally) -> str:
-    if tally.left:
+def _told(tally: RetryTotals) -> str:
+    if tally.skipped:
         return "rest"
     count = tally.enqueued.total()
     return "none" if not count else "most" if count == MOST else "all"

@@ -12,7 +12,13 @@ from worker.database.leases import is_held
 from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
-from worker.operations.status.inspection import Item, Remote, faults, look_at_pds, look_up
+from worker.operations.status.inspection import (
+    InspectedItem,
+    PublishedState,
+    compare_with_pds,
+    faults,
+    load_item,
+)
 from worker.services import Services
 from worker.web.snapshots import Missing, asked
 
@@ -42,8 +48,8 @@ class Image:
 class ItemPage:
     """An item as its page tells it; `remote` is Missing when its PDS does not tell."""
 
-    item: Item
-    remote: Remote | Missing
+    item: InspectedItem
+    remote: PublishedState | Missing
     is_held: bool
 
     @property
@@ -109,10 +115,10 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
     Raises StoreUnavailableError.
     """
     with pymongo.timeout(LOOK_UP):
-        item = look_up(services, kind, ids)
+        item = load_item(services, kind, ids)
         if item is None:
             return None
-        remote = asked(lambda: look_at_pds(services, item))
+        remote = asked(lambda: compare_with_pds(services, item))
     return ItemPage(item, remote, is_held(item.document, holder=""))
 
 

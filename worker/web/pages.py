@@ -14,10 +14,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.core.errors import MediaError
-from worker.core.ids import InvalidIdError, known_id, parse_id
+from worker.core.ids import InvalidIdError, parse_id, supported_id
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
-from worker.operations.status import NO_CODE, FailedItem, Failures, Place, Search
+from worker.operations.status import NO_CODE, FailedItem, Failures, PageCursor, Search
 from worker.services import Services
 from worker.web.charts import draw
 from worker.web.forms import TOLD, FormRefusedError, Forms, RetryRequest, carried_out
@@ -183,13 +183,13 @@ def _item_of(request: Request) -> tuple[MediaType, tuple[DocumentId, ...]]:
     return kind, ids
 
 
-def _place(request: Request) -> Place | None:
+def _place(request: Request) -> PageCursor | None:
     """Return the place after which a list goes on: a status, and an id with its type."""
     status, _, name = request.query_params.get("after", "").partition(":")
     if not name:
         return None
     try:
-        return Place(Status(status), _id_in(name))
+        return PageCursor(Status(status), _id_in(name))
     except (ValueError, InvalidIdError):
         raise HTTPException(404, "There is no such page of the list.") from None
 
@@ -202,7 +202,7 @@ def _id_in(name: str) -> DocumentId:
 
 def _named(item: FailedItem) -> ItemRef | None:
     """Return a failed item as it can be asked for; None for an id that no message can name."""
-    known = known_id(item.ref.id)
+    known = supported_id(item.ref.id)
     return None if known is None else ItemRef(item.ref.type, known)
 
 

@@ -17,9 +17,10 @@ import pymongo
 
 from worker.core.clock import now
 from worker.core.errors import MediaError
-from worker.database.mongo import translated
+from worker.database.mongo import mongo_errors
 from worker.media import MEDIA_TYPES
 from worker.operations.status import (
+    BlockedAccount,
     BlockedAccounts,
     Counts,
     ItemCounts,
@@ -27,12 +28,11 @@ from worker.operations.status import (
     Queues,
     RemovalCounts,
     Throughput,
-    Trouble,
     throughput,
 )
 from worker.operations.status.prometheus import PlatformFigures, Traffic
 from worker.operations.watch import checkpoint
-from worker.pds.rate_limiter import Gate
+from worker.pds.rate_limiter import BucketStatus
 from worker.services import Services
 
 _ANSWER = 3.0  # seconds for a first answer of MongoDB, before it is asked for what takes long
@@ -101,8 +101,8 @@ class Accounts:
     """The accounts that cannot be used and the budgets that are spent, at a moment."""
 
     at: datetime
-    troubles: Sequence[Trouble]
-    gates: Sequence[Gate]
+    troubles: Sequence[BlockedAccount]
+    gates: Sequence[BucketStatus]
 
 
 class StatusSnapshots:
@@ -154,11 +154,11 @@ class StatusSnapshots:
         )
         at = now()
         with pymongo.timeout(_COUNT):
-            return Accounts(at, troubles.all(), services.rate_limiter.closed())
+            return Accounts(at, troubles.all(), services.rate_limiter.exhausted_buckets())
 
     def _greet(self) -> None:
         """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
-        with translated(), pymongo.timeout(_ANSWER):
+        with mongo_errors(), pymongo.timeout(_ANSWER):
             self._services.database.client.admin.command("ping")
 
 
@@ -169,7 +169,9 @@ class Figures:
         self._services = services
         self._pictures = pictures
         self._traffic = CachedValue(lambda: asked(self._look), _KEPT)
-        self._watch = CachedValue(lambda: asked(lambda: checkpoint.read(services.database)), _KEPT)
+        self._watch = CachedValue(
+            lambda: asked(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
+        )
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""
@@ -186,4 +188,4 @@ class Figures:
         services = self._services
         with closing(Queues(services.settings.redis_url)) as queues:
             lengths = queues.lengths()
-        return Traffic(lengths, services.rate_limiter.gates(), len(services.parking.dids()))
+        return Traffic(lengths, services.rate_limiter.buckets(), len(services.parking.dids()))

@@ -15,7 +15,7 @@ from worker.core.documents import DocumentId, ItemRef
 from worker.core.ids import message_id
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE
-from worker.operations.text import aware, printable, span, told
+from worker.operations.text import as_utc, format_duration, format_value, printable
 from worker.web.snapshots import Missing
 
 Values = Mapping[str, object]
@@ -71,14 +71,18 @@ def shown(value: object) -> Markup:
     """
     if isinstance(value, datetime):
         return moment(value)
-    return Markup("<bdi>{}</bdi>").format(printable(told(value)))
+    return Markup("<bdi>{}</bdi>").format(printable(format_value(value)))
 
 
 def moment(value: datetime) -> Markup:
     """Return a moment in UTC, and how far it is from now."""
-    utc = aware(value)
+    utc = as_utc(value)
     seconds = (now() - utc).total_seconds()
-    far = f"{span(abs(seconds))} ago" if seconds >= 0 else f"in {span(-seconds)}"
+    far = (
+        f"{format_duration(abs(seconds))} ago"
+        if seconds >= 0
+        else f"in {format_duration(-seconds)}"
+    )
     return Markup('<time datetime="{}">{} UTC</time> <span class="far">({})</span>').format(
         rfc3339(utc), f"{utc:%Y-%m-%d %H:%M:%S}", far
     )
@@ -91,7 +95,7 @@ def action(code: str) -> Markup:
 
 def ago(value: datetime | None, at: datetime) -> str:
     """Return how long ago a moment was, seen from another; nothing for none."""
-    return span((at - value).total_seconds()) if value else ""
+    return format_duration((at - value).total_seconds()) if value else ""
 
 
 def number(value: int) -> str:

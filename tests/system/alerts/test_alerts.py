@@ -17,7 +17,7 @@ from worker.core.clock import now
 from worker.dev.stack.packages import cache_folder
 from worker.operations.status import Counts, QueueLengths
 from worker.operations.status.prometheus import PlatformFigures, Traffic
-from worker.operations.watch.checkpoint import Position
+from worker.operations.watch.checkpoint import Checkpoint
 from worker.telemetry.counters import PrometheusMetrics
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"
@@ -66,8 +66,8 @@ def test_alerts_speak_of_figures_that_there_are() -> None:
     counters = PrometheusMetrics(registry)
     counters.item("mood", "synced", "live")
     traffic = Traffic(QueueLengths(0, 0, 0, 0), (), 0)
-    zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(Position)), 0)
-    watch = Position(**zeros | {"saved_at": now()})
+    zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(Checkpoint)), 0)
+    watch = Checkpoint(**zeros | {"saved_at": now()})
     registry.register(PlatformFigures(now(), {"mood": Counts()}, traffic, watch))
     there = {family.name for family in registry.collect()}
     spoken = set(_OURS.findall(_RULES.read_text()))

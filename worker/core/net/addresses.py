@@ -87,7 +87,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         """
         end = None if timeout is None else time.monotonic() + timeout
         failure = httpcore.ConnectError(f"{host} has no address")
-        for address in self._checked(host, port, timeout):
+        for address in self._resolve_checked(host, port, timeout):
             left = None if end is None else max(0.001, end - time.monotonic())
             try:
                 return self._backend.connect_tcp(
@@ -97,15 +97,15 @@ class GuardedBackend(httpcore.NetworkBackend):
                 failure = error
         raise failure
 
-    def _checked(self, host: str, port: int, timeout: float | None) -> list[Address]:
-        addresses = _addresses(host, port, timeout)
+    def _resolve_checked(self, host: str, port: int, timeout: float | None) -> list[Address]:
+        addresses = _resolve(host, port, timeout)
         for address in addresses:
             if not is_public(address) and not any(address in each for each in self._allowed):
                 raise AddressNotAllowedError(f"{host} is at {address}, which is no public address")
         return addresses
 
 
-def _addresses(host: str, port: int, timeout: float | None) -> list[Address]:
+def _resolve(host: str, port: int, timeout: float | None) -> list[Address]:
     """Look a host up, each address once; the system's resolver knows no timeout of ours."""
     answer: SimpleQueue[list[Address] | OSError] = SimpleQueue()
 

@@ -26,7 +26,7 @@ _KEEPALIVE = 60.0
 class ResponseLimits:
     """How much of an answer is read at most, in bytes, and for how long, in seconds."""
 
-    size: int
+    max_bytes: int
     seconds: float
 
 
@@ -46,7 +46,7 @@ class LimitedTransport(httpx.BaseTransport):
         return httpx.Response(
             status_code=answer.status_code,
             headers=answer.headers,
-            stream=_LimitedStream(answer.stream, self._bounds.size, end),
+            stream=_LimitedStream(answer.stream, self._bounds.max_bytes, end),
             extensions=answer.extensions,
         )
 
@@ -88,7 +88,7 @@ class Deadline(float):
         return deadline
 
 
-def _left(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
+def _remaining(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
     """Return what is left of a timeout; raises `expired` when that is nothing."""
     if not isinstance(timeout, Deadline):
         return timeout
@@ -106,11 +106,11 @@ class DeadlineStream(httpcore.NetworkStream):
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """Read up to `max_bytes`."""
-        return self._stream.read(max_bytes, _left(timeout, httpcore.ReadTimeout))
+        return self._stream.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of `buffer`."""
-        self._stream.write(buffer, _left(timeout, httpcore.WriteTimeout))
+        self._stream.write(buffer, _remaining(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         """Close the connection."""
@@ -123,7 +123,7 @@ class DeadlineStream(httpcore.NetworkStream):
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
         """Return this connection under TLS."""
-        left = _left(timeout, httpcore.ConnectTimeout)
+        left = _remaining(timeout, httpcore.ConnectTimeout)
         return DeadlineStream(self._stream.start_tls(ssl_context, server_hostname, left))
 
     def get_extra_info(self, info: str) -> Any:
@@ -146,7 +146,7 @@ class DeadlineBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         """Open a connection."""
-        left = _left(timeout, httpcore.ConnectTimeout)
+        left = _remaining(timeout, httpcore.ConnectTimeout)
         stream = self._backend.connect_tcp(host, port, left, local_address, socket_options)
         return DeadlineStream(stream)
 

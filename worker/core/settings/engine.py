@@ -11,13 +11,13 @@ from worker.core.secrets import Secret
 from worker.core.settings.reader import Reader
 from worker.core.settings.validators import (
     OFF,
-    database_fault,
-    directory_fault,
-    dsn_fault,
-    http_fault,
-    mongodb_fault,
-    redis_fault,
-    store_fault,
+    check_database_name,
+    check_dsn,
+    check_mongodb_url,
+    check_redis_url,
+    directory_checker,
+    http_url_checker,
+    store_url_checker,
 )
 
 DEFAULT_DIRECTORY = "https://plc.directory"
@@ -117,13 +117,13 @@ class Settings:
         reader = Reader(environ)
         allow_http = reader.flag("ALLOW_HTTP")
         settings = cls(
-            mongodb_url=Secret(reader.checked("MONGODB_CONNECTION_STRING", mongodb_fault)),
-            mongodb_name=reader.checked("MONGODB_NAME", database_fault),
-            mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, least=0.1),
-            redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
+            mongodb_url=Secret(reader.validated("MONGODB_CONNECTION_STRING", check_mongodb_url)),
+            mongodb_name=reader.validated("MONGODB_NAME", check_database_name),
+            mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1),
+            redis_url=Secret(reader.validated("REDIS_URL", check_redis_url)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
-            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", dsn_fault)),
+            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", check_dsn)),
             sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
             guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
             allow_http=allow_http,
@@ -137,14 +137,14 @@ class Settings:
 
 
 def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
-    on_the_web = http_fault(allow_http)
-    directory = reader.checked("DID_RESOLVER", directory_fault(on_the_web), DEFAULT_DIRECTORY)
-    keys = reader.parsed("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
+    on_the_web = http_url_checker(allow_http)
+    directory = reader.validated("DID_RESOLVER", directory_checker(on_the_web), DEFAULT_DIRECTORY)
+    keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
     return PdsSettings(
-        url=reader.checked("PDS_URL", on_the_web).rstrip("/"),
+        url=reader.validated("PDS_URL", on_the_web).rstrip("/"),
         directory=None if directory == OFF else directory.rstrip("/"),
-        rates=reader.parsed("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
-        reserve=reader.number("LIVE_RESERVE_PERCENT", 20, least=0, most=90) / 100,
+        rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
+        reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,
         bypass={host: Secret(key) for host, key in (keys or {}).items()},
     )
 
@@ -152,11 +152,11 @@ def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
 def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     templates = reader.prefixed(_TEMPLATE_PREFIX)
     return MediaSettings(
-        store_url=reader.checked("MEDIA_STORE_URL", store_fault(allow_http)),
+        store_url=reader.validated("MEDIA_STORE_URL", store_url_checker(allow_http)),
         allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
         allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
-        max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, least=1)),
-        deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, least=0.1),
+        max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, minimum=1)),
+        deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, minimum=0.1),
         user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),
         guest_bucket=reader.text("GUEST_BUCKET", "art-aesthetic-computer"),
         site_url=reader.text("SITE_URL", "https://aesthetic.computer").rstrip("/"),
@@ -166,28 +166,28 @@ def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
 
 def _retry(reader: Reader) -> RetrySettings:
     return RetrySettings(
-        max_attempts=int(reader.number("MAX_ATTEMPTS", 24, least=1)),
-        max_lost=int(reader.number("MAX_LOST_RUNS", 3, least=1)),
-        base=reader.number("RETRY_BASE_SECONDS", 2, least=0.01),
-        ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, least=0.01),
-        lease=reader.number("LEASE_SECONDS", 100, least=30),
-        repo_lock=reader.number("REPO_LOCK_SECONDS", 10, least=1),
-        parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, least=1),
+        max_attempts=int(reader.number("MAX_ATTEMPTS", 24, minimum=1)),
+        max_lost=int(reader.number("MAX_LOST_RUNS", 3, minimum=1)),
+        base=reader.number("RETRY_BASE_SECONDS", 2, minimum=0.01),
+        ceiling=reader.number("RETRY_CEILING_SECONDS", 3600, minimum=0.01),
+        lease=reader.number("LEASE_SECONDS", 100, minimum=30),
+        repo_lock=reader.number("REPO_LOCK_SECONDS", 10, minimum=1),
+        parked=reader.number("ACCOUNT_PARKED_SECONDS", 900, minimum=1),
     )
 
 
 def _sweep(reader: Reader) -> SweepSettings:
     return SweepSettings(
-        limit=int(reader.number("SWEEP_LIMIT", 1000, least=1)),
-        window=int(reader.number("SWEEP_WINDOW", 2000, least=0)),
-        horizon_days=reader.number("SWEEP_HORIZON_DAYS", 7, least=0),
-        requeue=reader.number("SWEEP_REQUEUE_SECONDS", 300, least=1),
-        grace=reader.number("SWEEP_GRACE_SECONDS", 20, least=0),
+        limit=int(reader.number("SWEEP_LIMIT", 1000, minimum=1)),
+        window=int(reader.number("SWEEP_WINDOW", 2000, minimum=0)),
+        horizon_days=reader.number("SWEEP_HORIZON_DAYS", 7, minimum=0),
+        requeue=reader.number("SWEEP_REQUEUE_SECONDS", 300, minimum=1),
+        grace=reader.number("SWEEP_GRACE_SECONDS", 20, minimum=0),
     )
 
 
 def _metrics(reader: Reader) -> MetricsSettings:
-    port = int(reader.number("METRICS_PORT", 0, least=0, most=65_535))
+    port = int(reader.number("METRICS_PORT", 0, minimum=0, maximum=65_535))
     return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
 
 

@@ -9,7 +9,12 @@ from urllib.parse import urlsplit
 
 from worker.core.secrets import Secret
 from worker.core.settings.reader import Reader
-from worker.core.settings.validators import log_format_fault, login_fault, path_fault, redis_fault
+from worker.core.settings.validators import (
+    check_log_format,
+    check_login,
+    check_path,
+    check_redis_url,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +46,10 @@ class QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
         settings = cls(
-            redis_url=Secret(reader.checked("REDIS_URL", redis_fault)),
-            sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, least=0.1),
-            visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, least=1),
-            heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", path_fault)),
+            redis_url=Secret(reader.validated("REDIS_URL", check_redis_url)),
+            sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, minimum=0.1),
+            visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, minimum=1),
+            heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", check_path)),
         )
         reader.finish()
         return settings
@@ -60,7 +65,7 @@ class WatchSettings:
     def load(cls, environ: Mapping[str, str]) -> WatchSettings:
         """Read the settings of `watch`; raises SettingsError."""
         reader = Reader(environ)
-        settings = cls(lease=reader.number("WATCH_LEASE_SECONDS", 10, least=1))
+        settings = cls(lease=reader.number("WATCH_LEASE_SECONDS", 10, minimum=1))
         reader.finish()
         return settings
 
@@ -75,7 +80,7 @@ class LogSettings:
     def load(cls, environ: Mapping[str, str]) -> LogSettings:
         """Read the log's settings; raises SettingsError."""
         reader = Reader(environ)
-        settings = cls(format=reader.checked("LOG_FORMAT", log_format_fault, "console"))
+        settings = cls(format=reader.validated("LOG_FORMAT", check_log_format, "console"))
         reader.finish()
         return settings
 
@@ -90,7 +95,7 @@ class FlowerSettings:
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
         """Read Flower's settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
-        settings = cls(Secret(reader.checked("FLOWER_BASIC_AUTH", login_fault)))
+        settings = cls(Secret(reader.validated("FLOWER_BASIC_AUTH", check_login)))
         reader.finish()
         return settings
 
@@ -106,7 +111,7 @@ class WebSettings:
     def load(cls, environ: Mapping[str, str]) -> WebSettings:
         """Read the page's own settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
-        login = reader.optional("WEB_BASIC_AUTH", login_fault)
+        login = reader.optional("WEB_BASIC_AUTH", check_login)
         if not login:
             make = 'make one: echo "ops:$(openssl rand -hex 16)"'
             reader.problems.append(f"WEB_BASIC_AUTH is missing, of the form user:password ({make})")

@@ -16,7 +16,7 @@ T = TypeVar("T")
 FILE_SUFFIX = "_FILE"
 
 
-def other_name(name: str) -> str:
+def file_variable(name: str) -> str:
     """Return the variable that may give a setting's value in place of `name`."""
     return name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
 
@@ -76,23 +76,23 @@ class Reader:
         self.problems.append(problem)
         return ""
 
-    def checked(
+    def validated(
         self, name: str, check: Callable[[str], str | None], default: str | None = None
     ) -> str:
         """Return a text for which `check` finds no fault; without a default it is required."""
-        return self._sound(name, self.text(name, default), check)
+        return self._validate(name, self.text(name, default), check)
 
     def optional(self, name: str, check: Callable[[str], str | None]) -> str:
         """Return a text for which `check` finds no fault, or an empty one."""
-        return self._sound(name, self.text(name, ""), check)
+        return self._validate(name, self.text(name, ""), check)
 
-    def _sound(self, name: str, value: str, check: Callable[[str], str | None]) -> str:
+    def _validate(self, name: str, value: str, check: Callable[[str], str | None]) -> str:
         fault = check(value) if value else None
         if fault:
             self.problems.append(f"{name} {fault}")
         return value
 
-    def parsed(self, name: str, parse: Callable[[str], T], default: str) -> T | None:
+    def parse(self, name: str, parse: Callable[[str], T], default: str) -> T | None:
         """Return what `parse` makes of a text; None where it raises ValueError, which is told."""
         try:
             return parse(self.text(name, default))
@@ -100,15 +100,19 @@ class Reader:
             self.problems.append(f"{name}: {error}")
             return None
 
-    def number(self, name: str, default: float, *, least: float, most: float = math.inf) -> float:
+    def number(
+        self, name: str, default: float, *, minimum: float, maximum: float = math.inf
+    ) -> float:
         """Return a number of at least `least`, and `most` at most."""
         raw = self._value(name)
         try:
             value = float(raw) if raw else default
         except ValueError:
             value = -1.0
-        if not least <= value <= most or value == math.inf:
-            bounds = f"at least {least:g}" + (f" and {most:g} at most" if most < math.inf else "")
+        if not minimum <= value <= maximum or value == math.inf:
+            bounds = f"at least {minimum:g}" + (
+                f" and {maximum:g} at most" if maximum < math.inf else ""
+            )
             self.problems.append(f"{name} must be a number of {bounds}, not {raw!r}")
         return value
 

@@ -13,12 +13,12 @@ OFF = "off"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def log_format_fault(value: str) -> str | None:
+def check_log_format(value: str) -> str | None:
     """Say what is wrong with a format of log lines."""
     return None if value in {"console", "json"} else f"must be console or json, not {value!r}"
 
 
-def login_fault(value: str) -> str | None:
+def check_login(value: str) -> str | None:
     """Say what is wrong with a login of HTTP Basic authentication.
 
     The first colon ends the user's name; Flower takes a comma for the end of the login.
@@ -30,22 +30,22 @@ def login_fault(value: str) -> str | None:
     return "must be of the form user:password, of characters that can be seen, without a comma"
 
 
-def path_fault(value: str) -> str | None:
+def check_path(value: str) -> str | None:
     """Say what is wrong with the path of a file."""
     return None if value.startswith("/") else "must be a path that begins with /"
 
 
-def redis_fault(value: str) -> str | None:
+def check_redis_url(value: str) -> str | None:
     """Say what is wrong with the URL of a Redis."""
-    return _scheme_fault(value, "redis", "rediss")
+    return _check_scheme(value, "redis", "rediss")
 
 
-def mongodb_fault(value: str) -> str | None:
+def check_mongodb_url(value: str) -> str | None:
     """Say what is wrong with the URL of a MongoDB."""
-    return _scheme_fault(value, "mongodb", "mongodb+srv")
+    return _check_scheme(value, "mongodb", "mongodb+srv")
 
 
-def dsn_fault(value: str) -> str | None:
+def check_dsn(value: str) -> str | None:
     """Say what is wrong with a DSN.
 
     Source: https://docs.sentry.io/concepts/key-terms/dsn-explainer/
@@ -55,14 +55,14 @@ def dsn_fault(value: str) -> str | None:
     return "must be of the form https://KEY@HOST/PROJECT"
 
 
-def database_fault(value: str) -> str | None:
+def check_database_name(value: str) -> str | None:
     """Say what is wrong with the name of a database."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,63}", value):
         return None
     return "must be a database name: letters, digits, '_' and '-', 63 at most"
 
 
-def http_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
+def http_url_checker(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
     """Return what finds fault with the address of a web server."""
 
     def fault(value: str) -> str | None:
@@ -81,7 +81,7 @@ def http_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
     return fault
 
 
-def directory_fault(on_the_web: Callable[[str], str | None]) -> Callable[[str], str | None]:
+def directory_checker(on_the_web: Callable[[str], str | None]) -> Callable[[str], str | None]:
     """Return what finds fault with the address of a directory, which may be `off`."""
 
     def fault(value: str) -> str | None:
@@ -93,9 +93,9 @@ def directory_fault(on_the_web: Callable[[str], str | None]) -> Callable[[str], 
     return fault
 
 
-def store_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
+def store_url_checker(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT001
     """Return what finds fault with the address of a store."""
-    on_the_web = http_fault(allow_http)
+    on_the_web = http_url_checker(allow_http)
 
     def fault(value: str) -> str | None:
         if value.startswith("file:///"):
@@ -105,7 +105,7 @@ def store_fault(allow_http: bool) -> Callable[[str], str | None]:  # noqa: FBT00
     return fault
 
 
-def _scheme_fault(value: str, *schemes: str) -> str | None:
+def _check_scheme(value: str, *schemes: str) -> str | None:
     try:
         scheme = urlsplit(value).scheme
     except ValueError:  # which may quote the password

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from worker.core.cid import is_blob_cid
-from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.errors import Violation, join, label, quote
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MIME_TYPE = re.compile(f"{_NAME}/{_NAME}")
@@ -52,7 +52,7 @@ def check_blob(rule: BlobRule, value: object, path: str) -> None:
     """
     blob = _object(value, _KEYS, path)
     if blob["$type"] != "blob":
-        raise Fault(join(path, "$type"), f"should be 'blob', got {quote(blob['$type'])}")
+        raise Violation(join(path, "$type"), f"should be 'blob', got {quote(blob['$type'])}")
     _check_ref(blob["ref"], join(path, "ref"))
     _check_mime_type(rule, blob["mimeType"], join(path, "mimeType"))
     _check_size(rule, blob["size"], join(path, "size"))
@@ -61,33 +61,33 @@ def check_blob(rule: BlobRule, value: object, path: str) -> None:
 def _object(value: object, keys: tuple[str, ...], path: str) -> dict[str, object]:
     """Return `value` if it is an object with exactly these keys."""
     if not isinstance(value, dict):
-        raise Fault(path, f"should be an object with {', '.join(keys)}, got {quote(value)}")
+        raise Violation(path, f"should be an object with {', '.join(keys)}, got {quote(value)}")
     for key in keys:
         if key not in value:
-            raise Fault(join(path, key), "is required")
+            raise Violation(join(path, key), "is required")
     for key in value:
         if key not in keys:
-            raise Fault(join(path, label(key)), "is not part of a blob reference")
+            raise Violation(join(path, label(key)), "is not part of a blob reference")
     return value
 
 
 def _check_ref(value: object, path: str) -> None:
     link = _object(value, ("$link",), path)["$link"]
     if not isinstance(link, str) or not is_blob_cid(link):
-        raise Fault(
+        raise Violation(
             join(path, "$link"), f"should be a CIDv1 (raw, SHA-256, base32), got {quote(link)}"
         )
 
 
 def _check_mime_type(rule: BlobRule, value: object, path: str) -> None:
     if not isinstance(value, str) or not _MIME_TYPE.fullmatch(value):
-        raise Fault(path, f"should be a MIME type without parameters, got {quote(value)}")
+        raise Violation(path, f"should be a MIME type without parameters, got {quote(value)}")
     if not rule.accepts(value):
-        raise Fault(path, f"should be one of {', '.join(rule.accept)}, got {quote(value)}")
+        raise Violation(path, f"should be one of {', '.join(rule.accept)}, got {quote(value)}")
 
 
 def _check_size(rule: BlobRule, value: object, path: str) -> None:
     if type(value) is not int or value < 1:
-        raise Fault(path, f"should be a number of bytes above 0, got {quote(value)}")
+        raise Violation(path, f"should be a number of bytes above 0, got {quote(value)}")
     if rule.max_size is not None and value > rule.max_size:
-        raise Fault(path, f"should be {rule.max_size} bytes at most, got {value}")
+        raise Violation(path, f"should be {rule.max_size} bytes at most, got {value}")

@@ -40,7 +40,7 @@ class BreakingChange:
     why: str
 
 
-def breaks(before: Json, after: Json) -> list[BreakingChange]:
+def breaking_changes(before: Json, after: Json) -> list[BreakingChange]:
     """Return what the lexicon document `after` breaks that was published as `before`."""
     old, new = _mapping(before.get("defs")), _mapping(after.get("defs"))
     found: list[BreakingChange] = []

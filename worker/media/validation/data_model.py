@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from worker.core.record_keys import is_rkey, is_tid
-from worker.media.validation.errors import Fault, join, label
+from worker.media.validation.errors import Violation, join, label
 
 MAX_INTEGER = 2**53 - 1
 """Largest integer, either sign, that JavaScript (and so a PDS) can hold exactly."""
@@ -76,7 +76,7 @@ def check_data(record: object) -> dict[str, object]:
     string, value that JSON has no form for (bytes, tuples, dates) or object nested too deep.
     """
     if not isinstance(record, Mapping):
-        raise Fault("record", f"is {_kind(record)} and should be an object")
+        raise Violation("record", f"is {_kind(record)} and should be an object")
     plain = dict(record)
     _check_object(plain, "", MAX_DEPTH)
     return plain
@@ -84,7 +84,7 @@ def check_data(record: object) -> dict[str, object]:
 
 def _check(value: object, path: str, depth: int) -> None:
     if depth == 0 and isinstance(value, dict | list):
-        raise Fault(path, f"is nested more than {MAX_DEPTH} levels deep")
+        raise Violation(path, f"is nested more than {MAX_DEPTH} levels deep")
     if type(value) is str:
         _check_text(value, path)
     elif type(value) is int:
@@ -95,15 +95,15 @@ def _check(value: object, path: str, depth: int) -> None:
         for index, item in enumerate(value):
             _check(item, f"{path}[{index}]", depth - 1)
     elif type(value) is float:
-        raise Fault(path, "is a float, which AT Protocol records cannot hold")
+        raise Violation(path, "is a float, which AT Protocol records cannot hold")
     elif value is not None and type(value) is not bool:
-        raise Fault(path, f"is {_kind(value)}, which JSON has no form for")
+        raise Violation(path, f"is {_kind(value)}, which JSON has no form for")
 
 
 def _check_object(value: dict[object, object], path: str, depth: int) -> None:
     for key, item in value.items():
         if not isinstance(key, str):
-            raise Fault(path or "record", f"has a key that is {_kind(key)}, not a string")
+            raise Violation(path or "record", f"has a key that is {_kind(key)}, not a string")
         where = join(path, label(key))
         _check_text(key, where)
         _check(item, where, depth - 1)
@@ -111,7 +111,7 @@ def _check_object(value: dict[object, object], path: str, depth: int) -> None:
 
 def _check_integer(value: int, path: str) -> None:
     if not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise Fault(path, "is an integer beyond 2^53-1, which not every reader can hold")
+        raise Violation(path, "is an integer beyond 2^53-1, which not every reader can hold")
 
 
 def _check_text(text: str, path: str) -> None:
@@ -122,7 +122,9 @@ def _check_text(text: str, path: str) -> None:
         text.encode()
     except UnicodeEncodeError as error:
         where = f"at character {error.start}"
-        raise Fault(path, f"holds a lone surrogate {where}, which is not Unicode text") from None
+        raise Violation(
+            path, f"holds a lone surrogate {where}, which is not Unicode text"
+        ) from None
 
 
 def _kind(value: object) -> str:

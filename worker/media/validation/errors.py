@@ -10,7 +10,7 @@ _quoter.maxstring = _quoter.maxother = _quoter.maxlong = _QUOTE
 _quoter.maxlevel = _quoter.maxdict = _quoter.maxlist = 2
 
 
-class Fault(Exception):  # noqa: N818 - internal: becomes a LexiconViolation at the package's edge
+class Violation(Exception):  # noqa: N818 - internal: becomes a LexiconViolation at the package's edge
     """One rule broken: `field` is the path of the field, `reason` what is wrong with it."""
 
     def __init__(self, field: str, reason: str) -> None:

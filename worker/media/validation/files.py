@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from worker.media.validation.errors import Fault
+from worker.media.validation.errors import Violation
 from worker.media.validation.schema import Lexicon, read_lexicon
 from worker.media.validation.validator import Lexicons
 
@@ -66,11 +66,11 @@ def read_file(path: Path, directory: Path) -> Lexicon:
         raise LexiconFileError(path, f"the path spells {nsid!r}, which is not an NSID")
     try:
         return read_lexicon(_json(path), nsid)
-    except Fault as fault:
+    except Violation as fault:
         raise LexiconFileError(path, f"{fault.field} {fault.reason}") from None
 
 
-def published_in(directory: Path) -> dict[str, Mapping[str, object]]:
+def read_published(directory: Path) -> dict[str, Mapping[str, object]]:
     """Return the documents of a folder of published lexicons by NSID, none if it is not there.
 
     They are as strict readers of their time took them; raises LexiconFileError for what is no

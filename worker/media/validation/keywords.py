@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from worker.media.validation.blobs import is_mime_pattern
 from worker.media.validation.data_model import LIBRARY_FORMATS, OWN_FORMATS
-from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.errors import Violation, join, label, quote
 
 
 class _Setting(NamedTuple):
@@ -91,14 +91,14 @@ _NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
 def check_definition(source: object, path: str) -> dict[str, Any]:
     """Return the definition of the field at `path` if all its keywords make sense; else Fault."""
     if not isinstance(source, dict):
-        raise Fault(path, f"should be an object, got {quote(source)}")
+        raise Violation(path, f"should be an object, got {quote(source)}")
     kind = source.get("type")
     if not isinstance(kind, str) or kind not in _KEYWORDS:
-        raise Fault(
+        raise Violation(
             join(path, "type"), f"should be one of {', '.join(_KEYWORDS)}, got {quote(kind)}"
         )
     if (needed := _NEEDED.get(kind, "type")) not in source:
-        raise Fault(join(path, needed), "is required")
+        raise Violation(join(path, needed), "is required")
     _check_keywords({**_EVERYWHERE, **_KEYWORDS[kind]}, source, path)
     _check_bounds(source, path)
     return source
@@ -127,11 +127,11 @@ def _check_keywords(settings: Mapping[str, _Setting], source: Mapping[str, Any],
 def _check_bounds(source: Mapping[str, Any], path: str) -> None:
     for least, most in _BOUNDS:
         if least in source and most in source and source[least] > source[most]:
-            raise Fault(join(path, least), f"is above {most}: nothing could meet both")
+            raise Violation(join(path, least), f"is above {most}: nothing could meet both")
 
 
 def _check_keyword(setting: _Setting | None, value: object, path: str) -> None:
     if setting is None:
-        raise Fault(path, "is a keyword that is not understood here")
+        raise Violation(path, "is a keyword that is not understood here")
     if not setting.test(value):
-        raise Fault(path, f"should be {setting.words}, got {quote(value)}")
+        raise Violation(path, f"should be {setting.words}, got {quote(value)}")

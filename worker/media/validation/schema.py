@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.media.validation.blobs import BlobRule
 from worker.media.validation.data_model import OWN_FORMATS
-from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.errors import Violation, join, label, quote
 from worker.media.validation.keywords import (
     check_definition,
     check_document,
@@ -70,14 +70,14 @@ def read_lexicon(document: object, nsid: str) -> Lexicon:
 
 def _object(value: object, path: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise Fault(path, f"should be an object, got {quote(value)}")
+        raise Violation(path, f"should be an object, got {quote(value)}")
     return value
 
 
 def _expect(source: dict[str, Any], key: str, expected: object, path: str) -> None:
     found = source.get(key)
     if type(found) is not type(expected) or found != expected:
-        raise Fault(path, f"should be {expected!r}, got {quote(found)}")
+        raise Violation(path, f"should be {expected!r}, got {quote(found)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +106,11 @@ class _Reader:
         definition = check_definition(source, path)
         kind: str = definition["type"]
         if kind == "blob":
-            raise Fault(path, "is a blob, which only the record itself may hold")
+            raise Violation(path, "is a blob, which only the record itself may hold")
         if kind == "object":
-            raise Fault(path, "is an object, which needs a definition of its own and a ref to it")
+            raise Violation(
+                path, "is an object, which needs a definition of its own and a ref to it"
+            )
         if kind == "ref":
             return self._target(definition["ref"], join(path, "ref"))
         if kind == "array":
@@ -120,9 +122,9 @@ class _Reader:
         """Read what a reference to a definition in the same document points to."""
         name = ref.removeprefix("#")
         if name == ref or name not in self.defs:
-            raise Fault(path, f"should be # and a name in defs, got {quote(ref)}")
+            raise Violation(path, f"should be # and a name in defs, got {quote(ref)}")
         if name in self.inside:
-            raise Fault(path, f"leads back to {quote(ref)} without end")
+            raise Violation(path, f"leads back to {quote(ref)} without end")
         return _Reader(self.defs, (*self.inside, name))._definition(name)
 
     def named(self, name: str) -> None:
@@ -148,7 +150,7 @@ class _Reader:
         for name, source in definition["properties"].items():
             where = join(join(path, "properties"), label(name))
             if not name or name.startswith("$"):
-                raise Fault(where, "is a reserved name")
+                raise Violation(where, "is a reserved name")
             properties[name] = read(source, where)
         nullable = _names(definition, "nullable", path)
         return Schema(
@@ -178,5 +180,5 @@ def _names(definition: dict[str, Any], keyword: str, path: str) -> frozenset[str
     """Return the properties that `required` or `nullable` lists, once they all exist."""
     for name in definition.get(keyword, ()):
         if name not in definition["properties"]:
-            raise Fault(join(path, keyword), f"names {quote(name)}, which is not in properties")
+            raise Violation(join(path, keyword), f"names {quote(name)}, which is not in properties")
     return frozenset(definition.get(keyword, ()))

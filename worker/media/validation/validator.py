@@ -14,7 +14,7 @@ from typing import Any
 from worker.core.errors import PermanentError
 from worker.media.validation.blobs import BlobRule, check_blob
 from worker.media.validation.data_model import OWN_FORMATS, check_data
-from worker.media.validation.errors import Fault, join, label, quote
+from worker.media.validation.errors import Violation, join, label, quote
 from worker.media.validation.schema import Lexicon, Schema
 
 _REASON = 120
@@ -53,7 +53,7 @@ class Library:
             return str(error)
         return None
 
-    def _find(self, schema: Schema, value: object, path: str) -> Fault:
+    def _find(self, schema: Schema, value: object, path: str) -> Violation:
         """Narrow a refusal of `value` down to the innermost part that is refused by itself.
 
         The library's messages do not say where, so each part is tried alone. That is slow, but only
@@ -62,7 +62,7 @@ class Library:
         for part, inner, where in _parts(schema, value, path):
             if self._alone(part, inner) is not None:
                 return self._find(part, inner, where)
-        return Fault(path, self._alone(schema, value) or "breaks the lexicon")
+        return Violation(path, self._alone(schema, value) or "breaks the lexicon")
 
     def _alone(self, schema: Schema, value: object) -> str | None:
         """Say what the library has against `value` as the only field of a record, if anything."""
@@ -133,7 +133,7 @@ class Lexicons:
             _check_type(nsid, plain.pop("$type", None))
             _check_shape(schema, plain, "")
             self._library.check(nsid, schema, plain)
-        except Fault as fault:
+        except Violation as fault:
             raise LexiconViolation(nsid, fault.field, fault.reason) from None
 
     def blob_rules(self, nsid: str) -> Mapping[str, BlobRule]:
@@ -168,9 +168,9 @@ class Lexicons:
 
 def _check_type(nsid: str, found: object) -> None:
     if found is None:
-        raise Fault("$type", f"is required and should be {nsid!r}")
+        raise Violation("$type", f"is required and should be {nsid!r}")
     if found != nsid:
-        raise Fault("$type", f"should be {nsid!r}, got {quote(found)}")
+        raise Violation("$type", f"should be {nsid!r}, got {quote(found)}")
 
 
 def _check_shape(schema: Schema, value: object, path: str) -> None:
@@ -183,17 +183,17 @@ def _check_shape(schema: Schema, value: object, path: str) -> None:
         for index, item in enumerate(value):
             _check_shape(schema.items, item, f"{path}[{index}]")
     elif schema.format and isinstance(value, str) and not OWN_FORMATS[schema.format](value):
-        raise Fault(path, f"is not a valid {schema.format}, got {quote(value)}")
+        raise Violation(path, f"is not a valid {schema.format}, got {quote(value)}")
 
 
 def _check_fields(schema: Schema, value: dict[str, object], path: str) -> None:
     for name in sorted(schema.required):
         if name not in value:
-            raise Fault(join(path, name), "is required")
+            raise Violation(join(path, name), "is required")
     for name, item in value.items():
         if (part := schema.properties.get(name)) is None:
-            raise Fault(join(path, label(name)), "is not declared by the lexicon")
+            raise Violation(join(path, label(name)), "is not declared by the lexicon")
         if item is None and name not in schema.nullable:
-            raise Fault(join(path, name), "should not be null")
+            raise Violation(join(path, name), "should not be null")
         if item is not None:
             _check_shape(part, item, join(path, name))

@@ -14,31 +14,31 @@ from worker.core.documents import Account, Failure, MediaDocument
 from worker.core.errors import MediaError
 from worker.media import MediaType
 from worker.operations.audit.blobs import check_blobs
-from worker.operations.audit.classification import Judge
+from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
-from worker.operations.audit.matching import Case, Expected, pair
+from worker.operations.audit.matching import Expected, Match, match_records
 from worker.operations.audit.orphans import OrphanFinder
-from worker.operations.audit.owners import Owned
-from worker.operations.audit.repo_reader import Reading
+from worker.operations.audit.owners import OwnedDocuments
+from worker.operations.audit.repo_reader import RepoReader
 from worker.operations.expected import ExpectedRecords
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
 
-class Tally:
+class AuditTotals:
     """Findings and standings in the making; `current` are the cases whose blobs matter."""
 
-    def __init__(self, judge: Judge) -> None:
+    def __init__(self, judge: Classifier) -> None:
         self._judge = judge
         self._documents = 0
         self._standings: Standings = Counter()
         self.findings: list[Finding] = []
-        self.current: list[Case] = []
+        self.current: list[Match] = []
 
-    def take(self, case: Case) -> None:
+    def add(self, case: Match) -> None:
         """Judge a case and take it in."""
-        verdict = self._judge.judge(case)
+        verdict = self._judge.classify(case)
         self._documents += 1
         if verdict.standing:
             self._standings[verdict.standing] += 1
@@ -47,13 +47,13 @@ class Tally:
         if verdict.is_current and self._judge.kind.has_files:
             self.current.append(case)
 
-    def take_blobs(self, findings: Iterable[Finding]) -> None:
+    def add_blobs(self, findings: Iterable[Finding]) -> None:
         """Take in what is wrong with the blobs of current cases."""
         found = list(findings)
         faulty = {finding.document.ref.id for finding in found if finding.document}
         for case in self.current:
             if case.expected.document.ref.id in faulty:
-                self._standings.subtract(filter(None, [self._judge.judge(case).standing]))
+                self._standings.subtract(filter(None, [self._judge.classify(case).standing]))
         self.findings += found
 
     def result(self, records: int) -> TypeAudit:
@@ -70,9 +70,9 @@ class Auditor:
     Documents saved less than `grace` seconds ago are given the time to be published.
     """
 
-    owned: Owned
+    owned: OwnedDocuments
     orphan_finder: OrphanFinder
-    reading: Reading
+    reading: RepoReader
     expected_records: ExpectedRecords
     kinds: Sequence[MediaType]
     blobs: bool
@@ -102,7 +102,7 @@ class Auditor:
                 return AccountAudit(account, failure=Failure.of(error, now()))
         types = [
             self._audit_type(
-                Judge(kind, account.did, self.expected_records, started, self.grace),
+                Classifier(kind, account.did, self.expected_records, started, self.grace),
                 account,
                 expected.pop(kind.name),
                 records[kind.nsid],
@@ -117,40 +117,40 @@ class Auditor:
         started = now()
         types = []
         for kind in self.kinds:
-            judge = Judge(kind, "", self.expected_records, started, self.grace)
-            tally = Tally(judge)
+            judge = Classifier(kind, "", self.expected_records, started, self.grace)
+            tally = AuditTotals(judge)
             for owner in self.owned.without_account(kind):
                 for document in self.owned.documents(kind, owner):
-                    tally.take(Case(Expected(document, plan(kind, document, None)), None))
+                    tally.add(Match(Expected(document, plan(kind, document, None)), None))
             types.append(tally.result(records=0))
         return AccountAudit(None, types)
 
     def _audit_type(
         self,
-        judge: Judge,
+        judge: Classifier,
         account: Account,
         expected: Sequence[Expected],
         records: Mapping[str, StoredRecord],
         observer: Observer,
     ) -> TypeAudit:
-        tally = self._compared(judge, expected, records)
+        tally = self._compare(judge, expected, records)
         if tally.findings:
             # The repo is older than what was saved while it was on its way: a second look.
             expected = self._again(judge.kind, account, expected, tally.findings)
-            tally = self._compared(judge, expected, records)
+            tally = self._compare(judge, expected, records)
         if self.blobs and judge.kind.has_files:
             observer(f"{len(tally.current)} {judge.kind.name}s with their blobs")
-            tally.take_blobs(check_blobs(self.reading, judge, tally.current))
+            tally.add_blobs(check_blobs(self.reading, judge, tally.current))
         return tally.result(len(records))
 
-    def _compared(
-        self, judge: Judge, expected: Sequence[Expected], records: Mapping[str, StoredRecord]
-    ) -> Tally:
-        tally = Tally(judge)
-        cases, orphan_finder = pair(judge.did, records, expected)
+    def _compare(
+        self, judge: Classifier, expected: Sequence[Expected], records: Mapping[str, StoredRecord]
+    ) -> AuditTotals:
+        tally = AuditTotals(judge)
+        cases, orphan_finder = match_records(judge.did, records, expected)
         for case in cases:
-            tally.take(case)
-        tally.findings += self.orphan_finder.judge(judge, orphan_finder)
+            tally.add(case)
+        tally.findings += self.orphan_finder.find(judge, orphan_finder)
         return tally
 
     def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:

@@ -6,20 +6,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-from worker.operations.audit.classification import Judge
+from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import Fault, Finding
-from worker.operations.audit.matching import Case
-from worker.operations.audit.repo_reader import Reading
+from worker.operations.audit.matching import Match
+from worker.operations.audit.repo_reader import RepoReader
 
 _AT_ONCE = 8  # more make a PDS no faster
-_STRETCH = 1000
+_CHUNK = 1000
 _DETAILS = {
     Fault.BLOB_MISSING: "the PDS cannot give",
     Fault.BLOB_TRUNCATED: "the PDS does not have the whole of",
 }
 
 
-def check_blobs(reading: Reading, judge: Judge, cases: Sequence[Case]) -> Iterator[Finding]:
+def check_blobs(
+    reading: RepoReader, judge: Classifier, cases: Sequence[Match]
+) -> Iterator[Finding]:
     """Fetch each blob that the records of these cases refer to, once; yield what is wrong.
 
     Raises as `Reading.blob_fault` does.
@@ -32,12 +34,12 @@ def check_blobs(reading: Reading, judge: Judge, cases: Sequence[Case]) -> Iterat
             yield judge.finding(fault, detail, case.own, case.expected.document)
 
 
-def _faults(reading: Reading, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
+def _faults(reading: RepoReader, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
     faults: dict[str, Fault] = {}
     distinct = iter(dict.fromkeys(cids))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            while stretch := list(islice(distinct, _STRETCH)):
+            while stretch := list(islice(distinct, _CHUNK)):
                 found = pool.map(lambda cid: reading.blob_fault(did, cid), stretch)
                 faults |= {cid: fault for cid, fault in zip(stretch, found, strict=True) if fault}
         finally:

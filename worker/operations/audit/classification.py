@@ -19,14 +19,14 @@ from worker.core.records import RecordKey
 from worker.database.state import ResetMode
 from worker.media import MediaType
 from worker.operations.audit.findings import (
+    DocumentStanding,
     Fault,
     Finding,
-    Standing,
-    claim,
-    difference,
-    why_unwanted,
+    describe_difference,
+    describe_state,
+    explain_unwanted,
 )
-from worker.operations.audit.matching import Case
+from worker.operations.audit.matching import Match
 from worker.operations.expected import ExpectedRecords
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
@@ -41,16 +41,16 @@ class Classification:
     `is_current` tells that its record is the one that should be there, and that no run is at it.
     """
 
-    standing: tuple[Standing, str] | None = None
+    standing: tuple[DocumentStanding, str] | None = None
     findings: Sequence[Finding] = ()
     is_current: bool = False
 
 
-RIGHT = Classification((Standing.RIGHT, ""), is_current=True)
+RIGHT = Classification((DocumentStanding.RIGHT, ""), is_current=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class Classifier:
     """Judges the documents of one type by the records of one repo; without a DID there are none.
 
     What a run has held since `started` is in its hands; what was saved less than `grace` seconds
@@ -63,21 +63,23 @@ class Judge:
     started: datetime
     grace: float
 
-    def judge(self, case: Case) -> Classification:
+    def classify(self, case: Match) -> Classification:
         """Judge a document and its records."""
         plan, state = case.expected.plan, case.expected.document.state
         if not isinstance(plan, Publish):
-            reason = case.expected.document.gone or (plan.reason if isinstance(plan, Skip) else "")
-            return self._judge_unwanted(case, reason, why_unwanted(reason))
+            reason = case.expected.document.takedown_flag or (
+                plan.reason if isinstance(plan, Skip) else ""
+            )
+            return self._classify_unwanted(case, reason, explain_unwanted(reason))
         if state.status is Status.REMOVED and state.reason in WIPED:
-            return self._judge_unwanted(case, state.reason, f"its document was {state.reason}")
-        return self._judge_wanted(case, plan)
+            return self._classify_unwanted(case, state.reason, f"its document was {state.reason}")
+        return self._classify_wanted(case, plan)
 
     def orphan(self, record: StoredRecord, why: str, document: MediaDocument | None) -> Finding:
         """Return the finding of a record that should not be there."""
         return self.finding(Fault.ORPHANED, why, record, document)
 
-    def waiting(self, document: MediaDocument) -> str:
+    def waiting_reason(self, document: MediaDocument) -> str:
         """Return what an item waits for that will be seen to; an empty text if it does not."""
         state, item = document.state, document.ref.id
         held = state.lease is not None and state.lease.until > now()
@@ -90,22 +92,27 @@ class Judge:
             return "just_saved" if age < self.grace else ""
         return ""
 
-    def _judge_wanted(self, case: Case, plan: Publish) -> Classification:
+    def _classify_wanted(self, case: Match, plan: Publish) -> Classification:
         own, document = case.own, case.expected.document
         is_current = own is not None and own.raw_cid == case.expected.raw_cid
-        lies = self._lies(document.state, own) if own else ""
-        if is_current and not lies and not case.twins and document.state.status is Status.SYNCED:
+        lies = self._find_mismatch(document.state, own) if own else ""
+        if (
+            is_current
+            and not lies
+            and not case.duplicates
+            and document.state.status is Status.SYNCED
+        ):
             return RIGHT
-        if waiting := self.waiting(document):
-            return Classification((Standing.WAITING, waiting))
+        if waiting := self.waiting_reason(document):
+            return Classification((DocumentStanding.WAITING, waiting))
         if is_current:
-            verdict = self._judge_current(document, own, lies)
+            verdict = self._classify_current(document, own, lies)
         else:
-            verdict = self._judge_other(case, plan)
-        twins = [self._twin(twin, document, own) for twin in case.twins]
+            verdict = self._classify_other(case, plan)
+        twins = [self._duplicate(twin, document, own) for twin in case.duplicates]
         return Classification(verdict.standing, [*verdict.findings, *twins], is_current)
 
-    def _judge_current(
+    def _classify_current(
         self, document: MediaDocument, own: StoredRecord | None, lies: str
     ) -> Classification:
         """Judge what the state says of a record that is as it should be."""
@@ -113,36 +120,38 @@ class Judge:
         if not lies and state.status is Status.SYNCED:
             return RIGHT
         if not lies and state.status is Status.PARTIAL and state.error:
-            return Classification((Standing.PARTIAL, state.error.code))
-        return self._one(Fault.STATE_MISMATCH, lies or claim(state), own, document)
+            return Classification((DocumentStanding.PARTIAL, state.error.code))
+        return self._one(Fault.STATE_MISMATCH, lies or describe_state(state), own, document)
 
-    def _judge_other(self, case: Case, plan: Publish) -> Classification:
+    def _classify_other(self, case: Match, plan: Publish) -> Classification:
         """Judge a document whose record is not there, or not as it should be."""
         own, document = case.own, case.expected.document
         state = document.state
         if state.status is Status.FAILED and state.error:
-            return Classification((Standing.FAILED, state.error.code))
-        detail = difference(self.expected_records, self.kind, document, plan, own)
+            return Classification((DocumentStanding.FAILED, state.error.code))
+        detail = describe_difference(self.expected_records, self.kind, document, plan, own)
         return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
 
-    def _judge_unwanted(self, case: Case, reason: str, why: str) -> Classification:
+    def _classify_unwanted(self, case: Match, reason: str, why: str) -> Classification:
         """Judge a document that should have no record."""
         document, state = case.expected.document, case.expected.document.state
-        if waiting := self.waiting(document):
-            return Classification((Standing.WAITING, waiting))
+        if waiting := self.waiting_reason(document):
+            return Classification((DocumentStanding.WAITING, waiting))
         if state.status is Status.FAILED and state.error:
-            return Classification((Standing.FAILED, state.error.code))
-        if records := [record for record in (case.own, *case.twins) if record]:
+            return Classification((DocumentStanding.FAILED, state.error.code))
+        if records := [record for record in (case.own, *case.duplicates) if record]:
             return Classification(
                 findings=[self.orphan(record, why, document) for record in records]
             )
         if state.status is Status.REMOVED:
-            return Classification((Standing.REMOVED, state.reason or reason))
+            return Classification((DocumentStanding.REMOVED, state.reason or reason))
         if state.status in {None, Status.SKIPPED}:
-            return Classification((Standing.SKIPPED, reason))
-        return self._one(Fault.STATE_MISMATCH, f"{claim(state)}, and {why}", None, document)
+            return Classification((DocumentStanding.SKIPPED, reason))
+        return self._one(
+            Fault.STATE_MISMATCH, f"{describe_state(state)}, and {why}", None, document
+        )
 
-    def _lies(self, state: SyncState, own: StoredRecord) -> str:
+    def _find_mismatch(self, state: SyncState, own: StoredRecord) -> str:
         """Return what a state says wrongly of the record that is there."""
         uri = f"at://{self.did}/{self.kind.nsid}/{own.rkey}"
         there = (self.did, own.rkey, uri, own.cid)
@@ -152,7 +161,7 @@ class Judge:
         named = zip(("repo", "rkey", "uri", "cid"), there, said, strict=True)
         return ", ".join(f"{name} is {wrong or 'absent'}" for name, r, wrong in named if wrong != r)
 
-    def _twin(
+    def _duplicate(
         self, twin: StoredRecord, document: MediaDocument, own: StoredRecord | None
     ) -> Finding:
         kept = f"{self._key(own).uri} is kept" if own else "none is kept"

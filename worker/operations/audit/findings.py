@@ -15,20 +15,20 @@ from worker.operations.expected import ExpectedRecords, compare
 from worker.pds.snapshot import StoredRecord
 from worker.sync.plan import Publish
 
-_MOST_NAMED = 3
-_MOST_CHARACTERS = 80
+_MAX_NAMED = 3
+_MAX_CHARACTERS = 80
 _NOT_WANTED = {
     "guests_not_published": "guests' items of this type are not published",
     "no_account": "its owner has no account",
 }
 
 
-def why_unwanted(reason: str) -> str:
+def explain_unwanted(reason: str) -> str:
     """Say why there should be no record of a document."""
     return _NOT_WANTED.get(reason, f"its document is {reason}")
 
 
-def claim(state: SyncState) -> str:
+def describe_state(state: SyncState) -> str:
     """Say what a state claims."""
     match state.status:
         case None:
@@ -40,7 +40,7 @@ def claim(state: SyncState) -> str:
             return f"the state says {status}{reason}"
 
 
-def difference(
+def describe_difference(
     expected_records: ExpectedRecords,
     kind: MediaType,
     document: MediaDocument,
@@ -55,19 +55,19 @@ def difference(
         return f"it cannot be published: {error.message}"
     if found is None:
         moved = f"; it is to move from {decision.moved_from}" if decision.moved_from else ""
-        return claim(document.state) + moved
+        return describe_state(document.state) + moved
     named = [
-        f"{each.field} is {_shortened(each.found)}, not {_shortened(each.wanted)}"
+        f"{each.field} is {_shorten(each.found)}, not {_shorten(each.wanted)}"
         for each in compare(wanted, found.value)
     ]
-    more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-    return "; ".join(named[:_MOST_NAMED]) + more
+    more = f"; and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+    return "; ".join(named[:_MAX_NAMED]) + more
 
 
-def _shortened(text: str | None) -> str:
+def _shorten(text: str | None) -> str:
     if text is None:
         return "absent"
-    return text if len(text) <= _MOST_CHARACTERS else f"{text[:_MOST_CHARACTERS]}..."
+    return text if len(text) <= _MAX_CHARACTERS else f"{text[:_MAX_CHARACTERS]}..."
 
 
 class Fault(StrEnum):
@@ -82,7 +82,7 @@ class Fault(StrEnum):
     STATE_MISMATCH = "state_lies"
 
 
-class Standing(StrEnum):
+class DocumentStanding(StrEnum):
     """Where a document stands about which nothing is wrong that nobody knows of."""
 
     RIGHT = "right"
@@ -115,7 +115,7 @@ class Finding:
         return self.key.uri if self.key else str(self.document.ref if self.document else "")
 
 
-Standings = Counter[tuple[Standing, str]]
+Standings = Counter[tuple[DocumentStanding, str]]
 
 
 @dataclass(frozen=True, slots=True)

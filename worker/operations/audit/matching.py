@@ -24,17 +24,17 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class Match:
     """A document with its record and those that are too many."""
 
     expected: Expected
     own: StoredRecord | None
-    twins: Sequence[StoredRecord] = ()
+    duplicates: Sequence[StoredRecord] = ()
 
 
-def pair(
+def match_records(
     did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
-) -> tuple[list[Case], list[StoredRecord]]:
+) -> tuple[list[Match], list[StoredRecord]]:
     """Give the records of `did` to the documents; return the cases, and the records left over.
 
     A document's record is the one that its state names, else the oldest one that names it.
@@ -42,7 +42,7 @@ def pair(
     batch_store = _batch_store(did, records, expected)
     if len(batch_store) == len(records):
         # All there is to a repo that is as it should be.
-        return [Case(each, records.get(_claimed_key(each, batch_store))) for each in expected], []
+        return [Match(each, records.get(_claimed_key(each, batch_store))) for each in expected], []
     by_ref: dict[str, list[StoredRecord]] = defaultdict(list)
     orphan_finder = []
     for rkey, record in records.items():
@@ -56,7 +56,7 @@ def pair(
         twins = by_ref.pop(str(each.document.ref.id), [])
         if own is None and twins:
             own, *twins = twins
-        cases.append(Case(each, own, twins))
+        cases.append(Match(each, own, twins))
     return cases, [*orphan_finder, *(record for left in by_ref.values() for record in left)]
 
 

@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.accounts import Accounts
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType
-from worker.operations.audit.classification import Judge
+from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import Finding
 from worker.pds.snapshot import StoredRecord
 
-_STRETCH = 500
+_CHUNK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class OrphanFinder:
     """Looks up the documents that records name, whoever owns them now."""
 
-    store: Store
+    store: DocumentStore
     accounts: Accounts
 
-    def judge(self, judge: Judge, records: Sequence[StoredRecord]) -> Iterator[Finding]:
+    def find(self, judge: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
         """Yield the records that should not be in the judge's repo."""
-        for start in range(0, len(records), _STRETCH):
-            stretch = records[start : start + _STRETCH]
+        for start in range(0, len(records), _CHUNK):
+            stretch = records[start : start + _CHUNK]
             documents = self._named(judge.kind, stretch)
             owners = {document.owner for document in documents.values()}
             pds_hosts = {owner: self._home(owner) for owner in owners}
@@ -37,7 +37,7 @@ class OrphanFinder:
                     named = f"there is no document {record.ref!a}"
                     why = named if record.ref else "it names no document"
                     yield judge.orphan(record, why, None)
-                elif pds_hosts[document.owner] != judge.did and not judge.waiting(document):
+                elif pds_hosts[document.owner] != judge.did and not judge.waiting_reason(document):
                     yield judge.orphan(record, f"its document is {document.owner}'s now", document)
 
     def _named(

@@ -11,20 +11,22 @@ from pymongo.database import Database
 from worker.core.documents import Account, DocumentId, MediaDocument
 from worker.database.accounts import Accounts
 from worker.database.backlog import OWNER
-from worker.database.mongo import RawDocument, translated
-from worker.database.store import NOBODY, Store, projection
+from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.store import GUEST_USERS, DocumentStore, projection
 from worker.media import MediaType
 
 _BY_OWNER, _BY_DID = "atproto_owner", "atproto_did"
 _IS_TEXT: RawDocument = {"$expr": {"$eq": [{"$type": "$atproto.did"}, "string"]}}
-_STRETCH = 500
+_CHUNK = 500
 _BATCH = 5000  # documents
 
 
-class Owned:
+class OwnedDocuments:
     """Reads documents by owner, and the owners, from one database."""
 
-    def __init__(self, database: Database[RawDocument], store: Store, accounts: Accounts) -> None:
+    def __init__(
+        self, database: Database[RawDocument], store: DocumentStore, accounts: Accounts
+    ) -> None:
         self._users = database["users"]
         self._store = store
         self._accounts = accounts
@@ -33,16 +35,16 @@ class Owned:
         """Go through the documents of one type that have this owner, in no certain order."""
         guest = self._store.guest_subject
         # Whatever is there is looked for, never asked as a question: it may be a document.
-        user = {"$in": [*NOBODY, guest]} if owner == guest else {"$eq": owner}
-        with translated():
+        user = {"$in": [*GUEST_USERS, guest]} if owner == guest else {"$eq": owner}
+        with mongo_errors():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
             for raw in found.hint(OWNER).batch_size(_BATCH):
                 yield self._store.parse(kind, raw)
 
     def again(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
         """Go through those documents of these ids that there are, as they are now."""
-        for start in range(0, len(ids), _STRETCH):
-            yield from self._store.find_all(kind, ids[start : start + _STRETCH])
+        for start in range(0, len(ids), _CHUNK):
+            yield from self._store.find_all(kind, ids[start : start + _CHUNK])
 
     def accounts(self) -> Iterator[Account]:
         """Go through all accounts.
@@ -52,7 +54,7 @@ class Owned:
         last = ""
         while dids := self._next_dids(last):
             last = dids[-1]
-            with translated():
+            with mongo_errors():
                 match = {"atproto.did": {"$in": list(dict.fromkeys(dids))}}
                 subjects = [str(user["_id"]) for user in self._users.find(match, {"_id": 1})]
             for subject in subjects:
@@ -61,8 +63,8 @@ class Owned:
 
     def _next_dids(self, last: str) -> list[str]:
         match: RawDocument = {"atproto.did": {"$gt": last}, **_IS_TEXT}
-        with translated():
-            users = self._users.find(match, {"atproto.did": 1}).hint(_BY_DID).limit(_STRETCH)
+        with mongo_errors():
+            users = self._users.find(match, {"atproto.did": 1}).hint(_BY_DID).limit(_CHUNK)
             return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
 
     def without_account(self, kind: MediaType) -> Iterator[object]:
@@ -73,10 +75,10 @@ class Owned:
         guest = self._store.guest_subject
         pipeline: list[dict[str, object]]
         pipeline = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
-        with translated():
+        with mongo_errors():
             rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
-            owners = (row["_id"] for row in rows if row["_id"] not in (*NOBODY, guest))
-            while stretch := list(islice(owners, _STRETCH)):
+            owners = (row["_id"] for row in rows if row["_id"] not in (*GUEST_USERS, guest))
+            while stretch := list(islice(owners, _CHUNK)):
                 able = self._accounts.usable(map(str, stretch))
                 yield from (owner for owner in stretch if str(owner) not in able)
         if self._accounts.find(guest) is None:

@@ -10,7 +10,7 @@ from worker.core.documents import MediaDocument, Status
 from worker.core.records import RecordKey
 from worker.database.leases import is_held
 from worker.database.state_updates import StateUpdate, StateUpdates
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.audit.classification import WIPED
 from worker.operations.audit.findings import Fault, Finding
@@ -18,12 +18,12 @@ from worker.operations.audit.orphans import ids_of
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 
-_STRETCH = 100
+_CHUNK = 100
 _BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
-class Removed:
+class RemovedRecords:
     """A batch of removals: how many records, and the findings whose documents lost theirs."""
 
     records: int
@@ -31,29 +31,31 @@ class Removed:
 
 
 @dataclass(frozen=True, slots=True)
-class Removing:
+class RecordRemoval:
     """Removes records, and has the states of their documents say so.
 
     Those are pending for `lease` seconds, when the sweep sees to them at the latest.
     """
 
-    store: Store
+    store: DocumentStore
     state_updates: StateUpdates
     record_deleter: RecordDeleter
     lease: float
 
-    def remove(self, repo: Repo, kind: MediaType, findings: Sequence[Finding]) -> Iterator[Removed]:
+    def remove(
+        self, repo: Repo, kind: MediaType, findings: Sequence[Finding]
+    ) -> Iterator[RemovedRecords]:
         """Remove the records of findings; yield what was done, batch by batch.
 
         Raises as `RecordDeleter.erase` does; what was yielded before is done.
         """
-        for start in range(0, len(findings), _STRETCH):
-            found = self._unchanged(kind, findings[start : start + _STRETCH])
+        for start in range(0, len(findings), _CHUNK):
+            found = self._unchanged(kind, findings[start : start + _CHUNK])
             by_key = {finding.key: finding for finding in found if finding.key}
-            for keys in self.record_deleter.erase(repo, list(by_key)):
+            for keys in self.record_deleter.delete(repo, list(by_key)):
                 orphaned_documents = [by_key[key] for key in keys if _is_orphaned(by_key[key], key)]
-                self._tell(kind, orphaned_documents)
-                yield Removed(len(keys), orphaned_documents)
+                self._update_states(kind, orphaned_documents)
+                yield RemovedRecords(len(keys), orphaned_documents)
 
     def _unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
         """Leave out the findings whose documents have changed since, or are at work."""
@@ -62,7 +64,7 @@ class Removing:
         there = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
         return [finding for finding in findings if _is_as_found(finding, there)]
 
-    def _tell(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
+    def _update_states(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
         state_updates = [
             StateUpdate(
                 finding.document,

@@ -21,18 +21,18 @@ from worker.database.mongo import StoreUnavailableError
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
-from worker.operations.audit.record_removal import Removing
+from worker.operations.audit.record_removal import RecordRemoval
 from worker.pds.repo import Repo
 from worker.sync.batch.engine import BatchEngine
 from worker.sync.run import Observer
 
-_LARGEST_SHARE = 5  # one in so many: 20%
+_MAX_SHARE = 5  # one in so many: 20%
 _ALWAYS = 5  # records; of a small collection, even all
 _REMOVED = frozenset({Fault.ORPHANED, Fault.DUPLICATED, Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
-class InvalidMessage:
+class RemovalRefusal:
     """Removals that were not made: too large a share of the records of a collection."""
 
     did: str
@@ -59,12 +59,12 @@ def is_removal(finding: Finding) -> bool:
     return finding.fault in _REMOVED and finding.key is not None
 
 
-def refusal(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> InvalidMessage | None:
+def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> RemovalRefusal | None:
     """Return why these removals must not be made unless forced; None if they may."""
     keys: set[RecordKey] = {finding.key for finding in findings if finding.key}
-    if len(keys) <= max(_ALWAYS, audit.records // _LARGEST_SHARE):
+    if len(keys) <= max(_ALWAYS, audit.records // _MAX_SHARE):
         return None
-    return InvalidMessage(did, audit.kind.nsid, len(keys), audit.records)
+    return RemovalRefusal(did, audit.kind.nsid, len(keys), audit.records)
 
 
 @dataclass(slots=True)
@@ -76,8 +76,8 @@ class Repairs:
 
     removed: int = 0
     synced: int = 0
-    left: int = 0
-    refusals: list[InvalidMessage] = field(default_factory=list)
+    skipped: int = 0
+    refusals: list[RemovalRefusal] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
     @property
@@ -85,12 +85,12 @@ class Repairs:
         """Tell whether nothing was refused, and nothing failed."""
         return not self.refusals and not self.failures
 
-    def followed_by(self, later: Repairs) -> Repairs:
+    def combined_with(self, later: Repairs) -> Repairs:
         """Return the sum of both; what the later one could do is no more undone."""
         return Repairs(
             self.removed + later.removed,
             self.synced + later.synced,
-            later.left,
+            later.skipped,
             later.refusals,
             later.failures,
         )
@@ -101,7 +101,7 @@ class Repairer:
     """Everything that a repair takes; `holder` names who asks for it."""
 
     state_updates: StateUpdates
-    removing: Removing
+    removing: RecordRemoval
     batches: BatchEngine
     open_repo: Callable[[Account], Repo]
     holder: str
@@ -138,7 +138,7 @@ class Repairer:
     ) -> Iterator[Finding]:
         """Remove what has to go; yield the findings whose documents have lost their records."""
         going = [finding for finding in audit.findings if is_removal(finding)]
-        if not force and (refused := refusal(account.did, audit, going)):
+        if not force and (refused := removal_guard(account.did, audit, going)):
             repairs.refusals.append(refused)
             return
         try:
@@ -174,7 +174,7 @@ class Repairer:
                 outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)
                 held = sum(outcome.status is None for outcome in outcomes)
                 repairs.synced += len(ids) - held
-                repairs.left += held
+                repairs.skipped += held
                 observer(f"{repairs.synced} documents synced")
 
 

@@ -14,18 +14,18 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, TransientError, WaitError
 from worker.operations.audit.findings import Fault
-from worker.pds.client import Pds, open_request
+from worker.pds.client import PdsClient, open_request
 from worker.pds.errors import error_name, translate
 from worker.pds.snapshot import RepoSnapshot, StoredRecord
-from worker.pds.xrpc import refuse
+from worker.pds.xrpc import raise_for_status
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
 _TRIES = 3
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
-_STALL = 2.0  # seconds without a byte
-_LONG = httpx.Timeout(30, connect=3)
+_QUICK_TIMEOUT = 2.0  # seconds without a byte
+_SURE_TIMEOUT = httpx.Timeout(30, connect=3)
 T = TypeVar("T")
-_LONGEST_WAIT = 600.0  # seconds; the windows of a PDS's limits on reading are half as long
+_MAX_WAIT = 600.0  # seconds; the windows of a PDS's limits on reading are half as long
 
 
 def wait_out_rate_limit(call: Callable[[], T]) -> T:
@@ -38,7 +38,7 @@ def wait_out_rate_limit(call: Callable[[], T]) -> T:
             return call()
         except WaitError as told:
             seconds = (told.until - now()).total_seconds()
-            if seconds > _LONGEST_WAIT:
+            if seconds > _MAX_WAIT:
                 raise
             time.sleep(max(seconds, 0.0))
 
@@ -54,11 +54,11 @@ class BlobReader:
 
     def __init__(self, url_of: Callable[[str], str]) -> None:
         self._url_of = url_of
-        self._quick = open_request(_STALL)
+        self._quick = open_request(_QUICK_TIMEOUT)
         self._sure = httpx.Client(
-            timeout=_LONG,
+            timeout=_SURE_TIMEOUT,
             headers={"Connection": "close"},
-            event_hooks={"response": [refuse]},
+            event_hooks={"response": [raise_for_status]},
         )
 
     def close(self) -> None:
@@ -72,7 +72,7 @@ class BlobReader:
         Raises the errors of `worker.pds.errors` when no answer can be had.
         """
         try:
-            pds = Pds(self._url_of(did), request=self._quick)
+            pds = PdsClient(self._url_of(did), request=self._quick)
             data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
         except TransientError:
             data = wait_out_rate_limit(lambda: self._read_surely(did, cid))
@@ -85,7 +85,7 @@ class BlobReader:
         url, params = f"{self._url_of(did)}{_GET_BLOB}", {"did": did, "cid": cid}
         try:
             with self._sure.stream("GET", url, params=params) as response:
-                return _arrived(response)
+                return _read_available(response)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error) in {"BlobNotFound", "InvalidRequest"}:
@@ -93,7 +93,7 @@ class BlobReader:
             raise translate(error, "read") from error
 
 
-def _arrived(response: httpx.Response) -> bytes:
+def _read_available(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     with suppress(httpx.RemoteProtocolError, httpx.TimeoutException, httpx.DecodingError):
         parts.extend(response.iter_bytes())
@@ -101,10 +101,10 @@ def _arrived(response: httpx.Response) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class RepoReader:
     """Reads repos and blobs; `pds_of` returns the PDS where a DID's account lives."""
 
-    pds_of: Callable[[str], Pds]
+    pds_of: Callable[[str], PdsClient]
     blobs: BlobReader
 
     def records(self, did: str, collections: Sequence[str]) -> Records:

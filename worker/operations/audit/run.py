@@ -12,25 +12,25 @@ from dataclasses import dataclass, field
 from worker.core.documents import Account, Failure
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
-from worker.operations.audit.findings import AccountAudit, Fault, Finding, Standing
+from worker.operations.audit.findings import AccountAudit, DocumentStanding, Fault, Finding
 from worker.operations.audit.orphans import OrphanFinder
-from worker.operations.audit.owners import Owned
-from worker.operations.audit.record_removal import Removing
+from worker.operations.audit.owners import OwnedDocuments
+from worker.operations.audit.record_removal import RecordRemoval
 from worker.operations.audit.repair import Repairer, Repairs
-from worker.operations.audit.repo_reader import BlobReader, Reading
+from worker.operations.audit.repo_reader import BlobReader, RepoReader
 from worker.operations.expected import ExpectedRecords
 from worker.pds.record_deleter import RecordDeleter
 from worker.services import Services
-from worker.sync.run import Observer, unobserved
+from worker.sync.run import Observer, ignore_step
 
 # A PDS removes the file of a blob some time after its last record: a blob that was uploaded again
 # before that may be gone once more. And what follows from a repair is seen by the next audit.
-_MOST_ROUNDS = 3
-_MOST_KEPT = 20
+_MAX_ROUNDS = 3
+_MAX_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Audited:
+class AuditResult:
     """How an account was found in the end, and what was done for it, if that was asked for."""
 
     audit: AccountAudit
@@ -51,30 +51,32 @@ class AuditRun:
     force: bool
     observer: Observer
 
-    def of_account(self, account: Account) -> Audited:
+    def of_account(self, account: Account) -> AuditResult:
         """Audit an account, and put it right; raises as `Auditor.audit` and `repair` do."""
-        return self._carry_out(account, lambda: self.auditor.audit(account, self.observer))
+        return self._audit_and_repair(account, lambda: self.auditor.audit(account, self.observer))
 
-    def of_others(self) -> Audited:
+    def of_others(self) -> AuditResult:
         """Look at the documents whose owners have no account; raises the same."""
-        return self._carry_out(None, self.auditor.audit_others)
+        return self._audit_and_repair(None, self.auditor.audit_others)
 
-    def _carry_out(self, account: Account | None, look: Callable[[], AccountAudit]) -> Audited:
+    def _audit_and_repair(
+        self, account: Account | None, look: Callable[[], AccountAudit]
+    ) -> AuditResult:
         audit = look()
         if self.repairer is None:
-            return Audited(audit)
+            return AuditResult(audit)
         repairs = Repairs()
-        for _ in range(_MOST_ROUNDS):
+        for _ in range(_MAX_ROUNDS):
             if not audit.findings:
                 break
             before = audit.signature
-            repairs = repairs.followed_by(
+            repairs = repairs.combined_with(
                 self.repairer.repair(account, audit.types, force=self.force, observer=self.observer)
             )
             audit = look()
             if audit.signature == before:
                 break
-        return Audited(audit, repairs)
+        return AuditResult(audit, repairs)
 
 
 @contextmanager
@@ -85,7 +87,7 @@ def open_audit(
     blobs: bool = True,
     repair: bool = False,
     force: bool = False,
-    observer: Observer = unobserved,
+    observer: Observer = ignore_step,
 ) -> Iterator[AuditRun]:
     """Have an audit of these types: with their blobs fetched, with repairs, or without.
 
@@ -94,9 +96,9 @@ def open_audit(
     store, accounts = services.store, services.accounts
     reader = BlobReader(lambda did: services.pds_of(did).url)
     auditor = Auditor(
-        owned=Owned(services.database, store, accounts),
+        owned=OwnedDocuments(services.database, store, accounts),
         orphan_finder=OrphanFinder(store, accounts),
-        reading=Reading(services.pds_of, reader),
+        reading=RepoReader(services.pds_of, reader),
         expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
         kinds=kinds,
         blobs=blobs,
@@ -113,7 +115,7 @@ def _repairer(services: Services) -> Repairer:
     record_deleter = RecordDeleter(services.locks)
     return Repairer(
         state_updates=services.state_updates,
-        removing=Removing(services.store, services.state_updates, record_deleter, lease),
+        removing=RecordRemoval(services.store, services.state_updates, record_deleter, lease),
         batches=services.batches,
         open_repo=services.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",
@@ -121,7 +123,7 @@ def _repairer(services: Services) -> Repairer:
 
 
 @dataclass(slots=True)
-class Summary:
+class AuditSummary:
     """What was found so far; its size does not grow with the number of accounts that are right.
 
     `unreadable` are accounts whose repo could not be had; `undone` says, by account, what a
@@ -132,16 +134,16 @@ class Summary:
     clean: bool = True
     documents: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
-    standings: Counter[tuple[str, Standing, str]] = field(default_factory=Counter)
+    standings: Counter[tuple[str, DocumentStanding, str]] = field(default_factory=Counter)
     faults: Counter[tuple[Fault, str]] = field(default_factory=Counter)
     first: list[Finding] = field(default_factory=list)
     unreadable: list[tuple[Account, Failure]] = field(default_factory=list)
     undone: list[tuple[Account | None, str]] = field(default_factory=list)
     removed: int = 0
     synced: int = 0
-    left: int = 0
+    skipped: int = 0
 
-    def take(self, audited: Audited) -> None:
+    def add(self, audited: AuditResult) -> None:
         """Add an account."""
         audit = audited.audit
         self.accounts += audit.account is not None
@@ -155,21 +157,21 @@ class Summary:
             for (standing, reason), count in each.standings.items():
                 self.standings[name, standing, reason] += count
             self.faults.update((finding.fault, name) for finding in each.findings)
-        self.first += audit.findings[: _MOST_KEPT - len(self.first)]
-        self._take_repairs(audited)
+        self.first += audit.findings[: _MAX_KEPT - len(self.first)]
+        self._add_repairs(audited)
 
     @property
     def found(self) -> int:
         """Return how many findings there are."""
         return self.faults.total()
 
-    def _take_repairs(self, audited: Audited) -> None:
+    def _add_repairs(self, audited: AuditResult) -> None:
         repairs = audited.repairs
         if repairs is None:
             return
         self.removed += repairs.removed
         self.synced += repairs.synced
-        self.left += repairs.left
+        self.skipped += repairs.skipped
         texts = [refusal.text for refusal in repairs.refusals]
         texts += [f"{failure.step}: {failure.message}" for failure in repairs.failures]
         self.undone += [(audited.audit.account, text) for text in texts]

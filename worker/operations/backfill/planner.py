@@ -23,16 +23,16 @@ from worker.operations.backfill.queries import (
     PENDING,
     REMOVED,
     UNSEEN,
+    BackfillQueries,
     OwnerCount,
-    Selection,
     StatusGroup,
 )
 from worker.services import Services
 
 T = TypeVar("T")
 
-_TURNS = 64  # accounts that take turns; above the number of workers that one would want
-_LOOKED_UP = 500  # accounts at a time
+_ROUND_ROBIN_SIZE = 64  # accounts that take turns; above the number of workers that one would want
+_LOOKUP_SIZE = 500  # accounts at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class BackfillPreview:
     """How much there is to do, by type; and what is left out, by type and reason."""
 
     wanted: Mapping[str, int]
@@ -85,7 +85,7 @@ class Survey:
 class BackfillPlanner:
     """Finds what a backfill has to do."""
 
-    def __init__(self, selection: Selection, accounts: Accounts, guest_subject: str) -> None:
+    def __init__(self, selection: BackfillQueries, accounts: Accounts, guest_subject: str) -> None:
         self._selection = selection
         self._accounts = accounts
         self._guest_subject = guest_subject
@@ -93,31 +93,31 @@ class BackfillPlanner:
     @classmethod
     def of(cls, services: Services) -> Self:
         """Return the planner over these services' documents."""
-        selection = Selection(services.store)
+        selection = BackfillQueries(services.store)
         return cls(selection, services.accounts, services.settings.guest_subject)
 
-    def survey(self, scope: Scope) -> Survey:
+    def preview(self, scope: Scope) -> BackfillPreview:
         """Count without changing anything."""
         wanted: Counter[str] = Counter()
         left_out: Counter[tuple[str, str]] = Counter()
         owners: set[str] = set()
         for kind in scope.kinds:
             for group in scope.groups:
-                for row, reason in self._judged(kind, self._owners(kind, group, scope)):
+                for row, reason in self._with_reasons(kind, self._owners(kind, group, scope)):
                     left_out.update({(kind.name, why): n for why, n in row.gone.items()})
                     if reason:
                         left_out[kind.name, reason] += row.wanted
                     elif row.wanted:
                         wanted[kind.name] += row.wanted
                         owners.add(row.owner)
-        return Survey(wanted, +left_out, len(owners))
+        return BackfillPreview(wanted, +left_out, len(owners))
 
     def batches(self, scope: Scope) -> Iterator[Batch]:
         """Go through all batches, the accounts in turns."""
         every = chain.from_iterable(
             self._batches(kind, group, scope) for kind in scope.kinds for group in scope.groups
         )
-        return every if scope.limit is None else _limited(every, scope.limit)
+        return every if scope.limit is None else _limit(every, scope.limit)
 
     def remaining(self, scope: Scope, due: datetime) -> Iterator[Batch]:
         """Go through what is still not right though it was tried, and is due by then."""
@@ -129,7 +129,7 @@ class BackfillPlanner:
     def _batches(
         self, kind: MediaType, group: StatusGroup, scope: Scope, due: datetime | None = None
     ) -> Iterator[Batch]:
-        rows = self._judged(kind, self._owners(kind, group, scope))
+        rows = self._with_reasons(kind, self._owners(kind, group, scope))
         owners = (row.owner for row, reason in rows if reason is None and row.wanted)
 
         def of(owner: str) -> Iterator[Batch]:
@@ -142,11 +142,11 @@ class BackfillPlanner:
     def _owners(self, kind: MediaType, group: StatusGroup, scope: Scope) -> Iterator[OwnerCount]:
         return self._selection.owners(kind, group, scope.owners)
 
-    def _judged(
+    def _with_reasons(
         self, kind: MediaType, rows: Iterator[OwnerCount]
     ) -> Iterator[tuple[OwnerCount, str | None]]:
         """Tell of each owner why nothing of theirs can be published; None when it can."""
-        while stretch := list(islice(rows, _LOOKED_UP)):
+        while stretch := list(islice(rows, _LOOKUP_SIZE)):
             able = self._accounts.usable(row.owner for row in stretch)
             for row in stretch:
                 if row.owner == self._guest_subject and not kind.guests:
@@ -158,7 +158,7 @@ class BackfillPlanner:
 def round_robin(owners: Iterable[str], batches: Callable[[str], Iterator[T]]) -> Iterator[T]:
     """Go through the batches of owners: one of each in turn, of so many at a time."""
     waiting = iter(owners)
-    at_it = deque(batches(owner) for owner in islice(waiting, _TURNS))
+    at_it = deque(batches(owner) for owner in islice(waiting, _ROUND_ROBIN_SIZE))
     while at_it:
         current = at_it.popleft()
         try:
@@ -169,7 +169,7 @@ def round_robin(owners: Iterable[str], batches: Callable[[str], Iterator[T]]) ->
             at_it.append(current)
 
 
-def _limited(batches: Iterable[Batch], limit: int) -> Iterator[Batch]:
+def _limit(batches: Iterable[Batch], limit: int) -> Iterator[Batch]:
     for batch in batches:
         if limit <= 0:
             return

@@ -12,17 +12,17 @@ from datetime import datetime
 from typing import Any, cast
 
 from worker.core.documents import DocumentId, Status
-from worker.core.ids import known_id
+from worker.core.ids import supported_id
 from worker.database.backlog import OWNER, SKIPPED
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
-from worker.database.mongo import RawDocument, translated
-from worker.database.store import NOBODY, Store
+from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
 _KNOWN = tuple(status.value for status in Status)
 Index = tuple[tuple[str, int], ...]
 
-_STRETCH = 1000
+_CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,10 @@ class OwnerCount:
     gone: Mapping[str, int]
 
 
-class Selection:
+class BackfillQueries:
     """Goes through strata of the documents of one database."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def owners(
@@ -84,11 +84,11 @@ class Selection:
         match = dict(group.match) | ({} if owners is None else self._of(*owners))
         index = group.index if owners is None else group.index_by_owner
         pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
-        with translated():
+        with mongo_errors():
             collection = self._store.collection(kind)
             for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
-                counts = {name: cast("int", row[name]) for name in ("wanted", *kind.gone)}
-                gone = {flag: counts[flag] for flag in kind.gone if counts[flag]}
+                counts = {name: cast("int", row[name]) for name in ("wanted", *kind.takedown_flags)}
+                gone = {flag: counts[flag] for flag in kind.takedown_flags if counts[flag]}
                 yield OwnerCount(str(row["_id"]), counts["wanted"], gone)
 
     def documents(
@@ -102,18 +102,20 @@ class Selection:
         match = dict(group.match) | self._of(owner)
         if due:
             match["$or"] = [{"atproto.retryAt": None}, {"atproto.retryAt": {"$lte": due}}]
-        fields = dict.fromkeys((*kind.gone, "atproto.rkey"), 1)
-        with translated():
+        fields = dict.fromkeys((*kind.takedown_flags, "atproto.rkey"), 1)
+        with mongo_errors():
             found = self._store.collection(kind).find(match, fields)
-            for raw in found.hint(list(group.index_by_owner)).batch_size(_STRETCH):
-                if (group.leftovers and _names_record(raw)) or not any(map(raw.get, kind.gone)):
-                    if (known := known_id(raw["_id"])) is not None:
+            for raw in found.hint(list(group.index_by_owner)).batch_size(_CHUNK):
+                if (group.leftovers and _names_record(raw)) or not any(
+                    map(raw.get, kind.takedown_flags)
+                ):
+                    if (known := supported_id(raw["_id"])) is not None:
                         yield known
                     else:
-                        self._store.refuse_id(kind, raw["_id"])
+                        self._store.mark_invalid_id(kind, raw["_id"])
 
     def _of(self, *owners: str) -> dict[str, object]:
-        nobody = NOBODY if self._store.guest_subject in owners else ()
+        nobody = GUEST_USERS if self._store.guest_subject in owners else ()
         return {"user": {"$in": [*nobody, *owners]}}
 
     def _counts(self, kind: MediaType, group: StatusGroup) -> dict[str, Any]:
@@ -121,14 +123,14 @@ class Selection:
         named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if group.leftovers else False
         # The first flag that is set says why a document is gone, as for the store.
         why: Any = "wanted"
-        for flag in reversed(kind.gone):
+        for flag in reversed(kind.takedown_flags):
             why = {"$cond": [_is_set(flag), flag, why]}
         why = {"$cond": [named, "wanted", why]}
         is_nobodys = {"$in": [{"$ifNull": ["$user", ""]}, [""]]}
         owner = {"$cond": [is_nobodys, self._store.guest_subject, "$user"]}
         counts = {
             name: {"$sum": {"$cond": [{"$eq": [why, name]}, 1, 0]}}
-            for name in ("wanted", *kind.gone)
+            for name in ("wanted", *kind.takedown_flags)
         }
         return {"_id": owner, **counts}
 

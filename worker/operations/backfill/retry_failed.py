@@ -12,27 +12,27 @@ from itertools import chain, islice, zip_longest
 
 from worker.app import app
 from worker.core.clock import after
-from worker.core.documents import DocumentId, ItemRef, Owned
-from worker.core.ids import known_id, message_id, parse_id
+from worker.core.documents import DocumentId, ItemRef, OwnedItem
+from worker.core.ids import message_id, parse_id, supported_id
 from worker.database.backlog import FAILED, TROUBLE, Backlog, not_held, with_code
-from worker.database.indexes import indexed
+from worker.database.indexes import require_index
 from worker.database.leases import is_held
 from worker.database.mongo import RawDocument
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType, media_type
 from worker.media.validation import Lexicons
 from worker.queue.names import BULK, SWEEP
 from worker.services import Services
 
-_AT_A_TIME = 20_000  # among so many items an owner's are gathered, some 10 MB
-_MOST_READ = 1000  # left to itself, MongoDB sends 16 MB
-_MOST_IN_UPDATE = 1000
-_MOST_IN_BATCH = 100
-_MOST_WITH_BLOBS = 25  # each may have to be made and uploaded
+_CHUNK = 20_000  # among so many items an owner's are gathered, some 10 MB
+_READ_SIZE = 1000  # left to itself, MongoDB sends 16 MB
+_MAX_UPDATE = 1000
+_MAX_BATCH = 100
+_MAX_BATCH_WITH_BLOBS = 25  # each may have to be made and uploaded
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class RetryBatch:
     """Items of one type and owner, for one message."""
 
     type: str
@@ -40,26 +40,26 @@ class Batch:
     ids: Sequence[DocumentId]
 
 
-Send = Callable[[Batch], bool]
+Send = Callable[[RetryBatch], bool]
 
 
 @dataclass(slots=True)
-class Named:
+class NamedItems:
     """What ids that a person gave stand for; each id is in one of the lists."""
 
-    items: list[Owned] = field(default_factory=list)
+    items: list[OwnedItem] = field(default_factory=list)
     busy: list[ItemRef] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     ambiguous: list[tuple[str, Sequence[str]]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Tally:
+class RetryTotals:
     """What became of items: messages taken by the queue, items by type, those left to a sweep."""
 
     messages: int = 0
     enqueued: Counter[str] = field(default_factory=Counter)
-    left: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
 
 
 class RetryFailed:
@@ -71,14 +71,14 @@ class RetryFailed:
     """
 
     def __init__(
-        self, store: Store, backlog: Backlog, lexicons: Lexicons, *, requeue: float
+        self, store: DocumentStore, backlog: Backlog, lexicons: Lexicons, *, requeue: float
     ) -> None:
         self._store = store
         self._backlog = backlog
         self._lexicons = lexicons
         self._requeue = requeue
 
-    def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[Owned]:
+    def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
         """Go through the items of a type that are failed or partial and no run is at work on.
 
         With `codes` only those with one of these as their error's.
@@ -86,15 +86,15 @@ class RetryFailed:
         match: RawDocument = {"atproto.status": {"$in": list(FAILED)}, **not_held()}
         for code in codes or (None,):
             coded = match if code is None else match | with_code(code)
-            with indexed():
+            with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
-                for raw in found.batch_size(_MOST_READ):
-                    if known_id(raw["_id"]) is not None:  # of another id no message can speak
+                for raw in found.batch_size(_READ_SIZE):
+                    if supported_id(raw["_id"]) is not None:  # of another id no message can speak
                         yield self._store.to_owned_item(kind, raw)
 
-    def named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> Named:
+    def find_named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> NamedItems:
         """Look ids up in all these types, whatever their items' status; raises InvalidIdError."""
-        found = Named()
+        found = NamedItems()
         for text in dict.fromkeys(ids):
             documents = [
                 document for kind in kinds if (document := self._store.find(kind, parse_id(text)))
@@ -106,50 +106,50 @@ class RetryFailed:
             elif is_held(documents[0], holder=""):
                 found.busy.append(documents[0].ref)
             else:
-                found.items.append(Owned(documents[0].ref, documents[0].owner))
+                found.items.append(OwnedItem(documents[0].ref, documents[0].owner))
         return found
 
-    def revive(self, items: Iterable[Owned], send: Send) -> Tally:
+    def retry(self, items: Iterable[OwnedItem], send: Send) -> RetryTotals:
         """Give items all their attempts again, and ask for them to be tried.
 
         `send` tells whether the queue took a message; once it has not, no more are sent, and
         the sweep finds the rest.
         """
-        tally = Tally()
+        tally = RetryTotals()
         stream = iter(items)
         is_up = True
-        while chunk := list(islice(stream, _AT_A_TIME)):
+        while chunk := list(islice(stream, _CHUNK)):
             # Before the messages: what is only on the document is found, what is only on the
             # queue may be lost.
             self._make_pending(chunk)
             for batch in self._batches(chunk):
                 is_up = is_up and send(batch)
-                (tally.enqueued if is_up else tally.left)[batch.type] += len(batch.ids)
+                (tally.enqueued if is_up else tally.skipped)[batch.type] += len(batch.ids)
                 tally.messages += is_up
         return tally
 
-    def _make_pending(self, items: Iterable[Owned]) -> None:
+    def _make_pending(self, items: Iterable[OwnedItem]) -> None:
         ids = defaultdict[str, list[DocumentId]](list)
         for item in items:
             ids[item.ref.type].append(item.ref.id)
         again = after(self._requeue)
         for name, every in ids.items():
-            for start in range(0, len(every), _MOST_IN_UPDATE):
-                some = every[start : start + _MOST_IN_UPDATE]
-                self._backlog.revive(media_type(name), some, again)
+            for start in range(0, len(every), _MAX_UPDATE):
+                some = every[start : start + _MAX_UPDATE]
+                self._backlog.reset_attempts(media_type(name), some, again)
 
-    def _batches(self, items: Iterable[Owned]) -> Iterator[Batch]:
+    def _batches(self, items: Iterable[OwnedItem]) -> Iterator[RetryBatch]:
         """Yield the items in batches, owners in turn, so that none waits for all of another's."""
         ids = defaultdict[tuple[str, str], list[DocumentId]](list)
         for item in items:
             ids[item.ref.type, item.owner].append(item.ref.id)
-        by_owner = [self._cut(*whose, theirs) for whose, theirs in ids.items()]
+        by_owner = [self._split(*whose, theirs) for whose, theirs in ids.items()]
         return (batch for batch in chain(*zip_longest(*by_owner)) if batch)
 
-    def _cut(self, type_name: str, owner: str, ids: Sequence[DocumentId]) -> list[Batch]:
+    def _split(self, type_name: str, owner: str, ids: Sequence[DocumentId]) -> list[RetryBatch]:
         blobs = self._lexicons.blob_rules(media_type(type_name).nsid)
-        most = _MOST_WITH_BLOBS if blobs else _MOST_IN_BATCH
-        return [Batch(type_name, owner, ids[n : n + most]) for n in range(0, len(ids), most)]
+        most = _MAX_BATCH_WITH_BLOBS if blobs else _MAX_BATCH
+        return [RetryBatch(type_name, owner, ids[n : n + most]) for n in range(0, len(ids), most)]
 
 
 def retry_failed_of(services: Services) -> RetryFailed:
@@ -158,7 +158,7 @@ def retry_failed_of(services: Services) -> RetryFailed:
     return RetryFailed(services.store, services.backlog, services.lexicons, requeue=requeue)
 
 
-def send(batch: Batch) -> bool:
+def send_batch(batch: RetryBatch) -> bool:
     """Ask for a batch to be tried; a single item goes where the sweep's go.
 
     Returns whether the queue took the message.

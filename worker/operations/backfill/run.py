@@ -14,15 +14,15 @@ from uuid import uuid4
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
-from worker.sync.batch.progress import Progress, Tally
+from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
-_LOOK = 0.25  # seconds between two looks at the progress
-_SOON = 30.0  # seconds; what is due later than that is left to the sweep
-_STALLED = 240.0  # seconds without news; above the time that a batch can take
-_LOST = 4  # looks without news and without a message anywhere
+_POLL_SECONDS = 0.25  # seconds between two looks at the progress
+_DUE_SECONDS = 30.0  # seconds; what is due later than that is left to the sweep
+_STALL_SECONDS = 240.0  # seconds without news; above the time that a batch can take
+_MAX_EMPTY_POLLS = 4  # looks without news and without a message anywhere
 
 Send = Callable[[Batch, str, str], None]
-Show = Callable[[Tally], None]
+Show = Callable[[BackfillProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +36,17 @@ class BackfillRun:
     name: str
     scope: Scope
     planner: BackfillPlanner
-    progress: Progress
+    progress: ProgressTracker
     send: Send
     messages: Callable[[], int]
     show: Show
-    stalled: float = _STALLED
+    stalled: float = _STALL_SECONDS
 
     def enqueue(self) -> int:
         """Enqueue everything; return the number of items."""
         return self._enqueue(self.planner.batches(self.scope))
 
-    def wait(self) -> Tally:
+    def wait(self) -> BackfillProgress:
         """Wait until all is done that can be done now; return what the workers told.
 
         What is still wrong and due is enqueued again, for as long as that achieves anything.
@@ -59,7 +59,7 @@ class BackfillRun:
             self.progress.forget(self.name)
             if self.scope.limit is not None:
                 return tally
-            again = self._enqueue(self.planner.remaining(self.scope, after(_SOON)))
+            again = self._enqueue(self.planner.remaining(self.scope, after(_DUE_SECONDS)))
             if again == 0 or (left is not None and again >= left):
                 return self._follow() if again else tally
             left = again
@@ -72,19 +72,19 @@ class BackfillRun:
             self.progress.expect(self.name, message)
             self.send(batch, self.name, message)
             count += len(batch.ids)
-            if time.monotonic() > told + _LOOK:
+            if time.monotonic() > told + _POLL_SECONDS:
                 told = time.monotonic()
                 self.show(self.progress.read(self.name))
         return count
 
-    def _follow(self) -> Tally:
+    def _follow(self) -> BackfillProgress:
         tally, heard, lost = self.progress.read(self.name), time.monotonic(), 0
-        while tally.batches and lost < _LOST and time.monotonic() < heard + self.stalled:
+        while tally.batches and lost < _MAX_EMPTY_POLLS and time.monotonic() < heard + self.stalled:
             self.show(tally)
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
             # In this order: a message is there until it has been told of.
             lost = lost + 1 if self._is_idle() else 0
-            news = self._news(tally)
+            news = self._poll(tally)
             if news != tally:
                 tally, heard, lost = news, time.monotonic(), 0
         self.show(tally)
@@ -96,7 +96,7 @@ class BackfillRun:
         except RedisUnavailableError:
             return False
 
-    def _news(self, known: Tally) -> Tally:
+    def _poll(self, known: BackfillProgress) -> BackfillProgress:
         try:
             return self.progress.read(self.name)
         except RedisUnavailableError:

@@ -15,14 +15,14 @@ from worker.core.documents import Account
 from worker.core.errors import MediaError
 from worker.core.secrets import Vault
 from worker.database.accounts import Accounts
-from worker.database.mongo import RawDocument, translated
-from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.database.mongo import RawDocument, mongo_errors
+from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.key_rotation import KeyUsage, inspect
 from worker.pds.repo import Repo
 
 SUBJECT = "accounts"
-_MOST = 10_000  # passwords that are looked at
-_NAMED = 3
+_MAX_TRIED = 10_000  # passwords that are looked at
+_MAX_NAMED = 3
 _CORRECT = "correct `users.atproto`, the account, or `SECRET_KEYS`"
 
 
@@ -33,91 +33,93 @@ class _Some:
     accounts: Accounts
 
     def stored(self) -> Iterator[tuple[object, str]]:
-        return islice(self.accounts.stored(), _MOST)
+        return islice(self.accounts.stored(), _MAX_TRIED)
 
     def swap(self, name: object, read: str, sealed: str, /) -> bool:
         return self.accounts.swap(name, read, sealed)
 
 
 @dataclass(frozen=True, slots=True)
-class Login:
+class LoginAttempt:
     """How an account's session was had: `trouble` is empty if it was."""
 
     name: str
-    trouble: str
+    problem: str
 
 
-def look_at_passwords(accounts: Accounts, vault: Vault) -> list[Finding]:
+def check_passwords(accounts: Accounts, vault: Vault) -> list[CheckResult]:
     """Open the stored passwords, the first ten thousand; raises StoreUnavailableError."""
-    return list(judge_passwords(inspect(_Some(accounts), vault)))
+    return list(evaluate_passwords(inspect(_Some(accounts), vault)))
 
 
-def judge_passwords(holdings: KeyUsage) -> Iterator[Finding]:
+def evaluate_passwords(holdings: KeyUsage) -> Iterator[CheckResult]:
     """Judge what the keys open."""
     sealed = sum(holdings.by_key.values())
     if holdings.unreadable:
-        names = ", ".join(holdings.unreadable[:_NAMED])
+        names = ", ".join(holdings.unreadable[:_MAX_NAMED])
         found = f"no key opens {len(holdings.unreadable)} of them: {names}"
         advice = "give SECRET_KEYS the key back, or store the passwords anew"
-        yield wrong(SUBJECT, "passwords", found, advice)
+        yield fail(SUBJECT, "passwords", found, advice)
     else:
-        yield fine(SUBJECT, "passwords", f"SECRET_KEYS opens all {sealed} that are encrypted")
+        yield ok(SUBJECT, "passwords", f"SECRET_KEYS opens all {sealed} that are encrypted")
     if holdings.plain:
         found = f"{holdings.plain} are stored plain"
-        yield doubtful(SUBJECT, "encryption", found, "run media-atproto encrypt-passwords")
+        yield warn(SUBJECT, "encryption", found, "run media-atproto encrypt-passwords")
     if older := sealed - holdings.by_key[1]:
         found = f"{older} are under another key than the first"
-        yield doubtful(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
+        yield warn(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
 
 
-def look_at_guests(
+def check_guests(
     accounts: Accounts, subject: str, open_repo: Callable[[Account], Repo]
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Have a session of the guests' account; raises StoreUnavailableError."""
     account = accounts.find(subject)
-    return [judge_guests(subject, log_in(account, open_repo) if account else None)]
+    return [evaluate_guests(subject, try_login(account, open_repo) if account else None)]
 
 
-def judge_guests(subject: str, login: Login | None) -> Finding:
+def evaluate_guests(subject: str, login: LoginAttempt | None) -> CheckResult:
     """Judge the guests' account; None if there is none."""
     if login is None:
         advice = f"store one as `users` {subject!r}, or set GUEST_SUBJECT; guests' items wait"
-        return doubtful(SUBJECT, "guests", "there is no account for guests' items", advice)
-    if login.trouble:
-        return wrong(SUBJECT, "guests", login.trouble, _CORRECT)
-    return fine(SUBJECT, "guests", f"{login.name} logs in")
+        return warn(SUBJECT, "guests", "there is no account for guests' items", advice)
+    if login.problem:
+        return fail(SUBJECT, "guests", login.problem, _CORRECT)
+    return ok(SUBJECT, "guests", f"{login.name} logs in")
 
 
-def look_at_users(
+def check_users(
     database: Database[RawDocument],
     accounts: Accounts,
     most: int,
     open_repo: Callable[[Account], Repo],
-) -> list[Finding]:
+) -> list[CheckResult]:
     """Have a session of so many accounts; raises StoreUnavailableError."""
     match = {"atproto.did": {"$type": "string"}}
-    with translated():
+    with mongo_errors():
         users = list(database["users"].find(match, {"_id": 1}).limit(most))
     found = (accounts.find(str(user["_id"])) for user in users)
-    return [judge_users([log_in(account, open_repo) for account in found if account])]
+    return [evaluate_users([try_login(account, open_repo) for account in found if account])]
 
 
-def judge_users(logins: Sequence[Login]) -> Finding:
+def evaluate_users(logins: Sequence[LoginAttempt]) -> CheckResult:
     """Judge accounts that were tried."""
     if not logins:
-        return fine(SUBJECT, "users", "no user has an account yet")
-    failed = [login for login in logins if login.trouble]
+        return ok(SUBJECT, "users", "no user has an account yet")
+    failed = [login for login in logins if login.problem]
     if not failed:
-        return fine(SUBJECT, "users", f"all {len(logins)} that were tried log in")
-    told = "; ".join(login.trouble for login in failed[:_NAMED])
+        return ok(SUBJECT, "users", f"all {len(logins)} that were tried log in")
+    told = "; ".join(login.problem for login in failed[:_MAX_NAMED])
     found = f"{len(failed)} of {len(logins)} cannot be used: {told}"
-    return wrong(SUBJECT, "users", found, f"{_CORRECT}; media-atproto accounts lists them")
+    return fail(SUBJECT, "users", found, f"{_CORRECT}; media-atproto accounts lists them")
 
 
-def log_in(account: Account, open_repo: Callable[[Account], Repo]) -> Login:
+def try_login(account: Account, open_repo: Callable[[Account], Repo]) -> LoginAttempt:
     """Have a session of an account, and ask its PDS whether it holds."""
     try:
         active = open_repo(account).is_active()
     except MediaError as error:
-        return Login(account.handle, f"{account.handle}: {error.message}")
-    return Login(account.handle, "" if active else f"{account.handle}: the account is deactivated")
+        return LoginAttempt(account.handle, f"{account.handle}: {error.message}")
+    return LoginAttempt(
+        account.handle, "" if active else f"{account.handle}: the account is deactivated"
+    )

@@ -17,8 +17,8 @@ from redis import Redis
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
 from worker.database.mongo import connect
-from worker.operations.doctor.findings import Check, Finding
-from worker.operations.doctor.machine import Clock, judge_clock
+from worker.operations.doctor.findings import Check, CheckResult
+from worker.operations.doctor.machine import Clock, evaluate_clock
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -34,15 +34,15 @@ def of_types() -> Iterator[Check]:
     """Yield the checks that need no environment."""
 
     # Imported as they run: to load the types is what may fail.
-    def types() -> list[Finding]:
-        from worker.operations.doctor.configuration import look_at_types
+    def types() -> list[CheckResult]:
+        from worker.operations.doctor.configuration import check_types
 
-        return look_at_types()
+        return check_types()
 
-    def lexicons() -> list[Finding]:
-        from worker.operations.doctor.configuration import look_at_lexicons
+    def lexicons() -> list[CheckResult]:
+        from worker.operations.doctor.configuration import check_lexicons
 
-        return look_at_lexicons()
+        return check_lexicons()
 
     yield Check(TYPES, TYPES, types, vital=True)
     yield Check(TYPES, "lexicons", lexicons, frozenset({TYPES}))
@@ -68,25 +68,25 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
         undo.callback(opened.client.close)
         return opened
 
-    def server() -> Iterator[Finding]:
-        facts = mongodb.ask(database(), clock)
-        yield from mongodb.judge(facts)
-        yield judge_clock("mongodb", facts.ahead)
+    def server() -> Iterator[CheckResult]:
+        facts = mongodb.fetch(database(), clock)
+        yield from mongodb.evaluate(facts)
+        yield evaluate_clock("mongodb", facts.ahead)
 
-    def indexes() -> list[Finding]:
-        from worker.operations.doctor.mongodb import look_at_indexes
+    def indexes() -> list[CheckResult]:
+        from worker.operations.doctor.mongodb import check_indexes
 
-        return look_at_indexes(database())
+        return check_indexes(database())
 
-    def sweep() -> list[Finding]:
-        from worker.operations.doctor.mongodb import look_at_overdue
+    def sweep() -> list[CheckResult]:
+        from worker.operations.doctor.mongodb import check_overdue
 
-        return look_at_overdue(database())
+        return check_overdue(database())
 
-    def watch() -> list[Finding]:
-        from worker.operations.doctor.mongodb import look_at_watch
+    def watch() -> list[CheckResult]:
+        from worker.operations.doctor.mongodb import check_watch
 
-        return look_at_watch(database())
+        return check_watch(database())
 
     needs = frozenset({"mongodb", TYPES})
     yield Check("mongodb", "answer", server, vital=True)
@@ -98,16 +98,16 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
 def _of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:
     from worker.operations.doctor import redis
 
-    def server() -> Iterator[Finding]:
+    def server() -> Iterator[CheckResult]:
         url, patience = settings.redis_url.reveal(), _TIMEOUT
         try:
             client = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
         except ValueError:
             raise SettingsError(["REDIS_URL is not understood by the client"]) from None
         with client:
-            facts = redis.ask(client, clock)
-        yield from redis.judge(facts)
-        yield judge_clock("redis", facts.ahead)
+            facts = redis.fetch(client, clock)
+        yield from redis.evaluate(facts)
+        yield evaluate_clock("redis", facts.ahead)
 
     yield Check("redis", "answer", server, vital=True)
 
@@ -116,31 +116,31 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
     from worker.operations.doctor import pds
 
     url, directory = settings.pds.url, settings.pds.directory
-    facts = cache(lambda: pds.ask(url, clock))
+    facts = cache(lambda: pds.fetch(url, clock))
 
-    def server() -> Iterator[Finding]:
-        yield from pds.judge(facts(), settings.pds.rates.of(urlsplit(url).netloc))
+    def server() -> Iterator[CheckResult]:
+        yield from pds.evaluate(facts(), settings.pds.rates.of(urlsplit(url).netloc))
         if (ahead := facts().ahead) is not None:
-            yield judge_clock("pds", ahead)
+            yield evaluate_clock("pds", ahead)
 
-    def blobs() -> list[Finding]:
+    def blobs() -> list[CheckResult]:
         from worker.media.lexicons import type_lexicons
 
-        return [pds.judge_uploads(facts().upload_limit, pds.largest_blob(type_lexicons()))]
+        return [pds.evaluate_uploads(facts().upload_limit, pds.max_blob_size(type_lexicons()))]
 
     yield Check("pds", "answer", server, vital=True)
     yield Check("pds", "blob limit", blobs, frozenset({"pds", TYPES}))
-    yield Check("directory", "answer", lambda: pds.look_at_directory(directory))
+    yield Check("directory", "answer", lambda: pds.check_directory(directory))
 
 
-def _media_store(settings: Settings) -> list[Finding]:
+def _media_store(settings: Settings) -> list[CheckResult]:
     from worker.files.opening import open_sources, store_location
-    from worker.operations.doctor.configuration import look_at_folder, look_at_store
+    from worker.operations.doctor.configuration import check_folder, check_store
 
     if settings.media.store_url.startswith("file:"):
-        return look_at_folder(store_location(settings).root)
+        return check_folder(store_location(settings).root)
     with closing(open_sources(settings, deadline=_TIMEOUT)) as store:
-        return look_at_store(store, settings.media.guest_bucket)
+        return check_store(store, settings.media.guest_bucket)
 
 
 def _of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Check]:
@@ -152,16 +152,16 @@ def _of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Che
 
         return undo.enter_context(closing(build(settings)))
 
-    def passwords() -> list[Finding]:
-        return accounts.look_at_passwords(services().accounts, services().vault)
+    def passwords() -> list[CheckResult]:
+        return accounts.check_passwords(services().accounts, services().vault)
 
-    def guests() -> list[Finding]:
+    def guests() -> list[CheckResult]:
         known = services().accounts
-        return accounts.look_at_guests(known, settings.guest_subject, services().repo)
+        return accounts.check_guests(known, settings.guest_subject, services().repo)
 
-    def users() -> list[Finding]:
+    def users() -> list[CheckResult]:
         known, database = services().accounts, services().database
-        return accounts.look_at_users(database, known, most, services().repo)
+        return accounts.check_users(database, known, most, services().repo)
 
     needs = frozenset({"mongodb", "redis", "pds", TYPES})
     yield Check("accounts", "passwords", passwords, frozenset({"mongodb", TYPES}))

@@ -17,7 +17,7 @@ class Level(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One line: of which subject, what was looked at and seen, and what to do, if anything."""
 
     subject: str
@@ -37,21 +37,21 @@ class Check:
 
     subject: str
     name: str
-    run: Callable[[], Iterable[Finding]]
+    run: Callable[[], Iterable[CheckResult]]
     needs: frozenset[str] = frozenset()
     vital: bool = False
 
 
-def fine(subject: str, check: str, found: str) -> Finding:
+def ok(subject: str, check: str, found: str) -> CheckResult:
     """Return a finding that needs nothing done."""
-    return Finding(subject, check, Level.OK, found)
+    return CheckResult(subject, check, Level.OK, found)
 
 
-def doubtful(subject: str, check: str, found: str, advice: str) -> Finding:
+def warn(subject: str, check: str, found: str, advice: str) -> CheckResult:
     """Return a warning: it works, and may not always."""
-    return Finding(subject, check, Level.WARN, found, advice)
+    return CheckResult(subject, check, Level.WARN, found, advice)
 
 
-def wrong(subject: str, check: str, found: str, advice: str) -> Finding:
+def fail(subject: str, check: str, found: str, advice: str) -> CheckResult:
     """Return a failure: something does not work."""
-    return Finding(subject, check, Level.FAIL, found, advice)
+    return CheckResult(subject, check, Level.FAIL, found, advice)

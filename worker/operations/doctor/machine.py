@@ -15,16 +15,16 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
-from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 
 SUBJECT = "machine"
-_OLDEST = (3, 11)
-_FILES = 1024  # a worker's process has some dozens of connections; 1,024 leaves room
-_ROOM = 500 * 2**20  # bytes; where beat and Flower keep what they know
+_MIN_PYTHON = (3, 11)
+_MIN_FILES = 1024  # a worker's process has some dozens of connections; 1,024 leaves room
+_MIN_DISK = 500 * 2**20  # bytes; where beat and Flower keep what they know
 Clock = Callable[[], float]
 """Seconds since 1970, as this machine has it."""
-_NOTICED = 2.0  # seconds; an HTTP date is cut to whole seconds
-_TOO_FAR = 30.0  # seconds; what a lease has over the time limit of its task is less
+_WARN_SECONDS = 2.0  # seconds; an HTTP date is cut to whole seconds
+_FAIL_SECONDS = 30.0  # seconds; what a lease has over the time limit of its task is less
 _ADVICE = "have both machines keep their time (chrony, systemd-timesyncd)"
 
 
@@ -46,7 +46,7 @@ class MachineFacts:
     free: int
 
 
-def ask() -> MachineFacts:
+def fetch() -> MachineFacts:
     """Look at this process and its machine."""
     needed = [Requirement(text) for text in requires("media-atproto") or ()]
     plain = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
@@ -58,26 +58,26 @@ def ask() -> MachineFacts:
     )
 
 
-def judge(facts: MachineFacts) -> Iterator[Finding]:
+def evaluate(facts: MachineFacts) -> Iterator[CheckResult]:
     """Judge what was found."""
     found = ".".join(map(str, facts.python))
-    if facts.python < _OLDEST:
-        yield wrong(SUBJECT, "Python", found, "use 3.11 or newer")
+    if facts.python < _MIN_PYTHON:
+        yield fail(SUBJECT, "Python", found, "use 3.11 or newer")
     else:
-        yield fine(SUBJECT, "Python", found)
+        yield ok(SUBJECT, "Python", found)
     yield from _packages(facts.packages)
     yield _open_files(facts.files)
     yield _disk(facts.free)
 
 
-def _packages(packages: Sequence[Package]) -> Iterator[Finding]:
+def _packages(packages: Sequence[Package]) -> Iterator[CheckResult]:
     advice = "install what requirements.lock says"
     faults = [package for package in packages if not _fits(package)]
     for package in faults:
         there = f"{package.version} is installed" if package.version else "it is not installed"
-        yield wrong(SUBJECT, "packages", f"{package.requirement} is needed, {there}", advice)
+        yield fail(SUBJECT, "packages", f"{package.requirement} is needed, {there}", advice)
     if not faults:
-        yield fine(SUBJECT, "packages", f"all {len(packages)} are as this version needs them")
+        yield ok(SUBJECT, "packages", f"all {len(packages)} are as this version needs them")
 
 
 def _fits(package: Package) -> bool:
@@ -86,18 +86,18 @@ def _fits(package: Package) -> bool:
     return Requirement(package.requirement).specifier.contains(package.version, prereleases=True)
 
 
-def _open_files(files: int) -> Finding:
-    if 0 <= files < _FILES:  # -1 is no limit
-        advice = f"raise it to {_FILES} at least (ulimit -n, LimitNOFILE)"
-        return doubtful(SUBJECT, "open files", f"{files} at most", advice)
-    return fine(SUBJECT, "open files", "no limit" if files < 0 else f"{files} at most")
+def _open_files(files: int) -> CheckResult:
+    if 0 <= files < _MIN_FILES:  # -1 is no limit
+        advice = f"raise it to {_MIN_FILES} at least (ulimit -n, LimitNOFILE)"
+        return warn(SUBJECT, "open files", f"{files} at most", advice)
+    return ok(SUBJECT, "open files", "no limit" if files < 0 else f"{files} at most")
 
 
-def _disk(free: int) -> Finding:
+def _disk(free: int) -> CheckResult:
     found = f"{free / 2**20:.0f} MiB left for temporary files"
-    if free < _ROOM:
-        return doubtful(SUBJECT, "disk", found, "make room")
-    return fine(SUBJECT, "disk", found)
+    if free < _MIN_DISK:
+        return warn(SUBJECT, "disk", found, "make room")
+    return ok(SUBJECT, "disk", found)
 
 
 def _installed(name: str) -> str | None:
@@ -107,12 +107,12 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def judge_clock(subject: str, ahead: float) -> Finding:
+def evaluate_clock(subject: str, ahead: float) -> CheckResult:
     """Judge how many seconds the clock of a service is ahead of this machine's."""
     way = "ahead of" if ahead > 0 else "behind"
     found = f"{abs(ahead):.1f} s {way} this machine's"
-    if abs(ahead) > _TOO_FAR:
-        return wrong(subject, "clock", found, _ADVICE)
-    if abs(ahead) > _NOTICED:
-        return doubtful(subject, "clock", found, _ADVICE)
-    return fine(subject, "clock", found)
+    if abs(ahead) > _FAIL_SECONDS:
+        return fail(subject, "clock", found, _ADVICE)
+    if abs(ahead) > _WARN_SECONDS:
+        return warn(subject, "clock", found, _ADVICE)
+    return ok(subject, "clock", found)

@@ -12,22 +12,22 @@ from pymongo.database import Database
 
 from worker.core.clock import now
 from worker.database import indexes
-from worker.database.indexes import Made, Standing
-from worker.database.mongo import RawDocument, translated
+from worker.database.indexes import IndexResult, IndexStatus
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.media import MEDIA_TYPES
-from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
 from worker.operations.error_help import help_for
 from worker.operations.watch import checkpoint
-from worker.operations.watch.checkpoint import Position
+from worker.operations.watch.checkpoint import Checkpoint
 
 SUBJECT = "mongodb"
-PATIENCE = 5.0  # seconds for each question
-_OLDEST = (6, 0)
+TIMEOUT = 5.0  # seconds for each question
+_MIN_VERSION = (6, 0)
 WORKERS = "workers"
-_LISTED = 3
-_OVERDUE = timedelta(minutes=15)
-_UNWATCHED = timedelta(minutes=1)  # the watch keeps its position every few seconds
+_MAX_LISTED = 3
+_MAX_OVERDUE = timedelta(minutes=15)
+_MAX_SILENCE = timedelta(minutes=1)  # the watch keeps its position every few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class MongoFacts:
     ahead: float
 
 
-def ask(database: Database[RawDocument], clock: Clock = time.time) -> MongoFacts:
+def fetch(database: Database[RawDocument], clock: Clock = time.time) -> MongoFacts:
     """Ask the server; raises StoreUnavailableError."""
-    with translated(), pymongo.timeout(PATIENCE):
+    with mongo_errors(), pymongo.timeout(TIMEOUT):
         began = clock()
         hello = database.client.admin.command("hello")
         middle = (began + clock()) / 2
@@ -53,96 +53,98 @@ def ask(database: Database[RawDocument], clock: Clock = time.time) -> MongoFacts
     return MongoFacts(version, hello.get("setName"), bool(hello.get("isWritablePrimary")), ahead)
 
 
-def judge(facts: MongoFacts) -> Iterator[Finding]:
+def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
     """Judge what the server says, its clock apart."""
-    if _numbers(facts.version) < _OLDEST:
-        yield wrong(SUBJECT, "version", facts.version, "update it to 6.0 or newer")
+    if _numbers(facts.version) < _MIN_VERSION:
+        yield fail(SUBJECT, "version", facts.version, "update it to 6.0 or newer")
     else:
-        yield fine(SUBJECT, "version", facts.version)
+        yield ok(SUBJECT, "version", facts.version)
     if not facts.writable:
         advice = "name the whole set in MONGODB_CONNECTION_STRING, or look at its members"
-        yield wrong(SUBJECT, "replica set", "this member takes no writes", advice)
+        yield fail(SUBJECT, "replica set", "this member takes no writes", advice)
     elif facts.replica_set is None:
         advice = "make it a replica set of one: --replSet rs0, then rs.initiate()"
-        yield doubtful(SUBJECT, "replica set", "none, so nothing can follow its changes", advice)
+        yield warn(SUBJECT, "replica set", "none, so nothing can follow its changes", advice)
     else:
-        yield fine(SUBJECT, "replica set", facts.replica_set)
+        yield ok(SUBJECT, "replica set", facts.replica_set)
 
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
 
 
-def look_at_indexes(database: Database[RawDocument]) -> list[Finding]:
+def check_indexes(database: Database[RawDocument]) -> list[CheckResult]:
     """Compare the indexes with those that there should be; raises StoreUnavailableError."""
-    with pymongo.timeout(PATIENCE):
-        return judge_indexes(list(indexes.survey(database)))
+    with pymongo.timeout(TIMEOUT):
+        return evaluate_indexes(list(indexes.inspect(database)))
 
 
-def judge_indexes(standings: Iterable[Made]) -> list[Finding]:
+def evaluate_indexes(standings: Iterable[IndexResult]) -> list[CheckResult]:
     """Judge how the indexes stand; a line for each that something is in the way of."""
     every = list(standings)
     findings = [
-        wrong(SUBJECT, "indexes", f"{_named(made)} cannot be made", made.detail)
+        fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
         for made in every
-        if made.standing is Standing.REFUSED
+        if made.status is IndexStatus.REFUSED
     ]
-    missing = [_named(made) for made in every if made.standing is Standing.MISSING]
+    missing = [_format_names(made) for made in every if made.status is IndexStatus.MISSING]
     if missing:
-        first = ", ".join(missing[:_LISTED]) + (", ..." if len(missing) > _LISTED else "")
+        first = ", ".join(missing[:_MAX_LISTED]) + (", ..." if len(missing) > _MAX_LISTED else "")
         found = f"{len(missing)} of {len(every)} missing: {first}"
-        findings.append(wrong(SUBJECT, "indexes", found, "run media-atproto init"))
-    return findings or [fine(SUBJECT, "indexes", f"all {len(every)} are there")]
+        findings.append(fail(SUBJECT, "indexes", found, "run media-atproto init"))
+    return findings or [ok(SUBJECT, "indexes", f"all {len(every)} are there")]
 
 
-def _named(made: Made) -> str:
+def _format_names(made: IndexResult) -> str:
     return f"{made.definition.collection}.{made.definition.name}"
 
 
-def look_at_overdue(database: Database[RawDocument]) -> list[Finding]:
+def check_overdue(database: Database[RawDocument]) -> list[CheckResult]:
     """Find the item of each type that has been due longest; raises StoreUnavailableError."""
     oldest = {name: _due(database, kind.collection) for name, kind in MEDIA_TYPES.items()}
-    return [judge_overdue(oldest, now())]
+    return [evaluate_overdue(oldest, now())]
 
 
 def _due(database: Database[RawDocument], collection: str) -> datetime | None:
     match = {"atproto.retryAt": {"$type": "date"}}
-    with translated(), pymongo.timeout(PATIENCE):
+    with mongo_errors(), pymongo.timeout(TIMEOUT):
         found = database[collection].find_one(match, sort=[("atproto.retryAt", 1)])
     state = (found or {}).get("atproto")
     moment = state.get("retryAt") if isinstance(state, dict) else None
     return moment if isinstance(moment, datetime) else None
 
 
-def judge_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> Finding:
+def evaluate_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> CheckResult:
     """Judge since when an item of each type has been due: the sweep should have found it."""
-    late = {name: moment - due for name, due in oldest.items() if due and moment - due > _OVERDUE}
+    late = {
+        name: moment - due for name, due in oldest.items() if due and moment - due > _MAX_OVERDUE
+    }
     if not late:
-        return fine(WORKERS, "sweep", "nothing is overdue")
+        return ok(WORKERS, "sweep", "nothing is overdue")
     name, age = max(late.items(), key=lambda pair: pair[1])
     found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
-    return doubtful(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
+    return warn(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
 
 
-def look_at_watch(database: Database[RawDocument]) -> list[Finding]:
+def check_watch(database: Database[RawDocument]) -> list[CheckResult]:
     """Look where the watch stands; raises StoreUnavailableError."""
-    with pymongo.timeout(PATIENCE):
-        return [judge_watch(checkpoint.read(database), now())]
+    with pymongo.timeout(TIMEOUT):
+        return [evaluate_watch(checkpoint.read_checkpoint(database), now())]
 
 
-def judge_watch(stands: Position | None, moment: datetime) -> Finding:
+def evaluate_watch(stands: Checkpoint | None, moment: datetime) -> CheckResult:
     """Judge where the watch stands; None where there never was one."""
     if stands is None:
-        return fine(WORKERS, "watch", "not in use")
-    if stands.saved_at is None or moment - stands.saved_at > _UNWATCHED:
+        return ok(WORKERS, "watch", "not in use")
+    if stands.saved_at is None or moment - stands.saved_at > _MAX_SILENCE:
         since = f"{stands.saved_at:%Y-%m-%d %H:%M} UTC" if stands.saved_at else "its start"
         found = f"its position has not moved since {since}"
         if stands.trouble:
             found += f": it waits ({stands.trouble})"
-            return doubtful(WORKERS, "watch", found, help_for(stands.trouble).action)
+            return warn(WORKERS, "watch", found, help_for(stands.trouble).action)
         advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
-        return doubtful(WORKERS, "watch", found, advice)
+        return warn(WORKERS, "watch", found, advice)
     found = (
         f"{stands.holder or 'nobody'} watches; the last change was enqueued {stands.lag:.1f} s late"
     )
-    return fine(WORKERS, "watch", found)
+    return ok(WORKERS, "watch", found)

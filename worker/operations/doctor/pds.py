@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from worker.core.errors import TransientError
-from worker.core.rate_limits import Kind, Limit, Told, told
+from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
 from worker.media.validation import Lexicons
-from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
 
 SUBJECT, DIRECTORY = "pds", "directory"
@@ -33,10 +33,10 @@ class PdsFacts:
     version: str
     upload_limit: int | None
     ahead: float | None
-    told: Told | None
+    told: RateLimitHeaders | None
 
 
-def ask(url: str, clock: Clock = time.time) -> PdsFacts:
+def fetch(url: str, clock: Clock = time.time) -> PdsFacts:
     """Ask a PDS; raises TransientError when nothing answers that is one."""
     with httpx.Client(timeout=_TIMEOUT) as http:
         began = clock()
@@ -49,68 +49,70 @@ def ask(url: str, clock: Clock = time.time) -> PdsFacts:
         version=str(health.get("version", "unknown")),
         upload_limit=limit if isinstance(limit, int) else None,
         ahead=_ahead(headers, middle),
-        told=told(headers, middle),
+        told=parse_headers(headers, middle),
     )
 
 
-def judge(facts: PdsFacts, limits: tuple[Limit, ...]) -> Iterator[Finding]:
+def evaluate(facts: PdsFacts, limits: tuple[Limit, ...]) -> Iterator[CheckResult]:
     """Judge what a PDS says, by the budgets that we count; clock and blobs apart."""
-    yield fine(SUBJECT, "version", facts.version)
+    yield ok(SUBJECT, "version", facts.version)
     yield _limits(facts.told, limits)
 
 
-def largest_blob(lexicons: Lexicons) -> int:
+def max_blob_size(lexicons: Lexicons) -> int:
     """Return how many bytes the largest blob has that a lexicon lets a record refer to."""
     rules = [rule for nsid in lexicons.nsids for rule in lexicons.blob_rules(nsid).values()]
     return max((rule.max_size or 0 for rule in rules), default=0)
 
 
-def look_at_directory(url: str | None) -> list[Finding]:
+def check_directory(url: str | None) -> list[CheckResult]:
     """Ask the PLC directory whether it is there; raises TransientError."""
     if url is None:
-        return [fine(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts live at PDS_URL")]
+        return [ok(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts live at PDS_URL")]
     with httpx.Client(timeout=_TIMEOUT) as http:
         try:
             status = http.get(f"{url}/_health").status_code
         except httpx.HTTPError as error:
             raise TransientError(f"no answer from {url} ({type(error).__name__})") from error
-    return [judge_directory(url, status)]
+    return [evaluate_directory(url, status)]
 
 
-def judge_directory(url: str, status: int) -> Finding:
+def evaluate_directory(url: str, status: int) -> CheckResult:
     """Judge the answer of a directory by its HTTP status."""
     if status == httpx.codes.OK:
-        return fine(DIRECTORY, "answer", f"{url} answers")
-    return wrong(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")
+        return ok(DIRECTORY, "answer", f"{url} answers")
+    return fail(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")
 
 
-def judge_uploads(limit: int | None, largest: int) -> Finding:
+def evaluate_uploads(limit: int | None, largest: int) -> CheckResult:
     """Judge how large a blob a PDS takes, by the largest of our lexicons; bytes."""
     if limit is None:
-        return fine(SUBJECT, "blob limit", "it does not say")
+        return ok(SUBJECT, "blob limit", "it does not say")
     found = f"it takes {limit} bytes, our lexicons {largest} at most"
     if limit < largest:
         advice = "raise PDS_BLOB_UPLOAD_LIMIT, or larger files are refused"
-        return doubtful(SUBJECT, "blob limit", found, advice)
-    return fine(SUBJECT, "blob limit", found)
+        return warn(SUBJECT, "blob limit", found, advice)
+    return ok(SUBJECT, "blob limit", found)
 
 
-def _limits(said: Told | None, limits: tuple[Limit, ...]) -> Finding:
-    requests = {(limit.points, limit.window) for limit in limits if limit.kind is Kind.REQUESTS}
+def _limits(said: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> CheckResult:
+    requests = {
+        (limit.points, limit.window) for limit in limits if limit.resource is Resource.REQUESTS
+    }
     if said is None:
         counted = "we count by RATE_LIMITS" if limits else "nor do we"
-        return fine(SUBJECT, "rate limits", f"it tells of none, {counted}")
+        return ok(SUBJECT, "rate limits", f"it tells of none, {counted}")
     found = f"it allows {said.points} requests in {said.window:g} s"
     if not limits:
         advice = (
             "RATE_LIMITS is off for it: set it to reference, or lift the limits for our address"
         )
-        return doubtful(SUBJECT, "rate limits", found, advice)
+        return warn(SUBJECT, "rate limits", found, advice)
     if (said.points, said.window) not in requests:
         ours = ", ".join(f"{points} in {window:g} s" for points, window in requests) or "none"
         advice = "have requests_5min in RATE_LIMITS say the same"
-        return doubtful(SUBJECT, "rate limits", f"{found}; we count {ours}", advice)
-    return fine(SUBJECT, "rate limits", f"{found}, as we count")
+        return warn(SUBJECT, "rate limits", f"{found}; we count {ours}", advice)
+    return ok(SUBJECT, "rate limits", f"{found}, as we count")
 
 
 def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[str, str]]:

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from worker.core.redis_errors import translated
-from worker.operations.doctor.findings import Finding, doubtful, fine, wrong
+from worker.core.redis_errors import redis_errors
+from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"
-_OLDEST = (6, 2)
+_MIN_VERSION = (6, 2)
 _SEEN = 1000  # keys that are looked at for strangers
 _FULL, _FILLING = 0.95, 0.8
-_LONG = 10_000  # messages
+_MAX_LIVE = 10_000  # messages
 _QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
 _OURS = re.compile(r"media-atproto:|_kombu\.binding\.|unacked")
 
@@ -42,9 +42,9 @@ class QueueFacts:
     orphan_finder: tuple[str, ...]
 
 
-def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
+def fetch(redis: Redis, clock: Clock = time.time) -> QueueFacts:
     """Ask the server; raises RedisUnavailableError."""
-    with translated():
+    with redis_errors():
         info: Mapping[str, object] = redis.info()
         began = clock()
         seconds, micros = redis.time()
@@ -66,12 +66,12 @@ def ask(redis: Redis, clock: Clock = time.time) -> QueueFacts:
     )
 
 
-def judge(facts: QueueFacts) -> Iterator[Finding]:
+def evaluate(facts: QueueFacts) -> Iterator[CheckResult]:
     """Judge what the server says, its clock apart."""
     yield _version(facts)
     if facts.role != "master":
         advice = "name the primary in REDIS_URL"
-        yield wrong(SUBJECT, "role", f"it is a {facts.role}, and takes no writes", advice)
+        yield fail(SUBJECT, "role", f"it is a {facts.role}, and takes no writes", advice)
     yield _policy(facts.policy)
     yield _keeping(keeps=facts.keeps)
     yield _memory(facts.used, facts.most)
@@ -79,55 +79,53 @@ def judge(facts: QueueFacts) -> Iterator[Finding]:
     yield _length(facts.live)
 
 
-def _version(facts: QueueFacts) -> Finding:
+def _version(facts: QueueFacts) -> CheckResult:
     found = f"{facts.product} {facts.version}"
     numbers = tuple(int(part) for part in facts.version.split(".") if part.isdigit())
-    if numbers < _OLDEST:
-        return doubtful(SUBJECT, "version", found, "update it to 6.2 or newer")
-    return fine(SUBJECT, "version", found)
+    if numbers < _MIN_VERSION:
+        return warn(SUBJECT, "version", found, "update it to 6.2 or newer")
+    return ok(SUBJECT, "version", found)
 
 
-def _policy(policy: str) -> Finding:
+def _policy(policy: str) -> CheckResult:
     found = f"maxmemory-policy is {policy}"
     if policy == "noeviction":
-        return fine(SUBJECT, "eviction", found)
+        return ok(SUBJECT, "eviction", found)
     advice = "set it to noeviction, or messages and budgets disappear when memory is short"
-    return wrong(SUBJECT, "eviction", found, advice)
+    return fail(SUBJECT, "eviction", found, advice)
 
 
-def _keeping(*, keeps: bool) -> Finding:
+def _keeping(*, keeps: bool) -> CheckResult:
     if keeps:
-        return fine(SUBJECT, "persistence", "appendonly is on")
+        return ok(SUBJECT, "persistence", "appendonly is on")
     advice = (
         "set appendonly yes; until then a restart loses messages, which only the sweep makes up"
     )
-    return doubtful(SUBJECT, "persistence", "appendonly is off", advice)
+    return warn(SUBJECT, "persistence", "appendonly is off", advice)
 
 
-def _memory(used: int, most: int) -> Finding:
+def _memory(used: int, most: int) -> CheckResult:
     found = f"{used / 2**20:.0f} MiB used" + (f" of {most / 2**20:.0f}" if most else ", no limit")
     share = used / most if most else 0.0
     if share >= _FULL:
-        return wrong(SUBJECT, "memory", found, "raise maxmemory, or see what fills it")
+        return fail(SUBJECT, "memory", found, "raise maxmemory, or see what fills it")
     if share >= _FILLING:
-        return doubtful(SUBJECT, "memory", found, "raise maxmemory before it is full")
-    return fine(SUBJECT, "memory", found)
+        return warn(SUBJECT, "memory", found, "raise maxmemory before it is full")
+    return ok(SUBJECT, "memory", found)
 
 
-def _sharing(orphan_finder: tuple[str, ...]) -> Finding:
+def _sharing(orphan_finder: tuple[str, ...]) -> CheckResult:
     if not orphan_finder:
-        return fine(SUBJECT, "database", "it is nobody else's")
+        return ok(SUBJECT, "database", "it is nobody else's")
     found = f"{len(orphan_finder)} keys of something else, {orphan_finder[0][:60]!a} for one"
-    return doubtful(
-        SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL"
-    )
+    return warn(SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL")
 
 
-def _length(live: int) -> Finding:
+def _length(live: int) -> CheckResult:
     found = f"{live} saves are waiting"
-    if live > _LONG:
-        return doubtful("workers", "queue", found, "see that workers run, or add some")
-    return fine("workers", "queue", found)
+    if live > _MAX_LIVE:
+        return warn("workers", "queue", found, "see that workers run, or add some")
+    return ok("workers", "queue", found)
 
 
 def _strangers(keys: Iterable[bytes | str]) -> tuple[str, ...]:

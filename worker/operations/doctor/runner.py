@@ -12,8 +12,8 @@ from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
 from worker.operations.doctor import checks, machine
 from worker.operations.doctor.checks import TYPES
-from worker.operations.doctor.configuration import ENVIRONMENT, judge_problems, judge_settings
-from worker.operations.doctor.findings import Check, Finding, Level, wrong
+from worker.operations.doctor.configuration import ENVIRONMENT, evaluate_problems, evaluate_settings
+from worker.operations.doctor.findings import Check, CheckResult, Level, fail
 from worker.operations.doctor.machine import Clock
 
 _LOOK: Mapping[str, str] = {
@@ -28,30 +28,32 @@ _LOOK: Mapping[str, str] = {
 
 def examine(
     environ: Mapping[str, str], accounts: int = 0, clock: Clock = time.time
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Yield what is found, check by check, within a few seconds for each service that is away.
 
     `accounts` is how many of the users' are tried besides the guests'; `clock` is this machine's.
     Never raises: what a check raises is what it found.
     """
-    yield from run([Check(machine.SUBJECT, "machine", lambda: machine.judge(machine.ask()))])
-    types = list(run(checks.of_types()))
+    yield from run_checks(
+        [Check(machine.SUBJECT, "machine", lambda: machine.evaluate(machine.fetch()))]
+    )
+    types = list(run_checks(checks.of_types()))
     yield from types
     try:
         settings, queue = Settings.load(environ), QueueSettings.load(environ)
     except SettingsError as error:
-        yield from judge_problems(error.problems)
+        yield from evaluate_problems(error.problems)
         yield from _skipped(("mongodb", "redis", "pds", "accounts"), ENVIRONMENT)
         return
-    yield from judge_settings(settings, queue.visibility_timeout)
+    yield from evaluate_settings(settings, queue.visibility_timeout)
     down = (
         {TYPES} if any(each.level is Level.FAIL and each.check == TYPES for each in types) else ()
     )
     with ExitStack() as undo:
-        yield from run(checks.of_services(settings, accounts, clock, undo), down)
+        yield from run_checks(checks.of_services(settings, accounts, clock, undo), down)
 
 
-def run(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
+def run_checks(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[CheckResult]:
     """Carry out checks; those whose subject, or what they need, is `down` are skipped."""
     away = set(down)
     for check in every:
@@ -63,10 +65,10 @@ def run(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[Finding]:
         except (LexiconFileError, MediaError, SettingsError, OSError) as error:
             away |= {check.subject} if check.vital else set()
             advice = _LOOK.get(check.subject, "look at what the message names")
-            yield wrong(check.subject, check.name, _words(error), advice)
+            yield fail(check.subject, check.name, _words(error), advice)
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
             advice = "this check has a bug, or the service an answer of its own: report it"
-            yield wrong(check.subject, check.name, f"{type(error).__name__} in the check", advice)
+            yield fail(check.subject, check.name, f"{type(error).__name__} in the check", advice)
 
 
 def _words(error: Exception) -> str:
@@ -74,10 +76,10 @@ def _words(error: Exception) -> str:
     return "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
 
 
-def _skipped(subjects: Iterable[str], because: str) -> Iterator[Finding]:
+def _skipped(subjects: Iterable[str], because: str) -> Iterator[CheckResult]:
     for subject in subjects:
         yield _skip(subject, "all", because)
 
 
-def _skip(subject: str, check: str, because: str) -> Finding:
-    return Finding(subject, check, Level.SKIP, f"not looked at, because of: {because}")
+def _skip(subject: str, check: str, because: str) -> CheckResult:
+    return CheckResult(subject, check, Level.SKIP, f"not looked at, because of: {because}")

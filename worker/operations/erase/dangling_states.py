@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from worker.database.batch_store import LoadedDocument
 from worker.database.state import ResetMode
 from worker.media import MediaType
-from worker.operations.erase.report import AT_WORK, BACK, WipeResult, why_not
+from worker.operations.erase.report import AT_WORK, BACK, WipeResult, why_skipped
 from worker.operations.erase.state_reset import StateReset
 from worker.pds.errors import AccountUnusableError
 from worker.pds.snapshot import RepoSnapshot
@@ -31,12 +31,12 @@ class DanglingStates:
 
         What claims to be in another repo is no matter of this account's, unless it is forgotten.
         """
-        for page in self.clearing.of_owner(kind, self.subject, self.mode):
+        for page in self.clearing.documents_of_owner(kind, self.subject, self.mode):
             here = {None, self.did}
             every = self.mode is ResetMode.FORGOTTEN
             yield [c for c in page if every or c.document.state.repo in here]
 
-    def clear(self, kind: MediaType, wiped: WipeResult) -> None:
+    def reset(self, kind: MediaType, wiped: WipeResult) -> None:
         """Clear the states of those whose records are not there; tell which are left, and why.
 
         Raises the errors of the PDS and MongoDB.
@@ -46,29 +46,29 @@ class DanglingStates:
             there = self._there(kind, page)
             going: list[LoadedDocument] = []
             for candidate in page:
-                why = why_not(candidate.document, self.did)
+                why = why_skipped(candidate.document, self.did)
                 if why is None and (key := self._key(candidate)) in there:
                     why = BACK if key[0] == self.did else f"its record is in the repo of {key[0]}"
                 if why is None:
                     going.append(candidate)
                 else:
-                    wiped.left[_name(candidate)] = why
-            self._clear(kind, going, wiped)
+                    wiped.skipped[_name(candidate)] = why
+            self._reset(kind, going, wiped)
 
-    def _clear(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
-        count = self.clearing.clear(kind, going, self.mode)
-        wiped.cleared += count
+    def _reset(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
+        count = self.clearing.reset(kind, going, self.mode)
+        wiped.reset += count
         if count < len(going):
-            missed = self.clearing.missed(kind, going, self.mode)
-            wiped.left |= {_name(candidate): AT_WORK for candidate in missed}
+            missed = self.clearing.not_reset(kind, going, self.mode)
+            wiped.skipped |= {_name(candidate): AT_WORK for candidate in missed}
 
     def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
         """Return which of the keys that documents claim have a record now."""
         dids = {did for did, rkey in map(self._key, page) if did and rkey}
-        looks = {did: self._look(did) for did in dids}
+        looks = {did: self._read_key(did) for did in dids}
         return {(d, rkey) for d, s in looks.items() if s for rkey in s.records(kind.nsid)}
 
-    def _look(self, did: str) -> RepoSnapshot | None:
+    def _read_key(self, did: str) -> RepoSnapshot | None:
         try:
             return RepoSnapshot.parse(did, self.read_repo(did))
         except AccountUnusableError as fault:

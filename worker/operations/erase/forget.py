@@ -15,13 +15,13 @@ from pymongo.database import Database
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.database.accounts import Accounts, UnknownAccountError
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.state import ResetMode
 from worker.database.thumbnails import COLLECTION as THUMBNAILS
 from worker.database.thumbnails import ThumbnailCache
 from worker.media import MEDIA_TYPES
-from worker.operations.erase.report import Survey, WipeResult
+from worker.operations.erase.report import WipePreview, WipeResult
 from worker.operations.erase.wipe import Target, Wipe, Wiper
 from worker.pds.account_cache import AccountCache
 
@@ -30,12 +30,12 @@ from worker.pds.account_cache import AccountCache
 class Footprint:
     """What there is of a subject: records and states by type, thumbnails, removals that wait."""
 
-    types: Mapping[str, Survey]
+    types: Mapping[str, WipePreview]
     thumbnails: int
     removals: int
 
     @property
-    def there_are(self) -> bool:
+    def exists(self) -> bool:
         """Tell whether there is anything to forget, a session apart."""
         counts = [count for each in self.types.values() for count in (each.records, each.states)]
         return any((*counts, self.thumbnails, self.removals))
@@ -82,17 +82,17 @@ class ErasureRun:
         self._wipe = Wipe(tools.wiper, target, list(MEDIA_TYPES.values()), ResetMode.FORGOTTEN)
 
     @property
-    def done(self) -> Mapping[str, WipeResult]:
+    def is_done(self) -> Mapping[str, WipeResult]:
         """Return by type what was done so far."""
         return self._wipe.done
 
-    def survey(self) -> Footprint:
+    def preview(self) -> Footprint:
         """Count what there is, without changing anything."""
         database = self._tools.database
-        with translated():
+        with mongo_errors():
             thumbnails = database[THUMBNAILS].count_documents({"owner": self.subject})
             removals = database[REMOVALS].count_documents(_removals_of(self.subject))
-        return Footprint(self._wipe.survey(), thumbnails, removals)
+        return Footprint(self._wipe.preview(), thumbnails, removals)
 
     def run(self) -> Iterator[int]:
         """Carry it out; yield the numbers of records removed, a batch at a time.
@@ -104,7 +104,7 @@ class ErasureRun:
         except MediaError as error:
             self.trouble = error
         else:
-            with translated():
+            with mongo_errors():
                 self._tools.database[REMOVALS].delete_many(_removals_of(self.subject))
         self.thumbnails = self._tools.thumbnails.forget(self.subject)
         if self.account:

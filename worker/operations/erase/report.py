@@ -14,7 +14,7 @@ BACK = "its record was published again meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class WipePreview:
     """How many records of a type there are to remove, how many states to clear."""
 
     records: int
@@ -26,16 +26,16 @@ class WipeResult:
     """What became of a type so far: `left` tells by rkey, or `_id`, why something stayed."""
 
     removed: int = 0
-    cleared: int = 0
-    left: dict[str, str] = field(default_factory=dict)
+    reset: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
 
     @property
     def reasons(self) -> Counter[str]:
         """Count what is left by its reason."""
-        return Counter(self.left.values())
+        return Counter(self.skipped.values())
 
 
-def why_not(document: MediaDocument, did: str | None) -> str | None:
+def why_skipped(document: MediaDocument, did: str | None) -> str | None:
     """Return why a document's record in the repo `did` must not be taken away, None if it may.
 
     Strays in that repo are records like the others there; elsewhere only a run can see to them.

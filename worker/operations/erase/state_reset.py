@@ -19,10 +19,10 @@ from worker.core.ids import InvalidIdError, parse_id
 from worker.core.records import RecordKey
 from worker.database.backlog import OWNER
 from worker.database.batch_store import LoadedDocument
-from worker.database.leases import Update, as_read
-from worker.database.mongo import RawDocument, translated
+from worker.database.leases import Update, unchanged_since
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import ResetMode
-from worker.database.store import Store, projection, settling
+from worker.database.store import DocumentStore, projection, state_changes
 from worker.media import MediaType
 from worker.pds.snapshot import StoredRecord
 
@@ -57,7 +57,7 @@ def reset_update(mode: ResetMode) -> Update:
     if mode is ResetMode.FORGOTTEN:
         said = {"status": _REMOVED, "reason": mode.value, "attemptedAt": clear.attempted_at}
         return {"$set": {"atproto": said}}
-    changes = settling(clear)
+    changes = state_changes(clear)
     unset = (changes["$unset"].keys() - _KEY) | _BY_RUNS
     return {"$set": changes["$set"], "$unset": dict.fromkeys(sorted(unset), "")}
 
@@ -65,10 +65,10 @@ def reset_update(mode: ResetMode) -> Update:
 class StateReset:
     """Finds the documents of records and owners, and clears their states."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
-    def holders(
+    def documents_of(
         self, kind: MediaType, did: str, subject: str, records: Mapping[str, StoredRecord]
     ) -> dict[str, LoadedDocument]:
         """Return, by rkey, the documents whose records these are in the repo `did` of `subject`.
@@ -104,27 +104,27 @@ class StateReset:
             if candidate.document.owner == subject and candidate.document.state.rkey is None
         }
 
-    def of_owner(
+    def documents_of_owner(
         self, kind: MediaType, subject: str, mode: ResetMode
     ) -> Iterator[Sequence[LoadedDocument]]:
         """Go through the documents of a subject that are to be cleared, a page at a time."""
         match = self._of(subject) | documents_to_reset(mode)
-        with translated():
+        with mongo_errors():
             found = self._store.collection(kind).find(match, projection(kind))
             cursor = found.hint(OWNER).batch_size(_PAGE)
             while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 
-    def clear(self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode) -> int:
+    def reset(self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode) -> int:
         """Clear the states of documents that are as they were read; return how many were."""
         if not candidates:
             return 0
         update = reset_update(mode)
         writes = [UpdateOne(_untouched(candidate), update) for candidate in candidates]
-        with translated():
+        with mongo_errors():
             return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
 
-    def missed(
+    def not_reset(
         self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode
     ) -> list[LoadedDocument]:
         """Return, as they are now, those of the documents that are not clear."""
@@ -132,12 +132,12 @@ class StateReset:
         found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
         return [candidate for candidate in found if not mode.is_done(candidate.document.state)]
 
-    def send_on(self, kind: MediaType, candidate: LoadedDocument, key: RecordKey) -> None:
+    def mark_for_resync(self, kind: MediaType, candidate: LoadedDocument, key: RecordKey) -> None:
         """Have a document synced again, its record in doubt: by the run that holds it, or soon."""
         self._store.add_stray_write(kind, candidate.document, key.uri)
 
     def _find(self, kind: MediaType, match: RawDocument) -> Iterator[LoadedDocument]:
-        with translated():
+        with mongo_errors():
             for raw in self._store.collection(kind).find(match, projection(kind)):
                 yield self._candidate(kind, raw)
 
@@ -154,7 +154,7 @@ def _untouched(candidate: LoadedDocument) -> RawDocument:
     """Match a document that no run has claimed, or confessed a stray on, since it was read."""
     state = candidate.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None
-    return {**as_read(candidate.raw), "atproto.strays": {"$eq": strays}}
+    return {**unchanged_since(candidate.raw), "atproto.strays": {"$eq": strays}}
 
 
 def _ids(ref: str) -> Iterator[DocumentId]:

@@ -34,7 +34,7 @@ from worker.database.state import ResetMode
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.operations.erase.dangling_states import DanglingStates
-from worker.operations.erase.report import AT_WORK, BACK, Survey, WipeResult, why_not
+from worker.operations.erase.report import AT_WORK, BACK, WipePreview, WipeResult, why_skipped
 from worker.operations.erase.state_reset import StateReset
 from worker.pds.record_deleter import BATCH, RecordDeleter
 from worker.pds.repo import Repo
@@ -94,55 +94,57 @@ class Wipe:
         )
         self.done = {kind.name: WipeResult() for kind in kinds}
 
-    def survey(self) -> dict[str, Survey]:
+    def preview(self) -> dict[str, WipePreview]:
         """Count what there is to do, by type, without changing anything."""
-        snapshot = _look(self._repo) if self._repo else None
-        return {kind.name: self._survey(kind, snapshot) for kind in self._kinds}
+        snapshot = _read_snapshot(self._repo) if self._repo else None
+        return {kind.name: self._preview(kind, snapshot) for kind in self._kinds}
 
     def run(self) -> Iterator[int]:
         """Carry it out; yield the numbers of records removed, a batch at a time."""
         if self._repo:
-            snapshot = _look(self._repo)
+            snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:
                 yield from self._remove(self._repo, kind, snapshot)
         for kind in self._kinds:
-            self._unfounded.clear(kind, self.done[kind.name])
+            self._unfounded.reset(kind, self.done[kind.name])
         if self._repo:
-            snapshot = _look(self._repo)
+            snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:
                 for rkey in snapshot.records(kind.nsid):
-                    self.done[kind.name].left.setdefault(rkey, BACK)
+                    self.done[kind.name].skipped.setdefault(rkey, BACK)
 
-    def _survey(self, kind: MediaType, snapshot: RepoSnapshot | None) -> Survey:
+    def _preview(self, kind: MediaType, snapshot: RepoSnapshot | None) -> WipePreview:
         ids = {
             candidate.id
-            for candidate in (self._holders(kind, snapshot) if snapshot else ())
+            for candidate in (self._documents_of(kind, snapshot) if snapshot else ())
             if self._is_ours(candidate) and not self._manner.is_done(candidate.document.state)
         }
         for page in self._unfounded.claimants(kind):
             ids |= {candidate.id for candidate in page}
-        return Survey(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
+        return WipePreview(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
 
-    def _holders(self, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[LoadedDocument]:
-        for part in _parts(snapshot.records(kind.nsid)):
-            found = self._tools.clearing.holders(kind, snapshot.did, self._subject, part)
+    def _documents_of(self, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[LoadedDocument]:
+        for part in _chunks(snapshot.records(kind.nsid)):
+            found = self._tools.clearing.documents_of(kind, snapshot.did, self._subject, part)
             yield from found.values()
 
     def _remove(self, repo: Repo, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[int]:
-        for part in _parts(snapshot.records(kind.nsid)):
-            holders = self._tools.clearing.holders(kind, repo.did, self._subject, part)
+        for part in _chunks(snapshot.records(kind.nsid)):
+            holders = self._tools.clearing.documents_of(kind, repo.did, self._subject, part)
             ours = {rkey: held for rkey, held in holders.items() if self._is_ours(held)}
             spared = {
                 rkey: why
                 for rkey, held in ours.items()
-                if (why := why_not(held.document, repo.did))
+                if (why := why_skipped(held.document, repo.did))
             }
-            self.done[kind.name].left |= spared
+            self.done[kind.name].skipped |= spared
             going = {rkey: record for rkey, record in part.items() if rkey not in spared}
-            self._say_where(repo, kind, going, ours)
+            self._record_locations(repo, kind, going, ours)
             yield from self._erase(repo, kind, list(going), holders)
 
-    def _say_where(self, repo: Repo, kind: MediaType, records: Records, ours: Holders) -> None:
+    def _record_locations(
+        self, repo: Repo, kind: MediaType, records: Records, ours: Holders
+    ) -> None:
         """Make documents claim the records that they are about to lose."""
         silent = [
             StateUpdate(ours[rkey].document, repo.did, rkey, record.cid)
@@ -155,51 +157,51 @@ class Wipe:
         self, repo: Repo, kind: MediaType, rkeys: Sequence[str], holders: Holders
     ) -> Iterator[int]:
         keys = [repo.key(kind.nsid, rkey) for rkey in rkeys]
-        for gone in self._tools.record_deleter.erase(repo, keys):
+        for gone in self._tools.record_deleter.delete(repo, keys):
             self.done[kind.name].removed += len(gone)
             held = {key: holders[key.rkey] for key in gone if key.rkey in holders}
             ours = {key: candidate for key, candidate in held.items() if self._is_ours(candidate)}
-            self._clear(repo, kind, ours)
+            self._reset(repo, kind, ours)
             for key in held.keys() - ours.keys():
-                self._tools.clearing.send_on(kind, held[key], key)
+                self._tools.clearing.mark_for_resync(kind, held[key], key)
             yield len(gone)
 
-    def _clear(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
+    def _reset(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
         """Clear the states of documents that have lost their records."""
         clearing, done = self._tools.clearing, self.done[kind.name]
         keys = {candidate.id: key for key, candidate in lost.items()}
         waiting = [c for c in lost.values() if not self._manner.is_done(c.document.state)]
         for _ in range(_TRIES):
-            count = clearing.clear(kind, waiting, self._manner)
-            done.cleared += count
+            count = clearing.reset(kind, waiting, self._manner)
+            done.reset += count
             if count == len(waiting):
                 return
-            missed = clearing.missed(kind, waiting, self._manner)
+            missed = clearing.not_reset(kind, waiting, self._manner)
             waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
-        done.left |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
+        done.skipped |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
 
     def _is_free(
         self, repo: Repo, kind: MediaType, candidate: LoadedDocument, key: RecordKey
     ) -> bool:
         """Tell whether a document that a run has claimed meanwhile can be cleared now."""
-        why = why_not(candidate.document, repo.did)
+        why = why_skipped(candidate.document, repo.did)
         if why:
-            self._tools.clearing.send_on(kind, candidate, key)
+            self._tools.clearing.mark_for_resync(kind, candidate, key)
         elif repo.get(key):
             why = BACK
         if why:
-            self.done[kind.name].left[key.rkey] = why
+            self.done[kind.name].skipped[key.rkey] = why
         return why is None
 
     def _is_ours(self, candidate: LoadedDocument) -> bool:
         return candidate.document.owner == self._subject
 
 
-def _look(repo: Repo) -> RepoSnapshot:
+def _read_snapshot(repo: Repo) -> RepoSnapshot:
     return RepoSnapshot.parse(repo.did, repo.export())
 
 
-def _parts(records: Records) -> Iterator[Records]:
+def _chunks(records: Records) -> Iterator[Records]:
     waiting = iter(records.items())
     while part := dict(islice(waiting, BATCH)):
         yield part

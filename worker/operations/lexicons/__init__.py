@@ -3,8 +3,14 @@
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
 
-from worker.operations.lexicons.check import Checked, Finding, check
-from worker.operations.lexicons.publish import Outcome, Publication, Refused, plan, publish
+from worker.operations.lexicons.check import CheckedLexicon, LexiconFinding, check
+from worker.operations.lexicons.publish import (
+    Publication,
+    PublishOutcome,
+    PublishRefusedError,
+    plan_publications,
+    publish,
+)
 from worker.operations.lexicons.published import (
     AsResolved,
     Copies,
@@ -18,19 +24,19 @@ from worker.operations.lexicons.published import (
 
 __all__ = [
     "AsResolved",
-    "Checked",
+    "CheckedLexicon",
     "Copies",
     "DnsError",
-    "Finding",
     "InRepo",
-    "Outcome",
+    "LexiconFinding",
     "Publication",
+    "PublishOutcome",
+    "PublishRefusedError",
     "Published",
-    "Refused",
     "check",
     "did_in",
     "dns_name",
     "look_up",
-    "plan",
+    "plan_publications",
     "publish",
 ]

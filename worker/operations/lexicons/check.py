@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.media.validation import LexiconFileError
-from worker.media.validation.compatibility import BreakingChange, breaks
-from worker.media.validation.files import PUBLISHED, lexicon_files, published_in, read_file
+from worker.media.validation.compatibility import BreakingChange, breaking_changes
+from worker.media.validation.files import PUBLISHED, lexicon_files, read_file, read_published
 from worker.operations.lexicons.published import Copies, Published
 
 _LOST = "was published, and readers look for it; bring it back"
 _INVALID = "it breaks the lexicon language; correct the file"
-_LONGEST = 120
+_MAX_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LexiconFinding:
     """What is wrong with one lexicon: `place` is a path in it, `was` and `now` are JSON."""
 
     file: Path
@@ -29,60 +29,64 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedLexicon:
     """One lexicon looked at; `against` says where what was published is, empty if nothing was."""
 
     nsid: str
     file: Path
     against: str
-    findings: tuple[Finding, ...]
+    findings: tuple[LexiconFinding, ...]
 
 
-def copies_in(folder: Path) -> Copies:
+def load_copies(folder: Path) -> Copies:
     """Return the copies of what was published that a folder of lexicons keeps.
 
     Raises LexiconFileError.
     """
     kept = folder / PUBLISHED
-    return Copies(published_in(kept), str(kept))
+    return Copies(read_published(kept), str(kept))
 
 
-def check(folder: Path, published: Published | None = None) -> Iterator[Checked]:
+def check(folder: Path, published: Published | None = None) -> Iterator[CheckedLexicon]:
     """Yield every lexicon of a folder, compared with what was published of it.
 
     That is, without `published`, what the folder itself keeps; of that none may be missing.
     Raises LexiconFileError for a folder that cannot be read at all, and as `published` does.
     """
-    copies = copies_in(folder)
+    copies = load_copies(folder)
     seen: set[str] = set()
     for file in lexicon_files(folder):
         nsid = ".".join(file.relative_to(folder).with_suffix("").parts)
         seen.add(nsid)
-        yield _checked(folder, file, nsid, published or copies)
+        yield _check_file(folder, file, nsid, published or copies)
     for nsid in sorted(copies.documents.keys() - seen) if published is None else ():
-        finding = Finding(folder, nsid, "published", "", _LOST)
-        yield Checked(nsid, folder, copies.name, (finding,))
+        finding = LexiconFinding(folder, nsid, "published", "", _LOST)
+        yield CheckedLexicon(nsid, folder, copies.name, (finding,))
 
 
-def _checked(folder: Path, file: Path, nsid: str, published: Published) -> Checked:
+def _check_file(folder: Path, file: Path, nsid: str, published: Published) -> CheckedLexicon:
     try:
         document = read_file(file, folder).document
     except LexiconFileError as error:
-        return Checked(nsid, file, "", (Finding(file, error.reason, "", "", _INVALID),))
+        return CheckedLexicon(
+            nsid, file, "", (LexiconFinding(file, error.reason, "", "", _INVALID),)
+        )
     before = published.find(nsid)
     if before is None:
-        return Checked(nsid, file, "", ())
-    found = tuple(_told(file, each) for each in breaks(before, document))
-    return Checked(nsid, file, published.place(nsid), found)
+        return CheckedLexicon(nsid, file, "", ())
+    found = tuple(_describe(file, each) for each in breaking_changes(before, document))
+    return CheckedLexicon(nsid, file, published.place(nsid), found)
 
 
-def _told(file: Path, found: BreakingChange) -> Finding:
-    return Finding(file, found.path, told_value(found.was), told_value(found.now), found.why)
+def _describe(file: Path, found: BreakingChange) -> LexiconFinding:
+    return LexiconFinding(
+        file, found.path, format_value(found.was), format_value(found.now), found.why
+    )
 
 
-def told_value(value: object) -> str:
+def format_value(value: object) -> str:
     """Return a value of a lexicon as JSON, shortened; `nothing` for what is not there."""
     if value is None:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
+    return text if len(text) <= _MAX_CHARACTERS else text[:_MAX_CHARACTERS] + "..."

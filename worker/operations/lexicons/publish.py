@@ -13,12 +13,12 @@ from enum import StrEnum
 from worker.core.cid import cid_of_record
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import RecordKey
-from worker.media.validation.compatibility import BreakingChange, breaks
+from worker.media.validation.compatibility import BreakingChange, breaking_changes
 from worker.operations.lexicons.published import COLLECTION
 from worker.pds.repo import Repo
 
 
-class Outcome(StrEnum):
+class PublishOutcome(StrEnum):
     """What publishing a lexicon does, or did, to its record."""
 
     CREATED = "created"
@@ -41,22 +41,22 @@ class Publication:
         return cid_of_record(self.record)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> PublishOutcome:
         """Return what is to be done."""
         if self.present is None:
-            return Outcome.CREATED
-        return Outcome.UNCHANGED if self.present == self.cid else Outcome.UPDATED
+            return PublishOutcome.CREATED
+        return PublishOutcome.UNCHANGED if self.present == self.cid else PublishOutcome.UPDATED
 
 
-class Refused(PermanentError):  # noqa: N818 - what was done, not what went wrong
+class PublishRefusedError(PermanentError):
     """A new version would break what is published: nothing was written."""
 
     step, code = "write", "lexicon_incompatible"
 
 
-def plan(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
+def plan_publications(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
     """Return what publishing lexicon documents in a repo takes; raises as reading a repo does."""
-    return [_planned(repo, document) for document in documents]
+    return [_plan(repo, document) for document in documents]
 
 
 def publish(
@@ -68,18 +68,20 @@ def publish(
     """
     broken = [each.key.rkey for each in publications if each.breaks]
     if broken and not break_compatibility:
-        raise Refused(f"nothing was published: {', '.join(broken)} would break what is published")
+        raise PublishRefusedError(
+            f"nothing was published: {', '.join(broken)} would break what is published"
+        )
     for each in publications:
-        if each.outcome is not Outcome.UNCHANGED:
+        if each.outcome is not PublishOutcome.UNCHANGED:
             repo.put(each.key, each.record, each.present)
         _compare(repo, each)
         yield each
 
 
-def _planned(repo: Repo, document: Mapping[str, object]) -> Publication:
+def _plan(repo: Repo, document: Mapping[str, object]) -> Publication:
     key = repo.key(COLLECTION, str(document["id"]))
     present = repo.get(key)
-    found = breaks(present.value, document) if present else []
+    found = breaking_changes(present.value, document) if present else []
     record = {"$type": COLLECTION, **document}
     return Publication(key, record, present.cid if present else None, tuple(found))
 

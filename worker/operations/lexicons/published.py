@@ -14,11 +14,11 @@ import dns.resolver
 
 from worker.core.errors import TransientError
 from worker.core.records import RecordKey
-from worker.pds.client import Pds
+from worker.pds.client import PdsClient
 
 COLLECTION = "com.atproto.lexicon.schema"
 Document = Mapping[str, object]
-PdsOf = Callable[[str], Pds]
+PdsOf = Callable[[str], PdsClient]
 Lookup = Callable[[str], tuple[str, ...]]
 _SECONDS = 5.0
 _DID = "did="

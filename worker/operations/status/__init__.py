@@ -1,31 +1,31 @@
 """What the operator is told: how many items are in which state, what failed, what is queued."""
 
 from worker.database.backlog import NO_CODE
-from worker.operations.backfill.retry_failed import Batch, Named, RetryFailed, Tally
-from worker.operations.status.accounts import BlockedAccounts, Trouble
+from worker.operations.backfill.retry_failed import NamedItems, RetryBatch, RetryFailed, RetryTotals
+from worker.operations.status.accounts import BlockedAccount, BlockedAccounts
 from worker.operations.status.counts import Counts, ItemCounts, RemovalCounts
-from worker.operations.status.failures import FailedItem, Failures, Place, Search
+from worker.operations.status.failures import FailedItem, Failures, PageCursor, Search
 from worker.operations.status.throughput import Series, Throughput, throughput
 from worker.queue.depth import QueueLengths, Queues
 
 __all__ = [
     "NO_CODE",
-    "Batch",
+    "BlockedAccount",
     "BlockedAccounts",
     "Counts",
     "FailedItem",
     "Failures",
     "ItemCounts",
-    "Named",
-    "Place",
+    "NamedItems",
+    "PageCursor",
     "QueueLengths",
     "Queues",
     "RemovalCounts",
+    "RetryBatch",
     "RetryFailed",
+    "RetryTotals",
     "Search",
     "Series",
-    "Tally",
     "Throughput",
-    "Trouble",
     "throughput",
 ]

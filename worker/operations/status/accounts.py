@@ -7,20 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from worker.core.documents import Account, Failure, Owned, Status
+from worker.core.documents import Account, Failure, OwnedItem, Status
 from worker.core.errors import MediaError
 from worker.database.accounts import Accounts
 from worker.database.backlog import TROUBLE
-from worker.database.indexes import indexed
+from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument
 from worker.database.state import parse_state
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import ACCOUNT_CODES
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import PdsHosts
 
-_AT_A_TIME = 1000  # left to itself, MongoDB sends 16 MB
+_CHUNK = 1000  # left to itself, MongoDB sends 16 MB
 _WAITING: RawDocument = {
     "atproto.status": Status.PENDING.value,
     "atproto.error.code": {"$in": list(ACCOUNT_CODES)},
@@ -28,7 +28,7 @@ _WAITING: RawDocument = {
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class BlockedAccount:
     """An account that cannot be used, or could not when one of its items was tried last.
 
     `parked` is None once nobody holds it back any more: its items are tried when they are due.
@@ -61,21 +61,21 @@ class BlockedAccounts:
     RedisUnavailableError.
     """
 
-    store: Store
+    store: DocumentStore
     accounts: Accounts
     pds_hosts: PdsHosts
     parking: Parking
 
-    def all(self) -> list[Trouble]:
+    def all(self) -> list[BlockedAccount]:
         """Return the accounts in trouble, those that most items wait for first."""
         waiting = self._waiting()
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
         subjects = {*waiting.counts, *(account.subject for account in parked if account)}
-        troubles = [self._trouble(subject, waiting) for subject in subjects]
+        troubles = [self._blocked_account(subject, waiting) for subject in subjects]
         found = [trouble for trouble in troubles if trouble]
         return sorted(found, key=lambda trouble: (-trouble.waiting, trouble.subject))
 
-    def waiting_for(self, subject: str) -> Iterator[Owned]:
+    def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
         """Go through the items that wait for a user's account."""
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
@@ -95,19 +95,21 @@ class BlockedAccounts:
         return found
 
     def _items(self, kind: MediaType) -> Iterator[RawDocument]:
-        with indexed():
+        with require_index():
             fields = {"user": 1, "atproto.error": 1}
             found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
-            yield from found.batch_size(_AT_A_TIME)
+            yield from found.batch_size(_CHUNK)
 
-    def _trouble(self, subject: str, waiting: _Waiting) -> Trouble | None:
+    def _blocked_account(self, subject: str, waiting: _Waiting) -> BlockedAccount | None:
         account = self.accounts.find(subject)
         parked = self._parked(account) if account else None
         error = waiting.errors.get(subject)
         known = parked or error
         if known is None:
             return None  # it was parked under a password that it no longer has
-        return Trouble(subject, account, known.code, known.message, parked, waiting.counts[subject])
+        return BlockedAccount(
+            subject, account, known.code, known.message, parked, waiting.counts[subject]
+        )
 
     def _parked(self, account: Account) -> Parked | None:
         try:

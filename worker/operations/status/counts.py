@@ -19,10 +19,10 @@ from pymongo.database import Database
 from worker.core.documents import Status
 from worker.core.fields import is_text
 from worker.database.backlog import FAILED, NO_CODE, SKIPPED, TROUBLE
-from worker.database.indexes import indexed
-from worker.database.mongo import RawDocument, translated
+from worker.database.indexes import require_index
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _EVERY: RawDocument = {"_id": {"$gte": MinKey()}}
@@ -119,15 +119,15 @@ class ItemCounts:
     collection.
     """
 
-    def __init__(self, database: Database[RawDocument], store: Store) -> None:
+    def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
         self._removals = database[REMOVALS]
         self._store = store
 
     def counts(self, kind: MediaType) -> Counts:
         """Count the items of a type."""
         collection = self._store.collection(kind)
-        troubled = self._troubled(kind)
-        with translated():
+        troubled = self._count_troubled(kind)
+        with mongo_errors():
             # Status by status: one array for an `atproto` anywhere, and to MongoDB an index no
             # longer tells the values to group by. Counting the keys goes on all the same.
             statuses = {
@@ -139,32 +139,32 @@ class ItemCounts:
             total=total,
             statuses=Counter(statuses),
             errors=_by_code(troubled),
-            skipped=self._skipped(kind),
+            skipped=self._count_skipped(kind),
             oldest=min(waiting, default=None),
         )
 
     def errors(self, kind: MediaType) -> Counts:
         """Count those items of a type that have an error, by code and status; no others."""
-        return Counts(errors=_by_code(self._troubled(kind)))
+        return Counts(errors=_by_code(self._count_troubled(kind)))
 
     def removals(self) -> RemovalCounts:
         """Count the removals that are kept until they succeed."""
-        with translated():
+        with mongo_errors():
             waiting = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
             given_up = self._removals.count_documents({"retryAt": None})
         return RemovalCounts(waiting, given_up)
 
-    def _troubled(self, kind: MediaType) -> list[_Troubled]:
+    def _count_troubled(self, kind: MediaType) -> list[_Troubled]:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]
-        with indexed():
+        with require_index():
             found = self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
             # Of an `atproto` that is a list MongoDB matches each part, and groups by all of them.
             return [group for group in map(_read, found) if group]
 
-    def _skipped(self, kind: MediaType) -> Counter[str]:
+    def _count_skipped(self, kind: MediaType) -> Counter[str]:
         group = {"_id": "$atproto.reason", "count": {"$sum": 1}}
         pipeline: list[dict[str, Any]] = [{"$match": _IS_SKIPPED}, {"$group": group}]
-        with indexed():
+        with require_index():
             found = list(self._store.collection(kind).aggregate(pipeline, hint=dict(SKIPPED)))
         return Counter({str(each["_id"]): int(str(each["count"])) for each in found})
 

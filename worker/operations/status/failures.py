@@ -10,24 +10,24 @@ from typing import cast
 from pymongo.database import Database
 
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
-from worker.core.ids import InvalidIdError, known_id, parse_id
+from worker.core.ids import InvalidIdError, parse_id, supported_id
 from worker.core.records import RecordKey
 from worker.database.backlog import FAILED, TROUBLE, with_code
-from worker.database.indexes import indexed
-from worker.database.mongo import RawDocument, translated
+from worker.database.indexes import require_index
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import parse_state
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
-_AT_A_TIME = 500  # left to itself, MongoDB sends 16 MB
-_MOST = 20
+_CHUNK = 500  # left to itself, MongoDB sends 16 MB
+_MAX_RESULTS = 20
 _NAMES = ("code", "slug")
 _URI_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PageCursor:
     """A place in the list of one type and code: after the item of this status and id."""
 
     status: Status
@@ -56,7 +56,7 @@ class Failures:
     Costs one document read for each item that is told of, 0.06 ms; raises as Overview does.
     """
 
-    def __init__(self, database: Database[RawDocument], store: Store) -> None:
+    def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
         self._handles = database["@handles"]
         self._store = store
 
@@ -71,14 +71,14 @@ class Failures:
             return  # to MongoDB, a limit of 0 is none
         match: RawDocument = {"atproto.status": {"$in": list(FAILED)}}
         match |= {} if code is None else with_code(code)
-        with indexed():
+        with require_index():
             found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
-            found = found.batch_size(_AT_A_TIME).limit(limit or 0)
-            while chunk := list(islice(found, _AT_A_TIME)):
+            found = found.batch_size(_CHUNK).limit(limit or 0)
+            while chunk := list(islice(found, _CHUNK)):
                 yield from self._read(kind, chunk)
 
     def page(
-        self, kind: MediaType, code: str, after: Place | None, length: int
+        self, kind: MediaType, code: str, after: PageCursor | None, length: int
     ) -> list[FailedItem]:
         """Return so many items of a type and code that follow a place: by status, then by id.
 
@@ -99,7 +99,7 @@ class Failures:
         if last is not None:
             # Not the operator of the same name outside of `$expr`: that finds ids of one type only.
             match["$expr"] = {"$gt": ["$_id", {"$literal": last}]}
-        with indexed():
+        with require_index():
             found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
             return list(found.sort("_id").limit(limit))
 
@@ -118,7 +118,7 @@ class Failures:
             )
 
     def _handles_of(self, owners: set[str]) -> dict[str, str]:
-        with translated():
+        with mongo_errors():
             named = self._handles.find({"_id": {"$in": sorted(owners)}}, {"handle": 1})
             return {str(raw["_id"]): str(raw["handle"]) for raw in named if raw.get("handle")}
 
@@ -130,14 +130,14 @@ class Search:
     is not gone through. All methods raise StoreUnavailableError.
     """
 
-    def __init__(self, store: Store, kinds: Sequence[MediaType]) -> None:
+    def __init__(self, store: DocumentStore, kinds: Sequence[MediaType]) -> None:
         self._store = store
         self._kinds = kinds
 
     def find(self, text: str) -> list[ItemRef]:
         """Return the items that a text may mean, each once, so many at most."""
         found = self._by_uri(text) if text.startswith("at://") else self._by_name(text)
-        return list(dict.fromkeys(found))[:_MOST]
+        return list(dict.fromkeys(found))[:_MAX_RESULTS]
 
     def _by_uri(self, uri: str) -> Iterator[ItemRef]:
         if uri.count("/") != _URI_PARTS + 1:
@@ -164,15 +164,15 @@ class Search:
 
     def _indexed(self, kind: MediaType) -> list[str]:
         """Return by which of the names that people give an item there is an index."""
-        with translated():
+        with mongo_errors():
             indexes = self._store.collection(kind).list_indexes()
             usable = [index for index in indexes if "partialFilterExpression" not in index]
         first = {next(iter(cast("Mapping[str, object]", index["key"]))) for index in usable}
         return [name for name in _NAMES if name in first]
 
     def _with(self, kind: MediaType, match: RawDocument) -> Iterator[ItemRef]:
-        with translated():
-            raws = list(self._store.collection(kind).find(match, {"_id": 1}).limit(_MOST))
+        with mongo_errors():
+            raws = list(self._store.collection(kind).find(match, {"_id": 1}).limit(_MAX_RESULTS))
         for raw in raws:
-            if known_id(raw["_id"]) is not None:
-                yield ItemRef(kind.name, cast("DocumentId", known_id(raw["_id"])))
+            if supported_id(raw["_id"]) is not None:
+                yield ItemRef(kind.name, cast("DocumentId", supported_id(raw["_id"])))

@@ -12,7 +12,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
 from worker.services import Services
@@ -29,7 +29,7 @@ class BlobCheck:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ExpectedItem:
     """What should be published; `repo` is None when nothing should.
 
     `fault` says why the record cannot even be built.
@@ -42,7 +42,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class InspectedItem:
     """What MongoDB alone says of an item: its document, its account, what is to be done."""
 
     kind: MediaType
@@ -50,7 +50,7 @@ class Item:
     content: Mapping[str, object]
     account: Account | None
     plan: str
-    wanted: Wanted
+    wanted: ExpectedItem
 
     @property
     def key(self) -> RecordKey | None:
@@ -64,7 +64,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class PublishedState:
     """What the PDS has of an item, and how that differs from what it should have."""
 
     found: RemoteRecord | None
@@ -103,10 +103,10 @@ def inspect(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) ->
 
     Raises the errors of MongoDB and of the PDS.
     """
-    item = look_up(services, kind, ids)
+    item = load_item(services, kind, ids)
     if item is None:
         return None
-    remote = look_at_pds(services, item)
+    remote = compare_with_pds(services, item)
     return Inspection(
         document=item.document,
         content=item.content,
@@ -119,7 +119,9 @@ def inspect(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) ->
     )
 
 
-def look_up(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> Item | None:
+def load_item(
+    services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
+) -> InspectedItem | None:
     """Return what MongoDB says of an item; None when there is no document of these ids.
 
     Raises the errors of MongoDB.
@@ -129,17 +131,17 @@ def look_up(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) ->
         return None
     account = services.accounts.find(document.owner)
     decision = plan(kind, document, account)
-    wanted = Wanted()
+    wanted = ExpectedItem()
     if isinstance(decision, Publish):
         wanted = _wanted(services, kind, document, decision.account)
     content = _content(services, kind, document)
-    return Item(kind, document, content, account, decision.text, wanted)
+    return InspectedItem(kind, document, content, account, decision.text, wanted)
 
 
-def look_at_pds(services: Services, item: Item) -> Remote:
+def compare_with_pds(services: Services, item: InspectedItem) -> PublishedState:
     """Return what the PDS has of an item; raises the errors of the PDS."""
     found = services.pds_of(item.key.repo).get_record(item.key) if item.key else None
-    return Remote(
+    return PublishedState(
         found=found,
         differences=() if item.wanted.fault else tuple(_differences(item.wanted, found)),
         blobs=tuple(_check_blobs(services, item.document, item.wanted)),
@@ -147,25 +149,25 @@ def look_at_pds(services: Services, item: Item) -> Remote:
 
 
 def _content(services: Services, kind: MediaType, document: MediaDocument) -> RawDocument:
-    with translated():
+    with mongo_errors():
         raw = services.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
     return raw or {}
 
 
 def _wanted(
     services: Services, kind: MediaType, document: MediaDocument, account: Account
-) -> Wanted:
+) -> ExpectedItem:
     """Build the record with the blobs and links that the last run left; no file is read."""
     expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
     try:
         draft = expected_records.draft(kind, document, account)
         record = expected_records.valid_record(document, draft)
     except PermanentError as error:
-        return Wanted(account.did, fault=error.message)
-    return Wanted(account.did, record, tuple(draft.blobs))
+        return ExpectedItem(account.did, fault=error.message)
+    return ExpectedItem(account.did, record, tuple(draft.blobs))
 
 
-def _differences(wanted: Wanted, found: RemoteRecord | None) -> Iterator[Difference]:
+def _differences(wanted: ExpectedItem, found: RemoteRecord | None) -> Iterator[Difference]:
     yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
@@ -173,7 +175,7 @@ def _differences(wanted: Wanted, found: RemoteRecord | None) -> Iterator[Differe
 
 
 def _check_blobs(
-    services: Services, document: MediaDocument, wanted: Wanted
+    services: Services, document: MediaDocument, wanted: ExpectedItem
 ) -> Iterator[BlobCheck]:
     for name in wanted.blobs:
         blob = document.state.blobs.get(name, BlobState())

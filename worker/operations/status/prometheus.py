@@ -17,8 +17,8 @@ from prometheus_client.registry import Collector
 
 from worker.core.documents import Status
 from worker.operations.status import Counts, QueueLengths
-from worker.operations.watch.checkpoint import Position
-from worker.pds.rate_limiter import Gate
+from worker.operations.watch.checkpoint import Checkpoint
+from worker.pds.rate_limiter import BucketStatus
 
 _PREFIX = "media_atproto"
 
@@ -28,7 +28,7 @@ class Traffic:
     """What Redis tells: the queues, the budgets of which something is spent, who is parked."""
 
     lengths: QueueLengths
-    gates: Sequence[Gate]
+    gates: Sequence[BucketStatus]
     parked: int
 
 
@@ -42,7 +42,7 @@ class PlatformFigures(Collector):
     at: datetime
     counts: Mapping[str, Counts] | None
     traffic: Traffic | None
-    watch: Position | None
+    watch: Checkpoint | None
 
     def text(self) -> bytes:
         """Return them in Prometheus's text format."""
@@ -76,7 +76,7 @@ def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     yield from (waiting, in_hand, parked, _budgets(traffic.gates))
 
 
-def _watch(watch: Position, at: datetime) -> Iterator[GaugeMetricFamily]:
+def _watch(watch: Checkpoint, at: datetime) -> Iterator[GaugeMetricFamily]:
     age = _gauge("watch_age_seconds", "How long ago the watch kept its position")
     age.add_metric([], _age(watch.saved_at, at))
     lag = _gauge("watch_lag_seconds", "How late the last change was enqueued by the watch")
@@ -101,7 +101,7 @@ def _age(since: datetime | None, at: datetime) -> float:
     return max((at - since).total_seconds(), 0.0) if since else 0.0
 
 
-def _budgets(gates: Iterable[Gate]) -> GaugeMetricFamily:
+def _budgets(gates: Iterable[BucketStatus]) -> GaugeMetricFamily:
     """Return what is left of each budget: of those of accounts, where least is."""
     family = _gauge(
         "budget_left_ratio", "The share that is left of a budget, where least is", "pds", "budget"

@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from worker.database.backlog import PUBLISHED
-from worker.database.indexes import indexed
+from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -62,7 +62,7 @@ class Throughput:
     day: Series
 
 
-def throughput(store: Store, kinds: Iterable[MediaType], at: datetime) -> Throughput:
+def throughput(store: DocumentStore, kinds: Iterable[MediaType], at: datetime) -> Throughput:
     """Count what was published until a moment; raises as Overview does."""
     since = _cut(at, _HOUR) - 23 * _HOUR
     busy = [kind for kind in kinds if _is_any(store, kind, since, at + _INSTANT)]
@@ -75,14 +75,14 @@ def throughput(store: Store, kinds: Iterable[MediaType], at: datetime) -> Throug
     )
 
 
-def _count(store: Store, kind: MediaType, start: datetime, end: datetime) -> int:
-    with indexed():
+def _count(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> int:
+    with require_index():
         return store.collection(kind).count_documents(_within(start, end), hint=dict(PUBLISHED))
 
 
-def _is_any(store: Store, kind: MediaType, start: datetime, end: datetime) -> bool:
+def _is_any(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> bool:
     alone = {"_id": 0, "atproto.syncedAt": 1}
-    with indexed():
+    with require_index():
         found = store.collection(kind).find(_within(start, end), alone).hint(PUBLISHED)
         return any(found.limit(1))
 

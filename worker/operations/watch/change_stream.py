@@ -17,15 +17,15 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from worker.core.errors import MediaError, PermanentError
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 from worker.media import MediaType
 from worker.operations.watch.checkpoint import Token
 
 _WHOLE = ("insert", "replace", "delete")
-_UPHEAVALS = ("drop", "rename", "dropDatabase", "invalidate")
+_RESETS = ("drop", "rename", "dropDatabase", "invalidate")
 # A document of 16 MB is not sent along: nothing but its name is needed.
 _NEEDED = ("operationType", "ns", "documentKey", "clusterTime", "fullDocumentBeforeChange.user")
-_PATIENCE = 100  # milliseconds for which MongoDB waits for a change, when there is none
+_AWAIT_MS = 100  # milliseconds for which MongoDB waits for a change, when there is none
 _PRE_IMAGES = 17  # the wire version of MongoDB 6.0
 _NO_REPLICA_SET = 40573
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml: the position is no
@@ -65,7 +65,7 @@ def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
     every = list(kinds)
     collections = {"$in": [kind.collection for kind in every]}
     matching: list[RawDocument] = [
-        {"ns.coll": collections, "operationType": {"$in": [*_WHOLE, *_UPHEAVALS]}},
+        {"ns.coll": collections, "operationType": {"$in": [*_WHOLE, *_RESETS]}},
         {"to.coll": collections, "operationType": "rename"},
         {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
         *map(_updates_of, every),
@@ -73,10 +73,10 @@ def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
     return [{"$match": {"$or": matching}}, {"$project": dict.fromkeys(_NEEDED, 1)}]
 
 
-def read(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Change | StreamReset:
+def parse_event(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Change | StreamReset:
     """Return what an event of this pipeline means."""
     operation, where = str(raw["operationType"]), _mapping(raw.get("ns"))
-    if operation in _UPHEAVALS:
+    if operation in _RESETS:
         return StreamReset(f"{where.get('coll', 'the database')}: {operation}")
     return Change(
         kind=by_collection[str(where["coll"])],
@@ -93,7 +93,7 @@ def _before(raw: RawDocument) -> Mapping[str, object] | None:
 
 
 def _updates_of(kind: MediaType) -> RawDocument:
-    read_by_it = [*kind.fields, *kind.gone, "user"]
+    read_by_it = [*kind.fields, *kind.takedown_flags, "user"]
     touched: RawDocument = {"$setIntersection": [_touched_fields(), read_by_it]}
     return {
         "ns.coll": kind.collection,
@@ -145,7 +145,7 @@ class NoReplicaSetError(PermanentError):
 
 
 @contextmanager
-def opened(
+def open_stream(
     database: Database[RawDocument], pipeline: Sequence[RawDocument], token: Token | None
 ) -> Iterator[DatabaseChangeStream[RawDocument]]:
     """Follow a database from after a token, or from now on.
@@ -158,13 +158,13 @@ def opened(
             pipeline,
             resume_after=token,
             full_document_before_change=before,
-            max_await_time_ms=_PATIENCE,
+            max_await_time_ms=_AWAIT_MS,
         )
     with stream:
         yield stream
 
 
-def next_of(stream: DatabaseChangeStream[RawDocument]) -> RawDocument | None:
+def next_event(stream: DatabaseChangeStream[RawDocument]) -> RawDocument | None:
     """Return the next event, None when there is none for a moment.
 
     Raises PositionLostError, StoreUnavailableError.
@@ -182,7 +182,7 @@ def _has_pre_images(database: Database[RawDocument]) -> bool:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    with translated():
+    with mongo_errors():
         try:
             yield
         except OperationFailure as error:

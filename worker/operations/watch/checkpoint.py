@@ -18,11 +18,11 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from worker.core.errors import MediaError
-from worker.database.mongo import RawDocument, translated
+from worker.database.mongo import RawDocument, mongo_errors
 
 COLLECTION = "atproto_watch"
 _ID = "position"
-_FAREWELL = 3.0  # seconds
+_RELEASED = 3.0  # seconds
 Token = Mapping[str, object]
 
 
@@ -34,7 +34,7 @@ class OvertakenError(MediaError):
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class Checkpoint:
     """Where the watch stands.
 
     All up to `token` was enqueued, at `saved_at`; the last change of a document was saved at
@@ -66,9 +66,9 @@ class Step:
     unknown: int = 0
 
 
-def read(database: Database[RawDocument]) -> Position | None:
+def read_checkpoint(database: Database[RawDocument]) -> Checkpoint | None:
     """Return where the watch stands, None if there never was one; raises StoreUnavailableError."""
-    with translated():
+    with mongo_errors():
         raw = database[COLLECTION].find_one({"_id": _ID})
     return _parse(raw) if raw else None
 
@@ -85,12 +85,12 @@ class Checkpoints:
         self.lease = lease
         self._fence = 0
 
-    def take(self) -> Position | None:
+    def acquire(self) -> Checkpoint | None:
         """Take the lease and return the position; None while another watcher has it."""
         free: RawDocument = {"$lte": [{"$ifNull": ["$until", None]}, "$$NOW"]}
         match = {"_id": _ID, "$or": [{"$expr": free}, {"holder": self._holder}]}
         fence = {"$add": [{"$ifNull": ["$fence", 0]}, 1]}
-        with translated():
+        with mongo_errors():
             self._ensure()
             raw = self._collection.find_one_and_update(
                 match,
@@ -105,7 +105,7 @@ class Checkpoints:
 
     def holder(self) -> str | None:
         """Return who has the lease."""
-        with translated():
+        with mongo_errors():
             raw = self._collection.find_one({"_id": _ID}, {"holder": 1})
         return cast("str | None", raw.get("holder")) if raw else None
 
@@ -127,24 +127,24 @@ class Checkpoints:
         """Renew the lease of a watcher that waits for something, and say for what."""
         self._write({"trouble": trouble})
 
-    def lose(self, why: str) -> None:
+    def mark_lost(self, why: str) -> None:
         """Forget the token, because it leads nowhere any more; a sweep has to follow."""
         lost = {"at": "$$NOW", "why": {"$literal": why}}
         self._write({"token": None, "mustSweep": True, "lost": lost})
 
-    def swept(self) -> None:
+    def mark_swept(self) -> None:
         """Note that the sweep after a lost position is under way."""
         self._write({"mustSweep": False})
 
     def release(self) -> None:
         """Give the lease back, if it is still this watcher's; takes a few seconds at most."""
         mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
-        with translated(), pymongo.timeout(_FAREWELL):
+        with mongo_errors(), pymongo.timeout(_RELEASED):
             self._collection.update_one(mine, {"$unset": {"holder": "", "until": ""}})
 
     def _write(self, changes: RawDocument) -> None:
         mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
-        with translated():
+        with mongo_errors():
             written = self._collection.update_one(mine, [{"$set": changes | self._renewed()}])
         if written.matched_count == 0:
             raise OvertakenError("another watcher has taken over")
@@ -160,9 +160,9 @@ class Checkpoints:
                 return  # another watcher was faster
 
 
-def _parse(raw: RawDocument) -> Position:
+def _parse(raw: RawDocument) -> Checkpoint:
     token = raw.get("token")
-    return Position(
+    return Checkpoint(
         fence=cast("int", raw.get("fence", 0)),
         holder=cast("str | None", raw.get("holder")),
         until=cast("datetime | None", raw.get("until")),

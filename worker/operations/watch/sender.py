@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from worker.core.documents import DocumentId
 from worker.core.fields import is_text
-from worker.core.ids import known_id, message_id
+from worker.core.ids import message_id, supported_id
 from worker.core.removal_notes import removal_note
 from worker.database.removals import Removals
-from worker.database.store import NOBODY, Store
+from worker.database.store import GUEST_USERS, DocumentStore
 from worker.operations.watch.change_stream import Change
 
-_LONGEST_BURST = 0.5  # seconds
-_LARGEST_BURST = 500  # documents
-_LONGEST_SUBJECT = 512  # characters; what is longer is nobody's, and may be megabytes
+_MAX_BATCH_SECONDS = 0.5  # seconds
+_MAX_BATCH = 500  # documents
+_MAX_SUBJECT = 512  # characters; what is longer is nobody's, and may be megabytes
 
 log = logging.getLogger(__name__)
 
@@ -46,12 +46,12 @@ class ChangeBatch:
             self._since = time.monotonic()
         self._changes[change.kind.name, repr(change.raw_id)] = change
 
-    def is_ripe(self, *, quiet: bool) -> bool:
+    def is_due(self, *, quiet: bool) -> bool:
         """Tell whether to send them now: nothing follows at once, or they are many, or old."""
-        is_old = time.monotonic() > self._since + _LONGEST_BURST
-        return bool(self._changes) and (quiet or is_old or len(self._changes) >= _LARGEST_BURST)
+        is_old = time.monotonic() > self._since + _MAX_BATCH_SECONDS
+        return bool(self._changes) and (quiet or is_old or len(self._changes) >= _MAX_BATCH)
 
-    def take(self) -> list[Change]:
+    def drain(self) -> list[Change]:
         """Return all changes, in the order in which their documents first changed."""
         taken, self._changes = list(self._changes.values()), {}
         return taken
@@ -64,27 +64,27 @@ class ChangeBatch:
 class Sender:
     """Turns changes into messages."""
 
-    store: Store
+    store: DocumentStore
     removals: Removals
     producer: Producer
-    _silent_about: set[str] = field(default_factory=set)
+    _warned: set[str] = field(default_factory=set)
 
     def offer(self, change: Change) -> bool | None:
         """Return whether the queue took a change; None if there is nothing to send for it.
 
         Raises StoreUnavailableError.
         """
-        item = known_id(change.raw_id)
+        item = supported_id(change.raw_id)
         if not change.is_gone:
             if item is not None:
                 return self.producer.sync(change.kind.name, message_id(item))
-            self.store.refuse_id(change.kind, change.raw_id)
+            self.store.mark_invalid_id(change.kind, change.raw_id)
             return None
         if item is None:
             return None  # no message could name it, so nothing was published
         owner = self._owner(change.before)
         if owner is None:
-            self._pass_over(change)
+            self._warn_unknown_owner(change)
             return None
         return self._send_removal(change, item, owner)
 
@@ -93,20 +93,20 @@ class Sender:
         if before is None:
             return None
         user = before.get("user")
-        if user in NOBODY:
+        if user in GUEST_USERS:
             return self.store.guest_subject
-        return user if is_text(user) and len(user) <= _LONGEST_SUBJECT else None
+        return user if is_text(user) and len(user) <= _MAX_SUBJECT else None
 
     def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
         # With the document gone, the message would be all that says that a record has to go.
         note = removal_note(change.kind.name, item, user=owner)
-        self.removals.keep(note)
+        self.removals.save(note)
         return self.producer.sync(change.kind.name, message_id(item), owner)
 
-    def _pass_over(self, change: Change) -> None:
+    def _warn_unknown_owner(self, change: Change) -> None:
         name = change.kind.collection
-        if name not in self._silent_about:
-            self._silent_about.add(name)
+        if name not in self._warned:
+            self._warned.add(name)
             log.warning(
                 "%s %s was deleted, and nobody can tell whose it was: audit --repair removes its "
                 "record. With pre-images (docs/operations.md) %s would tell; said once",

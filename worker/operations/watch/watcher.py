@@ -28,15 +28,15 @@ from worker.operations.watch.change_stream import (
     Change,
     PositionLostError,
     StreamReset,
-    next_of,
-    opened,
+    next_event,
+    open_stream,
+    parse_event,
     pipeline,
-    read,
 )
-from worker.operations.watch.checkpoint import Checkpoints, OvertakenError, Position, Step, Token
+from worker.operations.watch.checkpoint import Checkpoint, Checkpoints, OvertakenError, Step, Token
 from worker.operations.watch.sender import ChangeBatch, Sender
 
-_SHORTEST_PAUSE = 0.1  # seconds between two tries
+_MIN_PAUSE = 0.1  # seconds between two tries
 _LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 Stream = DatabaseChangeStream[RawDocument]
@@ -63,12 +63,12 @@ def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
 
 
 @dataclass(slots=True)
-class Trouble:
+class RetryLogger:
     """What is waited for now: said once, and once that it is over."""
 
-    longest_pause: float
+    max_pause: float
     code: str | None = None
-    _pause: float = _SHORTEST_PAUSE
+    _pause: float = _MIN_PAUSE
 
     def wait(self, code: str, message: str) -> None:
         """Wait before the next try, longer each time; say for what, the first time."""
@@ -76,13 +76,13 @@ class Trouble:
             log.warning("%s; trying again", message)
             self.code = code
         time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        self._pause = min(2 * self._pause, self.longest_pause)
+        self._pause = min(2 * self._pause, self.max_pause)
 
-    def is_over(self) -> None:
+    def reset(self) -> None:
         """Say that it goes on, if it did not."""
         if self.code:
             log.info("it goes on: %s is over", self.code)
-        self.code, self._pause = None, _SHORTEST_PAUSE
+        self.code, self._pause = None, _MIN_PAUSE
 
 
 @dataclass(slots=True)
@@ -98,11 +98,11 @@ class Watcher:
     sender: Sender
     warn: Callable[[str], None]
     at_work: Callable[[], None]
-    _trouble: Trouble = field(init=False)
+    _trouble: RetryLogger = field(init=False)
     _renewed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._trouble = Trouble(self.positions.lease * _LONGEST_PAUSE)
+        self._trouble = RetryLogger(self.positions.lease * _LONGEST_PAUSE)
 
     def run(self) -> NoReturn:
         """Watch, or stand by while another one does, for ever.
@@ -112,16 +112,16 @@ class Watcher:
         """
         while True:
             try:
-                self._follow(self._take())
+                self._follow(self._acquire())
             except OvertakenError as error:
                 log.warning("%s", error.message)
             except TransientError as error:
                 self._trouble.wait(error.code, error.message)
 
-    def _take(self) -> Position:
+    def _acquire(self) -> Checkpoint:
         """Return the position, once the lease is this watcher's."""
         other = None
-        while not (position := self.positions.take()):
+        while not (position := self.positions.acquire()):
             holder = self.positions.holder()
             if holder and holder != other:
                 log.info("standing by: %s watches", holder)
@@ -132,38 +132,40 @@ class Watcher:
         log.info("watching %s", self.database.name)
         return position
 
-    def _follow(self, position: Position) -> None:
+    def _follow(self, position: Checkpoint) -> None:
         """Follow the stream until the position is lost."""
         try:
-            with opened(self.database, pipeline(MEDIA_TYPES.values()), position.token) as stream:
-                self._keep_place(stream)
+            with open_stream(
+                self.database, pipeline(MEDIA_TYPES.values()), position.token
+            ) as stream:
+                self._save_position(stream)
                 if position.must_sweep:
                     self._catch_up()
                 elif position.token is None:
                     log.info("there is no position yet: it begins now")
                 self._read(stream)
         except PositionLostError as error:
-            self._lose(error)
+            self._handle_lost_position(error)
 
-    def _keep_place(self, stream: Stream) -> None:
+    def _save_position(self, stream: Stream) -> None:
         if stream.resume_token:
             self._save(Step(stream.resume_token))
 
     def _read(self, stream: Stream) -> NoReturn:
         batch = ChangeBatch()
         while True:
-            event = next_of(stream)
-            self._trouble.is_over()
-            reset = self._taken_in(event, batch) if event else None
-            if reset or batch.is_ripe(quiet=event is None):
+            event = next_event(stream)
+            self._trouble.reset()
+            reset = self._handle_event(event, batch) if event else None
+            if reset or batch.is_due(quiet=event is None):
                 self._send(batch, stream.resume_token)
             if reset:
                 raise PositionLostError(reset.what)
             if not batch and self._is_time_to_renew():
-                self._keep_place(stream)
+                self._save_position(stream)
 
-    def _taken_in(self, event: RawDocument, batch: ChangeBatch) -> StreamReset | None:
-        change = read(event, _BY_COLLECTION)
+    def _handle_event(self, event: RawDocument, batch: ChangeBatch) -> StreamReset | None:
+        change = parse_event(event, _BY_COLLECTION)
         if isinstance(change, StreamReset):
             return change
         batch.add(change)
@@ -171,34 +173,34 @@ class Watcher:
 
     def _send(self, batch: ChangeBatch, token: Token | None) -> None:
         """Put a burst on the queue, however long that takes; then keep the token."""
-        changes = batch.take()
+        changes = batch.drain()
         if not changes:
             return
-        sent = [self._until_taken(partial(self.sender.offer, change)) for change in changes]
+        sent = [self._send_until_accepted(partial(self.sender.offer, change)) for change in changes]
         known = sum(taken is True for taken in sent)
         self._save(Step(token, _latest(changes), known, len(changes) - known))
 
-    def _until_taken(self, offer: Callable[[], bool | None]) -> bool | None:
+    def _send_until_accepted(self, offer: Callable[[], bool | None]) -> bool | None:
         """Offer something to the queue until it is taken; nothing further is read meanwhile."""
         while (taken := offer()) is False:
             message = "the queue does not take messages: does REDIS_URL name a server that answers?"
             self._trouble.wait("redis_unavailable", message)
             self._renew()
-        self._trouble.is_over()
+        self._trouble.reset()
         self._renew_in_time()
         return taken
 
-    def _lose(self, error: PositionLostError) -> None:
+    def _handle_lost_position(self, error: PositionLostError) -> None:
         why = f"{error.message}: changes since then are unknown"
         log.warning("%s; what differs is swept up, what was deleted an audit finds", why)
         self.warn(why)
-        self.positions.lose(why)
+        self.positions.mark_lost(why)
 
     def _catch_up(self) -> None:
         """Have everything swept up that a lost position may have hidden."""
         marked = mark_all_changed(self.backlog, self._renew_in_time)
-        self._until_taken(self.sender.producer.sweep)
-        self.positions.swept()
+        self._send_until_accepted(self.sender.producer.sweep)
+        self.positions.mark_swept()
         log.info("%d edited documents are due for the sweep", marked)
 
     def _is_time_to_renew(self) -> bool:

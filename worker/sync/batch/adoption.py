@@ -13,16 +13,16 @@ from redis import Redis
 
 from worker.core.documents import Account, DocumentId, MediaDocument, Status
 from worker.core.ids import InvalidIdError, parse_id
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 from worker.database.state_updates import StateUpdate, StateUpdates
-from worker.database.store import Store
+from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES, MediaType
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.pds.snapshot import RepoSnapshot, StoredRecord
 
 _KEPT = 86_400  # seconds for which a backfill remembers what it has read
-_STRETCH = 500
+_CHUNK = 500
 _OPEN = frozenset({None, Status.PENDING, Status.PARTIAL, Status.FAILED})
 
 
@@ -30,7 +30,7 @@ class Adoption:
     """Reads each repo once for each backfill."""
 
     def __init__(
-        self, redis: Redis, locks: RepoLocks, store: Store, state_updates: StateUpdates
+        self, redis: Redis, locks: RepoLocks, store: DocumentStore, state_updates: StateUpdates
     ) -> None:
         self._redis = redis
         self._locks = locks
@@ -51,29 +51,29 @@ class Adoption:
             snapshot = RepoSnapshot.parse(repo.did, repo.export())
             for kind in MEDIA_TYPES.values():
                 self._adopt(kind, account, snapshot)
-            with translated():
+            with redis_errors():
                 self._redis.set(done, 1, ex=_KEPT)
 
     def _is_there(self, key: str) -> bool:
-        with translated():
+        with redis_errors():
             return bool(self._redis.exists(key))
 
     def _adopt(self, kind: MediaType, account: Account, snapshot: RepoSnapshot) -> None:
         by_ref = snapshot.by_ref(kind.nsid)
         refs = iter(by_ref)
-        while stretch := list(islice(refs, _STRETCH)):
+        while stretch := list(islice(refs, _CHUNK)):
             ids = [candidate for ref in stretch for candidate in _ids(ref)]
             found = [
                 correction
                 for document in self._store.find_all(kind, ids)
                 if document.owner == account.subject
                 and (records := by_ref.get(str(document.ref.id)))
-                and (correction := adopted(document, account.did, records))
+                and (correction := find_adoptions(document, account.did, records))
             ]
             self._state_updates.apply(kind, found, retry_at=None)
 
 
-def adopted(
+def find_adoptions(
     document: MediaDocument, did: str, records: Sequence[StoredRecord]
 ) -> StateUpdate | None:
     """Return what a document's state has to say, given the records that name it; None if it does.
@@ -83,7 +83,7 @@ def adopted(
     state = document.state
     # What waited for an account has one now.
     is_open = state.status in _OPEN or state.reason == "no_account"
-    if document.gone or not is_open or state.repo not in {None, did}:
+    if document.takedown_flag or not is_open or state.repo not in {None, did}:
         return None
     kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):

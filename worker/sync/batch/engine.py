@@ -20,7 +20,7 @@ from worker.database.leases import message_of, not_before
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.batch.adoption import Adoption
-from worker.sync.batch.progress import Progress
+from worker.sync.batch.progress import ProgressTracker
 from worker.sync.batch.publisher import BatchPublisher
 from worker.sync.batch.records import BatchFiles
 from worker.sync.batch.report import BatchReport, UnexpectedErrors
@@ -42,10 +42,10 @@ class BatchEngine:
     writer: Writer
     throttle: BulkThrottle
     batch_files: BatchFiles
-    progress: Progress
+    progress: ProgressTracker
     open_repo: Callable[[Account], Repo]
 
-    def serve(
+    def sync_batch(
         self,
         type_name: str,
         subject: str,
@@ -62,7 +62,7 @@ class BatchEngine:
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)
-        bugs = self._bugs(kind)
+        bugs = self._unexpected_errors(kind)
         outcomes = self._sync(
             kind,
             subject,
@@ -77,8 +77,8 @@ class BatchEngine:
             # A message that fails does not come again.
             again = set() if bugs else set(report.due_within(patience)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
-            self.progress.tell(backfill, message_of(holder), kind.name, ended, done=not again)
-        bugs.tell(subject)
+            self.progress.report(backfill, message_of(holder), kind.name, ended, done=not again)
+        bugs.raise_all(subject)
         return report
 
     def sync(
@@ -101,7 +101,7 @@ class BatchEngine:
         Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
         other items are done.
         """
-        bugs = self._bugs(kind)
+        bugs = self._unexpected_errors(kind)
         outcomes = self._sync(
             kind,
             subject,
@@ -111,7 +111,7 @@ class BatchEngine:
             backfill=backfill,
             only_if_due=only_if_due,
         )
-        bugs.tell(subject)
+        bugs.raise_all(subject)
         return outcomes
 
     def _sync(
@@ -133,9 +133,11 @@ class BatchEngine:
                 if backfill:
                     self.adoption.adopt(repo, account, backfill)
             except AccountError as fault:
-                return [self._left(kind, raw, fault) for raw in ids]
+                return [self._skip(kind, raw, fault) for raw in ids]
             found = self.batch_store.read(kind, ids)
-            plain = [c for c in found if c and _is_plain(kind, c, account, only_if_due=only_if_due)]
+            plain = [
+                c for c in found if c and _is_simple(kind, c, account, only_if_due=only_if_due)
+            ]
             together = BatchPublisher(
                 engine=self.engine,
                 batch_store=self.batch_store,
@@ -157,19 +159,19 @@ class BatchEngine:
                 outcomes[raw] = bugs.outcome(raw, partial(alone, only_if_due=only_if_due))
         return [outcomes[raw] for raw in ids]
 
-    def _bugs(self, kind: MediaType) -> UnexpectedErrors:
+    def _unexpected_errors(self, kind: MediaType) -> UnexpectedErrors:
         engine = self.engine
         return UnexpectedErrors(engine.store, kind, engine.alerts, engine.item_log)
 
-    def _left(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
+    def _skip(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
         """Return the outcome of an item that is left as it is, because its repo cannot be read."""
         failure = Failure.of(fault, now())
         outcome = Outcome(ItemRef(kind.name, raw), None, fault.message, error=failure)
-        self.engine.item_log.ended(outcome)
+        self.engine.item_log.record(outcome)
         return outcome
 
 
-def _is_plain(
+def _is_simple(
     kind: MediaType, candidate: LoadedDocument, account: Account, *, only_if_due: bool
 ) -> bool:
     """Tell whether a document is to be published where it belongs, and nothing is in doubt."""
@@ -180,7 +182,7 @@ def _is_plain(
         isinstance(decision, Publish)
         and document.owner == account.subject  # given away since, it is another account's
         and decision.moved_from is None
-        and candidate.has_room
+        and candidate.has_capacity
         and state.lease is None
         and state.lost == 0  # what has killed workers does so alone
         and not state.strays

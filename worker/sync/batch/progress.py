@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from redis import Redis
 from redis.exceptions import RedisError
 
-from worker.core.redis_errors import translated
+from worker.core.redis_errors import redis_errors
 from worker.sync.outcome import Outcome
 
 _KEPT = 7 * 86_400  # seconds
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class BackfillProgress:
     """What workers have told so far.
 
     `batches` are those that are not done; `ended` counts items by type and status; `reasons`
@@ -39,7 +39,7 @@ class Tally:
         return sum(self.ended.values())
 
 
-class Progress:
+class ProgressTracker:
     """The progress of all backfills, each under its name."""
 
     def __init__(self, redis: Redis) -> None:
@@ -47,12 +47,12 @@ class Progress:
 
     def expect(self, backfill: str, batch: str) -> None:
         """Note a batch that is about to be enqueued; raises RedisUnavailableError."""
-        with translated(), self._redis.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.sadd(_batches(backfill), batch)
             pipe.expire(_batches(backfill), _KEPT)
             pipe.execute()
 
-    def tell(
+    def report(
         self,
         backfill: str,
         batch: str,
@@ -77,15 +77,15 @@ class Progress:
         except RedisError as error:
             log.warning("progress of %s not told (%s)", backfill, type(error).__name__)
 
-    def read(self, backfill: str) -> Tally:
+    def read(self, backfill: str) -> BackfillProgress:
         """Return what was told so far; raises RedisUnavailableError."""
-        with translated(), self._redis.pipeline(transaction=False) as pipe:
+        with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.scard(_batches(backfill))
             pipe.hgetall(_counts(backfill))
             batches, counts = pipe.execute()
         told = {name.decode(): int(number) for name, number in counts.items()}
         split = {tuple(name.split(":", 2)): number for name, number in told.items()}
-        return Tally(
+        return BackfillProgress(
             batches=int(batches),
             ended={(key[1], key[2]): n for key, n in split.items() if key[0] == "status"},
             reasons={(key[1], key[2]): n for key, n in split.items() if key[0] == "reason"},
@@ -93,7 +93,7 @@ class Progress:
 
     def forget(self, backfill: str) -> None:
         """Forget batches that nobody will tell of any more."""
-        with translated():
+        with redis_errors():
             self._redis.delete(_batches(backfill))
 
 

@@ -13,7 +13,7 @@ from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import FieldError
 from worker.core.record_keys import tid_for
-from worker.database.batch_store import BatchStore, Ending, LoadedDocument, Place
+from worker.database.batch_store import BatchStore, FinishResult, LoadedDocument, ReservedKey
 from worker.database.leases import new_lease
 from worker.database.store import LeaseLostError
 from worker.media import Draft, MediaType
@@ -25,7 +25,7 @@ from worker.sync.batch.writer import PreparedRecord, Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
 from worker.sync.retry import after_failure
-from worker.sync.run import Run, unobserved
+from worker.sync.run import Run, ignore_step
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class BatchPublisher:
         """
         self._claim(candidates)
         try:
-            self._write(list(self._prepared()))
+            self._write(list(self._build_records()))
         except SoftTimeLimitExceeded:
             slow = TransientError(
                 "the batch took longer than it may", step="run", code="time_limit"
@@ -66,33 +66,33 @@ class BatchPublisher:
 
     def _claim(self, candidates: Sequence[LoadedDocument]) -> None:
         """Claim documents and reserve their keys."""
-        wanted = [(candidate, self._place(candidate.document)) for candidate in candidates]
+        wanted = [(candidate, self._reserve_key(candidate.document)) for candidate in candidates]
         seconds = self.engine.retry.lease * (2 if self.kind.has_files else 1)
         lease = new_lease(self.holder, seconds)
-        for document in self.batch_store.take(self.kind, wanted, lease):
+        for document in self.batch_store.claim(self.kind, wanted, lease):
             if document is not None:
-                run = Run(self.engine.store, self.kind, document, unobserved)
+                run = Run(self.engine.store, self.kind, document, ignore_step)
                 run.buffered, run.did = True, self.account.did
                 self._open[document.ref.id] = run
                 self._before[document.ref.id] = document
 
-    def _place(self, document: MediaDocument) -> Place | None:
+    def _reserve_key(self, document: MediaDocument) -> ReservedKey | None:
         """Return the key to reserve; None when that is done, or the document cannot have one."""
         state, did = document.state, self.repo.did
         if state.repo == did and state.rkey:
             return None
         if state.rkey:
-            return Place(did, state.rkey)
+            return ReservedKey(did, state.rkey)
         try:
-            return Place(did, tid_for(document.ref.id, document.fields.moment("when")))
+            return ReservedKey(did, tid_for(document.ref.id, document.fields.moment("when")))
         except FieldError:
             return None
 
-    def _prepared(self) -> Iterator[PreparedRecord]:
+    def _build_records(self) -> Iterator[PreparedRecord]:
         """Make the records; those that are in the repo as they should be need no writing."""
-        drafted = list(self._drafted())
+        drafted = list(self._build_drafts())
         maker = RecordBuilder(self.engine.publisher, self.batch_files, self.throttle, self.repo)
-        made = maker.with_files(drafted) if self.kind.has_files else maker.plain(drafted)
+        made = maker.with_files(drafted) if self.kind.has_files else maker.without_files(drafted)
         for run, result in made:
             match result:
                 case PreparedRecord(cid=cid) if cid == run.state.cid:
@@ -102,9 +102,9 @@ class BatchPublisher:
                 case MediaError():
                     self._fail(run, result)
                 case None:
-                    self._go_alone(run)
+                    self._fall_back(run)
 
-    def _drafted(self) -> Iterator[tuple[Run, Draft]]:
+    def _build_drafts(self) -> Iterator[tuple[Run, Draft]]:
         """Draft the records; one that cannot be drafted has failed."""
         site = self.engine.publisher.site
         for run in list(self._open.values()):
@@ -112,21 +112,21 @@ class BatchPublisher:
             if isinstance(draft, Draft):
                 yield run, draft
             elif draft is None:
-                self._go_alone(run)
+                self._fall_back(run)
             else:
                 self._fail(run, draft)
 
     def _write(self, records: Sequence[PreparedRecord]) -> None:
         written = self.writer.write(self.repo, records)
-        for item in written.there:
+        for item in written.written:
             self._settle(item)
-        for item in written.refused:
-            self._go_alone(item.run)
+        for item in written.rejected:
+            self._fall_back(item.run)
         for item, error in written.failed:
             self._fail(item.run, error)
 
     def _settle(self, item: PreparedRecord) -> None:
-        settled = self.engine.publisher.settled
+        settled = self.engine.publisher.published_state
         self._end(item.run, settled(item.run.state, item.key, item.cid, item.parts))
 
     def _fail(self, run: Run, error: MediaError) -> None:
@@ -138,7 +138,7 @@ class BatchPublisher:
     def _end(self, run: Run, state: SyncState) -> None:
         self._ended.append((self._open.pop(run.document.ref.id), state))
 
-    def _go_alone(self, run: Run) -> None:
+    def _fall_back(self, run: Run) -> None:
         self._alone.append(self._open.pop(run.document.ref.id))
 
     def _outcomes(self) -> dict[DocumentId, Outcome]:
@@ -146,34 +146,34 @@ class BatchPublisher:
         ended = [(run.document, state) for run, state in self._ended]
         endings = self.batch_store.finish(self.kind, ended)
         for (run, state), ending in zip(self._ended, endings, strict=True):
-            outcomes[run.document.ref.id] = self._concluded(run, state, ending)
+            outcomes[run.document.ref.id] = self._conclude(run, state, ending)
         for run in self._lost:
-            outcomes[run.document.ref.id] = self._overtaken(run)
+            outcomes[run.document.ref.id] = self._handle_takeover(run)
         for run in self._alone:
             sync_claimed = partial(self.engine.sync_claimed, run, holder=self.holder)
             outcomes[run.document.ref.id] = self.bugs.outcome(run.document.ref.id, sync_claimed)
         return outcomes
 
-    def _concluded(self, run: Run, state: SyncState, ending: Ending) -> Outcome:
+    def _conclude(self, run: Run, state: SyncState, ending: FinishResult) -> Outcome:
         """Return how a finished document ended, once what followed it is done."""
         if ending.held:
-            return self._overtaken(run)
+            return self._handle_takeover(run)
         if ending.there and not ending.changed:
-            self.engine.tell(run, state)
-            return self._told(Outcome.of_document(self._before[run.document.ref.id], state))
-        return self._again(run, self.holder)
+            self.engine.alert_if_failed(run, state)
+            return self._log_outcome(Outcome.of_document(self._before[run.document.ref.id], state))
+        return self._sync_again(run, self.holder)
 
-    def _overtaken(self, run: Run) -> Outcome:
+    def _handle_takeover(self, run: Run) -> Outcome:
         if not run.written:
-            return self._told(Outcome(run.document.ref, None, "another run has taken over"))
+            return self._log_outcome(Outcome(run.document.ref, None, "another run has taken over"))
         self.engine.record_stray_writes(run)
         # Under another name, so that it does not take over in its turn.
-        return self._again(run, f"{self.holder} after being overtaken")
+        return self._sync_again(run, f"{self.holder} after being overtaken")
 
-    def _told(self, outcome: Outcome) -> Outcome:
-        self.engine.item_log.ended(outcome)
+    def _log_outcome(self, outcome: Outcome) -> Outcome:
+        self.engine.item_log.record(outcome)
         return outcome
 
-    def _again(self, run: Run, holder: str) -> Outcome:
+    def _sync_again(self, run: Run, holder: str) -> Outcome:
         ref = run.document.ref
         return self.engine.sync(ref.type, ref.id, holder=holder, user=run.document.owner)

@@ -59,20 +59,20 @@ class BatchFiles:
         blobs = self._parts.blobs
         sources = _StatCache(blobs.sources)
         stats = pool.map(sources.look, _images(drafts))
-        shelf = _ThumbnailBuffer(self._fetched({s.identity for s in stats if s and s.identity}))
+        shelf = _ThumbnailBuffer(self._fetch({s.identity for s in stats if s and s.identity}))
         try:
-            yield self._parts.over(blobs.over(sources, shelf))
+            yield self._parts.with_sources(blobs.with_sources(sources, shelf))
         finally:
-            self._keep(shelf.new)
+            self._save(shelf.new)
 
-    def _fetched(self, identities: set[str]) -> dict[str, CachedThumbnail]:
+    def _fetch(self, identities: set[str]) -> dict[str, CachedThumbnail]:
         try:
             return self._cache.get_many(identities, self._parts.blobs.thumbnails)
         except ThumbnailCacheUnavailableError as error:
             log.warning("thumbnails are made anew: %s", error.message)
             return {}
 
-    def _keep(self, new: Sequence[NewThumbnail]) -> None:
+    def _save(self, new: Sequence[NewThumbnail]) -> None:
         try:
             self._cache.put_many(new, self._parts.blobs.thumbnails)
         except ThumbnailCacheUnavailableError as error:
@@ -133,7 +133,7 @@ def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey | None]:
     """Go through the files that thumbnails are made of; None for one that no file can be."""
     for draft in drafts:
         for wish in draft.blobs.values():
-            if wish.making is BlobTransform.THUMBNAIL:
+            if wish.transform is BlobTransform.THUMBNAIL:
                 with suppress(MediaError):
                     yield wish.file.key()
 
@@ -151,7 +151,7 @@ class RecordBuilder:
     repo: Repo
     _told_to_wait: WaitError | None = None
 
-    def plain(self, drafted: Sequence[Drafted]) -> Iterator[tuple[Run, Made]]:
+    def without_files(self, drafted: Sequence[Drafted]) -> Iterator[tuple[Run, Made]]:
         """Make records that need no files, one after the other."""
         parts = self.publisher.parts
         for run, draft in drafted:
@@ -175,11 +175,11 @@ class RecordBuilder:
                 some = drafted[start : start + at_once]
                 ahead.append((some, makers.map(partial(self._prepare, parts), some)))
                 if start:
-                    yield from self._sent(senders, parts, *ahead.popleft())
+                    yield from self._upload(senders, parts, *ahead.popleft())
             while ahead:
-                yield from self._sent(senders, parts, *ahead.popleft())
+                yield from self._upload(senders, parts, *ahead.popleft())
 
-    def _sent(
+    def _upload(
         self,
         senders: Executor,
         parts: AttachmentBuilder,
@@ -214,7 +214,7 @@ class RecordBuilder:
     def _complete(
         self, parts: AttachmentBuilder, run: Run, draft: Draft, ready: Mapping[str, PreparedBlob]
     ) -> PreparedRecord:
-        made = parts.make(run, draft, self.repo, ready)
+        made = parts.build(run, draft, self.repo, ready)
         record = made.complete(draft)
         self.publisher.lexicons.validate(draft.nsid, record)
         key = self.repo.key(draft.nsid, run.state.rkey or "")

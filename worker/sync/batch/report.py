@@ -16,13 +16,13 @@ from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import DocumentFullError
-from worker.database.store import ContendedError, Store
+from worker.database.store import ContendedError, DocumentStore
 from worker.media import MediaType
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.telemetry.alerts import AffectedItem, Alerts
 
-_MOST_NAMED = 5
+_MAX_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +54,8 @@ class BatchReport:
         failed = [outcome for _, outcome in self.outcomes if outcome.is_given_up]
         if not failed:
             return None
-        named = "; ".join(f"{outcome.item}: {outcome.detail}" for outcome in failed[:_MOST_NAMED])
-        more = f"; and {len(failed) - _MOST_NAMED} more" if len(failed) > _MOST_NAMED else ""
+        named = "; ".join(f"{outcome.item}: {outcome.detail}" for outcome in failed[:_MAX_NAMED])
+        more = f"; and {len(failed) - _MAX_NAMED} more" if len(failed) > _MAX_NAMED else ""
         return f"{len(failed)} of {len(self.outcomes)} given up: {named}{more}"
 
     @property
@@ -73,7 +73,9 @@ def _is_waiting(outcome: Outcome, seconds: float) -> bool:
 class UnexpectedErrors:
     """Unexpected errors met in a batch; each is on its document already."""
 
-    def __init__(self, store: Store, kind: MediaType, alerts: Alerts, item_log: ItemLog) -> None:
+    def __init__(
+        self, store: DocumentStore, kind: MediaType, alerts: Alerts, item_log: ItemLog
+    ) -> None:
         self._store = store
         self._alerts = alerts
         self._item_log = item_log
@@ -95,10 +97,10 @@ class UnexpectedErrors:
             return sync()
         except (InvalidIdError, DocumentFullError) as error:
             failure = Failure.of(error, now())
-            self._alerts.given_up(AffectedItem(item.type, str(item.id), None, 1), failure)
-            return self._told(Outcome(item, Status.FAILED, error.message, error=failure))
+            self._alerts.item_failed(AffectedItem(item.type, str(item.id), None, 1), failure)
+            return self._log_outcome(Outcome(item, Status.FAILED, error.message, error=failure))
         except ContendedError as error:
-            return self._told(Outcome(item, None, error.message))
+            return self._log_outcome(Outcome(item, None, error.message))
         except (MediaError, SoftTimeLimitExceeded):
             raise
         except Exception as bug:  # noqa: BLE001 - raised by `tell`
@@ -108,11 +110,11 @@ class UnexpectedErrors:
             return Outcome(item, None, "its document is gone")
         return Outcome.of_state(document.ref, document.state)
 
-    def _told(self, outcome: Outcome) -> Outcome:
-        self._item_log.ended(outcome)
+    def _log_outcome(self, outcome: Outcome) -> Outcome:
+        self._item_log.record(outcome)
         return outcome
 
-    def tell(self, whose: str) -> None:
+    def raise_all(self, whose: str) -> None:
         """Raise an ExceptionGroup of all that were met, if any."""
         if self._met:
             message = f"unexpected errors with {self._kind.name}s of {whose}"

@@ -16,13 +16,13 @@ from redis.exceptions import LockError, RedisError
 from worker.queue.names import LIVE
 
 _KEY = "media-atproto:live"
-_TURN = "media-atproto:bulk-turn"
+_SLOT = "media-atproto:bulk-turn"
 _REMEMBERED = 5  # seconds for which a save is news
-_FULL = 100  # writes a call: what a PDS carries out fastest, by the record
-_CAREFUL = 20
-_UPLOADS = 8  # at a time; more make a PDS no faster
-_CAREFUL_UPLOADS = 2
-_LONGEST_TURN = 20  # seconds
+_MAX_WRITES = 100  # writes a call: what a PDS carries out fastest, by the record
+_THROTTLED_WRITES = 20
+_MAX_UPLOADS = 8  # at a time; more make a PDS no faster
+_THROTTLED_UPLOADS = 2
+_MAX_SLOT = 20  # seconds
 
 log = logging.getLogger(__name__)
 
@@ -46,25 +46,25 @@ class BulkThrottle:
 
     def uploads(self) -> int:
         """Return how many blobs a batch uploads at a time."""
-        return _CAREFUL_UPLOADS if self._is_careful() else _UPLOADS
+        return _THROTTLED_UPLOADS if self._is_throttled() else _MAX_UPLOADS
 
     @contextmanager
-    def turn(self) -> Iterator[int]:
+    def slot(self) -> Iterator[int]:
         """Wait for one's turn; give the number of writes to send in it."""
-        if not self._is_careful():
-            yield _FULL
+        if not self._is_throttled():
+            yield _MAX_WRITES
             return
-        lock = self._redis.lock(_TURN, timeout=_LONGEST_TURN, sleep=0.005)
+        lock = self._redis.lock(_SLOT, timeout=_MAX_SLOT, sleep=0.005)
         with suppress(RedisError):
             # Not for ever: a turn that takes long is the PDS's doing, and waiting does not help.
-            lock.acquire(blocking_timeout=_LONGEST_TURN)
+            lock.acquire(blocking_timeout=_MAX_SLOT)
         try:
-            yield _CAREFUL
+            yield _THROTTLED_WRITES
         finally:
             with suppress(LockError, RedisError):
                 lock.release()
 
-    def _is_careful(self) -> bool:
+    def _is_throttled(self) -> bool:
         try:
             return bool(self._redis.exists(_KEY))
         except RedisError:

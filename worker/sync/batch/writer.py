@@ -24,10 +24,10 @@ from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.publisher import Record
 from worker.sync.run import Run
 
-_MOST_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
+_MAX_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
 _OVERHEAD = 300  # bytes of a write besides its record's
-_MOST_LOOKS = 3
-_MOST_REFUSED = 3
+_MAX_LOOKS = 3
+_MAX_REJECTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +54,14 @@ class PreparedRecord:
 class WriteResult:
     """What became of prepared records: in the repo, refused by themselves, or not written."""
 
-    there: list[PreparedRecord] = field(default_factory=list)
-    refused: list[PreparedRecord] = field(default_factory=list)
+    written: list[PreparedRecord] = field(default_factory=list)
+    rejected: list[PreparedRecord] = field(default_factory=list)
     failed: list[tuple[PreparedRecord, MediaError]] = field(default_factory=list)
 
     @property
     def is_hopeless(self) -> bool:
         """Tell whether nothing at all was written, of several that were tried one by one."""
-        return not self.there and len(self.refused) >= _MOST_REFUSED
+        return not self.written and len(self.rejected) >= _MAX_REJECTED
 
 
 class Writer:
@@ -84,11 +84,11 @@ class Writer:
         try:
             with self._locks.hold(repo.did):
                 while waiting:
-                    with self._throttle.turn() as most:
-                        chunk = _chunk(waiting, _affordable(repo, most))
+                    with self._throttle.slot() as most:
+                        chunk = _chunk(waiting, _max_writes(repo, most))
                         self._settle(repo, chunk, result)
         except MediaError as error:
-            settled = {item.key for item in (*result.there, *result.refused)}
+            settled = {item.key for item in (*result.written, *result.rejected)}
             rest = (item for item in records if item.key not in settled)
             result.failed += [(item, error) for item in rest]
         return result
@@ -102,18 +102,18 @@ class Writer:
                 self._send(repo, part)
             except (PermanentError, BlobNotFoundError, _RefusedError) as refusal:
                 if len(part) > 1:
-                    parts.extendleft(_halves(part))
+                    parts.extendleft(_split(part))
                     continue
-                result.refused += part
+                result.rejected += part
                 if isinstance(refusal, _RefusedError) and result.is_hopeless:
                     raise
             else:
-                result.there += part
+                result.written += part
 
     def _send(self, repo: Repo, part: Sequence[PreparedRecord]) -> None:
         """Send a chunk, and after any doubt what of it is not there."""
         writes = [item.write for item in part]
-        for _ in range(_MOST_LOOKS):
+        for _ in range(_MAX_LOOKS):
             commit = repo.commit()
             for item in part:
                 item.run.check_lease_before_write(item.key)
@@ -136,9 +136,9 @@ class _RefusedError(TransientError):
     step, code = "write", "writes_refused"
 
 
-def _affordable(repo: Repo, most: int) -> int:
+def _max_writes(repo: Repo, most: int) -> int:
     """Return how many creates the repo's budget has room for; where that is none, it says so."""
-    room = repo.room()
+    room = repo.remaining_points()
     return most if room is None else max(1, min(most, room // POINTS["create"]))
 
 
@@ -148,13 +148,13 @@ def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
     size = 0
     while waiting and len(chunk) < most:
         size += len(json.dumps(waiting[0].record, ensure_ascii=False).encode()) + _OVERHEAD
-        if chunk and size > _MOST_BYTES:
+        if chunk and size > _MAX_BYTES:
             break
         chunk.append(waiting.popleft())
     return chunk
 
 
-def _halves(part: Sequence[PreparedRecord]) -> list[Sequence[PreparedRecord]]:
+def _split(part: Sequence[PreparedRecord]) -> list[Sequence[PreparedRecord]]:
     """Return both halves, at random: those that are tried first are not the same each time."""
     half = len(part) // 2
     return random.sample((part[:half], part[half:]), 2)
