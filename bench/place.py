@@ -20,7 +20,7 @@ from worker.dev.demo.platform import Platform
 from worker.dev.demo.processes import clean_environment
 from worker.dev.stack import Stack
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.environment import unsettled
+from worker.dev.stack.environment import unset_variables
 from worker.services import Services, build
 
 BULK_NICENESS = 10  # as in the Procfile; a quick run uses 0, because a busy machine starves it
@@ -84,7 +84,7 @@ def open_place(
         data = DataFolder(Path(name))
         try:
             with Stack.start(
-                data.path / "stack", unsettled(os.environ), pds_environment=pds_environment
+                data.path / "stack", unset_variables(os.environ), pds_environment=pds_environment
             ) as stack:
                 environment = clean_environment(os.environ) | stack.environment
                 environment |= settings or {}

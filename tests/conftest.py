@@ -24,7 +24,7 @@ from tests.scene import Scene, open_scene
 from tests.webpage import WebPage, serving
 from tests.world import World, Worlds
 from worker.dev.stack import Stack
-from worker.dev.stack.environment import unsettled
+from worker.dev.stack.environment import unset_variables
 
 pytest_plugins = ["tests.fixtures"]
 
@@ -98,7 +98,7 @@ def _shared(config: pytest.Config) -> dict[str, Any]:
     if _SHARED not in config.stash:
         folder = tempfile.TemporaryDirectory(prefix="media-atproto-tests-")
         config.add_cleanup(folder.cleanup)
-        stack = Stack.start(Path(folder.name), unsettled(os.environ))
+        stack = Stack.start(Path(folder.name), unset_variables(os.environ))
         config.add_cleanup(stack.stop)
         environment = dict(stack.environment)
         del environment["MEDIA_STORE_URL"]  # a folder for each process
@@ -114,7 +114,7 @@ def bare_environ() -> dict[str, str]:
 
     Tests write, drop and kill: they must never reach services that a shell happens to name.
     """
-    return unsettled(os.environ)
+    return unset_variables(os.environ)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from tests.fleet import logged
 from tests.waiting import wait_for
 from worker.dev.stack.data_folder import Ports
 from worker.dev.stack.databases import Mongod
-from worker.dev.stack.environment import inherited
+from worker.dev.stack.environment import inherit
 from worker.dev.stack.packages import MONGOD
 
 _STARTUP = 60.0
@@ -25,7 +25,7 @@ _FORGETFUL = ("--oplogSize", "1", "--syncdelay", "1")
 @contextmanager
 def forgetful_mongod(folder: Path, environ: dict[str, str]) -> Iterator[str]:
     """Run a replica set of one whose oplog has room for a megabyte; yields its URL."""
-    mongod = Mongod(MONGOD.locate(), folder, inherited(environ))
+    mongod = Mongod(MONGOD.locate(), folder, inherit(environ))
     port = Ports(folder / "ports.json").claim("mongod")
     command = mongod.command(port)
     with logged([*command.arguments, *_FORGETFUL], folder / "log") as process:

@@ -14,9 +14,9 @@ from bson import ObjectId
 from tests.system.pds_account import PASSWORD, PdsAccount
 from tests.world import World, Worlds
 from worker.cli.demo import exit_code, print_report
-from worker.dev.demo.expected import Reader
+from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.pictures import Picture, creature, png, stained_glass
-from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 from worker.dev.demo.verification import Report, Verification
 
 MOOD = "computer.aesthetic.mood"
@@ -28,16 +28,16 @@ class Rig:
 
     world: World
     person: Person
-    items: list[Item]
+    items: list[UploadedItem]
     blobs: Path
 
-    def verify(self, items: list[Item] | None = None) -> Report:
+    def verify(self, items: list[UploadedItem] | None = None) -> Report:
         """Verify the person's items and repo."""
-        with Reader(self.world.environ["PDS_URL"]) as reader:
+        with PdsReader(self.world.environ["PDS_URL"]) as reader:
             verification = Verification(self.world.platform, reader, [self.person])
             return verification.run(items or self.items)
 
-    def item(self, type_name: str) -> Item:
+    def item(self, type_name: str) -> UploadedItem:
         """Return the item of a type."""
         return next(item for item in self.items if item.type == type_name)
 

@@ -26,7 +26,7 @@ from worker.core.clock import now
 from worker.database.mongo import RawDocument
 from worker.dev.demo.pictures import creature, png
 from worker.dev.stack import Stack
-from worker.dev.stack.environment import unsettled
+from worker.dev.stack.environment import unset_variables
 
 _FOLDER = Path(__file__).parents[2] / "docs" / "images"
 _MINUTES = 24 * 60
@@ -36,7 +36,7 @@ _LEFT = 21  # the items that have not been published yet
 
 def main() -> None:
     """Fill a platform, look at it, and save what was seen."""
-    environ = unsettled(os.environ)
+    environ = unset_variables(os.environ)
     with ExitStack() as undo:
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory()))
         stack = undo.enter_context(Stack.start(folder / "stack", environ))

@@ -25,7 +25,7 @@ from tests.faults.stage import Stage, open_stage
 from tests.faults.stream import Load
 from tests.faults.table import FAULTS
 from worker.dev.stack import Stack
-from worker.dev.stack.environment import unsettled
+from worker.dev.stack.environment import unset_variables
 
 _QUICK = ("pds-killed", "two-sweeps")
 _PREFIX = "media-atproto-faults-"
@@ -80,7 +80,7 @@ def _stage(folder: Path) -> Iterator[Stage]:
     fleets = folder / "fleets"
     fleets.mkdir(parents=True)
     with (
-        Stack.start(folder / "stack", unsettled(os.environ)) as stack,
+        Stack.start(folder / "stack", unset_variables(os.environ)) as stack,
         open_stage(stack, fleets) as stage,
     ):
         yield stage

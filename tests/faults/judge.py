@@ -15,9 +15,9 @@ import redis
 from tests.faults.stream import as_it_may_be
 from tests.waiting import wait_for
 from worker.dev.demo import expected
-from worker.dev.demo.expected import Reader
+from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.uploads import Item, Person
+from worker.dev.demo.uploads import Person, UploadedItem
 from worker.dev.demo.verification import Line, Verification
 
 _LINGERING = 2.0
@@ -50,11 +50,11 @@ class Judge:
     """Judges items; `people` own all the repos there are."""
 
     platform: Platform
-    reader: Reader
+    reader: PdsReader
     queue: redis.Redis
     people: Sequence[Person]
 
-    def unsettled(self, items: Sequence[Item]) -> list[str]:
+    def unsettled(self, items: Sequence[UploadedItem]) -> list[str]:
         """Name the items whose documents do not say yet what they must, or that a run is at."""
         states = {name: self.platform.states(name) for name in expected.TYPES}
         return [
@@ -72,7 +72,7 @@ class Judge:
         messages = [f"{count} messages in {name}" for name, count in lengths.items() if count]
         return [*messages, *([f"{left} removals"] if left else [])]
 
-    def verdict(self, items: Sequence[Item]) -> Classification:
+    def verdict(self, items: Sequence[UploadedItem]) -> Classification:
         """Judge all items, their records and blobs, and everything else in the repos."""
         states = {name: self.platform.states(name) for name in expected.TYPES}
         as_is = [
@@ -112,7 +112,7 @@ class Judge:
         return dict(found)
 
 
-def _is_settled(item: Item, state: Mapping[str, object]) -> bool:
+def _is_settled(item: UploadedItem, state: Mapping[str, object]) -> bool:
     right = as_it_may_be(item, state.get("status")).is_settled(dict(state))
     return right and "lease" not in state and "retryAt" not in state
 
@@ -125,7 +125,9 @@ def _told(state: Mapping[str, object]) -> str:
     return f"{state.get('status')}{code}{held}, next try {state.get('retryAt')}"
 
 
-def _faults(items: Sequence[Item], lines: Sequence[Line], explained: set[str]) -> Iterator[str]:
+def _faults(
+    items: Sequence[UploadedItem], lines: Sequence[Line], explained: set[str]
+) -> Iterator[str]:
     """Go through the items with a fault that nothing else explains."""
     for item, line in zip(items, lines, strict=True):
         if line.faults and str(item.id) not in explained:

@@ -26,11 +26,11 @@ from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.database.mongo import RawDocument
 from worker.dev.demo import expected
-from worker.dev.demo.expected import Reader
+from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 from worker.dev.stack import Stack
-from worker.dev.stack.environment import unsettled
+from worker.dev.stack.environment import unset_variables
 
 # Minutes and hours become seconds. A run still ends before its lease, and the lease before its
 # message is delivered again.
@@ -65,7 +65,7 @@ class Stage:
     _undo: ExitStack = field(default_factory=ExitStack)
 
     @property
-    def items(self) -> list[Item]:
+    def items(self) -> list[UploadedItem]:
         """Return all items of the fault that is on, as they were left so far."""
         return list(self.stream.items.values())
 
@@ -176,7 +176,7 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
         database = undo.enter_context(client)[world.environ["MONGODB_NAME"]]
         media = Path(world.environ["MEDIA_STORE_URL"].removeprefix("file://"))
         platform = Platform(database, stack.pds.url, media)
-        reader = undo.enter_context(Reader(stack.pds.url))
+        reader = undo.enter_context(PdsReader(stack.pds.url))
         queue = undo.enter_context(redis.Redis.from_url(world.environ["REDIS_URL"]))
         stage = Stage(
             stack=stack,
@@ -187,7 +187,7 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
             judge=Judge(platform, reader, queue, cast.people),
             cast=cast,
             folder=folder,
-            environ={**unsettled(os.environ), **world.environ},
+            environ={**unset_variables(os.environ), **world.environ},
         )
         undo.callback(stage.dismiss)
         yield stage

@@ -19,7 +19,7 @@ from bson import ObjectId
 
 from worker.dev.demo.pictures import Picture, creature, png
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 
 _LONG_AGO = datetime(2021, 3, 1, tzinfo=UTC)
 _GONE = {"mood": "deleted"}  # of the others, `nuked`
@@ -49,12 +49,12 @@ class Cast:
         return (*self.users, self.guest)
 
 
-def save_old_mood(platform: Platform, owner: Person) -> Item:
+def save_old_mood(platform: Platform, owner: Person) -> UploadedItem:
     """Save a mood of years ago, too old for the sweep, without a message."""
     item = ObjectId(int(_LONG_AGO.timestamp()).to_bytes(4) + secrets.token_bytes(8))
     document = {"_id": item, "mood": f"long ago {item}", "when": _LONG_AGO, "user": owner.subject}
     platform.database["moods"].insert_one(document)
-    return Item("mood", item, owner, "archive", document)
+    return UploadedItem("mood", item, owner, "archive", document)
 
 
 class Stream:
@@ -65,7 +65,7 @@ class Stream:
     """
 
     def __init__(self, uploads: Uploads, cast: Cast, load: Load) -> None:
-        self.items: dict[ObjectId, Item] = {}
+        self.items: dict[ObjectId, UploadedItem] = {}
         self._uploads = uploads
         self._cast = cast
         self._load = load
@@ -85,7 +85,7 @@ class Stream:
         """Return how many messages the queue did not take."""
         return self._uploads.refused
 
-    def keep(self, item: Item) -> None:
+    def keep(self, item: UploadedItem) -> None:
         """Count an item among those of the stream."""
         self.items[item.id] = item
 
@@ -110,7 +110,7 @@ class Stream:
         finally:
             self.ended = time.monotonic()
 
-    def _act(self, number: int) -> Item:
+    def _act(self, number: int) -> UploadedItem:
         """Save something new, or do something to what was saved before."""
         if number < self._load.burst // 4 or self._dice.random() < 0.6:
             return self._save(number)
@@ -122,9 +122,9 @@ class Stream:
             return self._uploads.change(item, status="removed", why=flag, **{flag: True})
         return self._edit(item, {})
 
-    def _save(self, number: int) -> Item:
+    def _save(self, number: int) -> UploadedItem:
         owner = self._dice.choice(self._cast.people)
-        ways: tuple[Callable[[], Item], ...] = (
+        ways: tuple[Callable[[], UploadedItem], ...] = (
             partial(self._mood, owner),
             partial(self._uploads.program, f"(wipe {uuid4().hex})", owner),
             partial(self._uploads.piece, f"s{uuid4().hex[:10]}", f"// {uuid4().hex}\n", owner),
@@ -132,14 +132,14 @@ class Stream:
         )
         return ways[number % len(ways)]()
 
-    def _mood(self, owner: Person) -> Item:
+    def _mood(self, owner: Person) -> UploadedItem:
         text = f"calm {uuid4().hex}"
         if self._dice.random() < 0.1:
             return self._uploads.mood(text, self._cast.stranger, skipped="no_account")
         skipped = "guests_not_published" if owner is self._cast.guest else None
         return self._uploads.mood(text, owner, skipped=skipped)
 
-    def _edit(self, item: Item, changes: dict[str, Any]) -> Item:
+    def _edit(self, item: UploadedItem, changes: dict[str, Any]) -> UploadedItem:
         """Give an item another content, so that its record has to be another one."""
         text = uuid4().hex
         fields = {"mood": {"mood": f"other {text}"}, "kidlisp": {"source": f"(ink {text})"}}
@@ -147,13 +147,13 @@ class Stream:
         return self._uploads.change(item, status="synced", **changes)
 
 
-def as_it_may_be(item: Item, status: object) -> Item:
+def as_it_may_be(item: UploadedItem, status: object) -> UploadedItem:
     """Return an item with the status that it may have as well: nuked before it was published."""
     never_up = item.status == "removed" and status == "skipped"
     return replace(item, status="skipped") if never_up else item
 
 
-def _flag(item: Item) -> str:
+def _flag(item: UploadedItem) -> str:
     return _GONE.get(item.type, "nuked")
 
 

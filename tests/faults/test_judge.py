@@ -15,9 +15,9 @@ from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
-from worker.dev.demo.expected import Reader
+from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.pictures import Picture
-from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +37,14 @@ def ada(world: World) -> Person:
 def judge(world: World) -> Iterator[Judge]:
     """A judge of that platform."""
     with (
-        Reader(world.environ["PDS_URL"]) as reader,
+        PdsReader(world.environ["PDS_URL"]) as reader,
         redis.Redis.from_url(world.environ["REDIS_URL"]) as queue,
     ):
         yield Judge(world.platform, reader, queue, cast_of(world).people)
 
 
 @pytest.fixture
-def items(world: World, judge: Judge, ada: Person) -> list[Item]:
+def items(world: World, judge: Judge, ada: Person) -> list[UploadedItem]:
     """A mood, a painting and a nuked mood, all as they should be."""
     start_over(world)
     judge.queue.flushdb()
@@ -58,47 +58,47 @@ def items(world: World, judge: Judge, ada: Person) -> list[Item]:
     return saved
 
 
-def lose(world: World, items: list[Item]) -> None:
+def lose(world: World, items: list[UploadedItem]) -> None:
     """Delete the record of the mood."""
     owned = repo(world, world.ada)
     rkey = str(world.platform.state("mood", items[0].id)["rkey"])
     owned.delete(owned.key(MOOD.nsid, rkey))
 
 
-def double(world: World, items: list[Item]) -> None:
+def double(world: World, items: list[UploadedItem]) -> None:
     """Write a second record of the mood."""
     put_foreign(world, world.ada, "mood", "3ztwin2222222", ref=str(items[0].id))
 
 
-def bring_back(world: World, items: list[Item]) -> None:
+def bring_back(world: World, items: list[UploadedItem]) -> None:
     """Write a record of the mood that is nuked."""
     put_foreign(world, world.ada, "mood", "3zback2222222", ref=str(items[2].id))
 
 
-def write_for_nobody(world: World, _items: list[Item]) -> None:
+def write_for_nobody(world: World, _items: list[UploadedItem]) -> None:
     """Write a record that names no document."""
     put_foreign(world, world.bob, "mood", "3znone2222222", ref="f" * 24)
 
 
-def edit_unnoticed(world: World, items: list[Item]) -> None:
+def edit_unnoticed(world: World, items: list[UploadedItem]) -> None:
     """Let the painting's record be older than its document, of which the state knows nothing."""
     world.platform.edit("painting", items[1].id, code="other")
     document = world.platform.document("painting", items[1].id)
     items[1] = replace(items[1], document=document)
 
 
-def hold(world: World, items: list[Item]) -> None:
+def hold(world: World, items: list[UploadedItem]) -> None:
     """Leave a lease on the mood."""
     world.platform.edit("mood", items[0].id, **{"atproto.lease": {"token": "t"}})
 
 
-def leave_message(world: World, _items: list[Item]) -> None:
+def leave_message(world: World, _items: list[UploadedItem]) -> None:
     """Leave a message that nobody takes."""
     with redis.Redis.from_url(world.environ["REDIS_URL"]) as queue:
         queue.lpush("live", "message")
 
 
-def replace_file(_world: World, items: list[Item]) -> None:
+def replace_file(_world: World, items: list[UploadedItem]) -> None:
     """Replace the painting's file, so that its record refers to the thumbnail of another one."""
     (file,) = (item.file for item in items if item.file)
     file.write_bytes(pixel_art((40, 8)))
@@ -120,8 +120,8 @@ def replace_file(_world: World, items: list[Item]) -> None:
 def test_damage_is_counted_as_what_it_is(
     world: World,
     judge: Judge,
-    items: list[Item],
-    damage: Callable[[World, list[Item]], None],
+    items: list[UploadedItem],
+    damage: Callable[[World, list[UploadedItem]], None],
     counts: list[int],
 ) -> None:
     """Whatever the engine believes: the repos are read, and held against the documents."""
@@ -130,7 +130,7 @@ def test_damage_is_counted_as_what_it_is(
 
 
 def test_truncated_blobs_are_repaired_if_nothing_else_is_wrong(
-    world: World, judge: Judge, items: list[Item], ada: Person, pds_blobs: Path
+    world: World, judge: Judge, items: list[UploadedItem], ada: Person, pds_blobs: Path
 ) -> None:
     """A PDS may keep a part of a blob when it is killed; it does not lose records."""
     (blob,) = (pds_blobs / str(ada.did)).iterdir()

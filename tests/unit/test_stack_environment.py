@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from worker.dev.stack.environment import inherited, unsettled
+from worker.dev.stack.environment import inherit, unset_variables
 
 NAMED = {
     "MONGODB_CONNECTION_STRING": "mongodb://h/",
@@ -17,13 +17,13 @@ NPM = {"HTTPS_PROXY": "http://h:3128", "NODE_EXTRA_CA_CERTS": "/etc/ca.pem", "np
 
 def test_what_a_stack_answers_is_taken_out_and_nothing_else() -> None:
     """With the settings of npm gone, its packages could not be had behind a proxy."""
-    assert unsettled({**NAMED, **NPM, "PATH": "/bin"}) == {**NPM, "PATH": "/bin"}
+    assert unset_variables({**NAMED, **NPM, "PATH": "/bin"}) == {**NPM, "PATH": "/bin"}
 
 
 def test_services_inherit_no_setting() -> None:
     """A PDS_ or NODE_ variable of somebody else's must not change the services."""
     theirs = {"PDS_PORT": "1", "NODE_OPTIONS": "--inspect", **NAMED, **NPM}
-    assert inherited({**theirs, "PATH": "/bin", "HOME": "/root"}) == {
+    assert inherit({**theirs, "PATH": "/bin", "HOME": "/root"}) == {
         "PATH": "/bin",
         "HOME": "/root",
     }

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from worker.cli.environment import complete_environment, read_env_file
-from worker.cli.output import Table, show
+from worker.cli.output import Table, print_table
 from worker.dev.stack.environment import as_env_file
 from worker.operations.text import printable, shorten
 
@@ -128,5 +128,5 @@ def test_long_text_is_cut_with_its_length() -> None:
 
 def test_table_is_aligned_text_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal there is neither a frame nor a colour nor trailing space."""
-    show(Table([("a", "1"), ("long\n", "")], header=("name", "value"), title="Things"))
+    print_table(Table([("a", "1"), ("long\n", "")], header=("name", "value"), title="Things"))
     assert capsys.readouterr().out == "Things\n  name    value\n  a       1\n  long\\n\n"

@@ -15,8 +15,8 @@ from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
 from worker.operations.status import Series
 from worker.web.charts import HEIGHT, WIDTH, draw
-from worker.web.snapshots import CachedValue, Missing, asked
-from worker.web.templates import item_url, moment, shown, ticked
+from worker.web.snapshots import CachedValue, Unavailable, try_fetch
+from worker.web.templates import format_text, format_time, item_url, mark_code
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -81,11 +81,11 @@ def test_part_that_fails_is_missing_and_a_bug_is_not_hidden() -> None:
     def fails() -> int:
         raise PermanentError("it is away")
 
-    missing = asked(fails)
-    assert isinstance(missing, Missing)
+    missing = try_fetch(fails)
+    assert isinstance(missing, Unavailable)
     assert missing.message == "it is away"
     with pytest.raises(ZeroDivisionError):
-        asked(lambda: 1 // 0)
+        try_fetch(lambda: 1 // 0)
 
 
 @pytest.mark.parametrize(
@@ -100,19 +100,19 @@ def test_part_that_fails_is_missing_and_a_bug_is_not_hidden() -> None:
 )
 def test_texts_of_others_are_escaped(value: object, html: str) -> None:
     """Markup, controls, and what would turn a line around."""
-    assert shown(value) == html
+    assert format_text(value) == html
 
 
 def test_moments_are_told_in_utc_and_from_now() -> None:
     """For a person, and for a program in `datetime`."""
-    html = moment(datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC))
+    html = format_time(datetime(2020, 1, 2, 3, 4, 5, tzinfo=UTC))
     assert html.startswith('<time datetime="2020-01-02T03:04:05.000Z">2020-01-02 03:04:05 UTC</')
     assert "days ago" in html
 
 
 def test_texts_of_ours_may_have_code() -> None:
     """And nothing else."""
-    assert ticked("correct `A_B` <or> `C`") == (
+    assert mark_code("correct `A_B` <or> `C`") == (
         "correct <code>A_B</code> &lt;or&gt; <code>C</code>"
     )
 

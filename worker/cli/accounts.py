@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.cli.reviving import print_tally
 from worker.core.clock import rfc3339
 from worker.core.errors import MediaError
@@ -60,7 +60,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
                 _resume(services, resume)
                 return
             troubles, gates = (
-                _troubles_of(services).all(),
+                _blocked_accounts(services).all(),
                 services.rate_limiter.exhausted_buckets(),
             )
     except (MediaError, SettingsError) as error:
@@ -69,7 +69,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
     click.get_current_context().exit(_SOME if troubles else 0)
 
 
-def _troubles_of(services: Services) -> BlockedAccounts:
+def _blocked_accounts(services: Services) -> BlockedAccounts:
     from worker.operations.status import BlockedAccounts
 
     return BlockedAccounts(services.store, services.accounts, services.pds_hosts, services.parking)
@@ -80,7 +80,7 @@ def _resume(services: Services, name: str) -> None:
 
     account = services.accounts.resolve(name)
     services.account_cache.renew(account.did)
-    waiting = _troubles_of(services).waiting_for(account.subject)
+    waiting = _blocked_accounts(services).waiting_for(account.subject)
     print_tally(
         retry_failed_of(services).retry(waiting, send_batch), services.settings.sweep.requeue
     )
@@ -88,15 +88,15 @@ def _resume(services: Services, name: str) -> None:
 
 def _print_page(troubles: Sequence[BlockedAccount], gates: Sequence[BucketStatus]) -> None:
     if not troubles:
-        say("Every account that is used can be used.")
-    show(Table([_row(trouble) for trouble in troubles], header=_HEADER))
+        echo("Every account that is used can be used.")
+    print_table(Table([_row(trouble) for trouble in troubles], header=_HEADER))
     for code in dict.fromkeys(trouble.code for trouble in troubles):
-        say(f"{code}: {help_for(code).action}")
+        echo(f"{code}: {help_for(code).action}")
     rows = [
         (gate.host, gate.limit, gate.subject or "our address", _used(gate), rfc3339(gate.until))
         for gate in gates
     ]
-    show(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
+    print_table(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
 
 
 def _row(trouble: BlockedAccount) -> tuple[str, ...]:

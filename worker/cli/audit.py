@@ -109,7 +109,7 @@ def audit(
         with ExitStack() as stack:
             services = stack.enter_context(closing(open_services(env_file)))
             observer = stack.enter_context(_progress(quiet=as_json and sys.stdout.isatty()))
-            chosen = _chosen(services, names, guests=guests)
+            chosen = _choose_accounts(services, names, guests=guests)
             rounds = stack.enter_context(
                 open_audit(
                     services,
@@ -120,7 +120,7 @@ def audit(
                     observer=observer,
                 )
             )
-            for audited in _audited(rounds, chosen, observer):
+            for audited in _audit(rounds, chosen, observer):
                 summary.add(audited)
                 if as_json:
                     click.echo(account_line(audited))
@@ -133,7 +133,9 @@ def audit(
     click.get_current_context().exit(0 if summary.clean else _OFF)
 
 
-def _chosen(services: Services, names: Sequence[str], *, guests: bool) -> list[Account] | None:
+def _choose_accounts(
+    services: Services, names: Sequence[str], *, guests: bool
+) -> list[Account] | None:
     """Return the accounts that were asked for, each once; None for all there are.
 
     Raises UnknownAccountError.
@@ -143,7 +145,7 @@ def _chosen(services: Services, names: Sequence[str], *, guests: bool) -> list[A
     return list({account.subject: account for account in accounts}.values()) or None
 
 
-def _audited(
+def _audit(
     rounds: AuditRun, chosen: Sequence[Account] | None, observer: Observer
 ) -> Iterator[AuditResult]:
     accounts = rounds.auditor.owned.accounts() if chosen is None else chosen

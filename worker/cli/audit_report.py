@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.documents import Account, Failure
 from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
 from worker.operations.audit.repair import RemovalRefusal, Repairs
@@ -13,7 +13,7 @@ from worker.operations.audit.run import AuditResult, AuditSummary
 from worker.operations.text import shorten
 
 _HEADER = ("type", "documents", "records", "right", "explained", "off")
-_EXPLAINED = "Explained: what documents tell of themselves"
+_EXPLANATIONS = "Explained: what documents tell of themselves"
 _ACTIONS: Mapping[Fault, str] = {
     Fault.MISSING: "publish it",
     Fault.STALE: "publish it again",
@@ -58,20 +58,24 @@ def summary_line(summary: AuditSummary) -> str:
 
 def print_page(summary: AuditSummary, *, repaired: bool) -> None:
     """Print the sum over all accounts, and the first findings."""
-    show(Table(list(_type_rows(summary)), header=_HEADER))
+    print_table(Table(list(_type_rows(summary)), header=_HEADER))
     faults = [
         (fault, name, str(count), _ACTIONS[fault])
         for (fault, name), count in sorted(summary.faults.items())
     ]
-    show(Table(faults, header=("finding", "type", "", "what --repair does"), title="Findings"))
-    show(Table(list(_reason_rows(summary)), header=("", "type", "reason", ""), title=_EXPLAINED))
+    print_table(
+        Table(faults, header=("finding", "type", "", "what --repair does"), title="Findings")
+    )
+    print_table(
+        Table(list(_reason_rows(summary)), header=("", "type", "reason", ""), title=_EXPLANATIONS)
+    )
     _print_first(summary)
     for account, failure in summary.unreadable:
-        say(f"{_name(account)} cannot be read: {failure.message}", "red")
+        echo(f"{_name(account)} cannot be read: {failure.message}", "red")
     for owner, text in summary.undone:
-        say(f"{_name(owner)}: {text}", "red")
+        echo(f"{_name(owner)}: {text}", "red")
     if repaired:
-        say(_told(summary))
+        echo(_describe(summary))
     _print_verdict(summary, repaired=repaired)
 
 
@@ -94,9 +98,11 @@ def _print_first(summary: AuditSummary) -> None:
     rows = [
         (finding.fault, _subject(finding), shorten(finding.detail)) for finding in summary.first
     ]
-    show(Table(rows, header=("finding", "record or document", "detail"), title="The first of them"))
+    print_table(
+        Table(rows, header=("finding", "record or document", "detail"), title="The first of them")
+    )
     if more := summary.found - len(summary.first):
-        say(f"... and {more} more; --json has them all")
+        echo(f"... and {more} more; --json has them all")
 
 
 def _subject(finding: Finding) -> str:
@@ -104,29 +110,32 @@ def _subject(finding: Finding) -> str:
     return " of ".join(filter(None, [finding.key.uri if finding.key else "", document]))
 
 
-def _told(summary: AuditSummary) -> str:
-    removed, synced = _counted(summary.removed, "record"), _counted(summary.synced, "document")
+def _describe(summary: AuditSummary) -> str:
+    removed, synced = (
+        _format_count(summary.removed, "record"),
+        _format_count(summary.synced, "document"),
+    )
     told = f"Repaired: {removed} removed, {synced} synced"
-    left = _counted(summary.skipped, "document")
+    left = _format_count(summary.skipped, "document")
     return f"{told}; {left} left to the workers at them" if summary.skipped else told
 
 
 def _print_verdict(summary: AuditSummary, *, repaired: bool) -> None:
     counts = (summary.accounts, summary.documents.total(), summary.records.total())
     names = ("account", "document", "record")
-    looked_at = ", ".join(_counted(*each) for each in zip(counts, names, strict=True))
+    looked_at = ", ".join(_format_count(*each) for each in zip(counts, names, strict=True))
     if summary.clean:
-        say(f"Clean: {looked_at}.", "green")
+        echo(f"Clean: {looked_at}.", "green")
     elif summary.found:
         things = "thing is" if summary.found == 1 else "things are"
         how = "" if repaired else " --repair puts it right."
-        say(f"{summary.found} {things} not as it should be, of {looked_at}.{how}", "red")
+        echo(f"{summary.found} {things} not as it should be, of {looked_at}.{how}", "red")
     else:
         undone = "put right" if summary.undone else "looked at"
-        say(f"Not everything could be {undone}, of {looked_at}.", "red")
+        echo(f"Not everything could be {undone}, of {looked_at}.", "red")
 
 
-def _counted(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

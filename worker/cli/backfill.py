@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.ids import message_id
 from worker.media import MEDIA_TYPES
 
@@ -116,7 +116,7 @@ def restore(
         accounts = [services.accounts.resolve(name) for name in names]
         kinds = _kinds(type_names)
         if not dry_run:
-            _recall(services, accounts, kinds)
+            _mark_missing(services, accounts, kinds)
         owners = [account.subject for account in accounts]
         scope = Scope(kinds, owners, failed=True, removed=True)
         code = _run(services, scope, dry_run=dry_run, wait=wait)
@@ -127,14 +127,16 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
     return [kind for name, kind in MEDIA_TYPES.items() if not names or name in names]
 
 
-def _recall(services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]) -> None:
+def _mark_missing(
+    services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]
+) -> None:
     from worker.operations.backfill.missing_records import MissingRecords
 
     recall = MissingRecords.of(services)
     for account in accounts:
         count = recall.mark_pending(account, services.repo(account), kinds)
         if count:
-            say(f"{account.handle}: {count} items claimed records that are not there")
+            echo(f"{account.handle}: {count} items claimed records that are not there")
 
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
@@ -147,16 +149,16 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
         return 0
     if not wait:
         count = _backfill_run(services, scope, _ignore).enqueue()
-        say(f"{count} items enqueued; `media-atproto status` shows how far they are")
+        echo(f"{count} items enqueued; `media-atproto status` shows how far they are")
         return 0
-    from worker.cli.backfill_progress import progress_page
+    from worker.cli.backfill_progress import open_progress
 
     totals = {name: min(number, scope.limit or number) for name, number in survey.wanted.items()}
-    with progress_page(totals) as page:
+    with open_progress(totals) as page:
         backfill_run = _backfill_run(services, scope, page.show)
         backfill_run.enqueue()
         tally = backfill_run.wait()
-    return _conclude(services, scope, tally)
+    return _report(services, scope, tally)
 
 
 def _backfill_run(services: Services, scope: Scope, show: Show) -> BackfillRun:
@@ -203,13 +205,13 @@ def _send(batch: Batch, backfill: str, message: str) -> None:
 def _print_survey(survey: BackfillPreview, scope: Scope) -> None:
     limit = f", {scope.limit} of them now" if scope.limit else ""
     accounts = f"{survey.accounts} account{'' if survey.accounts == 1 else 's'}"
-    say(f"{survey.total} items of {accounts} to publish{limit}")
+    echo(f"{survey.total} items of {accounts} to publish{limit}")
     rows = [(name, str(number), "") for name, number in survey.wanted.items()]
     rows += [(name, str(n), f"left out: {why}") for (name, why), n in survey.left_out.items()]
-    show(Table(sorted(rows), header=("type", "items", "")))
+    print_table(Table(sorted(rows), header=("type", "items", "")))
 
 
-def _conclude(services: Services, scope: Scope, tally: BackfillProgress) -> int:
+def _report(services: Services, scope: Scope, tally: BackfillProgress) -> int:
     """Print how it ended; return the exit code."""
     from worker.core.documents import Status
     from worker.operations.backfill.planner import BackfillPlanner
@@ -218,19 +220,19 @@ def _conclude(services: Services, scope: Scope, tally: BackfillProgress) -> int:
     counts: Counter[str] = Counter()
     for (_, status), number in tally.ended.items():
         counts[status] += number
-    _print_ended(tally.ended)
+    _print_outcomes(tally.ended)
     for (name, reason), number in sorted(tally.reasons.items()):
-        say(f"{name}: {reason} {number}", "yellow")
+        echo(f"{name}: {reason} {number}", "yellow")
     if counts["failed"] or counts["partial"]:
         return _FAILED
     # With a limit there is more to do than was meant to be done.
     waiting = counts[Status.PENDING] + counts[LEFT]
     left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
     if left:
-        say(f"{left} items wait; the sweep goes on with them", "yellow")
+        echo(f"{left} items wait; the sweep goes on with them", "yellow")
     return _NOT_YET if left else 0
 
 
-def _print_ended(ended: Mapping[tuple[str, str], int]) -> None:
+def _print_outcomes(ended: Mapping[tuple[str, str], int]) -> None:
     rows = [(name, status, str(number)) for (name, status), number in sorted(ended.items())]
-    show(Table(rows, header=("type", "ended as", "items")))
+    print_table(Table(rows, header=("type", "ended as", "items")))

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.cli.output import say
+from worker.cli.output import echo
 from worker.sync.batch.progress import BackfillProgress
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _LINE_EVERY = 5.0  # seconds
 
 
-class Lines:
+class PlainProgress:
     """A line every few seconds, for a log."""
 
     def __init__(self, totals: Mapping[str, int]) -> None:
@@ -35,10 +35,10 @@ class Lines:
             return
         self._told, self._known = spent, tally
         rate = tally.total / spent
-        say(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
+        echo(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
 
 
-class Page:
+class LiveProgress:
     """A bar for each type, with rate, estimate and what failed."""
 
     def __init__(self, bars: Bars, totals: Mapping[str, int]) -> None:
@@ -58,10 +58,10 @@ class Page:
 
 
 @contextmanager
-def progress_page(totals: Mapping[str, int]) -> Iterator[Page | Lines]:
+def open_progress(totals: Mapping[str, int]) -> Iterator[LiveProgress | PlainProgress]:
     """Show progress towards so many items of each type on stderr, until the block ends."""
     if not sys.stderr.isatty():
-        yield Lines(totals)
+        yield PlainProgress(totals)
         return
     from rich.console import Console
     from rich.progress import (
@@ -81,7 +81,7 @@ def progress_page(totals: Mapping[str, int]) -> Iterator[Page | Lines]:
         TextColumn("{task.fields[why]}", style="red", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        yield Page(bars, totals)
+        yield LiveProgress(bars, totals)
 
 
 def reasons_of(tally: BackfillProgress, type_name: str | None = None) -> str:

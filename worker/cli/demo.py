@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.output import Style, Table, interrupt_on_every_request_to_end, say, show
+from worker.cli.output import Style, Table, echo, interrupt_on_signals, print_table
 
 if TYPE_CHECKING:
     from worker.dev.demo.demo import DemoRun
@@ -41,18 +41,18 @@ def demo(data: Path | None, *, keep: bool) -> None:
     with 1 when it is not. Services that the environment names are left alone.
     """
     from worker.dev.demo.demo import play
-    from worker.dev.demo.display import open_stage
+    from worker.dev.demo.display import open_display
 
-    interrupt_on_every_request_to_end()
+    interrupt_on_signals()
     with ExitStack() as undo:
         folder = undo.enter_context(_folder(data, keep=keep))
-        with open_stage() as stage:
+        with open_display() as stage:
             played = undo.enter_context(play(folder, stage, flower=keep))
         print_report(played.report)
         if keep:
             _print_addresses(played)
             played.wait()
-        say("Stopping...", err=True)
+        echo("Stopping...", err=True)
     click.get_current_context().exit(exit_code(played.report))
 
 
@@ -72,16 +72,16 @@ def print_report(report: Report) -> None:
     header = ("", "scene", "type", "owner", "status", "why", "at:// URI")
     rows = [("FAULT" if line.faults else "ok", *_cells(line)) for line in report.lines]
     styles: list[Style] = ["red" if line.faults else "" for line in report.lines]
-    show(Table(rows, header=header, styles=styles))
+    print_table(Table(rows, header=header, styles=styles))
     for fault in report.faults:
-        say(f"FAULT: {fault}", "red")
+        echo(f"FAULT: {fault}", "red")
     total = f"{len(report.lines)} items; read back {report.records} records, {report.blobs} blobs"
     size = f"({report.blob_bytes / 2**20:.1f} MiB)"
     if report.faults:
         count = len(report.faults)
-        say(f"{total} {size}: {count} fault{'' if count == 1 else 's'}.", "red")
+        echo(f"{total} {size}: {count} fault{'' if count == 1 else 's'}.", "red")
     else:
-        say(f"{total} {size}: all is as it should be.", "green")
+        echo(f"{total} {size}: all is as it should be.", "green")
 
 
 def exit_code(report: Report) -> int:
@@ -101,5 +101,5 @@ def _print_addresses(played: DemoRun) -> None:
         rows.append(("Flower", f"{flower.url}/tasks"))
         rows.append(("status page", played.page or ""))
         rows.append(("for both", f"user {flower.user}, password {flower.password}"))
-    show(Table(rows, title="Everything still runs; Ctrl-C stops it."))
-    say(f"Try: media-atproto --env-file {played.env_file} show {played.example}")
+    print_table(Table(rows, title="Everything still runs; Ctrl-C stops it."))
+    echo(f"Try: media-atproto --env-file {played.env_file} show {played.example}")

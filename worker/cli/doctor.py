@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import Style, say
+from worker.cli.output import Style, echo
 
 if TYPE_CHECKING:
     from worker.operations.doctor import CheckResult
@@ -53,10 +53,10 @@ def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     levels = []
     for finding in examine(os.environ, number):
         levels.append(finding.level)
-        (_print_line if as_json else _tell)(finding)
+        (_print_line if as_json else _print_result)(finding)
     counts = {str(level): levels.count(level) for level in Level}
     if not as_json:
-        say(", ".join(f"{count} {level}" for level, count in counts.items() if count))
+        echo(", ".join(f"{count} {level}" for level, count in counts.items() if count))
     click.get_current_context().exit(_FAILED if counts["fail"] else 0)
 
 
@@ -68,10 +68,10 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _tell(finding: CheckResult) -> None:
+def _print_result(finding: CheckResult) -> None:
     advice = f": {finding.advice}" if finding.advice else ""
     place = f"{finding.level:<4}  {finding.subject:<11}  {finding.check:<12}"
-    say(f"{place}  {finding.found}{advice}", _STYLES[finding.level])
+    echo(f"{place}  {finding.found}{advice}", _STYLES[finding.level])
 
 
 def _print_line(finding: CheckResult) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
-from worker.cli.reviving import print_tally, say_counts
+from worker.cli.output import Table, echo, print_table
+from worker.cli.reviving import echo_counts, print_tally
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.errors import MediaError
@@ -102,7 +102,7 @@ def failures(
     click.get_current_context().exit(_SOME if count else 0)
 
 
-def _checked_ids(
+def _parse_ids(
     _ctx: click.Context, _parameter: click.Parameter, values: tuple[str, ...]
 ) -> tuple[str, ...]:
     for value in values:
@@ -114,7 +114,7 @@ def _checked_ids(
 
 
 @click.command()
-@click.argument("ids", nargs=-1, metavar="[ID]...", callback=_checked_ids)
+@click.argument("ids", nargs=-1, metavar="[ID]...", callback=_parse_ids)
 @_TYPES
 @_REASONS
 @click.option("--all", "everything", is_flag=True, help="Everything that failed or is partial.")
@@ -158,10 +158,10 @@ def retry(
         failed = (item for kind in kinds for item in retry_failed.failed(kind, codes))
         items = named.items if ids else failed
         if dry_run:
-            say_counts(Counter(item.ref.type for item in items), "would be enqueued")
+            echo_counts(Counter(item.ref.type for item in items), "would be enqueued")
         else:
             print_tally(retry_failed.retry(items, send_batch), services.settings.sweep.requeue)
-    _print_rest(named)
+    _print_skipped(named)
     click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
 
 
@@ -175,13 +175,13 @@ def _check_usage(
         raise click.UsageError(message)
 
 
-def _print_rest(named: NamedItems) -> None:
+def _print_skipped(named: NamedItems) -> None:
     for ref in named.busy:
-        say(f"{ref}: a run is at work on it, and is left to it")
+        echo(f"{ref}: a run is at work on it, and is left to it")
     for text in named.unknown:
-        say(f"no item has the id {text}", "red", err=True)
+        echo(f"no item has the id {text}", "red", err=True)
     for text, types in named.ambiguous:
-        say(f"items of several types have the id {text}: give --type {types[0]}", "red", err=True)
+        echo(f"items of several types have the id {text}: give --type {types[0]}", "red", err=True)
 
 
 def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[str]) -> int:
@@ -210,23 +210,23 @@ def print_page(
             _print_reason(code, every, list(islice(items, limit)))
             total += number
     if total:
-        say("Once a reason is put right: media-atproto retry --reason CODE", "bold")
+        echo("Once a reason is put right: media-atproto retry --reason CODE", "bold")
     else:
-        say("Nothing failed.", "green")
+        echo("Nothing failed.", "green")
     return total
 
 
 def _print_reason(code: str, counts: Counts, items: Sequence[FailedItem]) -> None:
     failed, partial = counts.errors[code, Status.FAILED], counts.errors[code, Status.PARTIAL]
-    say(f"{code}: {failed} failed, {partial} partial", "red" if failed else "yellow")
+    echo(f"{code}: {failed} failed, {partial} partial", "red" if failed else "yellow")
     if code != NO_CODE:
         advice = help_for(code)
-        say(f"  what happened: {advice.meaning}")
-        say(f"  what to do: {advice.action}")
-    show(Table([_cells(item) for item in items], header=_HEADER))
+        echo(f"  what happened: {advice.meaning}")
+        echo(f"  what to do: {advice.action}")
+    print_table(Table([_cells(item) for item in items], header=_HEADER))
     if more := max(0, failed + partial - len(items)):
-        say(f"  and {more} more")
-    say("")
+        echo(f"  and {more} more")
+    echo("")
 
 
 def _cells(item: FailedItem) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import Style, say
+from worker.cli.output import Style, echo
 
 if TYPE_CHECKING:
     from worker.database.indexes import IndexResult
@@ -41,14 +41,14 @@ def init(env_file: Path | None) -> None:
     settings = Settings.load(os.environ)
     database = connect(settings)
     with database.client:
-        counts = Counter(_told(made) for made in create(database))
-    say(", ".join(f"{number} {standing}" for standing, number in counts.items()))
+        counts = Counter(_describe(made) for made in create(database))
+    echo(", ".join(f"{number} {standing}" for standing, number in counts.items()))
     click.get_current_context().exit(1 if "refused" in counts else 0)
 
 
-def _told(made: IndexResult) -> str:
+def _describe(made: IndexResult) -> str:
     """Print what became of an index, as soon as it is known; return it in a word or two."""
     definition = made.definition
     place = f"{definition.collection:<18}  {definition.name:<19}"
-    say(f"{place}  {made.status} {made.detail}".rstrip(), _STYLES.get(made.status, ""))
+    echo(f"{place}  {made.status} {made.detail}".rstrip(), _STYLES.get(made.status, ""))
     return str(made.status)

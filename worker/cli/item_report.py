@@ -8,7 +8,7 @@ from datetime import datetime
 
 import click
 
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.database.state import dump_state
@@ -25,18 +25,18 @@ _LABELS = {
 
 def print_page(inspection: Inspection) -> None:
     """Print an inspection as tables, one for each side, and what differs."""
-    say(str(inspection.document.ref), "bold")
-    show(Table(_document_rows(inspection), title="Document"))
-    show(Table(_state_rows(inspection), title="State"))
-    show(Table(_record_rows(inspection), title="Record on the PDS"))
-    show(Table([_blob_row(check) for check in inspection.blobs], title="Blobs"))
+    echo(str(inspection.document.ref), "bold")
+    print_table(Table(_document_rows(inspection), title="Document"))
+    print_table(Table(_state_rows(inspection), title="State"))
+    print_table(Table(_record_rows(inspection), title="Record on the PDS"))
+    print_table(Table([_blob_row(check) for check in inspection.blobs], title="Blobs"))
     if inspection.fault:
-        say(f"The record cannot be built: {inspection.fault}", "red")
+        echo(f"The record cannot be built: {inspection.fault}", "red")
     rows = [
         (difference.field or "(record)", _side(difference.wanted), _side(difference.found))
         for difference in inspection.differences
     ]
-    show(Table(rows, header=("differs", "should be", "is"), title="Differences"))
+    print_table(Table(rows, header=("differs", "should be", "is"), title="Differences"))
     _print_verdict(inspection)
 
 
@@ -53,7 +53,11 @@ def print_json(inspection: Inspection) -> None:
         "fault": inspection.fault,
         "record": found and {"uri": found.uri, "cid": found.cid, "value": found.value},
         "differences": [
-            {"field": each.field, "wanted": _parsed(each.wanted), "found": _parsed(each.found)}
+            {
+                "field": each.field,
+                "wanted": _parse_json(each.wanted),
+                "found": _parse_json(each.found),
+            }
             for each in inspection.differences
         ],
         "blobs": [
@@ -94,19 +98,19 @@ def _record_rows(inspection: Inspection) -> list[tuple[str, str]]:
 
 
 def _blob_row(check: BlobCheck) -> tuple[str, ...]:
-    return check.field, check.fault or "as it should be", _described(check.blob)
+    return check.field, check.fault or "as it should be", _describe(check.blob)
 
 
-def _described(blob: BlobState) -> str:
+def _describe(blob: BlobState) -> str:
     return f"{blob.mime_type}, {blob.size} bytes, {blob.cid}" if blob.cid else ""
 
 
 def _print_verdict(inspection: Inspection) -> None:
     count = inspection.faults
     if count == 0:
-        say("All is as it should be.", "green")
+        echo("All is as it should be.", "green")
     else:
-        say(f"{count} thing{'s are' if count > 1 else ' is'} not as it should be.", "red")
+        echo(f"{count} thing{'s are' if count > 1 else ' is'} not as it should be.", "red")
 
 
 def _side(text: str | None) -> str:
@@ -128,5 +132,5 @@ def _without_none(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _parsed(text: str | None) -> object:
+def _parse_json(text: str | None) -> object:
     return None if text is None else json.loads(text)

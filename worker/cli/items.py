@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment, open_services
-from worker.cli.output import say
+from worker.cli.output import echo
 from worker.core.documents import Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
@@ -24,7 +24,7 @@ _FAILED, _TROUBLE, _NOT_YET = 1, 2, 3
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
 
 
-def _checked_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
+def _parse_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> str:
     try:
         parse_id(value)
     except InvalidIdError as error:
@@ -33,7 +33,7 @@ def _checked_id(_ctx: click.Context, _parameter: click.Parameter, value: str) ->
 
 
 _TYPE = click.argument("type_name", metavar="TYPE", type=click.Choice(list(MEDIA_TYPES)))
-_ID = click.argument("item_id", metavar="ID", callback=_checked_id)
+_ID = click.argument("item_id", metavar="ID", callback=_parse_id)
 _USER = click.option(
     "--user", metavar="SUBJECT", help="Whose item it was, should its document be deleted."
 )
@@ -82,15 +82,15 @@ def sync(
             holder=f"terminal {socket.gethostname()}:{os.getpid()}",
             user=user,
             force=force,
-            observer=lambda step: say(step, err=True),
+            observer=lambda step: echo(step, err=True),
         )
         is_moot = known is None and outcome.status is None  # no document, and no account either
         code = 0 if is_moot else _exit_code(outcome)
-    say(_told(outcome))
+    echo(_describe(outcome))
     click.get_current_context().exit(code)
 
 
-def _told(outcome: Outcome) -> str:
+def _describe(outcome: Outcome) -> str:
     status = f"{outcome.status} " if outcome.status else ""
     again = f" (again at {outcome.retry_at:%Y-%m-%d %H:%M:%S} UTC)" if outcome.retry_at else ""
     return f"{outcome.item}: {status}{outcome.detail}{again}".rstrip()
@@ -125,7 +125,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     if not app.submit("sync_media", args):
         message = "the queue did not take it: check that REDIS_URL names a server that answers"
         raise click.ClickException(message)
-    say(f"{type_name} {item_id}: enqueued")
+    echo(f"{type_name} {item_id}: enqueued")
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import KeyUsage
@@ -54,7 +54,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     try:
         if not dry_run:
             anew = re_encrypt(services.accounts, vault), re_encrypt(services.account_cache, vault)
-            say(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
+            echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
         passwords, sessions = (
             inspect(services.accounts, vault),
             inspect(services.account_cache, vault),
@@ -62,12 +62,12 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     finally:
         services.close()
     keys = len(services.settings.secret_keys)
-    _tell(passwords, sessions, keys)
+    _print_result(passwords, sessions, keys)
     left = 0 if dry_run else passwords.pending + sessions.pending
     click.get_current_context().exit(1 if passwords.unreadable or left else 0)
 
 
-def _tell(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
+def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
     """Say what is sealed with which key, and what follows for the keys."""
     columns = (passwords, sessions)
     rows = [
@@ -76,16 +76,16 @@ def _tell(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
     ]
     rows.append(("plain", *(str(held.plain) for held in columns)))
     rows.append(("no key opens", *(str(len(held.unreadable)) for held in columns)))
-    show(Table(rows, header=("", "passwords", "sessions")))
+    print_table(Table(rows, header=("", "passwords", "sessions")))
     for subject in passwords.unreadable:
-        say(
+        echo(
             f"no key opens the password of {subject}: give the key back, or store the password anew"
         )
     for n in range(2, keys + 1):
         if passwords.by_key[n] or sessions.by_key[n]:
-            say(f"Key {n} of SECRET_KEYS is still needed.")
+            echo(f"Key {n} of SECRET_KEYS is still needed.")
         else:
-            say(
+            echo(
                 f"Key {n} of SECRET_KEYS is needed by nothing any more: it may be taken out.",
                 "green",
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
@@ -120,7 +120,7 @@ def publish(
       media-atproto lexicons publish --account aesthetic.computer --dry-run
       media-atproto lexicons publish --account aesthetic.computer --save
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    folders = _wanted(nsids)
+    folders = _select(nsids)
     try:
         with closing(open_services(env_file)) as services:
             did, code = _publish(
@@ -131,7 +131,7 @@ def publish(
     if save and not (code or dry_run):
         _save(folders)
     for dns in dict.fromkeys(map(_dns_name, folders)):
-        tell_dns(dns, did)
+        print_dns_record(dns, did)
     click.get_current_context().exit(code)
 
 
@@ -163,7 +163,7 @@ def _check_all(published: Published | None) -> Iterator[CheckedLexicon]:
         yield from check(folder, published)
 
 
-def _wanted(nsids: Sequence[str]) -> dict[str, Path]:
+def _select(nsids: Sequence[str]) -> dict[str, Path]:
     """Return the lexicons to publish, and the folder of each; says which are invalid."""
     from worker.operations.lexicons import check
 
@@ -193,18 +193,18 @@ def _publish(
     repo = services.repo(services.accounts.resolve(name))
     planned = plan_publications(repo, [services.lexicons.document(nsid) for nsid in nsids])
     for publication in planned:
-        tell_breaks(publication)
+        print_breaking_changes(publication)
     try:
         if dry_run:
             refused = not force and any(each.breaks for each in planned)
             for each in planned:
                 would = "" if each.outcome is PublishOutcome.UNCHANGED else "would be "
-                say(f"{would}{each.outcome}  {each.key.uri}")
+                echo(f"{would}{each.outcome}  {each.key.uri}")
             return repo.did, _FOUND if refused else 0
         for each in publish(repo, planned, break_compatibility=force):
-            say(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
+            echo(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
     except PublishRefusedError as error:
-        say(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
+        echo(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
         return repo.did, _FOUND
     return repo.did, 0
 
@@ -215,7 +215,7 @@ def _save(folders: dict[str, Path]) -> None:
     for nsid, folder in folders.items():
         file = folder.joinpath(*nsid.split(".")).with_suffix(".json")
         document = read_file(file, folder).document
-        say(f"kept       {save_published(folder / PUBLISHED, document)}")
+        echo(f"kept       {save_published(folder / PUBLISHED, document)}")
 
 
 def _dns_name(nsid: str) -> str:
@@ -227,11 +227,11 @@ def _dns_name(nsid: str) -> str:
 def print_page(checked: Sequence[CheckedLexicon]) -> None:
     """Print a line for each lexicon, and what was found."""
     rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
-    show(Table(rows, header=("lexicon", "compared with", "found")))
+    print_table(Table(rows, header=("lexicon", "compared with", "found")))
     for each in checked:
         for finding in each.findings:
-            say(f"{finding.file}: {finding.place}")
-            say(_told(finding), "red")
+            echo(f"{finding.file}: {finding.place}")
+            echo(_describe(finding), "red")
 
 
 def _verdict(checked: CheckedLexicon) -> str:
@@ -241,7 +241,7 @@ def _verdict(checked: CheckedLexicon) -> str:
     return "compatible" if checked.against else "valid, not published yet"
 
 
-def _told(finding: LexiconFinding) -> str:
+def _describe(finding: LexiconFinding) -> str:
     change = f"was {finding.was}, is {finding.now}: " if finding.was else ""
     return f"  {change}{finding.why}"
 
@@ -254,27 +254,27 @@ def print_lines(checked: Sequence[CheckedLexicon]) -> None:
         click.echo(json.dumps({**line, "findings": findings}))
 
 
-def tell_breaks(publication: Publication) -> None:
+def print_breaking_changes(publication: Publication) -> None:
     """Print what publishing a lexicon would break."""
     from worker.operations.lexicons.check import format_value
 
     for found in publication.breaks:
-        say(f"{publication.key.rkey}: {found.path}")
-        say(f"  was {format_value(found.was)}, is {format_value(found.now)}: {found.why}", "red")
+        echo(f"{publication.key.rkey}: {found.path}")
+        echo(f"  was {format_value(found.was)}, is {format_value(found.now)}: {found.why}", "red")
 
 
-def tell_dns(name: str, did: str) -> None:
+def print_dns_record(name: str, did: str) -> None:
     """Say which TXT record has to be in the DNS, and what is there."""
     from worker.operations.lexicons import DnsError, did_in, look_up
 
-    say(f'{name} TXT "did={did}"')
+    echo(f'{name} TXT "did={did}"')
     try:
         found = did_in(look_up(name))
     except DnsError as error:
-        say(f"  cannot be looked up: {error}", "yellow")
+        echo(f"  cannot be looked up: {error}", "yellow")
         return
     if found == did:
-        say("  is in the DNS", "green")
+        echo("  is in the DNS", "green")
     else:
         said = f"names {found}" if found else "is not in the DNS"
-        say(f"  {said}: until it is as above, nobody finds these lexicons", "yellow")
+        echo(f"  {said}: until it is as above, nobody finds these lexicons", "yellow")

@@ -37,12 +37,12 @@ class Table:
     styles: Sequence[Style] = field(default=())
 
 
-def say(text: str, style: Style = "", *, err: bool = False) -> None:
+def echo(text: str, style: Style = "", *, err: bool = False) -> None:
     """Print a line; its colours are left out where no terminal shows them."""
     click.echo(click.style(printable(text), **_STYLES[style]), err=err)
 
 
-def show(table: Table) -> None:
+def print_table(table: Table) -> None:
     """Print a table."""
     if not table.rows:
         return
@@ -85,7 +85,7 @@ def _show_rich(table: Table) -> None:
     Console(highlight=False, markup=False).print(grid)
 
 
-def interrupt_on_every_request_to_end() -> None:
+def interrupt_on_signals() -> None:
     """Treat SIGTERM and a closed terminal like Ctrl-C, which a background job may have off."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from worker.cli.output import say
+from worker.cli.output import echo
 
 if TYPE_CHECKING:
     from worker.operations.status import RetryTotals
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 def print_tally(tally: RetryTotals, requeue: float) -> None:
     """Tell what was enqueued, and what is left to a sweep."""
-    say_counts(tally.enqueued, "enqueued")
+    echo_counts(tally.enqueued, "enqueued")
     if tally.skipped:
-        say_counts(tally.skipped, "not enqueued")
+        echo_counts(tally.skipped, "not enqueued")
         message = "The queue did not take them: check that REDIS_URL names a server that answers."
-        say(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
+        echo(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
 
 
-def say_counts(counts: Counter[str], what: str) -> None:
+def echo_counts(counts: Counter[str], what: str) -> None:
     """Tell numbers by type."""
     split = ", ".join(f"{number} {name}" for name, number in counts.items())
-    say(f"{counts.total()} {what}{f': {split}' if split else ''}")
+    echo(f"{counts.total()} {what}{f': {split}' if split else ''}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from worker.cli.output import interrupt_on_every_request_to_end
+from worker.cli.output import interrupt_on_signals
 from worker.dev.stack import Stack
 from worker.dev.stack.data_folder import write_private
 from worker.dev.stack.environment import as_env_file, as_exports
@@ -42,8 +42,8 @@ def stack(data: Path, env_file: Path | None) -> None:
     for other programs:            set -a; . ./.env; set +a
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if env_file is not None:
-        _must_be_ours(env_file)
-    interrupt_on_every_request_to_end()
+        _check_is_ours(env_file)
+    interrupt_on_signals()
     with Stack.start(data, os.environ) as running:
         click.echo(as_exports(running.environment), nl=False)
         if env_file is not None:
@@ -63,7 +63,7 @@ def _wait(running: Stack) -> None:
         return
 
 
-def _must_be_ours(file: Path) -> None:
+def _check_is_ours(file: Path) -> None:
     """Refuse to replace an environment file that somebody wrote by hand."""
     if file.exists() and not file.read_text(errors="replace").startswith(_MARK):
         message = f"{file} exists and was not made by this command. Move it, or name another."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
@@ -32,7 +32,7 @@ _REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
 
 
 @dataclass(frozen=True, slots=True)
-class _Picture:
+class _Status:
     """All that is told: counts by type and of all together; the queues, or what is wrong there."""
 
     types: Mapping[str, Counts]
@@ -68,20 +68,20 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
       0  all of it could be told, whatever it is
       1  MongoDB does not answer; or Redis does not, then all but the queues is told
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    picture = _look(env_file)
+    picture = _fetch(env_file)
     (_print_json if as_json else _print_page)(picture)
     click.get_current_context().exit(1 if picture.fault else 0)
 
 
-def _look(env_file: Path | None) -> _Picture:
+def _fetch(env_file: Path | None) -> _Status:
     from worker.operations.status import Counts, ItemCounts
 
     with closing(open_services(env_file)) as services:
         overview = ItemCounts(services.database, services.store)
         types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
         removals = overview.removals()
-        queues, fault = _ask(services.settings.redis_url)
-    return _Picture(
+        queues, fault = _fetch_queues(services.settings.redis_url)
+    return _Status(
         types=types,
         every=Counts.sum(types.values()),
         removals=removals,
@@ -91,7 +91,7 @@ def _look(env_file: Path | None) -> _Picture:
     )
 
 
-def _ask(url: Secret) -> tuple[QueueLengths | None, str]:
+def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
     """Return how long the queues are, or what is wrong with them."""
     from worker.operations.status import Queues
 
@@ -102,24 +102,24 @@ def _ask(url: Secret) -> tuple[QueueLengths | None, str]:
             return None, error.message
 
 
-def _print_page(picture: _Picture) -> None:
+def _print_page(picture: _Status) -> None:
     rows = {**picture.types, _ALL: picture.every}
     header = ("type", "never published", *map(str, Status), "total", "oldest pending")
     cells = [(name, *_count_cells(counts, picture.at)) for name, counts in rows.items()]
-    show(Table(cells, header=header))
-    show(Table(_reason_rows(picture.every), header=_REASONS_HEADER, title=_REASONS))
+    print_table(Table(cells, header=header))
+    print_table(Table(_reason_rows(picture.every), header=_REASONS_HEADER, title=_REASONS))
     skips = [(reason, str(number)) for reason, number in picture.every.skipped.most_common()]
-    show(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
+    print_table(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
     removals = picture.removals
     if removals.waiting or removals.given_up:
         kept = [("waiting", str(removals.waiting)), ("given up", str(removals.given_up))]
-        show(Table(kept, title="Removals of records whose documents are gone"))
+        print_table(Table(kept, title="Removals of records whose documents are gone"))
     if picture.queues:
         queues = asdict(picture.queues).items()
         lengths = [(name.replace("_", " "), str(number)) for name, number in queues]
-        show(Table(lengths, title="Messages in the queues, and in the hands of workers"))
+        print_table(Table(lengths, title="Messages in the queues, and in the hands of workers"))
     else:
-        say(f"The queues are not known: {picture.fault}. Look at REDIS_URL and Redis.", "red")
+        echo(f"The queues are not known: {picture.fault}. Look at REDIS_URL and Redis.", "red")
 
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
     ]
 
 
-def _print_json(picture: _Picture) -> None:
+def _print_json(picture: _Status) -> None:
     whole = {
         "at": rfc3339(picture.at),
         "types": {name: _as_json(counts, picture.at) for name, counts in picture.types.items()},

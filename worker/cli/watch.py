@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import interrupt_on_every_request_to_end
+from worker.cli.output import interrupt_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +46,7 @@ def watch(env_file: Path | None) -> None:
       media-atproto watch
       docs/operations.md says what it cannot see
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    interrupt_on_every_request_to_end()
+    interrupt_on_signals()
     try:
         with closing(open_services(env_file)) as services:
             _start_logging()
@@ -63,10 +63,10 @@ def _watch(services: Services) -> None:
     try:
         watcher.run()
     finally:
-        _hand_over(watcher)
+        _release_lease(watcher)
 
 
-def _hand_over(watcher: Watcher) -> None:
+def _release_lease(watcher: Watcher) -> None:
     from worker.database.mongo import StoreUnavailableError
 
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import say
+from worker.cli.output import echo
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -68,7 +68,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
             raise click.ClickException(message) from None
         with listening:
             at = _address(host, listening.getsockname()[1])
-            serve(create_app(services, login), listening, lambda: say(f"Serving {at}"))
+            serve(create_app(services, login), listening, lambda: echo(f"Serving {at}"))
 
 
 def _services() -> Services:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, say, show
+from worker.cli.output import Table, echo, print_table
 from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
 from worker.operations.text import printable
@@ -56,21 +56,21 @@ def wipe(
       0  all are gone, or were only counted
       1  something is left; the reasons are told
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    _must_be_able_to_ask(live=live, yes=yes)
+    _check_can_ask(live=live, yes=yes)
     kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
     with closing(open_services(env_file)) as services:
         account = services.accounts.resolve(name)
-        say(f"{account.subject}: {account.handle}, {account.did}")
+        echo(f"{account.subject}: {account.handle}, {account.did}")
         wiping = _wiper(services).wipe(account, kinds)
         survey = wiping.preview()
         _print_survey(survey)
         if not any(each.records or each.states for each in survey.values()):
-            say("There is nothing to remove.")
+            echo("There is nothing to remove.")
             return
-        if not _is_wanted(account.handle, live=live, yes=yes):
+        if not _confirm(account.handle, live=live, yes=yes):
             return
-        trouble = _carried_out(wiping.run, survey)
-        code = _conclude(wiping.done, trouble)
+        trouble = _execute(wiping.run, survey)
+        code = _report(wiping.done, trouble)
     click.get_current_context().exit(code)
 
 
@@ -95,26 +95,26 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
       0  all is gone, or was only counted
       1  something is left; the reasons are told
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    _must_be_able_to_ask(live=live, yes=yes)
+    _check_can_ask(live=live, yes=yes)
     with closing(open_services(env_file)) as services:
         forgetting = _forgetter(services).forget(name)
         subject, account = forgetting.subject, forgetting.account
         if subject == services.settings.guest_subject:
             raise click.ClickException("the guests' account is nobody's: use media-atproto wipe")
-        say(f"{subject}: {account.handle}, {account.did}" if account else subject)
+        echo(f"{subject}: {account.handle}, {account.did}" if account else subject)
         if forgetting.remark:
-            say(forgetting.remark, "yellow")
+            echo(forgetting.remark, "yellow")
         footprint = forgetting.preview()
         _print_survey(footprint.types)
-        say(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
+        echo(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
         if not footprint.exists and account is None:
-            say(f"There is no trace of {subject}; is it the subject, the _id of the user?")
+            echo(f"There is no trace of {subject}; is it the subject, the _id of the user?")
             return
-        if not _is_wanted(subject, live=live, yes=yes):
+        if not _confirm(subject, live=live, yes=yes):
             return
-        trouble = _carried_out(forgetting.run, footprint.types)
-        code = _conclude(forgetting.is_done, trouble or forgetting.trouble)
-        say(f"thumbnails deleted: {forgetting.thumbnails}")
+        trouble = _execute(forgetting.run, footprint.types)
+        code = _report(forgetting.is_done, trouble or forgetting.trouble)
+        echo(f"thumbnails deleted: {forgetting.thumbnails}")
     click.get_current_context().exit(code)
 
 
@@ -144,15 +144,15 @@ def _forgetter(services: Services) -> AccountErasure:
     )
 
 
-def _must_be_able_to_ask(*, live: bool, yes: bool) -> None:
+def _check_can_ask(*, live: bool, yes: bool) -> None:
     if live and not yes and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask at: give --yes with --live")
 
 
-def _is_wanted(word: str, *, live: bool, yes: bool) -> bool:
+def _confirm(word: str, *, live: bool, yes: bool) -> bool:
     """Tell whether to go on; asks for a word to be typed, and raises when it is another."""
     if not live:
-        say(_DRY)
+        echo(_DRY)
         return False
     if not yes:
         question = f"To remove all this for good, type {printable(word)}"
@@ -162,7 +162,7 @@ def _is_wanted(word: str, *, live: bool, yes: bool) -> bool:
     return True
 
 
-def _carried_out(
+def _execute(
     run: Callable[[], Iterator[int]], survey: Mapping[str, WipePreview]
 ) -> MediaError | None:
     """Do it, with a bar on a terminal; return what ended it early, so that it can be told last."""
@@ -181,19 +181,19 @@ def _carried_out(
 
 def _print_survey(survey: Mapping[str, WipePreview]) -> None:
     rows = [(name, str(each.records), str(each.states)) for name, each in survey.items()]
-    show(Table(rows, header=("type", "records", "states to clear")))
+    print_table(Table(rows, header=("type", "records", "states to clear")))
 
 
-def _conclude(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
+def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
     """Print what was done and what is left; return the exit code."""
     rows = [(name, str(each.removed), str(each.reset)) for name, each in done.items()]
-    show(Table(rows, header=("type", "records removed", "states cleared")))
+    print_table(Table(rows, header=("type", "records removed", "states cleared")))
     left = [(name, each.reasons) for name, each in done.items() if each.skipped]
     for name, reasons in left:
         for why, number in reasons.items():
-            say(f"left: {number} of type {name}: {why}", "yellow")
+            echo(f"left: {number} of type {name}: {why}", "yellow")
     if trouble:
-        say(f"It was not completed: {trouble.message}", "red", err=True)
+        echo(f"It was not completed: {trouble.message}", "red", err=True)
     if left or trouble:
-        say("Run it again to remove what is left.", err=True)
+        echo("Run it again to remove what is left.", err=True)
     return 1 if left or trouble else 0

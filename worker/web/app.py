@@ -21,15 +21,15 @@ from starlette.types import ASGIApp
 from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
-from worker.web.auth import HEALTH, Login, SecurityHeaders
+from worker.web.auth import HEALTH, BasicAuth, SecurityHeaders
 from worker.web.forms import FormRefusedError, Forms
 from worker.web.pages import Pages
-from worker.web.snapshots import Figures, Missing, StatusSnapshots
+from worker.web.snapshots import MetricsSnapshot, StatusSnapshots, Unavailable
 from worker.web.templates import Templates
 
 _UNKNOWN = "There is no such page, or it is not asked for like this."
-_MOST_CONNECTIONS = 100
-_LARGEST_HEAD = 16_384  # bytes of a request's first line and headers
+_MAX_CONNECTIONS = 100
+_MAX_HEAD = 16_384  # bytes of a request's first line and headers
 _KEEP_ALIVE = 15  # seconds
 _LAST_ANSWERS = 10  # seconds that requests under way have when it is stopped
 
@@ -38,7 +38,7 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Return the page over these services, for those who know the password."""
     templates = Templates()
     pictures = StatusSnapshots(services)
-    figures = Figures(services, pictures)
+    figures = MetricsSnapshot(services, pictures)
     pages = Pages(services, pictures, figures, templates, Forms(services.vault))
     app = Starlette(
         routes=[
@@ -56,10 +56,10 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
         exception_handlers={
             HTTPException: partial(_refuse, templates),
             FormRefusedError: partial(_refuse_form, templates),
-            MediaError: partial(_apologise, templates),
+            MediaError: partial(_report_error, templates),
         },
     )
-    return SecurityHeaders(Login(app, settings))
+    return SecurityHeaders(BasicAuth(app, settings))
 
 
 def _folder() -> Path:
@@ -72,19 +72,19 @@ def _refuse(templates: Templates, _request: Request, error: Exception) -> Respon
         status, said = error.status_code, error.detail
     # Starlette's own texts are those of HTTP: Not Found, Method Not Allowed.
     values = {"status": status, "said": said if said.endswith(".") else _UNKNOWN}
-    return templates.answer("refused.html", values, status)
+    return templates.render("refused.html", values, status)
 
 
 def _refuse_form(templates: Templates, _request: Request, error: Exception) -> Response:
     status = error.status if isinstance(error, FormRefusedError) else 403
     said = f"Nothing was changed: the form was refused, because {error}."
-    return templates.answer("refused.html", {"status": status, "said": said}, status)
+    return templates.render("refused.html", {"status": status, "said": said}, status)
 
 
-def _apologise(templates: Templates, request: Request, error: Exception) -> Response:
+def _report_error(templates: Templates, request: Request, error: Exception) -> Response:
     message = error.message if isinstance(error, MediaError) else ""
-    missing = Missing(message, time.monotonic() - request.scope["began"])
-    return templates.answer("unavailable.html", {"missing": missing}, 503)
+    missing = Unavailable(message, time.monotonic() - request.scope["began"])
+    return templates.render("unavailable.html", {"missing": missing}, 503)
 
 
 class Server(uvicorn.Server):
@@ -103,7 +103,7 @@ class Server(uvicorn.Server):
 def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 is any that is free. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_MOST_CONNECTIONS)
+    return socket.create_server((host, port), family=family, backlog=_MAX_CONNECTIONS)
 
 
 def serve(app: ASGIApp, listening: socket.socket, started: Callable[[], None]) -> None:
@@ -115,11 +115,11 @@ def serve(app: ASGIApp, listening: socket.socket, started: Callable[[], None]) -
         app,
         access_log=False,
         forwarded_allow_ips="127.0.0.1,::1",
-        h11_max_incomplete_event_size=_LARGEST_HEAD,
+        h11_max_incomplete_event_size=_MAX_HEAD,
         http="h11",
         interface="asgi3",
         lifespan="off",
-        limit_concurrency=_MOST_CONNECTIONS,
+        limit_concurrency=_MAX_CONNECTIONS,
         log_level="warning",
         loop="asyncio",
         server_header=False,

@@ -57,7 +57,7 @@ class SecurityHeaders:
         await self._app(scope, receive, armoured)
 
 
-class Login:
+class BasicAuth:
     """Lets those in who know the user and the password; all may ask whether the page is alive.
 
     HTTP Basic authentication: https://www.rfc-editor.org/rfc/rfc7617

@@ -9,7 +9,7 @@ from worker.operations.status import Series
 
 WIDTH, HEIGHT = 720, 160
 _GAP = 0.25  # of a bar's room
-_LEAST = 2.0  # what is there is seen, however little
+_MIN_HEIGHT = 2.0  # what is there is seen, however little
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def draw(series: Series) -> Plot:
     room = WIDTH / len(series.counts)
     bars = []
     for number, (start, count) in enumerate(zip(series.starts, series.counts, strict=True)):
-        height = max(HEIGHT * count / top, _LEAST) if count else 0.0
+        height = max(HEIGHT * count / top, _MIN_HEIGHT) if count else 0.0
         label = f"{start:%H:%M}: {count:,}"
         left = room * (number + _GAP / 2)
         sizes = (left, HEIGHT - height, room * (1 - _GAP), height)

@@ -29,19 +29,19 @@ from worker.web.templates import item_url, url
 
 _COOKIE = "media_atproto_session"
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
-_LARGEST = 10_000  # bytes of a form
-_ENCODED = "application/x-www-form-urlencoded"
+_MAX_BYTES = 10_000  # bytes of a form
+_CONTENT_TYPE = "application/x-www-form-urlencoded"
 _AGAIN = "open the page anew and send its form again"
-MOST = 1000  # items of a reason for one press of the button: a second of a request
-_PATIENCE = 20.0  # seconds
+MAX_IDS = 1000  # items of a reason for one press of the button: a second of a request
+_TIMEOUT = 20.0  # seconds
 # What pages say after a form was sent, by the word in their address: nothing else can be said so.
-TOLD: Mapping[str, str] = {
+MESSAGES: Mapping[str, str] = {
     "enqueued": "The queue took the message: a worker will try it. Reload to see.",
     "left": "The queue did not take the message. It is pending, and a sweep will find it; "
     "look at REDIS_URL and Redis.",
     "busy": "A run is at work on it, and is left to it.",
     "all": "The queue took the messages: workers will try them.",
-    "most": f"The queue took the messages of the first {MOST}: press again for more of them.",
+    "most": f"The queue took the messages of the first {MAX_IDS}: press again for more of them.",
     "rest": "The queue did not take all messages. The items are pending, and a sweep will find "
     "them; look at REDIS_URL and Redis.",
     "none": "There was nothing to try again: workers are at it, or were faster.",
@@ -57,7 +57,7 @@ class FormRefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pass:
+class CsrfToken:
     """What lets a browser's forms in: its session, and the token that belongs to that."""
 
     session: str
@@ -82,11 +82,11 @@ class Forms:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
 
-    def pass_of(self, request: Request) -> Pass:
+    def token_for(self, request: Request) -> CsrfToken:
         """Return the pass of a browser, a new one if it has none."""
         session = _session_of(request)
         kept = session or secrets.token_urlsafe(32)
-        return Pass(kept, self._token(kept), is_new=session is None)
+        return CsrfToken(kept, self._token(kept), is_new=session is None)
 
     async def read(self, request: Request) -> Mapping[str, str]:
         """Return the fields of a form that one of our pages sent; raises FormRefusedError."""
@@ -126,13 +126,13 @@ def _place(origin: str) -> str:
 
 
 async def _read(request: Request) -> Mapping[str, str]:
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _ENCODED:
-        raise FormRefusedError(f"it is not encoded as {_ENCODED}", 415)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _CONTENT_TYPE:
+        raise FormRefusedError(f"it is not encoded as {_CONTENT_TYPE}", 415)
     length = request.headers.get("content-length", "")
     if not length.isdecimal():
         raise FormRefusedError("it does not say how long it is", 411)
-    if int(length) > _LARGEST:
-        raise FormRefusedError(f"it has more than {_LARGEST} bytes", 413)
+    if int(length) > _MAX_BYTES:
+        raise FormRefusedError(f"it has more than {_MAX_BYTES} bytes", 413)
     try:
         return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True))
     except ValueError:
@@ -157,16 +157,16 @@ class RetryRequest:
         return cls(kind, form.get("id", ""), code)
 
 
-def carried_out(services: Services, wish: RetryRequest) -> str | None:
+def execute(services: Services, wish: RetryRequest) -> str | None:
     """Have it tried again, as `media-atproto retry` does; return where to look next.
 
     None when there is no such item. Raises StoreUnavailableError.
     """
-    with pymongo.timeout(_PATIENCE):
-        return _all(services, wish) if wish.code else _one(services, wish)
+    with pymongo.timeout(_TIMEOUT):
+        return _retry_all(services, wish) if wish.code else _retry_one(services, wish)
 
 
-def _one(services: Services, wish: RetryRequest) -> str | None:
+def _retry_one(services: Services, wish: RetryRequest) -> str | None:
     retry_failed = retry_failed_of(services)
     named = retry_failed.find_named([wish.kind], [wish.id])
     if named.busy:
@@ -178,16 +178,16 @@ def _one(services: Services, wish: RetryRequest) -> str | None:
     return f"{item_url(named.items[0].ref)}&told={told}"
 
 
-def _all(services: Services, wish: RetryRequest) -> str:
+def _retry_all(services: Services, wish: RetryRequest) -> str:
     retry_failed = retry_failed_of(services)
     tally = retry_failed.retry(
-        islice(retry_failed.failed(wish.kind, [wish.code]), MOST), send_batch
+        islice(retry_failed.failed(wish.kind, [wish.code]), MAX_IDS), send_batch
     )
-    return url("/failures", {"type": wish.kind.name, "code": wish.code, "told": _told(tally)})
+    return url("/failures", {"type": wish.kind.name, "code": wish.code, "told": _describe(tally)})
 
 
-def _told(tally: RetryTotals) -> str:
+def _describe(tally: RetryTotals) -> str:
     if tally.skipped:
         return "rest"
     count = tally.enqueued.total()
-    return "none" if not count else "most" if count == MOST else "all"
+    return "none" if not count else "most" if count == MAX_IDS else "all"

@@ -20,11 +20,11 @@ from worker.operations.status.inspection import (
     load_item,
 )
 from worker.services import Services
-from worker.web.snapshots import Missing, asked
+from worker.web.snapshots import Unavailable, try_fetch
 
 LOOK_UP = 5.0  # seconds
-_MOST_FIELDS = 60
-_FIRST_BYTES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_MAX_FIELDS = 60
+_SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _LABELS = {
     "attemptedAt": "last tried",
     "syncedAt": "last right",
@@ -37,7 +37,7 @@ Row = tuple[str, object]
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
+class StoredImage:
     """The bytes of an image, and of which type they are by the bytes themselves."""
 
     data: bytes
@@ -49,7 +49,7 @@ class ItemPage:
     """An item as its page tells it; `remote` is Missing when its PDS does not tell."""
 
     item: InspectedItem
-    remote: PublishedState | Missing
+    remote: PublishedState | Unavailable
     is_held: bool
 
     @property
@@ -71,7 +71,7 @@ class ItemPage:
     @property
     def record_rows(self) -> Sequence[Row]:
         """Return the fields of the record that is on the PDS."""
-        found = None if isinstance(self.remote, Missing) else self.remote.found
+        found = None if isinstance(self.remote, Unavailable) else self.remote.found
         if found is None:
             return []
         return [("uri", found.uri), ("cid", found.cid), *_rows(found.value)]
@@ -98,13 +98,13 @@ class ItemPage:
     @property
     def faults(self) -> int:
         """Return how many things are not as they should be, as far as the PDS tells."""
-        if isinstance(self.remote, Missing):
+        if isinstance(self.remote, Unavailable):
             return 0
         return faults(self.item.wanted.fault, self.remote.differences, self.remote.blobs)
 
 
 def _rows(values: Mapping[str, object]) -> Sequence[Row]:
-    rows: list[Row] = list(values.items())[:_MOST_FIELDS]
+    rows: list[Row] = list(values.items())[:_MAX_FIELDS]
     more = len(values) - len(rows)
     return [*rows, ("...", f"and {more} more fields")] if more else rows
 
@@ -118,11 +118,13 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
         item = load_item(services, kind, ids)
         if item is None:
             return None
-        remote = asked(lambda: compare_with_pds(services, item))
+        remote = try_fetch(lambda: compare_with_pds(services, item))
     return ItemPage(item, remote, is_held(item.document, holder=""))
 
 
-def open_picture(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> Image | None:
+def open_picture(
+    services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
+) -> StoredImage | None:
     """Return an item's picture, with the bytes that its CID names; None when there is none to show.
 
     From the cache if they are there, or else from the PDS. Raises the errors of both.
@@ -135,28 +137,28 @@ def open_picture(services: Services, kind: MediaType, ids: tuple[DocumentId, ...
         blob = next((blob for blob in blobs if blob.cid and _is_image(blob)), None)
         if blob is None or blob.cid is None:
             return None
-        data = _cached(services, blob)
+        data = _cached_image(services, blob)
         if data is None and document.state.repo:
             data = services.pds_of(document.state.repo).get_blob(document.state.repo, blob.cid)
     return _as_image(data) if data else None
 
 
-def _cached(services: Services, blob: BlobState) -> bytes | None:
+def _cached_image(services: Services, blob: BlobState) -> bytes | None:
     settings = services.publisher.parts.blobs.thumbnails
     identity = (blob.source or "").removesuffix(f" {settings.key}")
     cached = services.thumbnails.get(identity, settings)
     return cached.thumbnail.data if cached and cached.cid == blob.cid else None
 
 
-def _as_image(data: bytes) -> Image | None:
+def _as_image(data: bytes) -> StoredImage | None:
     """Return the bytes as an image, if they begin as one that lexicons take; else None.
 
     Whatever a PDS or a document calls them, a browser gets no other kind of them from us.
     """
-    kinds = (kind for first, kind in _FIRST_BYTES.items() if data.startswith(first))
+    kinds = (kind for first, kind in _SIGNATURES.items() if data.startswith(first))
     kind = next(kinds, None)
-    return Image(data, kind) if kind and len(data) <= MAX_BYTES else None
+    return StoredImage(data, kind) if kind and len(data) <= MAX_BYTES else None
 
 
 def _is_image(blob: BlobState) -> bool:
-    return blob.mime_type in _FIRST_BYTES.values()
+    return blob.mime_type in _SIGNATURES.values()

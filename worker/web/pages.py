@@ -20,14 +20,14 @@ from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, FailedItem, Failures, PageCursor, Search
 from worker.services import Services
 from worker.web.charts import draw
-from worker.web.forms import TOLD, FormRefusedError, Forms, RetryRequest, carried_out
+from worker.web.forms import MESSAGES, FormRefusedError, Forms, RetryRequest, execute
 from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.snapshots import Figures, Missing, Picture, StatusSnapshots
+from worker.web.snapshots import MetricsSnapshot, StatusSnapshot, StatusSnapshots, Unavailable
 from worker.web.templates import Templates, Values, id_text, item_url
 
 _PAGE = 50  # items
 _LIST = 10.0  # seconds
-_LONGEST_QUERY = 600  # characters of a text that is looked for
+_MAX_QUERY = 600  # characters of a text that is looked for
 _ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 
 
@@ -37,7 +37,7 @@ class Pages:
 
     services: Services
     pictures: StatusSnapshots
-    figures: Figures
+    figures: MetricsSnapshot
     templates: Templates
     forms: Forms
 
@@ -52,38 +52,38 @@ class Pages:
     def overview(self, _request: Request) -> Response:
         """Tell how all items stand."""
         picture = self.pictures.overview()
-        if isinstance(picture, Missing):
+        if isinstance(picture, Unavailable):
             return self._unavailable(picture)
         flow = picture.throughput
-        plots = None if isinstance(flow, Missing) else (draw(flow.hour), draw(flow.day))
+        plots = None if isinstance(flow, Unavailable) else (draw(flow.hour), draw(flow.day))
         values = {
             "picture": picture,
             "plots": plots,
             "statuses": list(Status),
             "errors": _ERRORS,
         }
-        return self.templates.answer("overview.html", values)
+        return self.templates.render("overview.html", values)
 
     def accounts(self, _request: Request) -> Response:
         """Tell which accounts cannot be used."""
         picture = self.pictures.accounts()
-        if isinstance(picture, Missing):
+        if isinstance(picture, Unavailable):
             return self._unavailable(picture)
-        return self.templates.answer("accounts.html", {"picture": picture})
+        return self.templates.render("accounts.html", {"picture": picture})
 
     def failures(self, request: Request) -> Response:
         """List the reasons, or the items of one, a page at a time."""
         code = request.query_params.get("code", "")
         picture = self.pictures.overview()  # for the counts, which take long
-        if isinstance(picture, Missing):
+        if isinstance(picture, Unavailable):
             return self._unavailable(picture)
         if code:
             return self._failed_with(request, code, picture)
         codes = [code for code in picture.every.codes if picture.every.failed_with(code)]
         values = {"picture": picture, "codes": codes, "errors": _ERRORS}
-        return self.templates.answer("reasons.html", values)
+        return self.templates.render("reasons.html", values)
 
-    def _failed_with(self, request: Request, code: str, picture: Picture) -> Response:
+    def _failed_with(self, request: Request, code: str, picture: StatusSnapshot) -> Response:
         numbers = {name: counts.failed_with(code) for name, counts in picture.types.items()}
         kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
         place = _place(request)
@@ -94,11 +94,11 @@ class Pages:
             "code": code,
             "kind": kind,
             "numbers": numbers,
-            "items": [(item, _named(item)) for item in items[:_PAGE]],
+            "items": [(item, _format_id(item)) for item in items[:_PAGE]],
             "goes_on": place is not None,
             "next": _next(items),
             "advice": None if code == NO_CODE else help_for(code),
-            "told": TOLD.get(request.query_params.get("told", "")),
+            "told": MESSAGES.get(request.query_params.get("told", "")),
             "at": now(),
         }
         return self._with_form(request, "failures.html", values)
@@ -115,7 +115,7 @@ class Pages:
             "document": page.item.document,
             "id": id_text(page.item.document.ref.id),
             "advice": help_for(error.code) if error else None,
-            "told": TOLD.get(request.query_params.get("told", "")),
+            "told": MESSAGES.get(request.query_params.get("told", "")),
             "at": now(),
         }
         return self._with_form(request, "item.html", values)
@@ -132,7 +132,7 @@ class Pages:
 
     def search(self, request: Request) -> Response:
         """Lead to the item that a text means, or list those that it may mean."""
-        text = request.query_params.get("q", "").strip()[:_LONGEST_QUERY]
+        text = request.query_params.get("q", "").strip()[:_MAX_QUERY]
         kind = _kind_of(request)
         with pymongo.timeout(LOOK_UP):
             kinds = [kind] if kind else list(MEDIA_TYPES.values())
@@ -140,7 +140,7 @@ class Pages:
         if len(found) == 1:
             return RedirectResponse(item_url(found[0]), 303)
         values = {"text": text, "found": found}
-        return self.templates.answer("found.html", values, 200 if found or not text else 404)
+        return self.templates.render("found.html", values, 200 if found or not text else 404)
 
     async def retry(self, request: Request) -> Response:
         """Have an item, or all of a type and reason, tried again; then show what became of it."""
@@ -149,19 +149,19 @@ class Pages:
             wish = RetryRequest.of(form)
         except MediaError as error:
             raise FormRefusedError(error.message, 400) from error
-        where = await run_in_threadpool(carried_out, self.services, wish)
+        where = await run_in_threadpool(execute, self.services, wish)
         if where is None:
             raise HTTPException(404, f"There is no {wish.kind.name} of this id.")
         return RedirectResponse(where, 303)
 
     def _with_form(self, request: Request, name: str, values: Values) -> Response:
-        let_in = self.forms.pass_of(request)
-        answer = self.templates.answer(name, {**values, "token": let_in.token})
+        let_in = self.forms.token_for(request)
+        answer = self.templates.render(name, {**values, "token": let_in.token})
         let_in.put_on(answer, request)
         return answer
 
-    def _unavailable(self, missing: Missing) -> Response:
-        return self.templates.answer("unavailable.html", {"missing": missing}, 503)
+    def _unavailable(self, missing: Unavailable) -> Response:
+        return self.templates.render("unavailable.html", {"missing": missing}, 503)
 
 
 def _kind_of(request: Request) -> MediaType | None:
@@ -200,7 +200,7 @@ def _id_in(name: str) -> DocumentId:
     return others[0] if kind == "number" and others else text if kind == "text" else likeliest
 
 
-def _named(item: FailedItem) -> ItemRef | None:
+def _format_id(item: FailedItem) -> ItemRef | None:
     """Return a failed item as it can be asked for; None for an id that no message can name."""
     known = supported_id(item.ref.id)
     return None if known is None else ItemRef(item.ref.type, known)
@@ -208,7 +208,7 @@ def _named(item: FailedItem) -> ItemRef | None:
 
 def _next(items: list[FailedItem]) -> str:
     """Return the place after a page's last item; empty on the last page."""
-    named = [(item.status, ref.id) for item in items[:_PAGE] if (ref := _named(item))]
+    named = [(item.status, ref.id) for item in items[:_PAGE] if (ref := _format_id(item))]
     if len(items) <= _PAGE or not named:
         return ""
     status, last = named[-1]

@@ -44,20 +44,20 @@ _KEPT = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class Unavailable:
     """Why a part is not there, and how many seconds went into asking for it."""
 
     message: str
     seconds: float
 
 
-def asked(call: Callable[[], T]) -> T | Missing:
+def try_fetch(call: Callable[[], T]) -> T | Unavailable:
     """Return what a call returns, or why it did not."""
     began = time.monotonic()
     try:
         return call()
     except MediaError as error:
-        return Missing(error.message, time.monotonic() - began)
+        return Unavailable(error.message, time.monotonic() - began)
 
 
 class CachedValue(Generic[T]):
@@ -85,24 +85,24 @@ class CachedValue(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class StatusSnapshot:
     """How all items stand at a moment: by type, all together, and what is not of documents."""
 
     at: datetime
     types: Mapping[str, Counts]
     every: Counts
     removals: RemovalCounts
-    throughput: Throughput | Missing
-    queues: QueueLengths | Missing
+    throughput: Throughput | Unavailable
+    queues: QueueLengths | Unavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class AccountsSnapshot:
     """The accounts that cannot be used and the budgets that are spent, at a moment."""
 
     at: datetime
-    troubles: Sequence[BlockedAccount]
-    gates: Sequence[BucketStatus]
+    blocked: Sequence[BlockedAccount]
+    buckets: Sequence[BucketStatus]
 
 
 class StatusSnapshots:
@@ -110,32 +110,32 @@ class StatusSnapshots:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._overview = CachedValue(lambda: asked(self._look), _KEPT)
-        self._accounts = CachedValue(lambda: asked(self._look_at_accounts), _KEPT)
+        self._overview = CachedValue(lambda: try_fetch(self._fetch), _KEPT)
+        self._accounts = CachedValue(lambda: try_fetch(self._fetch_accounts), _KEPT)
 
-    def overview(self) -> Picture | Missing:
+    def overview(self) -> StatusSnapshot | Unavailable:
         """Return how all items stand; Missing when MongoDB does not tell."""
         return self._overview.get()
 
-    def accounts(self) -> Accounts | Missing:
+    def accounts(self) -> AccountsSnapshot | Unavailable:
         """Return the accounts in trouble; Missing when MongoDB or Redis does not tell."""
         return self._accounts.get()
 
-    def _look(self) -> Picture:
-        self._greet()
+    def _fetch(self) -> StatusSnapshot:
+        self._ping()
         services = self._services
         overview = ItemCounts(services.database, services.store)
         at = now()
         with pymongo.timeout(_COUNT):
             types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
             removals = overview.removals()
-        return Picture(
+        return StatusSnapshot(
             at=at,
             types=types,
             every=Counts.sum(types.values()),
             removals=removals,
-            throughput=asked(lambda: self._throughput(at)),
-            queues=asked(self._queue_lengths),
+            throughput=try_fetch(lambda: self._throughput(at)),
+            queues=try_fetch(self._queue_lengths),
         )
 
     def _throughput(self, at: datetime) -> Throughput:
@@ -146,45 +146,45 @@ class StatusSnapshots:
         with closing(Queues(self._services.settings.redis_url)) as queues:
             return queues.lengths()
 
-    def _look_at_accounts(self) -> Accounts:
-        self._greet()
+    def _fetch_accounts(self) -> AccountsSnapshot:
+        self._ping()
         services = self._services
         troubles = BlockedAccounts(
             services.store, services.accounts, services.pds_hosts, services.parking
         )
         at = now()
         with pymongo.timeout(_COUNT):
-            return Accounts(at, troubles.all(), services.rate_limiter.exhausted_buckets())
+            return AccountsSnapshot(at, troubles.all(), services.rate_limiter.exhausted_buckets())
 
-    def _greet(self) -> None:
+    def _ping(self) -> None:
         """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
         with mongo_errors(), pymongo.timeout(_ANSWER):
             self._services.database.client.admin.command("ping")
 
 
-class Figures:
+class MetricsSnapshot:
     """The platform's figures; what was seen is kept for a few seconds, whoever asks."""
 
     def __init__(self, services: Services, pictures: StatusSnapshots) -> None:
         self._services = services
         self._pictures = pictures
-        self._traffic = CachedValue(lambda: asked(self._look), _KEPT)
+        self._traffic = CachedValue(lambda: try_fetch(self._fetch), _KEPT)
         self._watch = CachedValue(
-            lambda: asked(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
+            lambda: try_fetch(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
         )
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""
         picture, traffic = self._pictures.overview(), self._traffic.get()
-        watch = None if isinstance(picture, Missing) else self._watch.get()
+        watch = None if isinstance(picture, Unavailable) else self._watch.get()
         return PlatformFigures(
             at=now(),
-            counts=None if isinstance(picture, Missing) else picture.types,
-            traffic=None if isinstance(traffic, Missing) else traffic,
-            watch=None if isinstance(watch, Missing) else watch,
+            counts=None if isinstance(picture, Unavailable) else picture.types,
+            traffic=None if isinstance(traffic, Unavailable) else traffic,
+            watch=None if isinstance(watch, Unavailable) else watch,
         )
 
-    def _look(self) -> Traffic:
+    def _fetch(self) -> Traffic:
         services = self._services
         with closing(Queues(services.settings.redis_url)) as queues:
             lengths = queues.lengths()

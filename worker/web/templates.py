@@ -16,7 +16,7 @@ from worker.core.ids import message_id
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE
 from worker.operations.text import as_utc, format_duration, format_value, printable
-from worker.web.snapshots import Missing
+from worker.web.snapshots import Unavailable
 
 Values = Mapping[str, object]
 
@@ -33,17 +33,17 @@ class Templates:
             lstrip_blocks=True,
         )
         self._environment.filters |= {
-            "ago": ago,
+            "ago": format_age,
             "item_url": item_url,
-            "moment": moment,
-            "number": number,
-            "shown": shown,
-            "ticked": ticked,
+            "moment": format_time,
+            "number": format_number,
+            "shown": format_text,
+            "ticked": mark_code,
         }
-        self._environment.tests["missing"] = lambda value: isinstance(value, Missing)
-        self._environment.globals |= {"url": url, "action": action}
+        self._environment.tests["missing"] = lambda value: isinstance(value, Unavailable)
+        self._environment.globals |= {"url": url, "action": recommended_action}
 
-    def answer(self, name: str, values: Values, status: int = 200) -> HTMLResponse:
+    def render(self, name: str, values: Values, status: int = 200) -> HTMLResponse:
         """Return a page."""
         return HTMLResponse(self._environment.get_template(name).render(dict(values)), status)
 
@@ -64,17 +64,17 @@ def id_text(document_id: DocumentId) -> str:
     return str(message_id(document_id))
 
 
-def shown(value: object) -> Markup:
+def format_text(value: object) -> Markup:
     """Return a value that anyone may have written, in one line, and apart from what is around it.
 
     What is not to be seen is escaped, and of what runs from right to left its neighbours do not.
     """
     if isinstance(value, datetime):
-        return moment(value)
+        return format_time(value)
     return Markup("<bdi>{}</bdi>").format(printable(format_value(value)))
 
 
-def moment(value: datetime) -> Markup:
+def format_time(value: datetime) -> Markup:
     """Return a moment in UTC, and how far it is from now."""
     utc = as_utc(value)
     seconds = (now() - utc).total_seconds()
@@ -88,22 +88,22 @@ def moment(value: datetime) -> Markup:
     )
 
 
-def action(code: str) -> Markup:
+def recommended_action(code: str) -> Markup:
     """Return what to do about an error code; nothing for what has none."""
-    return Markup("") if code == NO_CODE else ticked(help_for(code).action)
+    return Markup("") if code == NO_CODE else mark_code(help_for(code).action)
 
 
-def ago(value: datetime | None, at: datetime) -> str:
+def format_age(value: datetime | None, at: datetime) -> str:
     """Return how long ago a moment was, seen from another; nothing for none."""
     return format_duration((at - value).total_seconds()) if value else ""
 
 
-def number(value: int) -> str:
+def format_number(value: int) -> str:
     """Return a number with its thousands set apart."""
     return f"{value:,}"
 
 
-def ticked(text: str) -> Markup:
+def mark_code(text: str) -> Markup:
     """Return a text of ours, with what is between backticks set as code."""
     parts = (escape(part) for part in text.split("`"))
     return Markup("").join(

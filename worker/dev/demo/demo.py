@@ -17,22 +17,22 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
 from worker.database.mongo import RawDocument
-from worker.dev.demo.display import Stage
-from worker.dev.demo.expected import Reader
+from worker.dev.demo.display import Display
+from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.processes import Flower, Processes, clean_environment
-from worker.dev.demo.scenes import Cast, Scenes
-from worker.dev.demo.uploads import Enqueue, Item, Person, Uploads
+from worker.dev.demo.scenes import People, Scenes
+from worker.dev.demo.uploads import Enqueue, Person, UploadedItem, Uploads
 from worker.dev.demo.verification import Report, Verification
 from worker.dev.stack import Stack, StackError
 from worker.dev.stack.data_folder import DataFolder, write_private
-from worker.dev.stack.environment import as_env_file, unsettled
+from worker.dev.stack.environment import as_env_file, unset_variables
 
 _CONCURRENCY = 2
 _CHECK_EVERY = 0.25
 _FLOWER_LAG = 10.0
 # Minutes and hours become seconds, so that one can watch.
-_IN_A_HURRY = {
+_FAST = {
     "SWEEP_INTERVAL_SECONDS": "1",
     "SWEEP_GRACE_SECONDS": "4",
     "SWEEP_REQUEUE_SECONDS": "10",
@@ -70,7 +70,7 @@ class DemoRun:
 
 
 @contextmanager
-def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[DemoRun]:
+def play(folder: Path, stage: Display, *, flower: bool) -> Iterator[DemoRun]:
     """Play the demo, all its data in a folder, and stop everything at the end.
 
     Services that the environment names are left alone: the demo makes accounts and documents.
@@ -80,10 +80,10 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[DemoRun]:
         data = DataFolder(folder)
         undo.callback(data.release)
         stack = undo.enter_context(_start_stack(data.path / "stack", stage))
-        environment = {**clean_environment(os.environ), **stack.environment, **_IN_A_HURRY}
+        environment = {**clean_environment(os.environ), **stack.environment, **_FAST}
         processes = undo.enter_context(Processes(data, environment))
         check = partial(_check, stack, processes)
-        undo.enter_context(_explained(check))
+        undo.enter_context(_explain(check))
         log = processes.start_worker(_CONCURRENCY)
         watcher = processes.start_flower() if flower else None
         platform = undo.enter_context(_open_platform(environment))
@@ -95,12 +95,12 @@ def play(folder: Path, stage: Stage, *, flower: bool) -> Iterator[DemoRun]:
         uploads = Uploads(platform, _producer(environment))
         items = Scenes(platform, uploads, cast, stack.pds, stage, check).play()
         stage.scene("Every record and blob is read back from the PDS")
-        with Reader(environment["PDS_URL"]) as reader:
+        with PdsReader(environment["PDS_URL"]) as reader:
             report = Verification(platform, reader, cast.people).run(items)
         if watcher:
-            report = replace(report, strays=(*report.strays, *_unwatched(watcher, items)))
+            report = replace(report, strays=(*report.strays, *_not_in_flower(watcher, items)))
         env_file = data.path / "env"
-        write_private(env_file, as_env_file({**stack.environment, **_IN_A_HURRY}))
+        write_private(env_file, as_env_file({**stack.environment, **_FAST}))
         (data.path / "pds.pid").write_text(f"{stack.pds.pid}\n")
         page = processes.start_page(watcher) if watcher else None
         example = next(
@@ -123,10 +123,10 @@ def _open_platform(environment: Mapping[str, str]) -> Iterator[Platform]:
         yield Platform(client[name], environment["PDS_URL"], media)
 
 
-def _unwatched(flower: Flower, items: Sequence[Item]) -> Iterator[str]:
+def _not_in_flower(flower: Flower, items: Sequence[UploadedItem]) -> Iterator[str]:
     """Yield a complaint for every item of which Flower has not seen a task, in a few seconds."""
     deadline = time.monotonic() + _FLOWER_LAG
-    while missing := _unseen(flower, items):
+    while missing := _not_listed(flower, items):
         if time.monotonic() > deadline:
             break
         time.sleep(_CHECK_EVERY)
@@ -134,13 +134,13 @@ def _unwatched(flower: Flower, items: Sequence[Item]) -> Iterator[str]:
         yield f"Flower shows no task over {item.type} {item.id}"
 
 
-def _unseen(flower: Flower, items: Sequence[Item]) -> list[Item]:
+def _not_listed(flower: Flower, items: Sequence[UploadedItem]) -> list[UploadedItem]:
     seen = " ".join(str(task.get("args")) for task in flower.tasks().values())
     return [item for item in items if str(item.id) not in seen]
 
 
 @contextmanager
-def _explained(check: Callable[[], None]) -> Iterator[None]:
+def _explain(check: Callable[[], None]) -> Iterator[None]:
     """Turn the errors of clients into what is behind them: a service that has died, mostly."""
     try:
         yield
@@ -150,15 +150,15 @@ def _explained(check: Callable[[], None]) -> Iterator[None]:
         raise StackError(f"{told}\nRun it with --data DIR to find all logs there.") from error
 
 
-def _start_stack(folder: Path, stage: Stage) -> Stack:
+def _start_stack(folder: Path, stage: Display) -> Stack:
     stage.scene("MongoDB, Valkey and a PDS start")
-    environ = unsettled(os.environ)
+    environ = unset_variables(os.environ)
     # A database and handles of its own, should the folder be from an earlier run.
     environ["MONGODB_NAME"] = f"demo-{secrets.token_hex(4)}"
     return Stack.start(folder, environ, progress=stage.say)
 
 
-def _sign_up(platform: Platform, stage: Stage) -> Cast:
+def _sign_up(platform: Platform, stage: Display) -> People:
     mark = secrets.token_hex(3)
 
     def person(name: str) -> Person:
@@ -168,7 +168,7 @@ def _sign_up(platform: Platform, stage: Stage) -> Cast:
     ada, bob = person("ada"), person("bob")
     guest = Person("art-guest", None, platform.sign_up("art-guest", f"guests-{mark}"))
     stage.say(f"accounts: ada-{mark}.test, bob-{mark}.test, guests-{mark}.test")
-    return Cast(ada, bob, guest, Person("auth0|stranger", "stranger", None))
+    return People(ada, bob, guest, Person("auth0|stranger", "stranger", None))
 
 
 def _producer(environment: Mapping[str, str]) -> Enqueue:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _ORDER = ("synced", "partial", "skipped", "removed", "pending", "failed", "new")
 
 
-class Stage(Protocol):
+class Display(Protocol):
     """Where the demo tells what it does."""
 
     def scene(self, title: str) -> None:
@@ -27,7 +27,7 @@ class Stage(Protocol):
         """Show how far the items are."""
 
 
-class PlainStage:
+class PlainDisplay:
     """Lines with the seconds since the start; counts once a second, when they have changed."""
 
     def __init__(self, out: TextIO) -> None:
@@ -46,7 +46,7 @@ class PlainStage:
 
     def count(self, statuses: Mapping[str, int], done: int, total: int) -> None:
         """Show how far the items are."""
-        told = f"   {done} of {total}: {counted(statuses)}"
+        told = f"   {done} of {total}: {format_counts(statuses)}"
         if told != self._last and (time.monotonic() >= self._next or done == total):
             self._last, self._next = told, time.monotonic() + 1
             self._print(told)
@@ -56,7 +56,7 @@ class PlainStage:
         self._out.flush()
 
 
-class LiveStage:
+class LiveDisplay:
     """A progress bar below the lines that were told."""
 
     def __init__(self, progress: Progress) -> None:
@@ -77,15 +77,15 @@ class LiveStage:
     def count(self, statuses: Mapping[str, int], done: int, total: int) -> None:
         """Show how far the items are."""
         if self._task is not None:
-            told = counted(statuses)
+            told = format_counts(statuses)
             self._progress.update(self._task, completed=done, total=total, told=told)
 
 
 @contextmanager
-def open_stage() -> Iterator[Stage]:
+def open_display() -> Iterator[Display]:
     """Return the stage that suits stderr."""
     if not sys.stderr.isatty():
-        yield PlainStage(sys.stderr)
+        yield PlainDisplay(sys.stderr)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -98,9 +98,9 @@ def open_stage() -> Iterator[Stage]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        yield LiveStage(progress)
+        yield LiveDisplay(progress)
 
 
-def counted(statuses: Mapping[str, int]) -> str:
+def format_counts(statuses: Mapping[str, int]) -> str:
     """Return counts in words, the good ones first."""
     return ", ".join(f"{statuses[name]} {name}" for name in _ORDER if statuses.get(name))

@@ -20,18 +20,18 @@ import httpx
 import libipld
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
-from worker.dev.demo.uploads import Item
+from worker.dev.demo.uploads import UploadedItem
 
 SITE = "https://aesthetic.computer"
 TYPES = ("painting", "mood", "piece", "kidlisp")
 BLOB_FIELDS = {"painting": "thumbnail", "piece": "source"}
 _SIDE = 512
-_GLANCE = 32  # pixels a side: enough to tell pictures apart and whether they are upright
-_MOST_UNLIKE = 12.0  # of 255, on average
+_DOWNSCALED = 32  # pixels a side: enough to tell pictures apart and whether they are upright
+_MAX_DIFFERENCE = 12.0  # of 255, on average
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundRecord:
     """A record as the PDS gives it."""
 
     uri: str
@@ -39,7 +39,7 @@ class Found:
     value: dict[str, Any]
 
 
-class Reader:
+class PdsReader:
     """Reads repos without an account. Methods raise httpx.HTTPError."""
 
     def __init__(self, pds_url: str) -> None:
@@ -51,22 +51,22 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def record(self, did: str, collection: str, rkey: str) -> Found | None:
+    def record(self, did: str, collection: str, rkey: str) -> FoundRecord | None:
         """Return a record, or None when there is none."""
         params = {"repo": did, "collection": collection, "rkey": rkey}
         answer = self._http.get("com.atproto.repo.getRecord", params=params)
         refused = answer.status_code == httpx.codes.BAD_REQUEST
         if refused and answer.json().get("error") == "RecordNotFound":
             return None
-        return _found(answer.raise_for_status().json())
+        return _parse_record(answer.raise_for_status().json())
 
-    def records(self, did: str, collection: str) -> Iterator[Found]:
+    def records(self, did: str, collection: str) -> Iterator[FoundRecord]:
         """Go through all records of a collection."""
         params = {"repo": did, "collection": collection, "limit": "100"}
         for page in self._pages("com.atproto.repo.listRecords", params):
-            yield from map(_found, page["records"])
+            yield from map(_parse_record, page["records"])
 
-    def exported(self, did: str) -> set[str]:
+    def export(self, did: str) -> set[str]:
         """Return the CIDs of all records in a repo's export, whatever their collection.
 
         The other blocks, of the tree and the commit, have no `$type`.
@@ -113,8 +113,8 @@ class Reader:
         return self._http.get(method, params=params).raise_for_status().json()
 
 
-def _found(answer: Any) -> Found:
-    return Found(answer["uri"], answer["cid"], answer["value"])
+def _parse_record(answer: Any) -> FoundRecord:
+    return FoundRecord(answer["uri"], answer["cid"], answer["value"])
 
 
 def nsid(type_name: str) -> str:
@@ -122,7 +122,7 @@ def nsid(type_name: str) -> str:
     return f"computer.aesthetic.{type_name}"
 
 
-def record(item: Item) -> dict[str, object]:
+def record(item: UploadedItem) -> dict[str, object]:
     """Return the fields of an item's record, its blob apart."""
     document = item.document
     when = document["when"]
@@ -133,7 +133,7 @@ def record(item: Item) -> dict[str, object]:
     return common | _own_fields(item, {name: str(value) for name, value in document.items()})
 
 
-def _own_fields(item: Item, document: dict[str, str]) -> dict[str, object]:
+def _own_fields(item: UploadedItem, document: dict[str, str]) -> dict[str, object]:
     match item.type:
         case "mood":
             return {"text": document["mood"]}
@@ -149,7 +149,7 @@ def _own_fields(item: Item, document: dict[str, str]) -> dict[str, object]:
             return _painting(item, document)
 
 
-def _painting(item: Item, document: dict[str, str]) -> dict[str, object]:
+def _painting(item: UploadedItem, document: dict[str, str]) -> dict[str, object]:
     code = document["code"]
     image = f"{SITE}/media/paintings/{code}"
     fields: dict[str, object] = {"slug": document["slug"], "code": code}
@@ -166,7 +166,7 @@ def blob_cid(data: bytes) -> str:
     return "b" + base64.b32encode(cid).decode().lower().rstrip("=")
 
 
-def blob_fault(item: Item, data: bytes, mime_type: str) -> str | None:
+def blob_fault(item: UploadedItem, data: bytes, mime_type: str) -> str | None:
     """Return what is wrong with a blob for an item that has a file, or None."""
     if item.file is None:
         return "it should have no blob"
@@ -183,14 +183,14 @@ def _thumbnail_fault(data: bytes, file: Path) -> str | None:
     with Image.open(BytesIO(data)) as thumbnail:
         if (thumbnail.format, thumbnail.size) != ("PNG", (_SIDE, _SIDE)):
             return f"it is {thumbnail.format} of {thumbnail.size}, not a PNG of {_SIDE}x{_SIDE}"
-        seen = thumbnail.convert("RGB").resize((_GLANCE, _GLANCE), Image.Resampling.BOX)
+        seen = thumbnail.convert("RGB").resize((_DOWNSCALED, _DOWNSCALED), Image.Resampling.BOX)
     with Image.open(file) as original:
-        peek = _glance(original)
+        peek = _downscale(original)
     unlike = sum(ImageStat.Stat(ImageChops.difference(seen, peek)).mean) / 3
-    return f"it does not look like {file.name}" if unlike > _MOST_UNLIKE else None
+    return f"it does not look like {file.name}" if unlike > _MAX_DIFFERENCE else None
 
 
-def _glance(picture: Image.Image) -> Image.Image:
+def _downscale(picture: Image.Image) -> Image.Image:
     """Return a picture very small, upright, on black and letterboxed to a square."""
     upright = ImageOps.exif_transpose(picture)
     if upright.mode == "I;16":
@@ -199,4 +199,4 @@ def _glance(picture: Image.Image) -> Image.Image:
     opaque = Image.new("RGBA", layer.size, "black")
     opaque.alpha_composite(layer)
     large = ImageOps.pad(opaque.convert("RGB"), (_SIDE, _SIDE), Image.Resampling.BOX)
-    return large.resize((_GLANCE, _GLANCE), Image.Resampling.BOX)
+    return large.resize((_DOWNSCALED, _DOWNSCALED), Image.Resampling.BOX)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from worker.database.mongo import RawDocument
-from worker.dev.demo.display import Stage
+from worker.dev.demo.display import Display
 from worker.dev.demo.pictures import Picture, gallery
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.uploads import Item, Person, Uploads
+from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 from worker.dev.stack import Service
 
 States = dict[object, RawDocument]
@@ -26,7 +26,7 @@ _RECORDED = {
     "creature-2": "strokes-2",
     "view-1": "takes-of-view-1",
 }
-Act = Callable[[], Item]
+Act = Callable[[], UploadedItem]
 MOODS = (
     "drawing on the train",
     "☀️ finally",
@@ -95,7 +95,7 @@ PROGRAMS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class People:
     """Who uploads."""
 
     ada: Person
@@ -118,13 +118,13 @@ class Scenes:
 
     platform: Platform
     uploads: Uploads
-    cast: Cast
+    cast: People
     pds: Service
-    stage: Stage
+    stage: Display
     check: Callable[[], None]
-    items: list[Item] = field(default_factory=list)
+    items: list[UploadedItem] = field(default_factory=list)
 
-    def play(self) -> list[Item]:
+    def play(self) -> list[UploadedItem]:
         """Play all scenes; return every item there is at the end."""
         acts = self._acts()
         before = round(len(acts) * _BEFORE_THE_OUTAGE)
@@ -192,7 +192,7 @@ class Scenes:
         self.pds.start()
         if self._settle():
             states = self._states()
-            tries = [int(str(states[item.id].get("attempts"))) for item in self._in_outage()]
+            tries = [int(str(states[item.id].get("attempts"))) for item in self._during_outage()]
             self.stage.say(f"all went up by themselves, after {max(tries)} tries at most")
 
     def _begin(self, scene: str) -> None:
@@ -203,7 +203,7 @@ class Scenes:
             self.items.append(act())
             self._count(self._states())
 
-    def _replace(self, type_name: str, change: Callable[[Item], Item]) -> None:
+    def _replace(self, type_name: str, change: Callable[[UploadedItem], UploadedItem]) -> None:
         """Change the first uploaded item of a type that is a user's."""
         index = next(
             n
@@ -212,11 +212,11 @@ class Scenes:
         )
         self.items[index] = change(self.items[index])
 
-    def _in_outage(self) -> list[Item]:
+    def _during_outage(self) -> list[UploadedItem]:
         return [item for item in self.items if item.scene == "PDS was down"]
 
-    def _waiting(self, states: States) -> list[Item]:
-        return [item for item in self._in_outage() if "error" in states.get(item.id, {})]
+    def _waiting(self, states: States) -> list[UploadedItem]:
+        return [item for item in self._during_outage() if "error" in states.get(item.id, {})]
 
     def _settle(self) -> bool:
         """Wait until every item is as expected; False when patience ends before."""

@@ -33,7 +33,7 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class UploadedItem:
     """A saved document, and what is expected of it.
 
     `document` is what was saved; `file` what its blob is to be made of (None: it has none);
@@ -73,7 +73,7 @@ class Uploads:
         self.scene = ""
         self.refused = 0
 
-    def painting(self, picture: Picture, owner: Person, *, recorded: str = "") -> Item:
+    def painting(self, picture: Picture, owner: Person, *, recorded: str = "") -> UploadedItem:
         """Upload a painting; `recorded` names its recording, which is uploaded as well."""
         file = self._platform.store(f"{picture.slug}.png", picture.make(), owner.user)
         slug = picture.slug
@@ -81,38 +81,40 @@ class Uploads:
             self._platform.store(f"{recorded}.zip", recording(len(slug)), owner.user)
             slug = slug if recorded == slug else f"{slug}:{recorded}"
         item = self._platform.save_painting(slug, owner.user)
-        return self._saved("painting", item, owner, file=file, recording=bool(recorded))
+        return self._save("painting", item, owner, file=file, recording=bool(recorded))
 
-    def broken_painting(self, slug: str, owner: Person) -> Item:
+    def broken_painting(self, slug: str, owner: Person) -> UploadedItem:
         """Save a painting whose image never arrived."""
         item = self._platform.save_painting(slug, owner.user)
-        return self._saved("painting", item, owner, status="partial", why="source_missing")
+        return self._save("painting", item, owner, status="partial", why="source_missing")
 
     def mood(
         self, text: str, owner: Person, *, skipped: str | None = None, enqueued: bool = True
-    ) -> Item:
+    ) -> UploadedItem:
         """Save a mood; `skipped` is the reason why it is not to be published."""
         item = self._platform.save_mood(text, owner.user)
         status = "skipped" if skipped else "synced"
-        return self._saved("mood", item, owner, status=status, why=skipped, enqueued=enqueued)
+        return self._save("mood", item, owner, status=status, why=skipped, enqueued=enqueued)
 
-    def piece(self, slug: str, source: str, owner: Person) -> Item:
+    def piece(self, slug: str, source: str, owner: Person) -> UploadedItem:
         """Upload a piece and its source."""
         file = self._platform.store(f"{slug}.mjs", source.encode(), owner.user)
-        return self._saved("piece", self._platform.save_piece(slug, owner.user), owner, file=file)
+        return self._save("piece", self._platform.save_piece(slug, owner.user), owner, file=file)
 
-    def program(self, source: str, owner: Person) -> Item:
+    def program(self, source: str, owner: Person) -> UploadedItem:
         """Save a KidLisp program."""
-        return self._saved("kidlisp", self._platform.save_kidlisp(source, owner.user), owner)
+        return self._save("kidlisp", self._platform.save_kidlisp(source, owner.user), owner)
 
-    def change(self, item: Item, *, status: str, why: str | None = None, **changes: object) -> Item:
+    def change(
+        self, item: UploadedItem, *, status: str, why: str | None = None, **changes: object
+    ) -> UploadedItem:
         """Change fields of a document, and enqueue it again."""
         before = str(self._platform.state(item.type, item.id).get("cid"))
         self._platform.edit(item.type, item.id, **changes)
-        changed = self._saved(item.type, item.id, item.owner, status=status, why=why)
+        changed = self._save(item.type, item.id, item.owner, status=status, why=why)
         return replace(changed, file=item.file, recording=item.recording, cid_before=before)
 
-    def _saved(
+    def _save(
         self,
         type_name: str,
         item: ObjectId,
@@ -123,8 +125,10 @@ class Uploads:
         status: str = "synced",
         why: str | None = None,
         enqueued: bool = True,
-    ) -> Item:
+    ) -> UploadedItem:
         document = self._platform.document(type_name, item)
         if enqueued and not self._enqueue(type_name, item):
             self.refused += 1
-        return Item(type_name, item, owner, self.scene, document, file, recording, status, why)
+        return UploadedItem(
+            type_name, item, owner, self.scene, document, file, recording, status, why
+        )

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from worker.database.mongo import RawDocument
 from worker.dev.demo import expected
-from worker.dev.demo.expected import Found, Reader
+from worker.dev.demo.expected import FoundRecord, PdsReader
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.uploads import Item, Person
+from worker.dev.demo.uploads import Person, UploadedItem
 
 _TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")
 
@@ -61,12 +61,12 @@ class _StatCache:
 class Verification:
     """Holds what the PDS has against the documents; `people` own all the repos there are."""
 
-    def __init__(self, platform: Platform, reader: Reader, people: Sequence[Person]) -> None:
+    def __init__(self, platform: Platform, reader: PdsReader, people: Sequence[Person]) -> None:
         self._platform = platform
         self._reader = reader
         self._dids = [person.did for person in people if person.did]
 
-    def run(self, items: Sequence[Item]) -> Report:
+    def run(self, items: Sequence[UploadedItem]) -> Report:
         """Verify all items, and that the repos hold nothing else."""
         listed = {found.uri: found for found in self._listed()}
         seen = _StatCache()
@@ -79,12 +79,14 @@ class Verification:
             blob_bytes=seen.blob_bytes,
         )
 
-    def _listed(self) -> Iterator[Found]:
+    def _listed(self) -> Iterator[FoundRecord]:
         for did in self._dids:
             for name in expected.TYPES:
                 yield from self._reader.records(did, expected.nsid(name))
 
-    def _line(self, item: Item, listed: Mapping[str, Found], seen: _StatCache) -> Line:
+    def _line(
+        self, item: UploadedItem, listed: Mapping[str, FoundRecord], seen: _StatCache
+    ) -> Line:
         state = self._platform.state(item.type, item.id)
         faults = [*self._document_faults(item), *_state_faults(item, state)]
         if item.is_published:
@@ -101,14 +103,18 @@ class Verification:
             faults=tuple(faults),
         )
 
-    def _document_faults(self, item: Item) -> Iterator[str]:
+    def _document_faults(self, item: UploadedItem) -> Iterator[str]:
         now = self._platform.document(item.type, item.id)
         for name in sorted(now.keys() | item.document.keys()):
             if now.get(name) != item.document.get(name):
                 yield f"its document's {name} is {now.get(name)!r}: nobody should have changed it"
 
     def _record_faults(
-        self, item: Item, state: RawDocument, listed: Mapping[str, Found], seen: _StatCache
+        self,
+        item: UploadedItem,
+        state: RawDocument,
+        listed: Mapping[str, FoundRecord],
+        seen: _StatCache,
     ) -> Iterator[str]:
         did, collection = item.owner.did or "", expected.nsid(item.type)
         rkey = str(state.get("rkey"))
@@ -130,7 +136,9 @@ class Verification:
         yield from _value_faults(item, found, blob_field)
         yield from self._blob_faults(item, found.value.get(blob_field), did, seen)
 
-    def _blob_faults(self, item: Item, ref: object, did: str, seen: _StatCache) -> Iterator[str]:
+    def _blob_faults(
+        self, item: UploadedItem, ref: object, did: str, seen: _StatCache
+    ) -> Iterator[str]:
         if not isinstance(ref, dict):
             if item.file is not None:
                 yield f"the record has no {expected.BLOB_FIELDS[item.type]}"
@@ -150,19 +158,19 @@ class Verification:
         if fault := expected.blob_fault(item, data, mime_type):
             yield f"the blob {cid}: {fault}"
 
-    def _strays(self, listed: Mapping[str, Found], seen: _StatCache) -> Iterator[str]:
+    def _strays(self, listed: Mapping[str, FoundRecord], seen: _StatCache) -> Iterator[str]:
         known = {listed[uri].cid for uri in listed.keys() & seen.records}
         for uri in sorted(listed.keys() - seen.records):
             yield f"{uri} belongs to no item: {listed[uri].value}"
             known.add(listed[uri].cid)
         for did in self._dids:
-            for cid in sorted(self._reader.exported(did) - known):
+            for cid in sorted(self._reader.export(did) - known):
                 yield f"the record {cid} in the export of {did} belongs to no item"
             for cid in sorted(self._reader.blobs(did) - seen.blobs.get(did, set())):
                 yield f"the blob {cid} of {did} belongs to no item"
 
 
-def _state_faults(item: Item, state: RawDocument) -> Iterator[str]:
+def _state_faults(item: UploadedItem, state: RawDocument) -> Iterator[str]:
     if state.get("status") != item.status:
         yield f"its status is {state.get('status')}, and should be {item.status}"
     why = _why(state)
@@ -177,7 +185,7 @@ def _why(state: RawDocument) -> str | None:
     return None if why is None else str(why)
 
 
-def _value_faults(item: Item, found: Found, blob_field: str) -> Iterator[str]:
+def _value_faults(item: UploadedItem, found: FoundRecord, blob_field: str) -> Iterator[str]:
     right = expected.record(item)
     there = {name: value for name, value in found.value.items() if name != blob_field}
     for name in sorted(right.keys() | there.keys()):

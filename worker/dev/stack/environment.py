@@ -45,7 +45,7 @@ def as_env_file(environment: Mapping[str, str]) -> str:
     return "".join(_lines(environment))
 
 
-def unsettled(environ: Mapping[str, str]) -> dict[str, str]:
+def unset_variables(environ: Mapping[str, str]) -> dict[str, str]:
     """Return `environ` without what a stack answers: it then runs every service itself.
 
     All else stays, because npm reads there how it reaches its registry.
@@ -54,16 +54,16 @@ def unsettled(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in answered}
 
 
-def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+def inherit(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what services take over from `environ`: no setting of theirs comes from outside."""
     return {name: environ[name] for name in _INHERITED if name in environ}
 
 
 def _lines(environment: Mapping[str, str]) -> list[str]:
-    return [f"{name}={_quoted(value)}\n" for name, value in environment.items()]
+    return [f"{name}={_quote(value)}\n" for name, value in environment.items()]
 
 
-def _quoted(value: str) -> str:
+def _quote(value: str) -> str:
     return value if _PLAIN.fullmatch(value) else shlex.quote(value)
 
 

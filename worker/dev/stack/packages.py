@@ -104,7 +104,7 @@ class Packages:
         target = self.cache / f"{self.owner.lower()}-{self._digest()}"
         if not target.is_dir():
             self.cache.mkdir(parents=True, exist_ok=True)
-            with _locked(target.with_suffix(".lock"), progress):
+            with _lock(target.with_suffix(".lock"), progress):
                 if not target.is_dir():
                     self._install(target, reaper, progress)
         return target
@@ -156,7 +156,7 @@ class Packages:
 
 
 @contextmanager
-def _locked(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
+def _lock(path: Path, progress: Callable[[str], None]) -> Iterator[None]:
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

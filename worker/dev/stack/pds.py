@@ -32,7 +32,7 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Plc:
+class PlcProgram:
     """A PLC directory (https://web.plc.directory) that knows the DIDs of this stack alone.
 
     A process of its own, so that accounts outlive a restart of the PDS.
@@ -57,7 +57,7 @@ class Plc:
 
 
 @dataclass(frozen=True, slots=True)
-class Pds:
+class PdsProgram:
     """The PDS: accounts, repos and blobs in `data`, handles under `.test`, no rate limits.
 
     `extra` has the last word on its environment: `PDS_RATE_LIMITS_ENABLED=1` for one, with

@@ -135,13 +135,13 @@ class Service:
 
     def failure(self) -> StackError:
         """Return the error that tells how a service which died ended."""
-        return self._error(f"{self.name} stopped by itself ({self._how_it_ended()}).")
+        return self._error(f"{self.name} stopped by itself ({self._describe_exit()}).")
 
     def _is_ready(self) -> bool:
         if self.running:
             return self._program.ready(self.port, self.pid)
         self._wanted = False
-        message = f"{self.name} did not start ({self._how_it_ended()})."
+        message = f"{self.name} did not start ({self._describe_exit()})."
         if "address already in use" in self._log_since_start().lower():
             error = self._error(f"{message} Port {self.port} is taken by another process.")
             raise PortTakenError(error.message, service=self.name)
@@ -151,7 +151,7 @@ class Service:
         if self._process is not None:
             self._process.send_signal(number)
 
-    def _how_it_ended(self) -> str:
+    def _describe_exit(self) -> str:
         code = self._process.poll() if self._process is not None else None
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"

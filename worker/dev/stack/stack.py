@@ -12,10 +12,10 @@ from typing import Self
 from worker.dev.stack import environment
 from worker.dev.stack.data_folder import DataFolder, Keys, Ports
 from worker.dev.stack.databases import Mongod, Valkey
-from worker.dev.stack.environment import inherited
+from worker.dev.stack.environment import inherit
 from worker.dev.stack.errors import PortTakenError, StackError
 from worker.dev.stack.packages import ALL, MONGOD, NODE, NPM, VALKEY, Binary, Packages, cache_folder
-from worker.dev.stack.pds import MANIFEST, Node, Pds, Plc
+from worker.dev.stack.pds import MANIFEST, Node, PdsProgram, PlcProgram
 from worker.dev.stack.service import Program, Service
 from worker.dev.stack.supervisor import Reaper
 
@@ -191,7 +191,7 @@ class Stack:
             environ=self._environ,
             instead=", or name a PDS of your own with PDS_URL",
         )
-        return Node(node, packages.install(self._reaper, progress), inherited(self._environ))
+        return Node(node, packages.install(self._reaper, progress), inherit(self._environ))
 
     def _start_services(self, programs: Mapping[Binary, Path], node: Node | None) -> None:
         """Launch all at once, then wait for one after the other."""
@@ -207,11 +207,11 @@ class Stack:
 
     def _wanted(self, programs: Mapping[Binary, Path], node: Node | None) -> Iterator[Program]:
         """Yield what to run; the PDS comes when the address of its PLC directory is known."""
-        environment = inherited(self._environ)
+        environment = inherit(self._environ)
         if node is not None:
-            yield Plc(node, self._data.subfolder("plc"))
+            yield PlcProgram(node, self._data.subfolder("plc"))
             plc_url = self._services["plc"].url
-            yield Pds(node, self._data.subfolder("pds"), plc_url, self._keys, self._extra)
+            yield PdsProgram(node, self._data.subfolder("pds"), plc_url, self._keys, self._extra)
         if mongod := programs.get(MONGOD):
             yield Mongod(mongod, self._data.subfolder("mongod"), environment)
         if valkey := programs.get(VALKEY):
