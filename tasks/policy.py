@@ -124,10 +124,10 @@ class MediaTask(Task[Any, Any]):
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
     def conclude_batch(
-        self, report: BatchReport, whose: tuple[str, str], backfill: str | None
+        self, report: BatchReport, target: tuple[str, str], backfill: str | None
     ) -> str:
         """End the task of a batch: what is due soon is tried again, what was given up is named."""
-        type_name, subject = whose
+        type_name, subject = target
         log.info("batch of %ss of %s: %s", type_name, subject, report.summary)
         failed = report.given_up
         ids, wait = report.due_within(MAX_COUNTDOWN)

@@ -46,7 +46,7 @@ def sync_batch(
             holder=self.holder,
             backfill=backfill,
             only_if_due=self.is_retry,
-            patience=MAX_COUNTDOWN,
+            max_wait=MAX_COUNTDOWN,
         )
     except MediaError as error:
         self.postpone(error)

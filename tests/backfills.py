@@ -38,7 +38,7 @@ class Queue:
                 holder=message,
                 backfill=backfill,
                 only_if_due=is_retry,
-                patience=30,
+                max_wait=30,
             )
             ids, is_retry = report.due_within(30)[0], True
 

@@ -155,12 +155,12 @@ def warn_if_visibility_too_short(**_: object) -> None:
 
     That harms nothing but costs calls: the second run finds the document taken.
     """
-    patience = QueueSettings.load(os.environ).visibility_timeout
-    if patience <= MAX_IN_FLIGHT_SECONDS:
+    timeout = QueueSettings.load(os.environ).visibility_timeout
+    if timeout <= MAX_IN_FLIGHT_SECONDS:
         log.warning(
             "VISIBILITY_TIMEOUT_SECONDS is %g: messages come again while they are worked on; "
             "a batch may take %d seconds after a wait of %d, so set more than %d",
-            patience,
+            timeout,
             BATCH_HARD_LIMIT,
             MAX_COUNTDOWN,
             MAX_IN_FLIGHT_SECONDS,

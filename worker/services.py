@@ -166,7 +166,7 @@ def build(
     settings: Settings,
     alerts: Alerts = NULL_ALERTS,
     metrics: Metrics | None = None,
-    patience: Timeouts | None = None,
+    timeouts: Timeouts | None = None,
 ) -> Services:
     """Make all services; nothing is connected before its first use.
 
@@ -180,17 +180,17 @@ def build(
     store = DocumentStore(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
-    patience = patience or Timeouts()
-    redis = undo.enter_context(_connect_redis(settings, patience))
+    timeouts = timeouts or Timeouts()
+    redis = undo.enter_context(_connect_redis(settings, timeouts))
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
     lanes = PdsHostFactory(
         directory=_build_resolver(settings, redis, undo),
         default_pds=settings.pds.url,
-        own=undo.enter_context(closing(open_request(patience.pds, limits=patience.bounds))),
+        own=undo.enter_context(closing(open_request(timeouts.pds, limits=timeouts.bounds))),
         others=undo.enter_context(
             closing(
                 open_request(
-                    patience.pds, public_only=not settings.allow_http, limits=patience.bounds
+                    timeouts.pds, public_only=not settings.allow_http, limits=timeouts.bounds
                 )
             )
         ),
@@ -286,13 +286,13 @@ def _build_publisher(
     return Publisher(AttachmentBuilder(maker, lexicons), lexicons, site, settings.retry)
 
 
-def _connect_redis(settings: Settings, patience: Timeouts) -> Redis:
-    once = {"retry": Retry(NoBackoff(), 0)} if patience.once else {}
+def _connect_redis(settings: Settings, timeouts: Timeouts) -> Redis:
+    once = {"retry": Retry(NoBackoff(), 0)} if timeouts.once else {}
     try:
         return Redis.from_url(
             settings.redis_url.reveal(),
-            socket_timeout=patience.redis,
-            socket_connect_timeout=min(patience.redis, 3),
+            socket_timeout=timeouts.redis,
+            socket_connect_timeout=min(timeouts.redis, 3),
             health_check_interval=10,
             **once,
         )

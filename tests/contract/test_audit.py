@@ -204,7 +204,7 @@ def test_every_account_is_gone_through(ground: Ground) -> None:
     ground.services.database["users"].insert_one({"_id": "auth0|none"})
     ground.services.database["users"].insert_one({"_id": "auth0|half", "atproto": {"did": "x"}})
     with ground.open() as rounds:
-        accounts = list(rounds.auditor.owned.accounts())
+        accounts = list(rounds.auditor.documents.accounts())
     assert sorted(each.subject for each in accounts) == sorted((ground.user.subject, other.subject))
 
 

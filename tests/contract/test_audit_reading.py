@@ -88,8 +88,8 @@ class Moving(PdsClient):
 def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:
     """The second answer is taken."""
     with ground.open() as rounds, closing(Moving(ground.services.settings.pds.url)) as moving:
-        reading = replace(rounds.auditor.reading, pds_of=lambda _: moving)
-        auditor = replace(rounds.auditor, reading=reading)
+        reading = replace(rounds.auditor.repo_reader, pds_of=lambda _: moving)
+        auditor = replace(rounds.auditor, repo_reader=reading)
         assert auditor.audit(ground.user, ignore_step).is_clean
         assert moving.asked == 2
 

@@ -116,7 +116,7 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
             holder=message,
             backfill=name,
             only_if_due=False,
-            patience=30,
+            max_wait=30,
         )
     assert world.services.progress.read(name) == BackfillProgress(
         batches=0,

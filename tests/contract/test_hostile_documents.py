@@ -64,7 +64,7 @@ def backfill(world: World) -> None:
             holder=uuid4().hex,
             backfill=None,
             only_if_due=False,
-            patience=30,
+            max_wait=30,
         )
 
 

@@ -53,7 +53,7 @@ def test_an_account_that_is_none_leaves_its_items_waiting_and_all_others_alone(
         ACCOUNTS, "no_account"
     )
     with open_audit(world.services, list(MEDIA_TYPES.values())) as rounds:
-        subjects = {account.subject for account in rounds.auditor.owned.accounts()}
+        subjects = {account.subject for account in rounds.auditor.documents.accounts()}
     assert subjects == {world.ada, world.bob, "art-guest"}
 
 

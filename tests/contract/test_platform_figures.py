@@ -33,7 +33,7 @@ def on_queue(here: Services, url: str) -> Services:
     patience = Timeouts(
         pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=1_000_000, seconds=8)
     )
-    return build(settings, patience=patience)
+    return build(settings, timeouts=patience)
 
 
 def told(here: Services, url: str) -> dict[tuple[str, ...], float]:

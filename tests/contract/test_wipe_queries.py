@@ -45,7 +45,7 @@ def test_no_query_of_forgetting_goes_through_a_collection(
     """Thumbnails by their owner, removals by their ids, accounts by each of their names."""
     tools = replace(
         forgetter(shared_services),
-        wiper=replace(wiper(shared_services), clearing=StateReset(watched.store)),
+        wiper=replace(wiper(shared_services), state_reset=StateReset(watched.store)),
         accounts=watched.accounts,
         thumbnails=watched.thumbnails,
         database=watched.database,

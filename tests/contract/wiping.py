@@ -53,7 +53,7 @@ class Interrupted(RecordDeleter):
 def wiper(services: Services, record_deleter: RecordDeleter | None = None) -> Wiper:
     """Return what wipes with these services."""
     return Wiper(
-        clearing=StateReset(services.store),
+        state_reset=StateReset(services.store),
         state_updates=services.state_updates,
         record_deleter=record_deleter or RecordDeleter(services.locks),
         open_repo=services.repo,

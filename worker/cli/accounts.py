@@ -59,14 +59,14 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
             if resume:
                 _resume(services, resume)
                 return
-            troubles, gates = (
+            blocked_accounts, buckets = (
                 _blocked_accounts(services).all(),
                 services.rate_limiter.exhausted_buckets(),
             )
     except (MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
-    (_print_lines if as_json else _print_page)(troubles, gates)
-    click.get_current_context().exit(_SOME if troubles else 0)
+    (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
+    click.get_current_context().exit(_SOME if blocked_accounts else 0)
 
 
 def _blocked_accounts(services: Services) -> BlockedAccounts:
@@ -86,57 +86,67 @@ def _resume(services: Services, name: str) -> None:
     )
 
 
-def _print_page(troubles: Sequence[BlockedAccount], gates: Sequence[BucketStatus]) -> None:
-    if not troubles:
+def _print_page(
+    blocked_accounts: Sequence[BlockedAccount], buckets: Sequence[BucketStatus]
+) -> None:
+    if not blocked_accounts:
         echo("Every account that is used can be used.")
-    print_table(Table([_row(trouble) for trouble in troubles], header=_HEADER))
-    for code in dict.fromkeys(trouble.code for trouble in troubles):
+    print_table(Table([_row(blocked) for blocked in blocked_accounts], header=_HEADER))
+    for code in dict.fromkeys(blocked.code for blocked in blocked_accounts):
         echo(f"{code}: {help_for(code).action}")
     rows = [
-        (gate.host, gate.limit, gate.subject or "our address", _used(gate), rfc3339(gate.until))
-        for gate in gates
+        (
+            bucket.host,
+            bucket.limit,
+            bucket.subject or "our address",
+            _used(bucket),
+            rfc3339(bucket.until),
+        )
+        for bucket in buckets
     ]
     print_table(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
 
 
-def _row(trouble: BlockedAccount) -> tuple[str, ...]:
-    account = trouble.account
+def _row(blocked: BlockedAccount) -> tuple[str, ...]:
+    account = blocked.account
     return (
-        account.handle if account else trouble.subject,
+        account.handle if account else blocked.subject,
         account.did if account else "-",
-        str(trouble.waiting),
-        rfc3339(trouble.until) if trouble.until else "-",
-        trouble.code,
-        shorten(trouble.message),
+        str(blocked.waiting),
+        rfc3339(blocked.until) if blocked.until else "-",
+        blocked.code,
+        shorten(blocked.message),
     )
 
 
-def _used(gate: BucketStatus) -> str:
-    refused = ", refused by the PDS" if gate.refused else ""
-    return f"{gate.used} of {gate.points}{refused}"
+def _used(bucket: BucketStatus) -> str:
+    refused = ", refused by the PDS" if bucket.refused else ""
+    return f"{bucket.used} of {bucket.points}{refused}"
 
 
-def _print_lines(troubles: Sequence[BlockedAccount], gates: Sequence[BucketStatus]) -> None:
-    for trouble in troubles:
-        account = trouble.account
+def _print_lines(
+    blocked_accounts: Sequence[BlockedAccount], buckets: Sequence[BucketStatus]
+) -> None:
+    for blocked in blocked_accounts:
+        account = blocked.account
         line = {
-            "subject": trouble.subject,
+            "subject": blocked.subject,
             "handle": account.handle if account else None,
             "did": account.did if account else None,
-            "waiting": trouble.waiting,
-            "until": rfc3339(trouble.until) if trouble.until else None,
-            "code": trouble.code,
-            "message": trouble.message,
+            "waiting": blocked.waiting,
+            "until": rfc3339(blocked.until) if blocked.until else None,
+            "code": blocked.code,
+            "message": blocked.message,
         }
         click.echo(json.dumps({"account": line}))
-    for gate in gates:
+    for bucket in buckets:
         line = {
-            "pds": gate.host,
-            "limit": gate.limit,
-            "of": gate.subject or None,
-            "used": gate.used,
-            "points": gate.points,
-            "refused": gate.refused,
-            "until": rfc3339(gate.until),
+            "pds": bucket.host,
+            "limit": bucket.limit,
+            "of": bucket.subject or None,
+            "used": bucket.used,
+            "points": bucket.points,
+            "refused": bucket.refused,
+            "until": rfc3339(bucket.until),
         }
         click.echo(json.dumps({"budget": line}))

@@ -148,7 +148,7 @@ def _choose_accounts(
 def _audit(
     rounds: AuditRun, chosen: Sequence[Account] | None, observer: Observer
 ) -> Iterator[AuditResult]:
-    accounts = rounds.auditor.owned.accounts() if chosen is None else chosen
+    accounts = rounds.auditor.documents.accounts() if chosen is None else chosen
     for number, account in enumerate(accounts, start=1):
         observer(f"account {number}, {account.handle}")
         yield rounds.of_account(account)

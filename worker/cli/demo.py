@@ -46,8 +46,8 @@ def demo(data: Path | None, *, keep: bool) -> None:
     interrupt_on_signals()
     with ExitStack() as undo:
         folder = undo.enter_context(_folder(data, keep=keep))
-        with open_display() as stage:
-            played = undo.enter_context(play(folder, stage, flower=keep))
+        with open_display() as display:
+            played = undo.enter_context(play(folder, display, flower=keep))
         print_report(played.report)
         if keep:
             _print_addresses(played)

@@ -68,9 +68,9 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
       0  all of it could be told, whatever it is
       1  MongoDB does not answer; or Redis does not, then all but the queues is told
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    picture = _fetch(env_file)
-    (_print_json if as_json else _print_page)(picture)
-    click.get_current_context().exit(1 if picture.fault else 0)
+    snapshot = _fetch(env_file)
+    (_print_json if as_json else _print_page)(snapshot)
+    click.get_current_context().exit(1 if snapshot.fault else 0)
 
 
 def _fetch(env_file: Path | None) -> _Status:
@@ -102,24 +102,24 @@ def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
             return None, error.message
 
 
-def _print_page(picture: _Status) -> None:
-    rows = {**picture.types, _ALL: picture.every}
+def _print_page(snapshot: _Status) -> None:
+    rows = {**snapshot.types, _ALL: snapshot.every}
     header = ("type", "never published", *map(str, Status), "total", "oldest pending")
-    cells = [(name, *_count_cells(counts, picture.at)) for name, counts in rows.items()]
+    cells = [(name, *_count_cells(counts, snapshot.at)) for name, counts in rows.items()]
     print_table(Table(cells, header=header))
-    print_table(Table(_reason_rows(picture.every), header=_REASONS_HEADER, title=_REASONS))
-    skips = [(reason, str(number)) for reason, number in picture.every.skipped.most_common()]
+    print_table(Table(_reason_rows(snapshot.every), header=_REASONS_HEADER, title=_REASONS))
+    skips = [(reason, str(number)) for reason, number in snapshot.every.skipped.most_common()]
     print_table(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
-    removals = picture.removals
+    removals = snapshot.removals
     if removals.waiting or removals.given_up:
         kept = [("waiting", str(removals.waiting)), ("given up", str(removals.given_up))]
         print_table(Table(kept, title="Removals of records whose documents are gone"))
-    if picture.queues:
-        queues = asdict(picture.queues).items()
+    if snapshot.queues:
+        queues = asdict(snapshot.queues).items()
         lengths = [(name.replace("_", " "), str(number)) for name, number in queues]
         print_table(Table(lengths, title="Messages in the queues, and in the hands of workers"))
     else:
-        echo(f"The queues are not known: {picture.fault}. Look at REDIS_URL and Redis.", "red")
+        echo(f"The queues are not known: {snapshot.fault}. Look at REDIS_URL and Redis.", "red")
 
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:
@@ -141,14 +141,14 @@ def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
     ]
 
 
-def _print_json(picture: _Status) -> None:
+def _print_json(snapshot: _Status) -> None:
     whole = {
-        "at": rfc3339(picture.at),
-        "types": {name: _as_json(counts, picture.at) for name, counts in picture.types.items()},
-        "all": _as_json(picture.every, picture.at),
-        "removals": asdict(picture.removals),
-        "queues": asdict(picture.queues) if picture.queues else None,
-        "fault": picture.fault or None,
+        "at": rfc3339(snapshot.at),
+        "types": {name: _as_json(counts, snapshot.at) for name, counts in snapshot.types.items()},
+        "all": _as_json(snapshot.every, snapshot.at),
+        "removals": asdict(snapshot.removals),
+        "queues": asdict(snapshot.queues) if snapshot.queues else None,
+        "fault": snapshot.fault or None,
     }
     click.echo(json.dumps(whole, indent=2))
 

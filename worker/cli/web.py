@@ -77,10 +77,10 @@ def _services() -> Services:
     from worker.core.settings import Settings
     from worker.services import Timeouts, build
 
-    patience = Timeouts(
+    timeout = Timeouts(
         pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=8_000_000, seconds=8)
     )
-    return build(Settings.load(os.environ), patience=patience)
+    return build(Settings.load(os.environ), timeouts=timeout)
 
 
 def _address(host: str, port: int) -> str:

@@ -97,14 +97,14 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     with closing(open_services(env_file)) as services:
-        forgetting = _forgetter(services).forget(name)
-        subject, account = forgetting.subject, forgetting.account
+        erasure = _forgetter(services).forget(name)
+        subject, account = erasure.subject, erasure.account
         if subject == services.settings.guest_subject:
             raise click.ClickException("the guests' account is nobody's: use media-atproto wipe")
         echo(f"{subject}: {account.handle}, {account.did}" if account else subject)
-        if forgetting.remark:
-            echo(forgetting.remark, "yellow")
-        footprint = forgetting.preview()
+        if erasure.remark:
+            echo(erasure.remark, "yellow")
+        footprint = erasure.preview()
         _print_survey(footprint.types)
         echo(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
         if not footprint.exists and account is None:
@@ -112,9 +112,9 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
             return
         if not _confirm(subject, live=live, yes=yes):
             return
-        trouble = _execute(forgetting.run, footprint.types)
-        code = _report(forgetting.is_done, trouble or forgetting.trouble)
-        echo(f"thumbnails deleted: {forgetting.thumbnails}")
+        trouble = _execute(erasure.run, footprint.types)
+        code = _report(erasure.is_done, trouble or erasure.trouble)
+        echo(f"thumbnails deleted: {erasure.thumbnails}")
     click.get_current_context().exit(code)
 
 
@@ -124,7 +124,7 @@ def _wiper(services: Services) -> Wiper:
     from worker.pds.record_deleter import RecordDeleter
 
     return Wiper(
-        clearing=StateReset(services.store),
+        state_reset=StateReset(services.store),
         state_updates=services.state_updates,
         record_deleter=RecordDeleter(services.locks),
         open_repo=services.repo,

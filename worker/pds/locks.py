@@ -24,7 +24,7 @@ def hold_lock(
     busy: TransientError,
     *,
     life: float = _LIFE,
-    patience: float = _PATIENCE,
+    timeout: float = _PATIENCE,
 ) -> Iterator[None]:
     """Hold a lock for as long as the block runs.
 
@@ -34,7 +34,7 @@ def hold_lock(
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
     with redis_errors():
-        if not lock.acquire(blocking_timeout=patience):
+        if not lock.acquire(blocking_timeout=timeout):
             raise busy
     try:
         with _keep_renewed(lock, life):
@@ -85,5 +85,5 @@ class RepoLocks:
         message = f"another worker writes to {did} and takes long"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        with hold_lock(self._redis, name, busy, life=self._life, patience=self._patience):
+        with hold_lock(self._redis, name, busy, life=self._life, timeout=self._patience):
             yield

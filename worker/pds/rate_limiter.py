@@ -81,17 +81,18 @@ class RateLimiter:
 
     def buckets(self) -> list[BucketStatus]:
         """Return the buckets that something was spent of in their present windows."""
-        gates = (self._bucket(name.decode()) for name in self._names())
+        buckets = (self._bucket(name.decode()) for name in self._names())
         return sorted(
-            (gate for gate in gates if gate), key=lambda gate: (gate.host, gate.limit, gate.subject)
+            (bucket for bucket in buckets if bucket),
+            key=lambda bucket: (bucket.host, bucket.limit, bucket.subject),
         )
 
     def exhausted_buckets(self) -> list[BucketStatus]:
         """Return the buckets that let nothing but saves through now."""
-        return [gate for gate in self.buckets() if self._is_exhausted(gate)]
+        return [bucket for bucket in self.buckets() if self._is_exhausted(bucket)]
 
-    def _is_exhausted(self, gate: BucketStatus) -> bool:
-        return gate.refused or gate.used >= gate.points * (1.0 - self._reserve)
+    def _is_exhausted(self, bucket: BucketStatus) -> bool:
+        return bucket.refused or bucket.used >= bucket.points * (1.0 - self._reserve)
 
     def _names(self) -> list[bytes]:
         with redis_errors():
@@ -99,7 +100,7 @@ class RateLimiter:
 
     def _bucket(self, name: str) -> BucketStatus | None:
         # host and limit hold no bar, and a DID holds none either
-        host, limit_name, who = name.removeprefix(_PREFIX).split("|", 2)
+        host, limit_name, subject = name.removeprefix(_PREFIX).split("|", 2)
         known = {limit.name: limit for limit in self._rates.of(host)}
         with redis_errors():
             kept = self._redis.hmget(name, ["used", "points", "ends", "shut"])
@@ -111,7 +112,7 @@ class RateLimiter:
         return BucketStatus(
             host,
             limit_name,
-            who,
+            subject,
             used=int(used),
             points=min(limit.points, int(points) or limit.points),
             until=after(left),
@@ -148,33 +149,33 @@ class HostLimiter:
         return Reservation(charged, tuple(rest))
 
     def settle(
-        self, ticket: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
+        self, reservation: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
     ) -> None:
         """Correct the count by a call's answer; without headers there was none to learn from.
 
         Never raises for Redis: the call has been carried out, and later answers tell as much.
         """
-        if not ticket.charged:
+        if not reservation.charged:
             return
         said = parse_headers(headers, _moment(headers))
-        place = None if said is None else match_bucket(ticket.charged, said)
+        place = None if said is None else match_bucket(reservation.charged, said)
         numbers: list[float] = [0, 0, 0, 0, 0]
         if said is not None and place is not None:
             ends = _milliseconds(said.reset)
             numbers = [place + 1, said.points, _milliseconds(said.window), said.remaining, ends]
         # Without a name, a refusal is for what the call is charged first: the narrowest.
         numbers += [(place or 0) + 1, _until(refusal)] if refusal else [0, 0]
-        for each, began in zip(ticket.charged, ticket.began, strict=True):
+        for each, began in zip(reservation.charged, reservation.began, strict=True):
             limit = each.limit
             numbers += [limit.points, _milliseconds(limit.window), each.points, began]
         try:
-            self._run(ticket.charged, ["settle", *numbers])
+            self._run(reservation.charged, ["settle", *numbers])
         except RedisUnavailableError:
             return
 
-    def remaining_points(self, who: str) -> int | None:
+    def remaining_points(self, subject: str) -> int | None:
         """Return how many points of writes a repo has left; None when nobody counts them."""
-        charged = charges(self._limits, [Cost(Resource.POINTS, 1, who)])
+        charged = charges(self._limits, [Cost(Resource.POINTS, 1, subject)])
         if not charged:
             return None
         numbers = [
@@ -191,9 +192,9 @@ class HostLimiter:
 
     def _reached_error(self, charge: Charge, seconds: float, step: str) -> RateLimitReachedError:
         until = after(seconds)
-        whose = charge.subject or "our address"
+        owner = charge.subject or "our address"
         message = (
-            f"the budget {charge.limit.name} of {whose} at {self._host} is spent"
+            f"the budget {charge.limit.name} of {owner} at {self._host} is spent"
             f" until {rfc3339(until)}"
         )
         return RateLimitReachedError(message, until=until, step=step)

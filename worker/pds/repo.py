@@ -60,11 +60,11 @@ class Repo:
 
     def commit(self) -> str:
         """Return the CID of the present commit."""
-        return self._follow_move(lambda home: home.pds.latest_commit(self.did))
+        return self._follow_move(lambda host: host.pds.latest_commit(self.did))
 
     def export(self) -> bytes:
         """Return the whole repo as a CAR file."""
-        return self._follow_move(lambda home: home.pds.get_repo(self.did))
+        return self._follow_move(lambda host: host.pds.get_repo(self.did))
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob."""
@@ -104,20 +104,20 @@ class Repo:
         return self._home
 
     def _with_token(self, call: Callable[[PdsClient, Secret], T]) -> T:
-        return self._follow_move(lambda home: self._with_session(home, call))
+        return self._follow_move(lambda host: self._with_session(host, call))
 
-    def _with_session(self, home: PdsHost, call: Callable[[PdsClient, Secret], T]) -> T:
-        session = self._session or home.sessions.get(self._account)
+    def _with_session(self, host: PdsHost, call: Callable[[PdsClient, Secret], T]) -> T:
+        session = self._session or host.sessions.get(self._account)
         renewals: tuple[Callable[[Account, Session], Session], ...]
-        renewals = (home.sessions.renew, home.sessions.replace)
+        renewals = (host.sessions.renew, host.sessions.replace)
         for renew in renewals:
             self._session = session  # kept, because each look at Redis costs a decryption
             try:
-                return call(home.pds, session.access)
+                return call(host.pds, session.access)
             except SessionExpiredError:
                 session = renew(self._account, session)
         self._session = session
-        return call(home.pds, session.access)
+        return call(host.pds, session.access)
 
     def _follow_move(self, call: Callable[[PdsHost], T]) -> T:
         """Make a call, once more where the account has moved to; else park it for its fault."""
@@ -131,8 +131,8 @@ class Repo:
         return self._park_on_fault(call)
 
     def _park_on_fault(self, call: Callable[[PdsHost], T]) -> T:
-        home = self._pds_host()
+        host = self._pds_host()
         try:
-            return call(home)
+            return call(host)
         except AccountUnusableError as fault:
-            raise home.sessions.park(self._account, fault) from fault
+            raise host.sessions.park(self._account, fault) from fault

@@ -41,7 +41,7 @@ class PdsHosts:
         """Return an account's home; raises DirectoryError and RedisUnavailableError."""
         return self._open_home(self._directory.pds_of(did))
 
-    def relocated(self, did: str, home: PdsHost) -> PdsHost | None:
+    def relocated(self, did: str, host: PdsHost) -> PdsHost | None:
         """Return where an account in trouble at its home has moved to; None if it has not.
 
         Raises RedisUnavailableError.
@@ -50,7 +50,7 @@ class PdsHosts:
             url = self._directory.refresh(did)
         except DirectoryError:
             return None  # nobody can tell, so the trouble is what it looks like
-        return None if url == home.pds.url else self._open_home(url)
+        return None if url == host.pds.url else self._open_home(url)
 
 
 @dataclass(frozen=True, slots=True)

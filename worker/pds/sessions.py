@@ -156,7 +156,7 @@ class Sessions:
     def _lock(self, account: Account) -> Iterator[None]:
         message = f"another worker is logging in as {account.did} and takes long"
         busy = TransientError(message, step="session", code="login_locked")
-        with hold_lock(self._redis, self._key("login", account), busy, patience=_LOCK_PATIENCE):
+        with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_PATIENCE):
             yield
 
 

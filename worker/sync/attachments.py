@@ -56,17 +56,17 @@ class AttachmentBuilder:
     def prepare(self, run: Run, draft: Draft) -> Mapping[str, PreparedBlob]:
         """Make the bytes of a draft's blobs, without a call to the PDS."""
         rules = self._lexicons.blob_rules(draft.nsid)
-        wishes = draft.blobs.items()
-        return {name: self._prepare_blob(run, name, wish, rules[name]) for name, wish in wishes}
+        specs = draft.blobs.items()
+        return {name: self._prepare_blob(run, name, spec, rules[name]) for name, spec in specs}
 
-    def _prepare_blob(self, run: Run, name: str, wish: BlobSpec, rule: BlobRule) -> PreparedBlob:
+    def _prepare_blob(self, run: Run, name: str, spec: BlobSpec, rule: BlobRule) -> PreparedBlob:
         try:
-            return self.blobs.prepare(wish, rule, _known_blob(run, name), run.document.owner)
+            return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
         except MediaError as error:
             return drop_traceback(error)
 
     def build(
-        self, run: Run, draft: Draft, repo: Repo, materials: Mapping[str, PreparedBlob]
+        self, run: Run, draft: Draft, repo: Repo, prepared: Mapping[str, PreparedBlob]
     ) -> Attachments:
         """Make a draft's parts of what was prepared, keeping each blob's state as it comes.
 
@@ -78,23 +78,23 @@ class AttachmentBuilder:
             name: self._blob(
                 run,
                 name,
-                material,
+                prepared,
                 partial(upload_blob, rule=rules[name], upload=repo.upload),
                 faults,
             )
-            for name, material in materials.items()
+            for name, prepared in prepared.items()
         }
-        links = {name: self._link(run, name, wish, faults) for name, wish in draft.links.items()}
+        links = {name: self._link(run, name, spec, faults) for name, spec in draft.links.items()}
         if run.state.blobs != blobs:
             run.save(replace(run.state, blobs=blobs))
         return Attachments(blobs, links, tuple(faults))
 
     def _blob(
-        self, run: Run, name: str, material: PreparedBlob, send: Send, faults: list[MediaError]
+        self, run: Run, name: str, prepared: PreparedBlob, send: Send, faults: list[MediaError]
     ) -> BlobState:
         known = _known_blob(run, name)
         try:
-            blob = _upload(run, name, material, send)
+            blob = _upload(run, name, prepared, send)
         except MediaError as error:
             _add_fault(error, faults)
             run.say(f"{name}: {error.message}")
@@ -103,9 +103,9 @@ class AttachmentBuilder:
             run.save_blob(name, blob)
         return blob
 
-    def _link(self, run: Run, name: str, wish: LinkSpec, faults: list[MediaError]) -> bool:
+    def _link(self, run: Run, name: str, spec: LinkSpec, faults: list[MediaError]) -> bool:
         try:
-            return self.blobs.exists(wish.file.key())
+            return self.blobs.exists(spec.file.key())
         except MediaError as error:
             _add_fault(error, faults)
             run.say(f"{name}: {error.message}")
@@ -118,11 +118,11 @@ def drop_traceback(error: MediaError) -> MediaError:
     return error.with_traceback(None)
 
 
-def _upload(run: Run, name: str, material: PreparedBlob, send: Send) -> BlobState:
-    if isinstance(material, MediaError):
-        raise material
-    blob = material if isinstance(material, BlobState) else send(material)
-    how = "as it was" if blob is material else "uploaded"
+def _upload(run: Run, name: str, prepared: PreparedBlob, send: Send) -> BlobState:
+    if isinstance(prepared, MediaError):
+        raise prepared
+    blob = prepared if isinstance(prepared, BlobState) else send(prepared)
+    how = "as it was" if blob is prepared else "uploaded"
     run.say(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {how}")
     return blob
 

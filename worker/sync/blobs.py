@@ -92,13 +92,13 @@ class BlobBuilder:
         thumbnails: ThumbnailSettings,
         *,
         max_source_bytes: int,
-        desk: _ImageLimits | None = None,
+        limits: _ImageLimits | None = None,
     ) -> None:
         self._sources = sources
         self._cache = cache
         self._thumbnails = thumbnails
         self._max_source_bytes = max_source_bytes
-        self._desk = desk or _ImageLimits(MemoryBudget(max_source_bytes), Lock())
+        self._limits = limits or _ImageLimits(MemoryBudget(max_source_bytes), Lock())
 
     def with_sources(self, sources: SourceStore, cache: Thumbnails) -> BlobBuilder:
         """Return the same over another store and cache."""
@@ -107,7 +107,7 @@ class BlobBuilder:
             cache,
             self._thumbnails,
             max_source_bytes=self._max_source_bytes,
-            desk=self._desk,
+            limits=self._limits,
         )
 
     @property
@@ -121,7 +121,7 @@ class BlobBuilder:
         return self._thumbnails
 
     def prepare(
-        self, wish: BlobSpec, rule: BlobRule, known: BlobState, owner: str
+        self, spec: BlobSpec, rule: BlobRule, known: BlobState, owner: str
     ) -> Content | BlobState:
         """Return what has to be uploaded, or the blob's state where nothing has.
 
@@ -129,11 +129,11 @@ class BlobBuilder:
         again. Raises BlobTooLargeError for a file that its lexicon does not allow, which is not
         read, and the errors of sources and thumbnails.
         """
-        key = wish.file.key()
+        key = spec.file.key()
         status = self._sources.stat(key)
-        if status.identity and known.cid and known.source == self._name(wish, status.identity):
+        if status.identity and known.cid and known.source == self._name(spec, status.identity):
             return replace(known, error=None)
-        content = self._content(wish, rule, key, status, owner)
+        content = self._content(spec, rule, key, status, owner)
         if known.cid == cid_of_blob(content.data):
             return replace(known, source=content.source, error=None)
         return content
@@ -142,19 +142,19 @@ class BlobBuilder:
         """Tell whether the store has a file."""
         return self._sources.exists(key)
 
-    def _name(self, wish: BlobSpec, identity: str) -> str:
+    def _name(self, spec: BlobSpec, identity: str) -> str:
         # Other thumbnail settings make another blob of the same file.
-        is_thumbnail = wish.transform is BlobTransform.THUMBNAIL
+        is_thumbnail = spec.transform is BlobTransform.THUMBNAIL
         return f"{identity} {self._thumbnails.key}" if is_thumbnail else identity
 
     def _content(
-        self, wish: BlobSpec, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
+        self, spec: BlobSpec, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
     ) -> Content:
-        if wish.transform is BlobTransform.AS_IS:
+        if spec.transform is BlobTransform.AS_IS:
             file = self._read_as_is(rule, key, status)
-            return Content(file.data, wish.mime_type, self._name(wish, file.identity))
+            return Content(file.data, spec.mime_type, self._name(spec, file.identity))
         made, identity = self._thumbnail(key, status, owner)
-        return Content(made.data, made.mime_type, self._name(wish, identity))
+        return Content(made.data, made.mime_type, self._name(spec, identity))
 
     def _read_as_is(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
         """Read a file that is sent as it is: a batch holds many, so no more than may be sent."""
@@ -173,11 +173,11 @@ class BlobBuilder:
         if identity and (cached := self._get_cached(identity)):
             return cached.thumbnail, identity
         announced = self._max_source_bytes if status.size is None else status.size
-        with self._desk.memory.reserve(announced):
+        with self._limits.memory.reserve(announced):
             file = self._image(key, announced)
             if identity is None and (cached := self._get_cached(file.identity)):
                 return cached.thumbnail, file.identity
-            with self._desk.decoding:
+            with self._limits.decoding:
                 made = make_thumbnail(file.data, self._thumbnails)
         self._save_to_cache(file.identity, made, owner)
         return made, file.identity

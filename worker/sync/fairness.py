@@ -148,8 +148,8 @@ class QueueBalancer:
         return moved
 
     def _rebalance_chunk(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:
-        stretch = cast("list[bytes]", self._redis.lrange(queue, -_CHUNK, -1))
-        in_turn = stretch[::-1]  # taken from the right
+        chunk = cast("list[bytes]", self._redis.lrange(queue, -_CHUNK, -1))
+        in_turn = chunk[::-1]  # taken from the right
         places = over_quota(self._owners(in_turn, tasks), rule.quota)
         if not places:
             return 0

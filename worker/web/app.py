@@ -37,9 +37,9 @@ _LAST_ANSWERS = 10  # seconds that requests under way have when it is stopped
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Return the page over these services, for those who know the password."""
     templates = Templates()
-    pictures = StatusSnapshots(services)
-    figures = MetricsSnapshot(services, pictures)
-    pages = Pages(services, pictures, figures, templates, Forms(services.vault))
+    snapshots = StatusSnapshots(services)
+    figures = MetricsSnapshot(services, snapshots)
+    pages = Pages(services, snapshots, figures, templates, Forms(services.vault))
     app = Starlette(
         routes=[
             Route(HEALTH, pages.health),

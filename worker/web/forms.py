@@ -157,37 +157,39 @@ class RetryRequest:
         return cls(kind, form.get("id", ""), code)
 
 
-def execute(services: Services, wish: RetryRequest) -> str | None:
+def execute(services: Services, retry: RetryRequest) -> str | None:
     """Have it tried again, as `media-atproto retry` does; return where to look next.
 
     None when there is no such item. Raises StoreUnavailableError.
     """
     with pymongo.timeout(_TIMEOUT):
-        return _retry_all(services, wish) if wish.code else _retry_one(services, wish)
+        return _retry_all(services, retry) if retry.code else _retry_one(services, retry)
 
 
-def _retry_one(services: Services, wish: RetryRequest) -> str | None:
+def _retry_one(services: Services, retry: RetryRequest) -> str | None:
     retry_failed = retry_failed_of(services)
-    named = retry_failed.find_named([wish.kind], [wish.id])
+    named = retry_failed.find_named([retry.kind], [retry.id])
     if named.busy:
         return f"{item_url(named.busy[0])}&told=busy"
     if not named.items:
         return None
-    tally = retry_failed.retry(named.items, send_batch)
-    told = "left" if tally.skipped else "enqueued"
+    totals = retry_failed.retry(named.items, send_batch)
+    told = "left" if totals.skipped else "enqueued"
     return f"{item_url(named.items[0].ref)}&told={told}"
 
 
-def _retry_all(services: Services, wish: RetryRequest) -> str:
+def _retry_all(services: Services, retry: RetryRequest) -> str:
     retry_failed = retry_failed_of(services)
-    tally = retry_failed.retry(
-        islice(retry_failed.failed(wish.kind, [wish.code]), MAX_IDS), send_batch
+    totals = retry_failed.retry(
+        islice(retry_failed.failed(retry.kind, [retry.code]), MAX_IDS), send_batch
     )
-    return url("/failures", {"type": wish.kind.name, "code": wish.code, "told": _describe(tally)})
+    return url(
+        "/failures", {"type": retry.kind.name, "code": retry.code, "told": _describe(totals)}
+    )
 
 
-def _describe(tally: RetryTotals) -> str:
-    if tally.skipped:
+def _describe(totals: RetryTotals) -> str:
+    if totals.skipped:
         return "rest"
-    count = tally.enqueued.total()
+    count = totals.enqueued.total()
     return "none" if not count else "most" if count == MAX_IDS else "all"

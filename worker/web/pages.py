@@ -36,7 +36,7 @@ class Pages:
     """The endpoints. Those that ask MongoDB raise StoreUnavailableError."""
 
     services: Services
-    pictures: StatusSnapshots
+    snapshots: StatusSnapshots
     figures: MetricsSnapshot
     templates: Templates
     forms: Forms
@@ -51,13 +51,13 @@ class Pages:
 
     def overview(self, _request: Request) -> Response:
         """Tell how all items stand."""
-        picture = self.pictures.overview()
-        if isinstance(picture, Unavailable):
-            return self._unavailable(picture)
-        flow = picture.throughput
+        snapshot = self.snapshots.overview()
+        if isinstance(snapshot, Unavailable):
+            return self._unavailable(snapshot)
+        flow = snapshot.throughput
         plots = None if isinstance(flow, Unavailable) else (draw(flow.hour), draw(flow.day))
         values = {
-            "picture": picture,
+            "snapshot": snapshot,
             "plots": plots,
             "statuses": list(Status),
             "errors": _ERRORS,
@@ -66,25 +66,25 @@ class Pages:
 
     def accounts(self, _request: Request) -> Response:
         """Tell which accounts cannot be used."""
-        picture = self.pictures.accounts()
-        if isinstance(picture, Unavailable):
-            return self._unavailable(picture)
-        return self.templates.render("accounts.html", {"picture": picture})
+        snapshot = self.snapshots.accounts()
+        if isinstance(snapshot, Unavailable):
+            return self._unavailable(snapshot)
+        return self.templates.render("accounts.html", {"snapshot": snapshot})
 
     def failures(self, request: Request) -> Response:
         """List the reasons, or the items of one, a page at a time."""
         code = request.query_params.get("code", "")
-        picture = self.pictures.overview()  # for the counts, which take long
-        if isinstance(picture, Unavailable):
-            return self._unavailable(picture)
+        snapshot = self.snapshots.overview()  # for the counts, which take long
+        if isinstance(snapshot, Unavailable):
+            return self._unavailable(snapshot)
         if code:
-            return self._failed_with(request, code, picture)
-        codes = [code for code in picture.every.codes if picture.every.failed_with(code)]
-        values = {"picture": picture, "codes": codes, "errors": _ERRORS}
+            return self._failed_with(request, code, snapshot)
+        codes = [code for code in snapshot.every.codes if snapshot.every.failed_with(code)]
+        values = {"snapshot": snapshot, "codes": codes, "errors": _ERRORS}
         return self.templates.render("reasons.html", values)
 
-    def _failed_with(self, request: Request, code: str, picture: StatusSnapshot) -> Response:
-        numbers = {name: counts.failed_with(code) for name, counts in picture.types.items()}
+    def _failed_with(self, request: Request, code: str, snapshot: StatusSnapshot) -> Response:
+        numbers = {name: counts.failed_with(code) for name, counts in snapshot.types.items()}
         kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
         place = _place(request)
         listed = Failures(self.services.database, self.services.store)

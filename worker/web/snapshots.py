@@ -149,12 +149,14 @@ class StatusSnapshots:
     def _fetch_accounts(self) -> AccountsSnapshot:
         self._ping()
         services = self._services
-        troubles = BlockedAccounts(
+        blocked_accounts = BlockedAccounts(
             services.store, services.accounts, services.pds_hosts, services.parking
         )
         at = now()
         with pymongo.timeout(_COUNT):
-            return AccountsSnapshot(at, troubles.all(), services.rate_limiter.exhausted_buckets())
+            return AccountsSnapshot(
+                at, blocked_accounts.all(), services.rate_limiter.exhausted_buckets()
+            )
 
     def _ping(self) -> None:
         """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
@@ -165,9 +167,9 @@ class StatusSnapshots:
 class MetricsSnapshot:
     """The platform's figures; what was seen is kept for a few seconds, whoever asks."""
 
-    def __init__(self, services: Services, pictures: StatusSnapshots) -> None:
+    def __init__(self, services: Services, snapshots: StatusSnapshots) -> None:
         self._services = services
-        self._pictures = pictures
+        self._snapshots = snapshots
         self._traffic = CachedValue(lambda: try_fetch(self._fetch), _KEPT)
         self._watch = CachedValue(
             lambda: try_fetch(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
@@ -175,11 +177,11 @@ class MetricsSnapshot:
 
     def now(self) -> PlatformFigures:
         """Return the figures of this moment."""
-        picture, traffic = self._pictures.overview(), self._traffic.get()
-        watch = None if isinstance(picture, Unavailable) else self._watch.get()
+        snapshot, traffic = self._snapshots.overview(), self._traffic.get()
+        watch = None if isinstance(snapshot, Unavailable) else self._watch.get()
         return PlatformFigures(
             at=now(),
-            counts=None if isinstance(picture, Unavailable) else picture.types,
+            counts=None if isinstance(snapshot, Unavailable) else snapshot.types,
             traffic=None if isinstance(traffic, Unavailable) else traffic,
             watch=None if isinstance(watch, Unavailable) else watch,
         )

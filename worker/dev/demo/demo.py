@@ -70,7 +70,7 @@ class DemoRun:
 
 
 @contextmanager
-def play(folder: Path, stage: Display, *, flower: bool) -> Iterator[DemoRun]:
+def play(folder: Path, display: Display, *, flower: bool) -> Iterator[DemoRun]:
     """Play the demo, all its data in a folder, and stop everything at the end.
 
     Services that the environment names are left alone: the demo makes accounts and documents.
@@ -79,7 +79,7 @@ def play(folder: Path, stage: Display, *, flower: bool) -> Iterator[DemoRun]:
     with ExitStack() as undo:
         data = DataFolder(folder)
         undo.callback(data.release)
-        stack = undo.enter_context(_start_stack(data.path / "stack", stage))
+        stack = undo.enter_context(_start_stack(data.path / "stack", display))
         environment = {**clean_environment(os.environ), **stack.environment, **_FAST}
         processes = undo.enter_context(Processes(data, environment))
         check = partial(_check, stack, processes)
@@ -87,14 +87,14 @@ def play(folder: Path, stage: Display, *, flower: bool) -> Iterator[DemoRun]:
         log = processes.start_worker(_CONCURRENCY)
         watcher = processes.start_flower() if flower else None
         platform = undo.enter_context(_open_platform(environment))
-        cast = _sign_up(platform, stage)
+        cast = _sign_up(platform, display)
         processes.await_worker()
         if watcher:
             processes.await_flower(watcher)
-        stage.say(f"the worker is ready; its log: {log}")
+        display.say(f"the worker is ready; its log: {log}")
         uploads = Uploads(platform, _producer(environment))
-        items = Scenes(platform, uploads, cast, stack.pds, stage, check).play()
-        stage.scene("Every record and blob is read back from the PDS")
+        items = Scenes(platform, uploads, cast, stack.pds, display, check).play()
+        display.scene("Every record and blob is read back from the PDS")
         with PdsReader(environment["PDS_URL"]) as reader:
             report = Verification(platform, reader, cast.people).run(items)
         if watcher:
@@ -150,15 +150,15 @@ def _explain(check: Callable[[], None]) -> Iterator[None]:
         raise StackError(f"{told}\nRun it with --data DIR to find all logs there.") from error
 
 
-def _start_stack(folder: Path, stage: Display) -> Stack:
-    stage.scene("MongoDB, Valkey and a PDS start")
+def _start_stack(folder: Path, display: Display) -> Stack:
+    display.scene("MongoDB, Valkey and a PDS start")
     environ = unset_variables(os.environ)
     # A database and handles of its own, should the folder be from an earlier run.
     environ["MONGODB_NAME"] = f"demo-{secrets.token_hex(4)}"
-    return Stack.start(folder, environ, progress=stage.say)
+    return Stack.start(folder, environ, progress=display.say)
 
 
-def _sign_up(platform: Platform, stage: Display) -> People:
+def _sign_up(platform: Platform, display: Display) -> People:
     mark = secrets.token_hex(3)
 
     def person(name: str) -> Person:
@@ -167,7 +167,7 @@ def _sign_up(platform: Platform, stage: Display) -> People:
 
     ada, bob = person("ada"), person("bob")
     guest = Person("art-guest", None, platform.sign_up("art-guest", f"guests-{mark}"))
-    stage.say(f"accounts: ada-{mark}.test, bob-{mark}.test, guests-{mark}.test")
+    display.say(f"accounts: ada-{mark}.test, bob-{mark}.test, guests-{mark}.test")
     return People(ada, bob, guest, Person("auth0|stranger", "stranger", None))
 
 

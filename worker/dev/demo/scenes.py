@@ -118,9 +118,9 @@ class Scenes:
 
     platform: Platform
     uploads: Uploads
-    cast: People
+    people: People
     pds: Service
-    stage: Display
+    display: Display
     check: Callable[[], None]
     items: list[UploadedItem] = field(default_factory=list)
 
@@ -132,12 +132,12 @@ class Scenes:
         self._changes()
         self._outage(acts[before:])
         if count := self.uploads.refused:
-            self.stage.say(f"the queue did not take {count} of the messages; the sweep saw to it")
+            self.display.say(f"the queue did not take {count} of the messages; the sweep saw to it")
         return self.items
 
     def _acts(self) -> list[Act]:
         """Return all uploads, the types mixed and the owners taking turns."""
-        users, all_ = (self.cast.ada, self.cast.bob), self.cast.people[:3]
+        users, all_ = (self.people.ada, self.people.bob), self.people.people[:3]
         upload = self.uploads
         sources = enumerate(PIECES.items())
         kinds: list[list[Act]] = [
@@ -154,22 +154,22 @@ class Scenes:
         return partial(self.uploads.painting, picture, owner, recorded=recorded)
 
     def _uploads(self, acts: Sequence[Act]) -> None:
-        self.stage.scene("People upload paintings, moods, pieces and programs")
+        self.display.scene("People upload paintings, moods, pieces and programs")
         self._begin("message lost")
-        self.items.append(self.uploads.mood(LOST_MOOD, self.cast.ada, enqueued=False))
+        self.items.append(self.uploads.mood(LOST_MOOD, self.people.ada, enqueued=False))
         self._begin("guest's mood")
         guests = "guests_not_published"
-        self.items.append(self.uploads.mood(GUEST_MOOD, self.cast.guest, skipped=guests))
+        self.items.append(self.uploads.mood(GUEST_MOOD, self.people.guest, skipped=guests))
         self._begin("no account")
-        stranger = self.cast.stranger
+        stranger = self.people.stranger
         self.items.append(self.uploads.mood(STRANGER_MOOD, stranger, skipped="no_account"))
         self._begin("upload")
         self._save(acts)
         if self._settle():
-            self.stage.say("one of them was never enqueued: the sweep found it")
+            self.display.say("one of them was never enqueued: the sweep found it")
 
     def _changes(self) -> None:
-        self.stage.scene("One item is edited, one nuked, and one comes without its image")
+        self.display.scene("One item is edited, one nuked, and one comes without its image")
         self._begin("edited")
         change = self.uploads.change
         self._replace("mood", lambda item: change(item, status="synced", mood=EDITED_MOOD))
@@ -178,22 +178,22 @@ class Scenes:
             "painting", lambda item: change(item, status="removed", why="nuked", nuked=True)
         )
         self._begin("image missing")
-        self.items.append(self.uploads.broken_painting("never-arrived", self.cast.bob))
+        self.items.append(self.uploads.broken_painting("never-arrived", self.people.bob))
         self._settle()
 
     def _outage(self, acts: Sequence[Act]) -> None:
-        self.stage.scene("The PDS goes down while people go on uploading")
+        self.display.scene("The PDS goes down while people go on uploading")
         self.pds.stop()
         self._begin("PDS was down")
         self._save(acts)
         self._wait(lambda states: len(self._waiting(states)) > len(acts) // 2)
         waiting = self._waiting(self._states())
-        self.stage.say(f"{len(waiting)} items wait, all of them saved; the PDS starts again")
+        self.display.say(f"{len(waiting)} items wait, all of them saved; the PDS starts again")
         self.pds.start()
         if self._settle():
             states = self._states()
             tries = [int(str(states[item.id].get("attempts"))) for item in self._during_outage()]
-            self.stage.say(f"all went up by themselves, after {max(tries)} tries at most")
+            self.display.say(f"all went up by themselves, after {max(tries)} tries at most")
 
     def _begin(self, scene: str) -> None:
         self.uploads.scene = scene
@@ -226,7 +226,7 @@ class Scenes:
         deadline = time.monotonic() + _PATIENCE
         while not condition(self._states()):
             if time.monotonic() > deadline:
-                self.stage.say(f"waited {_PATIENCE:.0f} seconds; going on")
+                self.display.say(f"waited {_PATIENCE:.0f} seconds; going on")
                 return False
             self.check()
             time.sleep(_POLL)
@@ -236,7 +236,7 @@ class Scenes:
         """Show and return how many items are as expected."""
         statuses = Counter(str(states[item.id].get("status", "new")) for item in self.items)
         done = sum(item.is_settled(states[item.id]) for item in self.items)
-        self.stage.count(statuses, done, len(self.items))
+        self.display.count(statuses, done, len(self.items))
         return done
 
     def _states(self) -> States:

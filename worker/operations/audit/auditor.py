@@ -29,23 +29,23 @@ from worker.sync.run import Observer
 class AuditTotals:
     """Findings and standings in the making; `current` are the cases whose blobs matter."""
 
-    def __init__(self, judge: Classifier) -> None:
-        self._judge = judge
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
         self._documents = 0
         self._standings: Standings = Counter()
         self.findings: list[Finding] = []
         self.current: list[Match] = []
 
-    def add(self, case: Match) -> None:
+    def add(self, match: Match) -> None:
         """Judge a case and take it in."""
-        verdict = self._judge.classify(case)
+        verdict = self._classifier.classify(match)
         self._documents += 1
         if verdict.standing:
             self._standings[verdict.standing] += 1
         if verdict.findings:
             self.findings += verdict.findings
-        if verdict.is_current and self._judge.kind.has_files:
-            self.current.append(case)
+        if verdict.is_current and self._classifier.kind.has_files:
+            self.current.append(match)
 
     def add_blobs(self, findings: Iterable[Finding]) -> None:
         """Take in what is wrong with the blobs of current cases."""
@@ -53,13 +53,13 @@ class AuditTotals:
         faulty = {finding.document.ref.id for finding in found if finding.document}
         for case in self.current:
             if case.expected.document.ref.id in faulty:
-                self._standings.subtract(filter(None, [self._judge.classify(case).standing]))
+                self._standings.subtract(filter(None, [self._classifier.classify(case).standing]))
         self.findings += found
 
     def result(self, records: int) -> TypeAudit:
         """Return the audit of the type, of whose collection there are so many records."""
         return TypeAudit(
-            self._judge.kind, self._documents, records, +self._standings, self.findings
+            self._classifier.kind, self._documents, records, +self._standings, self.findings
         )
 
 
@@ -70,9 +70,9 @@ class Auditor:
     Documents saved less than `grace` seconds ago are given the time to be published.
     """
 
-    owned: OwnedDocuments
+    documents: OwnedDocuments
     orphan_finder: OrphanFinder
-    reading: RepoReader
+    repo_reader: RepoReader
     expected_records: ExpectedRecords
     kinds: Sequence[MediaType]
     blobs: bool
@@ -92,12 +92,12 @@ class Auditor:
         collections = [kind.nsid for kind in self.kinds]
         with ThreadPoolExecutor(1) as pool:
             # The PDS takes its time: enough to read the documents in.
-            arriving = pool.submit(self.reading.records, account.did, collections)
+            arriving = pool.submit(self.repo_reader.records, account.did, collections)
             expected = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
             try:
                 records = arriving.result()
             except MediaError as error:
-                if self.reading.is_away(account.did):
+                if self.repo_reader.is_away(account.did):
                     raise
                 return AccountAudit(account, failure=Failure.of(error, now()))
         types = [
@@ -117,44 +117,47 @@ class Auditor:
         started = now()
         types = []
         for kind in self.kinds:
-            judge = Classifier(kind, "", self.expected_records, started, self.grace)
-            tally = AuditTotals(judge)
-            for owner in self.owned.without_account(kind):
-                for document in self.owned.documents(kind, owner):
-                    tally.add(Match(Expected(document, plan(kind, document, None)), None))
-            types.append(tally.result(records=0))
+            classifier = Classifier(kind, "", self.expected_records, started, self.grace)
+            totals = AuditTotals(classifier)
+            for owner in self.documents.without_account(kind):
+                for document in self.documents.documents(kind, owner):
+                    totals.add(Match(Expected(document, plan(kind, document, None)), None))
+            types.append(totals.result(records=0))
         return AccountAudit(None, types)
 
     def _audit_type(
         self,
-        judge: Classifier,
+        classifier: Classifier,
         account: Account,
         expected: Sequence[Expected],
         records: Mapping[str, StoredRecord],
         observer: Observer,
     ) -> TypeAudit:
-        tally = self._compare(judge, expected, records)
-        if tally.findings:
+        totals = self._compare(classifier, expected, records)
+        if totals.findings:
             # The repo is older than what was saved while it was on its way: a second look.
-            expected = self._again(judge.kind, account, expected, tally.findings)
-            tally = self._compare(judge, expected, records)
-        if self.blobs and judge.kind.has_files:
-            observer(f"{len(tally.current)} {judge.kind.name}s with their blobs")
-            tally.add_blobs(check_blobs(self.reading, judge, tally.current))
-        return tally.result(len(records))
+            expected = self._again(classifier.kind, account, expected, totals.findings)
+            totals = self._compare(classifier, expected, records)
+        if self.blobs and classifier.kind.has_files:
+            observer(f"{len(totals.current)} {classifier.kind.name}s with their blobs")
+            totals.add_blobs(check_blobs(self.repo_reader, classifier, totals.current))
+        return totals.result(len(records))
 
     def _compare(
-        self, judge: Classifier, expected: Sequence[Expected], records: Mapping[str, StoredRecord]
+        self,
+        classifier: Classifier,
+        expected: Sequence[Expected],
+        records: Mapping[str, StoredRecord],
     ) -> AuditTotals:
-        tally = AuditTotals(judge)
-        cases, orphan_finder = match_records(judge.did, records, expected)
+        totals = AuditTotals(classifier)
+        cases, orphan_finder = match_records(classifier.did, records, expected)
         for case in cases:
-            tally.add(case)
-        tally.findings += self.orphan_finder.find(judge, orphan_finder)
-        return tally
+            totals.add(case)
+        totals.findings += self.orphan_finder.find(classifier, orphan_finder)
+        return totals
 
     def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:
-        documents = self.owned.documents(kind, account.subject)
+        documents = self.documents.documents(kind, account.subject)
         return [self._expect(kind, document, account) for document in documents]
 
     def _expect(self, kind: MediaType, document: MediaDocument, account: Account) -> Expected:
@@ -174,7 +177,7 @@ class Auditor:
         ids = {finding.document.ref.id for finding in findings if finding.document}
         now_there = {
             document.ref.id: self._expect(kind, document, account)
-            for document in self.owned.again(kind, list(ids))
+            for document in self.documents.again(kind, list(ids))
             if document.owner == account.subject
         }
         looked_at = (

@@ -20,28 +20,28 @@ _DETAILS = {
 
 
 def check_blobs(
-    reading: RepoReader, judge: Classifier, cases: Sequence[Match]
+    repo_reader: RepoReader, classifier: Classifier, matches: Sequence[Match]
 ) -> Iterator[Finding]:
     """Fetch each blob that the records of these cases refer to, once; yield what is wrong.
 
     Raises as `Reading.blob_fault` does.
     """
-    named = [(case, cid) for case in cases if case.own for cid in case.own.blobs]
-    faults = _faults(reading, judge.did, [cid for _, cid in named])
+    named = [(case, cid) for case in matches if case.own for cid in case.own.blobs]
+    faults = _faults(repo_reader, classifier.did, [cid for _, cid in named])
     for case, cid in named:
         if case.own and (fault := faults.get(cid)):
             detail = f"{_DETAILS[fault]} blob {cid}"
-            yield judge.finding(fault, detail, case.own, case.expected.document)
+            yield classifier.finding(fault, detail, case.own, case.expected.document)
 
 
-def _faults(reading: RepoReader, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
+def _faults(repo_reader: RepoReader, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
     faults: dict[str, Fault] = {}
     distinct = iter(dict.fromkeys(cids))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         try:
-            while stretch := list(islice(distinct, _CHUNK)):
-                found = pool.map(lambda cid: reading.blob_fault(did, cid), stretch)
-                faults |= {cid: fault for cid, fault in zip(stretch, found, strict=True) if fault}
+            while chunk := list(islice(distinct, _CHUNK)):
+                found = pool.map(lambda cid: repo_reader.blob_fault(did, cid), chunk)
+                faults |= {cid: fault for cid, fault in zip(chunk, found, strict=True) if fault}
         finally:
             pool.shutdown(cancel_futures=True)  # of a PDS that is away nothing more is asked
     return faults

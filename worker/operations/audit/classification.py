@@ -63,17 +63,17 @@ class Classifier:
     started: datetime
     grace: float
 
-    def classify(self, case: Match) -> Classification:
+    def classify(self, match: Match) -> Classification:
         """Judge a document and its records."""
-        plan, state = case.expected.plan, case.expected.document.state
+        plan, state = match.expected.plan, match.expected.document.state
         if not isinstance(plan, Publish):
-            reason = case.expected.document.takedown_flag or (
+            reason = match.expected.document.takedown_flag or (
                 plan.reason if isinstance(plan, Skip) else ""
             )
-            return self._classify_unwanted(case, reason, explain_unwanted(reason))
+            return self._classify_unwanted(match, reason, explain_unwanted(reason))
         if state.status is Status.REMOVED and state.reason in WIPED:
-            return self._classify_unwanted(case, state.reason, f"its document was {state.reason}")
-        return self._classify_wanted(case, plan)
+            return self._classify_unwanted(match, state.reason, f"its document was {state.reason}")
+        return self._classify_wanted(match, plan)
 
     def orphan(self, record: StoredRecord, why: str, document: MediaDocument | None) -> Finding:
         """Return the finding of a record that should not be there."""
@@ -92,14 +92,14 @@ class Classifier:
             return "just_saved" if age < self.grace else ""
         return ""
 
-    def _classify_wanted(self, case: Match, plan: Publish) -> Classification:
-        own, document = case.own, case.expected.document
-        is_current = own is not None and own.raw_cid == case.expected.raw_cid
+    def _classify_wanted(self, match: Match, plan: Publish) -> Classification:
+        own, document = match.own, match.expected.document
+        is_current = own is not None and own.raw_cid == match.expected.raw_cid
         lies = self._find_mismatch(document.state, own) if own else ""
         if (
             is_current
             and not lies
-            and not case.duplicates
+            and not match.duplicates
             and document.state.status is Status.SYNCED
         ):
             return RIGHT
@@ -108,9 +108,9 @@ class Classifier:
         if is_current:
             verdict = self._classify_current(document, own, lies)
         else:
-            verdict = self._classify_other(case, plan)
-        twins = [self._duplicate(twin, document, own) for twin in case.duplicates]
-        return Classification(verdict.standing, [*verdict.findings, *twins], is_current)
+            verdict = self._classify_other(match, plan)
+        duplicates = [self._duplicate(duplicate, document, own) for duplicate in match.duplicates]
+        return Classification(verdict.standing, [*verdict.findings, *duplicates], is_current)
 
     def _classify_current(
         self, document: MediaDocument, own: StoredRecord | None, lies: str
@@ -123,23 +123,23 @@ class Classifier:
             return Classification((DocumentStanding.PARTIAL, state.error.code))
         return self._one(Fault.STATE_MISMATCH, lies or describe_state(state), own, document)
 
-    def _classify_other(self, case: Match, plan: Publish) -> Classification:
+    def _classify_other(self, match: Match, plan: Publish) -> Classification:
         """Judge a document whose record is not there, or not as it should be."""
-        own, document = case.own, case.expected.document
+        own, document = match.own, match.expected.document
         state = document.state
         if state.status is Status.FAILED and state.error:
             return Classification((DocumentStanding.FAILED, state.error.code))
         detail = describe_difference(self.expected_records, self.kind, document, plan, own)
         return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
 
-    def _classify_unwanted(self, case: Match, reason: str, why: str) -> Classification:
+    def _classify_unwanted(self, match: Match, reason: str, why: str) -> Classification:
         """Judge a document that should have no record."""
-        document, state = case.expected.document, case.expected.document.state
+        document, state = match.expected.document, match.expected.document.state
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))
         if state.status is Status.FAILED and state.error:
             return Classification((DocumentStanding.FAILED, state.error.code))
-        if records := [record for record in (case.own, *case.duplicates) if record]:
+        if records := [record for record in (match.own, *match.duplicates) if record]:
             return Classification(
                 findings=[self.orphan(record, why, document) for record in records]
             )
@@ -162,10 +162,10 @@ class Classifier:
         return ", ".join(f"{name} is {wrong or 'absent'}" for name, r, wrong in named if wrong != r)
 
     def _duplicate(
-        self, twin: StoredRecord, document: MediaDocument, own: StoredRecord | None
+        self, duplicate: StoredRecord, document: MediaDocument, own: StoredRecord | None
     ) -> Finding:
         kept = f"{self._key(own).uri} is kept" if own else "none is kept"
-        return self.finding(Fault.DUPLICATED, kept, twin, document)
+        return self.finding(Fault.DUPLICATED, kept, duplicate, document)
 
     def _one(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument

@@ -53,10 +53,10 @@ def match_records(
     cases = []
     for each in expected:
         own = records.get(_claimed_key(each, batch_store))
-        twins = by_ref.pop(str(each.document.ref.id), [])
-        if own is None and twins:
-            own, *twins = twins
-        cases.append(Match(each, own, twins))
+        duplicates = by_ref.pop(str(each.document.ref.id), [])
+        if own is None and duplicates:
+            own, *duplicates = duplicates
+        cases.append(Match(each, own, duplicates))
     return cases, [*orphan_finder, *(record for left in by_ref.values() for record in left)]
 
 

@@ -24,21 +24,25 @@ class OrphanFinder:
     store: DocumentStore
     accounts: Accounts
 
-    def find(self, judge: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
+    def find(self, classifier: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
         """Yield the records that should not be in the judge's repo."""
         for start in range(0, len(records), _CHUNK):
-            stretch = records[start : start + _CHUNK]
-            documents = self._named(judge.kind, stretch)
+            chunk = records[start : start + _CHUNK]
+            documents = self._named(classifier.kind, chunk)
             owners = {document.owner for document in documents.values()}
-            pds_hosts = {owner: self._home(owner) for owner in owners}
-            for record in stretch:
+            pds_hosts = {owner: self._repo_of(owner) for owner in owners}
+            for record in chunk:
                 document = documents.get(record.ref or "")
                 if document is None:
                     named = f"there is no document {record.ref!a}"
                     why = named if record.ref else "it names no document"
-                    yield judge.orphan(record, why, None)
-                elif pds_hosts[document.owner] != judge.did and not judge.waiting_reason(document):
-                    yield judge.orphan(record, f"its document is {document.owner}'s now", document)
+                    yield classifier.orphan(record, why, None)
+                elif pds_hosts[document.owner] != classifier.did and not classifier.waiting_reason(
+                    document
+                ):
+                    yield classifier.orphan(
+                        record, f"its document is {document.owner}'s now", document
+                    )
 
     def _named(
         self, kind: MediaType, records: Sequence[StoredRecord]
@@ -47,7 +51,7 @@ class OrphanFinder:
         ids = [candidate for record in records for candidate in ids_of(record.ref)]
         return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}
 
-    def _home(self, owner: str) -> str | None:
+    def _repo_of(self, owner: str) -> str | None:
         account = self.accounts.find(owner)
         return account.did if account else None
 

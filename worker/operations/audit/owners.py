@@ -78,8 +78,8 @@ class OwnedDocuments:
         with mongo_errors():
             rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
             owners = (row["_id"] for row in rows if row["_id"] not in (*GUEST_USERS, guest))
-            while stretch := list(islice(owners, _CHUNK)):
-                able = self._accounts.usable(map(str, stretch))
-                yield from (owner for owner in stretch if str(owner) not in able)
+            while chunk := list(islice(owners, _CHUNK)):
+                able = self._accounts.usable(map(str, chunk))
+                yield from (owner for owner in chunk if str(owner) not in able)
         if self._accounts.find(guest) is None:
             yield guest

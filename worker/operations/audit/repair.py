@@ -101,7 +101,7 @@ class Repairer:
     """Everything that a repair takes; `holder` names who asks for it."""
 
     state_updates: StateUpdates
-    removing: RecordRemoval
+    record_removal: RecordRemoval
     batches: BatchEngine
     open_repo: Callable[[Account], Repo]
     holder: str
@@ -142,7 +142,7 @@ class Repairer:
             repairs.refusals.append(refused)
             return
         try:
-            for removed in self.removing.remove(self.open_repo(account), audit.kind, going):
+            for removed in self.record_removal.remove(self.open_repo(account), audit.kind, going):
                 repairs.removed += removed.records
                 observer(f"{repairs.removed} records removed")
                 yield from removed.orphaned_documents
@@ -168,7 +168,7 @@ class Repairer:
             while batch := list(islice(waiting, kind.batch)):
                 if account:
                     state_updates = [c for f in batch if (c := _correction(account.did, f))]
-                    until = after(self.removing.lease)
+                    until = after(self.record_removal.lease)
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
                 outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)

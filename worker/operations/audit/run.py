@@ -96,9 +96,9 @@ def open_audit(
     store, accounts = services.store, services.accounts
     reader = BlobReader(lambda did: services.pds_of(did).url)
     auditor = Auditor(
-        owned=OwnedDocuments(services.database, store, accounts),
+        documents=OwnedDocuments(services.database, store, accounts),
         orphan_finder=OrphanFinder(store, accounts),
-        reading=RepoReader(services.pds_of, reader),
+        repo_reader=RepoReader(services.pds_of, reader),
         expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
         kinds=kinds,
         blobs=blobs,
@@ -115,7 +115,7 @@ def _repairer(services: Services) -> Repairer:
     record_deleter = RecordDeleter(services.locks)
     return Repairer(
         state_updates=services.state_updates,
-        removing=RecordRemoval(services.store, services.state_updates, record_deleter, lease),
+        record_removal=RecordRemoval(services.store, services.state_updates, record_deleter, lease),
         batches=services.batches,
         open_repo=services.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",

@@ -53,10 +53,10 @@ class MissingRecords:
     ) -> Iterator[list[StateUpdate]]:
         there = snapshot.records(kind.nsid)
         ids = self._selection.documents(kind, PUBLISHED, account.subject)
-        while stretch := list(islice(ids, _CHUNK)):
+        while chunk := list(islice(ids, _CHUNK)):
             yield [
                 StateUpdate(document, account.did, document.state.rkey, None, drop_blobs=True)
-                for document in self._store.find_all(kind, stretch)
+                for document in self._store.find_all(kind, chunk)
                 if document.state.repo == account.did
                 and document.state.rkey
                 and document.state.rkey not in there

@@ -146,9 +146,9 @@ class BackfillPlanner:
         self, kind: MediaType, rows: Iterator[OwnerCount]
     ) -> Iterator[tuple[OwnerCount, str | None]]:
         """Tell of each owner why nothing of theirs can be published; None when it can."""
-        while stretch := list(islice(rows, _LOOKUP_SIZE)):
-            able = self._accounts.usable(row.owner for row in stretch)
-            for row in stretch:
+        while chunk := list(islice(rows, _LOOKUP_SIZE)):
+            able = self._accounts.usable(row.owner for row in chunk)
+            for row in chunk:
                 if row.owner == self._guest_subject and not kind.guests:
                     yield row, "guests_not_published"
                 else:

@@ -99,9 +99,9 @@ def _of_redis(settings: Settings, clock: Clock) -> Iterator[Check]:
     from worker.operations.doctor import redis
 
     def server() -> Iterator[CheckResult]:
-        url, patience = settings.redis_url.reveal(), _TIMEOUT
+        url, timeout = settings.redis_url.reveal(), _TIMEOUT
         try:
-            client = Redis.from_url(url, socket_timeout=patience, socket_connect_timeout=patience)
+            client = Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         except ValueError:
             raise SettingsError(["REDIS_URL is not understood by the client"]) from None
         with client:

@@ -20,7 +20,7 @@ Key = tuple[str | None, str | None]
 class DanglingStates:
     """Such documents of one subject, whose repo now is `did` (None: nobody knows it any more)."""
 
-    clearing: StateReset
+    state_reset: StateReset
     read_repo: Callable[[str], bytes]
     subject: str
     did: str | None
@@ -31,7 +31,7 @@ class DanglingStates:
 
         What claims to be in another repo is no matter of this account's, unless it is forgotten.
         """
-        for page in self.clearing.documents_of_owner(kind, self.subject, self.mode):
+        for page in self.state_reset.documents_of_owner(kind, self.subject, self.mode):
             here = {None, self.did}
             every = self.mode is ResetMode.FORGOTTEN
             yield [c for c in page if every or c.document.state.repo in here]
@@ -56,10 +56,10 @@ class DanglingStates:
             self._reset(kind, going, wiped)
 
     def _reset(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
-        count = self.clearing.reset(kind, going, self.mode)
+        count = self.state_reset.reset(kind, going, self.mode)
         wiped.reset += count
         if count < len(going):
-            missed = self.clearing.not_reset(kind, going, self.mode)
+            missed = self.state_reset.not_reset(kind, going, self.mode)
             wiped.skipped |= {_name(candidate): AT_WORK for candidate in missed}
 
     def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:

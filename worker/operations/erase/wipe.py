@@ -62,7 +62,7 @@ class Target:
 class Wiper:
     """Everything that a wipe takes. `read_repo` returns the repo of a DID as a CAR file."""
 
-    clearing: StateReset
+    state_reset: StateReset
     state_updates: StateUpdates
     record_deleter: RecordDeleter
     open_repo: Callable[[Account], Repo]
@@ -90,7 +90,7 @@ class Wipe:
         self._kinds = kinds
         self._manner = mode
         self._unfounded = DanglingStates(
-            tools.clearing, tools.read_repo, target.subject, target.did, mode
+            tools.state_reset, tools.read_repo, target.subject, target.did, mode
         )
         self.done = {kind.name: WipeResult() for kind in kinds}
 
@@ -125,12 +125,12 @@ class Wipe:
 
     def _documents_of(self, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[LoadedDocument]:
         for part in _chunks(snapshot.records(kind.nsid)):
-            found = self._tools.clearing.documents_of(kind, snapshot.did, self._subject, part)
+            found = self._tools.state_reset.documents_of(kind, snapshot.did, self._subject, part)
             yield from found.values()
 
     def _remove(self, repo: Repo, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[int]:
         for part in _chunks(snapshot.records(kind.nsid)):
-            holders = self._tools.clearing.documents_of(kind, repo.did, self._subject, part)
+            holders = self._tools.state_reset.documents_of(kind, repo.did, self._subject, part)
             ours = {rkey: held for rkey, held in holders.items() if self._is_ours(held)}
             spared = {
                 rkey: why
@@ -163,20 +163,20 @@ class Wipe:
             ours = {key: candidate for key, candidate in held.items() if self._is_ours(candidate)}
             self._reset(repo, kind, ours)
             for key in held.keys() - ours.keys():
-                self._tools.clearing.mark_for_resync(kind, held[key], key)
+                self._tools.state_reset.mark_for_resync(kind, held[key], key)
             yield len(gone)
 
     def _reset(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
         """Clear the states of documents that have lost their records."""
-        clearing, done = self._tools.clearing, self.done[kind.name]
+        state_reset, done = self._tools.state_reset, self.done[kind.name]
         keys = {candidate.id: key for key, candidate in lost.items()}
         waiting = [c for c in lost.values() if not self._manner.is_done(c.document.state)]
         for _ in range(_TRIES):
-            count = clearing.reset(kind, waiting, self._manner)
+            count = state_reset.reset(kind, waiting, self._manner)
             done.reset += count
             if count == len(waiting):
                 return
-            missed = clearing.not_reset(kind, waiting, self._manner)
+            missed = state_reset.not_reset(kind, waiting, self._manner)
             waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
         done.skipped |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
 
@@ -186,7 +186,7 @@ class Wipe:
         """Tell whether a document that a run has claimed meanwhile can be cleared now."""
         why = why_skipped(candidate.document, repo.did)
         if why:
-            self._tools.clearing.mark_for_resync(kind, candidate, key)
+            self._tools.state_reset.mark_for_resync(kind, candidate, key)
         elif repo.get(key):
             why = BACK
         if why:

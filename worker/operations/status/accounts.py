@@ -71,9 +71,9 @@ class BlockedAccounts:
         waiting = self._waiting()
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
         subjects = {*waiting.counts, *(account.subject for account in parked if account)}
-        troubles = [self._blocked_account(subject, waiting) for subject in subjects]
-        found = [trouble for trouble in troubles if trouble]
-        return sorted(found, key=lambda trouble: (-trouble.waiting, trouble.subject))
+        blocked_accounts = [self._blocked_account(subject, waiting) for subject in subjects]
+        found = [blocked for blocked in blocked_accounts if blocked]
+        return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
         """Go through the items that wait for a user's account."""

@@ -28,7 +28,7 @@ class Traffic:
     """What Redis tells: the queues, the budgets of which something is spent, who is parked."""
 
     lengths: QueueLengths
-    gates: Sequence[BucketStatus]
+    buckets: Sequence[BucketStatus]
     parked: int
 
 
@@ -73,7 +73,7 @@ def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     in_hand.add_metric([], lengths["in_hand"])
     parked = _gauge("parked_accounts", "Accounts that are left alone for their trouble")
     parked.add_metric([], traffic.parked)
-    yield from (waiting, in_hand, parked, _budgets(traffic.gates))
+    yield from (waiting, in_hand, parked, _budgets(traffic.buckets))
 
 
 def _watch(watch: Checkpoint, at: datetime) -> Iterator[GaugeMetricFamily]:
@@ -101,15 +101,15 @@ def _age(since: datetime | None, at: datetime) -> float:
     return max((at - since).total_seconds(), 0.0) if since else 0.0
 
 
-def _budgets(gates: Iterable[BucketStatus]) -> GaugeMetricFamily:
+def _budgets(buckets: Iterable[BucketStatus]) -> GaugeMetricFamily:
     """Return what is left of each budget: of those of accounts, where least is."""
     family = _gauge(
         "budget_left_ratio", "The share that is left of a budget, where least is", "pds", "budget"
     )
     least: dict[tuple[str, str], float] = {}
-    for gate in gates:
-        key = (gate.host, gate.limit)
-        left = 0.0 if gate.refused else max(1 - gate.used / max(gate.points, 1), 0.0)
+    for bucket in buckets:
+        key = (bucket.host, bucket.limit)
+        left = 0.0 if bucket.refused else max(1 - bucket.used / max(bucket.points, 1), 0.0)
         least[key] = min(left, least.get(key, 1.0))
     for (host, rate_limiter), left in sorted(least.items()):
         family.add_metric([host, rate_limiter], left)

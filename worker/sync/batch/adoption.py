@@ -61,8 +61,8 @@ class Adoption:
     def _adopt(self, kind: MediaType, account: Account, snapshot: RepoSnapshot) -> None:
         by_ref = snapshot.by_ref(kind.nsid)
         refs = iter(by_ref)
-        while stretch := list(islice(refs, _CHUNK)):
-            ids = [candidate for ref in stretch for candidate in _ids(ref)]
+        while chunk := list(islice(refs, _CHUNK)):
+            ids = [candidate for ref in chunk for candidate in _ids(ref)]
             found = [
                 correction
                 for document in self._store.find_all(kind, ids)

@@ -54,7 +54,7 @@ class BatchEngine:
         holder: str,
         backfill: str | None,
         only_if_due: bool,
-        patience: float,
+        max_wait: float,
     ) -> BatchReport:
         """Sync a batch as a message asks for it, and tell its backfill how it went.
 
@@ -75,7 +75,7 @@ class BatchEngine:
         report = BatchReport(tuple(zip(ids, outcomes, strict=True)))
         if backfill:
             # A message that fails does not come again.
-            again = set() if bugs else set(report.due_within(patience)[0])
+            again = set() if bugs else set(report.due_within(max_wait)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
             self.progress.report(backfill, message_of(holder), kind.name, ended, done=not again)
         bugs.raise_all(subject)

@@ -132,10 +132,10 @@ class _ThumbnailBuffer:
 def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey | None]:
     """Go through the files that thumbnails are made of; None for one that no file can be."""
     for draft in drafts:
-        for wish in draft.blobs.values():
-            if wish.transform is BlobTransform.THUMBNAIL:
+        for spec in draft.blobs.values():
+            if spec.transform is BlobTransform.THUMBNAIL:
                 with suppress(MediaError):
-                    yield wish.file.key()
+                    yield spec.file.key()
 
 
 @dataclass(slots=True)

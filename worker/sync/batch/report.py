@@ -114,8 +114,8 @@ class UnexpectedErrors:
         self._item_log.record(outcome)
         return outcome
 
-    def raise_all(self, whose: str) -> None:
+    def raise_all(self, subject: str) -> None:
         """Raise an ExceptionGroup of all that were met, if any."""
         if self._met:
-            message = f"unexpected errors with {self._kind.name}s of {whose}"
+            message = f"unexpected errors with {self._kind.name}s of {subject}"
             raise ExceptionGroup(message, self._met)
