@@ -21,7 +21,7 @@ def sweep(self: MediaTask) -> int:
         enqueued = self.services.sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
-    self.services.metrics.sweep(enqueued)
+    self.services.metrics.count_sweep(enqueued)
     return enqueued
 
 

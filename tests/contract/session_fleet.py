@@ -81,8 +81,8 @@ class Fleet:
 
 def token_until(moment: float) -> str:
     """Return an access token that says it is good until then. No PDS would take it."""
-    batch_store = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
-    return f"e30.{batch_store.rstrip('=')}.c2ln"
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": moment}).encode()).decode()
+    return f"e30.{claims.rstrip('=')}.c2ln"
 
 
 @contextmanager

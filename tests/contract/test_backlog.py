@@ -36,7 +36,7 @@ def test_due_items_come_longest_waiting_first(here: Services) -> None:
     for seconds, ref in waits.items():
         settle(here, ref, retry_at=now() - timedelta(seconds=seconds))
     settle(here, save(here), retry_at=after(60))
-    due = here.backlog.due(MOOD, now(), 4)
+    due = here.backlog.find_due(MOOD, now(), 4)
     assert [owned.ref for owned in due] == [waits[seconds] for seconds in (50, 40, 30, 20)]
 
 
@@ -90,7 +90,7 @@ def test_limit_of_unseen_items_spans_ids_of_every_type(here: Services) -> None:
     """ObjectIds and others are looked for in turn, and share the limit."""
     refs = [save(here), save(here), save(here, item="text"), save(here, item=5)]
     since, until = now() - DAY, now() + SECOND
-    found = [here.backlog.unseen(MOOD, since, until, limit) for limit in range(6)]
+    found = [here.backlog.find_unseen(MOOD, since, until, limit) for limit in range(6)]
     assert [len(each) for each in found] == [0, 1, 2, 3, 4, 4]
     assert {owned.ref for owned in found[-1]} == set(refs)
 
@@ -200,7 +200,7 @@ def test_window_rolls_over_ids_of_every_type(here: Services, window: int) -> Non
     settle_and_edit(here, refs)
     steps = len(IDS) // window + 1
     for _ in range(2):
-        found = [here.backlog.changed(MOOD, window) for _ in range(steps)]
+        found = [here.backlog.find_changed(MOOD, window) for _ in range(steps)]
         assert [owned.ref.id for step in found for owned in step] == list(IDS)
         assert all(len(step) <= window for step in found)
 
@@ -209,9 +209,9 @@ def test_window_goes_on_where_documents_were_deleted(here: Services) -> None:
     """The document that the window ended at may be gone by the next sweep."""
     refs = [save(here, item=number) for number in range(1, 7)]
     settle_and_edit(here, refs)
-    assert [owned.ref for owned in here.backlog.changed(MOOD, 2)] == refs[:2]
+    assert [owned.ref for owned in here.backlog.find_changed(MOOD, 2)] == refs[:2]
     here.store.collection(MOOD).delete_many({"_id": {"$in": [2, 3]}})
-    assert [owned.ref for owned in here.backlog.changed(MOOD, 2)] == refs[3:5]
+    assert [owned.ref for owned in here.backlog.find_changed(MOOD, 2)] == refs[3:5]
 
 
 def test_document_that_cannot_be_read_stops_no_sweep(here: Services) -> None:

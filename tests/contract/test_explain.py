@@ -61,20 +61,20 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
     "by reason": (10, lambda w: list(w.failures.of(MOOD, "field_invalid", 10))),
     # What has no code of its own stands between the others: all that failed is looked at.
     "without a reason": (120, lambda w: list(w.failures.of(MOOD, "(none)", 10))),
-    "to retry": (120, lambda w: list(w.retry_failed.failed(MOOD))),
-    "to retry by reason": (110, lambda w: list(w.retry_failed.failed(MOOD, CODES))),
+    "to retry": (120, lambda w: list(w.retry_failed.find_failed(MOOD))),
+    "to retry by reason": (110, lambda w: list(w.retry_failed.find_failed(MOOD, CODES))),
     "to retry by id": (1, lambda w: w.retry_failed.find_named([MOOD], [str(first(w))])),
     "revive": (1, lambda w: w.backlog.reset_attempts(MOOD, [first(w)], now())),
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
-    "due": (10, lambda w: w.backlog.due(MOOD, now(), 10)),
+    "due": (10, lambda w: w.backlog.find_due(MOOD, now(), 10)),
     # By date those with an ObjectId are passed over, document by document.
-    "unseen": (100, lambda w: w.backlog.unseen(MOOD, *SPAN, 200)),
+    "unseen": (100, lambda w: w.backlog.find_unseen(MOOD, *SPAN, 200)),
     "waiting for an account": (10, lambda w: w.backlog.waiting_for_account(MOOD)),
-    "skipped": (10, lambda w: w.backlog.skipped_of(MOOD, ["auth0|u78"], 10)),
-    "skipped of guests": (20, lambda w: w.backlog.skipped_of(MOOD, ["art-guest"], 10)),
-    "changed": (50, lambda w: w.backlog.changed(MOOD, 50)),
-    "changed, further on": (51, lambda w: w.backlog.changed(MOOD, 50)),
+    "skipped": (10, lambda w: w.backlog.find_skipped(MOOD, ["auth0|u78"], 10)),
+    "skipped of guests": (20, lambda w: w.backlog.find_skipped(MOOD, ["art-guest"], 10)),
+    "changed": (50, lambda w: w.backlog.find_changed(MOOD, 50)),
+    "changed, further on": (51, lambda w: w.backlog.find_changed(MOOD, 50)),
     "mark": (1, lambda w: w.backlog.mark(MOOD, [ItemRef("mood", first(w))], after(60))),
     "removals": (1, lambda w: list(w.removals.due(1, after(60)))),
     "removal done": (1, lambda w: w.removals.delete(Removal("mood", "auth0|u1", id="1"))),

@@ -15,7 +15,7 @@ from tests.contract.hostile_documents import NOTHING, Case, cases
 from tests.contract.items import MOOD
 from tests.contract.wiping import swept
 from tests.world import JsonRecord, World, Worlds
-from worker.core.ids import message_id, supported_id
+from worker.core.ids import as_document_id, message_id
 from worker.database.mongo import DocumentFullError, RawDocument
 from worker.database.state import mapping
 from worker.operations.audit.run import open_audit
@@ -96,7 +96,7 @@ def test_each_hostile_document_is_published_or_refused_by_field(place: Place) ->
     wrong = {
         case.name: said
         for case in judged
-        if not is_right(case, said := place.state(case), records.get(str(supported_id(case.id))))
+        if not is_right(case, said := place.state(case), records.get(str(as_document_id(case.id))))
     }
     assert wrong == {}
 

@@ -197,8 +197,8 @@ def test_refreshes_at_the_same_moment_all_succeed(pds: PdsClient, shared_user: A
 
 def token_id(token: Secret) -> str:
     """Return the id in a token's claims."""
-    batch_store = token.reveal().split(".")[1]
-    return str(json.loads(base64.urlsafe_b64decode(f"{batch_store}=="))["jti"])
+    claims = token.reveal().split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(f"{claims}=="))["jti"])
 
 
 def test_accounts_on_one_client_do_not_mix(

@@ -124,8 +124,8 @@ def assert_unreadable(pds: PdsClient, did: str) -> None:
 
 def test_token_that_is_no_longer_good_asks_for_another(pds: PdsClient, session: Session) -> None:
     """Garbage, another purpose's, and one whose signature is wrong."""
-    header, batch_store, signature = session.access.reveal().split(".")
-    forged = Secret(f"{header}.{batch_store}.{signature[::-1]}")
+    header, claims, signature = session.access.reveal().split(".")
+    forged = Secret(f"{header}.{claims}.{signature[::-1]}")
     key = RecordKey(session.did, NSID, "one")
     calls: list[Call] = [
         partial(PdsClient.delete_record, token=token, key=key)

@@ -57,7 +57,7 @@ def test_what_a_run_holds_is_left_to_it(here: Services, retry_failed: RetryFaile
     claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 0
-    assert list(retry_failed.failed(MOOD)) == []
+    assert list(retry_failed.find_failed(MOOD)) == []
     assert retry_failed.find_named([MOOD], [str(ref.id)]).busy == [ref]
     assert here.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
 
@@ -68,7 +68,7 @@ def test_an_item_whose_run_died_is_revived_without_its_lease(
     """A lease left behind would count as one more lost run at the next claim."""
     ref = fail(here)
     here.store.claim(MOOD, [ref.id], holder="message", lease=-1)
-    assert [item.ref for item in retry_failed.failed(MOOD)] == [ref]
+    assert [item.ref for item in retry_failed.find_failed(MOOD)] == [ref]
     assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
     claimed = here.store.claim(MOOD, [ref.id], holder="other", lease=100)
     assert isinstance(claimed, MediaDocument)
@@ -119,7 +119,7 @@ def test_items_are_enqueued_by_owner_in_batches(here: Services, retry_failed: Re
     lone = fail(here, save(here, item=1000, user="auth0|bob"))
     guests = fail(here, save(here, item=1001, user=None))
     queue = Queue()
-    tally = retry_failed.retry(retry_failed.failed(MOOD), queue.send)
+    tally = retry_failed.retry(retry_failed.find_failed(MOOD), queue.send)
     assert [(batch.owner, len(batch.ids)) for batch in queue.batches] == [
         ("auth0|ada", 100),
         ("auth0|bob", 1),
@@ -133,7 +133,7 @@ def test_items_are_enqueued_by_owner_in_batches(here: Services, retry_failed: Re
         guests.id,
     }
     assert (tally.messages, tally.enqueued, tally.skipped) == (5, {"mood": 252}, {})
-    assert list(retry_failed.failed(MOOD)) == []
+    assert list(retry_failed.find_failed(MOOD)) == []
 
 
 def test_items_with_blobs_come_in_smaller_batches(
@@ -145,7 +145,7 @@ def test_items_with_blobs_come_in_smaller_batches(
         fail(here, save(here, PIECE, item=number))
     queue = Queue()
     retry_failed.retry(
-        (item for kind in (PAINTING, PIECE) for item in retry_failed.failed(kind)), queue.send
+        (item for kind in (PAINTING, PIECE) for item in retry_failed.find_failed(kind)), queue.send
     )
     assert [(batch.type, len(batch.ids)) for batch in queue.batches] == [
         ("painting", 25),
@@ -160,11 +160,11 @@ def test_a_queue_that_is_down_is_asked_no_more(here: Services, retry_failed: Ret
     for number in range(1, 301):
         fail(here, save(here, item=number))
     queue = Queue(room=1)
-    tally = retry_failed.retry(retry_failed.failed(MOOD), queue.send)
+    tally = retry_failed.retry(retry_failed.find_failed(MOOD), queue.send)
     assert (tally.messages, tally.enqueued, tally.skipped) == (1, {"mood": 100}, {"mood": 200})
     assert queue.refused == 1
-    assert len(here.backlog.due(MOOD, after(301), 1000)) == 300
-    assert here.backlog.due(MOOD, now(), 1000) == []
+    assert len(here.backlog.find_due(MOOD, after(301), 1000)) == 300
+    assert here.backlog.find_due(MOOD, now(), 1000) == []
 
 
 def test_items_are_retried_by_reason(here: Services, retry_failed: RetryFailed) -> None:
@@ -172,9 +172,9 @@ def test_items_are_retried_by_reason(here: Services, retry_failed: RetryFailed) 
     chosen = [fail(here, code="source_missing"), fail(here, code="worker_lost")]
     other = fail(here)
     codes = ("source_missing", "worker_lost", "no_such_code")
-    assert [item.ref for item in retry_failed.failed(MOOD, codes)] == chosen
-    retry_failed.retry(retry_failed.failed(MOOD, codes), Queue().send)
-    assert [item.ref for item in retry_failed.failed(MOOD)] == [other]
+    assert [item.ref for item in retry_failed.find_failed(MOOD, codes)] == chosen
+    retry_failed.retry(retry_failed.find_failed(MOOD, codes), Queue().send)
+    assert [item.ref for item in retry_failed.find_failed(MOOD)] == [other]
 
 
 def test_ids_are_looked_up_in_every_type(here: Services, retry_failed: RetryFailed) -> None:

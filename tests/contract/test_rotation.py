@@ -40,7 +40,7 @@ class Keyring:
     @property
     def passwords(self) -> dict[object, str]:
         """Return the passwords as they are stored, by subject."""
-        return dict(self.world.services.accounts.stored())
+        return dict(self.world.services.accounts.read_all())
 
     def store(self, subject: str, password: str) -> None:
         """Store a password as it is to rest."""
@@ -138,10 +138,10 @@ def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> Non
 def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -> None:
     """A password that a user changes, a session that a worker renews: the newer one stays."""
     services, vault = keyring.world.services, Vault([Secret(new_key()), Secret(keyring.keys[0])])
-    (subject, password), *_ = services.accounts.stored()
+    (subject, password), *_ = services.accounts.read_all()
     keyring.store(str(subject), "changed")
     assert not services.accounts.swap(subject, password, vault.seal(password))
-    (name, text), *_ = services.account_cache.stored()
+    (name, text), *_ = services.account_cache.read_all()
     services.account_cache._redis.set(name, "renewed", ex=1000)
     assert not services.account_cache.swap(name, text, vault.seal("x"))
     assert keyring.passwords[subject] == "changed"
@@ -153,8 +153,8 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
     keyring.keys.insert(0, new_key())
 
     class Interrupted:
-        def stored(self) -> Iterator[tuple[object, str]]:
-            yield next(keyring.world.services.accounts.stored())
+        def read_all(self) -> Iterator[tuple[object, str]]:
+            yield next(keyring.world.services.accounts.read_all())
             raise KeyboardInterrupt
 
         swap = keyring.world.services.accounts.swap
@@ -164,5 +164,5 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
     assert inspect(keyring.world.services.accounts, keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
     redis = keyring.world.services.account_cache._redis
-    (name, _), *_ = keyring.world.services.account_cache.stored()
+    (name, _), *_ = keyring.world.services.account_cache.read_all()
     assert 0 < redis.ttl(name) <= 90 * 86_400

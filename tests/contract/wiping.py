@@ -167,12 +167,12 @@ def assert_true_states(world: World, subject: str) -> None:
         for document in world.services.database[kind.collection].find({"user": subject}):
             state = document.get("atproto", {})
             assert isinstance(state, dict)
-            batch_store = state.get("uri") is not None or state.get("status") in {
+            claims = state.get("uri") is not None or state.get("status") in {
                 "synced",
                 "partial",
             }
-            assert batch_store == (state.get("rkey") in there), (kind.name, state)
-            if batch_store:
+            assert claims == (state.get("rkey") in there), (kind.name, state)
+            if claims:
                 assert state["cid"] == there[str(state["rkey"])]
 
 

@@ -95,7 +95,7 @@ def stage(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for other in (process, *others):
             run.callback(other.popen.terminate)  # all at once, and then each is waited for
         net = Net(dict(SECRETS))
-        for subject, password in world.services.accounts.stored():
+        for subject, password in world.services.accounts.read_all():
             net.canaries[f"password of {subject}"] = password
         stage = Stage(
             world=world,
@@ -152,7 +152,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(stage: Stage, tmp_
     stranger = tmp_path / "localhost.pem"
     services = build(Settings.load(stage.environ | {"REDIS_URL": stage.valkey.with_ca(stranger)}))
     with pytest.raises(RedisUnavailableError, match="see ssl_ca_certs in REDIS_URL"):
-        list(services.account_cache.stored())
+        list(services.account_cache.read_all())
     services.close()
     url = stage.mongod.with_ca(stranger)
     with (
@@ -216,9 +216,9 @@ def collect(stage: Stage) -> dict[str, str]:
     """Return what all places hold now; the tokens seen meanwhile are secrets from now on."""
     for number, token in enumerate({call.authorization for call in stage.proxy.calls}):
         if token:
-            _, batch_store, signature = token.removeprefix("Bearer ").split(".")
+            _, claims, signature = token.removeprefix("Bearer ").split(".")
             stage.net.canaries |= {
-                f"claims {number}": batch_store,
+                f"claims {number}": claims,
                 f"signature {number}": signature,
             }
     return {

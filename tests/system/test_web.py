@@ -169,8 +169,8 @@ def test_blob_that_is_no_image_is_not_served(world: World, site: WebPage) -> Non
     reference = {"$type": "blob", "ref": {"$link": blob.cid}, "mimeType": blob.mime_type}
     record = {**world.record("painting", item), "thumbnail": reference | {"size": blob.size}}
     owner.put(owner.key("computer.aesthetic.painting", "3jzfcijpj2z2a"), record, None)
-    batch_store = {"cid": blob.cid, "mimeType": "image/png", "size": blob.size}
-    world.platform.edit("painting", item, **{"atproto.blobs.thumbnail": batch_store})
+    claims = {"cid": blob.cid, "mimeType": "image/png", "size": blob.size}
+    world.platform.edit("painting", item, **{"atproto.blobs.thumbnail": claims})
     assert world.services.pds_of(owner.did).get_blob(owner.did, blob.cid) is not None
     with site.client() as client:
         assert client.get(f"/picture?type=painting&id={item}").status_code == 404

@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             _leave_interrupted(ctx)
-        except _expected_errors() as error:
+        except _report_expected_errors() as error:
             raise click.ClickException(str(error)) from error
 
 
@@ -82,7 +82,7 @@ def _leave_interrupted(ctx: click.Context) -> NoReturn:
     ctx.exit(_INTERRUPTED)
 
 
-def _expected_errors() -> tuple[type[Exception], ...]:
+def _report_expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors whose message is all that a person needs; imported when one is raised."""
     from worker.core.errors import MediaError
     from worker.core.settings.reader import SettingsError

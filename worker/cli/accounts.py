@@ -60,7 +60,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
                 _resume(services, resume)
                 return
             blocked_accounts, buckets = (
-                _blocked_accounts(services).all(),
+                _open_blocked_accounts(services).all(),
                 services.rate_limiter.exhausted_buckets(),
             )
     except (MediaError, SettingsError) as error:
@@ -69,7 +69,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
     click.get_current_context().exit(_SOME if blocked_accounts else 0)
 
 
-def _blocked_accounts(services: Services) -> BlockedAccounts:
+def _open_blocked_accounts(services: Services) -> BlockedAccounts:
     from worker.operations.status import BlockedAccounts
 
     return BlockedAccounts(services.store, services.accounts, services.pds_hosts, services.parking)
@@ -80,7 +80,7 @@ def _resume(services: Services, name: str) -> None:
 
     account = services.accounts.resolve(name)
     services.account_cache.renew(account.did)
-    waiting = _blocked_accounts(services).waiting_for(account.subject)
+    waiting = _open_blocked_accounts(services).waiting_for(account.subject)
     print_tally(
         retry_failed_of(services).retry(waiting, send_batch), services.settings.sweep.requeue
     )
@@ -99,7 +99,7 @@ def _print_page(
             bucket.host,
             bucket.limit,
             bucket.subject or "our address",
-            _used(bucket),
+            _format_usage(bucket),
             rfc3339(bucket.until),
         )
         for bucket in buckets
@@ -119,7 +119,7 @@ def _row(blocked: BlockedAccount) -> tuple[str, ...]:
     )
 
 
-def _used(bucket: BucketStatus) -> str:
+def _format_usage(bucket: BucketStatus) -> str:
     refused = ", refused by the PDS" if bucket.refused else ""
     return f"{bucket.used} of {bucket.points}{refused}"
 

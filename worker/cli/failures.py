@@ -155,7 +155,7 @@ def retry(
     with closing(open_services(env_file)) as services:
         retry_failed = retry_failed_of(services)
         named = retry_failed.find_named(kinds, ids)
-        failed = (item for kind in kinds for item in retry_failed.failed(kind, codes))
+        failed = (item for kind in kinds for item in retry_failed.find_failed(kind, codes))
         items = named.items if ids else failed
         if dry_run:
             echo_counts(Counter(item.ref.type for item in items), "would be enqueued")

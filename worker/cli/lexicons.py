@@ -67,7 +67,7 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     try:
         with ExitStack() as undo:
-            published = _published(env_file, against, undo) if against else None
+            published = _open_published(env_file, against, undo) if against else None
             checked = list(_check_all(published))
     except (LexiconFileError, MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
@@ -142,7 +142,7 @@ def _folders() -> tuple[Path, ...]:
     return (OWN_FOLDER, *LEXICON_FOLDERS)
 
 
-def _published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
+def _open_published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
     from worker.media.validation.files import read_published
     from worker.operations.lexicons import AsResolved, Copies, InRepo, look_up
 

@@ -42,7 +42,7 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
     return (raw,)
 
 
-def supported_id(raw: object) -> DocumentId | None:
+def as_document_id(raw: object) -> DocumentId | None:
     """Return a document's `_id`, or None when it is one that no message can name.
 
     A whole number is a number, of whichever type: MongoDB finds the one by the other.

@@ -36,7 +36,7 @@ def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
     """
     if isinstance(document_id, ObjectId):
         return _encode(_object_id_number(document_id))
-    return _encode(_hashed_number(document_id, when))
+    return _encode(_hash_number(document_id, when))
 
 
 def bump(tid: str) -> str:
@@ -84,7 +84,7 @@ def _object_id_number(object_id: ObjectId) -> int:
     return (int.from_bytes(seconds) * 10**6 << _CLOCK_BITS) + ticks
 
 
-def _hashed_number(document_id: str | int, when: datetime) -> int:
+def _hash_number(document_id: str | int, when: datetime) -> int:
     """Place an id that carries no time: the millisecond from `when`, the rest from a hash."""
     kind = "str" if isinstance(document_id, str) else "int"
     digest = hashlib.sha256(f"{kind}:{document_id}".encode("utf-8", "surrogatepass")).digest()

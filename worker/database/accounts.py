@@ -91,14 +91,14 @@ class Accounts:
         Safe to interrupt and to repeat: each is replaced only while it is what was read.
         """
         sealed = already = 0
-        for subject, password in self.stored():
+        for subject, password in self.read_all():
             if vault.is_sealed(password):
                 already += 1
             else:
                 sealed += self.swap(subject, password, vault.seal(password))
         return sealed, already
 
-    def stored(self) -> Iterator[tuple[object, str]]:
+    def read_all(self) -> Iterator[tuple[object, str]]:
         """Go through the passwords: the subject, and the password as it is stored."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():

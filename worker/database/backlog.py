@@ -17,7 +17,7 @@ from pymongo.database import Database
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, OwnedItem, Status
 from worker.core.fields import is_text
-from worker.core.ids import supported_id
+from worker.core.ids import as_document_id
 from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
@@ -99,12 +99,12 @@ class Backlog:
         self._cursors = database[_CURSORS]
         self._store = store
 
-    def due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
+    def find_due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
         """Return items whose time to be tried (again) has come, longest waiting first."""
         match = {"atproto.retryAt": {"$lte": now}}
-        return self._owned(kind, match, "atproto.retryAt", limit)
+        return self._find_items(kind, match, "atproto.retryAt", limit)
 
-    def unseen(
+    def find_unseen(
         self, kind: MediaType, since: datetime, until: datetime, limit: int
     ) -> list[OwnedItem]:
         """Return items saved in a span of time that no run has ever looked at.
@@ -115,8 +115,8 @@ class Backlog:
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": _last_id(until)}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
         unseen: RawDocument = {"atproto.status": None}
-        found = self._owned(kind, unseen | {"_id": ids}, "_id", limit)
-        return found + self._owned(kind, unseen | dated, "when", limit - len(found))
+        found = self._find_items(kind, unseen | {"_id": ids}, "_id", limit)
+        return found + self._find_items(kind, unseen | dated, "when", limit - len(found))
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
         """Return the subjects who have items that were skipped for want of an account."""
@@ -127,14 +127,14 @@ class Backlog:
         subjects = {user for user in users if is_text(user) and user}
         return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
 
-    def skipped_of(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
+    def find_skipped(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
         """Return the items of users that were skipped for want of an account."""
         owners = [*users, *(GUEST_USERS if self._store.guest_subject in users else ())]
         # One with a `retryAt` is on the queue already, and found by it should it get lost there.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
-        return self._owned(kind, match, "atproto.reason", limit)
+        return self._find_items(kind, match, "atproto.reason", limit)
 
-    def changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
+    def find_changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
         """Return items that were edited since their last run, in the next stretch of documents.
 
         Goes through the whole collection, `window` documents a call, and starts over at its end:
@@ -143,12 +143,12 @@ class Backlog:
         with mongo_errors():
             cursor = self._cursors.find_one({"_id": kind.name})
         after = cast("DocumentId | None", cursor.get("after")) if cursor else None
-        changed, after = self.changed_after(kind, after, window)
+        changed, after = self.find_changed_after(kind, after, window)
         with mongo_errors():
             self._cursors.update_one({"_id": kind.name}, {"$set": {"after": after}}, upsert=True)
         return changed
 
-    def changed_after(
+    def find_changed_after(
         self, kind: MediaType, after: DocumentId | None, window: int
     ) -> tuple[list[OwnedItem], DocumentId | None]:
         """Return items that were edited since their last run, of `window` documents after an id.
@@ -200,7 +200,7 @@ class Backlog:
             collection = self._store.collection(kind)
             return collection.update_many(these | not_held(), _reset_update(again)).modified_count
 
-    def _owned(
+    def _find_items(
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
     ) -> list[OwnedItem]:
         if limit <= 0:
@@ -212,7 +212,7 @@ class Backlog:
 
     def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
         """Return an item; None, and a note on its document, if no message could name it."""
-        if supported_id(raw["_id"]) is not None:
+        if as_document_id(raw["_id"]) is not None:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
         return None

@@ -73,7 +73,7 @@ class BatchStore:
         Nor can there be one for an id that is none; and what is far too large for a record is
         left out, because a batch of such would not fit into memory.
         """
-        meant = [_meant(raw) for raw in ids]
+        meant = [_parse_ids(raw) for raw in ids]
         every = [candidate for candidates in meant for candidate in candidates]
         found = self._find(kind, every, projection(kind))
         picked = (next((found[i] for i in candidates if i in found), None) for candidates in meant)
@@ -109,7 +109,7 @@ class BatchStore:
         ]
         if matched == len(writes):
             return list(documents)
-        mine = self._held(kind, documents, lease)
+        mine = self._find_held(kind, documents, lease)
         return [document if document.ref.id in mine else None for document in documents]
 
     def finish(
@@ -151,7 +151,7 @@ class BatchStore:
             every = found.batch_size(len(ids) + 1)
             return {raw["_id"]: raw for raw in every if not _is_huge(raw)}
 
-    def _held(
+    def _find_held(
         self, kind: MediaType, documents: Sequence[MediaDocument], lease: Lease
     ) -> set[object]:
         match: RawDocument = {"_id": {"$in": [document.ref.id for document in documents]}}
@@ -175,7 +175,7 @@ def _finish_result(before: MediaDocument, raw: RawDocument | None, is_sure: bool
     return FinishResult(there=True, changed=changed, held=held)
 
 
-def _meant(raw: DocumentId) -> tuple[DocumentId, ...]:
+def _parse_ids(raw: DocumentId) -> tuple[DocumentId, ...]:
     try:
         return parse_id(raw)
     except InvalidIdError:

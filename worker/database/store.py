@@ -32,7 +32,7 @@ from worker.core.documents import (
 )
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import Fields, is_text, wrong_type
-from worker.core.ids import supported_id
+from worker.core.ids import as_document_id
 from worker.database.leases import (
     MALFORMED_STATE,
     Update,
@@ -133,7 +133,7 @@ class DocumentStore:
 
     def to_owned_item(self, kind: MediaType, raw: RawDocument) -> OwnedItem:
         """Return which item of whose a raw document is, of which `user` was asked for."""
-        ref = ItemRef(kind.name, cast("DocumentId", supported_id(raw["_id"])))
+        ref = ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))
         return OwnedItem(ref, str(raw.get("user") or self.guest_subject))
 
     def scan(
@@ -298,7 +298,7 @@ class DocumentStore:
 
 def _id_of(raw: RawDocument) -> DocumentId:
     """Return a document's `_id`; of one that no message can name, which leads nowhere, the text."""
-    known = supported_id(raw["_id"])
+    known = as_document_id(raw["_id"])
     return ascii(raw["_id"])[:100] if known is None else known
 
 

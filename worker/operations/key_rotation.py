@@ -19,7 +19,7 @@ Name = TypeVar("Name")
 class SecretStore(Protocol[Name]):
     """A place where secrets rest."""
 
-    def stored(self) -> Iterator[tuple[Name, str]]:
+    def read_all(self) -> Iterator[tuple[Name, str]]:
         """Go through what is there: its name, and its text as it is stored."""
 
     def swap(self, name: Name, read: str, sealed: str, /) -> bool:
@@ -46,7 +46,7 @@ class KeyUsage:
 def inspect(shelf: SecretStore[Name], vault: Vault) -> KeyUsage:
     """Return what is on a shelf."""
     holdings = KeyUsage()
-    for name, text in shelf.stored():
+    for name, text in shelf.read_all():
         if not vault.is_sealed(text):
             holdings.plain += 1
         elif key := vault.key_of(text):
@@ -59,7 +59,7 @@ def inspect(shelf: SecretStore[Name], vault: Vault) -> KeyUsage:
 def re_encrypt(shelf: SecretStore[Name], vault: Vault) -> int:
     """Seal everything on a shelf with the first key; return how many texts were replaced."""
     replaced = 0
-    for name, text in shelf.stored():
+    for name, text in shelf.read_all():
         key = vault.key_of(text) if vault.is_sealed(text) else 0
         if key in {None, 1}:
             continue

@@ -31,7 +31,7 @@ class AccountCache:
         self.renew(did)
         self._drop(f"budget:*|{escape(did)}")
 
-    def stored(self) -> Iterator[tuple[str, str]]:
+    def read_all(self) -> Iterator[tuple[str, str]]:
         """Go through the sessions of all accounts: the name in Redis, and the sealed text."""
         with redis_errors():
             for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):

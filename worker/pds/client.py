@@ -199,7 +199,7 @@ class PdsClient:
         headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
         call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
         answer = self._answer(call, lambda: self._request.post(url, headers=headers, content=data))
-        self._metrics.blob(len(data))
+        self._metrics.count_blob(len(data))
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
         return UploadedBlob(cid, blob.text("mimeType"), blob.number("size"))
@@ -271,7 +271,7 @@ class PdsClient:
             status = status_of(error.__cause__)
             raise
         finally:
-            self._metrics.call(call.nsid, status, time.monotonic() - began)
+            self._metrics.count_call(call.nsid, status, time.monotonic() - began)
         return response
 
 

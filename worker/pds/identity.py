@@ -94,19 +94,19 @@ class DidResolver:
 
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
-        known, age = self._known(did)
+        known, age = self._get_cached(did)
         if known == _NO_DID:
             raise _unknown(did)
         return known if known and age < _FRESH else self._fetch(did, known)
 
     def refresh(self, did: str) -> str:
         """Return the same, asked anew."""
-        known, age = self._known(did)
+        known, age = self._get_cached(did)
         if known and age < _DOUBTED:
             return known
         return self._fetch(did, None if known == _NO_DID else known)
 
-    def _known(self, did: str) -> tuple[str | None, float]:
+    def _get_cached(self, did: str) -> tuple[str | None, float]:
         with redis_errors():
             kept, left = self._redis.get(_key(did)), int(self._redis.ttl(_key(did)))
         if not isinstance(kept, bytes):

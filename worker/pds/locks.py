@@ -14,7 +14,7 @@ from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
 
 _LIFE = 10.0  # seconds from the last sign of its holder
-_PATIENCE = 60.0
+_TIMEOUT = 60.0
 
 
 @contextmanager
@@ -24,7 +24,7 @@ def hold_lock(
     busy: TransientError,
     *,
     life: float = _LIFE,
-    timeout: float = _PATIENCE,
+    timeout: float = _TIMEOUT,
 ) -> Iterator[None]:
     """Hold a lock for as long as the block runs.
 
@@ -71,10 +71,10 @@ class RepoLocks:
     follow. `life` and `patience` are in seconds.
     """
 
-    def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _PATIENCE) -> None:
+    def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _TIMEOUT) -> None:
         self._redis = redis
         self._life = life
-        self._patience = patience
+        self._timeout = patience
 
     @contextmanager
     def hold(self, did: str) -> Iterator[None]:
@@ -85,5 +85,5 @@ class RepoLocks:
         message = f"another worker writes to {did} and takes long"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        with hold_lock(self._redis, name, busy, life=self._life, timeout=self._patience):
+        with hold_lock(self._redis, name, busy, life=self._life, timeout=self._timeout):
             yield

@@ -27,7 +27,7 @@ from worker.pds.parking import Parked, Parking
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
-_LOCK_PATIENCE = 45  # seconds; above the time that a login takes
+_LOCK_TIMEOUT = 45  # seconds; above the time that a login takes
 _REPORTED = 7 * 86_400  # seconds; above the time between two parkings for the same reason
 _KEPT = 90 * 86_400  # seconds; the life of a refresh token
 
@@ -56,23 +56,23 @@ class Sessions:
         Raises AccountError when the account is, or must now be, parked; TransientError and
         WaitError as the PDS and Redis have it.
         """
-        session = self._cached(account)
+        session = self._read_cached(account)
         if session and _is_fresh(session):
             return session
         return self.renew(account, session)
 
     def renew(self, account: Account, stale: Session | None) -> Session:
         """Return a newer session than `stale`: another worker's, a refreshed or a new one."""
-        with self._locked(account):
-            session = self._cached(account)
+        with self._lock_account(account):
+            session = self._read_cached(account)
             if session and session != stale and _is_fresh(session):
                 return session
             return self._store(account, self._refresh(session) or self._login(account))
 
     def replace(self, account: Account, refused: Session) -> Session:
         """Return a session from a new login, unless another worker has made one meanwhile."""
-        with self._locked(account):
-            session = self._cached(account)
+        with self._lock_account(account):
+            session = self._read_cached(account)
             if session and session != refused:
                 return session
             return self._store(account, self._login(account))
@@ -87,7 +87,7 @@ class Sessions:
             self._alerts.account_parked(account, fault.code, parked.message)
         return parked
 
-    def parked(self, account: Account) -> Parked | None:
+    def find_parked(self, account: Account) -> Parked | None:
         """Return why an account is parked under its present password, or None."""
         return self._parking.find(account, self._bound(account))
 
@@ -109,7 +109,7 @@ class Sessions:
             raise self.park(account, fault) from fault
         return session
 
-    def _cached(self, account: Account) -> Session | None:
+    def _read_cached(self, account: Account) -> Session | None:
         with redis_errors():
             sealed = self._redis.get(self._key("session", account))
         if not isinstance(sealed, bytes):
@@ -145,7 +145,7 @@ class Sessions:
         return self._vault.tag(f"{self._pds.url} {password.reveal()}")
 
     @contextmanager
-    def _locked(self, account: Account) -> Iterator[None]:
+    def _lock_account(self, account: Account) -> Iterator[None]:
         self._parking.raise_if_parked(account, self._bound(account))
         with self._lock(account):
             # Again, because whoever held the lock before may have been refused.
@@ -156,7 +156,7 @@ class Sessions:
     def _lock(self, account: Account) -> Iterator[None]:
         message = f"another worker is logging in as {account.did} and takes long"
         busy = TransientError(message, step="session", code="login_locked")
-        with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_PATIENCE):
+        with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_TIMEOUT):
             yield
 
 
@@ -164,7 +164,7 @@ def _is_fresh(session: Session) -> bool:
     """Tell whether an access token, a JWT, is good for a while (RFC 7519 section 4.1.4)."""
     try:
         payload = session.access.reveal().split(".")[1]
-        batch_store = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(batch_store["exp"]) > time.time() + _REFRESH_MARGIN
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
         return True  # not a token that we can read: the PDS will say when it has expired

@@ -127,11 +127,11 @@ class RepoSnapshot:
         try:
             root, blocks = read_car(car)
         except ValueError as error:
-            raise _damaged(did, str(error)) from error
+            raise _damaged_error(did, str(error)) from error
         tree = _Tree(did, blocks)
         commit = tree.block(root, "its commit")
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
-            raise _damaged(did, "its commit is another repo's, or of an unknown version")
+            raise _damaged_error(did, "its commit is another repo's, or of an unknown version")
         tree.walk(commit.get("data"), _MAX_DEPTH)
         return cls(did, spell_cid(root), tree.keys, blocks)
 
@@ -177,15 +177,15 @@ class _Tree:
         """Return the block of a CID; raises RepoDamagedError saying `what` is not as it should."""
         block = self._blocks.get(cid)
         if block is None:
-            raise _damaged(self._did, f"{what} is not there")
+            raise _damaged_error(self._did, f"{what} is not there")
         if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
-            raise _damaged(self._did, f"{what} is not what its CID says")
+            raise _damaged_error(self._did, f"{what} is not what its CID says")
         try:
             value = libipld.decode_dag_cbor(block)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise _damaged(self._did, f"{what} is no object")
+            raise _damaged_error(self._did, f"{what} is no object")
         return value
 
     def walk(self, cid: object, depth: int) -> None:
@@ -194,7 +194,7 @@ class _Tree:
         That each key is above the last one keeps a hostile tree from being endless.
         """
         if depth == 0 or not isinstance(cid, bytes):
-            raise _damaged(self._did, "its tree is no tree")
+            raise _damaged_error(self._did, "its tree is no tree")
         node = self.block(cid, "a node of its tree")
         key = b""
         try:
@@ -206,14 +206,16 @@ class _Tree:
                 if entry["t"] is not None:
                     self.walk(entry["t"], depth - 1)
         except (LookupError, TypeError):
-            raise _damaged(self._did, "a node of its tree is malformed") from None
+            raise _damaged_error(self._did, "a node of its tree is malformed") from None
 
     def _add(self, key: bytes, cid: object) -> None:
         collection, _, rkey = key.decode("ascii", "replace").partition("/")
         if not isinstance(cid, bytes) or not collection or not is_rkey(rkey):
-            raise _damaged(self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}")
+            raise _damaged_error(
+                self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}"
+            )
         if key <= self._last:
-            raise _damaged(self._did, f"its keys are out of order at {ascii(key)[:100]}")
+            raise _damaged_error(self._did, f"its keys are out of order at {ascii(key)[:100]}")
         self._last = key
         self.keys.setdefault(collection, {})[rkey] = cid
 
@@ -232,5 +234,5 @@ def _blobs(value: object) -> Iterator[str]:
                 yield from _blobs(item)
 
 
-def _damaged(did: str, fault: str) -> RepoDamagedError:
+def _damaged_error(did: str, fault: str) -> RepoDamagedError:
     return RepoDamagedError(f"the repo of {did} is damaged as the PDS sent it: {fault}")

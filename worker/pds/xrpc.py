@@ -27,36 +27,36 @@ class Json:
 
     def text(self, name: str) -> str:
         """Return a text field."""
-        return self._typed(name, str)
+        return self._get_typed(name, str)
 
     def optional_text(self, name: str) -> str | None:
         """Return a text field, or None when there is none."""
-        return self._typed(name, str) if name in self._body else None
+        return self._get_typed(name, str) if name in self._body else None
 
     def number(self, name: str) -> int:
         """Return a whole number field."""
-        return self._typed(name, int)
+        return self._get_typed(name, int)
 
     def flag(self, name: str, *, default: bool) -> bool:
         """Return a flag, or the default when there is none."""
-        return self._typed(name, bool) if name in self._body else default
+        return self._get_typed(name, bool) if name in self._body else default
 
     def inner(self, name: str) -> Json:
         """Return a field that is an object, to read on in it."""
-        return Json(self._step, self._typed(name, dict))
+        return Json(self._step, self._get_typed(name, dict))
 
     def mapping(self, name: str) -> Mapping[str, object]:
         """Return a field that is an object, as it is."""
-        return self._typed(name, dict)
+        return self._get_typed(name, dict)
 
     def objects(self, name: str) -> list[Json]:
         """Return a field that is a list of objects."""
-        items = self._typed(name, list)
+        items = self._get_typed(name, list)
         if not all(isinstance(item, dict) for item in items):
             raise malformed_response(self._step)
         return [Json(self._step, item) for item in items]
 
-    def _typed(self, name: str, kind: type[T]) -> T:
+    def _get_typed(self, name: str, kind: type[T]) -> T:
         value = self._body.get(name)
         if not isinstance(value, kind):
             raise malformed_response(self._step)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _TROUBLED = ("FAILURE", "RETRY")
 
 
-def described(task: Task) -> Task:
+def describe_task(task: Task) -> Task:
     """Return a task that says in its result how it ended, whichever way: Flower's `format_task`.
 
     Flower has results and errors in columns of their own, of which one is always empty. Which

@@ -35,13 +35,13 @@ class StructuredItemLog(ItemLog):
 
     def _count(self, outcome: Outcome) -> None:
         type_name, metrics = outcome.item.type, self._metrics
-        metrics.item(type_name, outcome.name, self._workload)
+        metrics.count_run(type_name, outcome.name, self._workload)
         if outcome.since_save is not None:
-            metrics.published(type_name, self._workload, outcome.since_save)
+            metrics.observe_publication(type_name, self._workload, outcome.since_save)
         if outcome.error and outcome.status is Status.PENDING:
-            metrics.retry(type_name, outcome.error.code)
+            metrics.count_retry(type_name, outcome.error.code)
         if outcome.error and outcome.status in {Status.FAILED, Status.PARTIAL}:
-            metrics.failure(type_name, outcome.error.code)
+            metrics.count_failure(type_name, outcome.error.code)
 
 
 def _fields(outcome: Outcome, workload: str) -> dict[str, object]:

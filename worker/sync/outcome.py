@@ -103,11 +103,11 @@ def _since_save(before: MediaDocument, state: SyncState) -> float | None:
     """Return how long after its save a record was up for the first time, in seconds."""
     if before.state.synced_at or state.synced_at is None or state.uri is None:
         return None
-    saved = _saved(before)
+    saved = _saved_at(before)
     return max((state.synced_at - saved).total_seconds(), 0.0) if saved else None
 
 
-def _saved(document: MediaDocument) -> datetime | None:
+def _saved_at(document: MediaDocument) -> datetime | None:
     """Return when a document was saved: an ObjectId knows the second, `when` perhaps the rest."""
     try:
         said = document.fields.moment("when")

@@ -79,19 +79,19 @@ class Sweep:
         most, moment = _SCAN_FACTOR * self.settings.limit, now()
         if not shares.has_capacity():
             return
-        yield self.backlog.due(kind, moment, most)
+        yield self.backlog.find_due(kind, moment, most)
         if not shares.has_capacity():
             return
         oldest = moment - timedelta(days=self.settings.horizon_days)
         youngest = moment - timedelta(seconds=self.settings.grace)
-        yield self.backlog.unseen(kind, oldest, youngest, most)
+        yield self.backlog.find_unseen(kind, oldest, youngest, most)
         if able := self.accounts.usable(self.backlog.waiting_for_account(kind)):
-            yield self.backlog.skipped_of(kind, sorted(able), most)
+            yield self.backlog.find_skipped(kind, sorted(able), most)
         if self.settings.window and shares.has_capacity():
-            yield self._changed(kind, moment)
+            yield self._find_changed(kind, moment)
 
-    def _changed(self, kind: MediaType, moment: datetime) -> Sequence[OwnedItem]:
-        found = self.backlog.changed(kind, self.settings.window)
+    def _find_changed(self, kind: MediaType, moment: datetime) -> Sequence[OwnedItem]:
+        found = self.backlog.find_changed(kind, self.settings.window)
         if found:
             # The window has moved on: those that there is no room for now have to be due.
             self.backlog.mark(kind, [owned.ref for owned in found], moment)

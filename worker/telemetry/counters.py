@@ -53,33 +53,33 @@ class PrometheusMetrics(Metrics):
         self._sweeps = counter("sweeps", "Sweeps that have ended")
         self._swept = counter("swept", "Items and removals that sweeps have enqueued")
 
-    def item(self, type_name: str, outcome: str, workload: str) -> None:
+    def count_run(self, type_name: str, outcome: str, workload: str) -> None:
         """Count a run over an item by how it ended."""
         self._items.labels(type_name, outcome, workload).inc()
 
-    def published(self, type_name: str, workload: str, seconds: float) -> None:
+    def observe_publication(self, type_name: str, workload: str, seconds: float) -> None:
         """Note how long after its save an item's record was up for the first time."""
         self._waits.labels(type_name, workload).observe(seconds)
 
-    def retry(self, type_name: str, code: str) -> None:
+    def count_retry(self, type_name: str, code: str) -> None:
         """Count an item that waits, to be tried again for this reason."""
         self._retries.labels(type_name, code).inc()
 
-    def failure(self, type_name: str, code: str) -> None:
+    def count_failure(self, type_name: str, code: str) -> None:
         """Count an item that was given up, or is up without one of its files."""
         self._failures.labels(type_name, code).inc()
 
-    def call(self, nsid: str, status: str, seconds: float) -> None:
+    def count_call(self, nsid: str, status: str, seconds: float) -> None:
         """Count a call to a PDS by its HTTP status, or by why there was no answer."""
         self._calls.labels(nsid, status).inc()
         self._call_seconds.labels(nsid).observe(seconds)
 
-    def blob(self, size: int) -> None:
+    def count_blob(self, size: int) -> None:
         """Count a blob that was uploaded, in bytes."""
         self._blobs.inc()
         self._blob_bytes.inc(size)
 
-    def sweep(self, enqueued: int) -> None:
+    def count_sweep(self, enqueued: int) -> None:
         """Count a sweep and what it has enqueued."""
         self._sweeps.inc()
         self._swept.inc(enqueued)

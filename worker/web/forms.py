@@ -181,7 +181,7 @@ def _retry_one(services: Services, retry: RetryRequest) -> str | None:
 def _retry_all(services: Services, retry: RetryRequest) -> str:
     retry_failed = retry_failed_of(services)
     totals = retry_failed.retry(
-        islice(retry_failed.failed(retry.kind, [retry.code]), MAX_IDS), send_batch
+        islice(retry_failed.find_failed(retry.kind, [retry.code]), MAX_IDS), send_batch
     )
     return url(
         "/failures", {"type": retry.kind.name, "code": retry.code, "told": _describe(totals)}

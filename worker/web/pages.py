@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.core.errors import MediaError
-from worker.core.ids import InvalidIdError, parse_id, supported_id
+from worker.core.ids import InvalidIdError, as_document_id, parse_id
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, FailedItem, Failures, PageCursor, Search
@@ -78,12 +78,12 @@ class Pages:
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
         if code:
-            return self._failed_with(request, code, snapshot)
+            return self._list_failed(request, code, snapshot)
         codes = [code for code in snapshot.every.codes if snapshot.every.failed_with(code)]
         values = {"snapshot": snapshot, "codes": codes, "errors": _ERRORS}
         return self.templates.render("reasons.html", values)
 
-    def _failed_with(self, request: Request, code: str, snapshot: StatusSnapshot) -> Response:
+    def _list_failed(self, request: Request, code: str, snapshot: StatusSnapshot) -> Response:
         numbers = {name: counts.failed_with(code) for name, counts in snapshot.types.items()}
         kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
         place = _place(request)
@@ -202,7 +202,7 @@ def _id_in(name: str) -> DocumentId:
 
 def _format_id(item: FailedItem) -> ItemRef | None:
     """Return a failed item as it can be asked for; None for an id that no message can name."""
-    known = supported_id(item.ref.id)
+    known = as_document_id(item.ref.id)
     return None if known is None else ItemRef(item.ref.type, known)
 
 

@@ -64,7 +64,7 @@ def test_alerts_speak_of_figures_that_there_are() -> None:
     """A figure that is spelled otherwise is a silence that nobody hears."""
     registry = CollectorRegistry()
     counters = PrometheusMetrics(registry)
-    counters.item("mood", "synced", "live")
+    counters.count_run("mood", "synced", "live")
     traffic = Traffic(QueueLengths(0, 0, 0, 0), (), 0)
     zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(Checkpoint)), 0)
     watch = Checkpoint(**zeros | {"saved_at": now()})

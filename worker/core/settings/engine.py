@@ -117,10 +117,10 @@ class Settings:
         reader = Reader(environ)
         allow_http = reader.flag("ALLOW_HTTP")
         settings = cls(
-            mongodb_url=Secret(reader.validated("MONGODB_CONNECTION_STRING", check_mongodb_url)),
-            mongodb_name=reader.validated("MONGODB_NAME", check_database_name),
+            mongodb_url=Secret(reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)),
+            mongodb_name=reader.valid_text("MONGODB_NAME", check_database_name),
             mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1),
-            redis_url=Secret(reader.validated("REDIS_URL", check_redis_url)),
+            redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
             pds=_pds(reader, allow_http),
             secret_keys=_secret_keys(reader),
             sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", check_dsn)),
@@ -138,10 +138,10 @@ class Settings:
 
 def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
     on_the_web = http_url_checker(allow_http)
-    directory = reader.validated("DID_RESOLVER", directory_checker(on_the_web), DEFAULT_DIRECTORY)
+    directory = reader.valid_text("DID_RESOLVER", directory_checker(on_the_web), DEFAULT_DIRECTORY)
     keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
     return PdsSettings(
-        url=reader.validated("PDS_URL", on_the_web).rstrip("/"),
+        url=reader.valid_text("PDS_URL", on_the_web).rstrip("/"),
         directory=None if directory == OFF else directory.rstrip("/"),
         rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,
@@ -150,9 +150,9 @@ def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
 
 
 def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
-    templates = reader.prefixed(_TEMPLATE_PREFIX)
+    templates = reader.with_prefix(_TEMPLATE_PREFIX)
     return MediaSettings(
-        store_url=reader.validated("MEDIA_STORE_URL", store_url_checker(allow_http)),
+        store_url=reader.valid_text("MEDIA_STORE_URL", store_url_checker(allow_http)),
         allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
         allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
         max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, minimum=1)),

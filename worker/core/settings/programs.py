@@ -46,7 +46,7 @@ class QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
         settings = cls(
-            redis_url=Secret(reader.validated("REDIS_URL", check_redis_url)),
+            redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, minimum=0.1),
             visibility_timeout=reader.number("VISIBILITY_TIMEOUT_SECONDS", 600, minimum=1),
             heartbeat_file=_optional_path(reader.optional("HEARTBEAT_FILE", check_path)),
@@ -80,7 +80,7 @@ class LogSettings:
     def load(cls, environ: Mapping[str, str]) -> LogSettings:
         """Read the log's settings; raises SettingsError."""
         reader = Reader(environ)
-        settings = cls(format=reader.validated("LOG_FORMAT", check_log_format, "console"))
+        settings = cls(format=reader.valid_text("LOG_FORMAT", check_log_format, "console"))
         reader.finish()
         return settings
 
@@ -95,7 +95,7 @@ class FlowerSettings:
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
         """Read Flower's settings; raises SettingsError naming each faulty variable."""
         reader = Reader(environ)
-        settings = cls(Secret(reader.validated("FLOWER_BASIC_AUTH", check_login)))
+        settings = cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_login)))
         reader.finish()
         return settings
 

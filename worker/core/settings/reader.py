@@ -76,7 +76,7 @@ class Reader:
         self.problems.append(problem)
         return ""
 
-    def validated(
+    def valid_text(
         self, name: str, check: Callable[[str], str | None], default: str | None = None
     ) -> str:
         """Return a text for which `check` finds no fault; without a default it is required."""
@@ -128,7 +128,7 @@ class Reader:
         parts = self._value(name).split(",")
         return tuple(part.strip() for part in parts if part.strip())
 
-    def prefixed(self, prefix: str) -> Mapping[str, str]:
+    def with_prefix(self, prefix: str) -> Mapping[str, str]:
         """Return all variables whose names begin so; these are never in files."""
         return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}
 

@@ -16,7 +16,7 @@ from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 from worker.dev.stack import Service
 
 States = dict[object, RawDocument]
-_PATIENCE = 60.0  # seconds; what is not settled then is told by the verification
+_TIMEOUT = 60.0  # seconds; what is not settled then is told by the verification
 _POLL = 0.1
 _BEFORE_THE_OUTAGE = 2 / 3
 # Recordings by the slug of their painting: of the same name, or of one of their own.
@@ -223,10 +223,10 @@ class Scenes:
         return self._wait(lambda states: self._count(states) == len(self.items))
 
     def _wait(self, condition: Callable[[States], bool]) -> bool:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT
         while not condition(self._states()):
             if time.monotonic() > deadline:
-                self.display.say(f"waited {_PATIENCE:.0f} seconds; going on")
+                self.display.say(f"waited {_TIMEOUT:.0f} seconds; going on")
                 return False
             self.check()
             time.sleep(_POLL)

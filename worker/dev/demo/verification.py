@@ -68,7 +68,7 @@ class Verification:
 
     def run(self, items: Sequence[UploadedItem]) -> Report:
         """Verify all items, and that the repos hold nothing else."""
-        listed = {found.uri: found for found in self._listed()}
+        listed = {found.uri: found for found in self._list_records()}
         seen = _StatCache()
         lines = tuple(self._line(item, listed, seen) for item in items)
         return Report(
@@ -79,7 +79,7 @@ class Verification:
             blob_bytes=seen.blob_bytes,
         )
 
-    def _listed(self) -> Iterator[FoundRecord]:
+    def _list_records(self) -> Iterator[FoundRecord]:
         for did in self._dids:
             for name in expected.TYPES:
                 yield from self._reader.records(did, expected.nsid(name))

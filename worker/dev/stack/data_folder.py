@@ -22,7 +22,7 @@ from cryptography.fernet import Fernet
 from worker.dev.stack.errors import StackError
 
 # The services of a stack that was killed are gone after 3 seconds (see guard.py).
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 # Below the range from which Linux (32768 up) and macOS (49152 up) take the local ports of
 # outgoing connections. Inside it, a client could hold the port of a service that is down for a
 # moment, or even connect to itself while it waits for that service to come back.
@@ -76,7 +76,7 @@ class Ports:
         """Return the remembered port of `service` if it is free, or else a new one."""
         port = self._ports.get(service)
         if port is None or not is_free(port):
-            port = self._ports[service] = self._unused()
+            port = self._ports[service] = self._find_unused()
             self._save()
         return port
 
@@ -85,7 +85,7 @@ class Ports:
         self._ports.pop(service, None)
         self._save()
 
-    def _unused(self) -> int:
+    def _find_unused(self) -> int:
         for _ in range(_TRIES):
             port = secrets.choice(_RANGE)
             if port not in self._ports.values() and is_free(port):
@@ -177,7 +177,7 @@ class DataFolder:
 
 
 def _acquire(lock: int, path: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while not _try(lock):
         if time.monotonic() > deadline:
             raise StackError(

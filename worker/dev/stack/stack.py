@@ -196,7 +196,7 @@ class Stack:
     def _start_services(self, programs: Mapping[Binary, Path], node: Node | None) -> None:
         """Launch all at once, then wait for one after the other."""
         self._services = {}
-        for program in self._wanted(programs, node):
+        for program in self._programs(programs, node):
             log = self._data.subfolder("logs") / f"{program.name}.log"
             log.unlink(missing_ok=True)
             port = self._ports.claim(program.name)
@@ -205,7 +205,7 @@ class Stack:
         for service in self._services.values():
             service.await_ready()
 
-    def _wanted(self, programs: Mapping[Binary, Path], node: Node | None) -> Iterator[Program]:
+    def _programs(self, programs: Mapping[Binary, Path], node: Node | None) -> Iterator[Program]:
         """Yield what to run; the PDS comes when the address of its PLC directory is known."""
         environment = inherit(self._environ)
         if node is not None:

@@ -47,29 +47,31 @@ def breaking_changes(before: Json, after: Json) -> list[BreakingChange]:
     for name, definition in old.items():
         where = join("defs", label(name))
         if name in new:
-            found += _definition(_mapping(definition), _mapping(new[name]), where)
+            found += _compare_definition(_mapping(definition), _mapping(new[name]), where)
         else:
             found.append(BreakingChange(where, _kind(definition), None, _GONE))
     return found
 
 
-def _definition(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
+def _compare_definition(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     if old.get("type") != new.get("type"):
         yield BreakingChange(join(path, "type"), old.get("type"), new.get("type"), _BOTH)
         return
     for keyword in sorted((old.keys() | new.keys()) - _FREE - _INSIDE - {"type"}):
         if old.get(keyword) != new.get(keyword):
-            yield _constraint(keyword, old.get(keyword), new.get(keyword), join(path, keyword))
+            yield _compare_constraint(
+                keyword, old.get(keyword), new.get(keyword), join(path, keyword)
+            )
     for inner in ("record", "items"):
         if inner in old or inner in new:
-            yield from _definition(
+            yield from _compare_definition(
                 _mapping(old.get(inner)), _mapping(new.get(inner)), join(path, inner)
             )
-    yield from _object(old, new, path)
-    yield from _union(old, new, path)
+    yield from _compare_object(old, new, path)
+    yield from _compare_union(old, new, path)
 
 
-def _constraint(keyword: str, was: object, now: object, path: str) -> BreakingChange:
+def _compare_constraint(keyword: str, was: object, now: object, path: str) -> BreakingChange:
     """Return what a changed constraint breaks: the tighter one refuses what the other takes."""
     return BreakingChange(
         path, was, now, {-1: OLD_RECORDS, 0: _BOTH, 1: OLD_READERS}[_way(keyword, was, now)]
@@ -101,17 +103,17 @@ def _covers(all_of: set[str], some: set[str]) -> bool:
     )
 
 
-def _object(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
+def _compare_object(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _mapping(old.get("properties")), _mapping(new.get("properties"))
-    yield from _required(old, new, path)
-    yield from _nullable(old, new, path)
+    yield from _compare_required(old, new, path)
+    yield from _compare_nullable(old, new, path)
     for name, definition in was.items():
         if name in now:
             where = join(join(path, "properties"), label(name))
-            yield from _definition(_mapping(definition), _mapping(now[name]), where)
+            yield from _compare_definition(_mapping(definition), _mapping(now[name]), where)
 
 
-def _required(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
+def _compare_required(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _names(old, "required"), _names(new, "required")
     kept = _mapping(new.get("properties"))
     known = _mapping(old.get("properties"))
@@ -125,7 +127,7 @@ def _required(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
             yield BreakingChange(where, told, "required", OLD_RECORDS)
 
 
-def _nullable(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
+def _compare_nullable(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     was, now = _names(old, "nullable"), _names(new, "nullable")
     both = _mapping(old.get("properties")).keys() & _mapping(new.get("properties")).keys()
     for name in sorted((was ^ now) & both):
@@ -136,7 +138,7 @@ def _nullable(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
             yield BreakingChange(where, "not nullable", "nullable", OLD_READERS)
 
 
-def _union(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
+def _compare_union(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
     """Compare unions: an open one takes types that nobody has named yet, a closed one does not."""
     was, now = bool(old.get("closed")), bool(new.get("closed"))
     if was != now:

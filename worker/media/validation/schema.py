@@ -64,7 +64,7 @@ def read_lexicon(document: object, nsid: str) -> Lexicon:
     check_document(root)
     check_record(main, "defs.main")
     for name in defs.keys() - {"main"}:
-        _Reader(defs, (name,)).named(name)
+        _Reader(defs, (name,)).resolve(name)
     return Lexicon(nsid, root, record)
 
 
@@ -127,7 +127,7 @@ class _Reader:
             raise Violation(path, f"leads back to {quote(ref)} without end")
         return _Reader(self.defs, (*self.inside, name))._definition(name)
 
-    def named(self, name: str) -> None:
+    def resolve(self, name: str) -> None:
         """Read a definition that may be there for others to refer to; raises Fault."""
         source, where = self.defs[name], join("defs", label(name))
         if isinstance(source, dict) and source.get("type") == "token":

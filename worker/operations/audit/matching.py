@@ -39,20 +39,20 @@ def match_records(
 
     A document's record is the one that its state names, else the oldest one that names it.
     """
-    batch_store = _batch_store(did, records, expected)
-    if len(batch_store) == len(records):
+    claims = _claims(did, records, expected)
+    if len(claims) == len(records):
         # All there is to a repo that is as it should be.
-        return [Match(each, records.get(_claimed_key(each, batch_store))) for each in expected], []
+        return [Match(each, records.get(_find_claimed_key(each, claims))) for each in expected], []
     by_ref: dict[str, list[StoredRecord]] = defaultdict(list)
     orphan_finder = []
     for rkey, record in records.items():
-        if rkey not in batch_store and record.ref is not None:
+        if rkey not in claims and record.ref is not None:
             by_ref[record.ref].append(record)
-        elif rkey not in batch_store:
+        elif rkey not in claims:
             orphan_finder.append(record)
     cases = []
     for each in expected:
-        own = records.get(_claimed_key(each, batch_store))
+        own = records.get(_find_claimed_key(each, claims))
         duplicates = by_ref.pop(str(each.document.ref.id), [])
         if own is None and duplicates:
             own, *duplicates = duplicates
@@ -60,24 +60,24 @@ def match_records(
     return cases, [*orphan_finder, *(record for left in by_ref.values() for record in left)]
 
 
-def _batch_store(
+def _claims(
     did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
 ) -> dict[str, Expected]:
     """Return which document's state names which record.
 
     Where two name one, as legacy states can, it is the one's that the record names.
     """
-    batch_store: dict[str, Expected] = {}
+    claims: dict[str, Expected] = {}
     for each in expected:
         state = each.document.state
         rkey = state.rkey
         if rkey not in records or rkey is None or (state.repo != did and state.repo is not None):
             continue
-        if rkey not in batch_store or records[rkey].ref == str(each.document.ref.id):
-            batch_store[rkey] = each
-    return batch_store
+        if rkey not in claims or records[rkey].ref == str(each.document.ref.id):
+            claims[rkey] = each
+    return claims
 
 
-def _claimed_key(expected: Expected, batch_store: Mapping[str, Expected]) -> str:
+def _find_claimed_key(expected: Expected, claims: Mapping[str, Expected]) -> str:
     rkey = expected.document.state.rkey or ""
-    return rkey if batch_store.get(rkey) is expected else ""
+    return rkey if claims.get(rkey) is expected else ""

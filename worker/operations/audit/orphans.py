@@ -28,7 +28,7 @@ class OrphanFinder:
         """Yield the records that should not be in the judge's repo."""
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
-            documents = self._named(classifier.kind, chunk)
+            documents = self._find_named(classifier.kind, chunk)
             owners = {document.owner for document in documents.values()}
             pds_hosts = {owner: self._repo_of(owner) for owner in owners}
             for record in chunk:
@@ -44,7 +44,7 @@ class OrphanFinder:
                         record, f"its document is {document.owner}'s now", document
                     )
 
-    def _named(
+    def _find_named(
         self, kind: MediaType, records: Sequence[StoredRecord]
     ) -> Mapping[str, MediaDocument]:
         """Return the documents that records name, by what the records call them."""

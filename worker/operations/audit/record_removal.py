@@ -50,14 +50,14 @@ class RecordRemoval:
         Raises as `RecordDeleter.erase` does; what was yielded before is done.
         """
         for start in range(0, len(findings), _CHUNK):
-            found = self._unchanged(kind, findings[start : start + _CHUNK])
+            found = self._find_unchanged(kind, findings[start : start + _CHUNK])
             by_key = {finding.key: finding for finding in found if finding.key}
             for keys in self.record_deleter.delete(repo, list(by_key)):
                 orphaned_documents = [by_key[key] for key in keys if _is_orphaned(by_key[key], key)]
                 self._update_states(kind, orphaned_documents)
                 yield RemovedRecords(len(keys), orphaned_documents)
 
-    def _unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
+    def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
         """Leave out the findings whose documents have changed since, or are at work."""
         ids = {finding.document.ref.id for finding in findings if finding.document}
         ids |= {each for finding in findings for each in ids_of(finding.ref)}

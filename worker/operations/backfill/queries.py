@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from worker.core.documents import DocumentId, Status
-from worker.core.ids import supported_id
+from worker.core.ids import as_document_id
 from worker.database.backlog import OWNER, SKIPPED
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
 from worker.database.mongo import RawDocument, mongo_errors
@@ -109,7 +109,7 @@ class BackfillQueries:
                 if (group.leftovers and _names_record(raw)) or not any(
                     map(raw.get, kind.takedown_flags)
                 ):
-                    if (known := supported_id(raw["_id"])) is not None:
+                    if (known := as_document_id(raw["_id"])) is not None:
                         yield known
                     else:
                         self._store.mark_invalid_id(kind, raw["_id"])

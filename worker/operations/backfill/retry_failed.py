@@ -13,7 +13,7 @@ from itertools import chain, islice, zip_longest
 from worker.app import app
 from worker.core.clock import after
 from worker.core.documents import DocumentId, ItemRef, OwnedItem
-from worker.core.ids import message_id, parse_id, supported_id
+from worker.core.ids import as_document_id, message_id, parse_id
 from worker.database.backlog import FAILED, TROUBLE, Backlog, not_held, with_code
 from worker.database.indexes import require_index
 from worker.database.leases import is_held
@@ -78,7 +78,7 @@ class RetryFailed:
         self._lexicons = lexicons
         self._requeue = requeue
 
-    def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
+    def find_failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
         """Go through the items of a type that are failed or partial and no run is at work on.
 
         With `codes` only those with one of these as their error's.
@@ -89,7 +89,7 @@ class RetryFailed:
             with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_READ_SIZE):
-                    if supported_id(raw["_id"]) is not None:  # of another id no message can speak
+                    if as_document_id(raw["_id"]) is not None:  # of another id no message can speak
                         yield self._store.to_owned_item(kind, raw)
 
     def find_named(self, kinds: Sequence[MediaType], ids: Iterable[str]) -> NamedItems:

@@ -32,8 +32,8 @@ class _Some:
 
     accounts: Accounts
 
-    def stored(self) -> Iterator[tuple[object, str]]:
-        return islice(self.accounts.stored(), _MAX_TRIED)
+    def read_all(self) -> Iterator[tuple[object, str]]:
+        return islice(self.accounts.read_all(), _MAX_TRIED)
 
     def swap(self, name: object, read: str, sealed: str, /) -> bool:
         return self.accounts.swap(name, read, sealed)

@@ -52,7 +52,7 @@ def fetch() -> MachineFacts:
     plain = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     return MachineFacts(
         python=tuple(map(int, platform.python_version_tuple()[:2])),
-        packages=tuple(Package(str(each), _installed(each.name)) for each in plain),
+        packages=tuple(Package(str(each), _installed_version(each.name)) for each in plain),
         files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         free=shutil.disk_usage(tempfile.gettempdir()).free,
     )
@@ -100,7 +100,7 @@ def _disk(free: int) -> CheckResult:
     return ok(SUBJECT, "disk", found)
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
     try:
         return version(name)
     except PackageNotFoundError:

@@ -43,7 +43,7 @@ def examine(
         settings, queue = Settings.load(environ), QueueSettings.load(environ)
     except SettingsError as error:
         yield from evaluate_problems(error.problems)
-        yield from _skipped(("mongodb", "redis", "pds", "accounts"), ENVIRONMENT)
+        yield from _skip_subjects(("mongodb", "redis", "pds", "accounts"), ENVIRONMENT)
         return
     yield from evaluate_settings(settings, queue.visibility_timeout)
     down = (
@@ -76,7 +76,7 @@ def _words(error: Exception) -> str:
     return "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
 
 
-def _skipped(subjects: Iterable[str], because: str) -> Iterator[CheckResult]:
+def _skip_subjects(subjects: Iterable[str], because: str) -> Iterator[CheckResult]:
     for subject in subjects:
         yield _skip(subject, "all", because)
 

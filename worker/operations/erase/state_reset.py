@@ -84,9 +84,9 @@ class StateReset:
                 if state.repo is None and state.rkey in found:
                     continue  # two claim it, and the other one does so by name
                 found[state.rkey] = candidate
-        return {**self._named(kind, subject, records, found), **found}
+        return {**self._find_named(kind, subject, records, found), **found}
 
-    def _named(
+    def _find_named(
         self,
         kind: MediaType,
         subject: str,
@@ -120,7 +120,7 @@ class StateReset:
         if not candidates:
             return 0
         update = reset_update(mode)
-        writes = [UpdateOne(_untouched(candidate), update) for candidate in candidates]
+        writes = [UpdateOne(_match_untouched(candidate), update) for candidate in candidates]
         with mongo_errors():
             return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
 
@@ -150,7 +150,7 @@ class StateReset:
         return {"user": subject}
 
 
-def _untouched(candidate: LoadedDocument) -> RawDocument:
+def _match_untouched(candidate: LoadedDocument) -> RawDocument:
     """Match a document that no run has claimed, or confessed a stray on, since it was read."""
     state = candidate.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None

@@ -71,7 +71,7 @@ class BlockedAccounts:
         waiting = self._waiting()
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
         subjects = {*waiting.counts, *(account.subject for account in parked if account)}
-        blocked_accounts = [self._blocked_account(subject, waiting) for subject in subjects]
+        blocked_accounts = [self._make_blocked(subject, waiting) for subject in subjects]
         found = [blocked for blocked in blocked_accounts if blocked]
         return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
 
@@ -100,9 +100,9 @@ class BlockedAccounts:
             found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
             yield from found.batch_size(_CHUNK)
 
-    def _blocked_account(self, subject: str, waiting: _Waiting) -> BlockedAccount | None:
+    def _make_blocked(self, subject: str, waiting: _Waiting) -> BlockedAccount | None:
         account = self.accounts.find(subject)
-        parked = self._parked(account) if account else None
+        parked = self._read_parked(account) if account else None
         error = waiting.errors.get(subject)
         known = parked or error
         if known is None:
@@ -111,9 +111,9 @@ class BlockedAccounts:
             subject, account, known.code, known.message, parked, waiting.counts[subject]
         )
 
-    def _parked(self, account: Account) -> Parked | None:
+    def _read_parked(self, account: Account) -> Parked | None:
         try:
-            return self.pds_hosts.of(account.did).sessions.parked(account)
+            return self.pds_hosts.of(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
                 return None  # nobody knows where it lives, so it is parked nowhere

@@ -10,7 +10,7 @@ from typing import cast
 from pymongo.database import Database
 
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
-from worker.core.ids import InvalidIdError, parse_id, supported_id
+from worker.core.ids import InvalidIdError, as_document_id, parse_id
 from worker.core.records import RecordKey
 from worker.database.backlog import FAILED, TROUBLE, with_code
 from worker.database.indexes import require_index
@@ -159,10 +159,10 @@ class Search:
             if document:
                 yield document.ref
         for kind in self._kinds:
-            for name in ("atproto.rkey", *self._indexed(kind)):
+            for name in ("atproto.rkey", *self._find_indexed(kind)):
                 yield from self._with(kind, {name: text})
 
-    def _indexed(self, kind: MediaType) -> list[str]:
+    def _find_indexed(self, kind: MediaType) -> list[str]:
         """Return by which of the names that people give an item there is an index."""
         with mongo_errors():
             indexes = self._store.collection(kind).list_indexes()
@@ -174,5 +174,5 @@ class Search:
         with mongo_errors():
             raws = list(self._store.collection(kind).find(match, {"_id": 1}).limit(_MAX_RESULTS))
         for raw in raws:
-            if supported_id(raw["_id"]) is not None:
-                yield ItemRef(kind.name, cast("DocumentId", supported_id(raw["_id"])))
+            if as_document_id(raw["_id"]) is not None:
+                yield ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))

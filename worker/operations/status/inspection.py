@@ -133,7 +133,7 @@ def load_item(
     decision = plan(kind, document, account)
     wanted = ExpectedItem()
     if isinstance(decision, Publish):
-        wanted = _wanted(services, kind, document, decision.account)
+        wanted = _build_expected(services, kind, document, decision.account)
     content = _content(services, kind, document)
     return InspectedItem(kind, document, content, account, decision.text, wanted)
 
@@ -154,7 +154,7 @@ def _content(services: Services, kind: MediaType, document: MediaDocument) -> Ra
     return raw or {}
 
 
-def _wanted(
+def _build_expected(
     services: Services, kind: MediaType, document: MediaDocument, account: Account
 ) -> ExpectedItem:
     """Build the record with the blobs and links that the last run left; no file is read."""

@@ -94,7 +94,7 @@ def _before(raw: RawDocument) -> Mapping[str, object] | None:
 
 def _updates_of(kind: MediaType) -> RawDocument:
     read_by_it = [*kind.fields, *kind.takedown_flags, "user"]
-    touched: RawDocument = {"$setIntersection": [_touched_fields(), read_by_it]}
+    touched: RawDocument = {"$setIntersection": [_collect_updated_fields(), read_by_it]}
     return {
         "ns.coll": kind.collection,
         "operationType": "update",
@@ -102,7 +102,7 @@ def _updates_of(kind: MediaType) -> RawDocument:
     }
 
 
-def _touched_fields() -> RawDocument:
+def _collect_updated_fields() -> RawDocument:
     """Return the expression for the top-level names of what an update has touched."""
     told = "$updateDescription"
     updated = {"$objectToArray": {"$ifNull": [f"{told}.updatedFields", {}]}}

@@ -94,7 +94,7 @@ class Checkpoints:
             self._ensure()
             raw = self._collection.find_one_and_update(
                 match,
-                [{"$set": {"holder": self._holder, "fence": fence, **self._renewed()}}],
+                [{"$set": {"holder": self._holder, "fence": fence, **self._renewed_lease()}}],
                 return_document=ReturnDocument.AFTER,
             )
         if raw is None:
@@ -145,11 +145,11 @@ class Checkpoints:
     def _write(self, changes: RawDocument) -> None:
         mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
         with mongo_errors():
-            written = self._collection.update_one(mine, [{"$set": changes | self._renewed()}])
+            written = self._collection.update_one(mine, [{"$set": changes | self._renewed_lease()}])
         if written.matched_count == 0:
             raise OvertakenError("another watcher has taken over")
 
-    def _renewed(self) -> RawDocument:
+    def _renewed_lease(self) -> RawDocument:
         return {"until": {"$add": ["$$NOW", round(self.lease * 1000)]}}
 
     def _ensure(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from worker.core.documents import DocumentId
 from worker.core.fields import is_text
-from worker.core.ids import message_id, supported_id
+from worker.core.ids import as_document_id, message_id
 from worker.core.removal_notes import removal_note
 from worker.database.removals import Removals
 from worker.database.store import GUEST_USERS, DocumentStore
@@ -74,7 +74,7 @@ class Sender:
 
         Raises StoreUnavailableError.
         """
-        item = supported_id(change.raw_id)
+        item = as_document_id(change.raw_id)
         if not change.is_gone:
             if item is not None:
                 return self.producer.sync(change.kind.name, message_id(item))

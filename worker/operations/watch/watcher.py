@@ -37,7 +37,7 @@ from worker.operations.watch.checkpoint import Checkpoint, Checkpoints, Overtake
 from worker.operations.watch.sender import ChangeBatch, Sender
 
 _MIN_PAUSE = 0.1  # seconds between two tries
-_LONGEST_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
+_MAX_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 Stream = DatabaseChangeStream[RawDocument]
 _WINDOW = 1000  # documents that are compared together
@@ -55,7 +55,7 @@ def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
     for kind in MEDIA_TYPES.values():
         after, is_more = None, True
         while is_more:
-            changed, after = backlog.changed_after(kind, after, _WINDOW)
+            changed, after = backlog.find_changed_after(kind, after, _WINDOW)
             backlog.mark(kind, [owned.ref for owned in changed], now())
             count, is_more = count + len(changed), after is not None
             between()
@@ -102,7 +102,7 @@ class Watcher:
     _renewed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._trouble = RetryLogger(self.positions.lease * _LONGEST_PAUSE)
+        self._trouble = RetryLogger(self.positions.lease * _MAX_PAUSE)
 
     def run(self) -> NoReturn:
         """Watch, or stand by while another one does, for ever.
