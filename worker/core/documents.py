@@ -143,7 +143,7 @@ class MediaDocument:
     """One item as it is in MongoDB now.
 
     `owner` is the subject whose account it belongs to (the guest subject for a guest's item);
-    `gone` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what keeps
+    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what keeps
     anyone from telling whose it is.
     """
 

@@ -33,7 +33,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call costs, in points of one kind; `who` is whose, empty for our address."""
+    """What a call costs, in points of one kind; `subject` is whose, empty for our address."""
 
     resource: Resource
     points: int = 1

@@ -79,7 +79,7 @@ class IdentityTakenError(MediaError):
 class Busy:
     """The document cannot be worked on before `until`.
 
-    Either another run holds it, and was told to look again when it is done (`busy`), or its PDS
+    Either another run holds it, and was told to look again when it is done (`is_held`), or its PDS
     asked us to wait.
     """
 

@@ -57,7 +57,7 @@ class PdsHosts:
 class PdsHostFactory:
     """Makes the homes of accounts as each lane sees them.
 
-    Calls to the platform's `usual` PDS go over `own`, those to any other over `others`. Accounts
+    Calls to the platform's `default_pds` PDS go over `own`, those to any other over `others`. Accounts
     that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
     """
 

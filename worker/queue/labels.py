@@ -73,7 +73,7 @@ def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
 
 
 def options_label(task: str, arguments: Mapping[str, Any]) -> str:
-    """Return the arguments that `about` says nothing of, as `name: value`."""
+    """Return the arguments that `subject_label` says nothing of, as `name: value`."""
     rest = {name: value for name, value in arguments.items() if value is not None}
     told = (f"{n}: {value}" for n, value in rest.items() if n not in _SUBJECTS.get(task, ()))
     return ", ".join(told)[:_MAX_CHARACTERS]

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 
 def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
-    """Return the places of what is more than the first `most` of one owner's.
+    """Return the places of what is more than the first `quota` of one owner's.
 
     `owners` are those of what waits, in the order of its turn; None is nobody's.
     """
@@ -66,9 +66,9 @@ def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
 
 @dataclass(slots=True)
 class FairShare:
-    """Where one enqueues for many owners: `most` of each in front, the rest of theirs behind.
+    """Where one enqueues for many owners: `quota` of each in front, the rest of theirs behind.
 
-    `front` and `behind` are how much there is room for.
+    `front` and `overflow` are how much there is room for.
     """
 
     quota: int

@@ -15,7 +15,7 @@ from worker.core.documents import Account, Failure
 class AffectedItem:
     """An item that something is told of: its account's DID, if known, and which attempt it was.
 
-    `is_up` tells whether its record is on the PDS in spite of it.
+    `is_published` tells whether its record is on the PDS in spite of it.
     """
 
     type: str

@@ -47,7 +47,7 @@ class RecordRemoval:
     ) -> Iterator[RemovedRecords]:
         """Remove the records of findings; yield what was done, batch by batch.
 
-        Raises as `RecordDeleter.erase` does; what was yielded before is done.
+        Raises as `RecordDeleter.delete` does; what was yielded before is done.
         """
         for start in range(0, len(findings), _CHUNK):
             found = self._find_unchanged(kind, findings[start : start + _CHUNK])

@@ -41,7 +41,7 @@ class _Some:
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """How an account's session was had: `trouble` is empty if it was."""
+    """How an account's session was had: `problem` is empty if it was."""
 
     name: str
     problem: str

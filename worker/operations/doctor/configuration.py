@@ -77,7 +77,7 @@ def check_types() -> list[CheckResult]:
 
 
 def check_lexicons() -> list[CheckResult]:
-    """Check every lexicon, also against what was published; raises as `look_at_types` does."""
+    """Check every lexicon, also against what was published; raises as `check_types` does."""
     folders = (OWN_FOLDER, *registry().lexicon_folders)
     return evaluate_lexicons([each for folder in folders for each in check(folder)])
 

@@ -58,7 +58,7 @@ class BatchEngine:
     ) -> BatchReport:
         """Sync a batch as a message asks for it, and tell its backfill how it went.
 
-        Items that are due again within `patience` seconds are not done yet. Raises as `sync`
+        Items that are due again within `max_wait` seconds are not done yet. Raises as `sync`
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)

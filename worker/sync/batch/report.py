@@ -103,7 +103,7 @@ class UnexpectedErrors:
             return self._log_outcome(Outcome(item, None, error.message))
         except (MediaError, SoftTimeLimitExceeded):
             raise
-        except Exception as bug:  # noqa: BLE001 - raised by `tell`
+        except Exception as bug:  # noqa: BLE001 - raised by `raise_all`
             self._met.append(bug)
         document = self._store.find(self._kind, parse_id(raw))
         if document is None:
