@@ -77,7 +77,7 @@ class Listener(NullAlerts):
     def __init__(self) -> None:
         self.heard: list[str] = []
 
-    def parked(self, account: Account, code: str, message: str) -> None:
+    def account_parked(self, account: Account, code: str, message: str) -> None:
         """Keep it."""
         self.heard.append(code)
 

@@ -38,10 +38,10 @@ ONE_LOGIN = """
 import os, sys
 from redis import Redis
 from worker.core.documents import Account
-from worker.pds.client import Pds
+from worker.pds.client import PdsClient
 from worker.core.secrets import Secret, Vault
 from worker.pds.sessions import Sessions
-redis, pds = Redis.from_url(os.environ["REDIS_URL"]), Pds(os.environ["PDS_URL"])
+redis, pds = Redis.from_url(os.environ["REDIS_URL"]), PdsClient(os.environ["PDS_URL"])
 sessions = Sessions(redis, Vault([Secret(os.environ["SECRET_KEYS"])]), pds, parked=60)
 account = Account("someone", os.environ["DID"], "someone.test", Secret(os.environ["PASSWORD"]))
 print("ready", flush=True)

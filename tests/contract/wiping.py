@@ -40,7 +40,7 @@ class Interrupted(RecordDeleter):
         self._before = before
         self._after = after
 
-    def erase(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
+    def delete(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
         """Remove the records as ever."""
         if self._before:
             self._before()

@@ -9,7 +9,8 @@ from bson import ObjectId
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from worker.core.record_keys import bump, is_rkey, is_tid, tid_for, tid_micros
+from tests.tids import tid_micros
+from worker.core.record_keys import bump, is_rkey, is_tid, tid_for
 
 TID = re.compile("[234567a-j][234567a-z]{12}")
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)

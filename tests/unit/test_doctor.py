@@ -25,14 +25,10 @@ from worker.operations.doctor.accounts import (
     evaluate_passwords,
     evaluate_users,
 )
-from worker.operations.doctor.configuration import (
-    evaluate_folder,
-    evaluate_lexicons,
-    evaluate_problems,
-    evaluate_settings,
-)
+from worker.operations.doctor.configuration import evaluate_problems, evaluate_settings
 from worker.operations.doctor.findings import Check, CheckResult, Level, ok
 from worker.operations.doctor.machine import MachineFacts, Package, evaluate_clock
+from worker.operations.doctor.media import evaluate_folder, evaluate_lexicons
 from worker.operations.doctor.mongodb import (
     MongoFacts,
     evaluate_indexes,

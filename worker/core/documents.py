@@ -143,8 +143,8 @@ class MediaDocument:
     """One item as it is in MongoDB now.
 
     `owner` is the subject whose account it belongs to (the guest subject for a guest's item);
-    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what keeps
-    anyone from telling whose it is.
+    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what
+    keeps anyone from telling whose it is.
     """
 
     ref: ItemRef

@@ -50,11 +50,6 @@ def bump(tid: str) -> str:
     return _encode(number)
 
 
-def tid_micros(tid: str) -> int:
-    """Return the time in `tid`, in microseconds since 1970; ValueError if it is not a TID."""
-    return _decode(tid) >> _CLOCK_BITS
-
-
 def is_tid(text: str) -> bool:
     """Say whether `text` has the syntax of a TID.
 

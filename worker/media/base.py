@@ -132,17 +132,17 @@ class MediaType:
         """Build the draft of a document's record; raises PermanentError naming a bad field."""
         return self.build(BuildContext(document, account, site), self)
 
-    def record(self, item: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
+    def record(self, context: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
         """Complete a record's own fields with those every type has; drop what is None."""
-        when = rfc3339(item.document.fields.moment("when"))
+        when = rfc3339(context.document.fields.moment("when"))
         own = {name: value for name, value in fields.items() if value is not None}
-        return {"$type": self.nsid, **own, "when": when, "ref": str(item.document.ref.id)}
+        return {"$type": self.nsid, **own, "when": when, "ref": str(context.document.ref.id)}
 
-    def link(self, item: BuildContext, name: str, **values: str) -> str:
+    def link(self, context: BuildContext, name: str, **values: str) -> str:
         """Fill this type's URL template of a record field."""
         override = f"{self.name}_{name}".upper()
-        template = item.site.templates.get(override, self.urls[name])
-        return item.site.link(template, **values)
+        template = context.site.templates.get(override, self.urls[name])
+        return context.site.link(template, **values)
 
 
 class UnknownTypeError(PermanentError):

@@ -5,15 +5,15 @@ from __future__ import annotations
 from worker.media.base import BuildContext, Draft, MediaType
 
 
-def build(item: BuildContext, kind: MediaType) -> Draft:
+def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build a KidLisp program."""
-    code = item.text("code")
+    code = context.text("code")
     fields = {
         "code": code,
-        "source": item.text("source"),
-        "acUrl": kind.link(item, "acUrl", code=code),
+        "source": context.text("source"),
+        "acUrl": kind.link(context, "acUrl", code=code),
     }
-    return Draft(nsid=kind.nsid, fields=kind.record(item, fields))
+    return Draft(nsid=kind.nsid, fields=kind.record(context, fields))
 
 
 KIDLISP = MediaType(

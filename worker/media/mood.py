@@ -5,10 +5,10 @@ from __future__ import annotations
 from worker.media.base import BuildContext, Draft, MediaType
 
 
-def build(item: BuildContext, kind: MediaType) -> Draft:
+def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build a mood; old documents keep its text under `text`."""
-    fields = {"text": item.text("mood", "text")}
-    return Draft(nsid=kind.nsid, fields=kind.record(item, fields))
+    fields = {"text": context.text("mood", "text")}
+    return Draft(nsid=kind.nsid, fields=kind.record(context, fields))
 
 
 MOOD = MediaType(

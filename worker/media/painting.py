@@ -5,33 +5,33 @@ from __future__ import annotations
 from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, LinkSpec, MediaType
 
 
-def build(item: BuildContext, kind: MediaType) -> Draft:
+def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build a painting; its slug may be `imageSlug:recordingSlug`."""
-    slug, code = item.text("slug"), item.text("code")
+    slug, code = context.text("slug"), context.text("code")
     image, _, recording = slug.partition(":")
     fields = {
         "slug": slug,
         "code": code,
-        "imageUrl": kind.link(item, "imageUrl", code=code, slug=slug),
-        "acUrl": kind.link(item, "acUrl", code=code, slug=slug),
+        "imageUrl": kind.link(context, "imageUrl", code=code, slug=slug),
+        "acUrl": kind.link(context, "acUrl", code=code, slug=slug),
     }
     return Draft(
         nsid=kind.nsid,
-        fields=kind.record(item, fields),
-        blobs={"thumbnail": BlobSpec(item.file(f"{image}.png"), BlobTransform.THUMBNAIL)},
-        links=_recording(item, kind, code, slug, recording),
+        fields=kind.record(context, fields),
+        blobs={"thumbnail": BlobSpec(context.file(f"{image}.png"), BlobTransform.THUMBNAIL)},
+        links=_recording(context, kind, code, slug, recording),
     )
 
 
 def _recording(
-    item: BuildContext, kind: MediaType, code: str, slug: str, recording: str
+    context: BuildContext, kind: MediaType, code: str, slug: str, recording: str
 ) -> dict[str, LinkSpec]:
     # A guest's recording is named by the slug alone: there is no folder of theirs to look in.
-    name = recording or ("" if item.document.is_guest else slug)
+    name = recording or ("" if context.document.is_guest else slug)
     if not name:
         return {}
-    url = kind.link(item, "recordingUrl", code=code, slug=slug)
-    return {"recordingUrl": LinkSpec(url, item.file(f"{name}.zip"))}
+    url = kind.link(context, "recordingUrl", code=code, slug=slug)
+    return {"recordingUrl": LinkSpec(url, context.file(f"{name}.zip"))}
 
 
 PAINTING = MediaType(

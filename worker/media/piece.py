@@ -5,24 +5,24 @@ from __future__ import annotations
 from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, MediaType
 
 
-def build(item: BuildContext, kind: MediaType) -> Draft:
+def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build a piece; a document without a bucket has no source file."""
-    slug = item.text("slug")
-    fields = {"slug": slug, "code": item.optional("code"), "acUrl": _address(item, kind)}
+    slug = context.text("slug")
+    fields = {"slug": slug, "code": context.optional("code"), "acUrl": _address(context, kind)}
     blobs = {}
-    if item.optional("bucket"):
-        program = item.file(f"{slug}.mjs")
+    if context.optional("bucket"):
+        program = context.file(f"{slug}.mjs")
         blobs["source"] = BlobSpec(program, BlobTransform.AS_IS, mime_type="text/javascript")
-    return Draft(nsid=kind.nsid, fields=kind.record(item, fields), blobs=blobs)
+    return Draft(nsid=kind.nsid, fields=kind.record(context, fields), blobs=blobs)
 
 
-def _address(item: BuildContext, kind: MediaType) -> str | None:
-    slug = item.text("slug")
-    if item.document.is_guest:
-        return kind.link(item, "acUrl", slug=slug)
-    if item.account.screen_name is None:
+def _address(context: BuildContext, kind: MediaType) -> str | None:
+    slug = context.text("slug")
+    if context.document.is_guest:
+        return kind.link(context, "acUrl", slug=slug)
+    if context.account.screen_name is None:
         return None
-    return kind.link(item, "userAcUrl", handle=item.account.screen_name, slug=slug)
+    return kind.link(context, "userAcUrl", handle=context.account.screen_name, slug=slug)
 
 
 PIECE = MediaType(

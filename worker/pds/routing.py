@@ -55,9 +55,9 @@ class PdsHosts:
 
 @dataclass(frozen=True, slots=True)
 class PdsHostFactory:
-    """Makes the homes of accounts as each lane sees them.
+    """Makes PDS hosts for one workload.
 
-    Calls to the platform's `default_pds` PDS go over `own`, those to any other over `others`. Accounts
+    Calls to `default_pds` use the connections `own`, calls to all other PDSes `others`. Accounts
     that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
     """
 

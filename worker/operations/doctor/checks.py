@@ -35,12 +35,12 @@ def of_types() -> Iterator[Check]:
 
     # Imported as they run: to load the types is what may fail.
     def types() -> list[CheckResult]:
-        from worker.operations.doctor.configuration import check_types
+        from worker.operations.doctor.media import check_types
 
         return check_types()
 
     def lexicons() -> list[CheckResult]:
-        from worker.operations.doctor.configuration import check_lexicons
+        from worker.operations.doctor.media import check_lexicons
 
         return check_lexicons()
 
@@ -135,7 +135,7 @@ def _of_pds(settings: Settings, clock: Clock) -> Iterator[Check]:
 
 def _media_store(settings: Settings) -> list[CheckResult]:
     from worker.files.opening import open_sources, store_location
-    from worker.operations.doctor.configuration import check_folder, check_store
+    from worker.operations.doctor.media import check_folder, check_store
 
     if settings.media.store_url.startswith("file:"):
         return check_folder(store_location(settings).root)
