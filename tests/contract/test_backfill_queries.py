@@ -74,9 +74,9 @@ def ids(found: list[Batch]) -> set[DocumentId]:
     return set(listed)
 
 
-@pytest.mark.parametrize(("stratum", "state"), STATES)
+@pytest.mark.parametrize(("group", "state"), STATES)
 @pytest.mark.parametrize("user", [ADA, None])
-def test_each_state_is_in_one_stratum(
+def test_each_state_is_in_one_group(
     here: Services, group: StatusGroup, state: RawDocument | None, user: str | None
 ) -> None:
     """And in no other, whether all owners are looked at or one."""

@@ -90,7 +90,7 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
     "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
     "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
 }
-# A stratum is gone through once to count; then an owner's documents of it, ten each here. Of those
+# A status group is gone through once to count; then an owner's documents of it, ten each here. Of those
 # pending there is one more: the one that was revived.
 OF_BACKFILL: dict[str, tuple[int, Query]] = {
     "owners of never published": (100, lambda w: owners(w, UNSEEN)),
@@ -201,7 +201,7 @@ def settle(watched: Watched, item: DocumentId) -> None:
 
 
 def owners(watched: Watched, group: StatusGroup, *subjects: str) -> object:
-    """Count what a backfill would enqueue of a stratum, owner by owner, or of these alone."""
+    """Count what a backfill would enqueue of a status group, owner by owner, or of these alone."""
     return list(BackfillQueries(watched.store).owners(MOOD, group, subjects or None))
 
 

@@ -60,7 +60,7 @@ UNSEEN = StatusGroup("never published", {"atproto.status": None})
 
 @dataclass(frozen=True, slots=True)
 class OwnerCount:
-    """How many documents an owner has in a stratum.
+    """How many documents an owner has in a status group.
 
     `wanted` are to be published or, where they are gone and left a record, to be removed; `gone`
     counts the others by what took them down.
@@ -80,7 +80,7 @@ class BackfillQueries:
     def owners(
         self, kind: MediaType, group: StatusGroup, owners: Sequence[str] | None = None
     ) -> Iterator[OwnerCount]:
-        """Go through the owners of a stratum's documents, or only these, with their counts."""
+        """Go through the owners of a status group's documents, or only these, with their counts."""
         match = dict(group.match) | ({} if owners is None else self._of(*owners))
         index = group.index if owners is None else group.index_by_owner
         pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
@@ -94,7 +94,7 @@ class BackfillQueries:
     def documents(
         self, kind: MediaType, group: StatusGroup, owner: str, due: datetime | None = None
     ) -> Iterator[DocumentId]:
-        """Go through the ids of an owner's wanted documents of a stratum, the lowest first.
+        """Go through the ids of an owner's wanted documents of a status group, the lowest first.
 
         One that no message can name is given up instead.
         With `due` those that are to be tried later than that are left out.

@@ -74,17 +74,17 @@ def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[C
         yield evaluate_clock("mongodb", facts.ahead)
 
     def indexes() -> list[CheckResult]:
-        from worker.operations.doctor.mongodb import check_indexes
+        from worker.operations.doctor.upkeep import check_indexes
 
         return check_indexes(database())
 
     def sweep() -> list[CheckResult]:
-        from worker.operations.doctor.mongodb import check_overdue
+        from worker.operations.doctor.upkeep import check_overdue
 
         return check_overdue(database())
 
     def watch() -> list[CheckResult]:
-        from worker.operations.doctor.mongodb import check_watch
+        from worker.operations.doctor.upkeep import check_watch
 
         return check_watch(database())
 

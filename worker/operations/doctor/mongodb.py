@@ -1,33 +1,22 @@
-"""Check MongoDB: the version, the replica set, indexes, overdue items, and the watch."""
+"""Check MongoDB: the version, the replica set and the clock."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 
 import pymongo
 from pymongo.database import Database
 
-from worker.core.clock import now
-from worker.database import indexes
-from worker.database.indexes import IndexResult, IndexStatus
 from worker.database.mongo import RawDocument, mongo_errors
-from worker.media import MEDIA_TYPES
 from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
-from worker.operations.error_help import help_for
-from worker.operations.watch import checkpoint
-from worker.operations.watch.checkpoint import Checkpoint
 
 SUBJECT = "mongodb"
 TIMEOUT = 5.0  # seconds for each question
 _MIN_VERSION = (6, 0)
-WORKERS = "workers"
-_MAX_LISTED = 3
-_MAX_OVERDUE = timedelta(minutes=15)
-_MAX_SILENCE = timedelta(minutes=1)  # the watch keeps its position every few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,80 +60,3 @@ def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("-")[0].split(".") if part.isdigit())
-
-
-def check_indexes(database: Database[RawDocument]) -> list[CheckResult]:
-    """Compare the indexes with those that there should be; raises StoreUnavailableError."""
-    with pymongo.timeout(TIMEOUT):
-        return evaluate_indexes(list(indexes.inspect(database)))
-
-
-def evaluate_indexes(standings: Iterable[IndexResult]) -> list[CheckResult]:
-    """Judge how the indexes stand; a line for each that something is in the way of."""
-    every = list(standings)
-    findings = [
-        fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
-        for made in every
-        if made.status is IndexStatus.REFUSED
-    ]
-    missing = [_format_names(made) for made in every if made.status is IndexStatus.MISSING]
-    if missing:
-        first = ", ".join(missing[:_MAX_LISTED]) + (", ..." if len(missing) > _MAX_LISTED else "")
-        found = f"{len(missing)} of {len(every)} missing: {first}"
-        findings.append(fail(SUBJECT, "indexes", found, "run media-atproto init"))
-    return findings or [ok(SUBJECT, "indexes", f"all {len(every)} are there")]
-
-
-def _format_names(made: IndexResult) -> str:
-    return f"{made.definition.collection}.{made.definition.name}"
-
-
-def check_overdue(database: Database[RawDocument]) -> list[CheckResult]:
-    """Find the item of each type that has been due longest; raises StoreUnavailableError."""
-    oldest = {name: _due(database, kind.collection) for name, kind in MEDIA_TYPES.items()}
-    return [evaluate_overdue(oldest, now())]
-
-
-def _due(database: Database[RawDocument], collection: str) -> datetime | None:
-    match = {"atproto.retryAt": {"$type": "date"}}
-    with mongo_errors(), pymongo.timeout(TIMEOUT):
-        found = database[collection].find_one(match, sort=[("atproto.retryAt", 1)])
-    state = (found or {}).get("atproto")
-    moment = state.get("retryAt") if isinstance(state, dict) else None
-    return moment if isinstance(moment, datetime) else None
-
-
-def evaluate_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> CheckResult:
-    """Judge since when an item of each type has been due: the sweep should have found it."""
-    late = {
-        name: moment - due for name, due in oldest.items() if due and moment - due > _MAX_OVERDUE
-    }
-    if not late:
-        return ok(WORKERS, "sweep", "nothing is overdue")
-    name, age = max(late.items(), key=lambda pair: pair[1])
-    found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
-    return warn(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
-
-
-def check_watch(database: Database[RawDocument]) -> list[CheckResult]:
-    """Look where the watch stands; raises StoreUnavailableError."""
-    with pymongo.timeout(TIMEOUT):
-        return [evaluate_watch(checkpoint.read_checkpoint(database), now())]
-
-
-def evaluate_watch(stands: Checkpoint | None, moment: datetime) -> CheckResult:
-    """Judge where the watch stands; None where there never was one."""
-    if stands is None:
-        return ok(WORKERS, "watch", "not in use")
-    if stands.saved_at is None or moment - stands.saved_at > _MAX_SILENCE:
-        since = f"{stands.saved_at:%Y-%m-%d %H:%M} UTC" if stands.saved_at else "its start"
-        found = f"its position has not moved since {since}"
-        if stands.trouble:
-            found += f": it waits ({stands.trouble})"
-            return warn(WORKERS, "watch", found, help_for(stands.trouble).action)
-        advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
-        return warn(WORKERS, "watch", found, advice)
-    found = (
-        f"{stands.holder or 'nobody'} watches; the last change was enqueued {stands.lag:.1f} s late"
-    )
-    return ok(WORKERS, "watch", found)
