@@ -17,7 +17,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
-from worker.core.settings.reader import Reader, SettingsError
+from worker.core.settings.reader import EnvironmentReader, SettingsError
 
 _PATIENCE = 60.0  # seconds until it must be primary
 _NOT_INITIATED = 94
@@ -26,7 +26,7 @@ _ALREADY_THERE = 51003
 
 def main(host: str, name: str) -> None:
     """Prepare the mongod at `host` as the set `name`; raises SettingsError."""
-    reader = Reader(os.environ)
+    reader = EnvironmentReader(os.environ)
     root = reader.text("MONGODB_ROOT_PASSWORD")
     url = reader.text("MONGODB_CONNECTION_STRING")
     database = reader.text("MONGODB_NAME")

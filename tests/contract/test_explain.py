@@ -90,7 +90,7 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
     "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
     "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
 }
-# A status group is gone through once to count; then an owner's documents of it, ten each here. Of those
+# A status group is read once to count; then an owner's documents of it, ten each here. Of those
 # pending there is one more: the one that was revived.
 OF_BACKFILL: dict[str, tuple[int, Query]] = {
     "owners of never published": (100, lambda w: owners(w, UNSEEN)),

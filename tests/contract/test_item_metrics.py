@@ -18,7 +18,7 @@ from tests.fixtures import platform_of, sign_up
 from tests.pictures import pixel_art
 from worker.dev.stack import Stack
 from worker.services import Services, build
-from worker.telemetry.counters import PrometheusMetrics
+from worker.telemetry.prometheus import PrometheusMetrics
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import Table, echo, print_table
-from worker.cli.reviving import print_tally
+from worker.cli.retry_report import print_tally
 from worker.core.clock import rfc3339
 from worker.core.errors import MediaError
 from worker.core.settings.reader import SettingsError

@@ -14,7 +14,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import Table, echo, print_table
-from worker.cli.reviving import echo_counts, print_tally
+from worker.cli.retry_report import echo_counts, print_tally
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.errors import MediaError

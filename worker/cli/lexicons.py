@@ -256,11 +256,14 @@ def print_lines(checked: Sequence[CheckedLexicon]) -> None:
 
 def print_breaking_changes(publication: Publication) -> None:
     """Print what publishing a lexicon would break."""
-    from worker.operations.lexicons.check import format_value
+    from worker.operations.lexicons.check import format_constraint
 
     for found in publication.breaks:
         echo(f"{publication.key.rkey}: {found.path}")
-        echo(f"  was {format_value(found.was)}, is {format_value(found.now)}: {found.why}", "red")
+        echo(
+            f"  was {format_constraint(found.was)}, is {format_constraint(found.now)}: {found.why}",
+            "red",
+        )
 
 
 def print_dns_record(name: str, did: str) -> None:

@@ -32,7 +32,7 @@ _REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
 
 
 @dataclass(frozen=True, slots=True)
-class _Status:
+class _StatusReport:
     """All that is told: counts by type and of all together; the queues, or what is wrong there."""
 
     types: Mapping[str, Counts]
@@ -73,7 +73,7 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     click.get_current_context().exit(1 if snapshot.fault else 0)
 
 
-def _fetch(env_file: Path | None) -> _Status:
+def _fetch(env_file: Path | None) -> _StatusReport:
     from worker.operations.status import Counts, ItemCounts
 
     with closing(open_services(env_file)) as services:
@@ -81,7 +81,7 @@ def _fetch(env_file: Path | None) -> _Status:
         types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
         removals = overview.removals()
         queues, fault = _fetch_queues(services.settings.redis_url)
-    return _Status(
+    return _StatusReport(
         types=types,
         every=Counts.sum(types.values()),
         removals=removals,
@@ -102,7 +102,7 @@ def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
             return None, error.message
 
 
-def _print_page(snapshot: _Status) -> None:
+def _print_page(snapshot: _StatusReport) -> None:
     rows = {**snapshot.types, _ALL: snapshot.every}
     header = ("type", "never published", *map(str, Status), "total", "oldest pending")
     cells = [(name, *_count_cells(counts, snapshot.at)) for name, counts in rows.items()]
@@ -141,7 +141,7 @@ def _reason_rows(counts: Counts) -> list[tuple[str, ...]]:
     ]
 
 
-def _print_json(snapshot: _Status) -> None:
+def _print_json(snapshot: _StatusReport) -> None:
     whole = {
         "at": rfc3339(snapshot.at),
         "types": {name: _as_json(counts, snapshot.at) for name, counts in snapshot.types.items()},

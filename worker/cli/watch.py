@@ -88,7 +88,7 @@ def _watcher(services: Services) -> Watcher:
         positions=Checkpoints(services.database, holder, WatchSettings.load(os.environ).lease),
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _producer()),
-        warn=partial(sentry.warn, "watch", "position_lost"),
+        warn=partial(sentry.send_warning, "watch", "position_lost"),
         at_work=_heartbeat(),
     )
 

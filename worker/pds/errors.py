@@ -83,7 +83,7 @@ _RETRYABLE: Mapping[str, type[TransientError]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _ErrorAnswer:
     status: int
     name: str
     message: str
@@ -117,7 +117,7 @@ def malformed_response(step: str) -> TransientError:
     return TransientError(message, step=step, code="pds_answer_garbled")
 
 
-def _answer(response: httpx.Response) -> _Answer:
+def _answer(response: httpx.Response) -> _ErrorAnswer:
     try:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
@@ -125,7 +125,7 @@ def _answer(response: httpx.Response) -> _Answer:
     said = body if isinstance(body, dict) else {}
     texts = (text if isinstance(text, str) else "" for text in map(said.get, _MESSAGES))
     name, message = _redact_echoes(response.request, *texts)
-    return _Answer(response.status_code, name, message, response.headers)
+    return _ErrorAnswer(response.status_code, name, message, response.headers)
 
 
 def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
@@ -139,7 +139,7 @@ def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str
     return (name if _NAME.fullmatch(name) else ""), ("" if is_login else message)
 
 
-def _classify(answer: _Answer, step: str) -> MediaError:
+def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
     if answer.status == 429:  # noqa: PLR2004
         return WaitError(answer.text, until=_retry_after(answer), step=step, code="rate_limited")
     if answer.name in _RETRYABLE:
@@ -154,7 +154,7 @@ def _classify(answer: _Answer, step: str) -> MediaError:
     return _by_status(answer, step)
 
 
-def _by_status(answer: _Answer, step: str) -> MediaError:
+def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
     if answer.status < 400:  # noqa: PLR2004
         message = f"the PDS answered {answer.status}, a redirect perhaps; is PDS_URL right?"
         return TransientError(message, step=step, code="pds_redirected")
@@ -167,7 +167,7 @@ def _by_status(answer: _Answer, step: str) -> MediaError:
     return PermanentError(answer.text, step=step, code="pds_refused")
 
 
-def _retry_after(answer: _Answer) -> datetime:
+def _retry_after(answer: _ErrorAnswer) -> datetime:
     """Return when to ask again, by `Retry-After` or `RateLimit-Reset`.
 
     Either is a number of seconds; the first may be an HTTP date

@@ -22,8 +22,8 @@ from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.core.settings import MetricsSettings
-from worker.telemetry.counters import PrometheusMetrics
 from worker.telemetry.metrics import NULL_METRICS, Metrics
+from worker.telemetry.prometheus import PrometheusMetrics
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
 

@@ -94,7 +94,7 @@ class SentryAlerts:
         _send("warning", ("account", code), message, {"did": account.did})
 
 
-def warn(step: str, code: str, text: str) -> None:
+def send_warning(step: str, code: str, text: str) -> None:
     """Send a warning about no item or account; without a DSN, to nobody."""
     _send("warning", (step, code), text, {})
 

@@ -30,7 +30,7 @@ from worker.operations.status import (
     Throughput,
     throughput,
 )
-from worker.operations.status.prometheus import PlatformFigures, Traffic
+from worker.operations.status.prometheus import PlatformMetrics, Traffic
 from worker.operations.watch import checkpoint
 from worker.pds.rate_limiter import BucketStatus
 from worker.services import Services
@@ -175,11 +175,11 @@ class MetricsSnapshot:
             lambda: try_fetch(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
         )
 
-    def now(self) -> PlatformFigures:
+    def now(self) -> PlatformMetrics:
         """Return the figures of this moment."""
         snapshot, traffic = self._snapshots.overview(), self._traffic.get()
         watch = None if isinstance(snapshot, Unavailable) else self._watch.get()
-        return PlatformFigures(
+        return PlatformMetrics(
             at=now(),
             counts=None if isinstance(snapshot, Unavailable) else snapshot.types,
             traffic=None if isinstance(traffic, Unavailable) else traffic,

@@ -16,9 +16,9 @@ from tests.system.alerts.promtool import find_promtool
 from worker.core.clock import now
 from worker.dev.stack.packages import cache_folder
 from worker.operations.status import Counts, QueueLengths
-from worker.operations.status.prometheus import PlatformFigures, Traffic
+from worker.operations.status.prometheus import PlatformMetrics, Traffic
 from worker.operations.watch.checkpoint import Checkpoint
-from worker.telemetry.counters import PrometheusMetrics
+from worker.telemetry.prometheus import PrometheusMetrics
 
 _RULES = Path(__file__).parents[3] / "docs" / "prometheus-alerts.yml"
 _CASES = Path(__file__).with_name("cases.yml")
@@ -68,7 +68,7 @@ def test_alerts_speak_of_figures_that_there_are() -> None:
     traffic = Traffic(QueueLengths(0, 0, 0, 0), (), 0)
     zeros: dict[str, Any] = dict.fromkeys((field.name for field in fields(Checkpoint)), 0)
     watch = Checkpoint(**zeros | {"saved_at": now()})
-    registry.register(PlatformFigures(now(), {"mood": Counts()}, traffic, watch))
+    registry.register(PlatformMetrics(now(), {"mood": Counts()}, traffic, watch))
     there = {family.name for family in registry.collect()}
     spoken = set(_OURS.findall(_RULES.read_text()))
     stems = {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in spoken}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worker.core.rate_limits import Rates, parse_keys
 from worker.core.secrets import Secret
-from worker.core.settings.reader import Reader
+from worker.core.settings.reader import EnvironmentReader
 from worker.core.settings.validators import (
     OFF,
     check_database_name,
@@ -114,7 +114,7 @@ class Settings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings; raises SettingsError naming every missing or malformed variable."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         allow_http = reader.flag("ALLOW_HTTP")
         settings = cls(
             mongodb_url=Secret(reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)),
@@ -136,7 +136,7 @@ class Settings:
         return settings
 
 
-def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
+def _pds(reader: EnvironmentReader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
     on_the_web = http_url_checker(allow_http)
     directory = reader.valid_text("DID_RESOLVER", directory_checker(on_the_web), DEFAULT_DIRECTORY)
     keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
@@ -149,7 +149,7 @@ def _pds(reader: Reader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
     )
 
 
-def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
+def _media(reader: EnvironmentReader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     templates = reader.with_prefix(_TEMPLATE_PREFIX)
     return MediaSettings(
         store_url=reader.valid_text("MEDIA_STORE_URL", store_url_checker(allow_http)),
@@ -164,7 +164,7 @@ def _media(reader: Reader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
     )
 
 
-def _retry(reader: Reader) -> RetrySettings:
+def _retry(reader: EnvironmentReader) -> RetrySettings:
     return RetrySettings(
         max_attempts=int(reader.number("MAX_ATTEMPTS", 24, minimum=1)),
         max_lost=int(reader.number("MAX_LOST_RUNS", 3, minimum=1)),
@@ -176,7 +176,7 @@ def _retry(reader: Reader) -> RetrySettings:
     )
 
 
-def _sweep(reader: Reader) -> SweepSettings:
+def _sweep(reader: EnvironmentReader) -> SweepSettings:
     return SweepSettings(
         limit=int(reader.number("SWEEP_LIMIT", 1000, minimum=1)),
         window=int(reader.number("SWEEP_WINDOW", 2000, minimum=0)),
@@ -186,7 +186,7 @@ def _sweep(reader: Reader) -> SweepSettings:
     )
 
 
-def _metrics(reader: Reader) -> MetricsSettings:
+def _metrics(reader: EnvironmentReader) -> MetricsSettings:
     port = int(reader.number("METRICS_PORT", 0, minimum=0, maximum=65_535))
     return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
 
@@ -195,7 +195,7 @@ def _optional_secret(value: str) -> Secret | None:
     return Secret(value) if value else None
 
 
-def _secret_keys(reader: Reader) -> tuple[Secret, ...]:
+def _secret_keys(reader: EnvironmentReader) -> tuple[Secret, ...]:
     keys = reader.names("SECRET_KEYS")
     if not keys:
         reader.missing("SECRET_KEYS", " (make one: media-atproto new-key)")

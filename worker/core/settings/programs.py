@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from worker.core.secrets import Secret
-from worker.core.settings.reader import Reader
+from worker.core.settings.reader import EnvironmentReader
 from worker.core.settings.validators import (
     check_log_format,
     check_login,
@@ -44,7 +44,7 @@ class QueueSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> QueueSettings:
         """Read the queue's settings; raises SettingsError naming each faulty variable."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         settings = cls(
             redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
             sweep_interval=reader.number("SWEEP_INTERVAL_SECONDS", 30, minimum=0.1),
@@ -64,7 +64,7 @@ class WatchSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> WatchSettings:
         """Read the settings of `watch`; raises SettingsError."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         settings = cls(lease=reader.number("WATCH_LEASE_SECONDS", 10, minimum=1))
         reader.finish()
         return settings
@@ -79,7 +79,7 @@ class LogSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> LogSettings:
         """Read the log's settings; raises SettingsError."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         settings = cls(format=reader.valid_text("LOG_FORMAT", check_log_format, "console"))
         reader.finish()
         return settings
@@ -94,7 +94,7 @@ class FlowerSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
         """Read Flower's settings; raises SettingsError naming each faulty variable."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         settings = cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_login)))
         reader.finish()
         return settings
@@ -110,7 +110,7 @@ class WebSettings:
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> WebSettings:
         """Read the page's own settings; raises SettingsError naming each faulty variable."""
-        reader = Reader(environ)
+        reader = EnvironmentReader(environ)
         login = reader.optional("WEB_BASIC_AUTH", check_login)
         if not login:
             make = 'make one: echo "ops:$(openssl rand -hex 16)"'

@@ -33,7 +33,7 @@ class SettingsError(ValueError):
         self.problems = tuple(problems)
 
 
-class Reader:
+class EnvironmentReader:
     """Reads variables one by one and remembers what was wrong, to report it all at once."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:

@@ -50,7 +50,7 @@ class Report:
 
 
 @dataclass(slots=True)
-class _StatCache:
+class _Totals:
     """What the items account for so far."""
 
     records: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Verification:
     def run(self, items: Sequence[UploadedItem]) -> Report:
         """Verify all items, and that the repos hold nothing else."""
         listed = {found.uri: found for found in self._list_records()}
-        seen = _StatCache()
+        seen = _Totals()
         lines = tuple(self._line(item, listed, seen) for item in items)
         return Report(
             lines=lines,
@@ -84,9 +84,7 @@ class Verification:
             for name in expected.TYPES:
                 yield from self._reader.records(did, expected.nsid(name))
 
-    def _line(
-        self, item: UploadedItem, listed: Mapping[str, FoundRecord], seen: _StatCache
-    ) -> Line:
+    def _line(self, item: UploadedItem, listed: Mapping[str, FoundRecord], seen: _Totals) -> Line:
         state = self._platform.state(item.type, item.id)
         faults = [*self._document_faults(item), *_state_faults(item, state)]
         if item.is_published:
@@ -114,7 +112,7 @@ class Verification:
         item: UploadedItem,
         state: RawDocument,
         listed: Mapping[str, FoundRecord],
-        seen: _StatCache,
+        seen: _Totals,
     ) -> Iterator[str]:
         did, collection = item.owner.did or "", expected.nsid(item.type)
         rkey = str(state.get("rkey"))
@@ -137,7 +135,7 @@ class Verification:
         yield from self._blob_faults(item, found.value.get(blob_field), did, seen)
 
     def _blob_faults(
-        self, item: UploadedItem, ref: object, did: str, seen: _StatCache
+        self, item: UploadedItem, ref: object, did: str, seen: _Totals
     ) -> Iterator[str]:
         if not isinstance(ref, dict):
             if item.file is not None:
@@ -158,7 +156,7 @@ class Verification:
         if fault := expected.blob_fault(item, data, mime_type):
             yield f"the blob {cid}: {fault}"
 
-    def _strays(self, listed: Mapping[str, FoundRecord], seen: _StatCache) -> Iterator[str]:
+    def _strays(self, listed: Mapping[str, FoundRecord], seen: _Totals) -> Iterator[str]:
         known = {listed[uri].cid for uri in listed.keys() & seen.records}
         for uri in sorted(listed.keys() - seen.records):
             yield f"{uri} belongs to no item: {listed[uri].value}"

@@ -67,7 +67,7 @@ def _quote(value: str) -> str:
     return value if _PLAIN.fullmatch(value) else shlex.quote(value)
 
 
-def check(variable: str, url: str) -> None:
+def check_service(variable: str, url: str) -> None:
     """Raise StackError, without the URL and its password, if the named service is silent."""
     fault = _CHECKS[variable](url)
     if fault:

@@ -163,7 +163,7 @@ class Stack:
         for variable in environment.VARIABLES:
             if url := self._environ.get(variable):
                 progress(f"Using the service that {variable} names.")
-                environment.check(variable, url)
+                environment.check_service(variable, url)
         programs = {
             binary: binary.locate() for binary in ALL if not self._environ.get(binary.variable)
         }

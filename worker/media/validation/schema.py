@@ -60,11 +60,11 @@ def read_lexicon(document: object, nsid: str) -> Lexicon:
     main = _object(defs.get("main"), "defs.main")
     _expect(main, "type", "record", "defs.main.type")
     _expect(main, "key", "tid", "defs.main.key")
-    record = _Reader(defs).record(main.get("record"), "defs.main.record")
+    record = _SchemaReader(defs).record(main.get("record"), "defs.main.record")
     check_document(root)
     check_record(main, "defs.main")
     for name in defs.keys() - {"main"}:
-        _Reader(defs, (name,)).resolve(name)
+        _SchemaReader(defs, (name,)).resolve(name)
     return Lexicon(nsid, root, record)
 
 
@@ -81,7 +81,7 @@ def _expect(source: dict[str, Any], key: str, expected: object, path: str) -> No
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _SchemaReader:
     """Reads definitions; `defs` are those with a name, `inside` the references that led here."""
 
     defs: dict[str, Any]
@@ -125,7 +125,7 @@ class _Reader:
             raise Violation(path, f"should be # and a name in defs, got {quote(ref)}")
         if name in self.inside:
             raise Violation(path, f"leads back to {quote(ref)} without end")
-        return _Reader(self.defs, (*self.inside, name))._definition(name)
+        return _SchemaReader(self.defs, (*self.inside, name))._definition(name)
 
     def resolve(self, name: str) -> None:
         """Read a definition that may be there for others to refer to; raises Fault."""

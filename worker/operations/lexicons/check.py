@@ -80,11 +80,11 @@ def _check_file(folder: Path, file: Path, nsid: str, published: Published) -> Ch
 
 def _describe(file: Path, found: BreakingChange) -> LexiconFinding:
     return LexiconFinding(
-        file, found.path, format_value(found.was), format_value(found.now), found.why
+        file, found.path, format_constraint(found.was), format_constraint(found.now), found.why
     )
 
 
-def format_value(value: object) -> str:
+def format_constraint(value: object) -> str:
     """Return a value of a lexicon as JSON, shortened; `nothing` for what is not there."""
     if value is None:
         return "nothing"

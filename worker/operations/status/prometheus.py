@@ -33,7 +33,7 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
-class PlatformFigures(Collector):
+class PlatformMetrics(Collector):
     """Gauges of a platform `at` a moment; None stands for what a service did not tell.
 
     `watch` is where the watch stands, None if there never was one.
