@@ -174,20 +174,20 @@ def build(
     settings that only make sense together, and LexiconFileError and MediaTypeError for a type of
     another package that cannot be used.
     """
-    undo = ExitStack()
+    resources = ExitStack()
     database = connect(settings)
-    undo.callback(database.client.close)
+    resources.callback(database.client.close)
     store = DocumentStore(database, settings.guest_subject)
     accounts = Accounts(database)
     vault = Vault(settings.secret_keys)
     timeouts = timeouts or Timeouts()
-    redis = undo.enter_context(_connect_redis(settings, timeouts))
+    redis = resources.enter_context(_connect_redis(settings, timeouts))
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
     lanes = PdsHostFactory(
-        directory=_build_resolver(settings, redis, undo),
+        resolver=_build_resolver(settings, redis, resources),
         default_pds=settings.pds.url,
-        own=undo.enter_context(closing(open_request(timeouts.pds, limits=timeouts.bounds))),
-        others=undo.enter_context(
+        own=resources.enter_context(closing(open_request(timeouts.pds, limits=timeouts.bounds))),
+        others=resources.enter_context(
             closing(
                 open_request(
                     timeouts.pds, public_only=not settings.allow_http, limits=timeouts.bounds
@@ -202,15 +202,15 @@ def build(
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
     )
-    pds_hosts, saved_homes = lanes.hosts(Workload.BULK), lanes.hosts(Workload.LIVE)
+    pds_hosts, live_hosts = lanes.hosts(Workload.BULK), lanes.hosts(Workload.LIVE)
     lexicons = type_lexicons()
-    sources = undo.enter_context(closing(open_sources(settings)))
+    sources = resources.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
     publisher = _build_publisher(settings, sources, thumbnails, lexicons)
     removals = Removals(database)
 
-    def engine_of(workload: Workload, lane_homes: PdsHosts) -> Engine:
-        open_repo = partial(Repo, lane_homes)
+    def engine_of(workload: Workload, hosts: PdsHosts) -> Engine:
+        open_repo = partial(Repo, hosts)
         item_log: ItemLog = StructuredItemLog(metrics, workload.value) if metrics else NULL_ITEM_LOG
         return Engine(
             store=store,
@@ -223,7 +223,7 @@ def build(
             item_log=item_log,
         )
 
-    engine, background = engine_of(Workload.LIVE, saved_homes), engine_of(Workload.BULK, pds_hosts)
+    engine, background = engine_of(Workload.LIVE, live_hosts), engine_of(Workload.BULK, pds_hosts)
     locks = RepoLocks(redis, life=settings.retry.repo_lock)
     throttle, progress = BulkThrottle(redis), ProgressTracker(redis)
     state_updates = StateUpdates(store)
@@ -265,25 +265,27 @@ def build(
         balancer=QueueBalancer(redis, store),
         in_flight=InFlight(redis),
         metrics=metrics or NULL_METRICS,
-        resources=undo,
+        resources=resources,
     )
 
 
-def _build_resolver(settings: Settings, redis: Redis, undo: ExitStack) -> PdsResolver:
-    usual, plc = settings.pds.url, settings.pds.directory
+def _build_resolver(settings: Settings, redis: Redis, resources: ExitStack) -> PdsResolver:
+    default_pds, plc = settings.pds.url, settings.pds.directory
     if plc is None:
-        return StaticPdsResolver(usual)
+        return StaticPdsResolver(default_pds)
     is_allowed = is_http_url if settings.allow_http else is_public_https_url
-    return undo.enter_context(closing(DidResolver(redis, plc, usual, is_allowed=is_allowed)))
+    return resources.enter_context(
+        closing(DidResolver(redis, plc, default_pds, is_allowed=is_allowed))
+    )
 
 
 def _build_publisher(
     settings: Settings, sources: SourceStore, thumbnails: ThumbnailCache, lexicons: Lexicons
 ) -> Publisher:
     largest = settings.media.max_source_bytes
-    maker = BlobBuilder(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
+    blob_builder = BlobBuilder(sources, thumbnails, ThumbnailSettings(), max_source_bytes=largest)
     site = _site_urls(settings.media)
-    return Publisher(AttachmentBuilder(maker, lexicons), lexicons, site, settings.retry)
+    return Publisher(AttachmentBuilder(blob_builder, lexicons), lexicons, site, settings.retry)
 
 
 def _connect_redis(settings: Settings, timeouts: Timeouts) -> Redis:

@@ -10,7 +10,12 @@ import pytest
 from worker.core.documents import Failure, Status, SyncState
 from worker.core.errors import AccountError, PermanentError, TransientError, WaitError
 from worker.core.settings import RetrySettings
-from worker.sync.retry import MAX_BUG_ATTEMPTS, after_bug, after_failure, backoff
+from worker.sync.retry import (
+    MAX_UNEXPECTED_ATTEMPTS,
+    after_failure,
+    after_unexpected_error,
+    backoff,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SETTINGS = RetrySettings(
@@ -61,8 +66,10 @@ def test_a_permanent_error_fails_at_once() -> None:
 def test_a_bug_is_tried_a_few_times_only() -> None:
     """An error nobody expected gets fewer attempts than one that is known to pass."""
     failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
-    once = after_bug(replace(STATE, attempts=1), failure, SETTINGS, NOW)
-    last = after_bug(replace(once, attempts=MAX_BUG_ATTEMPTS), failure, SETTINGS, NOW)
+    once = after_unexpected_error(replace(STATE, attempts=1), failure, SETTINGS, NOW)
+    last = after_unexpected_error(
+        replace(once, attempts=MAX_UNEXPECTED_ATTEMPTS), failure, SETTINGS, NOW
+    )
     assert once.status is Status.PENDING
     assert last.status is Status.FAILED
 
@@ -70,10 +77,13 @@ def test_a_bug_is_tried_a_few_times_only() -> None:
 def test_a_bug_after_other_failures_is_not_the_last_attempt() -> None:
     """A PDS that was away for long leaves the item its attempts at what nobody expected."""
     away = after_failure(
-        replace(STATE, attempts=MAX_BUG_ATTEMPTS), TransientError("away", code="x"), SETTINGS, NOW
+        replace(STATE, attempts=MAX_UNEXPECTED_ATTEMPTS),
+        TransientError("away", code="x"),
+        SETTINGS,
+        NOW,
     )
     failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
-    assert after_bug(away, failure, SETTINGS, NOW).status is Status.PENDING
+    assert after_unexpected_error(away, failure, SETTINGS, NOW).status is Status.PENDING
 
 
 @pytest.mark.parametrize(

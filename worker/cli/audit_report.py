@@ -178,11 +178,11 @@ def _repairs(repairs: Repairs) -> dict[str, object]:
         "removed": repairs.removed,
         "synced": repairs.synced,
         "left": repairs.skipped,
-        "refusals": [_refusal(refusal) for refusal in repairs.refusals],
+        "refusals": [_refusal_json(refusal) for refusal in repairs.refusals],
         "failures": [_failure(failure) for failure in repairs.failures],
     }
 
 
-def _refusal(refusal: RemovalRefusal) -> dict[str, object]:
+def _refusal_json(refusal: RemovalRefusal) -> dict[str, object]:
     counts = {"removals": refusal.removals, "records": refusal.records}
     return {"collection": refusal.collection, **counts, "message": refusal.text}

@@ -132,9 +132,9 @@ def _mark_missing(
 ) -> None:
     from worker.operations.backfill.missing_records import MissingRecords
 
-    recall = MissingRecords.of(services)
+    missing_records = MissingRecords.of(services)
     for account in accounts:
-        count = recall.mark_pending(account, services.repo(account), kinds)
+        count = missing_records.mark_pending(account, services.repo(account), kinds)
         if count:
             echo(f"{account.handle}: {count} items claimed records that are not there")
 
@@ -143,9 +143,9 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
 
-    survey = BackfillPlanner.of(services).preview(scope)
-    _print_survey(survey, scope)
-    if dry_run or not survey.total:
+    preview = BackfillPlanner.of(services).preview(scope)
+    _print_preview(preview, scope)
+    if dry_run or not preview.total:
         return 0
     if not wait:
         count = _backfill_run(services, scope, _ignore).enqueue()
@@ -153,7 +153,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
         return 0
     from worker.cli.backfill_progress import open_progress
 
-    totals = {name: min(number, scope.limit or number) for name, number in survey.wanted.items()}
+    totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
     with open_progress(totals) as page:
         backfill_run = _backfill_run(services, scope, page.show)
         backfill_run.enqueue()
@@ -202,12 +202,12 @@ def _send(batch: Batch, backfill: str, message: str) -> None:
         )
 
 
-def _print_survey(survey: BackfillPreview, scope: Scope) -> None:
+def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
     limit = f", {scope.limit} of them now" if scope.limit else ""
-    accounts = f"{survey.accounts} account{'' if survey.accounts == 1 else 's'}"
-    echo(f"{survey.total} items of {accounts} to publish{limit}")
-    rows = [(name, str(number), "") for name, number in survey.wanted.items()]
-    rows += [(name, str(n), f"left out: {why}") for (name, why), n in survey.left_out.items()]
+    accounts = f"{preview.accounts} account{'' if preview.accounts == 1 else 's'}"
+    echo(f"{preview.total} items of {accounts} to publish{limit}")
+    rows = [(name, str(number), "") for name, number in preview.wanted.items()]
+    rows += [(name, str(n), f"left out: {why}") for (name, why), n in preview.left_out.items()]
     print_table(Table(sorted(rows), header=("type", "items", "")))
 
 

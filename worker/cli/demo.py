@@ -44,16 +44,16 @@ def demo(data: Path | None, *, keep: bool) -> None:
     from worker.dev.demo.display import open_display
 
     interrupt_on_signals()
-    with ExitStack() as undo:
-        folder = undo.enter_context(_folder(data, keep=keep))
+    with ExitStack() as resources:
+        folder = resources.enter_context(_folder(data, keep=keep))
         with open_display() as display:
-            played = undo.enter_context(play(folder, display, flower=keep))
-        print_report(played.report)
+            run = resources.enter_context(play(folder, display, flower=keep))
+        print_report(run.report)
         if keep:
-            _print_addresses(played)
-            played.wait()
+            _print_addresses(run)
+            run.wait()
         echo("Stopping...", err=True)
-    click.get_current_context().exit(exit_code(played.report))
+    click.get_current_context().exit(exit_code(run.report))
 
 
 @contextmanager
@@ -93,13 +93,13 @@ def _cells(line: Line) -> tuple[str, ...]:
     return line.scene, line.type, line.owner, line.status, line.why, line.uri
 
 
-def _print_addresses(played: DemoRun) -> None:
+def _print_addresses(run: DemoRun) -> None:
     named = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
-    rows = [(name, played.environment[name]) for name in named]
-    rows.append(("data and logs", str(played.folder)))
-    if flower := played.flower:
+    rows = [(name, run.environment[name]) for name in named]
+    rows.append(("data and logs", str(run.folder)))
+    if flower := run.flower:
         rows.append(("Flower", f"{flower.url}/tasks"))
-        rows.append(("status page", played.page or ""))
+        rows.append(("status page", run.page or ""))
         rows.append(("for both", f"user {flower.user}, password {flower.password}"))
     print_table(Table(rows, title="Everything still runs; Ctrl-C stops it."))
-    echo(f"Try: media-atproto --env-file {played.env_file} show {played.example}")
+    echo(f"Try: media-atproto --env-file {run.env_file} show {run.example}")

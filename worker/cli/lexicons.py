@@ -66,8 +66,8 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
       media-atproto lexicons check --against at://did:plc:qjkj26aa2hyh2ihqhjynhz5x
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     try:
-        with ExitStack() as undo:
-            published = _open_published(env_file, against, undo) if against else None
+        with ExitStack() as resources:
+            published = _open_published(env_file, against, resources) if against else None
             checked = list(_check_all(published))
     except (LexiconFileError, MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
@@ -142,7 +142,7 @@ def _folders() -> tuple[Path, ...]:
     return (OWN_FOLDER, *LEXICON_FOLDERS)
 
 
-def _open_published(env_file: Path | None, against: str, undo: ExitStack) -> Published:
+def _open_published(env_file: Path | None, against: str, resources: ExitStack) -> Published:
     from worker.media.validation.files import read_published
     from worker.operations.lexicons import AsResolved, Copies, InRepo, look_up
 
@@ -150,7 +150,7 @@ def _open_published(env_file: Path | None, against: str, undo: ExitStack) -> Pub
         if not Path(against).is_dir():
             raise click.BadParameter(f"{against}: no such folder", param_hint="--against")
         return Copies(read_published(Path(against)), against)
-    services = undo.enter_context(closing(open_services(env_file)))
+    services = resources.enter_context(closing(open_services(env_file)))
     if against == _DNS:
         return AsResolved(look_up, services.pds_of)
     return InRepo(services.pds_of, against.removeprefix(_AT))

@@ -70,7 +70,7 @@ def _release_lease(watcher: Watcher) -> None:
     from worker.database.mongo import StoreUnavailableError
 
     try:
-        watcher.positions.release()
+        watcher.checkpoints.release()
     except StoreUnavailableError as error:
         logging.getLogger(__name__).warning("the lease ends by itself: %s", error.message)
 
@@ -85,7 +85,7 @@ def _watcher(services: Services) -> Watcher:
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Watcher(
         database=services.database,
-        positions=Checkpoints(services.database, holder, WatchSettings.load(os.environ).lease),
+        checkpoints=Checkpoints(services.database, holder, WatchSettings.load(os.environ).lease),
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _producer()),
         warn=partial(sentry.send_warning, "watch", "position_lost"),

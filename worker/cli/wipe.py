@@ -62,14 +62,14 @@ def wipe(
         account = services.accounts.resolve(name)
         echo(f"{account.subject}: {account.handle}, {account.did}")
         wiping = _wiper(services).wipe(account, kinds)
-        survey = wiping.preview()
-        _print_survey(survey)
-        if not any(each.records or each.states for each in survey.values()):
+        preview = wiping.preview()
+        _print_preview(preview)
+        if not any(each.records or each.states for each in preview.values()):
             echo("There is nothing to remove.")
             return
         if not _confirm(account.handle, live=live, yes=yes):
             return
-        trouble = _execute(wiping.run, survey)
+        trouble = _execute(wiping.run, preview)
         code = _report(wiping.done, trouble)
     click.get_current_context().exit(code)
 
@@ -105,7 +105,7 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         if erasure.remark:
             echo(erasure.remark, "yellow")
         footprint = erasure.preview()
-        _print_survey(footprint.types)
+        _print_preview(footprint.types)
         echo(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
         if not footprint.exists and account is None:
             echo(f"There is no trace of {subject}; is it the subject, the _id of the user?")
@@ -163,10 +163,10 @@ def _confirm(word: str, *, live: bool, yes: bool) -> bool:
 
 
 def _execute(
-    run: Callable[[], Iterator[int]], survey: Mapping[str, WipePreview]
+    run: Callable[[], Iterator[int]], preview: Mapping[str, WipePreview]
 ) -> MediaError | None:
     """Do it, with a bar on a terminal; return what ended it early, so that it can be told last."""
-    total = sum(each.records for each in survey.values())
+    total = sum(each.records for each in preview.values())
     try:
         if not sys.stderr.isatty():
             sum(run())
@@ -179,8 +179,8 @@ def _execute(
     return None
 
 
-def _print_survey(survey: Mapping[str, WipePreview]) -> None:
-    rows = [(name, str(each.records), str(each.states)) for name, each in survey.items()]
+def _print_preview(preview: Mapping[str, WipePreview]) -> None:
+    rows = [(name, str(each.records), str(each.states)) for name, each in preview.items()]
     print_table(Table(rows, header=("type", "records", "states to clear")))
 
 

@@ -74,9 +74,12 @@ class BatchStore:
         left out, because a batch of such would not fit into memory.
         """
         meant = [_parse_ids(raw) for raw in ids]
-        every = [candidate for candidates in meant for candidate in candidates]
+        every = [loaded for loaded_documents in meant for loaded in loaded_documents]
         found = self._find(kind, every, projection(kind))
-        picked = (next((found[i] for i in candidates if i in found), None) for candidates in meant)
+        picked = (
+            next((found[i] for i in loaded_documents if i in found), None)
+            for loaded_documents in meant
+        )
         return [
             LoadedDocument(raw, self._store.parse(kind, raw)) if raw else None for raw in picked
         ]
@@ -92,20 +95,20 @@ class BatchStore:
         None as well where another document holds the key, or where a claim has no room.
         """
         states = [
-            state_after_claim(candidate.document, lease, place.repo, place.rkey)
-            if place
-            else state_after_claim(candidate.document, lease)
-            for candidate, place in wanted
+            state_after_claim(loaded.document, lease, reserved.repo, reserved.rkey)
+            if reserved
+            else state_after_claim(loaded.document, lease)
+            for loaded, reserved in wanted
         ]
         dumped = asdict(lease)
         writes = [
-            UpdateMany(unchanged_since(candidate.raw), _claim_update(state, dumped))
-            for (candidate, _), state in zip(wanted, states, strict=True)
+            UpdateMany(unchanged_since(loaded.raw), _claim_update(state, dumped))
+            for (loaded, _), state in zip(wanted, states, strict=True)
         ]
         matched = self._write(kind, writes)
         documents = [
-            replace(candidate.document, state=state)
-            for (candidate, _), state in zip(wanted, states, strict=True)
+            replace(loaded.document, state=state)
+            for (loaded, _), state in zip(wanted, states, strict=True)
         ]
         if matched == len(writes):
             return list(documents)
@@ -188,8 +191,8 @@ def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     The status stays what it was, because three indexes would have to follow it for a moment.
     """
     update = claim_update(state, lease)
-    place = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
-    update["$set"] |= {name: value for name, value in place.items() if value is not None}
+    reserved = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
+    update["$set"] |= {name: value for name, value in reserved.items() if value is not None}
     del update["$set"]["atproto.status"]
     return update
 

@@ -50,8 +50,8 @@ class StateUpdates:
         if not state_updates:
             return 0
         collection = self._store.collection(kind)
-        ids = [correction.document.ref.id for correction in state_updates]
-        writes = [_write(kind, correction, retry_at) for correction in state_updates]
+        ids = [state_update.document.ref.id for state_update in state_updates]
+        writes = [_write(kind, state_update, retry_at) for state_update in state_updates]
         with mongo_errors():
             collection.update_many(
                 {"_id": {"$in": ids}, **MALFORMED_STATE}, {"$unset": {"atproto": ""}}
@@ -64,15 +64,15 @@ class StateUpdates:
                 return int(error.details["nMatched"])
 
 
-def _write(kind: MediaType, correction: StateUpdate, retry_at: datetime | None) -> UpdateOne:
-    state = correction.document.state
+def _write(kind: MediaType, state_update: StateUpdate, retry_at: datetime | None) -> UpdateOne:
+    state = state_update.document.state
     free = [{"atproto.lease": None}, {"atproto.lease.until": {"$lte": now()}}]
-    match: RawDocument = {"_id": correction.document.ref.id, "$or": free}
+    match: RawDocument = {"_id": state_update.document.ref.id, "$or": free}
     match |= {"atproto.attemptedAt": {"$eq": state.attempted_at}}
-    key = RecordKey(correction.repo, kind.nsid, correction.rkey)
-    wanted: dict[str, object] = {"repo": key.repo, "rkey": key.rkey, "cid": correction.cid}
-    wanted |= {"uri": key.uri if correction.cid else None}
-    if correction.drop_blobs:
+    key = RecordKey(state_update.repo, kind.nsid, state_update.rkey)
+    wanted: dict[str, object] = {"repo": key.repo, "rkey": key.rkey, "cid": state_update.cid}
+    wanted |= {"uri": key.uri if state_update.cid else None}
+    if state_update.drop_blobs:
         wanted["blobs"] = None
     if retry_at is not None:
         wanted |= {"status": Status.PENDING.value, "retryAt": retry_at}

@@ -43,26 +43,26 @@ class KeyUsage:
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
-def inspect(shelf: SecretStore[Name], vault: Vault) -> KeyUsage:
+def inspect(store: SecretStore[Name], vault: Vault) -> KeyUsage:
     """Return what is on a shelf."""
-    holdings = KeyUsage()
-    for name, text in shelf.read_all():
+    usage = KeyUsage()
+    for name, text in store.read_all():
         if not vault.is_sealed(text):
-            holdings.plain += 1
+            usage.plain += 1
         elif key := vault.key_of(text):
-            holdings.by_key[key] += 1
+            usage.by_key[key] += 1
         else:
-            holdings.unreadable.append(str(name))
-    return holdings
+            usage.unreadable.append(str(name))
+    return usage
 
 
-def re_encrypt(shelf: SecretStore[Name], vault: Vault) -> int:
+def re_encrypt(store: SecretStore[Name], vault: Vault) -> int:
     """Seal everything on a shelf with the first key; return how many texts were replaced."""
     replaced = 0
-    for name, text in shelf.read_all():
+    for name, text in store.read_all():
         key = vault.key_of(text) if vault.is_sealed(text) else 0
         if key in {None, 1}:
             continue
         sealed = vault.seal(vault.open_stored(text).reveal())
-        replaced += shelf.swap(name, text, sealed)
+        replaced += store.swap(name, text, sealed)
     return replaced

@@ -251,14 +251,14 @@ class PdsClient:
         """Make a call within the budget, and learn from its answer."""
         if self._limiter is None:
             return self._count(call, send)
-        ticket = self._limiter.acquire(call.step, call.costs)
+        reservation = self._limiter.acquire(call.step, call.costs)
         try:
             response = self._count(call, send)
         except MediaError as error:
             refusal = error if isinstance(error, WaitError) else None
-            self._limiter.settle(ticket, headers_of(error.__cause__), refusal)
+            self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
             raise
-        self._limiter.settle(ticket, response.headers)
+        self._limiter.settle(reservation, response.headers)
         return response
 
     def _count(self, call: _Call, send: Callable[[], Response]) -> Response:

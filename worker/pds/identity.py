@@ -78,11 +78,11 @@ class DidResolver:
     """
 
     def __init__(
-        self, redis: Redis, plc: str, usual: str, *, is_allowed: Callable[[str], bool]
+        self, redis: Redis, plc: str, default_pds: str, *, is_allowed: Callable[[str], bool]
     ) -> None:
         self._redis = redis
         self._plc = plc
-        self._usual = usual
+        self._default_pds = default_pds
         self._is_allowed = is_allowed
         self._http = httpx.Client(timeout=_TIMEOUT)
         self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicOnlyTransport())
@@ -140,7 +140,7 @@ class DidResolver:
         url = _pds_in(document)
         if url is None:
             raise DirectoryError(f"the DID document of {did} names no PDS ({_SERVICE})")
-        if url != self._usual and not self._is_allowed(url):
+        if url != self._default_pds and not self._is_allowed(url):
             raise DirectoryError(
                 f"the PDS in the DID document of {did} must be https:// and a public host name"
             )

@@ -143,9 +143,9 @@ class HostLimiter:
             for each in charged
             for number in (each.limit.points, _milliseconds(each.limit.window), each.points)
         ]
-        place, *rest = self._run(charged, ["spend", self._share, *numbers])
-        if place:
-            raise self._reached_error(charged[place - 1], rest[0] / 1000, step)
+        index, *rest = self._run(charged, ["spend", self._share, *numbers])
+        if index:
+            raise self._reached_error(charged[index - 1], rest[0] / 1000, step)
         return Reservation(charged, tuple(rest))
 
     def settle(
@@ -158,13 +158,13 @@ class HostLimiter:
         if not reservation.charged:
             return
         said = parse_headers(headers, _moment(headers))
-        place = None if said is None else match_bucket(reservation.charged, said)
+        index = None if said is None else match_bucket(reservation.charged, said)
         numbers: list[float] = [0, 0, 0, 0, 0]
-        if said is not None and place is not None:
+        if said is not None and index is not None:
             ends = _milliseconds(said.reset)
-            numbers = [place + 1, said.points, _milliseconds(said.window), said.remaining, ends]
+            numbers = [index + 1, said.points, _milliseconds(said.window), said.remaining, ends]
         # Without a name, a refusal is for what the call is charged first: the narrowest.
-        numbers += [(place or 0) + 1, _until(refusal)] if refusal else [0, 0]
+        numbers += [(index or 0) + 1, _until(refusal)] if refusal else [0, 0]
         for each, began in zip(reservation.charged, reservation.began, strict=True):
             limit = each.limit
             numbers += [limit.points, _milliseconds(limit.window), each.points, began]

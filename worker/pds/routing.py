@@ -33,13 +33,13 @@ class PdsHost:
 class PdsHosts:
     """The homes of all accounts. `open_home` makes what it takes to call the PDS at a URL."""
 
-    def __init__(self, directory: PdsResolver, open_home: Callable[[str], PdsHost]) -> None:
-        self._directory = directory
-        self._open_home = open_home
+    def __init__(self, resolver: PdsResolver, open_host: Callable[[str], PdsHost]) -> None:
+        self._resolver = resolver
+        self._open_host = open_host
 
     def of(self, did: str) -> PdsHost:
         """Return an account's home; raises DirectoryError and RedisUnavailableError."""
-        return self._open_home(self._directory.pds_of(did))
+        return self._open_host(self._resolver.pds_of(did))
 
     def relocated(self, did: str, host: PdsHost) -> PdsHost | None:
         """Return where an account in trouble at its home has moved to; None if it has not.
@@ -47,10 +47,10 @@ class PdsHosts:
         Raises RedisUnavailableError.
         """
         try:
-            url = self._directory.refresh(did)
+            url = self._resolver.refresh(did)
         except DirectoryError:
             return None  # nobody can tell, so the trouble is what it looks like
-        return None if url == host.pds.url else self._open_home(url)
+        return None if url == host.pds.url else self._open_host(url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class PdsHostFactory:
     that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
     """
 
-    directory: PdsResolver
+    resolver: PdsResolver
     default_pds: str
     own: Request
     others: Request
@@ -75,7 +75,7 @@ class PdsHostFactory:
 
     def hosts(self, workload: Workload) -> PdsHosts:
         """Return the homes of all accounts for a lane."""
-        return PdsHosts(self.directory, partial(self._open, workload))
+        return PdsHosts(self.resolver, partial(self._open, workload))
 
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc

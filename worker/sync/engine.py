@@ -35,7 +35,7 @@ from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import RemovalResult, Remover
-from worker.sync.retry import after_bug, after_failure
+from worker.sync.retry import after_failure, after_unexpected_error
 from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
@@ -234,7 +234,7 @@ class Engine:
             # Nobody expected it, so nothing is known of its text: the document gets its name
             # only, and the error itself goes on to the log and to Sentry.
             self.alerts.unexpected_error(run.affected, error, is_new=not _has_met(run.state, error))
-            state = self._after_bug(run.state, error)
+            state = self._after_unexpected_error(run.state, error)
             self.store.finish(run.kind, run.document, state)
             self.item_log.record(Outcome.of_state(run.document.ref, state))
             raise
@@ -249,11 +249,11 @@ class Engine:
             self.store.mark_failed(run.kind, run.document.ref.id, failure, token)
             return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
-    def _after_bug(self, state: SyncState, error: Exception) -> SyncState:
+    def _after_unexpected_error(self, state: SyncState, error: Exception) -> SyncState:
         name = type(error).__name__
         message = f"unexpected {name}: a bug; see the log and Sentry"
         failure = Failure("run", name, message, permanent=False, at=now())
-        return after_bug(state, failure, self.retry, now())
+        return after_unexpected_error(state, failure, self.retry, now())
 
     def _apply_plan(self, run: Run, *, force: bool) -> SyncState:
         if run.state.lost >= self.retry.max_lost and not force:

@@ -25,7 +25,7 @@ from worker.core.errors import (
 )
 from worker.core.settings import RetrySettings
 
-MAX_BUG_ATTEMPTS = 5
+MAX_UNEXPECTED_ATTEMPTS = 5
 
 
 def after_failure(
@@ -46,13 +46,15 @@ def after_failure(
     return _retry_or_fail(state, failure, settings.max_attempts, settings, now)
 
 
-def after_bug(
+def after_unexpected_error(
     state: SyncState, failure: Failure, settings: RetrySettings, now: datetime
 ) -> SyncState:
     """Return the state after a run that ended with an error nobody expected."""
     # The attempts before it may have failed for other reasons: one bug is not five.
     met_before = state.error is not None and state.error.code == failure.code
-    most = min(MAX_BUG_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
+    most = (
+        min(MAX_UNEXPECTED_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
+    )
     return _retry_or_fail(replace(state, held_until=None), failure, most, settings, now)
 
 

@@ -95,10 +95,10 @@ class Classifier:
     def _classify_wanted(self, match: Match, plan: Publish) -> Classification:
         own, document = match.own, match.expected.document
         is_current = own is not None and own.raw_cid == match.expected.raw_cid
-        lies = self._find_mismatch(document.state, own) if own else ""
+        mismatch = self._find_mismatch(document.state, own) if own else ""
         if (
             is_current
-            and not lies
+            and not mismatch
             and not match.duplicates
             and document.state.status is Status.SYNCED
         ):
@@ -106,22 +106,22 @@ class Classifier:
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))
         if is_current:
-            verdict = self._classify_current(document, own, lies)
+            verdict = self._classify_current(document, own, mismatch)
         else:
             verdict = self._classify_other(match, plan)
         duplicates = [self._duplicate(duplicate, document, own) for duplicate in match.duplicates]
         return Classification(verdict.standing, [*verdict.findings, *duplicates], is_current)
 
     def _classify_current(
-        self, document: MediaDocument, own: StoredRecord | None, lies: str
+        self, document: MediaDocument, own: StoredRecord | None, mismatch: str
     ) -> Classification:
         """Judge what the state says of a record that is as it should be."""
         state = document.state
-        if not lies and state.status is Status.SYNCED:
+        if not mismatch and state.status is Status.SYNCED:
             return RIGHT
-        if not lies and state.status is Status.PARTIAL and state.error:
+        if not mismatch and state.status is Status.PARTIAL and state.error:
             return Classification((DocumentStanding.PARTIAL, state.error.code))
-        return self._one(Fault.STATE_MISMATCH, lies or describe_state(state), own, document)
+        return self._one(Fault.STATE_MISMATCH, mismatch or describe_state(state), own, document)
 
     def _classify_other(self, match: Match, plan: Publish) -> Classification:
         """Judge a document whose record is not there, or not as it should be."""

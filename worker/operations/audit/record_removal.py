@@ -79,9 +79,9 @@ class RecordRemoval:
         told = self.state_updates.apply(kind, state_updates, retry_at=after(self.lease))
         if told < len(state_updates):
             # A run that took one over meanwhile may have found its record in place still.
-            for correction in state_updates:
-                key = RecordKey(correction.repo, kind.nsid, correction.rkey)
-                self.store.add_stray_write(kind, correction.document, key.uri)
+            for state_update in state_updates:
+                key = RecordKey(state_update.repo, kind.nsid, state_update.rkey)
+                self.store.add_stray_write(kind, state_update.document, key.uri)
 
 
 def _is_as_found(finding: Finding, there: Mapping[str, MediaDocument]) -> bool:

@@ -167,7 +167,7 @@ class Repairer:
             waiting = iter(theirs.values())
             while batch := list(islice(waiting, kind.batch)):
                 if account:
-                    state_updates = [c for f in batch if (c := _correction(account.did, f))]
+                    state_updates = [c for f in batch if (c := _state_update(account.did, f))]
                     until = after(self.record_removal.lease)
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
@@ -187,7 +187,7 @@ def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Find
     return owners
 
 
-def _correction(did: str, finding: Finding) -> StateUpdate | None:
+def _state_update(did: str, finding: Finding) -> StateUpdate | None:
     """Return what a document's state has to say, None if it does, or will by being synced."""
     if finding.document is None:
         return None

@@ -52,20 +52,20 @@ def check_passwords(accounts: Accounts, vault: Vault) -> list[CheckResult]:
     return list(evaluate_passwords(inspect(_Some(accounts), vault)))
 
 
-def evaluate_passwords(holdings: KeyUsage) -> Iterator[CheckResult]:
+def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
     """Judge what the keys open."""
-    sealed = sum(holdings.by_key.values())
-    if holdings.unreadable:
-        names = ", ".join(holdings.unreadable[:_MAX_NAMED])
-        found = f"no key opens {len(holdings.unreadable)} of them: {names}"
+    sealed = sum(usage.by_key.values())
+    if usage.unreadable:
+        names = ", ".join(usage.unreadable[:_MAX_NAMED])
+        found = f"no key opens {len(usage.unreadable)} of them: {names}"
         advice = "give SECRET_KEYS the key back, or store the passwords anew"
         yield fail(SUBJECT, "passwords", found, advice)
     else:
         yield ok(SUBJECT, "passwords", f"SECRET_KEYS opens all {sealed} that are encrypted")
-    if holdings.plain:
-        found = f"{holdings.plain} are stored plain"
+    if usage.plain:
+        found = f"{usage.plain} are stored plain"
         yield warn(SUBJECT, "encryption", found, "run media-atproto encrypt-passwords")
-    if older := sealed - holdings.by_key[1]:
+    if older := sealed - usage.by_key[1]:
         found = f"{older} are under another key than the first"
         yield warn(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
 

@@ -49,23 +49,23 @@ def of_types() -> Iterator[Check]:
 
 
 def of_services(
-    settings: Settings, accounts: int, clock: Clock, undo: ExitStack
+    settings: Settings, accounts: int, clock: Clock, resources: ExitStack
 ) -> Iterator[Check]:
     """Yield the checks of services and credentials; what they open, `undo` closes."""
-    yield from _of_mongodb(settings, clock, undo)
+    yield from _of_mongodb(settings, clock, resources)
     yield from _of_redis(settings, clock)
     yield from _of_pds(settings, clock)
     yield Check("media store", "answer", lambda: _media_store(settings))
-    yield from _of_accounts(settings, accounts, undo)
+    yield from _of_accounts(settings, accounts, resources)
 
 
-def _of_mongodb(settings: Settings, clock: Clock, undo: ExitStack) -> Iterator[Check]:
+def _of_mongodb(settings: Settings, clock: Clock, resources: ExitStack) -> Iterator[Check]:
     from worker.operations.doctor import mongodb
 
     @cache
     def database() -> Database[RawDocument]:
         opened = connect(settings)
-        undo.callback(opened.client.close)
+        resources.callback(opened.client.close)
         return opened
 
     def server() -> Iterator[CheckResult]:
@@ -143,14 +143,14 @@ def _media_store(settings: Settings) -> list[CheckResult]:
         return check_store(store, settings.media.guest_bucket)
 
 
-def _of_accounts(settings: Settings, most: int, undo: ExitStack) -> Iterator[Check]:
+def _of_accounts(settings: Settings, most: int, resources: ExitStack) -> Iterator[Check]:
     from worker.operations.doctor import accounts
 
     @cache
     def services() -> Services:
         from worker.services import build
 
-        return undo.enter_context(closing(build(settings)))
+        return resources.enter_context(closing(build(settings)))
 
     def passwords() -> list[CheckResult]:
         return accounts.check_passwords(services().accounts, services().vault)

@@ -49,8 +49,8 @@ def examine(
     down = (
         {TYPES} if any(each.level is Level.FAIL and each.check == TYPES for each in types) else ()
     )
-    with ExitStack() as undo:
-        yield from run_checks(checks.of_services(settings, accounts, clock, undo), down)
+    with ExitStack() as resources:
+        yield from run_checks(checks.of_services(settings, accounts, clock, resources), down)
 
 
 def run_checks(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[CheckResult]:

@@ -45,14 +45,14 @@ class DanglingStates:
             # Looked up after the page was read: what is published in between is claimed, too.
             there = self._there(kind, page)
             going: list[LoadedDocument] = []
-            for candidate in page:
-                why = why_skipped(candidate.document, self.did)
-                if why is None and (key := self._key(candidate)) in there:
+            for loaded in page:
+                why = why_skipped(loaded.document, self.did)
+                if why is None and (key := self._key(loaded)) in there:
                     why = BACK if key[0] == self.did else f"its record is in the repo of {key[0]}"
                 if why is None:
-                    going.append(candidate)
+                    going.append(loaded)
                 else:
-                    wiped.skipped[_name(candidate)] = why
+                    wiped.skipped[_name(loaded)] = why
             self._reset(kind, going, wiped)
 
     def _reset(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
@@ -60,7 +60,7 @@ class DanglingStates:
         wiped.reset += count
         if count < len(going):
             missed = self.state_reset.not_reset(kind, going, self.mode)
-            wiped.skipped |= {_name(candidate): AT_WORK for candidate in missed}
+            wiped.skipped |= {_name(loaded): AT_WORK for loaded in missed}
 
     def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
         """Return which of the keys that documents claim have a record now."""
@@ -76,10 +76,10 @@ class DanglingStates:
                 raise
             return None
 
-    def _key(self, candidate: LoadedDocument) -> Key:
-        state = candidate.document.state
+    def _key(self, loaded: LoadedDocument) -> Key:
+        state = loaded.document.state
         return state.repo or self.did, state.rkey
 
 
-def _name(candidate: LoadedDocument) -> str:
-    return candidate.document.state.rkey or str(candidate.id)
+def _name(loaded: LoadedDocument) -> str:
+    return loaded.document.state.rkey or str(loaded.id)

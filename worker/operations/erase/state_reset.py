@@ -78,12 +78,12 @@ class StateReset:
         """
         match = {"atproto.rkey": {"$in": list(records)}, "atproto.repo": {"$in": [did, None]}}
         found: dict[str, LoadedDocument] = {}
-        for candidate in self._find(kind, match):
-            state = candidate.document.state
-            if state.rkey and (state.repo == did or candidate.document.owner == subject):
+        for loaded in self._find(kind, match):
+            state = loaded.document.state
+            if state.rkey and (state.repo == did or loaded.document.owner == subject):
                 if state.repo is None and state.rkey in found:
                     continue  # two claim it, and the other one does so by name
-                found[state.rkey] = candidate
+                found[state.rkey] = loaded
         return {**self._find_named(kind, subject, records, found), **found}
 
     def _find_named(
@@ -97,11 +97,11 @@ class StateReset:
         for rkey, record in records.items():
             if record.ref and rkey not in found:
                 rkeys.setdefault(record.ref, rkey)  # of several the oldest
-        ids = [candidate for ref in rkeys for candidate in _ids(ref)]
+        ids = [loaded for ref in rkeys for loaded in _ids(ref)]
         return {
-            rkeys[str(candidate.id)]: candidate
-            for candidate in (self._find(kind, {"_id": {"$in": ids}}) if ids else ())
-            if candidate.document.owner == subject and candidate.document.state.rkey is None
+            rkeys[str(loaded.id)]: loaded
+            for loaded in (self._find(kind, {"_id": {"$in": ids}}) if ids else ())
+            if loaded.document.owner == subject and loaded.document.state.rkey is None
         }
 
     def documents_of_owner(
@@ -115,26 +115,28 @@ class StateReset:
             while page := [self._candidate(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 
-    def reset(self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode) -> int:
+    def reset(
+        self, kind: MediaType, loaded_documents: Sequence[LoadedDocument], mode: ResetMode
+    ) -> int:
         """Clear the states of documents that are as they were read; return how many were."""
-        if not candidates:
+        if not loaded_documents:
             return 0
         update = reset_update(mode)
-        writes = [UpdateOne(_match_untouched(candidate), update) for candidate in candidates]
+        writes = [UpdateOne(_match_untouched(loaded), update) for loaded in loaded_documents]
         with mongo_errors():
             return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
 
     def not_reset(
-        self, kind: MediaType, candidates: Sequence[LoadedDocument], mode: ResetMode
+        self, kind: MediaType, loaded_documents: Sequence[LoadedDocument], mode: ResetMode
     ) -> list[LoadedDocument]:
         """Return, as they are now, those of the documents that are not clear."""
-        ids = [candidate.id for candidate in candidates]
+        ids = [loaded.id for loaded in loaded_documents]
         found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
-        return [candidate for candidate in found if not mode.is_done(candidate.document.state)]
+        return [loaded for loaded in found if not mode.is_done(loaded.document.state)]
 
-    def mark_for_resync(self, kind: MediaType, candidate: LoadedDocument, key: RecordKey) -> None:
+    def mark_for_resync(self, kind: MediaType, loaded: LoadedDocument, key: RecordKey) -> None:
         """Have a document synced again, its record in doubt: by the run that holds it, or soon."""
-        self._store.add_stray_write(kind, candidate.document, key.uri)
+        self._store.add_stray_write(kind, loaded.document, key.uri)
 
     def _find(self, kind: MediaType, match: RawDocument) -> Iterator[LoadedDocument]:
         with mongo_errors():
@@ -150,11 +152,11 @@ class StateReset:
         return {"user": subject}
 
 
-def _match_untouched(candidate: LoadedDocument) -> RawDocument:
+def _match_untouched(loaded: LoadedDocument) -> RawDocument:
     """Match a document that no run has claimed, or confessed a stray on, since it was read."""
-    state = candidate.raw.get("atproto")
+    state = loaded.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None
-    return {**unchanged_since(candidate.raw), "atproto.strays": {"$eq": strays}}
+    return {**unchanged_since(loaded.raw), "atproto.strays": {"$eq": strays}}
 
 
 def _ids(ref: str) -> Iterator[DocumentId]:

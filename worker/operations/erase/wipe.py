@@ -88,8 +88,8 @@ class Wipe:
         self._subject = target.subject
         self._repo = target.repo
         self._kinds = kinds
-        self._manner = mode
-        self._unfounded = DanglingStates(
+        self._mode = mode
+        self._dangling_states = DanglingStates(
             tools.state_reset, tools.read_repo, target.subject, target.did, mode
         )
         self.done = {kind.name: WipeResult() for kind in kinds}
@@ -106,7 +106,7 @@ class Wipe:
             for kind in self._kinds:
                 yield from self._remove(self._repo, kind, snapshot)
         for kind in self._kinds:
-            self._unfounded.reset(kind, self.done[kind.name])
+            self._dangling_states.reset(kind, self.done[kind.name])
         if self._repo:
             snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:
@@ -115,12 +115,12 @@ class Wipe:
 
     def _preview(self, kind: MediaType, snapshot: RepoSnapshot | None) -> WipePreview:
         ids = {
-            candidate.id
-            for candidate in (self._documents_of(kind, snapshot) if snapshot else ())
-            if self._is_ours(candidate) and not self._manner.is_done(candidate.document.state)
+            loaded.id
+            for loaded in (self._documents_of(kind, snapshot) if snapshot else ())
+            if self._is_ours(loaded) and not self._mode.is_done(loaded.document.state)
         }
-        for page in self._unfounded.claimants(kind):
-            ids |= {candidate.id for candidate in page}
+        for page in self._dangling_states.claimants(kind):
+            ids |= {loaded.id for loaded in page}
         return WipePreview(snapshot.counts.get(kind.nsid, 0) if snapshot else 0, len(ids))
 
     def _documents_of(self, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[LoadedDocument]:
@@ -160,7 +160,7 @@ class Wipe:
         for gone in self._tools.record_deleter.delete(repo, keys):
             self.done[kind.name].removed += len(gone)
             held = {key: holders[key.rkey] for key in gone if key.rkey in holders}
-            ours = {key: candidate for key, candidate in held.items() if self._is_ours(candidate)}
+            ours = {key: loaded for key, loaded in held.items() if self._is_ours(loaded)}
             self._reset(repo, kind, ours)
             for key in held.keys() - ours.keys():
                 self._tools.state_reset.mark_for_resync(kind, held[key], key)
@@ -169,32 +169,30 @@ class Wipe:
     def _reset(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
         """Clear the states of documents that have lost their records."""
         state_reset, done = self._tools.state_reset, self.done[kind.name]
-        keys = {candidate.id: key for key, candidate in lost.items()}
-        waiting = [c for c in lost.values() if not self._manner.is_done(c.document.state)]
+        keys = {loaded.id: key for key, loaded in lost.items()}
+        waiting = [c for c in lost.values() if not self._mode.is_done(c.document.state)]
         for _ in range(_TRIES):
-            count = state_reset.reset(kind, waiting, self._manner)
+            count = state_reset.reset(kind, waiting, self._mode)
             done.reset += count
             if count == len(waiting):
                 return
-            missed = state_reset.not_reset(kind, waiting, self._manner)
+            missed = state_reset.not_reset(kind, waiting, self._mode)
             waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
-        done.skipped |= {keys[candidate.id].rkey: AT_WORK for candidate in waiting}
+        done.skipped |= {keys[loaded.id].rkey: AT_WORK for loaded in waiting}
 
-    def _is_free(
-        self, repo: Repo, kind: MediaType, candidate: LoadedDocument, key: RecordKey
-    ) -> bool:
+    def _is_free(self, repo: Repo, kind: MediaType, loaded: LoadedDocument, key: RecordKey) -> bool:
         """Tell whether a document that a run has claimed meanwhile can be cleared now."""
-        why = why_skipped(candidate.document, repo.did)
+        why = why_skipped(loaded.document, repo.did)
         if why:
-            self._tools.state_reset.mark_for_resync(kind, candidate, key)
+            self._tools.state_reset.mark_for_resync(kind, loaded, key)
         elif repo.get(key):
             why = BACK
         if why:
             self.done[kind.name].skipped[key.rkey] = why
         return why is None
 
-    def _is_ours(self, candidate: LoadedDocument) -> bool:
-        return candidate.document.owner == self._subject
+    def _is_ours(self, loaded: LoadedDocument) -> bool:
+        return loaded.document.owner == self._subject
 
 
 def _read_snapshot(repo: Repo) -> RepoSnapshot:
@@ -207,6 +205,6 @@ def _chunks(records: Records) -> Iterator[Records]:
         yield part
 
 
-def _is_silent(candidate: LoadedDocument) -> bool:
-    state = candidate.document.state
+def _is_silent(loaded: LoadedDocument) -> bool:
+    state = loaded.document.state
     return state.uri is None and state.status is not Status.REMOVED

@@ -93,7 +93,7 @@ class Watcher:
     """
 
     database: Database[RawDocument]
-    positions: Checkpoints
+    checkpoints: Checkpoints
     backlog: Backlog
     sender: Sender
     warn: Callable[[str], None]
@@ -102,7 +102,7 @@ class Watcher:
     _renewed: float = 0.0
 
     def __post_init__(self) -> None:
-        self._trouble = RetryLogger(self.positions.lease * _MAX_PAUSE)
+        self._trouble = RetryLogger(self.checkpoints.lease * _MAX_PAUSE)
 
     def run(self) -> NoReturn:
         """Watch, or stand by while another one does, for ever.
@@ -121,13 +121,13 @@ class Watcher:
     def _acquire(self) -> Checkpoint:
         """Return the position, once the lease is this watcher's."""
         other = None
-        while not (position := self.positions.acquire()):
-            holder = self.positions.holder()
+        while not (position := self.checkpoints.acquire()):
+            holder = self.checkpoints.holder()
             if holder and holder != other:
                 log.info("standing by: %s watches", holder)
                 other = holder
             self.at_work()
-            time.sleep(self.positions.lease * _STANDBY)
+            time.sleep(self.checkpoints.lease * _STANDBY)
         self._is_renewed()
         log.info("watching %s", self.database.name)
         return position
@@ -194,28 +194,28 @@ class Watcher:
         why = f"{error.message}: changes since then are unknown"
         log.warning("%s; what differs is swept up, what was deleted an audit finds", why)
         self.warn(why)
-        self.positions.mark_lost(why)
+        self.checkpoints.mark_lost(why)
 
     def _catch_up(self) -> None:
         """Have everything swept up that a lost position may have hidden."""
         marked = mark_all_changed(self.backlog, self._renew_in_time)
         self._send_until_accepted(self.sender.producer.sweep)
-        self.positions.mark_swept()
+        self.checkpoints.mark_swept()
         log.info("%d edited documents are due for the sweep", marked)
 
     def _is_time_to_renew(self) -> bool:
-        return time.monotonic() > self._renewed + self.positions.lease / 3
+        return time.monotonic() > self._renewed + self.checkpoints.lease / 3
 
     def _renew_in_time(self) -> None:
         if self._is_time_to_renew():
             self._renew()
 
     def _renew(self) -> None:
-        self.positions.renew(self._trouble.code)
+        self.checkpoints.renew(self._trouble.code)
         self._is_renewed()
 
     def _save(self, step: Step) -> None:
-        self.positions.save(step)
+        self.checkpoints.save(step)
         self._is_renewed()
 
     def _is_renewed(self) -> None:

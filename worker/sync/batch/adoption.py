@@ -62,13 +62,13 @@ class Adoption:
         by_ref = snapshot.by_ref(kind.nsid)
         refs = iter(by_ref)
         while chunk := list(islice(refs, _CHUNK)):
-            ids = [candidate for ref in chunk for candidate in _ids(ref)]
+            ids = [loaded for ref in chunk for loaded in _ids(ref)]
             found = [
-                correction
+                state_update
                 for document in self._store.find_all(kind, ids)
                 if document.owner == account.subject
                 and (records := by_ref.get(str(document.ref.id)))
-                and (correction := find_adoptions(document, account.did, records))
+                and (state_update := find_adoptions(document, account.did, records))
             ]
             self._state_updates.apply(kind, found, retry_at=None)
 

@@ -62,12 +62,12 @@ class BatchEngine:
         does, and UnknownTypeError.
         """
         kind = media_type(type_name)
-        bugs = self._unexpected_errors(kind)
+        unexpected = self._unexpected_errors(kind)
         outcomes = self._sync(
             kind,
             subject,
             ids,
-            bugs,
+            unexpected,
             holder=holder,
             backfill=backfill,
             only_if_due=only_if_due,
@@ -75,10 +75,10 @@ class BatchEngine:
         report = BatchReport(tuple(zip(ids, outcomes, strict=True)))
         if backfill:
             # A message that fails does not come again.
-            again = set() if bugs else set(report.due_within(max_wait)[0])
+            again = set() if unexpected else set(report.due_within(max_wait)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
             self.progress.report(backfill, message_of(holder), kind.name, ended, done=not again)
-        bugs.raise_all(subject)
+        unexpected.raise_all(subject)
         return report
 
     def sync(
@@ -101,17 +101,17 @@ class BatchEngine:
         Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
         other items are done.
         """
-        bugs = self._unexpected_errors(kind)
+        unexpected = self._unexpected_errors(kind)
         outcomes = self._sync(
             kind,
             subject,
             ids,
-            bugs,
+            unexpected,
             holder=holder,
             backfill=backfill,
             only_if_due=only_if_due,
         )
-        bugs.raise_all(subject)
+        unexpected.raise_all(subject)
         return outcomes
 
     def _sync(
@@ -119,7 +119,7 @@ class BatchEngine:
         kind: MediaType,
         subject: str,
         ids: Sequence[DocumentId],
-        bugs: UnexpectedErrors,
+        unexpected: UnexpectedErrors,
         *,
         holder: str,
         backfill: str | None,
@@ -138,7 +138,7 @@ class BatchEngine:
             plain = [
                 c for c in found if c and _is_simple(kind, c, account, only_if_due=only_if_due)
             ]
-            together = BatchPublisher(
+            batch_publisher = BatchPublisher(
                 engine=self.engine,
                 batch_store=self.batch_store,
                 writer=self.writer,
@@ -148,15 +148,15 @@ class BatchEngine:
                 account=account,
                 repo=repo,
                 holder=holder,
-                bugs=bugs,
+                unexpected=unexpected,
             )
-            published = together.publish(plain)
+            published = batch_publisher.publish(plain)
             named = zip(ids, found, strict=True)
             outcomes = {raw: published[c.id] for raw, c in named if c and c.id in published}
         for raw in ids:
             if raw not in outcomes:
                 alone = partial(self.engine.sync, kind.name, raw, holder=holder, user=subject)
-                outcomes[raw] = bugs.outcome(raw, partial(alone, only_if_due=only_if_due))
+                outcomes[raw] = unexpected.outcome(raw, partial(alone, only_if_due=only_if_due))
         return [outcomes[raw] for raw in ids]
 
     def _unexpected_errors(self, kind: MediaType) -> UnexpectedErrors:
@@ -172,17 +172,17 @@ class BatchEngine:
 
 
 def _is_simple(
-    kind: MediaType, candidate: LoadedDocument, account: Account, *, only_if_due: bool
+    kind: MediaType, loaded: LoadedDocument, account: Account, *, only_if_due: bool
 ) -> bool:
     """Tell whether a document is to be published where it belongs, and nothing is in doubt."""
-    document = candidate.document
+    document = loaded.document
     state = document.state
     decision = plan(kind, document, account)
     return (
         isinstance(decision, Publish)
         and document.owner == account.subject  # given away since, it is another account's
         and decision.moved_from is None
-        and candidate.has_capacity
+        and loaded.has_capacity
         and state.lease is None
         and state.lost == 0  # what has killed workers does so alone
         and not state.strays

@@ -41,19 +41,19 @@ class BatchPublisher:
     account: Account
     repo: Repo
     holder: str
-    bugs: UnexpectedErrors
+    unexpected: UnexpectedErrors
     _open: dict[DocumentId, Run] = field(default_factory=dict)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
     _before: dict[DocumentId, MediaDocument] = field(default_factory=dict)
     _alone: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
 
-    def publish(self, candidates: Sequence[LoadedDocument]) -> dict[DocumentId, Outcome]:
+    def publish(self, loaded_documents: Sequence[LoadedDocument]) -> dict[DocumentId, Outcome]:
         """Publish documents; return the outcomes of those that nobody else had claimed.
 
         Raises as `Engine.sync` does, but that what nobody expected is kept in `bugs`.
         """
-        self._claim(candidates)
+        self._claim(loaded_documents)
         try:
             self._write(list(self._build_records()))
         except SoftTimeLimitExceeded:
@@ -64,9 +64,9 @@ class BatchPublisher:
                 self._fail(run, slow)
         return self._outcomes()
 
-    def _claim(self, candidates: Sequence[LoadedDocument]) -> None:
+    def _claim(self, loaded_documents: Sequence[LoadedDocument]) -> None:
         """Claim documents and reserve their keys."""
-        wanted = [(candidate, self._reserve_key(candidate.document)) for candidate in candidates]
+        wanted = [(loaded, self._reserve_key(loaded.document)) for loaded in loaded_documents]
         seconds = self.engine.retry.lease * (2 if self.kind.has_files else 1)
         lease = new_lease(self.holder, seconds)
         for document in self.batch_store.claim(self.kind, wanted, lease):
@@ -91,8 +91,10 @@ class BatchPublisher:
     def _build_records(self) -> Iterator[PreparedRecord]:
         """Make the records; those that are in the repo as they should be need no writing."""
         drafted = list(self._build_drafts())
-        maker = RecordBuilder(self.engine.publisher, self.batch_files, self.throttle, self.repo)
-        made = maker.with_files(drafted) if self.kind.has_files else maker.without_files(drafted)
+        builder = RecordBuilder(self.engine.publisher, self.batch_files, self.throttle, self.repo)
+        made = (
+            builder.with_files(drafted) if self.kind.has_files else builder.without_files(drafted)
+        )
         for run, result in made:
             match result:
                 case PreparedRecord(cid=cid) if cid == run.state.cid:
@@ -144,21 +146,23 @@ class BatchPublisher:
     def _outcomes(self) -> dict[DocumentId, Outcome]:
         outcomes: dict[DocumentId, Outcome] = {}
         ended = [(run.document, state) for run, state in self._ended]
-        endings = self.batch_store.finish(self.kind, ended)
-        for (run, state), ending in zip(self._ended, endings, strict=True):
-            outcomes[run.document.ref.id] = self._conclude(run, state, ending)
+        finish_results = self.batch_store.finish(self.kind, ended)
+        for (run, state), finish_result in zip(self._ended, finish_results, strict=True):
+            outcomes[run.document.ref.id] = self._conclude(run, state, finish_result)
         for run in self._lost:
             outcomes[run.document.ref.id] = self._handle_takeover(run)
         for run in self._alone:
             sync_claimed = partial(self.engine.sync_claimed, run, holder=self.holder)
-            outcomes[run.document.ref.id] = self.bugs.outcome(run.document.ref.id, sync_claimed)
+            outcomes[run.document.ref.id] = self.unexpected.outcome(
+                run.document.ref.id, sync_claimed
+            )
         return outcomes
 
-    def _conclude(self, run: Run, state: SyncState, ending: FinishResult) -> Outcome:
+    def _conclude(self, run: Run, state: SyncState, finish_result: FinishResult) -> Outcome:
         """Return how a finished document ended, once what followed it is done."""
-        if ending.held:
+        if finish_result.held:
             return self._handle_takeover(run)
-        if ending.there and not ending.changed:
+        if finish_result.there and not finish_result.changed:
             self.engine.alert_if_failed(run, state)
             return self._log_outcome(Outcome.of_document(self._before[run.document.ref.id], state))
         return self._sync_again(run, self.holder)

@@ -166,14 +166,14 @@ class RecordBuilder:
         at_once = self.throttle.uploads()
         drafts = [draft for _, draft in drafted]
         with (
-            _threads(at_once) as makers,
+            _threads(at_once) as builders,
             _threads(at_once) as senders,
-            self.batch_files.open(drafts, makers) as parts,
+            self.batch_files.open(drafts, builders) as parts,
         ):
             ahead: deque[tuple[Sequence[Drafted], Iterator[_Ready]]] = deque()
             for start in range(0, len(drafted), at_once):
                 some = drafted[start : start + at_once]
-                ahead.append((some, makers.map(partial(self._prepare, parts), some)))
+                ahead.append((some, builders.map(partial(self._prepare, parts), some)))
                 if start:
                     yield from self._upload(senders, parts, *ahead.popleft())
             while ahead:
