@@ -9,6 +9,7 @@ import os
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import TYPE_CHECKING
 
 from pymongo.database import Database
 from redis import Redis
@@ -65,9 +66,10 @@ from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
-from worker.telemetry.exporter import MetricsExporter
 from worker.telemetry.metrics import NULL_METRICS, Metrics
-from worker.telemetry.sentry import SentryAlerts
+
+if TYPE_CHECKING:
+    from worker.telemetry.exporter import MetricsExporter
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +143,16 @@ def services(*, is_worker: bool) -> Services:
     settings = Settings.load(os.environ)
     if not is_worker:
         return build(settings)  # of the platform's own, as are its log and its Sentry
+    from worker.telemetry.sentry import SentryAlerts
+
     return build(settings, SentryAlerts(), metrics_exporter().metrics())
 
 
 @cache
 def metrics_exporter() -> MetricsExporter:
-    """Return how a worker tells its figures: made before its children are; raises SettingsError."""
+    """Return the exporter of a worker, which is made before its children; raises SettingsError."""
+    from worker.telemetry.exporter import MetricsExporter
+
     return MetricsExporter(Settings.load(os.environ).metrics)
 
 
@@ -170,7 +176,7 @@ def build(
 ) -> Services:
     """Make all services; nothing is connected before its first use.
 
-    With a recorder a line for each item that has ended is logged. Raises SettingsError for
+    With `metrics` each run over an item is logged and counted. Raises SettingsError for
     settings that only make sense together, and LexiconFileError and MediaTypeError for a type of
     another package that cannot be used.
     """
@@ -183,7 +189,7 @@ def build(
     timeouts = timeouts or Timeouts()
     redis = resources.enter_context(_connect_redis(settings, timeouts))
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
-    lanes = PdsHostFactory(
+    host_factory = PdsHostFactory(
         resolver=_build_resolver(settings, redis, resources),
         default_pds=settings.pds.url,
         own=resources.enter_context(closing(open_request(timeouts.pds, limits=timeouts.bounds))),
@@ -202,7 +208,7 @@ def build(
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
     )
-    pds_hosts, live_hosts = lanes.hosts(Workload.BULK), lanes.hosts(Workload.LIVE)
+    pds_hosts, live_hosts = host_factory.hosts(Workload.BULK), host_factory.hosts(Workload.LIVE)
     lexicons = type_lexicons()
     sources = resources.enter_context(closing(open_sources(settings)))
     thumbnails = ThumbnailCache(database["atproto_thumbnails"])
