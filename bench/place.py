@@ -129,5 +129,5 @@ def _sign_up(platform: Platform, services: Services, name: str) -> Author:
     account = services.accounts.find(subject)
     if account is None:
         raise LookupError(f"{subject} was signed up and has no account")
-    token = services.pds_hosts.of(did).sessions.get(account).access.reveal()
+    token = services.pds_hosts.for_did(did).sessions.get(account).access.reveal()
     return Author(subject, account.handle, did, password, token)

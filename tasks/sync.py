@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.policy import MediaTask
+from tasks.base import MediaTask
 from worker.app import app
 from worker.core.errors import MediaError
 from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, MAX_COUNTDOWN

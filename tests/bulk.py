@@ -16,7 +16,7 @@ from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.pds.repo import Repo
-from worker.pds.snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.sync.batch.engine import BatchEngine
 from worker.sync.outcome import Outcome
 

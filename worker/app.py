@@ -79,7 +79,7 @@ def _broker() -> str:
 
 
 # Not the process's current app: a producer may have a Celery application of its own.
-app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.upkeep"], set_as_current=False)
+app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.periodic"], set_as_current=False)
 
 
 @app.on_configure.connect

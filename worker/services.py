@@ -29,7 +29,7 @@ from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removals
 from worker.database.state_updates import StateUpdates
 from worker.database.store import DocumentStore
-from worker.database.thumbnails import ThumbnailCache
+from worker.database.thumbnail_cache import ThumbnailCache
 from worker.files.opening import open_sources
 from worker.files.store import SourceStore
 from worker.files.thumbnail import ThumbnailSettings
@@ -37,7 +37,7 @@ from worker.media import MEDIA_TYPES, SiteUrls
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import PdsClient, open_request
+from worker.pds.client import PdsClient, open_http_client
 from worker.pds.identity import (
     DidResolver,
     PdsResolver,
@@ -126,7 +126,7 @@ class Services:
 
     def pds_of(self, did: str) -> PdsClient:
         """Return the PDS where an account lives."""
-        return self.pds_hosts.of(did).pds
+        return self.pds_hosts.for_did(did).pds
 
     def ensure_indexes(self) -> None:
         """Create the indexes that are not there yet; raises IndexRefusedError."""
@@ -192,10 +192,12 @@ def build(
     host_factory = PdsHostFactory(
         resolver=_build_resolver(settings, redis, resources),
         default_pds=settings.pds.url,
-        own=resources.enter_context(closing(open_request(timeouts.pds, limits=timeouts.bounds))),
+        own=resources.enter_context(
+            closing(open_http_client(timeouts.pds, limits=timeouts.bounds))
+        ),
         others=resources.enter_context(
             closing(
-                open_request(
+                open_http_client(
                     timeouts.pds, public_only=not settings.allow_http, limits=timeouts.bounds
                 )
             )

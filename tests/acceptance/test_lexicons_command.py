@@ -20,8 +20,8 @@ from tests.pictures import pixel_art
 from tests.world import World, Worlds
 from worker.media.validation.files import OWN_FOLDER, save_published
 from worker.operations.lexicons import (
-    AsResolved,
     DnsError,
+    DnsSource,
     PublishRefusedError,
     check,
     look_up,
@@ -193,9 +193,9 @@ def test_a_place_that_cannot_be_had_is_trouble(world: World, command: str, name:
     assert (result.exit_code, name.removeprefix("at://") in result.stderr) == (2, True)
 
 
-def resolved(world: World, resolver: dns.resolver.Resolver) -> AsResolved:
+def resolved(world: World, resolver: dns.resolver.Resolver) -> DnsSource:
     """Return the lexicons as anybody resolves them, by a name server of the test's."""
-    return AsResolved(lambda name: look_up(name, resolver), world.services.pds_of)
+    return DnsSource(lambda name: look_up(name, resolver), world.services.pds_of)
 
 
 def test_lexicons_are_found_by_their_nsid_alone(world: World) -> None:

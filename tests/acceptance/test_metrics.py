@@ -14,8 +14,8 @@ from bson import ObjectId
 from prometheus_client.parser import text_string_to_metric_families
 
 from tasks import enqueue
+from tasks.periodic import sweep
 from tasks.sync import sync_batch
-from tasks.upkeep import sweep
 from tests import pictures
 from tests.fleet import Process, running, worker
 from tests.scene import Scene, open_scene

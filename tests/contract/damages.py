@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 from tests.contract.auditing import Count, Ground
-from worker.core.record_keys import bump
+from worker.core.record_keys import next_tid
 from worker.media import media_type
 
 MOOD = "computer.aesthetic.mood"
@@ -186,7 +186,7 @@ def blob_deleted(ground: Ground) -> Count:
 def rkey_lies(ground: Ground) -> Count:
     """A state that names a key where nothing is."""
     item = ground.mood()
-    ground.set_state("mood", item, rkey=bump(str(ground.state("mood", item)["rkey"])))
+    ground.set_state("mood", item, rkey=next_tid(str(ground.state("mood", item)["rkey"])))
     return LIES
 
 

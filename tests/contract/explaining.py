@@ -26,7 +26,7 @@ from worker.database.backlog import Backlog
 from worker.database.mongo import RawDocument
 from worker.database.removals import Removals
 from worker.database.store import DocumentStore
-from worker.database.thumbnails import ThumbnailCache
+from worker.database.thumbnail_cache import ThumbnailCache
 from worker.media import media_type
 from worker.media.validation import load_lexicons
 from worker.operations.status import Failures, ItemCounts, RetryFailed

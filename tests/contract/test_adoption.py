@@ -28,7 +28,7 @@ from tests.world import World
 from worker.core.clock import after
 from worker.core.errors import TransientError
 from worker.media import media_type
-from worker.pds.snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import RepoSnapshot
 
 PAINTING = media_type("painting")
 

@@ -234,7 +234,7 @@ def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str 
     items = save_moods(world, 3, subject)
     sync_batch(world, "mood", items[:1], subject=subject)
     owner = account(world, subject)
-    session = world.services.pds_hosts.of(owner.did).sessions.get(owner)
+    session = world.services.pds_hosts.for_did(owner.did).sessions.get(owner)
     deactivate(world.services.pds_of(owner.did), session)
     named = backfill and uuid4().hex
     outcomes = sync_batch(world, "mood", items, subject=subject, backfill=named)

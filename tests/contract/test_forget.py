@@ -42,7 +42,7 @@ def world(new_world: World) -> World:
 
 def forget(world: World, name: str) -> ErasureRun:
     """Forget a subject to the end."""
-    forgetting = forgetter(world.services).forget(name)
+    forgetting = forgetter(world.services).prepare(name)
     sum(forgetting.run())
     return forgetting
 
@@ -82,7 +82,7 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
         )
     before = all_records(world, world.bob), states(world, world.bob)
 
-    footprint = forgetter(world.services).forget(world.ada).preview()
+    footprint = forgetter(world.services).prepare(world.ada).preview()
     assert (footprint.types["mood"].records, footprint.types["mood"].states) == (2, 5)
     assert (footprint.thumbnails, footprint.removals) == (1, 1)
     forgetting = forget(world, world.ada)
@@ -103,24 +103,24 @@ def test_once_more_it_finds_nothing(world: World) -> None:
     """And what was wiped before is forgotten, too: not even its key is kept."""
     published(world, world.ada)
     wipe(world, world.ada)
-    assert forget(world, world.ada).is_done["mood"].reset == 1
-    footprint = forgetter(world.services).forget(world.ada).preview()
+    assert forget(world, world.ada).results["mood"].reset == 1
+    footprint = forgetter(world.services).prepare(world.ada).preview()
     assert not footprint.exists
-    assert forget(world, world.ada).is_done["mood"].reset == 0
+    assert forget(world, world.ada).results["mood"].reset == 0
     assert states(world, world.ada) == [FORGOTTEN] * 4
 
 
 def test_other_names_of_the_subject_are_understood(world: World) -> None:
     """For as long as it has an account."""
     for name in (world.ada, world.dids[world.ada], account(world, world.ada).handle):
-        assert forgetter(world.services).forget(name).subject == world.ada
+        assert forgetter(world.services).prepare(name).subject == world.ada
 
 
 def test_an_account_that_the_pds_has_deleted(world: World, pds_admin: tuple[str, str]) -> None:
     """With it the records are gone: that is told, and the rest is forgotten."""
     published(world, world.ada)
     delete_account(world, pds_admin, world.dids[world.ada])
-    forgetting = forgetter(world.services).forget(world.ada)
+    forgetting = forgetter(world.services).prepare(world.ada)
     assert "the PDS has no such account" in forgetting.remark
     assert forgetting.preview().types["mood"].states == 1
     sum(forgetting.run())
@@ -147,12 +147,12 @@ def test_records_that_nobody_can_remove_are_told(world: World, pds_admin: tuple[
     world.services.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
     did = world.dids[world.ada]
-    for done in forgetting.is_done.values():
+    for done in forgetting.results.values():
         assert list(done.skipped.values()) == [f"its record is in the repo of {did}"]
     assert essence(world.platform.state("mood", unseen)) == FORGOTTEN
     assert states(world, world.ada).count(FORGOTTEN) == 1
     delete_account(world, pds_admin, did)
-    assert all(not done.skipped for done in forget(world, world.ada).is_done.values())
+    assert all(not done.skipped for done in forget(world, world.ada).results.values())
     assert states(world, world.ada).count(FORGOTTEN) == 5
 
 
@@ -184,7 +184,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
     forgetting = forget(world, world.ada)
     assert isinstance(forgetting.trouble, AccountError)
     assert FORGOTTEN not in states(world, world.ada)
-    sessions = world.services.pds_hosts.of(ada.did).sessions
+    sessions = world.services.pds_hosts.for_did(ada.did).sessions
     with pytest.raises(AccountError):
         sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)
@@ -197,7 +197,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
 def test_a_pds_that_dies_half_way(own_world: World, own_stack: Stack) -> None:
     """What is not known to be gone is not called so; run again, it is."""
     published_moods(own_world, own_world.ada, 150)
-    forgetting = forgetter(own_world.services).forget(own_world.ada)
+    forgetting = forgetter(own_world.services).prepare(own_world.ada)
     steps = forgetting.run()
     assert next(steps) == 100
     with pds_away(own_stack):
@@ -218,9 +218,9 @@ def test_a_document_that_a_run_holds_is_left_for_the_next_time(world: World) -> 
             found.append(forget(world, world.ada))
 
     world.sync("mood", mood, observer=forget_now)
-    assert list(found[0].is_done["mood"].skipped.values()) == [AT_WORK]
+    assert list(found[0].results["mood"].skipped.values()) == [AT_WORK]
     settle(world)
-    assert forget(world, world.ada).is_done["mood"].removed == 1
+    assert forget(world, world.ada).results["mood"].removed == 1
     assert states(world, world.ada) == [FORGOTTEN]
 
 

@@ -58,7 +58,7 @@ class Keyring:
         for subject in (self.world.ada, self.world.bob):
             account = services.accounts.find(subject)
             assert isinstance(account, Account)
-            services.pds_hosts.of(account.did).sessions.get(account)
+            services.pds_hosts.for_did(account.did).sessions.get(account)
         services.close()
         return self.proxy.count("createSession") - before
 

@@ -20,7 +20,7 @@ from worker.core.errors import AccountError, MediaError
 from worker.core.net.transports import PublicOnlyTransport
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import PdsClient, open_request
+from worker.pds.client import PdsClient, open_http_client
 from worker.pds.identity import DidResolver, DirectoryError, is_public_https_url
 from worker.pds.repo import Repo
 from worker.services import Services
@@ -95,11 +95,11 @@ def move(
     urls = {"PDS_URL": old.url, "DID_RESOLVER": directory.url, "ALLOW_HTTP": "1"}
     services = open_services(new_settings(stack, **urls))
     keys = AccountCache(redis)
-    keys.forget(shared_user.did)
+    keys.delete_all(shared_user.did)
     move = Move(services, shared_user, directory, old, new, redis)
     move.live_at(old.url)
     yield move
-    keys.forget(shared_user.did)
+    keys.delete_all(shared_user.did)
 
 
 def test_document_wins_over_the_setting(move: Move) -> None:
@@ -248,7 +248,10 @@ def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) ->
     For an account's PDS, and for the host of its document.
     """
     _, inside, _ = places
-    with closing(open_request()) as free, closing(open_request(public_only=True)) as capture_errors:
+    with (
+        closing(open_http_client()) as free,
+        closing(open_http_client(public_only=True)) as capture_errors,
+    ):
         with pytest.raises(MediaError) as caught:
             PdsClient(inside.url, request=capture_errors).latest_commit("did:plc:x")
         assert caught.value.code == "pds_unreachable"

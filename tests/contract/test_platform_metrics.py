@@ -18,7 +18,7 @@ from worker.core.documents import Status
 from worker.core.net.transports import ResponseLimits
 from worker.core.rate_limits import Cost, Rates, Resource
 from worker.core.secrets import Secret
-from worker.operations.watch.checkpoint import Checkpoints, Step
+from worker.operations.watch.checkpoint import CheckpointStore, CheckpointUpdate
 from worker.pds.rate_limiter import Workload
 from worker.services import Services, Timeouts, build
 from worker.web.snapshots import MetricsSnapshot, StatusSnapshots
@@ -99,9 +99,9 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
 def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -> None:
     """Where there never was one, nothing is."""
     assert ("watch_age_seconds",) not in told(here, queue_url)
-    positions = Checkpoints(here.database, "one", 10)
+    positions = CheckpointStore(here.database, "one", 10)
     positions.acquire()
-    positions.save(Step({"_data": "82"}))
+    positions.save(CheckpointUpdate({"_data": "82"}))
     figures = told(here, queue_url)
     assert 0 <= figures["watch_age_seconds",] < 60
     assert figures["watch_lag_seconds",] == 0

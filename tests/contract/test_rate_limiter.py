@@ -296,7 +296,7 @@ def test_gates_that_are_closed_are_listed(bench: Bench) -> None:
 def test_budgets_go_with_an_account_that_is_erased(bench: Bench) -> None:
     """Those of its repo; our address keeps its own."""
     send(bench.limiter(), bench.write())
-    AccountCache(bench.redis).forget(bench.did)
+    AccountCache(bench.redis).delete_all(bench.did)
     left = [name.decode() for name in bench.redis.scan_iter(f"*{bench.host}*")]
     assert left == [bench.key("requests_5min", "")]
 

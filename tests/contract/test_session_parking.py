@@ -104,7 +104,7 @@ def test_forgotten_account_is_tried_at_once(fleet: Fleet) -> None:
     sessions.park(fleet.account, AccountUnusableError("odd", code="odd"))
     with pytest.raises(AccountError):
         sessions.get(fleet.account)
-    AccountCache(fleet.redis).forget(fleet.account.did)
+    AccountCache(fleet.redis).delete_all(fleet.account.did)
     sessions.get(fleet.account)
     assert fleet.proxy.count(LOGIN) == 2
 
@@ -124,7 +124,7 @@ def test_deactivated_account_is_parked_at_login(passing: Fleet) -> None:
     """The PDS lets it in, and nothing could be written."""
     sessions = passing.sessions()
     deactivate(passing.pds, passing.plant())
-    AccountCache(passing.redis).forget(passing.account.did)
+    AccountCache(passing.redis).delete_all(passing.account.did)
     with pytest.raises(AccountError) as caught:
         sessions.get(passing.account)
     assert caught.value.code == "account_deactivated"
@@ -155,7 +155,7 @@ def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
     sealed_text = fleet.vault.seal(fleet.account.password.reveal())
     sealed = replace(fleet.account, password=Secret(sealed_text))
     for account in (fleet.account, sealed):
-        AccountCache(fleet.redis).forget(account.did)
+        AccountCache(fleet.redis).delete_all(account.did)
         assert fleet.sessions().get(account).did == fleet.account.did
     assert fleet.proxy.count(LOGIN) == 2
 

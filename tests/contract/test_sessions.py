@@ -122,7 +122,7 @@ def test_locks_and_parking_notes_end_by_themselves(fleet: Fleet) -> None:
     """Nothing stays in Redis for ever, and no lock is left behind."""
     fleet.plant()
     fleet.sessions().park(fleet.account, AccountUnusableError("odd", code="odd"))
-    AccountCache(fleet.redis).forget(fleet.account.did)
+    AccountCache(fleet.redis).delete_all(fleet.account.did)
     fleet.sessions().get(fleet.account)
     assert fleet.names() == [fleet.kept()]
     assert 0 < int(fleet.redis.ttl(fleet.kept())) <= 90 * 86_400

@@ -9,7 +9,7 @@ from worker.core.clock import now
 from worker.core.record_keys import tid_for
 from worker.core.records import Write
 from worker.pds.repo import Repo
-from worker.pds.snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.services import Services
 
 MOODS = "computer.aesthetic.mood"

@@ -23,7 +23,7 @@ from worker.core.clock import now
 from worker.core.documents import BlobState, Failure, MediaDocument, Status
 from worker.core.errors import TransientError
 from worker.database.mongo import RawDocument
-from worker.database.store import DocumentStore, Finish, IdentityTakenError, LeaseLostError
+from worker.database.store import DocumentStore, Finish, LeaseLostError, RecordKeyTakenError
 from worker.media import media_type
 
 KIDLISP = media_type("kidlisp")
@@ -118,7 +118,7 @@ def test_rkey_belongs_to_one_document_of_a_repo(store: DocumentStore) -> None:
     mine = replace(first.state, repo="did:plc:one", rkey=rkey)
     store.save(MOOD, first, mine)
     store.save(MOOD, first, mine)
-    with pytest.raises(IdentityTakenError) as caught:
+    with pytest.raises(RecordKeyTakenError) as caught:
         store.save(MOOD, second, replace(second.state, repo="did:plc:one", rkey=rkey))
     assert caught.value.code == "identity_taken"
     store.save(MOOD, second, replace(second.state, repo="did:plc:two", rkey=rkey))

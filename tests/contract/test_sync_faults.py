@@ -13,7 +13,7 @@ from tests.contract.proxy import Proxy
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.core.documents import Status
-from worker.database.thumbnails import COLLECTION
+from worker.database.thumbnail_cache import COLLECTION
 
 HOUR = timedelta(hours=1)
 

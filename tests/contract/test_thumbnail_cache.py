@@ -14,7 +14,11 @@ from tests import pictures
 from worker.core.cid import cid_of_blob
 from worker.core.errors import TransientError
 from worker.database.mongo import RawDocument
-from worker.database.thumbnails import COLLECTION, ThumbnailCache, ThumbnailCacheUnavailableError
+from worker.database.thumbnail_cache import (
+    COLLECTION,
+    ThumbnailCache,
+    ThumbnailCacheUnavailableError,
+)
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.services import Services
 

@@ -13,7 +13,7 @@ from worker.core.errors import TransientError
 from worker.database.removals import Removal, Removals
 from worker.database.state import ResetMode
 from worker.operations.erase.state_reset import StateReset
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.services import Services
 
 
@@ -53,11 +53,11 @@ def test_no_query_of_forgetting_goes_through_a_collection(
     waiting = Removals(watched.database)
     waiting.postpone(Removal("mood", "auth0|gone", id="1"), TransientError("x"), 1, None)
     with watched.explainer.listening():
-        forgetting = tools.forget("auth0|gone")
+        forgetting = tools.prepare("auth0|gone")
         assert forgetting.preview().removals == 1
         assert list(forgetting.run()) == []
     assert_indexed(watched, most=1)
-    assert tools.forget("auth0|gone").preview().removals == 0
+    assert tools.prepare("auth0|gone").preview().removals == 0
 
 
 def assert_indexed(watched: Watched, *, most: int) -> None:

@@ -164,7 +164,7 @@ def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
 
     if forgotten:
         read_now()
-        assert sum(forgetter(world.services).forget(world.ada).run()) == 1
+        assert sum(forgetter(world.services).prepare(world.ada).run()) == 1
     else:
         wipe(world, world.ada, record_deleter=Interrupted(world.services, before=read_now))
     (candidate, *_) = read

@@ -17,7 +17,7 @@ from worker.database.mongo import RawDocument
 from worker.dev.stack import Stack
 from worker.operations.erase.forget import AccountErasure
 from worker.operations.erase.state_reset import StateReset
-from worker.operations.erase.wipe import Wipe, Wiper
+from worker.operations.erase.wipe import Wiper, WipeRun
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
@@ -74,15 +74,15 @@ def forgetter(services: Services) -> AccountErasure:
 
 def prepared(
     world: World, subject: str, *types: str, record_deleter: RecordDeleter | None = None
-) -> Wipe:
+) -> WipeRun:
     """Return the wipe of an account, of all types unless some are named, before its start."""
     kinds = [kind for kind in KINDS if not types or kind.name in types]
-    return wiper(world.services, record_deleter).wipe(account(world, subject), kinds)
+    return wiper(world.services, record_deleter).prepare(account(world, subject), kinds)
 
 
 def wipe(
     world: World, subject: str, *types: str, record_deleter: RecordDeleter | None = None
-) -> Wipe:
+) -> WipeRun:
     """Wipe an account to the end, and return the wipe."""
     wiping = prepared(world, subject, *types, record_deleter=record_deleter)
     removed = sum(wiping.run())
@@ -90,7 +90,7 @@ def wipe(
     return wiping
 
 
-def told(wiping: Wipe, type_name: str) -> tuple[int, int, int]:
+def told(wiping: WipeRun, type_name: str) -> tuple[int, int, int]:
     """Return how many records of a type were removed, states cleared, items left."""
     done = wiping.done[type_name]
     return done.removed, done.reset, len(done.skipped)

@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.tids import tid_micros
-from worker.core.record_keys import bump, is_rkey, is_tid, tid_for
+from worker.core.record_keys import is_rkey, is_tid, next_tid, tid_for
 
 TID = re.compile("[234567a-j][234567a-z]{12}")
 WHEN = datetime(2024, 1, 1, tzinfo=UTC)
@@ -90,7 +90,7 @@ def test_other_ids_follow_their_dates_by_the_millisecond(
 @given(tids)
 def test_bump_gives_the_very_next_tid(tid: str) -> None:
     """The next key is larger, valid, and nothing lies between."""
-    following = bump(tid)
+    following = next_tid(tid)
     assert following > tid
     assert TID.fullmatch(following)
     assert 0 <= tid_micros(following) - tid_micros(tid) <= 1
@@ -102,7 +102,7 @@ def test_a_key_can_be_bumped_many_times(document_id: ObjectId | str | int, when:
     key = tid_for(document_id, when)
     keys = [key]
     for _ in range(20):
-        keys.append(bump(keys[-1]))
+        keys.append(next_tid(keys[-1]))
     assert keys == sorted(set(keys))
 
 

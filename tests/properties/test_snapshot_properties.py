@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.cars import DID, MOODS, repo_of
-from worker.pds.snapshot import RepoDamagedError, RepoSnapshot
+from worker.pds.repo_snapshot import RepoDamagedError, RepoSnapshot
 
 rkeys = st.from_regex(r"[A-Za-z0-9_~:-]{1,20}", fullmatch=True)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

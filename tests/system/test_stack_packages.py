@@ -11,22 +11,22 @@ from pathlib import Path
 _INSTALL = """
 import os, sys
 from pathlib import Path
-from worker.dev.stack import StackError, binaries
+from worker.dev.stack import StackError
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.supervisor import Guard
-from worker.dev.stack.packages import Packages
+from worker.dev.stack.supervisor import Reaper
+from worker.dev.stack.packages import NODE, NPM, Packages
 from worker.dev.stack.stack import to_stderr
 
 manifest, cache, data = map(Path, sys.argv[1:])
-guard = Guard(DataFolder(data).lock)
-node, npm = binaries.NODE.locate(), binaries.NPM.locate()
+reaper = Reaper(DataFolder(data).lock)
+node, npm = NODE.locate(), NPM.locate()
 try:
     packages = Packages("PDS", manifest, cache, node, npm, os.environ, ", or name PDS_URL")
-    print(packages.install(guard, to_stderr))
+    print(packages.install(reaper, to_stderr))
 except StackError as error:
     sys.exit(str(error))
 finally:
-    guard.release()
+    reaper.release()
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.operations.audit.matching import Expected, match_records
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Skip
 
 DID = "did:plc:here"

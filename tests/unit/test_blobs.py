@@ -19,7 +19,7 @@ from worker.core.errors import MediaError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.database.store import DocumentStore
-from worker.database.thumbnails import CachedThumbnail
+from worker.database.thumbnail_cache import CachedThumbnail
 from worker.files.errors import SourceUnavailableError
 from worker.files.location import StoreLocation
 from worker.files.opening import open_store

@@ -7,7 +7,7 @@ import pytest
 
 from tests.unit.cars import Car, raw_cid, repo_of
 from worker.core.cid import cid_of_blob
-from worker.pds.snapshot import read_car
+from worker.pds.repo_snapshot import read_car
 
 ROOT = raw_cid(cid_of_blob(b"root"))
 

@@ -26,8 +26,8 @@ from worker.operations.doctor.accounts import (
     evaluate_users,
 )
 from worker.operations.doctor.configuration import evaluate_problems, evaluate_settings
-from worker.operations.doctor.findings import Check, CheckResult, Level, ok
 from worker.operations.doctor.machine import MachineFacts, Package, evaluate_clock
+from worker.operations.doctor.maintenance import evaluate_indexes, evaluate_overdue, evaluate_watch
 from worker.operations.doctor.media import evaluate_folder, evaluate_lexicons
 from worker.operations.doctor.mongodb import MongoFacts
 from worker.operations.doctor.pds import (
@@ -37,8 +37,8 @@ from worker.operations.doctor.pds import (
     max_blob_size,
 )
 from worker.operations.doctor.redis import QueueFacts
+from worker.operations.doctor.results import Check, CheckResult, Level, ok
 from worker.operations.doctor.runner import run_checks
-from worker.operations.doctor.upkeep import evaluate_indexes, evaluate_overdue, evaluate_watch
 from worker.operations.key_rotation import KeyUsage
 from worker.operations.lexicons import CheckedLexicon, LexiconFinding
 from worker.operations.watch.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from bson import Int64, ObjectId
 
 from tests.tids import tid_micros
 from worker.core.documents import DocumentId
-from worker.core.record_keys import bump, is_rkey, is_tid, tid_for
+from worker.core.record_keys import is_rkey, is_tid, next_tid, tid_for
 
 WHEN = datetime(2024, 2, 29, 23, 59, 59, 123000, tzinfo=UTC)
 ZERO = "2222222222222"
@@ -58,7 +58,7 @@ def test_dates_beyond_the_range_are_moved_to_its_end_with_room_to_bump() -> None
     """The year 9999 is as valid a date as any, and two documents may share it."""
     tid = tid_for("abc", datetime.max.replace(tzinfo=UTC))
     assert 2**53 - 2000 < tid_micros(tid) < 2**53
-    assert is_tid(bump(tid))
+    assert is_tid(next_tid(tid))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_dates_beyond_the_range_are_moved_to_its_end_with_room_to_bump() -> None
 )
 def test_bump_gives_the_next_tid(tid: str, following: str) -> None:
     """Carries run through all the digits."""
-    assert bump(tid) == following
+    assert next_tid(tid) == following
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_bump_gives_the_next_tid(tid: str, following: str) -> None:
 def test_bump_refuses_what_has_no_next_tid(tid: str) -> None:
     """The last TID and what is no TID are told apart from success."""
     with pytest.raises(ValueError, match="TID"):
-        bump(tid)
+        next_tid(tid)
 
 
 @pytest.mark.parametrize(

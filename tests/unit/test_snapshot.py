@@ -10,7 +10,7 @@ import pytest
 from tests.unit.cars import DID, MOODS, Block, Car, entry, node, raw_cid, repo_of
 from worker.core.cid import cid_of_blob, cid_of_record, raw_cid_of_record
 from worker.core.errors import TransientError
-from worker.pds.snapshot import RepoDamagedError, RepoSnapshot
+from worker.pds.repo_snapshot import RepoDamagedError, RepoSnapshot
 
 CALM = {"$type": MOODS, "text": "calm", "ref": "1"}
 LINK = {"$link": cid_of_blob(b"picture")}

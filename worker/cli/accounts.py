@@ -79,7 +79,7 @@ def _resume(services: Services, name: str) -> None:
     from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
 
     account = services.accounts.resolve(name)
-    services.account_cache.renew(account.did)
+    services.account_cache.invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
     print_tally(
         retry_failed_of(services).retry(waiting, send_batch), services.settings.sweep.requeue

@@ -18,7 +18,12 @@ from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
 
 if TYPE_CHECKING:
-    from worker.operations.lexicons import CheckedLexicon, LexiconFinding, Publication, Published
+    from worker.operations.lexicons import (
+        CheckedLexicon,
+        LexiconFinding,
+        LexiconSource,
+        Publication,
+    )
     from worker.services import Services
 
 _FOUND, _TROUBLE = 1, 2
@@ -142,21 +147,21 @@ def _folders() -> tuple[Path, ...]:
     return (OWN_FOLDER, *LEXICON_FOLDERS)
 
 
-def _open_published(env_file: Path | None, against: str, resources: ExitStack) -> Published:
+def _open_published(env_file: Path | None, against: str, resources: ExitStack) -> LexiconSource:
     from worker.media.validation.files import read_published
-    from worker.operations.lexicons import AsResolved, Copies, InRepo, look_up
+    from worker.operations.lexicons import DnsSource, FolderSource, RepoSource, look_up
 
     if against != _DNS and not against.startswith(_AT):
         if not Path(against).is_dir():
             raise click.BadParameter(f"{against}: no such folder", param_hint="--against")
-        return Copies(read_published(Path(against)), against)
+        return FolderSource(read_published(Path(against)), against)
     services = resources.enter_context(closing(open_services(env_file)))
     if against == _DNS:
-        return AsResolved(look_up, services.pds_of)
-    return InRepo(services.pds_of, against.removeprefix(_AT))
+        return DnsSource(look_up, services.pds_of)
+    return RepoSource(services.pds_of, against.removeprefix(_AT))
 
 
-def _check_all(published: Published | None) -> Iterator[CheckedLexicon]:
+def _check_all(published: LexiconSource | None) -> Iterator[CheckedLexicon]:
     from worker.operations.lexicons import check
 
     for folder in _folders():

@@ -77,7 +77,7 @@ def _release_lease(watcher: Watcher) -> None:
 
 def _watcher(services: Services) -> Watcher:
     from worker.core.settings import WatchSettings
-    from worker.operations.watch.checkpoint import Checkpoints
+    from worker.operations.watch.checkpoint import CheckpointStore
     from worker.operations.watch.sender import Sender
     from worker.operations.watch.watcher import Watcher
     from worker.telemetry import sentry
@@ -85,7 +85,9 @@ def _watcher(services: Services) -> Watcher:
     holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     return Watcher(
         database=services.database,
-        checkpoints=Checkpoints(services.database, holder, WatchSettings.load(os.environ).lease),
+        checkpoints=CheckpointStore(
+            services.database, holder, WatchSettings.load(os.environ).lease
+        ),
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _producer()),
         warn=partial(sentry.send_warning, "watch", "position_lost"),
@@ -110,7 +112,7 @@ def _producer() -> Producer:
     from worker.operations.watch.sender import Producer
 
     # A message that is not taken is kept here and sent again, which the watcher says itself.
-    logging.getLogger("tasks.policy").setLevel(logging.ERROR)
+    logging.getLogger("tasks.base").setLevel(logging.ERROR)
     return Producer(
         sync=lambda *args: app.submit("sync_media", args), sweep=lambda: app.submit("sweep", ())
     )

@@ -61,7 +61,7 @@ def wipe(
     with closing(open_services(env_file)) as services:
         account = services.accounts.resolve(name)
         echo(f"{account.subject}: {account.handle}, {account.did}")
-        wiping = _wiper(services).wipe(account, kinds)
+        wiping = _wiper(services).prepare(account, kinds)
         preview = wiping.preview()
         _print_preview(preview)
         if not any(each.records or each.states for each in preview.values()):
@@ -97,7 +97,7 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     with closing(open_services(env_file)) as services:
-        erasure = _forgetter(services).forget(name)
+        erasure = _forgetter(services).prepare(name)
         subject, account = erasure.subject, erasure.account
         if subject == services.settings.guest_subject:
             raise click.ClickException("the guests' account is nobody's: use media-atproto wipe")
@@ -113,7 +113,7 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         if not _confirm(subject, live=live, yes=yes):
             return
         trouble = _execute(erasure.run, footprint.types)
-        code = _report(erasure.is_done, trouble or erasure.trouble)
+        code = _report(erasure.results, trouble or erasure.trouble)
         echo(f"thumbnails deleted: {erasure.thumbnails}")
     click.get_current_context().exit(code)
 

@@ -49,7 +49,7 @@ class Fields:
             self._fingerprint = hashlib.sha256(bson.encode(self._values)).hexdigest()
         return self._fingerprint
 
-    def are(self, values: Mapping[str, object]) -> bool:
+    def equal(self, values: Mapping[str, object]) -> bool:
         """Tell whether these are the values of all fields."""
         return self._values == values
 

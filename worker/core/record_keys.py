@@ -39,7 +39,7 @@ def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
     return _encode(_hash_number(document_id, when))
 
 
-def bump(tid: str) -> str:
+def next_tid(tid: str) -> str:
     """Return the TID right after `tid`, for a key that is already taken.
 
     Raises ValueError if `tid` is not a TID or if no TID follows it.

@@ -35,7 +35,7 @@ class LoadedDocument:
         return self.document.ref.id
 
     @property
-    def has_capacity(self) -> bool:
+    def is_claimable(self) -> bool:
         """Tell whether a claim can be written there: `atproto: null` cannot hold fields."""
         return isinstance(self.raw.get("atproto", {}), dict)
 
@@ -173,7 +173,7 @@ def _finish_result(before: MediaDocument, raw: RawDocument | None, is_sure: bool
         return FinishResult(there=False, changed=False, held=False)
     read = raw.pop("atproto", None)
     state = read if isinstance(read, dict) else {}
-    changed = state.get("again") is True or not before.fields.are(raw)
+    changed = state.get("again") is True or not before.fields.equal(raw)
     held = not is_sure and state.get("attemptedAt") != before.state.attempted_at
     return FinishResult(there=True, changed=changed, held=held)
 

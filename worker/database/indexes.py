@@ -19,7 +19,8 @@ from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError, OperationFailure
 
 from worker.core.errors import PermanentError
-from worker.database import accounts, backlog, removals, thumbnails
+from worker.database import accounts, backlog, removals
+from worker.database import thumbnail_cache as thumbnails
 from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
 from worker.media import MEDIA_TYPES
 

@@ -68,7 +68,7 @@ class ContendedError(TransientError):
     code = "contended"
 
 
-class IdentityTakenError(MediaError):
+class RecordKeyTakenError(MediaError):
     """Another document holds this rkey in this repo."""
 
     step = "store"
@@ -221,7 +221,7 @@ class DocumentStore:
             with mongo_errors():
                 saved = self.collection(kind).update_one(held_by(document), update)
         except DuplicateKeyError as error:
-            raise IdentityTakenError(f"{state.repo} already holds {state.rkey}") from error
+            raise RecordKeyTakenError(f"{state.repo} already holds {state.rkey}") from error
         if saved.matched_count == 0:
             raise LeaseLostError(f"{document.ref}: another run has taken over")
         return replace(document, state=replace(state, lease=document.state.lease))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
-from worker.core.net.hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
+from worker.core.net.allowed_hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
 from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
 from worker.files.store import SourceKey
 

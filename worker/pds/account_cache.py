@@ -20,15 +20,15 @@ class AccountCache:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def renew(self, did: str) -> None:
+    def invalidate(self, did: str) -> None:
         """Drop what may be wrong: sessions and parking under any password, and its home."""
         name = escape(did)
         for pattern in (*(f"{what}:{name}:*" for what in _BOUND), f"home:{name}"):
             self._drop(pattern)
 
-    def forget(self, did: str) -> None:
+    def delete_all(self, did: str) -> None:
         """Drop everything, its budgets as well."""
-        self.renew(did)
+        self.invalidate(did)
         self._drop(f"budget:*|{escape(did)}")
 
     def read_all(self) -> Iterator[tuple[str, str]]:

@@ -50,7 +50,7 @@ class _Call:
     costs: Sequence[Cost] = (REQUEST,)
 
 
-def open_request(
+def open_http_client(
     timeout: float = 15, *, public_only: bool = False, limits: ResponseLimits | None = None
 ) -> Request:
     """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
@@ -90,7 +90,7 @@ class PdsClient:
     ) -> None:
         self.url = url
         self._metrics = metrics
-        self._request = request or open_request(timeout)
+        self._request = request or open_http_client(timeout)
         self._limiter = limiter
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 

@@ -19,7 +19,7 @@ from redis import Redis
 
 from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
-from worker.core.net.hosts import is_host
+from worker.core.net.allowed_hosts import is_host
 from worker.core.net.transports import PublicOnlyTransport
 from worker.core.redis_errors import redis_errors
 

@@ -100,7 +100,7 @@ class Repo:
 
     def _pds_host(self) -> PdsHost:
         if self._home is None:
-            self._home = self._pds_hosts.of(self.did)
+            self._home = self._pds_hosts.for_did(self.did)
         return self._home
 
     def _with_token(self, call: Callable[[PdsClient, Secret], T]) -> T:
@@ -124,7 +124,7 @@ class Repo:
         try:
             return self._park_on_fault(call)
         except AccountError:
-            newer = self._pds_hosts.relocated(self.did, self._pds_host())
+            newer = self._pds_hosts.find_new_host(self.did, self._pds_host())
             if newer is None:
                 raise
         self._home, self._session = newer, None

@@ -31,17 +31,17 @@ class PdsHost:
 
 
 class PdsHosts:
-    """The homes of all accounts. `open_home` makes what it takes to call the PDS at a URL."""
+    """The PDS hosts of all accounts. `open_host` returns what calls the PDS at a URL."""
 
     def __init__(self, resolver: PdsResolver, open_host: Callable[[str], PdsHost]) -> None:
         self._resolver = resolver
         self._open_host = open_host
 
-    def of(self, did: str) -> PdsHost:
+    def for_did(self, did: str) -> PdsHost:
         """Return an account's home; raises DirectoryError and RedisUnavailableError."""
         return self._open_host(self._resolver.pds_of(did))
 
-    def relocated(self, did: str, host: PdsHost) -> PdsHost | None:
+    def find_new_host(self, did: str, host: PdsHost) -> PdsHost | None:
         """Return where an account in trouble at its home has moved to; None if it has not.
 
         Raises RedisUnavailableError.
@@ -74,7 +74,7 @@ class PdsHostFactory:
     bypass: Mapping[str, Secret]
 
     def hosts(self, workload: Workload) -> PdsHosts:
-        """Return the homes of all accounts for a lane."""
+        """Return the PDS hosts of all accounts for one workload."""
         return PdsHosts(self.resolver, partial(self._open, workload))
 
     def _open(self, workload: Workload, url: str) -> PdsHost:

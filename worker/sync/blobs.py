@@ -16,7 +16,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.documents import BlobState
 from worker.core.errors import PermanentError, TransientError
 from worker.core.records import UploadedBlob
-from worker.database.thumbnails import (
+from worker.database.thumbnail_cache import (
     CachedThumbnail,
     ThumbnailCacheUnavailableError,
     Thumbnails,

@@ -301,7 +301,7 @@ class Engine:
         if account is None:
             run.say(f"no account of {key.repo} is known: {key.uri} stays")
             return False
-        run.check_lease_before_write(key)
+        run.begin_write(key)
         run.say(f"removing {key.uri}")
         self.open_repo(account).delete(key)
         run.say(f"removed {key.uri}")

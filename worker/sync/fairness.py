@@ -95,7 +95,7 @@ class FairShare:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRule:
-    """From which length on a queue is sifted, and how many messages of an owner stay in front."""
+    """From which length on a queue is rebalanced, and how many messages of an owner stay in front."""
 
     min_length: int
     quota: int
@@ -133,7 +133,7 @@ class QueueBalancer:
                 return 0
             return self._rebalance(queue, RULES[queue], tasks)
         except (RedisError, StoreUnavailableError) as error:
-            log.debug("a queue was not sifted (%s)", type(error).__name__)
+            log.debug("a queue was not rebalanced (%s)", type(error).__name__)
             return 0
 
     def _rebalance(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:

@@ -20,7 +20,7 @@ class ItemLog:
 
 
 class StructuredItemLog(ItemLog):
-    """A journal in the log, counted as it is kept. `workload` says for whom: saves, or all else."""
+    """An item log in the process log, counted for Prometheus. `workload` says for whom: saves, or all else."""
 
     def __init__(self, metrics: Metrics, workload: str) -> None:
         self._metrics = metrics

@@ -10,10 +10,10 @@ from worker.core.cid import cid_of_record, is_record_cid
 from worker.core.clock import now
 from worker.core.documents import Account, Failure, Status, SyncState
 from worker.core.errors import TransientError
-from worker.core.record_keys import bump, tid_for
+from worker.core.record_keys import next_tid, tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
-from worker.database.store import IdentityTakenError
+from worker.database.store import RecordKeyTakenError
 from worker.media.base import Draft, SiteUrls
 from worker.media.validation import Lexicons
 from worker.pds.errors import BlobNotFoundError, RecordConflictError
@@ -57,7 +57,7 @@ class Publisher:
             return repo.key(nsid, run.state.rkey)
         derived = tid_for(run.document.ref.id, run.document.fields.moment("when"))
         for rkey in _candidate_keys(run.state.rkey, derived):
-            with suppress(IdentityTakenError):
+            with suppress(RecordKeyTakenError):
                 run.save(replace(run.state, repo=repo.did, rkey=rkey))
                 run.say(f"rkey {rkey} reserved in {repo.did}")
                 return repo.key(nsid, rkey)
@@ -85,7 +85,7 @@ class Publisher:
         return parts
 
     def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
-        run.check_lease_before_write(key)
+        run.begin_write(key)
         run.say(f"writing to {key.uri}")
         try:
             ref = repo.put(key, record, swap=_version(run.state))
@@ -137,4 +137,4 @@ def _candidate_keys(kept: str | None, derived: str) -> Iterator[str]:
         yield kept
     while True:
         yield derived
-        derived = bump(derived)
+        derived = next_tid(derived)

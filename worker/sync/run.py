@@ -24,7 +24,7 @@ def ignore_step(_step: str) -> None:
 class Run:
     """A claimed document whose state moves forward as steps succeed.
 
-    A hasty run does not keep what it saves before it ends: a batch keeps all its states at once,
+    A buffered run does not keep what it saves before it ends: a batch keeps all its states at once,
     and what is lost with a worker that dies (uploads that no record refers to yet) is done again.
     `did` is the account's, as soon as that is known.
     """
@@ -62,7 +62,7 @@ class Run:
         """Take over a step's result without keeping it yet: what follows does, or repeats it."""
         self.document = replace(self.document, state=state)
 
-    def check_lease_before_write(self, key: RecordKey) -> None:
+    def begin_write(self, key: RecordKey) -> None:
         """Note that a record is about to be put or deleted; its outcome may never be known.
 
         Raises LeaseLostError when the lease would end before the call has: what is begun then

@@ -39,7 +39,7 @@ class Alerts(Protocol):
 
 
 class NullAlerts:
-    """A reporter for a terminal or a test: whoever asked sees the outcome anyway."""
+    """Alerts for a terminal or a test: whoever asked sees the outcome anyway."""
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
         """Say nothing."""

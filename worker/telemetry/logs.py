@@ -26,7 +26,7 @@ FIELDS = (
     "step",
     "type",
 )
-# A line for each message that comes and goes: the journal has one that says what became of it.
+# A line for each message that comes and goes: the item log has one that says what became of it.
 _VERBOSE_LOGGERS = ("celery.app.trace", "celery.worker.strategy")
 # What they send and get: a line per request, and secrets in it. MongoDB's driver logs whole answers
 # at DEBUG, users and their passwords among them; the HTTP client logs headers.
@@ -47,7 +47,7 @@ def set_formatter(logger: logging.Logger, log_format: LogFormat) -> None:
 
 
 def silence_libraries(level: int) -> None:
-    """Keep libraries from logging secrets, and from saying what the journal says."""
+    """Keep libraries from logging secrets, and from saying what the item log says."""
     for name in _INDISCREET:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _VERBOSE_LOGGERS if level > logging.DEBUG else ():

@@ -12,7 +12,7 @@ from tasks import enqueue
 from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
 from worker.database.mongo import RawDocument, StoreUnavailableError
-from worker.database.thumbnails import COLLECTION
+from worker.database.thumbnail_cache import COLLECTION
 
 _MESSAGES, _FAILURES, _PAINTINGS = 20, 3, 3
 _STEPPED_DOWN_SECONDS = 5

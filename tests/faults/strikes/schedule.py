@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from tasks.upkeep import sweep
+from tasks.periodic import sweep
 from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
 from tests.fleet import frozen

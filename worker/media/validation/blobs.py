@@ -45,7 +45,7 @@ def is_mime_pattern(text: str) -> bool:
 
 
 def check_blob(rule: BlobRule, value: object, path: str) -> None:
-    """Check a blob reference in JSON form against its rule; raises Fault.
+    """Check a blob reference in JSON form against its rule; raises Violation.
 
     The form is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}` and
     nothing else. The CID must be one of a blob: CIDv1, raw, SHA-256, base32.

@@ -72,7 +72,7 @@ LIBRARY_FORMATS = frozenset(
 def check_data(record: object) -> dict[str, object]:
     """Check that `record` is an object of plain JSON values and return it as a dict.
 
-    Raises Fault at the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is no
+    Raises Violation at the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is no
     string, value that JSON has no form for (bytes, tuples, dates) or object nested too deep.
     """
     if not isinstance(record, Mapping):

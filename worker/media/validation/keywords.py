@@ -89,7 +89,7 @@ _NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
 
 
 def check_definition(source: object, path: str) -> dict[str, Any]:
-    """Return the definition of the field at `path` if all its keywords make sense; else Fault."""
+    """Return the definition of the field at `path` if all its keywords make sense; else Violation."""
     if not isinstance(source, dict):
         raise Violation(path, f"should be an object, got {quote(source)}")
     kind = source.get("type")
@@ -105,7 +105,7 @@ def check_definition(source: object, path: str) -> dict[str, Any]:
 
 
 def check_document(source: Mapping[str, Any]) -> None:
-    """Check that a lexicon document says nothing but what the language has; raises Fault."""
+    """Check that a lexicon document says nothing but what the language has; raises Violation."""
     _check_keywords(_DOCUMENT, source, "")
 
 

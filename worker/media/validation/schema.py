@@ -50,7 +50,7 @@ class Lexicon:
 def read_lexicon(document: object, nsid: str) -> Lexicon:
     """Read a lexicon document that should define the record `nsid`, kept under TIDs.
 
-    All of it is read, definitions that nothing refers to as well. Raises Fault with the path in
+    All of it is read, definitions that nothing refers to as well. Raises Violation with the path in
     the document and what is wrong there.
     """
     root = _object(document, "document")
@@ -128,7 +128,7 @@ class _SchemaReader:
         return _SchemaReader(self.defs, (*self.inside, name))._definition(name)
 
     def resolve(self, name: str) -> None:
-        """Read a definition that may be there for others to refer to; raises Fault."""
+        """Read a definition that may be there for others to refer to; raises Violation."""
         source, where = self.defs[name], join("defs", label(name))
         if isinstance(source, dict) and source.get("type") == "token":
             check_token(source, where)

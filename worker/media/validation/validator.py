@@ -20,7 +20,7 @@ from worker.media.validation.schema import Lexicon, Schema
 _REASON = 120
 
 
-class Library:
+class LexrpcValidator:
     """The lexicons as `lexrpc` holds them, parsed once.
 
     It is imported here, when the first record is validated, because that takes a sixth of a second
@@ -35,7 +35,7 @@ class Library:
         self._known = self._load({lexicon.nsid: lexicon.record for lexicon in lexicons})
 
     def check(self, nsid: str, schema: Schema, record: Mapping[str, object]) -> None:
-        """Check a record whose shape is right; raises Fault, naming the innermost field."""
+        """Check a record whose shape is right; raises Violation, naming the innermost field."""
         if self._reason(self._known, nsid, record) is not None:
             raise self._find(schema, record, "")
 
@@ -162,8 +162,8 @@ class Lexicons:
         return self._lexicons[nsid]
 
     @cached_property
-    def _library(self) -> Library:
-        return Library(self._lexicons.values())
+    def _library(self) -> LexrpcValidator:
+        return LexrpcValidator(self._lexicons.values())
 
 
 def _check_type(nsid: str, found: object) -> None:

@@ -21,7 +21,7 @@ from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.audit.repo_reader import RepoReader
 from worker.operations.expected import ExpectedRecords
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
@@ -97,7 +97,7 @@ class Auditor:
             try:
                 records = arriving.result()
             except MediaError as error:
-                if self.repo_reader.is_away(account.did):
+                if self.repo_reader.is_unreachable(account.did):
                     raise
                 return AccountAudit(account, failure=Failure.of(error, now()))
         types = [
@@ -177,7 +177,7 @@ class Auditor:
         ids = {finding.document.ref.id for finding in findings if finding.document}
         now_there = {
             document.ref.id: self._expect(kind, document, account)
-            for document in self.documents.again(kind, list(ids))
+            for document in self.documents.reload(kind, list(ids))
             if document.owner == account.subject
         }
         looked_at = (

@@ -28,7 +28,7 @@ from worker.operations.audit.findings import (
 )
 from worker.operations.audit.matching import Match
 from worker.operations.expected import ExpectedRecords
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
 
 WIPED = frozenset(mode.value for mode in ResetMode)

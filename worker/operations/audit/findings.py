@@ -12,7 +12,7 @@ from worker.core.errors import PermanentError
 from worker.core.records import RecordKey
 from worker.media import MediaType
 from worker.operations.expected import ExpectedRecords, compare
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish
 
 _MAX_NAMED = 3

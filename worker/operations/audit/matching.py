@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from worker.core.documents import MediaDocument
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Plan
 
 
@@ -44,12 +44,12 @@ def match_records(
         # All there is to a repo that is as it should be.
         return [Match(each, records.get(_find_claimed_key(each, claims))) for each in expected], []
     by_ref: dict[str, list[StoredRecord]] = defaultdict(list)
-    orphan_finder = []
+    unclaimed = []
     for rkey, record in records.items():
         if rkey not in claims and record.ref is not None:
             by_ref[record.ref].append(record)
         elif rkey not in claims:
-            orphan_finder.append(record)
+            unclaimed.append(record)
     cases = []
     for each in expected:
         own = records.get(_find_claimed_key(each, claims))
@@ -57,7 +57,7 @@ def match_records(
         if own is None and duplicates:
             own, *duplicates = duplicates
         cases.append(Match(each, own, duplicates))
-    return cases, [*orphan_finder, *(record for left in by_ref.values() for record in left)]
+    return cases, [*unclaimed, *(record for left in by_ref.values() for record in left)]
 
 
 def _claims(

@@ -12,7 +12,7 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import Finding
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 
 _CHUNK = 500
 
@@ -25,21 +25,21 @@ class OrphanFinder:
     accounts: Accounts
 
     def find(self, classifier: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
-        """Yield the records that should not be in the judge's repo."""
+        """Yield the records that should not be in the classifier's repo."""
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
             documents = self._find_named(classifier.kind, chunk)
             owners = {document.owner for document in documents.values()}
-            pds_hosts = {owner: self._repo_of(owner) for owner in owners}
+            did_by_owner = {owner: self._repo_of(owner) for owner in owners}
             for record in chunk:
                 document = documents.get(record.ref or "")
                 if document is None:
                     named = f"there is no document {record.ref!a}"
                     why = named if record.ref else "it names no document"
                     yield classifier.orphan(record, why, None)
-                elif pds_hosts[document.owner] != classifier.did and not classifier.waiting_reason(
-                    document
-                ):
+                elif did_by_owner[
+                    document.owner
+                ] != classifier.did and not classifier.waiting_reason(document):
                     yield classifier.orphan(
                         record, f"its document is {document.owner}'s now", document
                     )

@@ -41,7 +41,7 @@ class OwnedDocuments:
             for raw in found.hint(OWNER).batch_size(_BATCH):
                 yield self._store.parse(kind, raw)
 
-    def again(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
+    def reload(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
         """Go through those documents of these ids that there are, as they are now."""
         for start in range(0, len(ids), _CHUNK):
             yield from self._store.find_all(kind, ids[start : start + _CHUNK])

@@ -14,9 +14,9 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, TransientError, WaitError
 from worker.operations.audit.findings import Fault
-from worker.pds.client import PdsClient, open_request
+from worker.pds.client import PdsClient, open_http_client
 from worker.pds.errors import error_name, translate
-from worker.pds.snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
 from worker.pds.xrpc import raise_for_status
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
@@ -54,7 +54,7 @@ class BlobReader:
 
     def __init__(self, url_of: Callable[[str], str]) -> None:
         self._url_of = url_of
-        self._quick = open_request(_QUICK_TIMEOUT)
+        self._quick = open_http_client(_QUICK_TIMEOUT)
         self._sure = httpx.Client(
             timeout=_SURE_TIMEOUT,
             headers={"Connection": "close"},
@@ -129,14 +129,14 @@ class RepoReader:
         try:
             fault = self.blobs.fault(did, cid)
         except TransientError:
-            if self.is_away(did):
+            if self.is_unreachable(did):
                 raise
             return Fault.BLOB_MISSING
-        if fault is Fault.BLOB_TRUNCATED and self.is_away(did):
+        if fault is Fault.BLOB_TRUNCATED and self.is_unreachable(did):
             fault = self.blobs.fault(did, cid)  # it ended in the middle, not the file
         return fault
 
-    def is_away(self, did: str) -> bool:
+    def is_unreachable(self, did: str) -> bool:
         """Tell whether the PDS answers no question at all, rather than not one about a repo."""
         try:
             wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))

@@ -16,7 +16,7 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.backfill.queries import BackfillQueries, StatusGroup
 from worker.pds.repo import Repo
-from worker.pds.snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.services import Services
 
 _UP = [Status.PARTIAL.value, Status.SYNCED.value]

@@ -51,7 +51,7 @@ class Scope:
 
     @property
     def groups(self) -> list[StatusGroup]:
-        """Return the strata to go through, in an order in which none is met twice.
+        """Return the status groups to read, in an order in which none is met twice.
 
         Work moves documents from the later ones to the earlier ones, or out of all.
         """

@@ -72,7 +72,7 @@ class OwnerCount:
 
 
 class BackfillQueries:
-    """Goes through strata of the documents of one database."""
+    """Reads status groups of the documents of one database."""
 
     def __init__(self, store: DocumentStore) -> None:
         self._store = store

@@ -4,7 +4,7 @@ Each module has what it looks at as a frozen value (facts), a function that find
 one that judges it.
 """
 
-from worker.operations.doctor.findings import CheckResult, Level
+from worker.operations.doctor.results import CheckResult, Level
 from worker.operations.doctor.runner import examine
 
 __all__ = ["CheckResult", "Level", "examine"]

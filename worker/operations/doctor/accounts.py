@@ -16,7 +16,7 @@ from worker.core.errors import MediaError
 from worker.core.secrets import Vault
 from worker.database.accounts import Accounts
 from worker.database.mongo import RawDocument, mongo_errors
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.operations.key_rotation import KeyUsage, inspect
 from worker.pds.repo import Repo
 

@@ -17,8 +17,8 @@ from redis import Redis
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
 from worker.database.mongo import connect
-from worker.operations.doctor.findings import Check, CheckResult
 from worker.operations.doctor.machine import Clock, evaluate_clock
+from worker.operations.doctor.results import Check, CheckResult
 
 if TYPE_CHECKING:
     from pymongo.database import Database
@@ -30,7 +30,7 @@ TYPES = "types"
 _TIMEOUT = 5.0  # seconds
 
 
-def of_types() -> Iterator[Check]:
+def type_checks() -> Iterator[Check]:
     """Yield the checks that need no environment."""
 
     # Imported as they run: to load the types is what may fail.
@@ -48,10 +48,10 @@ def of_types() -> Iterator[Check]:
     yield Check(TYPES, "lexicons", lexicons, frozenset({TYPES}))
 
 
-def of_services(
+def service_checks(
     settings: Settings, accounts: int, clock: Clock, resources: ExitStack
 ) -> Iterator[Check]:
-    """Yield the checks of services and credentials; what they open, `undo` closes."""
+    """Yield the checks of services and credentials; what they open, `resources` closes."""
     yield from _of_mongodb(settings, clock, resources)
     yield from _of_redis(settings, clock)
     yield from _of_pds(settings, clock)
@@ -74,17 +74,17 @@ def _of_mongodb(settings: Settings, clock: Clock, resources: ExitStack) -> Itera
         yield evaluate_clock("mongodb", facts.ahead)
 
     def indexes() -> list[CheckResult]:
-        from worker.operations.doctor.upkeep import check_indexes
+        from worker.operations.doctor.maintenance import check_indexes
 
         return check_indexes(database())
 
     def sweep() -> list[CheckResult]:
-        from worker.operations.doctor.upkeep import check_overdue
+        from worker.operations.doctor.maintenance import check_overdue
 
         return check_overdue(database())
 
     def watch() -> list[CheckResult]:
-        from worker.operations.doctor.upkeep import check_watch
+        from worker.operations.doctor.maintenance import check_watch
 
         return check_watch(database())
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from worker.core.settings import Settings
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.queue.names import HARD_LIMIT, MAX_IN_FLIGHT_SECONDS
 
 ENVIRONMENT = "environment"

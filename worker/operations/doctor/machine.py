@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 
 SUBJECT = "machine"
 _MIN_PYTHON = (3, 11)

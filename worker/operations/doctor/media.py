@@ -10,7 +10,7 @@ from worker.files.store import SourceKey, SourceStore
 from worker.media.lexicons import type_lexicons
 from worker.media.registry import registry
 from worker.media.validation.files import OWN_FOLDER
-from worker.operations.doctor.findings import CheckResult, fail, ok
+from worker.operations.doctor.results import CheckResult, fail, ok
 from worker.operations.lexicons import CheckedLexicon, check
 
 TYPES = "types"

@@ -11,8 +11,8 @@ import pymongo
 from pymongo.database import Database
 
 from worker.database.mongo import RawDocument, mongo_errors
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 
 SUBJECT = "mongodb"
 TIMEOUT = 5.0  # seconds for each question

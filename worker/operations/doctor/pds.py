@@ -13,8 +13,8 @@ import httpx
 from worker.core.errors import TransientError
 from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
 from worker.media.validation import Lexicons
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 
 SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from redis import Redis
 
 from worker.core.redis_errors import redis_errors
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.machine import Clock
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"

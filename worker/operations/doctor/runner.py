@@ -13,8 +13,8 @@ from worker.media.validation import LexiconFileError
 from worker.operations.doctor import checks, machine
 from worker.operations.doctor.checks import TYPES
 from worker.operations.doctor.configuration import ENVIRONMENT, evaluate_problems, evaluate_settings
-from worker.operations.doctor.findings import Check, CheckResult, Level, fail
 from worker.operations.doctor.machine import Clock
+from worker.operations.doctor.results import Check, CheckResult, Level, fail
 
 _LOOK: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",
@@ -37,7 +37,7 @@ def examine(
     yield from run_checks(
         [Check(machine.SUBJECT, "machine", lambda: machine.evaluate(machine.fetch()))]
     )
-    types = list(run_checks(checks.of_types()))
+    types = list(run_checks(checks.type_checks()))
     yield from types
     try:
         settings, queue = Settings.load(environ), QueueSettings.load(environ)
@@ -50,7 +50,7 @@ def examine(
         {TYPES} if any(each.level is Level.FAIL and each.check == TYPES for each in types) else ()
     )
     with ExitStack() as resources:
-        yield from run_checks(checks.of_services(settings, accounts, clock, resources), down)
+        yield from run_checks(checks.service_checks(settings, accounts, clock, resources), down)
 
 
 def run_checks(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[CheckResult]:

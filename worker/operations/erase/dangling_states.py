@@ -11,7 +11,7 @@ from worker.media import MediaType
 from worker.operations.erase.report import AT_WORK, BACK, WipeResult, why_skipped
 from worker.operations.erase.state_reset import StateReset
 from worker.pds.errors import AccountUnusableError
-from worker.pds.snapshot import RepoSnapshot
+from worker.pds.repo_snapshot import RepoSnapshot
 
 Key = tuple[str | None, str | None]
 
@@ -65,10 +65,10 @@ class DanglingStates:
     def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
         """Return which of the keys that documents claim have a record now."""
         dids = {did for did, rkey in map(self._key, page) if did and rkey}
-        looks = {did: self._read_key(did) for did in dids}
+        looks = {did: self._fetch_snapshot(did) for did in dids}
         return {(d, rkey) for d, s in looks.items() if s for rkey in s.records(kind.nsid)}
 
-    def _read_key(self, did: str) -> RepoSnapshot | None:
+    def _fetch_snapshot(self, did: str) -> RepoSnapshot | None:
         try:
             return RepoSnapshot.parse(did, self.read_repo(did))
         except AccountUnusableError as fault:

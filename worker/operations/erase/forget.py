@@ -18,11 +18,11 @@ from worker.database.accounts import Accounts, UnknownAccountError
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.state import ResetMode
-from worker.database.thumbnails import COLLECTION as THUMBNAILS
-from worker.database.thumbnails import ThumbnailCache
+from worker.database.thumbnail_cache import COLLECTION as THUMBNAILS
+from worker.database.thumbnail_cache import ThumbnailCache
 from worker.media import MEDIA_TYPES
 from worker.operations.erase.report import WipePreview, WipeResult
-from worker.operations.erase.wipe import Target, Wipe, Wiper
+from worker.operations.erase.wipe import Target, Wiper, WipeRun
 from worker.pds.account_cache import AccountCache
 
 
@@ -51,7 +51,7 @@ class AccountErasure:
     thumbnails: ThumbnailCache
     database: Database[RawDocument]
 
-    def forget(self, name: str) -> ErasureRun:
+    def prepare(self, name: str) -> ErasureRun:
         """Return the forgetting of a subject, to be surveyed or carried out.
 
         The subject's other names are understood for as long as it has an account. Raises the
@@ -79,10 +79,10 @@ class ErasureRun:
         self.trouble: MediaError | None = None
         self.thumbnails = 0
         target = self._target(subject, account)
-        self._wipe = Wipe(tools.wiper, target, list(MEDIA_TYPES.values()), ResetMode.FORGOTTEN)
+        self._wipe = WipeRun(tools.wiper, target, list(MEDIA_TYPES.values()), ResetMode.FORGOTTEN)
 
     @property
-    def is_done(self) -> Mapping[str, WipeResult]:
+    def results(self) -> Mapping[str, WipeResult]:
         """Return by type what was done so far."""
         return self._wipe.done
 
@@ -108,7 +108,7 @@ class ErasureRun:
                 self._tools.database[REMOVALS].delete_many(_removals_of(self.subject))
         self.thumbnails = self._tools.thumbnails.forget(self.subject)
         if self.account:
-            self._tools.keys.forget(self.account.did)
+            self._tools.keys.delete_all(self.account.did)
 
     def _target(self, subject: str, account: Account | None) -> Target:
         if account is None:

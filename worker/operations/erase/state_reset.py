@@ -24,7 +24,7 @@ from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import ResetMode
 from worker.database.store import DocumentStore, projection, state_changes
 from worker.media import MediaType
-from worker.pds.snapshot import StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 
 _PAGE = 1000
 _REMOVED = Status.REMOVED.value

@@ -38,7 +38,7 @@ from worker.operations.erase.report import AT_WORK, BACK, WipePreview, WipeResul
 from worker.operations.erase.state_reset import StateReset
 from worker.pds.record_deleter import BATCH, RecordDeleter
 from worker.pds.repo import Repo
-from worker.pds.snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
 
 _TRIES = 3
 
@@ -68,13 +68,13 @@ class Wiper:
     open_repo: Callable[[Account], Repo]
     read_repo: Callable[[str], bytes]
 
-    def wipe(self, account: Account, kinds: Sequence[MediaType]) -> Wipe:
+    def prepare(self, account: Account, kinds: Sequence[MediaType]) -> WipeRun:
         """Return a wipe of an account, to be surveyed or carried out."""
         target = Target(account.subject, account.did, self.open_repo(account))
-        return Wipe(self, target, kinds, ResetMode.WIPED)
+        return WipeRun(self, target, kinds, ResetMode.WIPED)
 
 
-class Wipe:
+class WipeRun:
     """One wipe, to be carried out once.
 
     `done` tells by type what was done up to any moment, that of an error included. Methods raise

@@ -10,7 +10,7 @@ from pathlib import Path
 from worker.media.validation import LexiconFileError
 from worker.media.validation.compatibility import BreakingChange, breaking_changes
 from worker.media.validation.files import PUBLISHED, lexicon_files, read_file, read_published
-from worker.operations.lexicons.published import Copies, Published
+from worker.operations.lexicons.published import FolderSource, LexiconSource
 
 _LOST = "was published, and readers look for it; bring it back"
 _INVALID = "it breaks the lexicon language; correct the file"
@@ -38,16 +38,16 @@ class CheckedLexicon:
     findings: tuple[LexiconFinding, ...]
 
 
-def load_copies(folder: Path) -> Copies:
+def load_copies(folder: Path) -> FolderSource:
     """Return the copies of what was published that a folder of lexicons keeps.
 
     Raises LexiconFileError.
     """
     kept = folder / PUBLISHED
-    return Copies(read_published(kept), str(kept))
+    return FolderSource(read_published(kept), str(kept))
 
 
-def check(folder: Path, published: Published | None = None) -> Iterator[CheckedLexicon]:
+def check(folder: Path, published: LexiconSource | None = None) -> Iterator[CheckedLexicon]:
     """Yield every lexicon of a folder, compared with what was published of it.
 
     That is, without `published`, what the folder itself keeps; of that none may be missing.
@@ -64,7 +64,7 @@ def check(folder: Path, published: Published | None = None) -> Iterator[CheckedL
         yield CheckedLexicon(nsid, folder, copies.name, (finding,))
 
 
-def _check_file(folder: Path, file: Path, nsid: str, published: Published) -> CheckedLexicon:
+def _check_file(folder: Path, file: Path, nsid: str, published: LexiconSource) -> CheckedLexicon:
     try:
         document = read_file(file, folder).document
     except LexiconFileError as error:
@@ -75,7 +75,7 @@ def _check_file(folder: Path, file: Path, nsid: str, published: Published) -> Ch
     if before is None:
         return CheckedLexicon(nsid, file, "", ())
     found = tuple(_describe(file, each) for each in breaking_changes(before, document))
-    return CheckedLexicon(nsid, file, published.place(nsid), found)
+    return CheckedLexicon(nsid, file, published.location(nsid), found)
 
 
 def _describe(file: Path, found: BreakingChange) -> LexiconFinding:

@@ -24,18 +24,18 @@ _SECONDS = 5.0
 _DID = "did="
 
 
-class Published(Protocol):
+class LexiconSource(Protocol):
     """A place where lexicons are published."""
 
     def find(self, nsid: str) -> Document | None:
         """Return the document that was published under an NSID, or None."""
 
-    def place(self, nsid: str) -> str:
+    def location(self, nsid: str) -> str:
         """Return where that is, in words."""
 
 
 @dataclass(frozen=True, slots=True)
-class Copies:
+class FolderSource:
     """Copies of what was published, by NSID; `name` says where they are kept."""
 
     documents: Mapping[str, Document]
@@ -45,13 +45,13 @@ class Copies:
         """Return a copy, or None."""
         return self.documents.get(nsid)
 
-    def place(self, nsid: str) -> str:
+    def location(self, nsid: str) -> str:
         """Return the name of the folder."""
         return self.name
 
 
 @dataclass(frozen=True, slots=True)
-class InRepo:
+class RepoSource:
     """The records of one repo; methods raise what reading a PDS does."""
 
     pds_of: PdsOf
@@ -62,13 +62,13 @@ class InRepo:
         record = self.pds_of(self.did).get_record(RecordKey(self.did, COLLECTION, nsid))
         return None if record is None else record.value
 
-    def place(self, nsid: str) -> str:
+    def location(self, nsid: str) -> str:
         """Return the record's URI."""
         return RecordKey(self.did, COLLECTION, nsid).uri
 
 
 @dataclass(frozen=True, slots=True)
-class AsResolved:
+class DnsSource:
     """What anybody finds who has but the NSID: DNS, DID, repo, record."""
 
     look_up: Lookup
@@ -83,9 +83,9 @@ class AsResolved:
         did = did_in(self.look_up(name))
         if did is None:
             raise DnsError(f'the DNS has no TXT record of {name}: it should be "did=DID"')
-        return InRepo(self.pds_of, did).find(nsid)
+        return RepoSource(self.pds_of, did).find(nsid)
 
-    def place(self, nsid: str) -> str:
+    def location(self, nsid: str) -> str:
         """Return the name in the DNS."""
         return dns_name(nsid)
 

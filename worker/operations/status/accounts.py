@@ -113,7 +113,7 @@ class BlockedAccounts:
 
     def _read_parked(self, account: Account) -> Parked | None:
         try:
-            return self.pds_hosts.of(account.did).sessions.find_parked(account)
+            return self.pds_hosts.for_did(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
                 return None  # nobody knows where it lives, so it is parked nowhere

@@ -1,6 +1,6 @@
 """How the platform as a whole stands, for Prometheus.
 
-What workers count is each worker's own (see counters.py); this is the same whoever tells it, so
+What workers count is each worker's own (see `worker.telemetry.prometheus`); this is the same whoever tells it, so
 one process does: the status page's. What a service did not tell is left out, and
 `media_atproto_up` says which it was.
 """

@@ -26,7 +26,7 @@ _RELEASED = 3.0  # seconds
 Token = Mapping[str, object]
 
 
-class OvertakenError(MediaError):
+class WatchLeaseLostError(MediaError):
     """Another watcher has the lease now."""
 
     step = "watch"
@@ -57,7 +57,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class CheckpointUpdate:
     """What was enqueued since the position was last saved: how much, how late (seconds)."""
 
     token: Token | None
@@ -73,7 +73,7 @@ def read_checkpoint(database: Database[RawDocument]) -> Checkpoint | None:
     return _parse(raw) if raw else None
 
 
-class Checkpoints:
+class CheckpointStore:
     """The position as one watcher sees it, which `holder` names; its lease lasts `lease` seconds.
 
     Raises StoreUnavailableError, and OvertakenError where another one has taken over.
@@ -109,7 +109,7 @@ class Checkpoints:
             raw = self._collection.find_one({"_id": _ID}, {"holder": 1})
         return cast("str | None", raw.get("holder")) if raw else None
 
-    def save(self, step: Step) -> None:
+    def save(self, step: CheckpointUpdate) -> None:
         """Keep that all up to a token was enqueued, and renew the lease."""
         changes: RawDocument = {
             "token": {"$literal": step.token},
@@ -147,7 +147,7 @@ class Checkpoints:
         with mongo_errors():
             written = self._collection.update_one(mine, [{"$set": changes | self._renewed_lease()}])
         if written.matched_count == 0:
-            raise OvertakenError("another watcher has taken over")
+            raise WatchLeaseLostError("another watcher has taken over")
 
     def _renewed_lease(self) -> RawDocument:
         return {"until": {"$add": ["$$NOW", round(self.lease * 1000)]}}

@@ -33,7 +33,13 @@ from worker.operations.watch.change_stream import (
     parse_event,
     pipeline,
 )
-from worker.operations.watch.checkpoint import Checkpoint, Checkpoints, OvertakenError, Step, Token
+from worker.operations.watch.checkpoint import (
+    Checkpoint,
+    CheckpointStore,
+    CheckpointUpdate,
+    Token,
+    WatchLeaseLostError,
+)
 from worker.operations.watch.sender import ChangeBatch, Sender
 
 _MIN_PAUSE = 0.1  # seconds between two tries
@@ -93,7 +99,7 @@ class Watcher:
     """
 
     database: Database[RawDocument]
-    checkpoints: Checkpoints
+    checkpoints: CheckpointStore
     backlog: Backlog
     sender: Sender
     warn: Callable[[str], None]
@@ -113,7 +119,7 @@ class Watcher:
         while True:
             try:
                 self._follow(self._acquire())
-            except OvertakenError as error:
+            except WatchLeaseLostError as error:
                 log.warning("%s", error.message)
             except TransientError as error:
                 self._trouble.wait(error.code, error.message)
@@ -149,7 +155,7 @@ class Watcher:
 
     def _save_position(self, stream: Stream) -> None:
         if stream.resume_token:
-            self._save(Step(stream.resume_token))
+            self._save(CheckpointUpdate(stream.resume_token))
 
     def _read(self, stream: Stream) -> NoReturn:
         batch = ChangeBatch()
@@ -178,7 +184,7 @@ class Watcher:
             return
         sent = [self._send_until_accepted(partial(self.sender.offer, change)) for change in changes]
         known = sum(taken is True for taken in sent)
-        self._save(Step(token, _latest(changes), known, len(changes) - known))
+        self._save(CheckpointUpdate(token, _latest(changes), known, len(changes) - known))
 
     def _send_until_accepted(self, offer: Callable[[], bool | None]) -> bool | None:
         """Offer something to the queue until it is taken; nothing further is read meanwhile."""
@@ -214,7 +220,7 @@ class Watcher:
         self.checkpoints.renew(self._trouble.code)
         self._is_renewed()
 
-    def _save(self, step: Step) -> None:
+    def _save(self, step: CheckpointUpdate) -> None:
         self.checkpoints.save(step)
         self._is_renewed()
 

@@ -19,7 +19,7 @@ from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES, MediaType
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
-from worker.pds.snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
 
 _KEPT = 86_400  # seconds for which a backfill remembers what it has read
 _CHUNK = 500

@@ -182,7 +182,7 @@ def _is_simple(
         isinstance(decision, Publish)
         and document.owner == account.subject  # given away since, it is another account's
         and decision.moved_from is None
-        and loaded.has_capacity
+        and loaded.is_claimable
         and state.lease is None
         and state.lost == 0  # what has killed workers does so alone
         and not state.strays

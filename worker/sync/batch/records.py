@@ -18,7 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.cid import cid_of_record
 from worker.core.errors import MediaError, WaitError
-from worker.database.thumbnails import (
+from worker.database.thumbnail_cache import (
     CachedThumbnail,
     NewThumbnail,
     ThumbnailCache,

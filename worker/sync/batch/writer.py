@@ -116,7 +116,7 @@ class Writer:
         for _ in range(_MAX_LOOKS):
             commit = repo.commit()
             for item in part:
-                item.run.check_lease_before_write(item.key)
+                item.run.begin_write(item.key)
             try:
                 repo.apply(writes, commit)
             except (BlobNotFoundError, WaitError):

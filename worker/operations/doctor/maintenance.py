@@ -13,8 +13,8 @@ from worker.database import indexes
 from worker.database.indexes import IndexResult, IndexStatus
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.media import MEDIA_TYPES
-from worker.operations.doctor.findings import CheckResult, fail, ok, warn
 from worker.operations.doctor.mongodb import SUBJECT, TIMEOUT
+from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.operations.error_help import help_for
 from worker.operations.watch import checkpoint
 from worker.operations.watch.checkpoint import Checkpoint

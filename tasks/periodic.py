@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tasks.policy import MediaTask
+from tasks.base import MediaTask
 from tasks.sync import delete_media, sync_media
 from worker.app import app
 from worker.core.documents import ItemRef

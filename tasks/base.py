@@ -34,7 +34,7 @@ class MediaTask(Task[Any, Any]):
     """A task over one item, named by ids alone."""
 
     max_retries = None  # how often is decided on the document, not on the message
-    throws = (ItemFailed,)  # the journal has said so, and why
+    throws = (ItemFailed,)  # the item log has said so, and why
     Request = "worker.queue.labels:LabelledRequest"
     Strategy = "worker.queue.labels:retry_aware_strategy"
 
