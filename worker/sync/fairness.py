@@ -95,7 +95,7 @@ class FairShare:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRule:
-    """From which length on a queue is rebalanced, and how many messages of an owner stay in front."""
+    """Rebalance a queue longer than `min_length`; `quota` messages of an owner stay in front."""
 
     min_length: int
     quota: int

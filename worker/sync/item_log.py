@@ -20,7 +20,7 @@ class ItemLog:
 
 
 class StructuredItemLog(ItemLog):
-    """An item log in the process log, counted for Prometheus. `workload` says for whom: saves, or all else."""
+    """Logs one line for each run over an item, and counts it. `workload` is `live` or `bulk`."""
 
     def __init__(self, metrics: Metrics, workload: str) -> None:
         self._metrics = metrics

@@ -72,8 +72,8 @@ LIBRARY_FORMATS = frozenset(
 def check_data(record: object) -> dict[str, object]:
     """Check that `record` is an object of plain JSON values and return it as a dict.
 
-    Raises Violation at the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is no
-    string, value that JSON has no form for (bytes, tuples, dates) or object nested too deep.
+    Raises Violation at the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is
+    not a string, value without a JSON form (bytes, tuples, dates) or object nested too deep.
     """
     if not isinstance(record, Mapping):
         raise Violation("record", f"is {_kind(record)} and should be an object")

@@ -89,7 +89,7 @@ _NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
 
 
 def check_definition(source: object, path: str) -> dict[str, Any]:
-    """Return the definition of the field at `path` if all its keywords make sense; else Violation."""
+    """Return the definition of the field at `path` if its keywords are valid; raises Violation."""
     if not isinstance(source, dict):
         raise Violation(path, f"should be an object, got {quote(source)}")
     kind = source.get("type")

@@ -1,8 +1,8 @@
-"""How the platform as a whole stands, for Prometheus.
+"""Metrics of the whole platform, for Prometheus.
 
-What workers count is each worker's own (see `worker.telemetry.prometheus`); this is the same whoever tells it, so
-one process does: the status page's. What a service did not tell is left out, and
-`media_atproto_up` says which it was.
+Each worker exports what it counts itself (`worker.telemetry.prometheus`). These metrics are the
+same for all processes, so only the status page exports them. What a service did not answer is left
+out, and `media_atproto_up` shows which service it was.
 """
 
 from __future__ import annotations
