@@ -73,12 +73,12 @@ class BatchStore:
         Nor can there be one for an id that is none; and what is far too large for a record is
         left out, because a batch of such would not fit into memory.
         """
-        meant = [_parse_ids(raw) for raw in ids]
-        every = [loaded for loaded_documents in meant for loaded in loaded_documents]
+        candidates = [_parse_ids(raw) for raw in ids]
+        every = [candidate for candidates_of_one in candidates for candidate in candidates_of_one]
         found = self._find(kind, every, projection(kind))
         picked = (
-            next((found[i] for i in loaded_documents if i in found), None)
-            for loaded_documents in meant
+            next((found[each] for each in candidates_of_one if each in found), None)
+            for candidates_of_one in candidates
         )
         return [
             LoadedDocument(raw, self._store.parse(kind, raw)) if raw else None for raw in picked
