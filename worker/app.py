@@ -68,7 +68,8 @@ class MediaCelery(Celery):
         self, task: str, args: Sequence[object], queue: str = LIVE, *, task_id: str | None = None
     ) -> bool:
         """Send a message for one of our tasks, by name; return whether the queue took it."""
-        self.loader.import_default_modules()
+        if task not in self.tasks:  # a producer has imported the tasks, and must not load the types
+            self.loader.import_default_modules()
         result = self.tasks[task].apply_async(tuple(args), queue=queue, task_id=task_id)
         return not isinstance(result, LostResult)
 
