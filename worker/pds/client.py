@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 from atproto import Request
@@ -23,7 +24,7 @@ from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.errors import error_name, malformed_response
-from worker.pds.rate_limiter import HostLimiter
+from worker.pds.rate_limiter import HostLimiter, Reservation
 from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 
@@ -113,9 +114,9 @@ class PdsClient:
     def is_active(self, token: Secret) -> bool:
         """Tell whether the token's account is active; raises SessionExpiredError and the like."""
         call = _Call("com.atproto.server.getSession", "session")
-        url, headers = self._at(call.nsid), bearer(token) | self._bypass
-        answer = self._answer(call, lambda: self._request.get(url, headers=headers))
-        return answer.flag("active", default=True)
+        url, headers = self._url(call.nsid), bearer(token) | self._bypass
+        response = self._send(call, partial(self._request.get, url, headers=headers))
+        return _json(call.step, response).flag("active", default=True)
 
     def remaining_points(self, repo: str) -> int | None:
         """Return how many points of writes a repo has left now; None when nobody counts them."""
@@ -163,7 +164,7 @@ class PdsClient:
         # no other call counts towards it.
         plain = {"Accept-Encoding": "identity"}
         call = _Call("com.atproto.sync.getRepo", "read", ())
-        content = self._got(call, {"did": did}, plain).content
+        content = self._fetch(call, {"did": did}, plain).content
         if not isinstance(content, bytes):
             raise malformed_response("read")
         return content
@@ -195,10 +196,11 @@ class PdsClient:
 
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob to the token's account; it stays only if a record refers to it soon."""
-        url = self._at("com.atproto.repo.uploadBlob")
+        url = self._url("com.atproto.repo.uploadBlob")
         headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
         call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
-        answer = self._answer(call, lambda: self._request.post(url, headers=headers, content=data))
+        send = partial(self._request.post, url, headers=headers, content=data)
+        answer = _json(call.step, self._send(call, send))
         self._metrics.count_blob(len(data))
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
@@ -208,7 +210,7 @@ class PdsClient:
         """Return a blob's bytes, or None when the PDS does not have it."""
         params = {"did": did, "cid": cid}
         try:
-            content = self._got(_Call("com.atproto.sync.getBlob", "read"), params).content
+            content = self._fetch(_Call("com.atproto.sync.getBlob", "read"), params).content
         except MediaError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
@@ -221,58 +223,56 @@ class PdsClient:
     def _post(
         self, call: _Call, body: Mapping[str, object] | None, token: Secret | None = None
     ) -> Json:
-        url, headers = self._at(call.nsid), (bearer(token) if token else {}) | self._bypass
-        if body is None:
-            return self._answer(call, lambda: self._request.post(url, headers=headers))
-        content = json.dumps(body, ensure_ascii=False).encode()
-        headers |= {"Content-Type": "application/json"}
-        return self._answer(call, lambda: self._request.post(url, headers=headers, content=content))
+        url, headers = self._url(call.nsid), (bearer(token) if token else {}) | self._bypass
+        content = None
+        if body is not None:
+            content = json.dumps(body, ensure_ascii=False).encode()
+            headers |= {"Content-Type": "application/json"}
+        send = partial(self._request.post, url, headers=headers, content=content)
+        return _json(call.step, self._send(call, send))
 
     def _get(self, nsid: str, params: Mapping[str, object]) -> Json:
-        return _json("read", self._got(_Call(nsid, "read"), params))
+        return _json("read", self._fetch(_Call(nsid, "read"), params))
 
-    def _got(
+    def _fetch(
         self,
         call: _Call,
         params: Mapping[str, object],
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        url, sent = self._at(call.nsid), dict(params)
         full = {**(headers or {}), **self._bypass}
-        return self._charge(call, lambda: self._request.get(url, params=sent, headers=full))
+        url, sent = self._url(call.nsid), dict(params)
+        return self._send(call, partial(self._request.get, url, params=sent, headers=full))
 
-    def _at(self, nsid: str) -> str:
+    def _url(self, nsid: str) -> str:
         return f"{self.url}/xrpc/{nsid}"
 
-    def _answer(self, call: _Call, send: Callable[[], Response]) -> Json:
-        return _json(call.step, self._charge(call, send))
-
-    def _charge(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Make a call within the budget, and learn from its answer."""
-        if self._limiter is None:
-            return self._count(call, send)
-        reservation = self._limiter.acquire(call.step, call.costs)
-        try:
-            response = self._count(call, send)
-        except MediaError as error:
-            refusal = error if isinstance(error, WaitError) else None
-            self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
-            raise
-        self._limiter.settle(reservation, response.headers)
-        return response
-
-    def _count(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Make a call; whatever comes of it is counted."""
+    def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
+        """Make a call within the rate limits, count it, and learn from its response."""
+        reservation = self._limiter.acquire(call.step, call.costs) if self._limiter else None
         began, status = time.monotonic(), "none"
         try:
-            response = pds_errors(call.step, send)
+            with pds_errors(call.step):
+                response = send()
             status = str(response.status_code)
         except MediaError as error:
             status = status_of(error.__cause__)
+            refusal = error if isinstance(error, WaitError) else None
+            self._settle(reservation, headers_of(error.__cause__), refusal)
             raise
         finally:
             self._metrics.count_call(call.nsid, status, time.monotonic() - began)
+        self._settle(reservation, response.headers)
         return response
+
+    def _settle(
+        self,
+        reservation: Reservation | None,
+        headers: Mapping[str, str],
+        refusal: WaitError | None = None,
+    ) -> None:
+        if self._limiter and reservation:
+            self._limiter.settle(reservation, headers, refusal)
 
 
 def _points_of(writes: Sequence[Write]) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from typing import TypeVar
 
 from worker.core.documents import Account
@@ -26,7 +28,7 @@ class Repo:
     def __init__(self, pds_hosts: PdsHosts, account: Account) -> None:
         self._pds_hosts = pds_hosts
         self._account = account
-        self._home: PdsHost | None = None
+        self._host: PdsHost | None = None
         self._session: Session | None = None
 
     @property
@@ -99,18 +101,17 @@ class Repo:
         return pds.list_records(self.did, collection, cursor, ascending=ascending)
 
     def _pds_host(self) -> PdsHost:
-        if self._home is None:
-            self._home = self._pds_hosts.for_did(self.did)
-        return self._home
+        if self._host is None:
+            self._host = self._pds_hosts.for_did(self.did)
+        return self._host
 
     def _with_token(self, call: Callable[[PdsClient, Secret], T]) -> T:
-        return self._follow_move(lambda host: self._with_session(host, call))
+        return self._follow_move(partial(self._with_session, call))
 
-    def _with_session(self, host: PdsHost, call: Callable[[PdsClient, Secret], T]) -> T:
+    def _with_session(self, call: Callable[[PdsClient, Secret], T], host: PdsHost) -> T:
+        """Make a call with the account's session, renewed or replaced if the PDS rejects it."""
         session = self._session or host.sessions.get(self._account)
-        renewals: tuple[Callable[[Account, Session], Session], ...]
-        renewals = (host.sessions.renew, host.sessions.replace)
-        for renew in renewals:
+        for renew in (host.sessions.renew, host.sessions.replace):
             self._session = session  # kept, because each look at Redis costs a decryption
             try:
                 return call(host.pds, session.access)
@@ -120,19 +121,23 @@ class Repo:
         return call(host.pds, session.access)
 
     def _follow_move(self, call: Callable[[PdsHost], T]) -> T:
-        """Make a call, once more where the account has moved to; else park it for its fault."""
-        try:
-            return self._park_on_fault(call)
-        except AccountError:
-            newer = self._pds_hosts.find_new_host(self.did, self._pds_host())
-            if newer is None:
-                raise
-        self._home, self._session = newer, None
-        return self._park_on_fault(call)
-
-    def _park_on_fault(self, call: Callable[[PdsHost], T]) -> T:
+        """Make a call, and once more at the account's new PDS if it has moved there."""
         host = self._pds_host()
         try:
-            return call(host)
+            with self._parking(host):
+                return call(host)
+        except AccountError:
+            newer = self._pds_hosts.find_new_host(self.did, host)
+            if newer is None:
+                raise
+        self._host, self._session = newer, None
+        with self._parking(newer):
+            return call(newer)
+
+    @contextmanager
+    def _parking(self, host: PdsHost) -> Iterator[None]:
+        """Park the account if the PDS reports it as unusable; raises AccountError."""
+        try:
+            yield
         except AccountUnusableError as fault:
             raise host.sessions.park(self._account, fault) from fault

@@ -5,12 +5,12 @@ Source: https://atproto.com/specs/xrpc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
 import httpx
 from atproto.exceptions import AtProtocolError
-from atproto_client.request import Response
 
 from worker.core.secrets import Secret
 from worker.pds.errors import malformed_response, translate
@@ -63,11 +63,12 @@ class Json:
         return value
 
 
-def pds_errors(step: str, send: Callable[[], Response]) -> Response:
-    """Make a call; raises the errors of `worker.pds.errors`."""
+@contextmanager
+def pds_errors(step: str) -> Iterator[None]:
+    """Translate the errors of the SDK into those of `worker.pds.errors`."""
     # The SDK lets httpx's and pydantic's own errors through besides its own.
     try:
-        return send()
+        yield
     except (AtProtocolError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         raise translate(error, step) from error
 
