@@ -36,7 +36,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
 
     Needs FLOWER_BASIC_AUTH=user:password, which its pages ask for; `/metrics` and `/healthcheck`
     are open, as Flower has them. Nothing can be changed through it. Tasks are named by their
-    document; one whose item waits is WAITING, not SUCCESS. Other options of Flower's can be set
+    document; one whose item waits is RETRY, not SUCCESS. Other options of Flower can be set
     as FLOWER_NAME, such as FLOWER_URL_PREFIX.
 
     \b

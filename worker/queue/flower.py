@@ -1,16 +1,42 @@
-"""Flower's options, as `--conf` takes them: what it shows of tasks, and how long it keeps it.
+"""Flower's options, loaded by `--conf`: what it shows of tasks, and how much it keeps.
 
 https://flower.readthedocs.io/en/latest/config.html
 """
 
-from worker.queue.flower_pages import describe_task, lead_workers_to_their_tasks
+from __future__ import annotations
+
+import ast
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celery.events.state import Task
 
 read_only = True
-enable_events = False  # asks workers by remote control, which they do not have
+enable_events = False  # needs remote control of the workers, which is off
 persistent = True
-max_tasks = 5_000  # pages stand still while they are saved, 20,000 of them for seconds
+max_tasks = 5_000  # pages stop while they are saved, for seconds with 20,000
 purge_offline_workers = 86_400  # seconds: a container has a new name each time it starts
 natural_time = True
 tasks_columns = "name,state,args,result,runtime,retries,received,worker,uuid"
-format_task = describe_task
-lead_workers_to_their_tasks()
+_WITH_EXCEPTION = ("FAILURE", "RETRY")
+
+
+def format_task(task: Task) -> Task:
+    """Show a task's exception in the result column, which is empty otherwise."""
+    told: Any = task.exception if task.state in _WITH_EXCEPTION else task.result
+    task.result = _plain(told or "").removeprefix(f"{task.args}: ")
+    return task
+
+
+def _plain(told: str) -> str:
+    """Return the text in a repr: of a string, or of an exception with one argument."""
+    _, opening, rest = told.partition("(")
+    inner = rest.removesuffix(")") if opening and told.endswith(")") else told
+    for candidate in (told, inner):
+        try:
+            value = ast.literal_eval(candidate)
+        except (SyntaxError, ValueError):
+            continue
+        if isinstance(value, str):
+            return value
+    return told

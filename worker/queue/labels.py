@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from celery.worker.request import Request
-from celery.worker.strategy import default
 
 _MAX_IDS = 3  # of a batch, which may have a hundred
 _MAX_CHARACTERS = 300  # characters
@@ -38,26 +37,6 @@ class LabelledRequest(Request):
     def _arguments(self) -> Mapping[str, Any]:
         names = inspect.signature(self.task.run).parameters
         return {**dict(zip(names, self.args, strict=False)), **self.kwargs}
-
-
-def retry_aware_strategy(
-    task: Any, app: Any, consumer: Any, **options: Any
-) -> Callable[..., object]:
-    """Return Celery's own way of taking messages, with which a retry shows as one: a `Strategy`.
-
-    A worker takes the message of a retry at once and keeps it until its time. For Flower it is
-    merely received then, like any that waits for a process.
-    """
-    take = default(task, app, consumer, **options)
-
-    def taking(message: Any, *args: Any, **kwargs: Any) -> object:
-        taken = take(message, *args, **kwargs)
-        if message.headers.get("retries") and message.headers.get("eta"):
-            # Not `task-retried`, which Flower counts. An event that it does not know names a state.
-            consumer.event_dispatcher.send("task-retry", uuid=message.headers["id"])
-        return taken
-
-    return taking
 
 
 def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
