@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from worker.app import LostResult, app
 from worker.core.errors import ItemFailed, MediaError, PermanentError
-from worker.queue.names import LIVE, MAX_COUNTDOWN
+from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -36,7 +36,6 @@ class MediaTask(Task[Any, Any]):
     max_retries = None  # how often is decided on the document, not on the message
     throws = (ItemFailed,)  # the item log has said so, and why
     Request = "worker.queue.labels:LabelledRequest"
-    Strategy = "worker.queue.labels:retry_aware_strategy"
 
     @property
     def message_id(self) -> str:
@@ -64,26 +63,29 @@ class MediaTask(Task[Any, Any]):
         """Tell whether the message came by this queue."""
         return (self.request.delivery_info or {}).get("routing_key") == queue
 
-    @property
-    def engine(self) -> Engine:
-        """Return the engine for this message: a save's own, or what leaves saves their share.
-
-        That there was a save makes batches go slower for a while; where many more wait, those of
-        one account make way for those of others.
-        """
-        if not self.arrived_on(LIVE):
-            return self.services.bulk_engine
-        waiting = self.services.throttle.note_live_traffic()
-        self.services.balancer.rebalance(LIVE, waiting, app.task_functions)
-        return self.services.engine
-
-    @property
     def services(self) -> Services:
-        """Return the services of this process."""
+        """Return the services of this process, built at first use."""
         # Imported late: producers import the tasks, and must not load the engine.
         from worker.services import services
 
         return services(is_worker=app.is_worker)
+
+    def select_engine(self) -> Engine:
+        """Return the engine for this message: the live one for a save, else the bulk one."""
+        services = self.services()
+        return services.engine if self.arrived_on(LIVE) else services.bulk_engine
+
+    def keep_queues_fair(self) -> None:
+        """Throttle bulk work during live traffic, and rebalance the queue of this message.
+
+        A long queue is rebalanced so that one account cannot starve the others.
+        """
+        services = self.services()
+        if self.arrived_on(LIVE):
+            services.throttle.note_live_traffic()
+        for queue in (LIVE, BULK):
+            if self.arrived_on(queue):
+                services.balancer.rebalance(queue, app.task_functions)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Have whatever is reported while this message is served say what it is about."""
@@ -118,7 +120,7 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
         # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
-        if wait is not None and wait <= MAX_COUNTDOWN and self.services.in_flight.has_capacity():
+        if wait is not None and wait <= MAX_COUNTDOWN and self.services().in_flight.has_capacity():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
@@ -138,21 +140,21 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{type_name}s of {subject}: {failed}")
         return self._finish(report.summary, waits=report.waits)
 
-    def _finish(self, told: str, *, waits: bool) -> str:
-        """End the task in order; one whose item waits for a sweep is shown as waiting by Flower.
+    def _finish(self, detail: str, *, waits: bool) -> str:
+        """End the task without an error. If its item waits for a sweep, report it as a retry.
 
-        Celery knows no such end of a task, and would show a success: so an event of our own says
-        it, and none of Celery's comes after it. The message is acknowledged like any other.
+        Celery would report a success. The event of a retry is sent in its place, and the message
+        is acknowledged like any other.
         """
-        if waits and app.is_worker and self._report_waiting(told):
-            raise Ignore(told)
-        return told
+        if waits and app.is_worker and self._report_retry(detail):
+            raise Ignore(detail)
+        return detail
 
-    def _report_waiting(self, told: str) -> bool:
+    def _report_retry(self, reason: str) -> bool:
         try:
-            self.send_event("task-waiting", retry=False, result=told)
+            self.send_event("task-retried", retry=False, exception=repr(ItemWaits(reason)))
         except (OperationalError, RedisError, OSError) as error:
-            log.debug("Flower was not told that an item waits (%s)", type(error).__name__)
+            log.debug("the retry was not reported to Flower (%s)", type(error).__name__)
             return False
         return True
 

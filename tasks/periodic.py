@@ -18,10 +18,10 @@ from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 def sweep(self: MediaTask) -> int:
     """Enqueue every document that does not agree with what is published; return how many."""
     try:
-        enqueued = self.services.sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
+        enqueued = self.services().sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
-    self.services.metrics.count_sweep(enqueued)
+    self.services().metrics.count_sweep(enqueued)
     return enqueued
 
 

@@ -1,18 +1,22 @@
-"""The tasks over one item: doorways into the engine."""
+"""The tasks that sync items: ids in, one call into the engine."""
 
 from __future__ import annotations
 
 from tasks.base import MediaTask
 from worker.app import app
 from worker.core.errors import MediaError
-from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, BULK, MAX_COUNTDOWN
+from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, MAX_COUNTDOWN
 
 
 @app.task(bind=True, base=MediaTask, name="sync_media")
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
-    """Make the PDS match a document as it is now; `user` is whose it was, should it be gone."""
+    """Make the PDS match a document as it is now.
+
+    `user` is the subject that the item belonged to, if the document may be deleted.
+    """
     try:
-        outcome = self.engine.sync(
+        self.keep_queues_fair()
+        outcome = self.select_engine().sync(
             type, id, holder=self.holder, user=user, only_if_due=self.is_retry
         )
     except MediaError as error:
@@ -34,20 +38,25 @@ def sync_batch(
     ids: list[str | int],
     backfill: str | None = None,
 ) -> str:
-    """Make the PDS match documents of one user as they are now, as part of a backfill perhaps."""
+    """Make the PDS match documents of one subject as they are now.
+
+    `backfill` is the name of the backfill that the batch belongs to.
+    """
+    # Imported late: producers import the tasks, and must not load the engine.
+    from worker.media import media_type
+    from worker.sync.batch.engine import BatchRequest
+
     try:
-        balancer = self.services.balancer
-        if self.arrived_on(BULK):
-            balancer.rebalance(BULK, balancer.length(BULK), app.task_functions)
-        report = self.services.batches.sync_batch(
-            type,
-            subject,
-            ids,
+        self.keep_queues_fair()
+        request = BatchRequest(
+            kind=media_type(type),
+            subject=subject,
+            ids=ids,
             holder=self.holder,
             backfill=backfill,
             only_if_due=self.is_retry,
-            max_wait=MAX_COUNTDOWN,
         )
+        report = self.services().batches.sync_reporting(request, max_wait=MAX_COUNTDOWN)
     except MediaError as error:
         self.postpone(error)
     return self.conclude_batch(report, (type, subject), backfill)
@@ -55,9 +64,10 @@ def sync_batch(
 
 @app.task(bind=True, base=MediaTask, name="delete_media")
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
-    """Remove a user's record whose document is gone from MongoDB."""
+    """Delete a subject's record whose document is gone from MongoDB."""
     try:
-        outcome = self.engine.delete_record(type, user, rkey, holder=self.holder)
+        self.keep_queues_fair()
+        outcome = self.select_engine().delete_record(type, user, rkey, holder=self.holder)
     except MediaError as error:
         self.postpone(error)
     return self.conclude(outcome)

@@ -10,6 +10,7 @@ from tests.bulk import KINDS
 from tests.world import World
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
 from worker.operations.backfill.run import BackfillRun
+from worker.sync.batch.engine import BatchRequest
 from worker.sync.batch.progress import BackfillProgress
 
 
@@ -31,15 +32,8 @@ class Queue:
         self.served.append(batch)
         ids, is_retry = list(batch.ids), False
         while ids:
-            report = self.world.services.batches.sync_batch(
-                batch.kind.name,
-                batch.owner,
-                ids,
-                holder=message,
-                backfill=backfill,
-                only_if_due=is_retry,
-                max_wait=30,
-            )
+            request = BatchRequest(batch.kind, batch.owner, ids, message, backfill, is_retry)
+            report = self.world.services.batches.sync_reporting(request, max_wait=30)
             ids, is_retry = report.due_within(30)[0], True
 
     def backfill_run(self, *, stalled: float = 0.0, **scope: object) -> BackfillRun:

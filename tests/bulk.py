@@ -17,7 +17,7 @@ from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.pds.repo import Repo
 from worker.pds.repo_snapshot import RepoSnapshot
-from worker.sync.batch.engine import BatchEngine
+from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.outcome import Outcome
 
 KINDS = tuple(MEDIA_TYPES.values())
@@ -40,14 +40,15 @@ def sync_batch(
 ) -> list[Outcome]:
     """Sync items of one subject (ada, if none is named) together, as a new message would."""
     ids: list[DocumentId] = [item if isinstance(item, int) else str(item) for item in items]
-    return (batches or world.services.batches).sync(
-        media_type(type_name),
-        subject or world.ada,
-        ids,
+    request = BatchRequest(
+        kind=media_type(type_name),
+        subject=subject or world.ada,
+        ids=ids,
         holder=holder or uuid4().hex,
         backfill=backfill,
         only_if_due=only_if_due,
     )
+    return (batches or world.services.batches).sync(request)
 
 
 def statuses(outcomes: Sequence[Outcome]) -> Counter[str]:

@@ -90,7 +90,7 @@ class Timeouts:
 class Services:
     """Everything a task or a command may need.
 
-    `engine` serves saves, `background` all other work, which leaves saves a share of the budgets.
+    `engine` serves saves, `bulk_engine` all other work, which leaves saves a share of the budgets.
     """
 
     settings: Settings
@@ -231,18 +231,23 @@ def build(
             item_log=item_log,
         )
 
-    engine, background = engine_of(Workload.LIVE, live_hosts), engine_of(Workload.BULK, pds_hosts)
+    engine, bulk_engine = engine_of(Workload.LIVE, live_hosts), engine_of(Workload.BULK, pds_hosts)
     locks = RepoLocks(redis, life=settings.retry.repo_lock)
     throttle, progress = BulkThrottle(redis), ProgressTracker(redis)
     state_updates = StateUpdates(store)
     batches = BatchEngine(
-        engine=background,
+        publisher=publisher,
+        store=store,
+        retry=settings.retry,
+        alerts=alerts,
+        item_log=bulk_engine.item_log,
+        engine=bulk_engine,
         accounts=accounts,
         batch_store=BatchStore(store),
         adoption=Adoption(redis, locks, store, state_updates),
         writer=Writer(locks, throttle),
         throttle=throttle,
-        batch_files=BatchFiles(publisher.parts, thumbnails),
+        batch_files=BatchFiles(publisher.attachments, thumbnails),
         progress=progress,
         open_repo=partial(Repo, pds_hosts),
     )
@@ -262,7 +267,7 @@ def build(
         parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
-        bulk_engine=background,
+        bulk_engine=bulk_engine,
         batches=batches,
         state_updates=state_updates,
         locks=locks,

@@ -37,19 +37,22 @@ def produce(program: str, redis_url: str | None) -> tuple[dict[str, object], str
     return printed, done.stderr
 
 
-def test_importing_the_producers_api_loads_no_engine() -> None:
-    """Neither the SDK nor Pillow nor MongoDB's driver, and no setting is read."""
+@pytest.mark.parametrize("use", ["", 'tasks.enqueue("mood", 1)'], ids=["import", "first call"])
+def test_producers_load_no_engine(use: str) -> None:
+    """Neither the SDK nor Pillow, nor MongoDB's driver, nor the media types."""
     loaded, _ = produce(
-        """
+        f"""
         import json, sys, tasks
-        print(json.dumps({"modules": sorted({name.partition(".")[0] for name in sys.modules})}))
+        {use}
+        print(json.dumps({{"modules": sorted(sys.modules)}}))
         """,
         None,
     )
     modules = loaded["modules"]
     assert isinstance(modules, list)
     heavy = {"atproto", "atproto_client", "PIL", "pymongo", "bson", "httpx", "lexrpc", "rich"}
-    assert heavy.isdisjoint(modules)
+    assert heavy.isdisjoint(name.partition(".")[0] for name in modules)
+    assert "worker.media" not in modules
 
 
 def test_a_queue_that_is_up_takes_the_message(own_stack: Stack) -> None:

@@ -37,8 +37,14 @@ class HookedSources(SourceStore):
 
 def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngine:
     """Return batches whose accesses to source files are told to a hook first."""
-    parts, publisher = batches.engine.publisher.parts, batches.engine.publisher
+    attachments = batches.publisher.attachments
     sources = HookedSources(services.sources, hook)
-    parts = parts.with_sources(parts.blobs.with_sources(sources, services.thumbnails))
-    engine = replace(batches.engine, publisher=replace(publisher, parts=parts))
-    return replace(batches, engine=engine, batch_files=BatchFiles(parts, services.thumbnails))
+    blobs = attachments.blobs.with_sources(sources, services.thumbnails)
+    attachments = attachments.with_sources(blobs)
+    publisher = replace(batches.publisher, attachments=attachments)
+    return replace(
+        batches,
+        engine=replace(batches.engine, publisher=publisher),
+        publisher=publisher,
+        batch_files=BatchFiles(attachments, services.thumbnails),
+    )

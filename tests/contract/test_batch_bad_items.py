@@ -23,9 +23,9 @@ from tests.changes import WorkerKilledError
 from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
-from worker.media import Draft
+from worker.media import MEDIA_TYPES, Draft
 from worker.media.base import BuildContext, MediaType
-from worker.sync.batch.engine import BatchEngine
+from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.batch.progress import BackfillProgress
 
 
@@ -90,7 +90,7 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
 
     kind = replace(MOOD, build=build)
     with pytest.raises(ExceptionGroup) as caught:
-        world.services.batches.sync(kind, world.ada, items, holder="message")
+        world.services.batches.sync(BatchRequest(kind, world.ada, items, "message"))
     assert [type(error) for error in caught.value.exceptions] == [UnluckyError, UnluckyError]
     for item in items:
         if item in culprits:
@@ -108,16 +108,9 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
     batches = with_poison(world, items[2], UnluckyError, call)
     name, message = uuid4().hex, uuid4().hex
     world.services.progress.expect(name, message)
+    request = BatchRequest(MEDIA_TYPES["painting"], world.ada, items, message, backfill=name)
     with pytest.raises(ExceptionGroup):
-        batches.sync_batch(
-            "painting",
-            world.ada,
-            items,
-            holder=message,
-            backfill=name,
-            only_if_due=False,
-            max_wait=30,
-        )
+        batches.sync_reporting(request, max_wait=30)
     assert world.services.progress.read(name) == BackfillProgress(
         batches=0,
         ended={("painting", "synced"): 3, ("painting", "pending"): 1},

@@ -32,6 +32,7 @@ from tests.world import World
 from worker.core.clock import after
 from worker.database.mongo import RawDocument
 from worker.media import MediaType
+from worker.sync.batch.engine import BatchRequest
 
 GUESTS = "art-guest"
 
@@ -142,7 +143,7 @@ def test_blobs_of_a_type_that_was_not_said_to_have_files_are_made_all_the_same(
     """Only more slowly: what a batch does must not hang on a flag that is about speed."""
     (item,) = save_paintings(world, 1)
     kind = replace(PAINTING, has_files=False)
-    outcomes = world.services.batches.sync(kind, world.ada, [str(item)], holder="message")
+    outcomes = world.services.batches.sync(BatchRequest(kind, world.ada, [str(item)], "message"))
     assert statuses(outcomes) == {"synced": 1}
     assert "thumbnail" in world.record("painting", item)
 

@@ -22,6 +22,7 @@ from worker.operations.audit.run import open_audit
 from worker.operations.backfill.planner import BackfillPlanner, Scope
 from worker.operations.status.counts import ItemCounts
 from worker.operations.status.failures import Failures
+from worker.sync.batch.engine import BatchRequest
 
 
 @dataclass(frozen=True)
@@ -57,15 +58,8 @@ def sweep(world: World) -> None:
 def backfill(world: World) -> None:
     """Sync everything in batches; a batch that fails would raise."""
     for batch in BackfillPlanner.of(world.services).batches(Scope([MOOD])):
-        world.services.batches.sync_batch(
-            "mood",
-            batch.owner,
-            [message_id(item) for item in batch.ids],
-            holder=uuid4().hex,
-            backfill=None,
-            only_if_due=False,
-            max_wait=30,
-        )
+        ids = [message_id(item) for item in batch.ids]
+        world.services.batches.sync(BatchRequest(MOOD, batch.owner, ids, uuid4().hex))
 
 
 @pytest.fixture(scope="module", params=[sweep, backfill])

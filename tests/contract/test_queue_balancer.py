@@ -58,7 +58,7 @@ def in_turn(redis: Redis, queue: str) -> list[bytes]:
 def look(world: World, queue: str = LIVE) -> int:
     """Look at a queue as whoever takes a message from it does."""
     balancer = world.services.balancer
-    return balancer.rebalance(queue, balancer.length(queue), app.task_functions)
+    return balancer.rebalance(queue, app.task_functions)
 
 
 def look_until_sifted(world: World, redis: Redis) -> int:
@@ -153,15 +153,8 @@ def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: 
     fill(redis, LIVE, messages)
     away: MongoClient[RawDocument] = MongoClient("127.0.0.1:9", serverSelectionTimeoutMS=50)
     with away, Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
-        assert (
-            QueueBalancer(redis, DocumentStore(away["x"], "art-guest")).rebalance(
-                LIVE, 150, app.task_functions
-            )
-            == 0
-        )
-        assert (
-            QueueBalancer(nowhere, world.services.store).rebalance(LIVE, 150, app.task_functions)
-            == 0
-        )
-        assert QueueBalancer(nowhere, world.services.store).length(LIVE) == 0
+        without_mongodb = QueueBalancer(redis, DocumentStore(away["x"], "art-guest"))
+        without_redis = QueueBalancer(nowhere, world.services.store)
+        assert without_mongodb.rebalance(LIVE, app.task_functions) == 0
+        assert without_redis.rebalance(LIVE, app.task_functions) == 0
     assert in_turn(redis, LIVE) == messages

@@ -32,6 +32,7 @@ from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import new_lease
 from worker.media import media_type
 from worker.operations.erase.report import AT_WORK, BACK
+from worker.sync.batch.engine import BatchRequest
 
 MOOD = media_type("mood")
 CHANGES = (nothing, edit, nuke)
@@ -182,7 +183,7 @@ def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> N
             mood = dice.choice(moods)
             dice.choice(CHANGES)(world, "mood", mood)
             if dice.random() < 0.3:
-                world.services.batches.sync(MOOD, world.ada, moods, holder=uuid4().hex)
+                world.services.batches.sync(BatchRequest(MOOD, world.ada, moods, uuid4().hex))
             else:
                 world.sync("mood", mood)
 

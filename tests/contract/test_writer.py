@@ -14,8 +14,8 @@ from bson import ObjectId
 from tests.contract.claims import WHEN
 from tests.fixtures import platform_of, sign_up
 from tests.watching import Watch
-from worker.core.cid import cid_of_record
 from worker.core.clock import after
+from worker.core.current import current_cids
 from worker.core.documents import Account, ItemRef, Lease, MediaDocument, SyncState
 from worker.core.errors import TransientError
 from worker.core.fields import Fields
@@ -25,8 +25,9 @@ from worker.media import media_type
 from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.attachments import Attachments
-from worker.sync.batch.writer import PreparedRecord, Writer, WriteResult
-from worker.sync.run import Run, ignore_step
+from worker.sync.batch.writer import Writer, WriteResult
+from worker.sync.publisher import PreparedRecord
+from worker.sync.run import Run
 
 KIDLISP = media_type("kidlisp")
 numbers = count()
@@ -66,8 +67,8 @@ class Target:
         ref = ItemRef("kidlisp", ObjectId())
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
-        run = Run(self.services.store, KIDLISP, document, ignore_step)
-        return PreparedRecord(run, key, record, cid_of_record(record), Attachments({}, {}, ()))
+        run = Run(self.services.store, KIDLISP, document)
+        return PreparedRecord(run, key, record, current_cids(record), Attachments({}, {}, ()))
 
     def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:
         """Return so many records, no two alike."""

@@ -30,7 +30,7 @@ from worker.media.base import BlobSpec, BlobTransform, SourceRef
 from worker.media.validation import BlobRule, load_lexicons
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.blobs import BlobBuilder, BlobTooLargeError, Content
-from worker.sync.run import Run, ignore_step
+from worker.sync.run import Run
 
 LIMIT = 400_000
 RULE = BlobRule(("*/*",), 100_000)
@@ -160,7 +160,7 @@ def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
     )
     account = Account("art-guest", "did:plc:a", "guests.test", Secret("x"))
     draft = kind.draft(document, account, SiteUrls("https://a.example", "users", "guests"))
-    run = Run(cast("DocumentStore", None), kind, document, ignore_step)
+    run = Run(cast("DocumentStore", None), kind, document)
     _, maker = opened(tmp_path)
     error = AttachmentBuilder(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
     assert isinstance(error, MediaError)

@@ -8,12 +8,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from worker.core.documents import Failure, Status, SyncState
-from worker.core.errors import AccountError, PermanentError, TransientError, WaitError
+from worker.core.errors import (
+    AccountError,
+    PermanentError,
+    TransientError,
+    UnexpectedError,
+    WaitError,
+)
 from worker.core.settings import RetrySettings
 from worker.sync.retry import (
     MAX_UNEXPECTED_ATTEMPTS,
     after_failure,
-    after_unexpected_error,
     backoff,
 )
 
@@ -63,27 +68,33 @@ def test_a_permanent_error_fails_at_once() -> None:
     assert after.error == Failure("", "x", "bad field", permanent=True, at=NOW)
 
 
-def test_a_bug_is_tried_a_few_times_only() -> None:
-    """An error nobody expected gets fewer attempts than one that is known to pass."""
-    failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
-    once = after_unexpected_error(replace(STATE, attempts=1), failure, SETTINGS, NOW)
-    last = after_unexpected_error(
-        replace(once, attempts=MAX_UNEXPECTED_ATTEMPTS), failure, SETTINGS, NOW
-    )
+def test_an_unexpected_error_is_retried_a_few_times_only() -> None:
+    """It gets fewer attempts than an error that is known to pass."""
+    error = UnexpectedError.of(KeyError("x"))
+    once = after_failure(replace(STATE, attempts=1), error, SETTINGS, NOW)
+    last = replace(once, attempts=MAX_UNEXPECTED_ATTEMPTS)
     assert once.status is Status.PENDING
-    assert last.status is Status.FAILED
+    assert after_failure(last, error, SETTINGS, NOW).status is Status.FAILED
 
 
-def test_a_bug_after_other_failures_is_not_the_last_attempt() -> None:
-    """A PDS that was away for long leaves the item its attempts at what nobody expected."""
+def test_an_unexpected_error_after_other_failures_is_not_the_last_attempt() -> None:
+    """A PDS that was away for long leaves the item its attempts at an unexpected error."""
     away = after_failure(
         replace(STATE, attempts=MAX_UNEXPECTED_ATTEMPTS),
         TransientError("away", code="x"),
         SETTINGS,
         NOW,
     )
-    failure = Failure("run", "KeyError", "unexpected", permanent=False, at=NOW)
-    assert after_unexpected_error(away, failure, SETTINGS, NOW).status is Status.PENDING
+    error = UnexpectedError.of(KeyError("x"))
+    assert after_failure(away, error, SETTINGS, NOW).status is Status.PENDING
+
+
+def test_nothing_of_the_text_of_an_unexpected_error_is_kept() -> None:
+    """It may hold a secret: its class is named, and nothing else."""
+    after = after_failure(STATE, UnexpectedError.of(KeyError("secret")), SETTINGS, NOW)
+    assert after.error is not None
+    assert after.error.code == "KeyError"
+    assert "secret" not in after.error.message
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ these at its own edge; nothing above the clients catches a foreign exception.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Self
 
 
 class MediaError(Exception):
@@ -29,6 +30,27 @@ class MediaError(Exception):
 
 class TransientError(MediaError):
     """The same call may succeed later: retry with backoff."""
+
+
+class TimeLimitError(TransientError):
+    """The run took longer than a task or batch may take."""
+
+    step, code = "run", "time_limit"
+
+
+class UnexpectedError(TransientError):
+    """An error that no code expects: a bug.
+
+    Nothing is known of its text, which may hold a secret, so only the name of its class is kept.
+    """
+
+    step = "run"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Return what is saved on the document for an unexpected error."""
+        name = type(error).__name__
+        return cls(f"unexpected {name}: a bug; see the log and Sentry", code=name)
 
 
 class WaitError(MediaError):

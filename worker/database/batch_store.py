@@ -15,7 +15,7 @@ from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.leases import Update, claim_update, held_by, state_after_claim, unchanged_since
 from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, mongo_errors
-from worker.database.store import DocumentStore, projection, state_changes
+from worker.database.store import DocumentStore, Finish, projection, state_changes
 from worker.media import MediaType
 
 _MAX_TEXT = 1 << 20  # characters; a record has one at most
@@ -46,15 +46,6 @@ class ReservedKey:
 
     repo: str
     rkey: str
-
-
-@dataclass(frozen=True, slots=True)
-class FinishResult:
-    """What was found of a document after its end: `held` tells that another run has it now."""
-
-    there: bool
-    changed: bool
-    held: bool
 
 
 class BatchStore:
@@ -117,7 +108,7 @@ class BatchStore:
 
     def finish(
         self, kind: MediaType, ended: Sequence[tuple[MediaDocument, SyncState]]
-    ) -> list[FinishResult]:
+    ) -> list[Finish]:
         """Write final states, give the documents back, and tell what is there now.
 
         What was asked of a document meanwhile (`again`) stays on it, and counts as a change.
@@ -129,7 +120,8 @@ class BatchStore:
         found = self._find(kind, [document.ref.id for document, _ in ended], fields)
         is_sure = matched == len(writes)
         return [
-            _finish_result(document, found.get(document.ref.id), is_sure) for document, _ in ended
+            _finish_of(document, found.get(document.ref.id), is_sure=is_sure)
+            for document, _ in ended
         ]
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
@@ -168,14 +160,16 @@ def _is_huge(raw: RawDocument) -> bool:
     return sum(map(len, texts)) > _MAX_TEXT
 
 
-def _finish_result(before: MediaDocument, raw: RawDocument | None, is_sure: bool) -> FinishResult:  # noqa: FBT001
+def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool) -> Finish:
+    """Return how a run ended; with `is_sure` no other run can have taken the document over."""
     if raw is None:
-        return FinishResult(there=False, changed=False, held=False)
+        return Finish.VANISHED
     read = raw.pop("atproto", None)
     state = read if isinstance(read, dict) else {}
+    if not is_sure and state.get("attemptedAt") != before.state.attempted_at:
+        return Finish.SUPERSEDED
     changed = state.get("again") is True or not before.fields.equal(raw)
-    held = not is_sure and state.get("attemptedAt") != before.state.attempted_at
-    return FinishResult(there=True, changed=changed, held=held)
+    return Finish.CHANGED if changed else Finish.SETTLED
 
 
 def _parse_ids(raw: DocumentId) -> tuple[DocumentId, ...]:

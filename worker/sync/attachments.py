@@ -97,7 +97,7 @@ class AttachmentBuilder:
             blob = _upload(run, name, prepared, send)
         except MediaError as error:
             _add_fault(error, faults)
-            run.say(f"{name}: {error.message}")
+            run.report_step(f"{name}: {error.message}")
             return replace(known, error=Failure.of(error, now()))
         if blob != known:
             run.save_blob(name, blob)
@@ -108,7 +108,7 @@ class AttachmentBuilder:
             return self.blobs.exists(spec.file.key())
         except MediaError as error:
             _add_fault(error, faults)
-            run.say(f"{name}: {error.message}")
+            run.report_step(f"{name}: {error.message}")
             return run.state.links.get(name, False)
 
 
@@ -123,7 +123,7 @@ def _upload(run: Run, name: str, prepared: PreparedBlob, send: Send) -> BlobStat
         raise prepared
     blob = prepared if isinstance(prepared, BlobState) else send(prepared)
     how = "as it was" if blob is prepared else "uploaded"
-    run.say(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {how}")
+    run.report_step(f"{name}: {blob.mime_type}, {blob.size} bytes, {blob.cid} {how}")
     return blob
 
 

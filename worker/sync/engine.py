@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Self
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -21,7 +22,7 @@ from worker.core.documents import (
     Status,
     SyncState,
 )
-from worker.core.errors import MediaError, PermanentError, TransientError
+from worker.core.errors import MediaError, PermanentError, TimeLimitError, UnexpectedError
 from worker.core.ids import parse_id
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
@@ -35,7 +36,7 @@ from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import RemovalResult, Remover
-from worker.sync.retry import after_failure, after_unexpected_error
+from worker.sync.retry import after_failure
 from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
@@ -50,14 +51,19 @@ class _Request:
     kind: MediaType
     ids: tuple[DocumentId, ...]
     holder: str
-    user: str | None
-    force: bool
-    only_if_due: bool
-    observer: Observer
+    user: str | None = None
+    force: bool = False
+    only_if_due: bool = False
+    observer: Observer = ignore_step
 
     @property
     def ref(self) -> ItemRef:
         return ItemRef(self.kind.name, self.ids[0])
+
+    @classmethod
+    def of_run(cls, run: Run, holder: str) -> Self:
+        """Return the request to sync the document of a run again."""
+        return cls(run.kind, (run.document.ref.id,), holder, observer=run.report_step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +102,19 @@ class Engine:
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
-        return self._log_and_alert(request)
+        return self._until_settled(request)
 
     def sync_claimed(self, run: Run, *, holder: str) -> Outcome:
-        """Sync a document that this run has claimed already; raises as `sync` does."""
-        run.buffered = False
-        request = _Request(
-            kind=run.kind,
-            ids=(run.document.ref.id,),
-            holder=holder,
-            user=None,
-            force=False,
-            only_if_due=False,
-            observer=run.say,
-        )
-        return self._log_and_alert(self._settle(request, run))
+        """Sync a document that `run` has already claimed; raises as `sync` does."""
+        request = _Request.of_run(run, holder)
+        return self._until_settled(self._run(request, run))
 
-    def record_stray_writes(self, run: Run) -> None:
-        """Note what a run wrote that may have landed after a newer run had settled it."""
-        for uri in sorted(run.written):
-            self.store.add_stray_write(run.kind, run.document, uri)
+    def conclude(self, run: Run, state: SyncState, finish: Finish, *, holder: str) -> Outcome:
+        """Return the outcome of a finished run; sync again if its document has changed.
+
+        Raises as `sync` does.
+        """
+        return self._until_settled(self._after(_Request.of_run(run, holder), run, state, finish))
 
     def delete_record(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = ignore_step
@@ -134,12 +133,6 @@ class Engine:
         self.item_log.record(outcome)
         return outcome
 
-    def alert_if_failed(self, run: Run, state: SyncState) -> None:
-        """Tell people of a run's final state if nothing is going to be tried by itself."""
-        if state.error and state.retry_at is None and state.status in _GIVEN_UP:
-            is_published = state.status is Status.PARTIAL
-            self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
-
     def _removal(self, ref: ItemRef, named: ItemRef, report: RemovalResult) -> Outcome:
         """Return the outcome of a removal; tell people of one that is given up."""
         if report.error and report.status is Status.FAILED:
@@ -153,7 +146,8 @@ class Engine:
         document = self.store.find_by_record(kind, account.did, rkey) if account else None
         return document.ref.id if document else None
 
-    def _log_and_alert(self, result: Outcome | _Request) -> Outcome:
+    def _until_settled(self, result: Outcome | _Request) -> Outcome:
+        """Repeat until the document no longer changes; log and return the outcome."""
         for _ in range(_MAX_ROUNDS):
             if isinstance(result, Outcome):
                 break
@@ -165,12 +159,12 @@ class Engine:
         return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
-        """Carry a request out; return its outcome, or what to ask for next."""
+        """Carry a request out; return its outcome, or the request that follows."""
         kind, ids, ref = request.kind, request.ids, request.ref
         try:
             claimed = self._claim(request)
         except DocumentFullError as error:
-            return self._save_failure(request, error)
+            return self._mark_failed(request, error)
         if claimed is None:
             removed = self.remover.remove_all_of(kind, ids, request.user)
             return self._removal(ref, ref, removed)
@@ -178,7 +172,8 @@ class Engine:
             return Outcome.of_busy(ref, claimed)
         if request.user is not None:
             self.remover.cancel(kind, ids, request.user)
-        return self._settle(request, Run(self.store, kind, claimed, request.observer))
+        run = Run(self.store, kind, claimed, report_step=request.observer)
+        return self._run(request, run)
 
     def _claim(self, request: _Request) -> MediaDocument | Busy | None:
         return self.store.claim(
@@ -189,8 +184,8 @@ class Engine:
             only_if_due=request.only_if_due,
         )
 
-    def _save_failure(self, request: _Request, error: DocumentFullError) -> Outcome:
-        """Give up an item on which no claim has room."""
+    def _mark_failed(self, request: _Request, error: DocumentFullError) -> Outcome:
+        """Fail an item whose document has no room for a claim."""
         found = self.store.find(request.kind, request.ids)
         failure = Failure.of(error, now())
         if found:
@@ -198,47 +193,32 @@ class Engine:
         state = SyncState(status=Status.FAILED, error=failure)
         return Outcome.of_state(request.ref, state)
 
-    def _settle(self, request: _Request, run: Run) -> Outcome | _Request:
-        before = run.document
-        state, finish = self._round(run, force=request.force)
-        if finish is Finish.SETTLED:
-            self.alert_if_failed(run, state)
-            return Outcome.of_document(before, state)
-        return self._after_finish(request, run, finish)
-
-    def _after_finish(self, request: _Request, run: Run, finish: Finish) -> Outcome | _Request:
-        """Return what follows a run that did not settle its document."""
-        if finish is Finish.CHANGED:
-            return replace(request, only_if_due=False)
-        if finish is Finish.VANISHED:
-            return replace(request, user=run.document.owner)
-        if not run.written:
-            return Outcome(request.ref, None, "another run has taken over")
-        self.record_stray_writes(run)
-        # Under another name, so that it does not take over in its turn.
-        return replace(request, holder=f"{request.holder} after being overtaken")
-
-    def _round(self, run: Run, *, force: bool) -> tuple[SyncState, Finish]:
+    def _run(self, request: _Request, run: Run) -> Outcome | _Request:
+        """Carry out the plan for a claimed document, and finish it whatever happens."""
         try:
-            state = self._apply_plan(run, force=force)
+            account = None if run.document.fault else self.accounts.find(run.document.owner)
+            run = run.unbuffered(account.did if account else None)
+            state = self._apply_plan(run, account, force=request.force)
         except LeaseLostError:
-            return run.state, Finish.SUPERSEDED
+            return self._after(request, run, run.state, Finish.SUPERSEDED)
         except MediaError as error:
-            run.say(f"{error.step}: {error.message}")
+            run.report_step(f"{error.step}: {error.message}")
             state = after_failure(run.state, error, self.retry, now())
         except SoftTimeLimitExceeded:
-            message = "the run took longer than a task may"
-            slow = TransientError(message, step="run", code="time_limit")
+            slow = TimeLimitError("the run took longer than a task may")
             state = after_failure(run.state, slow, self.retry, now())
         except Exception as error:
-            # Nobody expected it, so nothing is known of its text: the document gets its name
-            # only, and the error itself goes on to the log and to Sentry.
-            self.alerts.unexpected_error(run.affected, error, is_new=not _has_met(run.state, error))
-            state = self._after_unexpected_error(run.state, error)
-            self.store.finish(run.kind, run.document, state)
-            self.item_log.record(Outcome.of_state(run.document.ref, state))
+            self._save_unexpected(run, error)
             raise
-        return self._finish(run, state)
+        return self._after(request, run, *self._finish(run, state))
+
+    def _save_unexpected(self, run: Run, error: Exception) -> None:
+        """Save an unexpected error on the document, and report it."""
+        known = run.state.error is not None and run.state.error.code == type(error).__name__
+        self.alerts.unexpected_error(run.affected, error, is_new=not known)
+        state = after_failure(run.state, UnexpectedError.of(error), self.retry, now())
+        self.store.finish(run.kind, run.document, state)
+        self.item_log.record(Outcome.of_state(run.document.ref, state))
 
     def _finish(self, run: Run, state: SyncState) -> tuple[SyncState, Finish]:
         try:
@@ -249,23 +229,38 @@ class Engine:
             self.store.mark_failed(run.kind, run.document.ref.id, failure, token)
             return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
-    def _after_unexpected_error(self, state: SyncState, error: Exception) -> SyncState:
-        name = type(error).__name__
-        message = f"unexpected {name}: a bug; see the log and Sentry"
-        failure = Failure("run", name, message, permanent=False, at=now())
-        return after_unexpected_error(state, failure, self.retry, now())
+    def _after(
+        self, request: _Request, run: Run, state: SyncState, finish: Finish
+    ) -> Outcome | _Request:
+        """Return what follows a finished run: its outcome, or a request to sync again."""
+        if finish is Finish.SETTLED:
+            self._alert_if_failed(run, state)
+            return Outcome.of_document(run.claimed, state)
+        if finish is not Finish.SUPERSEDED:
+            return replace(request, only_if_due=False, user=run.document.owner)
+        if not run.written:
+            return Outcome(request.ref, None, "another run has taken over")
+        # What this run wrote may land after the newer run has settled the record.
+        for uri in sorted(run.written):
+            self.store.add_stray_write(run.kind, run.document, uri)
+        # Under another name, so that it does not take over in its turn.
+        return replace(request, holder=f"{request.holder} after being overtaken")
 
-    def _apply_plan(self, run: Run, *, force: bool) -> SyncState:
+    def _alert_if_failed(self, run: Run, state: SyncState) -> None:
+        """Alert if the item is not going to be retried."""
+        if state.error and state.retry_at is None and state.status in _GIVEN_UP:
+            is_published = state.status is Status.PARTIAL
+            self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
+
+    def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
         if run.state.lost >= self.retry.max_lost and not force:
             message = f"the worker died {run.state.lost} times at work on this item"
             raise PermanentError(message, step="run", code="worker_lost")
         if run.document.fault:
             raise run.document.fault
         self._clear_strays(run)
-        account = self.accounts.find(run.document.owner)
-        run.did = account.did if account else None
         decision = plan(run.kind, run.document, account)
-        run.say(f"plan: {decision.text}")
+        run.report_step(f"plan: {decision.text}")
         match decision:
             case Publish(account=account, moved_from=moved_from):
                 self._remove_from_old_repo(run, moved_from)
@@ -299,18 +294,13 @@ class Engine:
         """Delete a record; return False when no account of its repo is known."""
         account = self.accounts.by_did(key.repo)
         if account is None:
-            run.say(f"no account of {key.repo} is known: {key.uri} stays")
+            run.report_step(f"no account of {key.repo} is known: {key.uri} stays")
             return False
         run.begin_write(key)
-        run.say(f"removing {key.uri}")
+        run.report_step(f"removing {key.uri}")
         self.open_repo(account).delete(key)
-        run.say(f"removed {key.uri}")
+        run.report_step(f"removed {key.uri}")
         return True
-
-
-def _has_met(state: SyncState, error: Exception) -> bool:
-    """Tell whether the item's last run ended with the same unexpected error."""
-    return state.error is not None and state.error.code == type(error).__name__
 
 
 def _skipped_state(state: SyncState, reason: str) -> SyncState:

@@ -116,19 +116,11 @@ class QueueBalancer:
         self._store = store
         self._move = redis.register_script(_MOVE)
 
-    def length(self, queue: str) -> int:
-        """Return how many messages wait in front, 0 when Redis does not answer."""
+    def rebalance(self, queue: str, tasks: TaskFunctions) -> int:
+        """Move messages over quota if the queue is long; return how many were moved."""
         try:
-            return int(self._redis.llen(queue))
-        except RedisError as error:
-            log.debug("a queue was not looked at (%s)", type(error).__name__)
-            return 0
-
-    def rebalance(self, queue: str, waiting: int, tasks: TaskFunctions) -> int:
-        """Sift a queue in which so many messages wait, if need be; return how many were moved."""
-        if waiting <= RULES[queue].min_length:
-            return 0
-        try:
+            if self._redis.llen(queue) <= RULES[queue].min_length:
+                return 0
             if not self._redis.set(f"media-atproto:sifted:{queue}", 1, nx=True, px=_PAUSE):
                 return 0
             return self._rebalance(queue, RULES[queue], tasks)

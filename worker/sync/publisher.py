@@ -1,4 +1,8 @@
-"""Publishing one document: identity first, then blobs, then the record, each step kept."""
+"""Publish one document: reserve the record key, attach blobs, write the record.
+
+The single path saves the state after each step. The batch path uses the same parts, and saves
+the states of all its documents at once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from worker.core.cid import cid_of_record, is_record_cid
+from worker.core.cid import is_record_cid
 from worker.core.clock import now
-from worker.core.documents import Account, Failure, Status, SyncState
+from worker.core.current import current_cids, is_current
+from worker.core.documents import Account, Failure, MediaDocument, Status, SyncState
 from worker.core.errors import TransientError
 from worker.core.record_keys import next_tid, tid_for
 from worker.core.records import RecordKey
@@ -18,18 +23,65 @@ from worker.media.base import Draft, SiteUrls
 from worker.media.validation import Lexicons
 from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.pds.repo import Repo
-from worker.sync.attachments import AttachmentBuilder, Attachments
-from worker.sync.retry import retry_time
+from worker.sync.attachments import AttachmentBuilder, Attachments, PreparedBlob
+from worker.sync.retry import decide
 from worker.sync.run import Run
 
 Record = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedRecord:
+    """A valid record of a run's document, with its key and its attachments.
+
+    `current_cids` are those of `worker.core.current`.
+    """
+
+    run: Run
+    key: RecordKey
+    record: Record
+    current_cids: tuple[str, ...]
+    attachments: Attachments
+
+    @property
+    def cid(self) -> str:
+        """Return the CID of the record as it would be written."""
+        return self.current_cids[0]
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the record that the state names as published is this one."""
+        return is_current(self.run.state.cid, self.current_cids)
+
+    @property
+    def published_cid(self) -> str | None:
+        """Return the CID of the published record, which may be another current version."""
+        return self.run.state.cid if self.is_current else self.cid
+
+
+def is_reserved(state: SyncState, did: str) -> bool:
+    """Return whether the state holds a record key in the repo `did`."""
+    return state.repo == did and state.rkey is not None
+
+
+def candidate_rkeys(document: MediaDocument) -> Iterator[str]:
+    """Yield the record keys to try: the document's own, then its TID and those that follow.
+
+    Raises FieldError if the time of the document is needed and cannot be read.
+    """
+    if document.state.rkey:
+        yield document.state.rkey
+    tid = tid_for(document.ref.id, document.fields.moment("when"))
+    while True:
+        yield tid
+        tid = next_tid(tid)
+
+
+@dataclass(frozen=True, slots=True)
 class Publisher:
     """Makes a repo's record match a document."""
 
-    parts: AttachmentBuilder
+    attachments: AttachmentBuilder
     lexicons: Lexicons
     site: SiteUrls
     retry: RetrySettings
@@ -37,104 +89,107 @@ class Publisher:
     def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
         """Publish the run's document to an account's repo; return its state.
 
-        With `force` the record is written even when it is known to be as it should. Raises the
-        errors of builders, validation, sessions and the PDS.
+        With `force` a current record is written too. Raises the errors of builders, validation,
+        sessions and the PDS.
         """
-        draft = run.kind.draft(run.document, account, self.site)
+        draft = self.draft(run, account)
         key = self._reserve(run, repo, draft.nsid)
-        parts = self._build_attachments(run, draft, repo)
-        record = self._build_record(run, draft, parts)
+        prepared = self._prepare(run, draft, repo)
         in_doubt = force or key.uri in run.state.strays
-        if run.state.cid == cid_of_record(record) and not in_doubt:
-            run.say("the record is as it should be: nothing to write")
-        else:
-            parts = self._write_healing(run, repo, key, draft, parts)
-        return self.published_state(run.state, key, run.state.cid, parts)
-
-    def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
-        """Put the rkey on the document before any record of it can be on the PDS."""
-        if run.state.repo == repo.did and run.state.rkey:
-            return repo.key(nsid, run.state.rkey)
-        derived = tid_for(run.document.ref.id, run.document.fields.moment("when"))
-        for rkey in _candidate_keys(run.state.rkey, derived):
-            with suppress(RecordKeyTakenError):
-                run.save(replace(run.state, repo=repo.did, rkey=rkey))
-                run.say(f"rkey {rkey} reserved in {repo.did}")
-                return repo.key(nsid, rkey)
-        raise AssertionError("there are always more candidates")
-
-    def _build_attachments(self, run: Run, draft: Draft, repo: Repo) -> Attachments:
-        return self.parts.build(run, draft, repo, self.parts.prepare(run, draft))
-
-    def _build_record(self, run: Run, draft: Draft, parts: Attachments) -> Record:
-        record = parts.complete(draft)
-        self.lexicons.validate(draft.nsid, record)
-        run.say(f"the record is valid {draft.nsid}")
-        return record
-
-    def _write_healing(
-        self, run: Run, repo: Repo, key: RecordKey, draft: Draft, parts: Attachments
-    ) -> Attachments:
+        if prepared.is_current and not in_doubt:
+            run.report_step("the record is current: nothing to write")
+            return self.published_state(prepared)
         try:
-            self._write(run, repo, key, parts.complete(draft))
+            self._write(repo, prepared)
         except BlobNotFoundError:
-            run.say("the PDS no longer has a blob: uploading again")
+            run.report_step("the PDS no longer has a blob: uploading again")
             run.save(replace(run.state, blobs={}))
-            parts = self._build_attachments(run, draft, repo)
-            self._write(run, repo, key, self._build_record(run, draft, parts))
-        return parts
+            prepared = self._prepare(run, draft, repo)
+            self._write(repo, prepared)
+        return self.published_state(prepared)
 
-    def _write(self, run: Run, repo: Repo, key: RecordKey, record: Record) -> None:
-        run.begin_write(key)
-        run.say(f"writing to {key.uri}")
-        try:
-            ref = repo.put(key, record, swap=_version(run.state))
-        except RecordConflictError:
-            current = repo.get(key)
-            run.say(f"the record was at {current.cid if current else 'no version'}: deciding again")
-            run.save(run.state)  # still ours to write?
-            ref = repo.put(key, record, swap=current.cid if current else None)
-        if ref.cid != cid_of_record(record):
-            message = f"the PDS keeps {key.uri} as {ref.cid}, which is not what was sent"
-            raise TransientError(message, step="write", code="record_altered")
-        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid))
-        run.say(f"written: {ref.uri} {ref.cid}")
+    def draft(self, run: Run, account: Account) -> Draft:
+        """Return the draft of a run's record; raises FieldError."""
+        return run.kind.draft(run.document, account, self.site)
 
-    def published_state(
-        self, state: SyncState, key: RecordKey, cid: str | None, parts: Attachments
-    ) -> SyncState:
-        """Return the state of a document whose record, with these parts, is in the repo."""
-        up = replace(
+    def build_record(
+        self,
+        run: Run,
+        draft: Draft,
+        repo: Repo,
+        blobs: Mapping[str, PreparedBlob],
+        builder: AttachmentBuilder | None = None,
+    ) -> PreparedRecord:
+        """Upload what is not uploaded yet, and return the record, validated.
+
+        `builder` replaces the publisher's own. Raises LexiconViolation, and the errors of
+        `AttachmentBuilder.build`.
+        """
+        attachments = (builder or self.attachments).build(run, draft, repo, blobs)
+        record = attachments.complete(draft)
+        self.lexicons.validate(draft.nsid, record)
+        key = repo.key(draft.nsid, run.state.rkey or "")
+        return PreparedRecord(run, key, record, current_cids(record), attachments)
+
+    def published_state(self, prepared: PreparedRecord) -> SyncState:
+        """Return the state of a document whose record is in the repo."""
+        state, attachments = prepared.run.state, prepared.attachments
+        published = replace(
             state,
             status=Status.SYNCED,
             reason=None,
-            uri=key.uri,
-            cid=cid,
-            links=parts.links,
+            uri=prepared.key.uri,
+            cid=prepared.published_cid,
+            links=attachments.links,
             lost=0,
             error=None,
             synced_at=now(),
             retry_at=None,
             held_until=None,
         )
-        if not parts.faults:
-            return up
-        error = next((e for e in parts.faults if isinstance(e, TransientError)), parts.faults[0])
-        hopeful = isinstance(error, TransientError)
-        retry_at = retry_time(state.attempts, self.retry, now()) if hopeful else None
+        if not attachments.faults:
+            return published
+        faults = attachments.faults
+        error = next((e for e in faults if isinstance(e, TransientError)), faults[0])
+        retry_at = decide(error, state.attempts, self.retry, now()).retry_at
         failure = Failure.of(error, now())
-        return replace(up, status=Status.PARTIAL, error=failure, retry_at=retry_at)
+        return replace(published, status=Status.PARTIAL, error=failure, retry_at=retry_at)
+
+    def _prepare(self, run: Run, draft: Draft, repo: Repo) -> PreparedRecord:
+        blobs = self.attachments.prepare(run, draft)
+        prepared = self.build_record(run, draft, repo, blobs)
+        run.report_step(f"the record is valid {draft.nsid}")
+        return prepared
+
+    def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
+        """Save the record key on the document before the record can be on the PDS."""
+        if is_reserved(run.state, repo.did):
+            return repo.key(nsid, run.state.rkey or "")
+        for rkey in candidate_rkeys(run.document):
+            with suppress(RecordKeyTakenError):
+                run.save(replace(run.state, repo=repo.did, rkey=rkey))
+                run.report_step(f"rkey {rkey} reserved in {repo.did}")
+                return repo.key(nsid, rkey)
+        raise AssertionError("there are always more candidates")
+
+    def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
+        run, key = prepared.run, prepared.key
+        run.begin_write(key)
+        run.report_step(f"writing to {key.uri}")
+        try:
+            ref = repo.put(key, prepared.record, swap=_replaced_version(run.state))
+        except RecordConflictError:
+            current = repo.get(key)
+            run.report_step(f"the record was at {current.cid if current else 'no version'}")
+            run.save(run.state)  # raises if the lease is lost
+            ref = repo.put(key, prepared.record, swap=current.cid if current else None)
+        if ref.cid != prepared.cid:
+            message = f"the PDS keeps {key.uri} as {ref.cid}, which is not what was sent"
+            raise TransientError(message, step="write", code="record_altered")
+        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid))
+        run.report_step(f"written: {ref.uri} {ref.cid}")
 
 
-def _version(state: SyncState) -> str | None:
-    """Return the version that a write replaces, None where the state names none that can be."""
+def _replaced_version(state: SyncState) -> str | None:
+    """Return the CID that a write replaces, None if the state names no valid one."""
     return state.cid if state.cid and is_record_cid(state.cid) else None
-
-
-def _candidate_keys(kept: str | None, derived: str) -> Iterator[str]:
-    """Go through the rkeys to try: the one that a document has, then its TID and those after."""
-    if kept:
-        yield kept
-    while True:
-        yield derived
-        derived = next_tid(derived)

@@ -10,7 +10,7 @@ from bson import ObjectId
 
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, Status
-from worker.core.errors import MediaError, PermanentError, WaitError
+from worker.core.errors import MediaError
 from worker.core.record_keys import tid_for
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
@@ -18,7 +18,7 @@ from worker.database.accounts import Accounts
 from worker.database.removals import Removal, Removals
 from worker.media import MediaType
 from worker.pds.repo import Repo
-from worker.sync.retry import retry_time
+from worker.sync.retry import decide
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,18 +96,16 @@ class Remover:
 
     def _postpone(self, removal: Removal, error: MediaError, did: str) -> RemovalResult:
         attempts = self._removals.attempts(removal) + 1
-        retry_at = self._retry_at(error, attempts)
-        self._removals.postpone(removal, error, attempts, retry_at)
-        status = Status.PENDING if retry_at else Status.FAILED
-        detail = f"could not be removed: {error.message}"
-        return RemovalResult(detail, status, retry_at, Failure.of(error, now()), did, attempts)
-
-    def _retry_at(self, error: MediaError, attempts: int) -> datetime | None:
-        if isinstance(error, WaitError):
-            return error.until
-        if isinstance(error, PermanentError):
-            return None
-        return retry_time(attempts, self._retry, now())
+        decision = decide(error, attempts, self._retry, now())
+        self._removals.postpone(removal, error, attempts, decision.retry_at)
+        return RemovalResult(
+            detail=f"could not be removed: {error.message}",
+            status=decision.status,
+            retry_at=decision.retry_at,
+            error=Failure.of(error, now()),
+            did=did,
+            attempts=attempts,
+        )
 
 
 def _removal_of(kind: MediaType, ids: Sequence[DocumentId], user: str) -> Removal:

@@ -1,17 +1,17 @@
-"""What a failure does to an item's state: wait, try again, or give up. Pure.
+"""Decide what follows a failure: wait, retry or give up.
 
-| error | state | attempt |
+| error | status | attempt |
 | --- | --- | --- |
 | WaitError, AccountError, RateLimitReachedError | pending until the time it names | given back |
 | PermanentError | failed | used |
-| TransientError and the rest of ours | pending with backoff, failed after the last attempt | used |
-| anything else, a bug | the same, with fewer attempts | used |
+| UnexpectedError, met before | pending with backoff, failed after 5 attempts | used |
+| every other error | pending with backoff, failed after the last attempt | used |
 """
 
 from __future__ import annotations
 
 import random
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from worker.core.clock import to_milliseconds
@@ -21,6 +21,7 @@ from worker.core.errors import (
     MediaError,
     PermanentError,
     RateLimitReachedError,
+    UnexpectedError,
     WaitError,
 )
 from worker.core.settings import RetrySettings
@@ -28,34 +29,61 @@ from worker.core.settings import RetrySettings
 MAX_UNEXPECTED_ATTEMPTS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class RetryDecision:
+    """What follows a failure: the status, and when to try again (None: never).
+
+    No call is made for the item before `held_until`.
+    """
+
+    status: Status
+    retry_at: datetime | None
+    held_until: datetime | None = None
+
+
+def decide(
+    error: MediaError,
+    attempts: int,
+    settings: RetrySettings,
+    now: datetime,
+    *,
+    met_before: bool = False,
+) -> RetryDecision:
+    """Return what follows `error` after so many attempts.
+
+    With `met_before` the attempt before failed with the same error.
+    """
+    if isinstance(error, WaitError):
+        # Our own limits are checked before each call: an account may work again any moment, and
+        # a save may spend what a backfill may not.
+        is_ours = isinstance(error, AccountError | RateLimitReachedError)
+        return RetryDecision(Status.PENDING, error.until, None if is_ours else error.until)
+    limit = settings.max_attempts
+    if isinstance(error, UnexpectedError) and met_before:
+        limit = min(MAX_UNEXPECTED_ATTEMPTS, limit)
+    if isinstance(error, PermanentError) or attempts >= limit:
+        return RetryDecision(Status.FAILED, None)
+    retry_at = to_milliseconds(now + timedelta(seconds=backoff(attempts, settings)))
+    return RetryDecision(Status.PENDING, retry_at)
+
+
 def after_failure(
     state: SyncState, error: MediaError, settings: RetrySettings, now: datetime
 ) -> SyncState:
-    """Return the state after a run that ended with one of our errors."""
-    failure = Failure.of(error, now)
-    state = replace(state, held_until=None)
-    if isinstance(error, WaitError):
-        # What we know ourselves is looked at before each call: an account may be right again any
-        # moment, and a save may spend what a backfill may not.
-        held = None if isinstance(error, AccountError | RateLimitReachedError) else error.until
-        waiting = replace(state, attempts=max(0, state.attempts - 1), retry_at=error.until)
-        waiting = replace(waiting, status=Status.PENDING, error=failure, lost=0)
-        return replace(waiting, held_until=held)
-    if isinstance(error, PermanentError):
-        return replace(state, status=Status.FAILED, error=failure, retry_at=None)
-    return _retry_or_fail(state, failure, settings.max_attempts, settings, now)
-
-
-def after_unexpected_error(
-    state: SyncState, failure: Failure, settings: RetrySettings, now: datetime
-) -> SyncState:
-    """Return the state after a run that ended with an error nobody expected."""
+    """Return the state after a run that ended with `error`."""
     # The attempts before it may have failed for other reasons: one bug is not five.
-    met_before = state.error is not None and state.error.code == failure.code
-    most = (
-        min(MAX_UNEXPECTED_ATTEMPTS, settings.max_attempts) if met_before else settings.max_attempts
+    met_before = state.error is not None and state.error.code == error.code
+    decision = decide(error, state.attempts, settings, now, met_before=met_before)
+    is_wait = isinstance(error, WaitError)
+    return replace(
+        state,
+        status=decision.status,
+        error=Failure.of(error, now),
+        retry_at=decision.retry_at,
+        held_until=decision.held_until,
+        attempts=max(0, state.attempts - 1) if is_wait else state.attempts,
+        lost=state.lost if isinstance(error, PermanentError) else 0,
     )
-    return _retry_or_fail(replace(state, held_until=None), failure, most, settings, now)
 
 
 def backoff(attempts: int, settings: RetrySettings) -> float:
@@ -65,18 +93,3 @@ def backoff(attempts: int, settings: RetrySettings) -> float:
     """
     doubled = settings.base * 2.0 ** min(max(attempts - 1, 0), 60)
     return random.uniform(0, min(doubled, settings.ceiling))  # noqa: S311 - not for secrets
-
-
-def retry_time(attempts: int, settings: RetrySettings, now: datetime) -> datetime | None:
-    """Return when to try again, or None when there has been the last attempt."""
-    if attempts >= settings.max_attempts:
-        return None
-    return to_milliseconds(now + timedelta(seconds=backoff(attempts, settings)))
-
-
-def _retry_or_fail(
-    state: SyncState, failure: Failure, most: int, settings: RetrySettings, now: datetime
-) -> SyncState:
-    retry_at = retry_time(state.attempts, settings, now) if state.attempts < most else None
-    status = Status.PENDING if retry_at else Status.FAILED
-    return replace(state, status=status, error=failure, retry_at=retry_at, lost=0)

@@ -24,21 +24,35 @@ def ignore_step(_step: str) -> None:
 class Run:
     """A claimed document whose state moves forward as steps succeed.
 
-    A buffered run does not keep what it saves before it ends: a batch keeps all its states at once,
-    and what is lost with a worker that dies (uploads that no record refers to yet) is done again.
-    `did` is the account's, as soon as that is known.
+    A buffered run saves nothing before it ends: a batch saves all its states at once, and what is
+    lost with a worker that dies (uploads that no record refers to yet) is done again. `did` is
+    the account's, None if there is no account. `report_step` is called with each step.
     """
 
     def __init__(
-        self, store: DocumentStore, kind: MediaType, document: MediaDocument, observer: Observer
+        self,
+        store: DocumentStore,
+        kind: MediaType,
+        document: MediaDocument,
+        *,
+        did: str | None = None,
+        buffered: bool = False,
+        report_step: Observer = ignore_step,
     ) -> None:
         self._store = store
+        self._buffered = buffered
         self.kind = kind
+        self.claimed = document
         self.document = document
-        self.say = observer
+        self.did = did
+        self.report_step = report_step
         self.written: set[str] = set()
-        self.buffered = False
-        self.did: str | None = None
+
+    def unbuffered(self, did: str | None) -> Run:
+        """Return a run of the account `did` over the same document that saves each step."""
+        run = Run(self._store, self.kind, self.document, did=did, report_step=self.report_step)
+        run.written |= self.written
+        return run
 
     @property
     def affected(self) -> AffectedItem:
@@ -53,7 +67,7 @@ class Run:
 
     def save(self, state: SyncState) -> None:
         """Keep a step's result; raises LeaseLostError when another run has taken over."""
-        if self.buffered:
+        if self._buffered:
             self.set_state(state)
         else:
             self.document = self._store.save(self.kind, self.document, state)

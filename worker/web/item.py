@@ -144,7 +144,7 @@ def open_picture(
 
 
 def _cached_image(services: Services, blob: BlobState) -> bytes | None:
-    settings = services.publisher.parts.blobs.thumbnails
+    settings = services.publisher.attachments.blobs.thumbnails
     identity = (blob.source or "").removesuffix(f" {settings.key}")
     cached = services.thumbnails.get(identity, settings)
     return cached.thumbnail.data if cached and cached.cid == blob.cid else None

@@ -23,7 +23,7 @@ from worker.media import MediaType
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
 from worker.operations.audit.record_removal import RecordRemoval
 from worker.pds.repo import Repo
-from worker.sync.batch.engine import BatchEngine
+from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.run import Observer
 
 _MAX_SHARE = 5  # one in so many: 20%
@@ -171,7 +171,7 @@ class Repairer:
                     until = after(self.record_removal.lease)
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
-                outcomes = self.batches.sync(kind, owner, ids, holder=self.holder)
+                outcomes = self.batches.sync(BatchRequest(kind, owner, ids, self.holder))
                 held = sum(outcome.status is None for outcome in outcomes)
                 repairs.synced += len(ids) - held
                 repairs.skipped += held

@@ -1,8 +1,8 @@
-"""A batch: many documents of one account, claimed, made, written and finished together.
+"""Sync a batch: many documents of one account, with one call per step for all of them.
 
-What is plain (to be published, where it belongs, nothing in doubt) goes through here, with one
-call for all where an item has one each. Everything else goes the way of single items
-(`Engine.sync`), and so does whatever a batch trips over: one bad item never fails its neighbours.
+Simple documents (to be published, in this account's repo, no earlier crash or stray write) share
+the calls. All others, and every document that fails in the batch, fall back to `Engine`, so that
+one bad item never fails the others.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from functools import partial
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef
 from worker.core.errors import AccountError
+from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import message_of, not_before
-from worker.media import MediaType, media_type
+from worker.database.store import DocumentStore
+from worker.media import MediaType
 from worker.pds.repo import Repo
 from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.progress import ProgressTracker
@@ -27,164 +29,153 @@ from worker.sync.batch.report import BatchReport, UnexpectedErrors
 from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
 from worker.sync.engine import Engine
+from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Publish, plan
+from worker.sync.publisher import Publisher
+from worker.telemetry.alerts import Alerts
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """Documents of one type and one subject to sync.
+
+    `holder` names the message or person asking. A `backfill` reads each repo once before it
+    first writes there, and adopts the records that it finds. With `only_if_due` items that wait
+    are left waiting.
+    """
+
+    kind: MediaType
+    subject: str
+    ids: Sequence[DocumentId]
+    holder: str
+    backfill: str | None = None
+    only_if_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEngine:
-    """Everything that syncing a batch takes."""
+    """Syncs the documents of one account together."""
 
     engine: Engine
-    accounts: Accounts
+    publisher: Publisher
+    store: DocumentStore
     batch_store: BatchStore
+    accounts: Accounts
     adoption: Adoption
     writer: Writer
     throttle: BulkThrottle
     batch_files: BatchFiles
     progress: ProgressTracker
     open_repo: Callable[[Account], Repo]
+    retry: RetrySettings
+    alerts: Alerts
+    item_log: ItemLog
 
-    def sync_batch(
-        self,
-        type_name: str,
-        subject: str,
-        ids: Sequence[DocumentId],
-        *,
-        holder: str,
-        backfill: str | None,
-        only_if_due: bool,
-        max_wait: float,
-    ) -> BatchReport:
-        """Sync a batch as a message asks for it, and tell its backfill how it went.
+    def sync_reporting(self, request: BatchRequest, *, max_wait: float) -> BatchReport:
+        """Sync a batch as `sync` does, and report to its backfill; return the report.
 
-        Items that are due again within `max_wait` seconds are not done yet. Raises as `sync`
-        does, and UnknownTypeError.
+        Items that are due again within `max_wait` seconds are not reported yet.
         """
-        kind = media_type(type_name)
-        unexpected = self._unexpected_errors(kind)
-        outcomes = self._sync(
-            kind,
-            subject,
-            ids,
-            unexpected,
-            holder=holder,
-            backfill=backfill,
-            only_if_due=only_if_due,
-        )
-        report = BatchReport(tuple(zip(ids, outcomes, strict=True)))
-        if backfill:
-            # A message that fails does not come again.
+        unexpected = self._unexpected_errors(request.kind)
+        outcomes = self._sync(request, unexpected)
+        report = BatchReport(tuple(zip(request.ids, outcomes, strict=True)))
+        if request.backfill:
+            # A message that fails is not delivered again.
             again = set() if unexpected else set(report.due_within(max_wait)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
-            self.progress.report(backfill, message_of(holder), kind.name, ended, done=not again)
-        unexpected.raise_all(subject)
+            message = message_of(request.holder)
+            name = request.kind.name
+            self.progress.report(request.backfill, message, name, ended, done=not again)
+        unexpected.raise_all(request.subject)
         return report
 
-    def sync(
-        self,
-        kind: MediaType,
-        subject: str,
-        ids: Sequence[DocumentId],
-        *,
-        holder: str,
-        backfill: str | None = None,
-        only_if_due: bool = False,
-    ) -> list[Outcome]:
-        """Make the PDS match documents of a user as they are now; an outcome each, in order.
+    def sync(self, request: BatchRequest) -> list[Outcome]:
+        """Make the PDS match the documents as they are now; return an outcome for each, in order.
 
-        `holder` names the message or person asking. A `backfill`, named here, reads each repo
-        once before it first writes there, and adopts the records that it finds: where that
-        cannot be read, the items are left as they are. With `only_if_due` items that wait are
-        left waiting.
-
-        Raises as `Engine.sync` does; and an ExceptionGroup of what nobody expected, once all
-        other items are done.
+        If the repo of a backfill cannot be read, the items are left as they are. Raises as
+        `Engine.sync` does, and an ExceptionGroup of unexpected errors once all other items are
+        done.
         """
-        unexpected = self._unexpected_errors(kind)
-        outcomes = self._sync(
-            kind,
-            subject,
-            ids,
-            unexpected,
-            holder=holder,
-            backfill=backfill,
-            only_if_due=only_if_due,
-        )
-        unexpected.raise_all(subject)
+        unexpected = self._unexpected_errors(request.kind)
+        outcomes = self._sync(request, unexpected)
+        unexpected.raise_all(request.subject)
         return outcomes
 
-    def _sync(
-        self,
-        kind: MediaType,
-        subject: str,
-        ids: Sequence[DocumentId],
-        unexpected: UnexpectedErrors,
-        *,
-        holder: str,
-        backfill: str | None,
-        only_if_due: bool,
-    ) -> list[Outcome]:
-        account = self.accounts.find(subject)
-        outcomes: dict[DocumentId, Outcome] = {}
-        if account is not None:
-            repo = self.open_repo(account)
-            try:
-                if backfill:
-                    self.adoption.adopt(repo, account, backfill)
-            except AccountError as fault:
-                return [self._skip(kind, raw, fault) for raw in ids]
-            found = self.batch_store.read(kind, ids)
-            plain = [
-                c for c in found if c and _is_simple(kind, c, account, only_if_due=only_if_due)
-            ]
-            batch_publisher = BatchPublisher(
-                engine=self.engine,
-                batch_store=self.batch_store,
-                writer=self.writer,
-                throttle=self.throttle,
-                batch_files=self.batch_files,
-                kind=kind,
-                account=account,
-                repo=repo,
-                holder=holder,
-                unexpected=unexpected,
-            )
-            published = batch_publisher.publish(plain)
-            named = zip(ids, found, strict=True)
-            outcomes = {raw: published[c.id] for raw, c in named if c and c.id in published}
-        for raw in ids:
+    def _sync(self, request: BatchRequest, unexpected: UnexpectedErrors) -> list[Outcome]:
+        account = self.accounts.find(request.subject)
+        try:
+            outcomes = self._publish(request, account, unexpected) if account else {}
+        except AccountError as fault:
+            return [self._skip(request.kind, raw, fault) for raw in request.ids]
+        for raw in request.ids:
             if raw not in outcomes:
-                alone = partial(self.engine.sync, kind.name, raw, holder=holder, user=subject)
-                outcomes[raw] = unexpected.outcome(raw, partial(alone, only_if_due=only_if_due))
-        return [outcomes[raw] for raw in ids]
+                outcomes[raw] = unexpected.outcome(raw, partial(self._sync_alone, request, raw))
+        return [outcomes[raw] for raw in request.ids]
+
+    def _publish(
+        self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
+    ) -> dict[DocumentId, Outcome]:
+        """Publish the simple documents together; return their outcomes by the ids given.
+
+        Raises AccountError if the repo of a backfill cannot be read.
+        """
+        repo = self.open_repo(account)
+        if request.backfill:
+            self.adoption.adopt(repo, account, request.backfill)
+        loaded = self.batch_store.read(request.kind, request.ids)
+        simple = [each for each in loaded if each and _is_simple(request, each, account)]
+        publisher = BatchPublisher(
+            engine=self.engine,
+            publisher=self.publisher,
+            store=self.store,
+            batch_store=self.batch_store,
+            writer=self.writer,
+            throttle=self.throttle,
+            batch_files=self.batch_files,
+            retry=self.retry,
+            kind=request.kind,
+            account=account,
+            repo=repo,
+            holder=request.holder,
+            unexpected=unexpected,
+        )
+        published = publisher.publish(simple)
+        named = zip(request.ids, loaded, strict=True)
+        return {raw: published[each.id] for raw, each in named if each and each.id in published}
+
+    def _sync_alone(self, request: BatchRequest, raw: DocumentId) -> Outcome:
+        return self.engine.sync(
+            request.kind.name,
+            raw,
+            holder=request.holder,
+            user=request.subject,
+            only_if_due=request.only_if_due,
+        )
 
     def _unexpected_errors(self, kind: MediaType) -> UnexpectedErrors:
-        engine = self.engine
-        return UnexpectedErrors(engine.store, kind, engine.alerts, engine.item_log)
+        return UnexpectedErrors(self.store, kind, self.alerts, self.item_log)
 
     def _skip(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
-        """Return the outcome of an item that is left as it is, because its repo cannot be read."""
+        """Return the outcome of an item that is left as it is, because its repo is unreadable."""
         failure = Failure.of(fault, now())
         outcome = Outcome(ItemRef(kind.name, raw), None, fault.message, error=failure)
-        self.engine.item_log.record(outcome)
+        self.item_log.record(outcome)
         return outcome
 
 
-def _is_simple(
-    kind: MediaType, loaded: LoadedDocument, account: Account, *, only_if_due: bool
-) -> bool:
-    """Tell whether a document is to be published where it belongs, and nothing is in doubt."""
+def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) -> bool:
+    """Return whether a document can share the calls of the batch."""
     document = loaded.document
     state = document.state
-    decision = plan(kind, document, account)
+    decision = plan(request.kind, document, account)
     return (
         isinstance(decision, Publish)
         and document.owner == account.subject  # given away since, it is another account's
         and decision.moved_from is None
         and loaded.is_claimable
         and state.lease is None
-        and state.lost == 0  # what has killed workers does so alone
+        and state.lost == 0  # a document that has killed workers is synced alone
         and not state.strays
-        and not_before(document, only_if_due=only_if_due) is None
+        and not_before(document, only_if_due=request.only_if_due) is None
     )

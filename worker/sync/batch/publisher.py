@@ -10,22 +10,23 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
-from worker.core.errors import MediaError, TransientError
+from worker.core.errors import MediaError, TimeLimitError
 from worker.core.fields import FieldError
-from worker.core.record_keys import tid_for
-from worker.database.batch_store import BatchStore, FinishResult, LoadedDocument, ReservedKey
+from worker.core.settings import RetrySettings
+from worker.database.batch_store import BatchStore, LoadedDocument, ReservedKey
 from worker.database.leases import new_lease
-from worker.database.store import LeaseLostError
+from worker.database.store import DocumentStore, Finish, LeaseLostError
 from worker.media import Draft, MediaType
 from worker.pds.repo import Repo
 from worker.sync.batch.records import BatchFiles, RecordBuilder, capture_errors
 from worker.sync.batch.report import UnexpectedErrors
 from worker.sync.batch.throttle import BulkThrottle
-from worker.sync.batch.writer import PreparedRecord, Writer
+from worker.sync.batch.writer import Writer
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
+from worker.sync.publisher import PreparedRecord, Publisher, candidate_rkeys, is_reserved
 from worker.sync.retry import after_failure
-from worker.sync.run import Run, ignore_step
+from worker.sync.run import Run
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,7 +34,10 @@ class BatchPublisher:
     """Documents of one account that are published together."""
 
     engine: Engine
+    store: DocumentStore
     batch_store: BatchStore
+    publisher: Publisher
+    retry: RetrySettings
     writer: Writer
     throttle: BulkThrottle
     batch_files: BatchFiles
@@ -44,7 +48,6 @@ class BatchPublisher:
     unexpected: UnexpectedErrors
     _open: dict[DocumentId, Run] = field(default_factory=dict)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
-    _before: dict[DocumentId, MediaDocument] = field(default_factory=dict)
     _alone: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
 
@@ -57,9 +60,7 @@ class BatchPublisher:
         try:
             self._write(list(self._build_records()))
         except SoftTimeLimitExceeded:
-            slow = TransientError(
-                "the batch took longer than it may", step="run", code="time_limit"
-            )
+            slow = TimeLimitError("the batch took longer than it may")
             for run in list(self._open.values()):
                 self._fail(run, slow)
         return self._outcomes()
@@ -67,37 +68,33 @@ class BatchPublisher:
     def _claim(self, loaded_documents: Sequence[LoadedDocument]) -> None:
         """Claim documents and reserve their keys."""
         wanted = [(loaded, self._reserve_key(loaded.document)) for loaded in loaded_documents]
-        seconds = self.engine.retry.lease * (2 if self.kind.has_files else 1)
+        seconds = self.retry.lease * (2 if self.kind.has_files else 1)
         lease = new_lease(self.holder, seconds)
         for document in self.batch_store.claim(self.kind, wanted, lease):
             if document is not None:
-                run = Run(self.engine.store, self.kind, document, ignore_step)
-                run.buffered, run.did = True, self.account.did
-                self._open[document.ref.id] = run
-                self._before[document.ref.id] = document
+                self._open[document.ref.id] = Run(
+                    self.store, self.kind, document, did=self.account.did, buffered=True
+                )
 
     def _reserve_key(self, document: MediaDocument) -> ReservedKey | None:
-        """Return the key to reserve; None when that is done, or the document cannot have one."""
-        state, did = document.state, self.repo.did
-        if state.repo == did and state.rkey:
+        """Return the key to reserve; None if it is reserved, or the document cannot have one."""
+        if is_reserved(document.state, self.repo.did):
             return None
-        if state.rkey:
-            return ReservedKey(did, state.rkey)
         try:
-            return ReservedKey(did, tid_for(document.ref.id, document.fields.moment("when")))
+            return ReservedKey(self.repo.did, next(candidate_rkeys(document)))
         except FieldError:
             return None
 
     def _build_records(self) -> Iterator[PreparedRecord]:
         """Make the records; those that are in the repo as they should be need no writing."""
         drafted = list(self._build_drafts())
-        builder = RecordBuilder(self.engine.publisher, self.batch_files, self.throttle, self.repo)
+        builder = RecordBuilder(self.publisher, self.batch_files, self.throttle, self.repo)
         made = (
             builder.with_files(drafted) if self.kind.has_files else builder.without_files(drafted)
         )
         for run, result in made:
             match result:
-                case PreparedRecord(cid=cid) if cid == run.state.cid:
+                case PreparedRecord() if result.is_current:
                     self._settle(result)
                 case PreparedRecord():
                     yield result
@@ -108,9 +105,8 @@ class BatchPublisher:
 
     def _build_drafts(self) -> Iterator[tuple[Run, Draft]]:
         """Draft the records; one that cannot be drafted has failed."""
-        site = self.engine.publisher.site
         for run in list(self._open.values()):
-            draft = capture_errors(partial(run.kind.draft, run.document, self.account, site))
+            draft = capture_errors(partial(self.publisher.draft, run, self.account))
             if isinstance(draft, Draft):
                 yield run, draft
             elif draft is None:
@@ -128,14 +124,13 @@ class BatchPublisher:
             self._fail(item.run, error)
 
     def _settle(self, item: PreparedRecord) -> None:
-        settled = self.engine.publisher.published_state
-        self._end(item.run, settled(item.run.state, item.key, item.cid, item.parts))
+        self._end(item.run, self.publisher.published_state(item))
 
     def _fail(self, run: Run, error: MediaError) -> None:
         if isinstance(error, LeaseLostError):
             self._lost.append(self._open.pop(run.document.ref.id))
         else:
-            self._end(run, after_failure(run.state, error, self.engine.retry, now()))
+            self._end(run, after_failure(run.state, error, self.retry, now()))
 
     def _end(self, run: Run, state: SyncState) -> None:
         self._ended.append((self._open.pop(run.document.ref.id), state))
@@ -144,40 +139,18 @@ class BatchPublisher:
         self._alone.append(self._open.pop(run.document.ref.id))
 
     def _outcomes(self) -> dict[DocumentId, Outcome]:
+        """Finish all documents, and sync again those that changed or fell back."""
         outcomes: dict[DocumentId, Outcome] = {}
         ended = [(run.document, state) for run, state in self._ended]
-        finish_results = self.batch_store.finish(self.kind, ended)
-        for (run, state), finish_result in zip(self._ended, finish_results, strict=True):
-            outcomes[run.document.ref.id] = self._conclude(run, state, finish_result)
+        finishes = self.batch_store.finish(self.kind, ended)
+        for (run, state), finish in zip(self._ended, finishes, strict=True):
+            outcomes[run.document.ref.id] = self._conclude(run, state, finish)
         for run in self._lost:
-            outcomes[run.document.ref.id] = self._handle_takeover(run)
+            outcomes[run.document.ref.id] = self._conclude(run, run.state, Finish.SUPERSEDED)
         for run in self._alone:
-            sync_claimed = partial(self.engine.sync_claimed, run, holder=self.holder)
-            outcomes[run.document.ref.id] = self.unexpected.outcome(
-                run.document.ref.id, sync_claimed
-            )
+            sync = partial(self.engine.sync_claimed, run, holder=self.holder)
+            outcomes[run.document.ref.id] = self.unexpected.outcome(run.document.ref.id, sync)
         return outcomes
 
-    def _conclude(self, run: Run, state: SyncState, finish_result: FinishResult) -> Outcome:
-        """Return how a finished document ended, once what followed it is done."""
-        if finish_result.held:
-            return self._handle_takeover(run)
-        if finish_result.there and not finish_result.changed:
-            self.engine.alert_if_failed(run, state)
-            return self._log_outcome(Outcome.of_document(self._before[run.document.ref.id], state))
-        return self._sync_again(run, self.holder)
-
-    def _handle_takeover(self, run: Run) -> Outcome:
-        if not run.written:
-            return self._log_outcome(Outcome(run.document.ref, None, "another run has taken over"))
-        self.engine.record_stray_writes(run)
-        # Under another name, so that it does not take over in its turn.
-        return self._sync_again(run, f"{self.holder} after being overtaken")
-
-    def _log_outcome(self, outcome: Outcome) -> Outcome:
-        self.engine.item_log.record(outcome)
-        return outcome
-
-    def _sync_again(self, run: Run, holder: str) -> Outcome:
-        ref = run.document.ref
-        return self.engine.sync(ref.type, ref.id, holder=holder, user=run.document.owner)
+    def _conclude(self, run: Run, state: SyncState, finish: Finish) -> Outcome:
+        return self.engine.conclude(run, state, finish, holder=self.holder)

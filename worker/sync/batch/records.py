@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.core.cid import cid_of_record
 from worker.core.errors import MediaError, WaitError
 from worker.database.thumbnail_cache import (
     CachedThumbnail,
@@ -31,8 +30,7 @@ from worker.media.base import BlobTransform
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, PreparedBlob
 from worker.sync.batch.throttle import BulkThrottle
-from worker.sync.batch.writer import PreparedRecord
-from worker.sync.publisher import Publisher
+from worker.sync.publisher import PreparedRecord, Publisher
 from worker.sync.run import Run
 
 T = TypeVar("T")
@@ -153,7 +151,7 @@ class RecordBuilder:
 
     def without_files(self, drafted: Sequence[Drafted]) -> Iterator[tuple[Run, Made]]:
         """Make records that need no files, one after the other."""
-        parts = self.publisher.parts
+        parts = self.publisher.attachments
         for run, draft in drafted:
             yield run, self._make(parts, run, draft, self._prepare(parts, (run, draft)))
 
@@ -206,19 +204,12 @@ class RecordBuilder:
             return ready
         if self._told_to_wait:
             return self._told_to_wait
-        result = capture_errors(partial(self._complete, parts, run, draft, ready))
+        result = capture_errors(
+            partial(self.publisher.build_record, run, draft, self.repo, ready, parts)
+        )
         if isinstance(result, WaitError):
             self._told_to_wait = result
         return result
-
-    def _complete(
-        self, parts: AttachmentBuilder, run: Run, draft: Draft, ready: Mapping[str, PreparedBlob]
-    ) -> PreparedRecord:
-        made = parts.build(run, draft, self.repo, ready)
-        record = made.complete(draft)
-        self.publisher.lexicons.validate(draft.nsid, record)
-        key = self.repo.key(draft.nsid, run.state.rkey or "")
-        return PreparedRecord(run, key, record, cid_of_record(record), made)
 
 
 def capture_errors(call: Callable[[], T]) -> T | MediaError | None:

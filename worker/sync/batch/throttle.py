@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 
-from worker.queue.names import LIVE
-
 _KEY = "media-atproto:live"
 _SLOT = "media-atproto:bulk-turn"
 _REMEMBERED = 5  # seconds for which a save is news
@@ -33,16 +31,12 @@ class BulkThrottle:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def note_live_traffic(self) -> int:
-        """Note that somebody has saved an item just now; return how many more such wait."""
+    def note_live_traffic(self) -> None:
+        """Throttle all batches for a few seconds, because a save has arrived."""
         try:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.set(_KEY, 1, ex=_REMEMBERED)
-                pipe.llen(LIVE)
-                return int(pipe.execute()[1])
+            self._redis.set(_KEY, 1, ex=_REMEMBERED)
         except RedisError as error:
-            log.debug("a save was not noted (%s)", type(error).__name__)
-            return 0
+            log.debug("batches are not throttled (%s)", type(error).__name__)
 
     def uploads(self) -> int:
         """Return how many blobs a batch uploads at a time."""

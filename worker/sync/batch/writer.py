@@ -14,40 +14,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
-from worker.core.records import RecordKey, Write
+from worker.core.records import Write
 from worker.pds.client import POINTS
 from worker.pds.errors import BlobNotFoundError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
-from worker.sync.attachments import Attachments
 from worker.sync.batch.throttle import BulkThrottle
-from worker.sync.publisher import Record
-from worker.sync.run import Run
+from worker.sync.publisher import PreparedRecord
 
 _MAX_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
 _OVERHEAD = 300  # bytes of a write besides its record's
 _MAX_LOOKS = 3
 _MAX_REJECTED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedRecord:
-    """A record that is ready to be written, and the run that it is for."""
-
-    run: Run
-    key: RecordKey
-    record: Record
-    cid: str
-    parts: Attachments
-
-    @property
-    def write(self) -> Write:
-        """Return the write that, by what is known, brings the record into the repo."""
-        return self.as_write(is_there=self.run.state.cid is not None)
-
-    def as_write(self, *, is_there: bool) -> Write:
-        """Return the write that updates the record that is there, or creates one."""
-        return Write("update" if is_there else "create", self.key, self.record)
 
 
 @dataclass(slots=True)
@@ -112,7 +90,7 @@ class Writer:
 
     def _send(self, repo: Repo, part: Sequence[PreparedRecord]) -> None:
         """Send a chunk, and after any doubt what of it is not there."""
-        writes = [item.write for item in part]
+        writes = [_write_of(item, exists=item.run.state.cid is not None) for item in part]
         for _ in range(_MAX_LOOKS):
             commit = repo.commit()
             for item in part:
@@ -134,6 +112,11 @@ class _RefusedError(TransientError):
     """A PDS that answers does not carry out a chunk, and does not say why."""
 
     step, code = "write", "writes_refused"
+
+
+def _write_of(item: PreparedRecord, *, exists: bool) -> Write:
+    """Return the write that updates the existing record, or creates it."""
+    return Write("update" if exists else "create", item.key, item.record)
 
 
 def _max_writes(repo: Repo, most: int) -> int:
@@ -171,4 +154,4 @@ def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
         there = {record.rkey: record.cid for record in listed}
         for item in items:
             if there.get(item.key.rkey) != item.cid:
-                yield item.as_write(is_there=item.key.rkey in there)
+                yield _write_of(item, exists=item.key.rkey in there)
