@@ -1,1 +1,5 @@
-"""The engine: how a MongoDB document becomes an AT Protocol record, and stays in step with it."""
+"""Publishes MongoDB documents as AT Protocol records: the worker, and the operator's tools.
+
+A worker runs `app`, `services`, `sync` and what is below them. Only an operator runs `operations`,
+`web`, `dev` and `cli`. See docs/architecture.md.
+"""
