@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from worker.core.cid import raw_cid_of_record
+from worker.core.current import current_cids
 from worker.core.documents import Account, MediaDocument
 from worker.core.errors import PermanentError
 from worker.media import Draft, MediaType, SiteUrls
@@ -45,15 +45,17 @@ class ExpectedRecords:
         self.lexicons.validate(draft.nsid, record)
         return record
 
-    def raw_cid(self, kind: MediaType, document: MediaDocument, account: Account) -> bytes | None:
-        """Return the CID of a document's record, in bytes; None when none can be built.
+    def current_cids(
+        self, kind: MediaType, document: MediaDocument, account: Account
+    ) -> tuple[str, ...]:
+        """Return the CIDs that the document's record may have; none if it cannot be built.
 
         The record is not validated, which takes as long as all the rest.
         """
         try:
-            return raw_cid_of_record(self.record(document, self.draft(kind, document, account)))
+            return current_cids(self.record(document, self.draft(kind, document, account)))
         except (PermanentError, ValueError):
-            return None
+            return ()
 
 
 @dataclass(frozen=True, slots=True)

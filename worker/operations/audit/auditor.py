@@ -150,10 +150,10 @@ class Auditor:
         records: Mapping[str, StoredRecord],
     ) -> AuditTotals:
         totals = AuditTotals(classifier)
-        cases, orphan_finder = match_records(classifier.did, records, expected)
-        for case in cases:
-            totals.add(case)
-        totals.findings += self.orphan_finder.find(classifier, orphan_finder)
+        matches, unclaimed = match_records(classifier.did, records, expected)
+        for match in matches:
+            totals.add(match)
+        totals.findings += self.orphan_finder.find(classifier, unclaimed)
         return totals
 
     def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:
@@ -164,7 +164,8 @@ class Auditor:
         decision = plan(kind, document, account)
         if not isinstance(decision, Publish):
             return Expected(document, decision)
-        return Expected(document, decision, self.expected_records.raw_cid(kind, document, account))
+        cids = self.expected_records.current_cids(kind, document, account)
+        return Expected(document, decision, cids)
 
     def _again(
         self,

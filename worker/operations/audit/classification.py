@@ -14,6 +14,7 @@ from datetime import datetime
 from bson import ObjectId
 
 from worker.core.clock import now
+from worker.core.current import is_current
 from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
 from worker.database.state import ResetMode
@@ -94,10 +95,10 @@ class Classifier:
 
     def _classify_wanted(self, match: Match, plan: Publish) -> Classification:
         own, document = match.own, match.expected.document
-        is_current = own is not None and own.raw_cid == match.expected.raw_cid
+        current = own is not None and is_current(own.cid, match.expected.current_cids)
         mismatch = self._find_mismatch(document.state, own) if own else ""
         if (
-            is_current
+            current
             and not mismatch
             and not match.duplicates
             and document.state.status is Status.SYNCED
@@ -105,12 +106,12 @@ class Classifier:
             return RIGHT
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))
-        if is_current:
+        if current:
             verdict = self._classify_current(document, own, mismatch)
         else:
             verdict = self._classify_other(match, plan)
         duplicates = [self._duplicate(duplicate, document, own) for duplicate in match.duplicates]
-        return Classification(verdict.standing, [*verdict.findings, *duplicates], is_current)
+        return Classification(verdict.standing, [*verdict.findings, *duplicates], current)
 
     def _classify_current(
         self, document: MediaDocument, own: StoredRecord | None, mismatch: str

@@ -1,4 +1,4 @@
-"""Which records of a collection belong to which document. Pure."""
+"""Match the records of a collection with the documents that they belong to."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from worker.sync.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A document, what is to be done for it, and the CID that its record should have, in bytes.
+    """A document, the plan for it, and the CIDs that its record may have to be current.
 
-    There is none where no record should be, or none can be built.
+    There are no CIDs if there should be no record, or none can be built.
     """
 
     document: MediaDocument
     plan: Plan
-    raw_cid: bytes | None = None
+    current_cids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

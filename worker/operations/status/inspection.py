@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from worker.core.cid import cid_of_blob
+from worker.core.current import current_cids, is_current
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
@@ -168,7 +169,8 @@ def _build_expected(
 
 
 def _differences(wanted: ExpectedItem, found: RemoteRecord | None) -> Iterator[Difference]:
-    yield from compare(wanted.record, found.value if found else None)
+    if not (wanted.record and found and is_current(found.cid, current_cids(wanted.record))):
+        yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
         yield Difference("(repo)", wanted.repo, repo)
