@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from bson import ObjectId
 
 from bench.crowd import publish
+from bench.drawings import landscape
 from bench.figures import Figure, Section, compared, percentile
 from bench.items import Subject, in_turn, mood, painting
 from bench.memory import Memory, memory_of
@@ -18,7 +19,6 @@ from bench.queues import await_published
 from bench.raw import RawPds
 from bench.scale import Pool, Scale
 from tasks import enqueue
-from worker.dev.demo.pictures import landscape
 from worker.media import media_type
 
 _CUT = 1.0  # ms; the documents' times are cut to milliseconds, so this much is added to them

@@ -7,7 +7,8 @@ from itertools import count
 
 from PIL import Image
 
-from worker.dev.demo.pictures import creature, landscape, mosaic, png, stained_glass
+from bench.drawings import landscape, mosaic, stained_glass
+from worker.dev.demo.pictures import creature, png
 
 
 def mixed() -> list[Image.Image]:

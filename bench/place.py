@@ -17,10 +17,9 @@ import redis
 from bench.processes import Processes
 from worker.core.settings import Settings
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.processes import clean_environment
 from worker.dev.stack import Stack
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.environment import unset_variables
+from worker.dev.stack.environment import inherit, unset_variables
 from worker.services import Services, build
 
 BULK_NICENESS = 10  # as in the Procfile; a quick run uses 0, because a busy machine starves it
@@ -86,7 +85,7 @@ def open_place(
             with Stack.start(
                 data.path / "stack", unset_variables(os.environ), pds_environment=pds_environment
             ) as stack:
-                environment = clean_environment(os.environ) | stack.environment
+                environment = inherit(os.environ) | stack.environment
                 environment |= settings or {}
                 with Processes(data, environment) as processes:
                     yield from _opened(stack, processes, environment, authors, bulk_niceness)

@@ -11,8 +11,9 @@ from multiprocessing import get_context
 
 from PIL import Image
 
+from bench.drawings import Size, flag, landscape, stained_glass
 from bench.pictures import Album
-from worker.dev.demo.pictures import Size, creature, flag, landscape, stained_glass
+from worker.dev.demo.pictures import creature
 
 SIZES: Sequence[Size] = (
     (128, 128),

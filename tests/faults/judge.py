@@ -1,6 +1,6 @@
 """What must be true after a fault, found out from MongoDB, the repos and the queue themselves.
 
-What records should hold is worked out by the demo's verification, apart from the engine.
+The expected records are derived in `expected.py`, apart from the engine.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass
 
 import redis
 
+from tests.faults import expected
+from tests.faults.expected import PdsReader
 from tests.faults.stream import as_it_may_be
+from tests.faults.verification import Verification
 from tests.waiting import wait_for
-from worker.dev.demo import expected
-from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.uploads import Person, UploadedItem
-from worker.dev.demo.verification import Line, Verification
 
 _LINGERING = 2.0
 _QUEUES = ("live", "sweep", "bulk")
@@ -91,7 +91,7 @@ class Judge:
             lost=tuple(f"{due[ref].type} {ref}" for ref in lost),
             doubled=tuple(f"{ref}: {', '.join(there[ref])}" for ref in doubled),
             orphaned=tuple(orphaned),
-            wrong=(*_faults(as_is, report.lines, explained), *strays),
+            wrong=(*_faults(as_is, report.faults, explained), *strays),
             stuck=(*self.unsettled(items), *self._left_waiting()),
         )
 
@@ -126,9 +126,9 @@ def _told(state: Mapping[str, object]) -> str:
 
 
 def _faults(
-    items: Sequence[UploadedItem], lines: Sequence[Line], explained: set[str]
+    items: Sequence[UploadedItem], faults: Sequence[Sequence[str]], explained: set[str]
 ) -> Iterator[str]:
-    """Go through the items with a fault that nothing else explains."""
-    for item, line in zip(items, lines, strict=True):
-        if line.faults and str(item.id) not in explained:
-            yield f"{item.type} {item.id}: {'; '.join(line.faults)}"
+    """Yield the items with a fault that nothing else explains."""
+    for item, found in zip(items, faults, strict=True):
+        if found and str(item.id) not in explained:
+            yield f"{item.type} {item.id}: {'; '.join(found)}"

@@ -16,6 +16,8 @@ from pymongo import MongoClient
 from tasks import enqueue
 from tests.bulk import start_over
 from tests.contract.proxy import Proxy, open_proxy
+from tests.faults import expected
+from tests.faults.expected import PdsReader
 from tests.faults.fleet import Fleet, Manning, open_fleet
 from tests.faults.judge import Judge
 from tests.faults.stream import Cast, Load, Stream
@@ -25,8 +27,6 @@ from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.database.mongo import RawDocument
-from worker.dev.demo import expected
-from worker.dev.demo.expected import PdsReader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 from worker.dev.stack import Stack

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from bson import ObjectId
 
-from worker.dev.demo.pictures import Picture, creature, png
+from worker.dev.demo.pictures import creature, png
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 
@@ -54,19 +54,21 @@ def save_old_mood(platform: Platform, owner: Person) -> UploadedItem:
     item = ObjectId(int(_LONG_AGO.timestamp()).to_bytes(4) + secrets.token_bytes(8))
     document = {"_id": item, "mood": f"long ago {item}", "when": _LONG_AGO, "user": owner.subject}
     platform.database["moods"].insert_one(document)
-    return UploadedItem("mood", item, owner, "archive", document)
+    return UploadedItem("mood", item, owner, document)
 
 
 class Stream:
     """Saves items in a thread; `items` has each as it was left, and what must become of it.
 
     It goes on until `finish`, so that a fault never lacks work. `ended` is when the last item was
-    saved, by the monotonic clock.
+    saved, by the monotonic clock; `refused` how many messages the queue refused.
     """
 
     def __init__(self, uploads: Uploads, cast: Cast, load: Load) -> None:
         self.items: dict[ObjectId, UploadedItem] = {}
-        self._uploads = uploads
+        self._enqueue = uploads.enqueue
+        self._uploads = replace(uploads, enqueue=self._send)
+        self.refused = 0
         self._cast = cast
         self._load = load
         self._dice = random.Random(uuid4().int)
@@ -80,11 +82,6 @@ class Stream:
         self._saving = executor.submit(self._run)
         executor.shutdown(wait=False)
 
-    @property
-    def refused(self) -> int:
-        """Return how many messages the queue did not take."""
-        return self._uploads.refused
-
     def keep(self, item: UploadedItem) -> None:
         """Count an item among those of the stream."""
         self.items[item.id] = item
@@ -93,6 +90,12 @@ class Stream:
         """Save the rest of the load; return the error that ended the stream early."""
         self._finishing.set()
         return self._saving.exception()
+
+    def _send(self, type_name: str, item: ObjectId) -> bool:
+        """Enqueue an item; count messages that the queue refused."""
+        accepted = self._enqueue(type_name, item)
+        self.refused += not accepted
+        return accepted
 
     def _run(self) -> None:
         load = self._load
@@ -119,7 +122,7 @@ class Stream:
             return self._edit(item, {_flag(item): False})
         if self._dice.random() < 0.35:
             flag = _flag(item)
-            return self._uploads.change(item, status="removed", why=flag, **{flag: True})
+            return self._uploads.change(item, **{flag: True}).expect("removed", flag)
         return self._edit(item, {})
 
     def _save(self, number: int) -> UploadedItem:
@@ -128,23 +131,24 @@ class Stream:
             partial(self._mood, owner),
             partial(self._uploads.program, f"(wipe {uuid4().hex})", owner),
             partial(self._uploads.piece, f"s{uuid4().hex[:10]}", f"// {uuid4().hex}\n", owner),
-            partial(self._uploads.painting, _picture(), owner),
+            partial(self._uploads.painting, f"p{uuid4().hex[:10]}", _picture(), owner),
         )
         return ways[number % len(ways)]()
 
     def _mood(self, owner: Person) -> UploadedItem:
         text = f"calm {uuid4().hex}"
         if self._dice.random() < 0.1:
-            return self._uploads.mood(text, self._cast.stranger, skipped="no_account")
-        skipped = "guests_not_published" if owner is self._cast.guest else None
-        return self._uploads.mood(text, owner, skipped=skipped)
+            return self._uploads.mood(text, self._cast.stranger).expect("skipped", "no_account")
+        mood = self._uploads.mood(text, owner)
+        guests = owner is self._cast.guest
+        return mood.expect("skipped", "guests_not_published") if guests else mood
 
     def _edit(self, item: UploadedItem, changes: dict[str, Any]) -> UploadedItem:
         """Give an item another content, so that its record has to be another one."""
         text = uuid4().hex
         fields = {"mood": {"mood": f"other {text}"}, "kidlisp": {"source": f"(ink {text})"}}
         changes = {**changes, **fields.get(item.type, {"code": text[:8]})}
-        return self._uploads.change(item, status="synced", **changes)
+        return self._uploads.change(item, **changes)
 
 
 def as_it_may_be(item: UploadedItem, status: object) -> UploadedItem:
@@ -157,6 +161,5 @@ def _flag(item: UploadedItem) -> str:
     return _GONE.get(item.type, "nuked")
 
 
-def _picture() -> Picture:
-    seed = uuid4().int % 10**9
-    return Picture(f"p{uuid4().hex[:10]}", lambda: png(creature(seed)))
+def _picture() -> bytes:
+    return png(creature(uuid4().int % 10**9))

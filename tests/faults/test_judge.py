@@ -10,13 +10,12 @@ import pytest
 import redis
 
 from tests.bulk import MOOD, put_foreign, repo, start_over
+from tests.faults.expected import PdsReader
 from tests.faults.judge import Classification, Judge
 from tests.faults.repair import repair_truncated_blobs
 from tests.faults.stage import cast_of
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
-from worker.dev.demo.expected import PdsReader
-from worker.dev.demo.pictures import Picture
 from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 
 
@@ -51,8 +50,8 @@ def items(world: World, judge: Judge, ada: Person) -> list[UploadedItem]:
     uploads = Uploads(world.platform, lambda name, item: bool(world.sync(name, item)))
     saved = [
         uploads.mood("as it should be", ada),
-        uploads.painting(Picture("judged", pixel_art), ada),
-        uploads.change(uploads.mood("nuked", ada), status="removed", why="deleted", deleted=True),
+        uploads.painting("judged", pixel_art(), ada),
+        uploads.change(uploads.mood("nuked", ada), deleted=True).expect("removed", "deleted"),
     ]
     assert judge.verdict(saved) == Classification()
     return saved

@@ -14,8 +14,8 @@ from bson import json_util
 from redis import Redis
 from redis.exceptions import RedisError
 
+from tests.system.flower_api import FlowerApi
 from worker.database.mongo import RawDocument
-from worker.dev.demo.processes import Flower
 from worker.services import Services
 
 _PAGES = ("/", "/workers", "/tasks", "/broker", "/metrics", "/healthcheck")
@@ -59,7 +59,7 @@ def all_of_mongodb(services: Services) -> str:
     return json_util.dumps(documents)
 
 
-def all_of_flower(flower: Flower) -> str:
+def all_of_flower(flower: FlowerApi) -> str:
     """Return every page and answer, those of each worker and each task that failed among them."""
     login = (flower.user, flower.password)
     with httpx.Client(base_url=flower.url, auth=login, timeout=30, trust_env=False) as client:

@@ -21,10 +21,10 @@ from tests.contract.proxy import Proxy, Reply
 from tests.fleet import Process
 from tests.guarded_services import Guarded
 from tests.sentry_server import SentryServer
+from tests.system.flower_api import FlowerApi
 from tests.waiting import wait_for
 from tests.world import World
 from worker.app import app
-from worker.dev.demo.processes import Flower
 from worker.queue.names import LIVE
 
 PATIENCE = 90.0
@@ -42,7 +42,7 @@ class Stage:
     proxy: Proxy
     sentry: SentryServer
     worker: Process
-    flower: Flower
+    flower: FlowerApi
     heard: list[str]
     misfits: Mapping[str, Process]
     net: Net

@@ -19,9 +19,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.bulk import set_password
 from tests.fleet import Process, worker
 from tests.scene import Scene, open_scene
+from tests.system.flower_api import FlowerApi
 from tests.waiting import wait_for
 from tests.world import Worlds
-from worker.dev.demo import processes
 from worker.dev.stack.data_folder import Ports
 
 LOGIN = ("ops", "password-of-ops")
@@ -46,9 +46,9 @@ class Flower:
         return f"http://127.0.0.1:{self.port}"
 
     @property
-    def api(self) -> processes.Flower:
+    def api(self) -> FlowerApi:
         """Return what asks it for tasks."""
-        return processes.Flower(self.url, *LOGIN)
+        return FlowerApi(self.url, *LOGIN)
 
     @property
     def saved_at(self) -> int:

@@ -25,6 +25,7 @@ from tests.guarded_services import Guarded, guarded_mongod, guarded_valkey
 from tests.sentry_server import KEY, sentry_server
 from tests.system import secret_places as places
 from tests.system import secret_stage as stages
+from tests.system.flower_api import FlowerApi
 from tests.system.secret_stage import PATIENCE, Stage
 from tests.waiting import wait_for
 from tests.world import Worlds
@@ -33,7 +34,6 @@ from worker.cli import main
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
-from worker.dev.demo.processes import Flower
 from worker.dev.stack.data_folder import Ports
 from worker.services import build
 
@@ -81,7 +81,7 @@ def stage(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         world = run.enter_context(worlds.open(**own))
         environ |= world.environ
         port = Ports(folders[2] / "ports.json").claim("flower")
-        flower = Flower(f"http://127.0.0.1:{port}", "demo", SECRETS["password of Flower"])
+        flower = FlowerApi(f"http://127.0.0.1:{port}", "demo", SECRETS["password of Flower"])
         login = {"FLOWER_BASIC_AUTH": f"{flower.user}:{flower.password}"}
         options = (f"--port={port}", "--enable_events=False", "--logging=debug")
         others = [

@@ -143,12 +143,11 @@ def check_report(terminal: Terminal) -> None:
     assert scenes["guest's mood"] == ["skipped", "guests_not_published"]
     assert scenes["no account"] == ["skipped", "no_account"]
     assert scenes["nuked"] == ["removed", "nuked"]
-    assert scenes["image missing"][:2] == ["partial", "source_missing"]
-    for scene in ("upload", "message lost", "edited", "PDS was down", "image missing"):
+    assert scenes["image broken"][:2] == ["partial", "image_unreadable"]
+    for scene in ("upload", "message lost", "edited", "PDS was down", "image broken"):
         assert _URI.fullmatch(scenes[scene][-1])
-    assert "all is as it should be." in terminal.stdout
-    assert "items wait, all of them saved" in terminal.stderr
-    assert "all went up by themselves" in terminal.stderr
+    assert f"All {len(rows)} items are as expected." in terminal.stdout
+    assert "items have failed and will be retried" in terminal.stderr
 
 
 def check_flower(output: str) -> None:
@@ -179,7 +178,7 @@ def test_who_follows_the_walk_sees_what_it_says(
     _, enter, stop, save, look, mend, check = blocks
     said = second.type(enter)
     assert pending_in(said) == "0", said
-    assert "source_missing" in said
+    assert "image_unreadable" in said
 
     second.type(stop)
     mood = second.type(save).strip()

@@ -1,10 +1,12 @@
-"""`media-atproto demo`: the whole pipeline at work, and proof that it did what it should."""
+"""`media-atproto demo`: publish some sixty items with real services, and check the result."""
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,93 +15,71 @@ import click
 from worker.cli.output import Style, Table, echo, interrupt_on_signals, print_table
 
 if TYPE_CHECKING:
-    from worker.dev.demo.demo import DemoRun
-    from worker.dev.demo.verification import Line, Report
+    from worker.dev.demo.check import Result
+    from worker.dev.demo.demo import FinishedDemo
 
 _PREFIX = "media-atproto-demo-"
 
 
 @click.command()
 @click.option(
-    "--keep", is_flag=True, help="Leave all running, with Flower and the status page, until Ctrl-C."
+    "--keep", is_flag=True, help="Keep all running, with Flower and the status page, until Ctrl-C."
 )
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for all data and logs; it stays.  [default: a temporary one]",
+    help="Folder for all data and logs; it is kept.  [default: a temporary one]",
 )
 def demo(data: Path | None, *, keep: bool) -> None:
-    """Watch about 60 items travel from MongoDB to the PDS, and check that they arrived.
+    """Publish some sixty items from MongoDB to a PDS, and check the result.
 
-    Starts MongoDB, Valkey, a PDS and a worker on this machine; makes accounts; uploads
-    paintings, moods, pieces and programs as a platform does; edits one, nukes one, breaks one;
-    stops the PDS in the middle and starts it again. Then reads every record and blob back and
-    holds them against the documents.
+    Starts MongoDB, Valkey, a PDS and a worker on this machine, creates accounts, and saves
+    paintings, moods, pieces and programs as a platform does. Edits a mood, nukes a painting,
+    uploads a broken image, and stops and starts the PDS during uploads. Then reads records and
+    blobs back from the PDS and compares them with the documents.
 
-    Progress goes to stderr, the report to stdout. Exits with 0 when all is as it should be,
-    with 1 when it is not. Services that the environment names are left alone.
+    Progress is printed to stderr, the result to stdout. Exits with 0 if every item is as
+    expected, else with 1. Services named in the environment are not used.
     """
     from worker.dev.demo.demo import play
-    from worker.dev.demo.display import open_display
 
     interrupt_on_signals()
     with ExitStack() as resources:
-        folder = resources.enter_context(_folder(data, keep=keep))
-        with open_display() as display:
-            run = resources.enter_context(play(folder, display, flower=keep))
-        print_report(run.report)
+        folder = data or Path(tempfile.mkdtemp(prefix=_PREFIX))
+        if not data and not keep:
+            resources.callback(shutil.rmtree, folder)
+        finished = resources.enter_context(play(folder, partial(echo, err=True), pages=keep))
+        code = print_results(finished.results)
         if keep:
-            _print_addresses(run)
-            run.wait()
+            _print_addresses(finished)
+            finished.wait()
         echo("Stopping...", err=True)
-    click.get_current_context().exit(exit_code(run.report))
+    click.get_current_context().exit(code)
 
 
-@contextmanager
-def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
-    if data is not None:
-        yield data
-    elif keep:
-        yield Path(tempfile.mkdtemp(prefix=_PREFIX))
-    else:
-        with tempfile.TemporaryDirectory(prefix=_PREFIX) as folder:
-            yield Path(folder)
-
-
-def print_report(report: Report) -> None:
-    """Print a row for each item, a line for each fault, and the sum of it."""
+def print_results(results: Sequence[Result]) -> int:
+    """Print a row for each item and a line for each fault; return the exit code."""
     header = ("", "scene", "type", "owner", "status", "why", "at:// URI")
-    rows = [("FAULT" if line.faults else "ok", *_cells(line)) for line in report.lines]
-    styles: list[Style] = ["red" if line.faults else "" for line in report.lines]
-    print_table(Table(rows, header=header, styles=styles))
-    for fault in report.faults:
-        echo(f"FAULT: {fault}", "red")
-    total = f"{len(report.lines)} items; read back {report.records} records, {report.blobs} blobs"
-    size = f"({report.blob_bytes / 2**20:.1f} MiB)"
-    if report.faults:
-        count = len(report.faults)
-        echo(f"{total} {size}: {count} fault{'' if count == 1 else 's'}.", "red")
-    else:
-        echo(f"{total} {size}: all is as it should be.", "green")
+    styles: list[Style] = ["red" if result.faults else "" for result in results]
+    print_table(Table([_row(result) for result in results], header=header, styles=styles))
+    for result in results:
+        for fault in result.faults:
+            echo(f"FAULT: {result.item.type} {result.item.id} {fault}", "red")
+    if wrong := sum(bool(result.faults) for result in results):
+        echo(f"{wrong} of {len(results)} items are not as expected.", "red")
+        return 1
+    echo(f"All {len(results)} items are as expected.", "green")
+    return 0
 
 
-def exit_code(report: Report) -> int:
-    """Return 0 when all is as it should be, else 1."""
-    return 1 if report.faults else 0
+def _row(result: Result) -> tuple[str, ...]:
+    item, owner = result.item, result.item.owner.screen_name or "a guest"
+    mark = "FAULT" if result.faults else "ok"
+    return mark, item.scene, item.type, owner, result.status, result.why, result.uri
 
 
-def _cells(line: Line) -> tuple[str, ...]:
-    return line.scene, line.type, line.owner, line.status, line.why, line.uri
-
-
-def _print_addresses(run: DemoRun) -> None:
-    named = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
-    rows = [(name, run.environment[name]) for name in named]
-    rows.append(("data and logs", str(run.folder)))
-    if flower := run.flower:
-        rows.append(("Flower", f"{flower.url}/tasks"))
-        rows.append(("status page", run.page or ""))
-        rows.append(("for both", f"user {flower.user}, password {flower.password}"))
-    print_table(Table(rows, title="Everything still runs; Ctrl-C stops it."))
-    echo(f"Try: media-atproto --env-file {run.env_file} show {run.example}")
+def _print_addresses(finished: FinishedDemo) -> None:
+    print_table(Table(finished.addresses, title="Everything is still running; Ctrl-C stops it."))
+    example = next(result.item for result in finished.results if result.uri and result.item.file)
+    echo(f"Try: media-atproto --env-file {finished.env_file} show {example.type} {example.id}")

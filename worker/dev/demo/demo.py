@@ -1,4 +1,4 @@
-"""The demo as a whole: services, a worker, the story, the verification; everything real."""
+"""Run the demo: start services and a worker, play the scenes, check the result."""
 
 from __future__ import annotations
 
@@ -6,32 +6,27 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import httpx
 from pymongo import MongoClient
-from pymongo.errors import PyMongoError
 
 from worker.database.mongo import RawDocument
-from worker.dev.demo.display import Display
-from worker.dev.demo.expected import PdsReader
+from worker.dev.demo.check import Result, check_items
 from worker.dev.demo.platform import Platform
-from worker.dev.demo.processes import Flower, Processes, clean_environment
+from worker.dev.demo.processes import Processes
 from worker.dev.demo.scenes import People, Scenes
-from worker.dev.demo.uploads import Enqueue, Person, UploadedItem, Uploads
-from worker.dev.demo.verification import Report, Verification
-from worker.dev.stack import Stack, StackError
+from worker.dev.demo.uploads import Enqueue, Person, Uploads
+from worker.dev.stack import Stack
 from worker.dev.stack.data_folder import DataFolder, write_private
-from worker.dev.stack.environment import as_env_file, unset_variables
+from worker.dev.stack.environment import as_env_file, inherit, unset_variables
 
-_CONCURRENCY = 2
+Progress = Callable[[str], None]
 _CHECK_EVERY = 0.25
-_FLOWER_LAG = 10.0
-# Minutes and hours become seconds, so that one can watch.
+_ADDRESSES = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
+# Seconds instead of minutes and hours.
 _FAST = {
     "SWEEP_INTERVAL_SECONDS": "1",
     "SWEEP_GRACE_SECONDS": "4",
@@ -43,138 +38,94 @@ _FAST = {
 
 
 @dataclass(frozen=True, slots=True)
-class DemoRun:
-    """A demo whose services still run: its report, and where everything is.
+class FinishedDemo:
+    """The results of a demo whose services still run.
 
-    `env_file` names the services to other commands, `example` an item to try them on; `page` is
-    the address of the status page, whose login is Flower's; `check` raises when a process dies.
+    `env_file` names the services to other commands; `check` raises when a process has died.
     """
 
-    report: Report
-    example: str
-    folder: Path
+    results: Sequence[Result]
+    addresses: Sequence[tuple[str, str]]
     env_file: Path
-    environment: Mapping[str, str] = field(repr=False)
-    flower: Flower | None
-    page: str | None
     check: Callable[[], None]
 
     def wait(self) -> None:
-        """Return on Ctrl-C; raises StackError if a process dies before."""
-        try:
+        """Wait for Ctrl-C. Raises StackError if a process dies before."""
+        with suppress(KeyboardInterrupt):
             while True:
                 self.check()
                 time.sleep(_CHECK_EVERY)
-        except KeyboardInterrupt:
-            return
 
 
 @contextmanager
-def play(folder: Path, display: Display, *, flower: bool) -> Iterator[DemoRun]:
-    """Play the demo, all its data in a folder, and stop everything at the end.
+def play(folder: Path, progress: Progress, *, pages: bool) -> Iterator[FinishedDemo]:
+    """Play the demo with all data in `folder`, and stop everything at the end.
 
-    Services that the environment names are left alone: the demo makes accounts and documents.
-    Raises StackError when a process cannot start or dies.
+    `pages` starts Flower and the status page as well. Raises StackError when a process cannot
+    start or dies.
     """
-    with ExitStack() as undo:
+    with ExitStack() as resources:
         data = DataFolder(folder)
-        undo.callback(data.release)
-        stack = undo.enter_context(_start_stack(data.path / "stack", display))
-        environment = {**clean_environment(os.environ), **stack.environment, **_FAST}
-        processes = undo.enter_context(Processes(data, environment))
-        check = partial(_check, stack, processes)
-        undo.enter_context(_explain(check))
-        log = processes.start_worker(_CONCURRENCY)
-        watcher = processes.start_flower() if flower else None
-        platform = undo.enter_context(_open_platform(environment))
-        cast = _sign_up(platform, display)
-        processes.await_worker()
-        if watcher:
-            processes.await_flower(watcher)
-        display.say(f"the worker is ready; its log: {log}")
+        resources.callback(data.release)
+        stack = resources.enter_context(_start_stack(data.path / "stack", progress))
+        settings = {**stack.environment, **_FAST}
+        environment = {**inherit(os.environ), **settings}
+        processes = resources.enter_context(Processes(data, environment))
+
+        def check() -> None:
+            stack.check()
+            processes.check()
+
+        processes.start_worker()
+        addresses = [(name, settings[name]) for name in _ADDRESSES]
+        addresses.append(("data and logs", str(data.path)))
+        addresses += processes.start_pages() if pages else []
+        platform = resources.enter_context(_open_platform(settings))
+        people = _sign_up(platform, progress)
         uploads = Uploads(platform, _producer(environment))
-        items = Scenes(platform, uploads, cast, stack.pds, display, check).play()
-        display.scene("Every record and blob is read back from the PDS")
-        with PdsReader(environment["PDS_URL"]) as reader:
-            report = Verification(platform, reader, cast.people).run(items)
-        if watcher:
-            report = replace(report, strays=(*report.strays, *_not_in_flower(watcher, items)))
-        env_file = data.path / "env"
-        write_private(env_file, as_env_file({**stack.environment, **_FAST}))
+        items = Scenes(uploads, people, stack.pds, check, progress).play()
+        progress("Reading records and blobs back from the PDS")
+        results = check_items(platform, settings["PDS_URL"], items)
         (data.path / "pds.pid").write_text(f"{stack.pds.pid}\n")
-        page = processes.start_page(watcher) if watcher else None
-        example = next(
-            f"{item.type} {item.id}" for item in items if item.file and item.is_published
-        )
-        yield DemoRun(report, example, data.path, env_file, environment, watcher, page, check)
+        env_file = data.path / "env"
+        write_private(env_file, as_env_file(settings))
+        yield FinishedDemo(results, addresses, env_file, check)
 
 
-def _check(stack: Stack, processes: Processes) -> None:
-    stack.check()
-    processes.check()
-
-
-@contextmanager
-def _open_platform(environment: Mapping[str, str]) -> Iterator[Platform]:
-    url, name = environment["MONGODB_CONNECTION_STRING"], environment["MONGODB_NAME"]
-    media = Path(unquote(urlsplit(environment["MEDIA_STORE_URL"]).path))
-    client: MongoClient[RawDocument]
-    with MongoClient(url, tz_aware=True) as client:
-        yield Platform(client[name], environment["PDS_URL"], media)
-
-
-def _not_in_flower(flower: Flower, items: Sequence[UploadedItem]) -> Iterator[str]:
-    """Yield a complaint for every item of which Flower has not seen a task, in a few seconds."""
-    deadline = time.monotonic() + _FLOWER_LAG
-    while missing := _not_listed(flower, items):
-        if time.monotonic() > deadline:
-            break
-        time.sleep(_CHECK_EVERY)
-    for item in missing:
-        yield f"Flower shows no task over {item.type} {item.id}"
-
-
-def _not_listed(flower: Flower, items: Sequence[UploadedItem]) -> list[UploadedItem]:
-    seen = " ".join(str(task.get("args")) for task in flower.tasks().values())
-    return [item for item in items if str(item.id) not in seen]
-
-
-@contextmanager
-def _explain(check: Callable[[], None]) -> Iterator[None]:
-    """Turn the errors of clients into what is behind them: a service that has died, mostly."""
-    try:
-        yield
-    except (httpx.HTTPError, PyMongoError) as error:
-        check()
-        told = f"a service did not do as it was asked: {type(error).__name__}: {error}"
-        raise StackError(f"{told}\nRun it with --data DIR to find all logs there.") from error
-
-
-def _start_stack(folder: Path, display: Display) -> Stack:
-    display.scene("MongoDB, Valkey and a PDS start")
+def _start_stack(folder: Path, progress: Progress) -> Stack:
+    progress("Starting MongoDB, Valkey and a PDS")
     environ = unset_variables(os.environ)
-    # A database and handles of its own, should the folder be from an earlier run.
+    # A new database, because the folder may be that of an earlier run.
     environ["MONGODB_NAME"] = f"demo-{secrets.token_hex(4)}"
-    return Stack.start(folder, environ, progress=display.say)
+    return Stack.start(folder, environ, progress=progress)
 
 
-def _sign_up(platform: Platform, display: Display) -> People:
-    mark = secrets.token_hex(3)
+@contextmanager
+def _open_platform(settings: Mapping[str, str]) -> Iterator[Platform]:
+    media = Path(unquote(urlsplit(settings["MEDIA_STORE_URL"]).path))
+    client: MongoClient[RawDocument]
+    with MongoClient(settings["MONGODB_CONNECTION_STRING"], tz_aware=True) as client:
+        yield Platform(client[settings["MONGODB_NAME"]], settings["PDS_URL"], media)
 
-    def person(name: str) -> Person:
+
+def _sign_up(platform: Platform, progress: Progress) -> People:
+    """Create the accounts of two users and of the guests; a third user has none."""
+    mark = secrets.token_hex(3)  # the handles of an earlier run are taken
+
+    def user(name: str) -> Person:
         did = platform.sign_up(f"auth0|{name}", f"{name}-{mark}", screen_name=name)
         return Person(f"auth0|{name}", name, did)
 
-    ada, bob = person("ada"), person("bob")
+    ada, bob = user("ada"), user("bob")
     guest = Person("art-guest", None, platform.sign_up("art-guest", f"guests-{mark}"))
-    display.say(f"accounts: ada-{mark}.test, bob-{mark}.test, guests-{mark}.test")
+    progress(f"Created the accounts ada-{mark}.test, bob-{mark}.test and guests-{mark}.test")
     return People(ada, bob, guest, Person("auth0|stranger", "stranger", None))
 
 
 def _producer(environment: Mapping[str, str]) -> Enqueue:
-    """Return the `enqueue` that upload functions call; it reads this process's environment."""
+    """Return `tasks.enqueue`, which reads the environment of this process."""
     for name in [name for name in os.environ if name.startswith("CELERY_")]:
-        del os.environ[name]  # Celery would have them win over the demo's own queue
+        del os.environ[name]  # Celery would prefer them to the demo's own queue
     os.environ.update(environment)
     import tasks
 

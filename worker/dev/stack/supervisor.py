@@ -10,6 +10,7 @@ before the child is in the group: no moment is left in which a service could be 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import weakref
 from collections.abc import Mapping, Sequence
@@ -86,6 +87,11 @@ class Reaper:
         self._children = [*(old for old in self._children if old.poll() is None), child]
         self._certain = True
         return child
+
+    def kill_group(self) -> None:
+        """Kill the guard and all processes of its group, also the children of ended ones."""
+        if self.alive:
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def release(self) -> None:
         """Dismiss the guard; if a process still runs, let the guard end it first."""

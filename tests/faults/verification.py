@@ -1,4 +1,4 @@
-"""The end of the demo: every record and blob is read back and held against the documents."""
+"""Read all records and blobs from the PDS, and compare them with the documents."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tests.faults import expected
+from tests.faults.expected import FoundRecord, PdsReader
 from worker.database.mongo import RawDocument
-from worker.dev.demo import expected
-from worker.dev.demo.expected import FoundRecord, PdsReader
 from worker.dev.demo.platform import Platform
 from worker.dev.demo.uploads import Person, UploadedItem
 
@@ -16,50 +16,28 @@ _TID = re.compile(r"[234567abcdefghij][2-7a-z]{12}")
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """What was found of one item: `why` is its error or reason, `uri` where its record is."""
-
-    scene: str
-    type: str
-    owner: str
-    status: str
-    why: str
-    uri: str
-    faults: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
-    """What was found of all items; `strays` is what was found and belongs to none."""
+    """What is wrong with each item, in their order, and records and blobs that belong to none."""
 
-    lines: tuple[Line, ...]
+    faults: tuple[tuple[str, ...], ...]
     strays: tuple[str, ...]
-    records: int
-    blobs: int
-    blob_bytes: int
 
     @property
-    def faults(self) -> list[str]:
-        """Return everything that is not as it should be, a line each."""
-        of_items = (
-            f"{line.type} of {line.owner} ({line.scene}, {line.uri or 'no record'}): {fault}"
-            for line in self.lines
-            for fault in line.faults
-        )
-        return [*of_items, *self.strays]
+    def complaints(self) -> list[str]:
+        """Return all faults and strays."""
+        return [*(fault for faults in self.faults for fault in faults), *self.strays]
 
 
 @dataclass(slots=True)
-class _Totals:
-    """What the items account for so far."""
+class _Seen:
+    """The URIs of records and the CIDs of blobs, by DID, that belong to an item."""
 
     records: set[str] = field(default_factory=set)
     blobs: dict[str, set[str]] = field(default_factory=dict)
-    blob_bytes: int = 0
 
 
 class Verification:
-    """Holds what the PDS has against the documents; `people` own all the repos there are."""
+    """Compares repos with documents; `people` own all repos."""
 
     def __init__(self, platform: Platform, reader: PdsReader, people: Sequence[Person]) -> None:
         self._platform = platform
@@ -67,52 +45,40 @@ class Verification:
         self._dids = [person.did for person in people if person.did]
 
     def run(self, items: Sequence[UploadedItem]) -> Report:
-        """Verify all items, and that the repos hold nothing else."""
+        """Verify all items, and that the repos contain nothing else."""
         listed = {found.uri: found for found in self._list_records()}
-        seen = _Totals()
-        lines = tuple(self._line(item, listed, seen) for item in items)
-        return Report(
-            lines=lines,
-            strays=tuple(self._strays(listed, seen)),
-            records=len(seen.records),
-            blobs=sum(map(len, seen.blobs.values())),
-            blob_bytes=seen.blob_bytes,
-        )
+        seen = _Seen()
+        faults = tuple(tuple(self._item_faults(item, listed, seen)) for item in items)
+        return Report(faults, tuple(self._strays(listed, seen)))
 
     def _list_records(self) -> Iterator[FoundRecord]:
         for did in self._dids:
             for name in expected.TYPES:
                 yield from self._reader.records(did, expected.nsid(name))
 
-    def _line(self, item: UploadedItem, listed: Mapping[str, FoundRecord], seen: _Totals) -> Line:
+    def _item_faults(
+        self, item: UploadedItem, listed: Mapping[str, FoundRecord], seen: _Seen
+    ) -> Iterator[str]:
         state = self._platform.state(item.type, item.id)
-        faults = [*self._document_faults(item), *_state_faults(item, state)]
+        yield from self._document_faults(item)
+        yield from _state_faults(item, state)
         if item.is_published:
-            faults += self._record_faults(item, state, listed, seen)
+            yield from self._record_faults(item, state, listed, seen)
         elif state.get("uri"):
-            faults.append(f"its state still names the record {state['uri']}")
-        return Line(
-            scene=item.scene,
-            type=item.type,
-            owner=item.owner.screen_name or "a guest",
-            status=str(state.get("status")),
-            why=_why(state) or "",
-            uri=str(state.get("uri") or ""),
-            faults=tuple(faults),
-        )
+            yield f"its state still names the record {state['uri']}"
 
     def _document_faults(self, item: UploadedItem) -> Iterator[str]:
         now = self._platform.document(item.type, item.id)
         for name in sorted(now.keys() | item.document.keys()):
             if now.get(name) != item.document.get(name):
-                yield f"its document's {name} is {now.get(name)!r}: nobody should have changed it"
+                yield f"its document's {name} was changed to {now.get(name)!r}"
 
     def _record_faults(
         self,
         item: UploadedItem,
         state: RawDocument,
         listed: Mapping[str, FoundRecord],
-        seen: _Totals,
+        seen: _Seen,
     ) -> Iterator[str]:
         did, collection = item.owner.did or "", expected.nsid(item.type)
         rkey = str(state.get("rkey"))
@@ -120,7 +86,7 @@ class Verification:
         if state.get("uri") != uri:
             yield f"its state names {state.get('uri')}, and {uri} is where it should be"
         if not _TID.fullmatch(rkey):
-            yield f"its rkey {rkey!r} is no TID"
+            yield f"its rkey {rkey!r} is not a TID"
         found = self._reader.record(did, collection, rkey)
         if found is None:
             yield "the PDS has no record of it"
@@ -134,9 +100,7 @@ class Verification:
         yield from _value_faults(item, found, blob_field)
         yield from self._blob_faults(item, found.value.get(blob_field), did, seen)
 
-    def _blob_faults(
-        self, item: UploadedItem, ref: object, did: str, seen: _Totals
-    ) -> Iterator[str]:
+    def _blob_faults(self, item: UploadedItem, ref: object, did: str, seen: _Seen) -> Iterator[str]:
         if not isinstance(ref, dict):
             if item.file is not None:
                 yield f"the record has no {expected.BLOB_FIELDS[item.type]}"
@@ -148,7 +112,6 @@ class Verification:
             yield f"the PDS does not have the blob {cid}, or not the whole of it"
             return
         data, mime_type = fetched
-        seen.blob_bytes += len(data)
         if expected.blob_cid(data) != cid:
             yield f"the bytes of the blob {cid} are those of {expected.blob_cid(data)}"
         if (ref["size"], ref["mimeType"]) != (len(data), mime_type):
@@ -156,7 +119,7 @@ class Verification:
         if fault := expected.blob_fault(item, data, mime_type):
             yield f"the blob {cid}: {fault}"
 
-    def _strays(self, listed: Mapping[str, FoundRecord], seen: _Totals) -> Iterator[str]:
+    def _strays(self, listed: Mapping[str, FoundRecord], seen: _Seen) -> Iterator[str]:
         known = {listed[uri].cid for uri in listed.keys() & seen.records}
         for uri in sorted(listed.keys() - seen.records):
             yield f"{uri} belongs to no item: {listed[uri].value}"

@@ -1,7 +1,6 @@
 """The expected record of a document, derived from the published rules alone.
 
-Written apart from the engine, so that a mistake there is not repeated here; the client that reads
-from the PDS shares nothing with the worker's either.
+Shares no code with the engine or with its PDS client, so that a mistake there is not repeated here.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SITE = "https://aesthetic.computer"
 TYPES = ("painting", "mood", "piece", "kidlisp")
 BLOB_FIELDS = {"painting": "thumbnail", "piece": "source"}
 _SIDE = 512
-_DOWNSCALED = 32  # pixels a side: enough to tell pictures apart and whether they are upright
+_DOWNSCALED = 32  # pixels a side: enough to tell pictures apart
 _MAX_DIFFERENCE = 12.0  # of 255, on average
 
 
@@ -52,7 +51,7 @@ class PdsReader:
         self._http.close()
 
     def record(self, did: str, collection: str, rkey: str) -> FoundRecord | None:
-        """Return a record, or None when there is none."""
+        """Return a record, or None if it is missing."""
         params = {"repo": did, "collection": collection, "rkey": rkey}
         answer = self._http.get("com.atproto.repo.getRecord", params=params)
         refused = answer.status_code == httpx.codes.BAD_REQUEST
@@ -61,7 +60,7 @@ class PdsReader:
         return _parse_record(answer.raise_for_status().json())
 
     def records(self, did: str, collection: str) -> Iterator[FoundRecord]:
-        """Go through all records of a collection."""
+        """Yield all records of a collection."""
         params = {"repo": did, "collection": collection, "limit": "100"}
         for page in self._pages("com.atproto.repo.listRecords", params):
             yield from map(_parse_record, page["records"])
@@ -81,10 +80,10 @@ class PdsReader:
         }
 
     def blob(self, did: str, cid: str) -> tuple[bytes, str] | None:
-        """Return a blob's bytes and the MIME type it is served as; None if it is not all there.
+        """Return a blob's bytes and the MIME type it is served as; None if any of it is missing.
 
-        Each on a connection of its own: after a blob of another length than was announced, what
-        comes next on a connection is anything.
+        Each call uses a connection of its own, because a blob that is longer or shorter than
+        announced leaves its connection in an undefined state.
         """
         params, alone = {"did": did, "cid": cid}, {"Connection": "close"}
         try:
@@ -123,7 +122,7 @@ def nsid(type_name: str) -> str:
 
 
 def record(item: UploadedItem) -> dict[str, object]:
-    """Return the fields of an item's record, its blob apart."""
+    """Return the fields of an item's record, except its blob."""
     document = item.document
     when = document["when"]
     if not isinstance(when, datetime):
@@ -146,15 +145,13 @@ def _own_fields(item: UploadedItem, document: dict[str, str]) -> dict[str, objec
             url = f"{SITE}/{path}{quote(document['slug'])}"
             return {"slug": document["slug"], "code": document["code"], "acUrl": url}
         case _:
-            return _painting(item, document)
+            return _painting(document)
 
 
-def _painting(item: UploadedItem, document: dict[str, str]) -> dict[str, object]:
+def _painting(document: dict[str, str]) -> dict[str, object]:
     code = document["code"]
-    image = f"{SITE}/media/paintings/{code}"
-    fields: dict[str, object] = {"slug": document["slug"], "code": code}
-    fields |= {"imageUrl": image, "acUrl": f"{SITE}/#{code}"}
-    return fields | ({"recordingUrl": f"{image}.zip"} if item.recording else {})
+    urls = {"imageUrl": f"{SITE}/media/paintings/{code}", "acUrl": f"{SITE}/#{code}"}
+    return {"slug": document["slug"], "code": code, **urls}
 
 
 def blob_cid(data: bytes) -> str:
@@ -169,7 +166,7 @@ def blob_cid(data: bytes) -> str:
 def blob_fault(item: UploadedItem, data: bytes, mime_type: str) -> str | None:
     """Return what is wrong with a blob for an item that has a file, or None."""
     if item.file is None:
-        return "it should have no blob"
+        return "it has a blob without a file"
     if item.type == "piece":
         if mime_type != "text/javascript":
             return f"a program should be text/javascript, not {mime_type}"
@@ -191,12 +188,6 @@ def _thumbnail_fault(data: bytes, file: Path) -> str | None:
 
 
 def _downscale(picture: Image.Image) -> Image.Image:
-    """Return a picture very small, upright, on black and letterboxed to a square."""
-    upright = ImageOps.exif_transpose(picture)
-    if upright.mode == "I;16":
-        upright = upright.convert("I").point(lambda value: value / 257).convert("L")
-    layer = upright.convert("RGBA")
-    opaque = Image.new("RGBA", layer.size, "black")
-    opaque.alpha_composite(layer)
-    large = ImageOps.pad(opaque.convert("RGB"), (_SIDE, _SIDE), Image.Resampling.BOX)
+    """Return an opaque picture very small, letterboxed to a square."""
+    large = ImageOps.pad(picture.convert("RGB"), (_SIDE, _SIDE), Image.Resampling.BOX)
     return large.resize((_DOWNSCALED, _DOWNSCALED), Image.Resampling.BOX)
