@@ -122,14 +122,14 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
     assert where(world).unknown == unknown + 2
 
 
-def test_a_deleted_document_without_a_pre_image_is_told_of(scene: Scene, watcher: Terminal) -> None:
-    """Nobody can tell whose it was; the log says what to do."""
+def test_a_deletion_without_a_pre_image_is_reported(scene: Scene, watcher: Terminal) -> None:
+    """Its owner is unknown; the log says what to do."""
     world = scene.world
     mood = publish(scene, "unowned")
     scene.wait_until_drained()
     unknown = where(world).unknown
     world.platform.delete("mood", mood)
-    watcher.await_said(f"mood {mood} was deleted, and nobody can tell whose it was")
+    watcher.await_said(f"mood {mood} was deleted, and its owner is unknown")
     wait_for(lambda: where(world).unknown == unknown + 1, what="it to be counted")
     assert world.records("mood", mood)
 

@@ -1,4 +1,4 @@
-"""`media-atproto watch` when it is killed, stopped or overtaken, and when services go away.
+"""`media-atproto watch` when it is killed or stopped, beside others, and when services go away.
 
 A worker without beat: no sweep helps but the one that a lost position asks for.
 """
@@ -17,9 +17,7 @@ from tests.scene import Scene, open_scene
 from tests.sentry_server import sentry_server
 from tests.system.watcher import (
     at_work,
-    await_count,
     await_text,
-    await_watch,
     publish,
     watching,
     where,
@@ -28,7 +26,7 @@ from tests.terminal import Terminal, run
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.dev.stack import Stack
-from worker.operations.watch.checkpoint import COLLECTION
+from worker.operations.watch.checkpoint import COLLECTION, read_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +48,11 @@ def kill(watcher: Terminal) -> None:
     watcher.process.wait()
 
 
+def position(scene: Scene) -> str:
+    """Return the saved token, which can be compared."""
+    return str((where(scene.world).token or {})["_data"])
+
+
 def test_a_killed_watcher_goes_on_where_it_was(scene: Scene) -> None:
     """What was saved, edited and nuked meanwhile is found by the token."""
     edited, nuked = save(scene, "before"), save(scene, "to be nuked")
@@ -68,42 +71,36 @@ def test_a_killed_watcher_goes_on_where_it_was(scene: Scene) -> None:
         await_text(scene, edited, "twice")
 
 
-def test_of_two_watchers_one_watches_and_the_other_takes_over(scene: Scene) -> None:
-    """When the first is killed, and at once when it is told to stop."""
-    with (
-        watching(scene.environ, scene.folder) as first,
-        watching(scene.environ, scene.folder) as second,
-    ):
-        wait_for(lambda: "standing by" in first.stderr + second.stderr, what="one to stand by")
-        active, standby = (second, first) if "standing by" in first.stderr else (first, second)
-        await_watch(scene.world, active)
-        before = where(scene.world).enqueued
-        publish(scene, "one message")
-        await_count(scene.world, before + 1)
-        kill(active)
-        await_watch(scene.world, standby)
-        publish(scene, "taken over")
-        with watching(scene.environ, scene.folder) as third:
-            third.await_said("standing by")
-            standby.process.send_signal(signal.SIGTERM)
-            assert standby.process.wait(60) == 0
-            assert f":{standby.process.pid}:" not in (where(scene.world).holder or "")
-            await_watch(scene.world, third)
-            publish(scene, "handed over")
+def test_two_watchers_at_once_lose_nothing(scene: Scene) -> None:
+    """Nor publish anything twice, whichever of them is killed or stopped."""
+    with at_work(scene) as first, at_work(scene) as second:
+        moods = [save(scene, f"with two {n}") for n in range(10)]
+        kill(first)
+        moods += [save(scene, f"with one {n}") for n in range(10)]
+        with at_work(scene):
+            second.process.send_signal(signal.SIGTERM)
+            assert second.process.wait(60) == 0
+            moods += [save(scene, f"with another {n}") for n in range(10)]
+            for mood in moods:
+                scene.wait_for_status("mood", mood, "synced")
+    scene.wait_until_drained()
+    assert [len(scene.world.records("mood", mood)) for mood in moods] == [1] * len(moods)
 
 
-def test_a_watcher_that_was_stopped_for_long_changes_nothing_any_more(scene: Scene) -> None:
-    """It finds that it was overtaken, and stands by."""
+def test_a_watcher_that_was_stopped_for_long_never_moves_the_position_back(scene: Scene) -> None:
+    """It enqueues again what another one has enqueued, and then goes on."""
     with at_work(scene) as first:
         first.process.send_signal(signal.SIGSTOP)
         try:
-            with at_work(scene):
-                fence = where(scene.world).fence
-                first.process.send_signal(signal.SIGCONT)
-                first.await_said("another watcher has taken over")
-                first.await_said("standing by")
-                assert where(scene.world).fence == fence
+            with at_work(scene) as second:
                 publish(scene, "by the second")
+                by_second = position(scene)
+                first.process.send_signal(signal.SIGCONT)
+                publish(scene, "by both")
+                by_both = position(scene)
+                kill(second)
+            publish(scene, "by the first")
+            assert by_second < by_both < position(scene)
         finally:
             first.process.send_signal(signal.SIGCONT)
 
@@ -114,16 +111,19 @@ def test_what_is_saved_while_redis_is_away_waits_in_the_oplog(
     """The token stays where it is until the queue takes messages again; it says so once."""
     with at_work(scene) as watcher:
         with stopped(own_stack.valkey):
-            before = where(scene.world)
-            moods = [save(scene, f"without Redis {n}") for n in range(5)]
+            moods = [save(scene, "without Redis")]
             wait_for(
                 lambda: where(scene.world).trouble == "redis_unavailable",
                 what="the watch to say what it waits for",
             )
-            assert where(scene.world).token == before.token
+            before = position(scene)
+            moods += [save(scene, f"still without Redis {n}") for n in range(5)]
+            watcher.await_said("trying again")
+            assert position(scene) == before
         for mood in moods:
             scene.wait_for_status("mood", mood, "synced")
-        watcher.await_said("it goes on")
+        watcher.await_said("recovered from redis_unavailable")
+        wait_for(lambda: where(scene.world).trouble is None, what="the trouble to be over")
         assert watcher.stderr.count("the queue does not take messages") == 1
 
 
@@ -154,9 +154,17 @@ def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
     with watching(scene.environ, scene.folder) as watcher:
         watcher.await_said("changes since then are unknown")
         await_text(scene, edited, "after")
-        await_watch(world, watcher)
         publish(scene, "seen again")
         assert not where(world).must_sweep
+
+
+def test_a_sweep_that_a_killed_watcher_left_undone_is_done_by_the_next(scene: Scene) -> None:
+    """The saved position says so, though its token is good."""
+    positions = scene.world.services.database[COLLECTION]
+    positions.update_one({"_id": "position"}, {"$set": {"mustSweep": True}})
+    with watching(scene.environ, scene.folder) as watcher:
+        watcher.await_said("are due for the sweep")
+        wait_for(lambda: not where(scene.world).must_sweep, what="the sweep to be requested")
 
 
 def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
@@ -166,9 +174,27 @@ def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
         world.services.database["pieces"].insert_one({"slug": "x"})
         world.services.database["pieces"].drop()
         watcher.await_said("pieces: drop")
-        # Until then its place is the old one: a mood saved now would be too new for the sweep.
-        watcher.await_said("are due for the sweep")
         publish(scene, "after the drop")
+        watcher.await_said("are due for the sweep")
+        assert not where(world).must_sweep
+
+
+def test_a_database_that_is_dropped_is_no_end(
+    own_worlds: Worlds, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Though the saved position is dropped with it, and MongoDB ends the stream."""
+    folder = tmp_path_factory.mktemp("dropped")
+    with open_scene(own_worlds, folder) as scene, worker(scene.environ, folder):
+        world = scene.world
+        database = world.services.database
+        accounts = {name: list(database[name].find()) for name in ("users", "@handles")}
+        with at_work(scene):
+            publish(scene, "before")
+            database.client.drop_database(database.name)
+            wait_for(lambda: read_checkpoint(database), what="a new position to be saved")
+            for name, documents in accounts.items():
+                database[name].insert_many(documents)
+            publish(scene, "after the drop")
 
 
 def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(

@@ -19,8 +19,7 @@ from worker.operations.watch.checkpoint import Checkpoint
 
 @contextmanager
 def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
-    """Run a watcher with a short lease until the block ends."""
-    environ = {**environ, "WATCH_LEASE_SECONDS": "3"}
+    """Run a watcher until the block ends."""
     with started(["watch"], environ, Path(mkdtemp(dir=folder))) as watcher:
         yield watcher
 
@@ -29,7 +28,7 @@ def watching(environ: Mapping[str, str], folder: Path) -> Iterator[Terminal]:
 def at_work(scene: Scene) -> Iterator[Terminal]:
     """Run a watcher of a scene, which follows the stream, until the block ends."""
     with watching(scene.environ, scene.folder) as watcher:
-        await_watch(scene.world, watcher)
+        watcher.await_said("watching ")
         yield watcher
 
 
@@ -38,19 +37,6 @@ def where(world: World) -> Checkpoint:
     found = checkpoint.read_checkpoint(world.services.database)
     assert found is not None
     return found
-
-
-def await_watch(world: World, watcher: Terminal) -> None:
-    """Wait until a watcher follows the stream: it has kept its place under its own lease."""
-    database = world.services.database
-
-    def is_at_work() -> bool:
-        assert watcher.process.poll() is None, watcher.stderr
-        now = checkpoint.read_checkpoint(database)
-        mine = f":{watcher.process.pid}:"
-        return bool(now and now.token and mine in (now.holder or "") and now.until)
-
-    wait_for(is_at_work, what="the watcher to be at work")
 
 
 def await_count(world: World, enqueued: int) -> None:

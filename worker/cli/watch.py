@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-import socket
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -20,31 +18,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.operations.watch.sender import Producer
-    from worker.operations.watch.watcher import Watcher
     from worker.services import Services
 
 
 @click.command()
 @click.pass_obj
 def watch(env_file: Path | None) -> None:
-    """Follow the changes of MongoDB's documents and enqueue them, until told to stop.
+    """Follow the changes of MongoDB's documents and enqueue them, until stopped.
 
-    For programs that save documents and cannot be taught to enqueue them. MongoDB has to be a
-    replica set. Several may run: one watches, the others stand by and take over within 10
-    seconds (WATCH_LEASE_SECONDS). How far it has come is kept in the collection atproto_watch;
-    away or killed, it goes on from there. A position that MongoDB's oplog has lost is made up for
-    by a sweep.
-
-    SIGTERM and Ctrl-C hand over at once.
+    For programs that save documents and cannot be changed to enqueue them. MongoDB has to be a
+    replica set. The position is saved in the collection atproto_watch; a watcher that was stopped
+    or killed continues from there. Several may run at the same time: what is enqueued twice
+    changes nothing. After a position that MongoDB's oplog has lost, a sweep finds what differs.
 
     \b
     Exit codes:
-      0  it was told to stop
+      0  stopped by SIGTERM or Ctrl-C
       1  it cannot watch: the environment is not complete, or MongoDB is no replica set
 
     \b
       media-atproto watch
-      docs/operations.md says what it cannot see
+      docs/operations.md lists what it cannot see
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     interrupt_on_signals()
     try:
@@ -52,51 +46,28 @@ def watch(env_file: Path | None) -> None:
             _start_logging()
             _watch(services)
     except KeyboardInterrupt:
-        logging.getLogger(__name__).info("told to stop")
+        logging.getLogger(__name__).info("stopping on signal")
 
 
 def _watch(services: Services) -> None:
-    from worker.telemetry import sentry
-
-    sentry.start(services.settings)
-    watcher = _watcher(services)
-    try:
-        watcher.run()
-    finally:
-        _release_lease(watcher)
-
-
-def _release_lease(watcher: Watcher) -> None:
-    from worker.database.mongo import StoreUnavailableError
-
-    try:
-        watcher.checkpoints.release()
-    except StoreUnavailableError as error:
-        logging.getLogger(__name__).warning("the lease ends by itself: %s", error.message)
-
-
-def _watcher(services: Services) -> Watcher:
-    from worker.core.settings import WatchSettings
     from worker.operations.watch.checkpoint import CheckpointStore
     from worker.operations.watch.sender import Sender
     from worker.operations.watch.watcher import Watcher
     from worker.telemetry import sentry
 
-    holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    return Watcher(
+    sentry.start(services.settings)
+    Watcher(
         database=services.database,
-        checkpoints=CheckpointStore(
-            services.database, holder, WatchSettings.load(os.environ).lease
-        ),
+        checkpoints=CheckpointStore(services.database),
         backlog=services.backlog,
         sender=Sender(services.store, services.sweep.removals, _producer()),
         warn=partial(sentry.send_warning, "watch", "position_lost"),
         at_work=_heartbeat(),
-    )
+    ).run()
 
 
 def _heartbeat() -> Callable[[], None]:
-    """Return what touches HEARTBEAT_FILE, if there is one; raises SettingsError."""
+    """Return a function that touches HEARTBEAT_FILE, if it is set; raises SettingsError."""
     from worker.core.settings import QueueSettings
     from worker.telemetry import heartbeat
 
@@ -111,7 +82,7 @@ def _producer() -> Producer:
     from worker.app import app
     from worker.operations.watch.sender import Producer
 
-    # A message that is not taken is kept here and sent again, which the watcher says itself.
+    # The watcher sends a message again until it is accepted, and logs that itself.
     logging.getLogger("tasks.base").setLevel(logging.ERROR)
     return Producer(
         sync=lambda *args: app.submit("sync_media", args), sweep=lambda: app.submit("sweep", ())

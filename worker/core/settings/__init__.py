@@ -17,7 +17,6 @@ from worker.core.settings.programs import (
     FlowerSettings,
     LogSettings,
     QueueSettings,
-    WatchSettings,
     WebSettings,
 )
 
@@ -32,6 +31,5 @@ __all__ = [
     "RetrySettings",
     "Settings",
     "SweepSettings",
-    "WatchSettings",
     "WebSettings",
 ]

@@ -56,21 +56,6 @@ class QueueSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchSettings:
-    """What `media-atproto watch` needs besides the engine: the seconds that its lease lasts."""
-
-    lease: float
-
-    @classmethod
-    def load(cls, environ: Mapping[str, str]) -> WatchSettings:
-        """Read the settings of `watch`; raises SettingsError."""
-        reader = EnvironmentReader(environ)
-        settings = cls(lease=reader.number("WATCH_LEASE_SECONDS", 10, minimum=1))
-        reader.finish()
-        return settings
-
-
-@dataclass(frozen=True, slots=True)
 class LogSettings:
     """How log lines look: `console` or `json`."""
 

@@ -22,7 +22,7 @@ from worker.operations.watch.checkpoint import Checkpoint
 WORKERS = "workers"
 _MAX_LISTED = 3
 _MAX_OVERDUE = timedelta(minutes=15)
-_MAX_SILENCE = timedelta(minutes=1)  # the watch keeps its position every few seconds
+_MAX_SILENCE = timedelta(minutes=1)  # the watch saves its position every few seconds
 
 
 def check_indexes(database: Database[RawDocument]) -> list[CheckResult]:
@@ -79,24 +79,22 @@ def evaluate_overdue(oldest: Mapping[str, datetime | None], moment: datetime) ->
 
 
 def check_watch(database: Database[RawDocument]) -> list[CheckResult]:
-    """Look where the watch stands; raises StoreUnavailableError."""
+    """Check the saved position of the watch; raises StoreUnavailableError."""
     with pymongo.timeout(TIMEOUT):
         return [evaluate_watch(checkpoint.read_checkpoint(database), now())]
 
 
-def evaluate_watch(stands: Checkpoint | None, moment: datetime) -> CheckResult:
-    """Judge where the watch stands; None where there never was one."""
-    if stands is None:
+def evaluate_watch(saved: Checkpoint | None, moment: datetime) -> CheckResult:
+    """Judge the saved position of the watch, None if it was never in use."""
+    if saved is None:
         return ok(WORKERS, "watch", "not in use")
-    if stands.saved_at is None or moment - stands.saved_at > _MAX_SILENCE:
-        since = f"{stands.saved_at:%Y-%m-%d %H:%M} UTC" if stands.saved_at else "its start"
-        found = f"its position has not moved since {since}"
-        if stands.trouble:
-            found += f": it waits ({stands.trouble})"
-            return warn(WORKERS, "watch", found, help_for(stands.trouble).action)
-        advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
-        return warn(WORKERS, "watch", found, advice)
-    found = (
-        f"{stands.holder or 'nobody'} watches; the last change was enqueued {stands.lag:.1f} s late"
-    )
-    return ok(WORKERS, "watch", found)
+    if saved.saved_at and moment - saved.saved_at <= _MAX_SILENCE:
+        found = f"it is running; the last change was enqueued {saved.lag:.1f} s late"
+        return ok(WORKERS, "watch", found)
+    since = f"{saved.saved_at:%Y-%m-%d %H:%M} UTC" if saved.saved_at else "its start"
+    found = f"its position has not moved since {since}"
+    if saved.trouble:
+        found += f": it waits ({saved.trouble})"
+        return warn(WORKERS, "watch", found, help_for(saved.trouble).action)
+    advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
+    return warn(WORKERS, "watch", found, advice)

@@ -1,4 +1,4 @@
-"""Producers that cannot be changed: MongoDB's change stream says what they saved.
+"""Enqueue what MongoDB's change stream reports, for programs that cannot enqueue it themselves.
 
-One process of many watches at a time, by a lease in MongoDB; how far it has come is kept beside it.
+Several watchers may run at the same time. They share one saved position in MongoDB.
 """

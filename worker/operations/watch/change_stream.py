@@ -23,23 +23,23 @@ from worker.operations.watch.checkpoint import Token
 
 _WHOLE = ("insert", "replace", "delete")
 _RESETS = ("drop", "rename", "dropDatabase", "invalidate")
-# A document of 16 MB is not sent along: nothing but its name is needed.
+# Of an event nothing else is needed, and documents may have 16 MB.
 _NEEDED = ("operationType", "ns", "documentKey", "clusterTime", "fullDocumentBeforeChange.user")
-_AWAIT_MS = 100  # milliseconds for which MongoDB waits for a change, when there is none
+_AWAIT_MS = 100  # milliseconds for which MongoDB waits for a change
 _PRE_IMAGES = 17  # the wire version of MongoDB 6.0
 _NO_REPLICA_SET = 40573
-# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml: the position is no
-# longer in the oplog, or not of this one. The first three are tokens that cannot be read at all,
-# the last is an event that is too large to be told, and would be so again.
+# https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml: the oplog no
+# longer has the position, or is another one. The first three are tokens that MongoDB cannot parse,
+# the last is an event that is too large to be sent, and would be so again.
 _LOST = frozenset({9, 15, 40647, 136, 260, 280, 286, 10334})
 _NOT_RESUMABLE = "NonResumableChangeStreamError"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A document that was saved, or is gone. `raw_id` is its `_id` as MongoDB has it.
+    """A document that was saved or deleted. `raw_id` is its `_id` as stored in MongoDB.
 
-    `before` is what is known of a deleted one: its `user`, if it had one; None if nothing is.
+    `before` is the pre-image of a deleted document, reduced to `user`; None without a pre-image.
     """
 
     kind: MediaType
@@ -51,16 +51,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """A collection, or all, was dropped or renamed: what that changed is told of no document."""
+    """A collection, or all, was dropped or renamed, without an event for each document."""
 
     what: str
 
 
 def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
-    """Return the stages that let pass what may change a record, and of that what is needed.
+    """Return the stages that filter and reduce events to what may change a record.
 
-    An update matters if it touches a field that the type reads: one of `atproto` alone, such as
-    each of the engine's own, does not, and neither does a counter.
+    An update passes if it changes a field that the type reads. The engine's own updates, which
+    change `atproto` only, do not pass, nor do updates of counters.
     """
     every = list(kinds)
     collections = {"$in": [kind.collection for kind in every]}
@@ -74,7 +74,7 @@ def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
 
 
 def parse_event(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Change | StreamReset:
-    """Return what an event of this pipeline means."""
+    """Parse an event of this pipeline."""
     operation, where = str(raw["operationType"]), _mapping(raw.get("ns"))
     if operation in _RESETS:
         return StreamReset(f"{where.get('coll', 'the database')}: {operation}")
@@ -103,14 +103,14 @@ def _updates_of(kind: MediaType) -> RawDocument:
 
 
 def _collect_updated_fields() -> RawDocument:
-    """Return the expression for the top-level names of what an update has touched."""
-    told = "$updateDescription"
-    updated = {"$objectToArray": {"$ifNull": [f"{told}.updatedFields", {}]}}
+    """Return the expression for the top-level names of the fields that an update has changed."""
+    description = "$updateDescription"
+    updated = {"$objectToArray": {"$ifNull": [f"{description}.updatedFields", {}]}}
     return {
         "$concatArrays": [
             _first_parts(updated, "$$this.k"),
-            _first_parts({"$ifNull": [f"{told}.removedFields", []]}, "$$this"),
-            _first_parts({"$ifNull": [f"{told}.truncatedArrays", []]}, "$$this.field"),
+            _first_parts({"$ifNull": [f"{description}.removedFields", []]}, "$$this"),
+            _first_parts({"$ifNull": [f"{description}.truncatedArrays", []]}, "$$this.field"),
         ]
     }
 
@@ -125,14 +125,14 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 class PositionLostError(MediaError):
-    """What happened since the position is not to be had from the oplog any more."""
+    """The oplog no longer has the changes since the position."""
 
     step = "watch"
     code = "position_lost"
 
 
 class NoReplicaSetError(PermanentError):
-    """There is no oplog to read."""
+    """MongoDB is not a replica set, so it has no oplog."""
 
     step = "watch"
     code = "no_replica_set"
@@ -152,11 +152,11 @@ def open_stream(
 
     Raises PositionLostError, NoReplicaSetError, StoreUnavailableError.
     """
-    with _told():
+    with _stream_errors():
         before = "whenAvailable" if _has_pre_images(database) else None
         stream = database.watch(
             pipeline,
-            resume_after=token,
+            start_after=token,  # accepts the token of an invalidation, too; resume_after does not
             full_document_before_change=before,
             max_await_time_ms=_AWAIT_MS,
         )
@@ -164,16 +164,16 @@ def open_stream(
         yield stream
 
 
-def next_event(stream: DatabaseChangeStream[RawDocument]) -> RawDocument | None:
-    """Return the next event, None when there is none for a moment.
+def next_event(stream: DatabaseChangeStream[RawDocument]) -> tuple[RawDocument | None, Token]:
+    """Return the next event, None if there is none for a moment, and the token after it.
 
     Raises PositionLostError, StoreUnavailableError.
     """
-    with _told():
+    with _stream_errors():
         event = stream.try_next()
     if event is None and not stream.alive:
         raise PositionLostError("MongoDB ended the change stream")
-    return event
+    return event, cast("Token", stream.resume_token)
 
 
 def _has_pre_images(database: Database[RawDocument]) -> bool:
@@ -181,7 +181,7 @@ def _has_pre_images(database: Database[RawDocument]) -> bool:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _stream_errors() -> Iterator[None]:
     with mongo_errors():
         try:
             yield

@@ -1,8 +1,8 @@
-"""How far the watch has come, and who watches: one document in MongoDB.
+"""The saved position of the watch: one document in MongoDB, shared by all watchers.
 
-MongoDB's clock decides when a lease has ended, so the clocks of watchers need not agree. Each time
-that the lease is taken its fence is one higher, and whatever is saved names the fence: a watcher
-that was stopped and goes on later can no longer change anything.
+MongoDB decides whether a token replaces the saved one, and only a later token does. So a watcher
+that is slow, or was stopped and continues, never moves the position back. Resume tokens can be
+compared as text: https://www.mongodb.com/docs/v8.0/reference/method/Mongo.watch/
 """
 
 from __future__ import annotations
@@ -12,162 +12,119 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
-import pymongo
-from pymongo import ReturnDocument
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from worker.core.errors import MediaError
 from worker.database.mongo import RawDocument, mongo_errors
 
 COLLECTION = "atproto_watch"
 _ID = "position"
-_RELEASED = 3.0  # seconds
 Token = Mapping[str, object]
-
-
-class WatchLeaseLostError(MediaError):
-    """Another watcher has the lease now."""
-
-    step = "watch"
-    code = "lease_lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Where the watch stands.
+    """The saved position.
 
-    All up to `token` was enqueued, at `saved_at`; the last change of a document was saved at
-    `last_event_at`, and enqueued `lag` seconds later. `must_sweep` tells that changes before
-    `token` may be unknown. `trouble` is what the watcher waits for. `unknown` counts deleted
-    documents whose owner nobody knows.
+    All changes up to `token` were on the queue at `saved_at`. The last change was made at
+    `last_event_at`, and enqueued `lag` seconds later. With `must_sweep`, changes before `token`
+    may be unknown, because of `lost`. `trouble` is the error that a watcher is waiting to end.
+    `unknown` counts changes that no message could be sent for.
     """
 
-    fence: int
-    holder: str | None
-    until: datetime | None
-    token: Token | None
-    must_sweep: bool
-    saved_at: datetime | None
-    last_event_at: datetime | None
-    lag: float
-    enqueued: int
-    unknown: int
-    trouble: str | None
+    token: Token | None = None
+    must_sweep: bool = False
+    lost: Mapping[str, object] | None = None
+    saved_at: datetime | None = None
+    last_event_at: datetime | None = None
+    lag: float = 0.0
+    enqueued: int = 0
+    unknown: int = 0
+    trouble: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointUpdate:
-    """What was enqueued since the position was last saved: how much, how late (seconds)."""
+    """A token, and what was enqueued up to it since the previous one.
 
-    token: Token | None
+    `lost` is the reason if changes before the token may be unknown: they have to be swept up.
+    """
+
+    token: Token
     last_event_at: datetime | None = None
     enqueued: int = 0
     unknown: int = 0
+    lost: str | None = None
 
 
 def read_checkpoint(database: Database[RawDocument]) -> Checkpoint | None:
-    """Return where the watch stands, None if there never was one; raises StoreUnavailableError."""
+    """Return the saved position, None if there is none; raises StoreUnavailableError."""
     with mongo_errors():
         raw = database[COLLECTION].find_one({"_id": _ID})
     return _parse(raw) if raw else None
 
 
 class CheckpointStore:
-    """The position as one watcher sees it, which `holder` names; its lease lasts `lease` seconds.
+    """Saves the position. All methods raise StoreUnavailableError."""
 
-    Raises StoreUnavailableError, and OvertakenError where another one has taken over.
-    """
-
-    def __init__(self, database: Database[RawDocument], holder: str, lease: float) -> None:
+    def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
-        self._holder = holder
-        self.lease = lease
-        self._fence = 0
 
-    def acquire(self) -> Checkpoint | None:
-        """Take the lease and return the position; None while another watcher has it."""
-        free: RawDocument = {"$lte": [{"$ifNull": ["$until", None]}, "$$NOW"]}
-        match = {"_id": _ID, "$or": [{"$expr": free}, {"holder": self._holder}]}
-        fence = {"$add": [{"$ifNull": ["$fence", 0]}, 1]}
-        with mongo_errors():
-            self._ensure()
-            raw = self._collection.find_one_and_update(
-                match,
-                [{"$set": {"holder": self._holder, "fence": fence, **self._renewed_lease()}}],
-                return_document=ReturnDocument.AFTER,
-            )
-        if raw is None:
-            return None
-        position = _parse(raw)
-        self._fence = position.fence
-        return position
+    def start(self, token: Token) -> bool:
+        """Save the token of a stream that starts now, unless there is a token; return whether."""
+        return self._update({"token._data": None}, _changes(CheckpointUpdate(token)))
 
-    def holder(self) -> str | None:
-        """Return who has the lease."""
-        with mongo_errors():
-            raw = self._collection.find_one({"_id": _ID}, {"holder": 1})
-        return cast("str | None", raw.get("holder")) if raw else None
+    def save(self, update: CheckpointUpdate) -> bool:
+        """Save a token, unless a later one is saved; return whether it was saved."""
+        not_later: RawDocument = {"token._data": {"$not": {"$gt": update.token["_data"]}}}
+        return self._update(not_later, _changes(update))
 
-    def save(self, step: CheckpointUpdate) -> None:
-        """Keep that all up to a token was enqueued, and renew the lease."""
-        changes: RawDocument = {
-            "token": {"$literal": step.token},
-            "savedAt": "$$NOW",
-            "trouble": None,
-            "enqueued": {"$add": [{"$ifNull": ["$enqueued", 0]}, step.enqueued]},
-            "unknown": {"$add": [{"$ifNull": ["$unknown", 0]}, step.unknown]},
-        }
-        if step.last_event_at:
-            late = {"$divide": [{"$subtract": ["$$NOW", step.last_event_at]}, 1000]}
-            changes |= {"lastEventAt": step.last_event_at, "lag": late}
-        self._write(changes)
+    def mark_lost(self, token: Token | None, why: str) -> bool:
+        """Delete a token that is of no use, if it is still the saved one; return whether it was."""
+        return self._update({"token": token}, {"token": None, **_loss(why)})
 
-    def renew(self, trouble: str | None) -> None:
-        """Renew the lease of a watcher that waits for something, and say for what."""
-        self._write({"trouble": trouble})
+    def mark_swept(self, lost: Mapping[str, object] | None) -> None:
+        """Save that the sweep after a loss was requested, unless there was another loss since."""
+        self._update({"lost": lost}, {"mustSweep": False})
 
-    def mark_lost(self, why: str) -> None:
-        """Forget the token, because it leads nowhere any more; a sweep has to follow."""
-        lost = {"at": "$$NOW", "why": {"$literal": why}}
-        self._write({"token": None, "mustSweep": True, "lost": lost})
+    def save_trouble(self, code: str) -> None:
+        """Save what a watcher is waiting for; the next saved token clears it."""
+        self._update({}, {"trouble": code})
 
-    def mark_swept(self) -> None:
-        """Note that the sweep after a lost position is under way."""
-        self._write({"mustSweep": False})
+    def _update(self, match: RawDocument, changes: RawDocument) -> bool:
+        """Change the document if it matches or is missing; return whether it was changed."""
+        try:
+            with mongo_errors():
+                self._collection.update_one({"_id": _ID, **match}, [{"$set": changes}], upsert=True)
+        except DuplicateKeyError:
+            return False  # it exists and does not match
+        return True
 
-    def release(self) -> None:
-        """Give the lease back, if it is still this watcher's; takes a few seconds at most."""
-        mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
-        with mongo_errors(), pymongo.timeout(_RELEASED):
-            self._collection.update_one(mine, {"$unset": {"holder": "", "until": ""}})
 
-    def _write(self, changes: RawDocument) -> None:
-        mine = {"_id": _ID, "fence": self._fence, "holder": self._holder}
-        with mongo_errors():
-            written = self._collection.update_one(mine, [{"$set": changes | self._renewed_lease()}])
-        if written.matched_count == 0:
-            raise WatchLeaseLostError("another watcher has taken over")
+def _changes(update: CheckpointUpdate) -> RawDocument:
+    changes: RawDocument = {
+        "token": {"$literal": update.token},
+        "savedAt": "$$NOW",
+        "trouble": None,
+        "enqueued": {"$add": [{"$ifNull": ["$enqueued", 0]}, update.enqueued]},
+        "unknown": {"$add": [{"$ifNull": ["$unknown", 0]}, update.unknown]},
+    }
+    if update.last_event_at:
+        late = {"$divide": [{"$subtract": ["$$NOW", update.last_event_at]}, 1000]}
+        changes |= {"lastEventAt": update.last_event_at, "lag": late}
+    return changes | (_loss(update.lost) if update.lost else {})
 
-    def _renewed_lease(self) -> RawDocument:
-        return {"until": {"$add": ["$$NOW", round(self.lease * 1000)]}}
 
-    def _ensure(self) -> None:
-        if self._collection.find_one({"_id": _ID}, {"_id": 1}) is None:
-            try:
-                self._collection.insert_one({"_id": _ID})
-            except DuplicateKeyError:
-                return  # another watcher was faster
+def _loss(why: str) -> RawDocument:
+    return {"mustSweep": True, "lost": {"at": "$$NOW", "why": {"$literal": why}}}
 
 
 def _parse(raw: RawDocument) -> Checkpoint:
     token = raw.get("token")
     return Checkpoint(
-        fence=cast("int", raw.get("fence", 0)),
-        holder=cast("str | None", raw.get("holder")),
-        until=cast("datetime | None", raw.get("until")),
         token=token if isinstance(token, dict) else None,
         must_sweep=raw.get("mustSweep") is True,
+        lost=cast("Mapping[str, object] | None", raw.get("lost")),
         saved_at=cast("datetime | None", raw.get("savedAt")),
         last_event_at=cast("datetime | None", raw.get("lastEventAt")),
         lag=cast("float", raw.get("lag", 0.0)),

@@ -1,4 +1,4 @@
-"""Sending: what has changed goes on the queue, each document once in a burst."""
+"""Enqueue changed documents, each once per burst."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from worker.operations.watch.change_stream import Change
 
 _MAX_BATCH_SECONDS = 0.5  # seconds
 _MAX_BATCH = 500  # documents
-_MAX_SUBJECT = 512  # characters; what is longer is nobody's, and may be megabytes
+_MAX_SUBJECT = 512  # characters; a longer `user` has no account, and may be megabytes
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """What sends a message, and returns whether the queue took it: `sync` for an item.
+    """Functions that send a message and return whether the queue accepted it.
 
     The arguments of `sync` are those of the task `sync_media`.
     """
@@ -35,29 +35,26 @@ class Producer:
 
 @dataclass(slots=True)
 class ChangeBatch:
-    """Changes that are sent together. Of several of one document the last counts."""
+    """Changes that are sent together: of each document the last."""
 
     _changes: dict[tuple[str, str], Change] = field(default_factory=dict)
     _since: float = 0.0
 
     def add(self, change: Change) -> None:
-        """Take in a change."""
+        """Add a change, in place of an earlier one of the same document."""
         if not self._changes:
             self._since = time.monotonic()
         self._changes[change.kind.name, repr(change.raw_id)] = change
 
     def is_due(self, *, quiet: bool) -> bool:
-        """Tell whether to send them now: nothing follows at once, or they are many, or old."""
+        """Return whether to send now: none follows at once, or they are many, or old."""
         is_old = time.monotonic() > self._since + _MAX_BATCH_SECONDS
         return bool(self._changes) and (quiet or is_old or len(self._changes) >= _MAX_BATCH)
 
     def drain(self) -> list[Change]:
-        """Return all changes, in the order in which their documents first changed."""
+        """Remove and return all changes, in the order in which their documents first changed."""
         taken, self._changes = list(self._changes.values()), {}
         return taken
-
-    def __bool__(self) -> bool:
-        return bool(self._changes)
 
 
 @dataclass(slots=True)
@@ -70,7 +67,7 @@ class Sender:
     _warned: set[str] = field(default_factory=set)
 
     def offer(self, change: Change) -> bool | None:
-        """Return whether the queue took a change; None if there is nothing to send for it.
+        """Return whether the queue accepted a change, None if it has no message.
 
         Raises StoreUnavailableError.
         """
@@ -81,7 +78,7 @@ class Sender:
             self.store.mark_invalid_id(change.kind, change.raw_id)
             return None
         if item is None:
-            return None  # no message could name it, so nothing was published
+            return None  # no message can name it, so it was never published
         owner = self._owner(change.before)
         if owner is None:
             self._warn_unknown_owner(change)
@@ -89,7 +86,7 @@ class Sender:
         return self._send_removal(change, item, owner)
 
     def _owner(self, before: Mapping[str, object] | None) -> str | None:
-        """Return whose a deleted document was, None if nobody can tell."""
+        """Return the subject of a deleted document, None if it is unknown."""
         if before is None:
             return None
         user = before.get("user")
@@ -98,7 +95,7 @@ class Sender:
         return user if is_text(user) and len(user) <= _MAX_SUBJECT else None
 
     def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
-        # With the document gone, the message would be all that says that a record has to go.
+        # Without the document, a lost message would leave no trace of the removal.
         note = removal_note(change.kind.name, item, user=owner)
         self.removals.save(note)
         return self.producer.sync(change.kind.name, message_id(item), owner)
@@ -108,8 +105,8 @@ class Sender:
         if name not in self._warned:
             self._warned.add(name)
             log.warning(
-                "%s %s was deleted, and nobody can tell whose it was: audit --repair removes its "
-                "record. With pre-images (docs/operations.md) %s would tell; said once",
+                "%s %s was deleted, and its owner is unknown: audit --repair removes its record. "
+                "Enable pre-images (docs/operations.md) on %s; logged once",
                 change.kind.name,
                 change.raw_id,
                 name,

@@ -1,8 +1,8 @@
-"""Follow the changes of documents and enqueue them; one process of many does so at a time.
+"""Follow the changes of documents and enqueue them.
 
 A resume token is saved once everything before it is on the queue. Whatever ends a watcher, the
-next one continues without a gap; some documents are enqueued twice, which changes nothing. After
-a lost position all documents that differ are marked as due, and a sweep enqueues them.
+next one continues without a gap. Several may run at the same time: what two of them enqueue twice
+changes nothing. After a lost position all edited documents are made due, and a sweep enqueues them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import NoReturn
 
@@ -38,15 +37,15 @@ from worker.operations.watch.checkpoint import (
     CheckpointStore,
     CheckpointUpdate,
     Token,
-    WatchLeaseLostError,
+    read_checkpoint,
 )
 from worker.operations.watch.sender import ChangeBatch, Sender
 
-_MIN_PAUSE = 0.1  # seconds between two tries
-_MAX_PAUSE, _STANDBY = 0.3, 0.1  # parts of a lease: it is renewed after each pause
+_MIN_PAUSE, _MAX_PAUSE = 0.1, 3.0  # seconds between two tries
+_MAX_QUIET = 3.0  # seconds after which the token is saved without a change
+_WINDOW = 1000  # documents that are compared together
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 Stream = DatabaseChangeStream[RawDocument]
-_WINDOW = 1000  # documents that are compared together
 
 log = logging.getLogger(__name__)
 
@@ -70,32 +69,31 @@ def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
 
 @dataclass(slots=True)
 class RetryLogger:
-    """What is waited for now: said once, and once that it is over."""
+    """Waits between tries; logs the first failure, and the recovery."""
 
-    max_pause: float
-    code: str | None = None
+    _code: str | None = None
     _pause: float = _MIN_PAUSE
 
     def wait(self, code: str, message: str) -> None:
-        """Wait before the next try, longer each time; say for what, the first time."""
-        if code != self.code:
+        """Wait before the next try, longer each time."""
+        if code != self._code:
             log.warning("%s; trying again", message)
-            self.code = code
+            self._code = code
         time.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
-        self._pause = min(2 * self._pause, self.max_pause)
+        self._pause = min(2 * self._pause, _MAX_PAUSE)
 
     def reset(self) -> None:
-        """Say that it goes on, if it did not."""
-        if self.code:
-            log.info("it goes on: %s is over", self.code)
-        self.code, self._pause = None, _MIN_PAUSE
+        """Log the recovery, if there was a failure."""
+        if self._code:
+            log.info("recovered from %s", self._code)
+        self._code, self._pause = None, _MIN_PAUSE
 
 
 @dataclass(slots=True)
 class Watcher:
-    """Follows one database. `warn` tells whoever looks after it that a position was lost.
+    """Follows one database. `warn` reports a lost position to the operator.
 
-    `at_work` is called every few seconds for as long as MongoDB answers, also while it stands by.
+    `at_work` is called every few seconds for as long as MongoDB answers.
     """
 
     database: Database[RawDocument]
@@ -104,130 +102,101 @@ class Watcher:
     sender: Sender
     warn: Callable[[str], None]
     at_work: Callable[[], None]
-    _trouble: RetryLogger = field(init=False)
-    _renewed: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._trouble = RetryLogger(self.checkpoints.lease * _MAX_PAUSE)
+    _retries: RetryLogger = field(default_factory=RetryLogger)
+    _saved: float = 0.0
 
     def run(self) -> NoReturn:
-        """Watch, or stand by while another one does, for ever.
+        """Watch for ever, waiting for services that are away; raises NoReplicaSetError.
 
-        Raises NoReplicaSetError; services that are away are waited for. Can be interrupted at
-        any point: what is on no queue yet is before no token.
+        Can be interrupted at any point: no token is saved before its changes are on the queue.
         """
         while True:
             try:
-                self._follow(self._acquire())
-            except WatchLeaseLostError as error:
-                log.warning("%s", error.message)
+                self._follow(read_checkpoint(self.database) or Checkpoint())
             except TransientError as error:
-                self._trouble.wait(error.code, error.message)
+                self._retries.wait(error.code, error.message)
 
-    def _acquire(self) -> Checkpoint:
-        """Return the position, once the lease is this watcher's."""
-        other = None
-        while not (position := self.checkpoints.acquire()):
-            holder = self.checkpoints.holder()
-            if holder and holder != other:
-                log.info("standing by: %s watches", holder)
-                other = holder
-            self.at_work()
-            time.sleep(self.checkpoints.lease * _STANDBY)
-        self._is_renewed()
-        log.info("watching %s", self.database.name)
-        return position
-
-    def _follow(self, position: Checkpoint) -> None:
-        """Follow the stream until the position is lost."""
+    def _follow(self, checkpoint: Checkpoint) -> None:
+        """Follow the stream from a checkpoint; return when to continue from the saved one."""
+        stages = pipeline(MEDIA_TYPES.values())
         try:
-            with open_stream(
-                self.database, pipeline(MEDIA_TYPES.values()), position.token
-            ) as stream:
-                self._save_position(stream)
-                if position.must_sweep:
-                    self._catch_up()
-                elif position.token is None:
-                    log.info("there is no position yet: it begins now")
+            with open_stream(self.database, stages, checkpoint.token) as stream:
+                if checkpoint.token is None and not self._start(stream.resume_token):
+                    return
+                log.info("watching %s", self.database.name)
+                if checkpoint.must_sweep:
+                    self._catch_up(checkpoint.lost)
                 self._read(stream)
         except PositionLostError as error:
-            self._handle_lost_position(error)
+            why = _reason(error.message)
+            if self.checkpoints.mark_lost(checkpoint.token, why):
+                self._report_loss(why)
+            else:  # a later position is saved
+                self._retries.wait(error.code, error.message)
 
-    def _save_position(self, stream: Stream) -> None:
-        if stream.resume_token:
-            self._save(CheckpointUpdate(stream.resume_token))
+    def _start(self, token: Token | None) -> bool:
+        """Save the first token; return False if another watcher has saved one.
 
-    def _read(self, stream: Stream) -> NoReturn:
+        Its token may be earlier, and this stream does not have the changes in between.
+        """
+        is_first = token is not None and self.checkpoints.start(token)
+        if is_first:
+            log.info("no saved position; starting from now")
+        return is_first
+
+    def _read(self, stream: Stream) -> None:
+        """Enqueue changes until documents change that no event names."""
         batch = ChangeBatch()
         while True:
-            event = next_event(stream)
-            self._trouble.reset()
-            reset = self._handle_event(event, batch) if event else None
-            if reset or batch.is_due(quiet=event is None):
-                self._send(batch, stream.resume_token)
-            if reset:
-                raise PositionLostError(reset.what)
-            if not batch and self._is_time_to_renew():
-                self._save_position(stream)
+            event, token = next_event(stream)
+            self._retries.reset()
+            change = parse_event(event, _BY_COLLECTION) if event else None
+            if isinstance(change, StreamReset):
+                why = _reason(change.what)
+                self._send(batch.drain(), token, lost=why)
+                self._report_loss(why)
+                return
+            if change:
+                batch.add(change)
+            if batch.is_due(quiet=event is None) or self._is_time_to_save():
+                self._send(batch.drain(), token)
 
-    def _handle_event(self, event: RawDocument, batch: ChangeBatch) -> StreamReset | None:
-        change = parse_event(event, _BY_COLLECTION)
-        if isinstance(change, StreamReset):
-            return change
-        batch.add(change)
-        return None
+    def _is_time_to_save(self) -> bool:
+        return time.monotonic() > self._saved + _MAX_QUIET
 
-    def _send(self, batch: ChangeBatch, token: Token | None) -> None:
-        """Put a burst on the queue, however long that takes; then keep the token."""
-        changes = batch.drain()
-        if not changes:
-            return
+    def _send(self, changes: Sequence[Change], token: Token, lost: str | None = None) -> None:
+        """Put changes on the queue, however long that takes; then save the token."""
         sent = [self._send_until_accepted(partial(self.sender.offer, change)) for change in changes]
         known = sum(taken is True for taken in sent)
-        self._save(CheckpointUpdate(token, _latest(changes), known, len(changes) - known))
-
-    def _send_until_accepted(self, offer: Callable[[], bool | None]) -> bool | None:
-        """Offer something to the queue until it is taken; nothing further is read meanwhile."""
-        while (taken := offer()) is False:
-            message = "the queue does not take messages: does REDIS_URL name a server that answers?"
-            self._trouble.wait("redis_unavailable", message)
-            self._renew()
-        self._trouble.reset()
-        self._renew_in_time()
-        return taken
-
-    def _handle_lost_position(self, error: PositionLostError) -> None:
-        why = f"{error.message}: changes since then are unknown"
-        log.warning("%s; what differs is swept up, what was deleted an audit finds", why)
-        self.warn(why)
-        self.checkpoints.mark_lost(why)
-
-    def _catch_up(self) -> None:
-        """Have everything swept up that a lost position may have hidden."""
-        marked = mark_all_changed(self.backlog, self._renew_in_time)
-        self._send_until_accepted(self.sender.producer.sweep)
-        self.checkpoints.mark_swept()
-        log.info("%d edited documents are due for the sweep", marked)
-
-    def _is_time_to_renew(self) -> bool:
-        return time.monotonic() > self._renewed + self.checkpoints.lease / 3
-
-    def _renew_in_time(self) -> None:
-        if self._is_time_to_renew():
-            self._renew()
-
-    def _renew(self) -> None:
-        self.checkpoints.renew(self._trouble.code)
-        self._is_renewed()
-
-    def _save(self, step: CheckpointUpdate) -> None:
-        self.checkpoints.save(step)
-        self._is_renewed()
-
-    def _is_renewed(self) -> None:
-        self._renewed = time.monotonic()
+        last = max((change.at for change in changes), default=None)
+        update = CheckpointUpdate(token, last, known, len(changes) - known, lost)
+        self.checkpoints.save(update)
+        self._saved = time.monotonic()
         self.at_work()
 
+    def _send_until_accepted(self, offer: Callable[[], bool | None]) -> bool | None:
+        """Offer a message to the queue until it is accepted; read nothing further meanwhile."""
+        code = "redis_unavailable"
+        while (taken := offer()) is False:
+            message = "the queue does not take messages: does REDIS_URL name a server that answers?"
+            self._retries.wait(code, message)
+            self.checkpoints.save_trouble(code)
+            self.at_work()
+        self._retries.reset()
+        self.at_work()
+        return taken
 
-def _latest(changes: list[Change]) -> datetime:
-    return max(change.at for change in changes)
+    def _report_loss(self, why: str) -> None:
+        log.warning("%s; a sweep finds what differs, an audit what was deleted", why)
+        self.warn(why)
+
+    def _catch_up(self, lost: Mapping[str, object] | None) -> None:
+        """Request a sweep of everything that a loss may have hidden."""
+        marked = mark_all_changed(self.backlog, self.at_work)
+        self._send_until_accepted(self.sender.producer.sweep)
+        self.checkpoints.mark_swept(lost)
+        log.info("%d edited documents are due for the sweep", marked)
+
+
+def _reason(what: str) -> str:
+    return f"{what}: changes since then are unknown"
