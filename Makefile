@@ -30,22 +30,22 @@ types: setup ## check types
 	$(BIN)/mypy
 
 bench: setup ## measure, beside ceilings and baselines of the same run; JSON=FILE for the figures too
-	$(BIN)/python -m bench.main_job $(QUICK_FLAG) $(JSON_FLAG)
+	$(BIN)/python -m bench main_job $(QUICK_FLAG) $(JSON_FLAG)
 
 bench-bulk: setup ## measure backfill, restore and audit the same way; JSON=FILE as well
-	$(BIN)/python -m bench.bulk_job $(QUICK_FLAG) $(JSON_FLAG)
+	$(BIN)/python -m bench bulk_job $(QUICK_FLAG) $(JSON_FLAG)
 
 bench-limits: setup ## publish 2,500 items to a PDS that limits what it takes; fails if it refused a write
-	$(BIN)/python -m bench.rate_limits $(QUICK_FLAG)
+	$(BIN)/python -m bench rate_limits $(QUICK_FLAG)
 
 bench-overload: setup ## measure what happens when more is waiting than can be done
-	$(BIN)/python -m bench.overload $(QUICK_FLAG)
+	$(BIN)/python -m bench overload $(QUICK_FLAG)
 
 bench-images: setup ## measure the memory that the worst images take of a worker, beside its ceiling
-	$(BIN)/python -m bench.image_memory $(QUICK_FLAG)
+	$(BIN)/python -m bench image_memory $(QUICK_FLAG)
 
 bench-web: setup ## measure what the status page asks of a million documents
-	$(BIN)/python -m bench.status_page $(QUICK_FLAG)
+	$(BIN)/python -m bench status_page $(QUICK_FLAG)
 
 setup: $(VENV)/.ready
 

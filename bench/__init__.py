@@ -1,1 +1,1 @@
-"""Measurements: every figure beside its ceiling and its baseline, from the same run."""
+"""Benchmarks: each figure is compared with a ceiling or a baseline of the same run."""

@@ -1,40 +1,281 @@
-"""The benchmark of bulk work: `python -m bench.bulk_job [--quick] [--json FILE]`.
-
-Starts services of its own and real worker processes, runs the operator's commands, and prints
-each figure beside its ceiling, the old way and its target. A missed target is printed as such and
-is no error: the exit code says only whether everything could be measured. Takes about ten
-minutes; `--quick` only shows that it works.
-"""
+"""Measure bulk work: backfill, restore and audit, and what a backfill costs a save. 15 minutes."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-from collections.abc import Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from itertools import islice, repeat
+
+from bench.bulk_load import LoadScale, measure_load
+from bench.documents import TEXT_TYPES, Archive, Document, insert_archive, times
+from bench.figures import Figure, Section, Target
+from bench.harness import Author, Harness, open_harness
+from bench.pictures import Size, all_kinds, variations
+from bench.raw import (
+    Baseline,
+    batches,
+    old_way_seconds,
+    raw_item,
+    raw_loop_seconds,
+    thumbnail,
+    thumbnail_seconds,
+)
+from bench.report import Report
+from bench.usage import CommandRun, cpu_figures, run_command, startup_seconds
+
+_CORES = os.cpu_count() or 1
+_CLOCK = (
+    "The clock runs from the command's start, less the start-up that is measured apart (Python, "
+    "imports, connections), to the last document's syncedAt."
+)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and print."""
-    options = _parser().parse_args(arguments)
-    # Imported here, because bare processes import this module again and are to stay bare.
-    from bench.bulk.run import run
-    from bench.bulk.scale import FULL, QUICK
-    from bench.bulk.summary import all_as_json, print_all
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Numbers of documents and accounts of a backfill, and of items for its baselines.
 
-    machine, measured = run(QUICK if options.quick else FULL)
-    print_all(sys.stdout, machine, measured)
-    if options.json:
-        options.json.write_text(json.dumps(all_as_json(machine, measured), indent=2) + "\n")
+    `raw` items are sent by the raw loop to as many accounts as make repos of the same size.
+    """
+
+    documents: int
+    accounts: int
+    warm_up: int
+    raw: int
+    old: int
+
+    @property
+    def raw_accounts(self) -> int:
+        """The number of accounts for the raw loop."""
+        return max(1, self.raw * self.accounts // self.documents)
+
+    @property
+    def old_accounts(self) -> int:
+        """The number of accounts for the old way."""
+        return min(10, self.accounts)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench.bulk_job", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few samples: does it work at all?")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
-    return parser
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Numbers of documents; `startups` are commands that are timed, `sizes` those of pictures."""
+
+    startups: int = 3
+    texts: Work = Work(documents=20_000, accounts=40, warm_up=100, raw=5_000, old=150)
+    paintings: Work = Work(documents=2_000, accounts=20, warm_up=16, raw=400, old=80)
+    sizes: Sequence[Size] = (
+        *((128, 128), (256, 256), (320, 240), (512, 512), (640, 480)),
+        *((800, 600), (1024, 768), (1280, 720), (1600, 900), (1920, 1080)),
+    )
+    load: LoadScale = field(default_factory=LoadScale)
 
 
-if __name__ == "__main__":
-    main()
+QUICK = Scale(
+    startups=1,
+    texts=Work(documents=200, accounts=2, warm_up=10, raw=100, old=2),
+    paintings=Work(documents=12, accounts=2, warm_up=2, raw=6, old=2),
+    sizes=((128, 128),),
+    load=LoadScale(
+        few=100, many=400, accounts=2, idle=4, busy=4, paintings=10, audited=200, audits=1
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a command does, and the lower bounds for its ratios to the ceiling and the old way."""
+
+    key: str
+    label: str
+    unit: str
+    title: str
+    method: str
+    bounds: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The documents per second that a command has published, and the CPU seconds by process."""
+
+    documents: int
+    rate: float
+    cpu: Mapping[str, float]
+
+    def section(self, job: Job, ceilings: Sequence[Baseline], old: Baseline) -> Section:
+        """Compare the rate with the slowest ceiling and with the old way."""
+        ceiling, *others = sorted(ceilings, key=lambda baseline: baseline.rate)
+        unit = f"{job.unit}/s"
+        return Section(
+            job.key,
+            job.title,
+            job.method,
+            (
+                Figure(job.label, self.rate, unit, ceiling.name, ceiling.rate),
+                Figure("the same", self.rate, unit, old.name, old.rate),
+                *(Figure(one.name, one.rate, unit, "the ceiling", ceiling.rate) for one in others),
+                *cpu_figures("CPU", self.cpu, self.documents),
+            ),
+            (
+                self._target(job, "ceiling", ceiling, job.bounds[0]),
+                self._target(job, "old way", old, job.bounds[1]),
+            ),
+        )
+
+    def _target(self, job: Job, name: str, baseline: Baseline, bound: float) -> Target:
+        key = f"{job.key}_vs_{name.partition(' ')[0]}"
+        meaning = f"{job.label} of {job.unit}, compared with the {name}"
+        return Target(key, meaning, self.rate / baseline.rate, bound, at_least=True)
+
+
+_RESTORE = Job(
+    "restore",
+    "restore",
+    "paintings",
+    "Restore of the same paintings after a wipe",
+    "`media-atproto wipe HANDLE --live --yes` for each account, then `media-atproto restore "
+    "HANDLE... --wait`; the thumbnails are cached, and every blob is uploaded again. Compared "
+    "with the same raw calls and the same old way as the backfill of paintings.",
+    (0.75, 8),
+)
+
+
+def measure(report: Report, *, quick: bool) -> None:
+    """Measure all sections on the same services."""
+    scale = QUICK if quick else Scale()
+    archive, pictures = Archive(), variations(all_kinds(scale.sizes))
+    with open_harness(report, quick=quick) as harness:
+        startup = startup_seconds(harness, scale.startups)
+        report.add(_texts(harness, archive, scale.texts, startup))
+        for section in _paintings(harness, archive, pictures, scale.paintings, startup):
+            report.add(section)
+        for section in measure_load(harness, archive, pictures, scale.load):
+            report.add(section)
+
+
+def _texts(harness: Harness, archive: Archive, work: Work, startup: float) -> Section:
+    texts = partial(archive.texts, types=TEXT_TYPES)
+    raw = _raw_loop(harness, work, "applyWrites(100)", lambda own: texts(own, work.raw))
+    old = _old_way(harness, texts(harness.create_authors(work.old_accounts), work.old))
+    authors = harness.create_authors(work.accounts)
+    command = ("backfill", *(word for name in TEXT_TYPES for word in ("--type", name)), "--wait")
+    raw.measure()  # the PDS is slow at first
+    _repeat(raw, old)
+    with harness.bulk_worker() as worker:
+        insert_archive(harness, texts(harness.create_authors(4), work.warm_up))
+        run_command(harness, *command)
+        insert_archive(harness, texts(authors, work.documents))
+        run = run_command(harness, *command, worker=worker)
+    result = _result(harness, run, startup, TEXT_TYPES, authors)
+    _repeat(raw, old)
+    return result.section(_text_job(work), [raw], old)
+
+
+def _text_job(work: Work) -> Job:
+    method = (
+        f"{work.documents} documents over {work.accounts} accounts, published by `media-atproto "
+        f"backfill --wait` and the bulk worker, which has done {work.warm_up} others before. "
+        f"{_CLOCK} Compared, before and after, with {work.raw} of the same records as prepared "
+        "JSON for repos of the same size, sent by two loops; and with the old way, which logs in "
+        f"and calls createRecord for each of {work.old} items, 10 at a time, in raw HTTP."
+    )
+    title = "Backfill of moods, pieces and KidLisp programs"
+    return Job("text", "backfill", "records", title, method, (0.8, 40))
+
+
+def _paintings(
+    harness: Harness, archive: Archive, pictures: Iterator[bytes], work: Work, startup: float
+) -> tuple[Section, Section]:
+    """Backfill paintings, wipe their accounts and restore them; the baselines in between."""
+    alone, raw, old = baselines = _painting_baselines(harness, archive, pictures, work)
+    authors = harness.create_authors(work.accounts)
+    handles = [author.handle for author in authors]
+    command = ("backfill", "--type", "painting", "--wait")
+    with harness.bulk_worker() as worker:
+        others = islice(pictures, work.warm_up)
+        insert_archive(harness, archive.paintings(harness.create_authors(2), others))
+        run_command(harness, *command)
+        insert_archive(harness, archive.paintings(authors, islice(pictures, work.documents)))
+        _repeat(*baselines)
+        run = run_command(harness, *command, worker=worker)
+        backfill = _result(harness, run, startup, ["painting"], authors)
+        _repeat(*baselines)
+        for handle in handles:
+            run_command(harness, "wipe", handle, "--live", "--yes")
+        run = run_command(harness, "restore", *handles, "--wait", worker=worker)
+        restore = _result(harness, run, startup, ["painting"], authors)
+        _repeat(*baselines)
+    return backfill.section(_painting_job(work), [alone, raw], old), restore.section(
+        _RESTORE, [raw], old
+    )
+
+
+def _painting_job(work: Work) -> Job:
+    method = (
+        f"{work.documents} PNG files, pixel art, flat shapes and photographs, no two the same, "
+        f"over {work.accounts} accounts, published by `media-atproto backfill --wait` and the bulk "
+        f"worker, which has done {work.warm_up} others before. {_CLOCK} Compared, before and "
+        f"after, with {work.raw} thumbnails and nothing else, with a process for each core; with "
+        "as many uploads, 8 at a time, and writes of prepared thumbnails and JSON; and with the "
+        f"old way, which for each of {work.old} items logs in, makes the thumbnail and calls "
+        "uploadBlob and createRecord, 10 at a time, in raw HTTP."
+    )
+    return Job("painting", "backfill", "paintings", "Backfill of paintings", method, (0.75, 2))
+
+
+def _painting_baselines(
+    harness: Harness, archive: Archive, pictures: Iterator[bytes], work: Work
+) -> tuple[Baseline, Baseline, Baseline]:
+    """Return thumbnails alone, the raw loop and the old way."""
+    sample = list(islice(pictures, work.raw))
+    with ThreadPoolExecutor(_CORES) as pool:
+        thumbnails = list(pool.map(thumbnail, sample))
+    name = f"thumbnails alone, {_CORES} processes"
+    alone = Baseline(name, work.raw, lambda: thumbnail_seconds(sample, _CORES))
+    paintings = partial(archive.paintings, pictures=sample)
+    raw = _raw_loop(harness, work, "uploads + applyWrites(100)", paintings, thumbnails)
+    authors = harness.create_authors(work.old_accounts)
+    return alone, raw, _old_way(harness, archive.paintings(authors, sample[: work.old]))
+
+
+def _raw_loop(
+    harness: Harness,
+    work: Work,
+    calls: str,
+    documents: Callable[[Sequence[Author]], Iterable[Document]],
+    thumbnails: Iterable[bytes | None] = repeat(None),
+) -> Baseline:
+    def send() -> float:
+        authors = harness.create_authors(work.raw_accounts)
+        items = [raw_item(harness, document) for document in documents(authors)]
+        return raw_loop_seconds(harness.pds_url, batches(items, thumbnails))
+
+    return Baseline(f"raw {calls}, 2 at a time", work.raw, send)
+
+
+def _old_way(harness: Harness, documents: Iterable[Document]) -> Baseline:
+    items = [raw_item(harness, document) for document in documents]
+    return Baseline("the old way", len(items), lambda: old_way_seconds(harness.pds_url, items))
+
+
+def _repeat(*baselines: Baseline) -> None:
+    for baseline in baselines:
+        baseline.repeat()
+
+
+def _result(
+    harness: Harness,
+    run: CommandRun,
+    startup: float,
+    types: Sequence[str],
+    authors: Sequence[Author],
+) -> Result:
+    """Return the result of a command that has published all documents of some authors."""
+    match = {"user": {"$in": [author.subject for author in authors]}}
+    states = [state for name in types for state in harness.states(name, match)]
+    if any(state.get("status") != "synced" for state in states):
+        raise RuntimeError("a command has not published all documents")
+    started = min(run.began + timedelta(seconds=startup), *times(states, "attemptedAt"))
+    seconds = (max(times(states, "syncedAt")) - started).total_seconds()
+    return Result(len(states), len(states) / seconds, run.cpu)

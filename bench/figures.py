@@ -1,18 +1,15 @@
-"""What a measurement says: a figure, and what stands beside it."""
+"""Figures of a benchmark, and the values of the same run that they are compared with."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One line of the table: a value, and another of the same run to hold it against.
-
-    `label` says what was measured and `unit` in what; `beside` names the other value, `other`
-    is it, in the same unit. Without one the figure speaks for itself.
-    """
+    """One row of a table: a value, and another one in the same unit, which `beside` names."""
 
     label: str
     value: float
@@ -22,18 +19,39 @@ class Figure:
 
     @property
     def ratio(self) -> float | None:
-        """The value as a multiple of the one beside it."""
+        """The value as a multiple of the other one."""
         return self.value / self.other if self.other else None
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A ratio with a bound that it should keep."""
+
+    key: str
+    meaning: str
+    ratio: float
+    bound: float
+    at_least: bool = False
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the ratio keeps its bound."""
+        return self.ratio >= self.bound if self.at_least else self.ratio <= self.bound
+
+    def __str__(self) -> str:
+        return f"at {'least' if self.at_least else 'most'} {self.bound:g}"
+
+
+@dataclass(frozen=True, slots=True)
 class Section:
-    """Figures that were measured together; `method` says how, for whoever doubts them."""
+    """Figures that were measured together, and how; a problem makes the benchmark fail."""
 
     name: str
     title: str
     method: str
-    figures: tuple[Figure, ...]
+    figures: Sequence[Figure]
+    targets: Sequence[Target] = ()
+    problems: Sequence[str] = ()
 
 
 def percentile(samples: Sequence[float], share: int) -> float:
@@ -43,11 +61,11 @@ def percentile(samples: Sequence[float], share: int) -> float:
     return ordered[max(rank, 1) - 1]
 
 
-def compared(
+def compare(
     label: str, unit: str, samples: Sequence[float], beside: str, others: Sequence[float]
-) -> tuple[Figure, ...]:
-    """Return the median and the 99th percentile of samples beside those of others."""
-    return tuple(
+) -> list[Figure]:
+    """Return the median and the 99th percentile of two groups of samples."""
+    return [
         Figure(
             f"{label} p{share}",
             percentile(samples, share),
@@ -56,12 +74,16 @@ def compared(
             percentile(others, share),
         )
         for share in (50, 99)
-    )
+    ]
 
 
-def bounded(label: str, samples: Sequence[float], bound: float) -> tuple[Figure, ...]:
-    """Return the median and the worst of samples in milliseconds, each beside a bound."""
-    worst = {"p50": percentile(samples, 50), "max": max(samples)}
-    return tuple(
-        Figure(f"{label} {name}", value, "ms", "bound", bound) for name, value in worst.items()
-    )
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def milliseconds(action: Callable[[], object]) -> float:
+    """Return how long a call takes."""
+    return seconds(action) * 1000

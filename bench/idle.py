@@ -1,4 +1,4 @@
-"""A Celery application that does nothing: what a worker takes before it does anything."""
+"""A Celery application with an empty task, the baseline for the memory of a worker."""
 
 from __future__ import annotations
 

@@ -1,129 +1,99 @@
-"""What the worst images take of a worker's child: `python -m bench.image_memory [--quick]`.
+"""Measure the memory that the worst images take of a worker's child.
 
-Starts services of its own and a real worker, and publishes the images through it: each in a
-child of its own, then batches of them. Prints the most memory that the child ever had resident
-(VmHWM) beside the ceiling and beside a child that has done nothing; ends with 1 above the ceiling.
+Publishes the images through a real worker: each in a new child, then batches of them. A peak above
+the ceiling is a problem.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import psutil
 
+from bench.documents import Archive, await_synced, insert
 from bench.figures import Figure, Section
-from bench.machine import machine_of
-from bench.place import Place, open_place
-from bench.processes import Worker, await_true
-from bench.report import print_report
+from bench.harness import Author, Harness, open_harness
+from bench.processes import Process, wait_until
+from bench.report import Report
+from bench.usage import peak_memory
 from bench.worst_images import WORST, noise
 from worker.app import app
-from worker.database.state import parse_state
 from worker.queue.config import MAX_CHILD_MEMORY
 from worker.queue.names import BULK
 
-_PATIENCE = 600.0
 _MB = 1_000_000
 _BATCH = 50  # paintings of one message
-_ENDED = frozenset({"synced", "partial", "failed"})
-_QUICK = ("PNG with texts",)
 
 
-def peak_of(child: psutil.Process) -> float:
-    """Return the most memory that a process ever had resident, in megabytes."""
-    lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
-    kibibytes = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return kibibytes * 1024 / _MB
-
-
+@dataclass(frozen=True, slots=True)
 class Studio:
-    """Publishes images through a worker of one process, which is a new one for each."""
+    """Publishes images through a worker of one process."""
 
-    def __init__(self, place: Place, worker: Worker) -> None:
-        self._place = place
-        self._worker = worker
-        self._author = place.authors[0].subject
-        self._number = 0
+    harness: Harness
+    archive: Archive
+    author: Author
+    worker: Process
 
-    def fresh_child(self) -> psutil.Process:
-        """End the pool's process; return the next one when it is ready for work."""
-        before = self._worker.children()
+    def peak(self, images: Sequence[bytes]) -> float:
+        """Return the peak in MB of a new child that has published a small image and these."""
+        child = self._new_child()
+        self._publish([noise(16)])
+        if images:
+            self._publish(images)
+        return peak_memory(child) * 2**20 / _MB
+
+    def _new_child(self) -> psutil.Process:
+        before = self.worker.children()
         for child in before:
             child.kill()
-        await_true(lambda: bool(self._new(before)), _PATIENCE, "a new child")
-        (child,) = self._new(before)
-        self.publish([noise(16)])
+        wait_until(lambda: set(self.worker.children()) - set(before) != set(), "a new child")
+        (child,) = set(self.worker.children()) - set(before)
         return child
 
-    def publish(self, images: Sequence[bytes]) -> None:
-        """Publish paintings with one message, and wait for the last; raises LookupError."""
-        from tasks.sync import sync_batch, sync_media
-        from worker.app import LostResult
-
-        slugs = [self._store(image) for image in images]
-        ids = [self._place.platform.save_painting(slug, self._author) for slug in slugs]
-        names = list(map(str, ids))
-        single = partial(sync_media.apply_async, ("painting", names[0]), queue=BULK)
-        batch = partial(sync_batch.apply_async, ("painting", self._author, names), queue=BULK)
-        send = single if len(ids) == 1 else batch
-        await_true(lambda: not isinstance(send(), LostResult), _PATIENCE, "the queue")
-        await_true(lambda: self._statuses(ids) <= _ENDED, _PATIENCE, "the paintings")
-        if (found := self._errors(ids)) != {None}:
-            raise LookupError(f"an image was not accepted: {found}")
-
-    def _store(self, image: bytes) -> str:
-        self._number += 1
-        slug = f"worst-{self._number}"
-        self._place.platform.store(f"{slug}.png", image, self._author)
-        return slug
-
-    def _statuses(self, ids: Sequence[object]) -> set[object]:
-        states = self._place.platform.states("painting")
-        return {states[item].get("status") for item in ids}
-
-    def _errors(self, ids: Sequence[object]) -> set[str | None]:
-        every = self._place.platform.states("painting")
-        states = [parse_state(every[item]) for item in ids]
-        return {state.error.message if state.error else None for state in states}
-
-    def _new(self, before: Sequence[psutil.Process]) -> list[psutil.Process]:
-        return [child for child in self._worker.children() if child not in before]
+    def _publish(self, images: Sequence[bytes]) -> None:
+        """Publish paintings with one message."""
+        documents = list(self.archive.paintings([self.author], images))
+        ids = [document.id for document in documents]
+        names = [str(item) for item in ids]
+        insert(self.harness, documents)
+        one = len(names) == 1
+        task = "sync_media" if one else "sync_batch"
+        args = ("painting", names[0]) if one else ("painting", self.author.subject, names)
+        wait_until(lambda: app.submit(task, args, BULK), "the queue")
+        await_synced(self.harness, "painting", ids)
 
 
-def measure(place: Place, *, quick: bool) -> Section:
-    """Return the peaks of single images and of batches beside the ceiling, and the baseline."""
-    # A child above the ceiling is replaced after its task, and its peak would be gone with it.
-    options = ("-Q", BULK, "--concurrency", "1", "--max-memory-per-child", "9000000")
-    with place.processes.worker("worker.app", *options) as worker:
-        studio = Studio(place, worker)
-        idle = peak_of(studio.fresh_child())
-        figures = [Figure("a child that has published one small painting", idle, "MB")]
-        for label, images in _jobs(quick=quick):
-            sys.stderr.write(f"{label}\n")
-            child = studio.fresh_child()
-            studio.publish(images)
-            ceiling = MAX_CHILD_MEMORY / _MB
-            figures.append(Figure(label, peak_of(child), "MB", "ceiling", ceiling))
-        app.close()
+def measure(report: Report, *, quick: bool) -> None:
+    """Measure single images and batches."""
+    # A child above the ceiling is replaced after its task, and its peak would be lost.
+    options = ("--concurrency", "1", "--max-memory-per-child", "9000000")
+    with open_harness(report, quick=quick) as harness, harness.bulk_worker(*options) as worker:
+        studio = Studio(harness, Archive(), harness.create_authors(1)[0], worker)
+        report.add(_section(studio, quick=quick))
+
+
+def _section(studio: Studio, *, quick: bool) -> Section:
+    ceiling = MAX_CHILD_MEMORY / _MB
+    figures = [Figure("a child that has published one small painting", studio.peak([]), "MB")]
+    for label, images in _jobs(quick=quick):
+        figures.append(Figure(label, studio.peak(images), "MB", "ceiling", ceiling))
+    above = [figure.label for figure in figures if (figure.ratio or 0) > 1]
     return Section(
         "image memory",
         "The most memory of a worker's child, by the image that it published",
         "VmHWM of the child of a real worker, which is a new one each time; 1 MB is a million "
         "bytes. The images are at the limits of pixels and of 20 MiB.",
-        tuple(figures),
+        figures,
+        problems=[f"above the ceiling: {label}" for label in above],
     )
 
 
 def _jobs(*, quick: bool) -> Iterator[tuple[str, list[bytes]]]:
-    names = _QUICK if quick else tuple(WORST)
+    names = ["PNG with texts"] if quick else list(WORST)
     for name in names:
         yield name, [WORST[name]()]
-    worst = [WORST[name]() for name in (_QUICK if quick else names[:5])]
+    worst = [WORST[name]() for name in names[:5]]
     count = 2 if quick else 16
     yield f"a batch of {count} of the worst", [worst[n % len(worst)] for n in range(count)]
     if not quick:
@@ -131,21 +101,3 @@ def _jobs(*, quick: bool) -> Iterator[tuple[str, list[bytes]]]:
         yield f"a batch of {_BATCH} with the largest thumbnails", small
         mixed = [worst[n % len(worst)] if n % 2 else small[n] for n in range(_BATCH)]
         yield f"a batch of {_BATCH}, half and half", mixed
-
-
-def main() -> None:
-    """Measure, print the table, and hold each peak against the ceiling."""
-    parser = argparse.ArgumentParser(prog="python -m bench.image_memory", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few: does it work at all?")
-    quick = parser.parse_args().quick
-    with open_place(1) as place:
-        os.environ.update(place.stack.environment)
-        machine: Mapping[str, str] = machine_of(place)
-        section = measure(place, quick=quick)
-    print_report(sys.stdout, machine, [section])
-    above = [figure.label for figure in section.figures if (figure.ratio or 0) > 1]
-    sys.exit(f"above the ceiling: {', '.join(above)}" if above else 0)
-
-
-if __name__ == "__main__":
-    main()

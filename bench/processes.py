@@ -1,4 +1,4 @@
-"""Processes that are measured: workers, and Python scripts; none outlives this one."""
+"""Start workers, commands and scripts as processes that end with this one."""
 
 from __future__ import annotations
 
@@ -11,71 +11,77 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psutil
 
 from worker.dev.stack import StackError
-from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.service import log_tail, read_tail
 from worker.dev.stack.supervisor import Command, Reaper
 
+CELERY = (sys.executable, "-W", "ignore", "-m", "celery", "-A")
+MEDIA_ATPROTO = str(Path(sys.executable).with_name("media-atproto"))
 _ROOT = Path(__file__).resolve().parent.parent
 _STARTUP = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """A running Celery worker."""
+class Process:
+    """A running program and its log."""
 
     popen: subprocess.Popen[bytes]
     log: Path
 
+    def await_output(self, text: str) -> None:
+        """Wait until the log contains a text; raises StackError when the program ends before."""
+        wait_until(lambda: self._has_written(text), f"{text!r} in {self.log.name}", _STARTUP)
+
     def parent(self) -> psutil.Process:
-        """Return the process that takes messages."""
+        """Return the program's own process."""
         return psutil.Process(self.popen.pid)
 
     def children(self) -> list[psutil.Process]:
-        """Return the pool's processes; a pool of threads has none."""
+        """Return the processes of a worker's pool; a pool of threads has none."""
         return self.parent().children()
 
     def kill(self) -> None:
-        """End it at once: it has nothing in hand, and asking it nicely takes two seconds."""
+        """End the program and its children at once."""
         if self.popen.poll() is None:
             for process in [*self.children(), self.parent()]:
                 process.kill()
         self.popen.wait()
 
+    def _has_written(self, text: str) -> bool:
+        if self.popen.poll() is not None:
+            raise StackError(f"A process ended by itself.\n{log_tail(self.log)}")
+        return text in read_tail(self.log, 0)
+
 
 class Processes:
-    """Starts processes whose bytecode is cached, whatever the environment says of that."""
+    """Starts processes in an environment; their logs are in a folder."""
 
-    def __init__(self, folder: DataFolder, environment: Mapping[str, str]) -> None:
-        uncached = "PYTHONDONTWRITEBYTECODE"
-        self.environment = {k: v for k, v in environment.items() if k != uncached}
-        self._folder = folder
-        self._reaper = Reaper(folder.lock)
+    def __init__(self, folder: Path, environment: Mapping[str, str], reaper: Reaper) -> None:
+        self.folder = folder
+        self.environment = environment
+        self._reaper = reaper
         self._numbers = count()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reaper.release()
-
-    def start(self, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
-        """Start a program, and return it with the log that is named after it."""
-        log = self._folder.path / f"{name}-{next(self._numbers)}.log"
-        return self._reaper.spawn(Command(arguments, self.environment, _ROOT), log), log
+    def start(self, name: str, *command: str, **variables: str) -> Process:
+        """Start a program with additional environment variables."""
+        log = self.folder / f"{name}-{next(self._numbers)}.log"
+        environment = {**self.environment, **variables}
+        return Process(self._reaper.spawn(Command(command, environment, _ROOT), log), log)
 
     @contextmanager
-    def worker(self, app: str, *options: str, niceness: int = 0) -> Iterator[Worker]:
-        """Run `celery -A APP worker` until the block ends; it is ready to take messages."""
-        celery = (sys.executable, "-W", "ignore", "-m", "celery", "-A", app, "worker")
+    def worker(
+        self, *options: str, app: str = "worker.app", niceness: int = 0
+    ) -> Iterator[Process]:
+        """Run a Celery worker until the block ends; it is ready to take messages."""
         nice = ("nice", "-n", str(niceness)) if niceness else ()
-        worker = Worker(*self.start("worker", *nice, *celery, "--loglevel", "INFO", *options))
+        command = (*nice, *CELERY, app, "worker", "--loglevel", "INFO", *options)
+        worker = self.start("worker", *command)
         try:
-            await_true(lambda: _is_ready(worker), _STARTUP, "the worker to be ready")
+            worker.await_output(" ready.")
             yield worker
         finally:
             worker.kill()
@@ -88,40 +94,13 @@ class Processes:
         )
         return json.loads(done.stdout)
 
-    @contextmanager
-    def conversation(self, module: str) -> Iterator[Callable[[str], Any]]:
-        """Run a module that answers each line it reads with a line of JSON."""
-        with subprocess.Popen(
-            (sys.executable, "-W", "ignore", "-m", module),
-            env=self.environment,
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as process:
 
-            def ask(line: str) -> Any:
-                stdin, stdout = process.stdin, process.stdout
-                assert stdin is not None
-                assert stdout is not None
-                stdin.write(f"{line}\n")
-                stdin.flush()
-                return json.loads(stdout.readline())
-
-            yield ask
-
-
-def await_true(condition: Callable[[], bool], within: float, what: str) -> None:
-    """Wait for a condition; raises StackError when it does not come true in so many seconds."""
+def wait_until(
+    condition: Callable[[], bool], what: str, within: float = 600.0, every: float = 0.02
+) -> None:
+    """Wait until a condition is true; raises StackError after `within` seconds."""
     deadline = time.monotonic() + within
     while not condition():
         if time.monotonic() > deadline:
             raise StackError(f"Waited {within:.0f} seconds in vain for {what}.")
-        time.sleep(0.02)
-
-
-def _is_ready(worker: Worker) -> bool:
-    if worker.popen.poll() is not None:
-        raise StackError(f"The worker ended by itself.\n{log_tail(worker.log)}")
-    return " ready." in read_tail(worker.log, 0)
+        time.sleep(every)

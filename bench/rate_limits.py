@@ -1,230 +1,173 @@
-"""Backfill 2,500 items to a rate-limited PDS: `python -m bench.rate_limits [--quick]`.
+"""Backfill 2,500 items to a PDS with rate limits. Eight minutes.
 
 Runs the same backfill three times, with the same workers, on new services each time:
 
-- limits whose windows do not end during the run: items beyond them wait and use no attempt;
-- limits with short windows: all items are published;
-- the latter without budgets, the baseline: counts what the PDS refuses then.
+- without budgets, the baseline: counts the calls that the PDS refuses then;
+- with budgets, and limits whose windows do not end: items beyond them wait and use no attempt;
+- with budgets and short windows: all items are published.
 
-Refusals are counted in the log of the PDS. Exits with 1 if a run with budgets had a write refused
-or did not end as expected. Takes about eight minutes; `--quick` only shows that it works.
+Refused calls are counted in the log of the PDS. A refused write in a run with budgets is a problem.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-import tempfile
-import time
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from PIL import Image
-
-from bench.bulk import terminal
-from bench.bulk.crew import bulk_worker, live_worker
-from bench.bulk.documents import Archive, insert
-from bench.place import BULK_NICENESS, Place, open_place
-from bench.processes import await_true
+from bench.documents import Archive, insert
+from bench.figures import Figure, Section
+from bench.harness import Harness, open_harness
+from bench.pictures import pixel_art, variations
+from bench.processes import CELERY, wait_until
+from bench.report import Report
+from bench.usage import run_command
 from worker.core.documents import SyncState
 from worker.database.state import parse_state
-from worker.dev.demo.pictures import creature, png
-from worker.media import MEDIA_TYPES
 
 _AUTHORS = 3
 _WRITES = ("putRecord", "applyWrites", "deleteRecord", "uploadBlob", "createSession")
-_TIMES = {"SWEEP_INTERVAL_SECONDS": "5", "RETRY_BASE_SECONDS": "1", "RETRY_CEILING_SECONDS": "5"}
-_PATIENCE = 600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The same limits for the PDS and for the workers, in the format of each."""
-
-    pds: Mapping[str, str]
-    workers: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Numbers of items, limits with long and with short windows, and the workers' intervals."""
-
-    moods: int
-    paintings: int
-    long: Limits
-    short: Limits
-    times: Mapping[str, str]
-    bulk_niceness: int = BULK_NICENESS
-
-    @property
-    def items(self) -> int:
-        """The number of all items."""
-        return self.moods + self.paintings
-
-
-def _limits(pds: str, workers: str) -> Limits:
-    return Limits({"STACK_RATE_LIMITS": pds}, {"RATE_LIMITS": workers})
-
-
-FULL = Scale(
-    moods=1300,
-    paintings=1200,
-    long=Limits({}, {}),  # those of the reference PDS
-    short=_limits(
-        "5000/3600=5000/40 35000/86400=35000/90 1000/86400=1000/45 3000/300=3000/20",
-        "* points_hour=5000/40 points_day=35000/90 uploads_day=1000/45 requests_5min=3000/20",
-    ),
-    times=_TIMES,
-)
-QUICK = Scale(
-    moods=24,
-    paintings=12,
-    long=_limits("1000/86400=8/86400", "* uploads_day=8"),
-    # The workers' window is longer: with so short ones, an end a moment too early would count.
-    short=_limits("1000/86400=8/6", "* uploads_day=8/7"),
-    times={**_TIMES, "SWEEP_INTERVAL_SECONDS": "1", "RETRY_CEILING_SECONDS": "1"},
-    bulk_niceness=0,
-)
+_WAITING = "waiting"  # for a budget
+_ATTEMPTS = "attempts of waiting items"
+_REFUSED, _OTHERS = "refused writes", "other refused calls"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run is called, what the PDS and the workers are told, and whether all must end."""
+    """Limits of the PDS and of the workers, each in its format; empty means the reference's.
+
+    The run is over when its items have these endings.
+    """
 
     name: str
-    pds: Mapping[str, str]
-    settings: Mapping[str, str]
-    completes: bool
-    has_budgets: bool = True
+    pds: str
+    workers: str
+    endings: frozenset[str] = frozenset({"synced"})
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """What became of the items, and what the PDS refused, by method."""
+class Scale:
+    """Numbers of items, the runs, and the seconds between two sweeps."""
 
-    run: Run
-    statuses: Counter[str]
-    tried_in_vain: int
-    refused: Counter[str]
-    seconds: float
-
-    @property
-    def refused_writes(self) -> int:
-        """How many writes, uploads and logins the PDS answered with 429."""
-        return sum(n for method, n in self.refused.items() if method in _WRITES)
-
-    @property
-    def is_good(self) -> bool:
-        """Tell whether it went as it should."""
-        if not self.run.has_budgets:
-            return True
-        ended = set(self.statuses) <= ({"synced"} if self.run.completes else {"synced", "waits"})
-        return ended and not self.refused_writes and not self.tried_in_vain
+    moods: int
+    paintings: int
+    runs: Sequence[Run]
+    interval: int
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m bench.rate_limits", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few items: does it work at all?")
-    scale = QUICK if parser.parse_args(arguments).quick else FULL
-    results = []
-    for run in _runs(scale):
-        results.append(_measured(run, scale))
-        print(_line(results[-1], scale), flush=True)
-    return 0 if all(result.is_good for result in results) else 1
+_SHORT = "5000/3600=5000/40 35000/86400=35000/90 1000/86400=1000/45 3000/300=3000/20"
+_BUDGETS = "* points_hour=5000/40 points_day=35000/90 uploads_day=1000/45 requests_5min=3000/20"
+_SOME_WAIT = frozenset({"synced", _WAITING})
+FULL = Scale(
+    moods=1300,
+    paintings=1200,
+    runs=(
+        Run("no budgets", _SHORT, "off"),
+        Run("long windows", "", "", _SOME_WAIT),
+        Run("short windows", _SHORT, _BUDGETS),
+    ),
+    interval=5,
+)
+QUICK = Scale(
+    moods=24,
+    paintings=12,
+    runs=(
+        Run("no budgets", "1000/86400=8/6", "off"),
+        Run("long windows", "1000/86400=8/86400", "* uploads_day=8", _SOME_WAIT),
+        # The workers' window is longer: an end a moment too early would be refused.
+        Run("short windows", "1000/86400=8/6", "* uploads_day=8/7"),
+    ),
+    interval=1,
+)
 
 
-def _runs(scale: Scale) -> Sequence[Run]:
-    long, short, off = scale.long, scale.short, {"RATE_LIMITS": "off"}
-    return (
-        Run("long windows", long.pds, long.workers, completes=False),
-        Run("short windows", short.pds, short.workers, completes=True),
-        Run("short windows, no budgets", short.pds, off, completes=True, has_budgets=False),
-    )
+def measure(report: Report, *, quick: bool) -> None:
+    """Measure the baseline, and the two runs with budgets."""
+    scale = QUICK if quick else FULL
+    baseline: Counter[str] = Counter()
+    for run in scale.runs:
+        counts = _backfill(report, scale, run, quick=quick)
+        baseline = baseline or counts
+        report.add(_section(scale, run, counts, baseline))
 
 
-def _measured(run: Run, scale: Scale) -> Result:
-    limited = {**run.pds, "PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
-    settings = {**scale.times, **run.settings}
-    with ExitStack() as undo:
-        place = undo.enter_context(
-            open_place(
-                _AUTHORS,
-                pds_environment=limited,
-                settings=settings,
-                bulk_niceness=scale.bulk_niceness,
-            )
-        )
-        schedule = undo.enter_context(tempfile.TemporaryDirectory()) + "/schedule"
-        _save(place, scale)
-        undo.enter_context(live_worker(place))
-        undo.enter_context(bulk_worker(place))
-        started = time.monotonic()
-        celery = (sys.executable, "-W", "ignore", "-m", "celery", "-A", "worker.app")
-        place.processes.start("beat", *celery, "beat", "--schedule", schedule)
-        terminal.run(place, "backfill")
-        await_true(lambda: _is_over(place, run), _PATIENCE, f"the run with {run.name}")
-        seconds = time.monotonic() - started
-        states = _states(place)
-        in_vain = sum(state.attempts for state in states if _ending(state) == "waits")
-        statuses = Counter(_ending(state) for state in states)
-        return Result(run, statuses, in_vain, _refused(place.stack.pds.log), seconds)
+def _backfill(report: Report, scale: Scale, run: Run, *, quick: bool) -> Counter[str]:
+    """Return the numbers of items by ending, of attempts in vain, and of refused calls."""
+    pds = {"STACK_RATE_LIMITS": run.pds, "PDS_RATE_LIMITS_ENABLED": "1", "LOG_LEVEL": "info"}
+    settings = {
+        **({"RATE_LIMITS": run.workers} if run.workers else {}),
+        "SWEEP_INTERVAL_SECONDS": str(scale.interval),
+        "RETRY_BASE_SECONDS": "1",
+        "RETRY_CEILING_SECONDS": str(scale.interval),
+    }
+    with (
+        open_harness(report, quick=quick, pds_environment=pds, settings=settings) as harness,
+        harness.live_worker(),
+        harness.bulk_worker(),
+    ):
+        _insert(harness, scale)
+        schedule = str(harness.processes.folder / "schedule")
+        harness.processes.start("beat", *CELERY, "worker.app", "beat", "--schedule", schedule)
+        run_command(harness, "backfill")
+        # Reading all documents takes long enough to slow down the workers.
+        wait_until(lambda: _is_over(harness, run), f"the run with {run.name}", every=0.5)
+        states = _states(harness)
+        counts = Counter(map(_ending, states)) + _refused_calls(harness.stack.pds.log)
+        counts[_ATTEMPTS] = sum(each.attempts for each in states if _ending(each) == _WAITING)
+        return counts
 
 
-def _save(place: Place, scale: Scale) -> None:
-    """Save moods, and paintings that are small, so that the limits are what takes time."""
-    archive, authors = Archive(), place.authors
-    paintings = archive.paintings(authors, scale.paintings)
-    for number, document in enumerate(paintings):
-        image = creature(number).resize((64, 64), Image.Resampling.NEAREST)
-        place.platform.store(f"{document.raw['slug']}.png", png(image), document.author.subject)
-    insert(place, archive.moods(authors, scale.moods))
-    insert(place, iter(paintings))
+def _insert(harness: Harness, scale: Scale) -> None:
+    """Save moods, and paintings that are small, so that only the limits take time."""
+    archive, authors = Archive(), harness.create_authors(_AUTHORS)
+    pictures = variations([pixel_art(1, (64, 64))])
+    insert(harness, archive.texts(authors, scale.moods))
+    insert(harness, archive.paintings(authors, islice(pictures, scale.paintings)))
 
 
-def _states(place: Place) -> list[SyncState]:
-    found = (place.services.database[kind.collection].find({}) for kind in MEDIA_TYPES.values())
-    return [parse_state(raw.get("atproto")) for each in found for raw in each]
+def _states(harness: Harness) -> list[SyncState]:
+    states = [state for name in ("mood", "painting") for state in harness.states(name, {})]
+    return [parse_state(state) for state in states]
 
 
 def _ending(state: SyncState) -> str:
-    """Return how an item stands: its status, or that it waits for a budget."""
+    """Return the status of an item, or that it waits for a budget."""
     if state.error and state.error.code == "budget_spent":
-        return "waits"
+        return _WAITING
     return str(state.status or "new")
 
 
-def _is_over(place: Place, run: Run) -> bool:
-    time.sleep(0.5)  # a look at 2,500 documents is no small thing beside what is measured
-    endings = {_ending(state) for state in _states(place)}
-    if run.completes:
-        return endings == {"synced"}
-    waiting = sum(int(place.queue.llen(name)) for name in ("live", "sweep", "bulk"))
-    return endings == {"synced", "waits"} and not waiting
+def _is_over(harness: Harness, run: Run) -> bool:
+    endings = {_ending(state) for state in _states(harness)}
+    return endings == run.endings and not harness.waiting_messages()
 
 
-def _refused(log: Path) -> Counter[str]:
-    """Return how many calls of each method the PDS answered with 429, by its own log."""
-    refused: Counter[str] = Counter()
+def _refused_calls(log: Path) -> Counter[str]:
+    """Count the writes and other calls that the PDS answered with 429, according to its log."""
     with log.open() as lines:
-        for line in lines:
-            if '"statusCode":429' in line:
-                refused[line.partition("/xrpc/")[2].partition('"')[0].split("?")[0]] += 1
-    return Counter({name.rpartition(".")[2]: n for name, n in refused.items()})
+        refused = [line for line in lines if '"statusCode":429' in line]
+    methods = (re.split('["?]', line.partition("/xrpc/")[2])[0] for line in refused)
+    return Counter(_REFUSED if name.endswith(_WRITES) else _OTHERS for name in methods)
 
 
-def _line(result: Result, scale: Scale) -> str:
-    endings = ", ".join(f"{number} {name}" for name, number in sorted(result.statuses.items()))
-    refused = ", ".join(f"{name} {n}" for name, n in sorted(result.refused.items())) or "none"
-    return (
-        f"{result.run.name}: {endings} of {scale.items} items in {result.seconds:.0f} s; "
-        f"attempts of those that wait {result.tried_in_vain}; "
-        f"refused writes {result.refused_writes}; 429s by method: {refused}"
+def _section(scale: Scale, run: Run, counts: Counter[str], baseline: Counter[str]) -> Section:
+    items = scale.moods + scale.paintings
+    found = [name for name in (_REFUSED, _ATTEMPTS) if counts[name] and run.workers != "off"]
+    return Section(
+        run.name,
+        f"Backfill with rate limits: {run.name}",
+        f"{scale.moods} moods and {scale.paintings} paintings of {_AUTHORS} accounts; PDS: "
+        f"{run.pds or 'the reference'}; workers: {run.workers or 'the reference'}.",
+        (
+            *(Figure(name, counts[name], "items", "all", items) for name in ("synced", _WAITING)),
+            Figure(_ATTEMPTS, counts[_ATTEMPTS], "attempts"),
+            *(
+                Figure(name, counts[name], "calls", "no budgets", baseline[name])
+                for name in (_REFUSED, _OTHERS)
+            ),
+        ),
+        problems=[f"{run.name}: {counts[name]} {name}" for name in found],
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,39 +1,39 @@
-"""The calls that nothing can avoid, made as cheaply as Python can: ready JSON, a kept connection.
+"""Make the calls to a PDS that cannot be avoided, and time them, as ceilings and baselines.
 
-The baseline of every figure: no Celery, no MongoDB, no Redis, no validation, no SDK.
+They are prepared JSON over kept connections: no Celery, MongoDB, Redis, validation or SDK.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from functools import cache, partial
+from itertools import chain, zip_longest
+from multiprocessing import get_context
+from typing import Any, TypeVar
+from urllib.parse import urlencode, urlsplit
 
-from bson import ObjectId
-
-from worker.core.clock import now, rfc3339
+from bench.documents import Document
+from bench.figures import seconds
+from bench.harness import Author, Harness
+from worker.core.cid import cid_of_blob
+from worker.core.documents import Account
 from worker.core.record_keys import tid_for
+from worker.core.secrets import Secret
+from worker.files.thumbnail import MIME_TYPE, ThumbnailSettings, make_thumbnail
 from worker.media import media_type
 
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A putRecord call: its token and its record, without a blob."""
-
-    repo: str
-    token: str = field(repr=False)
-    collection: str
-    rkey: str
-    record: Mapping[str, object]
-
-    def body(self, **blobs: object) -> bytes:
-        """Return the call's body."""
-        key = {"repo": self.repo, "collection": self.collection, "rkey": self.rkey}
-        rest = {"record": {**self.record, **blobs}, "validate": False, "swapRecord": None}
-        return json.dumps(key | rest).encode()
+_BATCH = 100
+_STARTUP = 60.0
+_LOOPS = 2  # a PDS is as fast as with more
+_UPLOADS = 8
+_LOGINS = 10
+T = TypeVar("T")
 
 
 class RawPds:
@@ -47,72 +47,219 @@ class RawPds:
         """Close the connection."""
         self._connection.close()
 
-    def put(self, token: str, body: bytes) -> None:
-        """Write a record."""
-        self._post("com.atproto.repo.putRecord", token, "application/json", body)
+    def call(self, method: str, body: Mapping[str, object], token: str | None = None) -> Any:
+        """Call a procedure with JSON."""
+        return self.send(method, json.dumps(body).encode(), "application/json", token)
 
-    def upload(self, token: str, data: bytes) -> Mapping[str, object]:
-        """Upload a PNG, and return what a record refers to it by."""
-        blob: Mapping[str, object] = self._post(
-            "com.atproto.repo.uploadBlob", token, "image/png", data
-        )["blob"]
-        return blob
+    def upload(self, token: str, data: bytes) -> object:
+        """Upload a thumbnail, and return the reference for its record."""
+        return self.send("com.atproto.repo.uploadBlob", data, MIME_TYPE, token)["blob"]
 
-    def log_in(self, handle: str, password: str) -> str:
-        """Return an access token; the PDS takes a third of a second for it."""
-        body = json.dumps({"identifier": handle, "password": password}).encode()
-        answer = self._post("com.atproto.server.createSession", None, "application/json", body)
-        return str(answer["accessJwt"])
-
-    def create(self, token: str, body: bytes) -> None:
-        """Write a record under a key of the PDS's choice."""
-        self._post("com.atproto.repo.createRecord", token, "application/json", body)
-
-    def apply(self, token: str, body: bytes) -> None:
-        """Carry out many writes."""
-        self._post("com.atproto.repo.applyWrites", token, "application/json", body)
-
-    def export(self, repo: str) -> bytes:
-        """Download a whole repo as a CAR file."""
-        query = urlencode({"did": repo})
-        self._connection.request("GET", f"/xrpc/com.atproto.sync.getRepo?{query}")
-        answer = self._connection.getresponse()
-        content = answer.read()
-        if answer.status != http.HTTPStatus.OK:
-            raise ConnectionError(f"getRepo: {answer.status} {content[:200]!r}")
-        return content
-
-    def has_record(self, repo: str, collection: str, rkey: str) -> bool:
-        """Tell whether a record can be read."""
-        query = urlencode({"repo": repo, "collection": collection, "rkey": rkey}, quote_via=quote)
-        self._connection.request("GET", f"/xrpc/com.atproto.repo.getRecord?{query}")
-        answer = self._connection.getresponse()
-        answer.read()
-        return answer.status == http.HTTPStatus.OK
-
-    def _post(self, nsid: str, token: str | None, content_type: str, body: bytes) -> Any:
+    def send(self, method: str, body: bytes, content_type: str, token: str | None) -> Any:
+        """Call a procedure with a body that is ready."""
         headers = {"Content-Type": content_type}
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
-        self._connection.request("POST", f"/xrpc/{nsid}", body, headers)
+        self._connection.request("POST", f"/xrpc/{method}", body, headers)
+        return json.loads(self._answer(method))
+
+    def export(self, repo: str) -> bytes:
+        """Download a repo as a CAR file."""
+        method = "com.atproto.sync.getRepo"
+        self._connection.request("GET", f"/xrpc/{method}?{urlencode({'did': repo})}")
+        return self._answer(method)
+
+    def _answer(self, method: str) -> bytes:
         answer = self._connection.getresponse()
         content = answer.read()
         if answer.status != http.HTTPStatus.OK:
-            raise ConnectionError(f"{nsid}: {answer.status} {content[:200]!r}")
-        return json.loads(content)
+            raise ConnectionError(f"{method}: {answer.status} {content[:200]!r}")
+        return content
 
 
-def new_put(type_name: str, repo: str, token: str) -> Put:
-    """Return a putRecord call for a new item, as a worker would send it."""
-    item, when, nsid = ObjectId(), now(), media_type(type_name).nsid
-    texts: Mapping[str, Mapping[str, str]] = {
-        "mood": {"text": "drawing on the train"},
-        "painting": {
-            "slug": f"painting-{item}",
-            "code": "abcd",
-            "imageUrl": "https://aesthetic.computer/media/paintings/abcd",
-            "acUrl": "https://aesthetic.computer/#abcd",
-        },
+@dataclass(frozen=True, slots=True)
+class RawItem:
+    """A record that is ready but for its thumbnail, which is to be made of a picture."""
+
+    author: Author
+    collection: str
+    rkey: str
+    record: Mapping[str, object]
+    picture: bytes | None = field(default=None, repr=False)
+
+    def with_blob(self, pds: RawPds, token: str) -> Mapping[str, object]:
+        """Return the complete record, after its thumbnail is made and uploaded."""
+        if self.picture is None:
+            return self.record
+        return {**self.record, "thumbnail": pds.upload(token, thumbnail(self.picture))}
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """A body of `applyWrites` for an author's repo, and the blobs to upload before."""
+
+    author: Author
+    body: bytes = field(repr=False)
+    blobs: Sequence[bytes] = field(repr=False)
+
+
+def raw_item(harness: Harness, document: Document) -> RawItem:
+    """Return the record that a worker would publish for a document."""
+    kind, author = media_type(document.type), document.author
+    value = harness.services.store.parse(kind, document.raw)
+    name = author.handle.removesuffix(".test")
+    account = Account(author.subject, author.did, author.handle, Secret(author.password), name)
+    record = kind.draft(value, account, harness.services.publisher.site).fields
+    rkey = tid_for(document.id, document.id.generation_time)
+    return RawItem(author, kind.nsid, rkey, record, document.picture)
+
+
+def publish(pds: RawPds, item: RawItem) -> None:
+    """Make and upload the thumbnail, if there is a picture, and call `putRecord`."""
+    token = item.author.token
+    key = {"repo": item.author.did, "collection": item.collection, "rkey": item.rkey}
+    rest = {"record": item.with_blob(pds, token), "validate": False, "swapRecord": None}
+    pds.call("com.atproto.repo.putRecord", key | rest, token)
+
+
+def publish_the_old_way(pds: RawPds, item: RawItem) -> None:
+    """Log in, make and upload the thumbnail, and call `createRecord`."""
+    login = {"identifier": item.author.handle, "password": item.author.password}
+    token = pds.call("com.atproto.server.createSession", login)["accessJwt"]
+    key = {"repo": item.author.did, "collection": item.collection}
+    rest = {"record": item.with_blob(pds, token), "validate": False}
+    pds.call("com.atproto.repo.createRecord", key | rest, token)
+
+
+def thumbnail(picture: bytes) -> bytes:
+    """Return the thumbnail that a worker makes of a picture."""
+    return make_thumbnail(picture, ThumbnailSettings()).data
+
+
+def batches(items: Iterable[RawItem], thumbnails: Iterable[bytes | None]) -> list[RawBatch]:
+    """Return the writes of items in batches of a hundred, the authors in turn."""
+    by_author: dict[Author, list[tuple[RawItem, bytes | None]]] = defaultdict(list)
+    for item, blob in zip(items, thumbnails, strict=False):
+        by_author[item.author].append((item, blob))
+    lanes = [
+        [_batch(author, own[n : n + _BATCH]) for n in range(0, len(own), _BATCH)]
+        for author, own in by_author.items()
+    ]
+    return [batch for batch in chain(*zip_longest(*lanes)) if batch]
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A way to publish items that is measured several times in a run.
+
+    `measure` publishes `items` items and returns the seconds.
+    """
+
+    name: str
+    items: int
+    measure: Callable[[], float]
+    results: list[float] = field(default_factory=list)
+
+    def repeat(self) -> None:
+        """Measure it once more."""
+        self.results.append(self.measure())
+
+    @property
+    def rate(self) -> float:
+        """Items a second."""
+        return self.items * len(self.results) / sum(self.results)
+
+
+def publishing_seconds(url: str, items: Sequence[RawItem], processes: int) -> float:
+    """Return how long bare processes take to publish items with `putRecord`."""
+    return _process_seconds(partial(_publish, url), items, processes)
+
+
+def thumbnail_seconds(pictures: Sequence[bytes], processes: int) -> float:
+    """Return how long bare processes take to make thumbnails."""
+    return _process_seconds(_make_thumbnail, pictures, processes)
+
+
+def raw_loop_seconds(url: str, batches: Sequence[RawBatch]) -> float:
+    """Return how long two loops take to send batches, each for one half of the accounts."""
+    authors = list(dict.fromkeys(batch.author for batch in batches))
+    loops = [[b for b in batches if b.author in authors[n::_LOOPS]] for n in range(_LOOPS)]
+    return _thread_seconds(partial(_send, url), loops, _LOOPS)
+
+
+def old_way_seconds(url: str, items: Sequence[RawItem]) -> float:
+    """Return how long the old way takes, ten items at a time."""
+    return _thread_seconds(partial(_publish_the_old_way, url), items, _LOGINS)
+
+
+def _batch(author: Author, items: Sequence[tuple[RawItem, bytes | None]]) -> RawBatch:
+    writes = [_write(item, blob) for item, blob in items]
+    body = json.dumps({"repo": author.did, "validate": False, "writes": writes})
+    return RawBatch(author, body.encode(), [blob for _, blob in items if blob is not None])
+
+
+def _write(item: RawItem, blob: bytes | None) -> Mapping[str, object]:
+    blobs = {} if blob is None else {"thumbnail": _reference(blob)}
+    return {
+        "$type": "com.atproto.repo.applyWrites#create",
+        "collection": item.collection,
+        "rkey": item.rkey,
+        "value": {**item.record, **blobs},
     }
-    record = {"$type": nsid, **texts[type_name], "when": rfc3339(when), "ref": str(item)}
-    return Put(repo, token, nsid, tid_for(item, when), record)
+
+
+def _reference(data: bytes) -> Mapping[str, object]:
+    link = {"$link": cid_of_blob(data)}
+    return {"$type": "blob", "ref": link, "mimeType": MIME_TYPE, "size": len(data)}
+
+
+def _process_seconds(publish_one: Callable[[T], None], jobs: Sequence[T], processes: int) -> float:
+    """Return how long processes that have started and imported everything take for all jobs."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    started = context.Barrier(processes + 1)
+    with ProcessPoolExecutor(processes, context, initializer=started.wait) as pool:
+        for _ in range(processes):
+            pool.submit(int)  # each starts one more process
+        started.wait(_STARTUP)
+        return seconds(lambda: list(pool.map(publish_one, jobs)))
+
+
+def _thread_seconds(publish_one: Callable[[T], None], jobs: Iterable[T], threads: int) -> float:
+    with ThreadPoolExecutor(threads) as pool:
+        return seconds(lambda: list(pool.map(publish_one, jobs)))
+
+
+@cache
+def _connection(url: str) -> RawPds:
+    """Return this process's connection."""
+    return RawPds(url)
+
+
+def _publish(url: str, item: RawItem) -> None:
+    publish(_connection(url), item)
+
+
+def _make_thumbnail(picture: bytes) -> None:
+    thumbnail(picture)
+
+
+def _publish_the_old_way(url: str, item: RawItem) -> None:
+    with closing(RawPds(url)) as pds:
+        publish_the_old_way(pds, item)
+
+
+def _send(url: str, loop: Sequence[RawBatch]) -> None:
+    with ExitStack() as undo:
+        pds, *uploaders = (undo.enter_context(closing(RawPds(url))) for _ in range(_UPLOADS + 1))
+        pool = undo.enter_context(ThreadPoolExecutor(_UPLOADS))
+        for batch in loop:
+            list(pool.map(partial(_upload, batch), uploaders, range(_UPLOADS)))
+            token = batch.author.token
+            pds.send("com.atproto.repo.applyWrites", batch.body, "application/json", token)
+
+
+def _upload(batch: RawBatch, pds: RawPds, number: int) -> None:
+    """Upload one of eight equal parts of a batch's blobs."""
+    for blob in batch.blobs[number::_UPLOADS]:
+        pds.upload(batch.author.token, blob)

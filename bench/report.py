@@ -1,8 +1,8 @@
-"""The figures as a table for people, and as JSON for whoever compares runs."""
+"""Print figures as tables, and write them as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any, TextIO
 
@@ -10,59 +10,106 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from bench.figures import Figure, Section
+from bench.figures import Figure, Section, Target
 
 _WIDTH = 118
 _DRIFT = (
-    "Times and rates drift by half from one minute to the next on a shared machine; what stands "
-    "side by side was measured side by side, so it is the ratios that count."
+    "Times and rates vary by half from one minute to the next on a shared machine. The values of "
+    "one row were measured side by side: compare the ratios."
 )
 
 
-def print_report(out: TextIO, machine: Mapping[str, str], sections: Sequence[Section]) -> None:
-    """Print the machine, then a table for each section: label, figure, beside, ratio."""
-    console = Console(file=out, width=_WIDTH, highlight=False, markup=False, no_color=True)
-    console.print(", ".join(f"{name} {value}" for name, value in machine.items()))
-    console.print(_DRIFT)
-    for section in sections:
-        console.print(f"\n{section.title}", section.method, sep="\n")
-        console.print(_table(section))
+class Report:
+    """The sections of one run, each printed when it is added."""
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._console = Console(
+            file=out, width=_WIDTH, highlight=False, markup=False, no_color=True
+        )
+        self._machine: Mapping[str, str] = {}
+        self._sections: list[Section] = []
+
+    def describe(self, machine: Mapping[str, str]) -> None:
+        """Print the machine, unless it is printed already."""
+        if not self._machine:
+            self._machine = machine
+            self._print(", ".join(f"{name} {value}" for name, value in machine.items()), _DRIFT)
+
+    def add(self, section: Section) -> None:
+        """Print a section."""
+        self._sections.append(section)
+        self._print(f"\n{section.title}", section.method, _figure_table(section))
+
+    def print_targets(self) -> None:
+        """Print each target, and whether it is met."""
+        if targets := self._targets():
+            table = _table("", "ratio", "target", "")
+            for target in targets:
+                verdict = "met" if target.is_met else "MISSED"
+                meaning = f"{target.meaning} [{target.key}]"
+                table.add_row(meaning, f"{target.ratio:.3g}", str(target), verdict)
+            self._print("\nTargets", table)
+
+    def print_problems(self) -> list[str]:
+        """Print and return the problems of all sections."""
+        problems = [problem for section in self._sections for problem in section.problems]
+        self._print(*problems)
+        return problems
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the ratios that have a target by key, and all figures unrounded."""
+        targets = self._targets()
+        return {
+            **{target.key: target.ratio for target in targets},
+            "targets": {target.key: _target_json(target) for target in targets},
+            "machine": dict(self._machine),
+            "sections": {section.name: _section_json(section) for section in self._sections},
+        }
+
+    def _targets(self) -> list[Target]:
+        return [target for section in self._sections for target in section.targets]
+
+    def _print(self, *parts: str | Table) -> None:
+        for part in parts:
+            self._console.print(part)
+        self._out.flush()
 
 
-def as_json(machine: Mapping[str, str], sections: Sequence[Section]) -> dict[str, Any]:
-    """Return everything that the tables say, unrounded."""
-    return {
-        "machine": dict(machine),
-        "sections": {
-            section.name: {
-                "title": section.title,
-                "method": section.method,
-                "figures": [asdict(f) | {"ratio": f.ratio} for f in section.figures],
-            }
-            for section in sections
-        },
-    }
+def _target_json(target: Target) -> dict[str, Any]:
+    return {"at_least" if target.at_least else "at_most": target.bound, "met": target.is_met}
 
 
-def _table(section: Section) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("")
-    table.add_column("figure", justify="right")
-    table.add_column("")
-    table.add_column("beside", justify="right")
-    table.add_column("that is")
-    table.add_column("ratio", justify="right")
+def _section_json(section: Section) -> dict[str, Any]:
+    figures = [asdict(figure) | {"ratio": figure.ratio} for figure in section.figures]
+    return {"title": section.title, "method": section.method, "figures": figures}
+
+
+def _figure_table(section: Section) -> Table:
+    table = _table(
+        "", "figure", "", "beside", "that is", "ratio", right=("figure", "beside", "ratio")
+    )
     for figure in section.figures:
         table.add_row(*_cells(figure))
     return table
 
 
-def _cells(figure: Figure) -> tuple[str, str, str, str, str, str]:
-    other = "" if figure.other is None else _rounded(figure.other)
-    ratio = "" if figure.ratio is None else f"{figure.ratio:.2f}"
-    return (figure.label, _rounded(figure.value), figure.unit, other, figure.beside, ratio)
+def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left")
+    return table
+
+
+def _cells(figure: Figure) -> Iterator[str]:
+    yield figure.label
+    yield _rounded(figure.value)
+    yield figure.unit
+    yield "" if figure.other is None else _rounded(figure.other)
+    yield figure.beside
+    yield "" if figure.ratio is None else f"{figure.ratio:.2f}"
 
 
 def _rounded(value: float) -> str:
-    """Return a value with three digits that count."""
+    """Return a value with three significant digits, or all digits before the point."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

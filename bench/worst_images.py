@@ -1,4 +1,4 @@
-"""The images that take the most memory of all that a worker accepts, by what makes them so."""
+"""Accepted images that take the most memory, named after their format and its cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 SIDE = 4096
 WEBP_SIDE = 3238  # five eighths of the pixels
-_EXTRAS = 17_000_000  # bytes; with the picture just below the limit of 20 MiB
+_EXTRAS = 17_000_000  # bytes of metadata; with the picture just below the limit of 20 MiB
 _LONG, _SHORT = 65_500, 256
 
 
@@ -22,7 +22,7 @@ def _encoded(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def gradient(mode: str, size: tuple[int, int]) -> Image.Image:
-    """Return a smooth picture, each band another gradient."""
+    """Return a smooth picture with a gradient in each band."""
     across = Image.linear_gradient("L").rotate(90).resize(size)
     down = Image.linear_gradient("L").resize(size)
     count = len(Image.new(mode, (1, 1)).getbands())
@@ -32,7 +32,7 @@ def gradient(mode: str, size: tuple[int, int]) -> Image.Image:
 def png(
     size: tuple[int, int], *, depth: int = 8, colour: int = 6, extra: bytes = b"", pixel: int = 4
 ) -> bytes:
-    """Return a black PNG; `pixel` is the bytes that each takes, `extra` chunks before them."""
+    """Return a black PNG with `pixel` bytes for each pixel, and `extra` chunks before them."""
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
     rows = (b"\0" + bytes(size[0] * pixel)) * size[1]
     body = _chunk(b"IHDR", header) + extra + _chunk(b"IDAT", zlib.compress(rows, 1))
@@ -51,7 +51,7 @@ def png_with_texts() -> bytes:
 
 
 def webp(*, pixels_in_file: int = 0) -> bytes:
-    """Return the largest WebP, lossless, and full: of metadata, or of so many rows of noise."""
+    """Return the largest lossless WebP, filled with metadata or with rows of noise."""
     picture = gradient("RGBA", (WEBP_SIDE, WEBP_SIDE))
     if pixels_in_file:
         size = (WEBP_SIDE, pixels_in_file)
@@ -98,4 +98,4 @@ WORST: Mapping[str, Callable[[], bytes]] = {
     "PNG of noise": lambda: noise(2400),
     "GIF with a comment": gif,
 }
-"""Each at the limits of pixels and bytes that a worker accepts, or close below."""
+"""Each is at the limits of pixels and bytes that a worker accepts, or just below."""

@@ -1,1 +1,0 @@
-"""Measurements of bulk work: backfill, restore and audit beside the raw calls and the old way."""
