@@ -1,1 +1,1 @@
-"""The audit: MongoDB beside the repos themselves, account by account; what differs, put right."""
+"""Compare MongoDB with the repos, account by account, and repair the differences."""

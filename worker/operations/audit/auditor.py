@@ -1,4 +1,4 @@
-"""Audit one account: compare its documents, read by index, with its repo, read in one call."""
+"""Audit one account: compare its documents with its repo, which is read in one call."""
 
 from __future__ import annotations
 
@@ -26,8 +26,27 @@ from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
 
+@contextmanager
+def gc_disabled() -> Iterator[None]:
+    """Disable the cyclic garbage collector while a repo is in memory.
+
+    It would traverse every record and document several times, which takes a third of an
+    audit's time, and free nothing: these objects form no cycles.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class AuditTotals:
-    """Findings and standings in the making; `current` are the cases whose blobs matter."""
+    """Collects the findings and standings of one type.
+
+    `current` are the matches whose blobs are worth checking: their records are right otherwise.
+    """
 
     def __init__(self, classifier: Classifier) -> None:
         self._classifier = classifier
@@ -37,7 +56,6 @@ class AuditTotals:
         self.current: list[Match] = []
 
     def add(self, match: Match) -> None:
-        """Judge a case and take it in."""
         verdict = self._classifier.classify(match)
         self._documents += 1
         if verdict.standing:
@@ -48,16 +66,17 @@ class AuditTotals:
             self.current.append(match)
 
     def add_blobs(self, findings: Iterable[Finding]) -> None:
-        """Take in what is wrong with the blobs of current cases."""
+        """Add findings about blobs; the documents that have one lose their standing."""
         found = list(findings)
         faulty = {finding.document.ref.id for finding in found if finding.document}
-        for case in self.current:
-            if case.expected.document.ref.id in faulty:
-                self._standings.subtract(filter(None, [self._classifier.classify(case).standing]))
+        for match in self.current:
+            if match.expected.document.ref.id in faulty:
+                standing = self._classifier.classify(match).standing
+                self._standings.subtract([standing] if standing else [])
         self.findings += found
 
     def result(self, records: int) -> TypeAudit:
-        """Return the audit of the type, of whose collection there are so many records."""
+        """Return the audit of the type, whose collection has this number of records."""
         return TypeAudit(
             self._classifier.kind, self._documents, records, +self._standings, self.findings
         )
@@ -65,9 +84,9 @@ class AuditTotals:
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Audits accounts: the documents and records of some types, with their blobs or without.
+    """Audits the documents and records of some types; checks blobs if `blobs` is set.
 
-    Documents saved less than `grace` seconds ago are given the time to be published.
+    Documents saved less than `grace` seconds ago may still be unpublished.
     """
 
     documents: OwnedDocuments
@@ -78,24 +97,21 @@ class Auditor:
     blobs: bool
     grace: float
 
+    @gc_disabled()
     def audit(self, account: Account, observer: Observer) -> AccountAudit:
         """Compare an account's documents with its repo.
 
-        The memory that it takes grows with the repo. Raises StoreUnavailableError, and the
-        errors of the PDS when that does not answer at all.
+        Memory use grows with the repo. Raises StoreUnavailableError, and the errors of an
+        unreachable PDS.
         """
-        with gc_disabled():
-            return self._audit(account, observer)
-
-    def _audit(self, account: Account, observer: Observer) -> AccountAudit:
         started = now()
         collections = [kind.nsid for kind in self.kinds]
         with ThreadPoolExecutor(1) as pool:
-            # The PDS takes its time: enough to read the documents in.
-            arriving = pool.submit(self.repo_reader.records, account.did, collections)
+            # Read the documents while the PDS exports the repo.
+            pending = pool.submit(self.repo_reader.records, account.did, collections)
             expected = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
             try:
-                records = arriving.result()
+                records = pending.result()
             except MediaError as error:
                 if self.repo_reader.is_unreachable(account.did):
                     raise
@@ -113,7 +129,7 @@ class Auditor:
         return AccountAudit(account, types)
 
     def audit_others(self) -> AccountAudit:
-        """Look at the documents whose owners have no account; raises StoreUnavailableError."""
+        """Audit the documents whose owners have no account; raises StoreUnavailableError."""
         started = now()
         types = []
         for kind in self.kinds:
@@ -135,8 +151,8 @@ class Auditor:
     ) -> TypeAudit:
         totals = self._compare(classifier, expected, records)
         if totals.findings:
-            # The repo is older than what was saved while it was on its way: a second look.
-            expected = self._again(classifier.kind, account, expected, totals.findings)
+            # Documents may have been saved after the repo was exported.
+            expected = self._reload(classifier.kind, account, expected, totals.findings)
             totals = self._compare(classifier, expected, records)
         if self.blobs and classifier.kind.has_files:
             observer(f"{len(totals.current)} {classifier.kind.name}s with their blobs")
@@ -167,38 +183,22 @@ class Auditor:
         cids = self.expected_records.current_cids(kind, document, account)
         return Expected(document, decision, cids)
 
-    def _again(
+    def _reload(
         self,
         kind: MediaType,
         account: Account,
         expected: Sequence[Expected],
         findings: Sequence[Finding],
     ) -> list[Expected]:
-        """Read the documents of findings again; those that are gone, or another's, are left out."""
+        """Read the documents of findings again; omit those deleted or given to another owner."""
         ids = {finding.document.ref.id for finding in findings if finding.document}
-        now_there = {
+        reloaded = {
             document.ref.id: self._expect(kind, document, account)
             for document in self.documents.reload(kind, list(ids))
             if document.owner == account.subject
         }
-        looked_at = (
-            now_there.get(each.document.ref.id) if each.document.ref.id in ids else each
+        latest = (
+            reloaded.get(each.document.ref.id) if each.document.ref.id in ids else each
             for each in expected
         )
-        return [each for each in looked_at if each]
-
-
-@contextmanager
-def gc_disabled() -> Iterator[None]:
-    """Leave the cyclic garbage collector off for as long as a repo is in memory.
-
-    It would go through every record and document several times, which takes a third of an
-    audit's time, and find nothing: values refer to no one that refers to them.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+        return [each for each in latest if each]

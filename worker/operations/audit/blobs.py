@@ -11,7 +11,7 @@ from worker.operations.audit.findings import Fault, Finding
 from worker.operations.audit.matching import Match
 from worker.operations.audit.repo_reader import RepoReader
 
-_AT_ONCE = 8  # more make a PDS no faster
+_THREADS = 8  # a PDS is no faster with more
 _CHUNK = 1000
 _DETAILS = {
     Fault.BLOB_MISSING: "the PDS cannot give",
@@ -22,26 +22,26 @@ _DETAILS = {
 def check_blobs(
     repo_reader: RepoReader, classifier: Classifier, matches: Sequence[Match]
 ) -> Iterator[Finding]:
-    """Fetch each blob that the records of these cases refer to, once; yield what is wrong.
+    """Fetch each blob of the matched records once; yield the missing and truncated ones.
 
-    Raises as `Reading.blob_fault` does.
+    Raises as `RepoReader.blob_fault` does.
     """
-    named = [(case, cid) for case in matches if case.own for cid in case.own.blobs]
-    faults = _faults(repo_reader, classifier.did, [cid for _, cid in named])
-    for case, cid in named:
-        if case.own and (fault := faults.get(cid)):
+    blobs = [(match, cid) for match in matches if match.own for cid in match.own.blobs]
+    faults = _faults(repo_reader, classifier.did, [cid for _, cid in blobs])
+    for match, cid in blobs:
+        if fault := faults.get(cid):
             detail = f"{_DETAILS[fault]} blob {cid}"
-            yield classifier.finding(fault, detail, case.own, case.expected.document)
+            yield classifier.finding(fault, detail, match.own, match.expected.document)
 
 
 def _faults(repo_reader: RepoReader, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
     faults: dict[str, Fault] = {}
     distinct = iter(dict.fromkeys(cids))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         try:
             while chunk := list(islice(distinct, _CHUNK)):
                 found = pool.map(lambda cid: repo_reader.blob_fault(did, cid), chunk)
                 faults |= {cid: fault for cid, fault in zip(chunk, found, strict=True) if fault}
         finally:
-            pool.shutdown(cancel_futures=True)  # of a PDS that is away nothing more is asked
+            pool.shutdown(cancel_futures=True)  # send no more calls to an unreachable PDS
     return faults

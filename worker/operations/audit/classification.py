@@ -1,8 +1,7 @@
-"""What is wrong with one document and its records, or where it stands. Pure.
+"""Classify a document by its records: findings, or its standing and the reason for it.
 
-Only what nobody knows of is wrong. A failure that the document tells of, an item that waits for
-its next try and one that has nothing to publish are counted with the reason, not found fault
-with.
+Only undocumented differences are findings. Known failures, pending retries and skipped items
+are counted by reason.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ WIPED = frozenset(mode.value for mode in ResetMode)
 class Classification:
     """Findings, or the standing of a document and the reason for it.
 
-    `is_current` tells that its record is the one that should be there, and that no run is at it.
+    `is_current` means that its record is the expected one, and that no run is pending.
     """
 
     standing: tuple[DocumentStanding, str] | None = None
@@ -52,10 +51,10 @@ RIGHT = Classification((DocumentStanding.RIGHT, ""), is_current=True)
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Judges the documents of one type by the records of one repo; without a DID there are none.
+    """Classifies the documents of one type by the records of one repo; "" stands for no repo.
 
-    What a run has held since `started` is in its hands; what was saved less than `grace` seconds
-    before that is on its way.
+    A document that was attempted after `started`, the start of the audit, is at work. One saved
+    less than `grace` seconds before `started` may still be unpublished.
     """
 
     kind: MediaType
@@ -65,23 +64,17 @@ class Classifier:
     grace: float
 
     def classify(self, match: Match) -> Classification:
-        """Judge a document and its records."""
-        plan, state = match.expected.plan, match.expected.document.state
+        plan, document = match.expected.plan, match.expected.document
+        state = document.state
         if not isinstance(plan, Publish):
-            reason = match.expected.document.takedown_flag or (
-                plan.reason if isinstance(plan, Skip) else ""
-            )
+            reason = document.takedown_flag or (plan.reason if isinstance(plan, Skip) else "")
             return self._classify_unwanted(match, reason, explain_unwanted(reason))
         if state.status is Status.REMOVED and state.reason in WIPED:
             return self._classify_unwanted(match, state.reason, f"its document was {state.reason}")
         return self._classify_wanted(match, plan)
 
-    def orphan(self, record: StoredRecord, why: str, document: MediaDocument | None) -> Finding:
-        """Return the finding of a record that should not be there."""
-        return self.finding(Fault.ORPHANED, why, record, document)
-
     def waiting_reason(self, document: MediaDocument) -> str:
-        """Return what an item waits for that will be seen to; an empty text if it does not."""
+        """Return what a pending item waits for; "" if no run is to be expected."""
         state, item = document.state, document.ref.id
         held = state.lease is not None and state.lease.until > now()
         if held or (state.attempted_at is not None and state.attempted_at >= self.started):
@@ -97,35 +90,33 @@ class Classifier:
         own, document = match.own, match.expected.document
         current = own is not None and is_current(own.cid, match.expected.current_cids)
         mismatch = self._find_mismatch(document.state, own) if own else ""
-        if (
-            current
-            and not mismatch
-            and not match.duplicates
-            and document.state.status is Status.SYNCED
-        ):
+        synced = document.state.status is Status.SYNCED
+        if current and synced and not mismatch and not match.duplicates:
             return RIGHT
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))
         if current:
-            verdict = self._classify_current(document, own, mismatch)
+            verdict = self._classify_current(match, mismatch)
         else:
             verdict = self._classify_other(match, plan)
-        duplicates = [self._duplicate(duplicate, document, own) for duplicate in match.duplicates]
+        kept = f"{self._key(own).uri} is kept" if own else ""
+        duplicates = [
+            self.finding(Fault.DUPLICATED, kept, record, document) for record in match.duplicates
+        ]
         return Classification(verdict.standing, [*verdict.findings, *duplicates], current)
 
-    def _classify_current(
-        self, document: MediaDocument, own: StoredRecord | None, mismatch: str
-    ) -> Classification:
-        """Judge what the state says of a record that is as it should be."""
-        state = document.state
+    def _classify_current(self, match: Match, mismatch: str) -> Classification:
+        """Classify a document whose record is current by its state."""
+        document, state = match.expected.document, match.expected.document.state
         if not mismatch and state.status is Status.SYNCED:
             return RIGHT
         if not mismatch and state.status is Status.PARTIAL and state.error:
             return Classification((DocumentStanding.PARTIAL, state.error.code))
-        return self._one(Fault.STATE_MISMATCH, mismatch or describe_state(state), own, document)
+        detail = mismatch or describe_state(state)
+        return self._one(Fault.STATE_MISMATCH, detail, match.own, document)
 
     def _classify_other(self, match: Match, plan: Publish) -> Classification:
-        """Judge a document whose record is not there, or not as it should be."""
+        """Classify a document whose record is missing or stale."""
         own, document = match.own, match.expected.document
         state = document.state
         if state.status is Status.FAILED and state.error:
@@ -134,39 +125,31 @@ class Classifier:
         return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
 
     def _classify_unwanted(self, match: Match, reason: str, why: str) -> Classification:
-        """Judge a document that should have no record."""
+        """Classify a document that should have no record."""
         document, state = match.expected.document, match.expected.document.state
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))
         if state.status is Status.FAILED and state.error:
             return Classification((DocumentStanding.FAILED, state.error.code))
         if records := [record for record in (match.own, *match.duplicates) if record]:
-            return Classification(
-                findings=[self.orphan(record, why, document) for record in records]
-            )
+            orphans = [self.finding(Fault.ORPHANED, why, record, document) for record in records]
+            return Classification(findings=orphans)
         if state.status is Status.REMOVED:
             return Classification((DocumentStanding.REMOVED, state.reason or reason))
         if state.status in {None, Status.SKIPPED}:
             return Classification((DocumentStanding.SKIPPED, reason))
-        return self._one(
-            Fault.STATE_MISMATCH, f"{describe_state(state)}, and {why}", None, document
-        )
+        detail = f"{describe_state(state)}, and {why}"
+        return self._one(Fault.STATE_MISMATCH, detail, None, document)
 
     def _find_mismatch(self, state: SyncState, own: StoredRecord) -> str:
-        """Return what a state says wrongly of the record that is there."""
-        uri = f"at://{self.did}/{self.kind.nsid}/{own.rkey}"
-        there = (self.did, own.rkey, uri, own.cid)
-        said = (state.repo, state.rkey, state.uri, state.cid)
-        if said == there:
-            return ""
-        named = zip(("repo", "rkey", "uri", "cid"), there, said, strict=True)
-        return ", ".join(f"{name} is {wrong or 'absent'}" for name, r, wrong in named if wrong != r)
-
-    def _duplicate(
-        self, duplicate: StoredRecord, document: MediaDocument, own: StoredRecord | None
-    ) -> Finding:
-        kept = f"{self._key(own).uri} is kept" if own else "none is kept"
-        return self.finding(Fault.DUPLICATED, kept, duplicate, document)
+        """Return which fields of a state differ from the document's existing record."""
+        actual = {"repo": self.did, "rkey": own.rkey, "uri": self._key(own).uri, "cid": own.cid}
+        claimed = {"repo": state.repo, "rkey": state.rkey, "uri": state.uri, "cid": state.cid}
+        return ", ".join(
+            f"{name} is {value or 'absent'}"
+            for name, value in claimed.items()
+            if value != actual[name]
+        )
 
     def _one(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument
@@ -176,7 +159,7 @@ class Classifier:
     def finding(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument | None
     ) -> Finding:
-        """Return a finding about a record, if there is one, and its document, if it has one."""
+        """Return a finding about a record, its document, or both."""
         if own is None:
             return Finding(fault, self.kind, detail, document=document)
         return Finding(fault, self.kind, detail, self._key(own), own.cid, own.ref, document)

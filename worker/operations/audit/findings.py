@@ -1,4 +1,4 @@
-"""Findings of an audit, the status of all other documents, and the messages for both."""
+"""Findings of an audit, the standing of all other documents, and the messages for both."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NOT_WANTED = {
 
 
 def explain_unwanted(reason: str) -> str:
-    """Say why there should be no record of a document."""
+    """Return why a document should have no record."""
     return _NOT_WANTED.get(reason, f"its document is {reason}")
 
 
 def describe_state(state: SyncState) -> str:
-    """Say what a state claims."""
+    """Describe the status that a state claims."""
     match state.status:
         case None:
             return "never published" if state.rkey is None else "the state has an rkey alone"
@@ -47,7 +47,7 @@ def describe_difference(
     decision: Publish,
     found: StoredRecord | None,
 ) -> str:
-    """Say why a document's record is not, or not as it should be, in the repo."""
+    """Describe why a document's record is missing from the repo or differs."""
     try:
         draft = expected_records.draft(kind, document, decision.account)
         wanted = expected_records.valid_record(document, draft)
@@ -71,7 +71,7 @@ def _shorten(text: str | None) -> str:
 
 
 class Fault(StrEnum):
-    """What can be wrong with a document, a record, or what is said of them."""
+    """The kinds of findings."""
 
     MISSING = "missing"
     STALE = "stale"
@@ -83,7 +83,7 @@ class Fault(StrEnum):
 
 
 class DocumentStanding(StrEnum):
-    """Where a document stands about which nothing is wrong that nobody knows of."""
+    """The standing of a document without findings."""
 
     RIGHT = "right"
     WAITING = "waiting"
@@ -95,10 +95,10 @@ class DocumentStanding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as it should be.
+    """One difference between a document and its record.
 
-    `key` is the record's, None where there is none; `cid` is the CID of the record
-    that is there and `ref` the document that it names. `document` is None when it has none.
+    `key`, `cid` and `ref` (the document that it names) are those of the existing record, if any.
+    `document` is None for a record without one.
     """
 
     fault: Fault
@@ -111,7 +111,7 @@ class Finding:
 
     @property
     def about(self) -> str:
-        """Name the record, or the document that has none."""
+        """Return the URI of the record, or the type and id of a document without one."""
         return self.key.uri if self.key else str(self.document.ref if self.document else "")
 
 
@@ -122,7 +122,7 @@ Standings = Counter[tuple[DocumentStanding, str]]
 class TypeAudit:
     """An audit of one account's documents and records of one type.
 
-    `standings` counts documents by standing and reason, those of findings left out.
+    `standings` counts the documents without findings by standing and reason.
     """
 
     kind: MediaType
@@ -134,9 +134,9 @@ class TypeAudit:
 
 @dataclass(frozen=True, slots=True)
 class AccountAudit:
-    """An audit of one account, or with None as account, of all owners that have none.
+    """An audit of one account, or with None, of all owners without an account.
 
-    `failure` says why the account's repo could not be read; then nothing else is known.
+    `failure` is the reason why the repo could not be read; `types` is empty then.
     """
 
     account: Account | None
@@ -145,15 +145,14 @@ class AccountAudit:
 
     @property
     def findings(self) -> list[Finding]:
-        """Return the findings of all types."""
         return [finding for audit in self.types for finding in audit.findings]
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing was found, and all was looked at."""
+        """Return whether the repo could be read and nothing was found."""
         return self.failure is None and not self.findings
 
     @property
     def signature(self) -> frozenset[tuple[Fault, str]]:
-        """Return what tells this audit's findings from those of another look."""
+        """Return what identifies these findings, to compare two audits."""
         return frozenset((finding.fault, finding.about) for finding in self.findings)

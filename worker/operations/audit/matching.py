@@ -1,4 +1,4 @@
-"""Match the records of a collection with the documents that they belong to."""
+"""Match the records of a collection with their documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.sync.plan import Plan
 class Expected:
     """A document, the plan for it, and the CIDs that its record may have to be current.
 
-    There are no CIDs if there should be no record, or none can be built.
+    There are no CIDs if no record is expected or none can be built.
     """
 
     document: MediaDocument
@@ -25,7 +25,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A document with its record and those that are too many."""
+    """A document with its record and the duplicates of it."""
 
     expected: Expected
     own: StoredRecord | None
@@ -35,43 +35,36 @@ class Match:
 def match_records(
     did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
 ) -> tuple[list[Match], list[StoredRecord]]:
-    """Give the records of `did` to the documents; return the cases, and the records left over.
+    """Match the records of `did` with documents; return the matches and the unclaimed records.
 
     A document's record is the one that its state names, else the oldest one that names it.
     """
     claims = _claims(did, records, expected)
-    if len(claims) == len(records):
-        # All there is to a repo that is as it should be.
-        return [Match(each, records.get(_find_claimed_key(each, claims))) for each in expected], []
-    by_ref: dict[str, list[StoredRecord]] = defaultdict(list)
-    unclaimed = []
+    by_ref: dict[str | None, list[StoredRecord]] = defaultdict(list)
     for rkey, record in records.items():
-        if rkey not in claims and record.ref is not None:
+        if rkey not in claims:
             by_ref[record.ref].append(record)
-        elif rkey not in claims:
-            unclaimed.append(record)
-    cases = []
+    matches = []
     for each in expected:
         own = records.get(_find_claimed_key(each, claims))
         duplicates = by_ref.pop(str(each.document.ref.id), [])
         if own is None and duplicates:
             own, *duplicates = duplicates
-        cases.append(Match(each, own, duplicates))
-    return cases, [*unclaimed, *(record for left in by_ref.values() for record in left)]
+        matches.append(Match(each, own, duplicates))
+    return matches, [record for unclaimed in by_ref.values() for record in unclaimed]
 
 
 def _claims(
     did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
 ) -> dict[str, Expected]:
-    """Return which document's state names which record.
+    """Return the documents whose states name these records, by rkey.
 
-    Where two name one, as legacy states can, it is the one's that the record names.
+    If two legacy states name one record, the document that the record names has it.
     """
     claims: dict[str, Expected] = {}
     for each in expected:
-        state = each.document.state
-        rkey = state.rkey
-        if rkey not in records or rkey is None or (state.repo != did and state.repo is not None):
+        rkey, repo = each.document.state.rkey, each.document.state.repo
+        if rkey is None or rkey not in records or repo not in {None, did}:
             continue
         if rkey not in claims or records[rkey].ref == str(each.document.ref.id):
             claims[rkey] = each

@@ -1,4 +1,4 @@
-"""The documents of one owner, all of them, by index; and the owners that there are."""
+"""Read all documents of an owner by index, and list the owners."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class OwnedDocuments:
         self._accounts = accounts
 
     def documents(self, kind: MediaType, owner: object) -> Iterator[MediaDocument]:
-        """Go through the documents of one type that have this owner, in no certain order."""
+        """Iterate over an owner's documents of one type, in no particular order."""
         guest = self._store.guest_subject
-        # Whatever is there is looked for, never asked as a question: it may be a document.
+        # An owner may be any value; with $eq a document is compared, not run as a query.
         user = {"$in": [*GUEST_USERS, guest]} if owner == guest else {"$eq": owner}
         with mongo_errors():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
@@ -42,14 +42,14 @@ class OwnedDocuments:
                 yield self._store.parse(kind, raw)
 
     def reload(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
-        """Go through those documents of these ids that there are, as they are now."""
+        """Read the documents with these ids again; missing ones are omitted."""
         for start in range(0, len(ids), _CHUNK):
             yield from self._store.find_all(kind, ids[start : start + _CHUNK])
 
     def accounts(self) -> Iterator[Account]:
-        """Go through all accounts.
+        """Iterate over all accounts.
 
-        Read in stretches: an audit may take longer between two than a cursor lives.
+        Pages of DIDs are read instead of one cursor, which could expire during an audit.
         """
         last = ""
         while dids := self._next_dids(last):
@@ -68,18 +68,17 @@ class OwnedDocuments:
             return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
 
     def without_account(self, kind: MediaType) -> Iterator[object]:
-        """Go through the owners of documents of one type who have no account, each once.
+        """Iterate over the distinct owners of a type's documents who have no account.
 
-        They are as the documents have them, of any type; nobody is the guest subject.
+        Values are as stored, of any BSON type; documents without an owner yield the guest subject.
         """
         guest = self._store.guest_subject
-        pipeline: list[dict[str, object]]
-        pipeline = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
+        pipeline: list[RawDocument] = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
         with mongo_errors():
             rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
             owners = (row["_id"] for row in rows if row["_id"] not in (*GUEST_USERS, guest))
             while chunk := list(islice(owners, _CHUNK)):
-                able = self._accounts.usable(map(str, chunk))
-                yield from (owner for owner in chunk if str(owner) not in able)
+                usable = self._accounts.usable(map(str, chunk))
+                yield from (owner for owner in chunk if str(owner) not in usable)
         if self._accounts.find(guest) is None:
             yield guest

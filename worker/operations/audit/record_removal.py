@@ -1,4 +1,4 @@
-"""Removing the records of findings: those that nothing has happened to since they were found."""
+"""Remove the records of findings whose documents are unchanged since the audit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 @dataclass(frozen=True, slots=True)
 class RemovedRecords:
-    """A batch of removals: how many records, and the findings whose documents lost theirs."""
+    """A batch of removals: the number of records, and the findings whose documents lost one."""
 
     records: int
     orphaned_documents: Sequence[Finding]
@@ -32,9 +32,9 @@ class RemovedRecords:
 
 @dataclass(frozen=True, slots=True)
 class RecordRemoval:
-    """Removes records, and has the states of their documents say so.
+    """Removes records and updates the states of their documents.
 
-    Those are pending for `lease` seconds, when the sweep sees to them at the latest.
+    The documents become pending; the sweep enqueues them after `lease` seconds.
     """
 
     store: DocumentStore
@@ -45,9 +45,9 @@ class RecordRemoval:
     def remove(
         self, repo: Repo, kind: MediaType, findings: Sequence[Finding]
     ) -> Iterator[RemovedRecords]:
-        """Remove the records of findings; yield what was done, batch by batch.
+        """Remove the records of findings, and yield each batch that is done.
 
-        Raises as `RecordDeleter.delete` does; what was yielded before is done.
+        Raises as `RecordDeleter.delete` does.
         """
         for start in range(0, len(findings), _CHUNK):
             found = self._find_unchanged(kind, findings[start : start + _CHUNK])
@@ -58,11 +58,11 @@ class RecordRemoval:
                 yield RemovedRecords(len(keys), orphaned_documents)
 
     def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
-        """Leave out the findings whose documents have changed since, or are at work."""
+        """Return the findings whose documents have not changed and are not leased."""
         ids = {finding.document.ref.id for finding in findings if finding.document}
         ids |= {each for finding in findings for each in ids_of(finding.ref)}
-        there = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
-        return [finding for finding in findings if _is_as_found(finding, there)]
+        current = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
+        return [finding for finding in findings if _is_unchanged(finding, current)]
 
     def _update_states(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
         state_updates = [
@@ -76,32 +76,32 @@ class RecordRemoval:
             for finding in orphaned_documents
             if finding.document and finding.key
         ]
-        told = self.state_updates.apply(kind, state_updates, retry_at=after(self.lease))
-        if told < len(state_updates):
-            # A run that took one over meanwhile may have found its record in place still.
+        applied = self.state_updates.apply(kind, state_updates, retry_at=after(self.lease))
+        if applied < len(state_updates):
+            # A run that claimed one meanwhile may have seen its record before the removal.
             for state_update in state_updates:
                 key = RecordKey(state_update.repo, kind.nsid, state_update.rkey)
                 self.store.add_stray_write(kind, state_update.document, key.uri)
 
 
-def _is_as_found(finding: Finding, there: Mapping[str, MediaDocument]) -> bool:
+def _is_unchanged(finding: Finding, current: Mapping[str, MediaDocument]) -> bool:
     before = finding.document
     if before is None:
-        return (finding.ref or "") not in there
-    current = there.get(str(before.ref.id))
+        return finding.ref not in current
+    latest = current.get(str(before.ref.id))
     return (
-        current is not None
-        and not is_held(current, holder="")
-        and current.fingerprint == before.fingerprint
-        and current.state.attempted_at == before.state.attempted_at
+        latest is not None
+        and not is_held(latest, holder="")
+        and latest.fingerprint == before.fingerprint
+        and latest.state.attempted_at == before.state.attempted_at
     )
 
 
 def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
-    """Tell whether a document's state names the record that was removed, and must not any more."""
+    """Return whether a document's state still names the removed record."""
     if finding.document is None:
         return False
     state = finding.document.state
     if state.status is Status.REMOVED and state.reason in WIPED:
-        return False  # says so already
+        return False
     return state.rkey == key.rkey and state.repo in {None, key.repo}

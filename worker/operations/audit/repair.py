@@ -1,8 +1,8 @@
-"""Repair what an audit has found, with the engine that publishes everything else.
+"""Repair the findings of an audit, with the engine that publishes everything else.
 
 Records that should not exist are removed, states are corrected, and the documents are synced. A
-safety limit refuses to delete a large part of a collection. Each step leaves what the next audit
-finds, so a repair can stop anywhere and be repeated.
+safety limit refuses to delete a large part of a collection. A repair can be interrupted at any
+point and repeated: the next audit finds what remains.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from worker.pds.repo import Repo
 from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.run import Observer
 
-_MAX_SHARE = 5  # one in so many: 20%
-_ALWAYS = 5  # records; of a small collection, even all
+_MAX_SHARE = 5  # one in five: 20%
+_ALWAYS = 5  # records that may always be removed, from small collections too
 _REMOVED = frozenset({Fault.ORPHANED, Fault.DUPLICATED, Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 
 @dataclass(frozen=True, slots=True)
 class RemovalRefusal:
-    """Removals that were not made: too large a share of the records of a collection."""
+    """Removals that were refused: too large a share of a collection's records."""
 
     did: str
     collection: str
@@ -42,7 +42,6 @@ class RemovalRefusal:
 
     @property
     def text(self) -> str:
-        """Say what was refused and what to do."""
         share = f"{self.removals} of {self.records} records of {self.collection}"
         return (
             f"{self.did}: to remove {share} is more than 20%: none was removed; "
@@ -51,16 +50,16 @@ class RemovalRefusal:
 
 
 def is_removal(finding: Finding) -> bool:
-    """Tell whether the record of a finding has to be removed, be it to be written again.
+    """Return whether repairing a finding removes its record.
 
-    A blob that is missing or cut short is not replaced by an upload while a record refers to it:
-    the records go first.
+    A record with a missing or truncated blob is removed and written again: an upload does not
+    replace a blob while a record refers to it.
     """
     return finding.fault in _REMOVED and finding.key is not None
 
 
 def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> RemovalRefusal | None:
-    """Return why these removals must not be made unless forced; None if they may."""
+    """Return the refusal of these removals if they exceed the safety limit, else None."""
     keys: set[RecordKey] = {finding.key for finding in findings if finding.key}
     if len(keys) <= max(_ALWAYS, audit.records // _MAX_SHARE):
         return None
@@ -69,9 +68,9 @@ def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Re
 
 @dataclass(slots=True)
 class Repairs:
-    """What was done: records removed, documents synced, documents left to runs that hold them.
+    """The results of a repair: numbers of records removed and of documents synced and skipped.
 
-    `refusals` are removals that were not made; `failures` say what kept others from being made.
+    Skipped documents are held by another run. `failures` are errors that stopped removals.
     """
 
     removed: int = 0
@@ -82,11 +81,11 @@ class Repairs:
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether nothing was refused, and nothing failed."""
+        """Return whether nothing was refused and nothing failed."""
         return not self.refusals and not self.failures
 
     def combined_with(self, later: Repairs) -> Repairs:
-        """Return the sum of both; what the later one could do is no more undone."""
+        """Return the sum of both, with what the later one left undone."""
         return Repairs(
             self.removed + later.removed,
             self.synced + later.synced,
@@ -98,7 +97,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True)
 class Repairer:
-    """Everything that a repair takes; `holder` names who asks for it."""
+    """Repairs findings; `holder` names the caller in leases."""
 
     state_updates: StateUpdates
     record_removal: RecordRemoval
@@ -114,17 +113,17 @@ class Repairer:
         force: bool,
         observer: Observer,
     ) -> Repairs:
-        """Put right what was found of an account, or of the owners that have none.
+        """Repair the findings of an account, or (None) of the owners without an account.
 
-        With `force` any share of a collection is removed. Raises StoreUnavailableError and
-        RedisUnavailableError; what else goes wrong is told.
+        `force` lifts the safety limit. Raises StoreUnavailableError and RedisUnavailableError;
+        other errors are in the result.
         """
         repairs = Repairs()
         for audit in types:
             others = [finding for finding in audit.findings if not is_removal(finding)]
             if account:
-                orphaned_documents = list(self._remove(account, audit, repairs, force, observer))
-                self._sync(None, audit.kind, orphaned_documents, repairs, observer)
+                orphaned = list(self._remove(account, audit, repairs, force, observer))
+                self._sync(None, audit.kind, orphaned, repairs, observer)
             self._sync(account, audit.kind, others, repairs, observer)
         return repairs
 
@@ -136,13 +135,14 @@ class Repairer:
         force: bool,  # noqa: FBT001
         observer: Observer,
     ) -> Iterator[Finding]:
-        """Remove what has to go; yield the findings whose documents have lost their records."""
-        going = [finding for finding in audit.findings if is_removal(finding)]
-        if not force and (refused := removal_guard(account.did, audit, going)):
+        """Remove records; yield the findings whose documents have lost theirs."""
+        removals = [finding for finding in audit.findings if is_removal(finding)]
+        if not force and (refused := removal_guard(account.did, audit, removals)):
             repairs.refusals.append(refused)
             return
+        repo = self.open_repo(account)
         try:
-            for removed in self.record_removal.remove(self.open_repo(account), audit.kind, going):
+            for removed in self.record_removal.remove(repo, audit.kind, removals):
                 repairs.removed += removed.records
                 observer(f"{repairs.removed} records removed")
                 yield from removed.orphaned_documents
@@ -159,15 +159,15 @@ class Repairer:
         repairs: Repairs,
         observer: Observer,
     ) -> None:
-        """Sync the documents of findings; if they are of an account, correct their states before.
+        """Sync the documents of findings; with an account, correct their states first.
 
-        A batch at a time, so that no sweep finds many that have been pending for long.
+        States are corrected batch by batch, so that a sweep does not find many pending items.
         """
-        for owner, theirs in _by_owner(findings).items():
-            waiting = iter(theirs.values())
-            while batch := list(islice(waiting, kind.batch)):
+        for owner, owned in _by_owner(findings).items():
+            remaining = iter(owned.values())
+            while batch := list(islice(remaining, kind.batch)):
                 if account:
-                    state_updates = [c for f in batch if (c := _state_update(account.did, f))]
+                    state_updates = [u for f in batch if (u := _state_update(account.did, f))]
                     until = after(self.record_removal.lease)
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
@@ -179,7 +179,7 @@ class Repairer:
 
 
 def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Finding]]:
-    """Return a finding for each document, by its owner and `_id`."""
+    """Return one finding per document, by owner and `_id`."""
     owners: dict[str, dict[DocumentId, Finding]] = defaultdict(dict)
     for finding in findings:
         if finding.document:
@@ -188,13 +188,13 @@ def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Find
 
 
 def _state_update(did: str, finding: Finding) -> StateUpdate | None:
-    """Return what a document's state has to say, None if it does, or will by being synced."""
+    """Return the correction of a state; None if it is right or the sync corrects it."""
     if finding.document is None:
         return None
     state = finding.document.state
     if finding.key:
-        said = (state.repo, state.rkey, state.uri, state.cid)
-        if said == (did, finding.key.rkey, finding.key.uri, finding.cid):
+        claimed = (state.repo, state.rkey, state.uri, state.cid)
+        if claimed == (did, finding.key.rkey, finding.key.uri, finding.cid):
             return None
         return StateUpdate(finding.document, did, finding.key.rkey, finding.cid)
     if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:

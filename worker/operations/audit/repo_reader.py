@@ -1,4 +1,4 @@
-"""Read repos and blobs from a PDS for an audit, and wait when it asks for time."""
+"""Read repos and blobs from a PDS for an audit, and wait for its rate limits."""
 
 from __future__ import annotations
 
@@ -23,68 +23,66 @@ Records = Mapping[str, Mapping[str, StoredRecord]]
 _TRIES = 3
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
 _QUICK_TIMEOUT = 2.0  # seconds without a byte
-_SURE_TIMEOUT = httpx.Timeout(30, connect=3)
+_CLOSING_TIMEOUT = httpx.Timeout(30, connect=3)
 T = TypeVar("T")
-_MAX_WAIT = 600.0  # seconds; the windows of a PDS's limits on reading are half as long
+_MAX_WAIT = 600.0  # seconds; the read limits of the reference PDS have windows of half that
 
 
 def wait_out_rate_limit(call: Callable[[], T]) -> T:
-    """Make a call that only reads, again after each wait that is asked for.
+    """Make a read-only call, and repeat it after each wait that the PDS asks for.
 
-    Raises WaitError when the wait would be too long, and whatever the call raises.
+    Raises WaitError for a wait of more than ten minutes, and the other errors of the call.
     """
     while True:
         try:
             return call()
-        except WaitError as told:
-            seconds = (told.until - now()).total_seconds()
+        except WaitError as error:
+            seconds = (error.until - now()).total_seconds()
             if seconds > _MAX_WAIT:
                 raise
             time.sleep(max(seconds, 0.0))
 
 
 class BlobReader:
-    """Reads blobs; `url_of` returns the URL of the PDS where a DID's account lives.
+    """Checks blobs; `url_of` returns the PDS URL of a DID.
 
-    The reference PDS promises as many bytes as its database knows of and sends the file. Where
-    the file is shorter the connection stays silent, as it would if the PDS were slow. Asked to
-    close the connection after the answer, it does so where the file ends; but a connection for
-    each blob takes twice as long.
+    The reference PDS announces the size that its database knows, and sends the file. If the file
+    is shorter, a kept-alive connection hangs, as with a slow PDS. With `Connection: close` it
+    ends with the file, but a connection per blob takes twice as long: that is the second attempt.
     """
 
     def __init__(self, url_of: Callable[[str], str]) -> None:
         self._url_of = url_of
         self._quick = open_http_client(_QUICK_TIMEOUT)
-        self._sure = httpx.Client(
-            timeout=_SURE_TIMEOUT,
+        self._closing = httpx.Client(
+            timeout=_CLOSING_TIMEOUT,
             headers={"Connection": "close"},
             event_hooks={"response": [raise_for_status]},
         )
 
     def close(self) -> None:
-        """Close the connections."""
         self._quick.close()
-        self._sure.close()
+        self._closing.close()
 
     def fault(self, did: str, cid: str) -> Fault | None:
-        """Return what is wrong with a blob; None when it is there and whole.
+        """Return the fault of a blob, None for a complete one.
 
-        Raises the errors of `worker.pds.errors` when no answer can be had.
+        Raises the errors of `worker.pds.errors` if the PDS does not answer.
         """
         try:
             pds = PdsClient(self._url_of(did), request=self._quick)
             data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
         except TransientError:
-            data = wait_out_rate_limit(lambda: self._read_surely(did, cid))
+            data = wait_out_rate_limit(lambda: self._read_closing(did, cid))
         if data is None:
             return Fault.BLOB_MISSING
         return None if cid_of_blob(data) == cid else Fault.BLOB_TRUNCATED
 
-    def _read_surely(self, did: str, cid: str) -> bytes | None:
-        """Return a blob's bytes as far as they come; None when the PDS does not have it."""
+    def _read_closing(self, did: str, cid: str) -> bytes | None:
+        """Return the bytes of a blob that arrive; None if the PDS does not have it."""
         url, params = f"{self._url_of(did)}{_GET_BLOB}", {"did": did, "cid": cid}
         try:
-            with self._sure.stream("GET", url, params=params) as response:
+            with self._closing.stream("GET", url, params=params) as response:
                 return _read_available(response)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
@@ -102,7 +100,7 @@ def _read_available(response: httpx.Response) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RepoReader:
-    """Reads repos and blobs; `pds_of` returns the PDS where a DID's account lives."""
+    """Reads repos and checks blobs; `pds_of` returns the PDS client of a DID."""
 
     pds_of: Callable[[str], PdsClient]
     blobs: BlobReader
@@ -110,21 +108,19 @@ class RepoReader:
     def records(self, did: str, collections: Sequence[str]) -> Records:
         """Return the records of a repo by collection and rkey.
 
-        A repo that is written to while the PDS sends it may come damaged, so it is asked for
-        again. Raises RepoDamagedError when it stays so, and the errors of `worker.pds.errors`.
+        A write during the export can damage it, so it is tried again. Raises RepoDamagedError
+        if that does not help, and the errors of `worker.pds.errors`.
         """
         for _ in range(_TRIES - 1):
-            try:
+            with suppress(TransientError):
                 return self._records(did, collections)
-            except TransientError:
-                continue
         return self._records(did, collections)
 
     def blob_fault(self, did: str, cid: str) -> Fault | None:
-        """Return what is wrong with a blob; None when it is whole.
+        """Return the fault of a blob, None for a complete one.
 
-        Its bytes are fetched: a PDS lists, and says the size of, what has no file any more. Raises
-        the errors of `worker.pds.errors` when it is not this blob alone that cannot be had.
+        The bytes are fetched: a PDS also lists blobs, with sizes, whose files are lost. Raises
+        the errors of `worker.pds.errors` if the PDS is unreachable.
         """
         try:
             fault = self.blobs.fault(did, cid)
@@ -133,11 +129,11 @@ class RepoReader:
                 raise
             return Fault.BLOB_MISSING
         if fault is Fault.BLOB_TRUNCATED and self.is_unreachable(did):
-            fault = self.blobs.fault(did, cid)  # it ended in the middle, not the file
+            fault = self.blobs.fault(did, cid)  # the PDS went away while it sent the file
         return fault
 
     def is_unreachable(self, did: str) -> bool:
-        """Tell whether the PDS answers no question at all, rather than not one about a repo."""
+        """Return whether the PDS does not answer at all; an error about the repo is an answer."""
         try:
             wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))
         except TransientError:
@@ -147,7 +143,6 @@ class RepoReader:
         return False
 
     def _records(self, did: str, collections: Sequence[str]) -> Records:
-        snapshot = RepoSnapshot.parse(
-            did, wait_out_rate_limit(lambda: self.pds_of(did).get_repo(did))
-        )
+        repo = wait_out_rate_limit(lambda: self.pds_of(did).get_repo(did))
+        snapshot = RepoSnapshot.parse(did, repo)
         return {collection: snapshot.records(collection) for collection in collections}

@@ -6,7 +6,7 @@ import os
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from worker.core.documents import Account, Failure
@@ -23,28 +23,28 @@ from worker.pds.record_deleter import RecordDeleter
 from worker.services import Services
 from worker.sync.run import Observer, ignore_step
 
-# A PDS removes the file of a blob some time after its last record: a blob that was uploaded again
-# before that may be gone once more. And what follows from a repair is seen by the next audit.
+# A PDS removes the file of a blob some time after its last record, and then also a blob that was
+# uploaded again in between. A repair can also have consequences that only the next audit finds.
 _MAX_ROUNDS = 3
 _MAX_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """How an account was found in the end, and what was done for it, if that was asked for."""
+    """The last audit of an account, and its repairs if they were requested."""
 
     audit: AccountAudit
     repairs: Repairs | None = None
 
     @property
     def is_clean(self) -> bool:
-        """Tell whether nothing is off, and nothing that was asked for was left undone."""
+        """Return whether the last audit is clean and the repairs are complete."""
         return self.audit.is_clean and (self.repairs is None or self.repairs.is_whole)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditRun:
-    """Audits with repairs, or without a repairer; `force` is for `Repairer.repair`."""
+    """Audits accounts, and repairs them if a repairer is given."""
 
     auditor: Auditor
     repairer: Repairer | None
@@ -52,17 +52,17 @@ class AuditRun:
     observer: Observer
 
     def of_account(self, account: Account) -> AuditResult:
-        """Audit an account, and put it right; raises as `Auditor.audit` and `repair` do."""
+        """Audit and repair an account; raises as `Auditor.audit` and `Repairer.repair` do."""
         return self._audit_and_repair(account, lambda: self.auditor.audit(account, self.observer))
 
     def of_others(self) -> AuditResult:
-        """Look at the documents whose owners have no account; raises the same."""
+        """Audit and repair the documents of owners without an account; raises the same."""
         return self._audit_and_repair(None, self.auditor.audit_others)
 
     def _audit_and_repair(
-        self, account: Account | None, look: Callable[[], AccountAudit]
+        self, account: Account | None, run_audit: Callable[[], AccountAudit]
     ) -> AuditResult:
-        audit = look()
+        audit = run_audit()
         if self.repairer is None:
             return AuditResult(audit)
         repairs = Repairs()
@@ -73,7 +73,7 @@ class AuditRun:
             repairs = repairs.combined_with(
                 self.repairer.repair(account, audit.types, force=self.force, observer=self.observer)
             )
-            audit = look()
+            audit = run_audit()
             if audit.signature == before:
                 break
         return AuditResult(audit, repairs)
@@ -89,25 +89,22 @@ def open_audit(
     force: bool = False,
     observer: Observer = ignore_step,
 ) -> Iterator[AuditRun]:
-    """Have an audit of these types: with their blobs fetched, with repairs, or without.
+    """Open an audit of these types, which checks blobs and repairs findings as requested.
 
     `force` lets a repair remove any share of a collection.
     """
     store, accounts = services.store, services.accounts
-    reader = BlobReader(lambda did: services.pds_of(did).url)
-    auditor = Auditor(
-        documents=OwnedDocuments(services.database, store, accounts),
-        orphan_finder=OrphanFinder(store, accounts),
-        repo_reader=RepoReader(services.pds_of, reader),
-        expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
-        kinds=kinds,
-        blobs=blobs,
-        grace=services.settings.sweep.grace,
-    )
-    try:
+    with closing(BlobReader(lambda did: services.pds_of(did).url)) as blob_reader:
+        auditor = Auditor(
+            documents=OwnedDocuments(services.database, store, accounts),
+            orphan_finder=OrphanFinder(store, accounts),
+            repo_reader=RepoReader(services.pds_of, blob_reader),
+            expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
+            kinds=kinds,
+            blobs=blobs,
+            grace=services.settings.sweep.grace,
+        )
         yield AuditRun(auditor, _repairer(services) if repair else None, force, observer)
-    finally:
-        reader.close()
 
 
 def _repairer(services: Services) -> Repairer:
@@ -124,10 +121,10 @@ def _repairer(services: Services) -> Repairer:
 
 @dataclass(slots=True)
 class AuditSummary:
-    """What was found so far; its size does not grow with the number of accounts that are right.
+    """The results so far; their size does not grow with the number of clean accounts.
 
-    `unreadable` are accounts whose repo could not be had; `undone` says, by account, what a
-    repair left undone, and why.
+    `unreadable` are the accounts whose repos could not be read; `undone` are the repairs that
+    were refused or failed, with the reason.
     """
 
     accounts: int = 0
@@ -144,7 +141,6 @@ class AuditSummary:
     skipped: int = 0
 
     def add(self, audited: AuditResult) -> None:
-        """Add an account."""
         audit = audited.audit
         self.accounts += audit.account is not None
         self.clean = self.clean and audited.is_clean
@@ -162,7 +158,7 @@ class AuditSummary:
 
     @property
     def found(self) -> int:
-        """Return how many findings there are."""
+        """Return the number of findings."""
         return self.faults.total()
 
     def _add_repairs(self, audited: AuditResult) -> None:
