@@ -1,1 +1,1 @@
-"""Wipe and forget: records removed and states reset."""
+"""Wipe and forget accounts: remove records and reset states."""

@@ -1,8 +1,8 @@
-"""Documents that claim a record which is not there, as an interrupted wipe leaves them."""
+"""Reset documents that name a missing record, as an interrupted wipe leaves them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.database.batch_store import LoadedDocument
@@ -18,7 +18,10 @@ Key = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class DanglingStates:
-    """Such documents of one subject, whose repo now is `did` (None: nobody knows it any more)."""
+    """Documents of `subject` that name records missing from the repo `did`.
+
+    `did` is None if the account is unknown.
+    """
 
     state_reset: StateReset
     read_repo: Callable[[str], bytes]
@@ -27,54 +30,55 @@ class DanglingStates:
     mode: ResetMode
 
     def claimants(self, kind: MediaType) -> Iterator[Sequence[LoadedDocument]]:
-        """Go through the documents to look at, a page at a time.
+        """Yield pages of documents that may name a missing record.
 
-        What claims to be in another repo is no matter of this account's, unless it is forgotten.
+        Documents with a record in another repo are included only when the account is forgotten.
         """
         for page in self.state_reset.documents_of_owner(kind, self.subject, self.mode):
-            here = {None, self.did}
-            every = self.mode is ResetMode.FORGOTTEN
-            yield [c for c in page if every or c.document.state.repo in here]
+            repos = {None, self.did}
+            forgotten = self.mode is ResetMode.FORGOTTEN
+            yield [each for each in page if forgotten or each.document.state.repo in repos]
 
     def reset(self, kind: MediaType, wiped: WipeResult) -> None:
-        """Clear the states of those whose records are not there; tell which are left, and why.
+        """Reset the documents whose records are missing, and add the results to `wiped`.
 
         Raises the errors of the PDS and MongoDB.
         """
         for page in self.claimants(kind):
-            # Looked up after the page was read: what is published in between is claimed, too.
-            there = self._there(kind, page)
-            going: list[LoadedDocument] = []
+            # Read after the page, so that records published in between are found.
+            existing = self._find_existing(kind, page)
+            dangling: list[LoadedDocument] = []
             for loaded in page:
                 why = why_skipped(loaded.document, self.did)
-                if why is None and (key := self._key(loaded)) in there:
+                if why is None and (key := self._key(loaded)) in existing:
                     why = BACK if key[0] == self.did else f"its record is in the repo of {key[0]}"
                 if why is None:
-                    going.append(loaded)
+                    dangling.append(loaded)
                 else:
                     wiped.skipped[_name(loaded)] = why
-            self._reset(kind, going, wiped)
+            self._reset(kind, dangling, wiped)
 
-    def _reset(self, kind: MediaType, going: Sequence[LoadedDocument], wiped: WipeResult) -> None:
-        count = self.state_reset.reset(kind, going, self.mode)
+    def _reset(
+        self, kind: MediaType, dangling: Sequence[LoadedDocument], wiped: WipeResult
+    ) -> None:
+        count = self.state_reset.reset(kind, dangling, self.mode)
         wiped.reset += count
-        if count < len(going):
-            missed = self.state_reset.not_reset(kind, going, self.mode)
+        if count < len(dangling):
+            missed = self.state_reset.not_reset(kind, dangling, self.mode)
             wiped.skipped |= {_name(loaded): AT_WORK for loaded in missed}
 
-    def _there(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
-        """Return which of the keys that documents claim have a record now."""
+    def _find_existing(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
+        """Return those of the keys named by documents that have a record now."""
         dids = {did for did, rkey in map(self._key, page) if did and rkey}
-        looks = {did: self._fetch_snapshot(did) for did in dids}
-        return {(d, rkey) for d, s in looks.items() if s for rkey in s.records(kind.nsid)}
+        return {(did, rkey) for did in dids for rkey in self._read_rkeys(kind, did)}
 
-    def _fetch_snapshot(self, did: str) -> RepoSnapshot | None:
+    def _read_rkeys(self, kind: MediaType, did: str) -> Iterable[str]:
         try:
-            return RepoSnapshot.parse(did, self.read_repo(did))
-        except AccountUnusableError as fault:
-            if fault.code != "account_not_found":
+            return RepoSnapshot.parse(did, self.read_repo(did)).records(kind.nsid)
+        except AccountUnusableError as error:
+            if error.code != "account_not_found":
                 raise
-            return None
+            return ()
 
     def _key(self, loaded: LoadedDocument) -> Key:
         state = loaded.document.state

@@ -1,8 +1,7 @@
-"""Forgetting a subject whose account is being erased: records, states, thumbnails, session.
+"""Forget a subject whose account is erased: its records, states, thumbnails and session.
 
-Repeatable after any interruption, and where part of it is gone already: the platform may have
-deleted the user's document, the PDS the account. What cannot be removed is told, and what is not
-known to be gone is not called so: the states of such documents stay as they are.
+Can be repeated after an interruption, and after the platform has deleted the user or the PDS the
+account. Records that cannot be removed are reported, and the states of their documents are kept.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from worker.pds.account_cache import AccountCache
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What there is of a subject: records and states by type, thumbnails, removals that wait."""
+    """What is stored of a subject: records and states by type, thumbnails, pending removals."""
 
     types: Mapping[str, WipePreview]
     thumbnails: int
@@ -36,14 +35,14 @@ class Footprint:
 
     @property
     def exists(self) -> bool:
-        """Tell whether there is anything to forget, a session apart."""
+        """Return whether anything is left to forget; sessions are not counted."""
         counts = [count for each in self.types.values() for count in (each.records, each.states)]
         return any((*counts, self.thumbnails, self.removals))
 
 
 @dataclass(frozen=True, slots=True)
 class AccountErasure:
-    """Everything that forgetting takes."""
+    """Prepares the erasure of accounts."""
 
     wiper: Wiper
     accounts: Accounts
@@ -52,10 +51,10 @@ class AccountErasure:
     database: Database[RawDocument]
 
     def prepare(self, name: str) -> ErasureRun:
-        """Return the forgetting of a subject, to be surveyed or carried out.
+        """Return the erasure of a subject, ready for `preview` or `run`.
 
-        The subject's other names are understood for as long as it has an account. Raises the
-        errors of the PDS and MongoDB.
+        `name` is a subject, or any other name of an existing account. Raises the errors of the
+        PDS and MongoDB.
         """
         try:
             account = self.accounts.resolve(name)
@@ -65,10 +64,10 @@ class AccountErasure:
 
 
 class ErasureRun:
-    """One subject being forgotten.
+    """The erasure of one subject.
 
-    `remark` says why nothing can be removed on the PDS, where that is so; `trouble` is what kept
-    records from being removed; `thumbnails` the number of those that were deleted.
+    `remark` is the reason why records cannot be removed, or ""; `trouble` the error that stopped
+    their removal; `thumbnails` the number of deleted thumbnails.
     """
 
     def __init__(self, tools: AccountErasure, subject: str, account: Account | None) -> None:
@@ -83,11 +82,11 @@ class ErasureRun:
 
     @property
     def results(self) -> Mapping[str, WipeResult]:
-        """Return by type what was done so far."""
+        """Return the results so far by type."""
         return self._wipe.done
 
     def preview(self) -> Footprint:
-        """Count what there is, without changing anything."""
+        """Count what is stored, without changing anything."""
         database = self._tools.database
         with mongo_errors():
             thumbnails = database[THUMBNAILS].count_documents({"owner": self.subject})
@@ -95,9 +94,9 @@ class ErasureRun:
         return Footprint(self._wipe.preview(), thumbnails, removals)
 
     def run(self) -> Iterator[int]:
-        """Carry it out; yield the numbers of records removed, a batch at a time.
+        """Erase everything; yield the number of records removed by each batch.
 
-        What keeps records from being removed keeps nothing else from being forgotten.
+        If records cannot be removed, everything else is still erased.
         """
         try:
             yield from self._wipe.run()
@@ -124,7 +123,7 @@ class ErasureRun:
 
 
 def _removals_of(subject: str) -> RawDocument:
-    """Match what waits to be removed of a subject, by its `_id`: `type:subject:rkey:id`."""
+    """Match the pending removals of a subject by `_id`, which is `type:subject:rkey:id`."""
     ranges = [
         {"_id": {"$gte": f"{name}:{subject}:", "$lt": f"{name}:{subject};"}} for name in MEDIA_TYPES
     ]

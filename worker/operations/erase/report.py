@@ -1,4 +1,4 @@
-"""What a wipe would do, what it has done, and why it left something alone."""
+"""Describe what a wipe would do, what it has done, and what it skipped."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACK = "its record was published again meanwhile"
 
 @dataclass(frozen=True, slots=True)
 class WipePreview:
-    """How many records of a type there are to remove, how many states to clear."""
+    """Numbers of records to remove and of states to reset, for one type."""
 
     records: int
     states: int
@@ -23,7 +23,7 @@ class WipePreview:
 
 @dataclass(slots=True)
 class WipeResult:
-    """What became of a type so far: `left` tells by rkey, or `_id`, why something stayed."""
+    """Results so far for one type; `skipped` holds reasons by rkey or `_id`."""
 
     removed: int = 0
     reset: int = 0
@@ -31,14 +31,14 @@ class WipeResult:
 
     @property
     def reasons(self) -> Counter[str]:
-        """Count what is left by its reason."""
+        """Count the skipped items by reason."""
         return Counter(self.skipped.values())
 
 
 def why_skipped(document: MediaDocument, did: str | None) -> str | None:
-    """Return why a document's record in the repo `did` must not be taken away, None if it may.
+    """Return why a document's record in the repo `did` must be kept; None if it may go.
 
-    Strays in that repo are records like the others there; elsewhere only a run can see to them.
+    Stray writes in that repo are removed like other records; only a run settles those elsewhere.
     """
     if is_held(document, holder=""):
         return AT_WORK

@@ -1,24 +1,23 @@
-"""Wiping an account: its records of our collections are removed, and the states follow.
+"""Wipe an account: remove its records of our collections, then reset the states.
 
-A record is removed first; its document's state is cleared once that is known, and only if the
-state is as it was read before. What comes in between is settled so:
+A record is removed first. Its document's state is reset once the removal is known, and only if
+the state is unchanged since it was read. Concurrent changes are handled as follows:
 
-- Killed after records were removed and before their states were cleared: the documents claim
-  records that are not in the repo, and the next wipe clears them for that (`DanglingStates`). For
-  this, each document is made to say where its record is before anything is removed.
-- A run (a live save, a backfill) holds the document when it is read: its record and its state
-  are left alone, and told.
-- A run claims it after it was read: its state is not cleared. While the run holds it, the record
-  is noted as a stray, so that the run goes again and writes what it may have found to be in
-  place; the item is told as left. Once the run is over the repo is asked: a record that is there
-  again is left and told; else the state is cleared as it is now.
-- A run that lost its document long ago writes late: it confesses (`Engine.confess`), and the
-  sweep has the item synced. It is published again then, and its state says so.
-- Two wipes at once: records that are missing fail a batch of deletes, so the repo is asked; a
-  state that the other one has cleared is clear.
-- The item belongs to another user by now: its record goes, and the sweep has it synced.
+- Killed between removing records and resetting states: the documents name missing records, and
+  the next wipe resets them (`DanglingStates`). To make this possible, each document is made to
+  name its record before anything is removed.
+- A run (a save, a backfill) holds the document when it is read: its record and state are skipped.
+- A run claims it later: its state is not reset. While the run holds it, the record is added as a
+  stray write, so that the run starts again and writes what it may have found in place; the item
+  is skipped. Once the run is over, the repo is read: if the record exists again, the item is
+  skipped; otherwise the state is reset as it is now.
+- A run that lost its lease writes late: it saves where it wrote as a stray write, and the sweep
+  has the item synced. It is published again then, and its state shows it.
+- Two wipes at once: missing records fail a batch of deletes, so the repo is read; a state that
+  the other wipe has reset counts as reset.
+- The item has a new owner: its record is removed, and the sweep has it synced.
 
-In the end the repo is looked at again, and what it holds of our collections is told as left.
+At the end the repo is read again; remaining records of our collections are reported as skipped.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from worker.core.documents import Account, Status
+from worker.core.documents import Account, Status, SyncState
 from worker.core.records import RecordKey
 from worker.database.batch_store import LoadedDocument
 from worker.database.state import ResetMode
@@ -48,9 +47,9 @@ Holders = Mapping[str, LoadedDocument]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Whose items: a subject, the DID of its account as far as known, and the repo to empty.
+    """A subject, the DID of its account if known, and its repo.
 
-    Without a repo only states are cleared: there is none, or nobody can write to it.
+    `repo` is None if it is missing or not writable; only states are reset then.
     """
 
     subject: str
@@ -60,7 +59,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Wiper:
-    """Everything that a wipe takes. `read_repo` returns the repo of a DID as a CAR file."""
+    """Prepares wipes of accounts; `read_repo` returns the repo of a DID as a CAR file."""
 
     state_reset: StateReset
     state_updates: StateUpdates
@@ -69,24 +68,23 @@ class Wiper:
     read_repo: Callable[[str], bytes]
 
     def prepare(self, account: Account, kinds: Sequence[MediaType]) -> WipeRun:
-        """Return a wipe of an account, to be surveyed or carried out."""
+        """Return the wipe of an account, ready for `preview` or `run`."""
         target = Target(account.subject, account.did, self.open_repo(account))
         return WipeRun(self, target, kinds, ResetMode.WIPED)
 
 
 class WipeRun:
-    """One wipe, to be carried out once.
+    """One wipe, which can be run once.
 
-    `done` tells by type what was done up to any moment, that of an error included. Methods raise
-    the errors of the PDS, MongoDB and Redis.
+    `done` holds the results so far by type, also after an error. Methods raise the errors of the
+    PDS, MongoDB and Redis.
     """
 
     def __init__(
         self, tools: Wiper, target: Target, kinds: Sequence[MediaType], mode: ResetMode
     ) -> None:
         self._tools = tools
-        self._subject = target.subject
-        self._repo = target.repo
+        self._subject, self._repo = target.subject, target.repo
         self._kinds = kinds
         self._mode = mode
         self._dangling_states = DanglingStates(
@@ -95,12 +93,12 @@ class WipeRun:
         self.done = {kind.name: WipeResult() for kind in kinds}
 
     def preview(self) -> dict[str, WipePreview]:
-        """Count what there is to do, by type, without changing anything."""
+        """Count records and states to remove and reset, without changing anything."""
         snapshot = _read_snapshot(self._repo) if self._repo else None
         return {kind.name: self._preview(kind, snapshot) for kind in self._kinds}
 
     def run(self) -> Iterator[int]:
-        """Carry it out; yield the numbers of records removed, a batch at a time."""
+        """Remove and reset; yield the number of records removed by each batch."""
         if self._repo:
             snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:
@@ -132,26 +130,23 @@ class WipeRun:
         for part in _chunks(snapshot.records(kind.nsid)):
             holders = self._tools.state_reset.documents_of(kind, repo.did, self._subject, part)
             ours = {rkey: held for rkey, held in holders.items() if self._is_ours(held)}
-            spared = {
-                rkey: why
-                for rkey, held in ours.items()
-                if (why := why_skipped(held.document, repo.did))
-            }
-            self.done[kind.name].skipped |= spared
-            going = {rkey: record for rkey, record in part.items() if rkey not in spared}
+            reasons = {rkey: why_skipped(held.document, repo.did) for rkey, held in ours.items()}
+            skipped = {rkey: why for rkey, why in reasons.items() if why}
+            self.done[kind.name].skipped |= skipped
+            going = {rkey: record for rkey, record in part.items() if rkey not in skipped}
             self._record_locations(repo, kind, going, ours)
             yield from self._erase(repo, kind, list(going), holders)
 
     def _record_locations(
         self, repo: Repo, kind: MediaType, records: Records, ours: Holders
     ) -> None:
-        """Make documents claim the records that they are about to lose."""
-        silent = [
+        """Make documents name the records that they are about to lose."""
+        updates = [
             StateUpdate(ours[rkey].document, repo.did, rkey, record.cid)
             for rkey, record in records.items()
-            if rkey in ours and _is_silent(ours[rkey])
+            if rkey in ours and _lacks_uri(ours[rkey].document.state)
         ]
-        self._tools.state_updates.apply(kind, silent, retry_at=None)
+        self._tools.state_updates.apply(kind, updates, retry_at=None)
 
     def _erase(
         self, repo: Repo, kind: MediaType, rkeys: Sequence[str], holders: Holders
@@ -167,21 +162,21 @@ class WipeRun:
             yield len(gone)
 
     def _reset(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
-        """Clear the states of documents that have lost their records."""
+        """Reset the states of documents that have lost their records."""
         state_reset, done = self._tools.state_reset, self.done[kind.name]
         keys = {loaded.id: key for key, loaded in lost.items()}
-        waiting = [c for c in lost.values() if not self._mode.is_done(c.document.state)]
+        remaining = [c for c in lost.values() if not self._mode.is_done(c.document.state)]
         for _ in range(_TRIES):
-            count = state_reset.reset(kind, waiting, self._mode)
+            count = state_reset.reset(kind, remaining, self._mode)
             done.reset += count
-            if count == len(waiting):
+            if count == len(remaining):
                 return
-            missed = state_reset.not_reset(kind, waiting, self._mode)
-            waiting = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
-        done.skipped |= {keys[loaded.id].rkey: AT_WORK for loaded in waiting}
+            missed = state_reset.not_reset(kind, remaining, self._mode)
+            remaining = [c for c in missed if self._is_free(repo, kind, c, keys[c.id])]
+        done.skipped |= {keys[loaded.id].rkey: AT_WORK for loaded in remaining}
 
     def _is_free(self, repo: Repo, kind: MediaType, loaded: LoadedDocument, key: RecordKey) -> bool:
-        """Tell whether a document that a run has claimed meanwhile can be cleared now."""
+        """Return whether a document that a run claimed meanwhile can be reset now."""
         why = why_skipped(loaded.document, repo.did)
         if why:
             self._tools.state_reset.mark_for_resync(kind, loaded, key)
@@ -200,11 +195,10 @@ def _read_snapshot(repo: Repo) -> RepoSnapshot:
 
 
 def _chunks(records: Records) -> Iterator[Records]:
-    waiting = iter(records.items())
-    while part := dict(islice(waiting, BATCH)):
+    remaining = iter(records.items())
+    while part := dict(islice(remaining, BATCH)):
         yield part
 
 
-def _is_silent(loaded: LoadedDocument) -> bool:
-    state = loaded.document.state
+def _lacks_uri(state: SyncState) -> bool:
     return state.uri is None and state.status is not Status.REMOVED
