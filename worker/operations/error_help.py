@@ -1,6 +1,6 @@
-"""What each error code means and what to do about it: the table of docs/operations.md.
+"""What each error code means and what to do: the table of docs/operations.md.
 
-The words are the same in both places; a test holds one against the other.
+A test checks that the texts are the same in both places.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorHelp:
-    """What happened where an error has one of these codes, and what to do."""
+    """The meaning of error codes, and the action to take."""
 
     codes: tuple[str, ...]
     meaning: str
@@ -183,16 +183,16 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
     ),
 )
 BUG = ErrorHelp(("the name of an exception",), "a bug", "the log and Sentry have it")
-_BY_CODE = {code: advice for advice in ERROR_HELP for code in advice.codes}
+_BY_CODE = {code: each for each in ERROR_HELP for code in each.codes}
 
 
 def help_for(code: str) -> ErrorHelp:
-    """Return the advice for an error's code; what is no code of ours is an exception's name."""
-    return _BY_CODE.get(code) or _by_answer(code) or BUG
+    """Return the help for an error code; any other text is the name of an exception."""
+    return _BY_CODE.get(code) or _by_http_status(code) or BUG
 
 
-def _by_answer(code: str) -> ErrorHelp | None:
-    """Return the advice for a code that holds the HTTP status of the PDS's answer: `pds_503`."""
+def _by_http_status(code: str) -> ErrorHelp | None:
+    """Return the help for a code with the HTTP status of the PDS, like `pds_503`."""
     status = code.removeprefix("pds_")
     known = code != status and status.isdecimal()
     return _BY_CODE.get(f"pds_{status[0]}xx") if known else None

@@ -1,6 +1,7 @@
-"""The expected record of a document, built without any call, and its difference to another.
+"""Build the expected record of a document, and compare it with the published one.
 
-It is built from the document as it is now, with the blobs and links that the last run saved.
+The record is built without I/O, from the document with the blobs and links that the last run
+saved.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class ExpectedRecords:
     lexicons: Lexicons
 
     def draft(self, kind: MediaType, document: MediaDocument, account: Account) -> Draft:
-        """Return the draft of a document's record; raises PermanentError naming a bad field."""
+        """Return the draft of a record; raises PermanentError that names the invalid field."""
         return kind.draft(document, account, self.site)
 
     def record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Return the record of a draft, which is not known to be valid."""
+        """Return the record of a draft without validating it."""
         if not draft.blobs and not draft.links:
             return draft.fields
         state = document.state
@@ -50,7 +51,7 @@ class ExpectedRecords:
     ) -> tuple[str, ...]:
         """Return the CIDs that the document's record may have; none if it cannot be built.
 
-        The record is not validated, which takes as long as all the rest.
+        The record is not validated: that would double the time.
         """
         try:
             return current_cids(self.record(document, self.draft(kind, document, account)))
@@ -60,10 +61,10 @@ class ExpectedRecords:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that is not as it should be; `wanted` and `found` are JSON, None when absent.
+    """A field that differs; `wanted` and `found` are JSON, None for a missing field.
 
-    The field of a record inside a record, a blob for one, is named with dots: `thumbnail.size`.
-    An empty `field` speaks of the record as a whole.
+    Nested fields, as of blobs, are named with dots: `thumbnail.size`. An empty `field` stands for
+    the whole record.
     """
 
     field: str
@@ -72,10 +73,10 @@ class Difference:
 
 
 def compare(wanted: Record | None, found: Record | None) -> tuple[Difference, ...]:
-    """Return what differs between the record that should be there and the one that is.
+    """Return the differences between the expected and the published record.
 
-    Both are in JSON form; None means that there is no record. Fields come in the order of
-    `wanted`, those that only `found` has at the end.
+    Both are in JSON form; None stands for no record. Fields are in the order of `wanted`,
+    followed by those of `found` alone.
     """
     if wanted is None and found is None:
         return ()
@@ -85,10 +86,10 @@ def compare(wanted: Record | None, found: Record | None) -> tuple[Difference, ..
 
 
 def _differences(wanted: Record, found: Record, prefix: str) -> Iterator[Difference]:
-    for name in (*wanted, *(name for name in found if name not in wanted)):
-        here, there = wanted.get(name), found.get(name)
-        if isinstance(here, Mapping) and isinstance(there, Mapping):
-            yield from _differences(here, there, f"{prefix}{name}.")
+    for name in dict.fromkeys((*wanted, *found)):
+        left, right = wanted.get(name), found.get(name)
+        if isinstance(left, Mapping) and isinstance(right, Mapping):
+            yield from _differences(left, right, f"{prefix}{name}.")
             continue
         texts = _field(wanted, name), _field(found, name)
         if texts[0] != texts[1]:
@@ -104,5 +105,5 @@ def _field(record: Record, name: str) -> str | None:
 
 
 def _json(value: object) -> str:
-    """Return a value's canonical text: 1 and true, which Python takes for equal, are not."""
+    """Return a value's canonical JSON, in which 1 and true differ, as they do not in Python."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

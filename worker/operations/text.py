@@ -1,4 +1,4 @@
-"""Texts of others, made fit to be shown: on a terminal and on a page."""
+"""Format values and third-party texts for the terminal and the status page."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def printable(text: str) -> str:
-    """Return a text with all that is neither a character to see nor a space escaped."""
+    """Escape all characters of a text that are not printable."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shorten(text: str) -> str:
-    """Return the beginning of a text that is too long to read at a glance, and its length."""
+    """Cut a long text, and append its length."""
     if len(text) <= _MAX_CHARACTERS:
         return text
     return f"{text[:_MAX_CHARACTERS]}... ({len(text)} characters)"
 
 
 def format_duration(seconds: float) -> str:
-    """Return a length of time in its largest unit; less than none is none."""
+    """Format a duration in its largest unit. Negative durations count as zero."""
     length = max(0.0, seconds)
     name, size = next((unit for unit in _UNITS if length >= unit[1]), _UNITS[-1])
     count = int(length // size)
@@ -33,17 +33,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Return a value of MongoDB or of a record in one line, shortened."""
+    """Format a value of MongoDB or of a record on one line, shortened."""
     if isinstance(value, Mapping | list | tuple):
         return shorten(json.dumps(value, ensure_ascii=False, default=as_text))
     return shorten(as_text(value))
 
 
 def as_text(value: object) -> str:
-    """Return a value of MongoDB that JSON has no form for as a text."""
+    """Return the text of a MongoDB value that JSON cannot represent."""
     return rfc3339(as_utc(value)) if isinstance(value, datetime) else str(value)
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Return a moment that names no time zone as the one in UTC that it is in MongoDB."""
+    """Return a time with its time zone; naive times from MongoDB are UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Lexicons on the network: what their authority has published, and publishing them.
+"""Check lexicons against their published versions, and publish them.
 
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """

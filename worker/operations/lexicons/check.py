@@ -1,4 +1,4 @@
-"""Whether lexicons are valid, and what they break of what was published."""
+"""Check that lexicons are valid and compatible with their published versions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_CHARACTERS = 120
 
 @dataclass(frozen=True, slots=True)
 class LexiconFinding:
-    """What is wrong with one lexicon: `place` is a path in it, `was` and `now` are JSON."""
+    """A finding about one lexicon: `place` is a path in it, `was` and `now` are JSON."""
 
     file: Path
     place: str
@@ -30,7 +30,7 @@ class LexiconFinding:
 
 @dataclass(frozen=True, slots=True)
 class CheckedLexicon:
-    """One lexicon looked at; `against` says where what was published is, empty if nothing was."""
+    """A checked lexicon; `against` is the location of its published version, or ""."""
 
     nsid: str
     file: Path
@@ -39,19 +39,16 @@ class CheckedLexicon:
 
 
 def load_copies(folder: Path) -> FolderSource:
-    """Return the copies of what was published that a folder of lexicons keeps.
-
-    Raises LexiconFileError.
-    """
+    """Return the published versions kept in a folder of lexicons; raises LexiconFileError."""
     kept = folder / PUBLISHED
     return FolderSource(read_published(kept), str(kept))
 
 
 def check(folder: Path, published: LexiconSource | None = None) -> Iterator[CheckedLexicon]:
-    """Yield every lexicon of a folder, compared with what was published of it.
+    """Check every lexicon of a folder against its published version.
 
-    That is, without `published`, what the folder itself keeps; of that none may be missing.
-    Raises LexiconFileError for a folder that cannot be read at all, and as `published` does.
+    Without `published`, that is the copy kept in the folder; each copy must have a lexicon.
+    Raises LexiconFileError for an unreadable folder, and the errors of `published`.
     """
     copies = load_copies(folder)
     seen: set[str] = set()
@@ -68,9 +65,8 @@ def _check_file(folder: Path, file: Path, nsid: str, published: LexiconSource) -
     try:
         document = read_file(file, folder).document
     except LexiconFileError as error:
-        return CheckedLexicon(
-            nsid, file, "", (LexiconFinding(file, error.reason, "", "", _INVALID),)
-        )
+        finding = LexiconFinding(file, error.reason, "", "", _INVALID)
+        return CheckedLexicon(nsid, file, "", (finding,))
     before = published.find(nsid)
     if before is None:
         return CheckedLexicon(nsid, file, "", ())
@@ -85,7 +81,7 @@ def _describe(file: Path, found: BreakingChange) -> LexiconFinding:
 
 
 def format_constraint(value: object) -> str:
-    """Return a value of a lexicon as JSON, shortened; `nothing` for what is not there."""
+    """Return a value of a lexicon as shortened JSON; "nothing" for None."""
     if value is None:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,7 @@
-"""Publishing lexicons as records of their authority's account.
+"""Publish lexicons as records of their authority's account.
 
-The record is the lexicon itself, in the collection `com.atproto.lexicon.schema`, its key the NSID.
+The record is the lexicon itself, in the collection `com.atproto.lexicon.schema`; its rkey is the
+NSID.
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
 
@@ -19,7 +20,7 @@ from worker.pds.repo import Repo
 
 
 class PublishOutcome(StrEnum):
-    """What publishing a lexicon does, or did, to its record."""
+    """The effect of publishing a lexicon on its record."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -28,7 +29,7 @@ class PublishOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """One lexicon to be published: its record, what is there (a CID, or None), what it breaks."""
+    """A lexicon to publish: its record, the CID of the existing record, the breaking changes."""
 
     key: RecordKey
     record: Mapping[str, object]
@@ -37,34 +38,33 @@ class Publication:
 
     @property
     def cid(self) -> str:
-        """Return the CID that the record has once it is published."""
+        """Return the CID of the record to publish."""
         return cid_of_record(self.record)
 
     @property
     def outcome(self) -> PublishOutcome:
-        """Return what is to be done."""
         if self.present is None:
             return PublishOutcome.CREATED
         return PublishOutcome.UNCHANGED if self.present == self.cid else PublishOutcome.UPDATED
 
 
 class PublishRefusedError(PermanentError):
-    """A new version would break what is published: nothing was written."""
+    """A new version is incompatible with the published one; nothing was written."""
 
     step, code = "write", "lexicon_incompatible"
 
 
 def plan_publications(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
-    """Return what publishing lexicon documents in a repo takes; raises as reading a repo does."""
+    """Compare lexicon documents with a repo; raises as reading a repo does."""
     return [_plan(repo, document) for document in documents]
 
 
 def publish(
     repo: Repo, publications: Sequence[Publication], *, break_compatibility: bool = False
 ) -> Iterator[Publication]:
-    """Write what is not there yet, read each back, and yield it.
+    """Write the new and changed lexicons; read each one back and yield it.
 
-    Raises Refused before the first write if a publication breaks something, and as `Repo` does.
+    Raises PublishRefusedError before the first write if a change is breaking, and as `Repo` does.
     """
     broken = [each.key.rkey for each in publications if each.breaks]
     if broken and not break_compatibility:
@@ -74,7 +74,7 @@ def publish(
     for each in publications:
         if each.outcome is not PublishOutcome.UNCHANGED:
             repo.put(each.key, each.record, each.present)
-        _compare(repo, each)
+        _verify(repo, each)
         yield each
 
 
@@ -86,10 +86,10 @@ def _plan(repo: Repo, document: Mapping[str, object]) -> Publication:
     return Publication(key, record, present.cid if present else None, tuple(found))
 
 
-def _compare(repo: Repo, publication: Publication) -> None:
-    """Read a record back as anyone would."""
-    there = repo.get(publication.key)
-    if there is None or there.cid != publication.cid:
+def _verify(repo: Repo, publication: Publication) -> None:
+    """Read a record back; raises TransientError if it is not the one that was written."""
+    current = repo.get(publication.key)
+    if current is None or current.cid != publication.cid:
         raise TransientError(
             f"{publication.key.uri} is not what was written: something else writes there",
             step="write",

@@ -28,48 +28,44 @@ class LexiconSource(Protocol):
     """A place where lexicons are published."""
 
     def find(self, nsid: str) -> Document | None:
-        """Return the document that was published under an NSID, or None."""
+        """Return the published document of an NSID, or None."""
 
     def location(self, nsid: str) -> str:
-        """Return where that is, in words."""
+        """Return where it is published, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """Copies of what was published, by NSID; `name` says where they are kept."""
+    """Kept copies of published lexicons, by NSID; `name` is their folder."""
 
     documents: Mapping[str, Document]
     name: str
 
     def find(self, nsid: str) -> Document | None:
-        """Return a copy, or None."""
         return self.documents.get(nsid)
 
     def location(self, nsid: str) -> str:
-        """Return the name of the folder."""
         return self.name
 
 
 @dataclass(frozen=True, slots=True)
 class RepoSource:
-    """The records of one repo; methods raise what reading a PDS does."""
+    """The records of one repo; `find` raises the errors of the PDS."""
 
     pds_of: PdsOf
     did: str
 
     def find(self, nsid: str) -> Document | None:
-        """Return the record of a lexicon, or None."""
         record = self.pds_of(self.did).get_record(RecordKey(self.did, COLLECTION, nsid))
         return None if record is None else record.value
 
     def location(self, nsid: str) -> str:
-        """Return the record's URI."""
         return RecordKey(self.did, COLLECTION, nsid).uri
 
 
 @dataclass(frozen=True, slots=True)
 class DnsSource:
-    """What anybody finds who has but the NSID: DNS, DID, repo, record."""
+    """The published record that an NSID resolves to through DNS."""
 
     look_up: Lookup
     pds_of: PdsOf
@@ -86,28 +82,27 @@ class DnsSource:
         return RepoSource(self.pds_of, did).find(nsid)
 
     def location(self, nsid: str) -> str:
-        """Return the name in the DNS."""
         return dns_name(nsid)
 
 
 class DnsError(TransientError):
-    """The DNS does not say whose a lexicon is: no answer, or one that names nobody."""
+    """The DNS names no publisher of a lexicon: it does not answer, or has no valid record."""
 
     step, code = "account", "dns_unavailable"
 
 
 def dns_name(nsid: str) -> str:
-    """Return the name whose TXT record says who publishes a lexicon.
+    """Return the DNS name whose TXT record names the publisher of a lexicon.
 
-    Of `computer.aesthetic.mood` that is `_lexicon.aesthetic.computer`.
+    For `computer.aesthetic.mood` that is `_lexicon.aesthetic.computer`.
     """
     return "_lexicon." + ".".join(reversed(nsid.split(".")[:-1]))
 
 
 def look_up(name: str, resolver: dns.resolver.Resolver | None = None) -> tuple[str, ...]:
-    """Return the texts of a name's TXT records, none if it has none; raises DnsError.
+    """Return the texts of a name's TXT records; raises DnsError.
 
-    It takes five seconds at most. Without a resolver the machine's own is asked.
+    Takes five seconds at most. The default is the machine's resolver.
     """
     try:
         answer = (resolver or dns.resolver.Resolver()).resolve(name, "TXT", lifetime=_SECONDS)
@@ -119,7 +114,7 @@ def look_up(name: str, resolver: dns.resolver.Resolver | None = None) -> tuple[s
 
 
 def did_in(texts: Iterable[str]) -> str | None:
-    """Return the one DID that TXT records name, None if they name none; raises DnsError."""
+    """Return the DID in TXT records, None if there is none; raises DnsError for several."""
     dids = {text.removeprefix(_DID).strip() for text in texts if text.startswith(_DID)}
     if len(dids) > 1:
         raise DnsError(f"the TXT records name {len(dids)} DIDs, and should name one")
