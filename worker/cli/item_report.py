@@ -25,16 +25,16 @@ _LABELS = {
 
 def print_page(inspection: Inspection) -> None:
     """Print an inspection as tables, one for each side, and what differs."""
-    echo(str(inspection.document.ref), "bold")
+    echo(str(inspection.item.document.ref), "bold")
     print_table(Table(_document_rows(inspection), title="Document"))
     print_table(Table(_state_rows(inspection), title="State"))
     print_table(Table(_record_rows(inspection), title="Record on the PDS"))
-    print_table(Table([_blob_row(check) for check in inspection.blobs], title="Blobs"))
-    if inspection.fault:
-        echo(f"The record cannot be built: {inspection.fault}", "red")
+    print_table(Table([_blob_row(check) for check in inspection.published.blobs], title="Blobs"))
+    if inspection.published.fault:
+        echo(f"The record cannot be built: {inspection.published.fault}", "red")
     rows = [
         (difference.field or "(record)", _side(difference.wanted), _side(difference.found))
-        for difference in inspection.differences
+        for difference in inspection.published.differences
     ]
     print_table(Table(rows, header=("differs", "should be", "is"), title="Differences"))
     _print_verdict(inspection)
@@ -42,15 +42,15 @@ def print_page(inspection: Inspection) -> None:
 
 def print_json(inspection: Inspection) -> None:
     """Print an inspection as one JSON object; moments are RFC 3339, ids are texts."""
-    found, account = inspection.found, inspection.account
+    found, account = inspection.published.found, inspection.item.account
     whole = {
-        "item": {"type": inspection.document.ref.type, "id": inspection.document.ref.id},
-        "document": inspection.content,
+        "item": {"type": inspection.item.document.ref.type, "id": inspection.item.document.ref.id},
+        "document": inspection.item.content,
         "account": account
         and {"subject": account.subject, "did": account.did, "handle": account.handle},
-        "state": _without_none(dump_state(inspection.document.state)),
-        "plan": inspection.plan,
-        "fault": inspection.fault,
+        "state": _without_none(dump_state(inspection.item.document.state)),
+        "plan": inspection.item.plan,
+        "fault": inspection.published.fault,
         "record": found and {"uri": found.uri, "cid": found.cid, "value": found.value},
         "differences": [
             {
@@ -58,26 +58,26 @@ def print_json(inspection: Inspection) -> None:
                 "wanted": _parse_json(each.wanted),
                 "found": _parse_json(each.found),
             }
-            for each in inspection.differences
+            for each in inspection.published.differences
         ],
         "blobs": [
             {"field": each.field, "cid": each.blob.cid, "fault": each.fault}
-            for each in inspection.blobs
+            for each in inspection.published.blobs
         ],
-        "equal": inspection.faults == 0,
+        "equal": inspection.published.faults == 0,
     }
     click.echo(json.dumps(whole, indent=2, default=as_text))
 
 
 def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
-    account = inspection.account
-    rows = [(str(name), _cell(value)) for name, value in inspection.content.items()]
+    account = inspection.item.account
+    rows = [(str(name), _cell(value)) for name, value in inspection.item.content.items()]
     told = f"{account.handle} ({account.did})" if account else "none"
     return [*rows, ("account", told)]
 
 
 def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
-    state = inspection.document.state
+    state = inspection.item.document.state
     kept = {**dump_state(state), "blobs": None, "error": None}
     rows = [(_LABELS.get(name, name), _cell(value)) for name, value in _without_none(kept).items()]
     if state.error:
@@ -86,11 +86,11 @@ def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
         rows.append(("", f"{state.error.code}, {when}, {_ago(state.error.at)}"))
     if state.lease:
         rows.append(("at work", f"{state.lease.holder}, until {_ago(state.lease.until)}"))
-    return [*rows, ("plan", inspection.plan)]
+    return [*rows, ("plan", inspection.item.plan)]
 
 
 def _record_rows(inspection: Inspection) -> list[tuple[str, str]]:
-    found = inspection.found
+    found = inspection.published.found
     if found is None:
         return [("none", "")]
     rows = [(name, _cell(value)) for name, value in found.value.items()]
@@ -106,7 +106,7 @@ def _describe(blob: BlobState) -> str:
 
 
 def _print_verdict(inspection: Inspection) -> None:
-    count = inspection.faults
+    count = inspection.published.faults
     if count == 0:
         echo("All is as it should be.", "green")
     else:

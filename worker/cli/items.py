@@ -147,14 +147,15 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.item_report import print_json, print_page
     from worker.core.settings.reader import SettingsError
-    from worker.operations.status.inspection import inspect
+    from worker.operations.status.inspection import Inspector
 
     try:
         with closing(open_services(env_file)) as services:
-            inspection = inspect(services, MEDIA_TYPES[type_name], parse_id(item_id))
+            inspector = Inspector.of(services)
+            inspection = inspector.inspect(MEDIA_TYPES[type_name], parse_id(item_id))
     except (MediaError, SettingsError) as error:
         raise _TroubleError(str(error)) from error
     if inspection is None:
         raise _TroubleError(f"there is no {type_name} {item_id} in MongoDB")
     (print_json if as_json else print_page)(inspection)
-    click.get_current_context().exit(1 if inspection.faults else 0)
+    click.get_current_context().exit(1 if inspection.published.faults else 0)

@@ -12,13 +12,7 @@ from worker.database.leases import is_held
 from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
-from worker.operations.status.inspection import (
-    InspectedItem,
-    PublishedState,
-    compare_with_pds,
-    faults,
-    load_item,
-)
+from worker.operations.status.inspection import InspectedItem, Inspector, PublishedState
 from worker.services import Services
 from worker.web.snapshots import Unavailable, try_fetch
 
@@ -98,9 +92,7 @@ class ItemPage:
     @property
     def faults(self) -> int:
         """Return how many things are not as they should be, as far as the PDS tells."""
-        if isinstance(self.remote, Unavailable):
-            return 0
-        return faults(self.item.wanted.fault, self.remote.differences, self.remote.blobs)
+        return 0 if isinstance(self.remote, Unavailable) else self.remote.faults
 
 
 def _rows(values: Mapping[str, object]) -> Sequence[Row]:
@@ -114,11 +106,12 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
 
     Raises StoreUnavailableError.
     """
+    inspector = Inspector.of(services)
     with pymongo.timeout(LOOK_UP):
-        item = load_item(services, kind, ids)
+        item = inspector.load(kind, ids)
         if item is None:
             return None
-        remote = try_fetch(lambda: compare_with_pds(services, item))
+        remote = try_fetch(lambda: inspector.compare_with_pds(item))
     return ItemPage(item, remote, is_held(item.document, holder=""))
 
 

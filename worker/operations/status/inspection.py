@@ -1,28 +1,32 @@
-"""An item as it is: its document, its account, and how its record differs from what it should be.
+"""Inspect an item: its document, its account, and how its record differs from the expected one.
 
-Nothing is changed: no lease, no upload, no session.
+Nothing is changed: no lease is taken, nothing is uploaded, no session is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 from worker.core.cid import cid_of_blob
 from worker.core.current import current_cids, is_current
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.accounts import Accounts
+from worker.database.mongo import mongo_errors
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
+from worker.pds.client import PdsClient
 from worker.services import Services
 from worker.sync.plan import Publish, plan
 
 
 @dataclass(frozen=True, slots=True)
 class BlobCheck:
-    """A blob field: what the state says was uploaded, and what is wrong with it, if anything."""
+    """A blob field with the saved blob, and its fault if the PDS does not have that blob."""
 
     field: str
     blob: BlobState
@@ -31,9 +35,9 @@ class BlobCheck:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedItem:
-    """What should be published; `repo` is None when nothing should.
+    """What should be published; `repo` is None if nothing should.
 
-    `fault` says why the record cannot even be built.
+    `fault` is the reason why the record cannot be built.
     """
 
     repo: str | None = None
@@ -44,7 +48,7 @@ class ExpectedItem:
 
 @dataclass(frozen=True, slots=True)
 class InspectedItem:
-    """What MongoDB alone says of an item: its document, its account, what is to be done."""
+    """What MongoDB knows of an item: its document, its account, and the plan for it."""
 
     kind: MediaType
     document: MediaDocument
@@ -55,7 +59,7 @@ class InspectedItem:
 
     @property
     def key(self) -> RecordKey | None:
-        """Return where the record is, or will be; None while no key is reserved."""
+        """Return the key of the existing or future record; None if none is reserved."""
         # A legacy document has an rkey and no repo: its record is in its owner's.
         state = self.document.state
         repo = state.repo or (self.account.did if self.account else None)
@@ -66,21 +70,11 @@ class InspectedItem:
 
 @dataclass(frozen=True, slots=True)
 class PublishedState:
-    """What the PDS has of an item, and how that differs from what it should have."""
+    """What the PDS has of an item, and how that differs from what it should have.
 
-    found: RemoteRecord | None
-    differences: tuple[Difference, ...]
-    blobs: tuple[BlobCheck, ...]
+    `fault` is the reason why the expected record cannot be built.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Inspection:
-    """All that is known of an item; `fault` says why its record cannot even be built."""
-
-    document: MediaDocument
-    content: Mapping[str, object]
-    account: Account | None
-    plan: str
     fault: str | None
     found: RemoteRecord | None
     differences: tuple[Difference, ...]
@@ -88,84 +82,96 @@ class Inspection:
 
     @property
     def faults(self) -> int:
-        """Return how many things are not as they should be."""
-        return faults(self.fault, self.differences, self.blobs)
+        """Return the number of differences and faults."""
+        faulty_blobs = sum(check.fault is not None for check in self.blobs)
+        return len(self.differences) + faulty_blobs + (self.fault is not None)
 
 
-def faults(
-    fault: str | None, differences: tuple[Difference, ...], blobs: tuple[BlobCheck, ...]
-) -> int:
-    """Return how many things are not as they should be."""
-    return len(differences) + sum(check.fault is not None for check in blobs) + (fault is not None)
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What MongoDB and the PDS have of an item."""
+
+    item: InspectedItem
+    published: PublishedState
 
 
-def inspect(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
-    """Inspect an item; None when there is no document of these ids.
+@dataclass(frozen=True, slots=True)
+class Inspector:
+    """Inspects items; `pds_of` returns the PDS client of a DID."""
 
-    Raises the errors of MongoDB and of the PDS.
-    """
-    item = load_item(services, kind, ids)
-    if item is None:
-        return None
-    remote = compare_with_pds(services, item)
-    return Inspection(
-        document=item.document,
-        content=item.content,
-        account=item.account,
-        plan=item.plan,
-        fault=item.wanted.fault,
-        found=remote.found,
-        differences=remote.differences,
-        blobs=remote.blobs,
-    )
+    store: DocumentStore
+    accounts: Accounts
+    expected_records: ExpectedRecords
+    pds_of: Callable[[str], PdsClient]
 
+    @classmethod
+    def of(cls, services: Services) -> Self:
+        """Return an inspector for these services."""
+        expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
+        return cls(services.store, services.accounts, expected_records, services.pds_of)
 
-def load_item(
-    services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
-) -> InspectedItem | None:
-    """Return what MongoDB says of an item; None when there is no document of these ids.
+    def inspect(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
+        """Inspect an item; return None if no document has one of these ids.
 
-    Raises the errors of MongoDB.
-    """
-    document = services.store.find(kind, ids)
-    if document is None:
-        return None
-    account = services.accounts.find(document.owner)
-    decision = plan(kind, document, account)
-    wanted = ExpectedItem()
-    if isinstance(decision, Publish):
-        wanted = _build_expected(services, kind, document, decision.account)
-    content = _content(services, kind, document)
-    return InspectedItem(kind, document, content, account, decision.text, wanted)
+        Raises the errors of MongoDB and of the PDS.
+        """
+        item = self.load(kind, ids)
+        return Inspection(item, self.compare_with_pds(item)) if item else None
 
+    def load(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> InspectedItem | None:
+        """Read an item from MongoDB; return None if no document has one of these ids.
 
-def compare_with_pds(services: Services, item: InspectedItem) -> PublishedState:
-    """Return what the PDS has of an item; raises the errors of the PDS."""
-    found = services.pds_of(item.key.repo).get_record(item.key) if item.key else None
-    return PublishedState(
-        found=found,
-        differences=() if item.wanted.fault else tuple(_differences(item.wanted, found)),
-        blobs=tuple(_check_blobs(services, item.document, item.wanted)),
-    )
+        Raises the errors of MongoDB.
+        """
+        document = self.store.find(kind, ids)
+        if document is None:
+            return None
+        account = self.accounts.find(document.owner)
+        decision = plan(kind, document, account)
+        wanted = ExpectedItem()
+        if isinstance(decision, Publish):
+            wanted = self._build_expected(kind, document, decision.account)
+        with mongo_errors():
+            content = self.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
+        return InspectedItem(kind, document, content or {}, account, decision.text, wanted)
 
+    def compare_with_pds(self, item: InspectedItem) -> PublishedState:
+        """Compare an item with its record on the PDS; raises the errors of the PDS."""
+        wanted = item.wanted
+        found = self.pds_of(item.key.repo).get_record(item.key) if item.key else None
+        return PublishedState(
+            fault=wanted.fault,
+            found=found,
+            differences=() if wanted.fault else tuple(_differences(wanted, found)),
+            blobs=tuple(self._check_blobs(item.document, wanted)),
+        )
 
-def _content(services: Services, kind: MediaType, document: MediaDocument) -> RawDocument:
-    with mongo_errors():
-        raw = services.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
-    return raw or {}
+    def _build_expected(
+        self, kind: MediaType, document: MediaDocument, account: Account
+    ) -> ExpectedItem:
+        try:
+            draft = self.expected_records.draft(kind, document, account)
+            record = self.expected_records.valid_record(document, draft)
+        except PermanentError as error:
+            return ExpectedItem(account.did, fault=error.message)
+        return ExpectedItem(account.did, record, tuple(draft.blobs))
 
+    def _check_blobs(self, document: MediaDocument, wanted: ExpectedItem) -> Iterator[BlobCheck]:
+        for name in wanted.blobs:
+            blob = document.state.blobs.get(name, BlobState())
+            yield BlobCheck(name, blob, self._blob_fault(wanted.repo or "", blob))
 
-def _build_expected(
-    services: Services, kind: MediaType, document: MediaDocument, account: Account
-) -> ExpectedItem:
-    """Build the record with the blobs and links that the last run left; no file is read."""
-    expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
-    try:
-        draft = expected_records.draft(kind, document, account)
-        record = expected_records.valid_record(document, draft)
-    except PermanentError as error:
-        return ExpectedItem(account.did, fault=error.message)
-    return ExpectedItem(account.did, record, tuple(draft.blobs))
+    def _blob_fault(self, repo: str, blob: BlobState) -> str | None:
+        if blob.cid is None:
+            return blob.error.message if blob.error else "it has not been uploaded yet"
+        data = self.pds_of(repo).get_blob(repo, blob.cid)
+        if data is None:
+            return "the PDS does not have it"
+        if len(data) != blob.size:
+            return f"the PDS has {len(data)} bytes of {blob.size}"
+        if cid_of_blob(data) != blob.cid:
+            return "the PDS has other bytes than its CID says"
+        return f"older than its source: {blob.error.message}" if blob.error else None
 
 
 def _differences(wanted: ExpectedItem, found: RemoteRecord | None) -> Iterator[Difference]:
@@ -174,24 +180,3 @@ def _differences(wanted: ExpectedItem, found: RemoteRecord | None) -> Iterator[D
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
         yield Difference("(repo)", wanted.repo, repo)
-
-
-def _check_blobs(
-    services: Services, document: MediaDocument, wanted: ExpectedItem
-) -> Iterator[BlobCheck]:
-    for name in wanted.blobs:
-        blob = document.state.blobs.get(name, BlobState())
-        yield BlobCheck(name, blob, _fault(services, wanted.repo or "", blob))
-
-
-def _fault(services: Services, repo: str, blob: BlobState) -> str | None:
-    if blob.cid is None:
-        return blob.error.message if blob.error else "it has not been uploaded yet"
-    data = services.pds_of(repo).get_blob(repo, blob.cid)
-    if data is None:
-        return "the PDS does not have it"
-    if len(data) != blob.size:
-        return f"the PDS has {len(data)} bytes of {blob.size}"
-    if cid_of_blob(data) != blob.cid:
-        return "the PDS has other bytes than its CID says"
-    return f"older than its source: {blob.error.message}" if blob.error else None
