@@ -1,4 +1,4 @@
-"""What the operator is told: how many items are in which state, what failed, what is queued."""
+"""What operators see: items by state, failures, queue lengths and throughput."""
 
 from worker.database.backlog import NO_CODE
 from worker.operations.backfill.retry_failed import NamedItems, RetryBatch, RetryFailed, RetryTotals

@@ -1,4 +1,4 @@
-"""The accounts that cannot be used: why, until when, and how many items wait for each."""
+"""Accounts that cannot be used: the reason, until when, and the number of pending items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.operations.error_help import ACCOUNT_CODES
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import PdsHosts
 
-_CHUNK = 1000  # left to itself, MongoDB sends 16 MB
+_CHUNK = 1000  # by default, MongoDB sends batches of 16 MB
 _WAITING: RawDocument = {
     "atproto.status": Status.PENDING.value,
     "atproto.error.code": {"$in": list(ACCOUNT_CODES)},
@@ -29,9 +29,9 @@ _WAITING: RawDocument = {
 
 @dataclass(frozen=True, slots=True)
 class BlockedAccount:
-    """An account that cannot be used, or could not when one of its items was tried last.
+    """An account that cannot be used, or could not at the last attempt for one of its items.
 
-    `parked` is None once nobody holds it back any more: its items are tried when they are due.
+    `parked` is None once the parking has ended: its items are tried when they are due.
     """
 
     subject: str
@@ -43,7 +43,7 @@ class BlockedAccount:
 
     @property
     def until(self) -> datetime | None:
-        """Return until when it is left alone."""
+        """Return until when the account is parked."""
         return self.parked.until if self.parked else None
 
 
@@ -55,10 +55,9 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class BlockedAccounts:
-    """The accounts of one database, and what Redis keeps of them.
+    """Finds blocked accounts by their pending items and by the parking in Redis.
 
-    Costs one document read for each item that waits; raises as Overview does, and
-    RedisUnavailableError.
+    Reads one document per pending item; raises as ItemCounts does, and RedisUnavailableError.
     """
 
     store: DocumentStore
@@ -67,16 +66,15 @@ class BlockedAccounts:
     parking: Parking
 
     def all(self) -> list[BlockedAccount]:
-        """Return the accounts in trouble, those that most items wait for first."""
+        """Return the blocked accounts, those with most pending items first."""
         waiting = self._waiting()
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
         subjects = {*waiting.counts, *(account.subject for account in parked if account)}
-        blocked_accounts = [self._make_blocked(subject, waiting) for subject in subjects]
-        found = [blocked for blocked in blocked_accounts if blocked]
+        found = filter(None, (self._make_blocked(subject, waiting) for subject in subjects))
         return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
-        """Go through the items that wait for a user's account."""
+        """Iterate over the items that wait for a user's account."""
         for kind in MEDIA_TYPES.values():
             for raw in self._items(kind):
                 owned = self.store.to_owned_item(kind, raw)
@@ -89,8 +87,7 @@ class BlockedAccounts:
             for raw in self._items(kind):
                 owner = self.store.to_owned_item(kind, raw).owner
                 found.counts[owner] += 1
-                error = parse_state(raw.get("atproto")).error
-                if error:
+                if error := parse_state(raw.get("atproto")).error:
                     found.errors.setdefault(owner, error)
         return found
 
@@ -103,10 +100,9 @@ class BlockedAccounts:
     def _make_blocked(self, subject: str, waiting: _Waiting) -> BlockedAccount | None:
         account = self.accounts.find(subject)
         parked = self._read_parked(account) if account else None
-        error = waiting.errors.get(subject)
-        known = parked or error
+        known = parked or waiting.errors.get(subject)
         if known is None:
-            return None  # it was parked under a password that it no longer has
+            return None  # it was parked for an older password
         return BlockedAccount(
             subject, account, known.code, known.message, parked, waiting.counts[subject]
         )
@@ -116,5 +112,5 @@ class BlockedAccounts:
             return self.pds_hosts.for_did(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
-                return None  # nobody knows where it lives, so it is parked nowhere
+                return None  # without a known PDS it cannot be parked
             raise

@@ -1,8 +1,8 @@
-"""How many items are in which state, counted from indexes alone: no document is read.
+"""Count items by state, from indexes alone: no document is read.
 
-At a million documents of a type, on two cores: 0.7 s for the counts by status and of all, each a
-count of index keys; and for what is grouped, 4 s per million documents that are pending, partial
-or failed, and 1 s per million that are skipped or removed. With a tenth of each: a second.
+For a million documents of a type, on two cores: 0.7 s for the total and the counts by status, each
+a count of index keys; for the grouped counts 4 s per million documents that are pending, partial
+or failed, and 1 s per million that are skipped or removed. With a tenth of each: one second.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _if_date(path: str, otherwise: object) -> dict[str, object]:
     return {"$cond": [{"$eq": [{"$type": path}, "date"]}, path, otherwise]}
 
 
-# An ObjectId tells when its document was saved, whatever date it bears; of others `when` does.
+# When a document was saved: the time in its ObjectId, or `when` for other ids.
 _SAVED = {
     "$cond": [
         {"$eq": [{"$type": "$_id"}, "objectId"]},
@@ -52,12 +52,11 @@ _GROUPED = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How many items there are, of one type or of several.
+    """Numbers of items, of one type or several.
 
-    `total` is all of them, those without a status as well. `errors` counts by error code and
-    status: failed, partial, and pending, which is tried again by itself; `skipped` by reason.
-    `oldest` is since when the pending item that has waited longest has not been right: since
-    it was last known to be, or else since it was saved. None when nothing is pending.
+    `total` includes items without a status. `errors` counts failed, partial and pending items by
+    error code and status, `skipped` by reason. `oldest` is the time since when the oldest pending
+    item has been out of date: its last sync, or else when it was saved.
     """
 
     total: int = 0
@@ -68,22 +67,22 @@ class Counts:
 
     @property
     def never(self) -> int:
-        """Return how many have no status: no run has ever looked at them."""
-        return max(0, self.total - self.statuses.total())  # items move while they are counted
+        """Return the number of items without a status, which no run has claimed yet."""
+        return max(0, self.total - self.statuses.total())  # items change while they are counted
 
     @property
     def codes(self) -> list[str]:
-        """Return the error codes, those of most failures first."""
+        """Return the error codes, most failures first."""
         worst = sorted(self.errors, key=lambda each: (each[1] not in FAILED, -self.errors[each]))
         return list(dict.fromkeys(code for code, _ in worst))
 
     def failed_with(self, code: str) -> int:
-        """Return how many items are failed or partial for this reason."""
+        """Return the number of failed and partial items with this error code."""
         return sum(self.errors[code, status] for status in FAILED)
 
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
-        """Return the counts of several types together."""
+        """Return the sum of the counts of several types."""
         counts = list(parts)
         return cls(
             total=sum(each.total for each in counts),
@@ -96,14 +95,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RemovalCounts:
-    """Records of deleted documents that are still to be removed: tried again, or given up."""
+    """Numbers of pending removals of deleted documents: to be retried, or failed."""
 
     waiting: int
     given_up: int
 
 
 @dataclass(frozen=True, slots=True)
-class _Troubled:
+class _Group:
     """The items of one status and error code."""
 
     status: Status
@@ -113,9 +112,9 @@ class _Troubled:
 
 
 class ItemCounts:
-    """Counts over the documents of one database.
+    """Counts the documents of one database.
 
-    All methods raise StoreUnavailableError, and IndexMissingError before they would go through a
+    All methods raise StoreUnavailableError, and IndexMissingError instead of scanning a
     collection.
     """
 
@@ -124,41 +123,40 @@ class ItemCounts:
         self._store = store
 
     def counts(self, kind: MediaType) -> Counts:
-        """Count the items of a type."""
         collection = self._store.collection(kind)
-        troubled = self._count_troubled(kind)
+        groups = self._count_groups(kind)
         with mongo_errors():
-            # Status by status: one array for an `atproto` anywhere, and to MongoDB an index no
-            # longer tells the values to group by. Counting the keys goes on all the same.
+            # One count per status: with a single array as `atproto`, MongoDB can no longer group
+            # by the index, but it can still count its keys.
             statuses = {
                 status: collection.count_documents({"atproto.status": status}) for status in Status
             }
             total = collection.count_documents(_EVERY)
-        waiting = [each.since for each in troubled if each.status is Status.PENDING and each.since]
+        waiting = [each.since for each in groups if each.status is Status.PENDING and each.since]
         return Counts(
             total=total,
             statuses=Counter(statuses),
-            errors=_by_code(troubled),
+            errors=_by_code(groups),
             skipped=self._count_skipped(kind),
             oldest=min(waiting, default=None),
         )
 
     def errors(self, kind: MediaType) -> Counts:
-        """Count those items of a type that have an error, by code and status; no others."""
-        return Counts(errors=_by_code(self._count_troubled(kind)))
+        """Count only the items of a type that have an error, by code and status."""
+        return Counts(errors=_by_code(self._count_groups(kind)))
 
     def removals(self) -> RemovalCounts:
-        """Count the removals that are kept until they succeed."""
+        """Count the saved removals."""
         with mongo_errors():
             waiting = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
             given_up = self._removals.count_documents({"retryAt": None})
         return RemovalCounts(waiting, given_up)
 
-    def _count_troubled(self, kind: MediaType) -> list[_Troubled]:
+    def _count_groups(self, kind: MediaType) -> list[_Group]:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]
         with require_index():
             found = self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
-            # Of an `atproto` that is a list MongoDB matches each part, and groups by all of them.
+            # For an `atproto` that is a list, MongoDB matches each element and groups by all.
             return [group for group in map(_read, found) if group]
 
     def _count_skipped(self, kind: MediaType) -> Counter[str]:
@@ -169,20 +167,20 @@ class ItemCounts:
         return Counter({str(each["_id"]): int(str(each["count"])) for each in found})
 
 
-def _by_code(troubled: Iterable[_Troubled]) -> Counter[tuple[str, Status]]:
-    """Count by code and status; pending items without an error have merely not been tried."""
+def _by_code(groups: Iterable[_Group]) -> Counter[tuple[str, Status]]:
+    """Count by code and status, without the pending items that have not been tried yet."""
     counts: Counter[tuple[str, Status]] = Counter()
-    for each in troubled:
+    for each in groups:
         if each.code != NO_CODE or each.status in FAILED:
             counts[each.code, each.status] += each.count
     return counts
 
 
-def _read(group: Mapping[str, Any]) -> _Troubled | None:
+def _read(group: Mapping[str, Any]) -> _Group | None:
     code, since = group["_id"].get("code"), group["since"]
     if not is_text(group["_id"]["status"]):
         return None
-    return _Troubled(
+    return _Group(
         status=Status(group["_id"]["status"]),
         code=code if is_text(code) else NO_CODE,
         count=int(group["count"]),

@@ -1,4 +1,4 @@
-"""List and search items that failed, as a stream: memory does not grow with their number."""
+"""List failed items as a stream, with bounded memory, and search for items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
-_CHUNK = 500  # left to itself, MongoDB sends 16 MB
+_CHUNK = 500  # by default, MongoDB sends batches of 16 MB
 _MAX_RESULTS = 20
 _NAMES = ("code", "slug")
 _URI_PARTS = 3
@@ -28,7 +28,7 @@ _URI_PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """A place in the list of one type and code: after the item of this status and id."""
+    """A position in the list of one type and code: after the item of this status and id."""
 
     status: Status
     id: DocumentId
@@ -38,8 +38,8 @@ class PageCursor:
 class FailedItem:
     """An item that is failed or partial.
 
-    `owner` is its subject, `handle` the owner's name on the platform, if there is one; `error`
-    is None where an older program left nothing that can be read.
+    `owner` is a subject, `handle` the owner's name on the platform; `error` is None if an older
+    program left no readable one.
     """
 
     ref: ItemRef
@@ -51,9 +51,9 @@ class FailedItem:
 
 
 class Failures:
-    """The failed items of one database.
+    """Lists the failed items of one database.
 
-    Costs one document read for each item that is told of, 0.06 ms; raises as Overview does.
+    Reads one document per item, which takes 0.06 ms; raises as ItemCounts does.
     """
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
@@ -63,12 +63,12 @@ class Failures:
     def of(
         self, kind: MediaType, code: str | None = None, limit: int | None = None
     ) -> Iterator[FailedItem]:
-        """Go through the items of a type: failed ones, then partial ones, by code and by id.
+        """Iterate over the items of a type: failed, then partial ones, by code and id.
 
-        With a `code` only those that have it as their error's; NO_CODE for those with none.
+        `code` selects an error code, or NO_CODE the items without one.
         """
         if limit == 0:
-            return  # to MongoDB, a limit of 0 is none
+            return  # MongoDB takes a limit of 0 for no limit
         match: RawDocument = {"atproto.status": {"$in": list(FAILED)}}
         match |= {} if code is None else with_code(code)
         with require_index():
@@ -80,16 +80,15 @@ class Failures:
     def page(
         self, kind: MediaType, code: str, after: PageCursor | None, length: int
     ) -> list[FailedItem]:
-        """Return so many items of a type and code that follow a place: by status, then by id.
+        """Return the next `length` items of a type and code, by status and id.
 
-        Costs a look at the index keys before the place, and a document read for each item.
+        Scans the index keys before the position, and reads one document per item.
         """
         items: list[FailedItem] = []
         for status in FAILED[FAILED.index(after.status) if after else 0 :]:
-            left = length - len(items)
-            if left:
+            if remaining := length - len(items):
                 last = after.id if after and after.status is status else None
-                items += self._read(kind, self._chunk(kind, status, code, last, left))
+                items += self._read(kind, self._chunk(kind, status, code, last, remaining))
         return items
 
     def _chunk(
@@ -97,7 +96,7 @@ class Failures:
     ) -> Sequence[RawDocument]:
         match: RawDocument = {"atproto.status": status.value, **with_code(code)}
         if last is not None:
-            # Not the operator of the same name outside of `$expr`: that finds ids of one type only.
+            # Outside of `$expr`, `$gt` finds only ids of the same type.
             match["$expr"] = {"$gt": ["$_id", {"$literal": last}]}
         with require_index():
             found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
@@ -124,10 +123,10 @@ class Failures:
 
 
 class Search:
-    """Looks for items of all these types, by indexes alone.
+    """Finds items of these types by id, record key or URI, by indexes alone.
 
-    By code or slug only where the platform has an index on it: none of ours is, and a collection
-    is not gone through. All methods raise StoreUnavailableError.
+    Searches by code or slug only if the platform has an index on it; we create none. All methods
+    raise StoreUnavailableError.
     """
 
     def __init__(self, store: DocumentStore, kinds: Sequence[MediaType]) -> None:
@@ -135,7 +134,7 @@ class Search:
         self._kinds = kinds
 
     def find(self, text: str) -> list[ItemRef]:
-        """Return the items that a text may mean, each once, so many at most."""
+        """Return up to 20 distinct items that a text may stand for."""
         found = self._by_uri(text) if text.startswith("at://") else self._by_name(text)
         return list(dict.fromkeys(found))[:_MAX_RESULTS]
 
@@ -144,35 +143,35 @@ class Search:
             return
         key = RecordKey.parse(uri)
         for kind in self._kinds:
-            if kind.nsid == key.collection:
-                document = self._store.find_by_record(kind, key.repo, key.rkey)
-                if document:
-                    yield document.ref
+            if kind.nsid != key.collection:
+                continue
+            if document := self._store.find_by_record(kind, key.repo, key.rkey):
+                yield document.ref
 
     def _by_name(self, text: str) -> Iterator[ItemRef]:
         try:
             ids = parse_id(text)
         except InvalidIdError:
-            return  # no text that can be sent, or far too long for any name
+            return  # not a valid text, or too long for a name
         for kind in self._kinds:
-            document = self._store.find(kind, ids)
-            if document:
+            if document := self._store.find(kind, ids):
                 yield document.ref
         for kind in self._kinds:
             for name in ("atproto.rkey", *self._find_indexed(kind)):
-                yield from self._with(kind, {name: text})
+                yield from self._find_matches(kind, {name: text})
 
     def _find_indexed(self, kind: MediaType) -> list[str]:
-        """Return by which of the names that people give an item there is an index."""
+        """Return which of the fields that name an item have an index."""
         with mongo_errors():
             indexes = self._store.collection(kind).list_indexes()
             usable = [index for index in indexes if "partialFilterExpression" not in index]
         first = {next(iter(cast("Mapping[str, object]", index["key"]))) for index in usable}
         return [name for name in _NAMES if name in first]
 
-    def _with(self, kind: MediaType, match: RawDocument) -> Iterator[ItemRef]:
+    def _find_matches(self, kind: MediaType, match: RawDocument) -> Iterator[ItemRef]:
         with mongo_errors():
             raws = list(self._store.collection(kind).find(match, {"_id": 1}).limit(_MAX_RESULTS))
         for raw in raws:
-            if as_document_id(raw["_id"]) is not None:
-                yield ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))
+            document_id = as_document_id(raw["_id"])
+            if document_id is not None:
+                yield ItemRef(kind.name, document_id)

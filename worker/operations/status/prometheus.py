@@ -1,8 +1,8 @@
 """Metrics of the whole platform, for Prometheus.
 
-Each worker exports what it counts itself (`worker.telemetry.prometheus`). These metrics are the
-same for all processes, so only the status page exports them. What a service did not answer is left
-out, and `media_atproto_up` shows which service it was.
+Each worker exports its own counters (`worker.telemetry.prometheus`). These metrics are the same for
+all processes, so only the status page exports them. Metrics of an unavailable service are omitted;
+`media_atproto_up` shows which one it was.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PREFIX = "media_atproto"
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What Redis tells: the queues, the budgets of which something is spent, who is parked."""
+    """What Redis knows: queue lengths, rate limit buckets in use, the number of parked accounts."""
 
     lengths: QueueLengths
     buckets: Sequence[BucketStatus]
@@ -34,9 +34,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
 class PlatformMetrics(Collector):
-    """Gauges of a platform `at` a moment; None stands for what a service did not tell.
+    """Gauges of the platform at the time `at`.
 
-    `watch` is where the watch stands, None if there never was one.
+    `counts` or `traffic` is None if its service did not answer, `watch` if none has ever run.
     """
 
     at: datetime
@@ -45,20 +45,19 @@ class PlatformMetrics(Collector):
     watch: Checkpoint | None
 
     def text(self) -> bytes:
-        """Return them in Prometheus's text format."""
+        """Return the metrics in the text format of Prometheus."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Go through the figures."""
         if self.counts is not None:
             yield from _documents(self.counts, self.at)
         if self.traffic is not None:
             yield from _traffic(self.traffic)
         if self.watch is not None:
             yield from _watch(self.watch, self.at)
-        up = _gauge("up", "Whether the service answered this time", "service")
+        up = _gauge("up", "Whether the service answered", "service")
         up.add_metric(["mongodb"], self.counts is not None)
         up.add_metric(["redis"], self.traffic is not None)
         yield up
@@ -66,29 +65,24 @@ class PlatformMetrics(Collector):
 
 def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     lengths = asdict(traffic.lengths)
-    waiting = _gauge("queue_messages", "Messages that wait, by queue", "queue")
+    waiting = _gauge("queue_messages", "Waiting messages by queue", "queue")
     for queue in ("live", "sweep", "bulk"):
         waiting.add_metric([queue], lengths[queue])
-    in_hand = _gauge("in_hand_messages", "Messages in the hands of workers")
-    in_hand.add_metric([], lengths["in_hand"])
-    parked = _gauge("parked_accounts", "Accounts that are left alone for their trouble")
-    parked.add_metric([], traffic.parked)
-    yield from (waiting, in_hand, parked, _budgets(traffic.buckets))
+    yield waiting
+    yield _value("in_hand_messages", "Messages held by workers", lengths["in_hand"])
+    yield _value("parked_accounts", "Accounts that are parked", traffic.parked)
+    yield _budgets(traffic.buckets)
 
 
 def _watch(watch: Checkpoint, at: datetime) -> Iterator[GaugeMetricFamily]:
-    age = _gauge("watch_age_seconds", "How long ago the watch kept its position")
-    age.add_metric([], _age(watch.saved_at, at))
-    lag = _gauge("watch_lag_seconds", "How late the last change was enqueued by the watch")
-    lag.add_metric([], watch.lag)
-    yield from (age, lag)
+    age = _age(watch.saved_at, at)
+    yield _value("watch_age_seconds", "Age of the checkpoint of the watch", age)
+    yield _value("watch_lag_seconds", "Delay of the last change that watch enqueued", watch.lag)
 
 
 def _documents(counts: Mapping[str, Counts], at: datetime) -> Iterator[GaugeMetricFamily]:
     documents = _gauge("documents", "Documents by type and state", "type", "status")
-    oldest = _gauge(
-        "oldest_pending_seconds", "For how long the oldest pending item has not been right", "type"
-    )
+    oldest = _gauge("oldest_pending_seconds", "Age of the oldest pending item", "type")
     for name, each in counts.items():
         documents.add_metric([name, "never"], each.never)
         for status in Status:
@@ -102,18 +96,21 @@ def _age(since: datetime | None, at: datetime) -> float:
 
 
 def _budgets(buckets: Iterable[BucketStatus]) -> GaugeMetricFamily:
-    """Return what is left of each budget: of those of accounts, where least is."""
-    family = _gauge(
-        "budget_left_ratio", "The share that is left of a budget, where least is", "pds", "budget"
-    )
+    """Return the remaining share of each rate limit, the least of all its buckets."""
+    text = "Least remaining share of a rate limit"
+    family = _gauge("budget_left_ratio", text, "pds", "budget")
     least: dict[tuple[str, str], float] = {}
     for bucket in buckets:
         key = (bucket.host, bucket.limit)
         left = 0.0 if bucket.refused else max(1 - bucket.used / max(bucket.points, 1), 0.0)
         least[key] = min(left, least.get(key, 1.0))
-    for (host, rate_limiter), left in sorted(least.items()):
-        family.add_metric([host, rate_limiter], left)
+    for labels, left in sorted(least.items()):
+        family.add_metric(labels, left)
     return family
+
+
+def _value(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{_PREFIX}_{name}", text, value=value)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

@@ -1,10 +1,8 @@
-"""How many items were published, minute by minute: counted from an index alone.
+"""Count the published items per minute and per hour, from an index alone.
 
-An item counts at the moment that it was last known to be right: one that was published twice
-counts once, when it was last. Each span is a count of index keys, which takes a third of the time
-of going through the documents (docs/figures.md); grouping the keys takes longer than that. Only
-where an older program left a list in the place of a state, documents are read, until a run has put
-that right.
+An item counts once, at its last sync. Each span is a count of index keys, which takes a third of
+the time of scanning the documents (docs/figures.md); grouping the keys would take longer. Documents
+are read only while a state is a list, left by an older program, that no run has corrected yet.
 """
 
 from __future__ import annotations
@@ -21,14 +19,14 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _MINUTE, _HOUR = timedelta(minutes=1), timedelta(hours=1)
-_INSTANT = timedelta(milliseconds=1)  # the least that MongoDB tells apart
+_INSTANT = timedelta(milliseconds=1)  # the resolution of MongoDB
 
 Count = Callable[[datetime, datetime], int]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Items in spans of equal length, without a gap; `starts` are the spans' beginnings."""
+    """Numbers of items in consecutive spans of equal length."""
 
     step: timedelta
     starts: tuple[datetime, ...]
@@ -36,18 +34,18 @@ class Series:
 
     @property
     def total(self) -> int:
-        """Return how many items there are in all spans."""
+        """Return the number of items in all spans."""
         return sum(self.counts)
 
     @property
     def busiest(self) -> tuple[datetime, int]:
-        """Return the span of the most items, the earliest of several, and how many those are."""
+        """Return the start of the busiest span, the earliest of several, and its count."""
         most = max(self.counts)
         return self.starts[self.counts.index(most)], most
 
     @classmethod
     def until(cls, at: datetime, step: timedelta, length: int, count: Count) -> Self:
-        """Count so many spans, the last of which is that of `at` and ends there."""
+        """Count `length` spans; the last one contains `at` and ends there."""
         last, end = _cut(at, step), at + _INSTANT
         starts = tuple(last - step * back for back in reversed(range(length)))
         counts = tuple(count(start, min(start + step, end)) for start in starts)
@@ -56,14 +54,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What was published in the last hour, by minute, and in the last day, by hour."""
+    """Items published in the last hour, by minute, and in the last day, by hour."""
 
     hour: Series
     day: Series
 
 
 def throughput(store: DocumentStore, kinds: Iterable[MediaType], at: datetime) -> Throughput:
-    """Count what was published until a moment; raises as Overview does."""
+    """Count the items published until `at`; raises as ItemCounts does."""
     since = _cut(at, _HOUR) - 23 * _HOUR
     busy = [kind for kind in kinds if _is_any(store, kind, since, at + _INSTANT)]
 
@@ -81,9 +79,9 @@ def _count(store: DocumentStore, kind: MediaType, start: datetime, end: datetime
 
 
 def _is_any(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> bool:
-    alone = {"_id": 0, "atproto.syncedAt": 1}
+    covered = {"_id": 0, "atproto.syncedAt": 1}  # answered by the index
     with require_index():
-        found = store.collection(kind).find(_within(start, end), alone).hint(PUBLISHED)
+        found = store.collection(kind).find(_within(start, end), covered).hint(PUBLISHED)
         return any(found.limit(1))
 
 
@@ -92,6 +90,6 @@ def _within(start: datetime, end: datetime) -> RawDocument:
 
 
 def _cut(moment: datetime, step: timedelta) -> datetime:
-    """Return the beginning of the minute or the hour of a moment in UTC."""
+    """Return the start of the minute or the hour that a time in UTC is in."""
     cut = moment.replace(second=0, microsecond=0)
     return cut if step == _MINUTE else cut.replace(minute=0)
