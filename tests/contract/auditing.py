@@ -23,7 +23,6 @@ from worker.operations.audit.repair import Repairs
 from worker.operations.audit.run import AuditResult, AuditRun, open_audit
 from worker.pds.repo import Repo
 from worker.services import Services
-from worker.sync.run import ignore_step
 
 Count = dict[tuple[str, str], int]
 
@@ -124,10 +123,10 @@ class Ground:
     def repair_after(self, between: Callable[[], object]) -> Repairs:
         """Audit the user's account, do something else, then put right what was found before."""
         with self.open(repair=True) as rounds:
-            audit = rounds.auditor.audit(self.user, ignore_step)
+            audit = rounds.auditor.audit(self.user)
             between()
             assert rounds.repairer
-            return rounds.repairer.repair(self.user, audit.types, force=False, observer=ignore_step)
+            return rounds.repairer.repair(self.user, audit.types)
 
     def others(self, *, repair: bool = False) -> AuditResult:
         """Look at the documents of owners without an account."""

@@ -16,7 +16,6 @@ from tests.world import World
 from worker.core.errors import TransientError, WaitError
 from worker.operations.audit.findings import Fault
 from worker.pds.client import PdsClient
-from worker.sync.run import ignore_step
 
 _CAR = "application/vnd.ipld.car"
 _BUSY = b'{"error":"RateLimitExceeded"}'
@@ -90,7 +89,7 @@ def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:
     with ground.open() as rounds, closing(Moving(ground.services.settings.pds.url)) as moving:
         reading = replace(rounds.auditor.repo_reader, pds_of=lambda _: moving)
         auditor = replace(rounds.auditor, repo_reader=reading)
-        assert auditor.audit(ground.user, ignore_step).is_clean
+        assert auditor.audit(ground.user).is_clean
         assert moving.asked == 2
 
 

@@ -1,1 +1,1 @@
-"""Compare MongoDB with the repos, account by account, and repair the differences."""
+"""Compare MongoDB with the repos, account by account, and repair differences."""

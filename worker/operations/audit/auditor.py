@@ -1,27 +1,32 @@
-"""Audit one account: compare its documents with its repo, which is read in one call."""
+"""Audit one account: compare its documents with its repo, read in one call."""
 
 from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.core.clock import now
-from worker.core.documents import Account, Failure, MediaDocument
+from worker.core.documents import Account, DocumentId, Failure, MediaDocument
 from worker.core.errors import MediaError
 from worker.media import MediaType
 from worker.operations.audit.blobs import check_blobs
 from worker.operations.audit.classification import Classifier
-from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
-from worker.operations.audit.matching import Expected, Match, match_records
+from worker.operations.audit.findings import (
+    AccountAudit,
+    Finding,
+    Standings,
+    TypeAudit,
+    document_ids,
+)
+from worker.operations.audit.matching import Expected, Match, StoredRecords, match_records
 from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.audit.repo_reader import RepoReader
 from worker.operations.expected import ExpectedRecords
-from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
@@ -68,7 +73,7 @@ class AuditTotals:
     def add_blobs(self, findings: Iterable[Finding]) -> None:
         """Add findings about blobs; the documents that have one lose their standing."""
         found = list(findings)
-        faulty = {finding.document.ref.id for finding in found if finding.document}
+        faulty = document_ids(found)
         for match in self.current:
             if match.expected.document.ref.id in faulty:
                 standing = self._classifier.classify(match).standing
@@ -96,9 +101,10 @@ class Auditor:
     kinds: Sequence[MediaType]
     blobs: bool
     grace: float
+    observer: Observer
 
     @gc_disabled()
-    def audit(self, account: Account, observer: Observer) -> AccountAudit:
+    def audit(self, account: Account) -> AccountAudit:
         """Compare an account's documents with its repo.
 
         Memory use grows with the repo. Raises StoreUnavailableError, and the errors of an
@@ -122,7 +128,6 @@ class Auditor:
                 account,
                 expected.pop(kind.name),
                 records[kind.nsid],
-                observer,
             )
             for kind in self.kinds
         ]
@@ -146,24 +151,21 @@ class Auditor:
         classifier: Classifier,
         account: Account,
         expected: Sequence[Expected],
-        records: Mapping[str, StoredRecord],
-        observer: Observer,
+        records: StoredRecords,
     ) -> TypeAudit:
         totals = self._compare(classifier, expected, records)
         if totals.findings:
             # Documents may have been saved after the repo was exported.
-            expected = self._reload(classifier.kind, account, expected, totals.findings)
+            found = document_ids(totals.findings)
+            expected = self._reload(classifier.kind, account, expected, found)
             totals = self._compare(classifier, expected, records)
         if self.blobs and classifier.kind.has_files:
-            observer(f"{len(totals.current)} {classifier.kind.name}s with their blobs")
+            self.observer(f"{len(totals.current)} {classifier.kind.name}s with their blobs")
             totals.add_blobs(check_blobs(self.repo_reader, classifier, totals.current))
         return totals.result(len(records))
 
     def _compare(
-        self,
-        classifier: Classifier,
-        expected: Sequence[Expected],
-        records: Mapping[str, StoredRecord],
+        self, classifier: Classifier, expected: Sequence[Expected], records: StoredRecords
     ) -> AuditTotals:
         totals = AuditTotals(classifier)
         matches, unclaimed = match_records(classifier.did, records, expected)
@@ -184,14 +186,9 @@ class Auditor:
         return Expected(document, decision, cids)
 
     def _reload(
-        self,
-        kind: MediaType,
-        account: Account,
-        expected: Sequence[Expected],
-        findings: Sequence[Finding],
+        self, kind: MediaType, account: Account, expected: Sequence[Expected], ids: set[DocumentId]
     ) -> list[Expected]:
-        """Read the documents of findings again; omit those deleted or given to another owner."""
-        ids = {finding.document.ref.id for finding in findings if finding.document}
+        """Read these documents again; omit those deleted or given to another owner."""
         reloaded = {
             document.ref.id: self._expect(kind, document, account)
             for document in self.documents.reload(kind, list(ids))

@@ -22,7 +22,7 @@ _DETAILS = {
 def check_blobs(
     repo_reader: RepoReader, classifier: Classifier, matches: Sequence[Match]
 ) -> Iterator[Finding]:
-    """Fetch each blob of the matched records once; yield the missing and truncated ones.
+    """Fetch each blob of the matched records once; yield the faulty ones.
 
     Raises as `RepoReader.blob_fault` does.
     """

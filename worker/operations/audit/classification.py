@@ -1,4 +1,4 @@
-"""Classify a document by its records: findings, or its standing and the reason for it.
+"""Classify a document by its records: findings, or a standing with a reason.
 
 Only undocumented differences are findings. Known failures, pending retries and skipped items
 are counted by reason.
@@ -51,7 +51,7 @@ RIGHT = Classification((DocumentStanding.RIGHT, ""), is_current=True)
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Classifies the documents of one type by the records of one repo; "" stands for no repo.
+    """Classifies documents of one type by the records of a repo; `did` may be "".
 
     A document that was attempted after `started`, the start of the audit, is at work. One saved
     less than `grace` seconds before `started` may still be unpublished.
@@ -143,13 +143,13 @@ class Classifier:
 
     def _find_mismatch(self, state: SyncState, own: StoredRecord) -> str:
         """Return which fields of a state differ from the document's existing record."""
-        actual = {"repo": self.did, "rkey": own.rkey, "uri": self._key(own).uri, "cid": own.cid}
-        claimed = {"repo": state.repo, "rkey": state.rkey, "uri": state.uri, "cid": state.cid}
-        return ", ".join(
-            f"{name} is {value or 'absent'}"
-            for name, value in claimed.items()
-            if value != actual[name]
-        )
+        uri = f"at://{self.did}/{self.kind.nsid}/{own.rkey}"
+        actual = (self.did, own.rkey, uri, own.cid)
+        claimed = (state.repo, state.rkey, state.uri, state.cid)
+        if claimed == actual:
+            return ""
+        fields = zip(("repo", "rkey", "uri", "cid"), actual, claimed, strict=True)
+        return ", ".join(f"{name} is {c or 'absent'}" for name, a, c in fields if a != c)
 
     def _one(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument

@@ -1,13 +1,13 @@
-"""Findings of an audit, the standing of all other documents, and the messages for both."""
+"""Findings of an audit, the standing of other documents, and their messages."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from worker.core.documents import Account, Failure, MediaDocument, Status, SyncState
+from worker.core.documents import Account, DocumentId, Failure, MediaDocument, Status, SyncState
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey
 from worker.media import MediaType
@@ -113,6 +113,11 @@ class Finding:
     def about(self) -> str:
         """Return the URI of the record, or the type and id of a document without one."""
         return self.key.uri if self.key else str(self.document.ref if self.document else "")
+
+
+def document_ids(findings: Iterable[Finding]) -> set[DocumentId]:
+    """Return the ids of the documents of findings."""
+    return {finding.document.ref.id for finding in findings if finding.document}
 
 
 Standings = Counter[tuple[DocumentStanding, str]]

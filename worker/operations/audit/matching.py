@@ -10,10 +10,12 @@ from worker.core.documents import MediaDocument
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Plan
 
+StoredRecords = Mapping[str, StoredRecord]
+
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A document, the plan for it, and the CIDs that its record may have to be current.
+    """A document, its plan, and the CIDs that its record may have to be current.
 
     There are no CIDs if no record is expected or none can be built.
     """
@@ -33,9 +35,9 @@ class Match:
 
 
 def match_records(
-    did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
+    did: str, records: StoredRecords, expected: Sequence[Expected]
 ) -> tuple[list[Match], list[StoredRecord]]:
-    """Match the records of `did` with documents; return the matches and the unclaimed records.
+    """Match the records of `did` with documents; also return unclaimed records.
 
     A document's record is the one that its state names, else the oldest one that names it.
     """
@@ -47,16 +49,14 @@ def match_records(
     matches = []
     for each in expected:
         own = records.get(_find_claimed_key(each, claims))
-        duplicates = by_ref.pop(str(each.document.ref.id), [])
+        duplicates = by_ref.pop(str(each.document.ref.id), []) if by_ref else []
         if own is None and duplicates:
             own, *duplicates = duplicates
         matches.append(Match(each, own, duplicates))
     return matches, [record for unclaimed in by_ref.values() for record in unclaimed]
 
 
-def _claims(
-    did: str, records: Mapping[str, StoredRecord], expected: Sequence[Expected]
-) -> dict[str, Expected]:
+def _claims(did: str, records: StoredRecords, expected: Sequence[Expected]) -> dict[str, Expected]:
     """Return the documents whose states name these records, by rkey.
 
     If two legacy states name one record, the document that the record names has it.

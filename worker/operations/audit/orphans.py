@@ -31,7 +31,9 @@ class OrphanFinder:
             chunk = records[start : start + _CHUNK]
             documents = self._find_named(classifier.kind, chunk)
             owners = {document.owner for document in documents.values()}
-            dids = {owner: self._repo_of(owner) for owner in owners}
+            dids = {
+                owner: account.did for owner in owners if (account := self.accounts.find(owner))
+            }
             for record in chunk:
                 document = documents.get(record.ref or "")
                 if document is None:
@@ -39,7 +41,7 @@ class OrphanFinder:
                     why = missing if record.ref else "it names no document"
                     yield classifier.finding(Fault.ORPHANED, why, record, None)
                     continue
-                moved = dids[document.owner] != classifier.did
+                moved = dids.get(document.owner) != classifier.did
                 if moved and not classifier.waiting_reason(document):
                     why = f"its document is {document.owner}'s now"
                     yield classifier.finding(Fault.ORPHANED, why, record, document)
@@ -50,10 +52,6 @@ class OrphanFinder:
         """Return the documents that records name, by `ref`."""
         ids = [candidate for record in records for candidate in ids_of(record.ref)]
         return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}
-
-    def _repo_of(self, owner: str) -> str | None:
-        account = self.accounts.find(owner)
-        return account.did if account else None
 
 
 def ids_of(ref: str | None) -> Iterator[DocumentId]:

@@ -13,7 +13,7 @@ from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.audit.classification import WIPED
-from worker.operations.audit.findings import Fault, Finding
+from worker.operations.audit.findings import Fault, Finding, document_ids
 from worker.operations.audit.orphans import ids_of
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
@@ -24,7 +24,7 @@ _BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 @dataclass(frozen=True, slots=True)
 class RemovedRecords:
-    """A batch of removals: the number of records, and the findings whose documents lost one."""
+    """A batch of removals, with the findings whose documents lost a record."""
 
     records: int
     orphaned_documents: Sequence[Finding]
@@ -45,10 +45,7 @@ class RecordRemoval:
     def remove(
         self, repo: Repo, kind: MediaType, findings: Sequence[Finding]
     ) -> Iterator[RemovedRecords]:
-        """Remove the records of findings, and yield each batch that is done.
-
-        Raises as `RecordDeleter.delete` does.
-        """
+        """Remove records and yield each batch; raises as `RecordDeleter.delete` does."""
         for start in range(0, len(findings), _CHUNK):
             found = self._find_unchanged(kind, findings[start : start + _CHUNK])
             by_key = {finding.key: finding for finding in found if finding.key}
@@ -59,8 +56,9 @@ class RecordRemoval:
 
     def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
         """Return the findings whose documents have not changed and are not leased."""
-        ids = {finding.document.ref.id for finding in findings if finding.document}
-        ids |= {each for finding in findings for each in ids_of(finding.ref)}
+        ids = document_ids(findings) | {
+            each for finding in findings for each in ids_of(finding.ref)
+        }
         current = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
         return [finding for finding in findings if _is_unchanged(finding, current)]
 

@@ -1,4 +1,4 @@
-"""Repair the findings of an audit, with the engine that publishes everything else.
+"""Repair the findings of an audit with the engine that publishes everything.
 
 Records that should not exist are removed, states are corrected, and the documents are synced. A
 safety limit refuses to delete a large part of a collection. A repair can be interrupted at any
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from worker.core.clock import after, now
@@ -59,7 +59,7 @@ def is_removal(finding: Finding) -> bool:
 
 
 def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> RemovalRefusal | None:
-    """Return the refusal of these removals if they exceed the safety limit, else None."""
+    """Return a refusal if these removals exceed the safety limit, else None."""
     keys: set[RecordKey] = {finding.key for finding in findings if finding.key}
     if len(keys) <= max(_ALWAYS, audit.records // _MAX_SHARE):
         return None
@@ -68,7 +68,7 @@ def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Re
 
 @dataclass(slots=True)
 class Repairs:
-    """The results of a repair: numbers of records removed and of documents synced and skipped.
+    """Results of a repair: records removed, documents synced and skipped.
 
     Skipped documents are held by another run. `failures` are errors that stopped removals.
     """
@@ -86,65 +86,47 @@ class Repairs:
 
     def combined_with(self, later: Repairs) -> Repairs:
         """Return the sum of both, with what the later one left undone."""
-        return Repairs(
-            self.removed + later.removed,
-            self.synced + later.synced,
-            later.skipped,
-            later.refusals,
-            later.failures,
-        )
+        removed, synced = self.removed + later.removed, self.synced + later.synced
+        return replace(later, removed=removed, synced=synced)
 
 
 @dataclass(frozen=True, slots=True)
 class Repairer:
-    """Repairs findings; `holder` names the caller in leases."""
+    """Repairs findings; `holder` is for leases, `force` lifts the safety limit."""
 
     state_updates: StateUpdates
     record_removal: RecordRemoval
     batches: BatchEngine
     open_repo: Callable[[Account], Repo]
     holder: str
+    force: bool
+    observer: Observer
 
-    def repair(
-        self,
-        account: Account | None,
-        types: Iterable[TypeAudit],
-        *,
-        force: bool,
-        observer: Observer,
-    ) -> Repairs:
+    def repair(self, account: Account | None, types: Iterable[TypeAudit]) -> Repairs:
         """Repair the findings of an account, or (None) of the owners without an account.
 
-        `force` lifts the safety limit. Raises StoreUnavailableError and RedisUnavailableError;
-        other errors are in the result.
+        Raises StoreUnavailableError and RedisUnavailableError; other errors are in the result.
         """
         repairs = Repairs()
         for audit in types:
             others = [finding for finding in audit.findings if not is_removal(finding)]
             if account:
-                orphaned = list(self._remove(account, audit, repairs, force, observer))
-                self._sync(None, audit.kind, orphaned, repairs, observer)
-            self._sync(account, audit.kind, others, repairs, observer)
+                orphaned = list(self._remove(account, audit, repairs))
+                self._sync(None, audit.kind, orphaned, repairs)
+            self._sync(account, audit.kind, others, repairs)
         return repairs
 
-    def _remove(
-        self,
-        account: Account,
-        audit: TypeAudit,
-        repairs: Repairs,
-        force: bool,  # noqa: FBT001
-        observer: Observer,
-    ) -> Iterator[Finding]:
+    def _remove(self, account: Account, audit: TypeAudit, repairs: Repairs) -> Iterator[Finding]:
         """Remove records; yield the findings whose documents have lost theirs."""
         removals = [finding for finding in audit.findings if is_removal(finding)]
-        if not force and (refused := removal_guard(account.did, audit, removals)):
+        if not self.force and (refused := removal_guard(account.did, audit, removals)):
             repairs.refusals.append(refused)
             return
         repo = self.open_repo(account)
         try:
             for removed in self.record_removal.remove(repo, audit.kind, removals):
                 repairs.removed += removed.records
-                observer(f"{repairs.removed} records removed")
+                self.observer(f"{repairs.removed} records removed")
                 yield from removed.orphaned_documents
         except (StoreUnavailableError, RedisUnavailableError):
             raise
@@ -157,7 +139,6 @@ class Repairer:
         kind: MediaType,
         findings: Sequence[Finding],
         repairs: Repairs,
-        observer: Observer,
     ) -> None:
         """Sync the documents of findings; with an account, correct their states first.
 
@@ -175,7 +156,7 @@ class Repairer:
                 held = sum(outcome.status is None for outcome in outcomes)
                 repairs.synced += len(ids) - held
                 repairs.skipped += held
-                observer(f"{repairs.synced} documents synced")
+                self.observer(f"{repairs.synced} documents synced")
 
 
 def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Finding]]:

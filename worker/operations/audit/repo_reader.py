@@ -65,10 +65,7 @@ class BlobReader:
         self._closing.close()
 
     def fault(self, did: str, cid: str) -> Fault | None:
-        """Return the fault of a blob, None for a complete one.
-
-        Raises the errors of `worker.pds.errors` if the PDS does not answer.
-        """
+        """Return the fault of a blob, or None; raises the errors of `worker.pds.errors`."""
         try:
             pds = PdsClient(self._url_of(did), request=self._quick)
             data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
@@ -133,13 +130,11 @@ class RepoReader:
         return fault
 
     def is_unreachable(self, did: str) -> bool:
-        """Return whether the PDS does not answer at all; an error about the repo is an answer."""
+        """Return whether the PDS does not answer; an error about the repo is an answer."""
         try:
             wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))
-        except TransientError:
-            return True
-        except MediaError:
-            return False
+        except MediaError as error:
+            return isinstance(error, TransientError)
         return False
 
     def _records(self, did: str, collections: Sequence[str]) -> Records:

@@ -1,4 +1,4 @@
-"""Run an audit over accounts: audit, repair, audit again, and add up the findings."""
+"""Run an audit over accounts: audit, repair, audit again, add up the findings."""
 
 from __future__ import annotations
 
@@ -48,12 +48,10 @@ class AuditRun:
 
     auditor: Auditor
     repairer: Repairer | None
-    force: bool
-    observer: Observer
 
     def of_account(self, account: Account) -> AuditResult:
-        """Audit and repair an account; raises as `Auditor.audit` and `Repairer.repair` do."""
-        return self._audit_and_repair(account, lambda: self.auditor.audit(account, self.observer))
+        """Audit and repair an account; raises as `Auditor` and `Repairer` do."""
+        return self._audit_and_repair(account, lambda: self.auditor.audit(account))
 
     def of_others(self) -> AuditResult:
         """Audit and repair the documents of owners without an account; raises the same."""
@@ -70,9 +68,7 @@ class AuditRun:
             if not audit.findings:
                 break
             before = audit.signature
-            repairs = repairs.combined_with(
-                self.repairer.repair(account, audit.types, force=self.force, observer=self.observer)
-            )
+            repairs = repairs.combined_with(self.repairer.repair(account, audit.types))
             audit = run_audit()
             if audit.signature == before:
                 break
@@ -89,7 +85,7 @@ def open_audit(
     force: bool = False,
     observer: Observer = ignore_step,
 ) -> Iterator[AuditRun]:
-    """Open an audit of these types, which checks blobs and repairs findings as requested.
+    """Open an audit of these types that checks blobs and repairs as requested.
 
     `force` lets a repair remove any share of a collection.
     """
@@ -103,11 +99,12 @@ def open_audit(
             kinds=kinds,
             blobs=blobs,
             grace=services.settings.sweep.grace,
+            observer=observer,
         )
-        yield AuditRun(auditor, _repairer(services) if repair else None, force, observer)
+        yield AuditRun(auditor, _repairer(services, observer, force=force) if repair else None)
 
 
-def _repairer(services: Services) -> Repairer:
+def _repairer(services: Services, observer: Observer, *, force: bool) -> Repairer:
     lease = services.settings.retry.lease
     record_deleter = RecordDeleter(services.locks)
     return Repairer(
@@ -116,6 +113,8 @@ def _repairer(services: Services) -> Repairer:
         batches=services.batches,
         open_repo=services.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",
+        force=force,
+        observer=observer,
     )
 
 
@@ -154,20 +153,17 @@ class AuditSummary:
                 self.standings[name, standing, reason] += count
             self.faults.update((finding.fault, name) for finding in each.findings)
         self.first += audit.findings[: _MAX_KEPT - len(self.first)]
-        self._add_repairs(audited)
+        if audited.repairs:
+            self._add_repairs(audit.account, audited.repairs)
 
     @property
     def found(self) -> int:
-        """Return the number of findings."""
         return self.faults.total()
 
-    def _add_repairs(self, audited: AuditResult) -> None:
-        repairs = audited.repairs
-        if repairs is None:
-            return
+    def _add_repairs(self, account: Account | None, repairs: Repairs) -> None:
         self.removed += repairs.removed
         self.synced += repairs.synced
         self.skipped += repairs.skipped
         texts = [refusal.text for refusal in repairs.refusals]
         texts += [f"{failure.step}: {failure.message}" for failure in repairs.failures]
-        self.undone += [(audited.audit.account, text) for text in texts]
+        self.undone += [(account, text) for text in texts]
