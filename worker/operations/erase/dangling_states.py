@@ -40,10 +40,7 @@ class DanglingStates:
             yield [each for each in page if forgotten or each.document.state.repo in repos]
 
     def reset(self, kind: MediaType, wiped: WipeResult) -> None:
-        """Reset the documents whose records are missing, and add the results to `wiped`.
-
-        Raises the errors of the PDS and MongoDB.
-        """
+        """Reset documents and count them in `wiped`; raises PDS and MongoDB errors."""
         for page in self.claimants(kind):
             # Read after the page, so that records published in between are found.
             existing = self._find_existing(kind, page)

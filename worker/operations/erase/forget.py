@@ -1,4 +1,4 @@
-"""Forget a subject whose account is erased: its records, states, thumbnails and session.
+"""Forget the subject of an erased account: records, states, thumbnails, session.
 
 Can be repeated after an interruption, and after the platform has deleted the user or the PDS the
 account. Records that cannot be removed are reported, and the states of their documents are kept.
@@ -27,7 +27,7 @@ from worker.pds.account_cache import AccountCache
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """What is stored of a subject: records and states by type, thumbnails, pending removals."""
+    """Stored data of a subject: records, states, thumbnails, pending removals."""
 
     types: Mapping[str, WipePreview]
     thumbnails: int
@@ -82,7 +82,6 @@ class ErasureRun:
 
     @property
     def results(self) -> Mapping[str, WipeResult]:
-        """Return the results so far by type."""
         return self._wipe.done
 
     def preview(self) -> Footprint:
@@ -123,7 +122,7 @@ class ErasureRun:
 
 
 def _removals_of(subject: str) -> RawDocument:
-    """Match the pending removals of a subject by `_id`, which is `type:subject:rkey:id`."""
+    """Match the pending removals of a subject; `_id` is `type:subject:rkey:id`."""
     ranges = [
         {"_id": {"$gte": f"{name}:{subject}:", "$lt": f"{name}:{subject};"}} for name in MEDIA_TYPES
     ]

@@ -36,7 +36,7 @@ class WipeResult:
 
 
 def why_skipped(document: MediaDocument, did: str | None) -> str | None:
-    """Return why a document's record in the repo `did` must be kept; None if it may go.
+    """Return why a document's record in the repo `did` must be kept, or None.
 
     Stray writes in that repo are removed like other records; only a run settles those elsewhere.
     """

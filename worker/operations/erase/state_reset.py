@@ -22,7 +22,7 @@ from worker.database.batch_store import LoadedDocument
 from worker.database.leases import Update, unchanged_since
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import ResetMode
-from worker.database.store import DocumentStore, projection, state_changes
+from worker.database.store import GUEST_USERS, DocumentStore, projection, state_changes
 from worker.media import MediaType
 from worker.pds.repo_snapshot import StoredRecord
 
@@ -45,6 +45,9 @@ _NOT_FORGOTTEN: RawDocument = {
 _KEY = frozenset({"atproto.repo", "atproto.rkey"})
 _OF_RUNS = frozenset({"atproto.lease", "atproto.again", "atproto.strays"})
 
+Records = Mapping[str, StoredRecord]
+Holders = Mapping[str, LoadedDocument]
+
 
 def _reset_update(mode: ResetMode) -> Update:
     clear = SyncState(status=Status.REMOVED, reason=mode.value, attempted_at=now())
@@ -62,9 +65,7 @@ class StateReset:
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
-    def documents_of(
-        self, kind: MediaType, did: str, subject: str, records: Mapping[str, StoredRecord]
-    ) -> dict[str, LoadedDocument]:
+    def documents_of(self, kind: MediaType, did: str, subject: str, records: Records) -> Holders:
         """Return the documents of these records, in the repo `did` of `subject`, by rkey.
 
         A document's state names its record. A document of `subject` whose state names none is
@@ -78,18 +79,13 @@ class StateReset:
                 if state.repo is None and state.rkey in found:
                     continue  # another document names it, with the repo
                 found[state.rkey] = loaded
-        return {**self._find_named(kind, subject, records, found), **found}
+        unclaimed = {rkey: record for rkey, record in records.items() if rkey not in found}
+        return {**self._find_named(kind, subject, unclaimed), **found}
 
-    def _find_named(
-        self,
-        kind: MediaType,
-        subject: str,
-        records: Mapping[str, StoredRecord],
-        found: Mapping[str, LoadedDocument],
-    ) -> dict[str, LoadedDocument]:
+    def _find_named(self, kind: MediaType, subject: str, records: Records) -> Holders:
         rkeys: dict[str, str] = {}
         for rkey, record in records.items():
-            if record.ref and rkey not in found:
+            if record.ref:
                 rkeys.setdefault(record.ref, rkey)  # the oldest of several
         ids = [each for ref in rkeys for each in _ids(ref)]
         return {
@@ -111,7 +107,7 @@ class StateReset:
                 yield page
 
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:
-        """Reset the documents that are unchanged since they were read; return their number."""
+        """Reset the documents unchanged since they were read; return their number."""
         if not page:
             return 0
         update = _reset_update(mode)
@@ -141,12 +137,12 @@ class StateReset:
 
     def _of(self, subject: str) -> RawDocument:
         if subject == self._store.guest_subject:
-            return {"user": {"$in": [None, "", subject]}}
+            return {"user": {"$in": [*GUEST_USERS, subject]}}
         return {"user": subject}
 
 
 def _match_untouched(loaded: LoadedDocument) -> RawDocument:
-    """Match a document that no run has claimed or saved a stray write on since it was read."""
+    """Match a document without a claim or a stray write since it was read."""
     state = loaded.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None
     return {**unchanged_since(loaded.raw), "atproto.strays": {"$eq": strays}}

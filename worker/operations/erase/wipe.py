@@ -34,15 +34,12 @@ from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.operations.erase.dangling_states import DanglingStates
 from worker.operations.erase.report import AT_WORK, BACK, WipePreview, WipeResult, why_skipped
-from worker.operations.erase.state_reset import StateReset
+from worker.operations.erase.state_reset import Holders, Records, StateReset
 from worker.pds.record_deleter import BATCH, RecordDeleter
 from worker.pds.repo import Repo
-from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import RepoSnapshot
 
 _TRIES = 3
-
-Records = Mapping[str, StoredRecord]
-Holders = Mapping[str, LoadedDocument]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +56,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Wiper:
-    """Prepares wipes of accounts; `read_repo` returns the repo of a DID as a CAR file."""
+    """Prepares wipes; `read_repo` returns the repo of a DID as a CAR file."""
 
     state_reset: StateReset
     state_updates: StateUpdates
