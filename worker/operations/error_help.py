@@ -187,12 +187,11 @@ _BY_CODE = {code: each for each in ERROR_HELP for code in each.codes}
 
 
 def help_for(code: str) -> ErrorHelp:
-    """Return the help for an error code; any other text is the name of an exception."""
-    return _BY_CODE.get(code) or _by_http_status(code) or BUG
+    """Return the help for an error code; any other text is the name of an exception.
 
-
-def _by_http_status(code: str) -> ErrorHelp | None:
-    """Return the help for a code with the HTTP status of the PDS, like `pds_503`."""
+    The codes `pds_4xx` and `pds_5xx` stand for the HTTP statuses that have no code of their own.
+    """
     status = code.removeprefix("pds_")
-    known = code != status and status.isdecimal()
-    return _BY_CODE.get(f"pds_{status[0]}xx") if known else None
+    if code not in _BY_CODE and code != status and status.isdecimal():
+        code = f"pds_{status[0]}xx"
+    return _BY_CODE.get(code, BUG)

@@ -28,7 +28,7 @@ class ExpectedRecords:
     lexicons: Lexicons
 
     def draft(self, kind: MediaType, document: MediaDocument, account: Account) -> Draft:
-        """Return the draft of a record; raises PermanentError that names the invalid field."""
+        """Return the draft of a record; raises PermanentError for an invalid field."""
         return kind.draft(document, account, self.site)
 
     def record(self, document: MediaDocument, draft: Draft) -> Record:
@@ -49,7 +49,7 @@ class ExpectedRecords:
     def current_cids(
         self, kind: MediaType, document: MediaDocument, account: Account
     ) -> tuple[str, ...]:
-        """Return the CIDs that the document's record may have; none if it cannot be built.
+        """Return the CIDs that the record may have; none if it cannot be built.
 
         The record is not validated: that would double the time.
         """
@@ -105,5 +105,5 @@ def _field(record: Record, name: str) -> str | None:
 
 
 def _json(value: object) -> str:
-    """Return a value's canonical JSON, in which 1 and true differ, as they do not in Python."""
+    """Return a value's canonical JSON; unlike in Python, 1 and true differ."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,7 +1,4 @@
-"""Check lexicons against their published versions, and publish them.
-
-https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
-"""
+"""Check lexicons against their published versions, and publish them."""
 
 from worker.operations.lexicons.check import CheckedLexicon, LexiconFinding, check
 from worker.operations.lexicons.publish import (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.media.validation import LexiconFileError
-from worker.media.validation.compatibility import BreakingChange, breaking_changes
+from worker.media.validation.compatibility import breaking_changes
 from worker.media.validation.files import PUBLISHED, lexicon_files, read_file, read_published
 from worker.operations.lexicons.published import FolderSource, LexiconSource
 
@@ -39,7 +39,7 @@ class CheckedLexicon:
 
 
 def load_copies(folder: Path) -> FolderSource:
-    """Return the published versions kept in a folder of lexicons; raises LexiconFileError."""
+    """Return the published versions kept in a folder; raises LexiconFileError."""
     kept = folder / PUBLISHED
     return FolderSource(read_published(kept), str(kept))
 
@@ -70,14 +70,13 @@ def _check_file(folder: Path, file: Path, nsid: str, published: LexiconSource) -
     before = published.find(nsid)
     if before is None:
         return CheckedLexicon(nsid, file, "", ())
-    found = tuple(_describe(file, each) for each in breaking_changes(before, document))
-    return CheckedLexicon(nsid, file, published.location(nsid), found)
-
-
-def _describe(file: Path, found: BreakingChange) -> LexiconFinding:
-    return LexiconFinding(
-        file, found.path, format_constraint(found.was), format_constraint(found.now), found.why
-    )
+    found = [
+        LexiconFinding(
+            file, each.path, format_constraint(each.was), format_constraint(each.now), each.why
+        )
+        for each in breaking_changes(before, document)
+    ]
+    return CheckedLexicon(nsid, file, published.location(nsid), tuple(found))
 
 
 def format_constraint(value: object) -> str:

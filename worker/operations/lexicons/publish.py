@@ -1,7 +1,6 @@
 """Publish lexicons as records of their authority's account.
 
-The record is the lexicon itself, in the collection `com.atproto.lexicon.schema`; its rkey is the
-NSID.
+The record is the lexicon; its collection is `com.atproto.lexicon.schema`, its rkey the NSID.
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
 
@@ -29,7 +28,7 @@ class PublishOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A lexicon to publish: its record, the CID of the existing record, the breaking changes."""
+    """A lexicon to publish, the CID of the existing record, the breaking changes."""
 
     key: RecordKey
     record: Mapping[str, object]
@@ -38,7 +37,6 @@ class Publication:
 
     @property
     def cid(self) -> str:
-        """Return the CID of the record to publish."""
         return cid_of_record(self.record)
 
     @property
@@ -87,7 +85,7 @@ def _plan(repo: Repo, document: Mapping[str, object]) -> Publication:
 
 
 def _verify(repo: Repo, publication: Publication) -> None:
-    """Read a record back; raises TransientError if it is not the one that was written."""
+    """Read a record back; raises TransientError if it is not what was written."""
     current = repo.get(publication.key)
     if current is None or current.cid != publication.cid:
         raise TransientError(

@@ -1,4 +1,4 @@
-"""Find the published version of a lexicon: in a folder, in a repo, or by its NSID in DNS.
+"""Find the published version of a lexicon in a folder, in a repo, or by DNS.
 
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
@@ -86,7 +86,7 @@ class DnsSource:
 
 
 class DnsError(TransientError):
-    """The DNS names no publisher of a lexicon: it does not answer, or has no valid record."""
+    """DNS names no publisher of a lexicon: no answer, or no valid record."""
 
     step, code = "account", "dns_unavailable"
 
@@ -114,7 +114,7 @@ def look_up(name: str, resolver: dns.resolver.Resolver | None = None) -> tuple[s
 
 
 def did_in(texts: Iterable[str]) -> str | None:
-    """Return the DID in TXT records, None if there is none; raises DnsError for several."""
+    """Return the DID in TXT records, or None; raises DnsError for several."""
     dids = {text.removeprefix(_DID).strip() for text in texts if text.startswith(_DID)}
     if len(dids) > 1:
         raise DnsError(f"the TXT records name {len(dids)} DIDs, and should name one")
