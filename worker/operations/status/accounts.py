@@ -1,10 +1,10 @@
-"""Accounts that cannot be used: the reason, until when, and the number of pending items."""
+"""Find blocked accounts, with the reason and the number of pending items."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from worker.core.documents import Account, Failure, OwnedItem, Status
@@ -15,7 +15,7 @@ from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument
 from worker.database.state import parse_state
 from worker.database.store import DocumentStore
-from worker.media import MEDIA_TYPES, MediaType
+from worker.media import MEDIA_TYPES
 from worker.operations.error_help import ACCOUNT_CODES
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import PdsHosts
@@ -29,7 +29,7 @@ _WAITING: RawDocument = {
 
 @dataclass(frozen=True, slots=True)
 class BlockedAccount:
-    """An account that cannot be used, or could not at the last attempt for one of its items.
+    """An account that is parked, or that failed at the last attempt for an item.
 
     `parked` is None once the parking has ended: its items are tried when they are due.
     """
@@ -43,14 +43,7 @@ class BlockedAccount:
 
     @property
     def until(self) -> datetime | None:
-        """Return until when the account is parked."""
         return self.parked.until if self.parked else None
-
-
-@dataclass(slots=True)
-class _Waiting:
-    counts: Counter[str] = field(default_factory=Counter)
-    errors: dict[str, Failure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,45 +60,42 @@ class BlockedAccounts:
 
     def all(self) -> list[BlockedAccount]:
         """Return the blocked accounts, those with most pending items first."""
-        waiting = self._waiting()
+        waiting: Counter[str] = Counter()
+        errors: dict[str, Failure] = {}
+        for item, error in self._pending():
+            waiting[item.owner] += 1
+            if error:
+                errors.setdefault(item.owner, error)
         parked = (self.accounts.by_did(did) for did in self.parking.dids())
-        subjects = {*waiting.counts, *(account.subject for account in parked if account)}
-        found = filter(None, (self._make_blocked(subject, waiting) for subject in subjects))
+        found = [
+            blocked
+            for subject in {*waiting, *(account.subject for account in parked if account)}
+            if (blocked := self._make_blocked(subject, errors.get(subject), waiting[subject]))
+        ]
         return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
         """Iterate over the items that wait for a user's account."""
+        return (item for item, _ in self._pending() if item.owner == subject)
+
+    def _pending(self) -> Iterator[tuple[OwnedItem, Failure | None]]:
+        fields = {"user": 1, "atproto.error": 1}
         for kind in MEDIA_TYPES.values():
-            for raw in self._items(kind):
-                owned = self.store.to_owned_item(kind, raw)
-                if owned.owner == subject:
-                    yield owned
+            with require_index():
+                found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
+                for raw in found.batch_size(_CHUNK):
+                    error = parse_state(raw.get("atproto")).error
+                    yield self.store.to_owned_item(kind, raw), error
 
-    def _waiting(self) -> _Waiting:
-        found = _Waiting()
-        for kind in MEDIA_TYPES.values():
-            for raw in self._items(kind):
-                owner = self.store.to_owned_item(kind, raw).owner
-                found.counts[owner] += 1
-                if error := parse_state(raw.get("atproto")).error:
-                    found.errors.setdefault(owner, error)
-        return found
-
-    def _items(self, kind: MediaType) -> Iterator[RawDocument]:
-        with require_index():
-            fields = {"user": 1, "atproto.error": 1}
-            found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
-            yield from found.batch_size(_CHUNK)
-
-    def _make_blocked(self, subject: str, waiting: _Waiting) -> BlockedAccount | None:
+    def _make_blocked(
+        self, subject: str, error: Failure | None, waiting: int
+    ) -> BlockedAccount | None:
         account = self.accounts.find(subject)
         parked = self._read_parked(account) if account else None
-        known = parked or waiting.errors.get(subject)
+        known = parked or error
         if known is None:
             return None  # it was parked for an older password
-        return BlockedAccount(
-            subject, account, known.code, known.message, parked, waiting.counts[subject]
-        )
+        return BlockedAccount(subject, account, known.code, known.message, parked, waiting)
 
     def _read_parked(self, account: Account) -> Parked | None:
         try:

@@ -103,8 +103,6 @@ class RemovalCounts:
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The items of one status and error code."""
-
     status: Status
     code: str
     count: int
@@ -146,7 +144,6 @@ class ItemCounts:
         return Counts(errors=_by_code(self._count_groups(kind)))
 
     def removals(self) -> RemovalCounts:
-        """Count the saved removals."""
         with mongo_errors():
             waiting = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
             given_up = self._removals.count_documents({"retryAt": None})
@@ -168,7 +165,7 @@ class ItemCounts:
 
 
 def _by_code(groups: Iterable[_Group]) -> Counter[tuple[str, Status]]:
-    """Count by code and status, without the pending items that have not been tried yet."""
+    """Count by code and status, without pending items that were never tried."""
     counts: Counter[tuple[str, Status]] = Counter()
     for each in groups:
         if each.code != NO_CODE or each.status in FAILED:

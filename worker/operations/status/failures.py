@@ -28,7 +28,7 @@ _URI_PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """A position in the list of one type and code: after the item of this status and id."""
+    """A position in the list of one type and code: after this item."""
 
     status: Status
     id: DocumentId

@@ -1,4 +1,4 @@
-"""Inspect an item: its document, its account, and how its record differs from the expected one.
+"""Inspect an item: its document, its account, and differences of its record.
 
 Nothing is changed: no lease is taken, nothing is uploaded, no session is used.
 """
@@ -26,7 +26,7 @@ from worker.sync.plan import Publish, plan
 
 @dataclass(frozen=True, slots=True)
 class BlobCheck:
-    """A blob field with the saved blob, and its fault if the PDS does not have that blob."""
+    """A blob field, its saved blob, and the fault of that blob on the PDS."""
 
     field: str
     blob: BlobState
@@ -106,23 +106,16 @@ class Inspector:
 
     @classmethod
     def of(cls, services: Services) -> Self:
-        """Return an inspector for these services."""
         expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
         return cls(services.store, services.accounts, expected_records, services.pds_of)
 
     def inspect(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
-        """Inspect an item; return None if no document has one of these ids.
-
-        Raises the errors of MongoDB and of the PDS.
-        """
+        """Inspect an item, None if missing; raises the errors of MongoDB and of the PDS."""
         item = self.load(kind, ids)
         return Inspection(item, self.compare_with_pds(item)) if item else None
 
     def load(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> InspectedItem | None:
-        """Read an item from MongoDB; return None if no document has one of these ids.
-
-        Raises the errors of MongoDB.
-        """
+        """Read an item from MongoDB, None if missing; raises the errors of MongoDB."""
         document = self.store.find(kind, ids)
         if document is None:
             return None

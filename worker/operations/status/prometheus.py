@@ -25,7 +25,7 @@ _PREFIX = "media_atproto"
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What Redis knows: queue lengths, rate limit buckets in use, the number of parked accounts."""
+    """Figures from Redis: queues, rate limit buckets in use, parked accounts."""
 
     lengths: QueueLengths
     buckets: Sequence[BucketStatus]
@@ -34,7 +34,7 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
 class PlatformMetrics(Collector):
-    """Gauges of the platform at the time `at`.
+    """Gauges of the platform at the time `at`, in the text format of Prometheus.
 
     `counts` or `traffic` is None if its service did not answer, `watch` if none has ever run.
     """
@@ -45,7 +45,6 @@ class PlatformMetrics(Collector):
     watch: Checkpoint | None
 
     def text(self) -> bytes:
-        """Return the metrics in the text format of Prometheus."""
         registry = CollectorRegistry()
         registry.register(self)
         return generate_latest(registry)

@@ -34,7 +34,6 @@ class Series:
 
     @property
     def total(self) -> int:
-        """Return the number of items in all spans."""
         return sum(self.counts)
 
     @property
