@@ -21,7 +21,7 @@ from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import CheckpointStore, CheckpointUpdate
 from worker.pds.rate_limiter import Workload
 from worker.services import Services, Timeouts, build
-from worker.web.snapshots import MetricsSnapshot, StatusSnapshots
+from worker.web.snapshots import StatusSnapshots
 
 HOUR = timedelta(hours=1)
 
@@ -39,7 +39,7 @@ def on_queue(here: Services, url: str) -> Services:
 def told(here: Services, url: str) -> dict[tuple[str, ...], float]:
     """Return the figures of a platform whose queue is at `url`, by name and label values."""
     with closing(on_queue(here, url)) as services:
-        text = MetricsSnapshot(services, StatusSnapshots(services)).now().text().decode()
+        text = StatusSnapshots(services).metrics().text().decode()
     return {
         (sample.name.removeprefix("media_atproto_"), *sample.labels.values()): sample.value
         for family in text_string_to_metric_families(text)

@@ -68,7 +68,9 @@ def web(env_file: Path | None, host: str, port: int) -> None:
             raise click.ClickException(message) from None
         with listening:
             at = _address(host, listening.getsockname()[1])
-            serve(create_app(services, login), listening, lambda: echo(f"Serving {at}"))
+            app = create_app(services, login)
+            echo(f"Serving {at}")
+            serve(app, listening)
 
 
 def _services() -> Services:

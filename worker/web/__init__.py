@@ -1,1 +1,1 @@
-"""The status page: what the operator asks about items, in a browser."""
+"""The status page: counts, failures and single items in a browser, and metrics for Prometheus."""

@@ -1,4 +1,4 @@
-"""Counts as bars of an SVG drawing: the numbers that a template puts into it."""
+"""Compute the bars and labels of a chart, which a template draws as SVG."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from datetime import timedelta
 from worker.operations.status import Series
 
 WIDTH, HEIGHT = 720, 160
-_GAP = 0.25  # of a bar's room
-_MIN_HEIGHT = 2.0  # what is there is seen, however little
+_GAP = 0.25  # share of a bar's slot
+_MIN_HEIGHT = 2.0  # keeps small counts visible
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar: its place and size in the drawing, and what it says."""
+    """The position, size and label of one bar."""
 
     x: float
     y: float
@@ -25,7 +25,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """A drawing of a series: bars, the labels of its axes, and all of it in a sentence."""
+    """The bars of a series, the labels of its axes, and a sentence that sums it up."""
 
     bars: tuple[Bar, ...]
     top: int
@@ -34,29 +34,19 @@ class Plot:
 
 
 def draw(series: Series) -> Plot:
-    """Draw a series; the highest bar is as high as the drawing, and nothing counted is no bar."""
-    top = max(series.counts)
-    room = WIDTH / len(series.counts)
+    """Draw a series; the highest bar fills the drawing, and a count of 0 has no bar."""
+    top, slot = max(series.counts), WIDTH / len(series.counts)
+    width = round(slot * (1 - _GAP), 2)
     bars = []
     for number, (start, count) in enumerate(zip(series.starts, series.counts, strict=True)):
-        height = max(HEIGHT * count / top, _MIN_HEIGHT) if count else 0.0
-        label = f"{start:%H:%M}: {count:,}"
-        left = room * (number + _GAP / 2)
-        sizes = (left, HEIGHT - height, room * (1 - _GAP), height)
-        x, y, width, height = (round(size, 2) for size in sizes)
-        bars.append(Bar(x, y, width, height, label))
-    return Plot(
-        bars=tuple(bar for bar in bars if bar.height),
-        top=top,
-        marks=_marks(series),
-        summary=_summary(series),
-    )
-
-
-def _marks(series: Series) -> tuple[str, ...]:
-    """Return the moments that are written below: the first, one in the middle, and the end."""
+        if count:
+            x = round(slot * (number + _GAP / 2), 2)
+            height = round(max(HEIGHT * count / top, _MIN_HEIGHT), 2)
+            y = round(HEIGHT - height, 2)
+            bars.append(Bar(x, y, width, height, f"{start:%H:%M}: {count:,}"))
     middle = series.starts[len(series.starts) // 2]
-    return f"{series.starts[0]:%H:%M}", f"{middle:%H:%M}", "now"
+    marks = f"{series.starts[0]:%H:%M}", f"{middle:%H:%M}", "now"
+    return Plot(tuple(bars), top, marks, _summary(series))
 
 
 def _summary(series: Series) -> str:

@@ -1,7 +1,7 @@
-"""Forms that only our own pages can send, and the retry that they request.
+"""Forms with protection against cross-site requests (CSRF), and the retry that they request.
 
-A page has a token that belongs to the browser's cookie, which no other site can read or send.
-The browser itself says from which page a form comes.
+Each form contains a token derived from the browser's session cookie, which no other site can read
+or send. In addition, the headers that name the sending page are checked.
 Source: https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -10,12 +10,13 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pymongo
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,12 +30,12 @@ from worker.web.templates import item_url, url
 
 _COOKIE = "media_atproto_session"
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
-_MAX_BYTES = 10_000  # bytes of a form
+_MAX_BYTES = 10_000
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 _AGAIN = "open the page anew and send its form again"
-MAX_IDS = 1000  # items of a reason for one press of the button: a second of a request
+MAX_IDS = 1000  # items of one request, which takes about a second
 _TIMEOUT = 20.0  # seconds
-# What pages say after a form was sent, by the word in their address: nothing else can be said so.
+# The texts that a page shows after a form was sent, by the word in its URL.
 MESSAGES: Mapping[str, str] = {
     "enqueued": "The queue took the message: a worker will try it. Reload to see.",
     "left": "The queue did not take the message. It is pending, and a sweep will find it; "
@@ -48,45 +49,28 @@ MESSAGES: Mapping[str, str] = {
 }
 
 
-class FormRefusedError(Exception):
-    """A form that is not taken; `status` is the answer's, the text says why."""
+class FormRefusedError(HTTPException):
+    """A form was refused for a reason, which the page shows."""
 
-    def __init__(self, message: str, status: int = 403) -> None:
-        super().__init__(message)
-        self.status = status
+    def __init__(self, reason: str, status: int = 403) -> None:
+        super().__init__(status, f"Nothing was changed: the form was refused, because {reason}.")
 
 
 @dataclass(frozen=True, slots=True)
-class CsrfToken:
-    """What lets a browser's forms in: its session, and the token that belongs to that."""
-
-    session: str
-    token: str
-    is_new: bool
-
-    def put_on(self, response: Response, request: Request) -> None:
-        """Give the browser its session with an answer, if it has none yet."""
-        if self.is_new:
-            response.set_cookie(
-                _COOKIE,
-                self.session,
-                httponly=True,
-                samesite="strict",
-                secure=request.url.scheme == "https",
-            )
-
-
 class Forms:
-    """Issues passes and checks them; the keys are those of the vault, the same in all processes."""
+    """Issues tokens and checks them, with the vault's keys, so that all processes agree."""
 
-    def __init__(self, vault: Vault) -> None:
-        self._vault = vault
+    vault: Vault
 
-    def token_for(self, request: Request) -> CsrfToken:
-        """Return the pass of a browser, a new one if it has none."""
-        session = _session_of(request)
-        kept = session or secrets.token_urlsafe(32)
-        return CsrfToken(kept, self._token(kept), is_new=session is None)
+    def respond(self, request: Request, render: Callable[[str], Response]) -> Response:
+        """Return what `render` makes with the token, and a cookie for a browser without one."""
+        known = _session_of(request)
+        session = known or secrets.token_urlsafe(32)
+        response = render(self._token(session))
+        if known is None:
+            is_tls = request.url.scheme == "https"
+            response.set_cookie(_COOKIE, session, httponly=True, samesite="strict", secure=is_tls)
+        return response
 
     async def read(self, request: Request) -> Mapping[str, str]:
         """Return the fields of a form that one of our pages sent; raises FormRefusedError."""
@@ -100,7 +84,7 @@ class Forms:
         return form
 
     def _token(self, session: str) -> str:
-        return self._vault.tag(f"form of {session}")
+        return self.vault.tag(f"form of {session}")
 
 
 def _session_of(request: Request) -> str | None:
@@ -112,17 +96,10 @@ def _check_origin(request: Request) -> None:
     # https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header
     if request.headers.get("sec-fetch-site", "same-origin") != "same-origin":
         raise FormRefusedError("it comes from a page of another site")
-    # The scheme may be another one than ours: TLS can end before us.
+    # The scheme can differ, because a proxy may terminate TLS.
     origin, host = request.headers.get("origin", ""), request.headers.get("host", "")
-    if not host or _place(origin) != host.lower():
+    if not host or origin.partition("://")[2].lower() != host.lower():
         raise FormRefusedError("it does not say that it comes from a page of this site")
-
-
-def _place(origin: str) -> str:
-    try:
-        return urlsplit(origin).netloc.lower()
-    except ValueError:
-        return ""
 
 
 async def _read(request: Request) -> Mapping[str, str]:
@@ -141,7 +118,7 @@ async def _read(request: Request) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """What a form asks to be tried again: an item, or else all of a type and reason."""
+    """A request to retry one item, or all items of a type with an error code."""
 
     kind: MediaType
     id: str
@@ -149,7 +126,7 @@ class RetryRequest:
 
     @classmethod
     def of(cls, form: Mapping[str, str]) -> RetryRequest:
-        """Read a form; raises UnknownTypeError, and InvalidIdError for neither id nor reason."""
+        """Parse a form; raises UnknownTypeError or, without a code, InvalidIdError."""
         kind = media_type(form.get("type", ""))
         code = form.get("code", "")
         if not code:

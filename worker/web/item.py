@@ -1,4 +1,4 @@
-"""What an item's page tells, and the picture on it."""
+"""The contents of an item's page, and its image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pymongo
 
-from worker.core.documents import BlobState, DocumentId, Status
+from worker.core.documents import BlobState, DocumentId, MediaDocument
 from worker.database.leases import is_held
 from worker.database.state import dump_state
 from worker.files.thumbnail import MAX_BYTES
@@ -16,7 +16,7 @@ from worker.operations.status.inspection import InspectedItem, Inspector, Publis
 from worker.services import Services
 from worker.web.snapshots import Unavailable, try_fetch
 
-LOOK_UP = 5.0  # seconds
+LOOKUP_TIMEOUT = 5.0  # seconds
 _MAX_FIELDS = 60
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _LABELS = {
@@ -25,14 +25,14 @@ _LABELS = {
     "retryAt": "next try",
     "heldUntil": "held until",
 }
-_APART = {"status", "blobs", "error"}
+_SHOWN_ELSEWHERE = {"status", "blobs", "error"}
 
 Row = tuple[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """The bytes of an image, and of which type they are by the bytes themselves."""
+    """The bytes of an image, and the type that they begin with."""
 
     data: bytes
     mime_type: str
@@ -40,31 +40,20 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """An item as its page tells it; `remote` is Missing when its PDS does not tell."""
+    """An item; `remote` is Unavailable if its PDS does not answer."""
 
     item: InspectedItem
     remote: PublishedState | Unavailable
     is_held: bool
 
     @property
-    def status(self) -> str:
-        """Return its status in a word."""
-        status = self.item.document.state.status
-        return str(status) if status else "never published"
-
-    @property
-    def needs_a_person(self) -> bool:
-        """Tell whether it was given up."""
-        return self.item.document.state.status is Status.FAILED
-
-    @property
     def document_rows(self) -> Sequence[Row]:
-        """Return the document's fields, so many at most."""
+        """The first fields of the document."""
         return _rows(self.item.content)
 
     @property
     def record_rows(self) -> Sequence[Row]:
-        """Return the fields of the record that is on the PDS."""
+        """The first fields of the record on the PDS."""
         found = None if isinstance(self.remote, Unavailable) else self.remote.found
         if found is None:
             return []
@@ -72,26 +61,25 @@ class ItemPage:
 
     @property
     def state_rows(self) -> Sequence[Row]:
-        """Return the state, less what is told elsewhere on the page."""
+        """The state, without what the page shows elsewhere."""
         state = self.item.document.state
         rows = [
             (_LABELS.get(name, name), value)
             for name, value in dump_state(state).items()
-            if value is not None and name not in _APART
+            if value is not None and name not in _SHOWN_ELSEWHERE
         ]
         if state.lease:
             rows.append(("in the hands of a worker until", state.lease.until))
         return rows
 
     @property
-    def picture(self) -> BlobState | None:
-        """Return the blob that is its picture, if it has one."""
-        blobs = self.item.document.state.blobs.values()
-        return next((blob for blob in blobs if blob.cid and _is_image(blob)), None)
+    def has_image(self) -> bool:
+        """Whether one of the blobs is an image."""
+        return _find_image(self.item.document) is not None
 
     @property
     def faults(self) -> int:
-        """Return how many things are not as they should be, as far as the PDS tells."""
+        """The number of faults; 0 if the PDS does not answer."""
         return 0 if isinstance(self.remote, Unavailable) else self.remote.faults
 
 
@@ -102,12 +90,12 @@ def _rows(values: Mapping[str, object]) -> Sequence[Row]:
 
 
 def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> ItemPage | None:
-    """Return an item; None when there is no document of these ids.
+    """Return an item, or None if no document has one of these ids.
 
     Raises StoreUnavailableError.
     """
     inspector = Inspector.of(services)
-    with pymongo.timeout(LOOK_UP):
+    with pymongo.timeout(LOOKUP_TIMEOUT):
         item = inspector.load(kind, ids)
         if item is None:
             return None
@@ -115,25 +103,28 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
     return ItemPage(item, remote, is_held(item.document, holder=""))
 
 
-def open_picture(
+def open_image(
     services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
 ) -> StoredImage | None:
-    """Return an item's picture, with the bytes that its CID names; None when there is none to show.
+    """Return an item's published image, or None if it has none.
 
-    From the cache if they are there, or else from the PDS. Raises the errors of both.
+    Reads the thumbnail cache first, then the PDS; raises the errors of both.
     """
-    with pymongo.timeout(LOOK_UP):
+    with pymongo.timeout(LOOKUP_TIMEOUT):
         document = services.store.find(kind, ids)
-        if document is None:
-            return None
-        blobs = document.state.blobs.values()
-        blob = next((blob for blob in blobs if blob.cid and _is_image(blob)), None)
-        if blob is None or blob.cid is None:
+        blob = _find_image(document) if document else None
+        if document is None or blob is None or blob.cid is None:
             return None
         data = _cached_image(services, blob)
         if data is None and document.state.repo:
             data = services.pds_of(document.state.repo).get_blob(document.state.repo, blob.cid)
     return _as_image(data) if data else None
+
+
+def _find_image(document: MediaDocument) -> BlobState | None:
+    blobs = document.state.blobs.values()
+    images = (blob for blob in blobs if blob.cid and blob.mime_type in _SIGNATURES.values())
+    return next(images, None)
 
 
 def _cached_image(services: Services, blob: BlobState) -> bytes | None:
@@ -144,14 +135,10 @@ def _cached_image(services: Services, blob: BlobState) -> bytes | None:
 
 
 def _as_image(data: bytes) -> StoredImage | None:
-    """Return the bytes as an image, if they begin as one that lexicons take; else None.
+    """Return the bytes as an image, or None if they do not begin as a PNG or JPEG.
 
-    Whatever a PDS or a document calls them, a browser gets no other kind of them from us.
+    The types that a PDS or a document claims are ignored, so that a browser never gets HTML.
     """
-    kinds = (kind for first, kind in _SIGNATURES.items() if data.startswith(first))
-    kind = next(kinds, None)
-    return StoredImage(data, kind) if kind and len(data) <= MAX_BYTES else None
-
-
-def _is_image(blob: BlobState) -> bool:
-    return blob.mime_type in _SIGNATURES.values()
+    types = (kind for signature, kind in _SIGNATURES.items() if data.startswith(signature))
+    mime_type = next(types, None)
+    return StoredImage(data, mime_type) if mime_type and len(data) <= MAX_BYTES else None

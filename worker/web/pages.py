@@ -1,4 +1,4 @@
-"""The pages: what each is asked, and what it is made of."""
+"""The endpoints of the status page."""
 
 from __future__ import annotations
 
@@ -21,36 +21,35 @@ from worker.operations.status import NO_CODE, FailedItem, Failures, PageCursor, 
 from worker.services import Services
 from worker.web.charts import draw
 from worker.web.forms import MESSAGES, FormRefusedError, Forms, RetryRequest, execute
-from worker.web.item import LOOK_UP, open_item, open_picture
-from worker.web.snapshots import MetricsSnapshot, StatusSnapshot, StatusSnapshots, Unavailable
+from worker.web.item import LOOKUP_TIMEOUT, open_image, open_item
+from worker.web.snapshots import StatusSnapshot, StatusSnapshots, Unavailable
 from worker.web.templates import Templates, Values, id_text, item_url
 
 _PAGE = 50  # items
-_LIST = 10.0  # seconds
-_MAX_QUERY = 600  # characters of a text that is looked for
+_LIST_TIMEOUT = 10.0  # seconds
+_MAX_QUERY = 600  # characters
 _ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The endpoints. Those that ask MongoDB raise StoreUnavailableError."""
+    """The endpoints; those that query MongoDB raise StoreUnavailableError."""
 
     services: Services
     snapshots: StatusSnapshots
-    figures: MetricsSnapshot
     templates: Templates
     forms: Forms
 
     def health(self, _request: Request) -> Response:
-        """Say that the page is alive, whatever its services are."""
+        """Answer without a look at any service."""
         return PlainTextResponse("ok\n")
 
     def metrics(self, _request: Request) -> Response:
-        """Tell Prometheus how the platform stands."""
-        return Response(self.figures.now().text(), media_type=CONTENT_TYPE_LATEST)
+        """Return the platform's metrics for Prometheus."""
+        return Response(self.snapshots.metrics().text(), media_type=CONTENT_TYPE_LATEST)
 
     def overview(self, _request: Request) -> Response:
-        """Tell how all items stand."""
+        """Show the counts of all items, the queues and the throughput."""
         snapshot = self.snapshots.overview()
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
@@ -65,16 +64,16 @@ class Pages:
         return self.templates.render("overview.html", values)
 
     def accounts(self, _request: Request) -> Response:
-        """Tell which accounts cannot be used."""
+        """Show the blocked accounts and the exhausted rate limits."""
         snapshot = self.snapshots.accounts()
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
         return self.templates.render("accounts.html", {"snapshot": snapshot})
 
     def failures(self, request: Request) -> Response:
-        """List the reasons, or the items of one, a page at a time."""
+        """List the error codes, or one page of the items with a code."""
         code = request.query_params.get("code", "")
-        snapshot = self.snapshots.overview()  # for the counts, which take long
+        snapshot = self.snapshots.overview()
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
         if code:
@@ -86,17 +85,17 @@ class Pages:
     def _list_failed(self, request: Request, code: str, snapshot: StatusSnapshot) -> Response:
         numbers = {name: counts.failed_with(code) for name, counts in snapshot.types.items()}
         kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
-        place = _place(request)
-        listed = Failures(self.services.database, self.services.store)
-        with pymongo.timeout(_LIST):
-            items = listed.page(kind, code, place, _PAGE + 1)
+        cursor = _cursor_in(request)
+        failures = Failures(self.services.database, self.services.store)
+        with pymongo.timeout(_LIST_TIMEOUT):
+            items = failures.page(kind, code, cursor, _PAGE + 1)
         values = {
             "code": code,
             "kind": kind,
             "numbers": numbers,
-            "items": [(item, _format_id(item)) for item in items[:_PAGE]],
-            "goes_on": place is not None,
-            "next": _next(items),
+            "items": [(item, _ref_of(item)) for item in items[:_PAGE]],
+            "goes_on": cursor is not None,
+            "next": _cursor_after(items),
             "advice": None if code == NO_CODE else help_for(code),
             "told": MESSAGES.get(request.query_params.get("told", "")),
             "at": now(),
@@ -104,7 +103,7 @@ class Pages:
         return self._with_form(request, "failures.html", values)
 
     def item(self, request: Request) -> Response:
-        """Tell all that is known of an item."""
+        """Show an item's document, state and record."""
         kind, ids = _item_of(request)
         page = open_item(self.services, kind, ids)
         if page is None:
@@ -121,20 +120,20 @@ class Pages:
         return self._with_form(request, "item.html", values)
 
     def picture(self, request: Request) -> Response:
-        """Return an item's picture, as nothing but an image."""
+        """Return an item's image."""
         kind, ids = _item_of(request)
-        image = open_picture(self.services, kind, ids)
+        image = open_image(self.services, kind, ids)
         if image is None:
             raise HTTPException(404, "There is no picture of this item.")
-        # Should it be opened by itself, it can do nothing either.
-        alone = {"Content-Security-Policy": "default-src 'none'; sandbox"}
-        return Response(image.data, media_type=image.mime_type, headers=alone)
+        # Applies when the image is opened as a page.
+        policy = {"Content-Security-Policy": "default-src 'none'; sandbox"}
+        return Response(image.data, media_type=image.mime_type, headers=policy)
 
     def search(self, request: Request) -> Response:
-        """Lead to the item that a text means, or list those that it may mean."""
+        """Redirect to the item that a text names, or list several matches."""
         text = request.query_params.get("q", "").strip()[:_MAX_QUERY]
         kind = _kind_of(request)
-        with pymongo.timeout(LOOK_UP):
+        with pymongo.timeout(LOOKUP_TIMEOUT):
             kinds = [kind] if kind else list(MEDIA_TYPES.values())
             found = Search(self.services.store, kinds).find(text) if text else []
         if len(found) == 1:
@@ -143,29 +142,28 @@ class Pages:
         return self.templates.render("found.html", values, 200 if found or not text else 404)
 
     async def retry(self, request: Request) -> Response:
-        """Have an item, or all of a type and reason, tried again; then show what became of it."""
+        """Retry an item, or all items of a type with an error code; then show the result."""
         form = await self.forms.read(request)
         try:
-            wish = RetryRequest.of(form)
+            wanted = RetryRequest.of(form)
         except MediaError as error:
             raise FormRefusedError(error.message, 400) from error
-        where = await run_in_threadpool(execute, self.services, wish)
+        where = await run_in_threadpool(execute, self.services, wanted)
         if where is None:
-            raise HTTPException(404, f"There is no {wish.kind.name} of this id.")
+            raise HTTPException(404, f"There is no {wanted.kind.name} of this id.")
         return RedirectResponse(where, 303)
 
     def _with_form(self, request: Request, name: str, values: Values) -> Response:
-        let_in = self.forms.token_for(request)
-        answer = self.templates.render(name, {**values, "token": let_in.token})
-        let_in.put_on(answer, request)
-        return answer
+        return self.forms.respond(
+            request, lambda token: self.templates.render(name, {**values, "token": token})
+        )
 
     def _unavailable(self, missing: Unavailable) -> Response:
         return self.templates.render("unavailable.html", {"missing": missing}, 503)
 
 
 def _kind_of(request: Request) -> MediaType | None:
-    """Return the type that an address names, None where it names none."""
+    """Return the type in the query, or None if it has none."""
     name = request.query_params.get("type", "")
     if name and name not in MEDIA_TYPES:
         raise HTTPException(404, "There is no such type.")
@@ -183,34 +181,36 @@ def _item_of(request: Request) -> tuple[MediaType, tuple[DocumentId, ...]]:
     return kind, ids
 
 
-def _place(request: Request) -> PageCursor | None:
-    """Return the place after which a list goes on: a status, and an id with its type."""
+def _cursor_in(request: Request) -> PageCursor | None:
+    """Return the cursor in the query, `status:kind:id`, or None on the first page."""
     status, _, name = request.query_params.get("after", "").partition(":")
     if not name:
         return None
+    kind, _, text = name.partition(":")
     try:
-        return PageCursor(Status(status), _id_in(name))
-    except (ValueError, InvalidIdError):
+        ids = {_kind_of_id(each): each for each in parse_id(text)}
+        return PageCursor(Status(status), ids[kind])
+    except (KeyError, ValueError, InvalidIdError):
         raise HTTPException(404, "There is no such page of the list.") from None
 
 
-def _id_in(name: str) -> DocumentId:
-    kind, _, text = name.partition(":")
-    likeliest, *others = parse_id(text)
-    return others[0] if kind == "number" and others else text if kind == "text" else likeliest
+def _cursor_after(items: list[FailedItem]) -> str:
+    """Return the cursor after a page's last item, or an empty text on the last page."""
+    if len(items) > _PAGE:
+        for item in reversed(items[:_PAGE]):
+            if ref := _ref_of(item):
+                return f"{item.status}:{_kind_of_id(ref.id)}:{id_text(ref.id)}"
+    return ""
 
 
-def _format_id(item: FailedItem) -> ItemRef | None:
-    """Return a failed item as it can be asked for; None for an id that no message can name."""
+def _kind_of_id(document_id: DocumentId) -> str:
+    # MongoDB's 64-bit numbers are of a subclass of int.
+    if isinstance(document_id, int):
+        return "number"
+    return "text" if isinstance(document_id, str) else "id"
+
+
+def _ref_of(item: FailedItem) -> ItemRef | None:
+    """Return the reference for an item's URL, or None if no message can name its id."""
     known = as_document_id(item.ref.id)
     return None if known is None else ItemRef(item.ref.type, known)
-
-
-def _next(items: list[FailedItem]) -> str:
-    """Return the place after a page's last item; empty on the last page."""
-    named = [(item.status, ref.id) for item in items[:_PAGE] if (ref := _format_id(item))]
-    if len(items) <= _PAGE or not named:
-        return ""
-    status, last = named[-1]
-    kinds = {int: "number", str: "text"}
-    return f"{status}:{kinds.get(type(last), 'id')}:{id_text(last)}"

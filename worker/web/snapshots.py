@@ -1,6 +1,6 @@
-"""Snapshots of the platform's status, fetched once for all viewers and for Prometheus.
+"""Fetch the platform's status once for all viewers and for Prometheus.
 
-Each part of a snapshot may be unavailable without the others.
+Each part of a snapshot can be unavailable on its own.
 """
 
 from __future__ import annotations
@@ -31,28 +31,27 @@ from worker.operations.status import (
     throughput,
 )
 from worker.operations.status.prometheus import PlatformMetrics, Traffic
-from worker.operations.watch import checkpoint
+from worker.operations.watch.checkpoint import read_checkpoint
 from worker.pds.rate_limiter import BucketStatus
 from worker.services import Services
 
-_ANSWER = 3.0  # seconds for a first answer of MongoDB, before it is asked for what takes long
-_COUNT = 25.0  # seconds for counting, however many documents there are
-_PLOT = 10.0  # seconds for what is published when
+_PING_TIMEOUT = 3.0  # seconds for a first answer of MongoDB, before the long queries
+_COUNT_TIMEOUT = 25.0  # seconds, for any number of documents
+_THROUGHPUT_TIMEOUT = 10.0  # seconds
+_AGE_FACTOR = 4  # spends at most a fifth of the time on computing a value
 T = TypeVar("T")
-_SHARE = 4  # what took a second is kept for four: at most a fifth of the time goes into it
-_KEPT = 5.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a part is not there, and how many seconds went into asking for it."""
+    """Why a part is missing, and how many seconds its service was waited for."""
 
     message: str
     seconds: float
 
 
 def try_fetch(call: Callable[[], T]) -> T | Unavailable:
-    """Return what a call returns, or why it did not."""
+    """Return the result of `call`, or Unavailable if it raises an expected error."""
     began = time.monotonic()
     try:
         return call()
@@ -61,32 +60,32 @@ def try_fetch(call: Callable[[], T]) -> T | Unavailable:
 
 
 class CachedValue(Generic[T]):
-    """Something that takes time to make, kept for some `seconds`, and made by one at a time.
+    """A value kept for `seconds`, or for four times as long as it takes to compute.
 
-    Whoever comes while it is being made waits for it, and gets the same.
+    Callers that come during a computation wait for it and share its result.
     """
 
-    def __init__(self, make: Callable[[], T], seconds: float) -> None:
-        self._make = make
+    def __init__(self, compute: Callable[[], T], seconds: float = 5.0) -> None:
+        self._compute = compute
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._kept: tuple[T, float] | None = None  # with the moment after which it is too old
+        self._cached: tuple[T, float] | None = None  # the value, and when it expires
 
     def get(self) -> T:
-        """Return it, made now if what is kept is too old."""
+        """Return the cached value; compute it first if it has expired."""
         with self._lock:
-            if self._kept and time.monotonic() < self._kept[1]:
-                return self._kept[0]
             began = time.monotonic()
-            made = self._make()
-            took = time.monotonic() - began
-            self._kept = made, began + took + max(self._seconds, _SHARE * took)
-            return made
+            if self._cached is None or self._cached[1] <= began:
+                value = self._compute()
+                ended = time.monotonic()
+                expires = ended + max(self._seconds, _AGE_FACTOR * (ended - began))
+                self._cached = value, expires
+            return self._cached[0]
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """How all items stand at a moment: by type, all together, and what is not of documents."""
+    """Counts of all items, by type and in sum, the removals, the throughput and the queues."""
 
     at: datetime
     types: Mapping[str, Counts]
@@ -98,7 +97,7 @@ class StatusSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class AccountsSnapshot:
-    """The accounts that cannot be used and the budgets that are spent, at a moment."""
+    """The blocked accounts and the exhausted rate limit buckets."""
 
     at: datetime
     blocked: Sequence[BlockedAccount]
@@ -106,88 +105,73 @@ class AccountsSnapshot:
 
 
 class StatusSnapshots:
-    """Looks at the services; what was seen is kept for a few seconds."""
+    """Fetches snapshots from the services and caches each for a few seconds."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._overview = CachedValue(lambda: try_fetch(self._fetch), _KEPT)
-        self._accounts = CachedValue(lambda: try_fetch(self._fetch_accounts), _KEPT)
+        self._overview = CachedValue(lambda: try_fetch(self._fetch_overview))
+        self._accounts = CachedValue(lambda: try_fetch(self._fetch_accounts))
+        self._traffic = CachedValue(lambda: try_fetch(self._fetch_traffic))
+        self._watch = CachedValue(lambda: try_fetch(lambda: read_checkpoint(services.database)))
 
     def overview(self) -> StatusSnapshot | Unavailable:
-        """Return how all items stand; Missing when MongoDB does not tell."""
+        """Return the status of all items; Unavailable if MongoDB does not answer."""
         return self._overview.get()
 
     def accounts(self) -> AccountsSnapshot | Unavailable:
-        """Return the accounts in trouble; Missing when MongoDB or Redis does not tell."""
+        """Return the blocked accounts; Unavailable if MongoDB or Redis does not answer."""
         return self._accounts.get()
 
-    def _fetch(self) -> StatusSnapshot:
+    def metrics(self) -> PlatformMetrics:
+        """Return the platform's metrics, without those of an unavailable service."""
+        overview, traffic = self._overview.get(), self._traffic.get()
+        watch = None if isinstance(overview, Unavailable) else self._watch.get()
+        return PlatformMetrics(
+            at=now(),
+            counts=None if isinstance(overview, Unavailable) else overview.types,
+            traffic=None if isinstance(traffic, Unavailable) else traffic,
+            watch=None if isinstance(watch, Unavailable) else watch,
+        )
+
+    def _fetch_overview(self) -> StatusSnapshot:
         self._ping()
-        services = self._services
-        overview = ItemCounts(services.database, services.store)
+        item_counts = ItemCounts(self._services.database, self._services.store)
         at = now()
-        with pymongo.timeout(_COUNT):
-            types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
-            removals = overview.removals()
+        with pymongo.timeout(_COUNT_TIMEOUT):
+            types = {name: item_counts.counts(kind) for name, kind in MEDIA_TYPES.items()}
+            removals = item_counts.removals()
         return StatusSnapshot(
             at=at,
             types=types,
             every=Counts.sum(types.values()),
             removals=removals,
-            throughput=try_fetch(lambda: self._throughput(at)),
-            queues=try_fetch(self._queue_lengths),
+            throughput=try_fetch(lambda: self._fetch_throughput(at)),
+            queues=try_fetch(self._fetch_queues),
         )
 
-    def _throughput(self, at: datetime) -> Throughput:
-        with pymongo.timeout(_PLOT):
+    def _fetch_throughput(self, at: datetime) -> Throughput:
+        with pymongo.timeout(_THROUGHPUT_TIMEOUT):
             return throughput(self._services.store, MEDIA_TYPES.values(), at)
 
-    def _queue_lengths(self) -> QueueLengths:
+    def _fetch_queues(self) -> QueueLengths:
         with closing(Queues(self._services.settings.redis_url)) as queues:
             return queues.lengths()
 
     def _fetch_accounts(self) -> AccountsSnapshot:
         self._ping()
         services = self._services
-        blocked_accounts = BlockedAccounts(
+        accounts = BlockedAccounts(
             services.store, services.accounts, services.pds_hosts, services.parking
         )
         at = now()
-        with pymongo.timeout(_COUNT):
-            return AccountsSnapshot(
-                at, blocked_accounts.all(), services.rate_limiter.exhausted_buckets()
-            )
+        with pymongo.timeout(_COUNT_TIMEOUT):
+            return AccountsSnapshot(at, accounts.all(), services.rate_limiter.exhausted_buckets())
+
+    def _fetch_traffic(self) -> Traffic:
+        buckets, parking = self._services.rate_limiter.buckets, self._services.parking
+        return Traffic(self._fetch_queues(), buckets(), len(parking.dids()))
 
     def _ping(self) -> None:
-        """Have MongoDB answer soon, or not at all; raises StoreUnavailableError."""
-        with mongo_errors(), pymongo.timeout(_ANSWER):
+        """Fail early if MongoDB is down; raises StoreUnavailableError."""
+        with mongo_errors(), pymongo.timeout(_PING_TIMEOUT):
             self._services.database.client.admin.command("ping")
-
-
-class MetricsSnapshot:
-    """The platform's figures; what was seen is kept for a few seconds, whoever asks."""
-
-    def __init__(self, services: Services, snapshots: StatusSnapshots) -> None:
-        self._services = services
-        self._snapshots = snapshots
-        self._traffic = CachedValue(lambda: try_fetch(self._fetch), _KEPT)
-        self._watch = CachedValue(
-            lambda: try_fetch(lambda: checkpoint.read_checkpoint(services.database)), _KEPT
-        )
-
-    def now(self) -> PlatformMetrics:
-        """Return the figures of this moment."""
-        snapshot, traffic = self._snapshots.overview(), self._traffic.get()
-        watch = None if isinstance(snapshot, Unavailable) else self._watch.get()
-        return PlatformMetrics(
-            at=now(),
-            counts=None if isinstance(snapshot, Unavailable) else snapshot.types,
-            traffic=None if isinstance(traffic, Unavailable) else traffic,
-            watch=None if isinstance(watch, Unavailable) else watch,
-        )
-
-    def _fetch(self) -> Traffic:
-        services = self._services
-        with closing(Queues(services.settings.redis_url)) as queues:
-            lengths = queues.lengths()
-        return Traffic(lengths, services.rate_limiter.buckets(), len(services.parking.dids()))

@@ -1,4 +1,4 @@
-"""Templates, and how texts of others get into them: escaped, and never as markup."""
+"""Render the templates; texts from documents and PDSes are escaped, never markup."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Values = Mapping[str, object]
 
 
 class Templates:
-    """The pages' templates."""
+    """The templates of the pages, with their filters and functions."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -35,7 +35,6 @@ class Templates:
         self._environment.filters |= {
             "ago": format_age,
             "item_url": item_url,
-            "moment": format_time,
             "number": format_number,
             "shown": format_text,
             "ticked": mark_code,
@@ -44,30 +43,29 @@ class Templates:
         self._environment.globals |= {"url": url, "action": recommended_action}
 
     def render(self, name: str, values: Values, status: int = 200) -> HTMLResponse:
-        """Return a page."""
         return HTMLResponse(self._environment.get_template(name).render(dict(values)), status)
 
 
 def url(path: str, values: Mapping[str, object]) -> str:
-    """Return the address of a page; values that are empty are left out."""
+    """Return the address of a page, without the empty values."""
     given = {name: str(value) for name, value in values.items() if value not in {"", None}}
     return f"{path}?{urlencode(given)}" if given else path
 
 
 def item_url(ref: ItemRef) -> str:
-    """Return the address of an item's page: any id has its place in a query, none in a path."""
+    """Return the address of an item's page; a query, because an id can contain any character."""
     return url("/item", {"type": ref.type, "id": id_text(ref.id)})
 
 
 def id_text(document_id: DocumentId) -> str:
-    """Return an id as pages name it."""
+    """Return an id as text."""
     return str(message_id(document_id))
 
 
 def format_text(value: object) -> Markup:
-    """Return a value that anyone may have written, in one line, and apart from what is around it.
+    """Format an untrusted value in one line, with invisible characters escaped.
 
-    What is not to be seen is escaped, and of what runs from right to left its neighbours do not.
+    `<bdi>` keeps right-to-left text from reordering the text around it.
     """
     if isinstance(value, datetime):
         return format_time(value)
@@ -75,36 +73,33 @@ def format_text(value: object) -> Markup:
 
 
 def format_time(value: datetime) -> Markup:
-    """Return a moment in UTC, and how far it is from now."""
+    """Format a time in UTC, with its distance from now."""
     utc = as_utc(value)
     seconds = (now() - utc).total_seconds()
-    far = (
-        f"{format_duration(abs(seconds))} ago"
-        if seconds >= 0
-        else f"in {format_duration(-seconds)}"
-    )
+    duration = format_duration(abs(seconds))
+    far = f"{duration} ago" if seconds >= 0 else f"in {duration}"
     return Markup('<time datetime="{}">{} UTC</time> <span class="far">({})</span>').format(
         rfc3339(utc), f"{utc:%Y-%m-%d %H:%M:%S}", far
     )
 
 
 def recommended_action(code: str) -> Markup:
-    """Return what to do about an error code; nothing for what has none."""
+    """Return the action for an error code, or no text for NO_CODE."""
     return Markup("") if code == NO_CODE else mark_code(help_for(code).action)
 
 
 def format_age(value: datetime | None, at: datetime) -> str:
-    """Return how long ago a moment was, seen from another; nothing for none."""
+    """Format the time from `value` to `at`; empty for None."""
     return format_duration((at - value).total_seconds()) if value else ""
 
 
 def format_number(value: int) -> str:
-    """Return a number with its thousands set apart."""
+    """Format a number with thousands separators."""
     return f"{value:,}"
 
 
 def mark_code(text: str) -> Markup:
-    """Return a text of ours, with what is between backticks set as code."""
+    """Escape a text and put what is between backticks into `<code>`."""
     parts = (escape(part) for part in text.split("`"))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else part
