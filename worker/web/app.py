@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import socket
-import time
-from functools import partial
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -18,13 +14,12 @@ from starlette.types import ASGIApp
 from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
-from worker.web.auth import HEALTH, BasicAuth, SecurityHeaders
+from worker.web.auth import HEALTH, Gate
 from worker.web.forms import Forms
 from worker.web.pages import Pages
-from worker.web.snapshots import StatusSnapshots, Unavailable
+from worker.web.snapshots import StatusSnapshots
 from worker.web.templates import Templates
 
-_UNKNOWN = "There is no such page, or it is not asked for like this."
 _MAX_CONNECTIONS = 100
 _MAX_HEADERS = 16_384  # bytes, with the request line
 _KEEP_ALIVE = 15  # seconds
@@ -33,8 +28,7 @@ _SHUTDOWN = 10  # seconds for requests in progress
 
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Return the application, behind the login in `settings`."""
-    templates = Templates()
-    pages = Pages(services, StatusSnapshots(services), templates, Forms(services.vault))
+    pages = Pages(services, StatusSnapshots(services), Templates(), Forms(services.vault))
     app = Starlette(
         routes=[
             Route(HEALTH, pages.health),
@@ -48,27 +42,9 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
             Route("/retry", pages.retry, methods=["POST"]),
             Mount("/static", StaticFiles(packages=[("worker.web", "static")])),
         ],
-        exception_handlers={
-            HTTPException: partial(_refuse, templates),
-            MediaError: partial(_report_error, templates),
-        },
+        exception_handlers={HTTPException: pages.refused, MediaError: pages.failed},
     )
-    return SecurityHeaders(BasicAuth(app, settings))
-
-
-def _refuse(templates: Templates, _request: Request, error: Exception) -> Response:
-    status, said = 500, ""
-    if isinstance(error, HTTPException):
-        status, said = error.status_code, error.detail
-    # Our texts end with a period; Starlette's ("Not Found", "Method Not Allowed") do not.
-    values = {"status": status, "said": said if said.endswith(".") else _UNKNOWN}
-    return templates.render("refused.html", values, status)
-
-
-def _report_error(templates: Templates, request: Request, error: Exception) -> Response:
-    message = error.message if isinstance(error, MediaError) else ""
-    missing = Unavailable(message, time.monotonic() - request.scope["began"])
-    return templates.render("unavailable.html", {"missing": missing}, 503)
+    return Gate(app, settings)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -88,7 +64,6 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         forwarded_allow_ips="127.0.0.1,::1",
         h11_max_incomplete_event_size=_MAX_HEADERS,
         http="h11",
-        interface="asgi3",
         lifespan="off",
         limit_concurrency=_MAX_CONNECTIONS,
         log_level="warning",

@@ -1,4 +1,4 @@
-"""ASGI middleware for every page: Basic authentication and security headers."""
+"""The ASGI middleware in front of all pages: Basic authentication and security headers."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ _HEADERS: Mapping[str, str] = {
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="media-atproto", charset="UTF-8"'}
 
 
-class SecurityHeaders:
-    """Adds restrictive headers to each response, unless the response sets them itself.
+class Gate:
+    """Requires a login, except for `HEALTH`, and adds restrictive headers to each response.
 
-    Also saves the time of the request in the scope, as `began`.
+    HTTP Basic authentication: https://www.rfc-editor.org/rfc/rfc7617. A header that a response
+    sets itself stays. The time of the request is saved in its scope, as `began`.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
         self._app = app
+        login = f"{settings.user}:{settings.password.reveal()}"
+        self._credentials = Secret(base64.b64encode(login.encode()).decode())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
@@ -48,26 +51,10 @@ class SecurityHeaders:
             await send(message)
 
         scope["began"] = time.monotonic()
-        await self._app(scope, receive, send_with_headers)
-
-
-class BasicAuth:
-    """Requires the user and password of the settings for every path except `HEALTH`.
-
-    HTTP Basic authentication: https://www.rfc-editor.org/rfc/rfc7617
-    """
-
-    def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
-        self._app = app
-        login = f"{settings.user}:{settings.password.reveal()}"
-        self._credentials = Secret(base64.b64encode(login.encode()).decode())
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] == HEALTH or self._is_authorized(Headers(scope=scope)):
-            await self._app(scope, receive, send)
-            return
-        refusal = PlainTextResponse("log in first\n", status_code=401, headers=_CHALLENGE)
-        await refusal(scope, receive, send)
+        app = self._app
+        if scope["path"] != HEALTH and not self._is_authorized(Headers(scope=scope)):
+            app = PlainTextResponse("log in first\n", status_code=401, headers=_CHALLENGE)
+        await app(scope, receive, send_with_headers)
 
     def _is_authorized(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")

@@ -48,12 +48,10 @@ class ItemPage:
 
     @property
     def document_rows(self) -> Sequence[Row]:
-        """The first fields of the document."""
         return _rows(self.item.content)
 
     @property
     def record_rows(self) -> Sequence[Row]:
-        """The first fields of the record on the PDS."""
         found = None if isinstance(self.remote, Unavailable) else self.remote.found
         if found is None:
             return []
@@ -74,7 +72,6 @@ class ItemPage:
 
     @property
     def has_image(self) -> bool:
-        """Whether one of the blobs is an image."""
         return _find_image(self.item.document) is not None
 
     @property
@@ -106,9 +103,10 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
 def open_image(
     services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
 ) -> StoredImage | None:
-    """Return an item's published image, or None if it has none.
+    """Return an item's published PNG or JPEG, or None if it has none.
 
-    Reads the thumbnail cache first, then the PDS; raises the errors of both.
+    Reads the thumbnail cache first, then the PDS; raises the errors of both. The type that a
+    document or PDS claims is ignored, so that a browser never gets HTML.
     """
     with pymongo.timeout(LOOKUP_TIMEOUT):
         document = services.store.find(kind, ids)
@@ -118,7 +116,10 @@ def open_image(
         data = _cached_image(services, blob)
         if data is None and document.state.repo:
             data = services.pds_of(document.state.repo).get_blob(document.state.repo, blob.cid)
-    return _as_image(data) if data else None
+    if data is None or len(data) > MAX_BYTES:
+        return None
+    types = (each for signature, each in _SIGNATURES.items() if data.startswith(signature))
+    return next((StoredImage(data, mime_type) for mime_type in types), None)
 
 
 def _find_image(document: MediaDocument) -> BlobState | None:
@@ -132,13 +133,3 @@ def _cached_image(services: Services, blob: BlobState) -> bytes | None:
     identity = (blob.source or "").removesuffix(f" {settings.key}")
     cached = services.thumbnails.get(identity, settings)
     return cached.thumbnail.data if cached and cached.cid == blob.cid else None
-
-
-def _as_image(data: bytes) -> StoredImage | None:
-    """Return the bytes as an image, or None if they do not begin as a PNG or JPEG.
-
-    The types that a PDS or a document claims are ignored, so that a browser never gets HTML.
-    """
-    types = (kind for signature, kind in _SIGNATURES.items() if data.startswith(signature))
-    mime_type = next(types, None)
-    return StoredImage(data, mime_type) if mime_type and len(data) <= MAX_BYTES else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import pymongo
@@ -23,12 +24,12 @@ from worker.web.charts import draw
 from worker.web.forms import MESSAGES, FormRefusedError, Forms, RetryRequest, execute
 from worker.web.item import LOOKUP_TIMEOUT, open_image, open_item
 from worker.web.snapshots import StatusSnapshot, StatusSnapshots, Unavailable
-from worker.web.templates import Templates, Values, id_text, item_url
+from worker.web.templates import Templates, Values, item_url
 
 _PAGE = 50  # items
 _LIST_TIMEOUT = 10.0  # seconds
 _MAX_QUERY = 600  # characters
-_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
+_UNKNOWN = "There is no such page, or it is not asked for like this."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +46,17 @@ class Pages:
         return PlainTextResponse("ok\n")
 
     def metrics(self, _request: Request) -> Response:
-        """Return the platform's metrics for Prometheus."""
         return Response(self.snapshots.metrics().text(), media_type=CONTENT_TYPE_LATEST)
 
     def overview(self, _request: Request) -> Response:
-        """Show the counts of all items, the queues and the throughput."""
         snapshot = self.snapshots.overview()
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
         flow = snapshot.throughput
         plots = None if isinstance(flow, Unavailable) else (draw(flow.hour), draw(flow.day))
-        values = {
-            "snapshot": snapshot,
-            "plots": plots,
-            "statuses": list(Status),
-            "errors": _ERRORS,
-        }
-        return self.templates.render("overview.html", values)
+        return self.templates.render("overview.html", {"snapshot": snapshot, "plots": plots})
 
     def accounts(self, _request: Request) -> Response:
-        """Show the blocked accounts and the exhausted rate limits."""
         snapshot = self.snapshots.accounts()
         if isinstance(snapshot, Unavailable):
             return self._unavailable(snapshot)
@@ -79,8 +71,7 @@ class Pages:
         if code:
             return self._list_failed(request, code, snapshot)
         codes = [code for code in snapshot.every.codes if snapshot.every.failed_with(code)]
-        values = {"snapshot": snapshot, "codes": codes, "errors": _ERRORS}
-        return self.templates.render("reasons.html", values)
+        return self.templates.render("reasons.html", {"snapshot": snapshot, "codes": codes})
 
     def _list_failed(self, request: Request, code: str, snapshot: StatusSnapshot) -> Response:
         numbers = {name: counts.failed_with(code) for name, counts in snapshot.types.items()}
@@ -97,30 +88,19 @@ class Pages:
             "goes_on": cursor is not None,
             "next": _cursor_after(items),
             "advice": None if code == NO_CODE else help_for(code),
-            "told": MESSAGES.get(request.query_params.get("told", "")),
-            "at": now(),
         }
         return self._with_form(request, "failures.html", values)
 
     def item(self, request: Request) -> Response:
-        """Show an item's document, state and record."""
         kind, ids = _item_of(request)
         page = open_item(self.services, kind, ids)
         if page is None:
             raise HTTPException(404, f"There is no {kind.name} of this id.")
-        error = page.item.document.state.error
-        values = {
-            "page": page,
-            "document": page.item.document,
-            "id": id_text(page.item.document.ref.id),
-            "advice": help_for(error.code) if error else None,
-            "told": MESSAGES.get(request.query_params.get("told", "")),
-            "at": now(),
-        }
+        document = page.item.document
+        values = {"page": page, "document": document, "id": str(document.ref.id)}
         return self._with_form(request, "item.html", values)
 
     def picture(self, request: Request) -> Response:
-        """Return an item's image."""
         kind, ids = _item_of(request)
         image = open_image(self.services, kind, ids)
         if image is None:
@@ -153,9 +133,26 @@ class Pages:
             raise HTTPException(404, f"There is no {wanted.kind.name} of this id.")
         return RedirectResponse(where, 303)
 
+    def refused(self, _request: Request, error: Exception) -> Response:
+        """Show why a request was refused."""
+        status, said = 500, ""
+        if isinstance(error, HTTPException):
+            status, said = error.status_code, error.detail
+        # Our texts end with a period; Starlette's ("Not Found", "Method Not Allowed") do not.
+        values = {"status": status, "said": said if said.endswith(".") else _UNKNOWN}
+        return self.templates.render("refused.html", values, status)
+
+    def failed(self, request: Request, error: Exception) -> Response:
+        """Show the error of a service, and how long it was waited for."""
+        message = error.message if isinstance(error, MediaError) else ""
+        return self._unavailable(Unavailable(message, time.monotonic() - request.scope["began"]))
+
     def _with_form(self, request: Request, name: str, values: Values) -> Response:
+        """Render a page with a form, and the result of the form that was sent before."""
+        told = MESSAGES.get(request.query_params.get("told", ""))
+        common = {**values, "told": told, "at": now()}
         return self.forms.respond(
-            request, lambda token: self.templates.render(name, {**values, "token": token})
+            request, lambda token: self.templates.render(name, {**common, "token": token})
         )
 
     def _unavailable(self, missing: Unavailable) -> Response:
@@ -175,8 +172,8 @@ def _item_of(request: Request) -> tuple[MediaType, tuple[DocumentId, ...]]:
     try:
         ids = parse_id(request.query_params.get("id", ""))
     except InvalidIdError:
-        kind, ids = None, ()
-    if kind is None:
+        ids = ()
+    if kind is None or not ids:
         raise HTTPException(404, "An item is named by its type and its id: this is none.")
     return kind, ids
 
@@ -199,7 +196,7 @@ def _cursor_after(items: list[FailedItem]) -> str:
     if len(items) > _PAGE:
         for item in reversed(items[:_PAGE]):
             if ref := _ref_of(item):
-                return f"{item.status}:{_kind_of_id(ref.id)}:{id_text(ref.id)}"
+                return f"{item.status}:{_kind_of_id(ref.id)}:{ref.id}"
     return ""
 
 

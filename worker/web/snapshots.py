@@ -72,7 +72,6 @@ class CachedValue(Generic[T]):
         self._cached: tuple[T, float] | None = None  # the value, and when it expires
 
     def get(self) -> T:
-        """Return the cached value; compute it first if it has expired."""
         with self._lock:
             began = time.monotonic()
             if self._cached is None or self._cached[1] <= began:

@@ -11,14 +11,14 @@ from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
 from worker.core.clock import now, rfc3339
-from worker.core.documents import DocumentId, ItemRef
-from worker.core.ids import message_id
+from worker.core.documents import ItemRef, Status
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE
 from worker.operations.text import as_utc, format_duration, format_value, printable
 from worker.web.snapshots import Unavailable
 
 Values = Mapping[str, object]
+_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 
 
 class Templates:
@@ -35,12 +35,13 @@ class Templates:
         self._environment.filters |= {
             "ago": format_age,
             "item_url": item_url,
-            "number": format_number,
+            "number": "{:,}".format,
             "shown": format_text,
             "ticked": mark_code,
         }
         self._environment.tests["missing"] = lambda value: isinstance(value, Unavailable)
         self._environment.globals |= {"url": url, "action": recommended_action}
+        self._environment.globals |= {"statuses": list(Status), "errors": _ERRORS}
 
     def render(self, name: str, values: Values, status: int = 200) -> HTMLResponse:
         return HTMLResponse(self._environment.get_template(name).render(dict(values)), status)
@@ -54,12 +55,7 @@ def url(path: str, values: Mapping[str, object]) -> str:
 
 def item_url(ref: ItemRef) -> str:
     """Return the address of an item's page; a query, because an id can contain any character."""
-    return url("/item", {"type": ref.type, "id": id_text(ref.id)})
-
-
-def id_text(document_id: DocumentId) -> str:
-    """Return an id as text."""
-    return str(message_id(document_id))
+    return url("/item", {"type": ref.type, "id": ref.id})
 
 
 def format_text(value: object) -> Markup:
@@ -91,11 +87,6 @@ def recommended_action(code: str) -> Markup:
 def format_age(value: datetime | None, at: datetime) -> str:
     """Format the time from `value` to `at`; empty for None."""
     return format_duration((at - value).total_seconds()) if value else ""
-
-
-def format_number(value: int) -> str:
-    """Format a number with thousands separators."""
-    return f"{value:,}"
 
 
 def mark_code(text: str) -> Markup:
