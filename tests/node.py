@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
+from worker.dev.stack.packages import NODE, Packages
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Reaper
 
@@ -105,14 +105,7 @@ class Example:
 
 def install(environ: Mapping[str, str], folder: Path) -> Example:
     """Return the example with the packages of its lock file, in a new folder."""
-    packages = Packages(
-        owner="example",
-        manifest=EXAMPLE,
-        cache=cache_folder(environ),
-        node=NODE.locate(),
-        npm=NPM.locate(),
-        environ=environ,
-    )
+    packages = Packages("example", EXAMPLE, environ)
     reaper = Reaper(DataFolder(folder / "lock").lock)
     try:
         installed = packages.install(reaper, to_stderr)

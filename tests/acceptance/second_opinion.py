@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
+from worker.dev.stack.packages import NODE, Packages
 from worker.dev.stack.pds import MANIFEST
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Reaper
@@ -46,14 +46,7 @@ def modules_of_the_pds(environ: Mapping[str, str], data: Path) -> Path:
     folder = DataFolder(data)
     reaper = Reaper(folder.lock)
     try:
-        packages = Packages(
-            owner="PDS",
-            manifest=MANIFEST,
-            cache=cache_folder(environ),
-            node=NODE.locate(),
-            npm=NPM.locate(),
-            environ=environ,
-        )
+        packages = Packages("PDS", MANIFEST, environ)
         return packages.install(reaper, to_stderr) / "node_modules"
     finally:
         reaper.release()

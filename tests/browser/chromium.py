@@ -13,7 +13,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Playwright
 
 from worker.dev.stack.data_folder import DataFolder
-from worker.dev.stack.packages import NODE, NPM, Packages, cache_folder
+from worker.dev.stack.packages import NODE, Packages
 from worker.dev.stack.stack import to_stderr
 from worker.dev.stack.supervisor import Reaper
 
@@ -64,21 +64,13 @@ def install(environ: Mapping[str, str], data: Path) -> Chromium:
 
     `data` is a folder of this process's own.
     """
-    node = NODE.locate()
-    packages = Packages(
-        owner="browser",
-        manifest=_HERE,
-        cache=cache_folder(environ),
-        node=node,
-        npm=NPM.locate(),
-        environ=environ,
-    )
+    packages = Packages("browser", _HERE, environ)
     reaper = Reaper(DataFolder(data).lock)
     try:
         chromium = Chromium(packages.install(reaper, to_stderr))
     finally:
         reaper.release()
-    _unpack(chromium.folder, node)
+    _unpack(chromium.folder, NODE.locate())
     return chromium
 
 

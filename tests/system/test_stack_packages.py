@@ -14,14 +14,13 @@ from pathlib import Path
 from worker.dev.stack import StackError
 from worker.dev.stack.data_folder import DataFolder
 from worker.dev.stack.supervisor import Reaper
-from worker.dev.stack.packages import NODE, NPM, Packages
+from worker.dev.stack.packages import Packages
 from worker.dev.stack.stack import to_stderr
 
-manifest, cache, data = map(Path, sys.argv[1:])
+manifest, data = map(Path, sys.argv[1:])
 reaper = Reaper(DataFolder(data).lock)
-node, npm = NODE.locate(), NPM.locate()
 try:
-    packages = Packages("PDS", manifest, cache, node, npm, os.environ, ", or name PDS_URL")
+    packages = Packages("PDS", manifest, os.environ, ", or name PDS_URL")
     print(packages.install(reaper, to_stderr))
 except StackError as error:
     sys.exit(str(error))
@@ -43,10 +42,10 @@ def manifest(folder: Path) -> Path:
 def install(
     source: Path, cache: Path, data: Path, environ: dict[str, str]
 ) -> subprocess.Popen[str]:
-    """Start an installation of `source` into `cache`."""
+    """Start an installation of `source` below `cache`."""
     return subprocess.Popen(
-        (sys.executable, "-c", _INSTALL, source, cache, data),
-        env=environ,
+        (sys.executable, "-c", _INSTALL, source, data),
+        env={**environ, "XDG_CACHE_HOME": str(cache)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,7 +63,7 @@ def test_processes_that_install_at_once_share_one_folder(
     (folder,) = {Path(printed.strip()) for printed, _ in outputs}
     assert (folder / "package-lock.json").exists()
     assert sum("Installing" in progress for _, progress in outputs) == 1
-    assert [path for path in cache.iterdir() if path.is_dir()] == [folder]
+    assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]
 
 
 def test_failed_installation_quotes_npm_and_leaves_no_folder(
@@ -79,4 +78,6 @@ def test_failed_installation_quotes_npm_and_leaves_no_folder(
     assert "npm ci failed" in error
     assert "npm error" in error
     assert "PDS_URL" in error
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+    files = list((tmp_path / "cache" / "media-atproto").iterdir())
+    assert files
+    assert not [path for path in files if path.is_dir()]

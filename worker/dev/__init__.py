@@ -1,1 +1,1 @@
-"""Embedded services and the demo."""
+"""Tools for development: the embedded services and the demo."""

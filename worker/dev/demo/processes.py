@@ -79,8 +79,7 @@ class Processes:
     def check(self) -> None:
         """Raise StackError, quoting its log, if a process has ended."""
         for service in self._services:
-            if service.died:
-                raise service.failure()
+            service.check()
 
     def stop(self) -> None:
         """Stop all processes; the worker may finish its tasks."""
@@ -95,10 +94,8 @@ class Processes:
         self, name: str, port: int, arguments: tuple[str, ...], environment: Mapping[str, str]
     ) -> str:
         """Start a process and wait until it is ready; return its URL."""
-        log = self._folder / f"{name}.log"
-        log.unlink(missing_ok=True)
         program = _Program(name, Command(arguments, environment, self._folder))
-        service = Service(program, port, log, self._reaper)
+        service = Service(program, port, self._folder / f"{name}.log", self._reaper)
         self._services.append(service)
-        service.start()
+        service.await_ready()
         return service.url

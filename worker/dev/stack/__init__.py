@@ -1,4 +1,4 @@
-"""The embedded services: all that the pipeline needs, from Python wheels and npm, no Docker.
+"""Embedded services: MongoDB, Valkey and a PDS from Python wheels and npm, without Docker.
 
 For tests, demos and development: data on disk, but no authentication and no TLS.
 """

@@ -1,8 +1,9 @@
-"""MongoDB, as a replica set of one member, and Valkey, the free Redis, append-only."""
+"""MongoDB as a replica set of one member, and Valkey (compatible with Redis), append-only."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ _SET = "media"
 
 @dataclass(frozen=True, slots=True)
 class Mongod:
-    """The program `mongod`, its data in `data`."""
+    """The program `mongod`, with its data in the folder `data`."""
 
     binary: Path
     data: Path
@@ -27,28 +28,25 @@ class Mongod:
     name: str = "mongod"
 
     def url(self, port: int) -> str:
-        """Return its connection string; drivers find the replica set by themselves."""
-        return f"mongodb://{_host(port)}"
+        return f"mongodb://{_host(port)}"  # drivers discover the replica set
 
     def command(self, port: int) -> Command:
-        """Return how to run it on the loopback, without a socket file in the temp folder."""
+        # Without `--nounixsocket`, it creates a socket file in the temporary folder.
         bind = ("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket")
         store = ("--dbpath", self.data, "--replSet", _SET, "--wiredTigerCacheSizeGB", "0.25")
         quiet = ("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false")
         return Command((self.binary, *bind, *store, *quiet), self.environment)
 
     def ready(self, port: int, pid: int) -> bool:
-        """Tell whether process `pid` is a primary; makes it the only member of its set."""
-        # One client per question: a client that saw the server before its set was initiated
-        # goes on believing that sessions are not supported.
-        client: MongoClient[dict[str, Any]] = MongoClient(
+        """Return whether process `pid` is the primary; initiate its replica set if needed."""
+        # A new client for each call: one that connected before the set was initiated keeps
+        # assuming that sessions are not supported.
+        client = MongoClient[dict[str, Any]](
             _host(port), directConnection=True, serverSelectionTimeoutMS=1000, timeoutMS=5000
         )
-        try:
-            with client:
-                return _is_primary(client.admin, _host(port), pid)
-        except PyMongoError:
-            return False
+        with suppress(PyMongoError), client:
+            return _is_primary(client.admin, _host(port), pid)
+        return False
 
 
 def _host(port: int) -> str:
@@ -62,12 +60,12 @@ def _is_primary(admin: Database[dict[str, Any]], host: str, pid: int) -> bool:
     if hello.get("isWritablePrimary") and hello.get("me") == host:
         return True
     if "setName" not in hello:
-        _join(admin, host)
+        _configure(admin, host)
     return False
 
 
-def _join(admin: Database[dict[str, Any]], host: str) -> None:
-    """Initiate the set, or give its only member the new port if it had another before."""
+def _configure(admin: Database[dict[str, Any]], host: str) -> None:
+    """Initiate the replica set, or change the port of its only member."""
     local = admin.client.get_database("local")
     config = local.get_collection("system.replset").find_one()
     if config is None:
@@ -80,7 +78,7 @@ def _join(admin: Database[dict[str, Any]], host: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Valkey:
-    """The program `valkey-server`, its append-only file in `data`."""
+    """The program `valkey-server`, with its append-only file in the folder `data`."""
 
     binary: Path
     data: Path
@@ -88,22 +86,17 @@ class Valkey:
     name: str = "valkey"
 
     def url(self, port: int) -> str:
-        """Return its address for Redis clients."""
         return f"redis://127.0.0.1:{port}/0"
 
     def command(self, port: int) -> Command:
-        """Return how to run it on the loopback."""
         bind = ("--bind", "127.0.0.1", "--port", str(port))
         keep = ("--dir", self.data, "--appendonly", "yes", "--save", "")
         options = ("--maxmemory-policy", "noeviction", "--databases", "64")
         return Command((self.binary, *bind, *keep, *options), self.environment)
 
     def ready(self, port: int, pid: int) -> bool:
-        """Tell whether process `pid` answers and has loaded its data."""
         client = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2)
-        try:
-            with client:
-                client.ping()
-                return bool(client.info("server")["process_id"] == pid)
-        except redis.RedisError:
-            return False
+        with suppress(redis.RedisError), client:
+            client.ping()  # fails while the data is being loaded
+            return bool(client.info("server")["process_id"] == pid)
+        return False

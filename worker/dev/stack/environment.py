@@ -1,4 +1,4 @@
-"""The environment of a worker as text, and services that it names already."""
+"""Format the environment of a worker, and check the services that it names."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from pymongo.errors import PyMongoError
 from worker.core.settings.reader import FILE_SUFFIX
 from worker.dev.stack.errors import StackError
 
-# Docker's `--env-file` takes values as they stand, so nothing is quoted that a shell's
-# assignment leaves alone. Names are not expanded there, so `?` is safe.
+# Only docker compose removes quotes, `docker run --env-file` does not. So a value is only quoted if
+# it has characters that are special in a shell's assignment, which does not expand `?`.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
-_ANSWERED = (
+STACK_VARIABLES = (
     "MONGODB_CONNECTION_STRING",
     "MONGODB_NAME",
     "REDIS_URL",
@@ -37,85 +37,68 @@ def as_exports(environment: Mapping[str, str]) -> str:
 
 
 def as_env_file(environment: Mapping[str, str]) -> str:
-    """Return `NAME=value` lines for `set -a; . FILE` and for env files of Docker.
-
-    A value that a shell would take apart is in single quotes, which `docker run --env-file`,
-    unlike docker compose, does not take off.
-    """
+    """Return `NAME=value` lines for `set -a; . FILE` and for Docker."""
     return "".join(_lines(environment))
 
 
-def unset_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without what a stack answers: it then runs every service itself.
+def _lines(environment: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name}={value if _PLAIN.fullmatch(value) else shlex.quote(value)}\n"
+        for name, value in environment.items()
+    ]
 
-    All else stays, because npm reads there how it reaches its registry.
+
+def unset_variables(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return `environ` without the variables that a stack sets, so that it runs all services.
+
+    All others stay, because npm's access to its registry is configured there.
     """
-    answered = {*_ANSWERED, *(f"{name}{FILE_SUFFIX}" for name in _ANSWERED)}
-    return {name: value for name, value in environ.items() if name not in answered}
+    removed = {*STACK_VARIABLES, *(f"{name}{FILE_SUFFIX}" for name in STACK_VARIABLES)}
+    return {name: value for name, value in environ.items() if name not in removed}
 
 
 def inherit(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what services take over from `environ`: no setting of theirs comes from outside."""
+    """Return the variables that services inherit; none of them configures a service."""
     return {name: environ[name] for name in _INHERITED if name in environ}
 
 
-def _lines(environment: Mapping[str, str]) -> list[str]:
-    return [f"{name}={_quote(value)}\n" for name, value in environment.items()]
-
-
-def _quote(value: str) -> str:
-    return value if _PLAIN.fullmatch(value) else shlex.quote(value)
-
-
 def check_service(variable: str, url: str) -> None:
-    """Raise StackError, without the URL and its password, if the named service is silent."""
-    fault = _CHECKS[variable](url)
-    if fault:
-        raise StackError(
-            f"{variable} names a service that does not answer ({fault}).\n"
-            f"Put it right, or unset {variable} to have a service started for you.",
-            code="service_silent",
-        )
-
-
-def _mongodb_fault(url: str) -> str | None:
+    """Raise StackError, without the URL and its password, if the service does not answer."""
     try:
-        with MongoClient[Mapping[str, object]](
-            url, serverSelectionTimeoutMS=int(_TIMEOUT * 1000)
-        ) as client:
-            client.admin.command("ping")
-    except PyMongoError as error:
-        return type(error).__name__
-    return None
-
-
-def _redis_fault(url: str) -> str | None:
-    try:
-        with redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
-        ) as client:
-            client.ping()
-    except (redis.RedisError, ValueError) as error:
-        return type(error).__name__
-    return None
-
-
-def _pds_fault(url: str) -> str | None:
-    path = "/xrpc/com.atproto.server.describeServer"
-    try:
-        httpx.get(url.rstrip("/") + path, timeout=_TIMEOUT).raise_for_status()
+        SERVICE_CHECKS[variable](url)
     except httpx.HTTPStatusError as error:
-        return f"HTTP {error.response.status_code}"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return type(error).__name__
-    return None
+        fault = f"HTTP {error.response.status_code}"
+    except (PyMongoError, redis.RedisError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        fault = type(error).__name__
+    else:
+        return
+    raise StackError(
+        f"{variable} names a service that does not answer ({fault}).\n"
+        f"Put it right, or unset {variable} to have a service started for you.",
+        code="service_silent",
+    )
 
 
-_CHECKS: Mapping[str, Callable[[str], str | None]] = {
-    "MONGODB_CONNECTION_STRING": _mongodb_fault,
-    "REDIS_URL": _redis_fault,
-    "PDS_URL": _pds_fault,
+def _ping_mongodb(url: str) -> None:
+    timeout = int(_TIMEOUT * 1000)
+    with MongoClient[dict[str, object]](url, serverSelectionTimeoutMS=timeout) as client:
+        client.admin.command("ping")
+
+
+def _ping_redis(url: str) -> None:
+    with redis.Redis.from_url(
+        url, socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT
+    ) as client:
+        client.ping()
+
+
+def _describe_pds(url: str) -> None:
+    path = "/xrpc/com.atproto.server.describeServer"
+    httpx.get(url.rstrip("/") + path, timeout=_TIMEOUT).raise_for_status()
+
+
+SERVICE_CHECKS: Mapping[str, Callable[[str], None]] = {
+    "MONGODB_CONNECTION_STRING": _ping_mongodb,
+    "REDIS_URL": _ping_redis,
+    "PDS_URL": _describe_pds,
 }
-
-
-VARIABLES = tuple(_CHECKS)

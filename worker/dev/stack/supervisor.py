@@ -1,10 +1,12 @@
-"""The guard: a process that outlives a killed stack just long enough to end its services.
+"""Start processes that end with the stack, even if it is killed.
 
-Why not PR_SET_PDEATHSIG: it exists on Linux alone, fires when the *thread* that started the
-service ends, and has to be set by Python code between fork and exec. Here every service joins
-the guard's process group before its exec, and the guard waits for the end of a pipe whose other
-end only the stack holds. A child on its way to exec still holds that end, so the pipe cannot end
-before the child is in the group: no moment is left in which a service could be missed.
+A guard process outlives a killed stack for as long as it takes to end the services. Every service
+joins the guard's process group before its exec. The guard waits for the end of a pipe whose other
+end only the stack holds. A child between fork and exec still holds that end, so the pipe cannot
+end before the child is in the group, and no service is missed.
+
+PR_SET_PDEATHSIG is not used: it only exists on Linux, fires when the *thread* that started the
+service ends, and has to be set by Python code between fork and exec.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# HUP: a group whose parent dies while one of its members is stopped gets one from the kernel.
-# A plain end of the pipe means that the stack is gone; a line means that all is well.
+# HUP is ignored because the kernel sends it to a group whose parent dies while a member is stopped.
+# A line from the pipe dismisses the guard; its end without one means that the stack died.
 _SCRIPT = """
 trap '' HUP INT TERM
 read -r farewell && exit 0
@@ -32,7 +34,7 @@ kill -KILL 0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to execute: the program, its arguments and the whole of its environment."""
+    """A program with its arguments and its complete environment."""
 
     arguments: Sequence[str | Path]
     environment: Mapping[str, str] = field(repr=False)
@@ -40,9 +42,9 @@ class Command:
 
 
 class Reaper:
-    """Starts processes that end when this one does, however it ends.
+    """Starts processes that end when this one does.
 
-    The processes are in a group of their own, so Ctrl-C in a terminal reaches the stack alone,
+    They are in a separate process group, so that Ctrl-C in a terminal only reaches the stack,
     which then stops them in order.
     """
 
@@ -62,16 +64,15 @@ class Reaper:
             os.close(reading)
         self._children: list[subprocess.Popen[bytes]] = []
         self._certain = True
-        _let_go_in_forks(self)
+        _close_in_forks(self)
 
     @property
     def alive(self) -> bool:
-        """Whether the guard is still there to do its duty."""
         return self._process.poll() is None
 
     def spawn(self, command: Command, log: Path) -> subprocess.Popen[bytes]:
-        """Start `command` with both outputs appended to `log`."""
-        # An interrupt in here may leave a child that nobody knows: then the guard ends it.
+        """Start `command` with stdout and stderr appended to `log`."""
+        # An interrupt before the end may leave an unknown child, which the guard then ends.
         self._certain = False
         with log.open("ab") as output:
             child = subprocess.Popen(
@@ -94,7 +95,7 @@ class Reaper:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def release(self) -> None:
-        """Dismiss the guard; if a process still runs, let the guard end it first."""
+        """Dismiss the guard; if a process is still running, the guard ends it first."""
         ended = all(child.poll() is not None for child in self._children)
         if ended and self._certain and self.alive:
             with suppress(BrokenPipeError):
@@ -111,12 +112,12 @@ class Reaper:
             self._lifeline = -1
 
 
-def _let_go_in_forks(reaper: Reaper) -> None:
-    """Close the pipe in forks that never exec: they would keep it open for a dead stack."""
+def _close_in_forks(reaper: Reaper) -> None:
+    """Close the pipe in forks without exec, which would keep it open after the stack's death."""
     reference = weakref.ref(reaper)
 
-    def let_go() -> None:
-        if still_there := reference():
-            still_there.hang_up()
+    def close() -> None:
+        if existing := reference():
+            existing.hang_up()
 
-    os.register_at_fork(after_in_child=let_go)
+    os.register_at_fork(after_in_child=close)

@@ -1,4 +1,4 @@
-// Other numbers for the PDS's rate limits than those in its code, so that a window ends soon:
+// Replace the PDS's rate limits, so that tests need not wait for long windows to end:
 // STACK_RATE_LIMITS="5000/3600=300/20 1000/86400=50/20", each points/seconds=points/seconds.
 import { load } from './packages.mjs'
 
@@ -9,7 +9,7 @@ export async function changeLimits(setting) {
   const { get, set } = Object.getOwnPropertyDescriptor(limiter, 'duration')
   Object.defineProperty(limiter, 'duration', {
     get,
-    // A limiter is told its points first, then its window.
+    // The constructor sets the points before the duration.
     set(seconds) {
       const [points, window] = (changes.get(`${this.points}/${seconds}`) ?? '').split('/')
       if (points) this.points = Number(points)

@@ -1,16 +1,16 @@
-// What the embedded PDS and PLC directory have in common.
+// Functions shared by the embedded PDS and PLC directory.
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** Import a package from the folder where they were installed, as `importer` would. */
+/** Import an installed package, resolved as in the package `importer`. */
 export async function load(name, importer = undefined) {
   const root = path.join(process.env.STACK_PACKAGES, 'node_modules')
   const from = path.join(root, importer ?? '.', 'package.json')
   return import(pathToFileURL(createRequire(from).resolve(name)).href)
 }
 
-/** Make an Express app listen on the loopback alone, and sign its answers with the process id. */
+/** Make an Express app listen on the loopback only and send its process id in each response. */
 export function keepToLoopback(app) {
   const listen = app.listen.bind(app)
   app.listen = (port) => {

@@ -1,11 +1,11 @@
-// A PLC directory on PLC_PORT, until SIGTERM; its operations are kept in PLC_FILE.
+// Run a PLC directory on PLC_PORT until SIGTERM; its operations are saved in PLC_FILE.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { keepToLoopback, load } from './packages.mjs'
 
 const { MockDatabase, PlcServer } = await load('@did-plc/server')
 const { CID } = await load('multiformats/cid', '@did-plc/server')
 
-/** The package's in-memory database, written to a file with each operation. */
+/** The package's in-memory database, saved to a file after each operation. */
 class FileDatabase extends MockDatabase {
   constructor(file) {
     super()
@@ -15,8 +15,8 @@ class FileDatabase extends MockDatabase {
 
   async validateAndAddOp(did, proposed) {
     await super.validateAndAddOp(did, proposed)
-    // Synchronous, so that two operations cannot write at once; renamed, so that a kill
-    // leaves the old file or the new one.
+    // Synchronous, so that two operations never write at the same time; renamed, so that a kill
+    // leaves either the old file or the new one.
     writeFileSync(`${this.file}.new`, JSON.stringify(this.contents, cidsAsText))
     renameSync(`${this.file}.new`, this.file)
   }

@@ -1,4 +1,4 @@
-// The reference PDS, configured by PDS_* variables, until SIGTERM.
+// Run the reference PDS, configured by PDS_* variables, until SIGTERM.
 import { changeLimits } from './limits.mjs'
 import { keepToLoopback, load } from './packages.mjs'
 
