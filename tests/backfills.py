@@ -25,16 +25,17 @@ class Queue:
     lose: Callable[[Batch], object] = field(default=lambda _batch: False)
     served: list[Batch] = field(default_factory=list)
 
-    def send(self, batch: Batch, backfill: str, message: str) -> None:
+    def send(self, batch: Batch, backfill: str, message: str) -> bool:
         """Take a message, and serve it as the task does."""
         if self.lose(batch):
-            return
+            return True
         self.served.append(batch)
         ids, is_retry = list(batch.ids), False
         while ids:
             request = BatchRequest(batch.kind, batch.owner, ids, message, backfill, is_retry)
             report = self.world.services.batches.sync_reporting(request, max_wait=30)
             ids, is_retry = report.due_within(30)[0], True
+        return True
 
     def backfill_run(self, *, stalled: float = 0.0, **scope: object) -> BackfillRun:
         """Return a backfill of all types, or of what `scope` says, by this queue."""

@@ -28,8 +28,7 @@ from worker.database.removals import Removals
 from worker.database.store import DocumentStore
 from worker.database.thumbnail_cache import ThumbnailCache
 from worker.media import media_type
-from worker.media.validation import load_lexicons
-from worker.operations.status import Failures, ItemCounts, RetryFailed
+from worker.operations.status import Failures, ItemCounts
 
 MOOD = media_type("mood")
 _EXPLAINED = {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
@@ -92,7 +91,6 @@ class Watched:
     thumbnails: ThumbnailCache
     overview: ItemCounts
     failures: Failures
-    retry_failed: RetryFailed
 
 
 @contextmanager
@@ -118,7 +116,6 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
             thumbnails=ThumbnailCache(database["atproto_thumbnails"]),
             overview=ItemCounts(database, store),
             failures=Failures(database, store),
-            retry_failed=RetryFailed(store, backlog, load_lexicons(), requeue=300),
         )
         client.drop_database(name)
 

@@ -6,6 +6,7 @@ may read, and the call. Whoever reads few documents of a thousand reads few of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -26,6 +27,7 @@ from worker.operations.backfill.queries import (
     BackfillQueries,
     StatusGroup,
 )
+from worker.operations.backfill.retry import find_named
 from worker.operations.status import PageCursor, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
@@ -61,9 +63,9 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
     "by reason": (10, lambda w: list(w.failures.of(MOOD, "field_invalid", 10))),
     # What has no code of its own stands between the others: all that failed is looked at.
     "without a reason": (120, lambda w: list(w.failures.of(MOOD, "(none)", 10))),
-    "to retry": (120, lambda w: list(w.retry_failed.find_failed(MOOD))),
-    "to retry by reason": (110, lambda w: list(w.retry_failed.find_failed(MOOD, CODES))),
-    "to retry by id": (1, lambda w: w.retry_failed.find_named([MOOD], [str(first(w))])),
+    "to retry": (120, lambda w: failed(w, ())),
+    "to retry by reason": (110, lambda w: failed(w, CODES)),
+    "to retry by id": (1, lambda w: find_named(w.store, [MOOD], [str(first(w))])),
     "revive": (1, lambda w: w.backlog.reset_attempts(MOOD, [first(w)], now())),
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
@@ -203,6 +205,11 @@ def settle(watched: Watched, item: DocumentId) -> None:
 def owners(watched: Watched, group: StatusGroup, *subjects: str) -> object:
     """Count what a backfill would enqueue of a status group, owner by owner, or of these alone."""
     return list(BackfillQueries(watched.store).owners(MOOD, group, subjects or None))
+
+
+def failed(watched: Watched, codes: Sequence[str]) -> object:
+    """Find the items to retry."""
+    return list(BackfillQueries(watched.store).failed(MOOD, codes))
 
 
 def documents(watched: Watched, group: StatusGroup, owner: str) -> object:

@@ -1,6 +1,8 @@
-"""Trying again what was given up: the state it gets in a real MongoDB, and the messages for it."""
+"""Retrying failed items: their state in a real MongoDB, and the messages for them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import pytest
 from bson import ObjectId
@@ -8,20 +10,21 @@ from bson import ObjectId
 from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle, state_of
 from worker.core.clock import after, now
-from worker.core.documents import DocumentId, MediaDocument, Status
+from worker.core.documents import DocumentId, ItemRef, MediaDocument, Status
 from worker.database.leases import unchanged_since
 from worker.database.store import Finish
-from worker.media import MEDIA_TYPES, media_type
-from worker.operations.status import RetryBatch, RetryFailed
+from worker.media import MEDIA_TYPES, MediaType, media_type
+from worker.operations.backfill.planner import BackfillPlanner, Batch
+from worker.operations.backfill.queries import BackfillQueries
+from worker.operations.backfill.retry import RetryTotals, find_named, retry_batches
 from worker.services import Services
 
 PIECE = media_type("piece")
 
 
-@pytest.fixture
-def retry_failed(here: Services) -> RetryFailed:
-    """The way to have items of an empty database tried again."""
-    return RetryFailed(here.store, here.backlog, here.lexicons, requeue=300)
+def failed(here: Services, *codes: str) -> list[ItemRef]:
+    """Return the moods to retry."""
+    return [item.ref for item in BackfillQueries(here.store).failed(MOOD, codes)]
 
 
 def test_a_revived_item_has_all_its_attempts_again(here: Services) -> None:
@@ -51,24 +54,22 @@ def test_what_is_settled_is_not_revived(here: Services, status: Status) -> None:
     assert (state_of(here, ref), state_of(here, unseen)) == (before, None)
 
 
-def test_what_a_run_holds_is_left_to_it(here: Services, retry_failed: RetryFailed) -> None:
+def test_what_a_run_holds_is_left_to_it(here: Services) -> None:
     """That run is the attempt; what it leaves behind is its own."""
     ref = fail(here)
     claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 0
-    assert list(retry_failed.find_failed(MOOD)) == []
-    assert retry_failed.find_named([MOOD], [str(ref.id)]).busy == [ref]
+    assert failed(here) == []
+    assert find_named(here.store, [MOOD], [str(ref.id)]).busy == [ref]
     assert here.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
 
 
-def test_an_item_whose_run_died_is_revived_without_its_lease(
-    here: Services, retry_failed: RetryFailed
-) -> None:
+def test_an_item_whose_run_died_is_revived_without_its_lease(here: Services) -> None:
     """A lease left behind would count as one more lost run at the next claim."""
     ref = fail(here)
     here.store.claim(MOOD, [ref.id], holder="message", lease=-1)
-    assert [item.ref for item in retry_failed.find_failed(MOOD)] == [ref]
+    assert failed(here) == [ref]
     assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
     claimed = here.store.claim(MOOD, [ref.id], holder="other", lease=100)
     assert isinstance(claimed, MediaDocument)
@@ -99,11 +100,11 @@ class Queue:
     """A queue that takes so many messages and no more."""
 
     def __init__(self, room: int = 1000) -> None:
-        self.batches: list[RetryBatch] = []
+        self.batches: list[Batch] = []
         self.refused = 0
         self._room = room
 
-    def send(self, batch: RetryBatch) -> bool:
+    def send(self, batch: Batch) -> bool:
         """Take a message, if there is room."""
         if len(self.batches) == self._room:
             self.refused += 1
@@ -112,14 +113,22 @@ class Queue:
         return True
 
 
-def test_items_are_enqueued_by_owner_in_batches(here: Services, retry_failed: RetryFailed) -> None:
+def retry(
+    here: Services, queue: Queue, kinds: Sequence[MediaType] = (MOOD,), codes: Sequence[str] = ()
+) -> RetryTotals:
+    """Retry the failed items of these types."""
+    batches = BackfillPlanner.of(here).failed_batches(kinds, codes)
+    return retry_batches(here, batches, queue.send)
+
+
+def test_items_are_enqueued_by_owner_in_batches(here: Services) -> None:
     """A hundred a message, owners in turn, every item once."""
     for number in range(1, 251):
         fail(here, save(here, item=number, user="auth0|ada"))
     lone = fail(here, save(here, item=1000, user="auth0|bob"))
     guests = fail(here, save(here, item=1001, user=None))
     queue = Queue()
-    tally = retry_failed.retry(retry_failed.find_failed(MOOD), queue.send)
+    totals = retry(here, queue)
     assert [(batch.owner, len(batch.ids)) for batch in queue.batches] == [
         ("auth0|ada", 100),
         ("auth0|bob", 1),
@@ -132,60 +141,62 @@ def test_items_are_enqueued_by_owner_in_batches(here: Services, retry_failed: Re
         lone.id,
         guests.id,
     }
-    assert (tally.messages, tally.enqueued, tally.skipped) == (5, {"mood": 252}, {})
-    assert list(retry_failed.find_failed(MOOD)) == []
+    assert (totals.enqueued, totals.skipped) == ({"mood": 252}, {})
+    assert failed(here) == []
 
 
-def test_items_with_blobs_come_in_smaller_batches(
-    here: Services, retry_failed: RetryFailed
-) -> None:
-    """Their files have to be read and uploaded within one task."""
-    for number in range(1, 31):
+def test_batches_are_as_large_as_in_a_backfill(here: Services) -> None:
+    """Fewer paintings than pieces: their files are read and uploaded within one task."""
+    for number in range(1, 61):
         fail(here, save(here, PAINTING, item=number))
         fail(here, save(here, PIECE, item=number))
     queue = Queue()
-    retry_failed.retry(
-        (item for kind in (PAINTING, PIECE) for item in retry_failed.find_failed(kind)), queue.send
-    )
-    assert [(batch.type, len(batch.ids)) for batch in queue.batches] == [
-        ("painting", 25),
-        ("piece", 25),
-        ("painting", 5),
-        ("piece", 5),
-    ]
+    retry(here, queue, [PAINTING, PIECE])
+    sizes = [(batch.kind, len(batch.ids)) for batch in queue.batches]
+    assert sizes == [(PAINTING, 50), (PIECE, 60), (PAINTING, 10)]
 
 
-def test_a_queue_that_is_down_is_asked_no_more(here: Services, retry_failed: RetryFailed) -> None:
+def test_a_limit_bounds_the_items(here: Services) -> None:
+    """The page retries a thousand of a reason at a time."""
+    for number in range(1, 151):
+        fail(here, save(here, item=number))
+    batches = BackfillPlanner.of(here).failed_batches([MOOD], limit=120)
+    assert [len(batch.ids) for batch in batches] == [100, 20]
+
+
+def test_a_queue_that_is_down_is_asked_no_more(here: Services) -> None:
     """Everything is pending all the same, for the sweep to find when its time comes."""
     for number in range(1, 301):
         fail(here, save(here, item=number))
     queue = Queue(room=1)
-    tally = retry_failed.retry(retry_failed.find_failed(MOOD), queue.send)
-    assert (tally.messages, tally.enqueued, tally.skipped) == (1, {"mood": 100}, {"mood": 200})
-    assert queue.refused == 1
-    assert len(here.backlog.find_due(MOOD, after(301), 1000)) == 300
+    totals = retry(here, queue)
+    assert (totals.enqueued, totals.skipped) == ({"mood": 100}, {"mood": 200})
+    assert (len(queue.batches), queue.refused) == (1, 1)
+    swept = after(here.settings.sweep.requeue + 1)
+    assert len(here.backlog.find_due(MOOD, swept, 1000)) == 300
     assert here.backlog.find_due(MOOD, now(), 1000) == []
 
 
-def test_items_are_retried_by_reason(here: Services, retry_failed: RetryFailed) -> None:
+def test_items_are_retried_by_reason(here: Services) -> None:
     """Of several reasons as well; what has another one stays failed."""
     chosen = [fail(here, code="source_missing"), fail(here, code="worker_lost")]
     other = fail(here)
     codes = ("source_missing", "worker_lost", "no_such_code")
-    assert [item.ref for item in retry_failed.find_failed(MOOD, codes)] == chosen
-    retry_failed.retry(retry_failed.find_failed(MOOD, codes), Queue().send)
-    assert [item.ref for item in retry_failed.find_failed(MOOD)] == [other]
+    assert failed(here, *codes) == chosen
+    retry(here, Queue(), codes=codes)
+    assert failed(here) == [other]
 
 
-def test_ids_are_looked_up_in_every_type(here: Services, retry_failed: RetryFailed) -> None:
+def test_ids_are_looked_up_in_every_type(here: Services) -> None:
     """One that several types have is ambiguous among these, and not within one of them."""
     item: DocumentId = ObjectId()
     mood, painting = fail(here, save(here, item=item)), save(here, PAINTING)
     save(here, MOOD, item="both")
     piece = save(here, PIECE, item="both")
     kinds = list(MEDIA_TYPES.values())
-    named = retry_failed.find_named(kinds, [str(item), str(painting.id), "both", "none", str(item)])
+    ids = [str(item), str(painting.id), "both", "none", str(item)]
+    named = find_named(here.store, kinds, ids)
     assert [found.ref for found in named.items] == [mood, painting]
     assert named.ambiguous == [("both", ["mood", "piece"])]
     assert named.unknown == ["none"]
-    assert [found.ref for found in retry_failed.find_named([PIECE], ["both"]).items] == [piece]
+    assert [found.ref for found in find_named(here.store, [PIECE], ["both"]).items] == [piece]

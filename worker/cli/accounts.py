@@ -76,14 +76,13 @@ def _open_blocked_accounts(services: Services) -> BlockedAccounts:
 
 
 def _resume(services: Services, name: str) -> None:
-    from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
+    from worker.operations.backfill.planner import to_batches
+    from worker.operations.backfill.retry import retry_batches
 
     account = services.accounts.resolve(name)
     services.account_cache.invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
-    print_tally(
-        retry_failed_of(services).retry(waiting, send_batch), services.settings.sweep.requeue
-    )
+    print_tally(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
 
 
 def _print_page(

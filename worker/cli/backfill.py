@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +12,12 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import Table, echo, print_table
-from worker.core.ids import message_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
     from worker.media import MediaType
-    from worker.operations.backfill.planner import BackfillPreview, Batch, Scope
-    from worker.operations.backfill.run import BackfillRun, Show
+    from worker.operations.backfill.planner import BackfillPreview, Scope
     from worker.services import Services
     from worker.sync.batch.progress import BackfillProgress
 
@@ -142,64 +138,28 @@ def _mark_missing(
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     """Do, or only count, what a scope asks for; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
+    from worker.operations.backfill.run import BackfillRun
 
     preview = BackfillPlanner.of(services).preview(scope)
     _print_preview(preview, scope)
     if dry_run or not preview.total:
         return 0
     if not wait:
-        count = _backfill_run(services, scope, _ignore).enqueue()
+        count = BackfillRun.of(services, scope, _ignore).enqueue()
         echo(f"{count} items enqueued; `media-atproto status` shows how far they are")
         return 0
     from worker.cli.backfill_progress import open_progress
 
     totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
     with open_progress(totals) as page:
-        backfill_run = _backfill_run(services, scope, page.show)
+        backfill_run = BackfillRun.of(services, scope, page.show)
         backfill_run.enqueue()
         tally = backfill_run.wait()
     return _report(services, scope, tally)
 
 
-def _backfill_run(services: Services, scope: Scope, show: Show) -> BackfillRun:
-    from worker.operations.backfill.planner import BackfillPlanner
-    from worker.operations.backfill.run import BackfillRun
-
-    return BackfillRun(
-        name=secrets.token_hex(6),
-        scope=scope,
-        planner=BackfillPlanner.of(services),
-        progress=services.progress,
-        send=_send,
-        messages=partial(_messages, services),
-        show=show,
-    )
-
-
-def _messages(services: Services) -> int:
-    """Count the messages on the bulk queue, and those that workers have."""
-    from worker.queue.depth import Queues
-
-    with closing(Queues(services.settings.redis_url)) as queues:
-        lengths = queues.lengths()
-    return lengths.bulk + lengths.in_hand
-
-
 def _ignore(_tally: BackfillProgress) -> None:
     """Show nothing."""
-
-
-def _send(batch: Batch, backfill: str, message: str) -> None:
-    """Put a batch on the queue; raises ClickException when the queue does not take it."""
-    from worker.app import app
-    from worker.queue.names import BULK
-
-    ids = [message_id(raw) for raw in batch.ids]
-    args = (batch.kind.name, batch.owner, ids, backfill)
-    if not app.submit("sync_batch", args, BULK, task_id=message):
-        raise click.ClickException(
-            "the queue did not take a batch: bring Redis back and run this again"
-        )
 
 
 def _print_preview(preview: BackfillPreview, scope: Scope) -> None:

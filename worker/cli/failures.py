@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain, islice
@@ -27,7 +26,7 @@ from worker.operations.text import shorten
 from worker.services import Services
 
 if TYPE_CHECKING:
-    from worker.operations.status import NamedItems
+    from worker.operations.backfill.retry import NamedItems
 
 _SOME, _TROUBLE = 1, 2
 _TYPES = click.option(
@@ -148,19 +147,19 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
+    from worker.operations.backfill.planner import BackfillPlanner, to_batches
+    from worker.operations.backfill.retry import count_items, find_named, retry_batches
 
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        retry_failed = retry_failed_of(services)
-        named = retry_failed.find_named(kinds, ids)
-        failed = (item for kind in kinds for item in retry_failed.find_failed(kind, codes))
-        items = named.items if ids else failed
+        named = find_named(services.store, kinds, ids)
+        failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
+        batches = to_batches(named.items) if ids else failed
         if dry_run:
-            echo_counts(Counter(item.ref.type for item in items), "would be enqueued")
+            echo_counts(count_items(batches), "would be enqueued")
         else:
-            print_tally(retry_failed.retry(items, send_batch), services.settings.sweep.requeue)
+            print_tally(retry_batches(services, batches), services.settings.sweep.requeue)
     _print_skipped(named)
     click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
 

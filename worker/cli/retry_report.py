@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from worker.cli.output import echo
 
 if TYPE_CHECKING:
-    from worker.operations.status import RetryTotals
+    from worker.operations.backfill.retry import RetryTotals
 
 
 def print_tally(tally: RetryTotals, requeue: float) -> None:

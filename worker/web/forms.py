@@ -12,7 +12,6 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from urllib.parse import parse_qsl
 
 import pymongo
@@ -23,8 +22,8 @@ from starlette.responses import Response
 from worker.core.ids import parse_id
 from worker.core.secrets import Vault
 from worker.media import MediaType, media_type
-from worker.operations.backfill.retry_failed import retry_failed_of, send_batch
-from worker.operations.status import RetryTotals
+from worker.operations.backfill.planner import BackfillPlanner, to_batches
+from worker.operations.backfill.retry import RetryTotals, find_named, retry_batches
 from worker.services import Services
 from worker.web.templates import item_url, url
 
@@ -144,25 +143,21 @@ def execute(services: Services, retry: RetryRequest) -> str | None:
 
 
 def _retry_one(services: Services, retry: RetryRequest) -> str | None:
-    retry_failed = retry_failed_of(services)
-    named = retry_failed.find_named([retry.kind], [retry.id])
+    named = find_named(services.store, [retry.kind], [retry.id])
     if named.busy:
         return f"{item_url(named.busy[0])}&told=busy"
     if not named.items:
         return None
-    totals = retry_failed.retry(named.items, send_batch)
+    totals = retry_batches(services, to_batches(named.items))
     told = "left" if totals.skipped else "enqueued"
     return f"{item_url(named.items[0].ref)}&told={told}"
 
 
 def _retry_all(services: Services, retry: RetryRequest) -> str:
-    retry_failed = retry_failed_of(services)
-    totals = retry_failed.retry(
-        islice(retry_failed.find_failed(retry.kind, [retry.code]), MAX_IDS), send_batch
-    )
-    return url(
-        "/failures", {"type": retry.kind.name, "code": retry.code, "told": _describe(totals)}
-    )
+    planner = BackfillPlanner.of(services)
+    failed = planner.failed_batches([retry.kind], [retry.code], limit=MAX_IDS)
+    told = _describe(retry_batches(services, failed))
+    return url("/failures", {"type": retry.kind.name, "code": retry.code, "told": told})
 
 
 def _describe(totals: RetryTotals) -> str:

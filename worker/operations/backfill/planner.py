@@ -1,20 +1,22 @@
-"""Backfill: everything whose published state is not right, cut into batches of one account.
+"""Cut the items to backfill, restore or retry into batches of one account, and enqueue them.
 
-Accounts take turns, so that a large one does not keep the others waiting. All of it streams.
+Accounts take turns, so that a large one does not delay the others. Everything streams.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain, islice
 from typing import Self, TypeVar
 
-from worker.core.documents import DocumentId
+from worker.app import app
+from worker.core.documents import DocumentId, OwnedItem
+from worker.core.ids import message_id
 from worker.database.accounts import Accounts
-from worker.media import MediaType
+from worker.media import MediaType, media_type
 from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
@@ -27,20 +29,22 @@ from worker.operations.backfill.queries import (
     OwnerCount,
     StatusGroup,
 )
+from worker.queue.names import BULK, SWEEP
 from worker.services import Services
 
 T = TypeVar("T")
 
-_ROUND_ROBIN_SIZE = 64  # accounts that take turns; above the number of workers that one would want
+_ROUND_ROBIN_SIZE = 64  # accounts that take turns; more than the workers of any installation
 _LOOKUP_SIZE = 500  # accounts at a time
+_CHUNK = 20_000  # items that are grouped by owner at a time, some 10 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What a backfill is to cover.
 
-    `owners` are subjects, None for all. Items that were given up are tried with `failed`, those
-    that were wiped with `removed`. `limit` is the most items to enqueue.
+    `owners` are subjects, None for all. `failed` includes failed items, `removed` wiped ones.
+    `limit` is the most items to enqueue.
     """
 
     kinds: Sequence[MediaType]
@@ -51,9 +55,9 @@ class Scope:
 
     @property
     def groups(self) -> list[StatusGroup]:
-        """Return the status groups to read, in an order in which none is met twice.
+        """Return the status groups, in an order in which no document is read twice.
 
-        Work moves documents from the later ones to the earlier ones, or out of all.
+        Runs move documents from later groups to earlier ones, or out of all.
         """
         asked = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
         return [PARTIAL, NO_ACCOUNT, *asked, PENDING, FOREIGN, UNSEEN]
@@ -70,7 +74,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BackfillPreview:
-    """How much there is to do, by type; and what is left out, by type and reason."""
+    """How many items to enqueue, by type; and how many are left out, by type and reason."""
 
     wanted: Mapping[str, int]
     left_out: Mapping[tuple[str, str], int]
@@ -78,12 +82,12 @@ class BackfillPreview:
 
     @property
     def total(self) -> int:
-        """Return how many items there are to do."""
+        """Return how many items to enqueue."""
         return sum(self.wanted.values())
 
 
 class BackfillPlanner:
-    """Finds what a backfill has to do."""
+    """Finds the items of a backfill or a retry, and cuts them into batches."""
 
     def __init__(self, selection: BackfillQueries, accounts: Accounts, guest_subject: str) -> None:
         self._selection = selection
@@ -113,14 +117,24 @@ class BackfillPlanner:
         return BackfillPreview(wanted, +left_out, len(owners))
 
     def batches(self, scope: Scope) -> Iterator[Batch]:
-        """Go through all batches, the accounts in turns."""
+        """Yield the batches of a backfill."""
         every = chain.from_iterable(
             self._batches(kind, group, scope) for kind in scope.kinds for group in scope.groups
         )
         return every if scope.limit is None else _limit(every, scope.limit)
 
+    def failed_batches(
+        self, kinds: Sequence[MediaType], codes: Sequence[str] = (), limit: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield the batches of a retry: failed and partial items, with one of these codes, if any.
+
+        Unlike those of a backfill, items without an account or taken down are included.
+        """
+        failed = (item for kind in kinds for item in self._selection.failed(kind, codes))
+        return to_batches(islice(failed, limit))
+
     def remaining(self, scope: Scope, due: datetime) -> Iterator[Batch]:
-        """Go through what is still not right though it was tried, and is due by then."""
+        """Yield what a backfill has tried in vain and that is due by then."""
         for kind in scope.kinds:
             for group in scope.groups:
                 if not group.settled:
@@ -131,13 +145,10 @@ class BackfillPlanner:
     ) -> Iterator[Batch]:
         rows = self._with_reasons(kind, self._owners(kind, group, scope))
         owners = (row.owner for row, reason in rows if reason is None and row.wanted)
-
-        def of(owner: str) -> Iterator[Batch]:
-            ids = iter(self._selection.documents(kind, group, owner, due))
-            while batch := tuple(islice(ids, kind.batch)):
-                yield Batch(kind, owner, batch)
-
-        return round_robin(owners, of)
+        documents = self._selection.documents
+        return round_robin(
+            _cut(kind, owner, documents(kind, group, owner, due)) for owner in owners
+        )
 
     def _owners(self, kind: MediaType, group: StatusGroup, scope: Scope) -> Iterator[OwnerCount]:
         return self._selection.owners(kind, group, scope.owners)
@@ -145,7 +156,7 @@ class BackfillPlanner:
     def _with_reasons(
         self, kind: MediaType, rows: Iterator[OwnerCount]
     ) -> Iterator[tuple[OwnerCount, str | None]]:
-        """Tell of each owner why nothing of theirs can be published; None when it can."""
+        """Yield each owner with the reason why their items cannot be published, if any."""
         while chunk := list(islice(rows, _LOOKUP_SIZE)):
             able = self._accounts.usable(row.owner for row in chunk)
             for row in chunk:
@@ -155,18 +166,49 @@ class BackfillPlanner:
                     yield row, None if row.owner in able else "no_account"
 
 
-def round_robin(owners: Iterable[str], batches: Callable[[str], Iterator[T]]) -> Iterator[T]:
-    """Go through the batches of owners: one of each in turn, of so many at a time."""
-    waiting = iter(owners)
-    at_it = deque(batches(owner) for owner in islice(waiting, _ROUND_ROBIN_SIZE))
-    while at_it:
-        current = at_it.popleft()
+def to_batches(items: Iterable[OwnedItem]) -> Iterator[Batch]:
+    """Cut items into batches of one type and owner."""
+    stream = iter(items)
+    while chunk := list(islice(stream, _CHUNK)):
+        ids = defaultdict[tuple[str, str], list[DocumentId]](list)
+        for item in chunk:
+            ids[item.ref.type, item.owner].append(item.ref.id)
+        yield from round_robin(
+            _cut(media_type(name), owner, theirs) for (name, owner), theirs in ids.items()
+        )
+
+
+def submit(batch: Batch, backfill: str | None = None, message: str | None = None) -> bool:
+    """Enqueue a batch; return whether the queue took it.
+
+    A single item is sent like those of the sweep, unless a `backfill` counts what becomes of its
+    messages.
+    """
+    ids = [message_id(item) for item in batch.ids]
+    if backfill is None and len(ids) == 1:
+        return app.submit("sync_media", (batch.kind.name, ids[0]), SWEEP)
+    args = (batch.kind.name, batch.owner, ids, backfill)
+    return app.submit("sync_batch", args, BULK, task_id=message)
+
+
+def round_robin(streams: Iterable[Iterator[T]]) -> Iterator[T]:
+    """Yield one item of each stream in turn, from up to 64 streams at a time."""
+    pending = iter(streams)
+    active = deque(islice(pending, _ROUND_ROBIN_SIZE))
+    while active:
+        current = active.popleft()
         try:
             yield next(current)
         except StopIteration:
-            at_it.extend(batches(owner) for owner in islice(waiting, 1))
+            active.extend(islice(pending, 1))
         else:
-            at_it.append(current)
+            active.append(current)
+
+
+def _cut(kind: MediaType, owner: str, ids: Iterable[DocumentId]) -> Iterator[Batch]:
+    stream = iter(ids)
+    while some := tuple(islice(stream, kind.batch)):
+        yield Batch(kind, owner, some)
 
 
 def _limit(batches: Iterable[Batch], limit: int) -> Iterator[Batch]:

@@ -1,7 +1,7 @@
-"""What a backfill is about: documents whose published state is not right, by owner and status.
+"""Read the documents to backfill, restore or retry.
 
-Read from indexes, status by status and owner by owner, as streams: nothing here grows with the
-number of documents.
+All queries use an index and stream their results, so memory does not grow with the number of
+documents.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from worker.core.documents import DocumentId, Status
+from worker.core.documents import DocumentId, OwnedItem, Status
 from worker.core.ids import as_document_id
-from worker.database.backlog import OWNER, SKIPPED
+from worker.database.backlog import FAILED as FAILED_STATUSES
+from worker.database.backlog import OWNER, SKIPPED, TROUBLE, not_held, with_code
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.indexes import require_index
+from worker.database.mongo import RawDocument
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -29,8 +31,8 @@ _CHUNK = 1000
 class StatusGroup:
     """Documents in one kind of state: the match that finds them, and the indexes to use.
 
-    `settled` tells that a document which is in it again was dealt with: to go on about it would
-    never end. With `leftovers` a document that is gone but names a record has to be seen to.
+    A document that returns to a `settled` group was processed, and is not enqueued again. With
+    `leftovers`, documents that were taken down but name a record are included.
     """
 
     name: str
@@ -80,11 +82,11 @@ class BackfillQueries:
     def owners(
         self, kind: MediaType, group: StatusGroup, owners: Sequence[str] | None = None
     ) -> Iterator[OwnerCount]:
-        """Go through the owners of a status group's documents, or only these, with their counts."""
+        """Yield the owners of a status group's documents, or only these, with their counts."""
         match = dict(group.match) | ({} if owners is None else self._of(*owners))
         index = group.index if owners is None else group.index_by_owner
         pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
-        with mongo_errors():
+        with require_index():
             collection = self._store.collection(kind)
             for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
                 counts = {name: cast("int", row[name]) for name in ("wanted", *kind.takedown_flags)}
@@ -94,16 +96,16 @@ class BackfillQueries:
     def documents(
         self, kind: MediaType, group: StatusGroup, owner: str, due: datetime | None = None
     ) -> Iterator[DocumentId]:
-        """Go through the ids of an owner's wanted documents of a status group, the lowest first.
+        """Yield the ids of an owner's wanted documents of a status group, lowest first.
 
-        One that no message can name is given up instead.
-        With `due` those that are to be tried later than that are left out.
+        A document whose id no message can carry is marked as failed instead. With `due`,
+        documents with a later `retryAt` are left out.
         """
         match = dict(group.match) | self._of(owner)
         if due:
             match["$or"] = [{"atproto.retryAt": None}, {"atproto.retryAt": {"$lte": due}}]
         fields = dict.fromkeys((*kind.takedown_flags, "atproto.rkey"), 1)
-        with mongo_errors():
+        with require_index():
             found = self._store.collection(kind).find(match, fields)
             for raw in found.hint(list(group.index_by_owner)).batch_size(_CHUNK):
                 if (group.leftovers and _names_record(raw)) or not any(
@@ -113,6 +115,17 @@ class BackfillQueries:
                         yield known
                     else:
                         self._store.mark_invalid_id(kind, raw["_id"])
+
+    def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
+        """Yield the failed and partial items that no run holds, with one of these codes, if any."""
+        match: RawDocument = {"atproto.status": {"$in": list(FAILED_STATUSES)}, **not_held()}
+        for code in codes or (None,):
+            coded = match if code is None else match | with_code(code)
+            with require_index():
+                found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
+                for raw in found.batch_size(_CHUNK):
+                    if as_document_id(raw["_id"]) is not None:  # no message can carry other ids
+                        yield self._store.to_owned_item(kind, raw)
 
     def _of(self, *owners: str) -> dict[str, object]:
         nobody = GUEST_USERS if self._store.guest_subject in owners else ()

@@ -1,36 +1,42 @@
-"""One backfill from its first message to its last result: enqueue, wait, look again.
+"""Run a backfill: enqueue its batches, wait for their results, and enqueue what is missing.
 
-The workers tell how far they are; in the end the documents are asked, and what is still not
-right and due is enqueued once more. So lost messages and dead workers cost time, nothing else.
+Workers report their progress. In the end the documents are read, and those that are still due
+are enqueued once more, so lost messages and dead workers cost only time.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from typing import Self
 from uuid import uuid4
 
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
-from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
+from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope, submit
+from worker.queue.depth import Queues
+from worker.services import Services
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
-_POLL_SECONDS = 0.25  # seconds between two looks at the progress
-_DUE_SECONDS = 30.0  # seconds; what is due later than that is left to the sweep
-_STALL_SECONDS = 240.0  # seconds without news; above the time that a batch can take
-_MAX_EMPTY_POLLS = 4  # looks without news and without a message anywhere
+_POLL_SECONDS = 0.25
+_DUE_SECONDS = 30.0  # what is due later is left to the sweep
+_STALL_SECONDS = 240.0  # without a report; above the time that a batch can take
+_MAX_EMPTY_POLLS = 4  # without a report, and without a message in the queue or a worker
 
-Send = Callable[[Batch, str, str], None]
+Send = Callable[[Batch, str, str], bool]
 Show = Callable[[BackfillProgress], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillRun:
-    """A backfill that was given a name.
+    """A backfill under a name, by which workers report their progress.
 
-    `send` enqueues a batch, given the backfill's name and the id that the message is to have;
-    `messages` counts those that are on the queue or with a worker; `show` tells whoever waits.
+    `send` enqueues a batch, given the name and the id of the message, and returns whether the
+    queue took it; `messages` counts those in the queue or in a worker; `show` displays progress.
     """
 
     name: str
@@ -42,16 +48,28 @@ class BackfillRun:
     show: Show
     stalled: float = _STALL_SECONDS
 
+    @classmethod
+    def of(cls, services: Services, scope: Scope, show: Show) -> Self:
+        """Return a new backfill, through the queue of these services."""
+        return cls(
+            name=secrets.token_hex(6),
+            scope=scope,
+            planner=BackfillPlanner.of(services),
+            progress=services.progress,
+            send=submit,
+            messages=partial(_count_messages, services),
+            show=show,
+        )
+
     def enqueue(self) -> int:
-        """Enqueue everything; return the number of items."""
+        """Enqueue everything; return the number of items. Raises RedisUnavailableError."""
         return self._enqueue(self.planner.batches(self.scope))
 
     def wait(self) -> BackfillProgress:
-        """Wait until all is done that can be done now; return what the workers told.
+        """Wait until no more can be done now; return what the workers reported.
 
-        What is still wrong and due is enqueued again, for as long as that achieves anything.
-        Nothing is waited for where no message is left, or nothing has been heard for `stalled`
-        seconds.
+        Items that are still due are enqueued again, as long as their number decreases. Waiting
+        ends when no message is left, or no worker has reported for `stalled` seconds.
         """
         left: int | None = None
         while True:
@@ -70,7 +88,10 @@ class BackfillRun:
         for batch in batches:
             message = uuid4().hex
             self.progress.expect(self.name, message)
-            self.send(batch, self.name, message)
+            if not self.send(batch, self.name, message):
+                raise RedisUnavailableError(
+                    "the queue did not take a batch: bring Redis back and run this again"
+                )
             count += len(batch.ids)
             if time.monotonic() > told + _POLL_SECONDS:
                 told = time.monotonic()
@@ -82,7 +103,7 @@ class BackfillRun:
         while tally.batches and lost < _MAX_EMPTY_POLLS and time.monotonic() < heard + self.stalled:
             self.show(tally)
             time.sleep(_POLL_SECONDS)
-            # In this order: a message is there until it has been told of.
+            # In this order: a message exists until its results are reported.
             lost = lost + 1 if self._is_idle() else 0
             news = self._poll(tally)
             if news != tally:
@@ -100,4 +121,11 @@ class BackfillRun:
         try:
             return self.progress.read(self.name)
         except RedisUnavailableError:
-            return known  # it comes back, or nothing is heard for too long
+            return known  # Redis comes back, or the wait stalls
+
+
+def _count_messages(services: Services) -> int:
+    """Count the messages in the bulk queue, and those that workers have."""
+    with closing(Queues(services.settings.redis_url)) as queues:
+        lengths = queues.lengths()
+    return lengths.bulk + lengths.in_hand

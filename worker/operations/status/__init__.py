@@ -1,7 +1,6 @@
 """What operators see: items by state, failures, queue lengths and throughput."""
 
 from worker.database.backlog import NO_CODE
-from worker.operations.backfill.retry_failed import NamedItems, RetryBatch, RetryFailed, RetryTotals
 from worker.operations.status.accounts import BlockedAccount, BlockedAccounts
 from worker.operations.status.counts import Counts, ItemCounts, RemovalCounts
 from worker.operations.status.failures import FailedItem, Failures, PageCursor, Search
@@ -16,14 +15,10 @@ __all__ = [
     "FailedItem",
     "Failures",
     "ItemCounts",
-    "NamedItems",
     "PageCursor",
     "QueueLengths",
     "Queues",
     "RemovalCounts",
-    "RetryBatch",
-    "RetryFailed",
-    "RetryTotals",
     "Search",
     "Series",
     "Throughput",
