@@ -27,7 +27,7 @@ def test_help_names_every_command(bare_environ: dict[str, str]) -> None:
     """The help alone tells what there is, with an example."""
     code, output, error = run(["--help"], bare_environ)
     assert (code, error) == (0, "")
-    for command in ("stack", "demo", "sync", "enqueue", "show", "encrypt-passwords"):
+    for command in ("stack", "demo", "sync", "enqueue", "show", "rotate-keys"):
         assert f"\n  {command} " in output
     assert "media-atproto stack --env-file .env" in output
 

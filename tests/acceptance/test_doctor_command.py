@@ -23,6 +23,7 @@ from tests.world import World
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.operations.doctor import CheckResult, Level, examine
+from worker.operations.key_rotation import re_encrypt
 
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
@@ -58,7 +59,7 @@ def examined(world: World, *arguments: str, **environ: str) -> dict[tuple[str, s
 
 def encrypt(world: World, key: str) -> None:
     """Store all passwords under a key."""
-    world.services.accounts.seal_passwords(Vault([Secret(key)]))
+    re_encrypt(world.services.accounts, Vault([Secret(key)]))
 
 
 def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
@@ -66,7 +67,7 @@ def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
     result = call(world)
     assert result.exit_code == 0, result.output
     assert "fail" not in result.stdout
-    assert "run media-atproto encrypt-passwords" in result.stdout
+    assert "run media-atproto rotate-keys" in result.stdout
     for text in ("valkey", "0.5.35", "6.0.5", "logs in", "all 4 are valid"):
         assert text in result.stdout
 

@@ -249,23 +249,6 @@ def test_show_has_trouble_with_2(world: World) -> None:
     assert "no answer from the PDS" in result.stderr
 
 
-def test_encrypt_passwords_encrypts_once(worlds: Worlds) -> None:
-    """A dry run changes nothing; a second run finds nothing to do; items are still published."""
-    with worlds.open() as world:
-        users = world.services.database["users"]
-        for options, said, sealed in (
-            (["--dry-run"], "3 passwords to encrypt, 0 encrypted", 0),
-            ([], "3 passwords encrypted, 0 were already", 3),
-            ([], "0 passwords encrypted, 3 were already", 3),
-            (["--dry-run"], "0 passwords to encrypt, 3 encrypted", 3),
-        ):
-            result = call(world, "encrypt-passwords", *options)
-            assert (result.exit_code, result.stderr, said in result.stdout) == (0, "", True)
-            assert users.count_documents({"atproto.password": {"$regex": "^fernet:"}}) == sealed
-        item = saved_mood(world)
-        assert call(world, "sync", "mood", str(item)).exit_code == 0
-
-
 def test_new_key_is_fit_for_secret_keys(world: World) -> None:
     """Another one each time, on a line of its own."""
     keys = [call(world, "new-key").stdout for _ in range(2)]
@@ -283,9 +266,9 @@ def test_env_file_gives_what_the_environment_lacks(
     file.write_text(as_env_file({**world.environ, "MONGODB_NAME": "wrong"}))
     environ = {**bare_environ, "MONGODB_NAME": world.environ["MONGODB_NAME"]}
     item = saved_mood(world)
-    code, _, error = run(["--env-file", file, "encrypt-passwords", "--dry-run"], environ)
+    code, _, error = run(["--env-file", file, "rotate-keys", "--dry-run"], environ)
     assert (code, error) == (0, "")
-    code, _, error = run(["encrypt-passwords", "--dry-run"], environ)
+    code, _, error = run(["rotate-keys", "--dry-run"], environ)
     assert code == 1
     assert "PDS_URL is missing" in error
     code, _, error = run(["--env-file", tmp_path / "none", "sync", "mood", str(item)], environ)

@@ -113,7 +113,7 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     ([evaluate_uploads(100_000, LARGEST)], WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
     ([evaluate_directory("https://plc.example", 502)], FAIL, ("502", "DID_RESOLVER")),
     (evaluate_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
-    (evaluate_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("encrypt-passwords",)),
+    (evaluate_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("rotate-keys",)),
     (evaluate_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
     ([evaluate_guests("art-guest", None)], WARN, ("GUEST_SUBJECT",)),
     ([evaluate_guests("art-guest", LoginAttempt("g.test", "g.test: refused"))], FAIL, ("refused",)),

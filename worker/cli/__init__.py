@@ -36,10 +36,6 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
     "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
     "alive": ("worker.cli.alive:alive", "Tell whether a worker or beat is at work."),
-    "encrypt-passwords": (
-        "worker.cli.passwords:encrypt_passwords",
-        "Encrypt the account passwords in MongoDB.",
-    ),
     "rotate-keys": ("worker.cli.keys:rotate_keys", "Seal all secrets with the first key."),
     "new-key": ("worker.cli.keys:new_key", "Print a fresh key for SECRET_KEYS."),
 }

@@ -11,7 +11,7 @@ from pymongo.database import Database
 from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Secret
 from worker.database.mongo import RawDocument, mongo_errors
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -85,21 +85,8 @@ class Accounts:
             users = self._users.find(match, _ACCOUNT_FIELDS)
             return {str(user["_id"]) for user in users if _credentials(user)}
 
-    def seal_passwords(self, vault: Vault) -> tuple[int, int]:
-        """Encrypt stored plain passwords in place; return how many, and how many were already.
-
-        Safe to interrupt and to repeat: each is replaced only while it is what was read.
-        """
-        sealed = already = 0
-        for subject, password in self.read_all():
-            if vault.is_sealed(password):
-                already += 1
-            else:
-                sealed += self.swap(subject, password, vault.seal(password))
-        return sealed, already
-
     def read_all(self) -> Iterator[tuple[object, str]]:
-        """Go through the passwords: the subject, and the password as it is stored."""
+        """Yield each subject with its password as it is stored."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():
             for user in self._users.find(texts, {"atproto.password": 1}):
@@ -108,7 +95,7 @@ class Accounts:
                     yield user["_id"], password
 
     def swap(self, subject: object, read: str, sealed: str) -> bool:
-        """Put another text in place of a subject's password, if that is still as it was read."""
+        """Replace a subject's stored password unless it has changed; return whether it was."""
         match = {"_id": subject, "atproto.password": read}
         with mongo_errors():
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})

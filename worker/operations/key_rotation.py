@@ -1,7 +1,7 @@
-"""Rotating keys: whatever is stored sealed, or should be, comes under the first key.
+"""Seal all stored secrets with the first key: plain ones, and those under another key.
 
-Safe to interrupt and to repeat, beside workers at work: a text is replaced only while it is what
-was read.
+Can be interrupted, repeated and run beside workers: a text is replaced only if it is unchanged
+since it was read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ Name = TypeVar("Name")
 
 
 class SecretStore(Protocol[Name]):
-    """A place where secrets rest."""
+    """A collection of stored secrets."""
 
     def read_all(self) -> Iterator[tuple[Name, str]]:
-        """Go through what is there: its name, and its text as it is stored."""
+        """Yield each secret's name, and its text as it is stored."""
 
     def swap(self, name: Name, read: str, sealed: str, /) -> bool:
-        """Put another text in place of the one that was read; False if that has changed since."""
+        """Replace a text; return False if it has changed since it was read."""
 
 
 @dataclass(slots=True)
 class KeyUsage:
-    """What is on a shelf: how many texts by the number of their key (from 1), and how many plain.
+    """How many texts of a store each key sealed, by number from 1, and how many are plain.
 
     `unreadable` names those that no key opens.
     """
@@ -39,12 +39,12 @@ class KeyUsage:
 
     @property
     def pending(self) -> int:
-        """Return how many are not under the first key and can be brought there."""
+        """Return how many can be sealed with the first key and are not yet."""
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
 def inspect(store: SecretStore[Name], vault: Vault) -> KeyUsage:
-    """Return what is on a shelf."""
+    """Count the texts of a store by key."""
     usage = KeyUsage()
     for name, text in store.read_all():
         if not vault.is_sealed(text):
@@ -57,7 +57,7 @@ def inspect(store: SecretStore[Name], vault: Vault) -> KeyUsage:
 
 
 def re_encrypt(store: SecretStore[Name], vault: Vault) -> int:
-    """Seal everything on a shelf with the first key; return how many texts were replaced."""
+    """Seal all texts of a store with the first key; return how many were replaced."""
     replaced = 0
     for name, text in store.read_all():
         key = vault.key_of(text) if vault.is_sealed(text) else 0

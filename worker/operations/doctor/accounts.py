@@ -64,7 +64,7 @@ def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
         yield ok(SUBJECT, "passwords", f"SECRET_KEYS opens all {sealed} that are encrypted")
     if usage.plain:
         found = f"{usage.plain} are stored plain"
-        yield warn(SUBJECT, "encryption", found, "run media-atproto encrypt-passwords")
+        yield warn(SUBJECT, "encryption", found, "run media-atproto rotate-keys")
     if older := sealed - usage.by_key[1]:
         found = f"{older} are under another key than the first"
         yield warn(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
