@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+from worker.cli.output import ExitCode, expected_errors
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
@@ -69,22 +69,13 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             _leave_interrupted(ctx)
-        except _report_expected_errors() as error:
+        except expected_errors() as error:
             raise click.ClickException(str(error)) from error
 
 
 def _leave_interrupted(ctx: click.Context) -> NoReturn:
     click.echo(err=True)  # ends the line on which the terminal wrote ^C
-    ctx.exit(_INTERRUPTED)
-
-
-def _report_expected_errors() -> tuple[type[Exception], ...]:
-    """Return the errors whose message is all that a person needs; imported when one is raised."""
-    from worker.core.errors import MediaError
-    from worker.core.settings.reader import SettingsError
-    from worker.media.validation import LexiconFileError
-
-    return (LexiconFileError, MediaError, SettingsError)
+    ctx.exit(ExitCode.INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,11 +10,17 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import (
+    ExitCode,
+    FindingCommand,
+    Table,
+    echo,
+    exit_with,
+    print_json,
+    print_table,
+)
 from worker.cli.retry_report import print_tally
 from worker.core.clock import rfc3339
-from worker.core.errors import MediaError
-from worker.core.settings.reader import SettingsError
 from worker.operations.error_help import help_for
 from worker.operations.text import shorten
 
@@ -24,16 +29,11 @@ if TYPE_CHECKING:
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
-_SOME, _TROUBLE = 1, 2
 _HEADER = ("account", "did", "items waiting", "left alone until", "code", "message")
 _GATES_HEADER = ("PDS", "budget", "of", "used", "until")
 
 
-class _TroubleError(click.ClickException):
-    exit_code = _TROUBLE
-
-
-@click.command()
+@click.command(cls=FindingCommand)
 @click.option(
     "--resume",
     metavar="HANDLE",
@@ -54,19 +54,14 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
       1  there are some
       2  trouble: wrong usage, or a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    try:
-        with closing(open_services(env_file)) as services:
-            if resume:
-                _resume(services, resume)
-                return
-            blocked_accounts, buckets = (
-                _open_blocked_accounts(services).all(),
-                services.rate_limiter.exhausted_buckets(),
-            )
-    except (MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
+    with closing(open_services(env_file)) as services:
+        if resume:
+            _resume(services, resume)
+            return
+        blocked_accounts = _open_blocked_accounts(services).all()
+        buckets = services.rate_limiter.exhausted_buckets()
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
-    click.get_current_context().exit(_SOME if blocked_accounts else 0)
+    exit_with(ExitCode.FOUND if blocked_accounts else ExitCode.OK)
 
 
 def _open_blocked_accounts(services: Services) -> BlockedAccounts:
@@ -137,7 +132,7 @@ def _print_lines(
             "code": blocked.code,
             "message": blocked.message,
         }
-        click.echo(json.dumps({"account": line}))
+        print_json({"account": line})
     for bucket in buckets:
         line = {
             "pds": bucket.host,
@@ -148,4 +143,4 @@ def _print_lines(
             "refused": bucket.refused,
             "until": rfc3339(bucket.until),
         }
-        click.echo(json.dumps({"budget": line}))
+        print_json({"budget": line})

@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.environment import open_services
-from worker.core.errors import MediaError
+from worker.cli.output import ExitCode, FindingCommand, exit_with
 from worker.media import MEDIA_TYPES
 from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
-    from worker.operations.audit.run import AuditResult, AuditRun
     from worker.services import Services
     from worker.sync.run import Observer
 
-_OFF, _TROUBLE = 1, 2
 
-
-class _TroubleError(click.ClickException):
-    exit_code = _TROUBLE
-
-
-@click.command()
+@click.command(cls=FindingCommand)
 @click.option(
     "--user",
     "names",
@@ -98,63 +91,41 @@ def audit(
       1  something is off, or an account's repo could not be read
       2  trouble: wrong usage, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.audit_report import account_line, print_page, summary_line
-    from worker.core.settings.reader import SettingsError
+    from worker.cli.audit_report import print_account, print_page, print_summary
     from worker.operations.audit.run import AuditSummary, open_audit
 
     if force and not repair:
         raise click.UsageError("--force is for --repair")
+    kinds = [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)]
     summary = AuditSummary()
-    try:
-        with ExitStack() as stack:
-            services = stack.enter_context(closing(open_services(env_file)))
-            observer = stack.enter_context(_progress(quiet=as_json and sys.stdout.isatty()))
-            chosen = _choose_accounts(services, names, guests=guests)
-            rounds = stack.enter_context(
-                open_audit(
-                    services,
-                    [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)],
-                    blobs=not quick,
-                    repair=repair,
-                    force=force,
-                    observer=observer,
-                )
-            )
-            for audited in _audit(rounds, chosen, observer):
-                summary.add(audited)
-                if as_json:
-                    click.echo(account_line(audited))
-    except (MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
+    with (
+        closing(open_services(env_file)) as services,
+        _progress(quiet=as_json and sys.stdout.isatty()) as observer,
+        open_audit(
+            services, kinds, blobs=not quick, repair=repair, force=force, observer=observer
+        ) as run,
+    ):
+        for audited in run.audit(_choose_accounts(services, names, guests=guests)):
+            summary.add(audited)
+            if as_json:
+                print_account(audited)
     if as_json:
-        click.echo(summary_line(summary))
+        print_summary(summary)
     else:
         print_page(summary, repaired=repair)
-    click.get_current_context().exit(0 if summary.clean else _OFF)
+    exit_with(ExitCode.OK if summary.clean else ExitCode.FOUND)
 
 
 def _choose_accounts(
     services: Services, names: Sequence[str], *, guests: bool
 ) -> list[Account] | None:
-    """Return the accounts that were asked for, each once; None for all there are.
+    """Return the accounts that were named, each once; None for all.
 
     Raises UnknownAccountError.
     """
     asked = [*names, *([services.settings.guest_subject] if guests else [])]
     accounts = [services.accounts.resolve(name) for name in asked]
     return list({account.subject: account for account in accounts}.values()) or None
-
-
-def _audit(
-    rounds: AuditRun, chosen: Sequence[Account] | None, observer: Observer
-) -> Iterator[AuditResult]:
-    accounts = rounds.auditor.documents.accounts() if chosen is None else chosen
-    for number, account in enumerate(accounts, start=1):
-        observer(f"account {number}, {account.handle}")
-        yield rounds.of_account(account)
-    if chosen is None:
-        observer("documents of owners without an account")
-        yield rounds.of_others()
 
 
 @contextmanager

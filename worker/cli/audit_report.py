@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.documents import Account, Failure
 from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
 from worker.operations.audit.repair import RemovalRefusal, Repairs
@@ -25,10 +24,10 @@ _ACTIONS: Mapping[Fault, str] = {
 }
 
 
-def account_line(audited: AuditResult) -> str:
-    """Return all that is known of an account as a line of JSON; ids are texts."""
+def print_account(audited: AuditResult) -> None:
+    """Print the audit of an account as a line of JSON; ids are texts."""
     audit = audited.audit
-    return json.dumps(
+    print_json(
         {
             "account": audit.account and _account(audit.account),
             "clean": audited.is_clean,
@@ -40,8 +39,8 @@ def account_line(audited: AuditResult) -> str:
     )
 
 
-def summary_line(summary: AuditSummary) -> str:
-    """Return the sum over all accounts as a line of JSON."""
+def print_summary(summary: AuditSummary) -> None:
+    """Print the sum over all accounts as a line of JSON."""
     counts = {fault.value: 0 for fault in Fault}
     for (fault, _), count in summary.faults.items():
         counts[fault.value] += count
@@ -53,7 +52,7 @@ def summary_line(summary: AuditSummary) -> str:
         "records": summary.records.total(),
         "findings": counts,
     }
-    return json.dumps({"summary": whole})
+    print_json({"summary": whole})
 
 
 def print_page(summary: AuditSummary, *, repaired: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from worker.operations.backfill.planner import BackfillPreview, Scope
     from worker.services import Services
     from worker.sync.batch.progress import BackfillProgress
-
-_FAILED, _NOT_YET = 1, 3
 
 TYPES = click.option(
     "--type",
@@ -82,7 +80,7 @@ def backfill(
         owners += [services.settings.guest_subject] if guests else []
         scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
         code = _run(services, scope, dry_run=dry_run, wait=wait)
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 @click.command()
@@ -116,7 +114,7 @@ def restore(
         owners = [account.subject for account in accounts]
         scope = Scope(kinds, owners, failed=True, removed=True)
         code = _run(services, scope, dry_run=dry_run, wait=wait)
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 def _kinds(names: Sequence[str]) -> list[MediaType]:
@@ -135,7 +133,7 @@ def _mark_missing(
             echo(f"{account.handle}: {count} items claimed records that are not there")
 
 
-def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
+def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
     """Do, or only count, what a scope asks for; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
     from worker.operations.backfill.run import BackfillRun
@@ -143,11 +141,11 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> int:
     preview = BackfillPlanner.of(services).preview(scope)
     _print_preview(preview, scope)
     if dry_run or not preview.total:
-        return 0
+        return ExitCode.OK
     if not wait:
         count = BackfillRun.of(services, scope, _ignore).enqueue()
         echo(f"{count} items enqueued; `media-atproto status` shows how far they are")
-        return 0
+        return ExitCode.OK
     from worker.cli.backfill_progress import open_progress
 
     totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
@@ -171,7 +169,7 @@ def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
     print_table(Table(sorted(rows), header=("type", "items", "")))
 
 
-def _report(services: Services, scope: Scope, tally: BackfillProgress) -> int:
+def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCode:
     """Print how it ended; return the exit code."""
     from worker.core.documents import Status
     from worker.operations.backfill.planner import BackfillPlanner
@@ -184,13 +182,13 @@ def _report(services: Services, scope: Scope, tally: BackfillProgress) -> int:
     for (name, reason), number in sorted(tally.reasons.items()):
         echo(f"{name}: {reason} {number}", "yellow")
     if counts["failed"] or counts["partial"]:
-        return _FAILED
+        return ExitCode.FOUND
     # With a limit there is more to do than was meant to be done.
     waiting = counts[Status.PENDING] + counts[LEFT]
     left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
     if left:
         echo(f"{left} items wait; the sweep goes on with them", "yellow")
-    return _NOT_YET if left else 0
+    return ExitCode.PENDING if left else ExitCode.OK
 
 
 def _print_outcomes(ended: Mapping[tuple[str, str], int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import Style, echo
+from worker.cli.output import ExitCode, Style, echo, exit_with, print_json
 
 if TYPE_CHECKING:
     from worker.operations.doctor import CheckResult
 
 _STYLES: Mapping[str, Style] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "yellow"}
-_FAILED = 1
 _ALL = 2**31 - 1
 
 
@@ -57,7 +55,7 @@ def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     counts = {str(level): levels.count(level) for level in Level}
     if not as_json:
         echo(", ".join(f"{count} {level}" for level, count in counts.items() if count))
-    click.get_current_context().exit(_FAILED if counts["fail"] else 0)
+    exit_with(ExitCode.FOUND if counts["fail"] else ExitCode.OK)
 
 
 def _number(text: str) -> int:
@@ -75,4 +73,4 @@ def _print_result(finding: CheckResult) -> None:
 
 
 def _print_line(finding: CheckResult) -> None:
-    click.echo(json.dumps(asdict(finding)))
+    print_json(asdict(finding))

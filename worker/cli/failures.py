@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain, islice
@@ -12,13 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import (
+    ExitCode,
+    FindingCommand,
+    Table,
+    echo,
+    exit_with,
+    print_json,
+    print_table,
+)
 from worker.cli.retry_report import echo_counts, print_tally
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
-from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
-from worker.core.settings.reader import SettingsError
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
@@ -28,7 +33,6 @@ from worker.services import Services
 if TYPE_CHECKING:
     from worker.operations.backfill.retry import NamedItems
 
-_SOME, _TROUBLE = 1, 2
 _TYPES = click.option(
     "--type",
     "type_names",
@@ -47,11 +51,7 @@ _REASONS = click.option(
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 
 
-class _TroubleError(click.ClickException):
-    exit_code = _TROUBLE
-
-
-@click.command()
+@click.command(cls=FindingCommand)
 @_TYPES
 @_REASONS
 @click.option(
@@ -87,18 +87,13 @@ def failures(
       media-atproto failures --type painting
       media-atproto failures --reason field_invalid --json | jq -r .id
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.failures import print_lines, print_page
-
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
-    try:
-        with closing(open_services(env_file)) as services:
-            if as_json:
-                count = print_lines(services, kinds, codes)
-            else:
-                count = print_page(services, kinds, codes, limit)
-    except (MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
-    click.get_current_context().exit(_SOME if count else 0)
+    with closing(open_services(env_file)) as services:
+        if as_json:
+            count = print_lines(services, kinds, codes)
+        else:
+            count = print_page(services, kinds, codes, limit)
+    exit_with(ExitCode.FOUND if count else ExitCode.OK)
 
 
 def _parse_ids(
@@ -161,7 +156,7 @@ def retry(
         else:
             print_tally(retry_batches(services, batches), services.settings.sweep.requeue)
     _print_skipped(named)
-    click.get_current_context().exit(1 if named.unknown or named.ambiguous else 0)
+    exit_with(ExitCode.FOUND if named.unknown or named.ambiguous else ExitCode.OK)
 
 
 def _check_usage(
@@ -190,7 +185,7 @@ def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[
     for kind in kinds:
         for code in codes or (None,):
             for item in listed.of(kind, code):
-                click.echo(json.dumps(_as_json(item)))
+                print_json(_as_json(item))
                 count += 1
     return count
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import Style, echo
+from worker.cli.output import ExitCode, Style, echo, exit_with
 
 if TYPE_CHECKING:
     from worker.database.indexes import IndexResult
@@ -43,7 +43,7 @@ def init(env_file: Path | None) -> None:
     with database.client:
         counts = Counter(_describe(made) for made in create(database))
     echo(", ".join(f"{number} {standing}" for standing, number in counts.items()))
-    click.get_current_context().exit(1 if "refused" in counts else 0)
+    exit_with(ExitCode.FOUND if "refused" in counts else ExitCode.OK)
 
 
 def _describe(made: IndexResult) -> str:

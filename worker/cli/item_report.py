@@ -6,14 +6,12 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-import click
-
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.database.state import dump_state
 from worker.operations.status.inspection import BlobCheck, Inspection
-from worker.operations.text import as_text, as_utc, format_duration, format_value, shorten
+from worker.operations.text import as_utc, format_duration, format_value, shorten
 
 _LABELS = {
     "attemptedAt": "attempted",
@@ -40,7 +38,7 @@ def print_page(inspection: Inspection) -> None:
     _print_verdict(inspection)
 
 
-def print_json(inspection: Inspection) -> None:
+def print_inspection_json(inspection: Inspection) -> None:
     """Print an inspection as one JSON object; moments are RFC 3339, ids are texts."""
     found, account = inspection.published.found, inspection.item.account
     whole = {
@@ -66,7 +64,7 @@ def print_json(inspection: Inspection) -> None:
         ],
         "equal": inspection.published.faults == 0,
     }
-    click.echo(json.dumps(whole, indent=2, default=as_text))
+    print_json(whole, indent=2)
 
 
 def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:

@@ -11,16 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment, open_services
-from worker.cli.output import echo
+from worker.cli.output import ExitCode, FindingCommand, TroubleError, echo, exit_with
 from worker.core.documents import Status
-from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
     from worker.sync.outcome import Outcome
 
-_FAILED, _TROUBLE, _NOT_YET = 1, 2, 3
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
 
 
@@ -37,10 +35,6 @@ _ID = click.argument("item_id", metavar="ID", callback=_parse_id)
 _USER = click.option(
     "--user", metavar="SUBJECT", help="Whose item it was, should its document be deleted."
 )
-
-
-class _TroubleError(click.ClickException):
-    exit_code = _TROUBLE
 
 
 @click.command()
@@ -85,9 +79,9 @@ def sync(
             observer=lambda step: echo(step, err=True),
         )
         is_moot = known is None and outcome.status is None  # no document, and no account either
-        code = 0 if is_moot else _exit_code(outcome)
+        code = ExitCode.OK if is_moot else _exit_code(outcome)
     echo(_describe(outcome))
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 def _describe(outcome: Outcome) -> str:
@@ -96,12 +90,12 @@ def _describe(outcome: Outcome) -> str:
     return f"{outcome.item}: {status}{outcome.detail}{again}".rstrip()
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: Outcome) -> ExitCode:
     if outcome.is_given_up:
-        return _FAILED
+        return ExitCode.FOUND
     if outcome.again or outcome.retry_at or outcome.status not in _SETTLED:
-        return _NOT_YET
-    return 0
+        return ExitCode.PENDING
+    return ExitCode.OK
 
 
 @click.command()
@@ -128,7 +122,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     echo(f"{type_name} {item_id}: enqueued")
 
 
-@click.command()
+@click.command(cls=FindingCommand)
 @_TYPE
 @_ID
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with nothing left out.")
@@ -145,17 +139,13 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
       1  something differs
       2  trouble: wrong usage, no such document, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.item_report import print_json, print_page
-    from worker.core.settings.reader import SettingsError
+    from worker.cli.item_report import print_inspection_json, print_page
     from worker.operations.status.inspection import Inspector
 
-    try:
-        with closing(open_services(env_file)) as services:
-            inspector = Inspector.of(services)
-            inspection = inspector.inspect(MEDIA_TYPES[type_name], parse_id(item_id))
-    except (MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
+    with closing(open_services(env_file)) as services:
+        inspector = Inspector.of(services)
+        inspection = inspector.inspect(MEDIA_TYPES[type_name], parse_id(item_id))
     if inspection is None:
-        raise _TroubleError(f"there is no {type_name} {item_id} in MongoDB")
-    (print_json if as_json else print_page)(inspection)
-    click.get_current_context().exit(1 if inspection.published.faults else 0)
+        raise TroubleError(f"there is no {type_name} {item_id} in MongoDB")
+    (print_inspection_json if as_json else print_page)(inspection)
+    exit_with(ExitCode.FOUND if inspection.published.faults else ExitCode.OK)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import KeyUsage
@@ -47,24 +48,18 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
       0  everything is sealed with the first key (with --dry-run: could be)
       1  no key opens the password of somebody, or something changed meanwhile: run it again
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    services = open_services(env_file)
     from worker.operations.key_rotation import inspect, re_encrypt
 
-    vault = services.vault
-    try:
+    with closing(open_services(env_file)) as services:
+        vault = services.vault
         if not dry_run:
             anew = re_encrypt(services.accounts, vault), re_encrypt(services.account_cache, vault)
             echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
-        passwords, sessions = (
-            inspect(services.accounts, vault),
-            inspect(services.account_cache, vault),
-        )
-    finally:
-        services.close()
-    keys = len(services.settings.secret_keys)
-    _print_result(passwords, sessions, keys)
-    left = 0 if dry_run else passwords.pending + sessions.pending
-    click.get_current_context().exit(1 if passwords.unreadable or left else 0)
+        passwords = inspect(services.accounts, vault)
+        sessions = inspect(services.account_cache, vault)
+    _print_result(passwords, sessions, len(services.settings.secret_keys))
+    pending = 0 if dry_run else passwords.pending + sessions.pending
+    exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)
 
 
 def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
@@ -12,10 +11,15 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
-from worker.core.errors import MediaError
-from worker.core.settings.reader import SettingsError
-from worker.media.validation import LexiconFileError
+from worker.cli.output import (
+    ExitCode,
+    FindingCommand,
+    Table,
+    echo,
+    exit_with,
+    print_json,
+    print_table,
+)
 
 if TYPE_CHECKING:
     from worker.operations.lexicons import (
@@ -26,12 +30,7 @@ if TYPE_CHECKING:
     )
     from worker.services import Services
 
-_FOUND, _TROUBLE = 1, 2
 _DNS, _AT = "dns", "at://"
-
-
-class _TroubleError(click.ClickException):
-    exit_code = _TROUBLE
 
 
 @click.group()
@@ -39,7 +38,7 @@ def lexicons() -> None:
     """Check the lexicons of all media types, and publish them for everybody to find."""
 
 
-@lexicons.command()
+@lexicons.command(cls=FindingCommand)
 @click.option(
     "--against",
     metavar="WHERE",
@@ -70,18 +69,15 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
       media-atproto lexicons check --against dns
       media-atproto lexicons check --against at://did:plc:qjkj26aa2hyh2ihqhjynhz5x
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    try:
-        with ExitStack() as resources:
-            published = _open_published(env_file, against, resources) if against else None
-            checked = list(_check_all(published))
-    except (LexiconFileError, MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
+    with ExitStack() as resources:
+        published = _open_published(env_file, against, resources) if against else None
+        checked = list(_check_all(published))
     (print_lines if as_json else print_page)(checked)
     found = any(each.findings for each in checked)
-    click.get_current_context().exit(_FOUND if found else 0)
+    exit_with(ExitCode.FOUND if found else ExitCode.OK)
 
 
-@lexicons.command()
+@lexicons.command(cls=FindingCommand)
 @click.argument("nsids", metavar="[NSID]...", nargs=-1)
 @click.option(
     "--account",
@@ -126,18 +122,15 @@ def publish(
       media-atproto lexicons publish --account aesthetic.computer --save
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     folders = _select(nsids)
-    try:
-        with closing(open_services(env_file)) as services:
-            did, code = _publish(
-                services, name, list(folders), dry_run=dry_run, force=break_compatibility
-            )
-    except (MediaError, SettingsError) as error:
-        raise _TroubleError(str(error)) from error
+    with closing(open_services(env_file)) as services:
+        did, code = _publish(
+            services, name, list(folders), dry_run=dry_run, force=break_compatibility
+        )
     if save and not (code or dry_run):
         _save(folders)
     for dns in dict.fromkeys(map(_dns_name, folders)):
         print_dns_record(dns, did)
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 def _folders() -> tuple[Path, ...]:
@@ -186,7 +179,7 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
 
 def _publish(
     services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
-) -> tuple[str, int]:
+) -> tuple[str, ExitCode]:
     """Publish on an account; return its DID and the exit code."""
     from worker.operations.lexicons import (
         PublishOutcome,
@@ -205,13 +198,13 @@ def _publish(
             for each in planned:
                 would = "" if each.outcome is PublishOutcome.UNCHANGED else "would be "
                 echo(f"{would}{each.outcome}  {each.key.uri}")
-            return repo.did, _FOUND if refused else 0
+            return repo.did, ExitCode.FOUND if refused else ExitCode.OK
         for each in publish(repo, planned, break_compatibility=force):
             echo(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
     except PublishRefusedError as error:
         echo(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
-        return repo.did, _FOUND
-    return repo.did, 0
+        return repo.did, ExitCode.FOUND
+    return repo.did, ExitCode.OK
 
 
 def _save(folders: dict[str, Path]) -> None:
@@ -256,7 +249,7 @@ def print_lines(checked: Sequence[CheckedLexicon]) -> None:
     for each in checked:
         findings = [{**asdict(finding), "file": str(finding.file)} for finding in each.findings]
         line = {"nsid": each.nsid, "file": str(each.file), "against": each.against or None}
-        click.echo(json.dumps({**line, "findings": findings}))
+        print_json({**line, "findings": findings})
 
 
 def print_breaking_changes(publication: Publication) -> None:

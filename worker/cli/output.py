@@ -1,4 +1,4 @@
-"""Output of commands: tables for a terminal, plain text for a program; and interrupts.
+"""Output of commands: tables, JSON, exit codes and errors; and interrupts.
 
 Texts come from documents and servers and may hold anything: control characters are escaped, and
 nothing is interpreted as markup.
@@ -6,15 +6,17 @@ nothing is interpreted as markup.
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from enum import IntEnum
+from typing import Any, Literal, NoReturn
 
 import click
 
-from worker.operations.text import printable
+from worker.operations.text import as_text, printable
 
 Style = Literal["", "green", "yellow", "red", "bold"]
 Cells = Sequence[str]
@@ -27,9 +29,45 @@ _STYLES: Mapping[Style, Mapping[str, Any]] = {
 }
 
 
+class ExitCode(IntEnum):
+    """How a command ends; the help of each says what its codes mean."""
+
+    OK = 0
+    FOUND = 1
+    TROUBLE = 2
+    PENDING = 3
+    INTERRUPTED = 130  # 128 + SIGINT, as in shells
+
+
+class TroubleError(click.ClickException):
+    """An error of a command whose exit code 1 means a finding, as with diff."""
+
+    exit_code = ExitCode.TROUBLE
+
+
+class FindingCommand(click.Command):
+    """A command that exits with 1 for findings, and so with 2 for errors."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; raises TroubleError for an expected error."""
+        try:
+            return super().invoke(ctx)
+        except expected_errors() as error:
+            raise TroubleError(str(error)) from error
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Return the errors that are shown without a traceback; imported when one is raised."""
+    from worker.core.errors import MediaError
+    from worker.core.settings.reader import SettingsError
+    from worker.media.validation import LexiconFileError
+
+    return (LexiconFileError, MediaError, SettingsError)
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of cells; without a header the first column is that of the names."""
+    """Rows of cells; without a header, the first column holds names."""
 
     rows: Sequence[Cells]
     header: Cells = ()
@@ -38,8 +76,18 @@ class Table:
 
 
 def echo(text: str, style: Style = "", *, err: bool = False) -> None:
-    """Print a line; its colours are left out where no terminal shows them."""
+    """Print a line, in colour on a terminal."""
     click.echo(click.style(printable(text), **_STYLES[style]), err=err)
+
+
+def print_json(value: object, *, indent: int | None = None) -> None:
+    """Print a value as JSON: on one line, or indented."""
+    click.echo(json.dumps(value, indent=indent, default=as_text))
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the command with an exit code."""
+    click.get_current_context().exit(code)
 
 
 def print_table(table: Table) -> None:
@@ -53,7 +101,7 @@ def print_table(table: Table) -> None:
 
 
 def _plain_lines(table: Table) -> Iterable[str]:
-    """Yield the lines of a table whose columns are aligned by spaces; the last one runs free."""
+    """Yield the lines of a table, with all columns but the last padded with spaces."""
     if table.title:
         yield table.title
     rows = [[printable(cell) for cell in row] for row in (table.header, *table.rows) if row]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_json, print_table
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
@@ -70,7 +69,7 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     snapshot = _fetch(env_file)
     (_print_json if as_json else _print_page)(snapshot)
-    click.get_current_context().exit(1 if snapshot.fault else 0)
+    exit_with(ExitCode.FOUND if snapshot.fault else ExitCode.OK)
 
 
 def _fetch(env_file: Path | None) -> _StatusReport:
@@ -150,7 +149,7 @@ def _print_json(snapshot: _StatusReport) -> None:
         "queues": asdict(snapshot.queues) if snapshot.queues else None,
         "fault": snapshot.fault or None,
     }
-    click.echo(json.dumps(whole, indent=2))
+    print_json(whole, indent=2)
 
 
 def _as_json(counts: Counts, at: datetime) -> dict[str, object]:

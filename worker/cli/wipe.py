@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Table, echo, print_table
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.core.errors import MediaError
 from worker.media import MEDIA_TYPES
 from worker.operations.text import printable
@@ -71,7 +71,7 @@ def wipe(
             return
         trouble = _execute(wiping.run, preview)
         code = _report(wiping.done, trouble)
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 @click.command()
@@ -115,7 +115,7 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         trouble = _execute(erasure.run, footprint.types)
         code = _report(erasure.results, trouble or erasure.trouble)
         echo(f"thumbnails deleted: {erasure.thumbnails}")
-    click.get_current_context().exit(code)
+    exit_with(code)
 
 
 def _wiper(services: Services) -> Wiper:
@@ -184,7 +184,7 @@ def _print_preview(preview: Mapping[str, WipePreview]) -> None:
     print_table(Table(rows, header=("type", "records", "states to clear")))
 
 
-def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
+def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> ExitCode:
     """Print what was done and what is left; return the exit code."""
     rows = [(name, str(each.removed), str(each.reset)) for name, each in done.items()]
     print_table(Table(rows, header=("type", "records removed", "states cleared")))
@@ -196,4 +196,4 @@ def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> int:
         echo(f"It was not completed: {trouble.message}", "red", err=True)
     if left or trouble:
         echo("Run it again to remove what is left.", err=True)
-    return 1 if left or trouble else 0
+    return ExitCode.FOUND if left or trouble else ExitCode.OK

@@ -49,6 +49,16 @@ class AuditRun:
     auditor: Auditor
     repairer: Repairer | None
 
+    def audit(self, accounts: Sequence[Account] | None) -> Iterator[AuditResult]:
+        """Audit accounts; None for all, and the documents of owners without one."""
+        every = self.auditor.documents.accounts() if accounts is None else accounts
+        for number, account in enumerate(every, start=1):
+            self.auditor.observer(f"account {number}, {account.handle}")
+            yield self.of_account(account)
+        if accounts is None:
+            self.auditor.observer("documents of owners without an account")
+            yield self.of_others()
+
     def of_account(self, account: Account) -> AuditResult:
         """Audit and repair an account; raises as `Auditor` and `Repairer` do."""
         return self._audit_and_repair(account, lambda: self.auditor.audit(account))
