@@ -108,7 +108,7 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
     assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
-    assert inspect(keyring.world.services.account_cache, alone).by_key == {1: 2}
+    assert inspect(keyring.world.services.account_cache.read_all(), alone).by_key == {1: 2}
     assert keyring.use_sessions() == 0
     assert "0 passwords, 0 sessions" in keyring.rotate().stdout
 
@@ -161,7 +161,7 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
 
     with pytest.raises(KeyboardInterrupt):
         re_encrypt(Interrupted(), keyring.vault)
-    assert inspect(keyring.world.services.accounts, keyring.vault).by_key == {1: 1}
+    assert inspect(keyring.world.services.accounts.read_all(), keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
     redis = keyring.world.services.account_cache._redis
     (name, _), *_ = keyring.world.services.account_cache.read_all()

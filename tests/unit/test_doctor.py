@@ -18,17 +18,18 @@ from worker.core.rate_limits import REFERENCE, RateLimitHeaders
 from worker.core.settings import Settings
 from worker.database.indexes import Definition, IndexResult, IndexStatus
 from worker.media.validation import load_lexicons
-from worker.operations.doctor import machine, mongodb, pds, redis
+from worker.operations.doctor import machine, mongodb, pds, redis, store
 from worker.operations.doctor.accounts import (
     LoginAttempt,
     evaluate_guests,
     evaluate_passwords,
     evaluate_users,
 )
+from worker.operations.doctor.checks import Check
 from worker.operations.doctor.configuration import evaluate_problems, evaluate_settings
 from worker.operations.doctor.machine import MachineFacts, Package, evaluate_clock
 from worker.operations.doctor.maintenance import evaluate_indexes, evaluate_overdue, evaluate_watch
-from worker.operations.doctor.media import evaluate_folder, evaluate_lexicons
+from worker.operations.doctor.media import evaluate_lexicons
 from worker.operations.doctor.mongodb import MongoFacts
 from worker.operations.doctor.pds import (
     PdsFacts,
@@ -37,8 +38,9 @@ from worker.operations.doctor.pds import (
     max_blob_size,
 )
 from worker.operations.doctor.redis import QueueFacts
-from worker.operations.doctor.results import Check, CheckResult, Level, ok
+from worker.operations.doctor.results import CheckResult, Level, ok
 from worker.operations.doctor.runner import run_checks
+from worker.operations.doctor.store import StoreFacts
 from worker.operations.key_rotation import KeyUsage
 from worker.operations.lexicons import CheckedLexicon, LexiconFinding
 from worker.operations.watch.checkpoint import Checkpoint
@@ -47,6 +49,7 @@ OK, WARN, FAIL, SKIP = Level.OK, Level.WARN, Level.FAIL, Level.SKIP
 MONGO = MongoFacts("8.0.4", "rs0", writable=True, ahead=0.0)
 QUEUE = QueueFacts("valkey", "9.1.2", "master", True, "noeviction", 10, 0, 0.0, 0, ())  # noqa: FBT003
 PDS = PdsFacts("0.5.35", 5_242_880, 0.0, None)
+LIMITED = replace(PDS, limits=REFERENCE)
 MACHINE = MachineFacts((3, 11), (Package("celery==5.7.0", "5.7.0"),), 4096, 2**40)
 NOW = datetime(2026, 3, 12, 20, 53, tzinfo=UTC)
 
@@ -83,8 +86,9 @@ ADA, BOB = (
     LoginAttempt("ada.test", ""),
     LoginAttempt("bob.test", "bob.test: the stored password is refused"),
 )
-FOLDER, LARGEST = Path("/srv/media"), 1_048_576
-LATE, SOON = NOW - timedelta(hours=2), NOW - timedelta(minutes=1)
+STORE = StoreFacts(Path("/srv/media"), exists=True)
+LARGEST = 1_048_576
+LATE, SOON = timedelta(hours=2), timedelta(minutes=1)
 SOUND = CheckedLexicon("com.example.good", Path("g.json"), "", ())
 CHANGED = LexiconFinding(Path("x.json"), "defs.main", "1", "2", "why")
 BROKEN = CheckedLexicon("com.example.thing", Path("x.json"), "", (CHANGED,))
@@ -101,32 +105,32 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (redis.evaluate(replace(QUEUE, keeps=False)), WARN, ("appendonly yes",)),
     (redis.evaluate(replace(QUEUE, used=99, most=100)), FAIL, ("raise maxmemory",)),
     (redis.evaluate(replace(QUEUE, used=85, most=100)), WARN, ("before it is full",)),
-    (redis.evaluate(replace(QUEUE, orphan_finder=("cart:7",))), WARN, ("'cart:7'",)),
+    (redis.evaluate(replace(QUEUE, foreign_keys=("cart:7",))), WARN, ("'cart:7'",)),
     (redis.evaluate(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
     (machine.evaluate(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
     (machine.evaluate(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
     (machine.evaluate(replace(MACHINE, packages=(LOST,))), FAIL, ("not installed",)),
     (machine.evaluate(replace(MACHINE, files=256)), WARN, ("ulimit",)),
     (machine.evaluate(replace(MACHINE, free=1000)), WARN, ("make room",)),
-    (pds.evaluate(replace(PDS, told=TOLD), ()), WARN, ("RATE_LIMITS is off",)),
-    (pds.evaluate(replace(PDS, told=FEWER), REFERENCE), WARN, ("1000", "3000 in 300 s")),
-    ([evaluate_uploads(100_000, LARGEST)], WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
-    ([evaluate_directory("https://plc.example", 502)], FAIL, ("502", "DID_RESOLVER")),
+    (pds.evaluate(replace(PDS, told=TOLD)), WARN, ("RATE_LIMITS is off",)),
+    (pds.evaluate(replace(LIMITED, told=FEWER)), WARN, ("1000", "3000 in 300 s")),
+    (evaluate_uploads((100_000, LARGEST)), WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
+    (evaluate_directory(("https://plc.example", 502)), FAIL, ("502", "DID_RESOLVER")),
     (evaluate_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
     (evaluate_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("rotate-keys",)),
     (evaluate_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
-    ([evaluate_guests("art-guest", None)], WARN, ("GUEST_SUBJECT",)),
-    ([evaluate_guests("art-guest", LoginAttempt("g.test", "g.test: refused"))], FAIL, ("refused",)),
-    ([evaluate_users([ADA, BOB])], FAIL, ("1 of 2", "bob.test")),
+    (evaluate_guests(LoginAttempt("art-guest", "", exists=False)), WARN, ("GUEST_SUBJECT",)),
+    (evaluate_guests(LoginAttempt("g.test", "g.test: refused")), FAIL, ("refused",)),
+    (evaluate_users([ADA, BOB]), FAIL, ("1 of 2", "bob.test")),
     (evaluate_settings(settings(LEASE_SECONDS="60"), 600), FAIL, ("LEASE_SECONDS is 60",)),
     (evaluate_settings(settings(), 100), WARN, ("VISIBILITY_TIMEOUT_SECONDS is 100",)),
     (evaluate_settings(settings(ALLOW_HTTP="1"), 600), WARN, ("ALLOW_HTTP",)),
-    ([evaluate_folder(FOLDER, there=False, readable=False)], FAIL, ("there is no folder",)),
-    ([evaluate_folder(FOLDER, there=True, readable=False)], FAIL, ("cannot be read",)),
+    (store.evaluate(replace(STORE, exists=False)), FAIL, ("there is no folder",)),
+    (store.evaluate(replace(STORE, readable=False)), FAIL, ("cannot be read",)),
     (evaluate_lexicons([SOUND, BROKEN]), FAIL, ("com.example.thing", "lexicons check")),
     (evaluate_indexes([THERE, MISSING]), FAIL, ("1 of 2", "moods.two", "media-atproto init")),
     (evaluate_indexes([THERE, REFUSED]), FAIL, ("moods.three", "drop the other one")),
-    ([evaluate_overdue({"mood": LATE, "piece": SOON}, NOW)], WARN, ("mood", "120 minutes", "beat")),
+    (evaluate_overdue({"mood": LATE, "piece": SOON}), WARN, ("mood", "120 minutes", "beat")),
     ([evaluate_watch(watch(90), NOW)], WARN, ("has not moved since 2026-03-12 20:51 UTC",)),
     ([evaluate_watch(watch(90, "redis_unavailable"), NOW)], WARN, ("waits (redis_unavailable)",)),
 ]
@@ -149,21 +153,23 @@ def test_nothing_is_reported_where_all_is_right() -> None:
         [
             *mongodb.evaluate(MONGO),
             *redis.evaluate(QUEUE),
-            *pds.evaluate(PDS, ()),
-            *pds.evaluate(replace(PDS, told=TOLD), REFERENCE),
+            *pds.evaluate(PDS),
+            *pds.evaluate(replace(LIMITED, told=TOLD)),
             *machine.evaluate(MACHINE),
             *machine.evaluate(replace(MACHINE, files=-1)),  # no limit of open files
             *evaluate_settings(settings(), 600),
-            evaluate_uploads(LARGEST, LARGEST),
-            evaluate_uploads(None, LARGEST),
+            *evaluate_uploads((LARGEST, LARGEST)),
+            *evaluate_uploads((None, LARGEST)),
             *evaluate_passwords(KeyUsage(Counter({1: 3}))),
-            evaluate_guests("art-guest", LoginAttempt("g.test", "")),
-            evaluate_users([ADA]),
-            evaluate_users([]),
-            evaluate_folder(FOLDER, there=True, readable=True),
+            *evaluate_guests(LoginAttempt("g.test", "")),
+            *evaluate_users([ADA]),
+            *evaluate_users([]),
+            *store.evaluate(STORE),
+            *store.evaluate(StoreFacts(None, exists=False)),
             *evaluate_lexicons([SOUND]),
             *evaluate_indexes([THERE]),
-            evaluate_overdue({"mood": SOON, "piece": None}, NOW),
+            *evaluate_overdue({"mood": SOON}),
+            *evaluate_overdue({}),
         ]
     )
 
@@ -208,21 +214,22 @@ def test_packages_are_those_that_this_version_asks_for() -> None:
 def test_a_check_that_fails_hides_only_what_needs_it() -> None:
     """Whatever it raises, a bug included; nothing of the bug's text is told."""
 
-    def away() -> list[CheckResult]:
+    def away() -> str:
         raise TransientError("nobody there")
 
-    def bug() -> list[CheckResult]:
+    def bug() -> str:
         raise KeyError("canary")
 
+    def report(text: str) -> list[CheckResult]:
+        return [ok("redis", "more", text)]
+
     checks = [
-        Check("mongodb", "answer", away, vital=True),
-        Check(
-            "mongodb", "indexes", lambda: [ok("mongodb", "indexes", "-")], frozenset({"mongodb"})
-        ),
-        Check("redis", "answer", bug),
-        Check("redis", "more", lambda: [ok("redis", "more", "-")], frozenset({"redis"})),
+        Check("mongodb", "answer", away, report, vital=True),
+        Check("mongodb", "indexes", str, report, frozenset({"mongodb"})),
+        Check("redis", "answer", bug, report),
+        Check("redis", "more", str, report, frozenset({"redis"})),
     ]
-    found = list(run_checks(checks))
+    found = list(run_checks(checks, set()))
     assert [finding.level for finding in found] == [FAIL, SKIP, FAIL, OK]
     assert "nobody there" in found[0].found
     assert "KeyError" in found[2].found

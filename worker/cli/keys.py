@@ -55,8 +55,8 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
         if not dry_run:
             anew = re_encrypt(services.accounts, vault), re_encrypt(services.account_cache, vault)
             echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
-        passwords = inspect(services.accounts, vault)
-        sessions = inspect(services.account_cache, vault)
+        passwords = inspect(services.accounts.read_all(), vault)
+        sessions = inspect(services.account_cache.read_all(), vault)
     _print_result(passwords, sessions, len(services.settings.secret_keys))
     pending = 0 if dry_run else passwords.pending + sessions.pending
     exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)

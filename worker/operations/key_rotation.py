@@ -7,7 +7,7 @@ since it was read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -28,7 +28,7 @@ class SecretStore(Protocol[Name]):
 
 @dataclass(slots=True)
 class KeyUsage:
-    """How many texts of a store each key sealed, by number from 1, and how many are plain.
+    """How many secrets each key sealed, by number from 1, and how many are plain.
 
     `unreadable` names those that no key opens.
     """
@@ -43,10 +43,10 @@ class KeyUsage:
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
-def inspect(store: SecretStore[Name], vault: Vault) -> KeyUsage:
-    """Count the texts of a store by key."""
+def inspect(secrets: Iterable[tuple[object, str]], vault: Vault) -> KeyUsage:
+    """Count stored secrets by key."""
     usage = KeyUsage()
-    for name, text in store.read_all():
+    for name, text in secrets:
         if not vault.is_sealed(text):
             usage.plain += 1
         elif key := vault.key_of(text):

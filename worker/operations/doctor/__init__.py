@@ -1,7 +1,7 @@
-"""Whether everything is set up right: services, credentials, indexes, lexicons, clocks, limits.
+"""Check that everything is set up: services, credentials, indexes, lexicons, clocks, limits.
 
-Each module has what it looks at as a frozen value (facts), a function that finds it out, and a pure
-one that judges it.
+`checks.py` has a table of all checks: each has a function that fetches facts, a frozen value, and a
+pure function that evaluates them.
 """
 
 from worker.operations.doctor.results import CheckResult, Level

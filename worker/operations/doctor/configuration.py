@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from worker.core.settings import Settings
-from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok
 from worker.queue.names import HARD_LIMIT, MAX_IN_FLIGHT_SECONDS
 
 ENVIRONMENT = "environment"
 
 
 def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
-    """Judge what is missing or malformed, in the words of the settings."""
+    """Report what is missing or malformed, in the words of the settings."""
     return [
         fail(ENVIRONMENT, "variables", problem, "correct it; .env.example describes every variable")
         for problem in problems
@@ -21,39 +21,33 @@ def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
 
 
 def evaluate_settings(settings: Settings, visibility: float) -> Iterator[CheckResult]:
-    """Judge settings that were read; `visibility` is the queue's time-out in seconds."""
+    """Judge the settings; `visibility` is the queue's timeout in seconds."""
     yield ok(ENVIRONMENT, "variables", "all that is needed is there")
-    yield _lease(settings.retry.lease)
-    yield _visibility(visibility)
-    yield _plain_http(allowed=settings.allow_http)
-    dsn = settings.sentry_dsn
-    where = (
-        f"reports go to {urlsplit(dsn.reveal()).hostname}" if dsn else "off: SENTRY_DSN is empty"
+    lease = settings.retry.lease
+    yield judge(
+        ENVIRONMENT,
+        "lease",
+        f"LEASE_SECONDS is {lease:g}, the time limit of a task {HARD_LIMIT} s",
+        "set LEASE_SECONDS above it, or two runs of an item may overlap; the default is 100",
+        passes=lease > HARD_LIMIT,
+        level=Level.FAIL,
     )
-    yield ok(ENVIRONMENT, "Sentry", where)
-
-
-def _lease(seconds: float) -> CheckResult:
-    found = f"LEASE_SECONDS is {seconds:g}, the time limit of a task {HARD_LIMIT} s"
-    if seconds <= HARD_LIMIT:
-        advice = (
-            "set LEASE_SECONDS above it, or two runs of an item may overlap; the default is 100"
-        )
-        return fail(ENVIRONMENT, "lease", found, advice)
-    return ok(ENVIRONMENT, "lease", found)
-
-
-def _visibility(seconds: float) -> CheckResult:
     longest = f"a message may be in hand {MAX_IN_FLIGHT_SECONDS:g} s"
-    found = f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}, {longest}"
-    if seconds <= MAX_IN_FLIGHT_SECONDS:
-        advice = "set it above that, or messages run twice; the default is 600"
-        return warn(ENVIRONMENT, "redelivery", found, advice)
-    return ok(ENVIRONMENT, "redelivery", found)
-
-
-def _plain_http(*, allowed: bool) -> CheckResult:
-    if allowed:
-        advice = "use https://, and leave ALLOW_HTTP out, outside of tests"
-        return warn(ENVIRONMENT, "encryption", "ALLOW_HTTP=1: passwords may go unencrypted", advice)
-    return ok(ENVIRONMENT, "encryption", "plain http is for the loopback alone")
+    yield judge(
+        ENVIRONMENT,
+        "redelivery",
+        f"VISIBILITY_TIMEOUT_SECONDS is {visibility:g}, {longest}",
+        "set it above that, or messages run twice; the default is 600",
+        passes=visibility > MAX_IN_FLIGHT_SECONDS,
+    )
+    http = "ALLOW_HTTP=1: passwords may go unencrypted"
+    yield judge(
+        ENVIRONMENT,
+        "encryption",
+        http if settings.allow_http else "plain http is for the loopback alone",
+        "use https://, and leave ALLOW_HTTP out, outside of tests",
+        passes=not settings.allow_http,
+    )
+    dsn = settings.sentry_dsn
+    host = urlsplit(dsn.reveal()).hostname if dsn else None
+    yield ok(ENVIRONMENT, "Sentry", f"reports go to {host}" if dsn else "off: SENTRY_DSN is empty")

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 from packaging.requirements import Requirement
 
-from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok
 
 SUBJECT = "machine"
 _MIN_PYTHON = (3, 11)
@@ -30,7 +30,7 @@ _ADVICE = "have both machines keep their time (chrony, systemd-timesyncd)"
 
 @dataclass(frozen=True, slots=True)
 class Package:
-    """A package that is needed, by its requirement, and the version that is there, if any."""
+    """A requirement, and the installed version, if any."""
 
     requirement: str
     version: str | None
@@ -38,7 +38,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """What was found: `files` may be open at once, `free` bytes are left for temporary files."""
+    """`files` may be open at once, -1 for no limit; `free` bytes are left for temporary files."""
 
     python: tuple[int, ...]
     packages: tuple[Package, ...]
@@ -59,15 +59,23 @@ def fetch() -> MachineFacts:
 
 
 def evaluate(facts: MachineFacts) -> Iterator[CheckResult]:
-    """Judge what was found."""
-    found = ".".join(map(str, facts.python))
-    if facts.python < _MIN_PYTHON:
-        yield fail(SUBJECT, "Python", found, "use 3.11 or newer")
-    else:
-        yield ok(SUBJECT, "Python", found)
+    """Judge the machine."""
+    python = ".".join(map(str, facts.python))
+    yield judge(
+        SUBJECT,
+        "Python",
+        python,
+        "use 3.11 or newer",
+        passes=facts.python >= _MIN_PYTHON,
+        level=Level.FAIL,
+    )
     yield from _packages(facts.packages)
-    yield _open_files(facts.files)
-    yield _disk(facts.free)
+    files = "no limit" if facts.files < 0 else f"{facts.files} at most"
+    advice = f"raise it to {_MIN_FILES} at least (ulimit -n, LimitNOFILE)"
+    enough = facts.files < 0 or facts.files >= _MIN_FILES
+    yield judge(SUBJECT, "open files", files, advice, passes=enough)
+    free = f"{facts.free / 2**20:.0f} MiB left for temporary files"
+    yield judge(SUBJECT, "disk", free, "make room", passes=facts.free >= _MIN_DISK)
 
 
 def _packages(packages: Sequence[Package]) -> Iterator[CheckResult]:
@@ -86,20 +94,6 @@ def _fits(package: Package) -> bool:
     return Requirement(package.requirement).specifier.contains(package.version, prereleases=True)
 
 
-def _open_files(files: int) -> CheckResult:
-    if 0 <= files < _MIN_FILES:  # -1 is no limit
-        advice = f"raise it to {_MIN_FILES} at least (ulimit -n, LimitNOFILE)"
-        return warn(SUBJECT, "open files", f"{files} at most", advice)
-    return ok(SUBJECT, "open files", "no limit" if files < 0 else f"{files} at most")
-
-
-def _disk(free: int) -> CheckResult:
-    found = f"{free / 2**20:.0f} MiB left for temporary files"
-    if free < _MIN_DISK:
-        return warn(SUBJECT, "disk", found, "make room")
-    return ok(SUBJECT, "disk", found)
-
-
 def _installed_version(name: str) -> str | None:
     try:
         return version(name)
@@ -111,8 +105,5 @@ def evaluate_clock(subject: str, ahead: float) -> CheckResult:
     """Judge how many seconds the clock of a service is ahead of this machine's."""
     way = "ahead of" if ahead > 0 else "behind"
     found = f"{abs(ahead):.1f} s {way} this machine's"
-    if abs(ahead) > _FAIL_SECONDS:
-        return fail(subject, "clock", found, _ADVICE)
-    if abs(ahead) > _WARN_SECONDS:
-        return warn(subject, "clock", found, _ADVICE)
-    return ok(subject, "clock", found)
+    level = Level.FAIL if abs(ahead) > _FAIL_SECONDS else Level.WARN
+    return judge(subject, "clock", found, _ADVICE, passes=abs(ahead) <= _WARN_SECONDS, level=level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pymongo
@@ -13,7 +13,8 @@ from worker.database import indexes
 from worker.database.indexes import IndexResult, IndexStatus
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.media import MEDIA_TYPES
-from worker.operations.doctor.mongodb import SUBJECT, TIMEOUT
+from worker.operations.doctor.installation import TIMEOUT, Installation
+from worker.operations.doctor.mongodb import SUBJECT
 from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.operations.error_help import help_for
 from worker.operations.watch import checkpoint
@@ -25,15 +26,14 @@ _MAX_OVERDUE = timedelta(minutes=15)
 _MAX_SILENCE = timedelta(minutes=1)  # the watch saves its position every few seconds
 
 
-def check_indexes(database: Database[RawDocument]) -> list[CheckResult]:
-    """Compare the indexes with those that there should be; raises StoreUnavailableError."""
+def fetch_indexes(installation: Installation) -> list[IndexResult]:
+    """Compare the indexes with their definitions; raises StoreUnavailableError."""
     with pymongo.timeout(TIMEOUT):
-        return evaluate_indexes(list(indexes.inspect(database)))
+        return list(indexes.inspect(installation.database))
 
 
-def evaluate_indexes(standings: Iterable[IndexResult]) -> list[CheckResult]:
-    """Judge how the indexes stand; a line for each that something is in the way of."""
-    every = list(standings)
+def evaluate_indexes(every: Sequence[IndexResult]) -> list[CheckResult]:
+    """Judge the indexes; a line for each that cannot be created."""
     findings = [
         fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
         for made in every
@@ -51,10 +51,12 @@ def _format_names(made: IndexResult) -> str:
     return f"{made.definition.collection}.{made.definition.name}"
 
 
-def check_overdue(database: Database[RawDocument]) -> list[CheckResult]:
-    """Find the item of each type that has been due longest; raises StoreUnavailableError."""
-    oldest = {name: _due(database, kind.collection) for name, kind in MEDIA_TYPES.items()}
-    return [evaluate_overdue(oldest, now())]
+def fetch_overdue(installation: Installation) -> dict[str, timedelta]:
+    """Return how long an item of each type has been due at most; raises StoreUnavailableError."""
+    found = {
+        name: _due(installation.database, kind.collection) for name, kind in MEDIA_TYPES.items()
+    }
+    return {name: now() - due for name, due in found.items() if due}
 
 
 def _due(database: Database[RawDocument], collection: str) -> datetime | None:
@@ -66,16 +68,14 @@ def _due(database: Database[RawDocument], collection: str) -> datetime | None:
     return moment if isinstance(moment, datetime) else None
 
 
-def evaluate_overdue(oldest: Mapping[str, datetime | None], moment: datetime) -> CheckResult:
-    """Judge since when an item of each type has been due: the sweep should have found it."""
-    late = {
-        name: moment - due for name, due in oldest.items() if due and moment - due > _MAX_OVERDUE
-    }
-    if not late:
-        return ok(WORKERS, "sweep", "nothing is overdue")
-    name, age = max(late.items(), key=lambda pair: pair[1])
+def evaluate_overdue(ages: Mapping[str, timedelta]) -> Iterator[CheckResult]:
+    """Judge how long an item of each type has been due: the sweep should have found it."""
+    name, age = max(ages.items(), key=lambda pair: pair[1], default=("", timedelta()))
+    if age <= _MAX_OVERDUE:
+        yield ok(WORKERS, "sweep", "nothing is overdue")
+        return
     found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
-    return warn(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
+    yield warn(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
 
 
 def check_watch(database: Database[RawDocument]) -> list[CheckResult]:

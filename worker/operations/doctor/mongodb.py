@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
 
 import pymongo
-from pymongo.database import Database
 
-from worker.database.mongo import RawDocument, mongo_errors
-from worker.operations.doctor.machine import Clock
-from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.database.mongo import mongo_errors
+from worker.operations.doctor.installation import TIMEOUT, Installation
+from worker.operations.doctor.machine import evaluate_clock
+from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok, warn
 
 SUBJECT = "mongodb"
-TIMEOUT = 5.0  # seconds for each question
 _MIN_VERSION = (6, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class MongoFacts:
-    """What the server says of itself; `ahead` is its clock's lead in seconds."""
+    """What the server reports; `ahead` is the lead of its clock in seconds."""
 
     version: str
     replica_set: str | None
@@ -29,8 +27,9 @@ class MongoFacts:
     ahead: float
 
 
-def fetch(database: Database[RawDocument], clock: Clock = time.time) -> MongoFacts:
+def fetch(installation: Installation) -> MongoFacts:
     """Ask the server; raises StoreUnavailableError."""
+    database, clock = installation.database, installation.clock
     with mongo_errors(), pymongo.timeout(TIMEOUT):
         began = clock()
         hello = database.client.admin.command("hello")
@@ -43,11 +42,10 @@ def fetch(database: Database[RawDocument], clock: Clock = time.time) -> MongoFac
 
 
 def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
-    """Judge what the server says, its clock apart."""
-    if _numbers(facts.version) < _MIN_VERSION:
-        yield fail(SUBJECT, "version", facts.version, "update it to 6.0 or newer")
-    else:
-        yield ok(SUBJECT, "version", facts.version)
+    """Judge what the server reports."""
+    advice = "update it to 6.0 or newer"
+    new = _numbers(facts.version) >= _MIN_VERSION
+    yield judge(SUBJECT, "version", facts.version, advice, passes=new, level=Level.FAIL)
     if not facts.writable:
         advice = "name the whole set in MONGODB_CONNECTION_STRING, or look at its members"
         yield fail(SUBJECT, "replica set", "this member takes no writes", advice)
@@ -56,6 +54,7 @@ def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
         yield warn(SUBJECT, "replica set", "none, so nothing can follow its changes", advice)
     else:
         yield ok(SUBJECT, "replica set", facts.replica_set)
+    yield evaluate_clock(SUBJECT, facts.ahead)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -1,8 +1,7 @@
-"""The PDS, and the directory that says where accounts live."""
+"""Check the PDS, and the directory that names the PDS of each account."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -13,8 +12,9 @@ import httpx
 from worker.core.errors import TransientError
 from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
 from worker.media.validation import Lexicons
-from worker.operations.doctor.machine import Clock
-from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.operations.doctor.installation import Installation
+from worker.operations.doctor.machine import evaluate_clock
+from worker.operations.doctor.results import CheckResult, fail, judge, ok, warn
 
 SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)
@@ -25,19 +25,23 @@ _HALF = 0.5  # seconds: where a moment lies, on average, that was cut to whole s
 
 @dataclass(frozen=True, slots=True)
 class PdsFacts:
-    """What a PDS says of itself; `ahead` is its clock's lead in seconds, None if it does not say.
+    """What a PDS reports; `ahead` is the lead of its clock in seconds, None if unknown.
 
-    `upload_limit` is in bytes; `told` what its headers say of a budget.
+    `upload_limit` is in bytes; `told` is what its headers say of a budget, `limits` what the
+    settings say.
     """
 
     version: str
     upload_limit: int | None
     ahead: float | None
     told: RateLimitHeaders | None
+    limits: tuple[Limit, ...] = ()
 
 
-def fetch(url: str, clock: Clock = time.time) -> PdsFacts:
-    """Ask a PDS; raises TransientError when nothing answers that is one."""
+def fetch(installation: Installation) -> PdsFacts:
+    """Ask the PDS; raises TransientError if what answers is none."""
+    settings, clock = installation.settings.pds, installation.clock
+    url = settings.url
     with httpx.Client(timeout=_TIMEOUT) as http:
         began = clock()
         described = _json(http, url + _DESCRIBE)
@@ -50,49 +54,65 @@ def fetch(url: str, clock: Clock = time.time) -> PdsFacts:
         upload_limit=limit if isinstance(limit, int) else None,
         ahead=_ahead(headers, middle),
         told=parse_headers(headers, middle),
+        limits=settings.rates.of(urlsplit(url).netloc),
     )
 
 
-def evaluate(facts: PdsFacts, limits: tuple[Limit, ...]) -> Iterator[CheckResult]:
-    """Judge what a PDS says, by the budgets that we count; clock and blobs apart."""
+def evaluate(facts: PdsFacts) -> Iterator[CheckResult]:
+    """Judge what a PDS reports, its limit of blobs apart."""
     yield ok(SUBJECT, "version", facts.version)
-    yield _limits(facts.told, limits)
+    yield _limits(facts.told, facts.limits)
+    if facts.ahead is not None:
+        yield evaluate_clock(SUBJECT, facts.ahead)
+
+
+def fetch_uploads(installation: Installation) -> tuple[int | None, int]:
+    """Return how many bytes of a blob the PDS and our lexicons allow; raises as `fetch` does."""
+    from worker.media.lexicons import type_lexicons  # imports the media types
+
+    return fetch(installation).upload_limit, max_blob_size(type_lexicons())
+
+
+def evaluate_uploads(allowed: tuple[int | None, int]) -> Iterator[CheckResult]:
+    """Judge whether the PDS takes the largest blob that our lexicons allow."""
+    limit, largest = allowed
+    found = f"it takes {limit} bytes, our lexicons {largest} at most"
+    yield judge(
+        SUBJECT,
+        "blob limit",
+        "it does not say" if limit is None else found,
+        "raise PDS_BLOB_UPLOAD_LIMIT, or larger files are refused",
+        passes=limit is None or limit >= largest,
+    )
 
 
 def max_blob_size(lexicons: Lexicons) -> int:
-    """Return how many bytes the largest blob has that a lexicon lets a record refer to."""
+    """Return the size in bytes of the largest blob that a lexicon allows."""
     rules = [rule for nsid in lexicons.nsids for rule in lexicons.blob_rules(nsid).values()]
     return max((rule.max_size or 0 for rule in rules), default=0)
 
 
-def check_directory(url: str | None) -> list[CheckResult]:
-    """Ask the PLC directory whether it is there; raises TransientError."""
+def fetch_directory(installation: Installation) -> tuple[str | None, int]:
+    """Return the URL of the PLC directory, if any, and its HTTP status; raises TransientError."""
+    url = installation.settings.pds.directory
     if url is None:
-        return [ok(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts live at PDS_URL")]
+        return None, httpx.codes.OK
     with httpx.Client(timeout=_TIMEOUT) as http:
         try:
-            status = http.get(f"{url}/_health").status_code
+            return url, http.get(f"{url}/_health").status_code
         except httpx.HTTPError as error:
             raise TransientError(f"no answer from {url} ({type(error).__name__})") from error
-    return [evaluate_directory(url, status)]
 
 
-def evaluate_directory(url: str, status: int) -> CheckResult:
-    """Judge the answer of a directory by its HTTP status."""
-    if status == httpx.codes.OK:
-        return ok(DIRECTORY, "answer", f"{url} answers")
-    return fail(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")
-
-
-def evaluate_uploads(limit: int | None, largest: int) -> CheckResult:
-    """Judge how large a blob a PDS takes, by the largest of our lexicons; bytes."""
-    if limit is None:
-        return ok(SUBJECT, "blob limit", "it does not say")
-    found = f"it takes {limit} bytes, our lexicons {largest} at most"
-    if limit < largest:
-        advice = "raise PDS_BLOB_UPLOAD_LIMIT, or larger files are refused"
-        return warn(SUBJECT, "blob limit", found, advice)
-    return ok(SUBJECT, "blob limit", found)
+def evaluate_directory(answer: tuple[str | None, int]) -> Iterator[CheckResult]:
+    """Judge the answer of a directory."""
+    url, status = answer
+    if status != httpx.codes.OK:
+        yield fail(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")
+    elif url is None:
+        yield ok(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts live at PDS_URL")
+    else:
+        yield ok(DIRECTORY, "answer", f"{url} answers")
 
 
 def _limits(said: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> CheckResult:

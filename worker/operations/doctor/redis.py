@@ -1,22 +1,23 @@
-"""Redis or Valkey: it must keep what it is given, and have room for more."""
+"""Check Redis or Valkey: that it keeps messages, and has room for more."""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from redis import Redis
 
 from worker.core.redis_errors import redis_errors
-from worker.operations.doctor.machine import Clock
-from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.core.settings.reader import SettingsError
+from worker.operations.doctor.installation import TIMEOUT, Installation
+from worker.operations.doctor.machine import Clock, evaluate_clock
+from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok, warn
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"
 _MIN_VERSION = (6, 2)
-_SEEN = 1000  # keys that are looked at for strangers
+_SEEN = 1000  # keys that are checked for other programs
 _FULL, _FILLING = 0.95, 0.8
 _MAX_LIVE = 10_000  # messages
 _QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
@@ -25,9 +26,9 @@ _OURS = re.compile(r"media-atproto:|_kombu\.binding\.|unacked")
 
 @dataclass(frozen=True, slots=True)
 class QueueFacts:
-    """What the server says of itself; sizes in bytes, `ahead` its clock's lead in seconds.
+    """What the server reports: sizes in bytes, `ahead` the lead of its clock in seconds.
 
-    `orphan_finder` are keys in its database that nothing here makes, among the first thousand.
+    `foreign_keys` are keys of other programs, among the first thousand of its database.
     """
 
     product: str
@@ -39,11 +40,21 @@ class QueueFacts:
     most: int
     ahead: float
     live: int
-    orphan_finder: tuple[str, ...]
+    foreign_keys: tuple[str, ...]
 
 
-def fetch(redis: Redis, clock: Clock = time.time) -> QueueFacts:
-    """Ask the server; raises RedisUnavailableError."""
+def fetch(installation: Installation) -> QueueFacts:
+    """Ask the server; raises RedisUnavailableError and SettingsError."""
+    url = installation.settings.redis_url.reveal()
+    try:
+        client = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
+    except ValueError:
+        raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+    with client:
+        return _read(client, installation.clock)
+
+
+def _read(redis: Redis, clock: Clock) -> QueueFacts:
     with redis_errors():
         info: Mapping[str, object] = redis.info()
         began = clock()
@@ -62,46 +73,38 @@ def fetch(redis: Redis, clock: Clock = time.time) -> QueueFacts:
         most=_number(info, "maxmemory"),
         ahead=seconds + micros / 1e6 - middle,
         live=live,
-        orphan_finder=_strangers(keys),
+        foreign_keys=_find_foreign(keys),
     )
 
 
 def evaluate(facts: QueueFacts) -> Iterator[CheckResult]:
-    """Judge what the server says, its clock apart."""
-    yield _version(facts)
+    """Judge what the server reports."""
+    numbers = tuple(int(part) for part in facts.version.split(".") if part.isdigit())
+    product, new = f"{facts.product} {facts.version}", numbers >= _MIN_VERSION
+    yield judge(SUBJECT, "version", product, "update it to 6.2 or newer", passes=new)
     if facts.role != "master":
         advice = "name the primary in REDIS_URL"
         yield fail(SUBJECT, "role", f"it is a {facts.role}, and takes no writes", advice)
-    yield _policy(facts.policy)
-    yield _keeping(keeps=facts.keeps)
-    yield _memory(facts.used, facts.most)
-    yield _sharing(facts.orphan_finder)
-    yield _length(facts.live)
-
-
-def _version(facts: QueueFacts) -> CheckResult:
-    found = f"{facts.product} {facts.version}"
-    numbers = tuple(int(part) for part in facts.version.split(".") if part.isdigit())
-    if numbers < _MIN_VERSION:
-        return warn(SUBJECT, "version", found, "update it to 6.2 or newer")
-    return ok(SUBJECT, "version", found)
-
-
-def _policy(policy: str) -> CheckResult:
-    found = f"maxmemory-policy is {policy}"
-    if policy == "noeviction":
-        return ok(SUBJECT, "eviction", found)
-    advice = "set it to noeviction, or messages and budgets disappear when memory is short"
-    return fail(SUBJECT, "eviction", found, advice)
-
-
-def _keeping(*, keeps: bool) -> CheckResult:
-    if keeps:
-        return ok(SUBJECT, "persistence", "appendonly is on")
-    advice = (
-        "set appendonly yes; until then a restart loses messages, which only the sweep makes up"
+    yield judge(
+        SUBJECT,
+        "eviction",
+        f"maxmemory-policy is {facts.policy}",
+        "set it to noeviction, or messages and budgets disappear when memory is short",
+        passes=facts.policy == "noeviction",
+        level=Level.FAIL,
     )
-    return warn(SUBJECT, "persistence", "appendonly is off", advice)
+    yield judge(
+        SUBJECT,
+        "persistence",
+        f"appendonly is {'on' if facts.keeps else 'off'}",
+        "set appendonly yes; until then a restart loses messages, which only the sweep makes up",
+        passes=facts.keeps,
+    )
+    yield _memory(facts.used, facts.most)
+    yield _sharing(facts.foreign_keys)
+    live, advice = f"{facts.live} saves are waiting", "see that workers run, or add some"
+    yield judge("workers", "queue", live, advice, passes=facts.live <= _MAX_LIVE)
+    yield evaluate_clock(SUBJECT, facts.ahead)
 
 
 def _memory(used: int, most: int) -> CheckResult:
@@ -114,21 +117,14 @@ def _memory(used: int, most: int) -> CheckResult:
     return ok(SUBJECT, "memory", found)
 
 
-def _sharing(orphan_finder: tuple[str, ...]) -> CheckResult:
-    if not orphan_finder:
+def _sharing(foreign_keys: tuple[str, ...]) -> CheckResult:
+    if not foreign_keys:
         return ok(SUBJECT, "database", "it is nobody else's")
-    found = f"{len(orphan_finder)} keys of something else, {orphan_finder[0][:60]!a} for one"
+    found = f"{len(foreign_keys)} keys of something else, {foreign_keys[0][:60]!a} for one"
     return warn(SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL")
 
 
-def _length(live: int) -> CheckResult:
-    found = f"{live} saves are waiting"
-    if live > _MAX_LIVE:
-        return warn("workers", "queue", found, "see that workers run, or add some")
-    return ok("workers", "queue", found)
-
-
-def _strangers(keys: Iterable[bytes | str]) -> tuple[str, ...]:
+def _find_foreign(keys: Iterable[bytes | str]) -> tuple[str, ...]:
     names = (key if isinstance(key, str) else key.decode("utf-8", "replace") for key in keys)
     return tuple(sorted(name for name in names if name not in _QUEUES and not _OURS.match(name)))
 

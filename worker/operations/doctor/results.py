@@ -1,14 +1,13 @@
-"""What a check finds: how bad it is, what was seen, what to do."""
+"""The results of checks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Level(StrEnum):
-    """How bad a finding is; `skip` is what could not be looked at because of another."""
+    """How bad a result is; `skip` is for checks that another result made impossible."""
 
     OK = "ok"
     WARN = "warn"
@@ -18,7 +17,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One line: of which subject, what was looked at and seen, and what to do, if anything."""
+    """One line: the subject, what was checked and found, and what to do, if anything."""
 
     subject: str
     check: str
@@ -27,31 +26,25 @@ class CheckResult:
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing to look at: `needs` names the subjects without which there is nothing to see.
-
-    A subject whose own check raises is down. `vital` is of checks that only raise when their
-    subject cannot be reached at all.
-    """
-
-    subject: str
-    name: str
-    run: Callable[[], Iterable[CheckResult]]
-    needs: frozenset[str] = frozenset()
-    vital: bool = False
-
-
 def ok(subject: str, check: str, found: str) -> CheckResult:
-    """Return a finding that needs nothing done."""
+    """Return a result that needs no action."""
     return CheckResult(subject, check, Level.OK, found)
 
 
 def warn(subject: str, check: str, found: str, advice: str) -> CheckResult:
-    """Return a warning: it works, and may not always."""
+    """Return a warning: it works now, and may fail later."""
     return CheckResult(subject, check, Level.WARN, found, advice)
 
 
 def fail(subject: str, check: str, found: str, advice: str) -> CheckResult:
     """Return a failure: something does not work."""
     return CheckResult(subject, check, Level.FAIL, found, advice)
+
+
+def judge(
+    subject: str, check: str, found: str, advice: str, *, passes: bool, level: Level = Level.WARN
+) -> CheckResult:
+    """Return an ok result if the check passes, or else one of this level."""
+    if passes:
+        return ok(subject, check, found)
+    return CheckResult(subject, check, level, found, advice)

@@ -1,4 +1,4 @@
-"""One examination: all checks, one after the other, none in another's way."""
+"""Run all checks, one after the other; a check that fails hides no other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from worker.core.errors import MediaError
 from worker.core.settings import QueueSettings, Settings
 from worker.core.settings.reader import SettingsError
 from worker.media.validation import LexiconFileError
-from worker.operations.doctor import checks, machine
-from worker.operations.doctor.checks import TYPES
+from worker.operations.doctor.checks import (
+    LOCAL_CHECKS,
+    SERVICE_CHECKS,
+    TYPES,
+    USERS_CHECK,
+    Check,
+)
 from worker.operations.doctor.configuration import ENVIRONMENT, evaluate_problems, evaluate_settings
+from worker.operations.doctor.installation import Installation
 from worker.operations.doctor.machine import Clock
-from worker.operations.doctor.results import Check, CheckResult, Level, fail
+from worker.operations.doctor.results import CheckResult, Level, fail
 
-_LOOK: Mapping[str, str] = {
+_ADVICE: Mapping[str, str] = {
     "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",
     "redis": "look at REDIS_URL, and whether it runs",
     "pds": "look at PDS_URL, and whether it runs",
@@ -29,56 +35,50 @@ _LOOK: Mapping[str, str] = {
 def examine(
     environ: Mapping[str, str], accounts: int = 0, clock: Clock = time.time
 ) -> Iterator[CheckResult]:
-    """Yield what is found, check by check, within a few seconds for each service that is away.
+    """Yield results check by check, within a few seconds for each service that does not answer.
 
-    `accounts` is how many of the users' are tried besides the guests'; `clock` is this machine's.
-    Never raises: what a check raises is what it found.
+    `accounts` is how many users' accounts to try besides the guests'; `clock` is this machine's.
+    Never raises: what a check raises is its result.
     """
-    yield from run_checks(
-        [Check(machine.SUBJECT, "machine", lambda: machine.evaluate(machine.fetch()))]
-    )
-    types = list(run_checks(checks.type_checks()))
-    yield from types
+    down: set[str] = set()
+    yield from run_checks(LOCAL_CHECKS, down)
     try:
         settings, queue = Settings.load(environ), QueueSettings.load(environ)
     except SettingsError as error:
         yield from evaluate_problems(error.problems)
-        yield from _skip_subjects(("mongodb", "redis", "pds", "accounts"), ENVIRONMENT)
+        for subject in ("mongodb", "redis", "pds", "accounts"):
+            yield _skip(subject, "all", ENVIRONMENT)
         return
     yield from evaluate_settings(settings, queue.visibility_timeout)
-    down = (
-        {TYPES} if any(each.level is Level.FAIL and each.check == TYPES for each in types) else ()
-    )
+    checks = (*SERVICE_CHECKS, USERS_CHECK) if accounts else SERVICE_CHECKS
     with ExitStack() as resources:
-        yield from run_checks(checks.service_checks(settings, accounts, clock, resources), down)
+        yield from run_checks(checks, down, Installation(settings, accounts, clock, resources))
 
 
-def run_checks(every: Iterable[Check], down: Iterable[str] = ()) -> Iterator[CheckResult]:
-    """Carry out checks; those whose subject, or what they need, is `down` are skipped."""
-    away = set(down)
-    for check in every:
-        if missing := sorted(check.needs & away):
+def run_checks(
+    checks: Iterable[Check], down: set[str], *installation: Installation
+) -> Iterator[CheckResult]:
+    """Run checks, except those that need a subject that is down; add to the subjects `down`."""
+    for check in checks:
+        if missing := sorted(check.needs & down):
             yield _skip(check.subject, check.name, missing[0])
             continue
         try:
-            yield from check.run()
-        except (LexiconFileError, MediaError, SettingsError, OSError) as error:
-            away |= {check.subject} if check.vital else set()
-            advice = _LOOK.get(check.subject, "look at what the message names")
-            yield fail(check.subject, check.name, _words(error), advice)
+            yield from check.evaluate(check.fetch(*installation))
         except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
-            advice = "this check has a bug, or the service an answer of its own: report it"
-            yield fail(check.subject, check.name, f"{type(error).__name__} in the check", advice)
+            down |= {check.subject} if check.vital else set()
+            yield _report(check, error)
 
 
-def _words(error: Exception) -> str:
-    """Return an error's message on one line."""
-    return "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
-
-
-def _skip_subjects(subjects: Iterable[str], because: str) -> Iterator[CheckResult]:
-    for subject in subjects:
-        yield _skip(subject, "all", because)
+def _report(check: Check, error: Exception) -> CheckResult:
+    """Return what a check raised as its result; the text of an unexpected error is left out."""
+    if not isinstance(error, LexiconFileError | MediaError | SettingsError | OSError):
+        found = f"{type(error).__name__} in the check"
+        advice = "this check has a bug, or the service an answer of its own: report it"
+        return fail(check.subject, check.name, found, advice)
+    found = "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
+    advice = _ADVICE.get(check.subject, "look at what the message names")
+    return fail(check.subject, check.name, found, advice)
 
 
 def _skip(subject: str, check: str, because: str) -> CheckResult:

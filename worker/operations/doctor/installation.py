@@ -1,0 +1,47 @@
+"""What checks read: the settings, and connections that are opened on first use."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pymongo.database import Database
+
+from worker.core.settings import Settings
+from worker.database.mongo import RawDocument, connect
+from worker.operations.doctor.machine import Clock
+
+if TYPE_CHECKING:
+    from worker.services import Services
+
+TIMEOUT = 5.0  # seconds for each call
+
+
+@dataclass(frozen=True)
+class Installation:
+    """The services that the settings name.
+
+    `accounts` is how many users' accounts to try; `clock` is this machine's; `resources` closes
+    the connections.
+    """
+
+    settings: Settings
+    accounts: int
+    clock: Clock
+    resources: ExitStack
+
+    @cached_property
+    def database(self) -> Database[RawDocument]:
+        """The database; raises SettingsError."""
+        database = connect(self.settings)
+        self.resources.callback(database.client.close)
+        return database
+
+    @cached_property
+    def services(self) -> Services:
+        """The services of a worker; raises SettingsError and MediaTypeError."""
+        from worker.services import build  # imports the media types
+
+        return self.resources.enter_context(closing(build(self.settings)))

@@ -1,0 +1,52 @@
+"""Check the store of uploaded files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.files.opening import open_sources, store_location
+from worker.files.store import SourceKey
+from worker.operations.doctor.installation import TIMEOUT, Installation
+from worker.operations.doctor.results import CheckResult, fail, ok
+
+SUBJECT = "media store"
+_TEST_FILE = "media-atproto-doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFacts:
+    """A folder, or a store on the web (`folder` is None) where `exists` is about a test file."""
+
+    folder: Path | None
+    exists: bool
+    readable: bool = True
+
+
+def fetch(installation: Installation) -> StoreFacts:
+    """Look at the folder, or ask for a file; raises SettingsError and the errors of sources."""
+    settings = installation.settings
+    if settings.media.store_url.startswith("file:"):
+        folder = store_location(settings).root
+        return StoreFacts(folder, folder.is_dir(), os.access(folder, os.R_OK | os.X_OK))
+    with closing(open_sources(settings, deadline=TIMEOUT)) as sources:
+        key = SourceKey(settings.media.guest_bucket, None, _TEST_FILE)
+        return StoreFacts(None, sources.exists(key))
+
+
+def evaluate(facts: StoreFacts) -> Iterator[CheckResult]:
+    """Judge whether files can be read."""
+    folder = facts.folder
+    if folder is None:
+        remark = ", though with a file that nobody stored" if facts.exists else ""
+        yield ok(SUBJECT, "answer", f"it answers{remark}")
+    elif not facts.exists:
+        yield fail(SUBJECT, "folder", f"there is no folder {folder}", "look at MEDIA_STORE_URL")
+    elif not facts.readable:
+        advice = "let the worker's user read it and enter it"
+        yield fail(SUBJECT, "folder", f"{folder} cannot be read", advice)
+    else:
+        yield ok(SUBJECT, "folder", f"{folder} can be read")
