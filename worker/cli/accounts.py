@@ -19,7 +19,6 @@ from worker.cli.output import (
     print_json,
     print_table,
 )
-from worker.cli.retry_report import print_tally
 from worker.core.clock import rfc3339
 from worker.operations.error_help import help_for
 from worker.operations.text import shorten
@@ -71,13 +70,14 @@ def _open_blocked_accounts(services: Services) -> BlockedAccounts:
 
 
 def _resume(services: Services, name: str) -> None:
+    from worker.cli.failures import print_totals
     from worker.operations.backfill.planner import to_batches
     from worker.operations.backfill.retry import retry_batches
 
     account = services.accounts.resolve(name)
     services.account_cache.invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
-    print_tally(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
+    print_totals(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
 
 
 def _print_page(

@@ -124,12 +124,10 @@ def _kinds(names: Sequence[str]) -> list[MediaType]:
 def _mark_missing(
     services: Services, accounts: Sequence[Account], kinds: Sequence[MediaType]
 ) -> None:
-    from worker.operations.backfill.missing_records import MissingRecords
+    from worker.operations.backfill.missing_records import mark_missing
 
-    missing_records = MissingRecords.of(services)
     for account in accounts:
-        count = missing_records.mark_pending(account, services.repo(account), kinds)
-        if count:
+        if count := mark_missing(services, account, kinds):
             echo(f"{account.handle}: {count} items claimed records that are not there")
 
 
@@ -143,7 +141,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
     if dry_run or not preview.total:
         return ExitCode.OK
     if not wait:
-        count = BackfillRun.of(services, scope, _ignore).enqueue()
+        count = BackfillRun.of(services, scope).enqueue()
         echo(f"{count} items enqueued; `media-atproto status` shows how far they are")
         return ExitCode.OK
     from worker.cli.backfill_progress import open_progress
@@ -154,10 +152,6 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
         backfill_run.enqueue()
         tally = backfill_run.wait()
     return _report(services, scope, tally)
-
-
-def _ignore(_tally: BackfillProgress) -> None:
-    """Show nothing."""
 
 
 def _print_preview(preview: BackfillPreview, scope: Scope) -> None:

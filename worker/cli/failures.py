@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import chain, islice
@@ -20,7 +21,6 @@ from worker.cli.output import (
     print_json,
     print_table,
 )
-from worker.cli.retry_report import echo_counts, print_tally
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
@@ -31,7 +31,7 @@ from worker.operations.text import shorten
 from worker.services import Services
 
 if TYPE_CHECKING:
-    from worker.operations.backfill.retry import NamedItems
+    from worker.operations.backfill.retry import NamedItems, RetryTotals
 
 _TYPES = click.option(
     "--type",
@@ -152,9 +152,9 @@ def retry(
         failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
         batches = to_batches(named.items) if ids else failed
         if dry_run:
-            echo_counts(count_items(batches), "would be enqueued")
+            _print_counts(count_items(batches), "would be enqueued")
         else:
-            print_tally(retry_batches(services, batches), services.settings.sweep.requeue)
+            print_totals(retry_batches(services, batches), services.settings.sweep.requeue)
     _print_skipped(named)
     exit_with(ExitCode.FOUND if named.unknown or named.ambiguous else ExitCode.OK)
 
@@ -167,6 +167,20 @@ def _check_usage(
     if not (ids or type_names or codes or everything):
         message = "name what to try again: --type, --reason, ids of items, or --all"
         raise click.UsageError(message)
+
+
+def print_totals(totals: RetryTotals, requeue: float) -> None:
+    """Print how many items were enqueued, and how many are left to a sweep."""
+    _print_counts(totals.enqueued, "enqueued")
+    if totals.skipped:
+        _print_counts(totals.skipped, "not enqueued")
+        message = "The queue did not take them: check that REDIS_URL names a server that answers."
+        echo(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
+
+
+def _print_counts(counts: Counter[str], what: str) -> None:
+    split = ", ".join(f"{number} {name}" for name, number in counts.items())
+    echo(f"{counts.total()} {what}{f': {split}' if split else ''}")
 
 
 def _print_skipped(named: NamedItems) -> None:

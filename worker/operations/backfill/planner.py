@@ -107,7 +107,7 @@ class BackfillPlanner:
         owners: set[str] = set()
         for kind in scope.kinds:
             for group in scope.groups:
-                for row, reason in self._with_reasons(kind, self._owners(kind, group, scope)):
+                for row, reason in self._owners(kind, group, scope):
                     left_out.update({(kind.name, why): n for why, n in row.gone.items()})
                     if reason:
                         left_out[kind.name, reason] += row.wanted
@@ -143,20 +143,18 @@ class BackfillPlanner:
     def _batches(
         self, kind: MediaType, group: StatusGroup, scope: Scope, due: datetime | None = None
     ) -> Iterator[Batch]:
-        rows = self._with_reasons(kind, self._owners(kind, group, scope))
+        rows = self._owners(kind, group, scope)
         owners = (row.owner for row, reason in rows if reason is None and row.wanted)
         documents = self._selection.documents
         return round_robin(
             _cut(kind, owner, documents(kind, group, owner, due)) for owner in owners
         )
 
-    def _owners(self, kind: MediaType, group: StatusGroup, scope: Scope) -> Iterator[OwnerCount]:
-        return self._selection.owners(kind, group, scope.owners)
-
-    def _with_reasons(
-        self, kind: MediaType, rows: Iterator[OwnerCount]
+    def _owners(
+        self, kind: MediaType, group: StatusGroup, scope: Scope
     ) -> Iterator[tuple[OwnerCount, str | None]]:
         """Yield each owner with the reason why their items cannot be published, if any."""
+        rows = self._selection.owners(kind, group, scope.owners)
         while chunk := list(islice(rows, _LOOKUP_SIZE)):
             able = self._accounts.usable(row.owner for row in chunk)
             for row in chunk:

@@ -35,7 +35,6 @@ class StatusGroup:
     `leftovers`, documents that were taken down but name a record are included.
     """
 
-    name: str
     match: Mapping[str, object]
     settled: bool = False
     leftovers: bool = True
@@ -43,21 +42,18 @@ class StatusGroup:
     index_by_owner: Index = tuple(OWNER)
 
 
-PARTIAL = StatusGroup("partial", {"atproto.status": Status.PARTIAL.value}, settled=True)
-FAILED = StatusGroup("failed", {"atproto.status": Status.FAILED.value}, settled=True)
-REMOVED = StatusGroup(
-    "removed", {"atproto.status": Status.REMOVED.value}, settled=True, leftovers=False
-)
+PARTIAL = StatusGroup({"atproto.status": Status.PARTIAL.value}, settled=True)
+FAILED = StatusGroup({"atproto.status": Status.FAILED.value}, settled=True)
+REMOVED = StatusGroup({"atproto.status": Status.REMOVED.value}, settled=True, leftovers=False)
 NO_ACCOUNT = StatusGroup(
-    "skipped",
     {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
     settled=True,
     index=tuple(SKIPPED),
     index_by_owner=tuple(SKIPPED),
 )
-PENDING = StatusGroup("pending", {"atproto.status": Status.PENDING.value})
-FOREIGN = StatusGroup("unknown", {"atproto.status": {"$nin": [None, *_KNOWN]}})
-UNSEEN = StatusGroup("never published", {"atproto.status": None})
+PENDING = StatusGroup({"atproto.status": Status.PENDING.value})
+FOREIGN = StatusGroup({"atproto.status": {"$nin": [None, *_KNOWN]}})
+UNSEEN = StatusGroup({"atproto.status": None})
 
 
 @dataclass(frozen=True, slots=True)

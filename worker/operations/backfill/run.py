@@ -49,7 +49,7 @@ class BackfillRun:
     stalled: float = _STALL_SECONDS
 
     @classmethod
-    def of(cls, services: Services, scope: Scope, show: Show) -> Self:
+    def of(cls, services: Services, scope: Scope, show: Show = lambda _progress: None) -> Self:
         """Return a new backfill, through the queue of these services."""
         return cls(
             name=secrets.token_hex(6),
