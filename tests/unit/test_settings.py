@@ -184,7 +184,7 @@ def test_a_file_that_cannot_be_used_is_named_once_and_not_quoted(tmp_path: Path)
     faults = {
         "missing": f"{named}/missing cannot be read: No such file or directory",
         "folder": f"{named}/folder cannot be read: Is a directory",
-        "bytes": f"{named}/bytes cannot be read: it is no UTF-8 text",
+        "bytes": f"{named}/bytes cannot be read: it is not UTF-8 text",
         "empty": f"{named}/empty is empty",
         "key": "SECRET_KEYS key 1 is not a Fernet key",
     }

@@ -49,5 +49,5 @@ def test_networks_are_named_as_usual() -> None:
 @pytest.mark.parametrize("entry", ["", "localhost", "10.0.0.1/8", "10.0.0.0/33", "10.*"])
 def test_what_is_no_network_is_refused_by_name(entry: str) -> None:
     """At start, with the entry in the message."""
-    with pytest.raises(ValueError, match="is no address or network"):
+    with pytest.raises(ValueError, match="is not an address or network"):
         parse_networks([entry])

@@ -1,4 +1,4 @@
-"""The one clock: UTC, in whole milliseconds, as MongoDB and the records keep it."""
+"""The clock: UTC in whole milliseconds, the precision of MongoDB and of the records."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
-    """Return the present moment in UTC, cut to milliseconds."""
-    return to_milliseconds(datetime.now(UTC))
+    """Return the current time in UTC."""
+    return after(0)
 
 
 def after(seconds: float) -> datetime:
-    """Return the moment `seconds` from now."""
+    """Return the time `seconds` from now."""
     return to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
 
 
 def to_milliseconds(moment: datetime) -> datetime:
-    """Cut a moment to the milliseconds that BSON can hold."""
+    """Truncate a time to milliseconds, the precision of BSON."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
 def rfc3339(moment: datetime) -> str:
-    """Return a moment as RFC 3339 in UTC with milliseconds and `Z`.
-
-    Source: https://atproto.com/specs/lexicon#datetime
-    """
+    """Format a time as RFC 3339 in UTC (https://atproto.com/specs/lexicon#datetime)."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

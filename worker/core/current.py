@@ -1,6 +1,6 @@
-"""The rule for "is the published record current?", used wherever a record is compared.
+"""The rule for whether a published record is current.
 
-The single path and the batch path skip the write of a current record, the audit and the status
+The single path and the batch path do not write a current record again; the audit and the status
 page report any other.
 """
 
@@ -12,10 +12,10 @@ from worker.core.cid import cid_of_record
 
 
 def current_cids(record: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the CIDs that a published record may have to count as current.
+    """Return the CIDs with which a published record counts as current.
 
     `record` is the expected record in JSON form; its own CID comes first. Raises ValueError for
-    what DAG-CBOR cannot hold.
+    values that DAG-CBOR cannot hold.
     """
     return (cid_of_record(record),)
 

@@ -1,7 +1,6 @@
-"""The values that travel through the engine: items, accounts, and the state kept on a document.
+"""The values of the engine: items, accounts, and the state saved on a document.
 
-All are frozen. The store and the accounts parse MongoDB's documents into them; nothing further
-in handles raw ones.
+The store and the accounts parse MongoDB's documents into them; all other code handles no raw ones.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ DocumentId = ObjectId | str | int
 
 
 class Status(StrEnum):
-    """What a document's `atproto.status` says."""
+    """The values of a document's `atproto.status`."""
 
     PENDING = "pending"
     SYNCED = "synced"
@@ -33,7 +32,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemRef:
-    """Which document: the media type's name and the document's `_id`."""
+    """A media type's name and a document's `_id`."""
 
     type: str
     id: DocumentId
@@ -44,7 +43,7 @@ class ItemRef:
 
 @dataclass(frozen=True, slots=True)
 class OwnedItem:
-    """An item, and the subject whose it is."""
+    """An item and the subject of its owner."""
 
     ref: ItemRef
     owner: str
@@ -52,7 +51,7 @@ class OwnedItem:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What went wrong, as a person needs it to act; never holds a secret."""
+    """An error as saved on the document for the operator; never contains a secret."""
 
     step: str
     code: str
@@ -62,17 +61,16 @@ class Failure:
 
     @classmethod
     def of(cls, error: MediaError, at: datetime) -> Failure:
-        """Describe one of our own errors."""
         permanent = isinstance(error, PermanentError)
         return cls(error.step, error.code, error.message[:1000], permanent, at)
 
 
 @dataclass(frozen=True, slots=True)
 class BlobState:
-    """What is known of one blob field: the blob last uploaded, and what failed since.
+    """The state of one blob field: the blob last uploaded, and the failure since.
 
-    `source` is the identity of the bytes the blob was made from; `error` is set while the blob
-    is missing (`cid` empty) or older than its source.
+    `source` is the identity of the bytes that the blob was made from; `error` is set while the
+    blob is missing (`cid` is None) or older than its source.
     """
 
     cid: str | None = None
@@ -83,24 +81,20 @@ class BlobState:
 
     @property
     def status(self) -> str:
-        """`uploaded`, `old` (an earlier blob is still up) or `missing`."""
+        """Return `uploaded`, `old` (an earlier blob is still published) or `missing`."""
         if self.error is None:
             return "uploaded"
         return "old" if self.cid else "missing"
 
     def as_ref(self) -> Mapping[str, object]:
-        """Return the blob as a record refers to it (https://atproto.com/specs/data-model#blob-type)."""
-        return {
-            "$type": "blob",
-            "ref": {"$link": self.cid},
-            "mimeType": self.mime_type,
-            "size": self.size,
-        }
+        """Return the reference in a record (https://atproto.com/specs/data-model#blob-type)."""
+        link = {"$link": self.cid}
+        return {"$type": "blob", "ref": link, "mimeType": self.mime_type, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who works on a document now: a token per run, the message it serves, and until when."""
+    """The lease of a document: the run's token, the message it serves, and the end of the lease."""
 
     token: str
     holder: str
@@ -111,11 +105,10 @@ class Lease:
 class SyncState:
     """A document's `atproto` field.
 
-    `repo` is the DID in whose repo `rkey` is reserved. `cid` is the record's CID as published,
-    confirmed by the PDS. `fingerprint` names the content that the state speaks of. `strays` are
-    URIs that a run wrote to after it had lost its lease: what is there is in doubt.
-    `retry_at` is when to look again if nothing happens before; before `held_until` nothing may
-    be sent at all, because the PDS asked for it.
+    `rkey` is reserved in the repo of the DID `repo`. `cid` is the CID of the published record,
+    confirmed by the PDS. `fingerprint` identifies the content that the state is about. `strays`
+    are the URIs of stray writes: a run may have written there after it lost its lease. The sweep
+    enqueues the item at `retry_at`; before `held_until` nothing may be sent, as the PDS asked.
     """
 
     status: Status | None = None
@@ -142,9 +135,9 @@ class SyncState:
 class MediaDocument:
     """One item as it is in MongoDB now.
 
-    `owner` is the subject whose account it belongs to (the guest subject for a guest's item);
-    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is what
-    keeps anyone from telling whose it is.
+    `owner` is the subject of its account (the guest subject for a guest's item);
+    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is the
+    error in its owner field, if any.
     """
 
     ref: ItemRef
@@ -157,7 +150,7 @@ class MediaDocument:
 
     @property
     def fingerprint(self) -> str:
-        """Return what names the document's content, its state apart."""
+        """Return the hash of the document's content, without its state."""
         return self.fields.fingerprint
 
 
@@ -166,7 +159,7 @@ class Account:
     """An AT Protocol account of a platform user (or of all guests).
 
     `handle` is the account's name on its PDS; `screen_name` the user's name on the platform,
-    without `@`, when there is one. `password` is as stored: plain or sealed.
+    without `@`, or None. `password` is as stored: plain or sealed.
     """
 
     subject: str

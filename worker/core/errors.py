@@ -1,7 +1,7 @@
-"""The errors of publishing, one class for each thing that can be done about them.
+"""The errors of publishing, one class for each way of handling them.
 
-Every client (MongoDB, Redis, PDS, sources, Pillow) translates the errors of its library into
-these at its own edge; nothing above the clients catches a foreign exception.
+Each client (MongoDB, Redis, PDS, files, Pillow) translates the errors of its library into these;
+nothing above the clients catches an error of a library.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Self
 class MediaError(Exception):
     """An expected failure of one step of publishing an item.
 
-    `step` says where (`document`, `account`, `session`, `source`, `thumbnail`, `upload`,
-    `validate`, `write`, `remove`); `code` is a stable snake_case name to group by; the message
-    says what is wrong and what to do. None of the three ever holds a secret.
+    `step` is `document`, `account`, `session`, `source`, `thumbnail`, `upload`, `validate`,
+    `write`, `remove` or `run`; `code` is a stable snake_case name to group by; the message
+    describes the problem and what to do. None of the three contains a secret.
     """
 
     step: str = ""
@@ -33,28 +33,25 @@ class TransientError(MediaError):
 
 
 class TimeLimitError(TransientError):
-    """The run took longer than a task or batch may take."""
+    """The run exceeded the time limit of its task or batch."""
 
     step, code = "run", "time_limit"
 
 
 class UnexpectedError(TransientError):
-    """An error that no code expects: a bug.
-
-    Nothing is known of its text, which may hold a secret, so only the name of its class is kept.
-    """
+    """A bug. Only the class of the error is kept, because its text may contain a secret."""
 
     step = "run"
 
     @classmethod
     def of(cls, error: Exception) -> Self:
-        """Return what is saved on the document for an unexpected error."""
+        """Return the error to save on the document for an unexpected one."""
         name = type(error).__name__
         return cls(f"unexpected {name}: a bug; see the log and Sentry", code=name)
 
 
 class WaitError(MediaError):
-    """The other side asked us to wait: send nothing before `until`, use up no attempt."""
+    """The PDS asked for a wait: send nothing before `until`, and count no attempt."""
 
     def __init__(self, message: str, *, until: datetime, step: str = "", code: str = "") -> None:
         super().__init__(message, step=step, code=code)
@@ -62,27 +59,27 @@ class WaitError(MediaError):
 
 
 class AccountError(WaitError):
-    """The account cannot be used as it is: its items wait until someone puts it right."""
+    """The account cannot be used: its items wait until an operator corrects it."""
 
 
 class RateLimitReachedError(WaitError):
-    """Our own count of what the PDS allows is used up: nothing was sent."""
+    """The limit was reached by our own count: nothing was sent."""
 
     code = "budget_spent"
 
 
 class PermanentError(MediaError):
-    """Trying again cannot help: a person must look."""
+    """A retry cannot help: an operator must act."""
 
 
 class MediaTypeError(PermanentError):
-    """A media type of an installed package cannot be used: the message names both, and why."""
+    """A media type of an installed package is invalid; the message names both and the reason."""
 
     step, code = "document", "media_type_invalid"
 
 
-class ItemFailed(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
-    """How a task ends whose items were given up: the text names them and the reasons.
+class ItemFailed(Exception):  # noqa: N818 - a state rather than an error in the log and in Flower
+    """Ends a task whose items failed; the text names the items and the reasons.
 
-    What each of them failed with is on its document and has been told (`worker.telemetry.alerts`).
+    The errors are saved on the documents and reported already (`worker.telemetry.alerts`).
     """

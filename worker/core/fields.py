@@ -1,4 +1,4 @@
-"""Typed reading of a MongoDB document's own fields, with errors that name the field."""
+"""Typed access to the fields of a MongoDB document, with errors that name the field."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from worker.core.errors import PermanentError
 
 
 class FieldError(PermanentError):
-    """A field of the document is missing or not of its type."""
+    """A field of the document is missing or has the wrong type."""
 
-    step = "document"
-    code = "field_invalid"
+    step, code = "document", "field_invalid"
 
     def __init__(self, name: str, fault: str) -> None:
         super().__init__(f"field {name!r} {fault}; correct it in MongoDB, then enqueue the item")
@@ -24,17 +23,17 @@ class FieldError(PermanentError):
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Tell whether a value of MongoDB's is a text: code is one to Python, but has no hash."""
+    """Return whether a value from MongoDB is text; bson.Code is a str too, but has no hash."""
     return type(value) is str
 
 
 def wrong_type(name: str, wanted: str, value: object) -> FieldError:
-    """Return the error of a field that is of another type."""
+    """Return the error for a field of another type than `wanted`."""
     return FieldError(name, f"must be {wanted}, not {type(value).__name__}")
 
 
 class Fields:
-    """The fields of one document that a media type asked for."""
+    """The fields of one document that a media type reads."""
 
     __slots__ = ("_fingerprint", "_values")
 
@@ -44,27 +43,23 @@ class Fields:
 
     @property
     def fingerprint(self) -> str:
-        """Return what tells this content from any other; found when it is first asked for."""
+        """Return a hash of the values, computed on first use."""
         if self._fingerprint is None:
             self._fingerprint = hashlib.sha256(bson.encode(self._values)).hexdigest()
         return self._fingerprint
 
     def equal(self, values: Mapping[str, object]) -> bool:
-        """Tell whether these are the values of all fields."""
         return self._values == values
 
     def text(self, name: str, *alternatives: str) -> str:
-        """Return a required text, from the first of the names that the document has.
-
-        Raises FieldError when none is there, or it is not a text, or it is empty.
-        """
+        """Return a required text from the first of the names that has one; raises FieldError."""
         value = self.optional_text(name, *alternatives)
         if value is None:
             raise FieldError(name, "is missing")
         return value
 
     def optional_text(self, name: str, *alternatives: str) -> str | None:
-        """Return a text, or None when absent, null or empty; raises FieldError on another type."""
+        """Return a text, or None if absent, null or empty; raises FieldError for other types."""
         for candidate in (name, *alternatives):
             value = self._values.get(candidate)
             if value is None or value == "":
@@ -75,7 +70,7 @@ class Fields:
         return None
 
     def moment(self, name: str) -> datetime:
-        """Return a required date, as an aware datetime in UTC; raises FieldError."""
+        """Return a required date as an aware datetime in UTC; raises FieldError."""
         value = self._values.get(name)
         if value is None:
             raise FieldError(name, "is missing")

@@ -1,7 +1,7 @@
-"""The rate limits of a PDS: what a call is charged, to which buckets, and what answers tell. Pure.
+"""The rate limits of a PDS: the charges of a call, the buckets, and the headers of answers.
 
-A bucket is one limit for one name: the points of a repo, the requests of our address. The
-reference PDS counts in fixed windows that begin with the first charge; a refused call is charged
+A bucket is one limit for one subject: the points of a repo, the requests of our address. The
+reference PDS counts in fixed windows that begin with the first charge; a rejected call is charged
 like any other. Source: https://docs.bsky.app/docs/advanced-guides/rate-limits
 """
 
@@ -13,17 +13,17 @@ from enum import StrEnum
 
 
 class Resource(StrEnum):
-    """What a limit counts, and for whom."""
+    """What a limit counts."""
 
-    POINTS = "points"  # of writes, for a repo: create 3, update or put 2, delete 1
-    UPLOADS = "uploads"  # of blobs, for our address: all accounts together
-    LOGINS = "logins"  # for an identifier
-    REQUESTS = "requests"  # of any kind, for our address
+    POINTS = "points"  # of writes, per repo: create 3, update or put 2, delete 1
+    UPLOADS = "uploads"  # of blobs, per address: all accounts together
+    LOGINS = "logins"  # per account
+    REQUESTS = "requests"  # of any kind, per address
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many points in a window of so many seconds."""
+    """A number of points per window, in seconds."""
 
     name: str
     resource: Resource
@@ -33,7 +33,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a call costs, in points of one kind; `subject` is whose, empty for our address."""
+    """The cost of a call in one resource; `subject` is empty for our address."""
 
     resource: Resource
     points: int = 1
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a call is charged to one bucket."""
+    """The charge of a call to one bucket."""
 
     limit: Limit
     subject: str
@@ -51,7 +51,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """What an answer tells of one bucket, the one with the fewest points left; seconds."""
+    """The state of the bucket with the fewest remaining points, from an answer. Seconds."""
 
     points: int
     window: float
@@ -62,7 +62,7 @@ class RateLimitHeaders:
 REQUEST = Cost(Resource.REQUESTS)
 UPLOAD = Cost(Resource.UPLOADS)
 _HOUR, _DAY = 3600.0, 86_400.0
-# The narrowest first: of two that could have refused a call, it is the likelier.
+# The narrowest first: of two that could have rejected a call, it is the likelier one.
 REFERENCE = (
     Limit("points_hour", Resource.POINTS, 5000, _HOUR),
     Limit("points_day", Resource.POINTS, 35_000, _DAY),
@@ -72,45 +72,45 @@ REFERENCE = (
     Limit("requests_5min", Resource.REQUESTS, 3000, 300.0),
 )
 _MAX_WINDOW = 31 * _DAY
-_FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
-_ELSE = "*"
+_FIRST_EPOCH = 1e9  # a smaller number is not a time since 1970
+_OTHERS = "*"
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The limits of each PDS by host, `*` for all others; none where the host sets none."""
+    """The limits of each PDS by host, with `*` for all others."""
 
     by_host: Mapping[str, tuple[Limit, ...]]
 
     def of(self, host: str) -> tuple[Limit, ...]:
-        """Return the limits of a host (`pds.example`, `localhost:2583`)."""
-        return self.by_host.get(host, self.by_host.get(_ELSE, REFERENCE))
+        """Return the limits of a host such as `localhost:2583`, the reference's by default."""
+        return self.by_host.get(host, self.by_host.get(_OTHERS, REFERENCE))
 
     @classmethod
     def parse(cls, text: str) -> Rates:
-        """Read a setting; raises ValueError saying what is wrong with it.
+        """Parse the setting RATE_LIMITS; raises ValueError.
 
-        Entries are parted by `;`. Each is a host, or `*`, and `reference`, `off`, or limits of
-        one's own: `points_hour=9000`, with a window in seconds `requests_5min=600/60`, or none
-        `uploads_day=off`. A limit that is not named is the reference's.
+        Entries are separated by `;`. Each is a host or `*`, followed by `reference`, `off`, or
+        limits such as `points_hour=9000`, `requests_5min=600/60` (with a window in seconds) and
+        `uploads_day=off`. Limits that are not named are the reference's.
         """
         by_host = {}
         for words in _entries(text):
-            host, rest = (_ELSE, words) if len(words) == 1 else (words[0], words[1:])
+            host, rest = (_OTHERS, words) if len(words) == 1 else (words[0], words[1:])
             by_host[host] = _limits(rest)
         return cls(by_host)
 
 
 def parse_keys(text: str) -> dict[str, str]:
-    """Read `HOST KEY; HOST KEY`; raises ValueError without quoting a key."""
+    """Parse `HOST KEY; HOST KEY`; raises ValueError without quoting a key."""
     entries = list(_entries(text))
     if any(len(words) != 2 for words in entries):  # noqa: PLR2004
-        raise ValueError("must be a host and a key, and so on, parted by ';'")
+        raise ValueError("must be pairs of a host and a key, separated by ';'")
     return dict(entries)
 
 
 def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...]:
-    """Return what a call is charged to each bucket of a PDS with these limits."""
+    """Return the charges of a call at a PDS with these limits."""
     return tuple(
         Charge(limit, cost.subject, cost.points)
         for limit in limits
@@ -120,10 +120,10 @@ def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...
 
 
 def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders | None:
-    """Read the `RateLimit-*` headers of an answer that came at `moment` (seconds since 1970).
+    """Parse the `RateLimit-*` headers of an answer of `moment`, in seconds since 1970.
 
-    `RateLimit-Policy: 5000;w=3600` names the bucket, and `RateLimit-Reset` is seconds since
-    1970 in the reference PDS, seconds from now elsewhere
+    `RateLimit-Policy: 5000;w=3600` names the bucket. `RateLimit-Reset` is in seconds since 1970
+    at the reference PDS, in seconds from now elsewhere
     (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/03/).
     """
     points, _, window = headers.get("ratelimit-policy", "").partition(";w=")
@@ -140,19 +140,19 @@ def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders
 
 
 def match_bucket(charged: Sequence[Charge], said: RateLimitHeaders) -> int | None:
-    """Return the place of the charge whose bucket an answer tells of, None when it is unclear.
+    """Return the index of the charge whose bucket the headers describe, None if ambiguous.
 
-    That is the one with that limit and window; or the only one with that window, or that limit:
-    then ours has a wrong number, which the answer corrects.
+    It has the same limit and window. If none has, it is the only one with the same window or
+    limit: then the other number of ours is wrong, and the answer corrects it.
     """
     for fits in (
         lambda limit: (limit.points, limit.window) == (said.points, said.window),
         lambda limit: limit.window == said.window,
         lambda limit: limit.points == said.points,
     ):
-        places = [place for place, charge in enumerate(charged) if fits(charge.limit)]
-        if places:
-            return places[0] if len(places) == 1 else None
+        indexes = [index for index, charge in enumerate(charged) if fits(charge.limit)]
+        if indexes:
+            return indexes[0] if len(indexes) == 1 else None
     return None
 
 

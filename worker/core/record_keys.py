@@ -1,8 +1,8 @@
-"""Record keys: which text may be one, and the TID that a document's `_id` always leads to.
+"""Record keys: their syntax, and the TID derived from a document's `_id`.
 
 A TID is a 64-bit integer in 13 characters of sortable base32: a zero bit, 53 bits of microseconds
-since 1970 and a 10-bit clock identifier. Ours are functions of the document, so a key can be
-worked out again, and they follow the document's age, so a repository grows at its end.
+since 1970 and a 10-bit clock identifier. It is a function of the document, so that it can be
+computed again, and sorts by the document's age, so that a repo grows at its end.
 https://atproto.com/specs/tid https://atproto.com/specs/record-key
 """
 
@@ -21,18 +21,18 @@ _RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
 
 _CLOCK_BITS = 10
 _LAST_TID = 2 ** (53 + _CLOCK_BITS) - 1
-# The last whole millisecond of the range is left free, so that there is room to bump.
+# The last whole millisecond of the range is left free for `next_tid`.
 _LAST_MILLIS = 2**53 // 1000 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
-    """Return the TID of the document `document_id`, the same one every time.
+    """Return the TID of a document, always the same one.
 
-    An ObjectId carries its own time, and the TID stays inside that second. Any other id is placed
-    by `when` (naive means UTC), inside that millisecond, at a spot drawn from a hash of the id and
-    its type; dates outside 1970 to 2255 are moved to the nearest end of that range. Two ids may
-    meet, rarely: keep a unique index and `bump`.
+    An ObjectId contains its own time, and the TID stays within that second. For any other id it
+    is within the millisecond `when` (naive means UTC), at a position hashed from the id and its
+    type; dates outside 1970 to 2255 are clamped. Two ids may rarely have the same TID: keep a
+    unique index and use `next_tid`.
     """
     if isinstance(document_id, ObjectId):
         return _encode(_object_id_number(document_id))
@@ -40,10 +40,7 @@ def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
 
 
 def next_tid(tid: str) -> str:
-    """Return the TID right after `tid`, for a key that is already taken.
-
-    Raises ValueError if `tid` is not a TID or if no TID follows it.
-    """
+    """Return the TID after `tid`, for a key that is taken; raises ValueError if there is none."""
     number = _decode(tid) + 1
     if number > _LAST_TID:
         raise ValueError(f"no TID follows {tid}")
@@ -51,15 +48,12 @@ def next_tid(tid: str) -> str:
 
 
 def is_tid(text: str) -> bool:
-    """Say whether `text` has the syntax of a TID.
-
-    https://atproto.com/specs/tid#tid-syntax
-    """
+    """Return whether `text` is a TID (https://atproto.com/specs/tid#tid-syntax)."""
     return _TID.fullmatch(text) is not None
 
 
 def is_rkey(text: str) -> bool:
-    """Say whether `text` may be a record key of any kind, a TID or not.
+    """Return whether `text` is a record key of any kind.
 
     https://atproto.com/specs/record-key#record-key-syntax
     """
@@ -67,10 +61,10 @@ def is_rkey(text: str) -> bool:
 
 
 def _object_id_number(object_id: ObjectId) -> int:
-    """Fold the 12 bytes of an ObjectId into a TID's 63 bits, losing none of its counter.
+    """Fold the 12 bytes of an ObjectId into the 63 bits of a TID, keeping its whole counter.
 
-    Of the 5 bytes that name the process only a hash modulo 61 fits: 61 x 2^24 clock ticks are the
-    most that stay inside one second.
+    Of the 5 bytes that identify the process only a hash modulo 61 fits: a second has no more
+    than 61 x 2^24 clock ticks.
     """
     raw = object_id.binary
     seconds, process, counter = raw[:4], raw[4:9], raw[9:]
@@ -80,7 +74,7 @@ def _object_id_number(object_id: ObjectId) -> int:
 
 
 def _hash_number(document_id: str | int, when: datetime) -> int:
-    """Place an id that carries no time: the millisecond from `when`, the rest from a hash."""
+    """Combine the millisecond of `when` with a hash of an id that contains no time."""
     kind = "str" if isinstance(document_id, str) else "int"
     digest = hashlib.sha256(f"{kind}:{document_id}".encode("utf-8", "surrogatepass")).digest()
     ticks = int.from_bytes(digest) % (1000 << _CLOCK_BITS)
@@ -88,7 +82,7 @@ def _hash_number(document_id: str | int, when: datetime) -> int:
 
 
 def _millis(when: datetime) -> int:
-    """Milliseconds since 1970 (BSON's own precision), kept inside what a TID can hold."""
+    """Return the milliseconds since 1970, clamped to the range of a TID."""
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     return min(max((aware - _EPOCH) // timedelta(milliseconds=1), 0), _LAST_MILLIS)
 

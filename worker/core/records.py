@@ -1,4 +1,4 @@
-"""Records and blobs as they are addressed and returned on the network."""
+"""Records and blobs as the AT Protocol addresses and returns them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class RecordRef:
-    """Where a record is, and which version of it: an at:// URI and a CID."""
+    """One version of a record: its at:// URI and CID."""
 
     uri: str
     cid: str
@@ -17,7 +17,7 @@ class RecordRef:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRecord:
-    """A record as the PDS gives it."""
+    """A record as the PDS returns it."""
 
     uri: str
     cid: str
@@ -25,13 +25,12 @@ class RemoteRecord:
 
     @property
     def rkey(self) -> str:
-        """Return the record's key, the last part of its URI."""
         return self.uri.rpartition("/")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class UploadedBlob:
-    """A blob as the PDS took it in: it decides the MIME type by the bytes."""
+    """An uploaded blob; the PDS derives the MIME type from the bytes."""
 
     cid: str
     mime_type: str
@@ -40,7 +39,7 @@ class UploadedBlob:
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """Which record: a repo's DID, a collection's NSID and an rkey."""
+    """The address of a record: a repo's DID, a collection's NSID and an rkey."""
 
     repo: str
     collection: str
@@ -48,30 +47,29 @@ class RecordKey:
 
     @property
     def uri(self) -> str:
-        """Return the record's at:// URI."""
         return f"at://{self.repo}/{self.collection}/{self.rkey}"
 
     @classmethod
     def parse(cls, uri: str) -> RecordKey:
-        """Return the key in a record's at:// URI (https://atproto.com/specs/at-uri-scheme)."""
+        """Parse a record's at:// URI (https://atproto.com/specs/at-uri-scheme)."""
         repo, collection, rkey = uri.removeprefix("at://").split("/")
         return cls(repo, collection, rkey)
 
     def as_json(self) -> dict[str, str]:
-        """Return the key as XRPC calls take it."""
+        """Return the key as a parameter of XRPC calls."""
         return {"repo": self.repo, "collection": self.collection, "rkey": self.rkey}
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of applyWrites: what is done to a record, and the value that it gets."""
+    """One write of applyWrites; `value` is the new record, None for a deletion."""
 
     action: Literal["create", "update", "delete"]
     key: RecordKey
     value: Mapping[str, object] | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return the write as XRPC calls take it."""
+        """Return the write as a parameter of applyWrites."""
         kind = f"com.atproto.repo.applyWrites#{self.action}"
         write: dict[str, object] = {"$type": kind}
         write |= {"collection": self.key.collection, "rkey": self.key.rkey}

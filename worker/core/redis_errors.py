@@ -1,4 +1,4 @@
-"""The edge to Redis: what its client's errors mean to us."""
+"""Translate the errors of the Redis client."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from worker.core.errors import TransientError
 
 
 class RedisUnavailableError(TransientError):
-    """Redis did not answer: nothing can be had from it, or shared."""
+    """Redis did not answer."""
 
-    step = "session"
-    code = "redis_unavailable"
+    step, code = "session", "redis_unavailable"
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Turn the client's errors into ours; LockError passes, because the caller knows its lock."""
+    """Raise RedisUnavailableError for the client's errors, except LockError."""
     try:
         yield
     except LockError:
@@ -29,7 +28,7 @@ def redis_errors() -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Say what a person can do about an error, without what the client quotes."""
+    """Describe an error for the operator, without quoting the client's text."""
     if isinstance(error, AuthenticationError):
         return "Redis does not take the user or the password in REDIS_URL"
     if isinstance(error, NoPermissionError):

@@ -1,18 +1,18 @@
-"""What a producer can save in MongoDB, to be as sure of a removal as of everything else."""
+"""Removal notes: a producer saves one so that a removal survives a lost message."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_GRACE = timedelta(seconds=30)  # in which the document is deleted, and the message sees to it
+_GRACE = timedelta(seconds=30)  # in which the document is deleted and the message processed
 
 
 def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # noqa: A002
-    """Return what to save in the collection `atproto_removals` before a document is deleted.
+    """Return what to save in the collection `atproto_removals` before deleting a document.
 
-    `type` and `id` are those of `enqueue`; `user` is the subject that the item belongs to, the
-    guests' for a guest's. A sweep finds the note should the message be lost, and removes the
-    record; whoever has removed it deletes the note.
+    `type` and `id` are those of `enqueue`; `user` is the subject of the item's owner (the guest
+    subject for a guest's item). If the message is lost, a sweep finds the note and removes the
+    record. The note is deleted once the record is removed.
     """
     name = id if isinstance(id, int) else str(id)
     return {

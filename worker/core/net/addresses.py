@@ -1,7 +1,7 @@
-"""Which addresses files are fetched from: public ones, and those that the operator allows.
+"""Connections to public addresses and to networks that the operator allows, and to no others.
 
-A host name says nothing of where it leads, and its owner can change that from one lookup to the
-next. So it is looked up once, all that comes back is checked, and that is connected to.
+The owner of a host name can change its addresses from one lookup to the next. So each host is
+resolved once, and the connection goes to the addresses that were checked.
 """
 
 from __future__ import annotations
@@ -10,14 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from queue import Empty, SimpleQueue
 
 import httpcore
@@ -26,22 +19,22 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry, multicast, and Azure's WireServer,
-# which gives a machine's secrets at a public address.
+# which serves a machine's secrets at a public address.
 _NOT_PUBLIC_4 = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 "
     "192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 "
     "203.0.113.0/24 224.0.0.0/3"
 )
-# Of IPv6 only this is handed out to the public. That leaves out what stands for an IPv4 address
-# (mapped, NAT64), local and multicast; of the rest, https://www.iana.org/assignments/
-# iana-ipv6-special-registry takes away Teredo and the like, documentation and 6to4.
+# The only public range of IPv6: it excludes mapped IPv4, NAT64, local and multicast addresses.
+# Within it https://www.iana.org/assignments/iana-ipv6-special-registry reserves Teredo and the
+# like, documentation and 6to4.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_PUBLIC_6 = "2001::/23 2001:db8::/32 2002::/16 3fff::/20"
 _NOT_PUBLIC = tuple(ip_network(text) for text in f"{_NOT_PUBLIC_4} {_NOT_PUBLIC_6}".split())
 
 
 def parse_networks(entries: Iterable[str]) -> tuple[Network, ...]:
-    """Read networks such as `10.1.0.0/16` or single addresses; raises ValueError naming one."""
+    """Parse networks (`10.1.0.0/16`) or single addresses; raises ValueError naming a bad one."""
     return tuple(_network(entry) for entry in entries)
 
 
@@ -49,24 +42,24 @@ def _network(entry: str) -> Network:
     try:
         return ip_network(entry)
     except ValueError as error:
-        raise ValueError(f"{entry!a} is no address or network: {error}") from None
+        raise ValueError(f"{entry!a} is not an address or network: {error}") from None
 
 
 def is_public(address: Address) -> bool:
-    """Tell whether an address is one of the public internet, and stands for no other."""
+    """Return whether an address is public and does not embed another address."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return not any(address in network for network in _NOT_PUBLIC)
 
 
 class AddressNotAllowedError(Exception):
-    """A host has an address that is neither public nor allowed; the text names both."""
+    """An address of a host is neither public nor allowed; the text names both."""
 
 
 class GuardedBackend(httpcore.NetworkBackend):
-    """Opens connections to public addresses, and to those of `allowed` networks.
+    """Opens connections to public addresses and to `allowed` networks.
 
-    A host of which a single address is neither is refused altogether: that is no mistake.
+    A host with any other address is rejected altogether, as a likely attack.
     """
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
@@ -81,17 +74,17 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Open a connection to the first address that answers; `timeout` is for all of it.
+        """Connect to the first address that answers, within `timeout` seconds in total.
 
-        Raises AddressNotAllowedError, and httpcore's errors.
+        Raises AddressNotAllowedError and the errors of httpcore.
         """
         end = None if timeout is None else time.monotonic() + timeout
         failure = httpcore.ConnectError(f"{host} has no address")
         for address in self._resolve_checked(host, port, timeout):
-            left = None if end is None else max(0.001, end - time.monotonic())
+            rest = None if end is None else max(0.001, end - time.monotonic())
             try:
                 return self._backend.connect_tcp(
-                    str(address), port, left, local_address, socket_options
+                    str(address), port, rest, local_address, socket_options
                 )
             except httpcore.ConnectError as error:
                 failure = error
@@ -101,26 +94,26 @@ class GuardedBackend(httpcore.NetworkBackend):
         addresses = _resolve(host, port, timeout)
         for address in addresses:
             if not is_public(address) and not any(address in each for each in self._allowed):
-                raise AddressNotAllowedError(f"{host} is at {address}, which is no public address")
+                raise AddressNotAllowedError(f"{host} is at {address}, which is not public")
         return addresses
 
 
 def _resolve(host: str, port: int, timeout: float | None) -> list[Address]:
-    """Look a host up, each address once; the system's resolver knows no timeout of ours."""
+    """Resolve a host in a thread, because the system's resolver has no timeout."""
     answer: SimpleQueue[list[Address] | OSError] = SimpleQueue()
 
-    def look() -> None:
+    def resolve() -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             answer.put([ip_address(each[4][0]) for each in found])
         except OSError as error:
             answer.put(error)
 
-    threading.Thread(target=look, daemon=True, name="look up a host").start()
+    threading.Thread(target=resolve, daemon=True, name="resolve a host").start()
     try:
         found = answer.get(timeout=timeout)
     except Empty:
-        raise httpcore.ConnectTimeout(f"{host} was not looked up in time") from None
+        raise httpcore.ConnectTimeout(f"{host} was not resolved in time") from None
     if isinstance(found, OSError):
-        raise httpcore.ConnectError(f"{host} cannot be looked up: {found}")
+        raise httpcore.ConnectError(f"{host} cannot be resolved: {found}")
     return list(dict.fromkeys(found))

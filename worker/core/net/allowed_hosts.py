@@ -1,4 +1,4 @@
-"""Which hosts files may be fetched from: exact names, or all names one label below another."""
+"""The allow-list of hosts that files may be fetched from: exact names and `*.` wildcards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def is_host(text: str) -> bool:
-    """Tell whether a text is a host as it stands in a URL, in lower case and ASCII.
+    """Return whether a text is the host of a URL, in lower case and ASCII.
 
     Source: https://www.rfc-editor.org/rfc/rfc1123#section-2.1, RFC 3986 section 3.2.2.
     """
@@ -24,7 +24,10 @@ def is_host(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry of an allow-list: `media.example`, `media.example:8443`, `*.cdn.example`."""
+    """One entry of the allow-list: `media.example`, `media.example:8443`, `*.cdn.example`.
+
+    A wildcard covers the names one label below.
+    """
 
     host: str
     port: int | None
@@ -32,7 +35,7 @@ class HostRule:
 
     @classmethod
     def parse(cls, entry: str) -> HostRule:
-        """Read one entry; raises ValueError saying what is wrong with it."""
+        """Parse one entry; raises ValueError."""
         found = _ENTRY.fullmatch(entry.strip().lower())
         if not found or not is_host(found["host"]):
             raise ValueError(
@@ -44,13 +47,13 @@ class HostRule:
         return cls(found["host"], int(port) if port else None, bool(found["any"]))
 
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
-        """Tell whether this rule covers a host; without a port it covers the scheme's own."""
-        usual = DEFAULT_PORTS[scheme]
-        if (port or usual) != (self.port or usual):
+        """Return whether this rule covers a host; no port means the scheme's default port."""
+        default = DEFAULT_PORTS[scheme]
+        if (port or default) != (self.port or default):
             return False
         return host.partition(".")[2] == self.host if self.below else host == self.host
 
 
 def parse_rules(entries: Iterable[str]) -> frozenset[HostRule]:
-    """Read an allow-list; raises ValueError naming the faulty entry."""
+    """Parse an allow-list; raises ValueError naming the invalid entry."""
     return frozenset(HostRule.parse(entry) for entry in entries)

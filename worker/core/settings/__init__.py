@@ -1,6 +1,6 @@
-"""What is read from the environment: every variable, its default, its meaning and its check.
+"""The settings: each environment variable with its default and its check.
 
-Read with the standard library alone, because an upload function imports it before each save
+Only the standard library is used, because an upload function imports this before each save
 (see docs/decisions/0005-settings-without-a-library.md).
 """
 

@@ -1,4 +1,4 @@
-"""The settings of the engine: everything that a worker and the terminal need to know."""
+"""The settings of the engine, for workers and commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from worker.core.rate_limits import Rates, parse_keys
 from worker.core.secrets import Secret
-from worker.core.settings.reader import EnvironmentReader
+from worker.core.settings.reader import Check, EnvironmentReader
 from worker.core.settings.validators import (
     OFF,
     check_database_name,
@@ -26,7 +26,7 @@ _TEMPLATE_PREFIX = "URL_TEMPLATE_"
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Where a worker tells its figures; `port` is None when it does not."""
+    """The address at which a worker serves metrics; `port` is None if it does not."""
 
     host: str
     port: int | None
@@ -34,7 +34,7 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """How often and how long a transient failure is retried. Seconds.
+    """The limits of retries, in attempts and seconds.
 
     `repo_lock` is how long the lock of a repo outlives a process that was killed.
     """
@@ -50,7 +50,7 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """How far one sweep looks: items, and the age in days of never seen documents."""
+    """The limits of a sweep: numbers of items, days, and seconds."""
 
     limit: int
     window: int
@@ -61,7 +61,7 @@ class SweepSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaSettings:
-    """Where sources are read and what is published about them. Sizes in bytes."""
+    """The media store, and the URLs that are published. Sizes in bytes."""
 
     store_url: str
     allowed_hosts: tuple[str, ...]
@@ -76,10 +76,11 @@ class MediaSettings:
 
 @dataclass(frozen=True, slots=True)
 class PdsSettings:
-    """Where accounts live, and how much may be asked of each PDS.
+    """The PDS hosts and their rate limits.
 
-    `directory` is the URL of a PLC directory, None where all accounts live at `url`; `reserve`
-    is the share of each budget, 0 to 1, that only saves may spend; `bypass` has keys by host.
+    `directory` is the URL of a PLC directory, None if all accounts are on the PDS at `url`;
+    `reserve` is the share of each limit, 0 to 1, that is reserved for saves; `bypass` has keys
+    by host.
     """
 
     url: str
@@ -91,9 +92,9 @@ class PdsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the worker and the terminal need to know.
+    """All settings of workers and commands.
 
-    `mongodb_selection` is how many seconds a call waits for a MongoDB that does not answer.
+    `mongodb_selection` is the time in seconds that a call waits for MongoDB to answer.
     """
 
     mongodb_url: Secret
@@ -113,46 +114,48 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
-        """Read all settings; raises SettingsError naming every missing or malformed variable."""
-        reader = EnvironmentReader(environ)
-        allow_http = reader.flag("ALLOW_HTTP")
-        settings = cls(
-            mongodb_url=Secret(reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)),
-            mongodb_name=reader.valid_text("MONGODB_NAME", check_database_name),
-            mongodb_selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1),
-            redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
-            pds=_pds(reader, allow_http),
-            secret_keys=_secret_keys(reader),
-            sentry_dsn=_optional_secret(reader.optional("SENTRY_DSN", check_dsn)),
-            sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
-            guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
-            allow_http=allow_http,
-            media=_media(reader, allow_http),
-            retry=_retry(reader),
-            sweep=_sweep(reader),
-            metrics=_metrics(reader),
-        )
-        reader.finish()
-        return settings
+        """Read all settings; raises SettingsError naming each missing or malformed variable."""
+        with EnvironmentReader(environ) as reader:
+            allow_http = reader.flag("ALLOW_HTTP")
+            check_url = http_url_checker(allow_http)
+            mongodb_url = reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)
+            sentry_dsn = reader.valid_text("SENTRY_DSN", check_dsn, "")
+            return cls(
+                mongodb_url=Secret(mongodb_url),
+                mongodb_name=reader.valid_text("MONGODB_NAME", check_database_name),
+                mongodb_selection=reader.number(
+                    "MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1
+                ),
+                redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
+                pds=_pds(reader, check_url),
+                secret_keys=_secret_keys(reader),
+                sentry_dsn=Secret(sentry_dsn) if sentry_dsn else None,
+                sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
+                guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
+                allow_http=allow_http,
+                media=_media(reader, check_url),
+                retry=_retry(reader),
+                sweep=_sweep(reader),
+                metrics=_metrics(reader),
+            )
 
 
-def _pds(reader: EnvironmentReader, allow_http: bool) -> PdsSettings:  # noqa: FBT001
-    on_the_web = http_url_checker(allow_http)
-    directory = reader.valid_text("DID_RESOLVER", directory_checker(on_the_web), DEFAULT_DIRECTORY)
-    keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "")
+def _pds(reader: EnvironmentReader, check_url: Check) -> PdsSettings:
+    directory = reader.valid_text("DID_RESOLVER", directory_checker(check_url), DEFAULT_DIRECTORY)
+    keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "") or {}
     return PdsSettings(
-        url=reader.valid_text("PDS_URL", on_the_web).rstrip("/"),
+        url=reader.valid_text("PDS_URL", check_url).rstrip("/"),
         directory=None if directory == OFF else directory.rstrip("/"),
         rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,
-        bypass={host: Secret(key) for host, key in (keys or {}).items()},
+        bypass={host: Secret(key) for host, key in keys.items()},
     )
 
 
-def _media(reader: EnvironmentReader, allow_http: bool) -> MediaSettings:  # noqa: FBT001
+def _media(reader: EnvironmentReader, check_url: Check) -> MediaSettings:
     templates = reader.with_prefix(_TEMPLATE_PREFIX)
     return MediaSettings(
-        store_url=reader.valid_text("MEDIA_STORE_URL", store_url_checker(allow_http)),
+        store_url=reader.valid_text("MEDIA_STORE_URL", store_url_checker(check_url)),
         allowed_hosts=reader.names("MEDIA_STORE_ALLOWED_HOSTS"),
         allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
         max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, minimum=1)),
@@ -191,14 +194,10 @@ def _metrics(reader: EnvironmentReader) -> MetricsSettings:
     return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
 
 
-def _optional_secret(value: str) -> Secret | None:
-    return Secret(value) if value else None
-
-
 def _secret_keys(reader: EnvironmentReader) -> tuple[Secret, ...]:
     keys = reader.names("SECRET_KEYS")
     if not keys:
-        reader.missing("SECRET_KEYS", " (make one: media-atproto new-key)")
+        reader.report_missing("SECRET_KEYS", " (make one: media-atproto new-key)")
     for number, key in enumerate(keys, start=1):
         if not re.fullmatch(r"[A-Za-z0-9_-]{43}=", key):
             reader.problems.append(

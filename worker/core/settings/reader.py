@@ -1,7 +1,7 @@
-"""Reading the environment: variable by variable, with every fault reported at once.
+"""Read settings from the environment, reporting all problems at once.
 
-A value may be in a file instead, whose path is in the variable with `_FILE` behind its name:
-that is how Docker, Kubernetes and systemd hand over secrets.
+`NAME_FILE` may name a file with the value of `NAME`, as Docker, Kubernetes and systemd provide
+secrets.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
+Check = Callable[[str], str | None]
+"""Returns the fault of a value, as text that follows the variable's name, or None."""
 
 FILE_SUFFIX = "_FILE"
 
 
 def file_variable(name: str) -> str:
-    """Return the variable that may give a setting's value in place of `name`."""
+    """Return the variable that may be set instead of `name`: with or without `_FILE`."""
     return name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
 
 
 class SettingsError(ValueError):
-    """The environment is incomplete or wrong; the message lists every variable that is."""
+    """The environment is incomplete or invalid; the message lists each such variable."""
 
     def __init__(self, problems: list[str]) -> None:
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -34,66 +36,62 @@ class SettingsError(ValueError):
 
 
 class EnvironmentReader:
-    """Reads variables one by one and remembers what was wrong, to report it all at once."""
+    """Reads variables and collects problems, which leaving its context raises as SettingsError."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._unread: set[str] = set()
+        self._unreadable: set[str] = set()
         self.problems: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is None and self.problems:
+            raise SettingsError(self.problems)
 
     def text(self, name: str, default: str | None = None) -> str:
         """Return a text; without a default it is required."""
         value = self._value(name)
-        if value:
-            return value
-        if default is None:
-            self.missing(name)
-        return default or ""
+        if not value and default is None:
+            self.report_missing(name)
+        return value or default or ""
 
-    def missing(self, name: str, hint: str = "") -> None:
-        """Report a variable that is required, unless it is known already why it is not there."""
-        if name not in self._unread:
+    def report_missing(self, name: str, hint: str = "") -> None:
+        """Add a required variable to the problems, unless its file is there already."""
+        if name not in self._unreadable:
             self.problems.append(f"{name} is missing{hint}")
 
     def _value(self, name: str) -> str:
-        """Return a variable's value, or what is in the file that is named instead; "" for none."""
+        """Return a variable's value, or the content of its file, or ""."""
         value = self._environ.get(name, "").strip()
         file = self._environ.get(name + FILE_SUFFIX, "").strip()
         if not file:
             return value
         if value:
-            return self._unreadable(name, f"{name} and {name}{FILE_SUFFIX} are both set: drop one")
+            return self._report_file(name, f"{name} and {name}{FILE_SUFFIX} are both set: drop one")
         try:
             content = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, ValueError) as error:
-            # A decoder's own words would quote the content.
-            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-            return self._unreadable(name, f"{name}{FILE_SUFFIX}: {file} cannot be read: {why}")
-        return content or self._unreadable(name, f"{name}{FILE_SUFFIX}: {file} is empty")
+            # The text of a UnicodeDecodeError would quote the content.
+            why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            return self._report_file(name, f"{name}{FILE_SUFFIX}: {file} cannot be read: {why}")
+        return content or self._report_file(name, f"{name}{FILE_SUFFIX}: {file} is empty")
 
-    def _unreadable(self, name: str, problem: str) -> str:
-        self._unread.add(name)
+    def _report_file(self, name: str, problem: str) -> str:
+        self._unreadable.add(name)
         self.problems.append(problem)
         return ""
 
-    def valid_text(
-        self, name: str, check: Callable[[str], str | None], default: str | None = None
-    ) -> str:
-        """Return a text for which `check` finds no fault; without a default it is required."""
-        return self._validate(name, self.text(name, default), check)
-
-    def optional(self, name: str, check: Callable[[str], str | None]) -> str:
-        """Return a text for which `check` finds no fault, or an empty one."""
-        return self._validate(name, self.text(name, ""), check)
-
-    def _validate(self, name: str, value: str, check: Callable[[str], str | None]) -> str:
-        fault = check(value) if value else None
-        if fault:
+    def valid_text(self, name: str, check: Check, default: str | None = None) -> str:
+        """Return a text that is empty or passes `check`; without a default it is required."""
+        value = self.text(name, default)
+        if value and (fault := check(value)):
             self.problems.append(f"{name} {fault}")
         return value
 
     def parse(self, name: str, parse: Callable[[str], T], default: str) -> T | None:
-        """Return what `parse` makes of a text; None where it raises ValueError, which is told."""
+        """Return the result of `parse`, or None and a problem if it raises ValueError."""
         try:
             return parse(self.text(name, default))
         except ValueError as error:
@@ -103,21 +101,20 @@ class EnvironmentReader:
     def number(
         self, name: str, default: float, *, minimum: float, maximum: float = math.inf
     ) -> float:
-        """Return a number of at least `least`, and `most` at most."""
+        """Return a number between `minimum` and `maximum`."""
         raw = self._value(name)
         try:
             value = float(raw) if raw else default
         except ValueError:
             value = -1.0
         if not minimum <= value <= maximum or value == math.inf:
-            bounds = f"at least {minimum:g}" + (
-                f" and {maximum:g} at most" if maximum < math.inf else ""
-            )
+            limit = f" and {maximum:g} at most" if maximum < math.inf else ""
+            bounds = f"at least {minimum:g}{limit}"
             self.problems.append(f"{name} must be a number of {bounds}, not {raw!r}")
         return value
 
     def flag(self, name: str) -> bool:
-        """Return a flag: 1 or 0, true or false, yes or no."""
+        """Return a flag; `1`, `true` and `yes` are true."""
         raw = self._value(name).lower()
         if raw not in {"", "0", "1", "false", "true", "no", "yes"}:
             self.problems.append(f"{name} must be 1 or 0, not {raw!r}")
@@ -129,10 +126,5 @@ class EnvironmentReader:
         return tuple(part.strip() for part in parts if part.strip())
 
     def with_prefix(self, prefix: str) -> Mapping[str, str]:
-        """Return all variables whose names begin so; these are never in files."""
+        """Return all variables whose names start with `prefix`; these are never in files."""
         return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}
-
-    def finish(self) -> None:
-        """Raise SettingsError if anything was wrong."""
-        if self.problems:
-            raise SettingsError(self.problems)
