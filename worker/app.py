@@ -199,7 +199,7 @@ def configure_logging(logger: logging.Logger, loglevel: int | None = None, **_: 
         settings = LogSettings.load(os.environ)
     except SettingsError as error:
         raise SystemExit(f"media-atproto: {error}") from None
-    logs.set_formatter(logger, logs.LogFormat(settings.format))
+    logs.set_formatter(logger, settings.format)
     logs.silence_libraries(loglevel or logging.INFO)
 
 

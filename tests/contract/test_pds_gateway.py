@@ -136,7 +136,7 @@ def test_token_that_an_answer_echoes_is_not_passed_on(gateway: Gateway, session:
     gateway.proxy.answer(Reply(400, echo))
     error = error_of(lambda pds: pds.delete_record(session.access, KEY), gateway.pds)
     assert token.split(".")[1] not in error.message
-    assert "no entry with Bearer (token), sorry" in error.message
+    assert "no entry with Bearer (secret), sorry" in error.message
 
 
 QUOTES: Mapping[str, Callable[[str], str]] = {

@@ -20,7 +20,7 @@ from worker.core.secrets import Secret, Vault
 from worker.pds.account_cache import AccountCache
 from worker.pds.errors import AccountUnusableError
 from worker.pds.sessions import Sessions
-from worker.telemetry.alerts import NullAlerts
+from worker.telemetry.alerts import Alerts
 
 
 def test_refused_password_parks_the_account(fleet: Fleet) -> None:
@@ -71,7 +71,7 @@ def test_parked_account_is_tried_again_when_the_parking_ends(fleet: Fleet) -> No
     wait_for(tried_again, within=30, what="another login")
 
 
-class Listener(NullAlerts):
+class Listener(Alerts):
     """A reporter that keeps the reasons for which accounts were parked."""
 
     def __init__(self) -> None:

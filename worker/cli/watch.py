@@ -95,5 +95,5 @@ def _start_logging() -> None:
 
     settings = LogSettings.load(os.environ)
     logging.basicConfig(level=logging.INFO)
-    logs.set_formatter(logging.getLogger(), logs.LogFormat(settings.format))
+    logs.set_formatter(logging.getLogger(), settings.format)
     logs.silence_libraries(logging.INFO)

@@ -1,1 +1,1 @@
-"""Values, errors, ids, settings and network guards: no I/O but the transports of the guards."""
+"""Values, errors, ids, settings and network guards, without other I/O."""

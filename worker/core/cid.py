@@ -95,7 +95,7 @@ def json_form(value: object) -> object:
 
 
 def _ipld(value: object) -> object:
-    """Convert a JSON value for libipld, which expects links and bytes as Python bytes."""
+    """Convert JSON for libipld, which expects links and bytes as Python bytes."""
     if isinstance(value, list):
         return [_ipld(item) for item in value]
     if not isinstance(value, dict):

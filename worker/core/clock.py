@@ -1,4 +1,4 @@
-"""The clock: UTC in whole milliseconds, the precision of MongoDB and of the records."""
+"""The clock: UTC in milliseconds, the precision of MongoDB and of records."""
 
 from __future__ import annotations
 

@@ -87,14 +87,14 @@ class BlobState:
         return "old" if self.cid else "missing"
 
     def as_ref(self) -> Mapping[str, object]:
-        """Return the reference in a record (https://atproto.com/specs/data-model#blob-type)."""
+        """Return the JSON form (https://atproto.com/specs/data-model#blob-type)."""
         link = {"$link": self.cid}
         return {"$type": "blob", "ref": link, "mimeType": self.mime_type, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The lease of a document: the run's token, the message it serves, and the end of the lease."""
+    """The lease of a document: the run's token, its message, and the end."""
 
     token: str
     holder: str

@@ -39,7 +39,7 @@ class TimeLimitError(TransientError):
 
 
 class UnexpectedError(TransientError):
-    """A bug. Only the class of the error is kept, because its text may contain a secret."""
+    """A bug, kept by its class only, because the text may contain a secret."""
 
     step = "run"
 
@@ -73,7 +73,7 @@ class PermanentError(MediaError):
 
 
 class MediaTypeError(PermanentError):
-    """A media type of an installed package is invalid; the message names both and the reason."""
+    """A media type of an installed package, named in the message, is invalid."""
 
     step, code = "document", "media_type_invalid"
 

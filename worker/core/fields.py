@@ -1,4 +1,4 @@
-"""Typed access to the fields of a MongoDB document, with errors that name the field."""
+"""Typed access to the fields of a document, with errors naming the field."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FieldError(PermanentError):
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Return whether a value from MongoDB is text; bson.Code is a str too, but has no hash."""
+    """Return whether a value is text: bson.Code, a str too, cannot be hashed."""
     return type(value) is str
 
 
@@ -52,14 +52,14 @@ class Fields:
         return self._values == values
 
     def text(self, name: str, *alternatives: str) -> str:
-        """Return a required text from the first of the names that has one; raises FieldError."""
+        """Return a required text, of the first name that has one; raises FieldError."""
         value = self.optional_text(name, *alternatives)
         if value is None:
             raise FieldError(name, "is missing")
         return value
 
     def optional_text(self, name: str, *alternatives: str) -> str | None:
-        """Return a text, or None if absent, null or empty; raises FieldError for other types."""
+        """Return a text, or None if absent, null or empty; raises FieldError."""
         for candidate in (name, *alternatives):
             value = self._values.get(candidate)
             if value is None or value == "":

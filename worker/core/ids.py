@@ -23,9 +23,10 @@ class InvalidIdError(PermanentError):
 
 
 def parse_id(raw: object) -> tuple[DocumentId, ...]:
-    """Return the `_id`s that a message may mean, likeliest first; raises InvalidIdError.
+    """Return the `_id`s that a value may mean, likeliest first.
 
     24 hexadecimal digits mean an ObjectId or that text; other digits mean that text or number.
+    Raises InvalidIdError.
     """
     if isinstance(raw, ObjectId):
         return (raw,)

@@ -1,4 +1,4 @@
-"""The rate limits of a PDS: the charges of a call, the buckets, and the headers of answers.
+"""The rate limits of a PDS: buckets, charges, and the headers of answers.
 
 A bucket is one limit for one subject: the points of a repo, the requests of our address. The
 reference PDS counts in fixed windows that begin with the first charge; a rejected call is charged
@@ -51,7 +51,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """The state of the bucket with the fewest remaining points, from an answer. Seconds."""
+    """The bucket in an answer's headers, with the fewest points left; seconds."""
 
     points: int
     window: float
@@ -83,7 +83,7 @@ class Rates:
     by_host: Mapping[str, tuple[Limit, ...]]
 
     def of(self, host: str) -> tuple[Limit, ...]:
-        """Return the limits of a host such as `localhost:2583`, the reference's by default."""
+        """Return the limits of a host (`localhost:2583`)."""
         return self.by_host.get(host, self.by_host.get(_OTHERS, REFERENCE))
 
     @classmethod
@@ -120,7 +120,7 @@ def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...
 
 
 def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders | None:
-    """Parse the `RateLimit-*` headers of an answer of `moment`, in seconds since 1970.
+    """Parse the `RateLimit-*` headers of an answer received at `moment`.
 
     `RateLimit-Policy: 5000;w=3600` names the bucket. `RateLimit-Reset` is in seconds since 1970
     at the reference PDS, in seconds from now elsewhere
@@ -140,7 +140,7 @@ def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders
 
 
 def match_bucket(charged: Sequence[Charge], said: RateLimitHeaders) -> int | None:
-    """Return the index of the charge whose bucket the headers describe, None if ambiguous.
+    """Return the index of the charge to the described bucket, None if unclear.
 
     It has the same limit and window. If none has, it is the only one with the same window or
     limit: then the other number of ours is wrong, and the answer corrects it.

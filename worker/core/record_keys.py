@@ -40,7 +40,7 @@ def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
 
 
 def next_tid(tid: str) -> str:
-    """Return the TID after `tid`, for a key that is taken; raises ValueError if there is none."""
+    """Return the TID after `tid`, a key that is taken; raises ValueError."""
     number = _decode(tid) + 1
     if number > _LAST_TID:
         raise ValueError(f"no TID follows {tid}")
@@ -61,7 +61,7 @@ def is_rkey(text: str) -> bool:
 
 
 def _object_id_number(object_id: ObjectId) -> int:
-    """Fold the 12 bytes of an ObjectId into the 63 bits of a TID, keeping its whole counter.
+    """Fold an ObjectId of 12 bytes into 63 bits, keeping its whole counter.
 
     Of the 5 bytes that identify the process only a hash modulo 61 fits: a second has no more
     than 61 x 2^24 clock ticks.

@@ -8,7 +8,7 @@ _GRACE = timedelta(seconds=30)  # in which the document is deleted and the messa
 
 
 def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # noqa: A002
-    """Return what to save in the collection `atproto_removals` before deleting a document.
+    """Return the document to save in `atproto_removals` before a deletion.
 
     `type` and `id` are those of `enqueue`; `user` is the subject of the item's owner (the guest
     subject for a guest's item). If the message is lost, a sweep finds the note and removes the

@@ -1,4 +1,4 @@
-"""Secrets: wrapped so that they are never printed, and encrypted wherever they are stored."""
+"""Secrets: wrapped so that they never print, encrypted where they are stored."""
 
 from __future__ import annotations
 

@@ -1,22 +1,18 @@
-"""Telling the people who run the workers: what was given up, what nobody expected, who is parked.
+"""Alerts for the operator: failed items, unexpected errors and parked accounts.
 
-A failure that is tried again by itself is told nobody; it is on the document and in the log.
+Failures that will be retried are not reported; they appear on the document and in the log.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from worker.core.documents import Account, Failure
 
 
 @dataclass(frozen=True, slots=True)
 class AffectedItem:
-    """An item that something is told of: its account's DID, if known, and which attempt it was.
-
-    `is_published` tells whether its record is on the PDS in spite of it.
-    """
+    """The item of an alert; `is_published` if its record is on the PDS."""
 
     type: str
     id: str
@@ -25,30 +21,17 @@ class AffectedItem:
     is_published: bool = False
 
 
-class Alerts(Protocol):
-    """Whoever is told. Its methods neither raise nor wait."""
+class Alerts:
+    """Reports nothing: for commands and tests. Subclasses neither raise nor block."""
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
-        """Tell that an item, or a blob of it, is not tried again by itself."""
+        """Report an item, or a blob of it, that will not be retried."""
 
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
-        """Tell of an error that nobody expected; not new is what the item's last run met too."""
+        """Report an unexpected error, which is not new if the item's last run had it too."""
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
-        """Tell that an account cannot be used, so that all its items wait."""
+        """Report an account that cannot be used, so that its items wait."""
 
 
-class NullAlerts:
-    """Alerts for a terminal or a test: whoever asked sees the outcome anyway."""
-
-    def item_failed(self, item: AffectedItem, failure: Failure) -> None:
-        """Say nothing."""
-
-    def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
-        """Say nothing."""
-
-    def account_parked(self, account: Account, code: str, message: str) -> None:
-        """Say nothing."""
-
-
-NULL_ALERTS = NullAlerts()
+NULL_ALERTS = Alerts()

@@ -1,8 +1,7 @@
-"""How a worker's figures reach Prometheus: counted by its children, told by its main process.
+"""Export the metrics of a worker: children count, the main process serves.
 
-Each child writes to files in a folder that they share; whoever asks gets the sums. A file is
-named by its child's place in the pool: a child that is replaced leaves its place and its file to
-the next one, so there are never more files than places.
+Each child writes to files in a shared folder, which the main process adds up. They are named by
+the child's position in the pool: its replacement continues them, so their number is limited.
 Source: https://prometheus.github.io/client_python/multiprocess/
 """
 
@@ -25,21 +24,21 @@ from worker.core.settings import MetricsSettings
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 from worker.telemetry.prometheus import PrometheusMetrics
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where the library looks for it
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by the library
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class MetricsExporter:
-    """The figures of one worker, told on a port of its main process."""
+    """Serves the metrics of one worker on a port of its main process."""
 
     settings: MetricsSettings
     _owner: int = 0
     _server: WSGIServer | None = None
 
     def prepare(self) -> None:
-        """Make the folder for the figures, before the first child is there."""
+        """Create the folder for the files, before the first child starts."""
         if self.settings.port is None:
             return
         folder = tempfile.mkdtemp(prefix="media-atproto-metrics-")
@@ -48,7 +47,7 @@ class MetricsExporter:
         atexit.register(_remove, folder, self._owner)
 
     def serve(self) -> None:
-        """Begin to answer. A port that cannot be had is no reason not to publish."""
+        """Start the server; only log an error if the port is not available."""
         if self.settings.port is None:
             return
         registry = CollectorRegistry()
@@ -58,7 +57,7 @@ class MetricsExporter:
                 self.settings.port, self.settings.host, registry=registry
             )
         except OSError as error:
-            log.error(  # noqa: TRY400 - the address is all that is wrong
+            log.error(  # noqa: TRY400 - the cause is the address
                 "metrics are not served at %s:%d: %s; see METRICS_HOST and METRICS_PORT",
                 self.settings.host,
                 self.settings.port,
@@ -66,25 +65,25 @@ class MetricsExporter:
             )
 
     def metrics(self) -> Metrics:
-        """Return what the present process counts with: nothing, if its files cannot be had."""
+        """Return the metrics of this process, NULL_METRICS if there is no folder."""
         if self.settings.port is None:
             return NULL_METRICS
         if self._server is not None and os.getpid() != self._owner:
-            # A fork of the main process, which would keep the port when that has gone.
+            # Inherited by fork: it would keep the port open after the main process has ended.
             self._server.socket.close()
         folder = Path(os.environ[_FOLDER])
         try:
-            # Whoever tidies up temporary files may have taken it from a worker that runs for weeks.
+            # Cleaners of temporary files may have deleted it during the weeks a worker runs.
             folder.mkdir(mode=0o700, exist_ok=True)
             values.ValueClass = values.MultiProcessValue(_pool_position)  # type: ignore[no-untyped-call]
             return PrometheusMetrics(CollectorRegistry())
         except OSError as error:
-            log.error("nothing is counted: %s: %s", folder, error.strerror)  # noqa: TRY400
+            log.error("metrics are not counted: %s: %s", folder, error.strerror)  # noqa: TRY400
             return NULL_METRICS
 
 
 def _pool_position() -> str:
-    """Return the name of this process's place in the pool, the same for whoever has it next."""
+    """Return the position of this process in the pool."""
     index = getattr(current_process(), "index", None)
     return "main" if index is None else str(index)
 

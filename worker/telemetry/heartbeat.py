@@ -1,7 +1,7 @@
-"""A file that is touched for as long as a process does its work: for health checks.
+"""The heartbeat file for health checks, which a process touches while it works.
 
-A worker touches it from the loop that takes messages, so one that is stuck, frozen or cannot
-reach the queue stops doing so, though its process exists. `media-atproto alive FILE` tells.
+A worker touches it from the event loop that receives messages, so one that hangs or cannot reach
+the queue stops doing so, although its process exists. `media-atproto alive FILE` checks it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 def create(file: Path) -> None:
-    """Make a heartbeat's file, as not touched yet: a process that starts is not at work.
+    """Create the file with the time 0, because a starting process does not work yet.
 
-    Raises SettingsError when it cannot be written.
+    Raises SettingsError if the file cannot be written.
     """
     try:
         file.touch()
@@ -36,15 +36,15 @@ def create(file: Path) -> None:
 
 
 def touch(file: Path) -> None:
-    """Say that the process is at work; the log says so where that cannot be said."""
+    """Touch the file; log a warning if it cannot be written."""
     try:
         file.touch()
-    except OSError as error:  # a full disk must not end what goes on working
+    except OSError as error:  # a full disk must not stop the process
         log.warning("HEARTBEAT_FILE: %s cannot be written: %s", file, error.strerror)
 
 
 class Heartbeat(StartStopStep):
-    """Touches the file every few seconds from a worker's event loop, while it takes messages."""
+    """Touches the file every few seconds while a worker receives messages."""
 
     name = "heartbeat file"
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -55,28 +55,27 @@ class Heartbeat(StartStopStep):
         self._timer: Any = None
 
     def include_if(self, parent: Any) -> bool:
-        """Tell whether a file is asked for."""
         return self._file is not None
 
     def start(self, parent: Any) -> None:
-        """Begin; each time that the worker has connected to the queue."""
+        """Start the timer, each time the worker has connected to the queue."""
         if self._file is None:
             return
         touch(self._file)
         self._timer = parent.timer.call_repeatedly(INTERVAL, touch, (self._file,))
 
     def stop(self, parent: Any) -> None:
-        """End: the connection is lost, or the worker stops."""
+        """Stop the timer: the connection is lost, or the worker stops."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class Scheduler(PersistentScheduler):
-    """Beat's own scheduler, which touches the file whenever it has looked at what is due."""
+    """Beat's scheduler, touching the file after each check of the schedule."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        # In a worker with a beat inside (-B), the file is the worker's.
+        # In a worker with an embedded beat (-B), the worker touches the file.
         worker = getattr(kwargs.get("app") or args[0], "is_worker", False)
         self._file = None if worker else QueueSettings.load(os.environ).heartbeat_file
         if self._file is not None:
@@ -84,7 +83,6 @@ class Scheduler(PersistentScheduler):
         super().__init__(*args, **kwargs)
 
     def tick(self, *args: Any, **kwargs: Any) -> float:
-        """Send what is due; return how many seconds there is nothing to do."""
         delay = float(super().tick(*args, **kwargs))
         if self._file is not None:
             touch(self._file)

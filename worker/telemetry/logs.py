@@ -1,13 +1,12 @@
-"""How log lines look: for a person at a console, or as JSON for whatever collects them.
+"""The format of log lines: text for a console, or JSON.
 
-Fields are those of the engine's own lines, and which task they were written in. Nothing else that
-hangs on a line is let in: Celery puts arguments and tracebacks there.
+A line contains the fields of the item log and the current task. Other attributes of a record are
+dropped, because Celery puts arguments and tracebacks there.
 """
 
 from __future__ import annotations
 
 import logging
-from enum import StrEnum
 
 import structlog
 from structlog.stdlib import ExtraAdder, ProcessorFormatter
@@ -26,41 +25,34 @@ FIELDS = (
     "step",
     "type",
 )
-# A line for each message that comes and goes: the item log has one that says what became of it.
+# They log each message when it arrives and when it is done; the item log has the outcome.
 _VERBOSE_LOGGERS = ("celery.app.trace", "celery.worker.strategy")
-# What they send and get: a line per request, and secrets in it. MongoDB's driver logs whole answers
-# at DEBUG, users and their passwords among them; the HTTP client logs headers.
-_INDISCREET = ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3")
+# They log requests and answers, with secrets: MongoDB's driver logs users and their passwords at
+# DEBUG, the HTTP client logs headers.
+_LEAKING_LOGGERS = ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3")
 
 
-class LogFormat(StrEnum):
-    """What a line is for."""
-
-    CONSOLE = "console"
-    JSON = "json"
-
-
-def set_formatter(logger: logging.Logger, log_format: LogFormat) -> None:
-    """Have all that a logger's handlers write look like this."""
+def set_formatter(logger: logging.Logger, log_format: str) -> None:
+    """Set the format of a logger's handlers: `console` or `json`."""
     for handler in logger.handlers:
         handler.setFormatter(_make_formatter(log_format))
 
 
 def silence_libraries(level: int) -> None:
-    """Keep libraries from logging secrets, and from saying what the item log says."""
-    for name in _INDISCREET:
+    """Raise the level of loggers that log secrets or repeat the item log."""
+    for name in _LEAKING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _VERBOSE_LOGGERS if level > logging.DEBUG else ():
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def bind_task(name: str, message_id: str) -> None:
-    """Have all lines from now on name the task that they are written in."""
+    """Add the task to all lines from now on."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=name, task_id=message_id)
 
 
-def _make_formatter(log_format: LogFormat) -> logging.Formatter:
+def _make_formatter(log_format: str) -> logging.Formatter:
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -68,15 +60,16 @@ def _make_formatter(log_format: LogFormat) -> logging.Formatter:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         ExtraAdder(allow=FIELDS),
     ]
+    # Neither shows local variables in tracebacks, because passwords pass through them.
+    json: list[Processor] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(),
+    ]
+    console = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+    )
+    renderers = json if log_format == "json" else [console]
     return ProcessorFormatter(
         foreign_pre_chain=shared,
-        processors=[ProcessorFormatter.remove_processors_meta, *_make_processors(log_format)],
+        processors=[ProcessorFormatter.remove_processors_meta, *renderers],
     )
-
-
-def _make_processors(log_format: LogFormat) -> list[Processor]:
-    # Neither shows local variables, through which passwords pass.
-    if log_format is LogFormat.JSON:
-        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain, pad_event_to=0)]

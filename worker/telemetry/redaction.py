@@ -1,37 +1,48 @@
-"""Redact secrets from texts before they leave the process, in any common encoding."""
+"""Redact secrets, in any common encoding, from texts that leave the process."""
 
 from __future__ import annotations
 
 import base64
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote, quote_plus, unquote
 
 from worker.core.settings import Settings
 
 _HIDDEN = "(secret)"
-_SHAPES = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, as the tokens of a PDS are
+_TOKENS = re.compile(
+    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, such as the tokens of a PDS
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"  # an Authorization header
     r"|gAAAA[\w-]{40,}=*"  # a Fernet token: a sealed secret
     r"|(?<=://)[^/@\s'\"]*@"  # the user and password of a URL
 )
-_MIN_LENGTH = 4  # characters; anything shorter is a part of too many words
+_MIN_LENGTH = 4  # characters; shorter texts are part of too many words
 
 
-def redact(text: str, secrets: Iterable[str], word: str = "(secret)") -> str:
-    """Return a text in which `word` stands for each of the secrets."""
+def redact(text: str, secrets: Sequence[str]) -> str:
+    """Replace these secrets, and everything that looks like a token."""
     forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _MIN_LENGTH}
-    if not forms:
-        return text
-    # The longest first: one may be a part of another.
-    longest_first = sorted(forms, key=len, reverse=True)
-    return re.sub("|".join(map(re.escape, longest_first)), word, text)
+    if forms:
+        # The longest first: one may be a part of another.
+        longest_first = sorted(forms, key=len, reverse=True)
+        text = re.sub("|".join(map(re.escape, longest_first)), _HIDDEN, text)
+    return _TOKENS.sub(_HIDDEN, text)
+
+
+def redact_nested(value: object, secrets: Sequence[str]) -> object:
+    """Redact all texts in a structure of mappings and lists."""
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if isinstance(value, Mapping):
+        return {key: redact_nested(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [redact_nested(inner, secrets) for inner in value]
+    return value
 
 
 def encodings(secret: str) -> Iterator[str]:
-    """Go through the ways a text is written: as it is, in URLs, in JSON, somewhere in base64."""
+    """Yield the encodings of a text: plain, in a URL, in JSON, anywhere in base64."""
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)
@@ -40,53 +51,30 @@ def encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_forms(data: bytes) -> Iterator[str]:
-    """Go through what is left of a text in base64, however many bytes stand before it."""
+    """Yield the base64 of `data` at each of the three offsets.
+
+    Characters that also encode bits of neighbouring bytes are left out.
+    """
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
-        # Characters that hold bits of neighbours too differ from text to text.
         own = encoded[(0, 2, 3)[before] : (before + len(data)) // 3 * 4]
         if len(own) >= 2 * _MIN_LENGTH:
             yield own
             yield own.translate(str.maketrans("+/", "-_"))
 
 
-class Redactor:
-    """Replaces the secrets that it was given, and whatever has the shape of a token."""
-
-    def __init__(self, secrets: Iterable[str]) -> None:
-        self._secrets = tuple(secrets)
-
-    def text(self, text: str) -> str:
-        """Return a text without its secrets."""
-        return _SHAPES.sub(_HIDDEN, redact(text, self._secrets, _HIDDEN))
-
-    def nested(self, value: object) -> object:
-        """Return a structure of mappings, lists and texts, all its texts scrubbed."""
-        if isinstance(value, str):
-            return self.text(value)
-        if isinstance(value, Mapping):
-            return {key: self.nested(inner) for key, inner in value.items()}
-        if isinstance(value, list | tuple):
-            return [self.nested(inner) for inner in value]
-        return value
-
-
 def collect_secrets(settings: Settings) -> Iterator[str]:
-    """Go through the secrets of the environment, as they are and as URLs spell them."""
+    """Yield the secrets of the settings; passwords of URLs both quoted and unquoted."""
     yield from (key.reveal() for key in settings.secret_keys)
     urls = (settings.mongodb_url, settings.redis_url, settings.sentry_dsn)
     for url in filter(None, urls):
-        yield from _setting_encodings(_password(url.reveal()))
+        password = _password(url.reveal())
+        yield from (password, unquote(password))
 
 
 def _password(url: str) -> str:
-    # Cut by hand: a URL that no library understands has a password all the same.
+    # Not by urlsplit: a URL that it rejects may still contain a password.
     login, at, _ = url.partition("://")[2].rpartition("@")
     if at:
         return login.partition(":")[2] or login
     return url.partition("password=")[2].partition("&")[0]
-
-
-def _setting_encodings(secret: str) -> Iterator[str]:
-    yield secret
-    yield unquote(secret)

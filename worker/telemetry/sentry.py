@@ -1,13 +1,13 @@
-"""Sentry: what was given up and what nobody expected, with nothing secret in it.
+"""Report failed items and unexpected errors to Sentry, without secrets.
 
-One event for each distinct failure. Ours are grouped by step and code, unexpected errors by their
-stack. Errors raised by a task come through the SDK's Celery integration; what the engine knows
-more of (which item, whose, which attempt) it tells by itself, and is not told twice.
+Expected failures are grouped by step and code, unexpected errors by their stack. The SDK's Celery
+integration reports errors raised by tasks. Errors of an item are reported by the engine, with the
+item, its account and the attempt, and marked so that the integration does not report them again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, cast
 
@@ -20,32 +20,32 @@ from sentry_sdk.utils import event_from_exception
 from worker.core.documents import Account, Failure
 from worker.core.errors import ItemFailed, MediaError
 from worker.core.settings import Settings
-from worker.telemetry.alerts import AffectedItem
-from worker.telemetry.redaction import Redactor, collect_secrets
+from worker.telemetry.alerts import AffectedItem, Alerts
+from worker.telemetry.redaction import collect_secrets, redact_nested
 
 Level = Literal["error", "warning"]
 
-_KEPT_OF_ARGUMENTS = ("type", "id", "user", "subject", "rkey")
+_TAGGED_ARGUMENTS = ("type", "id", "user", "subject", "rkey")
 _MAX_TAG = 200  # characters; Sentry drops a tag with a longer value
 
 
 class _ReportedMark(str):
-    """A note on an exception that Sentry knows of; it stands in the log's traceback as well."""
+    """A note on an exception that was reported; the log's traceback shows it too."""
 
     __slots__ = ()
 
 
 def start(settings: Settings) -> None:
-    """Report errors of this process and its children, if there is a DSN to report to."""
+    """Report errors of this process and its children, if SENTRY_DSN is set."""
     if settings.sentry_dsn is None:
         return
-    scrubber = Redactor(collect_secrets(settings))
+    secrets = tuple(collect_secrets(settings))
     sentry_sdk.init(
         settings.sentry_dsn.reveal(),
         release=f"media-atproto@{version('media-atproto')}",
         environment=settings.sentry_environment,
-        # Those that come by default put headers with the DSN's key into messages and calls, and
-        # log lines, URLs and arguments into events.
+        # The default integrations add headers with the DSN's key to messages and calls, and log
+        # lines, URLs and arguments to events.
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[
@@ -60,28 +60,28 @@ def start(settings: Settings) -> None:
         include_local_variables=False,
         send_default_pii=False,
         max_request_body_size="never",
-        before_send=lambda event, hint: _filter_event(event, hint, scrubber),
+        before_send=lambda event, hint: _filter_event(event, hint, secrets),
     )
 
 
 def set_context(task: str, arguments: Mapping[str, object], attempt: int) -> None:
-    """Have whatever is reported of the present message name the task and what it is about."""
-    tags = {name: str(arguments[name]) for name in _KEPT_OF_ARGUMENTS if name in arguments}
+    """Tag the events of the current message with its task and arguments."""
+    tags = {name: str(arguments[name]) for name in _TAGGED_ARGUMENTS if name in arguments}
     tags |= {"task": task, "attempt": str(attempt)}
     sentry_sdk.set_tags({name: value[:_MAX_TAG] for name, value in tags.items()})
 
 
-class SentryAlerts:
-    """Tells Sentry; without a DSN, nobody."""
+class SentryAlerts(Alerts):
+    """Sends events to Sentry; does nothing without a DSN."""
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
-        """Send an event grouped by step and code; a warning if the record is up all the same."""
+        """Send an error grouped by step and code, a warning if published."""
         level: Level = "warning" if item.is_published else "error"
         text = f"{item.type} {item.id}: {failure.message}"
         _send(level, (failure.step, failure.code), text, _tags(item))
 
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
-        """Send an error with its stack, by which it is grouped, the first time an item has it."""
+        """Send an error grouped by its stack if it is new; mark it in any case."""
         if is_new:
             event, hint = event_from_exception(error, sentry_sdk.get_client().options)
             with sentry_sdk.new_scope() as scope:
@@ -90,12 +90,12 @@ class SentryAlerts:
         error.add_note(_ReportedMark(f"at {item.type} {item.id}, attempt {item.attempt}"))
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
-        """Send a warning: a person must act, and nothing is lost until then."""
+        """Send a warning: an operator must act, and nothing is lost until then."""
         _send("warning", ("account", code), message, {"did": account.did})
 
 
 def send_warning(step: str, code: str, text: str) -> None:
-    """Send a warning about no item or account; without a DSN, to nobody."""
+    """Send a warning about no item or account; does nothing without a DSN."""
     _send("warning", (step, code), text, {})
 
 
@@ -116,17 +116,17 @@ def _tags(item: AffectedItem) -> dict[str, str]:
     return tags | ({"did": item.did} if item.did else {})
 
 
-def _filter_event(event: Event, hint: Hint, scrubber: Redactor) -> Event | None:
-    """Return an event as it may leave, or None for what is told already."""
+def _filter_event(event: Event, hint: Hint, secrets: Sequence[str]) -> Event | None:
+    """Return an event without secrets, or None if it was reported already."""
     error = hint["exc_info"][1] if "exc_info" in hint else None
     if isinstance(error, ItemFailed) or _is_reported(error):
         return None
     if isinstance(error, MediaError):
         _group(event, error)
-    # Arguments, variables and headers are in none of these; what is not sent cannot leak.
+    # Not needed, and they may contain secrets.
     for part in ("extra", "breadcrumbs", "request", "user", "modules"):
         event.pop(part, None)  # type: ignore[misc]
-    return cast("Event", scrubber.nested(event))
+    return cast("Event", redact_nested(event, secrets))
 
 
 def _is_reported(error: BaseException | None) -> bool:
@@ -136,13 +136,13 @@ def _is_reported(error: BaseException | None) -> bool:
 
 
 def _group(event: Event, error: MediaError) -> None:
-    """Group one of our own errors as those that stand on documents are."""
+    """Group an expected error by step and code, like the failures on documents."""
     event["fingerprint"] = [error.step, error.code]
     event["tags"] = {**event.get("tags", {}), "step": error.step, "code": error.code}
-    # What it was translated from may quote addresses and documents.
+    # The error that it was translated from may quote URLs and documents.
     event["exception"]["values"] = event["exception"]["values"][-1:]
     event["exception"]["values"][0] |= {"type": error.code}
 
 
 def _ignore_pending(_pending: int, _timeout: float) -> None:
-    """Wait for events that are on their way, without a word on the terminal."""
+    """Print nothing while the process waits for events to be sent."""

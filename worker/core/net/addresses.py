@@ -1,4 +1,4 @@
-"""Connections to public addresses and to networks that the operator allows, and to no others.
+"""Connect only to public addresses and networks that the operator allows.
 
 The owner of a host name can change its addresses from one lookup to the next. So each host is
 resolved once, and the connection goes to the addresses that were checked.
@@ -34,7 +34,7 @@ _NOT_PUBLIC = tuple(ip_network(text) for text in f"{_NOT_PUBLIC_4} {_NOT_PUBLIC_
 
 
 def parse_networks(entries: Iterable[str]) -> tuple[Network, ...]:
-    """Parse networks (`10.1.0.0/16`) or single addresses; raises ValueError naming a bad one."""
+    """Parse networks (`10.1.0.0/16`) or single addresses; raises ValueError."""
     return tuple(_network(entry) for entry in entries)
 
 

@@ -1,4 +1,4 @@
-"""The allow-list of hosts that files may be fetched from: exact names and `*.` wildcards."""
+"""The allow-list of hosts for files: exact names and `*.` wildcards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_host(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry of the allow-list: `media.example`, `media.example:8443`, `*.cdn.example`.
+    """An allow-list entry: `media.example`, `media.example:8443`, `*.cdn.example`.
 
     A wildcard covers the names one label below.
     """
@@ -47,7 +47,7 @@ class HostRule:
         return cls(found["host"], int(port) if port else None, bool(found["any"]))
 
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
-        """Return whether this rule covers a host; no port means the scheme's default port."""
+        """Return whether the rule covers a host; None is the scheme's default port."""
         default = DEFAULT_PORTS[scheme]
         if (port or default) != (self.port or default):
             return False

@@ -1,4 +1,4 @@
-"""Transports for untrusted hosts: limited in time, in bytes and to public addresses.
+"""Transports for untrusted hosts: limits on time, size and addresses.
 
 httpcore passes the timeout of a request, unchanged, to every read and write of its connection.
 A `Deadline` passed as that timeout is shortened there to the remaining time, so that one deadline
@@ -31,7 +31,7 @@ class ResponseLimits:
 
 
 class LimitedTransport(httpx.BaseTransport):
-    """Another transport whose responses raise httpx.ReadError when they exceed the limits."""
+    """A transport whose responses raise httpx.ReadError beyond their limits."""
 
     def __init__(self, inner: httpx.BaseTransport, limits: ResponseLimits) -> None:
         self._inner = inner
@@ -70,7 +70,7 @@ class _LimitedStream(httpx.SyncByteStream):
 
 
 class Deadline(float):
-    """A timeout of `seconds` that ends at the time `end` of `time.monotonic` at the latest."""
+    """A timeout of `seconds` that ends at `end` (time.monotonic) at the latest."""
 
     __slots__ = ("end",)
     end: float

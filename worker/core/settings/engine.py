@@ -114,7 +114,7 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
-        """Read all settings; raises SettingsError naming each missing or malformed variable."""
+        """Read all settings; raises SettingsError."""
         with EnvironmentReader(environ) as reader:
             allow_http = reader.flag("ALLOW_HTTP")
             check_url = http_url_checker(allow_http)

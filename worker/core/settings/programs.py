@@ -1,4 +1,4 @@
-"""The settings of programs without the engine: producers, logs, Flower, the status page."""
+"""The settings of programs that do not use the engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.core.settings.validators import (
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """The settings of the queue: a producer needs the URL, workers and beat also the others.
+    """The settings of the queue; a producer needs only the URL.
 
     `heartbeat_file` is touched while the process works: see `worker/telemetry/heartbeat.py`.
     """
@@ -31,7 +31,7 @@ class QueueSettings:
 
     @property
     def broker_url(self) -> Secret:
-        """Return the URL for Celery, which checks no certificate if it has no option for TLS."""
+        """Return the URL for Celery, which needs an option to check certificates."""
         url = self.redis_url.reveal()
         if urlsplit(url).scheme != "rediss" or urlsplit(url).query:
             return self.redis_url

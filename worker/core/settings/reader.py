@@ -36,7 +36,7 @@ class SettingsError(ValueError):
 
 
 class EnvironmentReader:
-    """Reads variables and collects problems, which leaving its context raises as SettingsError."""
+    """Reads variables, and raises all problems when its context ends."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -84,7 +84,7 @@ class EnvironmentReader:
         return ""
 
     def valid_text(self, name: str, check: Check, default: str | None = None) -> str:
-        """Return a text that is empty or passes `check`; without a default it is required."""
+        """Return a text checked by `check`; without a default it is required."""
         value = self.text(name, default)
         if value and (fault := check(value)):
             self.problems.append(f"{name} {fault}")

@@ -1,6 +1,7 @@
-"""Checks of values. Each returns the fault as text that follows the variable's name, or None.
+"""Checks of values.
 
-A value that may contain a password is never quoted.
+Each returns the fault as text that follows the variable's name, or None. It never quotes a value
+that may contain a password.
 """
 
 from __future__ import annotations
