@@ -8,17 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, assert_fails, put
-from worker.core.errors import MediaError, PermanentError, TransientError
-from worker.files.errors import (
-    SourceForbiddenError,
-    SourceMissingError,
-    SourceNotRegularError,
-    SourceRedirectedError,
-    SourceRefusedError,
-    SourceTimeoutError,
-    SourceTooLargeError,
-    SourceUnavailableError,
-)
+from tests.refusals import fails_with
 from worker.files.store import SourceKey, SourceStore
 
 
@@ -27,27 +17,6 @@ def store(request: pytest.FixtureRequest) -> SourceStore:
     """Return each kind of store in turn."""
     chosen: SourceStore = request.getfixturevalue(request.param)
     return chosen
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "kind"),
-    [
-        (SourceMissingError, "source_missing", TransientError),
-        (SourceForbiddenError, "source_forbidden", TransientError),
-        (SourceUnavailableError, "source_unavailable", TransientError),
-        (SourceTimeoutError, "source_timeout", TransientError),
-        (SourceTooLargeError, "source_too_large", PermanentError),
-        (SourceRedirectedError, "source_redirected", PermanentError),
-        (SourceRefusedError, "source_refused", PermanentError),
-        (SourceNotRegularError, "source_not_regular", PermanentError),
-    ],
-)
-def test_errors_keep_their_codes_and_say_whether_to_retry(
-    error: type[MediaError], code: str, kind: type[MediaError]
-) -> None:
-    """Dashboards and documents hold the codes."""
-    assert (error.step, error.code) == ("source", code)
-    assert issubclass(error, kind)
 
 
 @pytest.mark.parametrize("data", [b"", b"x", os.urandom(300_000)])
@@ -93,7 +62,7 @@ def test_another_version_has_another_identity(store: SourceStore, folder: Path) 
 
 def test_a_missing_file_is_transient(store: SourceStore) -> None:
     """Its upload may still be on the way."""
-    assert_fails(store, SourceMissingError)
+    assert_fails(store, "source_missing")
     assert store.exists(KEY) is False
 
 
@@ -107,5 +76,5 @@ def test_a_file_above_the_limit_is_refused(store: SourceStore, folder: Path) -> 
     """At the limit it is read; above, the error has both numbers."""
     put(folder, KEY, b"x" * 1000)
     assert len(store.read(KEY, max_bytes=1000).data) == 1000
-    with pytest.raises(SourceTooLargeError, match=r"has 1000 bytes, and 999 is the limit"):
+    with fails_with("source_too_large", match=r"has 1000 bytes, and 999 is the limit"):
         store.read(KEY, max_bytes=999)

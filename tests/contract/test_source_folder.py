@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.source_stores import ENOUGH, GUEST, KEY, outcome, put
-from worker.files.errors import SourceNotRegularError, SourceUnavailableError
+from tests.refusals import fails_with
 from worker.files.store import SourceKey, SourceStore
 
 
@@ -36,7 +36,7 @@ def test_a_symlink_out_of_the_store_is_refused(
     (folder / "bucket").mkdir()
     (folder / "bucket" / "slug.png").symlink_to(folder.parent / target)
     for key in (GUEST, SourceKey("bucket", None, "slug.png")):
-        with pytest.raises(SourceNotRegularError):
+        with fails_with("source_not_regular"):
             local.read(key, max_bytes=ENOUGH)
 
 
@@ -54,9 +54,9 @@ def test_what_is_no_regular_file_is_refused(local: SourceStore, folder: Path) ->
         listener.bind("socket")
         os.chdir(here)
         for name in ("folder", "pipe", "loop", "socket"):
-            with pytest.raises(SourceNotRegularError):
+            with fails_with("source_not_regular"):
                 local.read(SourceKey("paintings", None, name), max_bytes=ENOUGH)
-    with pytest.raises(SourceNotRegularError):
+    with fails_with("source_not_regular"):
         local.stat(SourceKey("paintings", "file", "slug.png"))
 
 
@@ -67,14 +67,14 @@ def test_a_swapped_folder_never_leads_outside(local: SourceStore, folder: Path) 
     put(folder, GUEST, b"inside")
     with swapping(folder / "paintings", outside / "paintings"):
         seen = {outcome(local) for _ in range(3000)}
-    assert {b"inside", SourceNotRegularError} <= seen
+    assert {b"inside", "source_not_regular"} <= seen
     assert b"secret" not in seen
 
 
 def test_a_folder_that_is_gone_is_no_missing_file(local: SourceStore, folder: Path) -> None:
     """A volume that is not mounted must not look like uploads that were deleted."""
     folder.rmdir()
-    with pytest.raises(SourceUnavailableError, match="MEDIA_STORE_URL"):
+    with fails_with("source_unavailable", match="MEDIA_STORE_URL"):
         local.exists(KEY)
 
 

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.files.errors import SourceKeyInvalidError
+from worker.core.errors import PermanentError
 from worker.files.location import StoreLocation
 from worker.files.store import SourceKey
 
@@ -26,7 +26,7 @@ def key_or_none(parts: tuple[str, str, str]) -> SourceKey | None:
     """Return the key of a bucket, a user and a name, None if it is refused."""
     try:
         return SourceKey(*parts)
-    except SourceKeyInvalidError:
+    except PermanentError:
         return None
 
 

@@ -14,13 +14,13 @@ import pytest
 from bson import ObjectId
 
 from tests import pictures
+from tests.refusals import fails_with
 from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
 from worker.core.errors import MediaError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.database.store import DocumentStore
 from worker.database.thumbnail_cache import CachedThumbnail
-from worker.files.errors import SourceUnavailableError
 from worker.files.location import StoreLocation
 from worker.files.opening import open_store
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
@@ -125,7 +125,7 @@ def test_an_image_that_grows_is_tried_again(tmp_path: Path) -> None:
     """It is not read beyond the room that was made for it."""
     wish = save(tmp_path, "grows.png", 1000)
     watched, maker = opened(tmp_path, lambda told: SourceStat(told.identity, 10))
-    with pytest.raises(SourceUnavailableError, match="grown"):
+    with fails_with("source_unavailable", match="grown"):
         maker.prepare(wish, RULE, BlobState(), "me")
     assert watched.limits == [10]
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.core.errors import PermanentError
-from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
+from tests.refusals import fails_with
 from worker.files.location import StoreLocation
 from worker.files.store import SourceKey
 
@@ -23,17 +22,17 @@ GUEST = SourceKey("paintings", None, "2024.1.1.png")
         (".", "starts with a dot"),
         ("..", "starts with a dot"),
         (".png", "starts with a dot"),
-        ("../secret.png", "holds a slash"),
-        ("/etc/passwd", "holds a slash"),
-        ("a/b.png", "holds a slash"),
-        ("a\\b.png", "holds a slash"),
-        ("a\0.png", "holds a control character"),
-        ("a\n.png", "holds a control character"),
-        ("a\x7f.png", "holds a control character"),
-        ("a\u2028.png", "holds a control character"),
-        ("a\ud800.png", "holds a control character"),
-        ("%2e%2e", "holds a percent-escape"),
-        ("a%2Fb.png", "holds a percent-escape"),
+        ("../secret.png", "contains a slash"),
+        ("/etc/passwd", "contains a slash"),
+        ("a/b.png", "contains a slash"),
+        ("a\\b.png", "contains a slash"),
+        ("a\0.png", "contains a control character"),
+        ("a\n.png", "contains a control character"),
+        ("a\x7f.png", "contains a control character"),
+        ("a\u2028.png", "contains a control character"),
+        ("a\ud800.png", "contains a control character"),
+        ("%2e%2e", "contains a percent-escape"),
+        ("a%2Fb.png", "contains a percent-escape"),
         ("x" * 256, "is longer than 255 bytes"),
         ("é" * 128, "is longer than 255 bytes"),
     ],
@@ -42,10 +41,9 @@ GUEST = SourceKey("paintings", None, "2024.1.1.png")
 def test_a_part_that_could_lead_elsewhere_is_refused(part: str, text: str, fault: str) -> None:
     """The error is permanent, names the part, and shows its text escaped and cut."""
     parts = {"bucket": "b", "user": "u", "name": "n", part: text}
-    with pytest.raises(SourceKeyInvalidError, match=f"the {part} of the source {fault}") as caught:
+    with fails_with("source_key_invalid", match=f"the {part} of the source {fault}") as caught:
         SourceKey(**parts)
-    assert isinstance(caught.value, PermanentError)
-    assert (caught.value.step, caught.value.code) == ("source", "source_key_invalid")
+    assert caught.value.step == "source"
     assert len(caught.value.message) < 200
     assert caught.value.message.isprintable()
 
@@ -95,9 +93,7 @@ def test_a_bucket_may_be_part_of_the_host() -> None:
 def test_a_bucket_that_is_no_host_label_is_refused(bucket: str) -> None:
     """It could otherwise end the host, or add a port or a user."""
     template = StoreLocation.parse("https://{bucket}.cdn.example/{name}", ["*.cdn.example"])
-    with pytest.raises(
-        SourceKeyInvalidError, match="bucket of the source cannot be part of a host"
-    ):
+    with fails_with("source_key_invalid", match="bucket of the source cannot be part of a host"):
         template.url(SourceKey(bucket, None, "a.png"))
 
 
@@ -108,9 +104,8 @@ def test_a_bucket_that_leads_to_another_host_is_refused() -> None:
     )
     template.url(SourceKey("good", None, "a.png"))
     for bucket in ("bad", "bad.good", "x.other"):
-        with pytest.raises(SourceHostNotAllowedError) as caught:
+        with fails_with("source_host_not_allowed"):
             template.url(SourceKey(bucket, None, "a.png"))
-        assert caught.value.code == "source_host_not_allowed"
 
 
 @pytest.mark.parametrize(

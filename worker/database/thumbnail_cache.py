@@ -87,7 +87,7 @@ class ThumbnailCache:
         """Return the thumbnail of a version of an image; a damaged entry is no entry."""
         with _cache_errors():
             entry = self._entries.find_one({"_id": _entry_id(identity, settings)})
-        return _parse_entry(entry, settings) if entry else None
+        return _parse_entry(entry) if entry else None
 
     def put(
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
@@ -105,7 +105,7 @@ class ThumbnailCache:
         ids = {_entry_id(identity, settings): identity for identity in identities}
         with _cache_errors():
             entries = list(self._entries.find({"_id": {"$in": list(ids)}}))
-        read = ((ids[str(entry["_id"])], _parse_entry(entry, settings)) for entry in entries)
+        read = ((ids[str(entry["_id"])], _parse_entry(entry)) for entry in entries)
         return {identity: thumbnail for identity, thumbnail in read if thumbnail}
 
     def put_many(self, new: Sequence[NewThumbnail], settings: ThumbnailSettings) -> None:
@@ -150,16 +150,14 @@ def _entry_id(identity: str, settings: ThumbnailSettings) -> str:
     return hashlib.sha256(f"{settings.key}\0{identity}".encode()).hexdigest()
 
 
-def _parse_entry(
-    entry: Mapping[str, object], settings: ThumbnailSettings
-) -> CachedThumbnail | None:
+def _parse_entry(entry: Mapping[str, object]) -> CachedThumbnail | None:
     """Return an entry's thumbnail if its bytes are those that were put there."""
     data, mime_type, cid = entry.get("data"), entry.get("mimeType"), entry.get("cid")
     if not isinstance(data, bytes) or not isinstance(mime_type, str):
         return None
     if entry.get("size") != len(data) or cid != cid_of_blob(data):
         return None
-    return CachedThumbnail(Thumbnail(data, mime_type, settings.size, settings.size), str(cid))
+    return CachedThumbnail(Thumbnail(data, mime_type), str(cid))
 
 
 @contextmanager

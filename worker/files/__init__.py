@@ -1,1 +1,1 @@
-"""Where images and programs are read from, and thumbnails made of them."""
+"""Stores from which images and programs are read, and thumbnails."""

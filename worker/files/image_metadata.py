@@ -1,7 +1,7 @@
-"""Image files without what is no picture: texts, profiles, comments, frames after the first.
+"""Strip texts, profiles, comments and frames after the first from image files.
 
-A decoder reads all of it into memory, some of it several times over: 17 MB of compressed text
-become 250 MB. What is malformed is left as it is, for the decoder to find fault with.
+A decoder reads all of them into memory, some several times: 17 MB of compressed text become
+250 MB. Malformed parts are kept, so that the decoder reports them.
 """
 
 from __future__ import annotations
@@ -10,29 +10,28 @@ import struct
 from collections.abc import Callable, Iterator
 from io import BytesIO
 
-_WORTH_IT = 1 << 16  # bytes; with less to leave out, a file stays as it is
-_MAX_EXIF = 1 << 16  # as much as fits into a JPEG's segment
+_MIN_SAVING = 1 << 16  # bytes; a file with less to strip is not copied
+_MAX_EXIF = 1 << 16  # the maximum of a JPEG segment
 _PNG, _RIFF, _WEBP, _JPEG = b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP", b"\xff\xd8"
 _PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM"})
 _JPEG_EXTRAS = frozenset({*range(0xE0, 0xF0), 0xFE})  # APP0 to APP15, and comments
 _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})  # markers without a length
-_JPEG_PICTURE = frozenset({0xDA, 0xD9})  # from here on it is pixels
+_JPEG_PICTURE = frozenset({0xDA, 0xD9})  # start of scan, end of image: only pixels follow
 
 Span = tuple[int, int]
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return an image file of the same first picture and EXIF, less what takes much room.
+    """Return an image file with its first picture and EXIF, without the rest.
 
-    JPEG, PNG and WebP; others come back as they are, because Pillow passes over what a GIF
-    holds besides.
+    For JPEG, PNG and WebP. Others are returned unchanged: Pillow skips the metadata of a GIF.
     """
     spans = _spans_of(data)
     if spans is None:
         return data
     kept = sum(max(0, min(end, len(data)) - start) for start, end in spans(data))
-    if len(data) - kept < _WORTH_IT:
+    if len(data) - kept < _MIN_SAVING:
         return data
     output = BytesIO()
     whole = memoryview(data)
@@ -53,7 +52,7 @@ def _spans_of(data: bytes) -> Callable[[bytes], Iterator[Span]] | None:
 
 
 def _png(data: bytes) -> Iterator[Span]:
-    """Go through what to keep: https://www.w3.org/TR/png-3/#5Chunk-layout."""
+    """Yield the spans to keep (https://www.w3.org/TR/png-3/#5Chunk-layout)."""
     yield 0, len(_PNG)
     position, has_exif = len(_PNG), False
     while position + 12 <= len(data):
@@ -68,7 +67,10 @@ def _png(data: bytes) -> Iterator[Span]:
 
 
 def _webp(data: bytes) -> Iterator[Span]:
-    """Go through what to keep: https://developers.google.com/speed/webp/docs/riff_container."""
+    """Yield the spans to keep.
+
+    https://developers.google.com/speed/webp/docs/riff_container
+    """
     yield 0, 12
     position, met = 12, set()
     whole = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
@@ -83,7 +85,7 @@ def _webp(data: bytes) -> Iterator[Span]:
 
 
 def _jpeg(data: bytes) -> Iterator[Span]:
-    """Go through what to keep: https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B."""
+    """Yield the spans to keep (https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B)."""
     position, met = 0, set()
     while position + 4 <= len(data) and data[position] == 0xFF:  # noqa: PLR2004
         marker = data[position + 1]
@@ -109,7 +111,7 @@ def _jpeg_length(data: bytes, position: int) -> int:
 
 
 def _jpeg_extra(data: bytes, position: int) -> bytes:
-    """Name a segment that the picture needs: what its colours are, and which way is up."""
+    """Return the name of a segment with colours or orientation, else an empty one."""
     marker, start = data[position + 1], data[position + 4 : position + 10]
     known = ((0xE0, b"JFIF\0"), (0xE1, b"Exif\0\0"), (0xEE, b"Adobe"))
     return next((name for m, name in known if m == marker and start.startswith(name)), b"")

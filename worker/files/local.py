@@ -1,4 +1,4 @@
-"""A store that is a folder: files are opened so that nothing outside it can be reached."""
+"""A store in a folder, opened so that no file outside it can be reached."""
 
 from __future__ import annotations
 
@@ -9,43 +9,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from worker.files.errors import (
-    SourceForbiddenError,
-    SourceMissingError,
-    SourceNotRegularError,
-    SourceTooLargeError,
-    SourceUnavailableError,
-)
+from worker.core.errors import MediaError, PermanentError, TransientError
+from worker.files.errors import SourceMissingError, SourceTooLargeError
 from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO would wait for a writer that never comes.
+# Without O_NONBLOCK, opening a FIFO would block until it has a writer.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class LocalStore(SourceStore):
-    """Reads files below the folder of a `file:` template.
+    """Reads files below the folder of a `file:` location.
 
     A symlink may lead to another place in the folder, never out of it.
     """
 
-    def __init__(self, template: StoreLocation) -> None:
-        self._template = template
-        self._root = template.root
+    def __init__(self, location: StoreLocation) -> None:
+        self._location = location
+        self._root = location.root
 
     def stat(self, key: SourceKey) -> SourceStat:
-        """Return size and identity; the identity is the URL, the size and the change time."""
-        url = self._template.url(key)
+        """Return size and identity: the URL, the size and the modification time."""
+        url = self._location.url(key)
         with self._open(key, url) as file:
             status = os.fstat(file)
         return SourceStat(_identity(url, status), status.st_size)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Return a file; raises SourceUnavailableError when it changes while it is read."""
-        url = self._template.url(key)
+        """Return a file; raises TransientError if it changes while it is read."""
+        url = self._location.url(key)
         with self._open(key, url) as file:
             before = os.fstat(file)
             if before.st_size > max_bytes:
@@ -56,15 +51,16 @@ class LocalStore(SourceStore):
                 data = stream.read(before.st_size + 1)
             identity = _identity(url, before)
             if len(data) != before.st_size or _identity(url, os.fstat(file)) != identity:
-                raise SourceUnavailableError(f"{url} changed while it was read")
+                message = f"{url} changed while it was read"
+                raise TransientError(message, step="source", code="source_unavailable")
         return SourceFile(data, identity)
 
     def close(self) -> None:
-        """Do nothing: no descriptor outlives a call."""
+        """Do nothing: no descriptor stays open after a call."""
 
     @contextmanager
     def _open(self, key: SourceKey, url: str) -> Iterator[int]:
-        """Open a file and hand out its descriptor, with the system's errors translated."""
+        """Open a file and yield its descriptor, translating errors of the system."""
         root = self._open_root()
         try:
             file = _open_below(root, self._resolve(key, url))
@@ -74,7 +70,7 @@ class LocalStore(SourceStore):
             os.close(root)
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise SourceNotRegularError(f"{url} is not a regular file")
+                raise _not_regular(f"{url} is not a regular file")
             yield file
         except OSError as error:
             raise _translate(error, url) from error
@@ -82,28 +78,27 @@ class LocalStore(SourceStore):
             os.close(file)
 
     def _open_root(self) -> int:
-        """Open the store's folder: one that is not mounted must not look like missing files."""
+        """Open the store's folder: if it is not mounted, its files are not missing."""
         try:
             return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            raise SourceUnavailableError(
-                f"the folder of MEDIA_STORE_URL, {self._root}, cannot be opened: {error.strerror}"
-            ) from error
+            message = f"MEDIA_STORE_URL: {self._root} cannot be opened: {error.strerror}"
+            raise TransientError(message, step="source", code="source_unavailable") from error
 
     def _resolve(self, key: SourceKey, url: str) -> tuple[str, ...]:
-        """Return the path from the root to the file, free of symlinks when it was looked up."""
-        root = self._root.resolve()
+        """Return the path from the root to the file, without symlinks."""
         try:
-            target = Path("/", *self._template.path(key)).resolve(strict=True)
-        except RuntimeError as error:  # Python 3.11 and 3.12 say so of a loop of symlinks
-            raise SourceNotRegularError(f"{url} is a loop of symlinks") from error
+            target = Path("/", *self._location.path(key)).resolve(strict=True)
+        except RuntimeError as error:  # of Python 3.11 and 3.12, for a loop of symlinks
+            raise _not_regular(f"{url} is a loop of symlinks") from error
+        root = self._root.resolve()
         if not target.is_relative_to(root):
-            raise SourceNotRegularError(f"{url} is a symlink that leaves the store")
+            raise _not_regular(f"{url} is a symlink that leaves the store")
         return target.relative_to(root).parts
 
 
 def _open_below(root: int, parts: tuple[str, ...]) -> int:
-    """Open a file by walking down from a descriptor, so that no swapped symlink is followed."""
+    """Open a file by descending from a descriptor: a new symlink has no effect."""
     if not parts:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     folder = os.dup(root)
@@ -121,13 +116,16 @@ def _identity(url: str, status: os.stat_result) -> str:
     return f"{url} size={status.st_size} mtime={status.st_mtime_ns}"
 
 
-def _translate(
-    error: OSError, url: str
-) -> SourceMissingError | SourceForbiddenError | SourceNotRegularError | SourceUnavailableError:
+def _not_regular(message: str) -> PermanentError:
+    return PermanentError(message, step="source", code="source_not_regular")
+
+
+def _translate(error: OSError, url: str) -> MediaError:
     if error.errno == errno.ENOENT:
         return SourceMissingError(f"{url} does not exist")
-    if error.errno in _FORBIDDEN:
-        return SourceForbiddenError(f"{url} may not be read: {error.strerror}")
     if error.errno in _NOT_A_FILE:
-        return SourceNotRegularError(f"{url} is not a regular file: {error.strerror}")
-    return SourceUnavailableError(f"{url} cannot be read: {error.strerror}")
+        return _not_regular(f"{url} is not a regular file: {error.strerror}")
+    message = f"{url} cannot be read: {error.strerror}"
+    if error.errno in _FORBIDDEN:
+        return TransientError(message, step="source", code="source_forbidden")
+    return TransientError(message, step="source", code="source_unavailable")

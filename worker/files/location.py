@@ -1,8 +1,8 @@
-"""Where a file of the store is: the one setting that says so, and the URLs made from it.
+"""The setting MEDIA_STORE_URL, and the URLs of files made from it.
 
 `file:///srv/media` and `https://media.example` are bases, to which `/{bucket}/{user}/{name}` is
 added; `https://{bucket}.cdn.example/{user}/{name}` is a template. For a guest's file, the path
-segment that holds `{user}` is left out.
+segment with `{user}` is omitted.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from worker.core.errors import PermanentError
 from worker.core.net.allowed_hosts import DEFAULT_PORTS, HostRule, is_host, parse_rules
-from worker.files.errors import SourceHostNotAllowedError, SourceKeyInvalidError
 from worker.files.store import SourceKey
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _KNOWN = frozenset({"bucket", "user", "name"})
+_NAMES = "{bucket}, {user} and {name}"
 _STANDARD_PATH = ("{bucket}", "{user}", "{name}")
 
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """A store's address with placeholders: the setting MEDIA_STORE_URL, checked.
+    """A valid MEDIA_STORE_URL.
 
-    `scheme` is `file`, `https` or `http`; `host` and `port` are those of a URL, where `host` may
-    hold `{bucket}`; `segments` are those of the path, decoded; `rules` is the allow-list.
+    `scheme` is `file`, `https` or `http`; `host` may contain `{bucket}`; `segments` are the
+    decoded parts of the path; `rules` is the allow-list.
     """
 
     scheme: str
@@ -41,30 +42,37 @@ class StoreLocation:
     def parse(
         cls, url: str, allowed_hosts: Iterable[str] = (), *, allow_http: bool = False
     ) -> StoreLocation:
-        """Read the setting; raises ValueError with a message for the operator.
+        """Parse the setting; raises ValueError with a message for the operator.
 
-        `allowed_hosts` are the hosts that URLs may lead to: by default the one host of the
-        store, if it is always the same. `allow_http` permits plain http, for development.
+        `allowed_hosts` are the hosts that URLs may lead to, by default the store's host if it has
+        no placeholder. `allow_http` permits plain http, for development.
         """
         parts = _split(url)
         _check_scheme(parts, allow_http=allow_http)
         _check_placeholders(unquote(url))
+        segments = _segments(parts)
         if parts.scheme == "file":
-            return cls("file", "", None, _folder(_segments(parts)), frozenset())
+            if "{" in segments[0]:
+                raise ValueError("must name a folder before its first placeholder")
+            return cls("file", "", None, segments, frozenset())
         host, port = _host_and_port(parts)
-        rules = parse_rules(allowed_hosts) or _own_rule(host, port)
-        template = cls(parts.scheme, host, port, _segments(parts), rules)
-        if "{" not in host and not template.allows(host):
+        rules = parse_rules(allowed_hosts)
+        if "{" not in host:
+            rules = rules or frozenset({HostRule(host, port, below=False)})
+        elif not rules:
+            raise ValueError("has a placeholder in its host, so it needs a list of allowed hosts")
+        location = cls(parts.scheme, host, port, segments, rules)
+        if "{" not in host and not location.allows(host):
             raise ValueError(f"leads to {host}, which is not among the allowed hosts")
-        return template
+        return location
 
     @property
     def root(self) -> Path:
-        """The folder that holds every file of a `file:` store."""
+        """Return the folder of a `file:` store."""
         return Path("/", *itertools.takewhile(lambda part: "{" not in part, self.segments))
 
     def path(self, key: SourceKey) -> tuple[str, ...]:
-        """Return the segments of a file's path, as they are on disk."""
+        """Return the segments of a file's path."""
         return tuple(
             _fill(segment, key)
             for segment in self.segments
@@ -74,30 +82,31 @@ class StoreLocation:
     def url(self, key: SourceKey) -> str:
         """Return a file's URL, percent-encoded.
 
-        Raises SourceKeyInvalidError when the bucket cannot be part of a host name, and
-        SourceHostNotAllowedError when the host is not on the allow-list.
+        Raises PermanentError if the bucket cannot be part of a host name, or the host is not on
+        the allow-list.
         """
         path = "/".join(quote(segment, safe="") for segment in self.path(key))
         if self.scheme == "file":
             return f"file:///{path}"
         host = _fill(self.host, key).lower()
         if not is_host(host):
-            raise SourceKeyInvalidError(
-                f"the bucket of the source cannot be part of a host name: {ascii(key.bucket)[:80]}"
-            )
+            bucket = ascii(key.bucket)[:80]
+            message = f"the bucket of the source cannot be part of a host name: {bucket}"
+            raise PermanentError(message, step="source", code="source_key_invalid")
         if not self.allows(host):
-            raise SourceHostNotAllowedError(f"{host} is not among the allowed hosts of the store")
+            message = f"{host} is not among the allowed hosts of the store"
+            raise PermanentError(message, step="source", code="source_host_not_allowed")
         return f"{self.scheme}://{host}{f':{self.port}' if self.port else ''}/{path}"
 
     def allows(self, host: str) -> bool:
-        """Tell whether a host, at this store's scheme and port, is on the allow-list."""
+        """Return whether a host is allowed at this store's scheme and port."""
         return any(rule.allows(self.scheme, host, self.port) for rule in self.rules)
 
 
 def _split(url: str) -> SplitResult:
-    """Take a URL apart, refusing what no store address holds."""
+    """Split a URL; reject parts that a store URL must not have."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
-        raise ValueError("holds a character that must be percent-encoded in a URL")
+        raise ValueError("contains a character that must be percent-encoded in a URL")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -120,17 +129,13 @@ def _check_scheme(parts: SplitResult, *, allow_http: bool) -> None:
 def _check_placeholders(url: str) -> None:
     unknown = sorted(set(_PLACEHOLDER.findall(url)) - _KNOWN)
     if unknown:
-        raise ValueError(f"has an unknown placeholder {{{unknown[0]}}}; there are: {_names()}")
+        raise ValueError(f"has an unknown placeholder {{{unknown[0]}}}; valid are {_NAMES}")
     if "{" in _PLACEHOLDER.sub("", url) or "}" in _PLACEHOLDER.sub("", url):
-        raise ValueError(f"has a brace that belongs to no placeholder; there are: {_names()}")
-
-
-def _names() -> str:
-    return ", ".join(f"{{{name}}}" for name in sorted(_KNOWN))
+        raise ValueError(f"has a brace outside the placeholders; valid are {_NAMES}")
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
-    """Return the host, in lower case, and the port if it is not the scheme's own."""
+    """Return the host in lower case, and the port if it is not the default port."""
     try:
         port = parts.port
     except ValueError:
@@ -145,15 +150,8 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
     return host, None if port == DEFAULT_PORTS[parts.scheme] else port
 
 
-def _own_rule(host: str, port: int | None) -> frozenset[HostRule]:
-    """Return the allow-list of a store that is always at the same host."""
-    if "{" in host:
-        raise ValueError("has a placeholder in its host, so it needs a list of allowed hosts")
-    return frozenset({HostRule(host, port, below=False)})
-
-
 def _segments(parts: SplitResult) -> tuple[str, ...]:
-    """Return the decoded segments of a template's path, completed if the URL is only a base."""
+    """Return the decoded segments of the path, completed if the URL is a base."""
     path = unquote(parts.path)
     segments = tuple(path.strip("/").split("/")) if path.strip("/") else ()
     if any(segment in {"", ".", ".."} for segment in segments) or not path.isprintable():
@@ -163,17 +161,11 @@ def _segments(parts: SplitResult) -> tuple[str, ...]:
     if "{name}" not in path:
         raise ValueError("is a template without {name} in its path")
     if any("{user}" in segment and "{name}" in segment for segment in segments):
-        raise ValueError("has {user} and {name} in one segment, which a guest's file leaves out")
-    return segments
-
-
-def _folder(segments: tuple[str, ...]) -> tuple[str, ...]:
-    if "{" in segments[0]:
-        raise ValueError("must name a folder before its first placeholder")
+        raise ValueError("has {user} and {name} in one segment, which is omitted for a guest")
     return segments
 
 
 def _fill(text: str, key: SourceKey) -> str:
-    """Put a key's parts in place of the placeholders, never looking at what was put in."""
+    """Replace the placeholders in one pass: braces in the key are not placeholders."""
     parts = {"bucket": key.bucket, "user": key.user or "", "name": key.name}
     return _PLACEHOLDER.sub(lambda found: parts[found[1]], text)

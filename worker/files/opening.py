@@ -1,4 +1,4 @@
-"""Opening the store of uploaded files: a folder or a web server, as the settings have it."""
+"""Open the store of uploaded files that the settings name."""
 
 from __future__ import annotations
 
@@ -15,40 +15,38 @@ from worker.files.store import SourceStore
 
 
 def open_store(
-    template: StoreLocation,
+    location: StoreLocation,
     *,
     deadline: float,
     networks: Sequence[Network] = (),
     tls: ssl.SSLContext | None = None,
 ) -> SourceStore:
-    """Return the store that a template points at.
+    """Return the store at a location; close it when done.
 
-    `deadline` is the longest that one call may take, in seconds; `networks` are those, not
-    public, that a web server may be in; `tls` replaces which certificates are trusted. Close the
-    store when done.
+    `deadline` limits each call, in seconds; `networks` are private networks in which a web
+    server may be; `tls` replaces the trusted certificates.
     """
-    if template.scheme == "file":
-        return LocalStore(template)
-    return HttpStore(template, deadline=deadline, networks=networks, tls=tls)
+    if location.scheme == "file":
+        return LocalStore(location)
+    return HttpStore(location, deadline=deadline, networks=networks, tls=tls)
 
 
 def open_sources(settings: Settings, *, deadline: float | None = None) -> SourceStore:
-    """Open it; a `deadline` in seconds stands in for that of the settings. Raises SettingsError."""
+    """Open the store of the settings; raises SettingsError."""
     media = settings.media
     try:
         networks = parse_networks(media.allowed_networks)
     except ValueError as error:
         raise SettingsError([f"MEDIA_STORE_ALLOWED_NETWORKS: {error}"]) from error
-    seconds = media.deadline if deadline is None else deadline
-    return open_store(store_location(settings), deadline=seconds, networks=networks)
+    return open_store(
+        store_location(settings), deadline=deadline or media.deadline, networks=networks
+    )
 
 
 def store_location(settings: Settings) -> StoreLocation:
-    """Return how the address of a file is made; raises SettingsError."""
-    media = settings.media
+    """Return the location that MEDIA_STORE_URL names; raises SettingsError."""
+    hosts = settings.media.allowed_hosts
     try:
-        return StoreLocation.parse(
-            media.store_url, frozenset(media.allowed_hosts), allow_http=settings.allow_http
-        )
+        return StoreLocation.parse(settings.media.store_url, hosts, allow_http=settings.allow_http)
     except ValueError as error:
         raise SettingsError([f"MEDIA_STORE_URL: {error}"]) from error

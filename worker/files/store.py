@@ -1,8 +1,8 @@
-"""What every store can do, and the keys of its files.
+"""The interface of stores, and the keys of their files.
 
-Names in a key come from documents that any user can write, so none is trusted. A part that could
-leave its folder, or be read as structure by a server on the way, is refused; everything else is
-carried as it is, percent-encoded in a URL.
+The names in a key come from documents that any user can write, so they are not trusted. A part
+that could leave its folder, or that a server could read as structure, is rejected; all others
+are used unchanged, percent-encoded in a URL.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from worker.files.errors import SourceKeyInvalidError, SourceMissingError
+from worker.core.errors import PermanentError
+from worker.files.errors import SourceMissingError
 
-_MAX_BYTES = 255  # NAME_MAX of the usual file systems
+_MAX_BYTES = 255  # NAME_MAX of common file systems
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
 class SourceKey:
-    """The name of one file: its bucket, its owner's subject (None for a guest), its file name.
+    """The key of a file: a bucket, the owner's subject (None: a guest), a name.
 
-    Raises SourceKeyInvalidError, naming the part, when a part is empty, longer than 255 bytes,
-    starts with a dot, or holds a slash, a backslash, a control character or a percent-escape.
+    Raises PermanentError naming the part that is empty, longer than 255 bytes, starts with a dot,
+    or contains a slash, a backslash, a control character or a percent-escape.
     """
 
     bucket: str
@@ -35,39 +36,30 @@ class SourceKey:
     def __post_init__(self) -> None:
         parts = {"bucket": self.bucket, "user": self.user, "name": self.name}
         for part, text in parts.items():
-            fault = None if text is None else next(_find_faults(text), None)
-            if fault:
-                raise SourceKeyInvalidError(f"the {part} of the source {fault}: {_quote(text)}")
+            if text is not None and (fault := next(_find_faults(text), None)):
+                message = f"the {part} of the source {fault}: {ascii(text)[:80]}"
+                raise PermanentError(message, step="source", code="source_key_invalid")
 
 
 def _find_faults(text: str) -> Iterator[str]:
-    """Yield what is wrong with one part of a key, the worst first."""
+    """Yield the faults of a part of a key, the worst first."""
     if any(unicodedata.category(character) in _CONTROL for character in text):
-        yield "holds a control character"
+        yield "contains a control character"
     if not text:
         yield "is empty"
     if "/" in text or "\\" in text:
-        yield "holds a slash"
+        yield "contains a slash"
     if text.startswith("."):
         yield "starts with a dot"
     if _ESCAPE.search(text):
-        yield "holds a percent-escape, which a server might decode twice"
+        yield "contains a percent-escape, which a server might decode twice"
     if len(text.encode()) > _MAX_BYTES:
         yield f"is longer than {_MAX_BYTES} bytes"
 
 
-def _quote(text: str | None) -> str:
-    """Return a text fit for a log: escaped and cut."""
-    return ascii(text)[:80]
-
-
 @dataclass(frozen=True, slots=True)
 class SourceStat:
-    """What the store says of a file without sending it.
-
-    `identity` names this version of its bytes, None when the store gives nothing to go by;
-    `size` is in bytes, None when not told.
-    """
+    """The identity of a version of a file, and its size in bytes; None if unknown."""
 
     identity: str | None
     size: int | None
@@ -75,31 +67,31 @@ class SourceStat:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file in full. `identity` is that of SourceStat, or else made from the bytes."""
+    """A whole file; `identity` is that of SourceStat, or a hash of the bytes."""
 
     data: bytes
     identity: str
 
 
 class SourceStore(Protocol):
-    """A place where uploaded files are read.
+    """A place from which uploaded files are read.
 
-    All methods raise the errors of `worker.files.errors`.
+    All methods raise MediaError with a code that begins with `source_`.
     """
 
     def stat(self, key: SourceKey) -> SourceStat:
-        """Return what the store says of a file."""
+        """Return identity and size of a file without reading it."""
         ...
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Return a file of at most `max_bytes`; raises SourceTooLargeError for a larger one."""
+        """Return a file of at most `max_bytes`; raises SourceTooLargeError."""
         ...
 
     def exists(self, key: SourceKey) -> bool:
-        """Tell whether the file is there.
+        """Return whether a file exists.
 
-        False only when the store says so itself (ENOENT, 404, 410); raises when it cannot
-        tell, so that an outage or a lost permission never looks like a deleted file.
+        It is False only if the store reports so (ENOENT, 404, 410). An outage or a missing
+        permission raises, so that it never looks like a deleted file.
         """
         try:
             self.stat(key)
@@ -108,5 +100,4 @@ class SourceStore(Protocol):
         return True
 
     def close(self) -> None:
-        """Give back connections and file descriptors."""
-        ...
+        """Close the connections."""

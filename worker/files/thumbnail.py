@@ -1,7 +1,8 @@
-"""Thumbnails: a square, opaque PNG of an image that anyone may have uploaded.
+"""Make thumbnails of untrusted images: square, opaque PNGs.
 
-Pixel art is enlarged with hard edges, everything else shrunk smoothly, both letterboxed. Nothing
-of the file but its first picture reaches the result: no EXIF, no position, no profile, no text.
+Images that are smaller than the thumbnail are enlarged with hard edges (pixel art), others shrunk
+smoothly, and all are letterboxed. The result contains only the first picture of the file: no EXIF,
+no location, no profile, no text.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from io import BytesIO
 
-# WebPImagePlugin: imported for its registration, without which Pillow imports all its decoders.
+# WebPImagePlugin registers itself; otherwise Pillow would import all its decoders.
 from PIL import (
     ExifTags,
     Image,
@@ -29,17 +30,17 @@ _FORMATS = ("PNG", "GIF", "JPEG", "WEBP")
 _MAX_SIZE = 1024
 _MAX_COLOURS = 256
 _BAND_PIXELS = 1 << 20
-# libwebp holds two canvases of its own: 17 bytes a pixel at the peak, against 5 for PNG and 9
-# for JPEG. With its share of the pixels WebP needs little more memory than JPEG.
+# libwebp allocates two canvases: 17 bytes per pixel at the peak, compared with 5 for PNG and 9 for
+# JPEG. With this share of the pixels WebP needs little more memory than JPEG.
 _WEBP_SHARE = 5 / 8
-# What GIF and JPEG can have at most; only PNG can have more, at 8 bytes for each row's address.
+# The maximum of GIF and JPEG; a larger PNG costs 8 bytes for the address of each row.
 _MAX_SIDE = 65_535
-# Each scan of a JPEG is a pass over the whole image, and takes 33 bytes of file: a bomb of time.
-# Encoders write about ten; at the limit of pixels this many take five seconds.
+# A scan of 33 bytes makes the decoder process the whole image once. Encoders write about ten
+# scans; at the limit of pixels this many take five seconds.
 _MAX_JPEG_SCANS = 64
 _JPEG_SCAN = b"\xff\xda"
-# What the camera held upright, by EXIF orientation. ImageOps.exif_transpose does the same, but
-# writes the EXIF again, which raises TypeError, AttributeError and struct.error if it is broken.
+# By EXIF orientation. ImageOps.exif_transpose does the same, but also writes the EXIF, which
+# raises TypeError, AttributeError and struct.error if it is malformed.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -52,31 +53,12 @@ _TURNS = {
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError)
 
 
-class ImageUnreadableError(PermanentError):
-    """The bytes are no image of a known format, or a broken one."""
-
-    step, code = "thumbnail", "image_unreadable"
-
-
-class ImageTooLargeError(PermanentError):
-    """Decoding the image would take more memory or time than a worker has."""
-
-    step, code = "thumbnail", "image_too_large"
-
-
-class ThumbnailTooLargeError(PermanentError):
-    """The thumbnail has more bytes than its lexicon allows."""
-
-    step, code = "thumbnail", "thumbnail_too_large"
-
-
 @dataclass(frozen=True, slots=True)
 class ThumbnailSettings:
-    """What thumbnails look like, and what images they are made of.
+    """The appearance of thumbnails, and the limit of images.
 
-    `size` is the side in pixels (1-1024); `max_pixels` the most an image may have, of which a
-    WebP may have five eighths, with no side above 65,535; `background` the RGB colour of the
-    bars and below transparency.
+    `size` is the side in pixels (1-1024); `max_pixels` the maximum of an image, five eighths of it
+    for a WebP; `background` the RGB colour of the bars and behind transparent pixels.
     """
 
     size: int = 512
@@ -93,46 +75,52 @@ class ThumbnailSettings:
 
     @property
     def key(self) -> str:
-        """A text that changes whenever the same image would become another thumbnail."""
+        """Return a text that differs between settings with different results."""
         return f"png{_RECIPE}-{self.size}-{bytes(self.background).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A finished thumbnail, ready to upload. Sides in pixels."""
+    """A thumbnail to upload."""
 
     data: bytes
     mime_type: str
-    width: int
-    height: int
 
 
 def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
     """Return the thumbnail of an image's first frame.
 
-    Raises ImageUnreadableError and ImageTooLargeError for the image, ThumbnailTooLargeError for
-    a result above 1 MiB.
+    Raises PermanentError for an unreadable or too large image, and a result above 1 MiB.
     """
     try:
         fitted = _fit(strip_metadata(data), settings)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageTooLargeError(f"the image is a decompression bomb: {error}") from error
+        raise _too_large(f"the image is a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:
-        raise ImageUnreadableError("the file is no PNG, GIF, JPEG or WebP image") from error
+        raise _unreadable("the file is not a PNG, GIF, JPEG or WebP image") from error
     except _DECODING_ERRORS as error:
-        raise ImageUnreadableError(f"the image is broken: {ascii(str(error))[:200]}") from error
+        raise _unreadable(f"the image is malformed: {ascii(str(error))[:200]}") from error
     encoded = _encode(_letterbox(fitted, settings))
     if len(encoded) > MAX_BYTES:
-        raise ThumbnailTooLargeError(f"the thumbnail has {len(encoded)} bytes of {MAX_BYTES}")
-    return Thumbnail(encoded, MIME_TYPE, settings.size, settings.size)
+        message = f"the thumbnail has {len(encoded)} bytes of {MAX_BYTES}"
+        raise PermanentError(message, step="thumbnail", code="thumbnail_too_large")
+    return Thumbnail(encoded, MIME_TYPE)
+
+
+def _too_large(message: str) -> PermanentError:
+    return PermanentError(message, step="thumbnail", code="image_too_large")
+
+
+def _unreadable(message: str) -> PermanentError:
+    return PermanentError(message, step="thumbnail", code="image_unreadable")
 
 
 def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
-    """Decode an image and scale it so that its longer side is that of a thumbnail."""
+    """Decode an image and scale its longer side to that of a thumbnail."""
     with Image.open(BytesIO(data), formats=_FORMATS) as image:
         _check_cost(image, data, settings)
         width, height = _target_size(image.size, settings.size)
-        image.draft(None, (2 * width, 2 * height))  # JPEG decodes to fractions, cheaply
+        image.draft(None, (2 * width, 2 * height))  # JPEG: decodes a reduced image
         image.load()
         scaled = _scale(image, settings)
         turn = _TURNS.get(_read_orientation(image))
@@ -140,26 +128,26 @@ def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSettings) -> None:
-    """Refuse an image by its header, before its pixels take any memory.
+    """Reject a too large image by its header, before its pixels are decoded.
 
-    Pillow's own MAX_IMAGE_PIXELS is one for the whole process and only warns up to twice its
-    value; this is for one call, exact, and safe with threads.
+    Pillow's MAX_IMAGE_PIXELS is global and only warns up to twice its value; this limit is exact,
+    per call and thread-safe.
     """
     width, height = image.size
     share = _WEBP_SHARE if image.format == "WEBP" else 1
     limit = int(settings.max_pixels * share)
     if width * height > limit or max(width, height) > _MAX_SIDE:
-        raise ImageTooLargeError(
+        raise _too_large(
             f"the {image.format} image has {width}x{height} pixels, and {limit} is the limit, "
             f"with no side above {_MAX_SIDE}"
         )
     scans = data.count(_JPEG_SCAN) if image.format in {"JPEG", "MPO"} else 0
     if scans * width * height > _MAX_JPEG_SCANS * settings.max_pixels:
-        raise ImageTooLargeError(f"the JPEG image of {width}x{height} pixels has {scans} scans")
+        raise _too_large(f"the JPEG image of {width}x{height} pixels has {scans} scans")
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 when there is none; broken EXIF spoils no good picture."""
+    """Return the EXIF orientation, 1 if it is missing or malformed."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, struct.error):
@@ -168,16 +156,16 @@ def _read_orientation(image: Image.Image) -> int:
 
 
 def _target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return the size of an image within a square; the shorter side is never 0."""
+    """Return the size of an image scaled to fit a square; no side is 0."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Scale an image to fit, opaque: hard edges when enlarged, smooth when shrunk.
+    """Return an opaque image that fits, enlarged with hard edges or shrunk.
 
-    Shrinking goes in two steps, the first by whole numbers to at least twice the size, as
-    Pillow's `reducing_gap=2.0` does; but in bands, so that no second copy is ever in memory.
+    Shrinking has two steps, the first by a whole factor to at least twice the size, like Pillow's
+    `reducing_gap=2.0`, but in bands, so that there is never a second copy in memory.
     """
     width, height = _target_size(image.size, settings.size)
     if max(image.size) < settings.size:
@@ -191,7 +179,7 @@ def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 def _reduce(
     image: Image.Image, factor: tuple[int, int], settings: ThumbnailSettings
 ) -> Image.Image:
-    """Return an opaque image reduced by whole numbers, made from one band of rows at a time."""
+    """Return an opaque image reduced by whole factors, one band of rows at a time."""
     across, down = factor
     reduced = Image.new("RGB", (-(-image.width // across), -(-image.height // down)))
     rows = max(1, _BAND_PIXELS // (image.width * down)) * down
@@ -202,9 +190,9 @@ def _reduce(
 
 
 def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Return an image as RGB on the background, whatever its mode."""
+    """Return an image of any mode as RGB on the background."""
     if image.mode == "I;16":
-        # A plain conversion would clip everything above 255 to white.
+        # convert() alone would clip all values above 255 to white.
         image = image.point(lambda value: value * (1 / 257)).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -215,7 +203,7 @@ def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Centre an image on a new canvas, which takes over its pixels and nothing else."""
+    """Return a new image with the pixels of another in its centre, without metadata."""
     side = settings.size
     canvas = Image.new("RGB", (side, side), settings.background)
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
@@ -223,7 +211,7 @@ def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _encode(canvas: Image.Image) -> bytes:
-    """Return a PNG; with at most 256 colours it has a palette, which halves pixel art."""
+    """Encode a PNG, with a palette for up to 256 colours (half the size)."""
     colours = canvas.getcolors(_MAX_COLOURS)
     if colours:
         canvas = canvas.quantize(len(colours), dither=Image.Dither.NONE)

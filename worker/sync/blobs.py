@@ -21,7 +21,7 @@ from worker.database.thumbnail_cache import (
     ThumbnailCacheUnavailableError,
     Thumbnails,
 )
-from worker.files.errors import SourceTooLargeError, SourceUnavailableError
+from worker.files.errors import SourceTooLargeError
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobSpec, BlobTransform
@@ -205,7 +205,7 @@ class BlobBuilder:
             if announced >= self._max_source_bytes:
                 raise
             message = f"the file has grown since it was looked at: {error.message}"
-            raise SourceUnavailableError(message) from error
+            raise TransientError(message, step="source", code="source_unavailable") from error
 
 
 @dataclass(frozen=True, slots=True)
