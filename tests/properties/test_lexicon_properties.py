@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.lexicon_samples import field_of, required_of
 from worker.core.cid import cid_of_blob, encode_record
-from worker.media.validation import LexiconViolation, load_lexicons
+from worker.core.errors import PermanentError
+from worker.media.validation import load_lexicons
 from worker.media.validation.data_model import MAX_INTEGER
 from worker.media.validation.errors import Violation
 from worker.media.validation.schema import read_lexicon
@@ -65,7 +67,7 @@ def values(definition: Definition) -> st.SearchStrategy[object]:
 def records_of(nsid: str) -> st.SearchStrategy[Record]:
     """Return the valid records of a type, with and without each of its optional fields."""
     fields = {name: values(definition) for name, definition in FIELDS[nsid].items()}
-    required = LEXICONS.required(nsid)
+    required = required_of(nsid)
     return st.fixed_dictionaries(
         {"$type": st.just(nsid), **{name: fields[name] for name in sorted(required)}},
         optional={name: part for name, part in fields.items() if name not in required},
@@ -90,10 +92,10 @@ not_text: st.SearchStrategy[object] = (
 
 def refused_field(record: Record, changes: Record) -> str:
     """Return the field that a valid record is refused for once `changes` are made to it."""
-    with pytest.raises(LexiconViolation) as refusal:
+    with pytest.raises(PermanentError) as refusal:
         LEXICONS.validate(record["$type"], record | changes)
     assert refusal.value.message.encode()
-    return refusal.value.field
+    return field_of(refusal.value)
 
 
 @given(records)
@@ -107,7 +109,7 @@ def test_valid_records_pass_and_can_be_encoded(record: Record) -> None:
 @given(records, st.data())
 def test_dropping_a_required_field_is_refused(record: Record, data: st.DataObject) -> None:
     """Each required field is missed by name."""
-    field = data.draw(st.sampled_from(sorted(LEXICONS.required(record["$type"]))))
+    field = data.draw(st.sampled_from(sorted(required_of(record["$type"]))))
     del record[field]
     assert refused_field(record, {}) == field
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from worker.core.cid import cid_of_blob
-from worker.media.validation import Lexicons, LexiconViolation, load_lexicons
+from worker.core.errors import PermanentError
+from worker.media.validation import Lexicons, load_lexicons
 
 Record = dict[str, Any]
 
@@ -71,11 +72,23 @@ SAMPLES: Mapping[str, Record] = {
 
 def refusal(
     nsid: str, record: Any, match: str = ".", lexicons: Lexicons = LEXICONS
-) -> LexiconViolation:
-    """Return the violation for which a record is refused."""
-    with pytest.raises(LexiconViolation, match=match) as refused:
+) -> PermanentError:
+    """Return the error for which a record is refused."""
+    with pytest.raises(PermanentError, match=match) as refused:
         lexicons.validate(nsid, record)
+    assert (refused.value.step, refused.value.code) == ("validate", "lexicon_violation")
     return refused.value
+
+
+def field_of(error: PermanentError) -> str:
+    """Return the path of the field that an error names."""
+    return error.message.split()[1]
+
+
+def required_of(nsid: str) -> set[str]:
+    """Return the fields that a record must have."""
+    main: Any = LEXICONS.document(nsid)["defs"]
+    return set(main["main"]["record"]["required"])
 
 
 def fields_of(document: Any) -> dict[str, dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.lexicon_samples import FAMILY, lexicon, refusal
+from tests.unit.lexicon_samples import FAMILY, field_of, lexicon, refusal
 from worker.media.validation import Lexicons, load_lexicons
 
 NSID = "com.example.probe"
@@ -172,7 +172,7 @@ def test_what_a_constraint_forbids_is_refused_where_it_is(
 ) -> None:
     """The path leads to the innermost value that breaks a rule."""
     record = {"$type": NSID, field: value}
-    assert refusal(NSID, record, lexicons=lexicons).field == path
+    assert field_of(refusal(NSID, record, lexicons=lexicons)) == path
 
 
 def test_the_reason_quotes_a_bad_format_only_once(lexicons: Lexicons) -> None:

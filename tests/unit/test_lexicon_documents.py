@@ -6,8 +6,18 @@ from typing import Any
 
 import pytest
 
-from tests.unit.lexicon_samples import KIDLISP, LEXICONS, MOOD, PAINTING, PIECE, SAMPLES, fields_of
-from worker.media.validation import BlobRule, LexiconViolation
+from tests.unit.lexicon_samples import (
+    KIDLISP,
+    LEXICONS,
+    MOOD,
+    PAINTING,
+    PIECE,
+    SAMPLES,
+    fields_of,
+    required_of,
+)
+from worker.core.errors import PermanentError
+from worker.media.validation import BlobRule
 
 FIELDS = {
     PAINTING["$type"]: {"slug": 128, "code": 10, "imageUrl": 512, "recordingUrl": 512, "acUrl": 512}
@@ -42,7 +52,7 @@ def test_the_limits_are_the_platforms(nsid: str) -> None:
 def test_what_a_builder_can_ask_agrees_with_the_document(nsid: str) -> None:
     """The names of all fields and of the required ones can be had without reading JSON."""
     assert set(LEXICONS.properties(nsid)) == FIELDS[nsid].keys()
-    assert LEXICONS.required(nsid) == REQUIRED[nsid]
+    assert required_of(nsid) == REQUIRED[nsid]
 
 
 @pytest.mark.parametrize("nsid", SAMPLES)
@@ -104,8 +114,8 @@ def test_a_document_is_the_callers_to_change() -> None:
     LEXICONS.validate(MOOD["$type"], MOOD)
 
 
-@pytest.mark.parametrize("ask", ["blob_rules", "properties", "required", "document"])
+@pytest.mark.parametrize("ask", ["blob_rules", "properties", "document"])
 def test_nothing_is_known_of_an_unknown_type(ask: str) -> None:
     """Every question about a type without a lexicon gets the same answer."""
-    with pytest.raises(LexiconViolation, match=r"com\.example\.none: \$type has no lexicon"):
+    with pytest.raises(PermanentError, match=r"com\.example\.none: \$type has no lexicon"):
         getattr(LEXICONS, ask)("com.example.none")

@@ -9,9 +9,10 @@ import pytest
 from bson import ObjectId
 
 from worker.core.documents import Account, ItemRef, MediaDocument, SyncState
+from worker.core.errors import PermanentError
 from worker.core.fields import FieldError, Fields
 from worker.core.secrets import Secret
-from worker.media import UnknownTypeError, media_type
+from worker.media import media_type
 from worker.media.base import Draft, SiteUrls, SourceRef
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
@@ -147,5 +148,6 @@ def test_a_bad_field_is_named(fields: dict[str, Any], named: str) -> None:
 
 def test_an_unknown_type_is_refused_with_the_names_there_are() -> None:
     """A typo in a producer is found by reading one line."""
-    with pytest.raises(UnknownTypeError, match="kidlisp, mood, painting, piece"):
+    with pytest.raises(PermanentError, match="kidlisp, mood, painting, piece") as refused:
         media_type("paintng")
+    assert refused.value.code == "unknown_type"

@@ -134,10 +134,10 @@ def publish(
 
 
 def _folders() -> tuple[Path, ...]:
-    from worker.media import LEXICON_FOLDERS
+    from worker.media.registry import registry
     from worker.media.validation.files import OWN_FOLDER
 
-    return (OWN_FOLDER, *LEXICON_FOLDERS)
+    return (OWN_FOLDER, *registry().lexicon_folders)
 
 
 def _open_published(env_file: Path | None, against: str, resources: ExitStack) -> LexiconSource:

@@ -1,4 +1,4 @@
-"""What a media type is: where its documents live, and how one becomes a draft of a record."""
+"""The definition of a media type, and the drafts of records that it builds."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from urllib.parse import quote
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Account, MediaDocument
-from worker.core.errors import PermanentError
 from worker.files.store import SourceKey
 
 
 class BlobTransform(StrEnum):
-    """How a blob is made from its source file."""
+    """How a blob is created from its source file."""
 
     THUMBNAIL = "thumbnail"
     AS_IS = "verbatim"
@@ -22,22 +21,22 @@ class BlobTransform(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
-    """A file of the store by the names that the document gives, which may be hostile."""
+    """A file of the store, by the unchecked names in the document."""
 
     bucket: str
     user: str | None
     name: str
 
     def key(self) -> SourceKey:
-        """Return the file's key; raises SourceKeyInvalid."""
+        """Return the key of the file; raises PermanentError for invalid names."""
         return SourceKey(self.bucket, self.user, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class BlobSpec:
-    """A blob that the record should have: its source file and how to make it.
+    """A blob of the record: its source file and how to create it.
 
-    `mime_type` is what a verbatim file is sent as.
+    `mime_type` is that of a file that is uploaded as it is.
     """
 
     file: SourceRef
@@ -47,7 +46,7 @@ class BlobSpec:
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A URL that the record should have if, and only if, the source file exists."""
+    """A URL that the record has if, and only if, the source file exists."""
 
     url: str
     file: SourceRef
@@ -55,7 +54,7 @@ class LinkSpec:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record before its blobs are uploaded and its links looked up: pure data."""
+    """A record before its blobs are uploaded and its links are checked."""
 
     nsid: str
     fields: Mapping[str, str]
@@ -65,7 +64,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class SiteUrls:
-    """The platform's addresses: public URLs by template, and the buckets of its store."""
+    """The public URLs of the platform, and the buckets of its store."""
 
     url: str
     user_bucket: str
@@ -73,29 +72,29 @@ class SiteUrls:
     templates: Mapping[str, str] = field(default_factory=dict)
 
     def link(self, template: str, **values: str) -> str:
-        """Fill a URL template; each value is percent-encoded."""
+        """Fill a URL template with percent-encoded values."""
         quoted = {name: quote(value, safe="") for name, value in values.items()}
         return template.format(site=self.url, **quoted)
 
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What a builder works from: the document, its account and the site."""
+    """The input of a builder: the document, its account and the site."""
 
     document: MediaDocument
     account: Account
     site: SiteUrls
 
     def text(self, name: str, *alternatives: str) -> str:
-        """Return a required text of the document."""
+        """Return a required text of the document; raises FieldError."""
         return self.document.fields.text(name, *alternatives)
 
     def optional(self, name: str) -> str | None:
-        """Return an optional text of the document."""
+        """Return an optional text of the document; raises FieldError."""
         return self.document.fields.optional_text(name)
 
     def file(self, name: str) -> SourceRef:
-        """Return a file of this item's owner in the store."""
+        """Return a file of the item's owner."""
         default = self.site.guest_bucket if self.document.is_guest else self.site.user_bucket
         bucket = self.document.fields.optional_text("bucket") or default
         user = None if self.document.is_guest else self.document.owner
@@ -107,14 +106,14 @@ Builder = Callable[["BuildContext", "MediaType"], Draft]
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """One kind of media.
+    """A type of media.
 
-    `collection` is MongoDB's, `nsid` the record's; `fields` are those the builder reads (a
-    change of any other is no change of the item); `takedown_flags` those that take an item down;
-    `has_files` tells that records may need files of the store; `batch` is how many items are
-    published together: fewer, where each takes long;
-    `urls` the default URL templates by record field, each of which the environment can
-    replace as `URL_TEMPLATE_<TYPE>_<FIELD>`.
+    `collection` is in MongoDB, `nsid` that of the records. `fields` are those that the builder
+    reads: a change of any other does not change the item. One of `takedown_flags` takes an item
+    down. `has_files` means that records may need files of the store. `batch` is the number of
+    items that are published together, fewer if each takes long. `urls` are the default URL
+    templates by field of the record; the environment can replace each as
+    `URL_TEMPLATE_<TYPE>_<FIELD>`.
     """
 
     name: str
@@ -129,24 +128,17 @@ class MediaType:
     urls: Mapping[str, str] = field(default_factory=dict)
 
     def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
-        """Build the draft of a document's record; raises PermanentError naming a bad field."""
+        """Build the draft of a record; raises PermanentError naming an invalid field."""
         return self.build(BuildContext(document, account, site), self)
 
     def record(self, context: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
-        """Complete a record's own fields with those every type has; drop what is None."""
+        """Add the fields that all records have, and drop those that are None."""
         when = rfc3339(context.document.fields.moment("when"))
         own = {name: value for name, value in fields.items() if value is not None}
         return {"$type": self.nsid, **own, "when": when, "ref": str(context.document.ref.id)}
 
     def link(self, context: BuildContext, name: str, **values: str) -> str:
-        """Fill this type's URL template of a record field."""
+        """Return the URL of a field of the record by this type's template."""
         override = f"{self.name}_{name}".upper()
         template = context.site.templates.get(override, self.urls[name])
         return context.site.link(template, **values)
-
-
-class UnknownTypeError(PermanentError):
-    """No media type has this name."""
-
-    step = "document"
-    code = "unknown_type"

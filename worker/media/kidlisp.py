@@ -1,4 +1,4 @@
-"""KidLisp programs: short code and source, both in the record itself."""
+"""KidLisp programs, with their source in the record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BuildContext, Draft, MediaType
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build a KidLisp program."""
+    """Build the draft of a KidLisp program."""
     code = context.text("code")
     fields = {
         "code": code,

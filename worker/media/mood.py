@@ -1,4 +1,4 @@
-"""Moods: a line of text of a signed-in user."""
+"""Moods: texts of signed-in users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BuildContext, Draft, MediaType
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build a mood; old documents keep its text under `text`."""
+    """Build the draft of a mood; old documents have its text in `text`."""
     fields = {"text": context.text("mood", "text")}
     return Draft(nsid=kind.nsid, fields=kind.record(context, fields))
 

@@ -1,4 +1,4 @@
-"""Pieces: a program, with its source as a blob when the platform stores it as a file."""
+"""Pieces: programs, with the source as a blob if the platform has it as a file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, Medi
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build a piece; a document without a bucket has no source file."""
+    """Build the draft of a piece; without a bucket it has no source file."""
     slug = context.text("slug")
     fields = {"slug": slug, "code": context.optional("code"), "acUrl": _address(context, kind)}
     blobs = {}

@@ -1,6 +1,6 @@
-"""The registry of media types: our own, and those that other packages bring by entry points.
+"""The registry of media types: the project's own, and those of entry points.
 
-A platform adds a type without touching this package: docs/adding-a-media-type.md.
+docs/adding-a-media-type.md explains how an installed package adds a type.
 https://packaging.python.org/en/latest/specifications/entry-points/
 """
 
@@ -25,40 +25,38 @@ OWN_TYPES = (PAINTING, MOOD, PIECE, KIDLISP)
 GROUP = "media_atproto.types"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _COLLECTION = re.compile(r"[^$\0]{1,100}")
-_MAX_BATCH = 200  # writes that a PDS takes in one call
-# Ours and the platform's own: documents of a media type would be mixed up with what is there.
+_MAX_BATCH = 200  # the maximum of applyWrites
+# Collections of this project and of the platform, with other documents.
 _RESERVED = frozenset({"users", "@handles", "atproto_removals", "atproto_thumbnails"})
 _EVERY_RECORD = "when"  # read by `MediaType.record`
 
 
 @dataclass(frozen=True, slots=True)
 class PackagedType:
-    """A media type, and the folder in its package where its lexicon is."""
+    """A media type of a package, and the folder of the package with its lexicon."""
 
     kind: MediaType
     lexicons: Path
 
 
 def discover_entry_points(own: Sequence[MediaType]) -> tuple[PackagedType, ...]:
-    """Return the types of all installed packages, by name; raises MediaTypeError.
+    """Return the types of installed packages by name; raises MediaTypeError.
 
-    An entry point of the group `media_atproto.types` is named as the type is, and leads to a
-    MediaType; the lexicon is under `lexicons/` in the same package.
+    An entry point of the group `media_atproto.types` has the name of the type and is a MediaType;
+    the lexicon is in the folder `lexicons/` of the same package.
     """
     found: list[PackagedType] = []
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         kind = _load(entry)
         fault = find_fault(kind, entry.name, [*own, *(other.kind for other in found)])
         if fault or not isinstance(kind, MediaType):
-            raise MediaTypeError(
-                f"{_describe(entry)}: {fault}; correct the package, or uninstall it"
-            )
+            raise _invalid(entry, fault)
         found.append(PackagedType(kind, _folder(entry)))
     return tuple(found)
 
 
 def find_fault(kind: object, name: str, taken: Iterable[MediaType]) -> str:
-    """Return what is wrong with a type that an entry point `name` led to; empty if nothing is."""
+    """Return the fault of the type of an entry point, or an empty text."""
     if not isinstance(kind, MediaType):
         return f"is {type(kind).__name__!r}, and should be a worker.media.base.MediaType"
     return _fault_of(kind, name) or _find_clash(kind, taken)
@@ -75,7 +73,8 @@ def _fault_of(kind: MediaType, name: str) -> str:
         "fields should be a tuple of texts": not _are_texts(kind.fields),
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
         "takedown_flags should be a tuple of texts": not _are_texts(kind.takedown_flags),
-        f"batch should be 1 to {_MAX_BATCH}": not _is_batch(kind.batch),
+        f"batch should be 1 to {_MAX_BATCH}": type(kind.batch) is not int
+        or not 0 < kind.batch <= _MAX_BATCH,
     }
     return next((fault for fault, applies in faults.items() if applies), "")
 
@@ -91,11 +90,9 @@ def _find_clash(kind: MediaType, taken: Iterable[MediaType]) -> str:
 def _load(entry: EntryPoint) -> object:
     try:
         return entry.load()
-    except Exception as error:  # whatever another package's code raises as it is imported
-        raise MediaTypeError(
-            f"{_describe(entry)}: cannot be imported ({type(error).__name__}: {error});"
-            " correct the package, or uninstall it"
-        ) from error
+    except Exception as error:  # the code of a package may raise anything
+        fault = f"cannot be imported ({type(error).__name__}: {error})"
+        raise _invalid(entry, fault) from error
 
 
 def _folder(entry: EntryPoint) -> Path:
@@ -103,9 +100,10 @@ def _folder(entry: EntryPoint) -> Path:
     return Path(str(files(package))) / "lexicons"
 
 
-def _describe(entry: EntryPoint) -> str:
+def _invalid(entry: EntryPoint, fault: str) -> MediaTypeError:
     package = entry.dist.name if entry.dist else "a package without metadata"
-    return f"the media type {entry.name!r} of {package} ({entry.value})"
+    media_type = f"the media type {entry.name!r} of {package} ({entry.value})"
+    return MediaTypeError(f"{media_type}: {fault}; correct the package, or uninstall it")
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
@@ -116,13 +114,9 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
 
 
-def _is_batch(value: object) -> bool:
-    return type(value) is int and 0 < value <= _MAX_BATCH
-
-
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All types by name, and where the lexicons of other packages' types are."""
+    """All types by name, and the folders with the lexicons of packages."""
 
     types: Mapping[str, MediaType]
     lexicon_folders: tuple[Path, ...]
@@ -130,7 +124,7 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """Return the types, our own first; raises MediaTypeError for one that cannot be used."""
+    """Return all types, the project's own first; raises MediaTypeError."""
     others = discover_entry_points(OWN_TYPES)
     kinds = (*OWN_TYPES, *(other.kind for other in others))
     folders = dict.fromkeys(other.lexicons for other in others)

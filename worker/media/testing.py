@@ -1,4 +1,4 @@
-"""For tests of a media type: what its builder makes of a document, without any service."""
+"""Test a media type's builder without any service."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 
 
 def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft:
-    """Return the draft of a document with these fields, of Ada's or a guest's.
+    """Return the draft for a document with these fields, of the user Ada or a guest.
 
-    Raises PermanentError naming a field that is not right.
+    Raises PermanentError naming an invalid field.
     """
     document = MediaDocument(
         ref=ItemRef(kind.name, ID),

@@ -41,7 +41,7 @@ class ExpectedRecords:
         return Attachments(blobs, links, ()).complete(draft)
 
     def valid_record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Return the record of a draft; raises LexiconViolation."""
+        """Return the record of a draft; raises PermanentError."""
         record = self.record(document, draft)
         self.lexicons.validate(draft.nsid, record)
         return record

@@ -97,8 +97,8 @@ class Engine:
         is written even when it is known to be right, and an item that was given up is tried;
         with `only_if_due` an item that waits is left waiting.
 
-        Raises UnknownTypeError and InvalidIdError, and StoreUnavailableError when not even the
-        failure could be kept.
+        Raises PermanentError for an unknown type or id, and StoreUnavailableError when not even
+        the failure could be kept.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)

@@ -122,7 +122,7 @@ class Publisher:
     ) -> PreparedRecord:
         """Upload what is not uploaded yet, and return the record, validated.
 
-        `builder` replaces the publisher's own. Raises LexiconViolation, and the errors of
+        `builder` replaces the publisher's own. Raises PermanentError, and the errors of
         `AttachmentBuilder.build`.
         """
         attachments = (builder or self.attachments).build(run, draft, repo, blobs)

@@ -125,7 +125,7 @@ class RetryRequest:
 
     @classmethod
     def of(cls, form: Mapping[str, str]) -> RetryRequest:
-        """Parse a form; raises UnknownTypeError or, without a code, InvalidIdError."""
+        """Parse a form; raises PermanentError for an unknown type or id."""
         kind = media_type(form.get("type", ""))
         code = form.get("code", "")
         if not code:

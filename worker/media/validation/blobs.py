@@ -1,4 +1,4 @@
-"""Blobs: what a lexicon asks of one, and whether a reference to one meets it.
+"""The rules of a lexicon for blobs, and the check of references to blobs.
 
 https://atproto.com/specs/data-model#blob-type
 """
@@ -14,22 +14,21 @@ from worker.media.validation.errors import Violation, join, label, quote
 _NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
 _MIME_TYPE = re.compile(f"{_NAME}/{_NAME}")
 _MIME_PATTERN = re.compile(rf"\*/\*|{_NAME}/(?:\*|{_NAME})")
-_KEYS = ("$type", "ref", "mimeType", "size")
 
 
 @dataclass(frozen=True, slots=True)
 class BlobRule:
-    """What a lexicon lets a blob field refer to.
+    """The blobs that a field accepts.
 
-    `accept` holds MIME types or patterns (`image/*`, `*/*`), empty for any type; `max_size` is in
-    bytes, None for no limit.
+    `accept` contains MIME types or patterns (`image/*`, `*/*`), none for any type; `max_size` is
+    in bytes, None for no limit.
     """
 
     accept: tuple[str, ...] = ()
     max_size: int | None = None
 
     def accepts(self, mime_type: str) -> bool:
-        """Say whether the lexicon takes this MIME type, written as a PDS returns it.
+        """Return whether the lexicon accepts a MIME type in the form that a PDS returns.
 
         https://atproto.com/specs/lexicon#blob
         """
@@ -40,20 +39,23 @@ class BlobRule:
 
 
 def is_mime_pattern(text: str) -> bool:
-    """Say whether `text` may stand in `accept`: `image/png`, `image/*` or `*/*`."""
+    """Return whether `accept` may contain `text`: `image/png`, `image/*` or `*/*`."""
     return _MIME_PATTERN.fullmatch(text) is not None
 
 
 def check_blob(rule: BlobRule, value: object, path: str) -> None:
-    """Check a blob reference in JSON form against its rule; raises Violation.
+    """Check a reference to a blob in JSON form; raises Violation.
 
-    The form is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}` and
-    nothing else. The CID must be one of a blob: CIDv1, raw, SHA-256, base32.
+    Its form is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}`.
     """
-    blob = _object(value, _KEYS, path)
+    blob = _object(value, ("$type", "ref", "mimeType", "size"), path)
     if blob["$type"] != "blob":
         raise Violation(join(path, "$type"), f"should be 'blob', got {quote(blob['$type'])}")
-    _check_ref(blob["ref"], join(path, "ref"))
+    ref = join(path, "ref")
+    link = _object(blob["ref"], ("$link",), ref)["$link"]
+    if not isinstance(link, str) or not is_blob_cid(link):
+        reason = f"should be a CIDv1 (raw, SHA-256, base32), got {quote(link)}"
+        raise Violation(join(ref, "$link"), reason)
     _check_mime_type(rule, blob["mimeType"], join(path, "mimeType"))
     _check_size(rule, blob["size"], join(path, "size"))
 
@@ -69,14 +71,6 @@ def _object(value: object, keys: tuple[str, ...], path: str) -> dict[str, object
         if key not in keys:
             raise Violation(join(path, label(key)), "is not part of a blob reference")
     return value
-
-
-def _check_ref(value: object, path: str) -> None:
-    link = _object(value, ("$link",), path)["$link"]
-    if not isinstance(link, str) or not is_blob_cid(link):
-        raise Violation(
-            join(path, "$link"), f"should be a CIDv1 (raw, SHA-256, base32), got {quote(link)}"
-        )
 
 
 def _check_mime_type(rule: BlobRule, value: object, path: str) -> None:

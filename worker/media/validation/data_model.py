@@ -1,6 +1,6 @@
-"""The rules of the data model, which hold for every value whatever its lexicon says.
+"""The rules of the data model for all values, and some formats of strings.
 
-The string formats here are those for which the library is too lax or too strict.
+The formats are those for which the library is too lax or too strict.
 https://atproto.com/specs/data-model and https://atproto.com/specs/lexicon#string-formats
 """
 
@@ -15,15 +15,15 @@ from worker.core.record_keys import is_rkey, is_tid
 from worker.media.validation.errors import Violation, join, label
 
 MAX_INTEGER = 2**53 - 1
-"""Largest integer, either sign, that JavaScript (and so a PDS) can hold exactly."""
+"""The largest integer, of either sign, that JavaScript (and so a PDS) represents exactly."""
 MAX_DEPTH = 32
-"""How many objects and arrays may lie inside one another, the record among them."""
+"""The maximum number of nested objects and arrays, including the record."""
 _DATETIME = re.compile(
     r"([0-9]{4})-(0[1-9]|1[0-2])-([0-9]{2})"
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|(?!-00:00)[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-# The protocol's reference implementation reads no more than this.
+# The maximum of the protocol's reference implementation.
 _DATETIME_LENGTH = 64
 _PCHAR = r"[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}"
 _URI = re.compile(
@@ -35,7 +35,7 @@ _URI_LENGTH = 8192
 
 
 def is_datetime(text: str) -> bool:
-    """Say whether `text` is a date and time of RFC 3339, ISO 8601 and HTML alike.
+    """Return whether `text` is a datetime of RFC 3339, ISO 8601 and HTML alike.
 
     Seconds and a time zone are required, `-00:00` and leap seconds are not allowed, and the day
     must exist. https://atproto.com/specs/lexicon#datetime
@@ -47,11 +47,10 @@ def is_datetime(text: str) -> bool:
 
 
 def is_uri(text: str) -> bool:
-    """Say whether `text` is a URI of RFC 3986: a scheme, and more than slashes after it.
+    """Return whether `text` is a URI of RFC 3986, and more than a scheme and slashes.
 
-    Anything outside its ASCII characters must be percent-encoded. As in the reference
-    implementation a path may not follow the scheme at once (`file:/x`, `file:///x`).
-    https://atproto.com/specs/lexicon#uri
+    Non-ASCII characters must be percent-encoded. As in the reference implementation, an absolute
+    path may not follow the scheme (`file:/x`, `file:///x`). https://atproto.com/specs/lexicon#uri
     """
     return len(text) <= _URI_LENGTH and _URI.fullmatch(text) is not None
 
@@ -59,21 +58,17 @@ def is_uri(text: str) -> bool:
 OWN_FORMATS: Mapping[str, Callable[[str], bool]] = MappingProxyType(
     {"datetime": is_datetime, "uri": is_uri, "tid": is_tid, "record-key": is_rkey}
 )
-
-
-"""Format name to its test. The library knows the other formats of the specification."""
-
-
+"""The checks of the formats that this package validates; the library knows the others."""
 LIBRARY_FORMATS = frozenset(
     {"at-identifier", "at-uri", "cid", "did", "handle", "language", "nsid"},
 )
 
 
 def check_data(record: object) -> dict[str, object]:
-    """Check that `record` is an object of plain JSON values and return it as a dict.
+    """Check that `record` is an object of plain JSON values, and return it as a dict.
 
-    Raises Violation at the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is
-    not a string, value without a JSON form (bytes, tuples, dates) or object nested too deep.
+    Raises Violation for the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is
+    not a string, value without a JSON form (bytes, tuples, dates) or object nested too deeply.
     """
     if not isinstance(record, Mapping):
         raise Violation("record", f"is {_kind(record)} and should be an object")
@@ -88,7 +83,8 @@ def _check(value: object, path: str, depth: int) -> None:
     if type(value) is str:
         _check_text(value, path)
     elif type(value) is int:
-        _check_integer(value, path)
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise Violation(path, "is an integer beyond 2^53-1, which not every reader can hold")
     elif type(value) is dict:
         _check_object(value, path, depth)
     elif type(value) is list:
@@ -97,7 +93,7 @@ def _check(value: object, path: str, depth: int) -> None:
     elif type(value) is float:
         raise Violation(path, "is a float, which AT Protocol records cannot hold")
     elif value is not None and type(value) is not bool:
-        raise Violation(path, f"is {_kind(value)}, which JSON has no form for")
+        raise Violation(path, f"is {_kind(value)}, which has no JSON form")
 
 
 def _check_object(value: dict[object, object], path: str, depth: int) -> None:
@@ -109,22 +105,13 @@ def _check_object(value: dict[object, object], path: str, depth: int) -> None:
         _check(item, where, depth - 1)
 
 
-def _check_integer(value: int, path: str) -> None:
-    if not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise Violation(path, "is an integer beyond 2^53-1, which not every reader can hold")
-
-
 def _check_text(text: str, path: str) -> None:
-    """Refuse half of a surrogate pair: it has no UTF-8 form, and a PDS would replace it."""
-    if text.isascii():
-        return
+    """Reject a lone surrogate: it has no UTF-8 form, and a PDS would replace it."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        where = f"at character {error.start}"
-        raise Violation(
-            path, f"holds a lone surrogate {where}, which is not Unicode text"
-        ) from None
+        reason = f"holds a lone surrogate at character {error.start}, which is not Unicode text"
+        raise Violation(path, reason) from None
 
 
 def _kind(value: object) -> str:

@@ -1,17 +1,17 @@
-"""What the checks of this package raise, and how they name a field and quote a value."""
+"""The internal error of validation, and the parts of its messages."""
 
 from __future__ import annotations
 
 import reprlib
 
-_QUOTE = 40
+_MAX_QUOTE = 40
 _quoter = reprlib.Repr()
-_quoter.maxstring = _quoter.maxother = _quoter.maxlong = _QUOTE
+_quoter.maxstring = _quoter.maxother = _quoter.maxlong = _MAX_QUOTE
 _quoter.maxlevel = _quoter.maxdict = _quoter.maxlist = 2
 
 
-class Violation(Exception):  # noqa: N818 - internal: becomes a LexiconViolation at the package's edge
-    """One rule broken: `field` is the path of the field, `reason` what is wrong with it."""
+class Violation(Exception):  # noqa: N818 - internal: translated by the callers of this package
+    """A violated rule: the path of the field, and the reason as text that follows it."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
@@ -20,17 +20,17 @@ class Violation(Exception):  # noqa: N818 - internal: becomes a LexiconViolation
 
 
 def join(path: str, key: str) -> str:
-    """Return the path of the property `key` of the object at `path` ("" is the record)."""
+    """Return the path of a property of the object at `path` ("" is the record)."""
     return f"{path}.{key}" if path else key
 
 
 def label(key: str) -> str:
-    """Return a key that no lexicon vouches for as text that is short and safe to log."""
-    if len(key) <= _QUOTE and key.isascii() and key.isidentifier():
+    """Return an undeclared key as text that is short and safe to log."""
+    if len(key) <= _MAX_QUOTE and key.isascii() and key.isidentifier():
         return key
-    return repr(key[:_QUOTE])[1:-1]
+    return repr(key[:_MAX_QUOTE])[1:-1]
 
 
 def quote(value: object) -> str:
-    """Return a short excerpt of a JSON value, for a message."""
+    """Return a short excerpt of a JSON value for a message."""
     return _quoter.repr(value)

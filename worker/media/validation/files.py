@@ -1,6 +1,6 @@
-"""Lexicon documents on disk: a folder whose paths spell NSIDs.
+"""Read lexicon documents from folders whose paths are NSIDs.
 
-What was published of them is kept beside them, in the folder's `published`, spelt the same way.
+The folder `published` in such a folder contains copies of the published documents.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWN_FOLDER = Path(str(files("lexicons")))
 
 
 class LexiconFileError(ValueError):
-    """A lexicon file that cannot be used; the message names the file, the place and the fault."""
+    """An invalid lexicon file; the message names the file, the place and the fault."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"lexicon {path}: {reason}")
@@ -32,10 +32,10 @@ class LexiconFileError(ValueError):
 
 
 def load_lexicons(*directories: Path) -> Lexicons:
-    """Load our own lexicons and those under further `directories`.
+    """Load the project's own lexicons and those in `directories`.
 
-    `computer/aesthetic/mood.json` must hold the lexicon `computer.aesthetic.mood`, and that must
-    define a record kept under TIDs. Raises LexiconFileError naming the first file that is not so.
+    `computer/aesthetic/mood.json` must contain the lexicon `computer.aesthetic.mood`, with a
+    record whose keys are TIDs. Raises LexiconFileError for the first invalid file.
     """
     lexicons: dict[str, Lexicon] = {}
     for directory in (OWN_FOLDER, *directories):
@@ -48,9 +48,9 @@ def load_lexicons(*directories: Path) -> Lexicons:
 
 
 def lexicon_files(directory: Path) -> list[Path]:
-    """Return the lexicon documents of a folder, not those in its `published`.
+    """Return the lexicon documents of a folder without the published ones.
 
-    Raises LexiconFileError when there is none.
+    Raises LexiconFileError if there are none.
     """
     published = directory / PUBLISHED
     paths = [path for path in sorted(directory.rglob("*.json")) if published not in path.parents]
@@ -71,23 +71,23 @@ def read_file(path: Path, directory: Path) -> Lexicon:
 
 
 def read_published(directory: Path) -> dict[str, Mapping[str, object]]:
-    """Return the documents of a folder of published lexicons by NSID, none if it is not there.
+    """Return the documents of a folder of published lexicons by NSID.
 
-    They are as strict readers of their time took them; raises LexiconFileError for what is no
-    lexicon document at all.
+    They are not validated, because the language may have been wider when they were published.
+    Raises LexiconFileError for a file that is not a lexicon document at all.
     """
     found: dict[str, Mapping[str, object]] = {}
     for path in sorted(directory.rglob("*.json")):
         document = _json(path)
         nsid = document.get("id") if isinstance(document, dict) else None
         if not isinstance(document, dict) or not isinstance(nsid, str):
-            raise LexiconFileError(path, "is no lexicon document")
+            raise LexiconFileError(path, "is not a lexicon document")
         found[nsid] = document
     return found
 
 
 def save_published(directory: Path, document: Mapping[str, object]) -> Path:
-    """Keep a document in a folder of published lexicons; return its file."""
+    """Save a document in a folder of published lexicons; return its file."""
     path = directory.joinpath(*str(document["id"]).split(".")).with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

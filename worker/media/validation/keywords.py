@@ -1,7 +1,7 @@
-"""Which keywords a field definition may have, by its type, and what each may be set to.
+"""The keywords of lexicons: which a definition may have, and their valid values.
 
-Strict, since a constraint with a misspelt name would constrain nothing. Of the lexicon language
-it takes what our records use and names whatever else it meets.
+The check is strict, because a misspelt constraint would have no effect. It accepts the part of the
+lexicon language that records of this project use, and reports everything else.
 https://atproto.com/specs/lexicon#field-type-definitions
 """
 
@@ -16,7 +16,7 @@ from worker.media.validation.errors import Violation, join, label, quote
 
 
 class _Setting(NamedTuple):
-    """What a keyword may be set to, in words and as a test."""
+    """The valid values of a keyword, as text and as a test."""
 
     words: str
     test: Callable[[Any], bool]
@@ -50,15 +50,9 @@ _ACCEPT = _Setting("a list of MIME types, image/* or */*, not empty", _is_accept
 
 _LENGTHS = {"maxLength": _LENGTH, "minLength": _LENGTH}
 _GRAPHEMES = {"maxGraphemes": _LENGTH, "minGraphemes": _LENGTH}
+_CHOICES = {"enum": _TEXTS, "knownValues": _TEXTS}
 _KEYWORDS: Mapping[str, Mapping[str, _Setting]] = {
-    "string": {
-        **_LENGTHS,
-        **_GRAPHEMES,
-        "format": _FORMAT,
-        "enum": _TEXTS,
-        "knownValues": _TEXTS,
-        "default": _TEXT,
-    },
+    "string": {**_LENGTHS, **_GRAPHEMES, **_CHOICES, "format": _FORMAT, "default": _TEXT},
     "integer": {"minimum": _INTEGER, "maximum": _INTEGER, "enum": _INTEGERS, "default": _INTEGER},
     "boolean": {},
     "array": {**_LENGTHS, "items": _OBJECT},
@@ -66,72 +60,40 @@ _KEYWORDS: Mapping[str, Mapping[str, _Setting]] = {
     "ref": {"ref": _TEXT},
     "blob": {"accept": _ACCEPT, "maxSize": _LENGTH},
 }
-# What a document, its record and a token may say besides what is read of them.
-_DOCUMENT: Mapping[str, _Setting] = {
-    "lexicon": _INTEGER,
-    "id": _TEXT,
-    "description": _TEXT,
-    "defs": _OBJECT,
-}
-_RECORD: Mapping[str, _Setting] = {
-    "type": _TEXT,
-    "description": _TEXT,
-    "key": _TEXT,
-    "record": _OBJECT,
-}
+TOKEN = {"type": _TEXT, "description": _TEXT}
+"""The keywords of a token and of every other definition."""
+DOCUMENT = {"lexicon": _INTEGER, "id": _TEXT, "description": _TEXT, "defs": _OBJECT}
+RECORD = {**TOKEN, "key": _TEXT, "record": _OBJECT}
 _BOUNDS = (
     ("minLength", "maxLength"),
     ("minGraphemes", "maxGraphemes"),
     ("minimum", "maximum"),
 )
-_EVERYWHERE = {"type": _TEXT, "description": _TEXT}
-_NEEDED = {"array": "items", "object": "properties", "ref": "ref"}
+_REQUIRED = {"array": "items", "object": "properties", "ref": "ref"}
 
 
 def check_definition(source: object, path: str) -> dict[str, Any]:
-    """Return the definition of the field at `path` if its keywords are valid; raises Violation."""
+    """Return the definition at `path` if its keywords are valid; raises Violation."""
     if not isinstance(source, dict):
         raise Violation(path, f"should be an object, got {quote(source)}")
     kind = source.get("type")
     if not isinstance(kind, str) or kind not in _KEYWORDS:
-        raise Violation(
-            join(path, "type"), f"should be one of {', '.join(_KEYWORDS)}, got {quote(kind)}"
-        )
-    if (needed := _NEEDED.get(kind, "type")) not in source:
-        raise Violation(join(path, needed), "is required")
-    _check_keywords({**_EVERYWHERE, **_KEYWORDS[kind]}, source, path)
-    _check_bounds(source, path)
-    return source
-
-
-def check_document(source: Mapping[str, Any]) -> None:
-    """Check that a lexicon document says nothing but what the language has; raises Violation."""
-    _check_keywords(_DOCUMENT, source, "")
-
-
-def check_record(source: Mapping[str, Any], path: str) -> None:
-    """Check the same of a record's definition, its fields apart."""
-    _check_keywords(_RECORD, source, path)
-
-
-def check_token(source: Mapping[str, Any], path: str) -> None:
-    """Check the same of a token: a name for a known value, and nothing else."""
-    _check_keywords(_EVERYWHERE, source, path)
-
-
-def _check_keywords(settings: Mapping[str, _Setting], source: Mapping[str, Any], path: str) -> None:
-    for keyword, value in source.items():
-        _check_keyword(settings.get(keyword), value, join(path, label(keyword)))
-
-
-def _check_bounds(source: Mapping[str, Any], path: str) -> None:
+        reason = f"should be one of {', '.join(_KEYWORDS)}, got {quote(kind)}"
+        raise Violation(join(path, "type"), reason)
+    if (required := _REQUIRED.get(kind, "type")) not in source:
+        raise Violation(join(path, required), "is required")
+    check_keywords({**TOKEN, **_KEYWORDS[kind]}, source, path)
     for least, most in _BOUNDS:
         if least in source and most in source and source[least] > source[most]:
             raise Violation(join(path, least), f"is above {most}: nothing could meet both")
+    return source
 
 
-def _check_keyword(setting: _Setting | None, value: object, path: str) -> None:
-    if setting is None:
-        raise Violation(path, "is a keyword that is not understood here")
-    if not setting.test(value):
-        raise Violation(path, f"should be {setting.words}, got {quote(value)}")
+def check_keywords(settings: Mapping[str, _Setting], source: Mapping[str, Any], path: str) -> None:
+    """Check that an object has only these keywords; raises Violation."""
+    for keyword, value in source.items():
+        where = join(path, label(keyword))
+        if (setting := settings.get(keyword)) is None:
+            raise Violation(where, "is a keyword that is not supported")
+        if not setting.test(value):
+            raise Violation(where, f"should be {setting.words}, got {quote(value)}")

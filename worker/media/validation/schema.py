@@ -1,4 +1,4 @@
-"""Lexicon documents and field definitions: from JSON to values that are cheap to walk.
+"""Parse lexicon documents into schemas that validation can walk.
 
 https://atproto.com/specs/lexicon#lexicon-files
 """
@@ -13,19 +13,20 @@ from worker.media.validation.blobs import BlobRule
 from worker.media.validation.data_model import OWN_FORMATS
 from worker.media.validation.errors import Violation, join, label, quote
 from worker.media.validation.keywords import (
+    DOCUMENT,
+    RECORD,
+    TOKEN,
     check_definition,
-    check_document,
-    check_record,
-    check_token,
+    check_keywords,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """One field's definition, or a whole record's (`kind` is then `object`).
+    """The definition of a field, or of a whole record (of the kind `object`).
 
-    `format` is set for the formats in `OWN_FORMATS` only. `library` is the definition in JSON
-    without what this package judges itself: blobs, those formats, which fields are required.
+    `format` is set for the formats in `OWN_FORMATS` only. `library` is the JSON definition for
+    the library, without the parts that this package validates: blobs, those formats, `required`.
     """
 
     kind: str
@@ -40,7 +41,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """One lexicon document that defines a record: its NSID, its JSON, the record's fields."""
+    """A lexicon document that defines a record: its NSID, its JSON, the schema."""
 
     nsid: str
     document: Mapping[str, object]
@@ -48,23 +49,22 @@ class Lexicon:
 
 
 def read_lexicon(document: object, nsid: str) -> Lexicon:
-    """Read a lexicon document that should define the record `nsid`, kept under TIDs.
+    """Parse a lexicon document that must define the record `nsid`, with TIDs as keys.
 
-    All of it is read, definitions that nothing refers to as well. Raises Violation with the path in
-    the document and what is wrong there.
+    Unused definitions are checked too. Raises Violation with the path in the document.
     """
     root = _object(document, "document")
-    _expect(root, "lexicon", 1, "lexicon")
-    _expect(root, "id", nsid, "id")
+    _expect(root, "lexicon", 1, "")
+    _expect(root, "id", nsid, "")
     defs = _object(root.get("defs"), "defs")
     main = _object(defs.get("main"), "defs.main")
-    _expect(main, "type", "record", "defs.main.type")
-    _expect(main, "key", "tid", "defs.main.key")
+    _expect(main, "type", "record", "defs.main")
+    _expect(main, "key", "tid", "defs.main")
     record = _SchemaReader(defs).record(main.get("record"), "defs.main.record")
-    check_document(root)
-    check_record(main, "defs.main")
+    check_keywords(DOCUMENT, root, "")
+    check_keywords(RECORD, main, "defs.main")
     for name in defs.keys() - {"main"}:
-        _SchemaReader(defs, (name,)).resolve(name)
+        _SchemaReader(defs, (name,)).check(name)
     return Lexicon(nsid, root, record)
 
 
@@ -77,24 +77,24 @@ def _object(value: object, path: str) -> dict[str, Any]:
 def _expect(source: dict[str, Any], key: str, expected: object, path: str) -> None:
     found = source.get(key)
     if type(found) is not type(expected) or found != expected:
-        raise Violation(path, f"should be {expected!r}, got {quote(found)}")
+        raise Violation(join(path, key), f"should be {expected!r}, got {quote(found)}")
 
 
 @dataclass(frozen=True, slots=True)
 class _SchemaReader:
-    """Reads definitions; `defs` are those with a name, `inside` the references that led here."""
+    """Reads definitions; `inside` are the named ones that contain the current one."""
 
     defs: dict[str, Any]
     inside: tuple[str, ...] = ()
 
     def record(self, source: object, path: str) -> Schema:
-        """Read the record's own definition."""
+        """Read the definition of the record."""
         definition = check_definition(source, path)
-        _expect(definition, "type", "object", join(path, "type"))
+        _expect(definition, "type", "object", path)
         return self._object(definition, path, self._field)
 
     def _field(self, source: object, path: str) -> Schema:
-        """Read a field of the record, the only place for a blob: its upload has a state."""
+        """Read a field of the record, which may be a blob: its upload has a state."""
         definition = check_definition(source, path)
         if definition["type"] == "blob":
             rule = BlobRule(tuple(definition.get("accept", ())), definition.get("maxSize"))
@@ -102,15 +102,13 @@ class _SchemaReader:
         return self._inner(definition, path)
 
     def _inner(self, source: object, path: str) -> Schema:
-        """Read what may stand in any place."""
+        """Read a definition that is valid in any place."""
         definition = check_definition(source, path)
         kind: str = definition["type"]
         if kind == "blob":
-            raise Violation(path, "is a blob, which only the record itself may hold")
+            raise Violation(path, "is a blob, which only the record itself may contain")
         if kind == "object":
-            raise Violation(
-                path, "is an object, which needs a definition of its own and a ref to it"
-            )
+            raise Violation(path, "is an object, which needs a definition of its own and a ref")
         if kind == "ref":
             return self._target(definition["ref"], join(path, "ref"))
         if kind == "array":
@@ -119,19 +117,19 @@ class _SchemaReader:
         return _scalar(kind, definition)
 
     def _target(self, ref: str, path: str) -> Schema:
-        """Read what a reference to a definition in the same document points to."""
+        """Read the definition in the same document that a reference names."""
         name = ref.removeprefix("#")
         if name == ref or name not in self.defs:
             raise Violation(path, f"should be # and a name in defs, got {quote(ref)}")
         if name in self.inside:
-            raise Violation(path, f"leads back to {quote(ref)} without end")
+            raise Violation(path, f"leads back to {quote(ref)} endlessly")
         return _SchemaReader(self.defs, (*self.inside, name))._definition(name)
 
-    def resolve(self, name: str) -> None:
-        """Read a definition that may be there for others to refer to; raises Violation."""
-        source, where = self.defs[name], join("defs", label(name))
+    def check(self, name: str) -> None:
+        """Check a named definition, which may be a token; raises Violation."""
+        source = self.defs[name]
         if isinstance(source, dict) and source.get("type") == "token":
-            check_token(source, where)
+            check_keywords(TOKEN, source, join("defs", label(name)))
         else:
             self._definition(name)
 
@@ -145,7 +143,7 @@ class _SchemaReader:
     def _object(
         self, definition: dict[str, Any], path: str, read: Callable[[object, str], Schema]
     ) -> Schema:
-        """Read an object, its properties by `read`."""
+        """Read an object, with `read` for its properties."""
         properties: dict[str, Schema] = {}
         for name, source in definition["properties"].items():
             where = join(join(path, "properties"), label(name))
@@ -153,9 +151,10 @@ class _SchemaReader:
                 raise Violation(where, "is a reserved name")
             properties[name] = read(source, where)
         nullable = _names(definition, "nullable", path)
+        parts = {name: part.library for name, part in properties.items() if part.kind != "blob"}
         return Schema(
             "object",
-            _library_object(properties, nullable),
+            {"type": "object", "properties": parts, "nullable": sorted(nullable)},
             properties=properties,
             required=_names(definition, "required", path),
             nullable=nullable,
@@ -169,15 +168,8 @@ def _scalar(kind: str, definition: dict[str, Any]) -> Schema:
     return Schema(kind, definition)
 
 
-def _library_object(
-    properties: Mapping[str, Schema], nullable: frozenset[str]
-) -> dict[str, object]:
-    parts = {name: part.library for name, part in properties.items() if part.kind != "blob"}
-    return {"type": "object", "properties": parts, "nullable": sorted(nullable)}
-
-
 def _names(definition: dict[str, Any], keyword: str, path: str) -> frozenset[str]:
-    """Return the properties that `required` or `nullable` lists, once they all exist."""
+    """Return the properties in `required` or `nullable`, which must exist."""
     for name in definition.get(keyword, ()):
         if name not in definition["properties"]:
             raise Violation(join(path, keyword), f"names {quote(name)}, which is not in properties")
