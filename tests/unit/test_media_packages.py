@@ -12,7 +12,7 @@ from worker.media import OWN_TYPES
 from worker.media.base import MediaType
 from worker.media.lexicons import find_missing
 from worker.media.mood import MOOD
-from worker.media.registry import discover_entry_points, find_fault
+from worker.media.registry import Registry, find_fault, registry
 from worker.media.validation import load_lexicons
 
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")
@@ -64,7 +64,7 @@ def test_a_type_without_a_lexicon_is_told() -> None:
 
 def test_nothing_is_found_where_nothing_is_installed() -> None:
     """The project itself brings no package."""
-    assert discover_entry_points(OWN_TYPES) == ()
+    assert registry() == Registry({kind.name: kind for kind in OWN_TYPES}, ())
 
 
 def test_a_registry_fault_is_an_error_of_ours() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TypeGuard
 
 import bson
@@ -35,18 +36,13 @@ def wrong_type(name: str, wanted: str, value: object) -> FieldError:
 class Fields:
     """The fields of one document that a media type reads."""
 
-    __slots__ = ("_fingerprint", "_values")
-
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
-        self._fingerprint: str | None = None
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a hash of the values, computed on first use."""
-        if self._fingerprint is None:
-            self._fingerprint = hashlib.sha256(bson.encode(self._values)).hexdigest()
-        return self._fingerprint
+        """Return a hash of the values."""
+        return hashlib.sha256(bson.encode(self._values)).hexdigest()
 
     def equal(self, values: Mapping[str, object]) -> bool:
         return self._values == values

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from bson import ObjectId
 
 _ALPHABET = "234567abcdefghijklmnopqrstuvwxyz"
-_DIGITS = {character: value for value, character in enumerate(_ALPHABET)}
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")  # those of `int`
 _TID = re.compile(f"[{_ALPHABET[:16]}][{_ALPHABET}]{{12}}")
 _RKEY = re.compile(r"[A-Za-z0-9._:~-]{1,512}")
 
@@ -48,15 +48,12 @@ def next_tid(tid: str) -> str:
 
 
 def is_tid(text: str) -> bool:
-    """Return whether `text` is a TID (https://atproto.com/specs/tid#tid-syntax)."""
+    """Return whether `text` is a TID."""
     return _TID.fullmatch(text) is not None
 
 
 def is_rkey(text: str) -> bool:
-    """Return whether `text` is a record key of any kind.
-
-    https://atproto.com/specs/record-key#record-key-syntax
-    """
+    """Return whether `text` is a record key of any kind."""
     return _RKEY.fullmatch(text) is not None and text not in {".", ".."}
 
 
@@ -94,7 +91,4 @@ def _encode(number: int) -> str:
 def _decode(tid: str) -> int:
     if not is_tid(tid):
         raise ValueError(f"not a TID: {tid[:40]!r}")
-    number = 0
-    for character in tid:
-        number = number << 5 | _DIGITS[character]
-    return number
+    return int(tid.translate(_DIGITS), 32)

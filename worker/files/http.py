@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 import time
 from collections.abc import Iterator, Sequence
@@ -13,8 +14,8 @@ from io import BytesIO
 import httpcore
 
 from worker.core.errors import MediaError, PermanentError, TransientError
-from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend, Network
-from worker.core.net.transports import Deadline, DeadlineBackend
+from worker.core.net.addresses import AddressNotAllowedError, Network
+from worker.core.net.transports import Deadline, GuardedBackend
 from worker.files.errors import SourceMissingError, SourceTooLargeError
 from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
@@ -33,15 +34,8 @@ _MAX_ETAG = 200
 _MISSING = frozenset({404, 410})
 _TRY_LATER = frozenset({408, 425, 429})
 # The types of pages that servers generate: errors, logins, an app for every path.
-_PAGES = frozenset(
-    {
-        "text/html",
-        "application/xhtml+xml",
-        "text/xml",
-        "application/xml",
-        "application/json",
-        "application/problem+json",
-    }
+_PAGE = re.compile(
+    r"text/(html|xml)|application/(xml|xhtml\+xml|json|problem\+json)|(multipart|message)/.*"
 )
 _PLAIN = frozenset({"", "identity", "aws-chunked"})
 
@@ -95,7 +89,7 @@ class HttpStore(SourceStore):
         self._pool = httpcore.ConnectionPool(
             max_connections=_CONNECTIONS,
             keepalive_expiry=_KEEPALIVE_SECONDS,
-            network_backend=DeadlineBackend(GuardedBackend(networks)),
+            network_backend=GuardedBackend(networks),
             ssl_context=tls,
         )
 
@@ -170,7 +164,7 @@ def _check_head(answer: _Answer) -> None:
     if answer.status != 200:  # noqa: PLR2004
         raise _status_error(answer)
     content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type in _PAGES or content_type.startswith(("multipart/", "message/")):
+    if _PAGE.fullmatch(content_type):
         message = (
             f"{answer.url} is sent as {ascii(content_type)[:40]}, a page instead of a file: "
             "MEDIA_STORE_URL must lead to the files themselves"

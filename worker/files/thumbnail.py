@@ -27,7 +27,6 @@ MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576
 _RECIPE = 1
 _FORMATS = ("PNG", "GIF", "JPEG", "WEBP")
-_MAX_SIZE = 1024
 _MAX_COLOURS = 256
 _BAND_PIXELS = 1 << 20
 # libwebp allocates two canvases: 17 bytes per pixel at the peak, compared with 5 for PNG and 9 for
@@ -57,21 +56,13 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError)
 class ThumbnailSettings:
     """The appearance of thumbnails, and the limit of images.
 
-    `size` is the side in pixels (1-1024); `max_pixels` the maximum of an image, five eighths of it
+    `size` is the side in pixels; `max_pixels` the maximum of an image, five eighths of it
     for a WebP; `background` the RGB colour of the bars and behind transparent pixels.
     """
 
     size: int = 512
     max_pixels: int = 4096 * 4096
     background: tuple[int, int, int] = (0, 0, 0)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.size <= _MAX_SIZE:
-            raise ValueError(f"the size of thumbnails must be 1 to {_MAX_SIZE}, not {self.size}")
-        if self.max_pixels < 1:
-            raise ValueError(f"max_pixels must be at least 1, not {self.max_pixels}")
-        if any(not 0 <= value <= 255 for value in self.background):  # noqa: PLR2004
-            raise ValueError(f"the background must be three values of 0-255: {self.background}")
 
     @property
     def key(self) -> str:

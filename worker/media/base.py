@@ -71,11 +71,6 @@ class SiteUrls:
     guest_bucket: str
     templates: Mapping[str, str] = field(default_factory=dict)
 
-    def link(self, template: str, **values: str) -> str:
-        """Fill a URL template with percent-encoded values."""
-        quoted = {name: quote(value, safe="") for name, value in values.items()}
-        return template.format(site=self.url, **quoted)
-
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
@@ -141,4 +136,5 @@ class MediaType:
         """Return the URL of a field of the record by this type's template."""
         override = f"{self.name}_{name}".upper()
         template = context.site.templates.get(override, self.urls[name])
-        return context.site.link(template, **values)
+        quoted = {key: quote(value, safe="") for key, value in values.items()}
+        return template.format(site=context.site.url, **quoted)

@@ -7,7 +7,7 @@ https://packaging.python.org/en/latest/specifications/entry-points/
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -32,27 +32,30 @@ _EVERY_RECORD = "when"  # read by `MediaType.record`
 
 
 @dataclass(frozen=True, slots=True)
-class PackagedType:
-    """A media type of a package, and the folder of the package with its lexicon."""
+class Registry:
+    """All types by name, and the folders with the lexicons of packages."""
 
-    kind: MediaType
-    lexicons: Path
+    types: Mapping[str, MediaType]
+    lexicon_folders: tuple[Path, ...]
 
 
-def discover_entry_points(own: Sequence[MediaType]) -> tuple[PackagedType, ...]:
-    """Return the types of installed packages by name; raises MediaTypeError.
+@cache
+def registry() -> Registry:
+    """Return all types, the project's own first; raises MediaTypeError.
 
     An entry point of the group `media_atproto.types` has the name of the type and is a MediaType;
     the lexicon is in the folder `lexicons/` of the same package.
     """
-    found: list[PackagedType] = []
+    types = {kind.name: kind for kind in OWN_TYPES}
+    folders: dict[Path, None] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
         kind = _load(entry)
-        fault = find_fault(kind, entry.name, [*own, *(other.kind for other in found)])
+        fault = find_fault(kind, entry.name, types.values())
         if fault or not isinstance(kind, MediaType):
             raise _invalid(entry, fault)
-        found.append(PackagedType(kind, _folder(entry)))
-    return tuple(found)
+        types[kind.name] = kind
+        folders[_folder(entry)] = None
+    return Registry(types, tuple(folders))
 
 
 def find_fault(kind: object, name: str, taken: Iterable[MediaType]) -> str:
@@ -112,20 +115,3 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
 
 def _are_texts(value: object) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, str) and item for item in value)
-
-
-@dataclass(frozen=True, slots=True)
-class Registry:
-    """All types by name, and the folders with the lexicons of packages."""
-
-    types: Mapping[str, MediaType]
-    lexicon_folders: tuple[Path, ...]
-
-
-@cache
-def registry() -> Registry:
-    """Return all types, the project's own first; raises MediaTypeError."""
-    others = discover_entry_points(OWN_TYPES)
-    kinds = (*OWN_TYPES, *(other.kind for other in others))
-    folders = dict.fromkeys(other.lexicons for other in others)
-    return Registry({kind.name: kind for kind in kinds}, tuple(folders))

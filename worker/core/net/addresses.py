@@ -1,14 +1,9 @@
-"""Connect only to public addresses and networks that the operator allows.
-
-The owner of a host name can change its addresses from one lookup to the next. So each host is
-resolved once, and the connection goes to the addresses that were checked.
-"""
+"""Resolve hosts to public addresses and networks that the operator allows."""
 
 from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from queue import Empty, SimpleQueue
@@ -56,60 +51,32 @@ class AddressNotAllowedError(Exception):
     """An address of a host is neither public nor allowed; the text names both."""
 
 
-class GuardedBackend(httpcore.NetworkBackend):
-    """Opens connections to public addresses and to `allowed` networks.
+def resolve(
+    host: str, port: int, timeout: float | None, allowed: Sequence[Network]
+) -> list[Address]:
+    """Return the addresses of a host; raises AddressNotAllowedError and httpcore's errors.
 
-    A host with any other address is rejected altogether, as a likely attack.
+    A host with a single address that is not allowed is rejected, as a likely attack.
     """
-
-    def __init__(self, allowed: Sequence[Network] = ()) -> None:
-        self._allowed = tuple(allowed)
-        self._backend = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers, within `timeout` seconds in total.
-
-        Raises AddressNotAllowedError and the errors of httpcore.
-        """
-        end = None if timeout is None else time.monotonic() + timeout
-        failure = httpcore.ConnectError(f"{host} has no address")
-        for address in self._resolve_checked(host, port, timeout):
-            rest = None if end is None else max(0.001, end - time.monotonic())
-            try:
-                return self._backend.connect_tcp(
-                    str(address), port, rest, local_address, socket_options
-                )
-            except httpcore.ConnectError as error:
-                failure = error
-        raise failure
-
-    def _resolve_checked(self, host: str, port: int, timeout: float | None) -> list[Address]:
-        addresses = _resolve(host, port, timeout)
-        for address in addresses:
-            if not is_public(address) and not any(address in each for each in self._allowed):
-                raise AddressNotAllowedError(f"{host} is at {address}, which is not public")
-        return addresses
+    addresses = _look_up(host, port, timeout)
+    for address in addresses:
+        if not is_public(address) and not any(address in network for network in allowed):
+            raise AddressNotAllowedError(f"{host} is at {address}, which is not public")
+    return addresses
 
 
-def _resolve(host: str, port: int, timeout: float | None) -> list[Address]:
+def _look_up(host: str, port: int, timeout: float | None) -> list[Address]:
     """Resolve a host in a thread, because the system's resolver has no timeout."""
     answer: SimpleQueue[list[Address] | OSError] = SimpleQueue()
 
-    def resolve() -> None:
+    def look_up() -> None:
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             answer.put([ip_address(each[4][0]) for each in found])
         except OSError as error:
             answer.put(error)
 
-    threading.Thread(target=resolve, daemon=True, name="resolve a host").start()
+    threading.Thread(target=look_up, daemon=True, name="resolve a host").start()
     try:
         found = answer.get(timeout=timeout)
     except Empty:

@@ -1,4 +1,4 @@
-"""The allow-list of hosts for files: exact names and `*.` wildcards."""
+"""The allow-list of hosts for files; `*.` stands for exactly one label."""
 
 from __future__ import annotations
 
@@ -24,10 +24,7 @@ def is_host(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """An allow-list entry: `media.example`, `media.example:8443`, `*.cdn.example`.
-
-    A wildcard covers the names one label below.
-    """
+    """An allow-list entry: `media.example`, `media.example:8443`, `*.cdn.example`."""
 
     host: str
     port: int | None

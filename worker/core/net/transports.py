@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import httpcore
 import httpx
 
-from worker.core.net.addresses import AddressNotAllowedError, GuardedBackend
+from worker.core.net.addresses import AddressNotAllowedError, Network, resolve
 
 _CONNECTIONS = 16
 _KEEPALIVE = 60.0
@@ -119,11 +119,16 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class DeadlineBackend(httpcore.NetworkBackend):
-    """A backend whose connections apply deadlines."""
+class GuardedBackend(httpcore.NetworkBackend):
+    """Connects to public addresses and `allowed` networks, and applies deadlines.
 
-    def __init__(self, backend: httpcore.NetworkBackend) -> None:
-        self._backend = backend
+    The owner of a host name can change its addresses from one lookup to the next. So each host is
+    resolved once, and the connection goes to the addresses that were checked.
+    """
+
+    def __init__(self, allowed: Sequence[Network] = ()) -> None:
+        self._allowed = tuple(allowed)
+        self._backend = httpcore.SyncBackend()
 
     def connect_tcp(
         self,
@@ -133,9 +138,20 @@ class DeadlineBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        """Connect to the first address that answers, within `timeout` seconds in total."""
         timeout = _remaining(timeout, httpcore.ConnectTimeout)
-        stream = self._backend.connect_tcp(host, port, timeout, local_address, socket_options)
-        return DeadlineStream(stream)
+        end = None if timeout is None else time.monotonic() + timeout
+        failure = httpcore.ConnectError(f"{host} has no address")
+        for address in resolve(host, port, timeout, self._allowed):
+            rest = None if end is None else max(0.001, end - time.monotonic())
+            try:
+                stream = self._backend.connect_tcp(
+                    str(address), port, rest, local_address, socket_options
+                )
+                return DeadlineStream(stream)
+            except httpcore.ConnectError as error:
+                failure = error
+        raise failure
 
 
 class PublicOnlyTransport(httpx.HTTPTransport):

@@ -5,10 +5,8 @@ Only the standard library is used, because an upload function imports this befor
 """
 
 from worker.core.settings.engine import (
-    DEFAULT_DIRECTORY,
     MediaSettings,
     MetricsSettings,
-    PdsSettings,
     RetrySettings,
     Settings,
     SweepSettings,
@@ -21,12 +19,10 @@ from worker.core.settings.programs import (
 )
 
 __all__ = [
-    "DEFAULT_DIRECTORY",
     "FlowerSettings",
     "LogSettings",
     "MediaSettings",
     "MetricsSettings",
-    "PdsSettings",
     "QueueSettings",
     "RetrySettings",
     "Settings",

@@ -32,23 +32,9 @@ def check_login(value: str) -> str | None:
     return "must be of the form user:password, in printable characters, without a comma"
 
 
-def check_path(value: str) -> str | None:
-    """Check the absolute path of a file."""
-    return None if value.startswith("/") else "must be a path that begins with /"
-
-
-def check_dsn(value: str) -> str | None:
-    """Check a DSN (https://docs.sentry.io/concepts/key-terms/dsn-explainer/)."""
-    if re.fullmatch(r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+", value):
-        return None
-    return "must be of the form https://KEY@HOST/PROJECT"
-
-
-def check_database_name(value: str) -> str | None:
-    """Check the name of a MongoDB database."""
-    if re.fullmatch(r"[A-Za-z0-9_-]{1,63}", value):
-        return None
-    return "must be a database name: letters, digits, '_' and '-', 63 at most"
+def pattern_checker(pattern: str, fault: str) -> Check:
+    """Return a check for values that match a pattern."""
+    return lambda value: None if re.fullmatch(pattern, value) else fault
 
 
 def scheme_checker(*schemes: str) -> Check:
@@ -106,5 +92,14 @@ def store_url_checker(check_url: Check) -> Check:
     return check
 
 
+check_path = pattern_checker("/.*", "must be a path that begins with /")
+# https://docs.sentry.io/concepts/key-terms/dsn-explainer/
+check_dsn = pattern_checker(
+    r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+",
+    "must be of the form https://KEY@HOST/PROJECT",
+)
+check_database_name = pattern_checker(
+    "[A-Za-z0-9_-]{1,63}", "must be a database name: letters, digits, '_' and '-', 63 at most"
+)
 check_redis_url = scheme_checker("redis", "rediss")
 check_mongodb_url = scheme_checker("mongodb", "mongodb+srv")

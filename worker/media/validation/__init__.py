@@ -6,7 +6,6 @@ the network see. https://atproto.com/specs/lexicon
 
 from worker.media.validation.blobs import BlobRule
 from worker.media.validation.files import LexiconFileError, load_lexicons
-from worker.media.validation.schema import Lexicon
 from worker.media.validation.validator import Lexicons
 
-__all__ = ["BlobRule", "Lexicon", "LexiconFileError", "Lexicons", "load_lexicons"]
+__all__ = ["BlobRule", "LexiconFileError", "Lexicons", "load_lexicons"]

@@ -1,6 +1,6 @@
 """The rules of a lexicon for blobs, and the check of references to blobs.
 
-https://atproto.com/specs/data-model#blob-type
+https://atproto.com/specs/data-model#blob-type https://atproto.com/specs/lexicon#blob
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ class BlobRule:
     max_size: int | None = None
 
     def accepts(self, mime_type: str) -> bool:
-        """Return whether the lexicon accepts a MIME type in the form that a PDS returns.
-
-        https://atproto.com/specs/lexicon#blob
-        """
+        """Return whether the lexicon accepts a MIME type in the form of a PDS."""
         if not _MIME_TYPE.fullmatch(mime_type):
             return False
         family = mime_type.partition("/")[0] + "/*"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 
 from worker.core.record_keys import is_rkey, is_tid
 from worker.media.validation.errors import Violation, join, label
@@ -55,13 +54,14 @@ def is_uri(text: str) -> bool:
     return len(text) <= _URI_LENGTH and _URI.fullmatch(text) is not None
 
 
-OWN_FORMATS: Mapping[str, Callable[[str], bool]] = MappingProxyType(
-    {"datetime": is_datetime, "uri": is_uri, "tid": is_tid, "record-key": is_rkey}
-)
+OWN_FORMATS: Mapping[str, Callable[[str], bool]] = {
+    "datetime": is_datetime,
+    "uri": is_uri,
+    "tid": is_tid,
+    "record-key": is_rkey,
+}
 """The checks of the formats that this package validates; the library knows the others."""
-LIBRARY_FORMATS = frozenset(
-    {"at-identifier", "at-uri", "cid", "did", "handle", "language", "nsid"},
-)
+LIBRARY_FORMATS = frozenset({"at-identifier", "at-uri", "cid", "did", "handle", "language", "nsid"})
 
 
 def check_data(record: object) -> dict[str, object]:

@@ -64,11 +64,7 @@ TOKEN = {"type": _TEXT, "description": _TEXT}
 """The keywords of a token and of every other definition."""
 DOCUMENT = {"lexicon": _INTEGER, "id": _TEXT, "description": _TEXT, "defs": _OBJECT}
 RECORD = {**TOKEN, "key": _TEXT, "record": _OBJECT}
-_BOUNDS = (
-    ("minLength", "maxLength"),
-    ("minGraphemes", "maxGraphemes"),
-    ("minimum", "maximum"),
-)
+_BOUNDS = (("minLength", "maxLength"), ("minGraphemes", "maxGraphemes"), ("minimum", "maximum"))
 _REQUIRED = {"array": "items", "object": "properties", "ref": "ref"}
 
 

@@ -7,7 +7,7 @@ the rest.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -18,71 +18,6 @@ from worker.media.validation.errors import Violation, join, label, quote
 from worker.media.validation.schema import Lexicon, Schema
 
 _MAX_REASON = 120
-
-
-class LexrpcValidator:
-    """The lexicons in `lexrpc`, parsed once.
-
-    It is imported when the first record is validated: producers, which validate none, save the
-    160 ms that this takes.
-    """
-
-    def __init__(self, lexicons: Iterable[Lexicon]) -> None:
-        from lexrpc.base import Base, ValidationError
-
-        self._base = Base
-        self._error = ValidationError
-        self._known = self._load({lexicon.nsid: lexicon.record for lexicon in lexicons})
-
-    def check(self, nsid: str, schema: Schema, record: Mapping[str, object]) -> None:
-        """Check a record of the right shape; raises Violation for the innermost field."""
-        if self._reason(self._known, nsid, record) is not None:
-            raise self._find(schema, record, "")
-
-    def _load(self, schemas: Mapping[str, Schema]) -> Any:
-        documents = [
-            {"lexicon": 1, "id": nsid, "defs": {"main": {"type": "record", "record": part.library}}}
-            for nsid, part in schemas.items()
-        ]
-        return self._base(lexicons=documents, require_lexicons=False)
-
-    def _reason(self, base: Any, nsid: str, record: Mapping[str, object]) -> str | None:
-        try:
-            base.validate(nsid, "record", record)
-        except self._error as error:
-            return str(error)
-        return None
-
-    def _find(self, schema: Schema, value: object, path: str) -> Violation:
-        """Return the violation of the innermost part that is invalid on its own.
-
-        The library does not report the field, so each part is validated alone. That is slow, but
-        only done for an invalid record.
-        """
-        for part, inner, where in _parts(schema, value, path):
-            if self._fault(part, inner) is not None:
-                return self._find(part, inner, where)
-        return Violation(path, self._fault(schema, value) or "violates the lexicon")
-
-    def _fault(self, schema: Schema, value: object) -> str | None:
-        """Return the library's message for `value` as the only field of a record."""
-        single = Schema("object", {"type": "object", "properties": {"value": schema.library}})
-        message = self._reason(self._load({"value": single}), "value", {"value": value})
-        if message is None:
-            return None
-        reason = message.rpartition("`: ")[2].removeprefix(str(value)).strip()
-        return f"{reason[-_MAX_REASON:]}, got {quote(value)}"
-
-
-def _parts(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, object, str]]:
-    """Yield the definition, value and path of each part of `value`."""
-    if isinstance(value, dict):
-        for name, part in schema.properties.items():
-            if value.get(name) is not None and part.kind != "blob":
-                yield part, value[name], join(path, name)
-    elif isinstance(value, list) and schema.items is not None:
-        for index, item in enumerate(value):
-            yield schema.items, item, f"{path}[{index}]"
 
 
 class Lexicons:
@@ -108,12 +43,17 @@ class Lexicons:
         """
         schema = self._find(nsid).record
         try:
-            plain = check_data(record)
-            _check_type(nsid, plain.pop("$type", None))
-            _check_shape(schema, plain, "")
-            self._library.check(nsid, schema, plain)
+            self._check(nsid, schema, check_data(record))
         except Violation as fault:
             raise _violation(nsid, fault.field, fault.reason) from None
+
+    def _check(self, nsid: str, schema: Schema, record: dict[str, object]) -> None:
+        found = record.pop("$type", None)
+        if found != nsid:
+            raise Violation("$type", f"is required and should be {nsid!r}, got {quote(found)}")
+        _check_shape(schema, record, "")
+        if _library_fault(self._library, nsid, record) is not None:
+            raise _find_violation(schema, record, "")
 
     def blob_rules(self, nsid: str) -> Mapping[str, BlobRule]:
         """Return the rules for blobs of the type `nsid`, by field."""
@@ -135,20 +75,13 @@ class Lexicons:
         return self._lexicons[nsid]
 
     @cached_property
-    def _library(self) -> LexrpcValidator:
-        return LexrpcValidator(self._lexicons.values())
+    def _library(self) -> Any:
+        return _load_library({nsid: lexicon.record for nsid, lexicon in self._lexicons.items()})
 
 
 def _violation(nsid: str, field: str, reason: str) -> PermanentError:
     message = f"{nsid}: {field} {reason}"
     return PermanentError(message, step="validate", code="lexicon_violation")
-
-
-def _check_type(nsid: str, found: object) -> None:
-    if found is None:
-        raise Violation("$type", f"is required and should be {nsid!r}")
-    if found != nsid:
-        raise Violation("$type", f"should be {nsid!r}, got {quote(found)}")
 
 
 def _check_shape(schema: Schema, value: object, path: str) -> None:
@@ -175,3 +108,57 @@ def _check_fields(schema: Schema, value: dict[str, object], path: str) -> None:
             raise Violation(join(path, name), "should not be null")
         if item is not None:
             _check_shape(part, item, join(path, name))
+
+
+def _load_library(schemas: Mapping[str, Schema]) -> Any:
+    # Imported when the first record is validated: producers save the 160 ms that it takes.
+    from lexrpc.base import Base
+
+    documents = [
+        {"lexicon": 1, "id": nsid, "defs": {"main": {"type": "record", "record": schema.library}}}
+        for nsid, schema in schemas.items()
+    ]
+    return Base(lexicons=documents, require_lexicons=False)
+
+
+def _library_fault(library: Any, nsid: str, record: Mapping[str, object]) -> str | None:
+    from lexrpc.base import ValidationError
+
+    try:
+        library.validate(nsid, "record", record)
+    except ValidationError as error:
+        return str(error)
+    return None
+
+
+def _find_violation(schema: Schema, value: object, path: str) -> Violation:
+    """Return the violation of the innermost part that is invalid on its own.
+
+    The library does not report the field, so each part is validated alone. That is slow, but only
+    done for an invalid record.
+    """
+    for part, inner, where in _parts(schema, value, path):
+        if _fault_alone(part, inner) is not None:
+            return _find_violation(part, inner, where)
+    return Violation(path, _fault_alone(schema, value) or "violates the lexicon")
+
+
+def _parts(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, object, str]]:
+    """Yield the definition, value and path of each part of `value`."""
+    if isinstance(value, dict):
+        for name, part in schema.properties.items():
+            if value.get(name) is not None and part.kind != "blob":
+                yield part, value[name], join(path, name)
+    elif isinstance(value, list) and schema.items is not None:
+        for index, item in enumerate(value):
+            yield schema.items, item, f"{path}[{index}]"
+
+
+def _fault_alone(schema: Schema, value: object) -> str | None:
+    """Return the library's message for `value` as the only field of a record."""
+    single = Schema("object", {"type": "object", "properties": {"value": schema.library}})
+    message = _library_fault(_load_library({"value": single}), "value", {"value": value})
+    if message is None:
+        return None
+    reason = message.rpartition("`: ")[2].removeprefix(str(value)).strip()
+    return f"{reason[-_MAX_REASON:]}, got {quote(value)}"
