@@ -1,4 +1,4 @@
-"""What all tasks share: how a message is sent, and how an outcome ends a task."""
+"""The base class of the tasks: sends messages, and ends tasks by their outcomes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
     from worker.services import Services
+    from worker.sync.batch.engine import BatchRequest
     from worker.sync.batch.report import BatchReport
     from worker.sync.engine import Engine
     from worker.sync.outcome import Outcome
@@ -26,69 +27,57 @@ log = logging.getLogger(__name__)
 _MAX_STORE_RETRIES = 8
 
 
-class ItemWaits(Exception):  # noqa: N818 - reads as what happened, in the log and in Flower
-    """An item could not be published yet and is tried again. The text says why."""
+class ItemWaits(Exception):  # noqa: N818 - a readable name in the log and in Flower
+    """An item could not be published yet and will be retried."""
 
 
 class MediaTask(Task[Any, Any]):
-    """A task over one item, named by ids alone."""
+    """A task over items."""
 
-    max_retries = None  # how often is decided on the document, not on the message
-    throws = (ItemFailed,)  # the item log has said so, and why
+    max_retries = None  # the state on the document decides
+    throws = (ItemFailed,)  # logged without a traceback
     Request = "worker.queue.labels:LabelledRequest"
 
     @property
-    def message_id(self) -> str:
-        """Return the id of the message being served: the same when it is delivered again."""
-        return self.request.id or "here"
-
-    @property
     def holder(self) -> str:
-        """Return the name to claim documents by: the message's, with which of its tries this is.
+        """Return the holder of leases: the id of the message, and its retry.
 
-        Under the same name again, the run before died; one that asked for this one did not.
+        The same holder again means that the earlier run died; a retry means that it did not.
         """
-        tries = self.request.retries
-        return f"{tries}/{self.message_id}" if tries else self.message_id
+        message, retries = self.request.id or "here", self.request.retries
+        return f"{retries}/{message}" if retries else message
 
     @property
     def is_retry(self) -> bool:
-        """Tell whether this message is one that the task sent itself, to try an item again.
-
-        A sweep may have tried it meanwhile: of two such chains of messages one has to end.
-        """
+        """Return whether the task sent this message itself, to retry an item."""
         return self.request.retries > 0
 
-    def arrived_on(self, queue: str) -> bool:
-        """Tell whether the message came by this queue."""
-        return (self.request.delivery_info or {}).get("routing_key") == queue
+    @property
+    def queue_name(self) -> str | None:
+        return (self.request.delivery_info or {}).get("routing_key")
 
     def services(self) -> Services:
         """Return the services of this process, built at first use."""
-        # Imported late: producers import the tasks, and must not load the engine.
+        # Imported late, because producers import the tasks and must not load the engine.
         from worker.services import services
 
         return services(is_worker=app.is_worker)
 
     def select_engine(self) -> Engine:
-        """Return the engine for this message: the live one for a save, else the bulk one."""
+        """Return the live engine for a save, the bulk engine for any other message."""
         services = self.services()
-        return services.engine if self.arrived_on(LIVE) else services.bulk_engine
+        return services.engine if self.queue_name == LIVE else services.bulk_engine
 
     def keep_queues_fair(self) -> None:
-        """Throttle bulk work during live traffic, and rebalance the queue of this message.
-
-        A long queue is rebalanced so that one account cannot starve the others.
-        """
-        services = self.services()
-        if self.arrived_on(LIVE):
+        """Throttle bulk work during live traffic, and rebalance the message's queue."""
+        services, queue = self.services(), self.queue_name
+        if queue == LIVE:
             services.throttle.note_live_traffic()
-        for queue in (LIVE, BULK):
-            if self.arrived_on(queue):
-                services.balancer.rebalance(queue, app.task_functions)
+        if queue in {LIVE, BULK}:
+            services.balancer.rebalance(queue, app.task_functions)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Have whatever is reported while this message is served say what it is about."""
+        """Add the task and its arguments to log lines and reports to Sentry."""
         if app.is_worker:
             from worker.telemetry import logs, sentry
 
@@ -96,55 +85,51 @@ class MediaTask(Task[Any, Any]):
             named = dict(zip(inspect.signature(self.run).parameters, args, strict=False))
             sentry.set_context(self.name, named | kwargs, self.request.retries + 1)
 
-    # The stub spells out every option; Celery's own method takes them by name as well.
+    # The stub lists all options as parameters.
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
-        """Send a message. In a producer this never raises: LostResult stands for a failure."""
+        """Send a message. In a producer this never raises, but returns a LostResult."""
         try:
             return super().apply_async(args, kwargs, **options)
         except Exception as error:
             if app.is_worker:
                 raise
-            # Whatever went wrong, the caller has just saved its document and must go on. The
-            # error's text is not ours: it could quote the queue's address and its password.
+            # A producer has just saved its document and must not fail. The text of the error is
+            # not logged, because it could quote the password of the queue.
             why = type(error).__name__
             log.warning("%s%r was not enqueued; the sweep will find it (%s)", self.name, args, why)
             return LostResult(options.get("task_id") or "lost", app=self.app)
 
     def conclude(self, outcome: Outcome) -> str:
-        """End the task as the outcome has it: done, tried again soon, or failed."""
+        """End the task by the outcome: done, retried soon, or failed."""
         if outcome.again:
             raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        # When many wait already, the sweep does it: the time to try again is kept in MongoDB.
+        # If too many messages are in flight, the sweep retries it: `retryAt` is on the document.
         if wait is not None and wait <= MAX_COUNTDOWN and self.services().in_flight.has_capacity():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
-    def conclude_batch(
-        self, report: BatchReport, target: tuple[str, str], backfill: str | None
-    ) -> str:
-        """End the task of a batch: what is due soon is tried again, what was given up is named."""
-        type_name, subject = target
-        log.info("batch of %ss of %s: %s", type_name, subject, report.summary)
-        failed = report.given_up
+    def conclude_batch(self, report: BatchReport, request: BatchRequest) -> str:
+        """End the task of a batch: retry items due soon, else name failed ones."""
+        batch = f"{request.kind.name}s of {request.subject}"
+        log.info("batch of %s: %s", batch, report.summary)
         ids, wait = report.due_within(MAX_COUNTDOWN)
         if ids:
-            waits = ItemWaits(f"{type_name}s of {subject}: {report.summary}")
-            raise self.retry((type_name, subject, ids, backfill), countdown=wait, exc=waits)
-        if failed:
-            raise ItemFailed(f"{type_name}s of {subject}: {failed}")
+            args = (request.kind.name, request.subject, ids, request.backfill)
+            raise self.retry(args, countdown=wait, exc=ItemWaits(f"{batch}: {report.summary}"))
+        if report.given_up:
+            raise ItemFailed(f"{batch}: {report.given_up}")
         return self._finish(report.summary, waits=report.waits)
 
     def _finish(self, detail: str, *, waits: bool) -> str:
-        """End the task without an error. If its item waits for a sweep, report it as a retry.
+        """End the task without an error, as a retry if its item waits for a sweep.
 
-        Celery would report a success. The event of a retry is sent in its place, and the message
-        is acknowledged like any other.
+        The event of a retry replaces Celery's event of a success. The message is acknowledged.
         """
         if waits and app.is_worker and self._report_retry(detail):
             raise Ignore(detail)
@@ -154,12 +139,12 @@ class MediaTask(Task[Any, Any]):
         try:
             self.send_event("task-retried", retry=False, exception=repr(ItemWaits(reason)))
         except (OperationalError, RedisError, OSError) as error:
-            log.debug("the retry was not reported to Flower (%s)", type(error).__name__)
+            log.debug("retry not reported to Flower (%s)", type(error).__name__)
             return False
         return True
 
     def postpone(self, error: MediaError) -> NoReturn:
-        """Try again shortly after an error that could not even be kept on the document."""
+        """Retry shortly after an error that could not be saved on the document."""
         if isinstance(error, PermanentError):
             raise error
         countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)

@@ -1,4 +1,4 @@
-"""The tasks that run on a schedule."""
+"""The periodic tasks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 
 @app.task(bind=True, base=MediaTask, name="sweep")
 def sweep(self: MediaTask) -> int:
-    """Enqueue every document that does not agree with what is published; return how many."""
+    """Enqueue the documents that differ from what is published; return how many."""
     try:
         enqueued = self.services().sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:

@@ -1,4 +1,4 @@
-"""The tasks that sync items: ids in, one call into the engine."""
+"""The tasks that sync items."""
 
 from __future__ import annotations
 
@@ -10,10 +10,7 @@ from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, MAX_COUNTDOWN
 
 @app.task(bind=True, base=MediaTask, name="sync_media")
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
-    """Make the PDS match a document as it is now.
-
-    `user` is the subject that the item belonged to, if the document may be deleted.
-    """
+    """Sync an item. `user` is its subject, needed if the document may be deleted."""
     try:
         self.keep_queues_fair()
         outcome = self.select_engine().sync(
@@ -38,28 +35,19 @@ def sync_batch(
     ids: list[str | int],
     backfill: str | None = None,
 ) -> str:
-    """Make the PDS match documents of one subject as they are now.
-
-    `backfill` is the name of the backfill that the batch belongs to.
-    """
+    """Sync items of one subject. `backfill` is the name of their backfill, if any."""
     # Imported late: producers import the tasks, and must not load the engine.
     from worker.media import media_type
     from worker.sync.batch.engine import BatchRequest
 
     try:
         self.keep_queues_fair()
-        request = BatchRequest(
-            kind=media_type(type),
-            subject=subject,
-            ids=ids,
-            holder=self.holder,
-            backfill=backfill,
-            only_if_due=self.is_retry,
-        )
+        kind, only_if_due = media_type(type), self.is_retry
+        request = BatchRequest(kind, subject, ids, self.holder, backfill, only_if_due)
         report = self.services().batches.sync_reporting(request, max_wait=MAX_COUNTDOWN)
     except MediaError as error:
         self.postpone(error)
-    return self.conclude_batch(report, (type, subject), backfill)
+    return self.conclude_batch(report, request)
 
 
 @app.task(bind=True, base=MediaTask, name="delete_media")

@@ -23,7 +23,7 @@ def _with_body(value: object) -> bytes:
 
 _IN_A_YEAR = (datetime.now(UTC) + timedelta(days=365)).isoformat()
 _NO_BODY = "not a list of arguments, named arguments and options"
-_NO_JSON = "its body is not said to be JSON"
+_NO_JSON = "its body is not declared as JSON"
 _OTHERS = "other tasks to follow"
 
 POISON: Mapping[str, tuple[bytes, str]] = {

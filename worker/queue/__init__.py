@@ -1,1 +1,1 @@
-"""Redis and Celery: names, configuration, checks of messages, the worker's transport."""
+"""Redis and Celery: names, configuration, message checks, transport."""

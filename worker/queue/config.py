@@ -1,4 +1,4 @@
-"""Celery's configuration. Why each setting is as it is: docs/architecture.md."""
+"""Celery's configuration. docs/architecture.md explains the settings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_CHILD_MEMORY = 400_000_000  # bytes; a child that ever had more is replaced 
 
 
 def configuration() -> dict[str, object]:
-    """Return what does not depend on the environment."""
+    """Return the settings that do not depend on the environment."""
     return {
         "broker_transport_options": producer_options(),
         "broker_connection_timeout": 0.1,
@@ -46,7 +46,7 @@ def configuration() -> dict[str, object]:
 
 
 def environment_configuration(settings: QueueSettings) -> dict[str, object]:
-    """Return what the environment decides."""
+    """Return the settings that depend on the environment."""
     return {
         "broker_url": settings.broker_url.reveal(),
         "beat_schedule": _beat_schedule(settings.sweep_interval),
@@ -54,12 +54,12 @@ def environment_configuration(settings: QueueSettings) -> dict[str, object]:
 
 
 def producer_options() -> dict[str, object]:
-    """Return a producer's options: a save must not wait for a queue that is down or hangs."""
+    """Return a producer's options: a save must not wait for the queue."""
     return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
 
 
 def worker_options(settings: QueueSettings) -> dict[str, object]:
-    """Return a worker's options: notice a dead connection, redeliver what a dead worker held."""
+    """Return a worker's options: notice dead connections and dead workers."""
     return {
         "visibility_timeout": settings.visibility_timeout,
         "socket_timeout": 5,
@@ -68,7 +68,7 @@ def worker_options(settings: QueueSettings) -> dict[str, object]:
         "health_check_interval": 10,
         "unacked_restore_interval": min(10.0, settings.visibility_timeout / 2),
         "unacked_restore_throttle": 1,
-        # One worker can serve both queues and still take a save before a backfill.
+        # A worker that serves all queues takes saves first.
         "queue_order_strategy": "priority",
     }
 
@@ -78,6 +78,6 @@ def _queue(name: str) -> Queue:
 
 
 def _beat_schedule(seconds: float) -> dict[str, object]:
-    # Sweeps that pile up while no worker runs are worth no more than one.
+    # Sweeps that accumulate while no worker runs expire.
     expiring = {"expires": max(seconds, 10.0), "queue": LIVE}
     return {"sweep": {"task": "sweep", "schedule": seconds, "options": expiring}}

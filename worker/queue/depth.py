@@ -1,7 +1,7 @@
-"""Count messages in Redis: those that wait in a queue, and those that are in flight.
+"""Count messages in Redis: those that wait in a queue, and those in flight.
 
 A message is in flight while a worker processes it, and while a worker holds it in memory for its
-countdown, whatever the prefetch limit.
+countdown, which does not count towards the prefetch limit.
 """
 
 from __future__ import annotations
@@ -18,33 +18,30 @@ from worker.core.redis_errors import redis_errors
 from worker.core.secrets import Secret
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
-IN_FLIGHT = "unacked"  # kombu's name for what was delivered and not acknowledged yet
+IN_FLIGHT = "unacked"  # kombu's name for messages that are not acknowledged yet
 _MAX_IN_FLIGHT = 500  # some 5 MB
 
 log = logging.getLogger(__name__)
 
 
 class InFlight:
-    """Tells whether one more message may be kept waiting. Without Redis, none could be sent."""
+    """Limits the messages in flight."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def has_capacity(self) -> bool:
-        """Tell whether workers have few enough messages in hand."""
+        """Return whether another message may be in flight; False without Redis."""
         try:
             return int(self._redis.hlen(IN_FLIGHT)) < _MAX_IN_FLIGHT
         except RedisError as error:
-            log.debug("what is in hand was not counted (%s)", type(error).__name__)
+            log.debug("messages in flight not counted (%s)", type(error).__name__)
             return False
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLengths:
-    """Messages that wait, by queue, in front and behind, and those that workers have in hand.
-
-    In hand is also what a worker keeps until it is time to try it again.
-    """
+    """The waiting messages of each queue, with its overflow, and those in flight."""
 
     live: int
     sweep: int
@@ -56,7 +53,7 @@ class Queues:
     """The queues of one Redis database."""
 
     def __init__(self, url: Secret) -> None:
-        # Asked once, by a person who waits: an answer soon, and no second try.
+        # For an operator who waits for the answer: short timeouts, no retries.
         self._redis = Redis.from_url(
             url.reveal(), socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
         )
@@ -73,5 +70,4 @@ class Queues:
         return QueueLengths(live, sweep, bulk, in_hand)
 
     def close(self) -> None:
-        """Close the connection."""
         self._redis.close()

@@ -1,11 +1,10 @@
-"""Whether a value out of JSON is of the type that an annotation names, and how to say what it is.
+"""Check JSON values against type annotations, and name their types.
 
-Exact, as JSON is: `true` is no number here, and nothing is converted.
+The check is exact, as in JSON: `true` is not a number, and nothing is converted.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -22,43 +21,32 @@ _NAMES: dict[object, str] = {
 
 
 def matches(value: object, kind: Any) -> bool:
-    """Tell whether a value is of a type: a plain one, a union, or a list of such."""
-    plain, item = _options(kind)
-    if item is not None and type(value) is list:
-        return all(matches(each, item) for each in value)
-    return type(value) in plain
-
-
-@cache
-def _options(kind: Any) -> tuple[frozenset[type], Any]:
-    """Return the plain types that a type stands for, and that of a list's items, None for none."""
+    """Return whether a value is of a plain type, a union, or a list of those."""
     origin = get_origin(kind)
+    if origin in {Union, UnionType}:
+        return any(matches(value, each) for each in get_args(kind))
     if origin is list:
-        return frozenset(), get_args(kind)[0]
-    if origin not in {Union, UnionType}:
-        return frozenset([NoneType if kind is None else kind]), None
-    parts = [_options(one) for one in get_args(kind)]
-    items = [item for _, item in parts if item is not None]
-    return frozenset().union(*(plain for plain, _ in parts)), items[0] if items else None
+        return type(value) is list and all(matches(each, get_args(kind)[0]) for each in value)
+    return type(value) is (NoneType if kind is None else kind)
 
 
 def kind_name(kind: Any) -> str:
-    """Name a type in words."""
+    """Return the name of a type in words."""
     origin = get_origin(kind)
     if origin in {Union, UnionType}:
-        return " or ".join(kind_name(one) for one in get_args(kind))
+        return " or ".join(kind_name(each) for each in get_args(kind))
     if origin is list:
         return f"a list of: {kind_name(get_args(kind)[0])}"
     return _NAMES.get(kind, str(kind))
 
 
 def type_name(value: object) -> str:
-    """Say of what type a value is, never what it is: it may be long, or secret."""
+    """Return the name of a value's type, without the value: it may be long or secret."""
     return kind_name(type(value))
 
 
 def exceeds_depth(value: object, levels: int) -> bool:
-    """Tell whether lists and objects lie deeper in each other than so many levels."""
+    """Return whether lists and objects are nested more than so many levels deep."""
     if not isinstance(value, dict | list):
         return False
     if levels == 0:

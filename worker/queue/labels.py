@@ -1,4 +1,4 @@
-"""How a message shows to people: in Flower, and in Celery's own log lines."""
+"""Readable labels of messages, for Flower and Celery's log lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from celery.worker.request import Request
 
 _MAX_IDS = 3  # of a batch, which may have a hundred
-_MAX_CHARACTERS = 300  # characters
+_MAX_CHARACTERS = 300
 _SUBJECTS = {
     "sync_media": ("type", "id"),
     "delete_media": ("type", "user", "rkey"),
@@ -18,19 +18,14 @@ _SUBJECTS = {
 
 
 class LabelledRequest(Request):
-    """A message in a worker's hands, whose arguments read as what they mean.
-
-    What its producer wrote in `argsrepr` is not looked at: in other languages it may be left out.
-    """
+    """A request with readable arguments; producers in other languages may send none."""
 
     @property
     def argsrepr(self) -> str:
-        """Return which document or documents it is about."""
         return subject_label(self.task.name, self._arguments)
 
     @property
     def kwargsrepr(self) -> str:
-        """Return what else it says."""
         return options_label(self.task.name, self._arguments)
 
     @property
@@ -40,10 +35,7 @@ class LabelledRequest(Request):
 
 
 def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
-    """Return what a message's arguments, by name, mean: `painting 65f0...`.
-
-    A batch is told by its type and owner, how many items it has, and the first of them.
-    """
+    """Return `painting 65f0...`, or a batch's type, owner and first ids."""
     subject = [arguments[name] for name in _SUBJECTS.get(task, ()) if name in arguments]
     if task == "sync_batch" and len(subject) == len(_SUBJECTS[task]):
         kind, owner, ids = subject
@@ -52,10 +44,10 @@ def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
 
 
 def options_label(task: str, arguments: Mapping[str, Any]) -> str:
-    """Return the arguments that `subject_label` says nothing of, as `name: value`."""
-    rest = {name: value for name, value in arguments.items() if value is not None}
-    told = (f"{n}: {value}" for n, value in rest.items() if n not in _SUBJECTS.get(task, ()))
-    return ", ".join(told)[:_MAX_CHARACTERS]
+    """Return the other arguments as `name: value`."""
+    subject = _SUBJECTS.get(task, ())
+    rest = (f"{n}: {v}" for n, v in arguments.items() if v is not None and n not in subject)
+    return ", ".join(rest)[:_MAX_CHARACTERS]
 
 
 def _format_ids(ids: Sequence[Any]) -> str:

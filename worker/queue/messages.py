@@ -1,11 +1,10 @@
-"""Check messages before Celery sees them, and fill in what producers may leave out.
+"""Check messages before Celery sees them, and fill in missing fields.
 
 Celery and its transport trust the bytes on the queue: half of the possible mistakes end the
-worker, and some of them come again after each restart.
+worker, and some of them again after each restart.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 
-What kombu's transport for Redis takes for granted, and a producer in another language cannot
-know, follows from the queue that the message was taken from.
+The fields that only kombu's transport for Redis needs are derived from the queue of the message.
 Source: kombu 5.7, `kombu.transport.virtual.base.Message` and `kombu.transport.redis.QoS.append`.
 """
 
@@ -27,11 +26,11 @@ from worker.core.clock import now
 from worker.queue.json_types import exceeds_depth, kind_name, matches, type_name
 from worker.queue.names import queue_of
 
-_MAX_BYTES = 2**20  # a batch of the longest ids takes a tenth of it
+_MAX_BYTES = 2**20  # ten times as much as a batch of the longest ids
 _MAX_LEVELS = 16
-_MAX_NAME = 64  # characters of a name that goes into the log
+_MAX_NAME = 64  # characters of a name in the log
 _MAX_FAULT = 300  # characters of a fault
-_MAX_WAIT = 300  # seconds; a message that waits is held in memory, and redelivered meanwhile
+_MAX_WAIT = 300  # seconds; a waiting message is held in memory, and redelivered meanwhile
 _ENVELOPE = {
     "body": str,
     "content-encoding": str,
@@ -48,20 +47,13 @@ _PROPERTIES = {
     "reply_to": str | None,
 }
 _DELIVERY = {"exchange": str, "routing_key": str}
-_HEADERS = {
-    "argsrepr": str | None,
+_TEXTS = ("argsrepr", "eta", "expires", "group", "kwargsrepr", "parent_id", "root_id", "shadow")
+_HEADERS: Mapping[str, Any] = dict.fromkeys(_TEXTS, str | None) | {
     "compression": None,
-    "eta": str | None,
-    "expires": str | None,
-    "group": str | None,
     "id": str,
     "ignore_result": bool | None,
-    "kwargsrepr": str | None,
-    "parent_id": str | None,
     "replaced_task_nesting": int | None,
     "retries": int,
-    "root_id": str | None,
-    "shadow": str | None,
     "stamped_headers": list[str] | None,
     "stamps": dict | None,
     "task": str,
@@ -75,7 +67,7 @@ _ENCODING = {"content-type": "application/json", "content-encoding": "utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class InvalidMessage:
-    """A message that is not taken: what it says its id and its task are, and what is wrong."""
+    """A message that is dropped: its id and task, and what is wrong with it."""
 
     id: str
     task: str
@@ -83,36 +75,34 @@ class InvalidMessage:
 
 
 class _MalformedError(Exception):
-    """What is wrong with a message, in words that quote nothing long."""
+    """What is wrong with a message, without long quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """A message that is taken: which task it calls, with what, by the names of its arguments."""
+    """The task that a message calls, and its arguments by name."""
 
     task: str
     arguments: Mapping[str, object]
 
 
 def validate(item: bytes, tasks: TaskFunctions) -> TaskCall | InvalidMessage:
-    """Return what a message calls for, or why it must not be taken.
+    """Return the call of a message on the queue, or why it must be dropped.
 
-    `item` is what was on the queue; `tasks` are the functions of the tasks that there are, by
-    name, whose annotations say what their arguments are.
+    `tasks` are the functions of the tasks by name; their annotations are the argument types.
     """
-    said: Json = {}
+    headers: Json = {}
     try:
         envelope = _envelope(item)
-        said = _mapping(envelope.get("headers"))
+        headers = _mapping(envelope.get("headers"))
         return _check_envelope(envelope, tasks)
     except _MalformedError as error:
-        return InvalidMessage(
-            _printable(said.get("id")), _printable(said.get("task")), str(error)[:_MAX_FAULT]
-        )
+        message_id, task = _printable(headers.get("id")), _printable(headers.get("task"))
+        return InvalidMessage(message_id, task, str(error)[:_MAX_FAULT])
 
 
 def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
-    """Return what a message seems to call for, unchecked, None when that is not plain: for many."""
+    """Return the call of a message, unchecked, None if it is unreadable; fast."""
     try:
         envelope = json.loads(item)
         args, kwargs, _ = json.loads(_decode_body(envelope))
@@ -142,34 +132,29 @@ def _check_envelope(envelope: Json, tasks: TaskFunctions) -> TaskCall:
     _check("header", headers, _HEADERS)
     _check_headers(headers)
     args, kwargs = _arguments(envelope)
-    if headers["task"] not in tasks:
+    task = headers["task"]
+    if task not in tasks:
         raise _MalformedError("there is no such task here")
-    return TaskCall(headers["task"], _bind_arguments(tasks[headers["task"]], args, kwargs))
+    return TaskCall(task, _bind_arguments(tasks[task], args, kwargs))
 
 
 def _check(what: str, values: Json, kinds: Mapping[str, Any]) -> None:
     for name, kind in kinds.items():
         if not matches(values.get(name), kind):
-            is_there = type_name(values[name]) if name in values else "missing"
-            raise _MalformedError(f"its {what} {name!r} is {is_there}, not {kind_name(kind)}")
+            actual = type_name(values[name]) if name in values else "missing"
+            raise _MalformedError(f"its {what} {name!r} is {actual}, not {kind_name(kind)}")
 
 
 def _check_headers(headers: Json) -> None:
     if not 0 < len(headers["id"]) <= 4 * _MAX_NAME:
         raise _MalformedError("its id is empty or too long")
-    if any(not _is_limit(limit) for limit in _limits(headers)):
+    limits = headers.get("timelimit")
+    if limits is not None and (len(limits), *map(_is_limit, limits)) != (2, True, True):
         raise _MalformedError("its header 'timelimit' is not two numbers above 0")
     for name in ("eta", "expires"):
         moment = _parse_time(name, headers[name]) if headers.get(name) is not None else None
         if moment and name == "eta" and (moment - now()).total_seconds() > _MAX_WAIT:
             raise _MalformedError(f"it asks to wait longer than {_MAX_WAIT} seconds")
-
-
-def _limits(headers: Json) -> list[object]:
-    limits = headers.get("timelimit")
-    if limits is None:
-        return []
-    return list(limits) if len(limits) == 2 else [0]  # noqa: PLR2004 - hard and soft
 
 
 def _is_limit(limit: Any) -> bool:
@@ -186,7 +171,7 @@ def _parse_time(name: str, text: str) -> datetime:
 
 def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
     if (envelope["content-type"], envelope["content-encoding"]) != ("application/json", "utf-8"):
-        raise _MalformedError("its body is not said to be JSON in UTF-8")
+        raise _MalformedError("its body is not declared as JSON in UTF-8")
     body = _parse_json(_decode_body(envelope), "its body")
     if not isinstance(body, list) or [type(part) for part in body] != [list, dict, dict]:
         raise _MalformedError("its body is not a list of arguments, named arguments and options")
@@ -223,12 +208,8 @@ def _bind_arguments(
         bound = signature.bind(*args, **kwargs)
     except TypeError as error:
         raise _MalformedError(f"the task does not take its arguments: {str(error)!a}") from None
-    for name, value in bound.arguments.items():
-        kind = signature.parameters[name].annotation
-        if not matches(value, kind):
-            raise _MalformedError(
-                f"its argument {name!r} is {type_name(value)}, not {kind_name(kind)}"
-            )
+    kinds = {name: signature.parameters[name].annotation for name in bound.arguments}
+    _check("argument", bound.arguments, kinds)
     return bound.arguments
 
 
@@ -246,10 +227,9 @@ def _printable(value: object) -> str:
 
 
 def fill_defaults(item: bytes, name: str) -> bytes:
-    """Return a message with what it leaves out, which was taken from the Redis list `name`.
+    """Return a message from the Redis list `name`, with missing fields added.
 
-    What is there stays as it is, right or wrong, and so does what is no message at all: whether
-    it can be taken is for `worker.queue.messages` to say.
+    Existing fields, and items that are not messages, stay as they are for `validate`.
     """
     try:
         envelope = json.loads(item)
@@ -266,13 +246,13 @@ def fill_defaults(item: bytes, name: str) -> bytes:
 
 
 def _delivery_defaults(queue: str) -> dict[str, object]:
-    # Of the default exchange: what is given back then needs no binding in Redis.
+    # The default exchange: a message that is requeued then needs no binding in Redis.
     route = {"exchange": "", "routing_key": queue}
     return {"delivery_tag": str(uuid4()), "delivery_info": route}
 
 
 def _add_missing(values: dict[str, Any], defaults: dict[str, object]) -> bool:
-    """Add what is not there; tell whether anything was not."""
+    """Add missing values; return whether there were any."""
     missing = defaults.keys() - values.keys()
     values |= {name: defaults[name] for name in missing}
     return bool(missing)

@@ -1,12 +1,11 @@
-"""The worker's consumer and transport: Celery's own, without what would end or idle a worker.
+"""The worker's consumer and transport: Celery's own, with three fixes.
 
-The consumer takes no part in gossip and mingle. The transport drops messages that no worker can
-take, and fills in what producers in other languages leave out.
+The consumer takes no part in gossip and mingle. The transport drops invalid messages, and fills in
+fields that producers in other languages leave out.
 
-A task that ends while Redis is away cannot be acknowledged. The stock transport logs that and
-continues to count the message as in flight. When all processes were busy, there is no room for
-another message; the worker never asks Redis again, so it never notices the lost connection, and
-is idle until it is restarted.
+A task that ends while Redis is down cannot be acknowledged. The stock transport logs that and
+still counts the message as in flight. If all processes were busy, the prefetch limit is reached:
+the worker never asks Redis again, does not notice the lost connection, and is idle until restarted.
 Source: kombu 5.7, `kombu.transport.redis.QoS.ack` and `Message.ack_log_error`.
 """
 
@@ -25,27 +24,24 @@ from kombu.transport import redis, virtual
 from worker.core.redis_errors import describe_error
 from worker.queue.messages import InvalidMessage, TaskFunctions, fill_defaults, validate
 
-TASK_FUNCTIONS = "task_functions"  # the transport option that names the tasks that there are
+TASK_FUNCTIONS = "task_functions"  # the transport option with the tasks
 
 log = logging.getLogger(__name__)
 
 
 class NonLeakingQoS(redis.QoS):
-    """Counts no message as in hand whose task has ended.
+    """Stops counting a message as in flight when its task ends without Redis.
 
-    In Redis the message stays among the unacknowledged, and is delivered again when its time is
-    up: to sync an item once more changes nothing.
+    The message stays unacknowledged in Redis, and is redelivered later, which does no harm.
     """
 
     def ack(self, delivery_tag: str) -> None:
-        """Acknowledge a message; raises the client's errors."""
         try:
             super().ack(delivery_tag)
         finally:
             virtual.QoS.ack(self, delivery_tag)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:  # noqa: FBT001, FBT002
-        """Reject a message; raises the client's errors."""
         try:
             super().reject(delivery_tag, requeue)
         finally:
@@ -53,15 +49,12 @@ class NonLeakingQoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """A channel that drops what no worker can take, with a line in the log.
-
-    Redis has given the message away by then, so it does not come again.
-    """
+    """A channel that logs and drops invalid messages."""
 
     QoS: Any = NonLeakingQoS
 
     def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
-        # Read now: a channel that has lost its connection makes clients all the same.
+        # Read now, because a channel creates clients even after it has lost its connection.
         self._task_functions = connection.client.transport_options[TASK_FUNCTIONS]
         super().__init__(connection, *args, **kwargs)
 
@@ -72,7 +65,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """A transport whose channels look at each message before Celery does."""
+    """A transport that checks messages."""
 
     Channel = Channel
 
@@ -80,52 +73,42 @@ class Transport(redis.Transport):
 def accept(
     answer: Sequence[bytes] | None, *, tasks: TaskFunctions, **_: object
 ) -> Sequence[bytes] | None:
-    """Return the queue and the message that Redis gave; None when there is none to be taken."""
+    """Return the queue and message in a response of Redis, None if it is invalid."""
     if not answer:
         return None
     name = answer[0].decode(errors="replace")
     item = fill_defaults(answer[1], name)
-    refused = validate(item, tasks)
-    if not isinstance(refused, InvalidMessage):
+    call = validate(item, tasks)
+    if not isinstance(call, InvalidMessage):
         return [answer[0], item]
-    log.error(
-        "refused a message on %s: id %s, task %s: %s",
-        ascii(name)[1:-1],
-        refused.id,
-        refused.task,
-        refused.fault,
-    )
+    queue = ascii(name)[1:-1]
+    log.error("refused a message on %s: id %s, task %s: %s", queue, call.id, call.task, call.fault)
     return None
 
 
 class NoGossipConsumer(Consumer):
-    """A consumer that takes no part in gossip.
-
-    With it, a worker of Celery 5.7 dies when a task ends while Redis is away, and nothing here
-    needs workers to know of each other.
-    """
+    """A consumer without gossip, which ends a worker when a task ends without Redis."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         options = kwargs.pop("worker_options", None) or {}
-        alone = {**options, "without_gossip": True, "without_mingle": True}
-        kwargs["worker_options"] = alone
+        kwargs["worker_options"] = {**options, "without_gossip": True, "without_mingle": True}
         super().__init__(*args, **kwargs)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
-        """Return a connection to take messages from, whose transport looks at them first."""
+        """Return a connection that uses `Transport`."""
         app: Any = self.app
         connection = app.connection_for_read(heartbeat=heartbeat)
-        # Named in the settings, it would stand in for the URL's scheme, and with it for TLS.
+        # Set here: in the settings it would replace the scheme of the URL, and with it TLS.
         connection.get_transport_cls = lambda: Transport
         connection.transport_options[TASK_FUNCTIONS] = app.task_functions
         return self.ensure_connected(connection)
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Connect, trying until it succeeds; say first what is wrong if a person has to act."""
+        """Connect, retrying until it succeeds; log what an operator can do first."""
         try:
             conn.ensure_connection(max_retries=0)
         except OperationalError as error:
-            # Without the traceback: what is wrong is elsewhere, and Celery goes on saying so.
-            said = describe_error(error.__cause__ or error)
-            log.error("the queue cannot be reached: %s", said)  # noqa: TRY400
+            # Without the traceback, which says nothing about the cause. Celery logs each retry.
+            advice = describe_error(error.__cause__ or error)
+            log.error("the queue cannot be reached: %s", advice)  # noqa: TRY400
         return super().ensure_connected(conn)
