@@ -23,7 +23,7 @@ def damage(car: bytes) -> str:
         RepoSnapshot.parse(DID, car).records(MOODS)
     assert isinstance(raised.value, TransientError)
     assert DID in raised.value.message
-    return raised.value.message.partition("sent it: ")[2]
+    return raised.value.message.partition(f"{DID}: ")[2]
 
 
 def test_records_come_by_collection_in_the_order_of_rkeys() -> None:
@@ -175,14 +175,14 @@ ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
 @pytest.mark.parametrize(
     ("make", "fault"),
     [
-        (no_root, "its commit is not there"),
-        (with_node(node([entry(f"{MOODS}/a", PICTURE)])), f"record {MOODS}/a is not there"),
-        (other_record, f"record {MOODS}/a is not what its CID says"),
-        (with_records(f"{MOODS}/a", block=[1]), f"record {MOODS}/a is no object"),
+        (no_root, "its commit is missing"),
+        (with_node(node([entry(f"{MOODS}/a", PICTURE)])), f"record {MOODS}/a is missing"),
+        (other_record, f"record {MOODS}/a does not match its CID"),
+        (with_records(f"{MOODS}/a", block=[1]), f"record {MOODS}/a is not an object"),
         (with_node(node([]), did="did:plc:other"), "its commit is another repo's"),
         (with_node(node([]), version=2), "its commit is another repo's, or of an unknown version"),
-        (circle, "a node of its tree is not what its CID says"),
-        (ladder, "its tree is no tree"),
+        (circle, "a node of its tree does not match its CID"),
+        (ladder, "its tree is not a tree"),
         (laughter, "its keys are out of order"),
         (with_records(f"{MOODS}/b", f"{MOODS}/a"), f"its keys are out of order at b'{MOODS}/a'"),
         (with_records(f"{MOODS}/a", f"{MOODS}/a"), "its keys are out of order"),
@@ -192,17 +192,17 @@ ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
         (with_records(f"{MOODS}/a/b"), "an entry of its tree is malformed"),
         (with_records(f"{MOODS}/.."), "an entry of its tree is malformed"),
         (with_records(f"{MOODS}/ü"), "an entry of its tree is malformed"),
-        (lambda car: car.commit("text"), "its tree is no tree"),
-        (lambda car: car.commit(None), "its tree is no tree"),
+        (lambda car: car.commit("text"), "its tree is not a tree"),
+        (lambda car: car.commit(None), "its tree is not a tree"),
         (with_node({}), "a node of its tree is malformed"),
-        (with_node({"l": 1, "e": []}), "its tree is no tree"),
+        (with_node({"l": 1, "e": []}), "its tree is not a tree"),
         (with_node({"l": None, "e": 1}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [1]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [{}]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [ODD | {"p": "0"}]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [ODD | {"k": "a/b"}]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [ODD | {"v": None}]}), "an entry of its tree is malformed"),
-        (with_node({"l": None, "e": [ODD | {"t": []}]}), "its tree is no tree"),
+        (with_node({"l": None, "e": [ODD | {"t": []}]}), "its tree is not a tree"),
     ],
 )
 def test_repo_that_is_damaged_is_told(make: Callable[[Car], bytes], fault: str) -> None:

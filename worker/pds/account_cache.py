@@ -1,4 +1,4 @@
-"""What Redis keeps of an account, to be forgotten with it."""
+"""The keys of accounts in Redis, to invalidate or delete them."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from redis.exceptions import WatchError
 from worker.core.redis_errors import redis_errors
 
 _SCANNED = 1000  # keys a call
-_BOUND = ("session", "parked", "told")  # to a password and a PDS: there may be several
+_BOUND = ("session", "parked", "told")  # one key for each password and PDS
 
 
 class AccountCache:
-    """Everything in Redis that is named after accounts."""
+    """All keys in Redis that are named after accounts."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def invalidate(self, did: str) -> None:
-        """Drop what may be wrong: sessions and parking under any password, and its home."""
+        """Drop an account's sessions, its parking and the URL of its PDS."""
         name = escape(did)
         for pattern in (*(f"{what}:{name}:*" for what in _BOUND), f"home:{name}"):
             self._drop(pattern)
 
     def delete_all(self, did: str) -> None:
-        """Drop everything, its budgets as well."""
+        """Drop all keys of an account, including its rate limits."""
         self.invalidate(did)
         self._drop(f"budget:*|{escape(did)}")
 
     def read_all(self) -> Iterator[tuple[str, str]]:
-        """Go through the sessions of all accounts: the name in Redis, and the sealed text."""
+        """Yield the sessions of all accounts: the key in Redis, and the sealed text."""
         with redis_errors():
             for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
                 sealed = self._redis.get(key)
@@ -40,7 +40,7 @@ class AccountCache:
                     yield key.decode(), sealed.decode()
 
     def swap(self, name: str, read: str, sealed: str) -> bool:
-        """Put another text in place of a session, if that is still as it was read."""
+        """Replace a sealed session if it is as it was read; return whether it was."""
         with redis_errors(), self._redis.pipeline() as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
             if pipe.get(name) != read.encode():

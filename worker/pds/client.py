@@ -1,8 +1,7 @@
-"""The edge to a Personal Data Server: one method per XRPC call, and what its errors mean to us.
+"""The client of a Personal Data Server (PDS), with one method per XRPC call.
 
-Built on the SDK's request layer, without its session: one connection pool, and each call carries
-its own token, so that no call can run under another account's name.
-Source: https://atproto.com/specs/xrpc
+It uses the request layer of the SDK without its session: each call carries its own token, so none
+can run under another account's name. Source: https://atproto.com/specs/xrpc
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.errors import error_name, malformed_response
-from worker.pds.rate_limiter import HostLimiter, Reservation
+from worker.pds.rate_limiter import NO_LIMITS, HostLimiter
 from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 
@@ -44,7 +43,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """What is called: a method by its NSID, for which step of an item, and what it costs."""
+    """The NSID of an XRPC method, the step of an item, and the cost."""
 
     nsid: str
     step: str
@@ -54,9 +53,9 @@ class _Call:
 def open_http_client(
     timeout: float = 15, *, public_only: bool = False, limits: ResponseLimits | None = None
 ) -> Request:
-    """Return connections for calls to any number of PDSes; `timeout` in seconds for each wait.
+    """Return an HTTP client for any PDSes; `timeout` in seconds for each wait.
 
-    With `public_only` they lead to public addresses alone; with `limits` answers are cut off.
+    `public_only` allows public addresses only; `limits` bounds the size and time of responses.
     """
     pool = httpx.Limits(max_connections=16, keepalive_expiry=60)
     transport: httpx.BaseTransport | None = PublicOnlyTransport() if public_only else None
@@ -71,12 +70,11 @@ def open_http_client(
 
 
 class PdsClient:
-    """Calls to one PDS. Every method raises the errors of `worker.pds.errors`.
+    """Calls one PDS. Every method raises the errors of `worker.pds.errors`.
 
-    With `limiter` each call is charged before it is sent, and raises RateLimitReachedError if it
-    has to wait. `bypass` is the key with which an operator lifts the limits of their own PDS.
-    Connections are this client's own (`timeout` in seconds), or those of `request`. `metrics`
-    counts calls and blobs.
+    `limiter` charges each call before it is sent, which raises RateLimitReachedError if the call
+    has to wait. `bypass` is the key that lifts the limits of an operator's own PDS. `timeout`, in
+    seconds, is for the client's own connections, `request` replaces them.
     """
 
     def __init__(
@@ -85,7 +83,7 @@ class PdsClient:
         *,
         timeout: float = 15,
         request: Request | None = None,
-        limiter: HostLimiter | None = None,
+        limiter: HostLimiter = NO_LIMITS,
         bypass: Secret | None = None,
         metrics: Metrics = NULL_METRICS,
     ) -> None:
@@ -96,11 +94,10 @@ class PdsClient:
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 
     def close(self) -> None:
-        """Close the connections."""
         self._request.close()
 
     def create_session(self, identifier: str, password: Secret) -> Session:
-        """Log in; the PDS takes a third of a second for it and limits how often."""
+        """Log in, which takes a PDS a third of a second and is rate-limited."""
         body = {"identifier": identifier, "password": password.reveal()}
         costs = (Cost(Resource.LOGINS, 1, identifier), REQUEST)
         call = _Call("com.atproto.server.createSession", "session", costs)
@@ -112,31 +109,27 @@ class PdsClient:
         return _session(self._post(call, None, refresh))
 
     def is_active(self, token: Secret) -> bool:
-        """Tell whether the token's account is active; raises SessionExpiredError and the like."""
         call = _Call("com.atproto.server.getSession", "session")
-        url, headers = self._url(call.nsid), bearer(token) | self._bypass
-        response = self._send(call, partial(self._request.get, url, headers=headers))
-        return _json(call.step, response).flag("active", default=True)
+        return _json(call.step, self._fetch(call, {}, bearer(token))).flag("active", default=True)
 
     def remaining_points(self, repo: str) -> int | None:
-        """Return how many points of writes a repo has left now; None when nobody counts them."""
-        return self._limiter.remaining_points(repo) if self._limiter else None
+        return self._limiter.remaining_points(repo)
 
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
     ) -> RecordRef:
-        """Write a record, provided that `swap` is its present CID (None: that there is none).
+        """Write a record if its current CID is `swap` (None: if it does not exist).
 
-        Sent again with the same content it changes nothing and succeeds, whatever `swap` is.
+        The same content again changes nothing and succeeds, whatever `swap` is.
         """
         body = {**key.as_json(), "record": record, "validate": False, "swapRecord": swap}
-        points = Cost(Resource.POINTS, POINTS["update"], key.repo)  # a new one costs as much
+        points = Cost(Resource.POINTS, POINTS["update"], key.repo)  # also for a new record
         call = _Call("com.atproto.repo.putRecord", "write", (points, REQUEST))
         answer = self._post(call, body, token)
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
     def delete_record(self, token: Secret, key: RecordKey) -> None:
-        """Delete a record; succeeds when there is none."""
+        """Delete a record; succeeds if it does not exist."""
         points = Cost(Resource.POINTS, POINTS["delete"], key.repo)
         call = _Call("com.atproto.repo.deleteRecord", "remove", (points, REQUEST))
         self._post(call, key.as_json(), token)
@@ -144,24 +137,23 @@ class PdsClient:
     def apply_writes(
         self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None
     ) -> None:
-        """Carry out all writes or none, provided that `swap` is the repo's present commit.
+        """Carry out all writes or none, if the repo's current commit is `swap`.
 
-        200 writes and 1,000,000 bytes of JSON at most. A create of a key that is there, or an
-        update or delete of one that is not, fails all as a fault of the server (500).
+        The limits are 200 writes and 1,000,000 bytes of JSON. A create of an existing key, or an
+        update or delete of a missing one, fails the call with a server error (500).
         """
         listed = [write.as_json() for write in writes]
         body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
-        points = Cost(Resource.POINTS, _points_of(writes), repo)
+        points = Cost(Resource.POINTS, sum(POINTS[write.action] for write in writes), repo)
         self._post(_Call("com.atproto.repo.applyWrites", "write", (points, REQUEST)), body, token)
 
     def latest_commit(self, did: str) -> str:
-        """Return the CID of a repo's present commit."""
         return self._get("com.atproto.sync.getLatestCommit", {"did": did}).text("cid")
 
     def get_repo(self, did: str) -> bytes:
         """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
-        # Packing hashes costs the PDS time and saves little. Its limit is far above our pace, and
-        # no other call counts towards it.
+        # Compressing hashes costs the PDS time and saves little. The call has a rate limit of its
+        # own, far above our pace.
         plain = {"Accept-Encoding": "identity"}
         call = _Call("com.atproto.sync.getRepo", "read", ())
         content = self._fetch(call, {"did": did}, plain).content
@@ -170,7 +162,6 @@ class PdsClient:
         return content
 
     def get_record(self, key: RecordKey) -> RemoteRecord | None:
-        """Return a record as it is now, or None."""
         try:
             return _remote_record(self._get("com.atproto.repo.getRecord", key.as_json()))
         except MediaError as error:
@@ -181,10 +172,7 @@ class PdsClient:
     def list_records(
         self, repo: str, collection: str, cursor: str | None = None, *, ascending: bool = False
     ) -> tuple[list[RemoteRecord], str | None]:
-        """Return a page of a collection and the cursor of the next one: the key to go on from.
-
-        The highest key comes first, or with `ascending` the lowest.
-        """
+        """Return a page of records, highest key first, and the next page's cursor."""
         params: dict[str, object] = {"repo": repo, "collection": collection, "limit": 100}
         if ascending:
             params["reverse"] = "true"
@@ -195,24 +183,21 @@ class PdsClient:
         return records, answer.optional_text("cursor")
 
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
-        """Upload a blob to the token's account; it stays only if a record refers to it soon."""
-        url = self._url("com.atproto.repo.uploadBlob")
-        headers = bearer(token) | {"Content-Type": mime_type} | self._bypass
+        """Upload a blob, which the PDS drops unless a record refers to it."""
         call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
-        send = partial(self._request.post, url, headers=headers, content=data)
-        answer = _json(call.step, self._send(call, send))
+        answer = self._post(call, data, token, mime_type)
         self._metrics.count_blob(len(data))
         blob = answer.inner("blob")
         cid = blob.inner("ref").text("$link")
         return UploadedBlob(cid, blob.text("mimeType"), blob.number("size"))
 
     def get_blob(self, did: str, cid: str) -> bytes | None:
-        """Return a blob's bytes, or None when the PDS does not have it."""
+        """Return a blob's bytes, None if the PDS does not have it."""
         params = {"did": did, "cid": cid}
         try:
             content = self._fetch(_Call("com.atproto.sync.getBlob", "read"), params).content
         except MediaError as error:
-            # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
+            # BlobNotFound in the lexicon, InvalidRequest from the reference PDS.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
                 return None
             raise
@@ -221,35 +206,36 @@ class PdsClient:
         return content
 
     def _post(
-        self, call: _Call, body: Mapping[str, object] | None, token: Secret | None = None
+        self,
+        call: _Call,
+        body: Mapping[str, object] | bytes | None,
+        token: Secret | None = None,
+        content_type: str = "application/json",
     ) -> Json:
-        url, headers = self._url(call.nsid), (bearer(token) if token else {}) | self._bypass
-        content = None
+        headers = (bearer(token) if token else {}) | self._bypass
+        if isinstance(body, Mapping):
+            body = json.dumps(body, ensure_ascii=False).encode()
         if body is not None:
-            content = json.dumps(body, ensure_ascii=False).encode()
-            headers |= {"Content-Type": "application/json"}
-        send = partial(self._request.post, url, headers=headers, content=content)
+            headers["Content-Type"] = content_type
+        send = partial(self._request.post, self._url(call), headers=headers, content=body)
         return _json(call.step, self._send(call, send))
 
     def _get(self, nsid: str, params: Mapping[str, object]) -> Json:
         return _json("read", self._fetch(_Call(nsid, "read"), params))
 
     def _fetch(
-        self,
-        call: _Call,
-        params: Mapping[str, object],
-        headers: Mapping[str, str] | None = None,
+        self, call: _Call, params: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> Response:
         full = {**(headers or {}), **self._bypass}
-        url, sent = self._url(call.nsid), dict(params)
-        return self._send(call, partial(self._request.get, url, params=sent, headers=full))
+        get = partial(self._request.get, self._url(call), params=dict(params), headers=full)
+        return self._send(call, get)
 
-    def _url(self, nsid: str) -> str:
-        return f"{self.url}/xrpc/{nsid}"
+    def _url(self, call: _Call) -> str:
+        return f"{self.url}/xrpc/{call.nsid}"
 
     def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Make a call within the rate limits, count it, and learn from its response."""
-        reservation = self._limiter.acquire(call.step, call.costs) if self._limiter else None
+        """Make a call within the rate limits, and count it."""
+        reservation = self._limiter.acquire(call.step, call.costs)
         began, status = time.monotonic(), "none"
         try:
             with pds_errors(call.step):
@@ -258,25 +244,12 @@ class PdsClient:
         except MediaError as error:
             status = status_of(error.__cause__)
             refusal = error if isinstance(error, WaitError) else None
-            self._settle(reservation, headers_of(error.__cause__), refusal)
+            self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
             raise
         finally:
             self._metrics.count_call(call.nsid, status, time.monotonic() - began)
-        self._settle(reservation, response.headers)
+        self._limiter.settle(reservation, response.headers)
         return response
-
-    def _settle(
-        self,
-        reservation: Reservation | None,
-        headers: Mapping[str, str],
-        refusal: WaitError | None = None,
-    ) -> None:
-        if self._limiter and reservation:
-            self._limiter.settle(reservation, headers, refusal)
-
-
-def _points_of(writes: Sequence[Write]) -> int:
-    return sum(POINTS[write.action] for write in writes)
 
 
 def _json(step: str, response: Response) -> Json:

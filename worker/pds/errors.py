@@ -1,7 +1,7 @@
-"""What a PDS's answers mean: HTTP status and error name to the errors of this project.
+"""Translate the errors of a PDS, by HTTP status and error name, into our own.
 
-Classified by status and name, never by the SDK's exception classes, which group them otherwise.
-Source: https://atproto.com/specs/xrpc#error-responses
+The exception classes of the SDK group them in another way. Source:
+https://atproto.com/specs/xrpc#error-responses
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -29,33 +30,30 @@ _SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
 
 
 class SessionExpiredError(TransientError):
-    """The token is expired, revoked or malformed: refresh, then log in."""
+    """The token is expired, revoked or malformed: refresh it, then log in."""
 
-    step = "session"
-    code = "session_expired"
+    step, code = "session", "session_expired"
 
 
 class AccountUnusableError(MediaError):
-    """The account itself cannot be used: wrong password, takedown, deactivated, no such one.
+    """The account cannot be used: wrong password, taken down, deactivated or missing.
 
-    For one who reads without a session, the last three look the same: `repo_unavailable`.
+    A call without a session cannot distinguish the last three: `repo_unavailable`.
     """
 
     step = "account"
 
 
 class BlobNotFoundError(TransientError):
-    """The record refers to a blob that the PDS does not have: upload it, write again."""
+    """The record refers to a missing blob: upload it and write again."""
 
-    step = "write"
-    code = "blob_not_found"
+    step, code = "write", "blob_not_found"
 
 
 class RecordConflictError(TransientError):
-    """The record is not at the version we believed: read it and decide again."""
+    """The record is not at the version to replace: read it and decide again."""
 
-    step = "write"
-    code = "invalid_swap"
+    step, code = "write", "invalid_swap"
 
 
 _ACCOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
@@ -95,7 +93,7 @@ class _ErrorAnswer:
 
 
 def translate(error: Exception, step: str) -> MediaError:
-    """Return our error for what was raised in a call made for `step`."""
+    """Return our error for an error of the SDK in a call made for `step`."""
     if isinstance(error, httpx.HTTPStatusError):
         return _classify(_answer(error.response), step)
     if isinstance(error, ValueError | httpx.DecodingError):
@@ -106,12 +104,12 @@ def translate(error: Exception, step: str) -> MediaError:
 
 
 def error_name(error: BaseException | None) -> str:
-    """Return the name in an XRPC error answer, or an empty text."""
+    """Return the name in an XRPC error response, or an empty text."""
     return _answer(error.response).name if isinstance(error, httpx.HTTPStatusError) else ""
 
 
 def malformed_response(step: str) -> TransientError:
-    """Return the error for an answer that is no XRPC answer, such as a proxy's own page."""
+    """Return the error for a response that is not XRPC, such as the page of a proxy."""
     message = "the PDS sent an answer that cannot be read; is PDS_URL right?"
     return TransientError(message, step=step, code="pds_answer_garbled")
 
@@ -128,9 +126,9 @@ def _answer(response: httpx.Response) -> _ErrorAnswer:
 
 
 def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
-    """Return what an answer says without the secrets of its request, which a gateway may quote.
+    """Return name and message without secrets of the request.
 
-    Of the answer to a login there is no message: a part of a password could not be found in it.
+    The message of a login is dropped, because parts of the password could not be found in it.
     """
     secrets = [request.headers.get(header, "").rpartition(" ")[2] for header in _SECRET_HEADERS]
     is_login = request.url.path.endswith(_LOGINS)
@@ -147,7 +145,7 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountUnusableError(f"{meaning} ({answer.text})", code=code)
     if step == "read" and answer.name == "InvalidRequest":
-        # What is asked is well-formed, so it is the repo: reading calls name no better reason.
+        # Our requests are valid, so the reason is the repo: the PDS names no better one here.
         message = f"the PDS does not show the account's repo ({answer.text})"
         return AccountUnusableError(message, code="repo_unavailable")
     return _by_status(answer, step)
@@ -167,11 +165,11 @@ def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
 
 
 def _retry_after(answer: _ErrorAnswer) -> datetime:
-    """Return when to ask again, by `Retry-After` or `RateLimit-Reset`.
+    """Return when to ask again, from `Retry-After` or `RateLimit-Reset`.
 
     Either is a number of seconds; the first may be an HTTP date
-    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after), and the second is seconds since
-    1970 in the reference PDS.
+    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after), and the reference PDS sends the
+    second as seconds since 1970.
     """
     moment = datetime.now(UTC).timestamp()
     for name in ("retry-after", "ratelimit-reset"):
@@ -183,15 +181,9 @@ def _retry_after(answer: _ErrorAnswer) -> datetime:
 
 
 def _number(text: str) -> float | None:
-    try:
+    with suppress(ValueError):
         value = float(text)
-    except ValueError:
-        return _timestamp(text)
-    return value if math.isfinite(value) else None
-
-
-def _timestamp(text: str) -> float | None:
-    try:
+        return value if math.isfinite(value) else None
+    with suppress(ValueError):
         return parsedate_to_datetime(text).timestamp()
-    except ValueError:
-        return None
+    return None

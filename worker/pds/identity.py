@@ -1,8 +1,8 @@
-"""Where accounts live: the PDS that an account's DID document names.
+"""Resolve the PDS of an account from its DID document.
 
-An account may have moved since the platform made it, and its document wins over PDS_URL. What a
-document says is kept in Redis: for a while as it is, and for long after for when the directory
-does not answer. Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
+An account may have moved since the platform created it, so its document overrides PDS_URL. The
+result is cached in Redis: fresh for an hour, and much longer in case the directory does not
+answer. Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from worker.core.net.allowed_hosts import is_host
 from worker.core.net.transports import PublicOnlyTransport
 from worker.core.redis_errors import redis_errors
 
-_FRESH = 3600  # seconds for which nobody asks again
-_DOUBTED = 60  # seconds for which not even an account in trouble is a reason to ask again
+_FRESH = 3600  # seconds
+_MIN_AGE = 60  # seconds until an entry can be refreshed
 _KEPT = 30 * 86_400
-_UNKNOWN = 900  # seconds until somebody looks for a DID again that there was not
-_NO_DID = "-"  # kept in place of the URL of one
+_UNKNOWN = 900  # seconds until a missing DID is looked up again
+_NO_DID = "-"  # cached for a missing DID
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 _TIMEOUT = httpx.Timeout(5, connect=3)
 _MAX_BYTES = 100_000  # bytes of a DID document
@@ -36,45 +36,38 @@ _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
 
 class DirectoryError(TransientError):
-    """It cannot be known where an account lives."""
+    """The PDS of an account cannot be resolved."""
 
     step, code = "account", "directory_unavailable"
 
 
 class PdsResolver(Protocol):
-    """Knows the URL of an account's PDS.
-
-    Methods raise DirectoryError, AccountError for a DID that there is not (any more), and
-    RedisUnavailableError.
-    """
+    """Resolves PDS URLs; raises DirectoryError, and AccountError for a missing DID."""
 
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
 
     def refresh(self, did: str) -> str:
-        """Return the same for an account in trouble, asked anew unless that was just done."""
+        """Resolve again, unless the cache was refreshed within the last minute."""
 
 
 class StaticPdsResolver:
-    """A directory for platforms all of whose accounts live at one PDS."""
+    """Resolves all accounts to one PDS."""
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     def pds_of(self, did: str) -> str:
-        """Return the one URL."""
         return self._url
 
-    def refresh(self, did: str) -> str:
-        """Return the one URL."""
-        return self.pds_of(did)
+    refresh = pds_of
 
 
 class DidResolver:
-    """Reads DID documents: of `did:plc` from a PLC directory, of `did:web` from their hosts.
+    """Reads DID documents from a PLC directory, or the host of a `did:web`.
 
-    `usual` is the URL of the platform's own PDS. `is_allowed` says of any other URL whether calls
-    may go there: a document is its account's to write, and calls carry a password.
+    `default_pds` is the URL of the platform's own PDS. `is_allowed` decides whether calls may go
+    to another URL: an account can write its own document, and calls carry its password.
     """
 
     def __init__(
@@ -88,21 +81,18 @@ class DidResolver:
         self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicOnlyTransport())
 
     def close(self) -> None:
-        """Close the connections."""
         self._http.close()
         self._public.close()
 
     def pds_of(self, did: str) -> str:
-        """Return the URL of an account's PDS."""
         known, age = self._get_cached(did)
         if known == _NO_DID:
             raise _unknown(did)
         return known if known and age < _FRESH else self._fetch(did, known)
 
     def refresh(self, did: str) -> str:
-        """Return the same, asked anew."""
         known, age = self._get_cached(did)
-        if known and age < _DOUBTED:
+        if known and age < _MIN_AGE:
             return known
         return self._fetch(did, None if known == _NO_DID else known)
 
@@ -120,9 +110,9 @@ class DidResolver:
         except DirectoryError:
             if known is None:
                 raise
-            # It is where it was last, and for a while nobody waits for the directory again.
+            # Use the last known PDS, and do not wait for the directory again for a minute.
             with redis_errors():
-                self._redis.expire(_key(did), _KEPT - _FRESH + _DOUBTED)
+                self._redis.expire(_key(did), _KEPT - _FRESH + _MIN_AGE)
             return known
         with redis_errors():
             self._redis.set(_key(did), url, ex=_KEPT if url != _NO_DID else _UNKNOWN)
@@ -136,7 +126,7 @@ class DidResolver:
         if document is None:
             return _NO_DID
         if document.get("id") != did:
-            raise DirectoryError(f"what should be the DID document of {did} is another's")
+            raise DirectoryError(f"the DID document at {address} is not that of {did}")
         url = _pds_in(document)
         if url is None:
             raise DirectoryError(f"the DID document of {did} names no PDS ({_SERVICE})")
@@ -147,9 +137,9 @@ class DidResolver:
         return url
 
     def _document(self, address: str) -> Mapping[str, object] | None:
-        """Return a DID document; None where there is none."""
+        """Return a DID document, None if it does not exist."""
         try:
-            # What a `did:web` names is its owner's to say; the directory is the operator's.
+            # The owner of a `did:web` chooses its host, the operator chooses the directory.
             http = self._http if address.startswith(self._plc) else self._public
             with http.stream("GET", address) as answer:
                 body = b""
@@ -168,7 +158,7 @@ class DidResolver:
         with suppress(ValueError, RecursionError):
             document = json.loads(body)
         if not isinstance(document, dict):
-            raise DirectoryError(f"{address} is no DID document")
+            raise DirectoryError(f"{address} is not a DID document")
         return document
 
 
@@ -182,9 +172,9 @@ def _unknown(did: str) -> AccountError:
 
 
 def _address(did: str, plc: str) -> str | None:
-    """Return where a DID's document is; None for what is no DID of an account.
+    """Return the URL of a DID's document, None if it is not an account's DID.
 
-    Source: https://atproto.com/specs/did (no ports but for localhost, and no paths, in did:web)
+    Source: https://atproto.com/specs/did (did:web has no path, and a port for localhost only)
     """
     if _PLC.fullmatch(did):
         return f"{plc}/{did}"
@@ -205,7 +195,7 @@ def _pds_in(document: Mapping[str, object]) -> str | None:
 
 
 def is_public_https_url(url: str) -> bool:
-    """Tell whether a URL is https, and a host name that is not only known around here."""
+    """Return whether a URL is https:// and a public host name."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -217,5 +207,5 @@ def is_public_https_url(url: str) -> bool:
 
 
 def is_http_url(url: str) -> bool:
-    """Tell whether a URL is one that calls can be sent to at all."""
+    """Return whether a text is an http(s) URL without path and credentials."""
     return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

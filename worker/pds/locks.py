@@ -1,9 +1,9 @@
-"""Locks that the whole fleet shares, and that outlive no holder for long."""
+"""Locks in Redis, shared by all workers, that expire after their holder dies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from threading import Event, Thread
 
 from redis import Redis
@@ -13,24 +13,18 @@ from redis.lock import Lock
 from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
 
-_LIFE = 10.0  # seconds from the last sign of its holder
+_LIFE = 10.0  # seconds from the last renewal
 _TIMEOUT = 60.0
 
 
 @contextmanager
 def hold_lock(
-    redis: Redis,
-    name: str,
-    busy: TransientError,
-    *,
-    life: float = _LIFE,
-    timeout: float = _TIMEOUT,
+    redis: Redis, name: str, busy: TransientError, *, life: float = _LIFE, timeout: float = _TIMEOUT
 ) -> Iterator[None]:
-    """Hold a lock for as long as the block runs.
+    """Hold a lock while the block runs.
 
-    It is renewed for as long as its holder lives, and over soon after it was killed: `life`
-    seconds. Raises `busy` when someone else has it for longer than `patience` seconds,
-    RedisUnavailableError.
+    The lock is renewed by a thread, and expires `life` seconds after its holder was killed. Raises
+    `busy` if another worker has it for `timeout` seconds, and RedisUnavailableError.
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
     with redis_errors():
@@ -40,14 +34,13 @@ def hold_lock(
         with _keep_renewed(lock, life):
             yield
     finally:
-        # Lost, it has done its duty: what is done under it is safe to be done twice.
+        # A lost lock is no error: the work it protects is safe to do twice.
         with suppress(LockNotOwnedError), redis_errors():
             lock.release()
 
 
 @contextmanager
 def _keep_renewed(lock: Lock, life: float) -> Iterator[None]:
-    """Renew a lock for as long as the block runs."""
     done = Event()
 
     def renew() -> None:
@@ -67,8 +60,8 @@ def _keep_renewed(lock: Lock, life: float) -> Iterator[None]:
 class RepoLocks:
     """A lock for each repo: one writer of many records at a time.
 
-    Live saves do not take it: they write one record each, and writes name the commit that they
-    follow. `life` and `patience` are in seconds.
+    Saves do not take it: they write one record each, and a batch names the commit that it follows.
+    `life` and `patience` (the timeout) are in seconds.
     """
 
     def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _TIMEOUT) -> None:
@@ -76,14 +69,9 @@ class RepoLocks:
         self._life = life
         self._timeout = patience
 
-    @contextmanager
-    def hold(self, did: str) -> Iterator[None]:
-        """Be the one who writes many records to a repo.
-
-        Raises TransientError when someone else is for too long, RedisUnavailableError.
-        """
-        message = f"another worker writes to {did} and takes long"
+    def hold(self, did: str) -> AbstractContextManager[None]:
+        """Hold the lock of a repo; raises TransientError, RedisUnavailableError."""
+        message = f"another worker is still writing to {did}"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        with hold_lock(self._redis, name, busy, life=self._life, timeout=self._timeout):
-            yield
+        return hold_lock(self._redis, name, busy, life=self._life, timeout=self._timeout)

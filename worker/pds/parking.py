@@ -1,4 +1,4 @@
-"""Parked accounts: those that cannot log in, left alone until the time is up."""
+"""Parked accounts: they cannot log in, and are not tried again for some time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Parked:
 
 
 class Parking:
-    """Parks accounts for so many seconds, under names that a new password or PDS makes void."""
+    """Parks accounts for some seconds; `bound` names their PDS and password."""
 
     def __init__(self, redis: Redis, seconds: float) -> None:
         self._redis = redis
@@ -37,35 +37,29 @@ class Parking:
     def park(self, account: Account, bound: str, fault: AccountUnusableError) -> AccountError:
         """Park an account for its fault; return the error to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
-        note = json.dumps({"code": fault.code, "message": message})
+        value = json.dumps({"code": fault.code, "message": message})
         with redis_errors():
-            self._redis.set(_key(account, bound), note, px=int(self._seconds * 1000))
+            self._redis.set(_key(account, bound), value, px=int(self._seconds * 1000))
         return AccountError(message, until=after(self._seconds), step="account", code=fault.code)
 
     def find(self, account: Account, bound: str) -> Parked | None:
-        """Return why an account is parked, or None."""
+        """Return why an account is parked, None if it is not."""
         name = _key(account, bound)
         with redis_errors():
-            note, left = self._redis.get(name), int(self._redis.pttl(name))
-        if not isinstance(note, bytes):
+            value, left = self._redis.get(name), int(self._redis.pttl(name))
+        if not isinstance(value, bytes):
             return None
-        said = json.loads(note)
-        return Parked(said["code"], said["message"], after(max(left, 1000) / 1000))
+        return Parked(**json.loads(value), until=after(max(left, 1000) / 1000))
 
     def raise_if_parked(self, account: Account, bound: str) -> None:
-        """Raise AccountError if an account is parked."""
         parked = self.find(account, bound)
         if parked:
-            raise AccountError(
-                f"{parked.message}; parked until {rfc3339(parked.until)}"
-                " or until its password changes",
-                until=parked.until,
-                step="account",
-                code=parked.code,
-            )
+            until = f"until {rfc3339(parked.until)} or until its password changes"
+            message = f"{parked.message}; parked {until}"
+            raise AccountError(message, until=parked.until, step="account", code=parked.code)
 
     def dids(self) -> list[str]:
-        """Return the DIDs of all accounts that are parked, under a former password perhaps."""
+        """Return the DIDs of all parked accounts, including those with a former password."""
         with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=_SCANNED))
         return sorted({name.decode().removeprefix(_PREFIX).rpartition(":")[0] for name in names})

@@ -1,12 +1,13 @@
--- Rate budgets in Redis, each change whole or not at all, by the clock of Redis alone.
+-- Rate limits in Redis: each script call is atomic and uses the clock of Redis alone.
 --
--- A bucket is a hash: `used` and `flight` (of that, not answered yet) in points; `began`, `ends`,
--- `last` (the last charge), `shut` (closed until then), `probe` in milliseconds since 1970;
--- `points` and `window` as the server has told them; `heard`: told of this bucket in this window.
+-- A bucket is a hash: `used` and `flight` (of these, without a response yet) in points; `began`,
+-- `ends`, `last` (the last charge), `shut` (closed until then), `probe` in milliseconds since 1970;
+-- `points` and `window` as reported by the server; `heard`: 1 if it has reported this bucket in
+-- the current window.
 
 local LONGEST = 31 * 86400000
-local MARGIN = 15000     -- the server's window begins when our first call arrives there
-local LOST = 120000      -- no call is answered after that
+local MARGIN = 15000     -- the server's window begins later, when our first call arrives
+local LOST = 120000      -- a call without a response for that long is lost
 local PROBE = 60000
 
 local clock = redis.call('TIME')
@@ -50,13 +51,13 @@ local function keep(key, bucket)
   redis.call('PEXPIRE', key, math.ceil(math.max(bucket.ends, bucket.shut)) - now + 1000)
 end
 
--- How long this charge has to wait, in milliseconds.
+-- Returns how long a charge has to wait, in milliseconds.
 local function wait(bucket, cost, share)
   if bucket.shut > now then return bucket.shut - now end
-  -- What is larger than a whole window's share goes at the beginning of one.
+  -- A charge above the share of a whole window is allowed at the start of one.
   if bucket.used == 0 or bucket.used + cost <= bucket.limit * share then return 0 end
   if bucket.heard == 1 then return bucket.ends - now end
-  -- The server has not said so itself, so we may have counted wrong: ask it, once in a while.
+  -- The server has not confirmed it, so our count may be wrong: let a call through now and then.
   if bucket.probe == 0 then bucket.probe = now + PROBE end
   if bucket.probe <= now then
     bucket.probe = now + PROBE
@@ -66,7 +67,7 @@ local function wait(bucket, cost, share)
 end
 
 -- ARGV: 'spend', share, then points, window and cost of each key.
--- Returns 0 and where each window began; or the place of the bucket that refuses, and its wait.
+-- Returns 0 and the start of each window; or the index of the bucket that is full, and its wait.
 local function spend()
   local share, buckets, began = tonumber(ARGV[2]), {}, {0}
   local place, longest = 0, 0
@@ -94,23 +95,23 @@ local function correct(bucket, points, window, left, reset)
   bucket.points, bucket.window, bucket.heard = points, window, 1
   local spent, ends = math.max(points - left, 0), now + reset + 1500
   if ends > bucket.ends + 5000 then
-    bucket.began = now  -- the server is in a window that we do not know of
+    bucket.began = now  -- the server has begun a new window
     bucket.used = spent
   elseif bucket.flight == 0 and spent < bucket.used - points / 10 then
-    bucket.used = spent  -- more than answers that overtake each other can explain
+    bucket.used = spent  -- a larger difference than out-of-order responses can cause
   end
   bucket.used = math.max(bucket.used, spent + bucket.flight)
   bucket.ends = ends
 end
 
--- ARGV: 'settle', place told of or 0, its points, window, left and reset, place refused or 0, its
--- wait, then points, window, cost and beginning of each key.
+-- ARGV: 'settle', index of the reported bucket or 0, its points, window, left and reset, index of
+-- the refused bucket or 0, its wait, then points, window and cost of each key, then its start.
 local function settle()
   local told, refused = tonumber(ARGV[2]), tonumber(ARGV[7])
   for i, key in ipairs(KEYS) do
-    local at = 5 + 4 * i
+    local at = 6 + 3 * i
     local bucket = read(key, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
-    if bucket.began == tonumber(ARGV[at + 3]) then
+    if bucket.began == tonumber(ARGV[8 + 3 * #KEYS + i]) then
       bucket.flight = math.max(bucket.flight - tonumber(ARGV[at + 2]), 0)
     end
     if i == told then
@@ -125,11 +126,11 @@ local function settle()
   return 0
 end
 
--- ARGV: 'room', share, then points and window of each key. Returns the points that are left.
+-- ARGV: 'room', share, then points, window and cost of each key. Returns the remaining points.
 local function room()
   local least = -1
   for i, key in ipairs(KEYS) do
-    local bucket = read(key, tonumber(ARGV[2 * i + 1]), tonumber(ARGV[2 * i + 2]))
+    local bucket = read(key, tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1]))
     local left = math.floor(bucket.limit * tonumber(ARGV[2]) - bucket.used)
     if bucket.shut > now then left = 0 end
     left = math.max(left, 0)

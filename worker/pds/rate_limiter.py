@@ -1,15 +1,15 @@
-"""Rate budgets, shared by all workers through Redis: what may be sent to a PDS, before it is sent.
+"""Charge calls to a PDS to rate limits in Redis, which all workers share.
 
-A refused call is charged like any other, to every bucket, so nothing goes out that our own count
-has no room for. The count is corrected by what answers tell of the bucket with the fewest points
-left, and a 429 closes that bucket until it says. Why it is counted so:
-docs/decisions/0013-rate-budgets.md.
+A PDS charges a refused call like any other, to every bucket, so no call is sent that exceeds our
+own count. Responses report the bucket with the fewest points left, which corrects the count; a 429
+closes a bucket until the time that it names. See docs/decisions/0013-rate-budgets.md.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -38,7 +38,7 @@ _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
 class Workload(Enum):
-    """Who spends: saves may spend everything, all other work leaves them a share."""
+    """Traffic classes: saves may use all of a bucket, other work only a share."""
 
     LIVE = "live"
     BULK = "bulk"
@@ -46,7 +46,7 @@ class Workload(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What a call under way was charged, and where each bucket's window began."""
+    """The charges of a call in flight, and the start of each bucket's window."""
 
     charged: tuple[Charge, ...]
     began: tuple[int, ...]
@@ -54,7 +54,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class BucketStatus:
-    """A bucket as it stands: the points used of those there are, and when its window ends."""
+    """The points used and available in a bucket, and the end of its window."""
 
     host: str
     limit: str
@@ -66,7 +66,7 @@ class BucketStatus:
 
 
 class RateLimiter:
-    """The budgets of all PDSes. `reserve` is the share, 0 to 1, that only saves may spend."""
+    """The rate limits of all PDSes. `reserve` is the share, 0 to 1, for saves only."""
 
     def __init__(self, redis: Redis, rates: Rates, *, reserve: float) -> None:
         self._redis = redis
@@ -75,37 +75,32 @@ class RateLimiter:
         self._script = redis.register_script(_SCRIPT)
 
     def for_host(self, host: str, workload: Workload) -> HostLimiter:
-        """Return what calls to one PDS are charged by."""
         share = 1.0 if workload is Workload.LIVE else 1.0 - self._reserve
         return HostLimiter(self._script, host, self._rates.of(host), share)
 
     def buckets(self) -> list[BucketStatus]:
-        """Return the buckets that something was spent of in their present windows."""
-        buckets = (self._bucket(name.decode()) for name in self._names())
+        """Return the buckets with charges in their current windows."""
+        with redis_errors():
+            names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
+        buckets = (self._bucket(name.decode()) for name in names)
         return sorted(
             (bucket for bucket in buckets if bucket),
             key=lambda bucket: (bucket.host, bucket.limit, bucket.subject),
         )
 
     def exhausted_buckets(self) -> list[BucketStatus]:
-        """Return the buckets that let nothing but saves through now."""
-        return [bucket for bucket in self.buckets() if self._is_exhausted(bucket)]
-
-    def _is_exhausted(self, bucket: BucketStatus) -> bool:
-        return bucket.refused or bucket.used >= bucket.points * (1.0 - self._reserve)
-
-    def _names(self) -> list[bytes]:
-        with redis_errors():
-            return list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
+        """Return the buckets that only saves may use now."""
+        share = 1.0 - self._reserve
+        return [each for each in self.buckets() if each.refused or each.used >= each.points * share]
 
     def _bucket(self, name: str) -> BucketStatus | None:
-        # host and limit hold no bar, and a DID holds none either
+        # hosts, names of limits and DIDs contain no bar
         host, limit_name, subject = name.removeprefix(_PREFIX).split("|", 2)
         known = {limit.name: limit for limit in self._rates.of(host)}
         with redis_errors():
-            kept = self._redis.hmget(name, ["used", "points", "ends", "shut"])
+            values = self._redis.hmget(name, ["used", "points", "ends", "shut"])
         limit = known.get(limit_name)
-        used, points, ends, shut = map(_number, kept)
+        used, points, ends, shut = map(_number, values)
         left = max(shut, ends) / 1000 - time.time()
         if limit is None or left <= 0:
             return None
@@ -121,7 +116,7 @@ class RateLimiter:
 
 
 class HostLimiter:
-    """Charges calls to one PDS. Without limits it lets everything through and asks nobody."""
+    """Charges calls to one PDS; without limits it does not use Redis."""
 
     def __init__(self, script: Any, host: str, limits: Sequence[Limit], share: float) -> None:
         self._script = script
@@ -130,20 +125,11 @@ class HostLimiter:
         self._share = share
 
     def acquire(self, step: str, costs: Sequence[Cost]) -> Reservation:
-        """Charge a call that is about to be made.
-
-        Raises RateLimitReachedError when it has to wait, and nothing is charged then; and
-        RedisUnavailableError.
-        """
+        """Charge a call before it is made; raises RateLimitReachedError if it must wait."""
         charged = charges(self._limits, costs)
         if not charged:
             return Reservation((), ())
-        numbers = [
-            number
-            for each in charged
-            for number in (each.limit.points, _milliseconds(each.limit.window), each.points)
-        ]
-        index, *rest = self._run(charged, ["spend", self._share, *numbers])
+        index, *rest = self._run(charged, ["spend", self._share, *_numbers(charged)])
         if index:
             raise self._reached_error(charged[index - 1], rest[0] / 1000, step)
         return Reservation(charged, tuple(rest))
@@ -151,39 +137,31 @@ class HostLimiter:
     def settle(
         self, reservation: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
     ) -> None:
-        """Correct the count by a call's answer; without headers there was none to learn from.
-
-        Never raises for Redis: the call has been carried out, and later answers tell as much.
-        """
+        """Correct the count by a response; without Redis, later responses do."""
         if not reservation.charged:
             return
-        said = parse_headers(headers, _moment(headers))
-        index = None if said is None else match_bucket(reservation.charged, said)
+        reported = parse_headers(headers, _sent_at(headers))
+        index = None if reported is None else match_bucket(reservation.charged, reported)
         numbers: list[float] = [0, 0, 0, 0, 0]
-        if said is not None and index is not None:
-            ends = _milliseconds(said.reset)
-            numbers = [index + 1, said.points, _milliseconds(said.window), said.remaining, ends]
-        # Without a name, a refusal is for what the call is charged first: the narrowest.
-        numbers += [(index or 0) + 1, _until(refusal)] if refusal else [0, 0]
-        for each, began in zip(reservation.charged, reservation.began, strict=True):
-            limit = each.limit
-            numbers += [limit.points, _milliseconds(limit.window), each.points, began]
-        try:
+        if reported is not None and index is not None:
+            window, reset = _milliseconds(reported.window), _milliseconds(reported.reset)
+            numbers = [index + 1, reported.points, window, reported.remaining, reset]
+        # A refusal that names no bucket closes the first one charged, the narrowest.
+        if refusal:
+            wait = (refusal.until - after(0)).total_seconds()
+            numbers += [(index or 0) + 1, max(_milliseconds(wait), 0)]
+        else:
+            numbers += [0, 0]
+        numbers += [*_numbers(reservation.charged), *reservation.began]
+        with suppress(RedisUnavailableError):
             self._run(reservation.charged, ["settle", *numbers])
-        except RedisUnavailableError:
-            return
 
     def remaining_points(self, subject: str) -> int | None:
-        """Return how many points of writes a repo has left; None when nobody counts them."""
+        """Return how many points of writes a repo has left, None without a limit."""
         charged = charges(self._limits, [Cost(Resource.POINTS, 1, subject)])
         if not charged:
             return None
-        numbers = [
-            number
-            for each in charged
-            for number in (each.limit.points, _milliseconds(each.limit.window))
-        ]
-        return int(self._run(charged, ["room", self._share, *numbers]))
+        return int(self._run(charged, ["room", self._share, *_numbers(charged)]))
 
     def _run(self, charged: Iterable[Charge], arguments: Sequence[object]) -> Any:
         keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.subject}" for each in charged]
@@ -200,8 +178,17 @@ class HostLimiter:
         return RateLimitReachedError(message, until=until, step=step)
 
 
+NO_LIMITS = HostLimiter(None, "", (), 1.0)
+
+
+def _numbers(charged: Iterable[Charge]) -> list[int]:
+    """Return the points and the window of each bucket, and the charge to it."""
+    limits = ((each.limit.points, each.limit.window, each.points) for each in charged)
+    return [n for points, window, cost in limits for n in (points, _milliseconds(window), cost)]
+
+
 def _number(text: object) -> float:
-    """Return what a field of a bucket says; 0 where that is no number."""
+    """Return the value of a bucket's field, 0 if it is not a number."""
     try:
         return float(text) if isinstance(text, bytes) else 0.0
     except ValueError:
@@ -212,12 +199,8 @@ def _milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def _until(refusal: WaitError) -> int:
-    return max(_milliseconds((refusal.until - after(0)).total_seconds()), 0)
-
-
-def _moment(headers: Mapping[str, str]) -> float:
-    """Return when an answer was sent, by the server's own clock where it says."""
+def _sent_at(headers: Mapping[str, str]) -> float:
+    """Return when a response was sent, by the server's clock if it has a `Date`."""
     try:
         return parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError):

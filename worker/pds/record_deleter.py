@@ -1,4 +1,4 @@
-"""Removing many records of a repo, and knowing of each whether it is gone."""
+"""Delete many records of a repo, and report which ones are gone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from worker.pds.errors import RecordConflictError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 
-# A batch of deletes keeps the PDS from answering anyone else for as long as it takes.
-BATCH = 100
+BATCH = 100  # the PDS answers no other call while it carries out a batch of deletes
 _TRIES = 3
 
 
 class RecordDeleter:
-    """Deletes records by the batch, one by one where batches do not get through."""
+    """Deletes records in batches, and one by one where batches fail."""
 
     def __init__(self, locks: RepoLocks, *, batch: int = BATCH) -> None:
         self._locks = locks
@@ -25,15 +24,15 @@ class RecordDeleter:
     def delete(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
         """Delete records that were just listed; yield those that are known to be gone.
 
-        The lock of the repo is held for one try of one batch, not while the caller works with
-        what was yielded: that each batch names the commit it follows is what keeps it from
-        undoing another's write. Raises WaitError, AccountError, TransientError when another
-        worker keeps the lock or the PDS does not answer; what was yielded before stays gone.
+        The lock of the repo is held for each try of a batch only, not while the caller handles
+        what was yielded: a batch names the commit it follows, so it cannot undo another write.
+        Raises WaitError, AccountError, and TransientError if another worker keeps the lock or the
+        PDS does not answer; what was yielded before stays gone.
         """
-        distinct = list(dict.fromkeys(keys))  # one key twice fails a batch
+        distinct = list(dict.fromkeys(keys))  # a duplicate key fails a batch
         while distinct:
-            room = repo.remaining_points()
-            most = self._batch if room is None else max(1, min(self._batch, room))
+            points = repo.remaining_points()
+            most = self._batch if points is None else max(1, min(self._batch, points))
             yield from self._delete_batch(repo, distinct[:most])
             distinct = distinct[most:]
 
@@ -50,21 +49,16 @@ class RecordDeleter:
             yield [key]
 
     def _try(self, repo: Repo, keys: Sequence[RecordKey]) -> frozenset[RecordKey]:
-        """Delete all in one batch, if it gets through; return the keys that are still there."""
-        fault = self._apply(repo, keys)
-        if fault is None:
-            return frozenset()
-        if isinstance(fault, RecordConflictError):
-            return frozenset(keys)  # somebody wrote in between, and nothing was carried out
-        # One of them was gone before, which fails all, or nobody knows what became of the call.
-        # A call for each key: keys of a large collection may lie far apart in its listing.
-        return frozenset(key for key in keys if repo.get(key))
-
-    def _apply(self, repo: Repo, keys: Sequence[RecordKey]) -> TransientError | None:
+        """Delete records in one batch; return the keys that still exist if it fails."""
         with self._locks.hold(repo.did):
             commit = repo.commit()
             try:
                 repo.apply([Write("delete", key) for key in keys], commit)
-            except TransientError as error:
-                return error
-        return None
+            except RecordConflictError:
+                return frozenset(keys)  # another program has written, and nothing was deleted
+            except TransientError:
+                pass  # a missing key fails the batch, or the result is unknown
+            else:
+                return frozenset()
+        # One call for each key: the keys of a large collection may be far apart in its listing.
+        return frozenset(key for key in keys if repo.get(key))

@@ -1,4 +1,4 @@
-"""An account's repo: the calls that need its session, with expired and revoked tokens healed."""
+"""The repo of an account: calls with its session, which is renewed when it ends."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Repo:
-    """The repo of one account, wherever that lives.
+    """The repo of one account, at its current PDS.
 
-    Methods raise AccountError once its session cannot be had, and DirectoryError when nobody
-    knows where it lives.
+    Methods call those of PdsClient with the account's session. They also raise AccountError if the
+    account cannot log in, and DirectoryError if its PDS is unknown.
     """
 
     def __init__(self, pds_hosts: PdsHosts, account: Account) -> None:
@@ -33,51 +33,41 @@ class Repo:
 
     @property
     def did(self) -> str:
-        """Return the DID that names the repo."""
         return self._account.did
 
     def key(self, collection: str, rkey: str) -> RecordKey:
-        """Return the key of a record of this repo."""
         return RecordKey(self.did, collection, rkey)
 
     def is_active(self) -> bool:
-        """Tell whether the account can be used, by its session: one that there is, if it holds."""
+        """Return whether the account is active, using its existing session if possible."""
         return self._with_token(lambda pds, token: pds.is_active(token))
 
     def remaining_points(self) -> int | None:
-        """Return how many points of writes it has left now; None when nobody counts them."""
         return self._pds_host().pds.remaining_points(self.did)
 
     def put(self, key: RecordKey, record: Mapping[str, object], swap: str | None) -> RecordRef:
-        """Write a record as `Pds.put_record` does."""
         return self._with_token(lambda pds, token: pds.put_record(token, key, record, swap))
 
     def delete(self, key: RecordKey) -> None:
-        """Delete a record; succeeds when there is none."""
         self._with_token(lambda pds, token: pds.delete_record(token, key))
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:
-        """Carry out all writes or none, as `Pds.apply_writes` does."""
         self._with_token(lambda pds, token: pds.apply_writes(token, self.did, writes, swap))
 
     def commit(self) -> str:
-        """Return the CID of the present commit."""
         return self._follow_move(lambda host: host.pds.latest_commit(self.did))
 
     def export(self) -> bytes:
-        """Return the whole repo as a CAR file."""
         return self._follow_move(lambda host: host.pds.get_repo(self.did))
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
-        """Upload a blob."""
         return self._with_token(lambda pds, token: pds.upload_blob(token, data, mime_type))
 
     def get(self, key: RecordKey) -> RemoteRecord | None:
-        """Return a record as it is now, or None."""
         return self._pds_host().pds.get_record(key)
 
     def records(self, collection: str) -> Iterator[RemoteRecord]:
-        """Go through all records of a collection, newest key first."""
+        """Yield all records of a collection, highest key first."""
         cursor: str | None = None
         while True:
             page, cursor = self._page(collection, cursor)
@@ -86,8 +76,8 @@ class Repo:
                 return
 
     def records_between(self, collection: str, first: str, last: str) -> Iterator[RemoteRecord]:
-        """Go through the records whose keys lie between two keys, both included."""
-        cursor: str | None = first[:-1]  # below the first key, with little in between
+        """Yield the records whose keys lie between two keys, both included."""
+        cursor: str | None = first[:-1]  # below the first key, with few keys in between
         while cursor is not None:
             page, cursor = self._page(collection, cursor, ascending=True)
             yield from (record for record in page if first <= record.rkey <= last)
@@ -109,10 +99,10 @@ class Repo:
         return self._follow_move(partial(self._with_session, call))
 
     def _with_session(self, call: Callable[[PdsClient, Secret], T], host: PdsHost) -> T:
-        """Make a call with the account's session, renewed or replaced if the PDS rejects it."""
+        """Make a call with a session, renewed or replaced if the PDS rejects it."""
         session = self._session or host.sessions.get(self._account)
         for renew in (host.sessions.renew, host.sessions.replace):
-            self._session = session  # kept, because each look at Redis costs a decryption
+            self._session = session  # cached, because reading it from Redis needs a decryption
             try:
                 return call(host.pds, session.access)
             except SessionExpiredError:

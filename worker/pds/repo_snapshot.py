@@ -1,9 +1,9 @@
-"""A whole repo at one commit: a CAR file, decoded and checked.
+"""Read and verify a whole repo at one commit, from a CAR file.
 
-A repo is a tree of blocks, a Merkle search tree, each named by the hash of its bytes. Every block
-that is handed out was hashed again, so a record holds what its CID says. `libipld.decode_car`
-decodes the blocks and drops their bytes, and encoding a block again does not always give the same
-bytes (libipld takes what begins like a CID for a link), so the CAR file is read here.
+A repo is a Merkle search tree of blocks, each named by the hash of its bytes. The hash of every
+block is verified before it is used. `libipld.decode_car` drops the bytes of blocks, and encoding a
+block again does not always give the same bytes (libipld turns bytes that begin like a CID into a
+link), so the file is parsed here.
 https://atproto.com/specs/repository and https://ipld.io/specs/transport/car/carv1/
 """
 
@@ -23,16 +23,13 @@ from worker.core.record_keys import is_rkey
 Block = Mapping[str, Any]
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
-_MAX_DEPTH = 128  # layers that a key's hash can put it on, two bits each
-_MORE = 0x80  # set in every byte of a length but the last
+_MAX_DEPTH = 128  # layers: the hash of a key selects one, two bits each
+_MORE = 0x80  # set in all bytes of a length except the last
 _MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
 
 
 def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
-    """Return the CID of the root and all blocks by CID, which nobody has checked yet.
-
-    CIDs are in bytes. Raises ValueError that says what is wrong with the file.
-    """
+    """Return the root CID, and unverified blocks by CID; raises ValueError."""
     start, end = _frame(car, 0)
     root = _root(car[start:end])
     blocks: dict[bytes, bytes] = {}
@@ -73,15 +70,14 @@ def _frame(car: bytes, position: int) -> tuple[int, int]:
 
 
 class RepoDamagedError(TransientError):
-    """What the PDS sent is no whole repo: cut short, or not what its own hashes say."""
+    """The repo that the PDS sent is incomplete, or does not match its hashes."""
 
-    step = "read"
-    code = "repo_damaged"
+    step, code = "read", "repo_damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record as the repo holds it; `raw_cid` is its CID in bytes, to compare many by."""
+    """A record in a repo; `raw_cid` is its CID in bytes, which is fast to compare."""
 
     rkey: str
     raw_cid: bytes
@@ -89,12 +85,11 @@ class StoredRecord:
 
     @property
     def cid(self) -> str:
-        """Return the record's CID."""
         return spell_cid(self.raw_cid)
 
     @property
     def ref(self) -> str | None:
-        """Return what the record names as the `_id` of its document, if that is a text."""
+        """Return the `_id` of the document that the record names, None if it is not text."""
         ref = self.block.get("ref")
         return ref if isinstance(ref, str) else None
 
@@ -105,7 +100,6 @@ class StoredRecord:
 
     @property
     def blobs(self) -> tuple[str, ...]:
-        """Return the CIDs of the blobs that the record refers to, each once."""
         return tuple(dict.fromkeys(_blobs(self.block)))
 
 
@@ -120,10 +114,7 @@ class RepoSnapshot:
 
     @classmethod
     def parse(cls, did: str, car: bytes) -> RepoSnapshot:
-        """Read the repo of `did` from a CAR file (https://atproto.com/specs/repository#car-files).
-
-        Raises RepoDamagedError that says what is wrong.
-        """
+        """Read the repo of `did` from a CAR file; raises RepoDamagedError."""
         try:
             root, blocks = read_car(car)
         except ValueError as error:
@@ -137,14 +128,10 @@ class RepoSnapshot:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Return how many records each collection has, by NSID."""
         return {collection: len(keys) for collection, keys in self._keys.items()}
 
     def records(self, collection: str) -> Mapping[str, StoredRecord]:
-        """Return a collection's records by rkey, the lowest first.
-
-        Raises RepoDamagedError naming a record that is absent, or not what its CID says.
-        """
+        """Return a collection's records by rkey, lowest first; raises RepoDamagedError."""
         tree = _Tree(self.did, self._blocks)
         return {
             rkey: StoredRecord(rkey, cid, tree.block(cid, f"record {collection}/{rkey}"))
@@ -152,10 +139,10 @@ class RepoSnapshot:
         }
 
     def by_ref(self, collection: str) -> Mapping[str, tuple[StoredRecord, ...]]:
-        """Return a collection's records by the document that they name, the lowest rkey first.
+        """Return a collection's records by the document that they name.
 
-        TIDs sort by time, so that is the oldest. Records that name no document are left out.
-        Raises RepoDamagedError as `records` does.
+        The lowest rkey, which for TIDs is the oldest record, comes first. Records that name no
+        document are omitted. Raises RepoDamagedError as `records` does.
         """
         found: dict[str, tuple[StoredRecord, ...]] = {}
         for record in self.records(collection).values():
@@ -165,7 +152,7 @@ class RepoSnapshot:
 
 
 class _Tree:
-    """A Merkle search tree, walked once: https://atproto.com/specs/repository#mst-structure."""
+    """A Merkle search tree: https://atproto.com/specs/repository#mst-structure."""
 
     def __init__(self, did: str, blocks: Mapping[bytes, bytes]) -> None:
         self._did = did
@@ -174,27 +161,24 @@ class _Tree:
         self.keys: dict[str, dict[str, bytes]] = {}
 
     def block(self, cid: bytes, what: str) -> Block:
-        """Return the block of a CID; raises RepoDamagedError saying `what` is not as it should."""
+        """Return the block with a CID; raises RepoDamagedError that names it `what`."""
         block = self._blocks.get(cid)
         if block is None:
-            raise _damaged_error(self._did, f"{what} is not there")
+            raise _damaged_error(self._did, f"{what} is missing")
         if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
-            raise _damaged_error(self._did, f"{what} is not what its CID says")
+            raise _damaged_error(self._did, f"{what} does not match its CID")
         try:
             value = libipld.decode_dag_cbor(block)
         except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
-            raise _damaged_error(self._did, f"{what} is no object")
+            raise _damaged_error(self._did, f"{what} is not an object")
         return value
 
     def walk(self, cid: object, depth: int) -> None:
-        """Take in the keys of a node and of all below, in their order.
-
-        That each key is above the last one keeps a hostile tree from being endless.
-        """
+        """Add the keys below a node, which must ascend, so a hostile tree ends."""
         if depth == 0 or not isinstance(cid, bytes):
-            raise _damaged_error(self._did, "its tree is no tree")
+            raise _damaged_error(self._did, "its tree is not a tree")
         node = self.block(cid, "a node of its tree")
         key = b""
         try:
@@ -221,7 +205,7 @@ class _Tree:
 
 
 def _blobs(value: object) -> Iterator[str]:
-    """Find blobs at any depth (https://atproto.com/specs/data-model#blob-type)."""
+    """Yield blobs at any depth (https://atproto.com/specs/data-model#blob-type)."""
     if isinstance(value, list):
         for item in value:
             yield from _blobs(item)
@@ -235,4 +219,4 @@ def _blobs(value: object) -> Iterator[str]:
 
 
 def _damaged_error(did: str, fault: str) -> RepoDamagedError:
-    return RepoDamagedError(f"the repo of {did} is damaged as the PDS sent it: {fault}")
+    return RepoDamagedError(f"the PDS sent a damaged repo of {did}: {fault}")

@@ -1,4 +1,4 @@
-"""Where an account lives: its PDS, as one traffic class may call it, and its sessions there.
+"""Route calls to the PDS host of an account, for one workload.
 
 Live and bulk work share the connections and rate limits of a host, but not its reserve.
 """
@@ -24,38 +24,35 @@ from worker.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class PdsHost:
-    """A PDS, and the sessions of accounts there."""
+    """A PDS and the sessions of its accounts."""
 
     pds: PdsClient
     sessions: Sessions
 
 
 class PdsHosts:
-    """The PDS hosts of all accounts. `open_host` returns what calls the PDS at a URL."""
+    """The PDS hosts of all accounts. `open_host` opens the host at a URL."""
 
     def __init__(self, resolver: PdsResolver, open_host: Callable[[str], PdsHost]) -> None:
         self._resolver = resolver
         self._open_host = open_host
 
     def for_did(self, did: str) -> PdsHost:
-        """Return an account's home; raises DirectoryError and RedisUnavailableError."""
+        """Return the host of an account; raises DirectoryError and RedisUnavailableError."""
         return self._open_host(self._resolver.pds_of(did))
 
     def find_new_host(self, did: str, host: PdsHost) -> PdsHost | None:
-        """Return where an account in trouble at its home has moved to; None if it has not.
-
-        Raises RedisUnavailableError.
-        """
+        """Return an account's new host, None if it has not moved."""
         try:
             url = self._resolver.refresh(did)
         except DirectoryError:
-            return None  # nobody can tell, so the trouble is what it looks like
+            return None  # unknown, so the error of the old host counts
         return None if url == host.pds.url else self._open_host(url)
 
 
 @dataclass(frozen=True, slots=True)
 class PdsHostFactory:
-    """Makes PDS hosts for one workload.
+    """Creates the PDS hosts of a workload.
 
     Calls to `default_pds` use the connections `own`, calls to all other PDSes `others`. Accounts
     that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
@@ -74,7 +71,6 @@ class PdsHostFactory:
     bypass: Mapping[str, Secret]
 
     def hosts(self, workload: Workload) -> PdsHosts:
-        """Return the PDS hosts of all accounts for one workload."""
         return PdsHosts(self.resolver, partial(self._open, workload))
 
     def _open(self, workload: Workload, url: str) -> PdsHost:

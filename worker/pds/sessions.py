@@ -1,8 +1,8 @@
-"""One session per account for the whole fleet, sealed in Redis.
+"""One session per account, which all workers share, sealed in Redis.
 
-A session is made under a per-account lock, refreshed before it expires, and made anew when it
-turns out to be expired or revoked. An account that cannot log in is parked: until the time is
-up, or its password changes, nobody tries again.
+A session is created under a lock of its account, refreshed before it expires, and created again
+when the PDS reports it as expired or revoked. An account that cannot log in is parked: there is no
+other login until its time is up or its password changes.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from worker.pds.parking import Parked, Parking
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
-_LOCK_TIMEOUT = 45  # seconds; above the time that a login takes
-_REPORTED = 7 * 86_400  # seconds; above the time between two parkings for the same reason
-_KEPT = 90 * 86_400  # seconds; the life of a refresh token
+_LOCK_TIMEOUT = 45  # seconds; longer than a login takes
+_REPORTED = 7 * 86_400  # seconds; longer than between two alerts for the same reason
+_KEPT = 90 * 86_400  # seconds; the lifetime of a refresh token
 
 
 class Sessions:
@@ -51,18 +51,14 @@ class Sessions:
         self._alerts = alerts
 
     def get(self, account: Account) -> Session:
-        """Return a session that is good now.
-
-        Raises AccountError when the account is, or must now be, parked; TransientError and
-        WaitError as the PDS and Redis have it.
-        """
+        """Return a fresh session; raises AccountError if the account cannot log in."""
         session = self._read_cached(account)
         if session and _is_fresh(session):
             return session
         return self.renew(account, session)
 
     def renew(self, account: Account, stale: Session | None) -> Session:
-        """Return a newer session than `stale`: another worker's, a refreshed or a new one."""
+        """Return a newer session: from another worker, refreshed, or a new one."""
         with self._lock_account(account):
             session = self._read_cached(account)
             if session and session != stale and _is_fresh(session):
@@ -70,7 +66,7 @@ class Sessions:
             return self._store(account, self._refresh(session) or self._login(account))
 
     def replace(self, account: Account, refused: Session) -> Session:
-        """Return a session from a new login, unless another worker has made one meanwhile."""
+        """Return a session from a new login, or one that another worker has created."""
         with self._lock_account(account):
             session = self._read_cached(account)
             if session and session != refused:
@@ -78,17 +74,18 @@ class Sessions:
             return self._store(account, self._login(account))
 
     def park(self, account: Account, fault: AccountUnusableError) -> AccountError:
-        """Park an account for its fault; return the error to raise."""
+        """Park an account, with an alert if its fault is new; return the error to raise."""
         parked = self._parking.park(account, self._bound(account), fault)
+        known = self._key("told", account)
         with redis_errors():
             self._redis.delete(self._key("session", account))
-            told = self._redis.set(self._key("told", account), fault.code, ex=_REPORTED, get=True)
-        if told != fault.code.encode():
+            previous = self._redis.set(known, fault.code, ex=_REPORTED, get=True)
+        if previous != fault.code.encode():
             self._alerts.account_parked(account, fault.code, parked.message)
         return parked
 
     def find_parked(self, account: Account) -> Parked | None:
-        """Return why an account is parked under its present password, or None."""
+        """Return why an account is parked under its current password, None if it is not."""
         return self._parking.find(account, self._bound(account))
 
     def _refresh(self, session: Session | None) -> Session | None:
@@ -117,7 +114,7 @@ class Sessions:
         try:
             did, access, refresh = json.loads(self._vault.open(sealed.decode()).reveal())
         except ValueError:
-            return None  # damaged, or sealed with a key that was withdrawn since: log in again
+            return None  # damaged, or sealed with a key that was removed: log in again
         return Session(did, Secret(access), Secret(refresh))
 
     def _store(self, account: Account, session: Session) -> Session:
@@ -137,8 +134,7 @@ class Sessions:
         return f"media-atproto:{what}:{account.did}:{self._bound(account)}"
 
     def _bound(self, account: Account) -> str:
-        # To the PDS and the password: a new one of either is a fresh start, and the same one
-        # sealed anew is not.
+        # A session belongs to a PDS and a password. The same password sealed again is no new one.
         password = account.password
         with suppress(UnreadableSecretError):
             password = self._vault.open_stored(password.reveal())
@@ -147,24 +143,19 @@ class Sessions:
     @contextmanager
     def _lock_account(self, account: Account) -> Iterator[None]:
         self._parking.raise_if_parked(account, self._bound(account))
-        with self._lock(account):
-            # Again, because whoever held the lock before may have been refused.
-            self._parking.raise_if_parked(account, self._bound(account))
-            yield
-
-    @contextmanager
-    def _lock(self, account: Account) -> Iterator[None]:
-        message = f"another worker is logging in as {account.did} and takes long"
+        message = f"another worker is still logging in as {account.did}"
         busy = TransientError(message, step="session", code="login_locked")
         with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_TIMEOUT):
+            # Again, because the login of the previous holder may have failed.
+            self._parking.raise_if_parked(account, self._bound(account))
             yield
 
 
 def _is_fresh(session: Session) -> bool:
-    """Tell whether an access token, a JWT, is good for a while (RFC 7519 section 4.1.4)."""
+    """Return whether a JWT does not expire soon (RFC 7519 section 4.1.4)."""
     try:
         payload = session.access.reveal().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return True  # not a token that we can read: the PDS will say when it has expired
+        return True  # an unreadable token: the PDS reports when it has expired

@@ -1,7 +1,4 @@
-"""The wire of XRPC: sending a call, reading an answer's body, turning what fails into our errors.
-
-Source: https://atproto.com/specs/xrpc
-"""
+"""Read XRPC responses and errors (https://atproto.com/specs/xrpc)."""
 
 from __future__ import annotations
 
@@ -19,38 +16,31 @@ T = TypeVar("T")
 
 
 class Json:
-    """An answer's body, read field by field; raises the garbled answer's error."""
+    """The body of a response. Methods raise the error of a malformed response."""
 
     def __init__(self, step: str, body: Mapping[str, object]) -> None:
         self._step = step
         self._body = body
 
     def text(self, name: str) -> str:
-        """Return a text field."""
         return self._get_typed(name, str)
 
     def optional_text(self, name: str) -> str | None:
-        """Return a text field, or None when there is none."""
         return self._get_typed(name, str) if name in self._body else None
 
     def number(self, name: str) -> int:
-        """Return a whole number field."""
         return self._get_typed(name, int)
 
     def flag(self, name: str, *, default: bool) -> bool:
-        """Return a flag, or the default when there is none."""
         return self._get_typed(name, bool) if name in self._body else default
 
     def inner(self, name: str) -> Json:
-        """Return a field that is an object, to read on in it."""
         return Json(self._step, self._get_typed(name, dict))
 
     def mapping(self, name: str) -> Mapping[str, object]:
-        """Return a field that is an object, as it is."""
         return self._get_typed(name, dict)
 
     def objects(self, name: str) -> list[Json]:
-        """Return a field that is a list of objects."""
         items = self._get_typed(name, list)
         if not all(isinstance(item, dict) for item in items):
             raise malformed_response(self._step)
@@ -66,7 +56,7 @@ class Json:
 @contextmanager
 def pds_errors(step: str) -> Iterator[None]:
     """Translate the errors of the SDK into those of `worker.pds.errors`."""
-    # The SDK lets httpx's and pydantic's own errors through besides its own.
+    # Besides its own errors the SDK raises those of httpx and pydantic.
     try:
         yield
     except (AtProtocolError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -74,8 +64,8 @@ def pds_errors(step: str) -> Iterator[None]:
 
 
 def raise_for_status(response: httpx.Response) -> None:
-    """Raise httpx.HTTPStatusError for any answer but success; a hook of the client."""
-    # Before the SDK does: it follows redirects, and reads errors only in their usual form.
+    """Raise httpx.HTTPStatusError for an error response; a hook of the client."""
+    # Before the SDK, which follows redirects and reads errors only in their usual form.
     if not response.is_success:
         response.read()
         raise httpx.HTTPStatusError("refused", request=response.request, response=response)
@@ -87,12 +77,12 @@ def bearer(token: Secret) -> dict[str, str]:
 
 
 def headers_of(error: BaseException | None) -> Mapping[str, str]:
-    """Return the headers of the answer that an error is about; none without an answer."""
+    """Return the headers of the response in an error, none without a response."""
     return error.response.headers if isinstance(error, httpx.HTTPStatusError) else {}
 
 
 def status_of(error: BaseException | None) -> str:
-    """Return the HTTP status of the answer that an error is about, or why there was none."""
+    """Return the HTTP status of the response in an error, or why there was none."""
     if isinstance(error, httpx.HTTPStatusError):
         return str(error.response.status_code)
     cause = error.__cause__ if isinstance(error, AtProtocolError) and error.__cause__ else error
