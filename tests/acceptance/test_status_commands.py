@@ -253,7 +253,7 @@ def test_mongodb_that_refuses_the_user_is_named(world: World, command: str, code
     url = world.environ["MONGODB_CONNECTION_STRING"].replace("://", "://ada:s3cret@")
     result = call(world, command, MONGODB_CONNECTION_STRING=url)
     assert (result.exit_code, result.stdout) == (code, "")
-    assert "MongoDB does not take the user or the password" in result.stderr
+    assert "MongoDB does not accept the user or the password" in result.stderr
     assert "s3cret" not in result.output
 
 

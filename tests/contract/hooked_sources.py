@@ -40,7 +40,7 @@ def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngi
     attachments = batches.publisher.attachments
     sources = HookedSources(services.sources, hook)
     blobs = attachments.blobs.with_sources(sources, services.thumbnails)
-    attachments = attachments.with_sources(blobs)
+    attachments = replace(attachments, blobs=blobs)
     publisher = replace(batches.publisher, attachments=attachments)
     return replace(
         batches,

@@ -11,7 +11,7 @@ from tests.contract.failing import fail
 from tests.contract.items import MOOD, PAINTING, save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
-from worker.database.indexes import IndexMissingError
+from worker.core.errors import PermanentError
 from worker.operations.status import NO_CODE, FailedItem, Failures, ItemCounts, throughput
 from worker.services import Services
 
@@ -104,7 +104,7 @@ def test_missing_index_is_named(
     """The query is not sent: it would read every document."""
     here.store.collection(MOOD).drop_index(index)
     try:
-        with pytest.raises(IndexMissingError, match="run media-atproto init"):
+        with pytest.raises(PermanentError, match="run media-atproto init"):
             ask(here)
     finally:
         here.ensure_indexes()

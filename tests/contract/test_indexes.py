@@ -17,9 +17,9 @@ from pymongo.monitoring import (
 
 from tests.contract.items import MOOD
 from tests.fixtures import Opener
+from worker.core.errors import PermanentError
 from worker.core.settings import Settings
 from worker.database.indexes import (
-    IndexRefusedError,
     IndexResult,
     IndexStatus,
     create,
@@ -120,7 +120,7 @@ def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Servic
     """And it keeps none of the others from being made."""
     moods = fresh.store.collection(MOOD)
     moods.create_index("when", name="atproto_due", sparse=True)
-    with pytest.raises(IndexRefusedError, match="moods has another index atproto_due"):
+    with pytest.raises(PermanentError, match="moods has another index atproto_due"):
         fresh.ensure_indexes()
     made = made_in(fresh)
     refused = made.pop("moods atproto_due")

@@ -115,7 +115,7 @@ def test_a_cache_that_takes_no_thumbnail_in_does_not_keep_one_from_being_publish
     """MongoDB refuses the cache's writes, and the painting has its thumbnail all the same."""
     world.platform.store("uncached.png", pixel_art(), world.ada)
     painting = world.platform.save_painting("uncached", world.ada)
-    world.services.thumbnails.ensure_indexes()
+    world.services.ensure_indexes()
     never = {"never": {"$exists": True}}
     world.services.database.command("collMod", COLLECTION, validator=never)
     assert world.sync("painting", painting).status is Status.SYNCED

@@ -16,6 +16,7 @@ from worker.core.errors import TransientError
 from worker.database.mongo import RawDocument
 from worker.database.thumbnail_cache import (
     COLLECTION,
+    INDEXES,
     ThumbnailCache,
     ThumbnailCacheUnavailableError,
 )
@@ -135,29 +136,26 @@ def test_an_owner_is_forgotten_and_no_one_else(
 
 def test_forgetting_uses_an_index(cache: ThumbnailCache, entries: Entries) -> None:
     """However many entries others have; asking for the indexes again does nothing."""
-    cache.ensure_indexes()
+    entries.create_indexes(list(INDEXES))
     plan = str(entries.find({"owner": OWNER}).explain())
     assert "IXSCAN" in plan
     assert "COLLSCAN" not in plan
 
 
-def test_a_database_that_does_not_answer_is_transient(thumbnail: Thumbnail) -> None:
-    """Every method says so in our own words, without the address of the server."""
+def test_without_the_database_thumbnails_are_neither_found_nor_saved(
+    thumbnail: Thumbnail, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so without the address of the server; only erasure raises an error."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"mongodb://user:secret@127.0.0.1:{unused.getsockname()[1]}"
         with MongoClient[RawDocument](url, serverSelectionTimeoutMS=50) as client:
             cache = ThumbnailCache(client["media"]["thumbnails"])
-            for call in (
-                cache.ensure_indexes,
-                lambda: cache.get(IDENTITY, SETTINGS),
-                lambda: cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER),
-                lambda: cache.forget(OWNER),
-            ):
-                with pytest.raises(
-                    ThumbnailCacheUnavailableError, match="ServerSelection"
-                ) as caught:
-                    call()
-                assert isinstance(caught.value, TransientError)
-                assert caught.value.code == "thumbnail_cache_unavailable"
-                assert "127.0.0.1" not in caught.value.message
+            assert cache.get(IDENTITY, SETTINGS) is None
+            assert cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER).thumbnail == thumbnail
+            with pytest.raises(ThumbnailCacheUnavailableError, match="ServerSelection") as caught:
+                cache.forget(OWNER)
+    assert isinstance(caught.value, TransientError)
+    assert caught.value.code == "thumbnail_cache_unavailable"
+    assert caplog.text.count("ServerSelectionTimeoutError") == 2
+    assert "127.0.0.1" not in caught.value.message + caplog.text

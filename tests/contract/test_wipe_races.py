@@ -170,7 +170,8 @@ def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
         wipe(world, world.ada, record_deleter=Interrupted(world.services, before=read_now))
     (candidate, *_) = read
     lease = new_lease("batch", 60)
-    assert batch_store.claim(MOOD, [(candidate, None)], lease) == [None]
+    did = repo(world, world.ada).did
+    assert batch_store.claim(MOOD, did, [(candidate, None)], lease) == []
 
 
 def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> None:

@@ -169,7 +169,7 @@ def test_a_pickle_is_refused_and_never_opened(stage: Stage, tmp_path: Path) -> N
     assert stages.unpickled(made).exists()
     made.unlink()
     stages.send_pickle(stage, made)
-    stage.wait_for_log("is not said to be JSON")
+    stage.wait_for_log("is not declared as JSON")
     mood = stage.save_mood("after the pickle", stage.world.ada)
     stage.wait_for_log("item synced", str(mood))
     assert not made.exists()
@@ -247,14 +247,14 @@ def test_every_mishap_has_happened(stage: Stage, written: Mapping[str, str]) -> 
     assert [code for code in told if code not in written["Sentry"]] == []
     assert [text for text in logged if text not in written["logs"]] == []
     assert "no key opens" in written["commands"]
-    assert "does not take the user or the password" in written["commands"]
+    assert "does not accept the user or the password" in written["commands"]
 
 
 @pytest.mark.parametrize(
     ("misfit", "said"),
     [
-        ("refused", "does not take the user or the password in REDIS_URL"),
-        ("refused", "does not take the user or the password in MONGODB_CONNECTION_STRING"),
+        ("refused", "does not accept the user or the password in REDIS_URL"),
+        ("refused", "does not accept the user or the password in MONGODB_CONNECTION_STRING"),
         ("nowhere", "is MONGODB_CONNECTION_STRING right?"),
         ("malformed", "REDIS_URL is not a URL"),
         ("malformed", "MONGODB_CONNECTION_STRING is not a URL"),

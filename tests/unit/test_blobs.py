@@ -16,7 +16,7 @@ from bson import ObjectId
 from tests import pictures
 from tests.refusals import fails_with
 from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
-from worker.core.errors import MediaError
+from worker.core.errors import MediaError, PermanentError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
 from worker.database.store import DocumentStore
@@ -29,7 +29,7 @@ from worker.media import SiteUrls, media_type
 from worker.media.base import BlobSpec, BlobTransform, SourceRef
 from worker.media.validation import BlobRule, load_lexicons
 from worker.sync.attachments import AttachmentBuilder
-from worker.sync.blobs import BlobBuilder, BlobTooLargeError, Content
+from worker.sync.blobs import BlobBuilder, Content
 from worker.sync.run import Run
 
 LIMIT = 400_000
@@ -135,11 +135,11 @@ def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> N
     save(tmp_path, "large.mjs", 150_000)
     wish = BlobSpec(SourceRef("bucket", None, "large.mjs"), BlobTransform.AS_IS, "text/javascript")
     watched, maker = opened(tmp_path)
-    with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
+    with pytest.raises(PermanentError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
     assert watched.limits == []
     unsure, maker = opened(tmp_path, lambda told: SourceStat(told.identity, None))
-    with pytest.raises(BlobTooLargeError, match="its lexicon allows 100000"):
+    with pytest.raises(PermanentError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
     assert unsure.limits == [100_000]
 

@@ -41,16 +41,21 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
     return (raw,)
 
 
+def candidate_ids(raw: object) -> tuple[DocumentId, ...]:
+    """Return the `_id`s that a message may mean, none for an invalid id."""
+    try:
+        return parse_id(raw)
+    except InvalidIdError:
+        return ()
+
+
 def as_document_id(raw: object) -> DocumentId | None:
     """Return a document's `_id`, or None if no message can name it.
 
     A whole float becomes an int: MongoDB finds either by the other.
     """
     value = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
-    try:
-        return next((each for each in parse_id(value) if each == value), None)
-    except InvalidIdError:
-        return None
+    return next((each for each in candidate_ids(value) if each == value), None)
 
 
 def message_id(document_id: DocumentId) -> str | int:

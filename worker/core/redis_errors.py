@@ -11,14 +11,14 @@ from worker.core.errors import TransientError
 
 
 class RedisUnavailableError(TransientError):
-    """Redis did not answer."""
+    """Redis did not answer, or refused."""
 
     step, code = "session", "redis_unavailable"
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Raise RedisUnavailableError for the client's errors, except LockError."""
+    """Translate the client's errors, except LockError."""
     try:
         yield
     except LockError:
@@ -28,9 +28,9 @@ def redis_errors() -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Describe an error for the operator, without quoting the client's text."""
+    """Return what an operator can do about an error, without the text of the client."""
     if isinstance(error, AuthenticationError):
-        return "Redis does not take the user or the password in REDIS_URL"
+        return "Redis does not accept the user or the password in REDIS_URL"
     if isinstance(error, NoPermissionError):
         return "the user in REDIS_URL is not allowed to do this in Redis"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):

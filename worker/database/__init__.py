@@ -1,1 +1,1 @@
-"""The MongoDB side: documents and their state, leases, accounts, the backlog and indexes."""
+"""The MongoDB side: documents, their state, leases, accounts, backlog, indexes."""

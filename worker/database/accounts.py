@@ -1,4 +1,4 @@
-"""The platform's users and the AT Protocol accounts it keeps for them."""
+"""The AT Protocol accounts of the platform's users, from `users` and `@handles`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from worker.core.errors import PermanentError
 from worker.core.fields import is_text
 from worker.core.secrets import Secret
 from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.state import mapping
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"
@@ -21,11 +22,11 @@ _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
 
 def _index_of_users(field: str) -> IndexModel:
     path = f"atproto.{field}"
-    there = {path: {"$exists": True}}
-    return IndexModel([(path, ASCENDING)], name=f"atproto_{field}", partialFilterExpression=there)
+    exists = {path: {"$exists": True}}
+    return IndexModel([(path, ASCENDING)], name=f"atproto_{field}", partialFilterExpression=exists)
 
 
-# What `by_did` and `resolve` go by, by collection.
+# The indexes that `by_did` and `resolve` use, by collection.
 INDEXES = {
     _USERS: (_index_of_users("did"), _index_of_users("handle")),
     _HANDLES: (IndexModel([("handle", ASCENDING)], name="atproto_handle"),),
@@ -39,27 +40,26 @@ class UnknownAccountError(PermanentError):
 
 
 class Accounts:
-    """Accounts by subject and by DID, from the `users` and `@handles` collections."""
+    """Finds accounts by subject, DID and handle."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._users = database[_USERS]
         self._handles = database[_HANDLES]
 
     def find(self, subject: str) -> Account | None:
-        """Return a user's account, or None when there is none that could be used."""
-        # From messages and documents: it may be no text, or none that can be sent.
+        """Return a user's account, None without an account that has a DID and a password."""
+        # Messages and documents may hold subjects that are not text, or cannot be encoded.
         is_name = is_text(subject) and not _SURROGATE.search(subject)
         return self._find_one({"_id": subject}) if is_name else None
 
     def by_did(self, did: str) -> Account | None:
-        """Return the account of a DID, or None."""
         return self._find_one({"atproto.did": did})
 
     def resolve(self, name: str) -> Account:
-        """Return the account that a person means: a subject, a DID, or a handle of either kind.
+        """Return the account with this subject, DID or handle.
 
-        Handles are the user's name on the platform, with `@` or without, and the account's name
-        on its PDS. Raises UnknownAccountError.
+        A handle is the user's name on the platform, with or without `@`, or the account's name on
+        its PDS. Raises UnknownAccountError.
         """
         bare = name.removeprefix("@")
         named = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
@@ -86,16 +86,16 @@ class Accounts:
             return {str(user["_id"]) for user in users if _credentials(user)}
 
     def read_all(self) -> Iterator[tuple[object, str]]:
-        """Yield each subject with its password as it is stored."""
+        """Yield the subject and the stored password of each account."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():
             for user in self._users.find(texts, {"atproto.password": 1}):
-                password = _mapping(user.get("atproto")).get("password")
+                password = mapping(user.get("atproto")).get("password")
                 if is_text(password) and password:
                     yield user["_id"], password
 
     def swap(self, subject: object, read: str, sealed: str) -> bool:
-        """Replace a subject's stored password unless it has changed; return whether it was."""
+        """Replace a stored password if it is as it was read; return whether it was."""
         match = {"_id": subject, "atproto.password": read}
         with mongo_errors():
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
@@ -108,7 +108,7 @@ class Accounts:
         if user is None or (credentials := _credentials(user)) is None:
             return None
         did, password = credentials
-        stored = _mapping(user.get("atproto"))
+        stored = mapping(user.get("atproto"))
         screen_name = named.get("handle") if named else None
         return Account(
             subject=str(user["_id"]),
@@ -120,12 +120,8 @@ class Accounts:
 
 
 def _credentials(user: RawDocument) -> tuple[str, str] | None:
-    stored = _mapping(user.get("atproto"))
+    stored = mapping(user.get("atproto"))
     did, password = stored.get("did"), stored.get("password")
-    if not is_text(did) or not is_text(password):
-        return None
-    return (did, password) if did and password else None
-
-
-def _mapping(raw: object) -> Mapping[str, object]:
-    return raw if isinstance(raw, Mapping) else {}
+    if is_text(did) and is_text(password) and did and password:
+        return did, password
+    return None

@@ -1,7 +1,4 @@
-"""What the sweep looks for in MongoDB: documents that do not agree with what is published.
-
-The other half of the store: it finds items and marks them as enqueued, nothing else.
-"""
+"""Find documents for the sweep; the indexes of the media collections."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
 from worker.core.clock import now
-from worker.core.documents import DocumentId, ItemRef, MediaDocument, OwnedItem, Status
+from worker.core.documents import DocumentId, ItemRef, OwnedItem, Status
 from worker.core.fields import is_text
 from worker.core.ids import as_document_id
 from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
@@ -26,119 +23,102 @@ _CURSORS = "atproto_sweep"
 _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _TEXT = {"$type": "string"}
 # A query uses a partial index only if its own terms imply the filter. A comparison implies that
-# the field is there, but not its type.
-_THERE = {"$exists": True}
-_NOT_RIGHT = [Status.FAILED.value, Status.PARTIAL.value, Status.PENDING.value]
-# `atproto: null` and the like cannot hold fields: a run makes room first.
+# the field exists, but not its type.
+_EXISTS = {"$exists": True}
+_NOT_SETTLED = [Status.FAILED.value, Status.PARTIAL.value, Status.PENDING.value]
+# States such as `atproto: null` cannot hold fields: a run unsets them first.
 _HAS_ROOM = {"$expr": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 
-# ObjectIds tell when a document was saved; of the ids of all other types `when` has to.
+# ObjectIds contain the time when a document was saved; for ids of other types `when` is used.
 _DATED = {"_id": {"$type": ["string", "int", "long", "double"]}}
 
-UNSEEN = [("atproto.status", ASCENDING), ("_id", ASCENDING)]
-OWNER = [("user", ASCENDING), ("atproto.status", ASCENDING), ("_id", ASCENDING)]
-# The status is there for counting alone: what is skipped for a reason, and what removed.
-SKIPPED = [("atproto.reason", ASCENDING), ("user", ASCENDING), ("atproto.status", ASCENDING)]
-# What was published when, for counting alone.
-PUBLISHED = [("atproto.syncedAt", ASCENDING)]
-# The last two fields tell since when an item waits, so that no document is read for that.
-TROUBLE = [
-    (name, ASCENDING)
-    for name in ("atproto.status", "atproto.error.code", "_id", "atproto.syncedAt", "when")
-]
+
+def _ascending(*fields: str) -> list[tuple[str, int]]:
+    return [(field, ASCENDING) for field in fields]
+
+
+def _index(
+    name: str, key: list[tuple[str, int]], where: Mapping[str, object] | None = None
+) -> IndexModel:
+    partial = {"partialFilterExpression": where} if where else {}
+    return IndexModel(key, name=f"atproto_{name}", **partial)
+
+
+UNSEEN = _ascending("atproto.status", "_id")
+OWNER = _ascending("user", "atproto.status", "_id")
+# The status is for counts only, of skipped and of removed items.
+SKIPPED = _ascending("atproto.reason", "user", "atproto.status")
+PUBLISHED = _ascending("atproto.syncedAt")  # for counts only
+# The last two fields show since when an item waits, without reading its document.
+TROUBLE = _ascending("atproto.status", "atproto.error.code", "_id", "atproto.syncedAt", "when")
+# Usually few documents. These three statuses are neighbours in the alphabet, and every version of
+# MongoDB supports a range as the filter of an index.
+_TROUBLED = {"$gte": Status.FAILED.value, "$lte": Status.PENDING.value}
 
 INDEXES = (
-    # One record, one document: what makes a reserved rkey an identity.
+    # One document for each record key.
     IndexModel(
-        [("atproto.repo", ASCENDING), ("atproto.rkey", ASCENDING)],
+        _ascending("atproto.repo", "atproto.rkey"),
         name="atproto_identity",
         unique=True,
         partialFilterExpression={"atproto.repo": _TEXT, "atproto.rkey": _TEXT},
     ),
-    IndexModel(
-        [("atproto.retryAt", ASCENDING)],
-        name="atproto_due",
-        partialFilterExpression={"atproto.retryAt": _THERE},
-    ),
-    IndexModel(UNSEEN, name="atproto_unseen"),
-    IndexModel(
-        [("atproto.status", ASCENDING), ("when", ASCENDING)],
-        name="atproto_unseen_dated",
-        partialFilterExpression=_DATED,
-    ),
-    IndexModel(OWNER, name="atproto_owner"),
-    IndexModel(SKIPPED, name="atproto_skipped", partialFilterExpression={"atproto.reason": _THERE}),
-    IndexModel(
-        [("atproto.rkey", ASCENDING)],
-        name="atproto_rkey",
-        partialFilterExpression={"atproto.rkey": _THERE},
-    ),
-    IndexModel(
-        PUBLISHED,
-        name="atproto_published",
-        partialFilterExpression={"atproto.syncedAt": _THERE},
-    ),
-    # Few documents at most times: of all statuses these three are neighbours in the alphabet, and
-    # a range is what every MongoDB can filter an index by.
-    IndexModel(
-        TROUBLE,
-        name="atproto_trouble",
-        partialFilterExpression={
-            "atproto.status": {"$gte": Status.FAILED.value, "$lte": Status.PENDING.value}
-        },
-    ),
+    _index("due", _ascending("atproto.retryAt"), {"atproto.retryAt": _EXISTS}),
+    _index("unseen", UNSEEN),
+    _index("unseen_dated", _ascending("atproto.status", "when"), _DATED),
+    _index("owner", OWNER),
+    _index("skipped", SKIPPED, {"atproto.reason": _EXISTS}),
+    _index("rkey", _ascending("atproto.rkey"), {"atproto.rkey": _EXISTS}),
+    _index("published", PUBLISHED, {"atproto.syncedAt": _EXISTS}),
+    _index("trouble", TROUBLE, {"atproto.status": _TROUBLED}),
 )
 FAILED = (Status.FAILED, Status.PARTIAL)
-NO_CODE = "(none)"  # stands for what older programs left without a code that can be read
+NO_CODE = "(none)"  # for errors of older programs, without a readable code
 
 
 class Backlog:
-    """Queries over all media types for what has to be enqueued."""
+    """Finds items of all media types that have to be enqueued."""
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
         self._cursors = database[_CURSORS]
         self._store = store
 
     def find_due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
-        """Return items whose time to be tried (again) has come, longest waiting first."""
+        """Return items that are due, longest waiting first."""
         match = {"atproto.retryAt": {"$lte": now}}
         return self._find_items(kind, match, "atproto.retryAt", limit)
 
     def find_unseen(
         self, kind: MediaType, since: datetime, until: datetime, limit: int
     ) -> list[OwnedItem]:
-        """Return items saved in a span of time that no run has ever looked at.
-
-        An ObjectId tells when a document was saved, whatever date it bears; of other ids
-        `when` is all there is to go by.
-        """
-        ids = {"$gte": ObjectId.from_datetime(since), "$lte": _last_id(until)}
+        """Return items without a state, saved in a period by ObjectId or `when`."""
+        last = ObjectId(ObjectId.from_datetime(until).binary[:4] + b"\xff" * 8)
+        ids = {"$gte": ObjectId.from_datetime(since), "$lte": last}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
         unseen: RawDocument = {"atproto.status": None}
         found = self._find_items(kind, unseen | {"_id": ids}, "_id", limit)
         return found + self._find_items(kind, unseen | dated, "when", limit - len(found))
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
-        """Return the subjects who have items that were skipped for want of an account."""
+        """Return the subjects of items that were skipped because they had no account."""
         skipped: RawDocument = {"atproto.reason": "no_account"}
         with mongo_errors():
             users = self._store.collection(kind).distinct("user", skipped)
-            nobodys = self._store.collection(kind).find_one(skipped | _GUEST_OWNED, {"_id": 1})
+            of_guest = self._store.collection(kind).find_one(skipped | _GUEST_OWNED, {"_id": 1})
         subjects = {user for user in users if is_text(user) and user}
-        return sorted(subjects | ({self._store.guest_subject} if nobodys else set()))
+        return sorted(subjects | ({self._store.guest_subject} if of_guest else set()))
 
     def find_skipped(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
-        """Return the items of users that were skipped for want of an account."""
+        """Return the items of users that were skipped because they had no account."""
         owners = [*users, *(GUEST_USERS if self._store.guest_subject in users else ())]
-        # One with a `retryAt` is on the queue already, and found by it should it get lost there.
+        # An item with `retryAt` is enqueued already; if its message is lost, it is found as due.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
         return self._find_items(kind, match, "atproto.reason", limit)
 
     def find_changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
-        """Return items that were edited since their last run, in the next stretch of documents.
+        """Return items edited since their last run, in the next `window` documents.
 
-        Goes through the whole collection, `window` documents a call, and starts over at its end:
-        this finds edits whose message was lost.
+        Successive calls cycle through the whole collection, to find edits whose message was lost.
         """
         with mongo_errors():
             cursor = self._cursors.find_one({"_id": kind.name})
@@ -151,25 +131,23 @@ class Backlog:
     def find_changed_after(
         self, kind: MediaType, after: DocumentId | None, window: int
     ) -> tuple[list[OwnedItem], DocumentId | None]:
-        """Return items that were edited since their last run, of `window` documents after an id.
+        """Return items edited since their last run, in `window` documents after an id.
 
-        With them comes the id to go on after, None at the end of the collection, where None
-        starts.
+        Also returns the id to continue after. None is the start and the end of the collection.
         """
         changed: list[OwnedItem] = []
         count, last = 0, None
-        # One by one: a document may have 16 MB, and a stretch thousands of them.
+        # One by one, because a document may have 16 MB, and a window thousands of documents.
         for raw_id, document in self._store.scan(kind, after, window):
             count, last = count + 1, cast("DocumentId", raw_id)
-            if _is_changed(document):
+            state = document.state
+            is_in_progress = state.lease is not None or state.retry_at is not None
+            if state.fingerprint not in {None, document.fingerprint} and not is_in_progress:
                 changed.append(OwnedItem(document.ref, document.owner))
         return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        """Note that items are enqueued: no sweep enqueues them before `again`.
-
-        On a document that is full it is not noted; its neighbours are marked all the same.
-        """
+        """Mark items as enqueued until `again`, except documents without room."""
         try:
             self._mark(kind, refs, again)
         except DocumentFullError:
@@ -190,12 +168,11 @@ class Backlog:
             )
 
     def reset_attempts(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
-        """Give items that were given up, or wait, all their attempts again; return how many.
+        """Reset the attempts of failed, partial and pending items; return how many.
 
-        They are pending then, and no sweep enqueues them before `again`. What is settled stays
-        as it is, and so does what a run holds: that run is the attempt.
+        They are pending until `again`. Items that a run holds are unchanged: it is their retry.
         """
-        these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_RIGHT}}
+        these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_SETTLED}}
         with mongo_errors():
             collection = self._store.collection(kind)
             return collection.update_many(these | not_held(), _reset_update(again)).modified_count
@@ -204,14 +181,14 @@ class Backlog:
         self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
     ) -> list[OwnedItem]:
         if limit <= 0:
-            return []  # to MongoDB, a limit of 0 is none
+            return []  # MongoDB takes a limit of 0 as no limit
         with mongo_errors():
             found = self._store.collection(kind).find(match, {"user": 1}).sort(order).limit(limit)
             raws = list(found)
         return [owned for raw in raws if (owned := self._to_owned(kind, raw))]
 
     def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
-        """Return an item; None, and a note on its document, if no message could name it."""
+        """Return an item; if no message can name it, mark it as failed and return None."""
         if as_document_id(raw["_id"]) is not None:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
@@ -219,13 +196,13 @@ class Backlog:
 
 
 def not_held() -> RawDocument:
-    """Match documents that no run holds now; a lease that has expired holds nothing."""
+    """Match documents without a lease, or with an expired one."""
     free = [{"atproto.lease.until": None}, {"atproto.lease.until": {"$lte": now()}}]
     return {"$or": free}
 
 
 def _reset_update(again: datetime) -> list[RawDocument]:
-    """Return the changes, as a pipeline: of `error`, which may be of any type, the text stays."""
+    """Return the update, a pipeline because `error` may have any type."""
     error = {"$mergeObjects": ["$atproto.error", {"permanent": False}]}
     is_error = {"$eq": [{"$type": "$atproto.error"}, "object"]}
     fresh = {
@@ -234,21 +211,10 @@ def _reset_update(again: datetime) -> list[RawDocument]:
         "atproto.retryAt": again,
         "atproto.error": {"$cond": [is_error, error, "$$REMOVE"]},
     }
-    # Without `attemptedAt`, a claim that has read the document before this misses it now, and
-    # counts its attempts anew. A lease left behind would count as one more lost run.
+    # Without `attemptedAt`, a claim that has read the document before fails, and counts the
+    # attempts again. An old lease would count as another lost run.
     stale = ["atproto.lost", "atproto.lease", "atproto.attemptedAt"]
     return [{"$set": fresh}, {"$unset": stale}]
-
-
-def _last_id(moment: datetime) -> ObjectId:
-    """Return the greatest ObjectId of a moment's second."""
-    return ObjectId(ObjectId.from_datetime(moment).binary[:4] + b"\xff" * 8)
-
-
-def _is_changed(document: MediaDocument) -> bool:
-    state = document.state
-    on_its_way = state.lease is not None or state.retry_at is not None
-    return state.fingerprint not in {None, document.fingerprint} and not on_its_way
 
 
 def with_code(code: str) -> dict[str, object]:

@@ -1,8 +1,4 @@
-"""All indexes of the database: what there should be, and making what is not there yet.
-
-Each is defined beside the queries that need it; this is where they come together, for a worker
-that starts and for `media-atproto init`.
-"""
+"""Check and create the indexes, which are defined next to their queries."""
 
 from __future__ import annotations
 
@@ -10,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 from typing import cast
 
 import pymongo
@@ -21,31 +19,18 @@ from pymongo.errors import DuplicateKeyError, OperationFailure
 from worker.core.errors import PermanentError
 from worker.database import accounts, backlog, removals
 from worker.database import thumbnail_cache as thumbnails
-from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
+from worker.database.mongo import DUPLICATE_KEY, RawDocument, StoreUnavailableError, mongo_errors
 from worker.media import MEDIA_TYPES
 
-_BUILD_SECONDS = 6 * 3600  # a build goes through its collection, however large that is
-_IN_THE_WAY = {85, 86}  # IndexOptionsConflict, IndexKeySpecsConflict
-_DUPLICATE_KEY = 11000
+_BUILD_SECONDS = 6 * 3600  # a build reads the whole collection
+_REFUSALS = {85, 86, DUPLICATE_KEY}  # IndexOptionsConflict, IndexKeySpecsConflict
 _FLAGS = ("unique", "sparse", "hidden")
 _VALUES = ("partialFilterExpression", "expireAfterSeconds")
 
 
-class IndexRefusedError(PermanentError):
-    """An index cannot be made: something of its name, or in the documents, is in its way."""
-
-    step, code = "store", "index_refused"
-
-
-class IndexMissingError(PermanentError):
-    """An index is not there, and without it a query would go through a whole collection."""
-
-    step, code = "store", "index_missing"
-
-
 @contextmanager
 def require_index() -> Iterator[None]:
-    """Turn the driver's errors into ours; IndexMissingError for a hint that leads nowhere."""
+    """Translate errors as `mongo_errors` does; PermanentError for a missing index."""
     try:
         with mongo_errors():
             yield
@@ -53,12 +38,12 @@ def require_index() -> Iterator[None]:
         cause = error.__cause__
         if isinstance(cause, OperationFailure) and "hint provided does not" in str(cause):
             message = "an index is missing in MongoDB: run media-atproto init"
-            raise IndexMissingError(message) from error
+            raise PermanentError(message, step="store", code="index_missing") from error
         raise
 
 
 class IndexStatus(StrEnum):
-    """How an index that there should be stands now."""
+    """The status of a required index."""
 
     CREATED = "created"
     EXISTS = "already there"
@@ -68,20 +53,19 @@ class IndexStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """An index that there should be, and the collection it is of."""
+    """A required index and the name of its collection."""
 
     collection: str
     model: IndexModel
 
     @property
     def name(self) -> str:
-        """Return the index's name."""
         return str(self.model.document["name"])
 
 
 @dataclass(frozen=True, slots=True)
 class IndexResult:
-    """What became of a definition; `detail` says where another index serves, or what to do."""
+    """The status of an index; `detail` names an equal index, or what to do."""
 
     definition: Definition
     status: IndexStatus
@@ -89,7 +73,7 @@ class IndexResult:
 
 
 def definitions() -> list[Definition]:
-    """Return every index that the store, the sweep, the caches and the commands need."""
+    """Return all required indexes."""
     media = {kind.collection: backlog.INDEXES for kind in MEDIA_TYPES.values()}
     rest = {
         **accounts.INDEXES,
@@ -107,43 +91,31 @@ def create(database: Database[RawDocument]) -> Iterator[IndexResult]:
     can be read and written meanwhile. An index that is refused does not keep the others from
     being created. Raises StoreUnavailableError.
     """
-    for name, wanted in _by_collection().items():
-        collection = database[name]
+    for name, group in groupby(definitions(), attrgetter("collection")):
+        collection, wanted = database[name], list(group)
         existing = _existing(collection)
-        found = [_look(definition, existing) for definition in wanted]
-        missing = [each for each, made in zip(wanted, found, strict=True) if not made]
+        found = [_check(definition, existing) for definition in wanted]
+        missing = [each for each, result in zip(wanted, found, strict=True) if not result]
         built = _build(collection, missing, existing)
-        yield from (made or next(built) for made in found)
+        yield from (result or next(built) for result in found)
 
 
 def inspect(database: Database[RawDocument]) -> Iterator[IndexResult]:
-    """Report how each index stands, without changing anything.
+    """Report the status of each index, without changing anything.
 
-    Reads no documents: two that claim one record are only found when the index is created.
-    Raises StoreUnavailableError.
+    Duplicates are found only when a unique index is created. Raises StoreUnavailableError.
     """
-    for name, wanted in _by_collection().items():
+    for name, group in groupby(definitions(), attrgetter("collection")):
         existing = _existing(database[name])
-        for definition in wanted:
-            yield _look(definition, existing) or IndexResult(definition, IndexStatus.MISSING)
+        for definition in group:
+            yield _check(definition, existing) or IndexResult(definition, IndexStatus.MISSING)
 
 
 def ensure(database: Database[RawDocument]) -> None:
-    """Make the indexes that are not there yet.
-
-    Raises IndexRefusedError naming those that cannot be, once all others are made, and
-    StoreUnavailableError.
-    """
-    refused = [made.detail for made in create(database) if made.status is IndexStatus.REFUSED]
+    """Create the missing indexes; raises PermanentError that names refused ones."""
+    refused = [each.detail for each in create(database) if each.status is IndexStatus.REFUSED]
     if refused:
-        raise IndexRefusedError("; ".join(refused))
-
-
-def _by_collection() -> dict[str, list[Definition]]:
-    wanted: dict[str, list[Definition]] = {}
-    for definition in definitions():
-        wanted.setdefault(definition.collection, []).append(definition)
-    return wanted
+        raise PermanentError("; ".join(refused), step="store", code="index_refused")
 
 
 def _existing(collection: Collection[RawDocument]) -> list[Mapping[str, object]]:
@@ -151,8 +123,8 @@ def _existing(collection: Collection[RawDocument]) -> list[Mapping[str, object]]
         return list(collection.list_indexes())
 
 
-def _look(definition: Definition, existing: Sequence[Mapping[str, object]]) -> IndexResult | None:
-    """Return how an index stands among those of its collection; None if it has to be made."""
+def _check(definition: Definition, existing: Sequence[Mapping[str, object]]) -> IndexResult | None:
+    """Return the status of an index, None if it has to be created."""
     wanted = _comparable(definition.model.document)
     same = [str(index["name"]) for index in existing if _comparable(index) == wanted]
     if same:
@@ -169,48 +141,48 @@ def _build(
 ) -> Iterator[IndexResult]:
     """Build the missing indexes of a collection; report them in the same order.
 
-    One command builds all of them. MongoDB builds none if it refuses one, so then each is built
-    alone.
+    One command builds all. If MongoDB refuses one, it builds none: then each is built alone.
     """
-    together = len(missing) > 1 and _build_all(collection, missing)
+    refused = _create(collection, missing) if missing else None
     for definition in missing:
-        fault = "" if together else _build_one(collection, definition, existing)
+        error = _create(collection, [definition]) if refused and len(missing) > 1 else refused
+        fault = _explain(definition, existing, error) if error else ""
         yield IndexResult(definition, IndexStatus.REFUSED if fault else IndexStatus.CREATED, fault)
 
 
-def _build_all(collection: Collection[RawDocument], missing: Sequence[Definition]) -> bool:
-    """Build indexes with one command; return False if MongoDB refuses one of them."""
+def _create(
+    collection: Collection[RawDocument], wanted: Sequence[Definition]
+) -> OperationFailure | None:
+    """Create indexes with one command; return the error if one is refused."""
     with mongo_errors(), pymongo.timeout(_BUILD_SECONDS):
         try:
-            collection.create_indexes([definition.model for definition in missing])
+            collection.create_indexes([definition.model for definition in wanted])
         except OperationFailure as error:
-            if error.code not in {*_IN_THE_WAY, _DUPLICATE_KEY}:
+            if error.code not in _REFUSALS:
                 raise
-            return False
-    return True
+            return error
+    return None
 
 
-def _build_one(
-    collection: Collection[RawDocument],
-    definition: Definition,
-    existing: Sequence[Mapping[str, object]],
+def _explain(
+    definition: Definition, existing: Sequence[Mapping[str, object]], error: OperationFailure
 ) -> str:
-    """Build an index; return what is in its way, with what to do, or an empty text."""
-    with mongo_errors(), pymongo.timeout(_BUILD_SECONDS):
-        try:
-            collection.create_indexes([definition.model])
-        except DuplicateKeyError as error:
-            return _duplicate(definition, error)
-        except OperationFailure as error:
-            fault = _conflict(definition, existing, "key") if error.code in _IN_THE_WAY else ""
-            if not fault:
-                raise
-            return fault
-    return ""
+    if isinstance(error, DuplicateKeyError):
+        fields = (error.details or {})["keyValue"]
+        return (
+            f"{definition.collection} has several documents with {fields}, and {definition.name} "
+            "allows one: unset these fields on those that do not belong there, "
+            "then run media-atproto init again"
+        )
+    fault = _conflict(definition, existing, "key")
+    if not fault:
+        with mongo_errors():
+            raise error
+    return fault
 
 
 def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], by: str) -> str:
-    """Say which other index has the same name, or the same key, and what to do."""
+    """Return which other index has the same name or key (`by`), and what to do."""
     where, wanted = definition.collection, definition.model.document
     other = next((index for index in existing if index[by] == wanted[by]), None)
     if other is None:
@@ -223,16 +195,8 @@ def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], 
     )
 
 
-def _duplicate(definition: Definition, error: DuplicateKeyError) -> str:
-    return (
-        f"{definition.collection} has several documents with {(error.details or {})['keyValue']}, "
-        f"and {definition.name} allows one: unset these fields on those that do not belong there, "
-        "then run media-atproto init again"
-    )
-
-
 def _describe(index: Mapping[str, object]) -> str:
-    """Return what makes an index what it is, in words."""
+    """Return the properties of an index, except its name, as text."""
     key = ", ".join(f"{name} {way}" for name, way in _key(index))
     rest = [name for name in _FLAGS if index.get(name)]
     rest += [f"{name} {index[name]}" for name in _VALUES if name in index]
@@ -240,7 +204,7 @@ def _describe(index: Mapping[str, object]) -> str:
 
 
 def _comparable(index: Mapping[str, object]) -> object:
-    """Return what makes an index what it is, its name apart, to compare two by."""
+    """Return the properties of an index, except its name, to compare."""
     flags = [bool(index.get(name)) for name in _FLAGS]
     return _key(index), flags, [index.get(name) for name in _VALUES]
 

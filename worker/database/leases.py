@@ -1,7 +1,7 @@
-"""Leases: what it takes to claim a document, and what a claim changes on it. Pure.
+"""The rules of leases: when a document can be claimed, and what that changes.
 
-A claim is conditional on what was read, an expired or malformed lease included, so of many
-claims at once one wins.
+A claim matches the document as it was read, including an expired or malformed lease, so only one
+of several simultaneous claims succeeds.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from worker.database.state import mapping
 MALFORMED_STATE: RawDocument = {
     "$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 }
-"""Matches documents whose `atproto` cannot hold fields: null and the like, of older programs."""
+"""Matches documents whose `atproto` cannot hold fields, such as null, left by older programs."""
 
 _NO_UTF8 = "\ufffd"
-_EARLY = 1.0  # seconds; what a message may come early
+_EARLY = 1.0  # seconds that a message may arrive early
 
 Update = dict[str, dict[str, object]]
 
 
 def new_lease(holder: str, seconds: float) -> Lease:
-    """Return a lease from now on, with a token of its own."""
+    """Return a lease that starts now, with a new token."""
     return Lease(secrets.token_hex(8), holder, after(seconds))
 
 
 def message_of(holder: str) -> str:
-    """Return the message that a holder serves: `2/message` is what it asked for the second time."""
+    """Return the id of a holder's message: `2/message` is its second retry."""
     return holder.rpartition("/")[2]
 
 
 def is_held(document: MediaDocument, *, holder: str) -> bool:
-    """Tell whether another message's run holds the document."""
+    """Return whether the run of another message holds the document."""
     lease = document.state.lease
     if lease is None or lease.until <= now():
         return False
@@ -46,10 +46,9 @@ def is_held(document: MediaDocument, *, holder: str) -> bool:
 
 
 def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
-    """Return the time before which nothing is to be done, None when that is no more.
+    """Return the time before which an item must not be claimed, None if it may.
 
-    A PDS may have asked us to leave the item alone. And with `only_if_due` an item that waits
-    is left waiting: another message has tried it meanwhile, and will again.
+    Its PDS may have asked to wait; with `only_if_due` also until its next retry.
     """
     state = document.state
     if state.lease is not None:
@@ -59,7 +58,7 @@ def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None
 
 
 def unchanged_since(raw: RawDocument) -> RawDocument:
-    """Match a document that nobody has claimed since it was read, whatever its state holds."""
+    """Match a document that has not been claimed since it was read."""
     values = mapping(raw.get("atproto"))
     claim = {f"atproto.{name}": _as_was(values.get(name)) for name in ("attemptedAt", "lease")}
     return {"_id": raw["_id"], **claim}
@@ -68,8 +67,7 @@ def unchanged_since(raw: RawDocument) -> RawDocument:
 def _as_was(value: object) -> RawDocument:
     """Match a value that is as it was read.
 
-    Of bytes that are no text the driver tells only that there are some. What is there with such
-    is no date: a claim makes it one, so that of many at once still one wins.
+    Bytes that are not UTF-8 cannot be compared, but are not a date, which a claim sets.
     """
     if _NO_UTF8 in str(value):
         return {"$ne": None, "$not": {"$type": "date"}}
@@ -77,7 +75,7 @@ def _as_was(value: object) -> RawDocument:
 
 
 def held_by(document: MediaDocument) -> RawDocument:
-    """Match a document that its run still holds."""
+    """Match a document whose run still holds it."""
     lease = document.state.lease
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
 
@@ -85,25 +83,26 @@ def held_by(document: MediaDocument) -> RawDocument:
 def state_after_claim(
     document: MediaDocument, lease: Lease, repo: str | None = None, rkey: str | None = None
 ) -> SyncState:
-    """Return the state that a claim leaves: the lease, one more attempt, the key it reserves."""
+    """Return the state after a claim, which may reserve `rkey` in `repo`."""
     state = document.state
+    is_first = state.error is None or state.fingerprint != document.fingerprint
     return replace(
         state,
-        repo=repo or state.repo,
+        repo=repo if rkey else state.repo,
         rkey=rkey or state.rkey,
         lease=lease,
         status=state.status or Status.PENDING,
-        attempts=1 + (0 if _is_new_content(document) else state.attempts),
+        attempts=1 if is_first else state.attempts + 1,
         lost=_count_lost(document, lease.holder),
         attempted_at=now(),
-        # If this run dies, the sweep finds the document here, whatever its status.
+        # If this run dies, the sweep finds the document by this time.
         retry_at=lease.until,
         fingerprint=document.fingerprint,
     )
 
 
 def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
-    """Return the changes that a claim with this state makes; its lease comes as MongoDB has it."""
+    """Return the update of a claim with this state; `lease` in the form of MongoDB."""
     return {
         "$set": {
             "atproto.lease": lease,
@@ -118,18 +117,13 @@ def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     }
 
 
-def _is_new_content(document: MediaDocument) -> bool:
-    settled = document.state.error is None
-    return settled or document.state.fingerprint != document.fingerprint
-
-
 def _count_lost(document: MediaDocument, holder: str) -> int:
     before, lost = document.state.lease, document.state.lost
     if document.state.fingerprint != document.fingerprint:
         return 0
     if before is None:
         return lost
-    # A lease that is still there was never given back: that run died at work. Unless it asked for
-    # this one, which it could do alive alone: then MongoDB did not take the lease back.
-    asked = before.holder != holder and message_of(before.holder) == message_of(holder)
-    return lost if asked else lost + 1
+    # An existing lease was not released, so its run has died. An exception is an earlier try of
+    # the same message: that run was alive to retry, but MongoDB did not take its release.
+    is_earlier_try = before.holder != holder and message_of(before.holder) == message_of(holder)
+    return lost if is_earlier_try else lost + 1

@@ -1,13 +1,16 @@
-"""The edge to MongoDB: connecting, and what its driver's errors mean to us."""
+"""Connect to MongoDB, and translate the errors of its driver."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection as Container
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from pymongo import MongoClient
+from pymongo import MongoClient, UpdateMany, UpdateOne
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
+    BulkWriteError,
     DuplicateKeyError,
     OperationFailure,
     PyMongoError,
@@ -24,60 +27,53 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
-# BSONObjectTooLarge, and what an update says in its place.
-TOO_LARGE = frozenset({10334, 17419})
+TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 
 
 class StoreUnavailableError(TransientError):
-    """MongoDB did not answer, or refused; the state on the document is as it was."""
+    """MongoDB did not answer, or refused; the document is unchanged."""
 
-    step = "store"
-    code = "mongodb_unavailable"
+    step, code = "store", "mongodb_unavailable"
 
 
 class DocumentFullError(PermanentError):
-    """The document is as large as MongoDB allows: its state has no room on it."""
+    """The document has no room for its state within MongoDB's size limit."""
 
-    step = "store"
-    code = "document_full"
+    step, code = "store", "document_full"
 
     def __init__(self) -> None:
         super().__init__("the document has no room left for its state: shorten its fields")
 
 
 def connect(settings: Settings) -> Database[RawDocument]:
-    """Return a database handle; connects at the first use, so never before a fork.
+    """Return a database handle, which connects at its first use.
 
     Raises SettingsError for a URL that the driver does not understand.
     """
     try:
-        return _client(settings)[settings.mongodb_name]
+        return MongoClient(
+            settings.mongodb_url.reveal(),
+            tz_aware=True,
+            # A date beyond the year 9999, or a text that is not UTF-8, must not fail a query that
+            # reads other documents too.
+            datetime_conversion="DATETIME_AUTO",
+            unicode_decode_error_handler="replace",
+            connect=False,
+            appname="media-atproto",
+            serverSelectionTimeoutMS=int(settings.mongodb_selection * 1000),
+            timeoutMS=30_000,
+            retryWrites=True,
+        )[settings.mongodb_name]
     except (PyMongoError, ValueError):
-        # The driver's message quotes the URL, and the URL may hold a password.
+        # The driver's message quotes the URL, which may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
 
 
-def _client(settings: Settings) -> MongoClient[RawDocument]:
-    return MongoClient(
-        settings.mongodb_url.reveal(),
-        tz_aware=True,
-        # A date beyond the year 9999 or a text that is no UTF-8 is one document's fault: it
-        # must not keep a query from going through all the others.
-        datetime_conversion="DATETIME_AUTO",
-        unicode_decode_error_handler="replace",
-        connect=False,
-        appname="media-atproto",
-        serverSelectionTimeoutMS=int(settings.mongodb_selection * 1000),
-        timeoutMS=30_000,
-        retryWrites=True,
-    )
-
-
 @contextmanager
-def mongo_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours, without the addresses and documents they may quote.
+def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> Iterator[None]:
+    """Translate the driver's errors, without addresses and documents they quote.
 
-    DuplicateKeyError passes: what it means depends on the index, so the caller knows.
+    DuplicateKeyError is raised as it is, because its meaning depends on the index.
     """
     try:
         yield
@@ -86,13 +82,29 @@ def mongo_errors() -> Iterator[None]:
     except PyMongoError as error:
         if getattr(error, "code", None) in TOO_LARGE:
             raise DocumentFullError from error
-        raise StoreUnavailableError(_describe(error)) from error
+        raise unavailable(_describe(error)) from error
+
+
+def bulk_write(
+    collection: Collection[RawDocument],
+    writes: Sequence[UpdateOne | UpdateMany],
+    ignored: Container[int] = (DUPLICATE_KEY,),
+) -> int:
+    """Write in any order, ignoring some error codes; return how many matched."""
+    if not writes:
+        return 0
+    try:
+        return collection.bulk_write(list(writes), ordered=False).matched_count
+    except BulkWriteError as error:
+        if any(fault["code"] not in ignored for fault in error.details["writeErrors"]):
+            raise
+        return int(error.details["nMatched"])
 
 
 def _describe(error: PyMongoError) -> str:
-    """Say what a person can do about an error, without what the driver quotes."""
+    """Return what an operator can do about an error, without the text of the driver."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
-        return f"MongoDB does not take the user or the password in {_VARIABLE}"
+        return f"MongoDB does not accept the user or the password in {_VARIABLE}"
     if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:
         return f"the user in {_VARIABLE} is not allowed to do this in MongoDB"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):

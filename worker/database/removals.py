@@ -1,15 +1,15 @@
-"""Removing records whose documents are gone from MongoDB altogether.
+"""Save the removals of records whose documents are gone from MongoDB.
 
-There is no document left to keep a failure on, so a removal that cannot be done now is kept in
-a collection of its own until the sweep has seen it through.
+There is no document to save a failure on, so a removal that cannot be done now is saved in a
+collection of its own, and the sweep enqueues it until it is done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
@@ -24,7 +24,7 @@ INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A record to remove from a user's repo: by the id it names in `ref`, or by its rkey."""
+    """A record to delete, named by the id in its `ref` or by its rkey."""
 
     type: str
     user: str
@@ -33,55 +33,46 @@ class Removal:
 
     @property
     def key(self) -> str:
-        """Return the name under which this removal is kept."""
         return f"{self.type}:{self.user}:{self.rkey or ''}:{self.id or ''}"
 
 
 class Removals:
-    """Removals that could not be done at once."""
+    """The removals that have failed or were noted by a producer."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
 
     def save(self, note: RawDocument) -> None:
-        """Keep what a producer noted (`tasks.removal_note`) of a document that is gone."""
+        """Save the note of a producer (`tasks.removal_note`) about a deleted document."""
         with mongo_errors():
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
     def attempts(self, removal: Removal) -> int:
-        """Return how often a removal has failed."""
         with mongo_errors():
-            kept = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
-        return cast("int", kept["attempts"]) if kept else 0
+            saved = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
+        return cast("int", saved["attempts"]) if saved else 0
 
     def postpone(
         self, removal: Removal, error: MediaError, attempts: int, retry_at: datetime | None
     ) -> None:
-        """Keep a removal that has failed so often, until `retry_at`; for ever when that is None."""
-        kept = {"type": removal.type, "user": removal.user}
-        kept |= {"id": removal.id, "rkey": removal.rkey}  # type: ignore[dict-item]
-        told = {"step": error.step, "code": error.code, "message": error.message}
-        changes = {**kept, "attempts": attempts, "retryAt": retry_at, "error": told}
+        """Save a removal that has failed so often; it is due at `retry_at` (None: never)."""
+        failure = {"step": error.step, "code": error.code, "message": error.message}
+        state = {"attempts": attempts, "retryAt": retry_at, "error": failure}
+        changes = {**asdict(removal), **state}
         with mongo_errors():
             self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
 
     def delete(self, removal: Removal) -> None:
-        """Forget a removal that was seen through."""
         with mongo_errors():
             self._collection.delete_one({"_id": removal.key})
 
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
-        """Go through removals whose time has come, moving each on so that it comes once."""
+        """Yield removals that are due, and postpone each so that it is yielded once."""
         for _ in range(limit):
             with mongo_errors():
-                raw = self._collection.find_one_and_update(
+                raw: dict[str, Any] | None = self._collection.find_one_and_update(
                     {"retryAt": {"$lte": now()}}, {"$set": {"retryAt": postponed_to}}
                 )
             if raw is None:
                 return
-            yield Removal(
-                type=cast("str", raw["type"]),
-                user=cast("str", raw["user"]),
-                id=cast("str | int | None", raw["id"]),
-                rkey=cast("str | None", raw["rkey"]),
-            )
+            yield Removal(raw["type"], raw["user"], raw["id"], raw["rkey"])

@@ -1,16 +1,16 @@
-"""The `atproto` field of a document, to and from a SyncState.
+"""Convert the `atproto` field of a document to a SyncState and back.
 
-Reading is lenient: what older programs left there, or what is not of its type, counts as absent,
-so that no stray value keeps an item from being published.
+Reading is lenient: values of older programs, or of the wrong type, count as absent, so that they
+do not keep an item from being published.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, TypeGuard
 
 from bson import DBRef
 
@@ -20,31 +20,50 @@ from worker.core.record_keys import is_rkey
 
 _URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
 _MAX_NUMBER = 2**53
-_STATUSES = {status.value: status for status in Status}
+_STATUSES: Mapping[str | None, Status] = {status.value: status for status in Status}
 
 
 class ResetMode(Enum):
-    """What a state that was reset keeps: the key of its record, for a restore, or nothing."""
+    """What a reset keeps of a state: the record key, for a restore, or nothing."""
 
     WIPED = "wiped"
     FORGOTTEN = "forgotten"
 
     def is_done(self, state: SyncState) -> bool:
-        """Tell whether a state was reset."""
+        """Return whether a state has been reset."""
         if self is ResetMode.FORGOTTEN:
             return (state.status, state.reason) == (Status.REMOVED, self.value)
         return state.status is Status.REMOVED and state.uri is None and state.cid is None
 
 
 def parse_state(raw: object) -> SyncState:
-    """Read a document's `atproto` field; a legacy one has an `rkey` alone."""
-    values = mapping(raw)
-    read = {name: reader(values[key]) for key, (name, reader) in _READERS.items() if key in values}
-    return SyncState(**read)
+    """Return the state in an `atproto` field; a legacy one has only an `rkey`."""
+    get = mapping(raw).get
+    rkey = _text(get("rkey"))
+    return SyncState(
+        status=_STATUSES.get(_text(get("status"))),
+        reason=_text(get("reason")),
+        repo=_text(get("repo")),
+        rkey=rkey if rkey and is_rkey(rkey) else None,
+        uri=_text(get("uri")),
+        cid=_text(get("cid")),
+        blobs={name: _blob(value) for name, value in mapping(get("blobs")).items()},
+        links={name: value is True for name, value in mapping(get("links")).items()},
+        fingerprint=_text(get("fingerprint")),
+        attempts=_number(get("attempts")),
+        lost=_number(get("lost")),
+        attempted_at=_moment(get("attemptedAt")),
+        synced_at=_moment(get("syncedAt")),
+        retry_at=_moment(get("retryAt")),
+        held_until=_moment(get("heldUntil")),
+        error=_failure(get("error")),
+        lease=_lease(get("lease")),
+        strays=_uris(get("strays")),
+    )
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
-    """Return a state as it is kept in MongoDB, lease and strays apart; None means: none."""
+    """Return a state's fields in MongoDB, except lease and strays; None is absent."""
     return {
         "status": state.status.value if state.status else None,
         "reason": state.reason,
@@ -78,62 +97,36 @@ def _dump_blob(blob: BlobState) -> dict[str, object]:
 
 
 def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
-    if failure is None:
-        return None
-    return {
-        "step": failure.step,
-        "code": failure.code,
-        "message": failure.message,
-        "permanent": failure.permanent,
-        "at": failure.at,
-    }
-
-
-def _rkey(raw: object) -> str | None:
-    return raw if is_text(raw) and is_rkey(raw) else None
-
-
-def _blobs(raw: object) -> dict[str, BlobState]:
-    return {name: _blob(value) for name, value in mapping(raw).items()}
-
-
-def _links(raw: object) -> dict[str, bool]:
-    return {name: value is True for name, value in mapping(raw).items()}
+    return asdict(failure) if failure else None
 
 
 def mapping(raw: object) -> dict[str, object]:
-    """Return the fields of what is a document in MongoDB; the driver knows two kinds of them."""
+    """Return the fields of an embedded document or DBRef, none for other values."""
     if isinstance(raw, DBRef):
         return dict(raw.as_doc())
     return raw if isinstance(raw, dict) else {}
 
 
 def _uris(raw: object) -> tuple[str, ...]:
-    return tuple(filter(_is_uri, raw)) if isinstance(raw, list) else ()
+    texts = map(_text, raw if isinstance(raw, list) else ())
+    return tuple(text for text in texts if text and _URI.fullmatch(text))
 
 
 def _text(raw: object) -> str | None:
     return raw if is_text(raw) else None
 
 
-def _is_uri(raw: object) -> TypeGuard[str]:
-    return is_text(raw) and _URI.fullmatch(raw) is not None
-
-
 def _number(raw: object) -> int:
-    # Of what is not ours: one more than the largest that there is could not be kept.
-    is_ours = isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _MAX_NUMBER
-    return raw if isinstance(raw, int) and is_ours else 0
+    # Reject out-of-range integers of other programs: incrementing them would overflow BSON.
+    if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _MAX_NUMBER:
+        return raw
+    return 0
 
 
 def _moment(raw: object) -> datetime | None:
     if not isinstance(raw, datetime):
         return None
     return raw.replace(tzinfo=UTC) if raw.tzinfo is None else raw
-
-
-def _status(raw: object) -> Status | None:
-    return _STATUSES.get(raw) if is_text(raw) else None
 
 
 def _failure(raw: object) -> Failure | None:
@@ -167,25 +160,3 @@ def _lease(raw: object) -> Lease | None:
     if until is None:
         return None
     return Lease(_text(get("token")) or "", _text(get("holder")) or "", until)
-
-
-_READERS: Mapping[str, tuple[str, Callable[[object], Any]]] = {
-    "status": ("status", _status),
-    "reason": ("reason", _text),
-    "repo": ("repo", _text),
-    "rkey": ("rkey", _rkey),
-    "uri": ("uri", _text),
-    "cid": ("cid", _text),
-    "blobs": ("blobs", _blobs),
-    "links": ("links", _links),
-    "fingerprint": ("fingerprint", _text),
-    "attempts": ("attempts", _number),
-    "lost": ("lost", _number),
-    "attemptedAt": ("attempted_at", _moment),
-    "syncedAt": ("synced_at", _moment),
-    "retryAt": ("retry_at", _moment),
-    "heldUntil": ("held_until", _moment),
-    "error": ("error", _failure),
-    "lease": ("lease", _lease),
-    "strays": ("strays", _uris),
-}

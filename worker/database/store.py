@@ -1,13 +1,12 @@
-"""Documents and their state in MongoDB: the one writer of `atproto.*`.
+"""Read and write documents and their state, `atproto.*`, in MongoDB.
 
-A run claims a document with a lease, saves what it achieves on the way, and finishes. Every
-write is conditional on the lease's token, so a slow old run never overwrites a newer one's
-result.
+A run claims a document under a lease, saves the result of each step, and finishes. Every write
+depends on the lease's token, so a slow old run never overwrites the result of a newer one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -49,51 +48,43 @@ from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
 
 _MAX_TRIES = 100
-_MAKE_ROOM = {"$unset": {"atproto": ""}}
 GUEST_USERS = (None, "")
-"""What `user` says of an item of a guest."""
+"""The values of `user` on an item of a guest."""
 
 
 class LeaseLostError(MediaError):
-    """Another run took this document over: this one must not write any more."""
+    """Another run has taken over the document: this run must not write any more."""
 
-    step = "store"
-    code = "lease_lost"
+    step, code = "store", "lease_lost"
 
 
 class ContendedError(TransientError):
-    """The document changed hands each time that this run had read it."""
+    """The document was claimed by another run each time that this run had read it."""
 
-    step = "store"
-    code = "contended"
+    step, code = "store", "contended"
 
 
 class RecordKeyTakenError(MediaError):
     """Another document holds this rkey in this repo."""
 
-    step = "store"
-    code = "identity_taken"
+    step, code = "store", "identity_taken"
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The document cannot be worked on before `until`.
-
-    Either another run holds it, and was told to look again when it is done (`is_held`), or its PDS
-    asked us to wait.
-    """
+    """The document cannot be claimed before `until`; if `is_held`, a run has it."""
 
     until: datetime
     is_held: bool
 
 
 class Finish(Enum):
-    """How a run ended: settled, or what has to follow."""
+    """The result of finishing a run."""
 
-    SETTLED = "the state is written and the document is as it was"
+    SETTLED = "the state is written and the document is unchanged"
     CHANGED = "the state is written and the document has changed since"
     SUPERSEDED = "another run has taken over"
-    VANISHED = "the document is no longer there"
+    VANISHED = "the document no longer exists"
 
 
 class DocumentStore:
@@ -104,45 +95,41 @@ class DocumentStore:
         self.guest_subject = guest_subject
 
     def collection(self, kind: MediaType) -> Collection[RawDocument]:
-        """Return the MongoDB collection of a media type."""
         return self._database[kind.collection]
 
     def find(self, kind: MediaType, ids: Sequence[DocumentId]) -> MediaDocument | None:
-        """Return the document with the first of these ids that there is, as it is now."""
+        """Return the document for the first id that exists, or None."""
         raw = self._find(kind, ids)
         return self.parse(kind, raw) if raw else None
 
     def _find(self, kind: MediaType, ids: Sequence[DocumentId]) -> RawDocument | None:
         with mongo_errors():
             found = list(self.collection(kind).find({"_id": {"$in": ids}}, projection(kind)))
-        # MongoDB puts numbers before texts before ObjectIds, in whatever order they are asked for.
+        # MongoDB returns numbers, texts and ObjectIds in that order.
         rank: dict[object, int] = {candidate: number for number, candidate in enumerate(ids)}
         return min(found, key=lambda raw: rank.get(raw["_id"], len(ids)), default=None)
 
     def find_all(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[MediaDocument]:
-        """Return those documents of these ids that there are, in any order."""
+        """Return the existing documents with these ids, in any order."""
         with mongo_errors():
             found = self.collection(kind).find({"_id": {"$in": ids}}, projection(kind))
             return [self.parse(kind, raw) for raw in found]
 
     def find_owners(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[OwnedItem]:
-        """Go through those documents of these ids that there are, with nothing but their owners."""
+        """Yield the ids and owners of the existing documents with these ids."""
         with mongo_errors():
             for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
                 yield self.to_owned_item(kind, raw)
 
     def to_owned_item(self, kind: MediaType, raw: RawDocument) -> OwnedItem:
-        """Return which item of whose a raw document is, of which `user` was asked for."""
+        """Return the id and owner of a raw document that was read with its `user`."""
         ref = ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))
         return OwnedItem(ref, str(raw.get("user") or self.guest_subject))
 
     def scan(
         self, kind: MediaType, after: DocumentId | None, limit: int
     ) -> Iterator[tuple[object, MediaDocument]]:
-        """Go through the documents after an id (None: from the first), in the order of ids.
-
-        Each comes with its `_id` as MongoDB has it, to go on after.
-        """
+        """Yield documents by id, after one (None: from the first), with their `_id`."""
         with mongo_errors():
             found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
@@ -167,11 +154,11 @@ class DocumentStore:
         lease: float,
         only_if_due: bool = False,
     ) -> MediaDocument | Busy | None:
-        """Take a document for this run, for `lease` seconds; count the attempt.
+        """Claim a document for `lease` seconds; None if it does not exist.
 
-        `holder` names the message being served: when the same message is delivered again its
-        earlier run is dead, and its lease is taken over. With `only_if_due` an item whose time
-        to be tried has not come is left alone. Returns None when there is no such document.
+        `holder` names the message being processed: if the same message is delivered again, its
+        earlier run is dead, and its lease is taken over. `only_if_due` skips an item that is not
+        due.
         """
         for _ in range(_MAX_TRIES):
             raw = self._find(kind, ids)
@@ -196,7 +183,8 @@ class DocumentStore:
     def _take(self, kind: MediaType, raw: RawDocument, lease: Lease) -> MediaDocument | None:
         claim = claim_update(state_after_claim(self.parse(kind, raw), lease), asdict(lease))
         with mongo_errors():
-            self._make_room(kind, raw)
+            if not isinstance(raw.get("atproto", {}), dict):
+                self.clear_malformed(kind, [raw["_id"]])
             taken = self.collection(kind).find_one_and_update(
                 unchanged_since(raw),
                 claim,
@@ -205,16 +193,15 @@ class DocumentStore:
             )
         return self.parse(kind, taken) if taken else None
 
-    def _make_room(self, kind: MediaType, raw: RawDocument) -> None:
-        if not isinstance(raw.get("atproto", {}), dict):
-            match = {"_id": raw["_id"], **MALFORMED_STATE}
-            self.collection(kind).update_one(match, _MAKE_ROOM)
+    def clear_malformed(self, kind: MediaType, ids: Sequence[object]) -> None:
+        """Unset states that cannot hold fields; raises the driver's errors."""
+        match = {"_id": {"$in": ids}, **MALFORMED_STATE}
+        self.collection(kind).update_many(match, {"$unset": {"atproto": ""}})
 
     def save(self, kind: MediaType, document: MediaDocument, state: SyncState) -> MediaDocument:
-        """Keep what a run has achieved so far.
+        """Save the state of a run that continues.
 
-        Raises LeaseLostError when another run has taken over, IdentityTakenError when another
-        document holds the state's rkey in its repo.
+        Raises LeaseLostError, or RecordKeyTakenError if another document has the record key.
         """
         update = state_changes(state)
         try:
@@ -227,7 +214,7 @@ class DocumentStore:
         return replace(document, state=replace(state, lease=document.state.lease))
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
-        """Write a run's final state and give the document back, unless it was taken over."""
+        """Write a run's final state and release the lease, if the run still has it."""
         update = state_changes(state)
         update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
         if document.state.strays:
@@ -241,47 +228,43 @@ class DocumentStore:
             return Finish.VANISHED
         if before is None:
             return Finish.SUPERSEDED
-        told = cast("RawDocument", before.get("atproto", {})).get("again") is True
-        changed = told or current.fingerprint != document.fingerprint
+        again = cast("RawDocument", before.get("atproto", {})).get("again") is True
+        changed = again or current.fingerprint != document.fingerprint
         return Finish.CHANGED if changed else Finish.SETTLED
 
     def mark_failed(
         self, kind: MediaType, raw_id: object, failure: Failure, token: str | None = None
     ) -> None:
-        """Note why an item is given up that no run can claim, or whose run (`token`) cannot end.
+        """Mark an item as failed that cannot be claimed, or whose run cannot finish.
 
-        In few bytes, for a document that is all but full; raises DocumentFullError where even
-        they have no room.
+        The update is small, for an almost full document; raises DocumentFullError.
         """
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
-        said = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
+        failed = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
         stale = dict.fromkeys(("atproto.lease", "atproto.retryAt", "atproto.fingerprint"), "")
         with mongo_errors():
-            self.collection(kind).update_one(
-                {"_id": {"$eq": raw_id}, **MALFORMED_STATE}, _MAKE_ROOM
-            )
-            self.collection(kind).update_one(match, {"$set": said, "$unset": stale})
+            self.clear_malformed(kind, [raw_id])
+            self.collection(kind).update_one(match, {"$set": failed, "$unset": stale})
 
     def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
-        """Give up an item whose `_id` no message can name."""
+        """Mark an item as failed whose `_id` cannot be named in a message."""
         wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
         with suppress(DocumentFullError):
             self.mark_failed(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
 
     def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
-        """Note that a record was written to by a run that no longer held the document.
+        """Save the URI of a record that a run without lease may have written to.
 
-        Whoever holds it now goes again, and settles what is at that URI.
+        The run that holds the document now syncs it again, and settles the record at that URI.
         """
-        warn_if_visibility_too_short = {
+        update = {
             "$addToSet": {"atproto.strays": uri},
             "$set": {"atproto.again": True, "atproto.retryAt": now()},
         }
         with mongo_errors():
-            self.collection(kind).update_one({"_id": document.ref.id}, warn_if_visibility_too_short)
+            self.collection(kind).update_one({"_id": document.ref.id}, update)
 
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
-        """Turn a raw document into a value."""
         owner = self.guest_subject if raw.get("user") in GUEST_USERS else raw["user"]
         content = raw.copy()
         content.pop("atproto", None)
@@ -297,20 +280,24 @@ class DocumentStore:
 
 
 def _id_of(raw: RawDocument) -> DocumentId:
-    """Return a document's `_id`; of one that no message can name, which leads nowhere, the text."""
+    """Return a document's `_id`, or as text if no message can name it."""
     known = as_document_id(raw["_id"])
     return ascii(raw["_id"])[:100] if known is None else known
 
 
 def projection(kind: MediaType) -> dict[str, int]:
-    """Return what of a document the engine reads."""
+    """Return the projection of the fields that the engine reads."""
     return dict.fromkeys((*kind.fields, *kind.takedown_flags, "user", "atproto"), 1)
 
 
 def state_changes(state: SyncState) -> Update:
-    """Return the changes that make a document's state this one, its lease apart."""
-    values = {f"atproto.{name}": value for name, value in dump_state(state).items()}
+    """Return the update that sets a document's state, except its lease."""
+    return field_changes(dump_state(state))
+
+
+def field_changes(values: Mapping[str, object]) -> Update:
+    """Return the update that sets fields of a state, and unsets those that are None."""
     return {
-        "$set": {name: value for name, value in values.items() if value is not None},
-        "$unset": {name: "" for name, value in values.items() if value is None},
+        "$set": {f"atproto.{name}": value for name, value in values.items() if value is not None},
+        "$unset": {f"atproto.{name}": "" for name, value in values.items() if value is None},
     }

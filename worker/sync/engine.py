@@ -1,7 +1,13 @@
-"""The flow: claim a document, decide, act, keep the state; again if it changed meanwhile.
+"""Sync one item: make its record on the PDS match its document in MongoDB.
 
-Creating, editing, nuking, un-nuking, deleting and retrying an item are this one path: it reads
-the document as it is now and makes the PDS agree.
+Creating, editing, taking down, deleting and retrying all run the same steps:
+
+1. Claim the document under a lease.
+2. Decide what to do (see plan.py).
+3. Publish, remove or skip, saving each step's result on the document.
+4. Finish. If the document changed in the meantime, start over.
+
+Failures are saved on the document; retry.py decides when to try again.
 """
 
 from __future__ import annotations
@@ -13,15 +19,7 @@ from typing import Self
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import now
-from worker.core.documents import (
-    Account,
-    DocumentId,
-    Failure,
-    ItemRef,
-    MediaDocument,
-    Status,
-    SyncState,
-)
+from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status, SyncState
 from worker.core.errors import MediaError, PermanentError, TimeLimitError, UnexpectedError
 from worker.core.ids import parse_id
 from worker.core.records import RecordKey
@@ -35,19 +33,16 @@ from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
 from worker.sync.publisher import Publisher
-from worker.sync.removal import RemovalResult, Remover
+from worker.sync.removal import Remover
 from worker.sync.retry import after_failure
 from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MAX_ROUNDS = 5
-_GIVEN_UP = frozenset({Status.FAILED, Status.PARTIAL})
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What was asked for: which document, by whom, and how."""
-
     kind: MediaType
     ids: tuple[DocumentId, ...]
     holder: str
@@ -68,7 +63,7 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """Everything that syncing one item takes."""
+    """Syncs items one at a time."""
 
     store: DocumentStore
     accounts: Accounts
@@ -90,15 +85,14 @@ class Engine:
         only_if_due: bool = False,
         observer: Observer = ignore_step,
     ) -> Outcome:
-        """Make the PDS match the document as it is now.
+        """Sync the item with this id.
 
-        `raw_id` is an `_id` or its text. `holder` names the message or person asking. `user`
-        is whose the item was, should the document be gone altogether. With `force` the record
-        is written even when it is known to be right, and an item that was given up is tried;
-        with `only_if_due` an item that waits is left waiting.
+        `raw_id` is an `_id` or its text. `holder` names the message or operator asking, and `user`
+        the owner, in case the document is deleted. `force` writes the record even if it is
+        current, and ignores how many workers have died; `only_if_due` skips an item that waits.
 
-        Raises PermanentError for an unknown type or id, and StoreUnavailableError when not even
-        the failure could be kept.
+        Raises PermanentError for an unknown type or id, and StoreUnavailableError if not even
+        the failure can be saved.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
@@ -110,41 +104,28 @@ class Engine:
         return self._until_settled(self._run(request, run))
 
     def conclude(self, run: Run, state: SyncState, finish: Finish, *, holder: str) -> Outcome:
-        """Return the outcome of a finished run; sync again if its document has changed.
-
-        Raises as `sync` does.
-        """
+        """Return the outcome of a finished run; sync again if its document changed."""
         return self._until_settled(self._after(_Request.of_run(run, holder), run, state, finish))
 
     def delete_record(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = ignore_step
     ) -> Outcome:
-        """Remove a record whose document is gone; one whose document is there is synced instead.
-
-        Raises as `sync` does.
-        """
-        kind = media_type(type_name)
-        owner = self._document_of(kind, user, rkey)
-        if owner is not None:
-            return self.sync(kind.name, owner, holder=holder, observer=observer)
-        named = ItemRef(kind.name, f"of {user} at {rkey}")
-        report = self.remover.remove_one(kind, user, rkey)
-        outcome = self._removal(ItemRef(kind.name, rkey), named, report)
+        """Delete a record whose document is gone; sync an existing document."""
+        kind, account = media_type(type_name), self.accounts.find(user)
+        document = self.store.find_by_record(kind, account.did, rkey) if account else None
+        if document is not None:
+            return self.sync(kind.name, document.ref.id, holder=holder, observer=observer)
+        outcome = self._alert_removal(self.remover.remove_one(kind, user, rkey), rkey)
         self.item_log.record(outcome)
         return outcome
 
-    def _removal(self, ref: ItemRef, named: ItemRef, report: RemovalResult) -> Outcome:
-        """Return the outcome of a removal; tell people of one that is given up."""
-        if report.error and report.status is Status.FAILED:
-            item = AffectedItem(ref.type, str(ref.id), report.did, report.attempts)
-            self.alerts.item_failed(item, report.error)
-        return Outcome.of_removal(named, report)
-
-    def _document_of(self, kind: MediaType, user: str, rkey: str) -> DocumentId | None:
-        """Return the id of the document that this very record belongs to, if it is there."""
-        account = self.accounts.find(user)
-        document = self.store.find_by_record(kind, account.did, rkey) if account else None
-        return document.ref.id if document else None
+    def _alert_removal(self, outcome: Outcome, item_id: DocumentId) -> Outcome:
+        """Alert if a removal will not be retried; return its outcome."""
+        if outcome.error and outcome.status is Status.FAILED:
+            type_name, attempt = outcome.item.type, outcome.attempt or 0
+            item = AffectedItem(type_name, str(item_id), outcome.did, attempt)
+            self.alerts.item_failed(item, outcome.error)
+        return outcome
 
     def _until_settled(self, result: Outcome | _Request) -> Outcome:
         """Repeat until the document no longer changes; log and return the outcome."""
@@ -159,30 +140,25 @@ class Engine:
         return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
-        """Carry a request out; return its outcome, or the request that follows."""
-        kind, ids, ref = request.kind, request.ids, request.ref
+        """Carry out a request; return its outcome, or the request that follows."""
+        kind, ids = request.kind, request.ids
         try:
-            claimed = self._claim(request)
+            claimed = self.store.claim(
+                kind,
+                ids,
+                holder=request.holder,
+                lease=self.retry.lease,
+                only_if_due=request.only_if_due,
+            )
         except DocumentFullError as error:
             return self._mark_failed(request, error)
         if claimed is None:
-            removed = self.remover.remove_all_of(kind, ids, request.user)
-            return self._removal(ref, ref, removed)
+            return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
         if isinstance(claimed, Busy):
-            return Outcome.of_busy(ref, claimed)
+            return Outcome.of_busy(request.ref, claimed)
         if request.user is not None:
             self.remover.cancel(kind, ids, request.user)
-        run = Run(self.store, kind, claimed, report_step=request.observer)
-        return self._run(request, run)
-
-    def _claim(self, request: _Request) -> MediaDocument | Busy | None:
-        return self.store.claim(
-            request.kind,
-            request.ids,
-            holder=request.holder,
-            lease=self.retry.lease,
-            only_if_due=request.only_if_due,
-        )
+        return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 
     def _mark_failed(self, request: _Request, error: DocumentFullError) -> Outcome:
         """Fail an item whose document has no room for a claim."""
@@ -190,11 +166,10 @@ class Engine:
         failure = Failure.of(error, now())
         if found:
             self.store.mark_failed(request.kind, found.ref.id, failure)
-        state = SyncState(status=Status.FAILED, error=failure)
-        return Outcome.of_state(request.ref, state)
+        return Outcome.of_state(request.ref, SyncState(status=Status.FAILED, error=failure))
 
     def _run(self, request: _Request, run: Run) -> Outcome | _Request:
-        """Carry out the plan for a claimed document, and finish it whatever happens."""
+        """Carry out the plan for a claimed document, and finish it even if that fails."""
         try:
             account = None if run.document.fault else self.accounts.find(run.document.owner)
             run = run.unbuffered(account.did if account else None)
@@ -213,7 +188,6 @@ class Engine:
         return self._after(request, run, *self._finish(run, state))
 
     def _save_unexpected(self, run: Run, error: Exception) -> None:
-        """Save an unexpected error on the document, and report it."""
         known = run.state.error is not None and run.state.error.code == type(error).__name__
         self.alerts.unexpected_error(run.affected, error, is_new=not known)
         state = after_failure(run.state, UnexpectedError.of(error), self.retry, now())
@@ -235,26 +209,26 @@ class Engine:
         """Return what follows a finished run: its outcome, or a request to sync again."""
         if finish is Finish.SETTLED:
             self._alert_if_failed(run, state)
-            return Outcome.of_document(run.claimed, state)
+            return Outcome.of_document(run.document, state)
         if finish is not Finish.SUPERSEDED:
             return replace(request, only_if_due=False, user=run.document.owner)
         if not run.written:
             return Outcome(request.ref, None, "another run has taken over")
-        # What this run wrote may land after the newer run has settled the record.
+        # What this run wrote may arrive after the newer run has settled the record.
         for uri in sorted(run.written):
             self.store.add_stray_write(run.kind, run.document, uri)
-        # Under another name, so that it does not take over in its turn.
+        # Under another holder, so that it does not take over from the newer run.
         return replace(request, holder=f"{request.holder} after being overtaken")
 
     def _alert_if_failed(self, run: Run, state: SyncState) -> None:
-        """Alert if the item is not going to be retried."""
-        if state.error and state.retry_at is None and state.status in _GIVEN_UP:
-            is_published = state.status is Status.PARTIAL
+        is_published = state.status is Status.PARTIAL
+        is_final = state.retry_at is None and (is_published or state.status is Status.FAILED)
+        if state.error and is_final:
             self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
     def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
         if run.state.lost >= self.retry.max_lost and not force:
-            message = f"the worker died {run.state.lost} times at work on this item"
+            message = f"the worker died {run.state.lost} times while it processed this item"
             raise PermanentError(message, step="run", code="worker_lost")
         if run.document.fault:
             raise run.document.fault
@@ -263,7 +237,9 @@ class Engine:
         run.report_step(f"plan: {decision.text}")
         match decision:
             case Publish(account=account, moved_from=moved_from):
-                self._remove_from_old_repo(run, moved_from)
+                if moved_from:
+                    self._delete(run, RecordKey(moved_from, run.kind.nsid, run.state.rkey or ""))
+                    run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
@@ -276,22 +252,15 @@ class Engine:
                 return replace(_settled_state(run.state), status=Status.REMOVED)
 
     def _clear_strays(self, run: Run) -> None:
-        """Delete what an overtaken run left where this item's record is not."""
+        """Delete stray writes at any other key than the item's own."""
         state = run.state
         for uri in state.strays:
             key = RecordKey.parse(uri)
             if (key.repo, key.rkey) != (state.repo, state.rkey):
                 self._delete(run, key)
 
-    def _remove_from_old_repo(self, run: Run, did: str | None) -> None:
-        """Take the record out of the repo of an account that the item no longer belongs to."""
-        if did is None:
-            return
-        self._delete(run, RecordKey(did, run.kind.nsid, run.state.rkey or ""))
-        run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
-
     def _delete(self, run: Run, key: RecordKey) -> bool:
-        """Delete a record; return False when no account of its repo is known."""
+        """Delete a record; return False if the account of its repo is unknown."""
         account = self.accounts.by_did(key.repo)
         if account is None:
             run.report_step(f"no account of {key.repo} is known: {key.uri} stays")
@@ -312,6 +281,6 @@ def _settled_state(state: SyncState) -> SyncState:
 
 
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
-    # With its last reference the PDS drops a blob: an un-nuked item uploads it again.
+    # A PDS drops a blob with its last reference: an un-nuked item uploads it again.
     gone = replace(_settled_state(state), uri=None, cid=None, blobs={}, links={})
     return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())

@@ -20,27 +20,27 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.core.documents import DocumentId
-from worker.core.ids import InvalidIdError, parse_id
+from worker.core.ids import candidate_ids
 from worker.database.mongo import StoreUnavailableError
 from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
 from worker.queue.messages import TaskCall, TaskFunctions, peek
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 
-_CHUNK = 1000  # messages that are looked at together: a megabyte
-_MAX_SECONDS = 1.0  # seconds for one look, which the message in hand has to wait for
-_PAUSE = 1000  # milliseconds in which nobody else looks at the same queue
+_CHUNK = 1000  # messages read at once: a megabyte
+_MAX_SECONDS = 1.0  # while the worker's own message waits
+_PAUSE = 1000  # milliseconds until a worker may rebalance the same queue again
 
-# KEYS: the queue, and the list behind it. ARGV: how much to look at, digests of what to move.
+# KEYS: the queue and its overflow list. ARGV: the chunk size, SHA-1 digests of messages to move.
 _MOVE = """
-local stretch = redis.call('LRANGE', KEYS[1], -ARGV[1], -1)
+local chunk = redis.call('LRANGE', KEYS[1], -ARGV[1], -1)
 local chosen, kept, moved = {}, {}, {}
 for i = 2, #ARGV do chosen[ARGV[i]] = true end
-for i = 1, #stretch do
-  local into = chosen[redis.sha1hex(stretch[i])] and moved or kept
-  into[#into + 1] = stretch[i]
+for i = 1, #chunk do
+  local into = chosen[redis.sha1hex(chunk[i])] and moved or kept
+  into[#into + 1] = chunk[i]
 end
-redis.call('LTRIM', KEYS[1], 0, -#stretch - 1)
+redis.call('LTRIM', KEYS[1], 0, -#chunk - 1)
 if #kept > 0 then redis.call('RPUSH', KEYS[1], unpack(kept)) end
 for i = #moved, 1, -1 do redis.call('LPUSH', KEYS[2], moved[i]) end
 return #moved
@@ -50,25 +50,22 @@ log = logging.getLogger(__name__)
 
 
 def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
-    """Return the places of what is more than the first `quota` of one owner's.
-
-    `owners` are those of what waits, in the order of its turn; None is nobody's.
-    """
+    """Return the positions beyond each owner's quota; None has no quota."""
     seen: Counter[str] = Counter()
-    places = []
-    for place, owner in enumerate(owners):
+    positions = []
+    for position, owner in enumerate(owners):
         if owner is not None:
             seen[owner] += 1
             if seen[owner] > quota:
-                places.append(place)
-    return places
+                positions.append(position)
+    return positions
 
 
 @dataclass(slots=True)
 class FairShare:
-    """Where one enqueues for many owners: `quota` of each in front, the rest of theirs behind.
+    """Distributes messages: `quota` of each owner in front, the rest to overflow.
 
-    `front` and `overflow` are how much there is room for.
+    `front` and `overflow` are the free places in the two lists.
     """
 
     quota: int
@@ -77,11 +74,11 @@ class FairShare:
     _taken: Counter[str] = field(default_factory=Counter)
 
     def has_capacity(self) -> bool:
-        """Tell whether there is room for anybody's first."""
+        """Return whether the front list takes another message."""
         return self.front > 0
 
     def priority_for(self, owner: str) -> int | None:
-        """Return the priority for one more of an owner's, None when it has to wait."""
+        """Return FRONT or OVERFLOW for a message of an owner, None if it is full."""
         is_first = self._taken[owner] < self.quota
         if (self.front if is_first else self.overflow) <= 0:
             return None
@@ -95,13 +92,13 @@ class FairShare:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRule:
-    """Rebalance a queue longer than `min_length`; `quota` messages of an owner stay in front."""
+    """When to rebalance a queue, and the messages of an owner that stay in front."""
 
     min_length: int
     quota: int
 
 
-# What is in front of anybody's first message is done within seconds.
+# The messages in front of any owner's first one are done within seconds.
 RULES: Mapping[str, BalanceRule] = {
     LIVE: BalanceRule(min_length=50, quota=10),
     BULK: BalanceRule(min_length=4, quota=1),
@@ -109,7 +106,7 @@ RULES: Mapping[str, BalanceRule] = {
 
 
 class QueueBalancer:
-    """Keeps the queues fair. Without Redis or MongoDB they stay in their order."""
+    """Rebalances queues. Without Redis or MongoDB they stay in their order."""
 
     def __init__(self, redis: Redis, store: DocumentStore) -> None:
         self._redis = redis
@@ -125,7 +122,7 @@ class QueueBalancer:
                 return 0
             return self._rebalance(queue, RULES[queue], tasks)
         except (RedisError, StoreUnavailableError) as error:
-            log.debug("a queue was not rebalanced (%s)", type(error).__name__)
+            log.debug("queue %s not rebalanced (%s)", queue, type(error).__name__)
             return 0
 
     def _rebalance(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:
@@ -136,25 +133,25 @@ class QueueBalancer:
                 break
             moved += more
         if moved:
-            log.info("%d messages on %s wait behind those of other accounts", moved, queue)
+            log.info("%d messages on %s moved to the overflow list", moved, queue)
         return moved
 
     def _rebalance_chunk(self, queue: str, rule: BalanceRule, tasks: TaskFunctions) -> int:
         chunk = cast("list[bytes]", self._redis.lrange(queue, -_CHUNK, -1))
-        in_turn = chunk[::-1]  # taken from the right
-        places = over_quota(self._owners(in_turn, tasks), rule.quota)
-        if not places:
+        in_order = chunk[::-1]  # taken from the right
+        positions = over_quota(self._owners(in_order, tasks), rule.quota)
+        if not positions:
             return 0
-        digests = [hashlib.sha1(in_turn[place]).hexdigest() for place in places]  # noqa: S324
+        digests = [hashlib.sha1(in_order[each]).hexdigest() for each in positions]  # noqa: S324
         return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_CHUNK, *digests]))
 
     def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
-        """Return whose item each message is about; None when it cannot be told."""
+        """Return the owner of each message's item, None if unknown."""
         calls = [peek(item, tasks) for item in items]
         wanted: dict[str, list[DocumentId]] = defaultdict(list)
         for call in calls:
             if call and call.task == "sync_media":
-                wanted[str(call.arguments.get("type"))] += _ids(call)
+                wanted[str(call.arguments.get("type"))] += candidate_ids(call.arguments.get("id"))
         owners = {
             (name, owned.ref.id): owned.owner
             for name, ids in wanted.items()
@@ -165,16 +162,9 @@ class QueueBalancer:
 
 
 def _owner(call: TaskCall, owners: Mapping[tuple[str, DocumentId], str]) -> str | None:
-    told = call.arguments
-    named = told.get("subject") or told.get("user")
+    get = call.arguments.get
+    named = get("subject") or get("user")
     if call.task == "sync_media":
-        found = (owners.get((str(told.get("type")), candidate)) for candidate in _ids(call))
+        found = (owners.get((str(get("type")), each)) for each in candidate_ids(get("id")))
         named = next((owner for owner in found if owner), named)
     return named if isinstance(named, str) else None
-
-
-def _ids(call: TaskCall) -> tuple[DocumentId, ...]:
-    try:
-        return parse_id(call.arguments.get("id"))
-    except InvalidIdError:
-        return ()  # the task says so

@@ -1,4 +1,4 @@
-"""One line in the log for each item that a run has ended, and its figures."""
+"""Log one line for each run over an item, and count it in the metrics."""
 
 from __future__ import annotations
 
@@ -13,27 +13,23 @@ log = logging.getLogger(__name__)
 
 
 class ItemLog:
-    """Keeps nothing: for a terminal or a test, where whoever asked gets the outcome anyway."""
+    """Logs nothing: for commands and tests, which get the outcome itself."""
 
     def record(self, outcome: Outcome) -> None:
-        """Note how a run over an item has ended; neither raises nor waits."""
+        """Record the outcome of a run; neither raises nor blocks."""
 
 
 class StructuredItemLog(ItemLog):
-    """Logs one line for each run over an item, and counts it. `workload` is `live` or `bulk`."""
+    """Logs and counts runs over items. `workload` is `live` or `bulk`."""
 
     def __init__(self, metrics: Metrics, workload: str) -> None:
         self._metrics = metrics
         self._workload = workload
 
     def record(self, outcome: Outcome) -> None:
-        """Log a line and count."""
-        self._count(outcome)
         is_bad = outcome.status is Status.FAILED or not outcome.found
         level = logging.WARNING if is_bad else logging.INFO
         log.log(level, "item %s", outcome.name, extra=_fields(outcome, self._workload))
-
-    def _count(self, outcome: Outcome) -> None:
         type_name, metrics = outcome.item.type, self._metrics
         metrics.count_run(type_name, outcome.name, self._workload)
         if outcome.since_save is not None:

@@ -1,4 +1,4 @@
-"""What is to be done for a document: decided from what is known, without any call."""
+"""Decide what to do for a document, without any call."""
 
 from __future__ import annotations
 
@@ -11,27 +11,25 @@ from worker.media import MediaType
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The record should be in this account's repo; it may be in another one still."""
+    """The record belongs in this account's repo, and may still be in another one."""
 
     account: Account
     moved_from: str | None = None
 
     @property
     def text(self) -> str:
-        """Say the decision in words."""
         moved = f", leaving {self.moved_from}" if self.moved_from else ""
         return f"publish to {self.account.handle} ({self.account.did}){moved}"
 
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The record should not be there any more."""
+    """The record must be deleted."""
 
     key: RecordKey
 
     @property
     def text(self) -> str:
-        """Say the decision in words."""
         return f"remove {self.key.uri}"
 
 
@@ -43,13 +41,12 @@ class Skip:
 
     @property
     def text(self) -> str:
-        """Say the decision in words."""
         return f"skip: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """All is as it should be."""
+    """The record is already deleted."""
 
     text = "nothing to do"
 
@@ -58,7 +55,7 @@ Plan = Publish | Remove | Skip | Nothing
 
 
 def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:
-    """Decide what to do for a document whose owner has this account (or none)."""
+    """Return what to do for a document whose owner has this account (or none)."""
     state = document.state
     if document.takedown_flag:
         return _take_down(kind, document, account, document.takedown_flag)
@@ -78,6 +75,6 @@ def _take_down(
         return Nothing()
     if state.rkey is None:
         return Skip(flag)
-    # A legacy document has an rkey and no repo: its record is in its owner's.
+    # A legacy document has an rkey and no repo: its record is in its owner's repo.
     repo = state.repo or (account.did if account else None)
     return Remove(RecordKey(repo, kind.nsid, state.rkey)) if repo else Skip("no_account")

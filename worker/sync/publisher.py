@@ -1,7 +1,7 @@
 """Publish one document: reserve the record key, attach blobs, write the record.
 
-The single path saves the state after each step. The batch path uses the same parts, and saves
-the states of all its documents at once.
+The single path saves the state after each step. The batch path uses the same functions, and
+saves the states of all its documents at once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,7 @@ Record = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class PreparedRecord:
-    """A valid record of a run's document, with its key and its attachments.
-
-    `current_cids` are those of `worker.core.current`.
-    """
+    """A valid record of a document; for `current_cids` see worker.core.current."""
 
     run: Run
     key: RecordKey
@@ -45,7 +42,6 @@ class PreparedRecord:
 
     @property
     def cid(self) -> str:
-        """Return the CID of the record as it would be written."""
         return self.current_cids[0]
 
     @property
@@ -65,7 +61,7 @@ def is_reserved(state: SyncState, did: str) -> bool:
 
 
 def candidate_rkeys(document: MediaDocument) -> Iterator[str]:
-    """Yield the record keys to try: the document's own, then its TID and those that follow.
+    """Yield the record keys to try: the document's own, its TID, and later TIDs.
 
     Raises FieldError if the time of the document is needed and cannot be read.
     """
@@ -79,7 +75,7 @@ def candidate_rkeys(document: MediaDocument) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class Publisher:
-    """Makes a repo's record match a document."""
+    """Publishes documents to the repos of their accounts."""
 
     attachments: AttachmentBuilder
     lexicons: Lexicons
@@ -89,13 +85,12 @@ class Publisher:
     def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
         """Publish the run's document to an account's repo; return its state.
 
-        With `force` a current record is written too. Raises the errors of builders, validation,
-        sessions and the PDS.
+        `force` writes a current record too. Raises errors of attachments, validation and the PDS.
         """
         draft = self.draft(run, account)
-        key = self._reserve(run, repo, draft.nsid)
+        self._reserve_key(run, repo)
         prepared = self._prepare(run, draft, repo)
-        in_doubt = force or key.uri in run.state.strays
+        in_doubt = force or prepared.key.uri in run.state.strays
         if prepared.is_current and not in_doubt:
             run.report_step("the record is current: nothing to write")
             return self.published_state(prepared)
@@ -113,19 +108,13 @@ class Publisher:
         return run.kind.draft(run.document, account, self.site)
 
     def build_record(
-        self,
-        run: Run,
-        draft: Draft,
-        repo: Repo,
-        blobs: Mapping[str, PreparedBlob],
-        builder: AttachmentBuilder | None = None,
+        self, run: Run, draft: Draft, repo: Repo, blobs: Mapping[str, PreparedBlob]
     ) -> PreparedRecord:
-        """Upload what is not uploaded yet, and return the record, validated.
+        """Upload missing blobs and return the validated record.
 
-        `builder` replaces the publisher's own. Raises PermanentError, and the errors of
-        `AttachmentBuilder.build`.
+        Raises PermanentError, and the errors of `AttachmentBuilder.build`.
         """
-        attachments = (builder or self.attachments).build(run, draft, repo, blobs)
+        attachments = self.attachments.build(run, draft, repo, blobs)
         record = attachments.complete(draft)
         self.lexicons.validate(draft.nsid, record)
         key = repo.key(draft.nsid, run.state.rkey or "")
@@ -147,9 +136,9 @@ class Publisher:
             retry_at=None,
             held_until=None,
         )
-        if not attachments.faults:
-            return published
         faults = attachments.faults
+        if not faults:
+            return published
         error = next((e for e in faults if isinstance(e, TransientError)), faults[0])
         retry_at = decide(error, state.attempts, self.retry, now()).retry_at
         failure = Failure.of(error, now())
@@ -161,35 +150,30 @@ class Publisher:
         run.report_step(f"the record is valid {draft.nsid}")
         return prepared
 
-    def _reserve(self, run: Run, repo: Repo, nsid: str) -> RecordKey:
+    def _reserve_key(self, run: Run, repo: Repo) -> None:
         """Save the record key on the document before the record can be on the PDS."""
         if is_reserved(run.state, repo.did):
-            return repo.key(nsid, run.state.rkey or "")
+            return
         for rkey in candidate_rkeys(run.document):
             with suppress(RecordKeyTakenError):
                 run.save(replace(run.state, repo=repo.did, rkey=rkey))
                 run.report_step(f"rkey {rkey} reserved in {repo.did}")
-                return repo.key(nsid, rkey)
-        raise AssertionError("there are always more candidates")
+                return
 
     def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
         run, key = prepared.run, prepared.key
+        cid = run.state.cid
         run.begin_write(key)
         run.report_step(f"writing to {key.uri}")
         try:
-            ref = repo.put(key, prepared.record, swap=_replaced_version(run.state))
+            ref = repo.put(key, prepared.record, swap=cid if cid and is_record_cid(cid) else None)
         except RecordConflictError:
             current = repo.get(key)
             run.report_step(f"the record was at {current.cid if current else 'no version'}")
             run.save(run.state)  # raises if the lease is lost
             ref = repo.put(key, prepared.record, swap=current.cid if current else None)
         if ref.cid != prepared.cid:
-            message = f"the PDS keeps {key.uri} as {ref.cid}, which is not what was sent"
+            message = f"the PDS saved {key.uri} as {ref.cid}, which is not the CID of the record"
             raise TransientError(message, step="write", code="record_altered")
         run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid))
         run.report_step(f"written: {ref.uri} {ref.cid}")
-
-
-def _replaced_version(state: SyncState) -> str | None:
-    """Return the CID that a write replaces, None if the state names no valid one."""
-    return state.cid if state.cid and is_record_cid(state.cid) else None

@@ -1,10 +1,10 @@
-"""Decide what follows a failure: wait, retry or give up.
+"""Decide what follows a failure: wait, retry or fail.
 
 | error | status | attempt |
 | --- | --- | --- |
 | WaitError, AccountError, RateLimitReachedError | pending until the time it names | given back |
 | PermanentError | failed | used |
-| UnexpectedError, met before | pending with backoff, failed after 5 attempts | used |
+| UnexpectedError, again | pending with backoff, failed after 5 attempts | used |
 | every other error | pending with backoff, failed after the last attempt | used |
 """
 
@@ -31,7 +31,7 @@ MAX_UNEXPECTED_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """What follows a failure: the status, and when to try again (None: never).
+    """The status after a failure, and when to retry (None: never).
 
     No call is made for the item before `held_until`.
     """
@@ -49,13 +49,10 @@ def decide(
     *,
     met_before: bool = False,
 ) -> RetryDecision:
-    """Return what follows `error` after so many attempts.
-
-    With `met_before` the attempt before failed with the same error.
-    """
+    """Return what follows `error`; `met_before` if the previous attempt met it too."""
     if isinstance(error, WaitError):
-        # Our own limits are checked before each call: an account may work again any moment, and
-        # a save may spend what a backfill may not.
+        # Our own limits are checked before each call: an account may work again at any time, and
+        # a save may use the share that a backfill may not.
         is_ours = isinstance(error, AccountError | RateLimitReachedError)
         return RetryDecision(Status.PENDING, error.until, None if is_ours else error.until)
     limit = settings.max_attempts
@@ -71,7 +68,7 @@ def after_failure(
     state: SyncState, error: MediaError, settings: RetrySettings, now: datetime
 ) -> SyncState:
     """Return the state after a run that ended with `error`."""
-    # The attempts before it may have failed for other reasons: one bug is not five.
+    # Earlier attempts may have failed for other reasons, and do not count towards this limit.
     met_before = state.error is not None and state.error.code == error.code
     decision = decide(error, state.attempts, settings, now, met_before=met_before)
     is_wait = isinstance(error, WaitError)
@@ -87,7 +84,7 @@ def after_failure(
 
 
 def backoff(attempts: int, settings: RetrySettings) -> float:
-    """Return the seconds to wait after so many attempts: doubling, with full jitter.
+    """Return the seconds to wait: doubled with each attempt, with full jitter.
 
     Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

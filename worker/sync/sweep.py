@@ -1,7 +1,7 @@
-"""The sweep: finds every document that does not agree with what is published, and enqueues it.
+"""The sweep: find documents that differ from what is published, and enqueue them.
 
-A message may be lost; the document is the truth. Two sweeps at once do no harm: an item may be
-enqueued twice, and syncing it twice changes nothing.
+Messages may be lost; documents are the source of truth. Two sweeps at once do no harm: an item
+may be enqueued twice, and syncing it again changes nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, OwnedItem
@@ -21,8 +21,8 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.fairness import FairShare
 
-_QUOTA = 10  # items of an owner that go before the rest of anybody's
-_SCAN_FACTOR = 20  # times as much as is enqueued: behind one owner's many are those of others
+_QUOTA = 10  # items of an owner in the front list
+_SCAN_FACTOR = 20  # items read for each one enqueued, to find other owners behind a large one
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,9 @@ class Sweep:
         enqueue_item: Callable[[ItemRef, int], None],
         enqueue_removal: Callable[[Removal, int], None],
     ) -> int:
-        """Enqueue what does not agree, each with a priority; return how many.
+        """Enqueue removals and items that are due, each with a priority; return how many.
 
-        `queued` is how much is on the queue already, in front and behind: what is long is not
-        made longer. Of each owner's only the first go in front.
+        `queued` are the lengths of the front and overflow list, which are filled to the limit.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
@@ -53,10 +52,8 @@ class Sweep:
             enqueue_removal(removal, OVERFLOW if priority is None else priority)
             count += 1
         kinds = list(MEDIA_TYPES.values())
-        random.shuffle(kinds)  # no type is always served last, when there is more than room
-        for kind in kinds:
-            count += self._sweep_type(kind, shares, enqueue_item)
-        return count
+        random.shuffle(kinds)  # so that no type is always last when the queue is full
+        return count + sum(self._sweep_type(kind, shares, enqueue_item) for kind in kinds)
 
     def _sweep_type(
         self, kind: MediaType, shares: FairShare, enqueue_item: Callable[[ItemRef, int], None]
@@ -69,7 +66,7 @@ class Sweep:
                 if priority is not None:
                     enqueue_item(owned.ref, priority)
                     chosen.append(owned.ref)
-            # Marked once they are on the queue: a sweep that dies between the two repeats itself.
+            # Marked after they are enqueued: if the sweep dies in between, they are found again.
             if chosen:
                 self.backlog.mark(kind, chosen, after(self.settings.requeue))
             count += len(chosen)
@@ -88,11 +85,8 @@ class Sweep:
         if able := self.accounts.usable(self.backlog.waiting_for_account(kind)):
             yield self.backlog.find_skipped(kind, sorted(able), most)
         if self.settings.window and shares.has_capacity():
-            yield self._find_changed(kind, moment)
-
-    def _find_changed(self, kind: MediaType, moment: datetime) -> Sequence[OwnedItem]:
-        found = self.backlog.find_changed(kind, self.settings.window)
-        if found:
-            # The window has moved on: those that there is no room for now have to be due.
-            self.backlog.mark(kind, [owned.ref for owned in found], moment)
-        return found
+            changed = self.backlog.find_changed(kind, self.settings.window)
+            if changed:
+                # The window has moved on, so items that do not fit into the queue must be due.
+                self.backlog.mark(kind, [owned.ref for owned in changed], moment)
+            yield changed

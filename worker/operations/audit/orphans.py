@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-from worker.core.documents import DocumentId, MediaDocument
-from worker.core.ids import InvalidIdError, parse_id
+from worker.core.documents import MediaDocument
+from worker.core.ids import candidate_ids
 from worker.database.accounts import Accounts
 from worker.database.store import DocumentStore
 from worker.media import MediaType
@@ -50,11 +49,5 @@ class OrphanFinder:
         self, kind: MediaType, records: Sequence[StoredRecord]
     ) -> Mapping[str, MediaDocument]:
         """Return the documents that records name, by `ref`."""
-        ids = [candidate for record in records for candidate in ids_of(record.ref)]
+        ids = [candidate for record in records for candidate in candidate_ids(record.ref)]
         return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}
-
-
-def ids_of(ref: str | None) -> Iterator[DocumentId]:
-    """Yield the ids that a record's `ref` may stand for; none if it is invalid."""
-    with suppress(InvalidIdError):
-        yield from parse_id(ref)

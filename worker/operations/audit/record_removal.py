@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
+from worker.core.ids import candidate_ids
 from worker.core.records import RecordKey
 from worker.database.leases import is_held
 from worker.database.state_updates import StateUpdate, StateUpdates
@@ -14,7 +15,6 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.audit.classification import WIPED
 from worker.operations.audit.findings import Fault, Finding, document_ids
-from worker.operations.audit.orphans import ids_of
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 
@@ -57,7 +57,7 @@ class RecordRemoval:
     def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
         """Return the findings whose documents have not changed and are not leased."""
         ids = document_ids(findings) | {
-            each for finding in findings for each in ids_of(finding.ref)
+            each for finding in findings for each in candidate_ids(finding.ref)
         }
         current = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
         return [finding for finding in findings if _is_unchanged(finding, current)]

@@ -8,14 +8,13 @@ run that read the state earlier cannot claim the document.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 
 from pymongo import UpdateOne
 
 from worker.core.clock import now
-from worker.core.documents import DocumentId, Status, SyncState
-from worker.core.ids import InvalidIdError, parse_id
+from worker.core.documents import Status, SyncState
+from worker.core.ids import candidate_ids
 from worker.core.records import RecordKey
 from worker.database.backlog import OWNER
 from worker.database.batch_store import LoadedDocument
@@ -87,7 +86,7 @@ class StateReset:
         for rkey, record in records.items():
             if record.ref:
                 rkeys.setdefault(record.ref, rkey)  # the oldest of several
-        ids = [each for ref in rkeys for each in _ids(ref)]
+        ids = [each for ref in rkeys for each in candidate_ids(ref)]
         return {
             rkeys[str(loaded.id)]: loaded
             for loaded in (self._find(kind, {"_id": {"$in": ids}}) if ids else ())
@@ -146,8 +145,3 @@ def _match_untouched(loaded: LoadedDocument) -> RawDocument:
     state = loaded.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None
     return {**unchanged_since(loaded.raw), "atproto.strays": {"$eq": strays}}
-
-
-def _ids(ref: str) -> Iterator[DocumentId]:
-    with suppress(InvalidIdError):
-        yield from parse_id(ref)

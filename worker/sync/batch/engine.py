@@ -1,4 +1,4 @@
-"""Sync a batch: many documents of one account, with one call per step for all of them.
+"""Sync a batch: documents of one account, with one call per step for all.
 
 Simple documents (to be published, in this account's repo, no earlier crash or stray write) share
 the calls. All others, and every document that fails in the batch, fall back to `Engine`, so that
@@ -40,9 +40,8 @@ from worker.telemetry.alerts import Alerts
 class BatchRequest:
     """Documents of one type and one subject to sync.
 
-    `holder` names the message or person asking. A `backfill` reads each repo once before it
-    first writes there, and adopts the records that it finds. With `only_if_due` items that wait
-    are left waiting.
+    `holder` names the message or operator asking. With `backfill`, the name of a backfill, existing
+    records are adopted before its first write to a repo. `only_if_due` skips items that wait.
     """
 
     kind: MediaType
@@ -55,7 +54,7 @@ class BatchRequest:
 
 @dataclass(frozen=True, slots=True)
 class BatchEngine:
-    """Syncs the documents of one account together."""
+    """Syncs batches of documents."""
 
     engine: Engine
     publisher: Publisher
@@ -73,41 +72,40 @@ class BatchEngine:
     item_log: ItemLog
 
     def sync_reporting(self, request: BatchRequest, *, max_wait: float) -> BatchReport:
-        """Sync a batch as `sync` does, and report to its backfill; return the report.
+        """Sync a batch; report its progress to its backfill, if any.
 
-        Items that are due again within `max_wait` seconds are not reported yet.
+        Items that are due again within `max_wait` seconds are not reported yet. If the repo of a
+        backfill cannot be read, no item is changed. Raises as `Engine.sync` does, and an
+        ExceptionGroup of unexpected errors after all other items are done.
         """
-        unexpected = self._unexpected_errors(request.kind)
+        unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
         outcomes = self._sync(request, unexpected)
         report = BatchReport(tuple(zip(request.ids, outcomes, strict=True)))
         if request.backfill:
-            # A message that fails is not delivered again.
+            # A message with unexpected errors is not delivered again.
             again = set() if unexpected else set(report.due_within(max_wait)[0])
             ended = [outcome for raw, outcome in report.outcomes if raw not in again]
-            message = message_of(request.holder)
-            name = request.kind.name
+            message, name = message_of(request.holder), request.kind.name
             self.progress.report(request.backfill, message, name, ended, done=not again)
         unexpected.raise_all(request.subject)
         return report
 
     def sync(self, request: BatchRequest) -> list[Outcome]:
-        """Make the PDS match the documents as they are now; return an outcome for each, in order.
-
-        If the repo of a backfill cannot be read, the items are left as they are. Raises as
-        `Engine.sync` does, and an ExceptionGroup of unexpected errors once all other items are
-        done.
-        """
-        unexpected = self._unexpected_errors(request.kind)
-        outcomes = self._sync(request, unexpected)
-        unexpected.raise_all(request.subject)
-        return outcomes
+        """Sync a batch as `sync_reporting` does; return an outcome for each id, in order."""
+        return [outcome for _, outcome in self.sync_reporting(request, max_wait=0).outcomes]
 
     def _sync(self, request: BatchRequest, unexpected: UnexpectedErrors) -> list[Outcome]:
         account = self.accounts.find(request.subject)
         try:
             outcomes = self._publish(request, account, unexpected) if account else {}
-        except AccountError as fault:
-            return [self._skip(request.kind, raw, fault) for raw in request.ids]
+        except AccountError as error:
+            # The repo of a backfill cannot be read: no item is changed.
+            items = [ItemRef(request.kind.name, raw) for raw in request.ids]
+            failure = Failure.of(error, now())
+            skipped = [Outcome(item, None, error.message, error=failure) for item in items]
+            for outcome in skipped:
+                self.item_log.record(outcome)
+            return skipped
         for raw in request.ids:
             if raw not in outcomes:
                 outcomes[raw] = unexpected.outcome(raw, partial(self._sync_alone, request, raw))
@@ -116,10 +114,7 @@ class BatchEngine:
     def _publish(
         self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
     ) -> dict[DocumentId, Outcome]:
-        """Publish the simple documents together; return their outcomes by the ids given.
-
-        Raises AccountError if the repo of a backfill cannot be read.
-        """
+        """Publish the simple documents; return their outcomes by the given ids."""
         repo = self.open_repo(account)
         if request.backfill:
             self.adoption.adopt(repo, account, request.backfill)
@@ -153,16 +148,6 @@ class BatchEngine:
             only_if_due=request.only_if_due,
         )
 
-    def _unexpected_errors(self, kind: MediaType) -> UnexpectedErrors:
-        return UnexpectedErrors(self.store, kind, self.alerts, self.item_log)
-
-    def _skip(self, kind: MediaType, raw: DocumentId, fault: AccountError) -> Outcome:
-        """Return the outcome of an item that is left as it is, because its repo is unreadable."""
-        failure = Failure.of(fault, now())
-        outcome = Outcome(ItemRef(kind.name, raw), None, fault.message, error=failure)
-        self.item_log.record(outcome)
-        return outcome
-
 
 def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) -> bool:
     """Return whether a document can share the calls of the batch."""
@@ -171,11 +156,11 @@ def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) 
     decision = plan(request.kind, document, account)
     return (
         isinstance(decision, Publish)
-        and document.owner == account.subject  # given away since, it is another account's
+        and document.owner == account.subject  # it may have been given away since
         and decision.moved_from is None
         and loaded.is_claimable
         and state.lease is None
-        and state.lost == 0  # a document that has killed workers is synced alone
+        and state.lost == 0
         and not state.strays
         and not_before(document, only_if_due=request.only_if_due) is None
     )

@@ -1,7 +1,4 @@
-"""How far a backfill is: kept in Redis by the workers, read by whoever waits for it.
-
-A help to the eye and a reason to wait, nothing more: what is published stands on the documents.
-"""
+"""Track the progress of backfills in Redis, for display only."""
 
 from __future__ import annotations
 
@@ -23,10 +20,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BackfillProgress:
-    """What workers have told so far.
+    """What workers have reported so far.
 
-    `batches` are those that are not done; `ended` counts items by type and status; `reasons`
-    counts by type and error code or reason.
+    `batches` are unfinished; `ended` counts by type and status, `reasons` by type and code.
     """
 
     batches: int
@@ -35,7 +31,6 @@ class BackfillProgress:
 
     @property
     def total(self) -> int:
-        """Return how many items have ended."""
         return sum(self.ended.values())
 
 
@@ -46,26 +41,19 @@ class ProgressTracker:
         self._redis = redis
 
     def expect(self, backfill: str, batch: str) -> None:
-        """Note a batch that is about to be enqueued; raises RedisUnavailableError."""
+        """Add a batch that is about to be enqueued; raises RedisUnavailableError."""
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.sadd(_batches(backfill), batch)
             pipe.expire(_batches(backfill), _KEPT)
             pipe.execute()
 
     def report(
-        self,
-        backfill: str,
-        batch: str,
-        type_name: str,
-        outcomes: Sequence[Outcome],
-        *,
-        done: bool,
+        self, backfill: str, batch: str, type_name: str, outcomes: Sequence[Outcome], *, done: bool
     ) -> None:
-        """Note how items of a batch ended, and whether all of it is done.
-
-        Without Redis it goes untold: who waits looks at the documents in the end.
-        """
-        counts = Counter(_fields(type_name, outcomes))
+        """Report outcomes of a batch and whether it is done; only logs without Redis."""
+        errors = [outcome.error for outcome in outcomes if outcome.error]
+        counts = Counter(f"status:{type_name}:{outcome.name}" for outcome in outcomes)
+        counts += Counter(f"reason:{type_name}:{error.code}" for error in errors)
         try:
             with self._redis.pipeline(transaction=False) as pipe:
                 for name, number in counts.items():
@@ -75,16 +63,15 @@ class ProgressTracker:
                     pipe.srem(_batches(backfill), batch)
                 pipe.execute()
         except RedisError as error:
-            log.warning("progress of %s not told (%s)", backfill, type(error).__name__)
+            log.warning("progress of %s not reported (%s)", backfill, type(error).__name__)
 
     def read(self, backfill: str) -> BackfillProgress:
-        """Return what was told so far; raises RedisUnavailableError."""
+        """Return the progress so far; raises RedisUnavailableError."""
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.scard(_batches(backfill))
             pipe.hgetall(_counts(backfill))
             batches, counts = pipe.execute()
-        told = {name.decode(): int(number) for name, number in counts.items()}
-        split = {tuple(name.split(":", 2)): number for name, number in told.items()}
+        split = {tuple(name.decode().split(":", 2)): int(n) for name, n in counts.items()}
         return BackfillProgress(
             batches=int(batches),
             ended={(key[1], key[2]): n for key, n in split.items() if key[0] == "status"},
@@ -92,18 +79,9 @@ class ProgressTracker:
         )
 
     def forget(self, backfill: str) -> None:
-        """Forget batches that nobody will tell of any more."""
+        """Drop batches that no worker will report any more."""
         with redis_errors():
             self._redis.delete(_batches(backfill))
-
-
-def _fields(type_name: str, outcomes: Sequence[Outcome]) -> list[str]:
-    fields = []
-    for outcome in outcomes:
-        fields.append(f"status:{type_name}:{outcome.name}")
-        if outcome.error:
-            fields.append(f"reason:{type_name}:{outcome.error.code}")
-    return fields
 
 
 def _counts(backfill: str) -> str:

@@ -1,4 +1,11 @@
-"""The plain documents of a batch: one claim, one write to the repo and one finish for all."""
+"""Publish the simple documents of a batch, sharing one call for each step.
+
+One bulk claim, one applyWrites per chunk and one bulk update serve all documents. Simple means:
+to be published, owned by this account, not leased, no earlier crash or stray write.
+
+A document that cannot stay in the batch (its write is rejected, its builder raises something
+unexpected) falls back to `Engine`, so that it never fails the others.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +20,7 @@ from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TimeLimitError
 from worker.core.fields import FieldError
 from worker.core.settings import RetrySettings
-from worker.database.batch_store import BatchStore, LoadedDocument, ReservedKey
+from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import new_lease
 from worker.database.store import DocumentStore, Finish, LeaseLostError
 from worker.media import Draft, MediaType
@@ -31,7 +38,11 @@ from worker.sync.run import Run
 
 @dataclass(slots=True, kw_only=True)
 class BatchPublisher:
-    """Documents of one account that are published together."""
+    """Publishes documents of one account together.
+
+    Each claimed document is in `_open` until it has a final state (`_ended`), falls back to
+    `Engine` (`_fallen_back`), or has lost its lease (`_lost`).
+    """
 
     engine: Engine
     store: DocumentStore
@@ -46,53 +57,47 @@ class BatchPublisher:
     repo: Repo
     holder: str
     unexpected: UnexpectedErrors
-    _open: dict[DocumentId, Run] = field(default_factory=dict)
+    _open: list[Run] = field(default_factory=list)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
-    _alone: list[Run] = field(default_factory=list)
+    _fallen_back: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
 
     def publish(self, loaded_documents: Sequence[LoadedDocument]) -> dict[DocumentId, Outcome]:
-        """Publish documents; return the outcomes of those that nobody else had claimed.
+        """Publish documents; return the outcomes of those that were claimed.
 
-        Raises as `Engine.sync` does, but that what nobody expected is kept in `bugs`.
+        Raises as `Engine.sync` does, except that unexpected errors are added to `unexpected`.
         """
         self._claim(loaded_documents)
         try:
             self._write(list(self._build_records()))
         except SoftTimeLimitExceeded:
             slow = TimeLimitError("the batch took longer than it may")
-            for run in list(self._open.values()):
+            for run in list(self._open):
                 self._fail(run, slow)
-        return self._outcomes()
+        return self._finish()
 
     def _claim(self, loaded_documents: Sequence[LoadedDocument]) -> None:
-        """Claim documents and reserve their keys."""
-        wanted = [(loaded, self._reserve_key(loaded.document)) for loaded in loaded_documents]
-        seconds = self.retry.lease * (2 if self.kind.has_files else 1)
-        lease = new_lease(self.holder, seconds)
-        for document in self.batch_store.claim(self.kind, wanted, lease):
-            if document is not None:
-                self._open[document.ref.id] = Run(
-                    self.store, self.kind, document, did=self.account.did, buffered=True
-                )
+        did = self.account.did
+        wanted = [(loaded, self._choose_rkey(loaded.document)) for loaded in loaded_documents]
+        lease = new_lease(self.holder, self.retry.lease * (2 if self.kind.has_files else 1))
+        claimed = self.batch_store.claim(self.kind, did, wanted, lease)
+        self._open = [Run(self.store, self.kind, each, did, buffered=True) for each in claimed]
 
-    def _reserve_key(self, document: MediaDocument) -> ReservedKey | None:
-        """Return the key to reserve; None if it is reserved, or the document cannot have one."""
-        if is_reserved(document.state, self.repo.did):
+    def _choose_rkey(self, document: MediaDocument) -> str | None:
+        """Return the rkey to reserve, None if it is reserved or cannot be derived."""
+        if is_reserved(document.state, self.account.did):
             return None
         try:
-            return ReservedKey(self.repo.did, next(candidate_rkeys(document)))
+            return next(candidate_rkeys(document))
         except FieldError:
             return None
 
     def _build_records(self) -> Iterator[PreparedRecord]:
-        """Make the records; those that are in the repo as they should be need no writing."""
+        """Yield the records to write; settle those that are current."""
         drafted = list(self._build_drafts())
         builder = RecordBuilder(self.publisher, self.batch_files, self.throttle, self.repo)
-        made = (
-            builder.with_files(drafted) if self.kind.has_files else builder.without_files(drafted)
-        )
-        for run, result in made:
+        build = builder.with_files if self.kind.has_files else builder.without_files
+        for run, result in build(drafted):
             match result:
                 case PreparedRecord() if result.is_current:
                     self._settle(result)
@@ -104,23 +109,23 @@ class BatchPublisher:
                     self._fall_back(run)
 
     def _build_drafts(self) -> Iterator[tuple[Run, Draft]]:
-        """Draft the records; one that cannot be drafted has failed."""
-        for run in list(self._open.values()):
+        for run in list(self._open):
             draft = capture_errors(partial(self.publisher.draft, run, self.account))
-            if isinstance(draft, Draft):
-                yield run, draft
-            elif draft is None:
-                self._fall_back(run)
-            else:
-                self._fail(run, draft)
+            match draft:
+                case Draft():
+                    yield run, draft
+                case MediaError():
+                    self._fail(run, draft)
+                case None:
+                    self._fall_back(run)
 
     def _write(self, records: Sequence[PreparedRecord]) -> None:
-        written = self.writer.write(self.repo, records)
-        for item in written.written:
+        result = self.writer.write(self.repo, records)
+        for item in result.written:
             self._settle(item)
-        for item in written.rejected:
+        for item in result.rejected:
             self._fall_back(item.run)
-        for item, error in written.failed:
+        for item, error in result.failed:
             self._fail(item.run, error)
 
     def _settle(self, item: PreparedRecord) -> None:
@@ -128,29 +133,32 @@ class BatchPublisher:
 
     def _fail(self, run: Run, error: MediaError) -> None:
         if isinstance(error, LeaseLostError):
-            self._lost.append(self._open.pop(run.document.ref.id))
+            self._open.remove(run)
+            self._lost.append(run)
         else:
             self._end(run, after_failure(run.state, error, self.retry, now()))
 
     def _end(self, run: Run, state: SyncState) -> None:
-        self._ended.append((self._open.pop(run.document.ref.id), state))
+        self._open.remove(run)
+        self._ended.append((run, state))
 
     def _fall_back(self, run: Run) -> None:
-        self._alone.append(self._open.pop(run.document.ref.id))
+        """Leave this document to `Engine`."""
+        self._open.remove(run)
+        self._fallen_back.append(run)
 
-    def _outcomes(self) -> dict[DocumentId, Outcome]:
+    def _finish(self) -> dict[DocumentId, Outcome]:
         """Finish all documents, and sync again those that changed or fell back."""
         outcomes: dict[DocumentId, Outcome] = {}
-        ended = [(run.document, state) for run, state in self._ended]
-        finishes = self.batch_store.finish(self.kind, ended)
-        for (run, state), finish in zip(self._ended, finishes, strict=True):
-            outcomes[run.document.ref.id] = self._conclude(run, state, finish)
-        for run in self._lost:
-            outcomes[run.document.ref.id] = self._conclude(run, run.state, Finish.SUPERSEDED)
-        for run in self._alone:
+        saved = self.batch_store.finish(
+            self.kind, [(run.document, state) for run, state in self._ended]
+        )
+        finished = [(*ended, finish) for ended, finish in zip(self._ended, saved, strict=True)]
+        finished += [(run, run.state, Finish.SUPERSEDED) for run in self._lost]
+        for run, state, finish in finished:
+            outcome = self.engine.conclude(run, state, finish, holder=self.holder)
+            outcomes[run.document.ref.id] = outcome
+        for run in self._fallen_back:
             sync = partial(self.engine.sync_claimed, run, holder=self.holder)
             outcomes[run.document.ref.id] = self.unexpected.outcome(run.document.ref.id, sync)
         return outcomes
-
-    def _conclude(self, run: Run, state: SyncState, finish: Finish) -> Outcome:
-        return self.engine.conclude(run, state, finish, holder=self.holder)

@@ -1,7 +1,4 @@
-"""The result of a batch: items to retry soon, items that failed for good, unexpected errors.
-
-Unexpected errors are collected, and raised as a group once the rest of the batch is done.
-"""
+"""The result of a batch, and its unexpected errors, which are raised at the end."""
 
 from __future__ import annotations
 
@@ -27,14 +24,14 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """The outcome of each item of a batch, by the id that it was asked for."""
+    """The outcome of each item of a batch, with its id in the request."""
 
     outcomes: Sequence[tuple[DocumentId, Outcome]]
 
     def due_within(self, seconds: float) -> tuple[list[DocumentId], float]:
-        """Return the items that are due again so soon, and how long until all of them are.
+        """Return the items due within so many seconds, and the time until all are.
 
-        What is published but for a file is left to the sweep: nobody should wait for a file.
+        Partial items, which are published but for a file, are left to the sweep.
         """
         waits = {
             raw: 1.0 if outcome.again else max(outcome.seconds_to_retry or 0.0, 0.0)
@@ -45,12 +42,12 @@ class BatchReport:
 
     @property
     def waits(self) -> bool:
-        """Tell whether an item is to be tried again by a sweep."""
+        """Return whether the sweep will retry an item."""
         return any(outcome.seconds_to_retry is not None for _, outcome in self.outcomes)
 
     @property
     def given_up(self) -> str | None:
-        """Name the items that a person must look at; None when there are none."""
+        """Return a text that names the failed items, None if there are none."""
         failed = [outcome for _, outcome in self.outcomes if outcome.is_given_up]
         if not failed:
             return None
@@ -60,8 +57,8 @@ class BatchReport:
 
     @property
     def summary(self) -> str:
-        """Say in a few words how the items ended."""
-        counts = Counter(str(outcome.status or "left") for _, outcome in self.outcomes)
+        """Return the number of items with each status, as text."""
+        counts = Counter(outcome.name for _, outcome in self.outcomes)
         return ", ".join(f"{number} {status}" for status, number in counts.most_common())
 
 
@@ -71,7 +68,7 @@ def _is_waiting(outcome: Outcome, seconds: float) -> bool:
 
 
 class UnexpectedErrors:
-    """Unexpected errors met in a batch; each is on its document already."""
+    """The unexpected errors of a batch; each has been saved on its document."""
 
     def __init__(
         self, store: DocumentStore, kind: MediaType, alerts: Alerts, item_log: ItemLog
@@ -86,11 +83,11 @@ class UnexpectedErrors:
         return bool(self._met)
 
     def outcome(self, raw: DocumentId, sync: Callable[[], Outcome]) -> Outcome:
-        """Return the outcome of an item's own sync.
+        """Return the outcome of `sync`, a call that syncs one item.
 
-        After an unexpected error, which is kept, that is what the document says; an id that no
-        document can have, or a document on which nothing can be noted, is given up; one that
-        changes all the time is left alone. Other expected errors pass.
+        An unexpected error is kept; the outcome is then the state on the document. An item with
+        an invalid id, or a document with no room for its state, has failed; one that runs contend
+        for is skipped. Other expected errors are raised.
         """
         item = ItemRef(self._kind.name, ascii(raw)[:60])
         try:
@@ -115,7 +112,6 @@ class UnexpectedErrors:
         return outcome
 
     def raise_all(self, subject: str) -> None:
-        """Raise an ExceptionGroup of all that were met, if any."""
         if self._met:
             message = f"unexpected errors with {self._kind.name}s of {subject}"
             raise ExceptionGroup(message, self._met)

@@ -1,7 +1,7 @@
-"""How much is written at a time: everything the PDS takes, or little while people save.
+"""Throttle bulk writes during live traffic.
 
-A PDS carries out one write after the other, and a save waits for those before it. While there
-are saves, the whole fleet sends small chunks, one at a time.
+A PDS carries out one write after the other, so a save waits for the writes before it. During live
+traffic, all workers together send small chunks, one at a time.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from redis.exceptions import LockError, RedisError
 
 _KEY = "media-atproto:live"
 _SLOT = "media-atproto:bulk-turn"
-_REMEMBERED = 5  # seconds for which a save is news
-_MAX_WRITES = 100  # writes a call: what a PDS carries out fastest, by the record
+_REMEMBERED = 5  # seconds after a save in which batches are throttled
+_MAX_WRITES = 100  # per call: the fastest per record
 _THROTTLED_WRITES = 20
-_MAX_UPLOADS = 8  # at a time; more make a PDS no faster
+_MAX_UPLOADS = 8  # at a time; more are not faster
 _THROTTLED_UPLOADS = 2
 _MAX_SLOT = 20  # seconds
 
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class BulkThrottle:
-    """Tells batches how fast to go. Without Redis they go at full speed."""
+    """Limits how much batches send at a time. Without Redis they are not throttled."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -36,7 +36,7 @@ class BulkThrottle:
         try:
             self._redis.set(_KEY, 1, ex=_REMEMBERED)
         except RedisError as error:
-            log.debug("batches are not throttled (%s)", type(error).__name__)
+            log.debug("batches not throttled (%s)", type(error).__name__)
 
     def uploads(self) -> int:
         """Return how many blobs a batch uploads at a time."""
@@ -44,13 +44,13 @@ class BulkThrottle:
 
     @contextmanager
     def slot(self) -> Iterator[int]:
-        """Wait for one's turn; give the number of writes to send in it."""
+        """Yield the number of writes to send; during live traffic, wait for the one slot."""
         if not self._is_throttled():
             yield _MAX_WRITES
             return
         lock = self._redis.lock(_SLOT, timeout=_MAX_SLOT, sleep=0.005)
         with suppress(RedisError):
-            # Not for ever: a turn that takes long is the PDS's doing, and waiting does not help.
+            # Continue after this time: if the PDS itself is slow, waiting does not help.
             lock.acquire(blocking_timeout=_MAX_SLOT)
         try:
             yield _THROTTLED_WRITES
