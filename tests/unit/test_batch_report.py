@@ -69,10 +69,10 @@ def test_only_what_another_attempt_may_publish_is_tried_again(
 
 def test_what_was_given_up_is_named() -> None:
     """Some of it: a log line has an end."""
-    assert report(SYNCED, failed()).given_up == ("1 of 2 given up: mood 3: field 'when' is missing")
+    assert report(SYNCED, failed()).given_up == ("1 of 2 failed: mood 3: field 'when' is missing")
     many = report(*map(failed, range(9))).given_up
     assert many is not None
-    assert many.startswith("9 of 9 given up: mood 0: ")
+    assert many.startswith("9 of 9 failed: mood 0: ")
     assert many.endswith("; mood 4: field 'when' is missing; and 4 more")
 
 

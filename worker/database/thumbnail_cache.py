@@ -106,12 +106,8 @@ class ThumbnailCache:
         return {identity: thumbnail for identity, thumbnail in read if thumbnail}
 
     def put_many(self, new: Sequence[NewThumbnail], settings: ThumbnailSettings) -> None:
-        writes = [
-            UpdateOne(
-                {"_id": _entry_id(each.identity, settings)}, {"$set": _entry(each)}, upsert=True
-            )
-            for each in new
-        ]
+        entries = ((_entry_id(each.identity, settings), _entry(each)) for each in new)
+        writes = [UpdateOne({"_id": key}, {"$set": entry}, upsert=True) for key, entry in entries]
         try:
             with _cache_errors():
                 bulk_write(self._entries, writes)

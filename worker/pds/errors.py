@@ -88,8 +88,8 @@ class _ErrorAnswer:
 
     @property
     def text(self) -> str:
-        said = f"{self.name}: {self.message}" if self.name else self.message
-        return f"the PDS answered {self.status} {said}".strip()[:500]
+        text = f"{self.name}: {self.message}" if self.name else self.message
+        return f"the PDS answered {self.status} {text}".strip()[:500]
 
 
 def translate(error: Exception, step: str) -> MediaError:
@@ -119,8 +119,8 @@ def _answer(response: httpx.Response) -> _ErrorAnswer:
         body = json.loads(response.content)
     except (ValueError, RecursionError):
         body = None
-    said = body if isinstance(body, dict) else {}
-    texts = (text if isinstance(text, str) else "" for text in map(said.get, _MESSAGES))
+    fields = body if isinstance(body, dict) else {}
+    texts = (text if isinstance(text, str) else "" for text in map(fields.get, _MESSAGES))
     name, message = _redact_echoes(response.request, *texts)
     return _ErrorAnswer(response.status_code, name, message, response.headers)
 

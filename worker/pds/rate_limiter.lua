@@ -107,14 +107,14 @@ end
 -- ARGV: 'settle', index of the reported bucket or 0, its points, window, left and reset, index of
 -- the refused bucket or 0, its wait, then points, window and cost of each key, then its start.
 local function settle()
-  local told, refused = tonumber(ARGV[2]), tonumber(ARGV[7])
+  local reported, refused = tonumber(ARGV[2]), tonumber(ARGV[7])
   for i, key in ipairs(KEYS) do
     local at = 6 + 3 * i
     local bucket = read(key, tonumber(ARGV[at]), tonumber(ARGV[at + 1]))
     if bucket.began == tonumber(ARGV[8 + 3 * #KEYS + i]) then
       bucket.flight = math.max(bucket.flight - tonumber(ARGV[at + 2]), 0)
     end
-    if i == told then
+    if i == reported then
       correct(bucket, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
     end
     if i == refused then

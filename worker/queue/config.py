@@ -47,9 +47,12 @@ def configuration() -> dict[str, object]:
 
 def environment_configuration(settings: QueueSettings) -> dict[str, object]:
     """Return the settings that depend on the environment."""
+    interval = settings.sweep_interval
+    # Sweeps that accumulate while no worker runs expire.
+    options = {"expires": max(interval, 10.0), "queue": LIVE}
     return {
         "broker_url": settings.broker_url.reveal(),
-        "beat_schedule": _beat_schedule(settings.sweep_interval),
+        "beat_schedule": {"sweep": {"task": "sweep", "schedule": interval, "options": options}},
     }
 
 
@@ -75,9 +78,3 @@ def worker_options(settings: QueueSettings) -> dict[str, object]:
 
 def _queue(name: str) -> Queue:
     return Queue(name, Exchange(name, type="direct"), routing_key=name)
-
-
-def _beat_schedule(seconds: float) -> dict[str, object]:
-    # Sweeps that accumulate while no worker runs expire.
-    expiring = {"expires": max(seconds, 10.0), "queue": LIVE}
-    return {"sweep": {"task": "sweep", "schedule": seconds, "options": expiring}}

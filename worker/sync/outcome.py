@@ -74,9 +74,7 @@ class Outcome:
 
     @classmethod
     def of_busy(cls, ref: ItemRef, busy: Busy) -> Self:
-        why = (
-            "another run is at work on it" if busy.is_held else "it is to be left alone until then"
-        )
+        why = "another run is at work on it" if busy.is_held else "it must wait until then"
         return cls(ref, None, why, retry_at=busy.until)
 
 

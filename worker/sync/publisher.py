@@ -49,11 +49,6 @@ class PreparedRecord:
         """Return whether the record that the state names as published is this one."""
         return is_current(self.run.state.cid, self.current_cids)
 
-    @property
-    def published_cid(self) -> str | None:
-        """Return the CID of the published record, which may be another current version."""
-        return self.run.state.cid if self.is_current else self.cid
-
 
 def is_reserved(state: SyncState, did: str) -> bool:
     """Return whether the state holds a record key in the repo `did`."""
@@ -128,7 +123,7 @@ class Publisher:
             status=Status.SYNCED,
             reason=None,
             uri=prepared.key.uri,
-            cid=prepared.published_cid,
+            cid=state.cid if prepared.is_current else prepared.cid,
             links=attachments.links,
             lost=0,
             error=None,

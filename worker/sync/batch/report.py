@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -53,7 +53,7 @@ class BatchReport:
             return None
         named = "; ".join(f"{outcome.item}: {outcome.detail}" for outcome in failed[:_MAX_NAMED])
         more = f"; and {len(failed) - _MAX_NAMED} more" if len(failed) > _MAX_NAMED else ""
-        return f"{len(failed)} of {len(self.outcomes)} given up: {named}{more}"
+        return f"{len(failed)} of {len(self.outcomes)} failed: {named}{more}"
 
     @property
     def summary(self) -> str:
@@ -67,17 +67,15 @@ def _is_waiting(outcome: Outcome, seconds: float) -> bool:
     return outcome.status is Status.PENDING and wait is not None and wait <= seconds
 
 
+@dataclass(slots=True)
 class UnexpectedErrors:
     """The unexpected errors of a batch; each has been saved on its document."""
 
-    def __init__(
-        self, store: DocumentStore, kind: MediaType, alerts: Alerts, item_log: ItemLog
-    ) -> None:
-        self._store = store
-        self._alerts = alerts
-        self._item_log = item_log
-        self._kind = kind
-        self._met: list[Exception] = []
+    store: DocumentStore
+    kind: MediaType
+    alerts: Alerts
+    item_log: ItemLog
+    _met: list[Exception] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(self._met)
@@ -89,12 +87,12 @@ class UnexpectedErrors:
         an invalid id, or a document with no room for its state, has failed; one that runs contend
         for is skipped. Other expected errors are raised.
         """
-        item = ItemRef(self._kind.name, ascii(raw)[:60])
+        item = ItemRef(self.kind.name, ascii(raw)[:60])
         try:
             return sync()
         except (InvalidIdError, DocumentFullError) as error:
             failure = Failure.of(error, now())
-            self._alerts.item_failed(AffectedItem(item.type, str(item.id), None, 1), failure)
+            self.alerts.item_failed(AffectedItem(item.type, str(item.id), None, 1), failure)
             return self._log_outcome(Outcome(item, Status.FAILED, error.message, error=failure))
         except ContendedError as error:
             return self._log_outcome(Outcome(item, None, error.message))
@@ -102,16 +100,16 @@ class UnexpectedErrors:
             raise
         except Exception as bug:  # noqa: BLE001 - raised by `raise_all`
             self._met.append(bug)
-        document = self._store.find(self._kind, parse_id(raw))
+        document = self.store.find(self.kind, parse_id(raw))
         if document is None:
             return Outcome(item, None, "its document is gone")
         return Outcome.of_state(document.ref, document.state)
 
     def _log_outcome(self, outcome: Outcome) -> Outcome:
-        self._item_log.record(outcome)
+        self.item_log.record(outcome)
         return outcome
 
     def raise_all(self, subject: str) -> None:
         if self._met:
-            message = f"unexpected errors with {self._kind.name}s of {subject}"
+            message = f"unexpected errors with {self.kind.name}s of {subject}"
             raise ExceptionGroup(message, self._met)
