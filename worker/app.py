@@ -216,15 +216,9 @@ def build_services(**_: object) -> None:
         services(is_worker=True).ensure_indexes()
     except MediaError as error:
         log.warning("indexes not checked: %s", error.message)
-    _freeze_loaded_objects()
-
-
-def _freeze_loaded_objects() -> None:
-    """Exclude the loaded objects from garbage collection, so that it runs early.
-
-    A failed task leaves a third of a megabyte in cycles, Celery's copies of tracebacks. By default
-    the collector waits until the number of new objects is a quarter of all loaded ones.
-    Source: https://devguide.python.org/internals/garbage-collector/#collecting-the-oldest-generation
-    """
+    # Collect garbage early, by excluding the loaded objects: a failed task leaves a third of a
+    # megabyte in cycles, Celery's copies of tracebacks. By default the collector waits until the
+    # number of new objects is a quarter of all loaded ones.
+    # Source: https://devguide.python.org/internals/garbage-collector/#collecting-the-oldest-generation
     gc.freeze()
     gc.collect()

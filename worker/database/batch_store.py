@@ -81,7 +81,10 @@ class BatchStore:
         ]
         if self._write(kind, writes) == len(writes):
             return documents
-        held = self._find_held(kind, documents, lease)
+        match: RawDocument = {"_id": {"$in": [document.ref.id for document in documents]}}
+        match |= {"atproto.lease.token": lease.token}
+        with mongo_errors():
+            held = {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
         return [document for document in documents if document.ref.id in held]
 
     def finish(
@@ -113,14 +116,6 @@ class BatchStore:
             found = self._store.collection(kind).find({"_id": {"$in": ids}}, fields)
             found.batch_size(len(ids) + 1)
             return {raw["_id"]: raw for raw in found if not _is_huge(raw)}
-
-    def _find_held(
-        self, kind: MediaType, documents: Sequence[MediaDocument], lease: Lease
-    ) -> set[object]:
-        match: RawDocument = {"_id": {"$in": [document.ref.id for document in documents]}}
-        match |= {"atproto.lease.token": lease.token}
-        with mongo_errors():
-            return {raw["_id"] for raw in self._store.collection(kind).find(match, {"_id": 1})}
 
 
 def _is_huge(raw: RawDocument) -> bool:

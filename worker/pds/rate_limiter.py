@@ -130,9 +130,13 @@ class HostLimiter:
         if not charged:
             return Reservation((), ())
         index, *rest = self._run(charged, ["spend", self._share, *_numbers(charged)])
-        if index:
-            raise self._reached_error(charged[index - 1], rest[0] / 1000, step)
-        return Reservation(charged, tuple(rest))
+        if index == 0:
+            return Reservation(charged, tuple(rest))
+        charge, until = charged[index - 1], after(rest[0] / 1000)
+        owner = charge.subject or "our address"
+        budget = f"the budget {charge.limit.name} of {owner} at {self._host}"
+        message = f"{budget} is spent until {rfc3339(until)}"
+        raise RateLimitReachedError(message, until=until, step=step)
 
     def settle(
         self, reservation: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
@@ -167,15 +171,6 @@ class HostLimiter:
         keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.subject}" for each in charged]
         with redis_errors():
             return self._script(keys=keys, args=arguments)
-
-    def _reached_error(self, charge: Charge, seconds: float, step: str) -> RateLimitReachedError:
-        until = after(seconds)
-        owner = charge.subject or "our address"
-        message = (
-            f"the budget {charge.limit.name} of {owner} at {self._host} is spent"
-            f" until {rfc3339(until)}"
-        )
-        return RateLimitReachedError(message, until=until, step=step)
 
 
 NO_LIMITS = HostLimiter(None, "", (), 1.0)

@@ -23,7 +23,10 @@ def configuration() -> dict[str, object]:
         "task_publish_retry": False,
         "task_serializer": "json",
         "accept_content": ["json"],
-        "task_queues": [_queue(LIVE), _queue(SWEEP), _queue(BULK)],
+        "task_queues": [
+            Queue(name, Exchange(name, type="direct"), routing_key=name)
+            for name in (LIVE, SWEEP, BULK)
+        ],
         "task_default_queue": LIVE,
         "task_ignore_result": True,
         "task_acks_late": True,
@@ -74,7 +77,3 @@ def worker_options(settings: QueueSettings) -> dict[str, object]:
         # A worker that serves all queues takes saves first.
         "queue_order_strategy": "priority",
     }
-
-
-def _queue(name: str) -> Queue:
-    return Queue(name, Exchange(name, type="direct"), routing_key=name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from celery.worker.request import Request
@@ -39,7 +39,10 @@ def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
     subject = [arguments[name] for name in _SUBJECTS.get(task, ()) if name in arguments]
     if task == "sync_batch" and len(subject) == len(_SUBJECTS[task]):
         kind, owner, ids = subject
-        return f"{kind}s of {owner}: {_format_ids(ids)}"[:_MAX_CHARACTERS]
+        first = ", ".join(str(each) for each in ids[:_MAX_IDS])
+        more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
+        items = "1 item" if len(ids) == 1 else f"{len(ids)} items"
+        return f"{kind}s of {owner}: {items}, {first}{more}"[:_MAX_CHARACTERS]
     return " ".join(str(part) for part in subject)[:_MAX_CHARACTERS]
 
 
@@ -48,9 +51,3 @@ def options_label(task: str, arguments: Mapping[str, Any]) -> str:
     subject = _SUBJECTS.get(task, ())
     rest = (f"{n}: {v}" for n, v in arguments.items() if v is not None and n not in subject)
     return ", ".join(rest)[:_MAX_CHARACTERS]
-
-
-def _format_ids(ids: Sequence[Any]) -> str:
-    first = ", ".join(str(one) for one in ids[:_MAX_IDS])
-    more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
-    return f"{len(ids)} {'item' if len(ids) == 1 else 'items'}, {first}{more}"

@@ -241,14 +241,11 @@ def fill_defaults(item: bytes, name: str) -> bytes:
     if isinstance(envelope.get("headers"), dict):
         added |= _add_missing(envelope["headers"], {"retries": 0})
     if isinstance(envelope["properties"], dict):
-        added |= _add_missing(envelope["properties"], _delivery_defaults(queue_of(name)))
+        # The default exchange: a message that is requeued then needs no binding in Redis.
+        route = {"exchange": "", "routing_key": queue_of(name)}
+        delivery = {"delivery_tag": str(uuid4()), "delivery_info": route}
+        added |= _add_missing(envelope["properties"], delivery)
     return json.dumps(envelope).encode() if added else item
-
-
-def _delivery_defaults(queue: str) -> dict[str, object]:
-    # The default exchange: a message that is requeued then needs no binding in Redis.
-    route = {"exchange": "", "routing_key": queue}
-    return {"delivery_tag": str(uuid4()), "delivery_info": route}
 
 
 def _add_missing(values: dict[str, Any], defaults: dict[str, object]) -> bool:

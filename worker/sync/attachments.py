@@ -56,7 +56,9 @@ class AttachmentBuilder:
         try:
             return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
         except MediaError as error:
-            return _drop_traceback(error)
+            # The traceback and the cause may hold a decoded image.
+            error.__cause__ = error.__context__ = None
+            return error.with_traceback(None)
 
     def build(
         self, run: Run, draft: Draft, repo: Repo, prepared: Mapping[str, PreparedBlob]
@@ -82,12 +84,6 @@ class AttachmentBuilder:
         except MediaError as error:
             _add_fault(run, name, error, faults)
             return run.state.links.get(name, False)
-
-
-def _drop_traceback(error: MediaError) -> MediaError:
-    """Drop an error's traceback and cause, which may hold a decoded image."""
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
 
 
 def _build_blob(

@@ -243,9 +243,9 @@ class Engine:
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
-                if self._delete(run, key):
-                    return _removed_state(run.state, run.document.takedown_flag)
-                return _skipped_state(run.state, "no_account")
+                if not self._delete(run, key):
+                    return _skipped_state(run.state, "no_account")
+                return _removed_state(run.state, run.document.takedown_flag)
             case Skip(reason=reason):
                 return _skipped_state(run.state, reason)
             case Nothing():

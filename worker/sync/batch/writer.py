@@ -81,7 +81,9 @@ def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) ->
             _send(repo, part)
         except (PermanentError, BlobNotFoundError, _RefusedError) as refusal:
             if len(part) > 1:
-                parts.extendleft(_split(part))
+                half = len(part) // 2
+                # In random order, so that another half is first each time.
+                parts.extendleft(random.sample((part[:half], part[half:]), 2))
                 continue
             result.rejected += part
             is_hopeless = not result.written and len(result.rejected) >= _MAX_REJECTED
@@ -131,12 +133,6 @@ def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
             break
         chunk.append(waiting.popleft())
     return chunk
-
-
-def _split(part: Sequence[PreparedRecord]) -> list[Sequence[PreparedRecord]]:
-    """Return both halves in random order, so that another one is first each time."""
-    half = len(part) // 2
-    return random.sample((part[:half], part[half:]), 2)
 
 
 def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
