@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.pictures import decode
+from worker.core.errors import PermanentError
 from worker.dev.demo.pictures import NOT_AN_IMAGE, creature, png, rotated_photo
-from worker.files.thumbnail import ImageUnreadableError, ThumbnailSettings, make_thumbnail
+from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 
 @pytest.mark.parametrize("image", [png(creature(1)), rotated_photo((1920, 1080))])
@@ -27,7 +28,7 @@ def test_photo_is_stored_rotated() -> None:
 
 def test_broken_image_has_no_thumbnail() -> None:
     """Although it begins as a PNG does."""
-    with pytest.raises(ImageUnreadableError):
+    with pytest.raises(PermanentError) as caught:
         make_thumbnail(NOT_AN_IMAGE, ThumbnailSettings())
 
 
@@ -38,3 +39,4 @@ def test_creature_is_symmetric_and_the_same_for_each_seed() -> None:
     assert mirrored == [first.getpixel((n % 16, n // 16)) for n in range(256)]
     assert first.tobytes() == creature(7).convert("RGB").tobytes()
     assert first.tobytes() != creature(8).convert("RGB").tobytes()
+    assert caught.value.code == "image_unreadable"

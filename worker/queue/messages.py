@@ -243,7 +243,7 @@ def fill_defaults(item: bytes, name: str) -> bytes:
     if isinstance(envelope["properties"], dict):
         # The default exchange: a message that is requeued then needs no binding in Redis.
         route = {"exchange": "", "routing_key": queue_of(name)}
-        delivery = {"delivery_tag": str(uuid4()), "delivery_info": route}
+        delivery: dict[str, object] = {"delivery_tag": str(uuid4()), "delivery_info": route}
         added |= _add_missing(envelope["properties"], delivery)
     return json.dumps(envelope).encode() if added else item
 
