@@ -30,6 +30,7 @@ def test_broken_image_has_no_thumbnail() -> None:
     """Although it begins as a PNG does."""
     with pytest.raises(PermanentError) as caught:
         make_thumbnail(NOT_AN_IMAGE, ThumbnailSettings())
+    assert caught.value.code == "image_unreadable"
 
 
 def test_creature_is_symmetric_and_the_same_for_each_seed() -> None:
@@ -39,4 +40,3 @@ def test_creature_is_symmetric_and_the_same_for_each_seed() -> None:
     assert mirrored == [first.getpixel((n % 16, n // 16)) for n in range(256)]
     assert first.tobytes() == creature(7).convert("RGB").tobytes()
     assert first.tobytes() != creature(8).convert("RGB").tobytes()
-    assert caught.value.code == "image_unreadable"
