@@ -11,7 +11,7 @@ from tests.world import World
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
 from worker.operations.backfill.run import BackfillRun
 from worker.sync.batch.engine import BatchRequest
-from worker.sync.batch.progress import BackfillProgress
+from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Queue:
             name=uuid4().hex,
             scope=wanted,
             planner=BackfillPlanner.of(services),
-            progress=services.progress,
+            progress=ProgressTracker(services.redis),
             send=self.send,
             messages=lambda: 0,
             show=lambda _tally: None,

@@ -36,7 +36,6 @@ from worker.files.thumbnail import ThumbnailSettings
 from worker.media import MEDIA_TYPES, SiteUrls
 from worker.media.lexicons import type_lexicons
 from worker.media.validation import Lexicons
-from worker.pds.account_cache import AccountCache
 from worker.pds.client import PdsClient, open_http_client
 from worker.pds.identity import (
     DidResolver,
@@ -95,6 +94,7 @@ class Services:
 
     settings: Settings
     database: Database[RawDocument]
+    redis: Redis
     store: DocumentStore
     accounts: Accounts
     vault: Vault
@@ -103,16 +103,13 @@ class Services:
     lexicons: Lexicons
     pds_hosts: PdsHosts
     rate_limiter: RateLimiter
-    account_cache: AccountCache
     parking: Parking
     publisher: Publisher
     engine: Engine
     bulk_engine: Engine
     batches: BatchEngine
-    state_updates: StateUpdates
     locks: RepoLocks
     throttle: BulkThrottle
-    progress: ProgressTracker
     backlog: Backlog
     sweep: Sweep
     balancer: QueueBalancer
@@ -255,6 +252,7 @@ def build(
     return Services(
         settings=settings,
         database=database,
+        redis=redis,
         store=store,
         accounts=accounts,
         vault=vault,
@@ -263,16 +261,13 @@ def build(
         lexicons=lexicons,
         pds_hosts=pds_hosts,
         rate_limiter=rate_limiter,
-        account_cache=AccountCache(redis),
         parking=Parking(redis, settings.retry.parked),
         publisher=publisher,
         engine=engine,
         bulk_engine=bulk_engine,
         batches=batches,
-        state_updates=state_updates,
         locks=locks,
         throttle=throttle,
-        progress=progress,
         backlog=backlog,
         sweep=Sweep(backlog, accounts, removals, settings.sweep),
         balancer=QueueBalancer(redis, store),

@@ -24,6 +24,7 @@ from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.operations.doctor import CheckResult, Level, examine
 from worker.operations.key_rotation import re_encrypt
+from worker.pds.account_cache import AccountCache
 
 _NOBODY = "127.0.0.1:9"
 _LOOPBACK = {"MEDIA_STORE_ALLOWED_NETWORKS": "127.0.0.0/8"}
@@ -75,10 +76,10 @@ def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
 def test_sessions_that_there_are_are_used(world: World) -> None:
     """Logins are limited: the second run makes none."""
     assert call(world, "--accounts", "all").exit_code == 0
-    before = dict(world.services.account_cache.read_all())
+    before = dict(AccountCache(world.services.redis).read_all())
     assert len(before) == 3
     assert call(world, "--accounts", "all").exit_code == 0
-    assert dict(world.services.account_cache.read_all()) == before
+    assert dict(AccountCache(world.services.redis).read_all()) == before
 
 
 def test_an_eviction_policy_that_loses_messages_is_told(world: World, scene: Scene) -> None:

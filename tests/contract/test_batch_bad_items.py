@@ -26,7 +26,7 @@ from tests.world import World
 from worker.media import MEDIA_TYPES, Draft
 from worker.media.base import BuildContext, MediaType
 from worker.sync.batch.engine import BatchEngine, BatchRequest
-from worker.sync.batch.progress import BackfillProgress
+from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
 
 def test_bad_items_fail_alone(world: World) -> None:
@@ -107,11 +107,11 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
     items = save_paintings(world, 4)
     batches = with_poison(world, items[2], UnluckyError, call)
     name, message = uuid4().hex, uuid4().hex
-    world.services.progress.expect(name, message)
+    ProgressTracker(world.services.redis).expect(name, message)
     request = BatchRequest(MEDIA_TYPES["painting"], world.ada, items, message, backfill=name)
     with pytest.raises(ExceptionGroup):
         batches.sync_reporting(request, max_wait=30)
-    assert world.services.progress.read(name) == BackfillProgress(
+    assert ProgressTracker(world.services.redis).read(name) == BackfillProgress(
         batches=0,
         ended={("painting", "synced"): 3, ("painting", "pending"): 1},
         reasons={("painting", "UnluckyError"): 1},

@@ -16,6 +16,7 @@ from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
 from worker.core.settings import Settings
 from worker.operations.key_rotation import inspect, re_encrypt
+from worker.pds.account_cache import AccountCache
 from worker.services import build
 
 
@@ -77,7 +78,7 @@ def proxied(worlds: Worlds) -> Iterator[tuple[World, Proxy]]:
 def keyring(proxied: tuple[World, Proxy]) -> Iterator[Keyring]:
     """The users, their passwords plain, with one key and a session each for two of them."""
     world, proxy = proxied
-    world.services.account_cache._redis.flushdb()
+    world.services.redis.flushdb()
     keyring = Keyring(world, proxy, [new_key()])
     plain = keyring.passwords
     assert keyring.use_sessions() == 2
@@ -108,7 +109,7 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
     assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
-    assert inspect(keyring.world.services.account_cache.read_all(), alone).by_key == {1: 2}
+    assert inspect(AccountCache(keyring.world.services.redis).read_all(), alone).by_key == {1: 2}
     assert keyring.use_sessions() == 0
     assert "0 passwords, 0 sessions" in keyring.rotate().stdout
 
@@ -141,11 +142,11 @@ def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -
     (subject, password), *_ = services.accounts.read_all()
     keyring.store(str(subject), "changed")
     assert not services.accounts.swap(subject, password, vault.seal(password))
-    (name, text), *_ = services.account_cache.read_all()
-    services.account_cache._redis.set(name, "renewed", ex=1000)
-    assert not services.account_cache.swap(name, text, vault.seal("x"))
+    (name, text), *_ = AccountCache(services.redis).read_all()
+    services.redis.set(name, "renewed", ex=1000)
+    assert not AccountCache(services.redis).swap(name, text, vault.seal("x"))
     assert keyring.passwords[subject] == "changed"
-    assert services.account_cache._redis.get(name) == b"renewed"
+    assert services.redis.get(name) == b"renewed"
 
 
 def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> None:
@@ -163,6 +164,6 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
         re_encrypt(Interrupted(), keyring.vault)
     assert inspect(keyring.world.services.accounts.read_all(), keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
-    redis = keyring.world.services.account_cache._redis
-    (name, _), *_ = keyring.world.services.account_cache.read_all()
+    redis = keyring.world.services.redis
+    (name, _), *_ = AccountCache(keyring.world.services.redis).read_all()
     assert 0 < redis.ttl(name) <= 90 * 86_400

@@ -14,10 +14,12 @@ from tests.world import World
 from worker.core.documents import ItemRef
 from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
+from worker.database.state_updates import StateUpdates
 from worker.dev.stack import Stack
 from worker.operations.erase.forget import AccountErasure
 from worker.operations.erase.state_reset import StateReset
 from worker.operations.erase.wipe import Wiper, WipeRun
+from worker.pds.account_cache import AccountCache
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
@@ -54,7 +56,7 @@ def wiper(services: Services, record_deleter: RecordDeleter | None = None) -> Wi
     """Return what wipes with these services."""
     return Wiper(
         state_reset=StateReset(services.store),
-        state_updates=services.state_updates,
+        state_updates=StateUpdates(services.store),
         record_deleter=record_deleter or RecordDeleter(services.locks),
         open_repo=services.repo,
         read_repo=lambda did: services.pds_of(did).get_repo(did),
@@ -66,7 +68,7 @@ def forgetter(services: Services) -> AccountErasure:
     return AccountErasure(
         wiper=wiper(services),
         accounts=services.accounts,
-        keys=services.account_cache,
+        keys=AccountCache(services.redis),
         thumbnails=services.thumbnails,
         database=services.database,
     )

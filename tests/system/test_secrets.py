@@ -35,6 +35,7 @@ from worker.core.redis_errors import RedisUnavailableError
 from worker.core.settings import Settings
 from worker.database.mongo import RawDocument, StoreUnavailableError, mongo_errors
 from worker.dev.stack.data_folder import Ports
+from worker.pds.account_cache import AccountCache
 from worker.services import build
 
 DEBUG = ("--loglevel", "DEBUG")
@@ -152,7 +153,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(stage: Stage, tmp_
     stranger = tmp_path / "localhost.pem"
     services = build(Settings.load(stage.environ | {"REDIS_URL": stage.valkey.with_ca(stranger)}))
     with pytest.raises(RedisUnavailableError, match="see ssl_ca_certs in REDIS_URL"):
-        list(services.account_cache.read_all())
+        list(AccountCache(services.redis).read_all())
     services.close()
     url = stage.mongod.with_ca(stranger)
     with (
@@ -223,7 +224,7 @@ def collect(stage: Stage) -> dict[str, str]:
             }
     return {
         "commands to Redis": "\n".join(stage.heard),
-        "Redis": places.all_of_redis(stage.world.services.account_cache._redis),
+        "Redis": places.all_of_redis(stage.world.services.redis),
         "MongoDB": places.all_of_mongodb(stage.world.services),
         "Flower": places.all_of_flower(stage.flower),
         "Sentry": b"\n".join(stage.sentry.bodies).decode(),

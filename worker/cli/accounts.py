@@ -22,6 +22,7 @@ from worker.cli.output import (
 from worker.core.clock import rfc3339
 from worker.operations.error_help import help_for
 from worker.operations.text import shorten
+from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.status import BlockedAccount, BlockedAccounts
@@ -66,7 +67,12 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
 def _open_blocked_accounts(services: Services) -> BlockedAccounts:
     from worker.operations.status import BlockedAccounts
 
-    return BlockedAccounts(services.store, services.accounts, services.pds_hosts, services.parking)
+    return BlockedAccounts(
+        services.store,
+        services.accounts,
+        services.pds_hosts,
+        services.parking,
+    )
 
 
 def _resume(services: Services, name: str) -> None:
@@ -75,7 +81,7 @@ def _resume(services: Services, name: str) -> None:
     from worker.operations.backfill.retry import retry_batches
 
     account = services.accounts.resolve(name)
-    services.account_cache.invalidate(account.did)
+    AccountCache(services.redis).invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
     print_totals(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
 

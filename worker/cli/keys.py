@@ -10,6 +10,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
+from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import KeyUsage
@@ -51,12 +52,12 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     from worker.operations.key_rotation import inspect, re_encrypt
 
     with closing(open_services(env_file)) as services:
-        vault = services.vault
+        vault, cache = services.vault, AccountCache(services.redis)
         if not dry_run:
-            anew = re_encrypt(services.accounts, vault), re_encrypt(services.account_cache, vault)
+            anew = re_encrypt(services.accounts, vault), re_encrypt(cache, vault)
             echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
         passwords = inspect(services.accounts.read_all(), vault)
-        sessions = inspect(services.account_cache.read_all(), vault)
+        sessions = inspect(cache.read_all(), vault)
     _print_result(passwords, sessions, len(services.settings.secret_keys))
     pending = 0 if dry_run else passwords.pending + sessions.pending
     exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)

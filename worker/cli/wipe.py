@@ -13,8 +13,10 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.core.errors import MediaError
+from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
 from worker.operations.text import printable
+from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.erase.forget import AccountErasure
@@ -125,7 +127,7 @@ def _wiper(services: Services) -> Wiper:
 
     return Wiper(
         state_reset=StateReset(services.store),
-        state_updates=services.state_updates,
+        state_updates=StateUpdates(services.store),
         record_deleter=RecordDeleter(services.locks),
         open_repo=services.repo,
         read_repo=lambda did: services.pds_of(did).get_repo(did),
@@ -138,7 +140,7 @@ def _forgetter(services: Services) -> AccountErasure:
     return AccountErasure(
         wiper=_wiper(services),
         accounts=services.accounts,
-        keys=services.account_cache,
+        keys=AccountCache(services.redis),
         thumbnails=services.thumbnails,
         database=services.database,
     )

@@ -160,14 +160,20 @@ class StatusSnapshots:
         self._ping()
         services = self._services
         accounts = BlockedAccounts(
-            services.store, services.accounts, services.pds_hosts, services.parking
+            services.store,
+            services.accounts,
+            services.pds_hosts,
+            services.parking,
         )
         at = now()
         with pymongo.timeout(_COUNT_TIMEOUT):
             return AccountsSnapshot(at, accounts.all(), services.rate_limiter.exhausted_buckets())
 
     def _fetch_traffic(self) -> Traffic:
-        buckets, parking = self._services.rate_limiter.buckets, self._services.parking
+        buckets, parking = (
+            self._services.rate_limiter.buckets,
+            self._services.parking,
+        )
         return Traffic(self._fetch_queues(), buckets(), len(parking.dids()))
 
     def _ping(self) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 from worker.core.documents import Account, Failure
+from worker.database.state_updates import StateUpdates
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
 from worker.operations.audit.findings import AccountAudit, DocumentStanding, Fault, Finding
@@ -117,9 +118,12 @@ def open_audit(
 def _repairer(services: Services, observer: Observer, *, force: bool) -> Repairer:
     lease = services.settings.retry.lease
     record_deleter = RecordDeleter(services.locks)
+    state_updates = StateUpdates(services.store)
     return Repairer(
-        state_updates=services.state_updates,
-        record_removal=RecordRemoval(services.store, services.state_updates, record_deleter, lease),
+        state_updates=state_updates,
+        record_removal=RecordRemoval(
+            services.store, StateUpdates(services.store), record_deleter, lease
+        ),
         batches=services.batches,
         open_repo=services.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",

@@ -7,7 +7,7 @@ from itertools import islice
 
 from worker.core.clock import now
 from worker.core.documents import Account, Status
-from worker.database.state_updates import StateUpdate
+from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.operations.backfill.queries import BackfillQueries, StatusGroup
 from worker.pds.repo_snapshot import RepoSnapshot
@@ -22,7 +22,7 @@ def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType
     repo = services.repo(account)
     snapshot = RepoSnapshot.parse(repo.did, repo.export())
     return sum(
-        services.state_updates.apply(kind, missing, retry_at=now())
+        StateUpdates(services.store).apply(kind, missing, retry_at=now())
         for kind in kinds
         for missing in _find_missing(services, account, kind, snapshot)
     )

@@ -55,7 +55,7 @@ class BackfillRun:
             name=secrets.token_hex(6),
             scope=scope,
             planner=BackfillPlanner.of(services),
-            progress=services.progress,
+            progress=ProgressTracker(services.redis),
             send=submit,
             messages=partial(_count_messages, services),
             show=show,
