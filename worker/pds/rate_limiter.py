@@ -2,7 +2,7 @@
 
 A PDS charges a refused call like any other, to every bucket, so no call is sent that exceeds our
 own count. Responses report the bucket with the fewest points left, which corrects the count; a 429
-closes a bucket until the time that it names. See docs/decisions/0013-rate-budgets.md.
+closes a bucket until the time that it names. See docs/decisions/0013-rate-limits.md.
 """
 
 from __future__ import annotations
