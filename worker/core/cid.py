@@ -23,10 +23,7 @@ RAW_CID_LENGTH = len(_RECORD_PREFIX) + 32
 
 
 def cid_of_record(record: Mapping[str, object]) -> str:
-    """Return the CID that a PDS gives a valid record in JSON form.
-
-    Raises ValueError for values that DAG-CBOR cannot hold.
-    """
+    """Return the CID that a PDS gives a record in JSON form; raises ValueError."""
     return spell_cid(raw_cid_of_record(record))
 
 

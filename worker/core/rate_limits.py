@@ -122,33 +122,33 @@ def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...
 def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders | None:
     """Parse the `RateLimit-*` headers of an answer received at `moment`.
 
-    `RateLimit-Policy: 5000;w=3600` names the bucket. `RateLimit-Reset` is in seconds since 1970
-    at the reference PDS, in seconds from now elsewhere
+    `RateLimit-Policy: 5000;w=3600` names the bucket. `RateLimit-Reset` is in seconds since 1970,
+    like `moment`, at the reference PDS, and in seconds from now elsewhere
     (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/03/).
     """
     points, _, window = headers.get("ratelimit-policy", "").partition(";w=")
     try:
         reset = float(headers["ratelimit-reset"])
         seconds = reset - moment if reset > _FIRST_EPOCH else reset
-        said = RateLimitHeaders(
+        found = RateLimitHeaders(
             int(points), float(window), int(headers["ratelimit-remaining"]), max(seconds, 0.0)
         )
     except (KeyError, ValueError):
         return None
-    sensible = 0 < said.window <= _MAX_WINDOW and said.reset <= _MAX_WINDOW
-    return said if sensible and said.points > 0 and said.remaining >= 0 else None
+    sensible = 0 < found.window <= _MAX_WINDOW and found.reset <= _MAX_WINDOW
+    return found if sensible and found.points > 0 and found.remaining >= 0 else None
 
 
-def match_bucket(charged: Sequence[Charge], said: RateLimitHeaders) -> int | None:
+def match_bucket(charged: Sequence[Charge], headers: RateLimitHeaders) -> int | None:
     """Return the index of the charge to the described bucket, None if unclear.
 
     It has the same limit and window. If none has, it is the only one with the same window or
-    limit: then the other number of ours is wrong, and the answer corrects it.
+    limit: then our other number is wrong, and the answer corrects it.
     """
     for fits in (
-        lambda limit: (limit.points, limit.window) == (said.points, said.window),
-        lambda limit: limit.window == said.window,
-        lambda limit: limit.points == said.points,
+        lambda limit: (limit.points, limit.window) == (headers.points, headers.window),
+        lambda limit: limit.window == headers.window,
+        lambda limit: limit.points == headers.points,
     ):
         indexes = [index for index, charge in enumerate(charged) if fits(charge.limit)]
         if indexes:

@@ -31,8 +31,8 @@ def tid_for(document_id: ObjectId | str | int, when: datetime) -> str:
 
     An ObjectId contains its own time, and the TID stays within that second. For any other id it
     is within the millisecond `when` (naive means UTC), at a position hashed from the id and its
-    type; dates outside 1970 to 2255 are clamped. Two ids may rarely have the same TID: keep a
-    unique index and use `next_tid`.
+    type; dates outside 1970 to 2255 are clamped. In rare cases two ids have the same TID: keep
+    a unique index and use `next_tid`.
     """
     if isinstance(document_id, ObjectId):
         return _encode(_object_id_number(document_id))

@@ -67,10 +67,8 @@ def _png(data: bytes) -> Iterator[Span]:
 
 
 def _webp(data: bytes) -> Iterator[Span]:
-    """Yield the spans to keep.
-
-    https://developers.google.com/speed/webp/docs/riff_container
-    """
+    """Yield the spans to keep."""
+    # https://developers.google.com/speed/webp/docs/riff_container
     yield 0, 12
     position, met = 12, set()
     whole = min(len(data), 8 + int.from_bytes(data[4:8], "little"))

@@ -22,10 +22,7 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class LocalStore(SourceStore):
-    """Reads files below the folder of a `file:` location.
-
-    A symlink may lead to another place in the folder, never out of it.
-    """
+    """Reads files below a folder, following only symlinks that stay within it."""
 
     def __init__(self, location: StoreLocation) -> None:
         self._location = location

@@ -80,11 +80,7 @@ class StoreLocation:
         )
 
     def url(self, key: SourceKey) -> str:
-        """Return a file's URL, percent-encoded.
-
-        Raises PermanentError if the bucket cannot be part of a host name, or the host is not on
-        the allow-list.
-        """
+        """Return a file's URL; raises PermanentError if its host is not allowed."""
         path = "/".join(quote(segment, safe="") for segment in self.path(key))
         if self.scheme == "file":
             return f"file:///{path}"

@@ -74,10 +74,7 @@ class SourceFile:
 
 
 class SourceStore(Protocol):
-    """A place from which uploaded files are read.
-
-    All methods raise MediaError with a code that begins with `source_`.
-    """
+    """Reads uploaded files; all methods raise MediaError with a code `source_...`."""
 
     def stat(self, key: SourceKey) -> SourceStat:
         """Return identity and size of a file without reading it."""

@@ -34,14 +34,11 @@ class SourceRef:
 
 @dataclass(frozen=True, slots=True)
 class BlobSpec:
-    """A blob of the record: its source file and how to create it.
-
-    `mime_type` is that of a file that is uploaded as it is.
-    """
+    """A blob of the record: its source file and how to create it."""
 
     file: SourceRef
     transform: BlobTransform
-    mime_type: str = ""
+    mime_type: str = ""  # of a file that is uploaded as it is
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,7 @@ def find_fault(kind: object, name: str, taken: Iterable[MediaType]) -> str:
 
 
 def _fault_of(kind: MediaType, name: str) -> str:
+    is_batch = type(kind.batch) is int and 0 < kind.batch <= _MAX_BATCH
     faults = {
         "name should be a to z, 0 to 9 and _, 32 at most": not _matches(_NAME, kind.name),
         f"name is {kind.name!r}, and its entry point's {name!r}": kind.name != name,
@@ -76,8 +77,7 @@ def _fault_of(kind: MediaType, name: str) -> str:
         "fields should be a tuple of texts": not _are_texts(kind.fields),
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
         "takedown_flags should be a tuple of texts": not _are_texts(kind.takedown_flags),
-        f"batch should be 1 to {_MAX_BATCH}": type(kind.batch) is not int
-        or not 0 < kind.batch <= _MAX_BATCH,
+        f"batch should be 1 to {_MAX_BATCH}": not is_batch,
     }
     return next((fault for fault, applies in faults.items() if applies), "")
 

@@ -15,10 +15,7 @@ ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 
 
 def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft:
-    """Return the draft for a document with these fields, of the user Ada or a guest.
-
-    Raises PermanentError naming an invalid field.
-    """
+    """Return the draft for these fields, of Ada or a guest; raises PermanentError."""
     document = MediaDocument(
         ref=ItemRef(kind.name, ID),
         owner="art-guest" if guest else ADA.subject,

@@ -48,21 +48,16 @@ class MetricsExporter:
 
     def serve(self) -> None:
         """Start the server; only log an error if the port is not available."""
-        if self.settings.port is None:
+        host, port = self.settings.host, self.settings.port
+        if port is None:
             return
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         try:
-            self._server, _ = start_http_server(
-                self.settings.port, self.settings.host, registry=registry
-            )
+            self._server, _ = start_http_server(port, host, registry=registry)
         except OSError as error:
-            log.error(  # noqa: TRY400 - the cause is the address
-                "metrics are not served at %s:%d: %s; see METRICS_HOST and METRICS_PORT",
-                self.settings.host,
-                self.settings.port,
-                error.strerror,
-            )
+            message = "metrics are not served at %s:%d: %s; see METRICS_HOST and METRICS_PORT"
+            log.error(message, host, port, error.strerror)  # noqa: TRY400 - the cause is the address
 
     def metrics(self) -> Metrics:
         """Return the metrics of this process, NULL_METRICS if there is no folder."""

@@ -23,10 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def create(file: Path) -> None:
-    """Create the file with the time 0, because a starting process does not work yet.
-
-    Raises SettingsError if the file cannot be written.
-    """
+    """Create the file as touched in 1970, before any work; raises SettingsError."""
     try:
         file.touch()
         os.utime(file, (0, 0))

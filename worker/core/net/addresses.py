@@ -54,7 +54,7 @@ class AddressNotAllowedError(Exception):
 def resolve(
     host: str, port: int, timeout: float | None, allowed: Sequence[Network]
 ) -> list[Address]:
-    """Return the addresses of a host; raises AddressNotAllowedError and httpcore's errors.
+    """Return the addresses of a host; raises AddressNotAllowedError.
 
     A host with a single address that is not allowed is rejected, as a likely attack.
     """

@@ -15,10 +15,7 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def is_host(text: str) -> bool:
-    """Return whether a text is the host of a URL, in lower case and ASCII.
-
-    Source: https://www.rfc-editor.org/rfc/rfc1123#section-2.1, RFC 3986 section 3.2.2.
-    """
+    """Return whether a text is a URL's host, in lower case (RFC 1123, RFC 3986)."""
     return len(text) <= _MAX_NAME and bool(_NAME.fullmatch(text) or _IPV6.fullmatch(text))
 
 

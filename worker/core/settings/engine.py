@@ -34,17 +34,14 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """The limits of retries, in attempts and seconds.
-
-    `repo_lock` is how long the lock of a repo outlives a process that was killed.
-    """
+    """The limits of retries, in attempts and seconds."""
 
     max_attempts: int
     max_lost: int
     base: float
     ceiling: float
     lease: float
-    repo_lock: float
+    repo_lock: float  # after which the lock of a killed process ends
     parked: float
 
 
@@ -92,14 +89,11 @@ class PdsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of workers and commands.
-
-    `mongodb_selection` is the time in seconds that a call waits for MongoDB to answer.
-    """
+    """All settings of workers and commands."""
 
     mongodb_url: Secret
     mongodb_name: str
-    mongodb_selection: float
+    mongodb_selection: float  # seconds that a call waits for a server
     redis_url: Secret
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
@@ -136,7 +130,10 @@ class Settings:
                 media=_media(reader, check_url),
                 retry=_retry(reader),
                 sweep=_sweep(reader),
-                metrics=_metrics(reader),
+                metrics=MetricsSettings(
+                    host=reader.text("METRICS_HOST", "127.0.0.1"),
+                    port=int(reader.number("METRICS_PORT", 0, minimum=0, maximum=65_535)) or None,
+                ),
             )
 
 
@@ -187,11 +184,6 @@ def _sweep(reader: EnvironmentReader) -> SweepSettings:
         requeue=reader.number("SWEEP_REQUEUE_SECONDS", 300, minimum=1),
         grace=reader.number("SWEEP_GRACE_SECONDS", 20, minimum=0),
     )
-
-
-def _metrics(reader: EnvironmentReader) -> MetricsSettings:
-    port = int(reader.number("METRICS_PORT", 0, minimum=0, maximum=65_535))
-    return MetricsSettings(host=reader.text("METRICS_HOST", "127.0.0.1"), port=port or None)
 
 
 def _secret_keys(reader: EnvironmentReader) -> tuple[Secret, ...]:

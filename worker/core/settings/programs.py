@@ -19,15 +19,12 @@ from worker.core.settings.validators import (
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """The settings of the queue; a producer needs only the URL.
-
-    `heartbeat_file` is touched while the process works: see `worker/telemetry/heartbeat.py`.
-    """
+    """The settings of the queue; a producer needs only the URL."""
 
     redis_url: Secret
     sweep_interval: float
     visibility_timeout: float
-    heartbeat_file: Path | None
+    heartbeat_file: Path | None  # see worker/telemetry/heartbeat.py
 
     @property
     def broker_url(self) -> Secret:

@@ -48,10 +48,7 @@ def load_lexicons(*directories: Path) -> Lexicons:
 
 
 def lexicon_files(directory: Path) -> list[Path]:
-    """Return the lexicon documents of a folder without the published ones.
-
-    Raises LexiconFileError if there are none.
-    """
+    """Return the documents of a folder, at least one; raises LexiconFileError."""
     published = directory / PUBLISHED
     paths = [path for path in sorted(directory.rglob("*.json")) if published not in path.parents]
     if not paths:
