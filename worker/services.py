@@ -1,6 +1,7 @@
-"""The composition root: every client and every part of the engine, made once and handed down.
+"""Build every client and every part of the engine, once per process.
 
-Made in the process that uses it, never before a fork: sockets and locks do not survive one.
+Services are built in the process that uses them, never before a fork, because sockets and locks
+do not survive one.
 """
 
 from __future__ import annotations
@@ -73,10 +74,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long calls may take before they are given up, in seconds.
+    """Timeouts of calls, in seconds.
 
-    With `once` Redis is not asked again either: for a person who waits for an answer. `bounds`
-    are those of a PDS's answers; without, a whole repo is read.
+    `once` disables retries of Redis calls, for pages that a user waits for. `bounds` limits the
+    responses of a PDS; None allows a whole repo.
     """
 
     pds: float = 15
@@ -89,7 +90,8 @@ class Timeouts:
 class Services:
     """Everything a task or a command may need.
 
-    `engine` serves saves, `bulk_engine` all other work, which leaves saves a share of the budgets.
+    `engine` handles saves; `bulk_engine` handles all other work, and leaves a share of each rate
+    limit to saves.
     """
 
     settings: Settings
@@ -118,28 +120,27 @@ class Services:
     resources: ExitStack
 
     def repo(self, account: Account) -> Repo:
-        """Return the repo of an account, for work that is no save."""
+        """Return the repo of an account, for all work except saves."""
         return Repo(self.pds_hosts, account)
 
     def pds_of(self, did: str) -> PdsClient:
-        """Return the PDS where an account lives."""
+        """Return the PDS of an account."""
         return self.pds_hosts.for_did(did).pds
 
     def ensure_indexes(self) -> None:
-        """Create the indexes that are not there yet; raises IndexRefusedError."""
+        """Create missing indexes; raises IndexRefusedError."""
         indexes.ensure(self.database)
 
     def close(self) -> None:
-        """Close every connection."""
         self.resources.close()
 
 
 @cache
 def services(*, is_worker: bool) -> Services:
-    """Return the services of this process, made at first use; raises SettingsError."""
+    """Return the services of this process, built on first use; raises SettingsError."""
     settings = Settings.load(os.environ)
     if not is_worker:
-        return build(settings)  # of the platform's own, as are its log and its Sentry
+        return build(settings)  # other programs configure logs and Sentry themselves
     from worker.telemetry.sentry import SentryAlerts
 
     return build(settings, SentryAlerts(), metrics_exporter().metrics())
@@ -147,16 +148,16 @@ def services(*, is_worker: bool) -> Services:
 
 @cache
 def metrics_exporter() -> MetricsExporter:
-    """Return the exporter of a worker, which is made before its children; raises SettingsError."""
+    """Return a worker's exporter, created before its children; raises SettingsError."""
     from worker.telemetry.exporter import MetricsExporter
 
     return MetricsExporter(Settings.load(os.environ).metrics)
 
 
 def preload() -> None:
-    """Load what is otherwise loaded at its first use: before a fork, all children share it.
+    """Load modules and lexicons before a fork, so that all children share the memory.
 
-    Raises LexiconFileError and MediaTypeError: better now than in every child.
+    Raises LexiconFileError and MediaTypeError, before any child is started.
     """
     import lexrpc.base  # noqa: F401
     from PIL import Image
@@ -171,11 +172,11 @@ def build(
     metrics: Metrics | None = None,
     timeouts: Timeouts | None = None,
 ) -> Services:
-    """Make all services; nothing is connected before its first use.
+    """Build all services; connections are opened on first use.
 
-    With `metrics` each run over an item is logged and counted. Raises SettingsError for
-    settings that only make sense together, and LexiconFileError and MediaTypeError for a type of
-    another package that cannot be used.
+    With `metrics`, each run of an item is logged and counted. Raises SettingsError for
+    inconsistent settings, and LexiconFileError and MediaTypeError for a media type of another
+    package that cannot be loaded.
     """
     resources = ExitStack()
     database = connect(settings)
@@ -307,13 +308,13 @@ def _connect_redis(settings: Settings, timeouts: Timeouts) -> Redis:
             **once,
         )
     except ValueError:
-        raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+        raise SettingsError(["REDIS_URL is not a valid Redis URL"]) from None
 
 
 def _site_urls(media: MediaSettings) -> SiteUrls:
     known = {f"{kind.name}_{name}".upper() for kind in MEDIA_TYPES.values() for name in kind.urls}
     unknown = sorted(media.url_templates.keys() - known)
     if unknown:
-        problems = [f"URL_TEMPLATE_{name} is the template of no field" for name in unknown]
+        problems = [f"URL_TEMPLATE_{name} matches no URL field" for name in unknown]
         raise SettingsError(problems)
     return SiteUrls(media.site_url, media.user_bucket, media.guest_bucket, media.url_templates)

@@ -1,4 +1,4 @@
-"""Check Redis or Valkey: that it keeps messages, and has room for more."""
+"""Check Redis or Valkey: version, role, persistence, memory, queue and clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"
 _MIN_VERSION = (6, 2)
-_SEEN = 1000  # keys that are checked for other programs
+_SEEN = 1000  # keys that are checked for those of other programs
 _FULL, _FILLING = 0.95, 0.8
 _MAX_LIVE = 10_000  # messages
 _QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
@@ -44,12 +44,12 @@ class QueueFacts:
 
 
 def fetch(installation: Installation) -> QueueFacts:
-    """Ask the server; raises RedisUnavailableError and SettingsError."""
+    """Query the server; raises RedisUnavailableError and SettingsError."""
     url = installation.settings.redis_url.reveal()
     try:
         client = Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT)
     except ValueError:
-        raise SettingsError(["REDIS_URL is not understood by the client"]) from None
+        raise SettingsError(["REDIS_URL is not a valid Redis URL"]) from None
     with client:
         return _read(client, installation.clock)
 
@@ -78,7 +78,7 @@ def _read(redis: Redis, clock: Clock) -> QueueFacts:
 
 
 def evaluate(facts: QueueFacts) -> Iterator[CheckResult]:
-    """Judge what the server reports."""
+    """Evaluate what the server reports."""
     numbers = tuple(int(part) for part in facts.version.split(".") if part.isdigit())
     product, new = f"{facts.product} {facts.version}", numbers >= _MIN_VERSION
     yield judge(SUBJECT, "version", product, "update it to 6.2 or newer", passes=new)
