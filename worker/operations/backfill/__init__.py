@@ -1,1 +1,1 @@
-"""Backfill, restore and retry: which documents, in batches of one account."""
+"""Backfill, restore and retry: select documents, and enqueue them in batches."""

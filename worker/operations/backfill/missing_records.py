@@ -18,7 +18,7 @@ _CHUNK = 500
 
 
 def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType]) -> int:
-    """Make such documents pending, to be published again; return how many there were."""
+    """Make documents without a record pending; return how many were changed."""
     repo = services.repo(account)
     snapshot = RepoSnapshot.parse(repo.did, repo.export())
     return sum(

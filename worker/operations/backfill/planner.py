@@ -1,6 +1,7 @@
-"""Cut the items to backfill, restore or retry into batches of one account, and enqueue them.
+"""Group the items to backfill, restore or retry into batches, and enqueue them.
 
-Accounts take turns, so that a large one does not delay the others. Everything streams.
+Each batch contains items of one account. Accounts take turns, so that a large one does not delay
+the others. All queries stream their results.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ from worker.services import Services
 
 T = TypeVar("T")
 
-_ROUND_ROBIN_SIZE = 64  # accounts that take turns; more than the workers of any installation
-_LOOKUP_SIZE = 500  # accounts at a time
-_CHUNK = 20_000  # items that are grouped by owner at a time, some 10 MB
+_ROUND_ROBIN_SIZE = 64  # accounts that take turns; more than an installation has workers
+_LOOKUP_SIZE = 500  # accounts per query
+_CHUNK = 20_000  # items grouped by owner at a time, about 10 MB
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a backfill is to cover.
+    """The items that a backfill covers.
 
     `owners` are subjects, None for all. `failed` includes failed items, `removed` wiped ones.
-    `limit` is the most items to enqueue.
+    `limit` is the maximum number of items to enqueue.
     """
 
     kinds: Sequence[MediaType]
@@ -55,9 +56,9 @@ class Scope:
 
     @property
     def groups(self) -> list[StatusGroup]:
-        """Return the status groups, in an order in which no document is read twice.
+        """Return the status groups, ordered so that no document is read twice.
 
-        Runs move documents from later groups to earlier ones, or out of all.
+        A run moves a document to an earlier group, or out of all groups.
         """
         asked = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
         return [PARTIAL, NO_ACCOUNT, *asked, PENDING, FOREIGN, UNSEEN]
@@ -74,7 +75,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BackfillPreview:
-    """How many items to enqueue, by type; and how many are left out, by type and reason."""
+    """Items to enqueue, by type, and items left out, by type and reason."""
 
     wanted: Mapping[str, int]
     left_out: Mapping[tuple[str, str], int]
@@ -82,12 +83,12 @@ class BackfillPreview:
 
     @property
     def total(self) -> int:
-        """Return how many items to enqueue."""
+        """Return the number of items to enqueue."""
         return sum(self.wanted.values())
 
 
 class BackfillPlanner:
-    """Finds the items of a backfill or a retry, and cuts them into batches."""
+    """Selects the items of a backfill or a retry, and groups them into batches."""
 
     def __init__(self, selection: BackfillQueries, accounts: Accounts, guest_subject: str) -> None:
         self._selection = selection
@@ -96,7 +97,7 @@ class BackfillPlanner:
 
     @classmethod
     def of(cls, services: Services) -> Self:
-        """Return the planner over these services' documents."""
+        """Return a planner for the documents of these services."""
         selection = BackfillQueries(services.store)
         return cls(selection, services.accounts, services.settings.guest_subject)
 
@@ -126,15 +127,15 @@ class BackfillPlanner:
     def failed_batches(
         self, kinds: Sequence[MediaType], codes: Sequence[str] = (), limit: int | None = None
     ) -> Iterator[Batch]:
-        """Yield the batches of a retry: failed and partial items, with one of these codes, if any.
+        """Yield batches of failed and partial items, filtered by `codes` if given.
 
-        Unlike those of a backfill, items without an account or taken down are included.
+        Unlike in a backfill, items that are taken down or have no account are included.
         """
         failed = (item for kind in kinds for item in self._selection.failed(kind, codes))
         return to_batches(islice(failed, limit))
 
     def remaining(self, scope: Scope, due: datetime) -> Iterator[Batch]:
-        """Yield what a backfill has tried in vain and that is due by then."""
+        """Yield batches of the items that were not published and are due by `due`."""
         for kind in scope.kinds:
             for group in scope.groups:
                 if not group.settled:
@@ -165,7 +166,7 @@ class BackfillPlanner:
 
 
 def to_batches(items: Iterable[OwnedItem]) -> Iterator[Batch]:
-    """Cut items into batches of one type and owner."""
+    """Group items into batches of one type and owner."""
     stream = iter(items)
     while chunk := list(islice(stream, _CHUNK)):
         ids = defaultdict[tuple[str, str], list[DocumentId]](list)
@@ -177,10 +178,9 @@ def to_batches(items: Iterable[OwnedItem]) -> Iterator[Batch]:
 
 
 def submit(batch: Batch, backfill: str | None = None, message: str | None = None) -> bool:
-    """Enqueue a batch; return whether the queue took it.
+    """Enqueue a batch; return whether the queue accepted it.
 
-    A single item is sent like those of the sweep, unless a `backfill` counts what becomes of its
-    messages.
+    A single item is sent as the sweep sends it, unless a `backfill` tracks its results.
     """
     ids = [message_id(item) for item in batch.ids]
     if backfill is None and len(ids) == 1:

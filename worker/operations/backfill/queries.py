@@ -29,10 +29,10 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class StatusGroup:
-    """Documents in one kind of state: the match that finds them, and the indexes to use.
+    """A group of document states: the query that matches them, and its indexes.
 
     A document that returns to a `settled` group was processed, and is not enqueued again. With
-    `leftovers`, documents that were taken down but name a record are included.
+    `leftovers`, documents that were taken down but still name a record are included.
     """
 
     match: Mapping[str, object]
@@ -58,10 +58,10 @@ UNSEEN = StatusGroup({"atproto.status": None})
 
 @dataclass(frozen=True, slots=True)
 class OwnerCount:
-    """How many documents an owner has in a status group.
+    """The number of an owner's documents in a status group.
 
-    `wanted` are to be published or, where they are gone and left a record, to be removed; `gone`
-    counts the others by what took them down.
+    `wanted` are to be published or, if they were taken down and left a record, to be removed;
+    `gone` counts the others by takedown flag.
     """
 
     owner: str
@@ -70,7 +70,7 @@ class OwnerCount:
 
 
 class BackfillQueries:
-    """Reads status groups of the documents of one database."""
+    """Queries for the status groups of one database."""
 
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
@@ -78,7 +78,7 @@ class BackfillQueries:
     def owners(
         self, kind: MediaType, group: StatusGroup, owners: Sequence[str] | None = None
     ) -> Iterator[OwnerCount]:
-        """Yield the owners of a status group's documents, or only these, with their counts."""
+        """Yield the owners in a status group, filtered by `owners` if given, with counts."""
         match = dict(group.match) | ({} if owners is None else self._of(*owners))
         index = group.index if owners is None else group.index_by_owner
         pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
@@ -92,9 +92,9 @@ class BackfillQueries:
     def documents(
         self, kind: MediaType, group: StatusGroup, owner: str, due: datetime | None = None
     ) -> Iterator[DocumentId]:
-        """Yield the ids of an owner's wanted documents of a status group, lowest first.
+        """Yield the ids of an owner's wanted documents in a status group, ascending.
 
-        A document whose id no message can carry is marked as failed instead. With `due`,
+        A document whose id does not fit into a message is marked as failed instead. With `due`,
         documents with a later `retryAt` are left out.
         """
         match = dict(group.match) | self._of(owner)
@@ -113,14 +113,14 @@ class BackfillQueries:
                         self._store.mark_invalid_id(kind, raw["_id"])
 
     def failed(self, kind: MediaType, codes: Sequence[str] = ()) -> Iterator[OwnedItem]:
-        """Yield the failed and partial items that no run holds, with one of these codes, if any."""
+        """Yield failed and partial items without a lease, filtered by `codes` if given."""
         match: RawDocument = {"atproto.status": {"$in": list(FAILED_STATUSES)}, **not_held()}
         for code in codes or (None,):
             coded = match if code is None else match | with_code(code)
             with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_CHUNK):
-                    if as_document_id(raw["_id"]) is not None:  # no message can carry other ids
+                    if as_document_id(raw["_id"]) is not None:  # others fit into no message
                         yield self._store.to_owned_item(kind, raw)
 
     def _of(self, *owners: str) -> dict[str, object]:
@@ -128,9 +128,9 @@ class BackfillQueries:
         return {"user": {"$in": [*nobody, *owners]}}
 
     def _counts(self, kind: MediaType, group: StatusGroup) -> dict[str, Any]:
-        """Return the grouping that counts documents by owner."""
+        """Return the `$group` stage that counts documents by owner."""
         named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if group.leftovers else False
-        # The first flag that is set says why a document is gone, as for the store.
+        # The first flag that is set is the reason, as in the store.
         why: Any = "wanted"
         for flag in reversed(kind.takedown_flags):
             why = {"$cond": [_is_set(flag), flag, why]}
@@ -150,5 +150,5 @@ def _names_record(raw: RawDocument) -> bool:
 
 
 def _is_set(field: str) -> dict[str, Any]:
-    """Return the expression for what is true in Python."""
+    """Return an expression for whether a field is truthy in Python."""
     return {"$not": {"$in": [{"$ifNull": [f"${field}", False]}, [False, 0, ""]]}}

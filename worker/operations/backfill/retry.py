@@ -1,4 +1,4 @@
-"""Give items all their attempts again, and enqueue them."""
+"""Reset the attempts of items, and enqueue them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from worker.services import Services
 
 @dataclass(slots=True)
 class NamedItems:
-    """The items that an operator named by their ids; each id is in one of the lists."""
+    """The items that an operator named by id; each id is in one of the lists."""
 
     items: list[OwnedItem] = field(default_factory=list)
     busy: list[ItemRef] = field(default_factory=list)
@@ -28,7 +28,7 @@ class NamedItems:
 
 @dataclass(slots=True)
 class RetryTotals:
-    """How many items of each type were enqueued, and how many are left to a sweep."""
+    """Items that were enqueued, and items left to the sweep, by type."""
 
     enqueued: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -61,14 +61,14 @@ def count_items(batches: Iterable[Batch]) -> Counter[str]:
 def retry_batches(
     services: Services, batches: Iterable[Batch], send: Callable[[Batch], bool] = submit
 ) -> RetryTotals:
-    """Make the items of batches pending, with all their attempts, and enqueue them.
+    """Make the items of batches pending with all attempts, and enqueue them.
 
-    Once the queue refuses a batch, the remaining ones are not sent: the sweep finds their items.
+    After the queue has rejected a batch, the remaining ones are left to the sweep.
     """
     totals = RetryTotals()
     is_up = True
     for batch in batches:
-        # Before its message: the sweep finds what is only on the document.
+        # Before sending: if the message is lost, the sweep finds the document.
         again = after(services.settings.sweep.requeue)
         services.backlog.reset_attempts(batch.kind, batch.ids, again)
         is_up = is_up and send(batch)

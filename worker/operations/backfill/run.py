@@ -1,7 +1,7 @@
-"""Run a backfill: enqueue its batches, wait for their results, and enqueue what is missing.
+"""Run a backfill: enqueue its batches, wait for results, enqueue remaining items again.
 
-Workers report their progress. In the end the documents are read, and those that are still due
-are enqueued once more, so lost messages and dead workers cost only time.
+Workers report their progress. Documents that are still due at the end are enqueued once more, so
+lost messages and killed workers only cost time.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from worker.services import Services
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
 _POLL_SECONDS = 0.25
-_DUE_SECONDS = 30.0  # what is due later is left to the sweep
-_STALL_SECONDS = 240.0  # without a report; above the time that a batch can take
-_MAX_EMPTY_POLLS = 4  # without a report, and without a message in the queue or a worker
+_DUE_SECONDS = 30.0  # items due later are left to the sweep
+_STALL_SECONDS = 240.0  # without progress; longer than a batch can take
+_MAX_EMPTY_POLLS = 4  # without progress, and without messages queued or in flight
 
 Send = Callable[[Batch, str, str], bool]
 Show = Callable[[BackfillProgress], None]
@@ -33,10 +33,10 @@ Show = Callable[[BackfillProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class BackfillRun:
-    """A backfill under a name, by which workers report their progress.
+    """A backfill; workers report its progress under its name.
 
-    `send` enqueues a batch, given the name and the id of the message, and returns whether the
-    queue took it; `messages` counts those in the queue or in a worker; `show` displays progress.
+    `send` enqueues a batch, given the name and a message id, and returns whether the queue
+    accepted it; `messages` counts queued and in-flight messages; `show` displays progress.
     """
 
     name: str
@@ -50,7 +50,7 @@ class BackfillRun:
 
     @classmethod
     def of(cls, services: Services, scope: Scope, show: Show = lambda _progress: None) -> Self:
-        """Return a new backfill, through the queue of these services."""
+        """Return a new backfill that uses the queue of these services."""
         return cls(
             name=secrets.token_hex(6),
             scope=scope,
@@ -62,11 +62,11 @@ class BackfillRun:
         )
 
     def enqueue(self) -> int:
-        """Enqueue everything; return the number of items. Raises RedisUnavailableError."""
+        """Enqueue all batches; return the number of items. Raises RedisUnavailableError."""
         return self._enqueue(self.planner.batches(self.scope))
 
     def wait(self) -> BackfillProgress:
-        """Wait until no more can be done now; return what the workers reported.
+        """Wait until no more can be done now; return the progress reported by workers.
 
         Items that are still due are enqueued again, as long as their number decreases. Waiting
         ends when no message is left, or no worker has reported for `stalled` seconds.
@@ -90,7 +90,7 @@ class BackfillRun:
             self.progress.expect(self.name, message)
             if not self.send(batch, self.name, message):
                 raise RedisUnavailableError(
-                    "the queue did not take a batch: bring Redis back and run this again"
+                    "the queue did not accept a batch: restore Redis and run this again"
                 )
             count += len(batch.ids)
             if time.monotonic() > told + _POLL_SECONDS:
@@ -121,11 +121,11 @@ class BackfillRun:
         try:
             return self.progress.read(self.name)
         except RedisUnavailableError:
-            return known  # Redis comes back, or the wait stalls
+            return known  # until Redis is available again, or the wait stalls
 
 
 def _count_messages(services: Services) -> int:
-    """Count the messages in the bulk queue, and those that workers have."""
+    """Count the messages in the bulk queue, and all messages in flight."""
     with closing(Queues(services.settings.redis_url)) as queues:
         lengths = queues.lengths()
     return lengths.bulk + lengths.in_hand
