@@ -1,7 +1,7 @@
 """Check that everything is set up: services, credentials, indexes, lexicons, clocks, limits.
 
-`checks.py` has a table of all checks: each has a function that fetches facts, a frozen value, and a
-pure function that evaluates them.
+`checks.py` lists all checks. Each has a function that fetches facts as a frozen value, and a pure
+function that evaluates them.
 """
 
 from worker.operations.doctor.results import CheckResult, Level

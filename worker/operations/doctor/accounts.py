@@ -1,6 +1,6 @@
-"""Check credentials: that stored passwords can be read, and accounts log in.
+"""Check credentials: stored passwords can be read, and accounts can log in.
 
-Logins are limited, so existing sessions are used; accounts without one log in.
+A PDS limits logins, so existing sessions are reused; only accounts without one log in.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.operations.key_rotation import KeyUsage, inspect
 
 SUBJECT = "accounts"
-_MAX_TRIED = 10_000  # passwords that are looked at
+_MAX_TRIED = 10_000  # passwords that are checked
 _MAX_NAMED = 3
 _CORRECT = "correct `users.atproto`, the account, or `SECRET_KEYS`"
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """An account that was tried; `problem` is empty if it has a session.
+    """The result of a login; `problem` is empty if the account has a session.
 
-    If there is no account, `name` is a subject.
+    If the account does not exist, `name` is a subject.
     """
 
     name: str
@@ -35,13 +35,13 @@ class LoginAttempt:
 
 
 def fetch_passwords(installation: Installation) -> KeyUsage:
-    """Open the first ten thousand stored passwords; raises StoreUnavailableError."""
+    """Count the first ten thousand passwords by key; raises StoreUnavailableError."""
     services = installation.services
     return inspect(islice(services.accounts.read_all(), _MAX_TRIED), services.vault)
 
 
 def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
-    """Judge what the keys open."""
+    """Evaluate which passwords the keys open."""
     sealed = sum(usage.by_key.values())
     if usage.unreadable:
         names = ", ".join(usage.unreadable[:_MAX_NAMED])
@@ -59,7 +59,7 @@ def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
 
 
 def fetch_guests(installation: Installation) -> LoginAttempt:
-    """Get a session of the guests' account; raises StoreUnavailableError."""
+    """Log in with the guests' account; raises StoreUnavailableError."""
     subject = installation.settings.guest_subject
     account = installation.services.accounts.find(subject)
     if account is None:
@@ -68,7 +68,7 @@ def fetch_guests(installation: Installation) -> LoginAttempt:
 
 
 def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
-    """Judge the guests' account."""
+    """Evaluate the login of the guests' account."""
     if not login.exists:
         advice = f"store one as `users` {login.name!r}, or set GUEST_SUBJECT; guests' items wait"
         yield warn(SUBJECT, "guests", "there is no account for guests' items", advice)
@@ -79,7 +79,7 @@ def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
 
 
 def fetch_users(installation: Installation) -> list[LoginAttempt]:
-    """Get a session of so many users' accounts; raises StoreUnavailableError."""
+    """Log in with `installation.accounts` users' accounts; raises StoreUnavailableError."""
     services = installation.services
     match = {"atproto.did": {"$type": "string"}}
     with mongo_errors():
@@ -90,7 +90,7 @@ def fetch_users(installation: Installation) -> list[LoginAttempt]:
 
 
 def evaluate_users(logins: Sequence[LoginAttempt]) -> Iterator[CheckResult]:
-    """Judge the accounts that were tried."""
+    """Evaluate the logins of users' accounts."""
     failed = [login.problem for login in logins if login.problem]
     if failed:
         found = f"{len(failed)} of {len(logins)} cannot be used: {'; '.join(failed[:_MAX_NAMED])}"
@@ -103,7 +103,7 @@ def evaluate_users(logins: Sequence[LoginAttempt]) -> Iterator[CheckResult]:
 
 
 def _try_login(account: Account, installation: Installation) -> LoginAttempt:
-    """Get a session of an account, and ask its PDS whether it is valid."""
+    """Get a session of an account, and check that the account is active."""
     try:
         active = installation.services.repo(account).is_active()
     except MediaError as error:

@@ -1,8 +1,8 @@
 """The checks of `doctor`, in the order in which they run.
 
-A check has a function that fetches facts and a pure one that evaluates them. Functions of modules
-that import the media types are loaded when their check runs: a media type that cannot be loaded
-is a finding, and must not end the others.
+Each has a function that fetches facts, and a pure function that evaluates them. Modules that
+import the media types are imported when their check runs, so that a media type that cannot be
+loaded is reported, and does not prevent the other checks.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ TYPES = "types"
 class Check:
     """One check of a subject.
 
-    `needs` names the subjects without which it is skipped. A subject is down when a `vital` check
-    of it raises.
+    It is skipped if one of the subjects in `needs` is down. A subject is down if one of its
+    `vital` checks raises.
     """
 
     subject: str
@@ -37,7 +37,7 @@ class Check:
 
 
 def _lazy(module: str, name: str) -> Callable[..., Any]:
-    """Return a function of a module beside this one, which is imported when it is called."""
+    """Return a function that imports a function of a sibling module when called."""
 
     def call(*arguments: object) -> Any:
         return getattr(import_module(f"{__package__}.{module}"), name)(*arguments)
@@ -53,13 +53,13 @@ _SESSIONS = frozenset({"mongodb", "redis", "pds", TYPES})
 _types = partial(_lazy, "media")
 _upkeep = partial(_lazy, "maintenance")
 
-# Their `fetch` takes nothing.
+# `fetch` takes no argument.
 LOCAL_CHECKS = (
     Check("machine", "machine", machine.fetch, machine.evaluate),
     Check(TYPES, TYPES, _types("fetch_types"), _types("evaluate_types"), vital=True),
     Check(TYPES, "lexicons", _types("fetch_lexicons"), _types("evaluate_lexicons"), _LEXICONS),
 )
-# Their `fetch` takes the Installation.
+# `fetch` takes the Installation.
 SERVICE_CHECKS = (
     Check("mongodb", "answer", mongodb.fetch, mongodb.evaluate, vital=True),
     Check("mongodb", "indexes", _upkeep("fetch_indexes"), _upkeep("evaluate_indexes"), _ITEMS),

@@ -1,4 +1,4 @@
-"""Check the environment: every variable present and well formed, and limits that fit each other."""
+"""Check the environment: variables are set and valid, and limits are consistent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ENVIRONMENT = "environment"
 
 
 def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
-    """Report what is missing or malformed, in the words of the settings."""
+    """Report missing and invalid variables with the messages of the settings."""
     return [
         fail(ENVIRONMENT, "variables", problem, "correct it; .env.example describes every variable")
         for problem in problems
@@ -21,7 +21,7 @@ def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
 
 
 def evaluate_settings(settings: Settings, visibility: float) -> Iterator[CheckResult]:
-    """Judge the settings; `visibility` is the queue's timeout in seconds."""
+    """Evaluate the settings; `visibility` is the queue's timeout in seconds."""
     yield ok(ENVIRONMENT, "variables", "all that is needed is there")
     lease = settings.retry.lease
     yield judge(

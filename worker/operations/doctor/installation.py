@@ -1,4 +1,4 @@
-"""What checks read: the settings, and connections that are opened on first use."""
+"""The input of checks: settings, and connections that are opened on first use."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ TIMEOUT = 5.0  # seconds for each call
 class Installation:
     """The services that the settings name.
 
-    `accounts` is how many users' accounts to try; `clock` is this machine's; `resources` closes
-    the connections.
+    `accounts` is the number of users' accounts to log in with; `clock` is the clock of this
+    machine; `resources` closes the connections.
     """
 
     settings: Settings

@@ -1,6 +1,6 @@
 """Check the machine: Python, installed packages, limits of a process, and the clock.
 
-Leases, retries and rate limits compare times of several machines.
+The clock matters because leases, retries and rate limits compare times of several machines.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok
 
 SUBJECT = "machine"
 _MIN_PYTHON = (3, 11)
-_MIN_FILES = 1024  # a worker's process has some dozens of connections; 1,024 leaves room
-_MIN_DISK = 500 * 2**20  # bytes; where beat and Flower keep what they know
+_MIN_FILES = 1024  # open files; a worker process has a few dozen connections
+_MIN_DISK = 500 * 2**20  # bytes; beat and Flower save their state on disk
 Clock = Callable[[], float]
-"""Seconds since 1970, as this machine has it."""
-_WARN_SECONDS = 2.0  # seconds; an HTTP date is cut to whole seconds
-_FAIL_SECONDS = 30.0  # seconds; what a lease has over the time limit of its task is less
+"""Returns the time of this machine in seconds since 1970."""
+_WARN_SECONDS = 2.0  # seconds; an HTTP date has whole seconds only
+_FAIL_SECONDS = 30.0  # seconds; more than a lease exceeds the time limit of its task
 _ADVICE = "have both machines keep their time (chrony, systemd-timesyncd)"
 
 
@@ -38,7 +38,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """`files` may be open at once, -1 for no limit; `free` bytes are left for temporary files."""
+    """`files` can be open at once, -1 for no limit; `free` is bytes for temporary files."""
 
     python: tuple[int, ...]
     packages: tuple[Package, ...]
@@ -47,7 +47,7 @@ class MachineFacts:
 
 
 def fetch() -> MachineFacts:
-    """Look at this process and its machine."""
+    """Inspect this process and its machine."""
     needed = [Requirement(text) for text in requires("media-atproto") or ()]
     plain = [each for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})]
     return MachineFacts(
@@ -59,7 +59,7 @@ def fetch() -> MachineFacts:
 
 
 def evaluate(facts: MachineFacts) -> Iterator[CheckResult]:
-    """Judge the machine."""
+    """Evaluate Python, packages and limits."""
     python = ".".join(map(str, facts.python))
     yield judge(
         SUBJECT,
@@ -102,7 +102,7 @@ def _installed_version(name: str) -> str | None:
 
 
 def evaluate_clock(subject: str, ahead: float) -> CheckResult:
-    """Judge how many seconds the clock of a service is ahead of this machine's."""
+    """Evaluate how many seconds a service's clock is ahead of this machine's."""
     way = "ahead of" if ahead > 0 else "behind"
     found = f"{abs(ahead):.1f} s {way} this machine's"
     level = Level.FAIL if abs(ahead) > _FAIL_SECONDS else Level.WARN

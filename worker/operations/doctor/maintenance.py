@@ -33,7 +33,7 @@ def fetch_indexes(installation: Installation) -> list[IndexResult]:
 
 
 def evaluate_indexes(every: Sequence[IndexResult]) -> list[CheckResult]:
-    """Judge the indexes; a line for each that cannot be created."""
+    """Report missing indexes, and each index that cannot be created."""
     findings = [
         fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
         for made in every
@@ -52,7 +52,7 @@ def _format_names(made: IndexResult) -> str:
 
 
 def fetch_overdue(installation: Installation) -> dict[str, timedelta]:
-    """Return how long an item of each type has been due at most; raises StoreUnavailableError."""
+    """Return the age of the oldest due item by type; raises StoreUnavailableError."""
     found = {
         name: _due(installation.database, kind.collection) for name, kind in MEDIA_TYPES.items()
     }
@@ -69,7 +69,7 @@ def _due(database: Database[RawDocument], collection: str) -> datetime | None:
 
 
 def evaluate_overdue(ages: Mapping[str, timedelta]) -> Iterator[CheckResult]:
-    """Judge how long an item of each type has been due: the sweep should have found it."""
+    """Evaluate the ages of due items, which the sweep should have enqueued."""
     name, age = max(ages.items(), key=lambda pair: pair[1], default=("", timedelta()))
     if age <= _MAX_OVERDUE:
         yield ok(WORKERS, "sweep", "nothing is overdue")
@@ -85,7 +85,7 @@ def check_watch(database: Database[RawDocument]) -> list[CheckResult]:
 
 
 def evaluate_watch(saved: Checkpoint | None, moment: datetime) -> CheckResult:
-    """Judge the saved position of the watch, None if it was never in use."""
+    """Evaluate the saved position of the watch, None if it was never used."""
     if saved is None:
         return ok(WORKERS, "watch", "not in use")
     if saved.saved_at and moment - saved.saved_at <= _MAX_SILENCE:

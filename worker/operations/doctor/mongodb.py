@@ -28,7 +28,7 @@ class MongoFacts:
 
 
 def fetch(installation: Installation) -> MongoFacts:
-    """Ask the server; raises StoreUnavailableError."""
+    """Query the server; raises StoreUnavailableError."""
     database, clock = installation.database, installation.clock
     with mongo_errors(), pymongo.timeout(TIMEOUT):
         began = clock()
@@ -36,13 +36,13 @@ def fetch(installation: Installation) -> MongoFacts:
         middle = (began + clock()) / 2
         version = str(database.client.server_info()["version"])
         database["users"].find_one({}, {"_id": 1})
-    # Answers to commands have dates without a time zone, whatever the client is set to.
+    # Command replies contain naive dates, whatever the `tz_aware` of the client.
     ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - middle
     return MongoFacts(version, hello.get("setName"), bool(hello.get("isWritablePrimary")), ahead)
 
 
 def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
-    """Judge what the server reports."""
+    """Evaluate what the server reports."""
     advice = "update it to 6.0 or newer"
     new = _numbers(facts.version) >= _MIN_VERSION
     yield judge(SUBJECT, "version", facts.version, advice, passes=new, level=Level.FAIL)

@@ -20,15 +20,15 @@ SUBJECT, DIRECTORY = "pds", "directory"
 _TIMEOUT = httpx.Timeout(5, connect=3)
 _DESCRIBE = "/xrpc/com.atproto.server.describeServer"
 _HEALTH = "/xrpc/_health"
-_HALF = 0.5  # seconds: where a moment lies, on average, that was cut to whole seconds
+_HALF = 0.5  # seconds that are cut from an HTTP date on average
 
 
 @dataclass(frozen=True, slots=True)
 class PdsFacts:
     """What a PDS reports; `ahead` is the lead of its clock in seconds, None if unknown.
 
-    `upload_limit` is in bytes; `told` is what its headers say of a budget, `limits` what the
-    settings say.
+    `upload_limit` is in bytes; `told` is the rate limit in its headers, `limits` are those of
+    the settings.
     """
 
     version: str
@@ -39,7 +39,7 @@ class PdsFacts:
 
 
 def fetch(installation: Installation) -> PdsFacts:
-    """Ask the PDS; raises TransientError if what answers is none."""
+    """Query the PDS; raises TransientError without a valid response."""
     settings, clock = installation.settings.pds, installation.clock
     url = settings.url
     with httpx.Client(timeout=_TIMEOUT) as http:
@@ -59,7 +59,7 @@ def fetch(installation: Installation) -> PdsFacts:
 
 
 def evaluate(facts: PdsFacts) -> Iterator[CheckResult]:
-    """Judge what a PDS reports, its limit of blobs apart."""
+    """Evaluate what a PDS reports, except its blob limit."""
     yield ok(SUBJECT, "version", facts.version)
     yield _limits(facts.told, facts.limits)
     if facts.ahead is not None:
@@ -67,14 +67,14 @@ def evaluate(facts: PdsFacts) -> Iterator[CheckResult]:
 
 
 def fetch_uploads(installation: Installation) -> tuple[int | None, int]:
-    """Return how many bytes of a blob the PDS and our lexicons allow; raises as `fetch` does."""
+    """Return the blob limits in bytes of the PDS and our lexicons; raises as `fetch` does."""
     from worker.media.lexicons import type_lexicons  # imports the media types
 
     return fetch(installation).upload_limit, max_blob_size(type_lexicons())
 
 
 def evaluate_uploads(allowed: tuple[int | None, int]) -> Iterator[CheckResult]:
-    """Judge whether the PDS takes the largest blob that our lexicons allow."""
+    """Evaluate whether the PDS accepts the largest blob that our lexicons allow."""
     limit, largest = allowed
     found = f"it takes {limit} bytes, our lexicons {largest} at most"
     yield judge(
@@ -105,7 +105,7 @@ def fetch_directory(installation: Installation) -> tuple[str | None, int]:
 
 
 def evaluate_directory(answer: tuple[str | None, int]) -> Iterator[CheckResult]:
-    """Judge the answer of a directory."""
+    """Evaluate the response of a directory."""
     url, status = answer
     if status != httpx.codes.OK:
         yield fail(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")

@@ -1,4 +1,4 @@
-"""Run all checks, one after the other; a check that fails hides no other."""
+"""Run all checks in turn; an error of one does not affect the others."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _ADVICE: Mapping[str, str] = {
 def examine(
     environ: Mapping[str, str], accounts: int = 0, clock: Clock = time.time
 ) -> Iterator[CheckResult]:
-    """Yield results check by check, within a few seconds for each service that does not answer.
+    """Yield the results of all checks; a service that is down takes a few seconds.
 
-    `accounts` is how many users' accounts to try besides the guests'; `clock` is this machine's.
-    Never raises: what a check raises is its result.
+    `accounts` is the number of users' accounts to log in with, besides the guests'; `clock` is
+    the clock of this machine. Errors of checks are returned as results.
     """
     down: set[str] = set()
     yield from run_checks(LOCAL_CHECKS, down)
@@ -58,7 +58,7 @@ def examine(
 def run_checks(
     checks: Iterable[Check], down: set[str], *installation: Installation
 ) -> Iterator[CheckResult]:
-    """Run checks, except those that need a subject that is down; add to the subjects `down`."""
+    """Run checks whose needs are not `down`; add subjects that are down to it."""
     for check in checks:
         if missing := sorted(check.needs & down):
             yield _skip(check.subject, check.name, missing[0])
@@ -71,7 +71,7 @@ def run_checks(
 
 
 def _report(check: Check, error: Exception) -> CheckResult:
-    """Return what a check raised as its result; the text of an unexpected error is left out."""
+    """Return the error of a check as a result, without the text of unexpected errors."""
     if not isinstance(error, LexiconFileError | MediaError | SettingsError | OSError):
         found = f"{type(error).__name__} in the check"
         advice = "this check has a bug, or the service an answer of its own: report it"

@@ -19,7 +19,10 @@ _TEST_FILE = "media-atproto-doctor"
 
 @dataclass(frozen=True, slots=True)
 class StoreFacts:
-    """A folder, or a store on the web (`folder` is None) where `exists` is about a test file."""
+    """Facts about a folder, or about a store on the web if `folder` is None.
+
+    `exists` is about the folder, or about a test file on the web.
+    """
 
     folder: Path | None
     exists: bool
@@ -27,7 +30,7 @@ class StoreFacts:
 
 
 def fetch(installation: Installation) -> StoreFacts:
-    """Look at the folder, or ask for a file; raises SettingsError and the errors of sources."""
+    """Check the folder, or request a file; raises SettingsError and source errors."""
     settings = installation.settings
     if settings.media.store_url.startswith("file:"):
         folder = store_location(settings).root
@@ -38,7 +41,7 @@ def fetch(installation: Installation) -> StoreFacts:
 
 
 def evaluate(facts: StoreFacts) -> Iterator[CheckResult]:
-    """Judge whether files can be read."""
+    """Evaluate whether files can be read."""
     folder = facts.folder
     if folder is None:
         remark = ", though with a file that nobody stored" if facts.exists else ""
