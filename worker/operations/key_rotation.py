@@ -1,7 +1,7 @@
 """Seal all stored secrets with the first key: plain ones, and those under another key.
 
-Can be interrupted, repeated and run beside workers: a text is replaced only if it is unchanged
-since it was read.
+Can be interrupted, repeated, and run while workers run: a text is replaced only if it is
+unchanged since it was read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class SecretStore(Protocol[Name]):
     """A collection of stored secrets."""
 
     def read_all(self) -> Iterator[tuple[Name, str]]:
-        """Yield each secret's name, and its text as it is stored."""
+        """Yield the name and the stored text of each secret."""
 
     def swap(self, name: Name, read: str, sealed: str, /) -> bool:
         """Replace a text; return False if it has changed since it was read."""
@@ -28,9 +28,9 @@ class SecretStore(Protocol[Name]):
 
 @dataclass(slots=True)
 class KeyUsage:
-    """How many secrets each key sealed, by number from 1, and how many are plain.
+    """The number of secrets sealed by each key, counted from 1, and of plain ones.
 
-    `unreadable` names those that no key opens.
+    `unreadable` lists the names of secrets that no key opens.
     """
 
     by_key: Counter[int] = field(default_factory=Counter)
@@ -39,7 +39,7 @@ class KeyUsage:
 
     @property
     def pending(self) -> int:
-        """Return how many can be sealed with the first key and are not yet."""
+        """Return how many readable secrets are not sealed with the first key."""
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
