@@ -1,4 +1,4 @@
-"""Enqueue what MongoDB's change stream reports, for programs that cannot enqueue it themselves.
+"""Enqueue changes from MongoDB's change stream, for programs that do not enqueue them.
 
 Several watchers may run at the same time. They share one saved position in MongoDB.
 """

@@ -23,14 +23,14 @@ from worker.operations.watch.checkpoint import Token
 
 _WHOLE = ("insert", "replace", "delete")
 _RESETS = ("drop", "rename", "dropDatabase", "invalidate")
-# Of an event nothing else is needed, and documents may have 16 MB.
+# The only fields of an event that are read; a document may have 16 MB.
 _NEEDED = ("operationType", "ns", "documentKey", "clusterTime", "fullDocumentBeforeChange.user")
-_AWAIT_MS = 100  # milliseconds for which MongoDB waits for a change
+_AWAIT_MS = 100  # milliseconds that MongoDB waits for a change
 _PRE_IMAGES = 17  # the wire version of MongoDB 6.0
 _NO_REPLICA_SET = 40573
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml: the oplog no
-# longer has the position, or is another one. The first three are tokens that MongoDB cannot parse,
-# the last is an event that is too large to be sent, and would be so again.
+# longer contains the position, or is a different oplog. The first three codes mean that MongoDB
+# cannot parse the token; the last that an event is too large to be sent, which is permanent.
 _LOST = frozenset({9, 15, 40647, 136, 260, 280, 286, 10334})
 _NOT_RESUMABLE = "NonResumableChangeStreamError"
 
@@ -51,16 +51,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """A collection, or all, was dropped or renamed, without an event for each document."""
+    """A drop or rename of a collection or the database, without events per document."""
 
     what: str
 
 
 def pipeline(kinds: Iterable[MediaType]) -> list[RawDocument]:
-    """Return the stages that filter and reduce events to what may change a record.
+    """Return the stages that select events that may change a record, and trim them.
 
-    An update passes if it changes a field that the type reads. The engine's own updates, which
-    change `atproto` only, do not pass, nor do updates of counters.
+    An update passes if it changes a field that the type reads. Updates of `atproto` by the engine
+    and updates of counters do not pass.
     """
     every = list(kinds)
     collections = {"$in": [kind.collection for kind in every]}
@@ -103,7 +103,7 @@ def _updates_of(kind: MediaType) -> RawDocument:
 
 
 def _collect_updated_fields() -> RawDocument:
-    """Return the expression for the top-level names of the fields that an update has changed."""
+    """Return an expression for the top-level fields that an update has changed."""
     description = "$updateDescription"
     updated = {"$objectToArray": {"$ifNull": [f"{description}.updatedFields", {}]}}
     return {
@@ -125,7 +125,7 @@ def _mapping(value: object) -> Mapping[str, object]:
 
 
 class PositionLostError(MediaError):
-    """The oplog no longer has the changes since the position."""
+    """The oplog no longer contains the changes since the position."""
 
     step = "watch"
     code = "position_lost"
@@ -148,7 +148,7 @@ class NoReplicaSetError(PermanentError):
 def open_stream(
     database: Database[RawDocument], pipeline: Sequence[RawDocument], token: Token | None
 ) -> Iterator[DatabaseChangeStream[RawDocument]]:
-    """Follow a database from after a token, or from now on.
+    """Open a change stream that starts after a token, or now if it is None.
 
     Raises PositionLostError, NoReplicaSetError, StoreUnavailableError.
     """
@@ -156,7 +156,7 @@ def open_stream(
         before = "whenAvailable" if _has_pre_images(database) else None
         stream = database.watch(
             pipeline,
-            start_after=token,  # accepts the token of an invalidation, too; resume_after does not
+            start_after=token,  # unlike resume_after, accepts the token of an invalidate event
             full_document_before_change=before,
             max_await_time_ms=_AWAIT_MS,
         )
@@ -165,7 +165,7 @@ def open_stream(
 
 
 def next_event(stream: DatabaseChangeStream[RawDocument]) -> tuple[RawDocument | None, Token]:
-    """Return the next event, None if there is none for a moment, and the token after it.
+    """Return the next event, or None after a short wait, and its resume token.
 
     Raises PositionLostError, StoreUnavailableError.
     """

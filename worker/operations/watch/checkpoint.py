@@ -1,8 +1,8 @@
-"""The saved position of the watch: one document in MongoDB, shared by all watchers.
+"""Save the position of the watch: one document in MongoDB, shared by all watchers.
 
-MongoDB decides whether a token replaces the saved one, and only a later token does. So a watcher
-that is slow, or was stopped and continues, never moves the position back. Resume tokens can be
-compared as text: https://www.mongodb.com/docs/v8.0/reference/method/Mongo.watch/
+The update replaces a saved token only by a later one, so a watcher that is slow or was suspended
+never moves the position back. Resume tokens can be compared as text:
+https://www.mongodb.com/docs/v8.0/reference/method/Mongo.watch/
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class Checkpoint:
     """The saved position.
 
     All changes up to `token` were on the queue at `saved_at`. The last change was made at
-    `last_event_at`, and enqueued `lag` seconds later. With `must_sweep`, changes before `token`
-    may be unknown, because of `lost`. `trouble` is the error that a watcher is waiting to end.
-    `unknown` counts changes that no message could be sent for.
+    `last_event_at`, and enqueued `lag` seconds later. `must_sweep` is set if changes before
+    `token` may have been missed, for the reason in `lost`. `trouble` is the code of the error
+    that a watcher is retrying. `unknown` counts changes for which no message could be sent.
     """
 
     token: Token | None = None
@@ -45,9 +45,9 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointUpdate:
-    """A token, and what was enqueued up to it since the previous one.
+    """A token, and counts of what was enqueued since the previous one.
 
-    `lost` is the reason if changes before the token may be unknown: they have to be swept up.
+    `lost` is the reason if changes before the token may have been missed and a sweep is needed.
     """
 
     token: Token
@@ -58,7 +58,7 @@ class CheckpointUpdate:
 
 
 def read_checkpoint(database: Database[RawDocument]) -> Checkpoint | None:
-    """Return the saved position, None if there is none; raises StoreUnavailableError."""
+    """Return the saved position, or None; raises StoreUnavailableError."""
     with mongo_errors():
         raw = database[COLLECTION].find_one({"_id": _ID})
     return _parse(raw) if raw else None
@@ -71,7 +71,7 @@ class CheckpointStore:
         self._collection = database[COLLECTION]
 
     def start(self, token: Token) -> bool:
-        """Save the token of a stream that starts now, unless there is a token; return whether."""
+        """Save the token of a new stream, unless one is saved; return whether it was saved."""
         return self._update({"token._data": None}, _changes(CheckpointUpdate(token)))
 
     def save(self, update: CheckpointUpdate) -> bool:
@@ -80,19 +80,19 @@ class CheckpointStore:
         return self._update(not_later, _changes(update))
 
     def mark_lost(self, token: Token | None, why: str) -> bool:
-        """Delete a token that is of no use, if it is still the saved one; return whether it was."""
+        """Delete an unusable token, if it is still saved; return whether it was deleted."""
         return self._update({"token": token}, {"token": None, **_loss(why)})
 
     def mark_swept(self, lost: Mapping[str, object] | None) -> None:
-        """Save that the sweep after a loss was requested, unless there was another loss since."""
+        """Save that the sweep after a loss was requested, unless another loss followed."""
         self._update({"lost": lost}, {"mustSweep": False})
 
     def save_trouble(self, code: str) -> None:
-        """Save what a watcher is waiting for; the next saved token clears it."""
+        """Save the error that a watcher is retrying; the next saved token clears it."""
         self._update({}, {"trouble": code})
 
     def _update(self, match: RawDocument, changes: RawDocument) -> bool:
-        """Change the document if it matches or is missing; return whether it was changed."""
+        """Update the document if it matches or is missing; return whether it was updated."""
         try:
             with mongo_errors():
                 self._collection.update_one({"_id": _ID, **match}, [{"$set": changes}], upsert=True)

@@ -1,4 +1,4 @@
-"""Enqueue changed documents, each once per burst."""
+"""Enqueue changed documents, each once per batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.operations.watch.change_stream import Change
 
 _MAX_BATCH_SECONDS = 0.5  # seconds
 _MAX_BATCH = 500  # documents
-_MAX_SUBJECT = 512  # characters; a longer `user` has no account, and may be megabytes
+_MAX_SUBJECT = 512  # characters; a longer `user` has no account, and may take megabytes
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +35,19 @@ class Producer:
 
 @dataclass(slots=True)
 class ChangeBatch:
-    """Changes that are sent together: of each document the last."""
+    """Changes that are sent together, only the last one of each document."""
 
     _changes: dict[tuple[str, str], Change] = field(default_factory=dict)
     _since: float = 0.0
 
     def add(self, change: Change) -> None:
-        """Add a change, in place of an earlier one of the same document."""
+        """Add a change; it replaces an earlier one of the same document."""
         if not self._changes:
             self._since = time.monotonic()
         self._changes[change.kind.name, repr(change.raw_id)] = change
 
     def is_due(self, *, quiet: bool) -> bool:
-        """Return whether to send now: none follows at once, or they are many, or old."""
+        """Return whether to send now: the stream is quiet, or the batch is large or old."""
         is_old = time.monotonic() > self._since + _MAX_BATCH_SECONDS
         return bool(self._changes) and (quiet or is_old or len(self._changes) >= _MAX_BATCH)
 
@@ -59,7 +59,7 @@ class ChangeBatch:
 
 @dataclass(slots=True)
 class Sender:
-    """Turns changes into messages."""
+    """Sends messages for changes."""
 
     store: DocumentStore
     removals: Removals
@@ -67,7 +67,7 @@ class Sender:
     _warned: set[str] = field(default_factory=set)
 
     def offer(self, change: Change) -> bool | None:
-        """Return whether the queue accepted a change, None if it has no message.
+        """Enqueue a change; return whether it was accepted, None if it has no message.
 
         Raises StoreUnavailableError.
         """
@@ -78,7 +78,7 @@ class Sender:
             self.store.mark_invalid_id(change.kind, change.raw_id)
             return None
         if item is None:
-            return None  # no message can name it, so it was never published
+            return None  # does not fit into a message, so it was never published
         owner = self._owner(change.before)
         if owner is None:
             self._warn_unknown_owner(change)
@@ -106,7 +106,7 @@ class Sender:
             self._warned.add(name)
             log.warning(
                 "%s %s was deleted, and its owner is unknown: audit --repair removes its record. "
-                "Enable pre-images (docs/operations.md) on %s; logged once",
+                "Enable pre-images (docs/operations.md) on %s; logged once per collection",
                 change.kind.name,
                 change.raw_id,
                 name,

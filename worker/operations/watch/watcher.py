@@ -1,8 +1,8 @@
 """Follow the changes of documents and enqueue them.
 
-A resume token is saved once everything before it is on the queue. Whatever ends a watcher, the
-next one continues without a gap. Several may run at the same time: what two of them enqueue twice
-changes nothing. After a lost position all edited documents are made due, and a sweep enqueues them.
+A resume token is saved once everything before it is on the queue, so the next watcher continues
+without a gap, however the last one ended. Several may run at the same time: duplicate messages
+are harmless. After a lost position all edited documents are made due, and a sweep enqueues them.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from worker.operations.watch.checkpoint import (
 )
 from worker.operations.watch.sender import ChangeBatch, Sender
 
-_MIN_PAUSE, _MAX_PAUSE = 0.1, 3.0  # seconds between two tries
-_MAX_QUIET = 3.0  # seconds after which the token is saved without a change
-_WINDOW = 1000  # documents that are compared together
+_MIN_PAUSE, _MAX_PAUSE = 0.1, 3.0  # seconds between two attempts
+_MAX_QUIET = 3.0  # seconds after which the token is saved even without a change
+_WINDOW = 1000  # documents compared per query
 _BY_COLLECTION = {kind.collection: kind for kind in MEDIA_TYPES.values()}
 Stream = DatabaseChangeStream[RawDocument]
 
@@ -53,8 +53,8 @@ log = logging.getLogger(__name__)
 def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
     """Make every item due that was edited since its last run; return how many.
 
-    Calls `between` every so many documents. New items need no mark: sweeps find them by their
-    ids. Safe to repeat. Raises StoreUnavailableError.
+    Calls `between` after each query. New items need no mark, because sweeps find them by id. Can
+    be repeated. Raises StoreUnavailableError.
     """
     count = 0
     for kind in MEDIA_TYPES.values():
@@ -69,13 +69,13 @@ def mark_all_changed(backlog: Backlog, between: Callable[[], None]) -> int:
 
 @dataclass(slots=True)
 class RetryLogger:
-    """Waits between tries; logs the first failure, and the recovery."""
+    """Waits between attempts; logs the first failure, and the recovery."""
 
     _code: str | None = None
     _pause: float = _MIN_PAUSE
 
     def wait(self, code: str, message: str) -> None:
-        """Wait before the next try, longer each time."""
+        """Wait before the next attempt, longer each time."""
         if code != self._code:
             log.warning("%s; trying again", message)
             self._code = code
@@ -93,7 +93,7 @@ class RetryLogger:
 class Watcher:
     """Follows one database. `warn` reports a lost position to the operator.
 
-    `at_work` is called every few seconds for as long as MongoDB answers.
+    `at_work` is called every few seconds while MongoDB is available.
     """
 
     database: Database[RawDocument]
@@ -106,7 +106,7 @@ class Watcher:
     _saved: float = 0.0
 
     def run(self) -> NoReturn:
-        """Watch for ever, waiting for services that are away; raises NoReplicaSetError.
+        """Watch forever, retrying while services are down; raises NoReplicaSetError.
 
         Can be interrupted at any point: no token is saved before its changes are on the queue.
         """
@@ -117,7 +117,7 @@ class Watcher:
                 self._retries.wait(error.code, error.message)
 
     def _follow(self, checkpoint: Checkpoint) -> None:
-        """Follow the stream from a checkpoint; return when to continue from the saved one."""
+        """Follow the stream from a checkpoint; return to continue from the saved one."""
         stages = pipeline(MEDIA_TYPES.values())
         try:
             with open_stream(self.database, stages, checkpoint.token) as stream:
@@ -131,13 +131,13 @@ class Watcher:
             why = _reason(error.message)
             if self.checkpoints.mark_lost(checkpoint.token, why):
                 self._report_loss(why)
-            else:  # a later position is saved
+            else:  # another watcher has saved a later position
                 self._retries.wait(error.code, error.message)
 
     def _start(self, token: Token | None) -> bool:
         """Save the first token; return False if another watcher has saved one.
 
-        Its token may be earlier, and this stream does not have the changes in between.
+        That token may be earlier, and this stream lacks the changes in between.
         """
         is_first = token is not None and self.checkpoints.start(token)
         if is_first:
@@ -145,7 +145,7 @@ class Watcher:
         return is_first
 
     def _read(self, stream: Stream) -> None:
-        """Enqueue changes until documents change that no event names."""
+        """Enqueue changes until the stream reports a reset."""
         batch = ChangeBatch()
         while True:
             event, token = next_event(stream)
@@ -165,7 +165,7 @@ class Watcher:
         return time.monotonic() > self._saved + _MAX_QUIET
 
     def _send(self, changes: Sequence[Change], token: Token, lost: str | None = None) -> None:
-        """Put changes on the queue, however long that takes; then save the token."""
+        """Enqueue changes, retrying until all are accepted; then save the token."""
         sent = [self._send_until_accepted(partial(self.sender.offer, change)) for change in changes]
         known = sum(taken is True for taken in sent)
         last = max((change.at for change in changes), default=None)
@@ -175,7 +175,7 @@ class Watcher:
         self.at_work()
 
     def _send_until_accepted(self, offer: Callable[[], bool | None]) -> bool | None:
-        """Offer a message to the queue until it is accepted; read nothing further meanwhile."""
+        """Offer a message until the queue accepts it; read no changes meanwhile."""
         code = "redis_unavailable"
         while (taken := offer()) is False:
             message = "the queue does not take messages: does REDIS_URL name a server that answers?"
@@ -187,11 +187,11 @@ class Watcher:
         return taken
 
     def _report_loss(self, why: str) -> None:
-        log.warning("%s; a sweep finds what differs, an audit what was deleted", why)
+        log.warning("%s; a sweep finds edited documents, an audit deleted ones", why)
         self.warn(why)
 
     def _catch_up(self, lost: Mapping[str, object] | None) -> None:
-        """Request a sweep of everything that a loss may have hidden."""
+        """Request a sweep for the changes that may have been missed."""
         marked = mark_all_changed(self.backlog, self.at_work)
         self._send_until_accepted(self.sender.producer.sweep)
         self.checkpoints.mark_swept(lost)
