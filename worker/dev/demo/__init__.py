@@ -1,1 +1,1 @@
-"""A small platform to try things on: users, files and documents like the real one's."""
+"""The demo: a small platform with users, files and documents, and a worker for it."""

@@ -1,6 +1,6 @@
 """Check the result of the demo: read records and blobs back from the PDS.
 
-Uses an HTTP client of its own, so that a mistake of the worker is not repeated here.
+Does not use the worker's PDS client, so that a bug in it cannot hide a difference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An item, its state in MongoDB, and everything that is wrong with it."""
+    """An item, its state in MongoDB, and its differences from what is expected."""
 
     item: UploadedItem
     status: str
@@ -58,7 +58,7 @@ def check_items(platform: Platform, pds_url: str, items: Sequence[UploadedItem])
 def _check(
     http: httpx.Client, item: UploadedItem, state: RawDocument, records: Sequence[Record]
 ) -> Result:
-    """Check an item; `records` are those that name it in `ref`."""
+    """Check an item; `records` are those whose `ref` is its id."""
     error = state.get("error")
     status = str(state.get("status"))
     why = error["code"] if isinstance(error, dict) else state.get("reason")
@@ -75,7 +75,7 @@ def _check(
 def _compare(
     http: httpx.Client, item: UploadedItem, rkey: str, records: Sequence[Record]
 ) -> Iterator[str]:
-    """Yield what is wrong with the record of an item and with its blob."""
+    """Yield the faults of an item's record and blob."""
     expected = f"at://{item.owner.did}/computer.aesthetic.{item.type}/{rkey}"
     found = [record["uri"] for record in records]
     if found != [expected]:

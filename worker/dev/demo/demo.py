@@ -39,9 +39,9 @@ _FAST = {
 
 @dataclass(frozen=True, slots=True)
 class FinishedDemo:
-    """The results of a demo whose services still run.
+    """The results of a demo whose services are still running.
 
-    `env_file` names the services to other commands; `check` raises when a process has died.
+    `env_file` is the environment for other commands; `check` raises when a process has died.
     """
 
     results: Sequence[Result]
@@ -59,10 +59,10 @@ class FinishedDemo:
 
 @contextmanager
 def play(folder: Path, progress: Progress, *, pages: bool) -> Iterator[FinishedDemo]:
-    """Play the demo with all data in `folder`, and stop everything at the end.
+    """Play the demo with all data in `folder`; stop all processes when the block ends.
 
-    `pages` starts Flower and the status page as well. Raises StackError when a process cannot
-    start or dies.
+    With `pages`, Flower and the status page are started as well. Raises StackError when a
+    process cannot start or dies.
     """
     with ExitStack() as resources:
         data = DataFolder(folder)

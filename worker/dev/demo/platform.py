@@ -1,4 +1,4 @@
-"""A platform in miniature: makes accounts, stores files and saves documents as uploads do."""
+"""A minimal platform: creates accounts, stores files and saves documents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Platform:
     ) -> str:
         """Create a user and its account on the PDS, `<name>.test`; return the DID.
 
-        `screen_name` is the user's name on the platform, should it be another.
+        `screen_name` is the user's name on the platform, if it is not `name`.
         """
         account = create_account(self._pds_url, name, password)
         self.add_user(subject, account, screen_name or name)
@@ -76,7 +76,7 @@ class Platform:
             self.database["@handles"].insert_one({"_id": subject, "handle": screen_name})
 
     def store(self, name: str, data: bytes, user: str | None) -> Path:
-        """Put a file where an upload of this user (None: a guest) would be."""
+        """Store a file where an upload of this user (None: a guest) is stored."""
         folder = self._media / _GUEST_BUCKET if user is None else self._media / _BUCKET / user
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / name
@@ -90,7 +90,6 @@ class Platform:
         return self._save("painting", user, when, slug=slug, code=_code(), bucket=_bucket(user))
 
     def save_mood(self, text: str, user: str | None, *, when: datetime | None = None) -> ObjectId:
-        """Save a mood."""
         return self._save("mood", user, when, mood=text)
 
     def save_piece(self, slug: str, user: str | None, *, when: datetime | None = None) -> ObjectId:
@@ -100,30 +99,27 @@ class Platform:
     def save_kidlisp(
         self, source: str, user: str | None, *, when: datetime | None = None
     ) -> ObjectId:
-        """Save a KidLisp program."""
         digest = secrets.token_hex(32)
         return self._save("kidlisp", user, when, code=_code(), source=source, hash=digest, hits=1)
 
     def edit(self, type_name: str, item: ObjectId, **changes: object) -> None:
-        """Change fields of a document."""
         self._collection(type_name).update_one({"_id": item}, {"$set": changes})
 
     def delete(self, type_name: str, item: ObjectId) -> None:
-        """Delete a document altogether."""
         self._collection(type_name).delete_one({"_id": item})
 
     def state(self, type_name: str, item: ObjectId) -> RawDocument:
-        """Return what a document's `atproto` says."""
+        """Return the `atproto` field of a document."""
         found = self._collection(type_name).find_one({"_id": item}, {"atproto": 1}) or {}
         return _mapping(found.get("atproto"))
 
     def document(self, type_name: str, item: ObjectId) -> RawDocument:
-        """Return a document as the platform made it: without its `atproto`."""
+        """Return a document without its `atproto` field."""
         found = self._collection(type_name).find_one({"_id": item}, {"atproto": 0})
         return found or {}
 
     def states(self, type_name: str) -> dict[object, RawDocument]:
-        """Return what `atproto` says of all documents of a type, by id."""
+        """Return the `atproto` fields of all documents of a type, by id."""
         every = self._collection(type_name).find({}, {"atproto": 1})
         return {raw["_id"]: _mapping(raw.get("atproto")) for raw in every}
 

@@ -53,7 +53,7 @@ class Processes:
         self.stop()
 
     def start_worker(self) -> None:
-        """Start a worker with beat, without waiting for it."""
+        """Start a worker with beat, without waiting until it is ready."""
         schedule = str(self._folder / "beat-schedule")
         options = ("-B", "-s", schedule, "--concurrency", "2", "--loglevel", "INFO")
         self._start("worker", 0, (*_CELERY, "worker", *options), self._environment)

@@ -55,7 +55,7 @@ class People:
 
 @dataclass(frozen=True, slots=True)
 class Scenes:
-    """Plays the scenes, and keeps each item with the state that is expected of it.
+    """Plays the scenes, and keeps each item with its expected state.
 
     `check` raises when a process has died; `report` prints a line.
     """
@@ -68,7 +68,7 @@ class Scenes:
     items: dict[ObjectId, UploadedItem] = field(default_factory=dict)
 
     def play(self) -> list[UploadedItem]:
-        """Play all scenes; return every item in its last form."""
+        """Play all scenes; return all items in their final form."""
         self._upload()
         self._change()
         self._stop_pds()
@@ -109,7 +109,7 @@ class Scenes:
         self._settle()
 
     def _save(self, scene: str, rounds: range) -> None:
-        """Upload an item of each type per round, owners and texts in turn."""
+        """Upload an item of each type per round, with owners and texts in turn."""
         upload, users = self.uploads, (self.people.ada, self.people.bob)
         for n in rounds:
             owner = (*users, self.people.guest)[n % 3]
@@ -122,7 +122,7 @@ class Scenes:
         self.items[item.id] = replace(item, scene=scene)
 
     def _first(self, type_name: str) -> UploadedItem:
-        """Return the first item of a type in the scene `upload`, which is ada's."""
+        """Return the first item of a type in the scene `upload`; its owner is ada."""
         every = self.items.values()
         return next(item for item in every if (item.scene, item.type) == ("upload", type_name))
 
@@ -131,13 +131,13 @@ class Scenes:
         return sum("error" in states[item.id] for item in down)
 
     def _settle(self) -> None:
-        """Wait until every item is in the state that is expected of it."""
+        """Wait until every item is in its expected state."""
         self._wait(
             lambda states: all(item.is_settled(states[item.id]) for item in self.items.values())
         )
 
     def _wait(self, condition: Callable[[States], bool]) -> None:
-        """Wait for a condition, and report the number of items by status meanwhile."""
+        """Wait for a condition, reporting the number of items by status."""
         deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
             self.check()

@@ -31,11 +31,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class UploadedItem:
-    """A saved document, and the state that is expected of it.
+    """A saved document, and its expected state.
 
-    `document` is the document as saved; `file` the file that its blob is made of, if any; `why`
-    the error code of a `partial` item or the reason of an unpublished one; `cid_before` the CID
-    of the record that an edit has to replace; `scene` the scene of the demo.
+    `document` is the document as saved; `file` the source of its blob, if any; `why` the error
+    code of a `partial` item or the reason of an unpublished one; `cid_before` the CID of the
+    record that an edit has to replace; `scene` the scene of the demo.
     """
 
     type: str
@@ -54,7 +54,7 @@ class UploadedItem:
         return self.status in {"synced", "partial"}
 
     def expect(self, status: str, why: str) -> Self:
-        """Return the item with another expected state."""
+        """Return a copy of the item with this expected state."""
         return replace(self, status=status, why=why)
 
     def is_settled(self, state: RawDocument) -> bool:
@@ -76,7 +76,6 @@ class Uploads:
         return self._save("painting", self.platform.save_painting(slug, owner.user), owner, file)
 
     def mood(self, text: str, owner: Person) -> UploadedItem:
-        """Save a mood."""
         return self._save("mood", self.platform.save_mood(text, owner.user), owner)
 
     def piece(self, slug: str, source: str, owner: Person) -> UploadedItem:
@@ -85,11 +84,10 @@ class Uploads:
         return self._save("piece", self.platform.save_piece(slug, owner.user), owner, file)
 
     def program(self, source: str, owner: Person) -> UploadedItem:
-        """Save a KidLisp program."""
         return self._save("kidlisp", self.platform.save_kidlisp(source, owner.user), owner)
 
     def change(self, item: UploadedItem, **changes: object) -> UploadedItem:
-        """Change fields of a document; a record of it has to be replaced."""
+        """Edit a document; return the item, whose record has to be replaced."""
         before = str(self.platform.state(item.type, item.id).get("cid"))
         self.platform.edit(item.type, item.id, **changes)
         changed = self._save(item.type, item.id, item.owner, item.file)
