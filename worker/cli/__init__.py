@@ -1,4 +1,4 @@
-"""The operator's terminal: `media-atproto COMMAND`, each command loaded when it is used."""
+"""The command line, `media-atproto COMMAND`; a command is imported when it is used."""
 
 from __future__ import annotations
 
@@ -42,29 +42,28 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are named in a table, so that its help imports none of them."""
+    """A group that imports a command when it is used; its help imports none."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the table's order, which is the order to learn them in."""
+        """Return the names in the order of the table, in which they are best learned."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command, or None if the table has no such name."""
+        """Import and return a command, or None if the name is unknown."""
         if cmd_name not in _COMMANDS:
             return None
         module, attribute = _COMMANDS[cmd_name][0].split(":")
         command = getattr(importlib.import_module(module), attribute)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{module}:{attribute} is no click command")
+            raise TypeError(f"{module}:{attribute} is not a click command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the table's one-line helps."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, brief) for name, (_, brief) in _COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an expected error becomes its message, without a traceback."""
+        """Run the command; print expected errors without a traceback."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -74,7 +73,7 @@ class LazyGroup(click.Group):
 
 
 def _leave_interrupted(ctx: click.Context) -> NoReturn:
-    click.echo(err=True)  # ends the line on which the terminal wrote ^C
+    click.echo(err=True)  # ends the line after the terminal's ^C
     ctx.exit(ExitCode.INTERRUPTED)
 
 

@@ -1,4 +1,4 @@
-"""`media-atproto accounts`: which accounts cannot be used, why, and what waits for them."""
+"""`media-atproto accounts`: list blocked accounts, with reasons and waiting items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`media-atproto alive`: whether a worker or beat does its work, for health checks."""
+"""`media-atproto alive`: a health check for a worker or beat."""
 
 from __future__ import annotations
 
@@ -49,11 +49,10 @@ def alive(file: Path, within: float) -> None:
 
 
 def _age(file: Path) -> float | None:
-    """Return the seconds since a file was touched, None when there is none.
+    """Return the seconds since a file was touched, None if it is missing.
 
-    Infinite is the age of one whose process has only just started: worker/telemetry/heartbeat.py.
-
-    Read here with the standard library alone: a health check must not load Celery to say it.
+    Infinite if its process has only just started: see worker/telemetry/heartbeat.py. Uses the
+    standard library only, because a health check must not load Celery.
     """
     try:
         touched = file.stat().st_mtime

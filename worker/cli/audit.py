@@ -1,4 +1,4 @@
-"""`media-atproto audit`: MongoDB beside the repos, and what differs put right."""
+"""`media-atproto audit`: compare MongoDB with the repos, and repair differences."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def audit(
 def _choose_accounts(
     services: Services, names: Sequence[str], *, guests: bool
 ) -> list[Account] | None:
-    """Return the accounts that were named, each once; None for all.
+    """Return the named accounts without duplicates, or None for all.
 
     Raises UnknownAccountError.
     """
@@ -130,7 +130,7 @@ def _choose_accounts(
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Observer]:
-    """Show on stderr what is being done, if it is a terminal."""
+    """Show the current step on stderr, if it is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda _step: None
         return

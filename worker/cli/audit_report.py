@@ -1,4 +1,4 @@
-"""An audit as tables for a person, and as JSON lines for a program."""
+"""Print an audit as tables, or as JSON lines."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _ACTIONS: Mapping[Fault, str] = {
 
 
 def print_account(audited: AuditResult) -> None:
-    """Print the audit of an account as a line of JSON; ids are texts."""
+    """Print the audit of an account as one line of JSON, with ids as strings."""
     audit = audited.audit
     print_json(
         {
@@ -40,7 +40,7 @@ def print_account(audited: AuditResult) -> None:
 
 
 def print_summary(summary: AuditSummary) -> None:
-    """Print the sum over all accounts as a line of JSON."""
+    """Print the totals of all accounts as one line of JSON."""
     counts = {fault.value: 0 for fault in Fault}
     for (fault, _), count in summary.faults.items():
         counts[fault.value] += count
@@ -56,7 +56,7 @@ def print_summary(summary: AuditSummary) -> None:
 
 
 def print_page(summary: AuditSummary, *, repaired: bool) -> None:
-    """Print the sum over all accounts, and the first findings."""
+    """Print the totals of all accounts, and the first findings."""
     print_table(Table(list(_type_rows(summary)), header=_HEADER))
     faults = [
         (fault, name, str(count), _ACTIONS[fault])

@@ -1,4 +1,4 @@
-"""`media-atproto backfill` and `restore`: many items, through the queue."""
+"""`media-atproto backfill` and `restore`: enqueue many items."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _mark_missing(
 
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
-    """Do, or only count, what a scope asks for; return the exit code."""
+    """Enqueue the items of a scope, or only count them; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
     from worker.operations.backfill.run import BackfillRun
 
@@ -164,7 +164,7 @@ def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
 
 
 def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCode:
-    """Print how it ended; return the exit code."""
+    """Print the results; return the exit code."""
     from worker.core.documents import Status
     from worker.operations.backfill.planner import BackfillPlanner
     from worker.sync.outcome import LEFT
@@ -177,7 +177,7 @@ def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCo
         echo(f"{name}: {reason} {number}", "yellow")
     if counts["failed"] or counts["partial"]:
         return ExitCode.FOUND
-    # With a limit there is more to do than was meant to be done.
+    # With a limit, more items remain than were to be enqueued.
     waiting = counts[Status.PENDING] + counts[LEFT]
     left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
     if left:

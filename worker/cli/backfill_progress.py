@@ -1,4 +1,4 @@
-"""What a backfill shows while it is waited for: a bar for each type, or lines where none fit."""
+"""Show the progress of a backfill: a bar for each type, or lines without a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LINE_EVERY = 5.0  # seconds
 
 
 class PlainProgress:
-    """A line every few seconds, for a log."""
+    """Prints a line every few seconds, for logs."""
 
     def __init__(self, totals: Mapping[str, int]) -> None:
         self._total = sum(totals.values())
@@ -29,7 +29,7 @@ class PlainProgress:
         self._known = BackfillProgress(0, {}, {})
 
     def show(self, tally: BackfillProgress) -> None:
-        """Tell how far it is, unless that was told just now or is what it was."""
+        """Print progress, unless it is unchanged or was printed very recently."""
         spent = time.monotonic() - self._start
         if spent < self._told + _LINE_EVERY or tally == self._known:
             return
@@ -39,7 +39,7 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """A bar for each type, with rate, estimate and what failed."""
+    """Shows a bar for each type, with rate, estimate and reasons of failures."""
 
     def __init__(self, bars: Bars, totals: Mapping[str, int]) -> None:
         self._bars = bars
@@ -50,7 +50,6 @@ class LiveProgress:
         }
 
     def show(self, tally: BackfillProgress) -> None:
-        """Move the bars."""
         for name, task in self._tasks.items():
             done = sum(n for (kind, _), n in tally.ended.items() if kind == name)
             rate = f"{done / (time.monotonic() - self._start):.0f}/s"
@@ -59,7 +58,7 @@ class LiveProgress:
 
 @contextmanager
 def open_progress(totals: Mapping[str, int]) -> Iterator[LiveProgress | PlainProgress]:
-    """Show progress towards so many items of each type on stderr, until the block ends."""
+    """Show progress towards `totals`, items by type, on stderr until the block ends."""
     if not sys.stderr.isatty():
         yield PlainProgress(totals)
         return
@@ -85,7 +84,7 @@ def open_progress(totals: Mapping[str, int]) -> Iterator[LiveProgress | PlainPro
 
 
 def reasons_of(tally: BackfillProgress, type_name: str | None = None) -> str:
-    """Return the reasons of failures and their numbers, the most frequent first."""
+    """Format the four most frequent reasons of failures, with their numbers."""
     counts: Counter[str] = Counter()
     for (kind, reason), number in tally.reasons.items():
         if type_name in {None, kind}:

@@ -1,4 +1,4 @@
-"""`media-atproto doctor`: whether everything is set up right, and what to do where it is not."""
+"""`media-atproto doctor`: check that everything is set up right."""
 
 from __future__ import annotations
 

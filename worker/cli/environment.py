@@ -1,4 +1,4 @@
-"""The environment of commands: the process's own, and what an env file adds to it."""
+"""Extend the environment of a command with the variables of an env file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def complete_environment(env_file: Path | None) -> None:
-    """Add an env file's variables to `os.environ`; what is set there already, or in a file, stays.
+    """Add the variables of an env file to `os.environ`, unless they are set there.
 
-    Without a file named, `.env` in the current folder is taken, if there is one. Raises
-    click.BadParameter naming the file and line that cannot be read.
+    A variable is also set if its `_FILE` variant is. The default is `.env` in the current
+    folder, if it exists. Raises click.BadParameter with the file and line of an error.
     """
     if env_file is None and not DEFAULT.is_file():
         return
@@ -33,12 +33,12 @@ def complete_environment(env_file: Path | None) -> None:
 
 
 def open_services(env_file: Path | None) -> Services:
-    """Return the services that the environment, completed from an env file, describes.
+    """Return services for the environment, extended with an env file.
 
     Raises SettingsError and click.BadParameter.
     """
     complete_environment(env_file)
-    # Imported late: no help text waits for the engine to be loaded.
+    # Imported here, so that help texts do not load the engine.
     from worker.core.settings import Settings
     from worker.services import build
 
@@ -48,8 +48,8 @@ def open_services(env_file: Path | None) -> Services:
 def read_env_file(file: Path) -> dict[str, str]:
     """Return the variables of an env file: `NAME=value` lines, quoted as in a shell.
 
-    Nothing is expanded. Raises click.BadParameter naming the line that cannot be read, and
-    never quoting it: it may hold a secret.
+    Nothing is expanded. Raises click.BadParameter with the number of an invalid line, but not
+    its text, which may contain a secret.
     """
     variables: dict[str, str] = {}
     try:
@@ -69,7 +69,7 @@ def _assignment(line: str, where: str) -> tuple[str, str]:
     if match is None:
         raise click.BadParameter(f"{where}: not of the form NAME=value", param_hint="--env-file")
     try:
-        # Not the lexer's own comments: they may start in the middle of a value, such as `/#code`.
+        # Without comments of shlex: they may start inside a value, such as `/#code`.
         words = shlex.split(match[2])
     except ValueError as error:
         raise click.BadParameter(f"{where}: {error}", param_hint="--env-file") from None

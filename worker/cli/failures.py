@@ -170,7 +170,7 @@ def _check_usage(
 
 
 def print_totals(totals: RetryTotals, requeue: float) -> None:
-    """Print how many items were enqueued, and how many are left to a sweep."""
+    """Print how many items were enqueued, and how many are left to the sweep."""
     _print_counts(totals.enqueued, "enqueued")
     if totals.skipped:
         _print_counts(totals.skipped, "not enqueued")
@@ -193,7 +193,7 @@ def _print_skipped(named: NamedItems) -> None:
 
 
 def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[str]) -> int:
-    """Print a JSON object a line, of each item, as they are read; return how many."""
+    """Print one JSON object per line for each item; return how many."""
     listed = Failures(services.database, services.store)
     count = 0
     for kind in kinds:
@@ -207,7 +207,7 @@ def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[
 def print_page(
     services: Services, kinds: Sequence[MediaType], codes: Sequence[str], limit: int
 ) -> int:
-    """Print the items reason by reason; return how many there are, those not shown included."""
+    """Print the items by reason; return the total, including those not shown."""
     overview = ItemCounts(services.database, services.store)
     listed = Failures(services.database, services.store)
     every = Counts.sum(overview.errors(kind) for kind in kinds)

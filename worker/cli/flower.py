@@ -1,4 +1,4 @@
-"""`media-atproto flower`: Flower, set up for these workers and behind a password."""
+"""`media-atproto flower`: run Flower with our configuration and a login."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from worker.cli.environment import complete_environment
 
-# Milliseconds: what a kill of Flower may lose. In the file of options it could not be changed.
+# Milliseconds: a kill loses what came later. The config file would override the variable.
 _STATE_SAVE_INTERVAL = "30000"
 _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
 
@@ -58,7 +58,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
         raise click.ClickException(f"--db: nothing can be written in {db.absolute().parent}")
     from worker.app import app
 
-    # Not an option: others on this machine can read those.
+    # Not as an option: other users of this machine can read command lines.
     os.environ["FLOWER_BASIC_AUTH"] = login
     os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", _STATE_SAVE_INTERVAL)
     options = (f"--address={host}", f"--port={port}", f"--db={db}", f"--conf={_CONFIG}")

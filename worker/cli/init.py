@@ -1,4 +1,4 @@
-"""`media-atproto init`: every index in MongoDB that the workers and the commands need."""
+"""`media-atproto init`: create the indexes in MongoDB that workers and commands need."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def init(env_file: Path | None) -> None:
 
 
 def _describe(made: IndexResult) -> str:
-    """Print what became of an index, as soon as it is known; return it in a word or two."""
+    """Print the result for an index; return its status."""
     definition = made.definition
     place = f"{definition.collection:<18}  {definition.name:<19}"
     echo(f"{place}  {made.status} {made.detail}".rstrip(), _STYLES.get(made.status, ""))

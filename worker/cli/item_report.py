@@ -1,4 +1,4 @@
-"""An inspection as text for a person, and as JSON for a program."""
+"""Print an inspection as tables, or as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LABELS = {
 
 
 def print_page(inspection: Inspection) -> None:
-    """Print an inspection as tables, one for each side, and what differs."""
+    """Print an inspection as tables, and the differences."""
     echo(str(inspection.item.document.ref), "bold")
     print_table(Table(_document_rows(inspection), title="Document"))
     print_table(Table(_state_rows(inspection), title="State"))
@@ -39,7 +39,7 @@ def print_page(inspection: Inspection) -> None:
 
 
 def print_inspection_json(inspection: Inspection) -> None:
-    """Print an inspection as one JSON object; moments are RFC 3339, ids are texts."""
+    """Print an inspection as one JSON object; times are RFC 3339, ids are strings."""
     found, account = inspection.published.found, inspection.item.account
     whole = {
         "item": {"type": inspection.item.document.ref.type, "id": inspection.item.document.ref.id},
@@ -120,7 +120,7 @@ def _cell(value: object) -> str:
 
 
 def _ago(moment: datetime) -> str:
-    """Return a moment in UTC, and how far it is from now."""
+    """Format a time in UTC, and its distance from now."""
     seconds = (now() - as_utc(moment)).total_seconds()
     far = f"{format_duration(abs(seconds))} {'ago' if seconds >= 0 else 'ahead'}"
     return f"{as_utc(moment):%Y-%m-%d %H:%M:%S} UTC ({far})"

@@ -1,4 +1,4 @@
-"""`media-atproto new-key` and `rotate-keys`: the keys to what rests in MongoDB and Redis."""
+"""`media-atproto new-key` and `rotate-keys`: the keys of secrets in MongoDB and Redis."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
 
 
 def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
-    """Say what is sealed with which key, and what follows for the keys."""
+    """Print how many secrets each key sealed, and which keys are still needed."""
     columns = (passwords, sessions)
     rows = [
         (f"key {n}" + (" (seals)" if n == 1 else ""), *(str(held.by_key[n]) for held in columns))

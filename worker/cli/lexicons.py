@@ -162,7 +162,7 @@ def _check_all(published: LexiconSource | None) -> Iterator[CheckedLexicon]:
 
 
 def _select(nsids: Sequence[str]) -> dict[str, Path]:
-    """Return the lexicons to publish, and the folder of each; says which are invalid."""
+    """Return the folder of each lexicon to publish; raises if a lexicon is invalid."""
     from worker.operations.lexicons import check
 
     checked = [(each, folder) for folder in _folders() for each in check(folder)]
@@ -180,7 +180,7 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
 def _publish(
     services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
 ) -> tuple[str, ExitCode]:
-    """Publish on an account; return its DID and the exit code."""
+    """Publish lexicons in an account's repo; return its DID and the exit code."""
     from worker.operations.lexicons import (
         PublishOutcome,
         PublishRefusedError,
@@ -223,7 +223,7 @@ def _dns_name(nsid: str) -> str:
 
 
 def print_page(checked: Sequence[CheckedLexicon]) -> None:
-    """Print a line for each lexicon, and what was found."""
+    """Print a line for each lexicon, and the findings."""
     rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
     print_table(Table(rows, header=("lexicon", "compared with", "found")))
     for each in checked:
@@ -245,7 +245,7 @@ def _describe(finding: LexiconFinding) -> str:
 
 
 def print_lines(checked: Sequence[CheckedLexicon]) -> None:
-    """Print a JSON object for each lexicon."""
+    """Print one JSON object per line for each lexicon."""
     for each in checked:
         findings = [{**asdict(finding), "file": str(finding.file)} for finding in each.findings]
         line = {"nsid": each.nsid, "file": str(each.file), "against": each.against or None}
@@ -265,7 +265,7 @@ def print_breaking_changes(publication: Publication) -> None:
 
 
 def print_dns_record(name: str, did: str) -> None:
-    """Say which TXT record has to be in the DNS, and what is there."""
+    """Print the required TXT record, and whether it is in the DNS."""
     from worker.operations.lexicons import DnsError, did_in, look_up
 
     echo(f'{name} TXT "did={did}"')

@@ -1,7 +1,7 @@
 """Output of commands: tables, JSON, exit codes and errors; and interrupts.
 
-Texts come from documents and servers and may hold anything: control characters are escaped, and
-nothing is interpreted as markup.
+Texts from documents and servers are not trusted: control characters are escaped, and nothing is
+interpreted as markup.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _STYLES: Mapping[Style, Mapping[str, Any]] = {
 
 
 class ExitCode(IntEnum):
-    """How a command ends; the help of each says what its codes mean."""
+    """Exit codes of commands; the help of each command explains its codes."""
 
     OK = 0
     FOUND = 1
@@ -46,10 +46,10 @@ class TroubleError(click.ClickException):
 
 
 class FindingCommand(click.Command):
-    """A command that exits with 1 for findings, and so with 2 for errors."""
+    """A command that exits with 1 for findings, and with 2 for errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; raises TroubleError for an expected error."""
+        """Run the command; raises TroubleError for expected errors."""
         try:
             return super().invoke(ctx)
         except expected_errors() as error:
@@ -57,7 +57,7 @@ class FindingCommand(click.Command):
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Return the errors that are shown without a traceback; imported when one is raised."""
+    """Return the errors to print without a traceback; imports them when one is raised."""
     from worker.core.errors import MediaError
     from worker.core.settings.reader import SettingsError
     from worker.media.validation import LexiconFileError
@@ -91,7 +91,7 @@ def exit_with(code: int) -> NoReturn:
 
 
 def print_table(table: Table) -> None:
-    """Print a table."""
+    """Print a table, unless it has no rows; with rich on a terminal."""
     if not table.rows:
         return
     if sys.stdout.isatty():
@@ -134,8 +134,8 @@ def _show_rich(table: Table) -> None:
 
 
 def interrupt_on_signals() -> None:
-    """Treat SIGTERM and a closed terminal like Ctrl-C, which a background job may have off."""
+    """Raise KeyboardInterrupt on SIGTERM, SIGHUP, and SIGINT (off in background jobs)."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup means it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it
         signal.signal(signal.SIGHUP, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""`media-atproto stack`: the embedded services, for as long as the command runs."""
+"""`media-atproto stack`: run the embedded services until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _wait(running: Stack) -> None:
 
 
 def _check_is_ours(file: Path) -> None:
-    """Refuse to replace an environment file that somebody wrote by hand."""
+    """Raise click.BadParameter if a file exists that this command did not write."""
     if file.exists() and not file.read_text(errors="replace").startswith(_MARK):
         message = f"{file} exists and was not made by this command. Move it, or name another."
         raise click.BadParameter(message, param_hint="--env-file")

@@ -1,4 +1,4 @@
-"""`media-atproto status`: how many items are in which state, what failed, what is queued."""
+"""`media-atproto status`: count items by state, errors by reason, and queued messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
 
 @dataclass(frozen=True, slots=True)
 class _StatusReport:
-    """All that is told: counts by type and of all together; the queues, or what is wrong there."""
+    """Counts by type and in total, and queue lengths, or `fault` without an answer."""
 
     types: Mapping[str, Counts]
     every: Counts
@@ -91,7 +91,7 @@ def _fetch(env_file: Path | None) -> _StatusReport:
 
 
 def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
-    """Return how long the queues are, or what is wrong with them."""
+    """Return the queue lengths, or None and the error."""
     from worker.operations.status import Queues
 
     with closing(Queues(url)) as queues:

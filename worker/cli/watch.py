@@ -1,4 +1,4 @@
-"""`media-atproto watch`: the change stream as a producer, for programs that cannot be changed."""
+"""`media-atproto watch`: enqueue changes from MongoDB's change stream."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _producer() -> Producer:
     from worker.app import app
     from worker.operations.watch.sender import Producer
 
-    # The watcher sends a message again until it is accepted, and logs that itself.
+    # The watcher sends a message until it is accepted, and logs failures itself.
     logging.getLogger("tasks.base").setLevel(logging.ERROR)
     return Producer(
         sync=lambda *args: app.submit("sync_media", args), sweep=lambda: app.submit("sweep", ())

@@ -1,4 +1,4 @@
-"""`media-atproto web`: the status page in a browser."""
+"""`media-atproto web`: serve the status page."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
 
 def _services() -> Services:
-    """Return services that let nobody wait for long."""
+    """Return services with short timeouts, because a browser waits."""
     from worker.core.net.transports import ResponseLimits
     from worker.core.settings import Settings
     from worker.services import Timeouts, build
@@ -90,5 +90,5 @@ def _address(host: str, port: int) -> str:
 
 
 def _end(_signal: int, _frame: object) -> NoReturn:
-    """Leave well: the server raises the signal anew once it has stopped."""
+    """Exit with 0; the server raises the signal again once it has stopped."""
     raise SystemExit(0)

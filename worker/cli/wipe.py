@@ -1,4 +1,4 @@
-"""`media-atproto wipe` and `forget`: an account's records, away from its PDS."""
+"""`media-atproto wipe` and `forget`: remove an account's records from its PDS."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ def _check_can_ask(*, live: bool, yes: bool) -> None:
 
 
 def _confirm(word: str, *, live: bool, yes: bool) -> bool:
-    """Tell whether to go on; asks for a word to be typed, and raises when it is another."""
+    """Return whether to proceed; raises click.ClickException if another word is typed."""
     if not live:
         echo(_DRY)
         return False
@@ -167,7 +167,7 @@ def _confirm(word: str, *, live: bool, yes: bool) -> bool:
 def _execute(
     run: Callable[[], Iterator[int]], preview: Mapping[str, WipePreview]
 ) -> MediaError | None:
-    """Do it, with a bar on a terminal; return what ended it early, so that it can be told last."""
+    """Remove the records, with a bar on a terminal; return the error that ended it."""
     total = sum(each.records for each in preview.values())
     try:
         if not sys.stderr.isatty():
@@ -187,7 +187,7 @@ def _print_preview(preview: Mapping[str, WipePreview]) -> None:
 
 
 def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> ExitCode:
-    """Print what was done and what is left; return the exit code."""
+    """Print what was removed and what remains; return the exit code."""
     rows = [(name, str(each.removed), str(each.reset)) for name, each in done.items()]
     print_table(Table(rows, header=("type", "records removed", "states cleared")))
     left = [(name, each.reasons) for name, each in done.items() if each.skipped]
