@@ -163,9 +163,9 @@ def _check_usage(
     ids: Sequence[str], type_names: Sequence[str], codes: Sequence[str], *, everything: bool
 ) -> None:
     if ids and (codes or everything):
-        raise click.UsageError("name items by their ids, or by --reason or --all: not both")
+        raise click.UsageError("give ids, or --reason or --all, but not both")
     if not (ids or type_names or codes or everything):
-        message = "name what to try again: --type, --reason, ids of items, or --all"
+        message = "give the items to retry: --type, --reason, ids, or --all"
         raise click.UsageError(message)
 
 

@@ -49,13 +49,13 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     if importlib.util.find_spec("flower") is None:
-        raise click.ClickException("Flower is not here: pip install 'media-atproto[flower]'")
+        raise click.ClickException("Flower is not installed: pip install 'media-atproto[flower]'")
     from worker.core.settings import FlowerSettings, QueueSettings
 
     QueueSettings.load(os.environ)
     login = FlowerSettings.load(os.environ).basic_auth.reveal()
     if not os.access(db.absolute().parent, os.W_OK):
-        raise click.ClickException(f"--db: nothing can be written in {db.absolute().parent}")
+        raise click.ClickException(f"--db: {db.absolute().parent} is not writable")
     from worker.app import app
 
     # Not as an option: other users of this machine can read command lines.

@@ -169,7 +169,7 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
     known = {each.nsid: folder for each, folder in checked if each.file != folder}
     if unknown := sorted(set(nsids) - known.keys()):
         names = ", ".join(known)
-        raise click.BadParameter(f"no lexicon {unknown[0]}; there are: {names}")
+        raise click.BadParameter(f"unknown lexicon {unknown[0]}; known: {names}")
     invalid = [finding for each, _ in checked for finding in each.findings if not finding.was]
     if invalid:
         told = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)

@@ -102,7 +102,7 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
         erasure = _forgetter(services).prepare(name)
         subject, account = erasure.subject, erasure.account
         if subject == services.settings.guest_subject:
-            raise click.ClickException("the guests' account is nobody's: use media-atproto wipe")
+            raise click.ClickException("the guests' account has no user: use media-atproto wipe")
         echo(f"{subject}: {account.handle}, {account.did}" if account else subject)
         if erasure.remark:
             echo(erasure.remark, "yellow")
@@ -148,7 +148,7 @@ def _forgetter(services: Services) -> AccountErasure:
 
 def _check_can_ask(*, live: bool, yes: bool) -> None:
     if live and not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask at: give --yes with --live")
+        raise click.UsageError("no terminal to confirm at: give --yes with --live")
 
 
 def _confirm(word: str, *, live: bool, yes: bool) -> bool:
