@@ -29,10 +29,10 @@ _CHUNK = 1000
 
 @dataclass(frozen=True, slots=True)
 class StatusGroup:
-    """A group of document states: the query that matches them, and its indexes.
+    """The filter and index hints that select documents by status.
 
-    A document that returns to a `settled` group was processed, and is not enqueued again. With
-    `leftovers`, documents that were taken down but still name a record are included.
+    `settled`: a backfill does not retry documents that are still in this group after processing.
+    `leftovers`: documents that were taken down but still name a record are included.
     """
 
     match: Mapping[str, object]

@@ -33,7 +33,10 @@ def fetch_indexes(installation: Installation) -> list[IndexResult]:
 
 
 def evaluate_indexes(every: Sequence[IndexResult]) -> list[CheckResult]:
-    """Report missing indexes, and each index that cannot be created."""
+    """Report indexes that cannot be created or are missing.
+
+    Return one failure for each that cannot be created and one for all missing, or one success.
+    """
     findings = [
         fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
         for made in every

@@ -14,7 +14,10 @@ SUBJECT = "types"
 
 
 def fetch_types() -> list[str]:
-    """Load all types and their lexicons; raises MediaTypeError and LexiconFileError."""
+    """Return the names of all media types, after loading their lexicons.
+
+    Raises MediaTypeError and LexiconFileError.
+    """
     type_lexicons()
     return list(registry().types)
 

@@ -106,9 +106,10 @@ class Watcher:
     _saved: float = 0.0
 
     def run(self) -> NoReturn:
-        """Watch forever, retrying while services are down; raises NoReplicaSetError.
+        """Follow the change stream, and retry while a service is unavailable.
 
-        Can be interrupted at any point: no token is saved before its changes are on the queue.
+        Never returns; raises NoReplicaSetError. Safe to interrupt: a token is saved only after the
+        changes up to it are queued.
         """
         while True:
             try:
