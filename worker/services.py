@@ -128,7 +128,7 @@ class Services:
         return self.pds_hosts.for_did(did).pds
 
     def ensure_indexes(self) -> None:
-        """Create missing indexes; raises IndexRefusedError."""
+        """Create missing indexes; raises PermanentError for refused ones."""
         indexes.ensure(self.database)
 
     def close(self) -> None:

@@ -112,7 +112,7 @@ class _Group:
 class ItemCounts:
     """Counts the documents of one database.
 
-    All methods raise StoreUnavailableError, and IndexMissingError instead of scanning a
+    All methods raise StoreUnavailableError, and PermanentError instead of scanning a
     collection.
     """
 
