@@ -1,4 +1,4 @@
-"""The command line, `media-atproto COMMAND`; a command is imported when it is used."""
+"""The command line, `media-atproto COMMAND`; commands are imported when used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`media-atproto accounts`: list blocked accounts, with reasons and waiting items."""
+"""`media-atproto accounts`: list blocked accounts, reasons and waiting items."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the progress of a backfill: a bar for each type, or lines without a terminal."""
+"""Show the progress of a backfill: bars, or lines without a terminal."""
 
 from __future__ import annotations
 

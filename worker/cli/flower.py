@@ -10,7 +10,7 @@ import click
 
 from worker.cli.environment import complete_environment
 
-# Milliseconds: a kill loses what came later. The config file would override the variable.
+# Milliseconds between saves: a kill loses that much. A variable can override it, unlike _CONFIG.
 _STATE_SAVE_INTERVAL = "30000"
 _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
 

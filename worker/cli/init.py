@@ -1,4 +1,4 @@
-"""`media-atproto init`: create the indexes in MongoDB that workers and commands need."""
+"""`media-atproto init`: create all indexes in MongoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`media-atproto sync`, `enqueue` and `show`: handle one item, given its type and id."""
+"""`media-atproto sync`, `enqueue` and `show`: handle one item, given its id."""
 
 from __future__ import annotations
 

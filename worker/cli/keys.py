@@ -1,4 +1,4 @@
-"""`media-atproto new-key` and `rotate-keys`: the keys of secrets in MongoDB and Redis."""
+"""`media-atproto new-key` and `rotate-keys`: manage the keys of stored secrets."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class FindingCommand(click.Command):
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
-    """Return the errors to print without a traceback; imports them when one is raised."""
+    """Return the errors to print without a traceback, imported when one is raised."""
     from worker.core.errors import MediaError
     from worker.core.settings.reader import SettingsError
     from worker.media.validation import LexiconFileError
@@ -134,7 +134,10 @@ def _show_rich(table: Table) -> None:
 
 
 def interrupt_on_signals() -> None:
-    """Raise KeyboardInterrupt on SIGTERM, SIGHUP, and SIGINT (off in background jobs)."""
+    """Raise KeyboardInterrupt on SIGTERM, SIGHUP and SIGINT.
+
+    SIGINT is set as well, because shells ignore it for background jobs.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup ignores it

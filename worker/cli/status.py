@@ -1,4 +1,4 @@
-"""`media-atproto status`: count items by state, errors by reason, and queued messages."""
+"""`media-atproto status`: count items by state, errors, and queued messages."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def _check_can_ask(*, live: bool, yes: bool) -> None:
 
 
 def _confirm(word: str, *, live: bool, yes: bool) -> bool:
-    """Return whether to proceed; raises click.ClickException if another word is typed."""
+    """Return whether to proceed; raises ClickException if another word is typed."""
     if not live:
         echo(_DRY)
         return False

@@ -1,1 +1,1 @@
-"""The demo: a small platform with users, files and documents, and a worker for it."""
+"""The demo: a small platform with users, files and documents, and a worker."""

@@ -59,7 +59,7 @@ class FinishedDemo:
 
 @contextmanager
 def play(folder: Path, progress: Progress, *, pages: bool) -> Iterator[FinishedDemo]:
-    """Play the demo with all data in `folder`; stop all processes when the block ends.
+    """Play the demo with all data in `folder`; stop everything when the block ends.
 
     With `pages`, Flower and the status page are started as well. Raises StackError when a
     process cannot start or dies.

@@ -35,7 +35,7 @@ def png(image: Image.Image) -> bytes:
 
 
 def rotated_photo(size: tuple[int, int]) -> bytes:
-    """Return a grainy JPEG that is stored rotated, with the matching EXIF orientation."""
+    """Return a grainy JPEG that is stored rotated, with its EXIF orientation."""
     bands = (
         Image.linear_gradient("L"),
         Image.radial_gradient("L"),

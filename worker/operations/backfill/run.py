@@ -1,4 +1,4 @@
-"""Run a backfill: enqueue its batches, wait for results, enqueue remaining items again.
+"""Run a backfill: enqueue its batches, wait for results, repeat what remains.
 
 Workers report their progress. Documents that are still due at the end are enqueued once more, so
 lost messages and killed workers only cost time.

@@ -79,7 +79,7 @@ def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
 
 
 def fetch_users(installation: Installation) -> list[LoginAttempt]:
-    """Log in with `installation.accounts` users' accounts; raises StoreUnavailableError."""
+    """Log in with as many users' accounts as asked; raises StoreUnavailableError."""
     services = installation.services
     match = {"atproto.did": {"$type": "string"}}
     with mongo_errors():

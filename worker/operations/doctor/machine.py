@@ -38,7 +38,7 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class MachineFacts:
-    """`files` can be open at once, -1 for no limit; `free` is bytes for temporary files."""
+    """Limits: `files` open at once, -1 for none; `free` bytes for temporary files."""
 
     python: tuple[int, ...]
     packages: tuple[Package, ...]

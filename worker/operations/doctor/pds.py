@@ -67,7 +67,7 @@ def evaluate(facts: PdsFacts) -> Iterator[CheckResult]:
 
 
 def fetch_uploads(installation: Installation) -> tuple[int | None, int]:
-    """Return the blob limits in bytes of the PDS and our lexicons; raises as `fetch` does."""
+    """Return the blob limits in bytes of the PDS and our lexicons; raises as `fetch`."""
     from worker.media.lexicons import type_lexicons  # imports the media types
 
     return fetch(installation).upload_limit, max_blob_size(type_lexicons())

@@ -1,4 +1,4 @@
-"""Save the position of the watch: one document in MongoDB, shared by all watchers.
+"""Save the position of the watch: one document in MongoDB for all watchers.
 
 The update replaces a saved token only by a later one, so a watcher that is slow or was suspended
 never moves the position back. Resume tokens can be compared as text:
@@ -71,7 +71,7 @@ class CheckpointStore:
         self._collection = database[COLLECTION]
 
     def start(self, token: Token) -> bool:
-        """Save the token of a new stream, unless one is saved; return whether it was saved."""
+        """Save the token of a new stream, unless one is saved; return whether it was."""
         return self._update({"token._data": None}, _changes(CheckpointUpdate(token)))
 
     def save(self, update: CheckpointUpdate) -> bool:
