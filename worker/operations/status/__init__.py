@@ -1,4 +1,4 @@
-"""What operators see: items by state, failures, queue lengths and throughput."""
+"""Query the status of the platform: item counts, failures, queues, throughput."""
 
 from worker.database.backlog import NO_CODE
 from worker.operations.status.accounts import BlockedAccount, BlockedAccounts

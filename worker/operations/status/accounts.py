@@ -1,4 +1,4 @@
-"""Find blocked accounts, with the reason and the number of pending items."""
+"""Find blocked accounts, the error of each, and the number of pending items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.operations.error_help import ACCOUNT_CODES
 from worker.pds.parking import Parked, Parking
 from worker.pds.routing import PdsHosts
 
-_CHUNK = 1000  # by default, MongoDB sends batches of 16 MB
+_CHUNK = 1000  # documents; by default, MongoDB sends batches of 16 MB
 _WAITING: RawDocument = {
     "atproto.status": Status.PENDING.value,
     "atproto.error.code": {"$in": list(ACCOUNT_CODES)},
@@ -29,9 +29,10 @@ _WAITING: RawDocument = {
 
 @dataclass(frozen=True, slots=True)
 class BlockedAccount:
-    """An account that is parked, or that failed at the last attempt for an item.
+    """An account that is parked, or that has pending items with an account error.
 
-    `parked` is None once the parking has ended: its items are tried when they are due.
+    `waiting` is the number of these items. `parked` is None if the account is no longer parked:
+    the items are then retried when they are due.
     """
 
     subject: str
@@ -48,9 +49,10 @@ class BlockedAccount:
 
 @dataclass(frozen=True, slots=True)
 class BlockedAccounts:
-    """Finds blocked accounts by their pending items and by the parking in Redis.
+    """Finds blocked accounts from pending items in MongoDB and parking in Redis.
 
-    Reads one document per pending item; raises as ItemCounts does, and RedisUnavailableError.
+    Reads one document per pending item. Methods raise StoreUnavailableError, and PermanentError
+    for a missing index; `all` also raises RedisUnavailableError.
     """
 
     store: DocumentStore
@@ -59,7 +61,7 @@ class BlockedAccounts:
     parking: Parking
 
     def all(self) -> list[BlockedAccount]:
-        """Return the blocked accounts, those with most pending items first."""
+        """Return the blocked accounts, ordered by pending items, most first."""
         waiting: Counter[str] = Counter()
         errors: dict[str, Failure] = {}
         for item, error in self._pending():
@@ -75,7 +77,7 @@ class BlockedAccounts:
         return sorted(found, key=lambda blocked: (-blocked.waiting, blocked.subject))
 
     def waiting_for(self, subject: str) -> Iterator[OwnedItem]:
-        """Iterate over the items that wait for a user's account."""
+        """Iterate over a user's pending items that have an account error."""
         return (item for item, _ in self._pending() if item.owner == subject)
 
     def _pending(self) -> Iterator[tuple[OwnedItem, Failure | None]]:
@@ -94,7 +96,7 @@ class BlockedAccounts:
         parked = self._read_parked(account) if account else None
         known = parked or error
         if known is None:
-            return None  # it was parked for an older password
+            return None  # only parked under a former password
         return BlockedAccount(subject, account, known.code, known.message, parked, waiting)
 
     def _read_parked(self, account: Account) -> Parked | None:
@@ -102,5 +104,5 @@ class BlockedAccounts:
             return self.pds_hosts.for_did(account.did).sessions.find_parked(account)
         except MediaError as error:
             if error.step == "account":
-                return None  # without a known PDS it cannot be parked
+                return None  # an account without a known PDS is not parked
             raise

@@ -1,8 +1,8 @@
-"""Count items by state, from indexes alone: no document is read.
+"""Count items by state, using indexes only; no document is read.
 
-For a million documents of a type, on two cores: 0.7 s for the total and the counts by status, each
-a count of index keys; for the grouped counts 4 s per million documents that are pending, partial
-or failed, and 1 s per million that are skipped or removed. With a tenth of each: one second.
+On two cores, a million documents of a type take 0.7 s for the total and the counts by status. The
+grouped counts take 4 s per million pending, partial or failed documents, and 1 s per million
+skipped or removed ones. They take one second if a tenth of the documents is in each group.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _if_date(path: str, otherwise: object) -> dict[str, object]:
     return {"$cond": [{"$eq": [{"$type": path}, "date"]}, path, otherwise]}
 
 
-# When a document was saved: the time in its ObjectId, or `when` for other ids.
+# The time when a document was saved: from its ObjectId, or `when` for other ids.
 _SAVED = {
     "$cond": [
         {"$eq": [{"$type": "$_id"}, "objectId"]},
@@ -52,11 +52,11 @@ _GROUPED = {
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of items, of one type or several.
+    """Numbers of items of one or more media types.
 
     `total` includes items without a status. `errors` counts failed, partial and pending items by
-    error code and status, `skipped` by reason. `oldest` is the time since when the oldest pending
-    item has been out of date: its last sync, or else when it was saved.
+    error code and status. `skipped` counts skipped items by reason. `oldest` is the earliest time
+    at which a pending item was last synced, or saved if it was never synced.
     """
 
     total: int = 0
@@ -67,22 +67,22 @@ class Counts:
 
     @property
     def never(self) -> int:
-        """Return the number of items without a status, which no run has claimed yet."""
-        return max(0, self.total - self.statuses.total())  # items change while they are counted
+        """Return the number of items without a status: no run has claimed them yet."""
+        return max(0, self.total - self.statuses.total())  # items change between the counts
 
     @property
     def codes(self) -> list[str]:
-        """Return the error codes, most failures first."""
+        """Return the error codes: those of failed items first, then by number of items."""
         worst = sorted(self.errors, key=lambda each: (each[1] not in FAILED, -self.errors[each]))
         return list(dict.fromkeys(code for code, _ in worst))
 
     def failed_with(self, code: str) -> int:
-        """Return the number of failed and partial items with this error code."""
+        """Return the number of failed and partial items with the error code `code`."""
         return sum(self.errors[code, status] for status in FAILED)
 
     @classmethod
     def sum(cls, parts: Iterable[Self]) -> Self:
-        """Return the sum of the counts of several types."""
+        """Return the sum of the counts of several media types."""
         counts = list(parts)
         return cls(
             total=sum(each.total for each in counts),
@@ -95,7 +95,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RemovalCounts:
-    """Numbers of pending removals of deleted documents: to be retried, or failed."""
+    """Numbers of saved record removals: waiting for a retry, or failed."""
 
     waiting: int
     given_up: int
@@ -112,8 +112,8 @@ class _Group:
 class ItemCounts:
     """Counts the documents of one database.
 
-    All methods raise StoreUnavailableError, and PermanentError instead of scanning a
-    collection.
+    Methods raise StoreUnavailableError. `counts` and `errors` never scan a collection: they raise
+    PermanentError if an index is missing.
     """
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
@@ -124,8 +124,8 @@ class ItemCounts:
         collection = self._store.collection(kind)
         groups = self._count_groups(kind)
         with mongo_errors():
-            # One count per status: with a single array as `atproto`, MongoDB can no longer group
-            # by the index, but it can still count its keys.
+            # One count per status: if `atproto` is an array in any document, MongoDB cannot group
+            # by the index, but it can still count the index keys.
             statuses = {
                 status: collection.count_documents({"atproto.status": status}) for status in Status
             }
@@ -140,7 +140,7 @@ class ItemCounts:
         )
 
     def errors(self, kind: MediaType) -> Counts:
-        """Count only the items of a type that have an error, by code and status."""
+        """Return the counts of a media type with only `errors` set."""
         return Counts(errors=_by_code(self._count_groups(kind)))
 
     def removals(self) -> RemovalCounts:
@@ -153,7 +153,7 @@ class ItemCounts:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]
         with require_index():
             found = self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
-            # For an `atproto` that is a list, MongoDB matches each element and groups by all.
+            # If `atproto` is an array, the group has an array as its status and is dropped.
             return [group for group in map(_read, found) if group]
 
     def _count_skipped(self, kind: MediaType) -> Counter[str]:
@@ -165,7 +165,7 @@ class ItemCounts:
 
 
 def _by_code(groups: Iterable[_Group]) -> Counter[tuple[str, Status]]:
-    """Count by code and status, without pending items that were never tried."""
+    """Count items by error code and status, except pending items without a code."""
     counts: Counter[tuple[str, Status]] = Counter()
     for each in groups:
         if each.code != NO_CODE or each.status in FAILED:

@@ -1,4 +1,4 @@
-"""List failed items as a stream, with bounded memory, and search for items."""
+"""List failed items in batches, which bounds the memory, and search for items."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from worker.database.store import DocumentStore
 from worker.media import MediaType
 
 _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
-_CHUNK = 500  # by default, MongoDB sends batches of 16 MB
+_CHUNK = 500  # documents; by default, MongoDB sends batches of 16 MB
 _MAX_RESULTS = 20
 _NAMES = ("code", "slug")
 _URI_PARTS = 3
@@ -28,7 +28,7 @@ _URI_PARTS = 3
 
 @dataclass(frozen=True, slots=True)
 class PageCursor:
-    """A position in the list of one type and code: after this item."""
+    """The status and id of the last item on a page; the next page starts after it."""
 
     status: Status
     id: DocumentId
@@ -36,10 +36,10 @@ class PageCursor:
 
 @dataclass(frozen=True, slots=True)
 class FailedItem:
-    """An item that is failed or partial.
+    """A failed or partial item.
 
-    `owner` is a subject, `handle` the owner's name on the platform; `error` is None if an older
-    program left no readable one.
+    `owner` is the owner's subject, `handle` the owner's name on the platform. `error` is None if
+    an older program saved no readable error.
     """
 
     ref: ItemRef
@@ -51,9 +51,10 @@ class FailedItem:
 
 
 class Failures:
-    """Lists the failed items of one database.
+    """Lists the failed and partial items of one database.
 
-    Reads one document per item, which takes 0.06 ms; raises as ItemCounts does.
+    Reads one document per item, which takes 0.06 ms. Methods raise StoreUnavailableError, and
+    PermanentError for a missing index.
     """
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
@@ -63,12 +64,12 @@ class Failures:
     def of(
         self, kind: MediaType, code: str | None = None, limit: int | None = None
     ) -> Iterator[FailedItem]:
-        """Iterate over the items of a type: failed, then partial ones, by code and id.
+        """Yield the failed, then the partial items of a media type, by code and id.
 
-        `code` selects an error code, or NO_CODE the items without one.
+        `code` selects one error code; NO_CODE selects items without a code.
         """
         if limit == 0:
-            return  # MongoDB takes a limit of 0 for no limit
+            return  # for MongoDB, a limit of 0 means no limit
         match: RawDocument = {"atproto.status": {"$in": list(FAILED)}}
         match |= {} if code is None else with_code(code)
         with require_index():
@@ -80,9 +81,10 @@ class Failures:
     def page(
         self, kind: MediaType, code: str, after: PageCursor | None, length: int
     ) -> list[FailedItem]:
-        """Return the next `length` items of a type and code, by status and id.
+        """Return up to `length` items with the error code `code`, by status and id.
 
-        Scans the index keys before the position, and reads one document per item.
+        The page starts after `after`, or at the first item for None. Scans the index keys of the
+        previous pages, and reads one document per item.
         """
         items: list[FailedItem] = []
         for status in FAILED[FAILED.index(after.status) if after else 0 :]:
@@ -96,7 +98,7 @@ class Failures:
     ) -> Sequence[RawDocument]:
         match: RawDocument = {"atproto.status": status.value, **with_code(code)}
         if last is not None:
-            # Outside of `$expr`, `$gt` finds only ids of the same type.
+            # Without `$expr`, `$gt` matches only ids of the same type.
             match["$expr"] = {"$gt": ["$_id", {"$literal": last}]}
         with require_index():
             found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
@@ -123,10 +125,10 @@ class Failures:
 
 
 class Search:
-    """Finds items of these types by id, record key or URI, by indexes alone.
+    """Finds items of the media types `kinds` by id, rkey or URI, using indexes only.
 
-    Searches by code or slug only if the platform has an index on it; we create none. All methods
-    raise StoreUnavailableError.
+    Searches by `code` or `slug` only if the platform has created an index on that field. Raises
+    StoreUnavailableError.
     """
 
     def __init__(self, store: DocumentStore, kinds: Sequence[MediaType]) -> None:
@@ -134,7 +136,7 @@ class Search:
         self._kinds = kinds
 
     def find(self, text: str) -> list[ItemRef]:
-        """Return up to 20 distinct items that a text may stand for."""
+        """Return up to 20 distinct items with `text` as their id, rkey, name or URI."""
         found = self._by_uri(text) if text.startswith("at://") else self._by_name(text)
         return list(dict.fromkeys(found))[:_MAX_RESULTS]
 
@@ -161,7 +163,7 @@ class Search:
                 yield from self._find_matches(kind, {name: text})
 
     def _find_indexed(self, kind: MediaType) -> list[str]:
-        """Return which of the fields that name an item have an index."""
+        """Return the fields in `_NAMES` on which the collection has an index."""
         with mongo_errors():
             indexes = self._store.collection(kind).list_indexes()
             usable = [index for index in indexes if "partialFilterExpression" not in index]

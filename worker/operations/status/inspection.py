@@ -1,6 +1,6 @@
-"""Inspect an item: its document, its account, and differences of its record.
+"""Compare an item in MongoDB with its record and blobs on the PDS.
 
-Nothing is changed: no lease is taken, nothing is uploaded, no session is used.
+Inspecting an item changes nothing: it takes no lease, uploads nothing and uses no session.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.sync.plan import Publish, plan
 
 @dataclass(frozen=True, slots=True)
 class BlobCheck:
-    """A blob field, its saved blob, and the fault of that blob on the PDS."""
+    """The saved state of one blob, and its fault; `fault` is None if it is correct."""
 
     field: str
     blob: BlobState
@@ -35,9 +35,10 @@ class BlobCheck:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedItem:
-    """What should be published; `repo` is None if nothing should.
+    """The record and the blob fields that an item should have on the PDS.
 
-    `fault` is the reason why the record cannot be built.
+    `repo` is None if the item must not be published. `fault` is the reason why the record cannot
+    be built, or None.
     """
 
     repo: str | None = None
@@ -48,7 +49,7 @@ class ExpectedItem:
 
 @dataclass(frozen=True, slots=True)
 class InspectedItem:
-    """What MongoDB knows of an item: its document, its account, and the plan for it."""
+    """An item in MongoDB: its document, account, plan and expected record."""
 
     kind: MediaType
     document: MediaDocument
@@ -59,8 +60,8 @@ class InspectedItem:
 
     @property
     def key(self) -> RecordKey | None:
-        """Return the key of the existing or future record; None if none is reserved."""
-        # A legacy document has an rkey and no repo: its record is in its owner's.
+        """Return the key of the record, or None if the item has no repo or no rkey."""
+        # A legacy document has an rkey and no repo: its record is in its owner's repo.
         state = self.document.state
         repo = state.repo or (self.account.did if self.account else None)
         if repo is None or state.rkey is None:
@@ -70,9 +71,10 @@ class InspectedItem:
 
 @dataclass(frozen=True, slots=True)
 class PublishedState:
-    """What the PDS has of an item, and how that differs from what it should have.
+    """An item's record on the PDS, and its differences from the expected record.
 
-    `fault` is the reason why the expected record cannot be built.
+    `found` is None if the record is missing. `fault` is the reason why the expected record cannot
+    be built, or None.
     """
 
     fault: str | None
@@ -82,14 +84,14 @@ class PublishedState:
 
     @property
     def faults(self) -> int:
-        """Return the number of differences and faults."""
+        """Return the number of differences and faulty blobs, plus 1 if `fault` is set."""
         faulty_blobs = sum(check.fault is not None for check in self.blobs)
         return len(self.differences) + faulty_blobs + (self.fault is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What MongoDB and the PDS have of an item."""
+    """An item in MongoDB and its published state on the PDS."""
 
     item: InspectedItem
     published: PublishedState
@@ -97,7 +99,7 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """Inspects items; `pds_of` returns the PDS client of a DID."""
+    """Compares items in MongoDB with the PDS; `pds_of` returns a DID's PDS client."""
 
     store: DocumentStore
     accounts: Accounts
@@ -110,12 +112,18 @@ class Inspector:
         return cls(services.store, services.accounts, expected_records, services.pds_of)
 
     def inspect(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
-        """Inspect an item, None if missing; raises the errors of MongoDB and of the PDS."""
+        """Load an item and compare it with the PDS; return None if it does not exist.
+
+        Raises the errors of `load` and `compare_with_pds`.
+        """
         item = self.load(kind, ids)
         return Inspection(item, self.compare_with_pds(item)) if item else None
 
     def load(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> InspectedItem | None:
-        """Read an item from MongoDB, None if missing; raises the errors of MongoDB."""
+        """Read the first item in `ids` that exists, and build its expected record.
+
+        Returns None if no item exists. Raises StoreUnavailableError.
+        """
         document = self.store.find(kind, ids)
         if document is None:
             return None
@@ -129,7 +137,10 @@ class Inspector:
         return InspectedItem(kind, document, content or {}, account, decision.text, wanted)
 
     def compare_with_pds(self, item: InspectedItem) -> PublishedState:
-        """Compare an item with its record on the PDS; raises the errors of the PDS."""
+        """Compare an item with its record and blobs on the PDS.
+
+        Raises DirectoryError, RedisUnavailableError and the errors of PdsClient.
+        """
         wanted = item.wanted
         found = self.pds_of(item.key.repo).get_record(item.key) if item.key else None
         return PublishedState(

@@ -1,8 +1,8 @@
 """Metrics of the whole platform, for Prometheus.
 
 Each worker exports its own counters (`worker.telemetry.prometheus`). These metrics are the same for
-all processes, so only the status page exports them. Metrics of an unavailable service are omitted;
-`media_atproto_up` shows which one it was.
+all processes, so only the status page exports them. If a service is unavailable, its metrics are
+omitted and its `media_atproto_up` is 0.
 """
 
 from __future__ import annotations
@@ -25,18 +25,19 @@ _PREFIX = "media_atproto"
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """Figures from Redis: queues, rate limit buckets in use, parked accounts."""
+    """Queue lengths, rate limit buckets and number of parked accounts, from Redis."""
 
     lengths: QueueLengths
     buckets: Sequence[BucketStatus]
     parked: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # a registry keeps collectors by identity
+@dataclass(frozen=True, slots=True, eq=False)  # a registry hashes its collectors
 class PlatformMetrics(Collector):
-    """Gauges of the platform at the time `at`, in the text format of Prometheus.
+    """Exports gauges of the platform at the time `at`.
 
-    `counts` or `traffic` is None if its service did not answer, `watch` if none has ever run.
+    `counts` is None if MongoDB did not answer, `traffic` if Redis did not answer. `watch` is None
+    if MongoDB did not answer or has no checkpoint.
     """
 
     at: datetime
@@ -95,7 +96,7 @@ def _age(since: datetime | None, at: datetime) -> float:
 
 
 def _budgets(buckets: Iterable[BucketStatus]) -> GaugeMetricFamily:
-    """Return the remaining share of each rate limit, the least of all its buckets."""
+    """Build the gauge with the lowest remaining share of each rate limit's buckets."""
     text = "Least remaining share of a rate limit"
     family = _gauge("budget_left_ratio", text, "pds", "budget")
     least: dict[tuple[str, str], float] = {}

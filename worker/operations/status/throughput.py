@@ -1,8 +1,8 @@
-"""Count the published items per minute and per hour, from an index alone.
+"""Count the published items per minute and per hour, using an index only.
 
-An item counts once, at its last sync. Each span is a count of index keys, which takes a third of
-the time of scanning the documents (docs/figures.md); grouping the keys would take longer. Documents
-are read only while a state is a list, left by an older program, that no run has corrected yet.
+An item is counted once, at its last sync. Each span is counted by index keys, which takes a third
+of the time of scanning the documents (docs/figures.md). Grouping the keys would take longer.
+MongoDB reads documents only while an older program's state, saved as a list, is not corrected yet.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Count = Callable[[datetime, datetime], int]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Numbers of items in consecutive spans of equal length."""
+    """Numbers of items in consecutive time spans of length `step`."""
 
     step: timedelta
     starts: tuple[datetime, ...]
@@ -38,13 +38,13 @@ class Series:
 
     @property
     def busiest(self) -> tuple[datetime, int]:
-        """Return the start of the busiest span, the earliest of several, and its count."""
+        """Return the start and the count of the busiest span; on a tie, the earliest."""
         most = max(self.counts)
         return self.starts[self.counts.index(most)], most
 
     @classmethod
     def until(cls, at: datetime, step: timedelta, length: int, count: Count) -> Self:
-        """Count `length` spans; the last one contains `at` and ends there."""
+        """Build a series of `length` spans; the last span contains `at` and ends there."""
         last, end = _cut(at, step), at + _INSTANT
         starts = tuple(last - step * back for back in reversed(range(length)))
         counts = tuple(count(start, min(start + step, end)) for start in starts)
@@ -60,7 +60,10 @@ class Throughput:
 
 
 def throughput(store: DocumentStore, kinds: Iterable[MediaType], at: datetime) -> Throughput:
-    """Count the items published until `at`; raises as ItemCounts does."""
+    """Count the items published in the hour and in the day before `at`.
+
+    Raises StoreUnavailableError, and PermanentError for a missing index.
+    """
     since = _cut(at, _HOUR) - 23 * _HOUR
     busy = [kind for kind in kinds if _is_any(store, kind, since, at + _INSTANT)]
 
@@ -78,7 +81,7 @@ def _count(store: DocumentStore, kind: MediaType, start: datetime, end: datetime
 
 
 def _is_any(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> bool:
-    covered = {"_id": 0, "atproto.syncedAt": 1}  # answered by the index
+    covered = {"_id": 0, "atproto.syncedAt": 1}  # so MongoDB reads only the index
     with require_index():
         found = store.collection(kind).find(_within(start, end), covered).hint(PUBLISHED)
         return any(found.limit(1))
@@ -89,6 +92,6 @@ def _within(start: datetime, end: datetime) -> RawDocument:
 
 
 def _cut(moment: datetime, step: timedelta) -> datetime:
-    """Return the start of the minute or the hour that a time in UTC is in."""
+    """Round a UTC time down to the minute or the hour."""
     cut = moment.replace(second=0, microsecond=0)
     return cut if step == _MINUTE else cut.replace(minute=0)
