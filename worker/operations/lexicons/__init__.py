@@ -1,4 +1,4 @@
-"""Check lexicons against their published versions, and publish them."""
+"""Compare lexicons with their published versions, and publish lexicons."""
 
 from worker.operations.lexicons.check import CheckedLexicon, LexiconFinding, check
 from worker.operations.lexicons.publish import (

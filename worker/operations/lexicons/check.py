@@ -19,7 +19,7 @@ _MAX_CHARACTERS = 120
 
 @dataclass(frozen=True, slots=True)
 class LexiconFinding:
-    """A finding about one lexicon: `place` is a path in it, `was` and `now` are JSON."""
+    """A finding about one lexicon; `was` and `now` are the JSON values at `place`."""
 
     file: Path
     place: str
@@ -30,7 +30,7 @@ class LexiconFinding:
 
 @dataclass(frozen=True, slots=True)
 class CheckedLexicon:
-    """A checked lexicon; `against` is the location of its published version, or ""."""
+    """A checked lexicon; `against` locates its published version, "" without one."""
 
     nsid: str
     file: Path
@@ -39,16 +39,16 @@ class CheckedLexicon:
 
 
 def load_copies(folder: Path) -> FolderSource:
-    """Return the published versions kept in a folder; raises LexiconFileError."""
+    """Load the copies of the published versions in `folder`; raises LexiconFileError."""
     kept = folder / PUBLISHED
     return FolderSource(read_published(kept), str(kept))
 
 
 def check(folder: Path, published: LexiconSource | None = None) -> Iterator[CheckedLexicon]:
-    """Check every lexicon of a folder against its published version.
+    """Compare each lexicon in `folder` with its published version; yield the results.
 
-    Without `published`, that is the copy kept in the folder; each copy must have a lexicon.
-    Raises LexiconFileError for an unreadable folder, and the errors of `published`.
+    Without `published`, use the copies in the folder, and report copies without a lexicon. Raises
+    LexiconFileError for a folder without lexicons or an invalid copy, and errors of `published`.
     """
     copies = load_copies(folder)
     seen: set[str] = set()
@@ -80,7 +80,7 @@ def _check_file(folder: Path, file: Path, nsid: str, published: LexiconSource) -
 
 
 def format_constraint(value: object) -> str:
-    """Return a value of a lexicon as shortened JSON; "nothing" for None."""
+    """Format a value of a lexicon as JSON of up to 120 characters; None as "nothing"."""
     if value is None:
         return "nothing"
     text = json.dumps(value, ensure_ascii=False)

@@ -1,6 +1,6 @@
-"""Publish lexicons as records of their authority's account.
+"""Publish lexicons as records in the repo of the account that owns their domain.
 
-The record is the lexicon; its collection is `com.atproto.lexicon.schema`, its rkey the NSID.
+A lexicon is published in the collection `com.atproto.lexicon.schema`, with its NSID as the rkey.
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
 
@@ -19,7 +19,7 @@ from worker.pds.repo import Repo
 
 
 class PublishOutcome(StrEnum):
-    """The effect of publishing a lexicon on its record."""
+    """Whether publishing a lexicon creates, updates or keeps its record."""
 
     CREATED = "created"
     UPDATED = "updated"
@@ -28,7 +28,7 @@ class PublishOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """A lexicon to publish, the CID of the existing record, the breaking changes."""
+    """A lexicon to publish; `present` is the CID of the existing record, or None."""
 
     key: RecordKey
     record: Mapping[str, object]
@@ -47,22 +47,23 @@ class Publication:
 
 
 class PublishRefusedError(PermanentError):
-    """A new version is incompatible with the published one; nothing was written."""
+    """A lexicon is incompatible with its published version; nothing was written."""
 
     step, code = "write", "lexicon_incompatible"
 
 
 def plan_publications(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
-    """Compare lexicon documents with a repo; raises as reading a repo does."""
+    """Compare lexicon documents with the records in `repo`; raises as `Repo.get`."""
     return [_plan(repo, document) for document in documents]
 
 
 def publish(
     repo: Repo, publications: Sequence[Publication], *, break_compatibility: bool = False
 ) -> Iterator[Publication]:
-    """Write the new and changed lexicons; read each one back and yield it.
+    """Write new and changed lexicons; yield each one after reading its record back.
 
-    Raises PublishRefusedError before the first write if a change is breaking, and as `Repo` does.
+    Raises PublishRefusedError before the first write if a change is breaking, TransientError if a
+    record read back differs from the one written, and the errors of `Repo`.
     """
     broken = [each.key.rkey for each in publications if each.breaks]
     if broken and not break_compatibility:
@@ -85,7 +86,7 @@ def _plan(repo: Repo, document: Mapping[str, object]) -> Publication:
 
 
 def _verify(repo: Repo, publication: Publication) -> None:
-    """Read a record back; raises TransientError if it is not what was written."""
+    """Read a record back; raises TransientError if it differs from the lexicon."""
     current = repo.get(publication.key)
     if current is None or current.cid != publication.cid:
         raise TransientError(

@@ -1,4 +1,4 @@
-"""Find the published version of a lexicon in a folder, in a repo, or by DNS.
+"""Find the published version of a lexicon in a folder, in a repo or through DNS.
 
 https://atproto.com/specs/lexicon#lexicon-publication-and-resolution
 """
@@ -25,18 +25,18 @@ _DID = "did="
 
 
 class LexiconSource(Protocol):
-    """A place where lexicons are published."""
+    """A source of published lexicons."""
 
     def find(self, nsid: str) -> Document | None:
-        """Return the published document of an NSID, or None."""
+        """Return the published lexicon document for `nsid`, or None."""
 
     def location(self, nsid: str) -> str:
-        """Return where it is published, for messages."""
+        """Return a name, for messages, of the location of the lexicon."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """Kept copies of published lexicons, by NSID; `name` is their folder."""
+    """Local copies of published lexicons, by NSID; `name` is the path of the folder."""
 
     documents: Mapping[str, Document]
     name: str
@@ -50,7 +50,7 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True)
 class RepoSource:
-    """The records of one repo; `find` raises the errors of the PDS."""
+    """The lexicons in one repo; `find` raises DirectoryError and errors of PdsClient."""
 
     pds_of: PdsOf
     did: str
@@ -65,15 +65,15 @@ class RepoSource:
 
 @dataclass(frozen=True, slots=True)
 class DnsSource:
-    """The published record that an NSID resolves to through DNS."""
+    """Lexicons published in the repos that DNS names for their NSIDs."""
 
     look_up: Lookup
     pds_of: PdsOf
 
     def find(self, nsid: str) -> Document | None:
-        """Return the record that the NSID's domain leads to; None if the repo has none.
+        """Return the lexicon in the repo that the NSID's TXT record names, or None.
 
-        Raises DnsError when the domain names no DID.
+        Raises DnsError if the domain has no single DID, and the errors of RepoSource.
         """
         name = dns_name(nsid)
         did = did_in(self.look_up(name))
@@ -86,23 +86,23 @@ class DnsSource:
 
 
 class DnsError(TransientError):
-    """DNS names no publisher of a lexicon: no answer, or no valid record."""
+    """DNS gave no DID for a lexicon: no answer, no valid record, or several DIDs."""
 
     step, code = "account", "dns_unavailable"
 
 
 def dns_name(nsid: str) -> str:
-    """Return the DNS name whose TXT record names the publisher of a lexicon.
+    """Return the DNS name of the TXT record with the DID of a lexicon's publisher.
 
-    For `computer.aesthetic.mood` that is `_lexicon.aesthetic.computer`.
+    For example, `_lexicon.aesthetic.computer` for the NSID `computer.aesthetic.mood`.
     """
     return "_lexicon." + ".".join(reversed(nsid.split(".")[:-1]))
 
 
 def look_up(name: str, resolver: dns.resolver.Resolver | None = None) -> tuple[str, ...]:
-    """Return the texts of a name's TXT records; raises DnsError.
+    """Return the texts of the TXT records of `name`; empty if there are none.
 
-    Takes five seconds at most. The default is the machine's resolver.
+    Raises DnsError if the lookup fails or takes 5 seconds. Uses the system's resolver by default.
     """
     try:
         answer = (resolver or dns.resolver.Resolver()).resolve(name, "TXT", lifetime=_SECONDS)
@@ -114,7 +114,7 @@ def look_up(name: str, resolver: dns.resolver.Resolver | None = None) -> tuple[s
 
 
 def did_in(texts: Iterable[str]) -> str | None:
-    """Return the DID in TXT records, or None; raises DnsError for several."""
+    """Return the DID in TXT records, or None; raises DnsError if there are several."""
     dids = {text.removeprefix(_DID).strip() for text in texts if text.startswith(_DID)}
     if len(dids) > 1:
         raise DnsError(f"the TXT records name {len(dids)} DIDs, and should name one")
