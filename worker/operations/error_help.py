@@ -1,6 +1,6 @@
-"""What each error code means and what to do: the table of docs/operations.md.
+"""The meaning of each error code, and the action to take.
 
-A test checks that the texts are the same in both places.
+A test checks that the texts are the same as in the table of docs/operations.md.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ErrorHelp:
-    """The meaning of error codes, and the action to take."""
+    """The meaning of one or more error codes, and the action that an operator takes."""
 
     codes: tuple[str, ...]
     meaning: str
@@ -187,9 +187,9 @@ _BY_CODE = {code: each for each in ERROR_HELP for code in each.codes}
 
 
 def help_for(code: str) -> ErrorHelp:
-    """Return the help for an error code; any other text is the name of an exception.
+    """Return the help for an error code, or `BUG` for the name of an exception.
 
-    The codes `pds_4xx` and `pds_5xx` stand for the HTTP statuses that have no code of their own.
+    An HTTP status of a PDS without its own code, such as `pds_418`, has the help of `pds_4xx`.
     """
     status = code.removeprefix("pds_")
     if code not in _BY_CODE and code != status and status.isdecimal():

@@ -1,7 +1,6 @@
 """Build the expected record of a document, and compare it with the published one.
 
-The record is built without I/O, from the document with the blobs and links that the last run
-saved.
+The record is built without I/O, from the document and the blobs and links saved by the last run.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ Record = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class ExpectedRecords:
-    """Builds expected records."""
+    """Builds the records that documents should have on the PDS."""
 
     site: SiteUrls
     lexicons: Lexicons
 
     def draft(self, kind: MediaType, document: MediaDocument, account: Account) -> Draft:
-        """Return the draft of a record; raises PermanentError for an invalid field."""
+        """Build the draft of a record; raises PermanentError for an invalid field."""
         return kind.draft(document, account, self.site)
 
     def record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Return the record of a draft without validating it."""
+        """Build a record from a draft and the saved blobs and links, without validation."""
         if not draft.blobs and not draft.links:
             return draft.fields
         state = document.state
@@ -41,7 +40,7 @@ class ExpectedRecords:
         return Attachments(blobs, links, ()).complete(draft)
 
     def valid_record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Return the record of a draft; raises PermanentError."""
+        """Build the record of a draft; raises PermanentError if the record is invalid."""
         record = self.record(document, draft)
         self.lexicons.validate(draft.nsid, record)
         return record
@@ -49,9 +48,9 @@ class ExpectedRecords:
     def current_cids(
         self, kind: MediaType, document: MediaDocument, account: Account
     ) -> tuple[str, ...]:
-        """Return the CIDs that the record may have; none if it cannot be built.
+        """Compute the CIDs of a current record; empty if the record cannot be built.
 
-        The record is not validated: that would double the time.
+        The record is not validated, because validation would double the time.
         """
         try:
             return current_cids(self.record(document, self.draft(kind, document, account)))
@@ -61,10 +60,10 @@ class ExpectedRecords:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A field that differs; `wanted` and `found` are JSON, None for a missing field.
+    """A field with different values in the expected and the published record.
 
-    Nested fields, as of blobs, are named with dots: `thumbnail.size`. An empty `field` stands for
-    the whole record.
+    `wanted` and `found` are its values as JSON, None if missing. Names of nested fields contain
+    dots, such as `thumbnail.size`. An empty `field` means the whole record.
     """
 
     field: str
@@ -75,8 +74,8 @@ class Difference:
 def compare(wanted: Record | None, found: Record | None) -> tuple[Difference, ...]:
     """Return the differences between the expected and the published record.
 
-    Both are in JSON form; None stands for no record. Fields are in the order of `wanted`,
-    followed by those of `found` alone.
+    Both are in JSON form, or None if missing. The fields of `wanted` come first, in its order,
+    then the fields that only `found` has.
     """
     if wanted is None and found is None:
         return ()
@@ -105,5 +104,5 @@ def _field(record: Record, name: str) -> str | None:
 
 
 def _json(value: object) -> str:
-    """Return a value's canonical JSON; unlike in Python, 1 and true differ."""
+    """Return canonical JSON of a value; unlike Python values, 1 and true differ."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -13,19 +13,19 @@ _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
 
 
 def printable(text: str) -> str:
-    """Escape all characters of a text that are not printable."""
+    """Replace the characters in `text` that are not printable by escape sequences."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shorten(text: str) -> str:
-    """Cut a long text, and append its length."""
+    """Cut a text of more than 300 characters, and append its original length."""
     if len(text) <= _MAX_CHARACTERS:
         return text
     return f"{text[:_MAX_CHARACTERS]}... ({len(text)} characters)"
 
 
 def format_duration(seconds: float) -> str:
-    """Format a duration in its largest unit. Negative durations count as zero."""
+    """Format a duration in whole units of the largest unit; 0 if it is negative."""
     length = max(0.0, seconds)
     name, size = next((unit for unit in _UNITS if length >= unit[1]), _UNITS[-1])
     count = int(length // size)
@@ -33,17 +33,17 @@ def format_duration(seconds: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Format a value of MongoDB or of a record on one line, shortened."""
+    """Format a value from MongoDB or a record; shorten texts over 300 characters."""
     if isinstance(value, Mapping | list | tuple):
         return shorten(json.dumps(value, ensure_ascii=False, default=as_text))
     return shorten(as_text(value))
 
 
 def as_text(value: object) -> str:
-    """Return the text of a MongoDB value that JSON cannot represent."""
+    """Format a datetime as RFC 3339, and any other value with `str`."""
     return rfc3339(as_utc(value)) if isinstance(value, datetime) else str(value)
 
 
 def as_utc(moment: datetime) -> datetime:
-    """Return a time with its time zone; naive times from MongoDB are UTC."""
+    """Return a time with a time zone; a naive time from MongoDB is taken as UTC."""
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
