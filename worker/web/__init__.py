@@ -1,1 +1,1 @@
-"""The status page: counts, failures and single items in a browser, and metrics for Prometheus."""
+"""The status page for browsers, and the platform's metrics for Prometheus."""

@@ -27,7 +27,7 @@ _SHUTDOWN = 10  # seconds for requests in progress
 
 
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
-    """Return the application, behind the login in `settings`."""
+    """Create the ASGI application of the status page; it requires a login."""
     pages = Pages(services, StatusSnapshots(services), Templates(), Forms(services.vault))
     app = Starlette(
         routes=[
@@ -48,13 +48,13 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket, on any free port if `port` is 0; raises OSError."""
+    """Open a listening TCP socket, on a free port if `port` is 0; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family, backlog=_MAX_CONNECTIONS)
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT; requests in progress are completed.
+    """Serve `app` until SIGTERM or SIGINT, and finish the requests in progress.
 
     Requests are not logged, because their URLs contain search texts.
     """

@@ -1,4 +1,4 @@
-"""The ASGI middleware in front of all pages: Basic authentication and security headers."""
+"""ASGI middleware: Basic authentication, and security headers in all responses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEADERS: Mapping[str, str] = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # With `no-referrer`, browsers would send no Origin with our own forms either.
+    # With `no-referrer`, browsers would not send our origin with our own forms either.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -31,10 +31,10 @@ _CHALLENGE = {"WWW-Authenticate": 'Basic realm="media-atproto", charset="UTF-8"'
 
 
 class Gate:
-    """Requires a login, except for `HEALTH`, and adds restrictive headers to each response.
+    """Requires a login, except for `HEALTH`, and adds security headers to responses.
 
-    HTTP Basic authentication: https://www.rfc-editor.org/rfc/rfc7617. A header that a response
-    sets itself stays. The time of the request is saved in its scope, as `began`.
+    Uses HTTP Basic authentication (https://www.rfc-editor.org/rfc/rfc7617). Keeps headers that
+    the response already has. Saves the start time of a request in its scope, as `began`.
     """
 
     def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
@@ -59,6 +59,6 @@ class Gate:
     def _is_authorized(self, headers: Headers) -> bool:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         expected = self._credentials.reveal().encode()
-        # In constant time, so that the time does not reveal how much of it is correct.
+        # In constant time: the duration must not reveal how many characters are correct.
         is_equal = hmac.compare_digest(given.strip().encode(), expected)
         return is_equal and scheme.lower() == "basic"

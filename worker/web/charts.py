@@ -1,4 +1,4 @@
-"""Compute the bars and labels of a chart, which a template draws as SVG."""
+"""Compute the bars and labels of a chart; a template draws the chart as SVG."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from worker.operations.status import Series
 
 WIDTH, HEIGHT = 720, 160
-_GAP = 0.25  # share of a bar's slot
+_GAP = 0.25  # share of the width per bar
 _MIN_HEIGHT = 2.0  # keeps small counts visible
 
 
@@ -25,7 +25,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The bars of a series, the labels of its axes, and a sentence that sums it up."""
+    """The bars and axis labels of a chart, and a one-sentence summary of the series."""
 
     bars: tuple[Bar, ...]
     top: int
@@ -34,7 +34,7 @@ class Plot:
 
 
 def draw(series: Series) -> Plot:
-    """Draw a series; the highest bar fills the drawing, and a count of 0 has no bar."""
+    """Compute the chart of a series; the highest bar has full height, 0 has no bar."""
     top, slot = max(series.counts), WIDTH / len(series.counts)
     width = round(slot * (1 - _GAP), 2)
     bars = []

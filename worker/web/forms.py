@@ -1,7 +1,7 @@
-"""Forms with protection against cross-site requests (CSRF), and the retry that they request.
+"""Protect forms against cross-site request forgery (CSRF), and execute retries.
 
-Each form contains a token derived from the browser's session cookie, which no other site can read
-or send. In addition, the headers that name the sending page are checked.
+Each form contains a token derived from the browser's session cookie. Other sites can neither read
+nor send this cookie. The headers Sec-Fetch-Site and Origin are checked too.
 Source: https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html
 """
 
@@ -32,9 +32,9 @@ _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
 _MAX_BYTES = 10_000
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
 _AGAIN = "open the page anew and send its form again"
-MAX_IDS = 1000  # items of one request, which takes about a second
+MAX_IDS = 1000  # items per request; a request takes about a second
 _TIMEOUT = 20.0  # seconds
-# The texts that a page shows after a form was sent, by the word in its URL.
+# The results shown after a form was sent, by the value of `told` in the URL.
 MESSAGES: Mapping[str, str] = {
     "enqueued": "The queue took the message: a worker will try it. Reload to see.",
     "left": "The queue did not take the message. It is pending, and a sweep will find it; "
@@ -49,7 +49,7 @@ MESSAGES: Mapping[str, str] = {
 
 
 class FormRefusedError(HTTPException):
-    """A form was refused for a reason, which the page shows."""
+    """A form was refused; the error page shows the reason."""
 
     def __init__(self, reason: str, status: int = 403) -> None:
         super().__init__(status, f"Nothing was changed: the form was refused, because {reason}.")
@@ -57,12 +57,12 @@ class FormRefusedError(HTTPException):
 
 @dataclass(frozen=True, slots=True)
 class Forms:
-    """Issues tokens and checks them, with the vault's keys, so that all processes agree."""
+    """Adds tokens to forms and checks them, using the vault's keys in all processes."""
 
     vault: Vault
 
     def respond(self, request: Request, render: Callable[[str], Response]) -> Response:
-        """Return what `render` makes with the token, and a cookie for a browser without one."""
+        """Return `render(token)`, with a session cookie if the browser sent none."""
         known = _session_of(request)
         session = known or secrets.token_urlsafe(32)
         response = render(self._token(session))
@@ -72,7 +72,7 @@ class Forms:
         return response
 
     async def read(self, request: Request) -> Mapping[str, str]:
-        """Return the fields of a form that one of our pages sent; raises FormRefusedError."""
+        """Return the fields of a form; raises FormRefusedError if a check fails."""
         _check_origin(request)
         form = await _read(request)
         session = _session_of(request)
@@ -117,7 +117,7 @@ async def _read(request: Request) -> Mapping[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class RetryRequest:
-    """A request to retry one item, or all items of a type with an error code."""
+    """A request to retry one item by `id`, or all failed items of a type by `code`."""
 
     kind: MediaType
     id: str
@@ -125,7 +125,7 @@ class RetryRequest:
 
     @classmethod
     def of(cls, form: Mapping[str, str]) -> RetryRequest:
-        """Parse a form; raises PermanentError for an unknown type or id."""
+        """Parse a form; raises PermanentError for an unknown type or an invalid id."""
         kind = media_type(form.get("type", ""))
         code = form.get("code", "")
         if not code:
@@ -134,9 +134,10 @@ class RetryRequest:
 
 
 def execute(services: Services, retry: RetryRequest) -> str | None:
-    """Have it tried again, as `media-atproto retry` does; return where to look next.
+    """Retry items as `media-atproto retry` does; return the URL of the result page.
 
-    None when there is no such item. Raises StoreUnavailableError.
+    Returns None if the item does not exist. Raises StoreUnavailableError, and PermanentError if
+    an index is missing.
     """
     with pymongo.timeout(_TIMEOUT):
         return _retry_all(services, retry) if retry.code else _retry_one(services, retry)

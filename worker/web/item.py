@@ -1,4 +1,4 @@
-"""The contents of an item's page, and its image."""
+"""Load the contents of an item's page, and the item's image."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Row = tuple[str, object]
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """The bytes of an image, and the type that they begin with."""
+    """The bytes of an image, and the MIME type detected from the first bytes."""
 
     data: bytes
     mime_type: str
@@ -40,7 +40,7 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class ItemPage:
-    """An item; `remote` is Unavailable if its PDS does not answer."""
+    """The contents of an item's page; `remote` is Unavailable if the PDS failed."""
 
     item: InspectedItem
     remote: PublishedState | Unavailable
@@ -59,7 +59,7 @@ class ItemPage:
 
     @property
     def state_rows(self) -> Sequence[Row]:
-        """The state, without what the page shows elsewhere."""
+        """The fields of the state, except those in other parts of the page."""
         state = self.item.document.state
         rows = [
             (_LABELS.get(name, name), value)
@@ -76,7 +76,7 @@ class ItemPage:
 
     @property
     def faults(self) -> int:
-        """The number of faults; 0 if the PDS does not answer."""
+        """The number of differences and faults; 0 if the PDS failed."""
         return 0 if isinstance(self.remote, Unavailable) else self.remote.faults
 
 
@@ -87,7 +87,7 @@ def _rows(values: Mapping[str, object]) -> Sequence[Row]:
 
 
 def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) -> ItemPage | None:
-    """Return an item, or None if no document has one of these ids.
+    """Load the page of an item; return None if no document has one of `ids`.
 
     Raises StoreUnavailableError.
     """
@@ -103,10 +103,10 @@ def open_item(services: Services, kind: MediaType, ids: tuple[DocumentId, ...]) 
 def open_image(
     services: Services, kind: MediaType, ids: tuple[DocumentId, ...]
 ) -> StoredImage | None:
-    """Return an item's published PNG or JPEG, or None if it has none.
+    """Return an item's published PNG or JPEG image, or None if it has none.
 
-    Reads the thumbnail cache first, then the PDS; raises the errors of both. The type that a
-    document or PDS claims is ignored, so that a browser never gets HTML.
+    Reads the thumbnail cache, then the PDS. Detects the type from the bytes, so that a browser
+    never gets HTML. Raises StoreUnavailableError and the errors of `pds_of` and PdsClient.
     """
     with pymongo.timeout(LOOKUP_TIMEOUT):
         document = services.store.find(kind, ids)

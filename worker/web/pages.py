@@ -34,7 +34,7 @@ _UNKNOWN = "There is no such page, or it is not asked for like this."
 
 @dataclass(frozen=True, slots=True)
 class Pages:
-    """The endpoints; those that query MongoDB raise StoreUnavailableError."""
+    """The endpoints; `refused` and `failed` show the errors that the others raise."""
 
     services: Services
     snapshots: StatusSnapshots
@@ -42,7 +42,7 @@ class Pages:
     forms: Forms
 
     def health(self, _request: Request) -> Response:
-        """Answer without a look at any service."""
+        """Respond without calling MongoDB, Redis or a PDS."""
         return PlainTextResponse("ok\n")
 
     def metrics(self, _request: Request) -> Response:
@@ -63,7 +63,7 @@ class Pages:
         return self.templates.render("accounts.html", {"snapshot": snapshot})
 
     def failures(self, request: Request) -> Response:
-        """List the error codes, or one page of the items with a code."""
+        """Show the error codes, or a page of the failed items with the code in the query."""
         code = request.query_params.get("code", "")
         snapshot = self.snapshots.overview()
         if isinstance(snapshot, Unavailable):
@@ -105,12 +105,12 @@ class Pages:
         image = open_image(self.services, kind, ids)
         if image is None:
             raise HTTPException(404, "There is no picture of this item.")
-        # Applies when the image is opened as a page.
+        # Applies if a browser opens the image as a page.
         policy = {"Content-Security-Policy": "default-src 'none'; sandbox"}
         return Response(image.data, media_type=image.mime_type, headers=policy)
 
     def search(self, request: Request) -> Response:
-        """Redirect to the item that a text names, or list several matches."""
+        """Redirect to the only item that matches the query, or list all matches."""
         text = request.query_params.get("q", "").strip()[:_MAX_QUERY]
         kind = _kind_of(request)
         with pymongo.timeout(LOOKUP_TIMEOUT):
@@ -122,7 +122,7 @@ class Pages:
         return self.templates.render("found.html", values, 200 if found or not text else 404)
 
     async def retry(self, request: Request) -> Response:
-        """Retry an item, or all items of a type with an error code; then show the result."""
+        """Retry the items named in a form, and redirect to the result page."""
         form = await self.forms.read(request)
         try:
             wanted = RetryRequest.of(form)
@@ -134,7 +134,7 @@ class Pages:
         return RedirectResponse(where, 303)
 
     def refused(self, _request: Request, error: Exception) -> Response:
-        """Show why a request was refused."""
+        """Render the error page of a refused request."""
         status, said = 500, ""
         if isinstance(error, HTTPException):
             status, said = error.status_code, error.detail
@@ -143,12 +143,12 @@ class Pages:
         return self.templates.render("refused.html", values, status)
 
     def failed(self, request: Request, error: Exception) -> Response:
-        """Show the error of a service, and how long it was waited for."""
+        """Render the error of a service, with the duration of the request."""
         message = error.message if isinstance(error, MediaError) else ""
         return self._unavailable(Unavailable(message, time.monotonic() - request.scope["began"]))
 
     def _with_form(self, request: Request, name: str, values: Values) -> Response:
-        """Render a page with a form, and the result of the form that was sent before."""
+        """Render a page with a form, and the result of the previous form."""
         told = MESSAGES.get(request.query_params.get("told", ""))
         common = {**values, "told": told, "at": now()}
         return self.forms.respond(
@@ -160,7 +160,7 @@ class Pages:
 
 
 def _kind_of(request: Request) -> MediaType | None:
-    """Return the type in the query, or None if it has none."""
+    """Return the media type in the query, or None; raises HTTPException if unknown."""
     name = request.query_params.get("type", "")
     if name and name not in MEDIA_TYPES:
         raise HTTPException(404, "There is no such type.")
@@ -179,7 +179,7 @@ def _item_of(request: Request) -> tuple[MediaType, tuple[DocumentId, ...]]:
 
 
 def _cursor_in(request: Request) -> PageCursor | None:
-    """Return the cursor in the query, `status:kind:id`, or None on the first page."""
+    """Parse the query parameter `after`, `status:kind:id`; None for the first page."""
     status, _, name = request.query_params.get("after", "").partition(":")
     if not name:
         return None
@@ -192,7 +192,7 @@ def _cursor_in(request: Request) -> PageCursor | None:
 
 
 def _cursor_after(items: list[FailedItem]) -> str:
-    """Return the cursor after a page's last item, or an empty text on the last page."""
+    """Format the cursor of the next page, or return "" if this is the last page."""
     if len(items) > _PAGE:
         for item in reversed(items[:_PAGE]):
             if ref := _ref_of(item):
@@ -201,13 +201,13 @@ def _cursor_after(items: list[FailedItem]) -> str:
 
 
 def _kind_of_id(document_id: DocumentId) -> str:
-    # MongoDB's 64-bit numbers are of a subclass of int.
+    # bson.Int64, for MongoDB's 64-bit numbers, is a subclass of int.
     if isinstance(document_id, int):
         return "number"
     return "text" if isinstance(document_id, str) else "id"
 
 
 def _ref_of(item: FailedItem) -> ItemRef | None:
-    """Return the reference for an item's URL, or None if no message can name its id."""
+    """Return the reference of an item, or None if messages cannot contain its id."""
     known = as_document_id(item.ref.id)
     return None if known is None else ItemRef(item.ref.type, known)

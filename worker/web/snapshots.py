@@ -1,6 +1,6 @@
-"""Fetch the platform's status once for all viewers and for Prometheus.
+"""Fetch and cache the platform's status for all viewers and for Prometheus.
 
-Each part of a snapshot can be unavailable on its own.
+The throughput and the queues can be unavailable while the rest of a snapshot is available.
 """
 
 from __future__ import annotations
@@ -35,23 +35,23 @@ from worker.operations.watch.checkpoint import read_checkpoint
 from worker.pds.rate_limiter import BucketStatus
 from worker.services import Services
 
-_PING_TIMEOUT = 3.0  # seconds for a first answer of MongoDB, before the long queries
-_COUNT_TIMEOUT = 25.0  # seconds, for any number of documents
+_PING_TIMEOUT = 3.0  # seconds for a ping of MongoDB before the long queries
+_COUNT_TIMEOUT = 25.0  # seconds for all counts together
 _THROUGHPUT_TIMEOUT = 10.0  # seconds
-_AGE_FACTOR = 4  # spends at most a fifth of the time on computing a value
+_AGE_FACTOR = 4  # limits computing to a fifth of the time
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
-    """Why a part is missing, and how many seconds its service was waited for."""
+    """The error of an unavailable service, and the seconds spent waiting for it."""
 
     message: str
     seconds: float
 
 
 def try_fetch(call: Callable[[], T]) -> T | Unavailable:
-    """Return the result of `call`, or Unavailable if it raises an expected error."""
+    """Return the result of `call`, or Unavailable if it raises MediaError."""
     began = time.monotonic()
     try:
         return call()
@@ -60,16 +60,16 @@ def try_fetch(call: Callable[[], T]) -> T | Unavailable:
 
 
 class CachedValue(Generic[T]):
-    """A value kept for `seconds`, or for four times as long as it takes to compute.
+    """A value cached for `seconds`, or for four times its computation time if longer.
 
-    Callers that come during a computation wait for it and share its result.
+    Concurrent callers wait for a running computation and share its result.
     """
 
     def __init__(self, compute: Callable[[], T], seconds: float = 5.0) -> None:
         self._compute = compute
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._cached: tuple[T, float] | None = None  # the value, and when it expires
+        self._cached: tuple[T, float] | None = None  # the value and its expiry time
 
     def get(self) -> T:
         with self._lock:
@@ -84,7 +84,7 @@ class CachedValue(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class StatusSnapshot:
-    """Counts of all items, by type and in sum, the removals, the throughput and the queues."""
+    """Item counts by type and in total, removals, throughput and queue lengths."""
 
     at: datetime
     types: Mapping[str, Counts]
@@ -104,7 +104,7 @@ class AccountsSnapshot:
 
 
 class StatusSnapshots:
-    """Fetches snapshots from the services and caches each for a few seconds."""
+    """Fetches snapshots from the services and caches each for at least 5 seconds."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -122,7 +122,7 @@ class StatusSnapshots:
         return self._accounts.get()
 
     def metrics(self) -> PlatformMetrics:
-        """Return the platform's metrics, without those of an unavailable service."""
+        """Build the platform's metrics, without those of an unavailable service."""
         overview, traffic = self._overview.get(), self._traffic.get()
         watch = None if isinstance(overview, Unavailable) else self._watch.get()
         return PlatformMetrics(
@@ -177,6 +177,6 @@ class StatusSnapshots:
         return Traffic(self._fetch_queues(), buckets(), len(parking.dids()))
 
     def _ping(self) -> None:
-        """Fail early if MongoDB is down; raises StoreUnavailableError."""
+        """Ping MongoDB before the long queries; raises StoreUnavailableError."""
         with mongo_errors(), pymongo.timeout(_PING_TIMEOUT):
             self._services.database.client.admin.command("ping")

@@ -1,4 +1,4 @@
-"""Render the templates; texts from documents and PDSes are escaped, never markup."""
+"""Render the templates; texts from documents and PDSes are always escaped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 
 
 class Templates:
-    """The templates of the pages, with their filters and functions."""
+    """Renders templates with this module's filters and functions."""
 
     def __init__(self) -> None:
         self._environment = Environment(
@@ -48,20 +48,20 @@ class Templates:
 
 
 def url(path: str, values: Mapping[str, object]) -> str:
-    """Return the address of a page, without the empty values."""
+    """Build a URL from a path and the query parameters that are not empty."""
     given = {name: str(value) for name, value in values.items() if value not in {"", None}}
     return f"{path}?{urlencode(given)}" if given else path
 
 
 def item_url(ref: ItemRef) -> str:
-    """Return the address of an item's page; a query, because an id can contain any character."""
+    """Build the URL of an item's page; the id is in the query, encoded."""
     return url("/item", {"type": ref.type, "id": ref.id})
 
 
 def format_text(value: object) -> Markup:
-    """Format an untrusted value in one line, with invisible characters escaped.
+    """Format an untrusted value as HTML, with unprintable characters escaped.
 
-    `<bdi>` keeps right-to-left text from reordering the text around it.
+    The element `<bdi>` prevents right-to-left text from reordering the text around it.
     """
     if isinstance(value, datetime):
         return format_time(value)
@@ -69,7 +69,7 @@ def format_text(value: object) -> Markup:
 
 
 def format_time(value: datetime) -> Markup:
-    """Format a time in UTC, with its distance from now."""
+    """Format a time as HTML, in UTC and relative to now."""
     utc = as_utc(value)
     seconds = (now() - utc).total_seconds()
     duration = format_duration(abs(seconds))
@@ -80,17 +80,17 @@ def format_time(value: datetime) -> Markup:
 
 
 def recommended_action(code: str) -> Markup:
-    """Return the action for an error code, or no text for NO_CODE."""
+    """Format the recommended action for an error code as HTML; empty for NO_CODE."""
     return Markup("") if code == NO_CODE else mark_code(help_for(code).action)
 
 
 def format_age(value: datetime | None, at: datetime) -> str:
-    """Format the time from `value` to `at`; empty for None."""
+    """Format the duration from `value` to `at`; empty if `value` is None."""
     return format_duration((at - value).total_seconds()) if value else ""
 
 
 def mark_code(text: str) -> Markup:
-    """Escape a text and put what is between backticks into `<code>`."""
+    """Escape a text, and replace pairs of backticks by `<code>` elements."""
     parts = (escape(part) for part in text.split("`"))
     return Markup("").join(
         Markup("<code>{}</code>").format(part) if place % 2 else part
