@@ -1,6 +1,7 @@
-"""Embedded services: MongoDB, Valkey and a PDS from Python wheels and npm, without Docker.
+"""Run MongoDB, Valkey and a PDS from Python wheels and npm, without Docker.
 
-For tests, demos and development: data on disk, but no authentication and no TLS.
+These embedded services are for tests, demos and development. They keep their data on disk, but
+use no TLS, and MongoDB and Valkey require no authentication.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The data folder of a stack: the ports, secrets and data of its services.
+"""The data folder of a stack, with the ports, secrets and data of its services.
 
-One stack uses it at a time. Ports are saved, so that URLs stay the same.
+Only one stack can use a folder at a time. Ports are saved, so that URLs stay the same.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from cryptography.fernet import Fernet
 
 from worker.dev.stack.errors import StackError
 
-# The services of a killed stack end within 3 seconds (see supervisor.py).
+# Seconds. The services of a killed stack end within 3 seconds (see supervisor.py).
 _TIMEOUT = 5.0
-# Below the ephemeral ports of Linux (32768 up) and macOS (49152 up). Within them, an outgoing
-# connection could take the port of a service that is restarting; a client that waits for that
-# service could even connect to itself.
+# Below the ephemeral ports of Linux (from 32768) and macOS (from 49152). If a service used an
+# ephemeral port, an outgoing connection could take the port while the service restarts. A client
+# that retries its connection to the service could even connect to itself.
 _RANGE = range(15_000, 32_000)
 _TRIES = 1000
 _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
@@ -33,7 +33,7 @@ _LOOPBACK = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The secrets with which the services and the worker sign and encrypt."""
+    """The encryption key of the worker, and the secrets of the PDS."""
 
     fernet: str = field(repr=False)
     pds_admin_password: str = field(repr=False)
@@ -42,7 +42,10 @@ class Keys:
 
     @classmethod
     def load(cls, file: Path) -> Keys:
-        """Return the keys in `file`; generate them first if it does not exist."""
+        """Read the keys from `file`; generate and save them if it does not exist.
+
+        Raises StackError for an invalid file.
+        """
         stored = read_object(file)
         if not stored:
             keys = cls(
@@ -69,7 +72,10 @@ class Ports:
         }
 
     def claim(self, service: str) -> int:
-        """Return the saved port of `service` if it is free, or else a new one."""
+        """Return the saved port of `service`, or save a new one if it is not free.
+
+        Raises StackError if no free port is found.
+        """
         port = self._ports.get(service)
         if port is None or not is_free(port):
             port = self._ports[service] = self._find_unused()
@@ -85,9 +91,9 @@ class Ports:
 
 
 def is_free(port: int) -> bool:
-    """Return whether `port` is free on IPv4 and IPv6, because `localhost` can be either.
+    """Return whether `port` is free on both loopback addresses of `localhost`.
 
-    Another process can take the port right after.
+    The port is not reserved: another process can take it after the check.
     """
     return all(_can_bind(family, host, port) for family, host in _LOOPBACK)
 
@@ -98,13 +104,13 @@ def _can_bind(family: socket.AddressFamily, host: str, port: int) -> bool:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
     except OSError as error:
-        # Any other error means that this machine does not have the address family.
+        # Other errors mean that this machine does not support the address family.
         return error.errno != errno.EADDRINUSE
     return True
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace the file atomically, with mode 0600."""
+    """Write `text` to the file `path` atomically, with mode 0600."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder, path.name)
         temporary.touch(mode=0o600)
@@ -113,9 +119,9 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file, or an empty one if the file does not exist.
+    """Read a JSON object from a file; return {} if the file does not exist.
 
-    Raises StackError, which names the file, if it contains anything else.
+    Raises StackError if the file does not contain a JSON object.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -129,10 +135,10 @@ def read_object(path: Path) -> dict[str, Any]:
 
 
 class DataFolder:
-    """A folder under a lock that the services inherit.
+    """The locked folder of a stack; raises StackError if it is in use or unusable.
 
-    The `flock` ends with the last process that holds it. The folder of a killed stack thus stays
-    locked until its services have ended, so that two mongods never use the same data.
+    The services inherit the `flock`. So the folder of a killed stack is locked until its services
+    have ended, and two mongod processes never use the same data.
     """
 
     def __init__(self, path: Path) -> None:
@@ -151,7 +157,7 @@ class DataFolder:
             raise
 
     def subfolder(self, name: str) -> Path:
-        """Return the folder `name` inside; create it if needed."""
+        """Return the path of the subfolder `name`; create the subfolder if needed."""
         path = self.path / name
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path

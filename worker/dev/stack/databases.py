@@ -1,4 +1,4 @@
-"""MongoDB as a replica set of one member, and Valkey (compatible with Redis), append-only."""
+"""The programs of MongoDB, as a replica set of one member, and of Valkey."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SET = "media"
 
 @dataclass(frozen=True, slots=True)
 class Mongod:
-    """The program `mongod`, with its data in the folder `data`."""
+    """Runs `mongod` with its data in the folder `data`."""
 
     binary: Path
     data: Path
@@ -31,16 +31,16 @@ class Mongod:
         return f"mongodb://{_host(port)}"  # drivers discover the replica set
 
     def command(self, port: int) -> Command:
-        # Without `--nounixsocket`, it creates a socket file in the temporary folder.
+        # Without `--nounixsocket`, mongod creates a socket file in the temporary folder.
         bind = ("--bind_ip", "127.0.0.1", "--port", str(port), "--nounixsocket")
         store = ("--dbpath", self.data, "--replSet", _SET, "--wiredTigerCacheSizeGB", "0.25")
         quiet = ("--quiet", "--setParameter", "diagnosticDataCollectionEnabled=false")
         return Command((self.binary, *bind, *store, *quiet), self.environment)
 
     def ready(self, port: int, pid: int) -> bool:
-        """Return whether process `pid` is the primary; initiate its replica set if needed."""
-        # A new client for each call: one that connected before the set was initiated keeps
-        # assuming that sessions are not supported.
+        """Return whether process `pid` is primary; initiate the replica set if needed."""
+        # A new client for each call: a client that connected before the replica set was initiated
+        # still assumes that sessions are not supported.
         client = MongoClient[dict[str, Any]](
             _host(port), directConnection=True, serverSelectionTimeoutMS=1000, timeoutMS=5000
         )
@@ -78,7 +78,7 @@ def _configure(admin: Database[dict[str, Any]], host: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Valkey:
-    """The program `valkey-server`, with its append-only file in the folder `data`."""
+    """Runs `valkey-server`, which replaces Redis, with append-only files in `data`."""
 
     binary: Path
     data: Path
@@ -97,6 +97,6 @@ class Valkey:
     def ready(self, port: int, pid: int) -> bool:
         client = redis.Redis(port=port, socket_timeout=2, socket_connect_timeout=2)
         with suppress(redis.RedisError), client:
-            client.ping()  # fails while the data is being loaded
+            client.ping()  # fails while Valkey loads its data
             return bool(client.info("server")["process_id"] == pid)
         return False

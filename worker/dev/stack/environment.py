@@ -1,4 +1,4 @@
-"""Format the environment of a worker, and check the services that it names."""
+"""Format a worker's environment, and check the services in its variables."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pymongo.errors import PyMongoError
 from worker.core.settings.reader import FILE_SUFFIX
 from worker.dev.stack.errors import StackError
 
-# Only docker compose removes quotes, `docker run --env-file` does not. So a value is only quoted if
-# it has characters that are special in a shell's assignment, which does not expand `?`.
+# Docker compose removes quotes, but `docker run --env-file` does not. So a value is only quoted if
+# it has characters that are special in a shell assignment. An assignment does not expand `?`.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
 STACK_VARIABLES = (
     "MONGODB_CONNECTION_STRING",
@@ -32,12 +32,12 @@ _TIMEOUT = 3.0
 
 
 def as_exports(environment: Mapping[str, str]) -> str:
-    """Return `export NAME=value` lines for a shell."""
+    """Format variables as `export NAME=value` lines for a shell."""
     return "".join(f"export {line}" for line in _lines(environment))
 
 
 def as_env_file(environment: Mapping[str, str]) -> str:
-    """Return `NAME=value` lines for `set -a; . FILE` and for Docker."""
+    """Format variables as `NAME=value` lines, for `set -a; . FILE` and for Docker."""
     return "".join(_lines(environment))
 
 
@@ -49,21 +49,24 @@ def _lines(environment: Mapping[str, str]) -> list[str]:
 
 
 def unset_variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return `environ` without the variables that a stack sets, so that it runs all services.
+    """Return `environ` without `STACK_VARIABLES`, so that a stack runs all services.
 
-    All others stay, because npm's access to its registry is configured there.
+    Other variables are kept, because they can configure npm's access to its registry.
     """
     removed = {*STACK_VARIABLES, *(f"{name}{FILE_SUFFIX}" for name in STACK_VARIABLES)}
     return {name: value for name, value in environ.items() if name not in removed}
 
 
 def inherit(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that services inherit; none of them configures a service."""
+    """Return the variables for services, such as PATH; none configures a service."""
     return {name: environ[name] for name in _INHERITED if name in environ}
 
 
 def check_service(variable: str, url: str) -> None:
-    """Raise StackError, without the URL and its password, if the service does not answer."""
+    """Call the service at `url`; raises StackError if it does not respond.
+
+    The message omits the URL, which can contain a password.
+    """
     try:
         SERVICE_CHECKS[variable](url)
     except httpx.HTTPStatusError as error:

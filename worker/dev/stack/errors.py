@@ -6,13 +6,13 @@ from worker.core.errors import MediaError
 
 
 class StackError(MediaError):
-    """The stack cannot run; the message names the service, its log and the remedy."""
+    """The stack cannot run; the message describes the cause and what to do."""
 
     step = "stack"
 
 
 class PortTakenError(StackError):
-    """Another process bound a service's port after the stack chose it."""
+    """Another process took the port of a service before the service started."""
 
     code = "port_taken"
 

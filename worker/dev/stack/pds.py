@@ -1,4 +1,4 @@
-"""The reference PDS and its PLC directory, each in a Node process."""
+"""The programs of the reference PDS and its PLC directory, which run in Node."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ MANIFEST = Path(__file__).with_name("node")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """Node's binary, the folder of the installed packages, and the inherited environment."""
+    """The Node binary, the folder of installed packages, and the base environment."""
 
     binary: Path
     packages: Path
     environment: Mapping[str, str]
 
     def command(self, script: str, variables: Mapping[str, str]) -> Command:
-        """Return the command for a script of this package, with `variables` in its environment."""
+        """Build the command for a script in `MANIFEST`, with `variables` added."""
         own = {"STACK_PACKAGES": str(self.packages), "LOG_ENABLED": "true", "LOG_LEVEL": "warn"}
         return Command((self.binary, MANIFEST / script), {**self.environment, **own, **variables})
 
 
 @dataclass(frozen=True, slots=True)
 class PlcProgram:
-    """A PLC directory (https://web.plc.directory) for the DIDs of this stack.
+    """Runs a PLC directory (https://web.plc.directory) for the DIDs of this stack.
 
-    It has its own process and one JSON file, so that accounts survive a restart of the PDS.
+    It runs in its own process and saves one JSON file, so that accounts survive PDS restarts.
     """
 
     node: Node
@@ -52,10 +52,10 @@ class PlcProgram:
 
 @dataclass(frozen=True, slots=True)
 class PdsProgram:
-    """The PDS: accounts, repos and blobs in `data`, handles under `.test`, no rate limits.
+    """Runs the PDS with its data in `data`, handles under `.test` and no rate limits.
 
-    `extra` overrides its environment, for example with `PDS_RATE_LIMITS_ENABLED=1` and, for
-    other limits than the default ones, `STACK_RATE_LIMITS` (see `limits.mjs`).
+    `extra` overrides environment variables. For example, `PDS_RATE_LIMITS_ENABLED=1` enables rate
+    limits, and `STACK_RATE_LIMITS` replaces the default ones (see `limits.mjs`).
     """
 
     node: Node
@@ -69,7 +69,7 @@ class PdsProgram:
         return f"http://localhost:{port}"  # the endpoint in the DID documents
 
     def command(self, port: int) -> Command:
-        # Plain http, no relay, no app view, no e-mail.
+        # HTTP without TLS, no relay, no app view, no e-mail.
         variables = {
             "PDS_PORT": str(port),
             "PDS_DATA_DIRECTORY": str(self.data),
@@ -95,9 +95,10 @@ class PdsProgram:
 
 
 def _answers(port: int, path: str, pid: int) -> bool:
-    """Return whether process `pid` answers; the services send their id in `Process-Id`.
+    """Return whether process `pid` responds; its id is in the header `Process-Id`.
 
-    Uses no HTTP library, to avoid proxies from the environment and a TLS context for each call.
+    Uses `http.client`, because httpx would use proxies from the environment and create a TLS
+    context for each call.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     with suppress(OSError, http.client.HTTPException), closing(connection):

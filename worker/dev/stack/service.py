@@ -20,24 +20,24 @@ _TAIL_BYTES = 16_384
 
 
 class Program(Protocol):
-    """The program of one kind of service."""
+    """A program that runs as a service, with its URL, command and readiness check."""
 
     @property
     def name(self) -> str:
-        """The service's name, as in its log file."""
+        """The name of the service, for messages and its log file."""
 
     def url(self, port: int) -> str:
         """Return the URL for clients."""
 
     def command(self, port: int) -> Command:
-        """Return the command that serves on `port` of the loopback."""
+        """Build the command that runs the program on `port` of the loopback."""
 
     def ready(self, port: int, pid: int) -> bool:
-        """Return whether process `pid` answers on `port` and is ready for use."""
+        """Return whether process `pid` responds on `port` and is ready for use."""
 
 
 class Service:
-    """A service, launched at once with an empty log; restarts keep its port, data and log."""
+    """Launches a program with an empty log; restarts keep its port, data and log."""
 
     def __init__(self, program: Program, port: int, log: Path, reaper: Reaper) -> None:
         self._program = program
@@ -51,33 +51,35 @@ class Service:
 
     @property
     def running(self) -> bool:
-        """Whether its process exists, frozen or not."""
+        """Whether the process exists, including a frozen process."""
         return self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """Its process id; raises StackError if it is not running."""
+        """The process id; raises StackError if the service is not running."""
         if not self.running:
             raise StackError(f"{self.name} is not running.")
         return self._process.pid
 
     def check(self) -> None:
-        """Raise StackError if it ended without being stopped."""
+        """Raise StackError if the process ended without being stopped."""
         if self._wanted and not self.running:
             raise self._error(f"{self.name} stopped by itself ({self._describe_exit()}).")
 
     def start(self) -> None:
-        """Start it and wait for at most 60 seconds until it answers.
+        """Start the service unless it is running, and wait until it is ready.
 
-        Raises StackError with the end of its log if it ends or does not answer. Does nothing if
-        it is running.
+        Raises StackError if the program cannot be executed, and as `await_ready` does.
         """
         if not self.running:
             self._launch()
             self.await_ready()
 
     def await_ready(self) -> None:
-        """Wait until it answers; raises StackError if it ends or does not answer."""
+        """Wait until the service is ready, for at most 60 seconds.
+
+        Raises PortTakenError if its port is in use, or StackError if it ends or is not ready.
+        """
         deadline = time.monotonic() + _STARTUP
         while not self._is_ready():
             if time.monotonic() > deadline:
@@ -86,34 +88,34 @@ class Service:
             time.sleep(_POLL)
 
     def stop(self) -> None:
-        """Send SIGTERM; kill it if it has not ended after 10 seconds."""
+        """Send SIGTERM; kill the process if it has not ended after 10 seconds."""
         self.terminate()
         self.await_end()
 
     def terminate(self) -> None:
-        """Send SIGTERM without waiting, and SIGCONT in case it is frozen."""
+        """Send SIGTERM, and SIGCONT to resume a frozen process; do not wait."""
         self._wanted = False
         self._process.send_signal(signal.SIGTERM)
         self.thaw()
 
     def await_end(self) -> None:
-        """Wait until a terminated process has ended; kill it after 10 seconds."""
+        """Wait until the process has ended; kill it after 10 seconds."""
         try:
             self._process.wait(_GRACE)
         except subprocess.TimeoutExpired:
             self.kill()
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), as a crash would."""
+        """Send SIGKILL, which ends the process like a crash, and wait for its end."""
         self._wanted = False
         self._process.kill()
         self._process.wait()
 
     def freeze(self) -> None:
-        """Suspend its process (SIGSTOP): connections stay open but get no answer."""
+        """Suspend the process (SIGSTOP); connections stay open without responses."""
         pid = self.pid
         self._process.send_signal(signal.SIGSTOP)
-        # The kernel stops the threads one by one; wait for the last one.
+        # The kernel stops the threads one by one; wait until all have stopped.
         os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def thaw(self) -> None:
@@ -149,14 +151,14 @@ class Service:
 
 
 def log_tail(log: Path, since: int = 0) -> str:
-    """Return the path of `log` and its last lines, for an error message."""
+    """Format the path of `log` and its last 20 lines, for an error message."""
     lines = read_tail(log, since).splitlines()[-_TAIL_LINES:]
     quoted = "\n".join(f"  {line[:500]}" for line in lines) or "  (nothing)"
     return f"Log: {log}\nIts last lines:\n{quoted}"
 
 
 def read_tail(log: Path, since: int) -> str:
-    """Return what was written to `log` after the offset `since`, at most the last 16 KB."""
+    """Return the text of `log` after the offset `since`, at most the last 16 KB."""
     if not log.exists():
         return ""
     with log.open("rb") as file:

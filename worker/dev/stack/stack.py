@@ -22,19 +22,19 @@ _VARIABLES = {"mongod": "MONGODB_CONNECTION_STRING", "valkey": "REDIS_URL", "pds
 
 
 def to_stderr(line: str) -> None:
-    """Print a line of progress."""
+    """Write a progress message to stderr."""
     sys.stderr.write(f"{line}\n")
 
 
 class Stack:
-    """All services that the worker needs, and the environment that names them.
+    """The services that a worker needs, and the environment variables to use them.
 
         with Stack.start(Path(".stack"), os.environ) as stack:
             Settings.load({**os.environ, **stack.environment})
 
-    A service that `environ` names (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is checked and
-    used; its property raises StackError. All others listen on the loopback only, keep their data
-    and port in the data folder, and end with this process, even if it is killed.
+    If `environ` has the URL of a service (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL), the stack
+    only checks this service, and its property raises StackError. The other services listen on the
+    loopback, keep data and port in the data folder, and end with this process, even if killed.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class Stack:
         pds_environment: Mapping[str, str] | None = None,
         progress: Callable[[str], None] = to_stderr,
     ) -> Self:
-        """Start the services that `environ` does not name, and wait until all answer.
+        """Start the services without a URL in `environ`, and wait until all are ready.
 
-        Their data is in the folder `data`; `pds_environment` is added to the PDS's environment.
-        Raises StackError if a service, a package or the folder fails; then nothing keeps running.
+        They keep their data in the folder `data`. The PDS also gets `pds_environment`. Raises
+        StackError if a service, a package or the folder fails, after stopping all services.
         """
         with ExitStack() as undo:
             folder = DataFolder(data)
@@ -97,7 +97,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment variables for a worker that uses these services."""
+        """The environment variables with which a worker uses these services."""
         values = {"MONGODB_NAME": "media", "SECRET_KEYS": self._keys.fernet}
         values |= {_VARIABLES[n]: s.url for n, s in self._services.items() if n in _VARIABLES}
         if "pds" in self._services:
@@ -110,7 +110,7 @@ class Stack:
         return {name: values[name] for name in STACK_VARIABLES if name in values}
 
     def check(self) -> None:
-        """Raise StackError if a service has ended without being stopped."""
+        """Raise StackError if a service or the guard ended without being stopped."""
         for service in self._services.values():
             service.check()
         if not self._reaper.alive:
@@ -158,7 +158,7 @@ class Stack:
         return Node(binary, packages.install(self._reaper, progress), inherit(self._environ))
 
     def _start_services(self, programs: Mapping[Binary, Path], node: Node | None) -> None:
-        """Launch all services, each on a free port, then wait for them."""
+        """Launch all services, each on a free port, and wait until they are ready."""
         self._services = {}
         inherited = inherit(self._environ)
         if node is not None:

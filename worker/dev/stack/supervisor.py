@@ -1,12 +1,12 @@
 """Start processes that end with the stack, even if it is killed.
 
-A guard process outlives a killed stack for as long as it takes to end the services. Every service
-joins the guard's process group before its exec. The guard waits for the end of a pipe whose other
-end only the stack holds. A child between fork and exec still holds that end, so the pipe cannot
-end before the child is in the group, and no service is missed.
+A guard process ends the services after the stack is killed. It reads from a pipe. Only the stack
+has the write end, so the guard sees the end of the pipe when the stack ends. Each service joins the
+guard's process group before its exec. A child between fork and exec still has the write end open,
+so the pipe cannot end before the child is in the group, and the guard ends every service.
 
-PR_SET_PDEATHSIG is not used: it only exists on Linux, fires when the *thread* that started the
-service ends, and has to be set by Python code between fork and exec.
+PR_SET_PDEATHSIG is not used: it exists only on Linux, sends its signal when the *thread* that
+started the service ends, and must be set by Python code between fork and exec.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# HUP is ignored because the kernel sends it to a group whose parent dies while a member is stopped.
-# A line from the pipe dismisses the guard; its end without one means that the stack died.
+# HUP is ignored because the kernel sends it to an orphaned group that has a stopped member. The
+# guard exits if it reads a line. If the pipe ends without a line, the stack has died.
 _SCRIPT = """
 trap '' HUP INT TERM
 read -r farewell && exit 0
@@ -34,7 +34,7 @@ kill -KILL 0
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A program with its arguments and its complete environment."""
+    """A program with its arguments, its complete environment and its working folder."""
 
     arguments: Sequence[str | Path]
     environment: Mapping[str, str] = field(repr=False)
@@ -42,10 +42,10 @@ class Command:
 
 
 class Reaper:
-    """Starts processes that end when this one does.
+    """Starts processes, and a guard that ends them when the current process ends.
 
-    They are in a separate process group, so that Ctrl-C in a terminal only reaches the stack,
-    which then stops them in order.
+    They are in a separate process group. So Ctrl-C in a terminal interrupts only the stack, which
+    then stops the services in order. `inherit` is a file descriptor that all processes inherit.
     """
 
     def __init__(self, inherit: int) -> None:
@@ -72,7 +72,7 @@ class Reaper:
 
     def spawn(self, command: Command, log: Path) -> subprocess.Popen[bytes]:
         """Start `command` with stdout and stderr appended to `log`."""
-        # An interrupt before the end may leave an unknown child, which the guard then ends.
+        # If an interrupt leaves a child that is not in the list, the guard must end it.
         self._certain = False
         with log.open("ab") as output:
             child = subprocess.Popen(
@@ -90,12 +90,12 @@ class Reaper:
         return child
 
     def kill_group(self) -> None:
-        """Kill the guard and all processes of its group, also the children of ended ones."""
+        """Kill the guard and its process group, including children of ended processes."""
         if self.alive:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def release(self) -> None:
-        """Dismiss the guard; if a process is still running, the guard ends it first."""
+        """Make the guard exit, and wait for it; the guard ends running processes first."""
         ended = all(child.poll() is not None for child in self._children)
         if ended and self._certain and self.alive:
             with suppress(BrokenPipeError):
@@ -106,14 +106,14 @@ class Reaper:
             child.poll()
 
     def hang_up(self) -> None:
-        """Close this process's end of the pipe."""
+        """Close the write end of the pipe."""
         if self._lifeline >= 0:
             os.close(self._lifeline)
             self._lifeline = -1
 
 
 def _close_in_forks(reaper: Reaper) -> None:
-    """Close the pipe in forks without exec, which would keep it open after the stack's death."""
+    """Close the pipe in forks without exec; they would keep it open after the stack."""
     reference = weakref.ref(reaper)
 
     def close() -> None:

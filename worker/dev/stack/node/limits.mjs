@@ -1,5 +1,5 @@
-// Replace the PDS's rate limits, so that tests need not wait for long windows to end:
-// STACK_RATE_LIMITS="5000/3600=300/20 1000/86400=50/20", each points/seconds=points/seconds.
+// Replace rate limits of the PDS, so that tests need not wait for long windows to end. Each item in
+// STACK_RATE_LIMITS="5000/3600=300/20 1000/86400=50/20" is OLD=NEW, both in points/seconds.
 import { load } from './packages.mjs'
 
 export async function changeLimits(setting) {

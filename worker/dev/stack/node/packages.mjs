@@ -3,14 +3,14 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 
-/** Import an installed package, resolved as in the package `importer`. */
+/** Import the installed package `name`, resolved from the package `importer` if given. */
 export async function load(name, importer = undefined) {
   const root = path.join(process.env.STACK_PACKAGES, 'node_modules')
   const from = path.join(root, importer ?? '.', 'package.json')
   return import(pathToFileURL(createRequire(from).resolve(name)).href)
 }
 
-/** Make an Express app listen on the loopback only and send its process id in each response. */
+/** Make an Express app listen only on the loopback, and add its process id to each response. */
 export function keepToLoopback(app) {
   const listen = app.listen.bind(app)
   app.listen = (port) => {

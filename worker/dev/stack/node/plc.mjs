@@ -1,11 +1,11 @@
-// Run a PLC directory on PLC_PORT until SIGTERM; its operations are saved in PLC_FILE.
+// Run a PLC directory on PLC_PORT until SIGTERM, and save its operations in PLC_FILE.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { keepToLoopback, load } from './packages.mjs'
 
 const { MockDatabase, PlcServer } = await load('@did-plc/server')
 const { CID } = await load('multiformats/cid', '@did-plc/server')
 
-/** The package's in-memory database, saved to a file after each operation. */
+/** The in-memory database of @did-plc/server, saved to a file after each operation. */
 class FileDatabase extends MockDatabase {
   constructor(file) {
     super()
@@ -15,8 +15,8 @@ class FileDatabase extends MockDatabase {
 
   async validateAndAddOp(did, proposed) {
     await super.validateAndAddOp(did, proposed)
-    // Synchronous, so that two operations never write at the same time; renamed, so that a kill
-    // leaves either the old file or the new one.
+    // The write is synchronous, so that two operations never write at the same time. The file is
+    // renamed, so that a killed process leaves either the old or the new file.
     writeFileSync(`${this.file}.new`, JSON.stringify(this.contents, cidsAsText))
     renameSync(`${this.file}.new`, this.file)
   }
