@@ -187,7 +187,7 @@ _BY_CODE = {code: each for each in ERROR_HELP for code in each.codes}
 
 
 def help_for(code: str) -> ErrorHelp:
-    """Return the help for an error code, or `BUG` for the name of an exception.
+    """Return the help for an error code, or `BUG` for an unknown code.
 
     An HTTP status of a PDS without its own code, such as `pds_418`, has the help of `pds_4xx`.
     """

@@ -104,5 +104,5 @@ def _field(record: Record, name: str) -> str | None:
 
 
 def _json(value: object) -> str:
-    """Return canonical JSON of a value; unlike Python values, 1 and true differ."""
+    """Format a value as canonical JSON, in which 1 and true differ, unlike in Python."""
     return json.dumps(value, ensure_ascii=False, sort_keys=True)

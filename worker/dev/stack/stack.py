@@ -34,7 +34,7 @@ class Stack:
 
     If `environ` has the URL of a service (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL), the stack
     only checks this service, and its property raises StackError. The other services listen on the
-    loopback, keep data and port in the data folder, and end with this process, even if killed.
+    loopback, keep data and port in the data folder, and end with this process, even after SIGKILL.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ class PublishRefusedError(PermanentError):
 
 
 def plan_publications(repo: Repo, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
-    """Compare lexicon documents with the records in `repo`; raises as `Repo.get`."""
+    """Build a publication for each lexicon document; raises the errors of `Repo.get`."""
     return [_plan(repo, document) for document in documents]
 
 

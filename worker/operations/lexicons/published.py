@@ -50,7 +50,7 @@ class FolderSource:
 
 @dataclass(frozen=True, slots=True)
 class RepoSource:
-    """The lexicons in one repo; `find` raises DirectoryError and errors of PdsClient."""
+    """The lexicons in one repo; `find` raises the errors of `pds_of` and PdsClient."""
 
     pds_of: PdsOf
     did: str

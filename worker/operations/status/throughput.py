@@ -44,7 +44,7 @@ class Series:
 
     @classmethod
     def until(cls, at: datetime, step: timedelta, length: int, count: Count) -> Self:
-        """Build a series of `length` spans; the last span contains `at` and ends there."""
+        """Build a series of `length` spans from `count`; the last span ends at `at`."""
         last, end = _cut(at, step), at + _INSTANT
         starts = tuple(last - step * back for back in reversed(range(length)))
         counts = tuple(count(start, min(start + step, end)) for start in starts)
