@@ -1,8 +1,8 @@
 """The media types of this project and of installed packages.
 
-`MEDIA_TYPES` is created on first access, not at import: the module of a package imports this one,
-maybe before any other code has accessed the types. The first access raises MediaTypeError for an
-invalid package (https://peps.python.org/pep-0562/).
+`MEDIA_TYPES` is created on first access, not at import (https://peps.python.org/pep-0562/), because
+the packages that define media types import this module. The first access raises MediaTypeError
+if the media type of a package is invalid.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.media.registry import OWN_TYPES, registry
 
 if TYPE_CHECKING:
     MEDIA_TYPES: Mapping[str, MediaType]
-    """All types by name."""
+    """All media types by name."""
 else:
 
     def __getattr__(name: str) -> object:
@@ -26,7 +26,7 @@ else:
 
 
 def media_type(name: str) -> MediaType:
-    """Return the media type of a name; raises PermanentError with the valid names."""
+    """Return the media type `name`; raises PermanentError if it does not exist."""
     types = registry().types
     try:
         return types[name]

@@ -1,4 +1,4 @@
-"""The definition of a media type, and the drafts of records that it builds."""
+"""The MediaType class, and the drafts of records that media types build."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ class BlobTransform(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceRef:
-    """A file of the store, by the unchecked names in the document."""
+    """The location of a source file, as named in a document and not yet validated."""
 
     bucket: str
     user: str | None
     name: str
 
     def key(self) -> SourceKey:
-        """Return the key of the file; raises PermanentError for invalid names."""
+        """Build the store key of the file; raises PermanentError for invalid names."""
         return SourceKey(self.bucket, self.user, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class BlobSpec:
-    """A blob of the record: its source file and how to create it."""
+    """The source file of a blob, and how to create the blob from it."""
 
     file: SourceRef
     transform: BlobTransform
-    mime_type: str = ""  # of a file that is uploaded as it is
+    mime_type: str = ""  # only for AS_IS: the MIME type of the file
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A URL that the record has if, and only if, the source file exists."""
+    """A URL that is added to the record only if the source file exists."""
 
     url: str
     file: SourceRef
@@ -51,7 +51,7 @@ class LinkSpec:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record before its blobs are uploaded and its links are checked."""
+    """A record before its blobs are uploaded and the files of its links are checked."""
 
     nsid: str
     fields: Mapping[str, str]
@@ -61,7 +61,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class SiteUrls:
-    """The public URLs of the platform, and the buckets of its store."""
+    """The base URL and URL templates of the platform, and the buckets of its files."""
 
     url: str
     user_bucket: str
@@ -71,22 +71,22 @@ class SiteUrls:
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """The input of a builder: the document, its account and the site."""
+    """The input of a builder: the document, its account and the site URLs."""
 
     document: MediaDocument
     account: Account
     site: SiteUrls
 
     def text(self, name: str, *alternatives: str) -> str:
-        """Return a required text of the document; raises FieldError."""
+        """Return a required text field; raises FieldError if missing or invalid."""
         return self.document.fields.text(name, *alternatives)
 
     def optional(self, name: str) -> str | None:
-        """Return an optional text of the document; raises FieldError."""
+        """Return an optional text field or None; raises FieldError if invalid."""
         return self.document.fields.optional_text(name)
 
     def file(self, name: str) -> SourceRef:
-        """Return a file of the item's owner."""
+        """Return the location of a file of the document's owner."""
         default = self.site.guest_bucket if self.document.is_guest else self.site.user_bucket
         bucket = self.document.fields.optional_text("bucket") or default
         user = None if self.document.is_guest else self.document.owner
@@ -98,14 +98,13 @@ Builder = Callable[["BuildContext", "MediaType"], Draft]
 
 @dataclass(frozen=True, slots=True)
 class MediaType:
-    """A type of media.
+    """Defines how the documents of one MongoDB collection become records.
 
-    `collection` is in MongoDB, `nsid` that of the records. `fields` are those that the builder
-    reads: a change of any other does not change the item. One of `takedown_flags` takes an item
-    down. `has_files` means that records may need files of the store. `batch` is the number of
-    items that are published together, fewer if each takes long. `urls` are the default URL
-    templates by field of the record; the environment can replace each as
-    `URL_TEMPLATE_<TYPE>_<FIELD>`.
+    `collection` is the MongoDB collection, `nsid` the NSID of the records. `fields` are the
+    document fields that the builder reads; changes of other fields are ignored. An item is taken
+    down if one of the document fields `takedown_flags` is true. `has_files` states whether records
+    may need source files. `batch` is the maximum number of items in one batch. `urls` are the
+    default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
     """
 
     name: str
@@ -120,17 +119,17 @@ class MediaType:
     urls: Mapping[str, str] = field(default_factory=dict)
 
     def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
-        """Build the draft of a record; raises PermanentError naming an invalid field."""
+        """Build the draft of a record; raises PermanentError for an invalid document."""
         return self.build(BuildContext(document, account, site), self)
 
     def record(self, context: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
-        """Add the fields that all records have, and drop those that are None."""
+        """Return `fields` without None values, plus `$type`, `when` and `ref`."""
         when = rfc3339(context.document.fields.moment("when"))
         own = {name: value for name, value in fields.items() if value is not None}
         return {"$type": self.nsid, **own, "when": when, "ref": str(context.document.ref.id)}
 
     def link(self, context: BuildContext, name: str, **values: str) -> str:
-        """Return the URL of a field of the record by this type's template."""
+        """Build the URL for the record field `name` from its URL template."""
         override = f"{self.name}_{name}".upper()
         template = context.site.templates.get(override, self.urls[name])
         quoted = {key: quote(value, safe="") for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""KidLisp programs, with their source in the record."""
+"""The media type for KidLisp programs; the record contains the source code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Load the lexicons of all media types, and check that each type has one."""
+"""Load the lexicons of all media types, and check that none is missing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _EVERY_RECORD = ("when", "ref")  # written by `MediaType.record`
 
 
 def type_lexicons() -> Lexicons:
-    """Load the lexicons of all types; raises LexiconFileError and MediaTypeError."""
+    """Load and check the lexicons of all media types.
+
+    Raises LexiconFileError for an invalid file, MediaTypeError for an invalid media type.
+    """
     lexicons = load_lexicons(*registry().lexicon_folders)
     for kind in registry().types.values():
         if fault := find_missing(kind, lexicons):
@@ -20,7 +23,7 @@ def type_lexicons() -> Lexicons:
 
 
 def find_missing(kind: MediaType, lexicons: Lexicons) -> str:
-    """Return the fault in the lexicons of a type, or an empty text."""
+    """Return why the lexicon of `kind` is missing or incomplete, or an empty string."""
     if kind.nsid not in lexicons.nsids:
         path = kind.nsid.replace(".", "/")
         return f"there is no lexicon {kind.nsid}: add lexicons/{path}.json to its package"

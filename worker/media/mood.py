@@ -1,4 +1,4 @@
-"""Moods: texts of signed-in users."""
+"""The media type for moods: short texts by signed-in users."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BuildContext, Draft, MediaType
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build the draft of a mood; old documents have its text in `text`."""
+    """Build the draft of a mood; old documents use the field `text`, not `mood`."""
     fields = {"text": context.text("mood", "text")}
     return Draft(nsid=kind.nsid, fields=kind.record(context, fields))
 

@@ -1,4 +1,4 @@
-"""Paintings: an image with a thumbnail, and optionally a recording."""
+"""The media type for paintings: an image, a thumbnail and maybe a recording."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, Link
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build the draft of a painting; its slug may be `imageSlug:recordingSlug`."""
+    """Build the draft of a painting; `slug` may be `imageSlug:recordingSlug`."""
     slug, code = context.text("slug"), context.text("code")
     image, _, recording = slug.partition(":")
     fields = {
@@ -26,7 +26,7 @@ def build(context: BuildContext, kind: MediaType) -> Draft:
 def _recording(
     context: BuildContext, kind: MediaType, code: str, slug: str, recording: str
 ) -> dict[str, LinkSpec]:
-    # Guests have no folder, so only the slug can name a guest's recording.
+    # Guests have no folder, so a guest's recording must be named in the slug.
     name = recording or ("" if context.document.is_guest else slug)
     if not name:
         return {}

@@ -1,4 +1,4 @@
-"""Pieces: programs, with the source as a blob if the platform has it as a file."""
+"""The media type for pieces: programs, with the source file, if any, as a blob."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, Medi
 
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build the draft of a piece; without a bucket it has no source file."""
+    """Build the draft of a piece; only documents with a bucket have a source file."""
     slug = context.text("slug")
     fields = {"slug": slug, "code": context.optional("code"), "acUrl": _address(context, kind)}
     blobs = {}

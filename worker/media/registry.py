@@ -1,4 +1,4 @@
-"""The registry of media types: the project's own, and those of entry points.
+"""The registry of media types: built-in types, and types from entry points.
 
 docs/adding-a-media-type.md explains how an installed package adds a type.
 https://packaging.python.org/en/latest/specifications/entry-points/
@@ -25,15 +25,15 @@ OWN_TYPES = (PAINTING, MOOD, PIECE, KIDLISP)
 GROUP = "media_atproto.types"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _COLLECTION = re.compile(r"[^$\0]{1,100}")
-_MAX_BATCH = 200  # the maximum of applyWrites
-# Collections of this project and of the platform, with other documents.
+_MAX_BATCH = 200  # the maximum number of writes in one applyWrites request
+# Collections that contain other documents than media items.
 _RESERVED = frozenset({"users", "@handles", "atproto_removals", "atproto_thumbnails"})
 _EVERY_RECORD = "when"  # read by `MediaType.record`
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All types by name, and the folders with the lexicons of packages."""
+    """All media types by name, and the lexicon folders of installed packages."""
 
     types: Mapping[str, MediaType]
     lexicon_folders: tuple[Path, ...]
@@ -41,10 +41,10 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """Return all types, the project's own first; raises MediaTypeError.
+    """Load all media types, built-in types first; raises MediaTypeError if invalid.
 
-    An entry point of the group `media_atproto.types` has the name of the type and is a MediaType;
-    the lexicon is in the folder `lexicons/` of the same package.
+    An entry point in the group `media_atproto.types` must refer to a MediaType with the same name
+    as the entry point. The lexicon must be in the folder `lexicons/` of the same package.
     """
     types = {kind.name: kind for kind in OWN_TYPES}
     folders: dict[Path, None] = {}
@@ -59,7 +59,7 @@ def registry() -> Registry:
 
 
 def find_fault(kind: object, name: str, taken: Iterable[MediaType]) -> str:
-    """Return the fault of the type of an entry point, or an empty text."""
+    """Return why the object of the entry point `name` is invalid, or an empty string."""
     if not isinstance(kind, MediaType):
         return f"is {type(kind).__name__!r}, and should be a worker.media.base.MediaType"
     return _fault_of(kind, name) or _find_clash(kind, taken)
@@ -93,7 +93,7 @@ def _find_clash(kind: MediaType, taken: Iterable[MediaType]) -> str:
 def _load(entry: EntryPoint) -> object:
     try:
         return entry.load()
-    except Exception as error:  # the code of a package may raise anything
+    except Exception as error:  # importing a package may raise any exception
         fault = f"cannot be imported ({type(error).__name__}: {error})"
         raise _invalid(entry, fault) from error
 

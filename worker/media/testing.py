@@ -1,4 +1,4 @@
-"""Test a media type's builder without any service."""
+"""Helpers to test the builder of a media type without MongoDB, Redis or a PDS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 
 
 def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft:
-    """Return the draft for these fields, of Ada or a guest; raises PermanentError."""
+    """Build the draft of a document by Ada or a guest; raises PermanentError."""
     document = MediaDocument(
         ref=ItemRef(kind.name, ID),
         owner="art-guest" if guest else ADA.subject,

@@ -1,7 +1,7 @@
-"""Lexicons: load them, and validate every record before it is published.
+"""Load lexicons, and validate records before they are published.
 
-A PDS does not know these lexicons and stores any object, so this package decides what readers of
-the network see. https://atproto.com/specs/lexicon
+A PDS does not have these lexicons and accepts any object, so invalid records must be rejected
+here. https://atproto.com/specs/lexicon
 """
 
 from worker.media.validation.blobs import BlobRule

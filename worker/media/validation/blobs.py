@@ -1,4 +1,4 @@
-"""The rules of a lexicon for blobs, and the check of references to blobs.
+"""Blob rules of lexicons, and the validation of blob references.
 
 https://atproto.com/specs/data-model#blob-type https://atproto.com/specs/lexicon#blob
 """
@@ -18,17 +18,17 @@ _MIME_PATTERN = re.compile(rf"\*/\*|{_NAME}/(?:\*|{_NAME})")
 
 @dataclass(frozen=True, slots=True)
 class BlobRule:
-    """The blobs that a field accepts.
+    """The MIME types and the maximum size of the blobs in a field.
 
-    `accept` contains MIME types or patterns (`image/*`, `*/*`), none for any type; `max_size` is
-    in bytes, None for no limit.
+    `accept` contains MIME types or patterns (`image/*`, `*/*`); an empty tuple allows any type.
+    `max_size` is in bytes; None means no limit.
     """
 
     accept: tuple[str, ...] = ()
     max_size: int | None = None
 
     def accepts(self, mime_type: str) -> bool:
-        """Return whether the lexicon accepts a MIME type in the form of a PDS."""
+        """Return whether `mime_type` is allowed and has no parameters."""
         if not _MIME_TYPE.fullmatch(mime_type):
             return False
         family = mime_type.partition("/")[0] + "/*"
@@ -36,14 +36,14 @@ class BlobRule:
 
 
 def is_mime_pattern(text: str) -> bool:
-    """Return whether `accept` may contain `text`: `image/png`, `image/*` or `*/*`."""
+    """Return whether `text` is a MIME type or pattern (`image/*`, `*/*`)."""
     return _MIME_PATTERN.fullmatch(text) is not None
 
 
 def check_blob(rule: BlobRule, value: object, path: str) -> None:
-    """Check a reference to a blob in JSON form; raises Violation.
+    """Check a blob reference in JSON form; raises Violation if invalid.
 
-    Its form is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}`.
+    Valid is `{"$type": "blob", "ref": {"$link": cid}, "mimeType": text, "size": bytes}`.
     """
     blob = _object(value, ("$type", "ref", "mimeType", "size"), path)
     if blob["$type"] != "blob":
@@ -58,7 +58,7 @@ def check_blob(rule: BlobRule, value: object, path: str) -> None:
 
 
 def _object(value: object, keys: tuple[str, ...], path: str) -> dict[str, object]:
-    """Return `value` if it is an object with exactly these keys."""
+    """Return `value` if it is an object with exactly `keys`, else raise Violation."""
     if not isinstance(value, dict):
         raise Violation(path, f"should be an object with {', '.join(keys)}, got {quote(value)}")
     for key in keys:

@@ -1,7 +1,7 @@
-"""Find the breaking changes of a published lexicon.
+"""Find breaking changes between two versions of a lexicon.
 
-All old records must be valid by the new version and all new records by the old one, so a limit
-may be neither tightened nor loosened. https://atproto.com/specs/lexicon#lexicon-evolution
+Old records must be valid in the new version and new records in the old version, so limits may be
+neither tightened nor loosened. https://atproto.com/specs/lexicon#lexicon-evolution
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _MISSING = "what refers to it leads nowhere"
 
 _UPPER = frozenset({"maxLength", "maxGraphemes", "maximum", "maxSize"})
 _LOWER = frozenset({"minLength", "minGraphemes", "minimum"})
-_CHOICES = frozenset({"enum", "accept"})  # if absent, everything is allowed
-# These forbid no record, so they may change at any time.
+_CHOICES = frozenset({"enum", "accept"})  # without the keyword, any value is allowed
+# These keywords do not restrict records, so they may change.
 _FREE = frozenset({"description", "knownValues", "default"})
 _COMPARED_APART = frozenset(
     {"type", "properties", "required", "nullable", "items", "refs", "record", "closed"}
@@ -32,7 +32,7 @@ Json = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class BreakingChange:
-    """A breaking change: its path, both values (None if absent), the reason."""
+    """A breaking change: path, old and new value (None if absent), and reason."""
 
     path: str
     was: object
@@ -41,7 +41,7 @@ class BreakingChange:
 
 
 def breaking_changes(before: Json, after: Json) -> list[BreakingChange]:
-    """Return the breaking changes from a published lexicon document to a new one."""
+    """Return the breaking changes between two versions of a lexicon document."""
     old, new = _mapping(before.get("defs")), _mapping(after.get("defs"))
     found: list[BreakingChange] = []
     for name, definition in old.items():
@@ -72,7 +72,7 @@ def _compare_definition(old: Json, new: Json, path: str) -> Iterator[BreakingCha
 
 
 def _why(keyword: str, was: object, now: object) -> str:
-    """Return what a changed constraint breaks: the tighter version rejects more."""
+    """Return why a changed constraint is breaking: which version is stricter."""
     if was is None or now is None:
         return OLD_RECORDS if was is None else OLD_READERS
     if isinstance(was, int) and isinstance(now, int) and keyword in _UPPER | _LOWER:
@@ -89,7 +89,7 @@ def _why_of_choices(was: set[str], now: set[str]) -> str:
 
 
 def _covers(choices: set[str], others: set[str]) -> bool:
-    """Return whether `choices`, maybe patterns, include all of `others`."""
+    """Return whether `choices`, which may be MIME patterns, include all `others`."""
     return all(
         not choices.isdisjoint({_ANY_TYPE, other.partition("/")[0] + "/*", other})
         for other in others
@@ -97,7 +97,7 @@ def _covers(choices: set[str], others: set[str]) -> bool:
 
 
 def _compare_flags(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
-    """Compare the required properties, and the nullable ones of both."""
+    """Yield changes of required properties, and of nullable properties in both."""
     for name in sorted(_names(old, "required") ^ _names(new, "required")):
         was, now = (_flag(each, name, "required", "optional") for each in (old, new))
         why = OLD_RECORDS if now == "required" else OLD_READERS
@@ -124,7 +124,7 @@ def _compare_properties(old: Json, new: Json, path: str) -> Iterator[BreakingCha
 
 
 def _compare_union(old: Json, new: Json, path: str) -> Iterator[BreakingChange]:
-    """Compare unions: an open one accepts unknown types, a closed one does not."""
+    """Yield changes of a union; only a closed union rejects unlisted types."""
     was, now = bool(old.get("closed")), bool(new.get("closed"))
     if was != now:
         yield BreakingChange(join(path, "closed"), was, now, OLD_RECORDS if now else OLD_READERS)

@@ -1,6 +1,6 @@
-"""The rules of the data model for all values, and some formats of strings.
+"""Check values against the AT Protocol data model, and some string formats.
 
-The formats are those for which the library is too lax or too strict.
+Only string formats for which `lexrpc` is too lax or too strict are checked here.
 https://atproto.com/specs/data-model and https://atproto.com/specs/lexicon#string-formats
 """
 
@@ -14,7 +14,7 @@ from worker.core.record_keys import is_rkey, is_tid
 from worker.media.validation.errors import Violation, join, label
 
 MAX_INTEGER = 2**53 - 1
-"""The largest integer, of either sign, that JavaScript (and so a PDS) represents exactly."""
+"""The largest absolute value of an integer that JavaScript represents exactly."""
 MAX_DEPTH = 32
 """The maximum number of nested objects and arrays, including the record."""
 _DATETIME = re.compile(
@@ -22,7 +22,7 @@ _DATETIME = re.compile(
     r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]+)?"
     r"(?:Z|(?!-00:00)[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
-# The maximum of the protocol's reference implementation.
+# The maximum length in the protocol's reference implementation.
 _DATETIME_LENGTH = 64
 _PCHAR = r"[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2}"
 _URI = re.compile(
@@ -34,7 +34,7 @@ _URI_LENGTH = 8192
 
 
 def is_datetime(text: str) -> bool:
-    """Return whether `text` is a datetime of RFC 3339, ISO 8601 and HTML alike.
+    """Return whether `text` is a valid datetime in RFC 3339, ISO 8601 and HTML.
 
     Seconds and a time zone are required, `-00:00` and leap seconds are not allowed, and the day
     must exist. https://atproto.com/specs/lexicon#datetime
@@ -46,10 +46,10 @@ def is_datetime(text: str) -> bool:
 
 
 def is_uri(text: str) -> bool:
-    """Return whether `text` is a URI of RFC 3986, and more than a scheme and slashes.
+    """Return whether `text` is an RFC 3986 URI with more than a scheme and slashes.
 
-    Non-ASCII characters must be percent-encoded. As in the reference implementation, an absolute
-    path may not follow the scheme (`file:/x`, `file:///x`). https://atproto.com/specs/lexicon#uri
+    Non-ASCII characters must be percent-encoded. As in the reference implementation, the scheme
+    may not be followed by an absolute path (`file:/x`, `file:///x`). https://atproto.com/specs/lexicon#uri
     """
     return len(text) <= _URI_LENGTH and _URI.fullmatch(text) is not None
 
@@ -60,15 +60,17 @@ OWN_FORMATS: Mapping[str, Callable[[str], bool]] = {
     "tid": is_tid,
     "record-key": is_rkey,
 }
-"""The checks of the formats that this package validates; the library knows the others."""
+"""The checks of the string formats that this package validates."""
 LIBRARY_FORMATS = frozenset({"at-identifier", "at-uri", "cid", "did", "handle", "language", "nsid"})
+"""The string formats that `lexrpc` validates."""
 
 
 def check_data(record: object) -> dict[str, object]:
-    """Check that `record` is an object of plain JSON values, and return it as a dict.
+    """Check that `record` contains only JSON values; return a shallow copy.
 
-    Raises Violation for the first float, integer beyond `MAX_INTEGER`, lone surrogate, key that is
-    not a string, value without a JSON form (bytes, tuples, dates) or object nested too deeply.
+    Raises Violation if `record` is not a mapping, or for the first float, integer beyond
+    `MAX_INTEGER`, lone surrogate, key that is not a string, value without a JSON form (bytes,
+    tuples, dates), or object or array nested deeper than `MAX_DEPTH`.
     """
     if not isinstance(record, Mapping):
         raise Violation("record", f"is {_kind(record)} and should be an object")
@@ -106,7 +108,7 @@ def _check_object(value: dict[object, object], path: str, depth: int) -> None:
 
 
 def _check_text(text: str, path: str) -> None:
-    """Reject a lone surrogate: it has no UTF-8 form, and a PDS would replace it."""
+    """Raise Violation for a lone surrogate, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

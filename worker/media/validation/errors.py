@@ -1,4 +1,4 @@
-"""The internal error of validation, and the parts of its messages."""
+"""The internal validation error, and functions that format its message."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _quoter.maxlevel = _quoter.maxdict = _quoter.maxlist = 2
 
 
 class Violation(Exception):  # noqa: N818 - internal: translated by the callers of this package
-    """A violated rule: the path of the field, and the reason as text that follows it."""
+    """A violation of a rule; a message consists of `field` followed by `reason`."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(field, reason)
@@ -20,17 +20,17 @@ class Violation(Exception):  # noqa: N818 - internal: translated by the callers 
 
 
 def join(path: str, key: str) -> str:
-    """Return the path of a property of the object at `path` ("" is the record)."""
+    """Return the path of the property `key` of the object at `path`; "" is the root."""
     return f"{path}.{key}" if path else key
 
 
 def label(key: str) -> str:
-    """Return an undeclared key as text that is short and safe to log."""
+    """Return a key shortened and escaped for log messages."""
     if len(key) <= _MAX_QUOTE and key.isascii() and key.isidentifier():
         return key
     return repr(key[:_MAX_QUOTE])[1:-1]
 
 
 def quote(value: object) -> str:
-    """Return a short excerpt of a JSON value for a message."""
+    """Return a shortened `repr` of a value for error messages."""
     return _quoter.repr(value)

@@ -1,6 +1,6 @@
-"""Read lexicon documents from folders whose paths are NSIDs.
+"""Read lexicon documents; the path of a file is derived from its NSID.
 
-The folder `published` in such a folder contains copies of the published documents.
+The subfolder `published` contains copies of the published documents.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OWN_FOLDER = Path(str(files("lexicons")))
 
 
 class LexiconFileError(ValueError):
-    """An invalid lexicon file; the message names the file, the place and the fault."""
+    """An invalid lexicon file; the message contains the path and the reason."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"lexicon {path}: {reason}")
@@ -32,10 +32,11 @@ class LexiconFileError(ValueError):
 
 
 def load_lexicons(*directories: Path) -> Lexicons:
-    """Load the project's own lexicons and those in `directories`.
+    """Load the lexicons of this project and the lexicons in `directories`.
 
-    `computer/aesthetic/mood.json` must contain the lexicon `computer.aesthetic.mood`, with a
-    record whose keys are TIDs. Raises LexiconFileError for the first invalid file.
+    `computer/aesthetic/mood.json` must contain the lexicon `computer.aesthetic.mood`. It must
+    define a record with TIDs as keys. Raises LexiconFileError for an empty folder, and for the
+    first file with an error or a duplicate NSID.
     """
     lexicons: dict[str, Lexicon] = {}
     for directory in (OWN_FOLDER, *directories):
@@ -48,7 +49,7 @@ def load_lexicons(*directories: Path) -> Lexicons:
 
 
 def lexicon_files(directory: Path) -> list[Path]:
-    """Return the documents of a folder, at least one; raises LexiconFileError."""
+    """Return the lexicon files in a folder; raises LexiconFileError if none exist."""
     published = directory / PUBLISHED
     paths = [path for path in sorted(directory.rglob("*.json")) if published not in path.parents]
     if not paths:
@@ -57,7 +58,7 @@ def lexicon_files(directory: Path) -> list[Path]:
 
 
 def read_file(path: Path, directory: Path) -> Lexicon:
-    """Read one lexicon document of a folder; raises LexiconFileError."""
+    """Read the lexicon at `path` in `directory`; raises LexiconFileError if invalid."""
     nsid = ".".join(path.relative_to(directory).with_suffix("").parts)
     if not _NSID.fullmatch(nsid):
         raise LexiconFileError(path, f"the path spells {nsid!r}, which is not an NSID")
@@ -68,10 +69,10 @@ def read_file(path: Path, directory: Path) -> Lexicon:
 
 
 def read_published(directory: Path) -> dict[str, Mapping[str, object]]:
-    """Return the documents of a folder of published lexicons by NSID.
+    """Read the published lexicon documents in a folder, by NSID.
 
-    They are not validated, because the language may have been wider when they were published.
-    Raises LexiconFileError for a file that is not a lexicon document at all.
+    The documents are not validated: this project may have supported more keywords in the past.
+    Raises LexiconFileError for invalid JSON and for a document without an `id`.
     """
     found: dict[str, Mapping[str, object]] = {}
     for path in sorted(directory.rglob("*.json")):
@@ -84,7 +85,7 @@ def read_published(directory: Path) -> dict[str, Mapping[str, object]]:
 
 
 def save_published(directory: Path, document: Mapping[str, object]) -> Path:
-    """Save a document in a folder of published lexicons; return its file."""
+    """Write a lexicon document to a folder of published lexicons; return its path."""
     path = directory.joinpath(*str(document["id"]).split(".")).with_suffix(".json")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The keywords of lexicons: which a definition may have, and their valid values.
+"""The supported keywords of lexicon definitions, and their valid values.
 
-The check is strict, because a misspelt constraint would have no effect. It accepts the part of the
-lexicon language that records of this project use, and reports everything else.
+Unknown keywords are rejected, because a misspelt constraint would have no effect. Only the part of
+the lexicon language that records of this project use is supported.
 https://atproto.com/specs/lexicon#field-type-definitions
 """
 
@@ -16,7 +16,7 @@ from worker.media.validation.errors import Violation, join, label, quote
 
 
 class _Setting(NamedTuple):
-    """The valid values of a keyword, as text and as a test."""
+    """The valid values of a keyword: a description and a test function."""
 
     words: str
     test: Callable[[Any], bool]
@@ -61,7 +61,7 @@ _KEYWORDS: Mapping[str, Mapping[str, _Setting]] = {
     "blob": {"accept": _ACCEPT, "maxSize": _LENGTH},
 }
 TOKEN = {"type": _TEXT, "description": _TEXT}
-"""The keywords of a token and of every other definition."""
+"""The keywords that all definitions may have; a token may have no others."""
 DOCUMENT = {"lexicon": _INTEGER, "id": _TEXT, "description": _TEXT, "defs": _OBJECT}
 RECORD = {**TOKEN, "key": _TEXT, "record": _OBJECT}
 _BOUNDS = (("minLength", "maxLength"), ("minGraphemes", "maxGraphemes"), ("minimum", "maximum"))
@@ -69,7 +69,7 @@ _REQUIRED = {"array": "items", "object": "properties", "ref": "ref"}
 
 
 def check_definition(source: object, path: str) -> dict[str, Any]:
-    """Return the definition at `path` if its keywords are valid; raises Violation."""
+    """Return `source` if it is a valid definition; raises Violation if not."""
     if not isinstance(source, dict):
         raise Violation(path, f"should be an object, got {quote(source)}")
     kind = source.get("type")
@@ -86,7 +86,7 @@ def check_definition(source: object, path: str) -> dict[str, Any]:
 
 
 def check_keywords(settings: Mapping[str, _Setting], source: Mapping[str, Any], path: str) -> None:
-    """Check that an object has only these keywords; raises Violation."""
+    """Raise Violation for a keyword not in `settings` or with an invalid value."""
     for keyword, value in source.items():
         where = join(path, label(keyword))
         if (setting := settings.get(keyword)) is None:

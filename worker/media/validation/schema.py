@@ -1,4 +1,4 @@
-"""Parse lexicon documents into schemas that validation can walk.
+"""Parse lexicon documents into `Schema` objects.
 
 https://atproto.com/specs/lexicon#lexicon-files
 """
@@ -23,10 +23,10 @@ from worker.media.validation.keywords import (
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The definition of a field, or of a whole record (of the kind `object`).
+    """The parsed definition of a field, or of a record (with the kind `object`).
 
-    `format` is set for the formats in `OWN_FORMATS` only. `library` is the JSON definition for
-    the library, without the parts that this package validates: blobs, those formats, `required`.
+    `format` is set only for the formats in `OWN_FORMATS`. `library` is the JSON definition for
+    `lexrpc`, without the parts that this package validates: blobs, `OWN_FORMATS`, `required`.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Lexicon:
-    """A lexicon document that defines a record: its NSID, its JSON, the schema."""
+    """A lexicon that defines a record: NSID, JSON document and parsed schema."""
 
     nsid: str
     document: Mapping[str, object]
@@ -49,9 +49,9 @@ class Lexicon:
 
 
 def read_lexicon(document: object, nsid: str) -> Lexicon:
-    """Parse a lexicon document that must define the record `nsid`, with TIDs as keys.
+    """Parse a lexicon document; it must define the record `nsid` with TIDs as keys.
 
-    Unused definitions are checked too. Raises Violation with the path in the document.
+    Unused definitions are checked too. Raises Violation for the first invalid definition.
     """
     root = _object(document, "document")
     _expect(root, "lexicon", 1, "")
@@ -82,19 +82,19 @@ def _expect(source: dict[str, Any], key: str, expected: object, path: str) -> No
 
 @dataclass(frozen=True, slots=True)
 class _SchemaReader:
-    """Reads definitions; `inside` are the named ones that contain the current one."""
+    """Parses definitions; `inside` contains the names of the enclosing ones."""
 
     defs: dict[str, Any]
     inside: tuple[str, ...] = ()
 
     def record(self, source: object, path: str) -> Schema:
-        """Read the definition of the record."""
+        """Parse the definition of a record, which must be an object."""
         definition = check_definition(source, path)
         _expect(definition, "type", "object", path)
         return self._object(definition, path, self._field)
 
     def _field(self, source: object, path: str) -> Schema:
-        """Read a field of the record, which may be a blob: its upload has a state."""
+        """Parse the definition of a field of the record; only these may be blobs."""
         definition = check_definition(source, path)
         if definition["type"] == "blob":
             rule = BlobRule(tuple(definition.get("accept", ())), definition.get("maxSize"))
@@ -102,7 +102,7 @@ class _SchemaReader:
         return self._inner(definition, path)
 
     def _inner(self, source: object, path: str) -> Schema:
-        """Read a definition that is valid in any place."""
+        """Parse a definition that is neither a blob nor an inline object."""
         definition = check_definition(source, path)
         kind: str = definition["type"]
         if kind == "blob":
@@ -117,7 +117,7 @@ class _SchemaReader:
         return _scalar(kind, definition)
 
     def _target(self, ref: str, path: str) -> Schema:
-        """Read the definition in the same document that a reference names."""
+        """Parse the definition that `ref` names, which must be in this document."""
         name = ref.removeprefix("#")
         if name == ref or name not in self.defs:
             raise Violation(path, f"should be # and a name in defs, got {quote(ref)}")
@@ -126,7 +126,7 @@ class _SchemaReader:
         return _SchemaReader(self.defs, (*self.inside, name))._definition(name)
 
     def check(self, name: str) -> None:
-        """Check a named definition, which may be a token; raises Violation."""
+        """Raise Violation if the definition `name`, which may be a token, is invalid."""
         source = self.defs[name]
         if isinstance(source, dict) and source.get("type") == "token":
             check_keywords(TOKEN, source, join("defs", label(name)))
@@ -143,7 +143,7 @@ class _SchemaReader:
     def _object(
         self, definition: dict[str, Any], path: str, read: Callable[[object, str], Schema]
     ) -> Schema:
-        """Read an object, with `read` for its properties."""
+        """Parse an object definition; `read` parses each property."""
         properties: dict[str, Schema] = {}
         for name, source in definition["properties"].items():
             where = join(join(path, "properties"), label(name))
@@ -169,7 +169,7 @@ def _scalar(kind: str, definition: dict[str, Any]) -> Schema:
 
 
 def _names(definition: dict[str, Any], keyword: str, path: str) -> frozenset[str]:
-    """Return the properties in `required` or `nullable`, which must exist."""
+    """Return the names in `required` or `nullable`; all must be in `properties`."""
     for name in definition.get(keyword, ()):
         if name not in definition["properties"]:
             raise Violation(join(path, keyword), f"names {quote(name)}, which is not in properties")

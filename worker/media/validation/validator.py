@@ -1,7 +1,7 @@
 """Validate records against their lexicons.
 
-`lexrpc` checks types, lengths, ranges, enumerations and most string formats; this package checks
-the rest.
+`lexrpc` checks types, lengths, ranges, enumerations and most string formats. This package checks
+required and undeclared fields, null values, blobs and the other string formats.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _MAX_REASON = 120
 class Lexicons:
     """The lexicons of all record types by NSID.
 
-    All methods raise PermanentError for an NSID without a lexicon, and `validate` for an invalid
-    record too. Its message names the NSID, the path of the field (`thumbnail.mimeType`, `tags[2]`)
-    and the rule, with a short excerpt of the value.
+    All methods raise PermanentError for an NSID without a lexicon. `validate` also raises it for an
+    invalid record. The message contains the NSID, the path of the field (`thumbnail.mimeType`,
+    `tags[2]`), the rule and a short excerpt of the value.
     """
 
     def __init__(self, lexicons: Mapping[str, Lexicon]) -> None:
@@ -36,10 +36,10 @@ class Lexicons:
         return tuple(self._lexicons)
 
     def validate(self, nsid: str, record: Mapping[str, object]) -> None:
-        """Check that `record`, in JSON form, is a valid record of the type `nsid`.
+        """Raise PermanentError if `record`, in JSON form, violates the lexicon `nsid`.
 
-        The protocol allows fields that the lexicon does not declare; here they are rejected,
-        except `$type`, because they can only be a mistake of a media type.
+        Fields that the lexicon does not declare, except `$type`, are rejected as mistakes of a
+        media type, although the protocol allows them.
         """
         schema = self._find(nsid).record
         try:
@@ -56,16 +56,16 @@ class Lexicons:
             raise _find_violation(schema, record, "")
 
     def blob_rules(self, nsid: str) -> Mapping[str, BlobRule]:
-        """Return the rules for blobs of the type `nsid`, by field."""
+        """Return the blob rules of the lexicon `nsid` by field name."""
         fields = self._find(nsid).record.properties.items()
         return {name: part.blob for name, part in fields if part.blob is not None}
 
     def properties(self, nsid: str) -> tuple[str, ...]:
-        """Return the names of the fields of the type `nsid`, in the lexicon's order."""
+        """Return the field names that the lexicon `nsid` declares, in order."""
         return tuple(self._find(nsid).record.properties)
 
     def document(self, nsid: str) -> dict[str, object]:
-        """Return a copy of the lexicon document of the type `nsid`."""
+        """Return a deep copy of the lexicon document `nsid`."""
         return copy.deepcopy(dict(self._find(nsid).document))
 
     def _find(self, nsid: str) -> Lexicon:
@@ -85,7 +85,7 @@ def _violation(nsid: str, field: str, reason: str) -> PermanentError:
 
 
 def _check_shape(schema: Schema, value: object, path: str) -> None:
-    """Check undeclared and missing fields, blobs, and some string formats."""
+    """Raise Violation for a fault in `value` that `lexrpc` does not find."""
     if schema.blob is not None:
         check_blob(schema.blob, value, path)
     elif schema.kind == "object" and isinstance(value, dict):
@@ -111,7 +111,7 @@ def _check_fields(schema: Schema, value: dict[str, object], path: str) -> None:
 
 
 def _load_library(schemas: Mapping[str, Schema]) -> Any:
-    # Imported when the first record is validated: producers save the 160 ms that it takes.
+    # Imported on first use, because the import takes 160 ms and producers never need it.
     from lexrpc.base import Base
 
     documents = [
@@ -132,10 +132,10 @@ def _library_fault(library: Any, nsid: str, record: Mapping[str, object]) -> str
 
 
 def _find_violation(schema: Schema, value: object, path: str) -> Violation:
-    """Return the violation of the innermost part that is invalid on its own.
+    """Build the Violation for the innermost invalid part of `value`.
 
-    The library does not report the field, so each part is validated alone. That is slow, but only
-    done for an invalid record.
+    `lexrpc` does not report the field, so each part is validated alone. This is slow, but only
+    runs for an invalid record.
     """
     for part, inner, where in _parts(schema, value, path):
         if _fault_alone(part, inner) is not None:
@@ -144,7 +144,7 @@ def _find_violation(schema: Schema, value: object, path: str) -> Violation:
 
 
 def _parts(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, object, str]]:
-    """Yield the definition, value and path of each part of `value`."""
+    """Yield the schema, value and path of each property or list item of `value`."""
     if isinstance(value, dict):
         for name, part in schema.properties.items():
             if value.get(name) is not None and part.kind != "blob":
@@ -155,7 +155,7 @@ def _parts(schema: Schema, value: object, path: str) -> Iterator[tuple[Schema, o
 
 
 def _fault_alone(schema: Schema, value: object) -> str | None:
-    """Return the library's message for `value` as the only field of a record."""
+    """Validate `value` alone; return the error of `lexrpc`, or None if valid."""
     single = Schema("object", {"type": "object", "properties": {"value": schema.library}})
     message = _library_fault(_load_library({"value": single}), "value", {"value": value})
     if message is None:
