@@ -1,1 +1,1 @@
-"""Values, errors, ids, settings and network guards, without other I/O."""
+"""Value types, errors, ids, settings and network guards used by all packages."""

@@ -1,7 +1,7 @@
-"""Compute the CIDs of records and blobs without asking the PDS.
+"""Compute the CIDs of records and blobs without a request to the PDS.
 
-Both are CIDv1 with SHA-256, written in base32: codec `dag-cbor` for a record, `raw` for a blob.
-This is the only form that the protocol allows.
+The protocol allows only CIDv1 with SHA-256, in base32. The codec is `dag-cbor` for a record and
+`raw` for a blob.
 https://atproto.com/specs/data-model#link-and-cid-formats
 """
 
@@ -19,32 +19,32 @@ _BLOB_PREFIX = bytes((0x01, 0x55, 0x12, 0x20))
 _CBOR_LINK_TAG = 0xD8
 
 RAW_CID_LENGTH = len(_RECORD_PREFIX) + 32
-"""The bytes of a CID."""
+"""The length of a binary CID in bytes."""
 
 
 def cid_of_record(record: Mapping[str, object]) -> str:
-    """Return the CID that a PDS gives a record in JSON form; raises ValueError."""
+    """Compute the CID of a record in JSON form; raises ValueError if invalid."""
     return spell_cid(raw_cid_of_record(record))
 
 
 def raw_cid_of_record(record: Mapping[str, object]) -> bytes:
-    """Return the CID of a record as bytes, the form in the blocks of a repo."""
+    """Compute the binary CID of a record in JSON form; raises ValueError if invalid."""
     return _RECORD_PREFIX + hashlib.sha256(encode_record(record)).digest()
 
 
 def cid_of_blob(data: bytes) -> str:
-    """Return the CID of a blob with these bytes."""
+    """Compute the CID of a blob from its bytes."""
     return spell_cid(_BLOB_PREFIX + hashlib.sha256(data).digest())
 
 
 def spell_cid(raw: bytes) -> str:
-    """Return the base32 form of a CID."""
+    """Encode a binary CID as base32 text."""
     text: str = libipld.encode_multibase("b", raw)
     return text
 
 
 def is_raw_cid(raw: bytes) -> bool:
-    """Return whether bytes are the CID of a record or blob."""
+    """Return whether `raw` is the binary CID of a record or blob."""
     return len(raw) == RAW_CID_LENGTH and raw.startswith((_RECORD_PREFIX, _BLOB_PREFIX))
 
 
@@ -65,21 +65,21 @@ def _is_cid(text: str, prefix: bytes) -> bool:
         digest: bytes = libipld.decode_cid(text)["hash"]["digest"]
     except ValueError:
         return False
-    # Encoding it again checks version, codec, hash, multibase, case and padding bits at once.
+    # Comparing the re-encoded CID checks version, codec, hash, multibase, case and padding bits.
     return spell_cid(prefix + digest) == text
 
 
 def encode_record(record: Mapping[str, object]) -> bytes:
-    """Return the DAG-CBOR block of a record in JSON form, as a repo stores it.
+    """Encode a record in JSON form as the DAG-CBOR block that a repo stores.
 
-    Links (`{"$link": cid}`) and bytes (`{"$bytes": base64}`) are encoded as CIDs and bytes.
-    Raises ValueError for values that DAG-CBOR cannot hold.
+    Links (`{"$link": cid}`) become CIDs, and `{"$bytes": base64}` becomes bytes. Raises
+    ValueError for values that DAG-CBOR cannot represent.
     """
     return libipld.encode_dag_cbor({key: _ipld(value) for key, value in record.items()})
 
 
 def json_form(value: object) -> object:
-    """Return a value of a decoded block in JSON form, the inverse of `encode_record`."""
+    """Convert a value decoded from a DAG-CBOR block to JSON form."""
     if isinstance(value, dict):
         return {key: json_form(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -92,7 +92,7 @@ def json_form(value: object) -> object:
 
 
 def _ipld(value: object) -> object:
-    """Convert JSON for libipld, which expects links and bytes as Python bytes."""
+    """Convert links and bytes in JSON form to Python bytes, as libipld expects."""
     if isinstance(value, list):
         return [_ipld(item) for item in value]
     if not isinstance(value, dict):
@@ -113,9 +113,9 @@ def _link(text: object) -> bytes:
 
 
 def _bytes(text: object) -> bytes:
-    """Decode `$bytes`, with or without padding.
+    """Decode the base64 text of `$bytes`, with or without padding.
 
-    Bytes that begin like a CID are rejected, because libipld would encode them as a link.
+    Raises ValueError for bytes that start like a CID: libipld would encode them as a link.
     """
     if not isinstance(text, str):
         raise ValueError("$bytes is not a base64 string")  # noqa: TRY004 - bad data, not a bad call

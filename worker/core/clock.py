@@ -1,4 +1,4 @@
-"""The clock: UTC in milliseconds, the precision of MongoDB and of records."""
+"""Times in UTC, in milliseconds like the dates of MongoDB and of records."""
 
 from __future__ import annotations
 

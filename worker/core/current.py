@@ -1,7 +1,7 @@
-"""The rule for whether a published record is current.
+"""Decide whether a published record is current.
 
-The single path and the batch path do not write a current record again; the audit and the status
-page report any other.
+The single path and the batch path do not write a current record again. The audit and the status
+page report records that are not current.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from worker.core.cid import cid_of_record
 
 
 def current_cids(record: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the CIDs with which a published record counts as current.
+    """Return the CIDs that a current published record may have.
 
-    `record` is the expected record in JSON form; its own CID comes first. Raises ValueError for
-    values that DAG-CBOR cannot hold.
+    `record` is the expected record in JSON form; its CID comes first. Raises ValueError for
+    values that DAG-CBOR cannot represent.
     """
     return (cid_of_record(record),)
 
 
 def is_current(published: str | None, cids: Sequence[str]) -> bool:
-    """Return whether the CID of a published record is one of `current_cids`."""
+    """Return whether `cids` contains the CID of the published record."""
     return published in cids

@@ -1,6 +1,6 @@
-"""The values of the engine: items, accounts, and the state saved on a document.
+"""Value types of the engine: items, accounts, and the state saved on a document.
 
-The store and the accounts parse MongoDB's documents into them; all other code handles no raw ones.
+The `database` package parses raw MongoDB documents into these types.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ DocumentId = ObjectId | str | int
 
 
 class Status(StrEnum):
-    """The values of a document's `atproto.status`."""
+    """The values of the document field `atproto.status`."""
 
     PENDING = "pending"
     SYNCED = "synced"
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ItemRef:
-    """A media type's name and a document's `_id`."""
+    """Identifies an item: the name of its media type and the `_id` of its document."""
 
     type: str
     id: DocumentId
@@ -51,7 +51,7 @@ class OwnedItem:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as saved on the document for the operator; never contains a secret."""
+    """An error saved on the document for the operator; never contains a secret."""
 
     step: str
     code: str
@@ -67,10 +67,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class BlobState:
-    """The state of one blob field: the blob last uploaded, and the failure since.
+    """The state of one blob field: the last uploaded blob and any later error.
 
-    `source` is the identity of the bytes that the blob was made from; `error` is set while the
-    blob is missing (`cid` is None) or older than its source.
+    `source` identifies the version of the source file. `error` is set while the blob is missing
+    (`cid` is None) or older than its source file.
     """
 
     cid: str | None = None
@@ -81,20 +81,20 @@ class BlobState:
 
     @property
     def status(self) -> str:
-        """Return `uploaded`, `old` (an earlier blob is still published) or `missing`."""
+        """Return `uploaded`, `old` (a blob of an earlier source file) or `missing`."""
         if self.error is None:
             return "uploaded"
         return "old" if self.cid else "missing"
 
     def as_ref(self) -> Mapping[str, object]:
-        """Return the JSON form (https://atproto.com/specs/data-model#blob-type)."""
+        """Build the blob reference (https://atproto.com/specs/data-model#blob-type)."""
         link = {"$link": self.cid}
         return {"$type": "blob", "ref": link, "mimeType": self.mime_type, "size": self.size}
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The lease of a document: the run's token, its message, and the end."""
+    """A lease on a document: the token of the run, its holder, and the end time."""
 
     token: str
     holder: str
@@ -103,12 +103,12 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class SyncState:
-    """A document's `atproto` field.
+    """The state in a document's `atproto` field.
 
-    `rkey` is reserved in the repo of the DID `repo`. `cid` is the CID of the published record,
-    confirmed by the PDS. `fingerprint` identifies the content that the state is about. `strays`
-    are the URIs of stray writes: a run may have written there after it lost its lease. The sweep
-    enqueues the item at `retry_at`; before `held_until` nothing may be sent, as the PDS asked.
+    `rkey` is the record key reserved in the repo with the DID `repo`. `cid` is the CID of the
+    published record, confirmed by the PDS. `fingerprint` is the fingerprint of the processed
+    document. `strays` are the URIs of records that a run may have written after it lost its lease.
+    The sweep enqueues the item at `retry_at`; no PDS call is made for it before `held_until`.
     """
 
     status: Status | None = None
@@ -133,11 +133,11 @@ class SyncState:
 
 @dataclass(frozen=True, slots=True)
 class MediaDocument:
-    """One item as it is in MongoDB now.
+    """The document of one item, parsed from MongoDB.
 
-    `owner` is the subject of its account (the guest subject for a guest's item);
-    `takedown_flag` is the flag that takes it down (`nuked`, `deleted`) or None; `fault` is the
-    error in its owner field, if any.
+    `owner` is the subject of the owner's account (the guest subject for a guest's item).
+    `takedown_flag` is the document field (`nuked`, `deleted`) that takes the item down, or None.
+    `fault` is the error if the owner field is invalid.
     """
 
     ref: ItemRef
@@ -150,7 +150,7 @@ class MediaDocument:
 
     @property
     def fingerprint(self) -> str:
-        """Return the hash of the document's content, without its state."""
+        """Return the hash of the document fields, without the state."""
         return self.fields.fingerprint
 
 
@@ -158,8 +158,8 @@ class MediaDocument:
 class Account:
     """An AT Protocol account of a platform user (or of all guests).
 
-    `handle` is the account's name on its PDS; `screen_name` the user's name on the platform,
-    without `@`, or None. `password` is as stored: plain or sealed.
+    `handle` is the AT Protocol handle. `screen_name` is the user name on the platform, without
+    `@`, or None. `password` is plain or encrypted, as stored in MongoDB.
     """
 
     subject: str

@@ -1,7 +1,7 @@
-"""The errors of publishing, one class for each way of handling them.
+"""The exceptions of publishing, one class for each kind of handling.
 
-Each client (MongoDB, Redis, PDS, files, Pillow) translates the errors of its library into these;
-nothing above the clients catches an error of a library.
+The code that calls a library (MongoDB, Redis, PDS, files, Pillow) translates the library's
+exceptions into these. No other code catches exceptions of these libraries.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class MediaError(Exception):
     """An expected failure of one step of publishing an item.
 
     `step` is `document`, `account`, `session`, `source`, `thumbnail`, `upload`, `validate`,
-    `write`, `remove` or `run`; `code` is a stable snake_case name to group by; the message
-    describes the problem and what to do. None of the three contains a secret.
+    `write`, `remove` or `run`. `code` is a stable name for grouping errors. The message describes
+    the problem and what to do. None of them contains a secret.
     """
 
     step: str = ""
@@ -29,7 +29,7 @@ class MediaError(Exception):
 
 
 class TransientError(MediaError):
-    """The same call may succeed later: retry with backoff."""
+    """A failure that may be temporary: the item is retried with backoff."""
 
 
 class TimeLimitError(TransientError):
@@ -39,19 +39,19 @@ class TimeLimitError(TransientError):
 
 
 class UnexpectedError(TransientError):
-    """A bug, kept by its class only, because the text may contain a secret."""
+    """An unexpected exception: only its class is kept, as its text may hold secrets."""
 
     step = "run"
 
     @classmethod
     def of(cls, error: Exception) -> Self:
-        """Return the error to save on the document for an unexpected one."""
+        """Build the error to save on the document for an unexpected exception."""
         name = type(error).__name__
         return cls(f"unexpected {name}: a bug; see the log and Sentry", code=name)
 
 
 class WaitError(MediaError):
-    """The PDS asked for a wait: send nothing before `until`, and count no attempt."""
+    """No call may be made before `until`; the failure does not count as an attempt."""
 
     def __init__(self, message: str, *, until: datetime, step: str = "", code: str = "") -> None:
         super().__init__(message, step=step, code=code)
@@ -59,17 +59,17 @@ class WaitError(MediaError):
 
 
 class AccountError(WaitError):
-    """The account cannot be used: its items wait until an operator corrects it."""
+    """The account cannot be used until an operator corrects it."""
 
 
 class RateLimitReachedError(WaitError):
-    """The limit was reached by our own count: nothing was sent."""
+    """The worker's own rate limiter rejected the call; nothing was sent."""
 
     code = "budget_spent"
 
 
 class PermanentError(MediaError):
-    """A retry cannot help: an operator must act."""
+    """A failure that a retry cannot fix: an operator must act."""
 
 
 class MediaTypeError(PermanentError):
@@ -79,7 +79,7 @@ class MediaTypeError(PermanentError):
 
 
 class ItemFailed(Exception):  # noqa: N818 - a state rather than an error in the log and in Flower
-    """Ends a task whose items failed; the text names the items and the reasons.
+    """Marks a Celery task as failed; the message lists the failed items and reasons.
 
-    The errors are saved on the documents and reported already (`worker.telemetry.alerts`).
+    The errors are already saved on the documents and reported (`worker.telemetry.alerts`).
     """

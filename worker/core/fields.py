@@ -1,4 +1,4 @@
-"""Typed access to the fields of a document, with errors naming the field."""
+"""Typed access to the fields of a MongoDB document."""
 
 from __future__ import annotations
 
@@ -24,38 +24,38 @@ class FieldError(PermanentError):
 
 
 def is_text(value: object) -> TypeGuard[str]:
-    """Return whether a value is text: bson.Code, a str too, cannot be hashed."""
+    """Return whether a value is exactly `str`, not a subclass such as `bson.Code`."""
     return type(value) is str
 
 
 def wrong_type(name: str, wanted: str, value: object) -> FieldError:
-    """Return the error for a field of another type than `wanted`."""
+    """Build the FieldError for a value that is not `wanted`, such as "a text"."""
     return FieldError(name, f"must be {wanted}, not {type(value).__name__}")
 
 
 class Fields:
-    """The fields of one document that a media type reads."""
+    """The values of the document fields that a media type reads."""
 
     def __init__(self, values: Mapping[str, object]) -> None:
         self._values = values
 
     @cached_property
     def fingerprint(self) -> str:
-        """Return a hash of the values."""
+        """Return the SHA-256 hash of all values."""
         return hashlib.sha256(bson.encode(self._values)).hexdigest()
 
     def equal(self, values: Mapping[str, object]) -> bool:
         return self._values == values
 
     def text(self, name: str, *alternatives: str) -> str:
-        """Return a required text, of the first name that has one; raises FieldError."""
+        """Return the first text in these fields; raises FieldError if missing or invalid."""
         value = self.optional_text(name, *alternatives)
         if value is None:
             raise FieldError(name, "is missing")
         return value
 
     def optional_text(self, name: str, *alternatives: str) -> str | None:
-        """Return a text, or None if absent, null or empty; raises FieldError."""
+        """Return the first text in these fields or None; raises FieldError if invalid."""
         for candidate in (name, *alternatives):
             value = self._values.get(candidate)
             if value is None or value == "":
@@ -66,7 +66,7 @@ class Fields:
         return None
 
     def moment(self, name: str) -> datetime:
-        """Return a required date as an aware datetime in UTC; raises FieldError."""
+        """Return a date in UTC; raises FieldError if it is missing or invalid."""
         value = self._values.get(name)
         if value is None:
             raise FieldError(name, "is missing")

@@ -9,24 +9,24 @@ from bson import ObjectId
 from worker.core.documents import DocumentId
 from worker.core.errors import PermanentError
 
-_MAX_CHARACTERS = 512  # of a record's `ref`
+_MAX_CHARACTERS = 512  # the maximum length of the record field `ref`
 _INT64 = 2**63
-# Lone surrogates, which no driver can send, and U+FFFD, which PyMongo puts in place of bytes that
-# are not UTF-8: no text finds a document whose `_id` contains such bytes.
+# NUL, lone surrogates, which drivers cannot send, and U+FFFD, with which PyMongo replaces invalid
+# UTF-8: a query for the replaced text cannot find the document.
 _INVALID_TEXT = re.compile("[\0\ud800-\udfff\ufffd]")
 
 
 class InvalidIdError(PermanentError):
-    """The value cannot be the `_id` of a document."""
+    """A value that cannot be the `_id` of a document."""
 
     step, code = "document", "invalid_id"
 
 
 def parse_id(raw: object) -> tuple[DocumentId, ...]:
-    """Return the `_id`s that a value may mean, likeliest first.
+    """Return the possible document `_id`s for a value, most likely first.
 
-    24 hexadecimal digits mean an ObjectId or that text; other digits mean that text or number.
-    Raises InvalidIdError.
+    24 hexadecimal digits may be an ObjectId or a string. Other digits may be a string or an
+    integer. Raises InvalidIdError for all other types, and for invalid strings and integers.
     """
     if isinstance(raw, ObjectId):
         return (raw,)
@@ -42,7 +42,7 @@ def parse_id(raw: object) -> tuple[DocumentId, ...]:
 
 
 def candidate_ids(raw: object) -> tuple[DocumentId, ...]:
-    """Return the `_id`s that a message may mean, none for an invalid id."""
+    """Return the possible document `_id`s for a value; empty if it is invalid."""
     try:
         return parse_id(raw)
     except InvalidIdError:
@@ -50,14 +50,14 @@ def candidate_ids(raw: object) -> tuple[DocumentId, ...]:
 
 
 def as_document_id(raw: object) -> DocumentId | None:
-    """Return a document's `_id`, or None if no message can name it.
+    """Convert a raw `_id` of MongoDB, or return None if messages cannot carry it.
 
-    A whole float becomes an int: MongoDB finds either by the other.
+    A whole float becomes an int, because MongoDB treats both as equal.
     """
     value = int(raw) if isinstance(raw, float) and raw.is_integer() else raw
     return next((each for each in candidate_ids(value) if each == value), None)
 
 
 def message_id(document_id: DocumentId) -> str | int:
-    """Return a document's `_id` in the form that messages carry."""
+    """Convert a document `_id` to the int or string for a Celery message."""
     return document_id if isinstance(document_id, int) else str(document_id)

@@ -1,8 +1,8 @@
-"""The rate limits of a PDS: buckets, charges, and the headers of answers.
+"""The rate limits of a PDS: buckets, charges, and `RateLimit-*` response headers.
 
-A bucket is one limit for one subject: the points of a repo, the requests of our address. The
-reference PDS counts in fixed windows that begin with the first charge; a rejected call is charged
-like any other. Source: https://docs.bsky.app/docs/advanced-guides/rate-limits
+A bucket is one limit for one subject, which is a repo, an account or the worker's IP address. The
+reference PDS counts in fixed windows that start with the first charge. Rejected calls are charged
+too. Source: https://docs.bsky.app/docs/advanced-guides/rate-limits
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from enum import StrEnum
 
 
 class Resource(StrEnum):
-    """What a limit counts."""
+    """The kinds of usage that a limit counts."""
 
-    POINTS = "points"  # of writes, per repo: create 3, update or put 2, delete 1
-    UPLOADS = "uploads"  # of blobs, per address: all accounts together
+    POINTS = "points"  # for writes, per repo: create 3, update or put 2, delete 1
+    UPLOADS = "uploads"  # of blobs, per IP address for all accounts
     LOGINS = "logins"  # per account
-    REQUESTS = "requests"  # of any kind, per address
+    REQUESTS = "requests"  # of any kind, per IP address
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number of points per window, in seconds."""
+    """A rate limit: `points` per `window`, which is in seconds."""
 
     name: str
     resource: Resource
@@ -33,7 +33,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The cost of a call in one resource; `subject` is empty for our address."""
+    """The cost of a call; `subject` is a repo or account, or "" for the IP address."""
 
     resource: Resource
     points: int = 1
@@ -42,7 +42,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """The charge of a call to one bucket."""
+    """The points that a call takes from the bucket of `limit` and `subject`."""
 
     limit: Limit
     subject: str
@@ -51,7 +51,7 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """The bucket in an answer's headers, with the fewest points left; seconds."""
+    """The bucket described by response headers; `window` and `reset` in seconds."""
 
     points: int
     window: float
@@ -62,7 +62,7 @@ class RateLimitHeaders:
 REQUEST = Cost(Resource.REQUESTS)
 UPLOAD = Cost(Resource.UPLOADS)
 _HOUR, _DAY = 3600.0, 86_400.0
-# The narrowest first: of two that could have rejected a call, it is the likelier one.
+# Limits with shorter windows come first, because they are more likely to reject a call.
 REFERENCE = (
     Limit("points_hour", Resource.POINTS, 5000, _HOUR),
     Limit("points_day", Resource.POINTS, 35_000, _DAY),
@@ -78,21 +78,21 @@ _OTHERS = "*"
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The limits of each PDS by host, with `*` for all others."""
+    """The limits of each PDS by host; the key `*` applies to all other hosts."""
 
     by_host: Mapping[str, tuple[Limit, ...]]
 
     def of(self, host: str) -> tuple[Limit, ...]:
-        """Return the limits of a host (`localhost:2583`)."""
+        """Return the limits for a PDS host, such as `localhost:2583`."""
         return self.by_host.get(host, self.by_host.get(_OTHERS, REFERENCE))
 
     @classmethod
     def parse(cls, text: str) -> Rates:
-        """Parse the setting RATE_LIMITS; raises ValueError.
+        """Parse the setting RATE_LIMITS; raises ValueError if it is invalid.
 
         Entries are separated by `;`. Each is a host or `*`, followed by `reference`, `off`, or
         limits such as `points_hour=9000`, `requests_5min=600/60` (with a window in seconds) and
-        `uploads_day=off`. Limits that are not named are the reference's.
+        `uploads_day=off`. All other limits of the host default to `REFERENCE`.
         """
         by_host = {}
         for words in _entries(text):
@@ -102,7 +102,7 @@ class Rates:
 
 
 def parse_keys(text: str) -> dict[str, str]:
-    """Parse `HOST KEY; HOST KEY`; raises ValueError without quoting a key."""
+    """Parse `HOST KEY; HOST KEY`; raises ValueError, without keys in its message."""
     entries = list(_entries(text))
     if any(len(words) != 2 for words in entries):  # noqa: PLR2004
         raise ValueError("must be pairs of a host and a key, separated by ';'")
@@ -110,7 +110,7 @@ def parse_keys(text: str) -> dict[str, str]:
 
 
 def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...]:
-    """Return the charges of a call at a PDS with these limits."""
+    """Return the charges for a call with `costs`, one per matching limit and cost."""
     return tuple(
         Charge(limit, cost.subject, cost.points)
         for limit in limits
@@ -120,11 +120,11 @@ def charges(limits: Iterable[Limit], costs: Sequence[Cost]) -> tuple[Charge, ...
 
 
 def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders | None:
-    """Parse the `RateLimit-*` headers of an answer received at `moment`.
+    """Parse the `RateLimit-*` headers of a response; return None if invalid.
 
-    `RateLimit-Policy: 5000;w=3600` names the bucket. `RateLimit-Reset` is in seconds since 1970,
-    like `moment`, at the reference PDS, and in seconds from now elsewhere
-    (https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/03/).
+    `RateLimit-Policy: 5000;w=3600` describes the limit. The reference PDS sends `RateLimit-Reset`
+    in seconds since 1970, other servers in seconds from now. `moment` is the time of the response
+    since 1970. https://datatracker.ietf.org/doc/draft-ietf-httpapi-ratelimit-headers/03/
     """
     points, _, window = headers.get("ratelimit-policy", "").partition(";w=")
     try:
@@ -140,10 +140,10 @@ def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders
 
 
 def match_bucket(charged: Sequence[Charge], headers: RateLimitHeaders) -> int | None:
-    """Return the index of the charge to the described bucket, None if unclear.
+    """Return the index of the charge that matches `headers`, None if unclear.
 
-    It has the same limit and window. If none has, it is the only one with the same window or
-    limit: then our other number is wrong, and the answer corrects it.
+    Exactly one charge must match by points and window; if none does, by window; if none does, by
+    points. The configured limit may differ from the limit of the PDS.
     """
     for fits in (
         lambda limit: (limit.points, limit.window) == (headers.points, headers.window),

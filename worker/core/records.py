@@ -1,4 +1,4 @@
-"""Records and blobs as the AT Protocol addresses and returns them."""
+"""Value types for records and blobs on a PDS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class RecordRef:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRecord:
-    """A record as the PDS returns it."""
+    """A record returned by the PDS, with its at:// URI and CID."""
 
     uri: str
     cid: str
@@ -30,7 +30,7 @@ class RemoteRecord:
 
 @dataclass(frozen=True, slots=True)
 class UploadedBlob:
-    """An uploaded blob; the PDS derives the MIME type from the bytes."""
+    """A blob on the PDS, which detects `mime_type` from the bytes."""
 
     cid: str
     mime_type: str
@@ -51,25 +51,25 @@ class RecordKey:
 
     @classmethod
     def parse(cls, uri: str) -> RecordKey:
-        """Parse a record's at:// URI (https://atproto.com/specs/at-uri-scheme)."""
+        """Parse the at:// URI of a record (https://atproto.com/specs/at-uri-scheme)."""
         repo, collection, rkey = uri.removeprefix("at://").split("/")
         return cls(repo, collection, rkey)
 
     def as_json(self) -> dict[str, str]:
-        """Return the key as a parameter of XRPC calls."""
+        """Return the key as parameters of an XRPC call."""
         return {"repo": self.repo, "collection": self.collection, "rkey": self.rkey}
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of applyWrites; `value` is the new record, None for a deletion."""
+    """One write in applyWrites; `value` is the new record, None for a deletion."""
 
     action: Literal["create", "update", "delete"]
     key: RecordKey
     value: Mapping[str, object] | None = None
 
     def as_json(self) -> dict[str, object]:
-        """Return the write as a parameter of applyWrites."""
+        """Return the write as an element of the applyWrites parameter `writes`."""
         kind = f"com.atproto.repo.applyWrites#{self.action}"
         write: dict[str, object] = {"$type": kind}
         write |= {"collection": self.key.collection, "rkey": self.key.rkey}

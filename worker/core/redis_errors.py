@@ -1,4 +1,4 @@
-"""Translate the errors of the Redis client."""
+"""Translate exceptions of the Redis client into RedisUnavailableError."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from worker.core.errors import TransientError
 
 
 class RedisUnavailableError(TransientError):
-    """Redis did not answer, or refused."""
+    """A Redis call failed: Redis did not answer or rejected the call."""
 
     step, code = "session", "redis_unavailable"
 
 
 @contextmanager
 def redis_errors() -> Iterator[None]:
-    """Translate the client's errors, except LockError."""
+    """Raise RedisUnavailableError for any RedisError except LockError."""
     try:
         yield
     except LockError:
@@ -28,7 +28,7 @@ def redis_errors() -> Iterator[None]:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what an operator can do about an error, without the text of the client."""
+    """Return an error message for the operator, without the text of the client."""
     if isinstance(error, AuthenticationError):
         return "Redis does not accept the user or the password in REDIS_URL"
     if isinstance(error, NoPermissionError):

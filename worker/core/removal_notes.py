@@ -1,18 +1,18 @@
-"""Removal notes: a producer saves one so that a removal survives a lost message."""
+"""Removal notes, which keep a removal pending if its queue message is lost."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_GRACE = timedelta(seconds=30)  # in which the document is deleted and the message processed
+_GRACE = timedelta(seconds=30)  # time for the deletion of the document and the message
 
 
 def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # noqa: A002
-    """Return the document to save in `atproto_removals` before a deletion.
+    """Build the note to save in `atproto_removals` before a document is deleted.
 
-    `type` and `id` are those of `enqueue`; `user` is the subject of the item's owner (the guest
-    subject for a guest's item). If the message is lost, a sweep finds the note and removes the
-    record. The note is deleted once the record is removed.
+    `type` and `id` are the arguments of `enqueue`. `user` is the subject of the item's owner (the
+    guest subject for a guest's item). If the message is lost, a sweep finds the note and removes
+    the record. The note is deleted after the record is removed.
     """
     name = id if isinstance(id, int) else str(id)
     return {

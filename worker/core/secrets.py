@@ -1,4 +1,4 @@
-"""Secrets: wrapped so that they never print, encrypted where they are stored."""
+"""Wrap secrets to keep them out of logs, and encrypt them for storage."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _PREFIX = "fernet:"
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A text that `repr` and `str` hide; only `reveal()` returns it."""
+    """A secret text that is hidden from `repr` and `str`."""
 
     _value: str = field(repr=False)
 
     def reveal(self) -> str:
-        """Return the text; call this only to hand it to a client."""
+        """Return the text; call this only to pass it to a client library."""
         return self._value
 
     def __str__(self) -> str:
@@ -29,11 +29,11 @@ class Secret:
 
 
 class UnreadableSecretError(ValueError):
-    """A stored secret was encrypted with a key that is not in SECRET_KEYS."""
+    """A stored secret cannot be decrypted with any key in SECRET_KEYS."""
 
 
 class Vault:
-    """Encrypts with the first of the project's keys and decrypts with any of them.
+    """Encrypts with the first key and decrypts with any key of SECRET_KEYS.
 
     The format of an encrypted text is `fernet:TOKEN` (https://github.com/fernet/spec).
     """
@@ -45,7 +45,7 @@ class Vault:
         return _PREFIX + self._fernet().encrypt(plain.encode()).decode()
 
     def open(self, sealed: str) -> Secret:
-        """Decrypt a sealed text; raises UnreadableSecretError if no key fits."""
+        """Decrypt an encrypted text; raises UnreadableSecretError if no key decrypts it."""
         from cryptography.fernet import InvalidToken
 
         try:
@@ -55,11 +55,11 @@ class Vault:
             raise UnreadableSecretError("no key of SECRET_KEYS decrypts it") from None
 
     def open_stored(self, stored: str) -> Secret:
-        """Return a secret that may be stored sealed or plain."""
+        """Return a stored secret; raises UnreadableSecretError if it cannot be decrypted."""
         return self.open(stored) if self.is_sealed(stored) else Secret(stored)
 
     def key_of(self, sealed: str) -> int | None:
-        """Return the number of the key that decrypts a text, counted from 1, or None."""
+        """Return the number (from 1) of the key that decrypts `sealed`, or None."""
         for number, key in enumerate(self._keys, start=1):
             with suppress(UnreadableSecretError):
                 Vault([key]).open(sealed)
@@ -69,8 +69,8 @@ class Vault:
     def tag(self, text: str) -> str:
         """Return a keyed hash of `text`.
 
-        Without the keys, passwords cannot be guessed from it. The last key is used because it
-        stays in place while a new key is introduced.
+        Passwords cannot be guessed from the hash without the key. The last key is used because
+        new keys are added before it.
         """
         key = self._keys[-1].reveal().encode()
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()
@@ -80,7 +80,7 @@ class Vault:
         return stored.startswith(_PREFIX)
 
     def _fernet(self) -> MultiFernet:
-        # Imported late: an upload function loads this module and never encrypts.
+        # Imported on first use: producers import this module but never encrypt.
         from cryptography.fernet import Fernet, MultiFernet
 
         return MultiFernet([Fernet(key.reveal()) for key in self._keys])

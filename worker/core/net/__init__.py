@@ -1,1 +1,1 @@
-"""Guards of the network: allowed hosts, public addresses, limited transports."""
+"""Restrictions on network access: allowed hosts and addresses, limits, deadlines."""

@@ -1,4 +1,4 @@
-"""Resolve hosts to public addresses and networks that the operator allows."""
+"""Resolve hosts, and reject addresses that are neither public nor allowed."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry, multicast, and Azure's WireServer,
-# which serves a machine's secrets at a public address.
+# which returns secrets of the machine and has a public address.
 _NOT_PUBLIC_4 = (
     "0.0.0.0/8 10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 168.63.129.16/32 169.254.0.0/16 172.16.0.0/12 "
     "192.0.0.0/24 192.0.2.0/24 192.88.99.0/24 192.168.0.0/16 198.18.0.0/15 198.51.100.0/24 "
     "203.0.113.0/24 224.0.0.0/3"
 )
 # The only public range of IPv6: it excludes mapped IPv4, NAT64, local and multicast addresses.
-# Within it https://www.iana.org/assignments/iana-ipv6-special-registry reserves Teredo and the
-# like, documentation and 6to4.
+# https://www.iana.org/assignments/iana-ipv6-special-registry reserves parts of this range for
+# Teredo and other protocols, documentation and 6to4.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NOT_PUBLIC_6 = "2001::/23 2001:db8::/32 2002::/16 3fff::/20"
 _NOT_PUBLIC = tuple(ip_network(text) for text in f"{_NOT_PUBLIC_4} {_NOT_PUBLIC_6}".split())
 
 
 def parse_networks(entries: Iterable[str]) -> tuple[Network, ...]:
-    """Parse networks (`10.1.0.0/16`) or single addresses; raises ValueError."""
+    """Parse networks (`10.1.0.0/16`) and addresses; raises ValueError if invalid."""
     return tuple(_network(entry) for entry in entries)
 
 
@@ -41,22 +41,23 @@ def _network(entry: str) -> Network:
 
 
 def is_public(address: Address) -> bool:
-    """Return whether an address is public and does not embed another address."""
+    """Return whether an address is public and does not embed an IPv4 address."""
     if isinstance(address, IPv6Address) and address not in _GLOBAL_UNICAST:
         return False
     return not any(address in network for network in _NOT_PUBLIC)
 
 
 class AddressNotAllowedError(Exception):
-    """An address of a host is neither public nor allowed; the text names both."""
+    """A host has an address that is neither public nor allowed."""
 
 
 def resolve(
     host: str, port: int, timeout: float | None, allowed: Sequence[Network]
 ) -> list[Address]:
-    """Return the addresses of a host; raises AddressNotAllowedError.
+    """Return all addresses of a host.
 
-    A host with a single address that is not allowed is rejected, as a likely attack.
+    Raises AddressNotAllowedError if any address is neither public nor in `allowed`,
+    httpcore.ConnectTimeout after `timeout` seconds, and httpcore.ConnectError for other failures.
     """
     addresses = _look_up(host, port, timeout)
     for address in addresses:
@@ -66,7 +67,7 @@ def resolve(
 
 
 def _look_up(host: str, port: int, timeout: float | None) -> list[Address]:
-    """Resolve a host in a thread, because the system's resolver has no timeout."""
+    """Resolve a host in a thread, because `getaddrinfo` has no timeout."""
     answer: SimpleQueue[list[Address] | OSError] = SimpleQueue()
 
     def look_up() -> None:

@@ -1,4 +1,4 @@
-"""The allow-list of hosts for files; `*.` stands for exactly one label."""
+"""The list of allowed file hosts; the wildcard `*.` matches exactly one label."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ DEFAULT_PORTS = {"https": 443, "http": 80}
 
 
 def is_host(text: str) -> bool:
-    """Return whether a text is a URL's host, in lower case (RFC 1123, RFC 3986)."""
+    """Return whether `text` is a valid lower-case URL host (RFC 1123, RFC 3986)."""
     return len(text) <= _MAX_NAME and bool(_NAME.fullmatch(text) or _IPV6.fullmatch(text))
 
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """An allow-list entry: `media.example`, `media.example:8443`, `*.cdn.example`."""
+    """An allowed host: `media.example`, `media.example:8443` or `*.cdn.example`."""
 
     host: str
     port: int | None
@@ -29,7 +29,7 @@ class HostRule:
 
     @classmethod
     def parse(cls, entry: str) -> HostRule:
-        """Parse one entry; raises ValueError."""
+        """Parse one entry; raises ValueError if it is invalid."""
         found = _ENTRY.fullmatch(entry.strip().lower())
         if not found or not is_host(found["host"]):
             raise ValueError(
@@ -41,7 +41,7 @@ class HostRule:
         return cls(found["host"], int(port) if port else None, bool(found["any"]))
 
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
-        """Return whether the rule covers a host; None is the scheme's default port."""
+        """Return whether the rule matches; port None means the scheme's default port."""
         default = DEFAULT_PORTS[scheme]
         if (port or default) != (self.port or default):
             return False
@@ -49,5 +49,5 @@ class HostRule:
 
 
 def parse_rules(entries: Iterable[str]) -> frozenset[HostRule]:
-    """Parse an allow-list; raises ValueError naming the invalid entry."""
+    """Parse the entries; raises ValueError for the first invalid entry."""
     return frozenset(HostRule.parse(entry) for entry in entries)

@@ -1,8 +1,8 @@
-"""Transports for untrusted hosts: limits on time, size and addresses.
+"""HTTP transports for untrusted hosts: limits on time, size and addresses.
 
 httpcore passes the timeout of a request, unchanged, to every read and write of its connection.
-A `Deadline` passed as that timeout is shortened there to the remaining time, so that one deadline
-covers a whole exchange, however slowly the host sends.
+If the timeout is a `Deadline`, `DeadlineStream` shortens it to the remaining time. The whole
+request and response then end by the deadline, even if the host sends slowly.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _KEEPALIVE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ResponseLimits:
-    """The maximum size of a response in bytes, and the time to read it in seconds."""
+    """The maximum size of a response in bytes, and its maximum duration in seconds."""
 
     max_bytes: int
     seconds: float
 
 
 class LimitedTransport(httpx.BaseTransport):
-    """A transport whose responses raise httpx.ReadError beyond their limits."""
+    """Limits responses; reading beyond a limit raises httpx.ReadError."""
 
     def __init__(self, inner: httpx.BaseTransport, limits: ResponseLimits) -> None:
         self._inner = inner
@@ -70,7 +70,7 @@ class _LimitedStream(httpx.SyncByteStream):
 
 
 class Deadline(float):
-    """A timeout of `seconds` that ends at `end` (time.monotonic) at the latest."""
+    """A timeout in seconds that also ends at `end`, a value of `time.monotonic`."""
 
     __slots__ = ("end",)
     end: float
@@ -82,7 +82,7 @@ class Deadline(float):
 
 
 def _remaining(timeout: float | None, expired: type[httpcore.TimeoutException]) -> float | None:
-    """Return the remaining seconds of a timeout; raises `expired` if there are none."""
+    """Shorten a Deadline to the remaining seconds; raises `expired` if it has passed."""
     if not isinstance(timeout, Deadline):
         return timeout
     remaining = timeout.end - time.monotonic()
@@ -92,7 +92,7 @@ def _remaining(timeout: float | None, expired: type[httpcore.TimeoutException]) 
 
 
 class DeadlineStream(httpcore.NetworkStream):
-    """A connection that applies the deadline of its current request."""
+    """A network stream that applies the Deadline of the current request."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
@@ -122,8 +122,8 @@ class DeadlineStream(httpcore.NetworkStream):
 class GuardedBackend(httpcore.NetworkBackend):
     """Connects to public addresses and `allowed` networks, and applies deadlines.
 
-    The owner of a host name can change its addresses from one lookup to the next. So each host is
-    resolved once, and the connection goes to the addresses that were checked.
+    The addresses of a host can change between two lookups (DNS rebinding). So the host is resolved
+    once per connection, and the connection uses the checked addresses.
     """
 
     def __init__(self, allowed: Sequence[Network] = ()) -> None:
@@ -138,7 +138,7 @@ class GuardedBackend(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        """Connect to the first address that answers, within `timeout` seconds in total."""
+        """Connect to the first address that accepts, within `timeout` seconds in total."""
         timeout = _remaining(timeout, httpcore.ConnectTimeout)
         end = None if timeout is None else time.monotonic() + timeout
         failure = httpcore.ConnectError(f"{host} has no address")
@@ -155,7 +155,7 @@ class GuardedBackend(httpcore.NetworkBackend):
 
 
 class PublicOnlyTransport(httpx.HTTPTransport):
-    """A transport for public addresses only; raises httpx.ConnectError for others."""
+    """An HTTP transport that raises httpx.ConnectError for non-public addresses."""
 
     def __init__(self) -> None:
         super().__init__(trust_env=False)

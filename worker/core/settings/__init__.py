@@ -1,6 +1,6 @@
-"""The settings: each environment variable with its default and its check.
+"""Read all settings from environment variables, with defaults and validation.
 
-Only the standard library is used, because an upload function imports this before each save
+Only the standard library is used, because producers such as upload functions import this package
 (see docs/decisions/0005-settings-without-a-library.md).
 """
 

@@ -1,4 +1,4 @@
-"""The settings of the engine, for workers and commands."""
+"""The settings of workers and commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TEMPLATE_PREFIX = "URL_TEMPLATE_"
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """The address at which a worker serves metrics; `port` is None if it does not."""
+    """The address of the metrics server of a worker; without a port it is disabled."""
 
     host: str
     port: int | None
@@ -34,20 +34,20 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class RetrySettings:
-    """The limits of retries, in attempts and seconds."""
+    """The limits of retries, leases and locks; durations are in seconds."""
 
     max_attempts: int
     max_lost: int
     base: float
     ceiling: float
     lease: float
-    repo_lock: float  # after which the lock of a killed process ends
+    repo_lock: float  # after this time, the lock of a killed process expires
     parked: float
 
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """The limits of a sweep: numbers of items, days, and seconds."""
+    """The limits of a sweep; `limit` and `window` count items, others days or seconds."""
 
     limit: int
     window: int
@@ -58,7 +58,7 @@ class SweepSettings:
 
 @dataclass(frozen=True, slots=True)
 class MediaSettings:
-    """The media store, and the URLs that are published. Sizes in bytes."""
+    """The settings of the media store and of published URLs."""
 
     store_url: str
     allowed_hosts: tuple[str, ...]
@@ -73,11 +73,11 @@ class MediaSettings:
 
 @dataclass(frozen=True, slots=True)
 class PdsSettings:
-    """The PDS hosts and their rate limits.
+    """The settings of PDS hosts and their rate limits.
 
-    `directory` is the URL of a PLC directory, None if all accounts are on the PDS at `url`;
-    `reserve` is the share of each limit, 0 to 1, that is reserved for saves; `bypass` has keys
-    by host.
+    `directory` is the URL of a PLC directory, or None if all accounts are on the PDS at `url`.
+    `reserve` is the share of each limit (0 to 1) that only saves may use. `bypass` contains
+    the rate limit bypass keys by host.
     """
 
     url: str
@@ -93,7 +93,7 @@ class Settings:
 
     mongodb_url: Secret
     mongodb_name: str
-    mongodb_selection: float  # seconds that a call waits for a server
+    mongodb_selection: float  # seconds that a call waits for an available server
     redis_url: Secret
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
@@ -108,7 +108,7 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
-        """Read all settings; raises SettingsError."""
+        """Read the settings; raises SettingsError listing all invalid variables."""
         with EnvironmentReader(environ) as reader:
             allow_http = reader.flag("ALLOW_HTTP")
             check_url = http_url_checker(allow_http)

@@ -1,4 +1,4 @@
-"""The settings of programs that do not use the engine."""
+"""The settings of the queue, logs, Flower and the status page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from worker.core.settings.validators import (
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
-    """The settings of the queue; a producer needs only the URL."""
+    """The settings of the Celery queue; producers use only `redis_url`."""
 
     redis_url: Secret
     sweep_interval: float
@@ -28,7 +28,7 @@ class QueueSettings:
 
     @property
     def broker_url(self) -> Secret:
-        """Return the URL for Celery, which needs an option to check certificates."""
+        """Return the Redis URL for Celery, with certificate checks enabled for TLS."""
         url = self.redis_url.reveal()
         if urlsplit(url).scheme != "rediss" or urlsplit(url).query:
             return self.redis_url
@@ -36,7 +36,7 @@ class QueueSettings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> QueueSettings:
-        """Read the queue's settings; raises SettingsError."""
+        """Read the settings; raises SettingsError if any is missing or invalid."""
         with EnvironmentReader(environ) as reader:
             heartbeat_file = reader.valid_text("HEARTBEAT_FILE", check_path, "")
             return cls(
@@ -55,7 +55,7 @@ class LogSettings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> LogSettings:
-        """Read the settings of logs; raises SettingsError."""
+        """Read LOG_FORMAT; raises SettingsError if it is invalid."""
         with EnvironmentReader(environ) as reader:
             return cls(format=reader.valid_text("LOG_FORMAT", check_log_format, "console"))
 
@@ -68,21 +68,21 @@ class FlowerSettings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
-        """Read Flower's settings; raises SettingsError."""
+        """Read FLOWER_BASIC_AUTH; raises SettingsError if it is missing or invalid."""
         with EnvironmentReader(environ) as reader:
             return cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_login)))
 
 
 @dataclass(frozen=True, slots=True)
 class WebSettings:
-    """The login for the status page, for HTTP Basic authentication."""
+    """The user and password for HTTP Basic authentication on the status page."""
 
     user: str
     password: Secret
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> WebSettings:
-        """Read the status page's settings; raises SettingsError."""
+        """Read WEB_BASIC_AUTH; raises SettingsError if it is missing or invalid."""
         with EnvironmentReader(environ) as reader:
             login = reader.valid_text("WEB_BASIC_AUTH", check_login, "")
             if not login:

@@ -1,7 +1,7 @@
-"""Read settings from the environment, reporting all problems at once.
+"""Read settings from environment variables, and report all problems together.
 
-`NAME_FILE` may name a file with the value of `NAME`, as Docker, Kubernetes and systemd provide
-secrets.
+The variable `NAME_FILE` may contain the path of a file with the value of `NAME`, for the secrets
+of Docker, Kubernetes and systemd.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 Check = Callable[[str], str | None]
-"""Returns the fault of a value, as text that follows the variable's name, or None."""
+"""Returns None for a valid value, else an error text to follow the variable name."""
 
 FILE_SUFFIX = "_FILE"
 
 
 def file_variable(name: str) -> str:
-    """Return the variable that may be set instead of `name`: with or without `_FILE`."""
+    """Return the alternative to the variable `name`: with or without `_FILE`."""
     return name.removesuffix(FILE_SUFFIX) if name.endswith(FILE_SUFFIX) else name + FILE_SUFFIX
 
 
 class SettingsError(ValueError):
-    """The environment is incomplete or invalid; the message lists each such variable."""
+    """The message lists all missing and invalid environment variables."""
 
     def __init__(self, problems: list[str]) -> None:
         lines = "\n".join(f"  {problem}" for problem in problems)
@@ -36,7 +36,7 @@ class SettingsError(ValueError):
 
 
 class EnvironmentReader:
-    """Reads variables, and raises all problems when its context ends."""
+    """Context manager to read variables; exit raises SettingsError for all problems."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
@@ -51,19 +51,19 @@ class EnvironmentReader:
             raise SettingsError(self.problems)
 
     def text(self, name: str, default: str | None = None) -> str:
-        """Return a text; without a default it is required."""
+        """Return the value of a variable, which is required if it has no default."""
         value = self._value(name)
         if not value and default is None:
             self.report_missing(name)
         return value or default or ""
 
     def report_missing(self, name: str, hint: str = "") -> None:
-        """Add a required variable to the problems, unless its file is there already."""
+        """Add a missing variable to `problems`, unless its file is reported already."""
         if name not in self._unreadable:
             self.problems.append(f"{name} is missing{hint}")
 
     def _value(self, name: str) -> str:
-        """Return a variable's value, or the content of its file, or ""."""
+        """Return the value of a variable or the content of its file, or ""."""
         value = self._environ.get(name, "").strip()
         file = self._environ.get(name + FILE_SUFFIX, "").strip()
         if not file:
@@ -84,14 +84,14 @@ class EnvironmentReader:
         return ""
 
     def valid_text(self, name: str, check: Check, default: str | None = None) -> str:
-        """Return a text checked by `check`; without a default it is required."""
+        """Return the value of a variable; add a problem if `check` rejects it."""
         value = self.text(name, default)
         if value and (fault := check(value)):
             self.problems.append(f"{name} {fault}")
         return value
 
     def parse(self, name: str, parse: Callable[[str], T], default: str) -> T | None:
-        """Return the result of `parse`, or None and a problem if it raises ValueError."""
+        """Parse the value of a variable; add a problem if `parse` raises ValueError."""
         try:
             return parse(self.text(name, default))
         except ValueError as error:
@@ -101,7 +101,7 @@ class EnvironmentReader:
     def number(
         self, name: str, default: float, *, minimum: float, maximum: float = math.inf
     ) -> float:
-        """Return a number between `minimum` and `maximum`."""
+        """Return a number; add a problem if it is not from `minimum` to `maximum`."""
         raw = self._value(name)
         try:
             value = float(raw) if raw else default
@@ -114,17 +114,17 @@ class EnvironmentReader:
         return value
 
     def flag(self, name: str) -> bool:
-        """Return a flag; `1`, `true` and `yes` are true."""
+        """Return a boolean; `1`, `true` and `yes` are True."""
         raw = self._value(name).lower()
         if raw not in {"", "0", "1", "false", "true", "no", "yes"}:
             self.problems.append(f"{name} must be 1 or 0, not {raw!r}")
         return raw in {"1", "true", "yes"}
 
     def names(self, name: str) -> tuple[str, ...]:
-        """Return the parts of a comma-separated list."""
+        """Return the non-empty elements of a comma-separated list."""
         parts = self._value(name).split(",")
         return tuple(part.strip() for part in parts if part.strip())
 
     def with_prefix(self, prefix: str) -> Mapping[str, str]:
-        """Return all variables whose names start with `prefix`; these are never in files."""
+        """Return all variables with names that start with `prefix`; ignores `_FILE`."""
         return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}

@@ -1,7 +1,7 @@
-"""Checks of values.
+"""Checks for the values of environment variables.
 
-Each returns the fault as text that follows the variable's name, or None. It never quotes a value
-that may contain a password.
+Each check returns None for a valid value, else an error text to append to the variable name. The
+text does not contain values that may include a password.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def check_log_format(value: str) -> str | None:
-    """Check a format of log lines."""
+    """Check that `value` is `console` or `json`."""
     return None if value in {"console", "json"} else f"must be console or json, not {value!r}"
 
 
 def check_login(value: str) -> str | None:
     """Check a login for HTTP Basic authentication.
 
-    The first colon ends the user's name; to Flower a comma ends the login.
+    The first colon ends the user name. Flower splits its list of logins at commas.
     Source: https://www.rfc-editor.org/rfc/rfc7617#section-2
     """
     user, _, password = value.partition(":")
@@ -33,17 +33,17 @@ def check_login(value: str) -> str | None:
 
 
 def pattern_checker(pattern: str, fault: str) -> Check:
-    """Return a check for values that match a pattern."""
+    """Create a check that returns `fault` unless the whole value matches `pattern`."""
     return lambda value: None if re.fullmatch(pattern, value) else fault
 
 
 def scheme_checker(*schemes: str) -> Check:
-    """Return a check for URLs with one of these schemes."""
+    """Create a check that accepts URLs with one of these schemes."""
 
     def check(value: str) -> str | None:
         try:
             scheme = urlsplit(value).scheme
-        except ValueError:  # whose text may quote the password
+        except ValueError:  # the text of the exception may contain the password
             return "is not a URL"
         if scheme in schemes:
             return None
@@ -53,7 +53,7 @@ def scheme_checker(*schemes: str) -> Check:
 
 
 def http_url_checker(allow_http: bool) -> Check:  # noqa: FBT001
-    """Return a check for URLs of web servers."""
+    """Create a check for URLs with `https`, or `http` if allowed or on loopback."""
 
     def check(value: str) -> str | None:
         try:
@@ -72,7 +72,7 @@ def http_url_checker(allow_http: bool) -> Check:  # noqa: FBT001
 
 
 def directory_checker(check_url: Check) -> Check:
-    """Return a check for the URL of a PLC directory, or `off`."""
+    """Create a check that accepts `off` and the URLs that `check_url` accepts."""
 
     def check(value: str) -> str | None:
         fault = None if value == OFF else check_url(value)
@@ -82,7 +82,7 @@ def directory_checker(check_url: Check) -> Check:
 
 
 def store_url_checker(check_url: Check) -> Check:
-    """Return a check for the URL of a media store."""
+    """Create a check that accepts `file:///` and the URLs that `check_url` accepts."""
 
     def check(value: str) -> str | None:
         if value.startswith("file:///") or not check_url(value):
