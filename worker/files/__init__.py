@@ -1,1 +1,1 @@
-"""Stores from which images and programs are read, and thumbnails."""
+"""Read source files (images, programs) from the media store; make thumbnails."""

@@ -1,7 +1,7 @@
-"""The errors of stores that callers handle by type.
+"""The exceptions of stores that callers catch by class.
 
-All other failures of a store are plain errors of the step `source` with their own code. No
-message contains a query string or a credential, because a store URL has neither.
+Stores raise all other failures as TransientError or PermanentError with the step `source`.
+Messages contain no query strings or credentials, because the URL of a store has neither.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from worker.core.errors import PermanentError, TransientError
 
 
 class SourceMissingError(TransientError):
-    """The store has no such file; its upload may not be complete yet."""
+    """The file is not in the store; its upload may not be complete yet."""
 
     step, code = "source", "source_missing"
 
 
 class SourceTooLargeError(PermanentError):
-    """The file is larger than the caller can use."""
+    """The file is larger than the `max_bytes` of the caller."""
 
     step, code = "source", "source_too_large"

@@ -1,4 +1,4 @@
-"""A store on a web server, with limits on time and size and without redirects."""
+"""A store on a web server, with limits on time and size; redirects are rejected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _NO_HEAD = frozenset({405, 501})
 _MAX_ETAG = 200
 _MISSING = frozenset({404, 410})
 _TRY_LATER = frozenset({408, 425, 429})
-# The types of pages that servers generate: errors, logins, an app for every path.
+# The content types of generated pages, such as error pages, login forms and web apps.
 _PAGE = re.compile(
     r"text/(html|xml)|application/(xml|xhtml\+xml|json|problem\+json)|(multipart|message)/.*"
 )
@@ -42,7 +42,7 @@ _PLAIN = frozenset({"", "identity", "aws-chunked"})
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """The status and headers of a response, and its body to be read."""
+    """The status and headers of a response, and an iterator over its body."""
 
     url: str
     status: int
@@ -51,12 +51,12 @@ class _Answer:
 
     @property
     def length(self) -> int | None:
-        """Return the announced size of the body in bytes."""
+        """Return the Content-Length in bytes, or None if missing or invalid."""
         text = self.headers.get("content-length", "")
         return int(text) if text.isascii() and text.isdigit() else None
 
     def identity(self, size: int | None) -> str | None:
-        """Return the identity of this version: its ETag, or its date and size."""
+        """Build an identity from URL and ETag, or from date and `size`; None without."""
         etag = self.headers.get("etag", "")
         modified = self.headers.get("last-modified", "")
         if 0 < len(etag) <= _MAX_ETAG:
@@ -67,10 +67,10 @@ class _Answer:
 
 
 class HttpStore(SourceStore):
-    """Fetches files from the hosts that a location allows.
+    """Reads files over HTTP from the allowed hosts of a StoreLocation.
 
-    Uses httpcore, not httpx: it follows no redirects, decodes no content encoding, reads no
-    environment variables, and passes a deadline to every read (`worker.core.net.transports`).
+    Uses httpcore instead of httpx: httpcore follows no redirects, decodes no content encoding,
+    reads no environment variables, and passes deadlines to each read (see `Deadline`).
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class HttpStore(SourceStore):
         self._location = location
         self._deadline = deadline
         if location.scheme == "https" and tls is None:
-            # Loaded once: httpcore would load the certificates for each connection, in 16 ms.
+            # Without a shared context, httpcore loads the certificates per connection (16 ms).
             tls = httpcore.default_ssl_context()
         self._pool = httpcore.ConnectionPool(
             max_connections=_CONNECTIONS,
@@ -94,11 +94,11 @@ class HttpStore(SourceStore):
         )
 
     def stat(self, key: SourceKey) -> SourceStat:
-        """Return size and identity by HEAD, or by GET if HEAD is not supported."""
+        """Request size and identity with HEAD, or with GET if HEAD is not supported."""
         url = self._location.url(key)
         end = time.monotonic() + self._deadline
         with self._exchange("HEAD", url, end) as answer:
-            # The empty body must be read, or the connection could not be used again.
+            # The connection can be reused only after the (empty) body is read.
             _read_body(answer, 0)
             if answer.status not in _NO_HEAD:
                 return _parse_stat(answer)
@@ -106,7 +106,7 @@ class HttpStore(SourceStore):
             return _parse_stat(answer)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Return a file; without an ETag or a date its identity is a hash of the bytes."""
+        """Read a file; without ETag and date, the identity is a hash of the bytes."""
         url = self._location.url(key)
         with self._exchange("GET", url, time.monotonic() + self._deadline) as answer:
             _check_head(answer)
@@ -124,7 +124,7 @@ class HttpStore(SourceStore):
 
     @contextmanager
     def _exchange(self, method: str, url: str, end: float) -> Iterator[_Answer]:
-        """Send a request and yield the answer, translating the errors of httpcore."""
+        """Send a request and yield the response; translate httpcore errors to MediaError."""
         timeout = {
             "connect": Deadline(_CONNECT_SECONDS, end),
             "read": Deadline(_READ_SECONDS, end),
@@ -149,7 +149,7 @@ class HttpStore(SourceStore):
         except httpcore.NetworkError as error:
             message = f"{url} cannot be reached: {ascii(str(error))[:200]}"
             raise TransientError(message, step="source", code="source_unavailable") from error
-        except httpcore.ProtocolError as error:  # whose text may quote the answer
+        except httpcore.ProtocolError as error:  # its text may quote the response
             message = f"the answer for {url} is incomplete or not HTTP"
             raise TransientError(message, step="source", code="source_unavailable") from error
 
@@ -160,7 +160,7 @@ def _parse_stat(answer: _Answer) -> SourceStat:
 
 
 def _check_head(answer: _Answer) -> None:
-    """Accept only the status 200, a whole file, and no type of a generated page."""
+    """Raise MediaError for a status other than 200 or the content type of a page."""
     if answer.status != 200:  # noqa: PLR2004
         raise _status_error(answer)
     content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -173,7 +173,7 @@ def _check_head(answer: _Answer) -> None:
 
 
 def _check_encoding(answer: _Answer) -> None:
-    """Accept only uncompressed bytes, as they were uploaded."""
+    """Raise PermanentError if the body has a content encoding such as gzip."""
     encoding = answer.headers.get("content-encoding", "").strip().lower()
     if encoding not in _PLAIN:
         message = (
@@ -188,8 +188,8 @@ def _status_error(answer: _Answer) -> MediaError:
     if answer.status in _MISSING:
         return SourceMissingError(message)
     if answer.status == 403:  # noqa: PLR2004
-        # S3 answers 403 for a missing key if the bucket may not be listed, so it is neither
-        # "missing" nor final. https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        # Without permission to list the bucket, S3 answers 403 for a missing key. So 403 means
+        # neither "missing" nor "permanent". https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         message += (
             ": the file is missing and may not be listed, or access is denied; "
             "with the right to list (S3: s3:ListBucket) the store answers 404 for missing files"
@@ -204,8 +204,8 @@ def _status_error(answer: _Answer) -> MediaError:
 
 
 def _read_body(answer: _Answer, max_bytes: int) -> bytes:
-    """Read a body, counting its bytes: a server may send more than it announces."""
-    data = BytesIO()  # which returns its bytes without a second copy
+    """Read the body; raises SourceTooLargeError if it exceeds `max_bytes`."""
+    data = BytesIO()  # `getvalue` returns the bytes without a copy
     for chunk in answer.body:
         data.write(chunk)
         if data.tell() > max_bytes:

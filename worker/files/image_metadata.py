@@ -1,7 +1,7 @@
-"""Strip texts, profiles, comments and frames after the first from image files.
+"""Strip texts, profiles, comments and additional frames from image files.
 
-A decoder reads all of them into memory, some several times: 17 MB of compressed text become
-250 MB. Malformed parts are kept, so that the decoder reports them.
+Pillow would read all of these into memory: 17 MB of compressed text become 250 MB. Malformed parts
+are kept, so that Pillow reports them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 
 _MIN_SAVING = 1 << 16  # bytes; a file with less to strip is not copied
-_MAX_EXIF = 1 << 16  # the maximum of a JPEG segment
+_MAX_EXIF = 1 << 16  # the maximum length of a JPEG segment
 _PNG, _RIFF, _WEBP, _JPEG = b"\x89PNG\r\n\x1a\n", b"RIFF", b"WEBP", b"\xff\xd8"
 _PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM"})
@@ -23,9 +23,10 @@ Span = tuple[int, int]
 
 
 def strip_metadata(data: bytes) -> bytes:
-    """Return an image file with its first picture and EXIF, without the rest.
+    """Return the image file reduced to its first frame and EXIF data.
 
-    For JPEG, PNG and WebP. Others are returned unchanged: Pillow skips the metadata of a GIF.
+    Supports JPEG, PNG and WebP. Other formats are returned unchanged, and so are files with less
+    than 64 KiB to strip. Pillow skips the metadata of GIF files.
     """
     spans = _spans_of(data)
     if spans is None:
@@ -52,7 +53,7 @@ def _spans_of(data: bytes) -> Callable[[bytes], Iterator[Span]] | None:
 
 
 def _png(data: bytes) -> Iterator[Span]:
-    """Yield the spans to keep (https://www.w3.org/TR/png-3/#5Chunk-layout)."""
+    """Yield the byte ranges to keep (https://www.w3.org/TR/png-3/#5Chunk-layout)."""
     yield 0, len(_PNG)
     position, has_exif = len(_PNG), False
     while position + 12 <= len(data):
@@ -67,7 +68,7 @@ def _png(data: bytes) -> Iterator[Span]:
 
 
 def _webp(data: bytes) -> Iterator[Span]:
-    """Yield the spans to keep."""
+    """Yield the byte ranges of the WebP chunks to keep."""
     # https://developers.google.com/speed/webp/docs/riff_container
     yield 0, 12
     position, met = 12, set()
@@ -83,7 +84,7 @@ def _webp(data: bytes) -> Iterator[Span]:
 
 
 def _jpeg(data: bytes) -> Iterator[Span]:
-    """Yield the spans to keep (https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B)."""
+    """Yield byte ranges to keep (https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B)."""
     position, met = 0, set()
     while position + 4 <= len(data) and data[position] == 0xFF:  # noqa: PLR2004
         marker = data[position + 1]
@@ -109,7 +110,7 @@ def _jpeg_length(data: bytes, position: int) -> int:
 
 
 def _jpeg_extra(data: bytes, position: int) -> bytes:
-    """Return the name of a segment with colours or orientation, else an empty one."""
+    """Return the identifier of a JFIF, Exif or Adobe segment, else b""."""
     marker, start = data[position + 1], data[position + 4 : position + 10]
     known = ((0xE0, b"JFIF\0"), (0xE1, b"Exif\0\0"), (0xEE, b"Adobe"))
     return next((name for m, name in known if m == marker and start.startswith(name)), b"")

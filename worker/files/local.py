@@ -1,4 +1,4 @@
-"""A store in a folder, opened so that no file outside it can be reached."""
+"""A store in a local folder; files outside the folder cannot be opened."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# Without O_NONBLOCK, opening a FIFO would block until it has a writer.
+# O_NONBLOCK: opening a FIFO would otherwise block until another process writes to it.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ENAMETOOLONG})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class LocalStore(SourceStore):
-    """Reads files below a folder, following only symlinks that stay within it."""
+    """Reads files in a folder; symlinks to targets outside the folder are rejected."""
 
     def __init__(self, location: StoreLocation) -> None:
         self._location = location
         self._root = location.root
 
     def stat(self, key: SourceKey) -> SourceStat:
-        """Return size and identity: the URL, the size and the modification time."""
+        """Return the size, and an identity of URL, size and modification time."""
         url = self._location.url(key)
         with self._open(key, url) as file:
             status = os.fstat(file)
         return SourceStat(_identity(url, status), status.st_size)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Return a file; raises TransientError if it changes while it is read."""
+        """Read a file; raises TransientError if the file changes during the read."""
         url = self._location.url(key)
         with self._open(key, url) as file:
             before = os.fstat(file)
@@ -53,11 +53,11 @@ class LocalStore(SourceStore):
         return SourceFile(data, identity)
 
     def close(self) -> None:
-        """Do nothing: no descriptor stays open after a call."""
+        """Do nothing: all file descriptors are closed after each call."""
 
     @contextmanager
     def _open(self, key: SourceKey, url: str) -> Iterator[int]:
-        """Open a file and yield its descriptor, translating errors of the system."""
+        """Open a regular file and yield its descriptor; translate OSError to MediaError."""
         root = self._open_root()
         try:
             file = _open_below(root, self._resolve(key, url))
@@ -75,7 +75,7 @@ class LocalStore(SourceStore):
             os.close(file)
 
     def _open_root(self) -> int:
-        """Open the store's folder: if it is not mounted, its files are not missing."""
+        """Open the store's folder; raises TransientError, as it may not be mounted yet."""
         try:
             return os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
@@ -83,10 +83,10 @@ class LocalStore(SourceStore):
             raise TransientError(message, step="source", code="source_unavailable") from error
 
     def _resolve(self, key: SourceKey, url: str) -> tuple[str, ...]:
-        """Return the path from the root to the file, without symlinks."""
+        """Resolve all symlinks; return the parts of the path relative to the root."""
         try:
             target = Path("/", *self._location.path(key)).resolve(strict=True)
-        except RuntimeError as error:  # of Python 3.11 and 3.12, for a loop of symlinks
+        except RuntimeError as error:  # Python 3.11 and 3.12 raise it for a loop of symlinks
             raise _not_regular(f"{url} is a loop of symlinks") from error
         root = self._root.resolve()
         if not target.is_relative_to(root):
@@ -95,7 +95,7 @@ class LocalStore(SourceStore):
 
 
 def _open_below(root: int, parts: tuple[str, ...]) -> int:
-    """Open a file by descending from a descriptor: a new symlink has no effect."""
+    """Open each folder on the path in turn, without following symlinks."""
     if not parts:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
     folder = os.dup(root)

@@ -1,8 +1,8 @@
-"""The setting MEDIA_STORE_URL, and the URLs of files made from it.
+"""Parse the setting MEDIA_STORE_URL, and build the URLs of files from it.
 
-`file:///srv/media` and `https://media.example` are bases, to which `/{bucket}/{user}/{name}` is
-added; `https://{bucket}.cdn.example/{user}/{name}` is a template. For a guest's file, the path
-segment with `{user}` is omitted.
+`https://{bucket}.cdn.example/{user}/{name}` is a template. For URLs without placeholders, such as
+`file:///srv/media`, `/{bucket}/{user}/{name}` is appended. For a guest's file, the path segment
+with `{user}` is omitted.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _STANDARD_PATH = ("{bucket}", "{user}", "{name}")
 
 @dataclass(frozen=True, slots=True)
 class StoreLocation:
-    """A valid MEDIA_STORE_URL.
+    """The parsed and validated value of MEDIA_STORE_URL.
 
-    `scheme` is `file`, `https` or `http`; `host` may contain `{bucket}`; `segments` are the
-    decoded parts of the path; `rules` is the allow-list.
+    `scheme` is `file`, `https` or `http`. `host` may contain `{bucket}`. `segments` are the
+    decoded path segments. `rules` are the allowed hosts.
     """
 
     scheme: str
@@ -42,10 +42,10 @@ class StoreLocation:
     def parse(
         cls, url: str, allowed_hosts: Iterable[str] = (), *, allow_http: bool = False
     ) -> StoreLocation:
-        """Parse the setting; raises ValueError with a message for the operator.
+        """Parse MEDIA_STORE_URL; raises ValueError if it is invalid.
 
-        `allowed_hosts` are the hosts that URLs may lead to, by default the store's host if it has
-        no placeholder. `allow_http` permits plain http, for development.
+        `allowed_hosts` are the allowed hosts of file URLs. The default is the host in `url`; a
+        host with a placeholder has no default. `allow_http` allows the scheme `http`.
         """
         parts = _split(url)
         _check_scheme(parts, allow_http=allow_http)
@@ -68,11 +68,11 @@ class StoreLocation:
 
     @property
     def root(self) -> Path:
-        """Return the folder of a `file:` store."""
+        """Return the folder of a `file:` store: the path before the first placeholder."""
         return Path("/", *itertools.takewhile(lambda part: "{" not in part, self.segments))
 
     def path(self, key: SourceKey) -> tuple[str, ...]:
-        """Return the segments of a file's path."""
+        """Return the path segments of a file, with placeholders replaced."""
         return tuple(
             _fill(segment, key)
             for segment in self.segments
@@ -80,7 +80,7 @@ class StoreLocation:
         )
 
     def url(self, key: SourceKey) -> str:
-        """Return a file's URL; raises PermanentError if its host is not allowed."""
+        """Build the URL of a file; raises PermanentError for an invalid or denied host."""
         path = "/".join(quote(segment, safe="") for segment in self.path(key))
         if self.scheme == "file":
             return f"file:///{path}"
@@ -95,12 +95,12 @@ class StoreLocation:
         return f"{self.scheme}://{host}{f':{self.port}' if self.port else ''}/{path}"
 
     def allows(self, host: str) -> bool:
-        """Return whether a host is allowed at this store's scheme and port."""
+        """Return whether any rule allows `host` with this scheme and port."""
         return any(rule.allows(self.scheme, host, self.port) for rule in self.rules)
 
 
 def _split(url: str) -> SplitResult:
-    """Split a URL; reject parts that a store URL must not have."""
+    """Split a URL; raises ValueError for a user, password, query or fragment."""
     if not url.isascii() or not url.isprintable() or " " in url or "\\" in url:
         raise ValueError("contains a character that must be percent-encoded in a URL")
     try:
@@ -131,7 +131,7 @@ def _check_placeholders(url: str) -> None:
 
 
 def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
-    """Return the host in lower case, and the port if it is not the default port."""
+    """Return the host, and the port or None for the default; raises ValueError."""
     try:
         port = parts.port
     except ValueError:
@@ -147,7 +147,7 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
 
 
 def _segments(parts: SplitResult) -> tuple[str, ...]:
-    """Return the decoded segments of the path, completed if the URL is a base."""
+    """Return the decoded path segments, plus the standard path if not a template."""
     path = unquote(parts.path)
     segments = tuple(path.strip("/").split("/")) if path.strip("/") else ()
     if any(segment in {"", ".", ".."} for segment in segments) or not path.isprintable():
@@ -162,6 +162,6 @@ def _segments(parts: SplitResult) -> tuple[str, ...]:
 
 
 def _fill(text: str, key: SourceKey) -> str:
-    """Replace the placeholders in one pass: braces in the key are not placeholders."""
+    """Replace the placeholders in `text`; braces in the key are kept literally."""
     parts = {"bucket": key.bucket, "user": key.user or "", "name": key.name}
     return _PLACEHOLDER.sub(lambda found: parts[found[1]], text)

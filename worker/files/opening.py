@@ -1,4 +1,4 @@
-"""Open the store of uploaded files that the settings name."""
+"""Create the media store from the settings."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def open_store(
     networks: Sequence[Network] = (),
     tls: ssl.SSLContext | None = None,
 ) -> SourceStore:
-    """Return the store at a location; close it when done.
+    """Create the store for a location; the caller must close it.
 
-    `deadline` limits each call, in seconds; `networks` are private networks in which a web
-    server may be; `tls` replaces the trusted certificates.
+    For web servers, `deadline` limits each call (seconds), `networks` are the allowed private
+    networks, and `tls` replaces the default certificates.
     """
     if location.scheme == "file":
         return LocalStore(location)
@@ -32,7 +32,7 @@ def open_store(
 
 
 def open_sources(settings: Settings, *, deadline: float | None = None) -> SourceStore:
-    """Open the store of the settings; raises SettingsError."""
+    """Create the store from the settings; raises SettingsError if they are invalid."""
     media = settings.media
     try:
         networks = parse_networks(media.allowed_networks)
@@ -44,7 +44,7 @@ def open_sources(settings: Settings, *, deadline: float | None = None) -> Source
 
 
 def store_location(settings: Settings) -> StoreLocation:
-    """Return the location that MEDIA_STORE_URL names; raises SettingsError."""
+    """Parse MEDIA_STORE_URL of the settings; raises SettingsError if it is invalid."""
     hosts = settings.media.allowed_hosts
     try:
         return StoreLocation.parse(settings.media.store_url, hosts, allow_http=settings.allow_http)

@@ -1,8 +1,8 @@
-"""The interface of stores, and the keys of their files.
+"""The interface of media stores, and the keys of files in a store.
 
-The names in a key come from documents that any user can write, so they are not trusted. A part
-that could leave its folder, or that a server could read as structure, is rejected; all others
-are used unchanged, percent-encoded in a URL.
+Keys are built from documents that users can write, so they are untrusted. Parts that could change
+the structure of a path or URL are rejected. All other parts are used unchanged, and
+percent-encoded in URLs.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 @dataclass(frozen=True, slots=True)
 class SourceKey:
-    """The key of a file: a bucket, the owner's subject (None: a guest), a name.
+    """The key of a file: bucket, subject of the owner (None for a guest) and name.
 
-    Raises PermanentError naming the part that is empty, longer than 255 bytes, starts with a dot,
-    or contains a slash, a backslash, a control character or a percent-escape.
+    Raises PermanentError if a part is empty, longer than 255 bytes, starts with a dot, or contains
+    a slash, a backslash, a control character or a percent-escape.
     """
 
     bucket: str
@@ -42,7 +42,7 @@ class SourceKey:
 
 
 def _find_faults(text: str) -> Iterator[str]:
-    """Yield the faults of a part of a key, the worst first."""
+    """Yield error texts for one part of a key, control characters first."""
     if any(unicodedata.category(character) in _CONTROL for character in text):
         yield "contains a control character"
     if not text:
@@ -59,7 +59,7 @@ def _find_faults(text: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class SourceStat:
-    """The identity of a version of a file, and its size in bytes; None if unknown."""
+    """Identifies the version of a file; `size` is in bytes. None means unknown."""
 
     identity: str | None
     size: int | None
@@ -67,28 +67,28 @@ class SourceStat:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A whole file; `identity` is that of SourceStat, or a hash of the bytes."""
+    """The content of a file; `identity` is as in SourceStat, or contains a hash."""
 
     data: bytes
     identity: str
 
 
 class SourceStore(Protocol):
-    """Reads uploaded files; all methods raise MediaError with a code `source_...`."""
+    """Reads source files; methods raise MediaError with a code `source_...`."""
 
     def stat(self, key: SourceKey) -> SourceStat:
-        """Return identity and size of a file without reading it."""
+        """Return the identity and size of a file without reading its content."""
         ...
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
-        """Return a file of at most `max_bytes`; raises SourceTooLargeError."""
+        """Read a file; raises SourceTooLargeError if it exceeds `max_bytes`."""
         ...
 
     def exists(self, key: SourceKey) -> bool:
         """Return whether a file exists.
 
-        It is False only if the store reports so (ENOENT, 404, 410). An outage or a missing
-        permission raises, so that it never looks like a deleted file.
+        Returns False only if the store reports a missing file (ENOENT, 404, 410). Raises
+        MediaError for outages and missing permissions.
         """
         try:
             self.stat(key)
@@ -97,4 +97,4 @@ class SourceStore(Protocol):
         return True
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close all open connections."""

@@ -1,8 +1,8 @@
-"""Make thumbnails of untrusted images: square, opaque PNGs.
+"""Create square, opaque PNG thumbnails from untrusted images.
 
-Images that are smaller than the thumbnail are enlarged with hard edges (pixel art), others shrunk
-smoothly, and all are letterboxed. The result contains only the first picture of the file: no EXIF,
-no location, no profile, no text.
+Images smaller than the thumbnail are enlarged with hard edges (pixel art); others are shrunk with a
+smooth filter. The remaining area is filled with bars. Thumbnails contain only the first frame, and
+no EXIF, location, profile or text.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 from io import BytesIO
 
-# WebPImagePlugin registers itself; otherwise Pillow would import all its decoders.
+# WebPImagePlugin registers its decoder on import; Pillow would otherwise import all decoders.
 from PIL import (
     ExifTags,
     Image,
@@ -29,17 +29,17 @@ _RECIPE = 1
 _FORMATS = ("PNG", "GIF", "JPEG", "WEBP")
 _MAX_COLOURS = 256
 _BAND_PIXELS = 1 << 20
-# libwebp allocates two canvases: 17 bytes per pixel at the peak, compared with 5 for PNG and 9 for
-# JPEG. With this share of the pixels WebP needs little more memory than JPEG.
+# WebP needs 17 bytes of memory per pixel, because libwebp allocates two canvases; PNG needs 5 and
+# JPEG 9. With this share of `max_pixels`, WebP needs little more memory than JPEG.
 _WEBP_SHARE = 5 / 8
-# The maximum of GIF and JPEG; a larger PNG costs 8 bytes for the address of each row.
+# The maximum side of GIF and JPEG images. Each row of a PNG needs 8 more bytes for its address.
 _MAX_SIDE = 65_535
-# A scan of 33 bytes makes the decoder process the whole image once. Encoders write about ten
-# scans; at the limit of pixels this many take five seconds.
+# The decoder processes the whole image for each scan, even for a scan of 33 bytes. Encoders write
+# about ten scans. 64 scans of an image with `max_pixels` take five seconds.
 _MAX_JPEG_SCANS = 64
 _JPEG_SCAN = b"\xff\xda"
-# By EXIF orientation. ImageOps.exif_transpose does the same, but also writes the EXIF, which
-# raises TypeError, AttributeError and struct.error if it is malformed.
+# By EXIF orientation. ImageOps.exif_transpose is not used, because it also writes the EXIF data.
+# With malformed data, this raises TypeError, AttributeError and struct.error.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -54,10 +54,10 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError)
 
 @dataclass(frozen=True, slots=True)
 class ThumbnailSettings:
-    """The appearance of thumbnails, and the limit of images.
+    """The size and background of thumbnails, and the maximum size of images.
 
-    `size` is the side in pixels; `max_pixels` the maximum of an image, five eighths of it
-    for a WebP; `background` the RGB colour of the bars and behind transparent pixels.
+    `size` is the side of a thumbnail in pixels. `max_pixels` is the maximum number of pixels of an
+    image (5/8 of it for WebP). `background` is the RGB colour of bars and transparent pixels.
     """
 
     size: int = 512
@@ -66,22 +66,22 @@ class ThumbnailSettings:
 
     @property
     def key(self) -> str:
-        """Return a text that differs between settings with different results."""
+        """Return a text that identifies the settings that affect the thumbnail."""
         return f"png{_RECIPE}-{self.size}-{bytes(self.background).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A thumbnail to upload."""
+    """An encoded thumbnail, ready to upload."""
 
     data: bytes
     mime_type: str
 
 
 def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
-    """Return the thumbnail of an image's first frame.
+    """Create the thumbnail of the first frame of an image file.
 
-    Raises PermanentError for an unreadable or too large image, and a result above 1 MiB.
+    Raises PermanentError if the image is unreadable or too large, or the thumbnail exceeds 1 MiB.
     """
     try:
         fitted = _fit(strip_metadata(data), settings)
@@ -107,11 +107,11 @@ def _unreadable(message: str) -> PermanentError:
 
 
 def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
-    """Decode an image and scale its longer side to that of a thumbnail."""
+    """Decode an image, scale it to fit the thumbnail and apply its orientation."""
     with Image.open(BytesIO(data), formats=_FORMATS) as image:
         _check_cost(image, data, settings)
         width, height = _target_size(image.size, settings.size)
-        image.draft(None, (2 * width, 2 * height))  # JPEG: decodes a reduced image
+        image.draft(None, (2 * width, 2 * height))  # JPEG: decodes at reduced size
         image.load()
         scaled = _scale(image, settings)
         turn = _TURNS.get(_read_orientation(image))
@@ -119,10 +119,10 @@ def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSettings) -> None:
-    """Reject a too large image by its header, before its pixels are decoded.
+    """Raise PermanentError if an image is too large, before its pixels are decoded.
 
-    Pillow's MAX_IMAGE_PIXELS is global and only warns up to twice its value; this limit is exact,
-    per call and thread-safe.
+    Pillow's MAX_IMAGE_PIXELS is not used: it is global, and Pillow raises an error only above
+    twice its value.
     """
     width, height = image.size
     share = _WEBP_SHARE if image.format == "WEBP" else 1
@@ -138,7 +138,7 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSett
 
 
 def _read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 if it is missing or malformed."""
+    """Return the EXIF orientation, or 1 if it is missing or malformed."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except (SyntaxError, ValueError, struct.error):
@@ -147,16 +147,16 @@ def _read_orientation(image: Image.Image) -> int:
 
 
 def _target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return the size of an image scaled to fit a square; no side is 0."""
+    """Return `size` scaled to fit a square of `side` pixels, at least 1 x 1."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Return an opaque image that fits, enlarged with hard edges or shrunk.
+    """Scale an image to fit the thumbnail, and remove its transparency.
 
-    Shrinking has two steps, the first by a whole factor to at least twice the size, like Pillow's
-    `reducing_gap=2.0`, but in bands, so that there is never a second copy in memory.
+    Shrinking has two steps, like Pillow's `reducing_gap=2.0`: by an integer factor to at least
+    twice the target size, then to the target size. The first step works on bands to save memory.
     """
     width, height = _target_size(image.size, settings.size)
     if max(image.size) < settings.size:
@@ -170,7 +170,7 @@ def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 def _reduce(
     image: Image.Image, factor: tuple[int, int], settings: ThumbnailSettings
 ) -> Image.Image:
-    """Return an opaque image reduced by whole factors, one band of rows at a time."""
+    """Reduce an image by integer factors, one band of rows at a time."""
     across, down = factor
     reduced = Image.new("RGB", (-(-image.width // across), -(-image.height // down)))
     rows = max(1, _BAND_PIXELS // (image.width * down)) * down
@@ -181,9 +181,9 @@ def _reduce(
 
 
 def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Return an image of any mode as RGB on the background."""
+    """Convert an image to RGB; transparent pixels get the background colour."""
     if image.mode == "I;16":
-        # convert() alone would clip all values above 255 to white.
+        # convert() would clip all values above 255 to white.
         image = image.point(lambda value: value * (1 / 257)).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -194,7 +194,7 @@ def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Return a new image with the pixels of another in its centre, without metadata."""
+    """Paste an image into the centre of a new square image without metadata."""
     side = settings.size
     canvas = Image.new("RGB", (side, side), settings.background)
     canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
@@ -202,7 +202,7 @@ def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _encode(canvas: Image.Image) -> bytes:
-    """Encode a PNG, with a palette for up to 256 colours (half the size)."""
+    """Encode an image as PNG, with a palette if it has at most 256 colours."""
     colours = canvas.getcolors(_MAX_COLOURS)
     if colours:
         canvas = canvas.quantize(len(colours), dither=Image.Dither.NONE)
