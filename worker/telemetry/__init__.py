@@ -1,1 +1,1 @@
-"""Logs, Sentry, redaction, metrics and the heartbeat."""
+"""Logs, Sentry alerts, redaction of secrets, metrics and the heartbeat file."""

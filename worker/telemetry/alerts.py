@@ -1,6 +1,6 @@
 """Alerts for the operator: failed items, unexpected errors and parked accounts.
 
-Failures that will be retried are not reported; they appear on the document and in the log.
+Expected failures that will be retried cause no alert; they are saved on the document and logged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from worker.core.documents import Account, Failure
 
 @dataclass(frozen=True, slots=True)
 class AffectedItem:
-    """The item of an alert; `is_published` if its record is on the PDS."""
+    """The item of an alert; `is_published` states whether its record is on the PDS."""
 
     type: str
     id: str
@@ -22,16 +22,16 @@ class AffectedItem:
 
 
 class Alerts:
-    """Reports nothing: for commands and tests. Subclasses neither raise nor block."""
+    """Does nothing, for commands and tests; subclasses must not raise or block."""
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
-        """Report an item, or a blob of it, that will not be retried."""
+        """Report that an item or one of its blobs failed and will not be retried."""
 
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
-        """Report an unexpected error, which is not new if the item's last run had it too."""
+        """Report an error; `is_new` is False if the item's previous run had it too."""
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
-        """Report an account that cannot be used, so that its items wait."""
+        """Report an account that cannot be used; its items are postponed."""
 
 
 NULL_ALERTS = Alerts()

@@ -1,7 +1,7 @@
-"""Export the metrics of a worker: children count, the main process serves.
+"""Export the metrics of a worker to Prometheus.
 
-Each child writes to files in a shared folder, which the main process adds up. They are named by
-the child's position in the pool: its replacement continues them, so their number is limited.
+Each child process writes metric files to a shared folder; the main process sums and serves them.
+The files are named after the pool position of the child. A replacement child continues the files.
 Source: https://prometheus.github.io/client_python/multiprocess/
 """
 
@@ -24,21 +24,21 @@ from worker.core.settings import MetricsSettings
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 from worker.telemetry.prometheus import PrometheusMetrics
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by the library
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class MetricsExporter:
-    """Serves the metrics of one worker on a port of its main process."""
+    """Serves the metrics of all child processes on a port of the main process."""
 
     settings: MetricsSettings
     _owner: int = 0
     _server: WSGIServer | None = None
 
     def prepare(self) -> None:
-        """Create the folder for the files, before the first child starts."""
+        """Create the folder for metric files; call this before the first child starts."""
         if self.settings.port is None:
             return
         folder = tempfile.mkdtemp(prefix="media-atproto-metrics-")
@@ -47,7 +47,7 @@ class MetricsExporter:
         atexit.register(_remove, folder, self._owner)
 
     def serve(self) -> None:
-        """Start the server; only log an error if the port is not available."""
+        """Start the metrics server; log an error if the address is not available."""
         host, port = self.settings.host, self.settings.port
         if port is None:
             return
@@ -60,15 +60,15 @@ class MetricsExporter:
             log.error(message, host, port, error.strerror)  # noqa: TRY400 - the cause is the address
 
     def metrics(self) -> Metrics:
-        """Return the metrics of this process, NULL_METRICS if there is no folder."""
+        """Create the metrics of this process; return NULL_METRICS if not available."""
         if self.settings.port is None:
             return NULL_METRICS
         if self._server is not None and os.getpid() != self._owner:
-            # Inherited by fork: it would keep the port open after the main process has ended.
+            # A socket inherited by fork would keep the port open after the main process ends.
             self._server.socket.close()
         folder = Path(os.environ[_FOLDER])
         try:
-            # Cleaners of temporary files may have deleted it during the weeks a worker runs.
+            # The system may have deleted the temporary folder while the worker was running.
             folder.mkdir(mode=0o700, exist_ok=True)
             values.ValueClass = values.MultiProcessValue(_pool_position)  # type: ignore[no-untyped-call]
             return PrometheusMetrics(CollectorRegistry())
@@ -78,7 +78,7 @@ class MetricsExporter:
 
 
 def _pool_position() -> str:
-    """Return the position of this process in the pool."""
+    """Return the position of this process in the Celery pool, or `main`."""
     index = getattr(current_process(), "index", None)
     return "main" if index is None else str(index)
 

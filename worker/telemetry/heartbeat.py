@@ -1,7 +1,7 @@
-"""The heartbeat file for health checks, which a process touches while it works.
+"""The heartbeat file, which shows health checks that a process is working.
 
-A worker touches it from the event loop that receives messages, so one that hangs or cannot reach
-the queue stops doing so, although its process exists. `media-atproto alive FILE` checks it.
+A worker touches the file from the event loop that receives messages. The file gets old if the
+worker hangs or cannot connect to the queue. `media-atproto alive FILE` checks its age.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def create(file: Path) -> None:
-    """Create the file as touched in 1970, before any work; raises SettingsError."""
+    """Create the file with an old date (1970); raises SettingsError if this fails."""
     try:
         file.touch()
         os.utime(file, (0, 0))
@@ -33,7 +33,7 @@ def create(file: Path) -> None:
 
 
 def touch(file: Path) -> None:
-    """Touch the file; log a warning if it cannot be written."""
+    """Touch the heartbeat file; log a warning if it cannot be written."""
     try:
         file.touch()
     except OSError as error:  # a full disk must not stop the process
@@ -41,7 +41,7 @@ def touch(file: Path) -> None:
 
 
 class Heartbeat(StartStopStep):
-    """Touches the file every few seconds while a worker receives messages."""
+    """Worker step that touches the file while the worker can receive messages."""
 
     name = "heartbeat file"
     requires = ("celery.worker.consumer.tasks:Tasks",)
@@ -55,21 +55,21 @@ class Heartbeat(StartStopStep):
         return self._file is not None
 
     def start(self, parent: Any) -> None:
-        """Start the timer, each time the worker has connected to the queue."""
+        """Start the timer; Celery calls this after each connection to the queue."""
         if self._file is None:
             return
         touch(self._file)
         self._timer = parent.timer.call_repeatedly(INTERVAL, touch, (self._file,))
 
     def stop(self, parent: Any) -> None:
-        """Stop the timer: the connection is lost, or the worker stops."""
+        """Stop the timer when the connection is lost or the worker stops."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 class Scheduler(PersistentScheduler):
-    """Beat's scheduler, touching the file after each check of the schedule."""
+    """Celery beat scheduler that touches the file after each check of the schedule."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # In a worker with an embedded beat (-B), the worker touches the file.

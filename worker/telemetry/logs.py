@@ -1,7 +1,7 @@
-"""The format of log lines: text for a console, or JSON.
+"""Format log lines as console text or JSON.
 
-A line contains the fields of the item log and the current task. Other attributes of a record are
-dropped, because Celery puts arguments and tracebacks there.
+A line contains the fields of the item log and the current task. Other attributes of log records
+are omitted, because Celery stores task arguments and tracebacks in them.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ FIELDS = (
     "step",
     "type",
 )
-# They log each message when it arrives and when it is done; the item log has the outcome.
+# These loggers log the start and end of each task; the item log contains the outcome.
 _VERBOSE_LOGGERS = ("celery.app.trace", "celery.worker.strategy")
-# They log requests and answers, with secrets: MongoDB's driver logs users and their passwords at
-# DEBUG, the HTTP client logs headers.
+# These loggers log secrets below WARNING: pymongo logs users and their passwords, the HTTP client
+# logs headers.
 _LEAKING_LOGGERS = ("httpcore", "httpx", "lexrpc", "pymongo", "redis", "urllib3")
 
 
 def set_formatter(logger: logging.Logger, log_format: str) -> None:
-    """Set the format of a logger's handlers: `console` or `json`."""
+    """Set the formatter of all handlers of a logger, for `console` or `json`."""
     for handler in logger.handlers:
         handler.setFormatter(_make_formatter(log_format))
 
 
 def silence_libraries(level: int) -> None:
-    """Raise the level of loggers that log secrets or repeat the item log."""
+    """Set loggers that log secrets, or repeat the item log, to WARNING."""
     for name in _LEAKING_LOGGERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _VERBOSE_LOGGERS if level > logging.DEBUG else ():
@@ -47,7 +47,7 @@ def silence_libraries(level: int) -> None:
 
 
 def bind_task(name: str, message_id: str) -> None:
-    """Add the task to all lines from now on."""
+    """Add the task name and message id to all subsequent log lines."""
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(task=name, task_id=message_id)
 
@@ -60,7 +60,7 @@ def _make_formatter(log_format: str) -> logging.Formatter:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         ExtraAdder(allow=FIELDS),
     ]
-    # Neither shows local variables in tracebacks, because passwords pass through them.
+    # Tracebacks must not show local variables, because these may contain passwords.
     json: list[Processor] = [
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(),

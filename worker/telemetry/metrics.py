@@ -1,31 +1,31 @@
-"""The metrics that the engine counts."""
+"""The interface through which the engine updates metrics."""
 
 from __future__ import annotations
 
 
 class Metrics:
-    """Counts nothing: for commands and tests. Subclasses neither raise nor block."""
+    """Does nothing, for commands and tests; subclasses must not raise or block."""
 
     def count_run(self, type_name: str, outcome: str, workload: str) -> None:
-        """Count a run over an item by its outcome."""
+        """Count one processing run of an item, by outcome."""
 
     def observe_publication(self, type_name: str, workload: str, seconds: float) -> None:
-        """Observe the time from the save of an item to its first record on the PDS."""
+        """Record the time from the save of an item to its first record on the PDS."""
 
     def count_retry(self, type_name: str, code: str) -> None:
-        """Count an item that will be retried, by its error code."""
+        """Count a scheduled retry of an item, by error code."""
 
     def count_failure(self, type_name: str, code: str) -> None:
-        """Count an item that failed, or is published without one of its files."""
+        """Count an item that failed, or was published without one of its files."""
 
     def count_call(self, nsid: str, status: str, seconds: float) -> None:
-        """Count a call to a PDS by its HTTP status, or by the reason for having none."""
+        """Count a PDS call by HTTP status, or by the reason for a missing response."""
 
     def count_blob(self, size: int) -> None:
         """Count an uploaded blob of `size` bytes."""
 
     def count_sweep(self, enqueued: int) -> None:
-        """Count a sweep and the items that it has enqueued."""
+        """Count a sweep, and add the number of items it enqueued."""
 
 
 NULL_METRICS = Metrics()

@@ -1,7 +1,7 @@
-"""The metrics of a worker for Prometheus.
+"""The Prometheus metrics of a worker.
 
-Labels are names of this project and of the AT Protocol only: ids, accounts and hosts would create
-an unlimited number of series.
+Label values are only names defined by this project and the AT Protocol. Ids, accounts and hosts
+would create an unlimited number of time series.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
 class PrometheusMetrics(Metrics):
-    """Counts in a Prometheus registry."""
+    """Implements the metrics with counters and histograms in a Prometheus registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -41,7 +41,7 @@ class PrometheusMetrics(Metrics):
         self._call_seconds = histogram(
             "pds_call_seconds", "Duration of calls to PDS hosts", _CALLS, "method"
         )
-        # This opens the file of the metrics now, where it may fail: counting must not.
+        # This opens the metric file here, where an error is handled; counting must not raise.
         self._call_seconds.labels("com.atproto.repo.putRecord")
         self._blobs = counter("blobs", "Blobs uploaded")
         self._blob_bytes = counter("blob_bytes", "Bytes of blobs uploaded")

@@ -1,4 +1,4 @@
-"""Redact secrets, in any common encoding, from texts that leave the process."""
+"""Redact secrets, plain or in common encodings, from texts sent elsewhere."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from worker.core.settings import Settings
 
 _HIDDEN = "(secret)"
 _TOKENS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, such as the tokens of a PDS
+    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, such as a session token of a PDS
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"  # an Authorization header
-    r"|gAAAA[\w-]{40,}=*"  # a Fernet token: a sealed secret
+    r"|gAAAA[\w-]{40,}=*"  # a Fernet token, which is an encrypted secret
     r"|(?<=://)[^/@\s'\"]*@"  # the user and password of a URL
 )
-_MIN_LENGTH = 4  # characters; shorter texts are part of too many words
+_MIN_LENGTH = 4  # characters; shorter texts occur in too many words
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """Replace these secrets, and everything that looks like a token."""
+    """Replace all `secrets` in a text, and all substrings that look like tokens."""
     forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _MIN_LENGTH}
     if forms:
-        # The longest first: one may be a part of another.
+        # Longer forms first, because one form may contain another.
         longest_first = sorted(forms, key=len, reverse=True)
         text = re.sub("|".join(map(re.escape, longest_first)), _HIDDEN, text)
     return _TOKENS.sub(_HIDDEN, text)
 
 
 def redact_nested(value: object, secrets: Sequence[str]) -> object:
-    """Redact all texts in a structure of mappings and lists."""
+    """Return a copy of nested mappings and lists with all strings redacted."""
     if isinstance(value, str):
         return redact(value, secrets)
     if isinstance(value, Mapping):
@@ -42,7 +42,7 @@ def redact_nested(value: object, secrets: Sequence[str]) -> object:
 
 
 def encodings(secret: str) -> Iterator[str]:
-    """Yield the encodings of a text: plain, in a URL, in JSON, anywhere in base64."""
+    """Yield a secret as plain text, URL-encoded, JSON-escaped and in base64."""
     yield secret
     yield quote(secret, safe="")
     yield quote_plus(secret)
@@ -51,9 +51,9 @@ def encodings(secret: str) -> Iterator[str]:
 
 
 def _base64_forms(data: bytes) -> Iterator[str]:
-    """Yield the base64 of `data` at each of the three offsets.
+    """Yield how `data` appears in base64 of a longer text, at all three offsets.
 
-    Characters that also encode bits of neighbouring bytes are left out.
+    Characters that also encode bits of neighbouring bytes are omitted.
     """
     for before in range(3):
         encoded = base64.b64encode(b"\0" * before + data).decode()
@@ -64,7 +64,7 @@ def _base64_forms(data: bytes) -> Iterator[str]:
 
 
 def collect_secrets(settings: Settings) -> Iterator[str]:
-    """Yield the secrets of the settings; passwords of URLs both quoted and unquoted."""
+    """Yield the secret keys and URL passwords in the settings, quoted and unquoted."""
     yield from (key.reveal() for key in settings.secret_keys)
     urls = (settings.mongodb_url, settings.redis_url, settings.sentry_dsn)
     for url in filter(None, urls):
@@ -73,7 +73,7 @@ def collect_secrets(settings: Settings) -> Iterator[str]:
 
 
 def _password(url: str) -> str:
-    # Not by urlsplit: a URL that it rejects may still contain a password.
+    # urlsplit is not used, because it rejects some URLs that contain a password.
     login, at, _ = url.partition("://")[2].rpartition("@")
     if at:
         return login.partition(":")[2] or login

@@ -1,8 +1,8 @@
 """Report failed items and unexpected errors to Sentry, without secrets.
 
-Expected failures are grouped by step and code, unexpected errors by their stack. The SDK's Celery
-integration reports errors raised by tasks. Errors of an item are reported by the engine, with the
-item, its account and the attempt, and marked so that the integration does not report them again.
+Expected failures are grouped by step and code, unexpected errors by stack trace. The Celery
+integration of the SDK reports errors raised by tasks. The engine reports errors of items, tagged
+with item, account and attempt, and marks them so that they are not reported twice.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from worker.telemetry.redaction import collect_secrets, redact_nested
 Level = Literal["error", "warning"]
 
 _TAGGED_ARGUMENTS = ("type", "id", "user", "subject", "rkey")
-_MAX_TAG = 200  # characters; Sentry drops a tag with a longer value
+_MAX_TAG = 200  # characters; Sentry drops tags with longer values
 
 
 class _ReportedMark(str):
-    """A note on an exception that was reported; the log's traceback shows it too."""
+    """A note that marks an exception as reported; tracebacks in the log show it."""
 
     __slots__ = ()
 
 
 def start(settings: Settings) -> None:
-    """Report errors of this process and its children, if SENTRY_DSN is set."""
+    """Initialize Sentry for this process and its children, if SENTRY_DSN is set."""
     if settings.sentry_dsn is None:
         return
     secrets = tuple(collect_secrets(settings))
@@ -44,8 +44,8 @@ def start(settings: Settings) -> None:
         settings.sentry_dsn.reveal(),
         release=f"media-atproto@{version('media-atproto')}",
         environment=settings.sentry_environment,
-        # The default integrations add headers with the DSN's key to messages and calls, and log
-        # lines, URLs and arguments to events.
+        # The default integrations add the key of the DSN to the headers of messages and requests,
+        # and add log lines, URLs and arguments to events.
         default_integrations=False,
         auto_enabling_integrations=False,
         integrations=[
@@ -56,7 +56,7 @@ def start(settings: Settings) -> None:
         shutdown_timeout=5,
         max_breadcrumbs=0,
         in_app_include=["tasks", "worker"],
-        # Passwords and tokens pass through local variables of the calls that need them.
+        # Local variables may contain passwords and tokens.
         include_local_variables=False,
         send_default_pii=False,
         max_request_body_size="never",
@@ -65,23 +65,23 @@ def start(settings: Settings) -> None:
 
 
 def set_context(task: str, arguments: Mapping[str, object], attempt: int) -> None:
-    """Tag the events of the current message with its task and arguments."""
+    """Tag subsequent events with the current task, its arguments and attempt."""
     tags = {name: str(arguments[name]) for name in _TAGGED_ARGUMENTS if name in arguments}
     tags |= {"task": task, "attempt": str(attempt)}
     sentry_sdk.set_tags({name: value[:_MAX_TAG] for name, value in tags.items()})
 
 
 class SentryAlerts(Alerts):
-    """Sends events to Sentry; does nothing without a DSN."""
+    """Sends alerts to Sentry; does nothing if Sentry is not initialized."""
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
-        """Send an error grouped by step and code, a warning if published."""
+        """Send an error, or a warning if published, grouped by step and code."""
         level: Level = "warning" if item.is_published else "error"
         text = f"{item.type} {item.id}: {failure.message}"
         _send(level, (failure.step, failure.code), text, _tags(item))
 
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
-        """Send an error grouped by its stack if it is new; mark it in any case."""
+        """Send an error if it is new, grouped by stack trace; always mark it as reported."""
         if is_new:
             event, hint = event_from_exception(error, sentry_sdk.get_client().options)
             with sentry_sdk.new_scope() as scope:
@@ -90,12 +90,12 @@ class SentryAlerts(Alerts):
         error.add_note(_ReportedMark(f"at {item.type} {item.id}, attempt {item.attempt}"))
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
-        """Send a warning: an operator must act, and nothing is lost until then."""
+        """Send a warning, grouped by code, that the account cannot be used."""
         _send("warning", ("account", code), message, {"did": account.did})
 
 
 def send_warning(step: str, code: str, text: str) -> None:
-    """Send a warning about no item or account; does nothing without a DSN."""
+    """Send a warning without an item or account; does nothing without Sentry."""
     _send("warning", (step, code), text, {})
 
 
@@ -117,13 +117,13 @@ def _tags(item: AffectedItem) -> dict[str, str]:
 
 
 def _filter_event(event: Event, hint: Hint, secrets: Sequence[str]) -> Event | None:
-    """Return an event without secrets, or None if it was reported already."""
+    """Remove secrets from an event; return None to drop an already reported error."""
     error = hint["exc_info"][1] if "exc_info" in hint else None
     if isinstance(error, ItemFailed) or _is_reported(error):
         return None
     if isinstance(error, MediaError):
         _group(event, error)
-    # Not needed, and they may contain secrets.
+    # These parts are not needed and may contain secrets.
     for part in ("extra", "breadcrumbs", "request", "user", "modules"):
         event.pop(part, None)  # type: ignore[misc]
     return cast("Event", redact_nested(event, secrets))
@@ -136,13 +136,13 @@ def _is_reported(error: BaseException | None) -> bool:
 
 
 def _group(event: Event, error: MediaError) -> None:
-    """Group an expected error by step and code, like the failures on documents."""
+    """Group and tag the event of an expected error by step and code."""
     event["fingerprint"] = [error.step, error.code]
     event["tags"] = {**event.get("tags", {}), "step": error.step, "code": error.code}
-    # The error that it was translated from may quote URLs and documents.
+    # Keep only the last exception: its cause may contain URLs and documents.
     event["exception"]["values"] = event["exception"]["values"][-1:]
     event["exception"]["values"][0] |= {"type": error.code}
 
 
 def _ignore_pending(_pending: int, _timeout: float) -> None:
-    """Print nothing while the process waits for events to be sent."""
+    """Suppress the message that the SDK prints while it sends pending events."""
