@@ -47,7 +47,7 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """The limits of a sweep; `limit` and `window` count items, others days or seconds."""
+    """The limits of a sweep; `requeue` and `grace` are in seconds."""
 
     limit: int
     window: int
