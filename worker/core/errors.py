@@ -59,7 +59,7 @@ class WaitError(MediaError):
 
 
 class AccountError(WaitError):
-    """The account cannot be used until an operator corrects it."""
+    """The account cannot be used: an operator must correct it."""
 
 
 class RateLimitReachedError(WaitError):

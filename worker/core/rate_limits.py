@@ -62,7 +62,7 @@ class RateLimitHeaders:
 REQUEST = Cost(Resource.REQUESTS)
 UPLOAD = Cost(Resource.UPLOADS)
 _HOUR, _DAY = 3600.0, 86_400.0
-# Limits with shorter windows come first, because they are more likely to reject a call.
+# Shorter windows first: the first limit is assumed to have rejected a call, if unclear.
 REFERENCE = (
     Limit("points_hour", Resource.POINTS, 5000, _HOUR),
     Limit("points_day", Resource.POINTS, 35_000, _DAY),

@@ -39,7 +39,7 @@ class UploadedBlob:
 
 @dataclass(frozen=True, slots=True)
 class RecordKey:
-    """The address of a record: a repo's DID, a collection's NSID and an rkey."""
+    """The address of a record: DID of the repo, NSID of the collection, record key."""
 
     repo: str
     collection: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-_GRACE = timedelta(seconds=30)  # time for the deletion of the document and the message
+_GRACE = timedelta(seconds=30)  # time to delete the document and process the message
 
 
 def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # noqa: A002

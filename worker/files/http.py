@@ -188,8 +188,8 @@ def _status_error(answer: _Answer) -> MediaError:
     if answer.status in _MISSING:
         return SourceMissingError(message)
     if answer.status == 403:  # noqa: PLR2004
-        # Without permission to list the bucket, S3 answers 403 for a missing key. So 403 means
-        # neither "missing" nor "permanent". https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        # Without permission to list the bucket, S3 also answers 403 for a missing key.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         message += (
             ": the file is missing and may not be listed, or access is denied; "
             "with the right to list (S3: s3:ListBucket) the store answers 404 for missing files"
