@@ -43,7 +43,7 @@ class ItemRef:
 
 @dataclass(frozen=True, slots=True)
 class OwnedItem:
-    """An item and the subject (account id) of its owner."""
+    """An item and the subject of its owner, such as `auth0|ada`."""
 
     ref: ItemRef
     owner: str
