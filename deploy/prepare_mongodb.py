@@ -26,11 +26,10 @@ _ALREADY_THERE = 51003
 
 def main(host: str, name: str) -> None:
     """Prepare the mongod at `host` as the set `name`; raises SettingsError."""
-    reader = EnvironmentReader(os.environ)
-    root = reader.text("MONGODB_ROOT_PASSWORD")
-    url = reader.text("MONGODB_CONNECTION_STRING")
-    database = reader.text("MONGODB_NAME")
-    reader.finish()
+    with EnvironmentReader(os.environ) as reader:
+        root = reader.text("MONGODB_ROOT_PASSWORD")
+        url = reader.text("MONGODB_CONNECTION_STRING")
+        database = reader.text("MONGODB_NAME")
     login = parse_uri(url, validate=True)
     client: MongoClient[dict[str, object]] = MongoClient(
         host, username="root", password=root, directConnection=True
