@@ -1,4 +1,4 @@
-"""The keys of accounts in Redis, to invalidate or delete them."""
+"""Read, invalidate and delete the keys of accounts in Redis."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from redis.exceptions import WatchError
 
 from worker.core.redis_errors import redis_errors
 
-_SCANNED = 1000  # keys a call
+_SCANNED = 1000  # keys per SCAN call
 _BOUND = ("session", "parked", "told")  # one key for each password and PDS
 
 
 class AccountCache:
-    """All keys in Redis that are named after accounts."""
+    """Manages the sessions and other data of accounts in Redis."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def invalidate(self, did: str) -> None:
-        """Drop an account's sessions, its parking and the URL of its PDS."""
+        """Delete an account's sessions, its parking, its last fault and its PDS URL."""
         name = escape(did)
         for pattern in (*(f"{what}:{name}:*" for what in _BOUND), f"home:{name}"):
             self._drop(pattern)
 
     def delete_all(self, did: str) -> None:
-        """Drop all keys of an account, including its rate limits."""
+        """Delete all keys of an account, including its rate limit buckets."""
         self.invalidate(did)
         self._drop(f"budget:*|{escape(did)}")
 
     def read_all(self) -> Iterator[tuple[str, str]]:
-        """Yield the sessions of all accounts: the key in Redis, and the sealed text."""
+        """Yield the Redis key and the sealed value of each session."""
         with redis_errors():
             for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
                 sealed = self._redis.get(key)
@@ -40,7 +40,7 @@ class AccountCache:
                     yield key.decode(), sealed.decode()
 
     def swap(self, name: str, read: str, sealed: str) -> bool:
-        """Replace a sealed session if it is as it was read; return whether it was."""
+        """Set key `name` if it still equals `read`; return whether it was set."""
         with redis_errors(), self._redis.pipeline() as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
             if pipe.get(name) != read.encode():

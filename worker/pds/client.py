@@ -1,7 +1,7 @@
 """The client of a Personal Data Server (PDS), with one method per XRPC call.
 
-It uses the request layer of the SDK without its session: each call carries its own token, so none
-can run under another account's name. Source: https://atproto.com/specs/xrpc
+The client uses the HTTP layer of the SDK, but not its session. Each call sends its own token, so a
+call cannot use the session of another account. Source: https://atproto.com/specs/xrpc
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_stat
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 
 _BYPASS = "x-ratelimit-bypass"
-POINTS = {"create": 3, "update": 2, "delete": 1}  # as the reference PDS charges writes
+POINTS = {"create": 3, "update": 2, "delete": 1}  # points per write at the reference PDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """The NSID of an XRPC method, the step of an item, and the cost."""
+    """An XRPC call: its method (NSID), the step named in errors, and its costs."""
 
     nsid: str
     step: str
@@ -53,9 +53,10 @@ class _Call:
 def open_http_client(
     timeout: float = 15, *, public_only: bool = False, limits: ResponseLimits | None = None
 ) -> Request:
-    """Return an HTTP client for any PDSes; `timeout` in seconds for each wait.
+    """Create an HTTP client that can call any PDS.
 
-    `public_only` allows public addresses only; `limits` bounds the size and time of responses.
+    `timeout` limits each read and write, in seconds. `public_only` rejects private addresses.
+    `limits` bounds the size and the duration of responses.
     """
     pool = httpx.Limits(max_connections=16, keepalive_expiry=60)
     transport: httpx.BaseTransport | None = PublicOnlyTransport() if public_only else None
@@ -70,11 +71,12 @@ def open_http_client(
 
 
 class PdsClient:
-    """Calls one PDS. Every method raises the errors of `worker.pds.errors`.
+    """Calls the XRPC methods of one PDS.
 
-    `limiter` charges each call before it is sent, which raises RateLimitReachedError if the call
-    has to wait. `bypass` is the key that lifts the limits of an operator's own PDS. `timeout`, in
-    seconds, is for the client's own connections, `request` replaces them.
+    Methods raise the errors that `translate` returns. `limiter` charges each call before it is
+    sent, and raises RateLimitReachedError or RedisUnavailableError. `bypass` is a key that lifts
+    the rate limits of an operator's own PDS. `request` is the HTTP client to use. Without it, a
+    new one is created with `timeout` in seconds.
     """
 
     def __init__(
@@ -97,14 +99,14 @@ class PdsClient:
         self._request.close()
 
     def create_session(self, identifier: str, password: Secret) -> Session:
-        """Log in, which takes a PDS a third of a second and is rate-limited."""
+        """Log in and return the session; takes about 0.3 s and is rate-limited."""
         body = {"identifier": identifier, "password": password.reveal()}
         costs = (Cost(Resource.LOGINS, 1, identifier), REQUEST)
         call = _Call("com.atproto.server.createSession", "session", costs)
         return _session(self._post(call, body))
 
     def refresh_session(self, refresh: Secret) -> Session:
-        """Trade a refresh token for new tokens."""
+        """Exchange a refresh token for a session with new tokens."""
         call = _Call("com.atproto.server.refreshSession", "session")
         return _session(self._post(call, None, refresh))
 
@@ -118,9 +120,10 @@ class PdsClient:
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
     ) -> RecordRef:
-        """Write a record if its current CID is `swap` (None: if it does not exist).
+        """Create or replace a record, and return its URI and CID.
 
-        The same content again changes nothing and succeeds, whatever `swap` is.
+        `swap` is the expected current CID, or None for a new record. Raises RecordConflictError
+        if it does not match. Writing the current content again succeeds with any `swap`.
         """
         body = {**key.as_json(), "record": record, "validate": False, "swapRecord": swap}
         points = Cost(Resource.POINTS, POINTS["update"], key.repo)  # also for a new record
@@ -129,7 +132,7 @@ class PdsClient:
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
     def delete_record(self, token: Secret, key: RecordKey) -> None:
-        """Delete a record; succeeds if it does not exist."""
+        """Delete a record. Succeeds if the record does not exist."""
         points = Cost(Resource.POINTS, POINTS["delete"], key.repo)
         call = _Call("com.atproto.repo.deleteRecord", "remove", (points, REQUEST))
         self._post(call, key.as_json(), token)
@@ -137,10 +140,11 @@ class PdsClient:
     def apply_writes(
         self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None
     ) -> None:
-        """Carry out all writes or none, if the repo's current commit is `swap`.
+        """Apply all writes or none.
 
-        The limits are 200 writes and 1,000,000 bytes of JSON. A create of an existing key, or an
-        update or delete of a missing one, fails the call with a server error (500).
+        `swap` is the expected commit of the repo; raises RecordConflictError if it does not match.
+        The limits are 200 writes and 1,000,000 bytes of JSON. Creating an existing record, or
+        updating or deleting a missing one, fails the call with a server error (500).
         """
         listed = [write.as_json() for write in writes]
         body = {"repo": repo, "validate": False, "writes": listed, "swapCommit": swap}
@@ -152,8 +156,8 @@ class PdsClient:
 
     def get_repo(self, did: str) -> bytes:
         """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
-        # Compressing hashes costs the PDS time and saves little. The call has a rate limit of its
-        # own, far above our pace.
+        # Not compressed: hashes compress badly, and it costs the PDS time. No charge: getRepo has
+        # a separate rate limit, far above our number of calls.
         plain = {"Accept-Encoding": "identity"}
         call = _Call("com.atproto.sync.getRepo", "read", ())
         content = self._fetch(call, {"did": did}, plain).content
@@ -172,7 +176,7 @@ class PdsClient:
     def list_records(
         self, repo: str, collection: str, cursor: str | None = None, *, ascending: bool = False
     ) -> tuple[list[RemoteRecord], str | None]:
-        """Return a page of records, highest key first, and the next page's cursor."""
+        """Return a page of records, by descending key, and the next page's cursor."""
         params: dict[str, object] = {"repo": repo, "collection": collection, "limit": 100}
         if ascending:
             params["reverse"] = "true"
@@ -183,7 +187,7 @@ class PdsClient:
         return records, answer.optional_text("cursor")
 
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
-        """Upload a blob, which the PDS drops unless a record refers to it."""
+        """Upload a blob. The PDS deletes it later unless a record refers to it."""
         call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
         answer = self._post(call, data, token, mime_type)
         self._metrics.count_blob(len(data))
@@ -192,12 +196,12 @@ class PdsClient:
         return UploadedBlob(cid, blob.text("mimeType"), blob.number("size"))
 
     def get_blob(self, did: str, cid: str) -> bytes | None:
-        """Return a blob's bytes, None if the PDS does not have it."""
+        """Return a blob's bytes, or None if the PDS does not have the blob."""
         params = {"did": did, "cid": cid}
         try:
             content = self._fetch(_Call("com.atproto.sync.getBlob", "read"), params).content
         except MediaError as error:
-            # BlobNotFound in the lexicon, InvalidRequest from the reference PDS.
+            # The lexicon names BlobNotFound; the reference PDS sends InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
                 return None
             raise
@@ -234,7 +238,7 @@ class PdsClient:
         return f"{self.url}/xrpc/{call.nsid}"
 
     def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Make a call within the rate limits, and count it."""
+        """Send a call within the rate limits, and update the metrics."""
         reservation = self._limiter.acquire(call.step, call.costs)
         began, status = time.monotonic(), "none"
         try:

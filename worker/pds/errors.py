@@ -1,6 +1,6 @@
-"""Translate the errors of a PDS, by HTTP status and error name, into our own.
+"""Translate PDS error responses into our errors, by HTTP status and error name.
 
-The exception classes of the SDK group them in another way. Source:
+The exception classes of the SDK are not used, because they group errors differently. Source:
 https://atproto.com/specs/xrpc#error-responses
 """
 
@@ -23,14 +23,14 @@ from worker.telemetry.redaction import redact
 
 _DEFAULT_WAIT = 60.0
 _MAX_WAIT = 86_400.0
-_FIRST_EPOCH = 1e9  # a smaller number cannot be a moment of our time
+_FIRST_EPOCH = 1e9  # a smaller number is a duration, not a Unix timestamp
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LOGINS = (".createSession", ".refreshSession")
 _SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
 
 
 class SessionExpiredError(TransientError):
-    """The token is expired, revoked or malformed: refresh it, then log in."""
+    """The token is expired, revoked or malformed. Refresh it or log in again."""
 
     step, code = "session", "session_expired"
 
@@ -38,20 +38,20 @@ class SessionExpiredError(TransientError):
 class AccountUnusableError(MediaError):
     """The account cannot be used: wrong password, taken down, deactivated or missing.
 
-    A call without a session cannot distinguish the last three: `repo_unavailable`.
+    A call without a session may not report the reason: the code is then `repo_unavailable`.
     """
 
     step = "account"
 
 
 class BlobNotFoundError(TransientError):
-    """The record refers to a missing blob: upload it and write again."""
+    """The record refers to a blob missing on the PDS. Upload it and write again."""
 
     step, code = "write", "blob_not_found"
 
 
 class RecordConflictError(TransientError):
-    """The record is not at the version to replace: read it and decide again."""
+    """The record or repo is not at the expected version. Read it and plan again."""
 
     step, code = "write", "invalid_swap"
 
@@ -93,7 +93,7 @@ class _ErrorAnswer:
 
 
 def translate(error: Exception, step: str) -> MediaError:
-    """Return our error for an error of the SDK in a call made for `step`."""
+    """Convert an exception of the SDK or httpx into a MediaError for `step`."""
     if isinstance(error, httpx.HTTPStatusError):
         return _classify(_answer(error.response), step)
     if isinstance(error, ValueError | httpx.DecodingError):
@@ -104,12 +104,12 @@ def translate(error: Exception, step: str) -> MediaError:
 
 
 def error_name(error: BaseException | None) -> str:
-    """Return the name in an XRPC error response, or an empty text."""
+    """Return the XRPC error name in an HTTPStatusError, or an empty string."""
     return _answer(error.response).name if isinstance(error, httpx.HTTPStatusError) else ""
 
 
 def malformed_response(step: str) -> TransientError:
-    """Return the error for a response that is not XRPC, such as the page of a proxy."""
+    """Create the error for a response that is not XRPC, such as a proxy error page."""
     message = "the PDS sent an answer that cannot be read; is PDS_URL right?"
     return TransientError(message, step=step, code="pds_answer_garbled")
 
@@ -126,9 +126,9 @@ def _answer(response: httpx.Response) -> _ErrorAnswer:
 
 
 def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:
-    """Return name and message without secrets of the request.
+    """Remove the request's secrets from the name and message of an error.
 
-    The message of a login is dropped, because parts of the password could not be found in it.
+    The message of a login is dropped, because it could contain parts of the password.
     """
     secrets = [request.headers.get(header, "").rpartition(" ")[2] for header in _SECRET_HEADERS]
     is_login = request.url.path.endswith(_LOGINS)
@@ -145,7 +145,7 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountUnusableError(f"{meaning} ({answer.text})", code=code)
     if step == "read" and answer.name == "InvalidRequest":
-        # Our requests are valid, so the reason is the repo: the PDS names no better one here.
+        # Our requests are valid, so the repo is the cause. The PDS sends no specific error name.
         message = f"the PDS does not show the account's repo ({answer.text})"
         return AccountUnusableError(message, code="repo_unavailable")
     return _by_status(answer, step)
@@ -165,11 +165,11 @@ def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
 
 
 def _retry_after(answer: _ErrorAnswer) -> datetime:
-    """Return when to ask again, from `Retry-After` or `RateLimit-Reset`.
+    """Return the time of the next call, from `Retry-After` or `RateLimit-Reset`.
 
-    Either is a number of seconds; the first may be an HTTP date
-    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after), and the reference PDS sends the
-    second as seconds since 1970.
+    Both headers may contain a number of seconds. `Retry-After` may also be an HTTP date
+    (https://www.rfc-editor.org/rfc/rfc9110#field.retry-after). The reference PDS sends
+    `RateLimit-Reset` as seconds since 1970.
     """
     moment = datetime.now(UTC).timestamp()
     for name in ("retry-after", "ratelimit-reset"):

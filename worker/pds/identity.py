@@ -1,8 +1,8 @@
 """Resolve the PDS of an account from its DID document.
 
-An account may have moved since the platform created it, so its document overrides PDS_URL. The
-result is cached in Redis: fresh for an hour, and much longer in case the directory does not
-answer. Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
+Accounts can move to another PDS, so the DID document overrides PDS_URL. PDS URLs are cached in
+Redis and used for an hour. If the directory does not answer, they are used for up to 30 days.
+Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FRESH = 3600  # seconds
 _MIN_AGE = 60  # seconds until an entry can be refreshed
 _KEPT = 30 * 86_400
 _UNKNOWN = 900  # seconds until a missing DID is looked up again
-_NO_DID = "-"  # cached for a missing DID
+_NO_DID = "-"  # cached value for a missing DID
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 _TIMEOUT = httpx.Timeout(5, connect=3)
 _MAX_BYTES = 100_000  # bytes of a DID document
@@ -36,23 +36,26 @@ _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
 
 class DirectoryError(TransientError):
-    """The PDS of an account cannot be resolved."""
+    """A DID document cannot be read, or names no PDS that may be used."""
 
     step, code = "account", "directory_unavailable"
 
 
 class PdsResolver(Protocol):
-    """Resolves PDS URLs; raises DirectoryError, and AccountError for a missing DID."""
+    """Resolves DIDs to PDS URLs.
+
+    Methods raise DirectoryError, RedisUnavailableError, and AccountError for a missing DID.
+    """
 
     def pds_of(self, did: str) -> str:
         """Return the URL of an account's PDS."""
 
     def refresh(self, did: str) -> str:
-        """Resolve again, unless the cache was refreshed within the last minute."""
+        """Resolve again, unless the cached URL is less than a minute old."""
 
 
 class StaticPdsResolver:
-    """Resolves all accounts to one PDS."""
+    """Resolves all DIDs to the same PDS URL."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -64,10 +67,11 @@ class StaticPdsResolver:
 
 
 class DidResolver:
-    """Reads DID documents from a PLC directory, or the host of a `did:web`.
+    """Resolves `did:plc` and `did:web` by their DID documents.
 
-    `default_pds` is the URL of the platform's own PDS. `is_allowed` decides whether calls may go
-    to another URL: an account can write its own document, and calls carry its password.
+    `plc` is the URL of the PLC directory, `default_pds` the URL of the platform's own PDS.
+    `is_allowed` returns whether another PDS URL may be called. This protects passwords: calls
+    contain them, and accounts can edit their own DID documents.
     """
 
     def __init__(
@@ -110,7 +114,7 @@ class DidResolver:
         except DirectoryError:
             if known is None:
                 raise
-            # Use the last known PDS, and do not wait for the directory again for a minute.
+            # Use the cached PDS, and do not query the directory again for a minute.
             with redis_errors():
                 self._redis.expire(_key(did), _KEPT - _FRESH + _MIN_AGE)
             return known
@@ -137,9 +141,9 @@ class DidResolver:
         return url
 
     def _document(self, address: str) -> Mapping[str, object] | None:
-        """Return a DID document, None if it does not exist."""
+        """Fetch a DID document; return None if it does not exist."""
         try:
-            # The owner of a `did:web` chooses its host, the operator chooses the directory.
+            # The account owner chooses the host of a `did:web`: allow public addresses only.
             http = self._http if address.startswith(self._plc) else self._public
             with http.stream("GET", address) as answer:
                 body = b""
@@ -172,7 +176,7 @@ def _unknown(did: str) -> AccountError:
 
 
 def _address(did: str, plc: str) -> str | None:
-    """Return the URL of a DID's document, None if it is not an account's DID.
+    """Build the URL of a DID document; return None for an unsupported DID.
 
     Source: https://atproto.com/specs/did (did:web has no path, and a port for localhost only)
     """
@@ -195,7 +199,7 @@ def _pds_in(document: Mapping[str, object]) -> str | None:
 
 
 def is_public_https_url(url: str) -> bool:
-    """Return whether a URL is https:// and a public host name."""
+    """Return whether a URL consists of `https://` and a public host name only."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
@@ -207,5 +211,5 @@ def is_public_https_url(url: str) -> bool:
 
 
 def is_http_url(url: str) -> bool:
-    """Return whether a text is an http(s) URL without path and credentials."""
+    """Return whether a string is an HTTP(S) URL without path and credentials."""
     return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

@@ -1,4 +1,4 @@
-"""Locks in Redis, shared by all workers, that expire after their holder dies."""
+"""Redis locks, shared by all workers. A lock expires after its holder dies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from redis.lock import Lock
 from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
 
-_LIFE = 10.0  # seconds from the last renewal
+_LIFE = 10.0  # seconds after its last renewal, a lock expires
 _TIMEOUT = 60.0
 
 
@@ -21,10 +21,10 @@ _TIMEOUT = 60.0
 def hold_lock(
     redis: Redis, name: str, busy: TransientError, *, life: float = _LIFE, timeout: float = _TIMEOUT
 ) -> Iterator[None]:
-    """Hold a lock while the block runs.
+    """Hold a lock for the duration of a `with` block.
 
-    The lock is renewed by a thread, and expires `life` seconds after its holder was killed. Raises
-    `busy` if another worker has it for `timeout` seconds, and RedisUnavailableError.
+    A thread renews the lock. If the process is killed, the lock expires after `life` seconds.
+    Raises `busy` if the lock is not acquired within `timeout` seconds, or RedisUnavailableError.
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
     with redis_errors():
@@ -34,7 +34,7 @@ def hold_lock(
         with _keep_renewed(lock, life):
             yield
     finally:
-        # A lost lock is no error: the work it protects is safe to do twice.
+        # Losing the lock is not an error: it is safe to do the protected work twice.
         with suppress(LockNotOwnedError), redis_errors():
             lock.release()
 
@@ -58,10 +58,10 @@ def _keep_renewed(lock: Lock, life: float) -> Iterator[None]:
 
 
 class RepoLocks:
-    """A lock for each repo: one writer of many records at a time.
+    """Locks repos, so that only one worker at a time writes batches to a repo.
 
-    Saves do not take it: they write one record each, and a batch names the commit that it follows.
-    `life` and `patience` (the timeout) are in seconds.
+    Writes of single records do not take the lock. If one changes the repo during a batch, the
+    batch is rejected. `life` (the expiry) and `patience` (the timeout) are in seconds.
     """
 
     def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _TIMEOUT) -> None:
@@ -70,7 +70,7 @@ class RepoLocks:
         self._timeout = patience
 
     def hold(self, did: str) -> AbstractContextManager[None]:
-        """Hold the lock of a repo; raises TransientError, RedisUnavailableError."""
+        """Hold a repo's lock; raises TransientError (timeout) or RedisUnavailableError."""
         message = f"another worker is still writing to {did}"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"

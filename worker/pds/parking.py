@@ -1,4 +1,4 @@
-"""Parked accounts: they cannot log in, and are not tried again for some time."""
+"""Park accounts that cannot log in: no login is tried for some time."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from worker.core.redis_errors import redis_errors
 from worker.pds.errors import AccountUnusableError
 
 _PREFIX = "media-atproto:parked:"
-_SCANNED = 1000  # keys a call
+_SCANNED = 1000  # keys per SCAN call
 
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """Why an account is parked, and for how long."""
+    """The error of a parked account, and the end of its parking."""
 
     code: str
     message: str
@@ -28,14 +28,14 @@ class Parked:
 
 
 class Parking:
-    """Parks accounts for some seconds; `bound` names their PDS and password."""
+    """Parks accounts for `seconds`; `bound` is a hash of PDS URL and password."""
 
     def __init__(self, redis: Redis, seconds: float) -> None:
         self._redis = redis
         self._seconds = seconds
 
     def park(self, account: Account, bound: str, fault: AccountUnusableError) -> AccountError:
-        """Park an account for its fault; return the error to raise."""
+        """Park an account because of `fault`; return the AccountError to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
         value = json.dumps({"code": fault.code, "message": message})
         with redis_errors():
@@ -43,7 +43,7 @@ class Parking:
         return AccountError(message, until=after(self._seconds), step="account", code=fault.code)
 
     def find(self, account: Account, bound: str) -> Parked | None:
-        """Return why an account is parked, None if it is not."""
+        """Return the parking of an account, or None if it is not parked."""
         name = _key(account, bound)
         with redis_errors():
             value, left = self._redis.get(name), int(self._redis.pttl(name))
@@ -59,7 +59,7 @@ class Parking:
             raise AccountError(message, until=parked.until, step="account", code=parked.code)
 
     def dids(self) -> list[str]:
-        """Return the DIDs of all parked accounts, including those with a former password."""
+        """Return the DIDs of parked accounts, even if their password has changed since."""
         with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=_SCANNED))
         return sorted({name.decode().removeprefix(_PREFIX).rpartition(":")[0] for name in names})

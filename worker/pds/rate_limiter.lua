@@ -1,13 +1,13 @@
--- Rate limits in Redis: each script call is atomic and uses the clock of Redis alone.
+-- Rate limits in Redis. Each script call is atomic, and uses only the clock of Redis.
 --
--- A bucket is a hash: `used` and `flight` (of these, without a response yet) in points; `began`,
--- `ends`, `last` (the last charge), `shut` (closed until then), `probe` in milliseconds since 1970;
--- `points` and `window` as reported by the server; `heard`: 1 if it has reported this bucket in
--- the current window.
+-- A bucket is a hash. In points: `used`, and `flight`, the part of `used` without a response yet.
+-- In milliseconds since 1970: `began` and `ends` of the window, `last` (charge), `shut` (closed
+-- until then), `probe` (next probe). Reported by the server: `points` and `window`. `heard` is 1
+-- if the server has reported this bucket in the current window.
 
 local LONGEST = 31 * 86400000
 local MARGIN = 15000     -- the server's window begins later, when our first call arrives
-local LOST = 120000      -- a call without a response for that long is lost
+local LOST = 120000      -- after this time without a response, a call counts as lost
 local PROBE = 60000
 
 local clock = redis.call('TIME')
@@ -51,13 +51,13 @@ local function keep(key, bucket)
   redis.call('PEXPIRE', key, math.ceil(math.max(bucket.ends, bucket.shut)) - now + 1000)
 end
 
--- Returns how long a charge has to wait, in milliseconds.
+-- Returns the milliseconds that a charge must wait, 0 if it is allowed.
 local function wait(bucket, cost, share)
   if bucket.shut > now then return bucket.shut - now end
-  -- A charge above the share of a whole window is allowed at the start of one.
+  -- An empty bucket allows any charge, even one that exceeds the whole share.
   if bucket.used == 0 or bucket.used + cost <= bucket.limit * share then return 0 end
   if bucket.heard == 1 then return bucket.ends - now end
-  -- The server has not confirmed it, so our count may be wrong: let a call through now and then.
+  -- The server has not reported this bucket, so our count may be wrong: allow one call per PROBE.
   if bucket.probe == 0 then bucket.probe = now + PROBE end
   if bucket.probe <= now then
     bucket.probe = now + PROBE
@@ -67,7 +67,7 @@ local function wait(bucket, cost, share)
 end
 
 -- ARGV: 'spend', share, then points, window and cost of each key.
--- Returns 0 and the start of each window; or the index of the bucket that is full, and its wait.
+-- Returns 0 and the start of each window, or the index and wait of the bucket that waits longest.
 local function spend()
   local share, buckets, began = tonumber(ARGV[2]), {}, {0}
   local place, longest = 0, 0
@@ -105,7 +105,7 @@ local function correct(bucket, points, window, left, reset)
 end
 
 -- ARGV: 'settle', index of the reported bucket or 0, its points, window, left and reset, index of
--- the refused bucket or 0, its wait, then points, window and cost of each key, then its start.
+-- the refused bucket or 0, its wait, points, window and cost of each key, window start of each key.
 local function settle()
   local reported, refused = tonumber(ARGV[2]), tonumber(ARGV[7])
   for i, key in ipairs(KEYS) do
@@ -126,7 +126,7 @@ local function settle()
   return 0
 end
 
--- ARGV: 'room', share, then points, window and cost of each key. Returns the remaining points.
+-- ARGV: 'room', share, then points, window and cost of each key. Returns the fewest points left.
 local function room()
   local least = -1
   for i, key in ipairs(KEYS) do

@@ -1,8 +1,9 @@
-"""Charge calls to a PDS to rate limits in Redis, which all workers share.
+"""Limit the calls to each PDS, with counts in Redis that all workers share.
 
-A PDS charges a refused call like any other, to every bucket, so no call is sent that exceeds our
-own count. Responses report the bucket with the fewest points left, which corrects the count; a 429
-closes a bucket until the time that it names. See docs/decisions/0013-rate-limits.md.
+Each rate limit is a bucket of points. A call is sent only if its buckets have enough points left,
+because a PDS charges rejected calls too. Each response reports the bucket with the fewest points
+left, and our count is corrected. A 429 response closes a bucket until the time in its headers.
+See docs/decisions/0013-rate-limits.md.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
 class Workload(Enum):
-    """Traffic classes: saves may use all of a bucket, other work only a share."""
+    """The kind of a call: LIVE (a save) may use a whole bucket, BULK only a share."""
 
     LIVE = "live"
     BULK = "bulk"
@@ -46,7 +47,7 @@ class Workload(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """The charges of a call in flight, and the start of each bucket's window."""
+    """The charges of a pending call, and the window start of each bucket, in ms."""
 
     charged: tuple[Charge, ...]
     began: tuple[int, ...]
@@ -54,7 +55,7 @@ class Reservation:
 
 @dataclass(frozen=True, slots=True)
 class BucketStatus:
-    """The points used and available in a bucket, and the end of its window."""
+    """The points used in a bucket, its limit, and when it is reset or reopened."""
 
     host: str
     limit: str
@@ -66,7 +67,7 @@ class BucketStatus:
 
 
 class RateLimiter:
-    """The rate limits of all PDSes. `reserve` is the share, 0 to 1, for saves only."""
+    """Applies the rate limits of all PDSes; `reserve` (0 to 1) is for saves only."""
 
     def __init__(self, redis: Redis, rates: Rates, *, reserve: float) -> None:
         self._redis = redis
@@ -79,7 +80,7 @@ class RateLimiter:
         return HostLimiter(self._script, host, self._rates.of(host), share)
 
     def buckets(self) -> list[BucketStatus]:
-        """Return the buckets with charges in their current windows."""
+        """Return the buckets in a current window, sorted by host, limit and subject."""
         with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
         buckets = (self._bucket(name.decode()) for name in names)
@@ -89,12 +90,12 @@ class RateLimiter:
         )
 
     def exhausted_buckets(self) -> list[BucketStatus]:
-        """Return the buckets that only saves may use now."""
+        """Return the buckets that are closed, or have no points left for bulk calls."""
         share = 1.0 - self._reserve
         return [each for each in self.buckets() if each.refused or each.used >= each.points * share]
 
     def _bucket(self, name: str) -> BucketStatus | None:
-        # hosts, names of limits and DIDs contain no bar
+        # hosts and limit names contain no `|`
         host, limit_name, subject = name.removeprefix(_PREFIX).split("|", 2)
         known = {limit.name: limit for limit in self._rates.of(host)}
         with redis_errors():
@@ -116,7 +117,7 @@ class RateLimiter:
 
 
 class HostLimiter:
-    """Charges calls to one PDS; without limits it does not use Redis."""
+    """Charges the calls to one PDS. Redis is not used if the PDS has no limits."""
 
     def __init__(self, script: Any, host: str, limits: Sequence[Limit], share: float) -> None:
         self._script = script
@@ -125,7 +126,10 @@ class HostLimiter:
         self._share = share
 
     def acquire(self, step: str, costs: Sequence[Cost]) -> Reservation:
-        """Charge a call before it is made; raises RateLimitReachedError if it must wait."""
+        """Charge a call to its buckets before it is sent.
+
+        Raises RateLimitReachedError if a bucket is full or closed, or RedisUnavailableError.
+        """
         charged = charges(self._limits, costs)
         if not charged:
             return Reservation((), ())
@@ -141,7 +145,7 @@ class HostLimiter:
     def settle(
         self, reservation: Reservation, headers: Mapping[str, str], refusal: WaitError | None = None
     ) -> None:
-        """Correct the count by a response; without Redis, later responses do."""
+        """Update the buckets from a call's response. Skipped without Redis."""
         if not reservation.charged:
             return
         reported = parse_headers(headers, _sent_at(headers))
@@ -150,7 +154,7 @@ class HostLimiter:
         if reported is not None and index is not None:
             window, reset = _milliseconds(reported.window), _milliseconds(reported.reset)
             numbers = [index + 1, reported.points, window, reported.remaining, reset]
-        # A refusal that names no bucket closes the first one charged, the narrowest.
+        # A 429 response that matches no bucket closes the first one, the narrowest.
         if refusal:
             wait = (refusal.until - after(0)).total_seconds()
             numbers += [(index or 0) + 1, max(_milliseconds(wait), 0)]
@@ -161,7 +165,7 @@ class HostLimiter:
             self._run(reservation.charged, ["settle", *numbers])
 
     def remaining_points(self, subject: str) -> int | None:
-        """Return how many points of writes a repo has left, None without a limit."""
+        """Return the points left for writes to a repo, or None without a limit."""
         charged = charges(self._limits, [Cost(Resource.POINTS, 1, subject)])
         if not charged:
             return None
@@ -177,13 +181,13 @@ NO_LIMITS = HostLimiter(None, "", (), 1.0)
 
 
 def _numbers(charged: Iterable[Charge]) -> list[int]:
-    """Return the points and the window of each bucket, and the charge to it."""
+    """List the limit, the window in milliseconds and the cost of each charge."""
     limits = ((each.limit.points, each.limit.window, each.points) for each in charged)
     return [n for points, window, cost in limits for n in (points, _milliseconds(window), cost)]
 
 
 def _number(text: object) -> float:
-    """Return the value of a bucket's field, 0 if it is not a number."""
+    """Parse a field of a bucket; return 0 if it is not a number."""
     try:
         return float(text) if isinstance(text, bytes) else 0.0
     except ValueError:
@@ -195,7 +199,7 @@ def _milliseconds(seconds: float) -> int:
 
 
 def _sent_at(headers: Mapping[str, str]) -> float:
-    """Return when a response was sent, by the server's clock if it has a `Date`."""
+    """Return the `Date` of a response as a timestamp, or else the current time."""
     try:
         return parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError):

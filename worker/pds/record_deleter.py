@@ -1,4 +1,4 @@
-"""Delete many records of a repo, and report which ones are gone."""
+"""Delete many records of a repo in batches."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from worker.pds.errors import RecordConflictError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 
-BATCH = 100  # the PDS answers no other call while it carries out a batch of deletes
+BATCH = 100  # records; the PDS answers no other call while it deletes a batch
 _TRIES = 3
 
 
 class RecordDeleter:
-    """Deletes records in batches, and one by one where batches fail."""
+    """Deletes records in batches, or one by one if a batch fails repeatedly."""
 
     def __init__(self, locks: RepoLocks, *, batch: int = BATCH) -> None:
         self._locks = locks
         self._batch = batch
 
     def delete(self, repo: Repo, keys: Sequence[RecordKey]) -> Iterator[Sequence[RecordKey]]:
-        """Delete records that were just listed; yield those that are known to be gone.
+        """Delete records, and yield their keys once they are deleted.
 
-        The lock of the repo is held for each try of a batch only, not while the caller handles
-        what was yielded: a batch names the commit it follows, so it cannot undo another write.
-        Raises WaitError, AccountError, and TransientError if another worker keeps the lock or the
-        PDS does not answer; what was yielded before stays gone.
+        Keys of missing records are yielded too. The repo's lock is held during each batch, but not
+        while the caller handles the yielded keys. The PDS rejects a batch if the repo has changed.
+        Raises the errors of Repo, and TransientError if another worker keeps the lock. Keys
+        yielded before an error stay deleted.
         """
         distinct = list(dict.fromkeys(keys))  # a duplicate key fails a batch
         while distinct:
@@ -49,16 +49,16 @@ class RecordDeleter:
             yield [key]
 
     def _try(self, repo: Repo, keys: Sequence[RecordKey]) -> frozenset[RecordKey]:
-        """Delete records in one batch; return the keys that still exist if it fails."""
+        """Delete records in one batch; return the keys that still exist."""
         with self._locks.hold(repo.did):
             commit = repo.commit()
             try:
                 repo.apply([Write("delete", key) for key in keys], commit)
             except RecordConflictError:
-                return frozenset(keys)  # another program has written, and nothing was deleted
+                return frozenset(keys)  # another write changed the repo, and nothing was deleted
             except TransientError:
-                pass  # a missing key fails the batch, or the result is unknown
+                pass  # a record was missing, or the result is unknown
             else:
                 return frozenset()
-        # One call for each key: the keys of a large collection may be far apart in its listing.
+        # One call per key: in a large collection, the keys may be on many pages of its listing.
         return frozenset(key for key in keys if repo.get(key))

@@ -1,4 +1,4 @@
-"""The repo of an account: calls with its session, which is renewed when it ends."""
+"""Read and write an account's repo, with a session renewed when it expires."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class Repo:
-    """The repo of one account, at its current PDS.
+    """Reads and writes the repo of one account at its current PDS.
 
-    Methods call those of PdsClient with the account's session. They also raise AccountError if the
-    account cannot log in, and DirectoryError if its PDS is unknown.
+    Methods call the matching PdsClient methods, with the account's session where needed. They also
+    raise AccountError if the account cannot log in, and the errors of PdsResolver.
     """
 
     def __init__(self, pds_hosts: PdsHosts, account: Account) -> None:
@@ -39,7 +39,7 @@ class Repo:
         return RecordKey(self.did, collection, rkey)
 
     def is_active(self) -> bool:
-        """Return whether the account is active, using its existing session if possible."""
+        """Return whether the PDS reports the account as active."""
         return self._with_token(lambda pds, token: pds.is_active(token))
 
     def remaining_points(self) -> int | None:
@@ -76,8 +76,8 @@ class Repo:
                 return
 
     def records_between(self, collection: str, first: str, last: str) -> Iterator[RemoteRecord]:
-        """Yield the records whose keys lie between two keys, both included."""
-        cursor: str | None = first[:-1]  # below the first key, with few keys in between
+        """Yield the records with keys from `first` to `last`, both included."""
+        cursor: str | None = first[:-1]  # just below `first`: a page begins after its cursor
         while cursor is not None:
             page, cursor = self._page(collection, cursor, ascending=True)
             yield from (record for record in page if first <= record.rkey <= last)
@@ -99,7 +99,7 @@ class Repo:
         return self._follow_move(partial(self._with_session, call))
 
     def _with_session(self, call: Callable[[PdsClient, Secret], T], host: PdsHost) -> T:
-        """Make a call with a session, renewed or replaced if the PDS rejects it."""
+        """Call the PDS with a session. Renew or replace it if the PDS rejects it."""
         session = self._session or host.sessions.get(self._account)
         for renew in (host.sessions.renew, host.sessions.replace):
             self._session = session  # cached, because reading it from Redis needs a decryption
@@ -111,7 +111,7 @@ class Repo:
         return call(host.pds, session.access)
 
     def _follow_move(self, call: Callable[[PdsHost], T]) -> T:
-        """Make a call, and once more at the account's new PDS if it has moved there."""
+        """Call the PDS. On an AccountError, retry at the account's new PDS, if any."""
         host = self._pds_host()
         try:
             with self._parking(host):
@@ -126,7 +126,7 @@ class Repo:
 
     @contextmanager
     def _parking(self, host: PdsHost) -> Iterator[None]:
-        """Park the account if the PDS reports it as unusable; raises AccountError."""
+        """Park the account on an AccountUnusableError, and raise AccountError instead."""
         try:
             yield
         except AccountUnusableError as fault:

@@ -1,9 +1,9 @@
 """Read and verify a whole repo at one commit, from a CAR file.
 
-A repo is a Merkle search tree of blocks, each named by the hash of its bytes. The hash of every
-block is verified before it is used. `libipld.decode_car` drops the bytes of blocks, and encoding a
-block again does not always give the same bytes (libipld turns bytes that begin like a CID into a
-link), so the file is parsed here.
+A repo is a Merkle search tree of blocks. Each block is named by the hash of its bytes, and the hash
+is verified before the block is used. `libipld.decode_car` cannot be used, because it returns blocks
+without their bytes. Encoding a block again may give different bytes: libipld decodes bytes that
+begin like a CID as a link.
 https://atproto.com/specs/repository and https://ipld.io/specs/transport/car/carv1/
 """
 
@@ -23,13 +23,13 @@ from worker.core.record_keys import is_rkey
 Block = Mapping[str, Any]
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
-_MAX_DEPTH = 128  # layers: the hash of a key selects one, two bits each
+_MAX_DEPTH = 128  # layers; the hash of a key has 128 pairs of bits
 _MORE = 0x80  # set in all bytes of a length except the last
 _MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
 
 
 def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
-    """Return the root CID, and unverified blocks by CID; raises ValueError."""
+    """Parse a CAR file into root CID and unverified blocks by CID; raises ValueError."""
     start, end = _frame(car, 0)
     root = _root(car[start:end])
     blocks: dict[bytes, bytes] = {}
@@ -54,9 +54,9 @@ def _root(header: bytes) -> bytes:
 
 
 def _frame(car: bytes, position: int) -> tuple[int, int]:
-    """Return where the content of the frame at a position begins, and where it ends.
+    """Return the start and the end of the content of the frame at `position`.
 
-    Its length comes first, seven bits to a byte, the lowest bits first.
+    A frame begins with its length, as an unsigned varint. Raises ValueError.
     """
     length = 0
     for index, byte in enumerate(car[position : position + _MAX_VARINT]):
@@ -70,14 +70,14 @@ def _frame(car: bytes, position: int) -> tuple[int, int]:
 
 
 class RepoDamagedError(TransientError):
-    """The repo that the PDS sent is incomplete, or does not match its hashes."""
+    """The repo sent by the PDS is incomplete, or does not match its hashes."""
 
     step, code = "read", "repo_damaged"
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record in a repo; `raw_cid` is its CID in bytes, which is fast to compare."""
+    """A record in a repo. `raw_cid` is its CID as bytes, for fast comparisons."""
 
     rkey: str
     raw_cid: bytes
@@ -89,7 +89,7 @@ class StoredRecord:
 
     @property
     def ref(self) -> str | None:
-        """Return the `_id` of the document that the record names, None if it is not text."""
+        """Return the record's `ref` (a document's `_id`), or None if it is not text."""
         ref = self.block.get("ref")
         return ref if isinstance(ref, str) else None
 
@@ -105,7 +105,7 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True)
 class RepoSnapshot:
-    """The records of a repo at one commit, in all collections."""
+    """The records in all collections of a repo, at one commit."""
 
     did: str
     commit: str
@@ -139,10 +139,10 @@ class RepoSnapshot:
         }
 
     def by_ref(self, collection: str) -> Mapping[str, tuple[StoredRecord, ...]]:
-        """Return a collection's records by the document that they name.
+        """Group a collection's records by their `ref`, a document's `_id`.
 
-        The lowest rkey, which for TIDs is the oldest record, comes first. Records that name no
-        document are omitted. Raises RepoDamagedError as `records` does.
+        Records with the same `ref` are sorted by rkey: with TIDs, the oldest comes first. Records
+        without a `ref` are omitted. Raises RepoDamagedError.
         """
         found: dict[str, tuple[StoredRecord, ...]] = {}
         for record in self.records(collection).values():
@@ -152,7 +152,7 @@ class RepoSnapshot:
 
 
 class _Tree:
-    """A Merkle search tree: https://atproto.com/specs/repository#mst-structure."""
+    """Reads a Merkle search tree: https://atproto.com/specs/repository#mst-structure."""
 
     def __init__(self, did: str, blocks: Mapping[bytes, bytes]) -> None:
         self._did = did
@@ -161,7 +161,7 @@ class _Tree:
         self.keys: dict[str, dict[str, bytes]] = {}
 
     def block(self, cid: bytes, what: str) -> Block:
-        """Return the block with a CID; raises RepoDamagedError that names it `what`."""
+        """Verify and decode a block; `what` describes it in a RepoDamagedError."""
         block = self._blocks.get(cid)
         if block is None:
             raise _damaged_error(self._did, f"{what} is missing")
@@ -176,7 +176,10 @@ class _Tree:
         return value
 
     def walk(self, cid: object, depth: int) -> None:
-        """Add the keys below a node, which must ascend, so a hostile tree ends."""
+        """Add the keys below a node to `keys`, at most `depth` layers deep.
+
+        Raises RepoDamagedError if they do not ascend, so that a malicious tree is not endless.
+        """
         if depth == 0 or not isinstance(cid, bytes):
             raise _damaged_error(self._did, "its tree is not a tree")
         node = self.block(cid, "a node of its tree")
@@ -205,7 +208,7 @@ class _Tree:
 
 
 def _blobs(value: object) -> Iterator[str]:
-    """Yield blobs at any depth (https://atproto.com/specs/data-model#blob-type)."""
+    """Yield blob CIDs at any depth (https://atproto.com/specs/data-model#blob-type)."""
     if isinstance(value, list):
         for item in value:
             yield from _blobs(item)

@@ -1,6 +1,6 @@
-"""Route calls to the PDS host of an account, for one workload.
+"""Find the PDS of an account, and open its client for one workload.
 
-Live and bulk work share the connections and rate limits of a host, but not its reserve.
+Live and bulk calls share connections and rate limits. Only live calls may use the reserve.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from worker.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class PdsHost:
-    """A PDS and the sessions of its accounts."""
+    """The client of a PDS, and the sessions of its accounts."""
 
     pds: PdsClient
     sessions: Sessions
 
 
 class PdsHosts:
-    """The PDS hosts of all accounts. `open_host` opens the host at a URL."""
+    """Finds the PDS hosts of accounts. `open_host` creates the host for a URL."""
 
     def __init__(self, resolver: PdsResolver, open_host: Callable[[str], PdsHost]) -> None:
         self._resolver = resolver
         self._open_host = open_host
 
     def for_did(self, did: str) -> PdsHost:
-        """Return the host of an account; raises DirectoryError and RedisUnavailableError."""
+        """Return the PDS host of an account; raises the errors of PdsResolver."""
         return self._open_host(self._resolver.pds_of(did))
 
     def find_new_host(self, did: str, host: PdsHost) -> PdsHost | None:
-        """Return an account's new host, None if it has not moved."""
+        """Resolve an account again; return its new host, or None if it has not moved."""
         try:
             url = self._resolver.refresh(did)
         except DirectoryError:
-            return None  # unknown, so the error of the old host counts
+            return None  # the new host is unknown, so the caller reports the error of the old one
         return None if url == host.pds.url else self._open_host(url)
 
 
 @dataclass(frozen=True, slots=True)
 class PdsHostFactory:
-    """Creates the PDS hosts of a workload.
+    """Creates the PdsHosts of a workload.
 
-    Calls to `default_pds` use the connections `own`, calls to all other PDSes `others`. Accounts
-    that cannot log in are parked for `parked` seconds; `bypass` has keys by host.
+    `own` is the HTTP client for `default_pds`, `others` the one for all other PDSes. Accounts that
+    cannot log in are parked for `parked` seconds. `bypass` maps hosts to rate limit bypass keys.
     """
 
     resolver: PdsResolver

@@ -1,8 +1,8 @@
-"""One session per account, which all workers share, sealed in Redis.
+"""Share one session per account among all workers, encrypted in Redis.
 
-A session is created under a lock of its account, refreshed before it expires, and created again
-when the PDS reports it as expired or revoked. An account that cannot log in is parked: there is no
-other login until its time is up or its password changes.
+A lock per account prevents simultaneous logins. A session is refreshed before it expires, and
+replaced when the PDS reports it as expired or revoked. An account that cannot log in is parked: no
+login is tried until its parking ends or its password changes.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from worker.telemetry.alerts import NULL_ALERTS, Alerts
 
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_TIMEOUT = 45  # seconds; longer than a login takes
-_REPORTED = 7 * 86_400  # seconds; longer than between two alerts for the same reason
+_REPORTED = 7 * 86_400  # seconds without a fault, after which the same fault is reported again
 _KEPT = 90 * 86_400  # seconds; the lifetime of a refresh token
 
 
 class Sessions:
-    """The sessions of all accounts at one PDS."""
+    """Creates, refreshes and caches the sessions of accounts at one PDS."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Sessions:
         self._alerts = alerts
 
     def get(self, account: Account) -> Session:
-        """Return a fresh session; raises AccountError if the account cannot log in."""
+        """Return a cached or new session; raises AccountError if the login fails."""
         session = self._read_cached(account)
         if session and _is_fresh(session):
             return session
         return self.renew(account, session)
 
     def renew(self, account: Account, stale: Session | None) -> Session:
-        """Return a newer session: from another worker, refreshed, or a new one."""
+        """Replace `stale` by another worker's session, a refreshed one, or a new login."""
         with self._lock_account(account):
             session = self._read_cached(account)
             if session and session != stale and _is_fresh(session):
@@ -66,7 +66,7 @@ class Sessions:
             return self._store(account, self._refresh(session) or self._login(account))
 
     def replace(self, account: Account, refused: Session) -> Session:
-        """Return a session from a new login, or one that another worker has created."""
+        """Replace `refused` by another worker's session, or by a new login."""
         with self._lock_account(account):
             session = self._read_cached(account)
             if session and session != refused:
@@ -74,7 +74,7 @@ class Sessions:
             return self._store(account, self._login(account))
 
     def park(self, account: Account, fault: AccountUnusableError) -> AccountError:
-        """Park an account, with an alert if its fault is new; return the error to raise."""
+        """Park an account, and send an alert for a new fault; return the AccountError."""
         parked = self._parking.park(account, self._bound(account), fault)
         known = self._key("told", account)
         with redis_errors():
@@ -85,7 +85,7 @@ class Sessions:
         return parked
 
     def find_parked(self, account: Account) -> Parked | None:
-        """Return why an account is parked under its current password, None if it is not."""
+        """Return the parking of an account's current password and PDS, or None."""
         return self._parking.find(account, self._bound(account))
 
     def _refresh(self, session: Session | None) -> Session | None:
@@ -134,7 +134,7 @@ class Sessions:
         return f"media-atproto:{what}:{account.did}:{self._bound(account)}"
 
     def _bound(self, account: Account) -> str:
-        # A session belongs to a PDS and a password. The same password sealed again is no new one.
+        # A session is valid for one PDS and password. Sealing a password again changes neither.
         password = account.password
         with suppress(UnreadableSecretError):
             password = self._vault.open_stored(password.reveal())
@@ -146,16 +146,16 @@ class Sessions:
         message = f"another worker is still logging in as {account.did}"
         busy = TransientError(message, step="session", code="login_locked")
         with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_TIMEOUT):
-            # Again, because the login of the previous holder may have failed.
+            # Check again: the login of the previous holder may have failed.
             self._parking.raise_if_parked(account, self._bound(account))
             yield
 
 
 def _is_fresh(session: Session) -> bool:
-    """Return whether a JWT does not expire soon (RFC 7519 section 4.1.4)."""
+    """Return whether a JWT is valid for 5 more minutes (RFC 7519 section 4.1.4)."""
     try:
         payload = session.access.reveal().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
     except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return True  # an unreadable token: the PDS reports when it has expired
+        return True  # unreadable token: the PDS reports its expiry

@@ -1,4 +1,4 @@
-"""Read XRPC responses and errors (https://atproto.com/specs/xrpc)."""
+"""Read XRPC responses and translate errors (https://atproto.com/specs/xrpc)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Json:
-    """The body of a response. Methods raise the error of a malformed response."""
+    """The JSON object in a response. Methods raise TransientError for a wrong type."""
 
     def __init__(self, step: str, body: Mapping[str, object]) -> None:
         self._step = step
@@ -55,8 +55,8 @@ class Json:
 
 @contextmanager
 def pds_errors(step: str) -> Iterator[None]:
-    """Translate the errors of the SDK into those of `worker.pds.errors`."""
-    # Besides its own errors the SDK raises those of httpx and pydantic.
+    """Translate the exceptions of a call into MediaErrors for `step`."""
+    # The SDK also raises the errors of httpx, and those of pydantic (ValueError).
     try:
         yield
     except (AtProtocolError, httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -64,25 +64,25 @@ def pds_errors(step: str) -> Iterator[None]:
 
 
 def raise_for_status(response: httpx.Response) -> None:
-    """Raise httpx.HTTPStatusError for an error response; a hook of the client."""
-    # Before the SDK, which follows redirects and reads errors only in their usual form.
+    """Raise httpx.HTTPStatusError unless the status is 2xx; an httpx response hook."""
+    # This runs before the SDK, which follows redirects and reads only standard errors.
     if not response.is_success:
         response.read()
         raise httpx.HTTPStatusError("refused", request=response.request, response=response)
 
 
 def bearer(token: Secret) -> dict[str, str]:
-    """Return the headers that send a token."""
+    """Build the `Authorization` header for a token."""
     return {"Authorization": f"Bearer {token.reveal()}"}
 
 
 def headers_of(error: BaseException | None) -> Mapping[str, str]:
-    """Return the headers of the response in an error, none without a response."""
+    """Return the response headers in an HTTPStatusError, none for other errors."""
     return error.response.headers if isinstance(error, httpx.HTTPStatusError) else {}
 
 
 def status_of(error: BaseException | None) -> str:
-    """Return the HTTP status of the response in an error, or why there was none."""
+    """Return the HTTP status in an error, or `timeout`, `unreachable`, `garbled`."""
     if isinstance(error, httpx.HTTPStatusError):
         return str(error.response.status_code)
     cause = error.__cause__ if isinstance(error, AtProtocolError) and error.__cause__ else error
