@@ -1,1 +1,1 @@
-"""The MongoDB side: documents, their state, leases, accounts, backlog, indexes."""
+"""Access to MongoDB: documents, their state, leases, accounts and indexes."""

@@ -1,4 +1,4 @@
-"""The AT Protocol accounts of the platform's users, from `users` and `@handles`."""
+"""Read the AT Protocol accounts of users from `users` and `@handles`."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ INDEXES = {
 
 
 class UnknownAccountError(PermanentError):
-    """No user with an account has this name."""
+    """No account has this subject, DID or handle."""
 
     step, code = "account", "unknown_account"
 
 
 class Accounts:
-    """Finds accounts by subject, DID and handle."""
+    """Finds AT Protocol accounts by subject, DID or handle."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._users = database[_USERS]
         self._handles = database[_HANDLES]
 
     def find(self, subject: str) -> Account | None:
-        """Return a user's account, None without an account that has a DID and a password."""
-        # Messages and documents may hold subjects that are not text, or cannot be encoded.
+        """Return a user's account, or None if its DID or its password is missing."""
+        # Messages and documents may contain subjects that are not valid text.
         is_name = is_text(subject) and not _SURROGATE.search(subject)
         return self._find_one({"_id": subject}) if is_name else None
 
@@ -58,8 +58,8 @@ class Accounts:
     def resolve(self, name: str) -> Account:
         """Return the account with this subject, DID or handle.
 
-        A handle is the user's name on the platform, with or without `@`, or the account's name on
-        its PDS. Raises UnknownAccountError.
+        A handle is the user's name on the platform, with or without `@`, or the account's handle
+        at its PDS. Raises UnknownAccountError.
         """
         bare = name.removeprefix("@")
         named = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
@@ -77,7 +77,7 @@ class Accounts:
         return self._find_one({"_id": named["_id"]}) if named else None
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
-        """Return those of the subjects that have an account."""
+        """Return the subjects that have an account with a DID and a password."""
         is_string = {"$type": "string"}
         match: RawDocument = {"_id": {"$in": list(subjects)}}
         match |= {"atproto.did": is_string, "atproto.password": is_string}
@@ -86,7 +86,7 @@ class Accounts:
             return {str(user["_id"]) for user in users if _credentials(user)}
 
     def read_all(self) -> Iterator[tuple[object, str]]:
-        """Yield the subject and the stored password of each account."""
+        """Yield the subject and the stored password of each user with a password."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():
             for user in self._users.find(texts, {"atproto.password": 1}):
@@ -95,7 +95,7 @@ class Accounts:
                     yield user["_id"], password
 
     def swap(self, subject: object, read: str, sealed: str) -> bool:
-        """Replace a stored password if it is as it was read; return whether it was."""
+        """Replace a password if it still equals `read`; return whether it was replaced."""
         match = {"_id": subject, "atproto.password": read}
         with mongo_errors():
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})

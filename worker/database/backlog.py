@@ -1,4 +1,4 @@
-"""Find documents for the sweep; the indexes of the media collections."""
+"""Find and mark items to enqueue, and define the media collections' indexes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from worker.media import MediaType
 _CURSORS = "atproto_sweep"
 _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _TEXT = {"$type": "string"}
-# A query uses a partial index only if its own terms imply the filter. A comparison implies that
+# A query uses a partial index only if its conditions imply the filter. A comparison implies that
 # the field exists, but not its type.
 _EXISTS = {"$exists": True}
 _NOT_SETTLED = [Status.FAILED.value, Status.PARTIAL.value, Status.PENDING.value]
-# States such as `atproto: null` cannot hold fields: a run unsets them first.
+# Fields cannot be set in a state such as `atproto: null`: a run unsets it first.
 _HAS_ROOM = {"$expr": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 
 # ObjectIds contain the time when a document was saved; for ids of other types `when` is used.
@@ -46,17 +46,17 @@ def _index(
 
 UNSEEN = _ascending("atproto.status", "_id")
 OWNER = _ascending("user", "atproto.status", "_id")
-# The status is for counts only, of skipped and of removed items.
+# The status is only used to count skipped and removed items.
 SKIPPED = _ascending("atproto.reason", "user", "atproto.status")
-PUBLISHED = _ascending("atproto.syncedAt")  # for counts only
-# The last two fields show since when an item waits, without reading its document.
+PUBLISHED = _ascending("atproto.syncedAt")  # only used for counts
+# The last two fields give the start of a wait without reading the document.
 TROUBLE = _ascending("atproto.status", "atproto.error.code", "_id", "atproto.syncedAt", "when")
-# Usually few documents. These three statuses are neighbours in the alphabet, and every version of
-# MongoDB supports a range as the filter of an index.
+# Matches failed, partial and pending documents, usually few. These statuses are consecutive in
+# alphabetical order, and all MongoDB versions support a range as the filter of an index.
 _TROUBLED = {"$gte": Status.FAILED.value, "$lte": Status.PENDING.value}
 
 INDEXES = (
-    # One document for each record key.
+    # Each record key belongs to one document.
     IndexModel(
         _ascending("atproto.repo", "atproto.rkey"),
         name="atproto_identity",
@@ -73,25 +73,25 @@ INDEXES = (
     _index("trouble", TROUBLE, {"atproto.status": _TROUBLED}),
 )
 FAILED = (Status.FAILED, Status.PARTIAL)
-NO_CODE = "(none)"  # for errors of older programs, without a readable code
+NO_CODE = "(none)"  # for errors without a valid code, saved by older programs
 
 
 class Backlog:
-    """Finds items of all media types that have to be enqueued."""
+    """Finds items to enqueue, and marks them as enqueued."""
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
         self._cursors = database[_CURSORS]
         self._store = store
 
     def find_due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
-        """Return items that are due, longest waiting first."""
+        """Return the items with `retryAt` up to `now`, earliest first."""
         match = {"atproto.retryAt": {"$lte": now}}
         return self._find_items(kind, match, "atproto.retryAt", limit)
 
     def find_unseen(
         self, kind: MediaType, since: datetime, until: datetime, limit: int
     ) -> list[OwnedItem]:
-        """Return items without a state, saved in a period by ObjectId or `when`."""
+        """Return items without a status, saved between `since` and `until`."""
         last = ObjectId(ObjectId.from_datetime(until).binary[:4] + b"\xff" * 8)
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": last}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
@@ -100,7 +100,7 @@ class Backlog:
         return found + self._find_items(kind, unseen | dated, "when", limit - len(found))
 
     def waiting_for_account(self, kind: MediaType) -> list[str]:
-        """Return the subjects of items that were skipped because they had no account."""
+        """Return the subjects with items that were skipped for lack of an account."""
         skipped: RawDocument = {"atproto.reason": "no_account"}
         with mongo_errors():
             users = self._store.collection(kind).distinct("user", skipped)
@@ -109,16 +109,17 @@ class Backlog:
         return sorted(subjects | ({self._store.guest_subject} if of_guest else set()))
 
     def find_skipped(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
-        """Return the items of users that were skipped because they had no account."""
+        """Return the items of `users` that were skipped for lack of an account."""
         owners = [*users, *(GUEST_USERS if self._store.guest_subject in users else ())]
-        # An item with `retryAt` is enqueued already; if its message is lost, it is found as due.
+        # An item with `retryAt` is enqueued already. If its message is lost, find_due finds it.
         match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
         return self._find_items(kind, match, "atproto.reason", limit)
 
     def find_changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
         """Return items edited since their last run, in the next `window` documents.
 
-        Successive calls cycle through the whole collection, to find edits whose message was lost.
+        The position is saved in MongoDB: repeated calls cycle through the collection. This finds
+        edits with a lost message.
         """
         with mongo_errors():
             cursor = self._cursors.find_one({"_id": kind.name})
@@ -133,11 +134,12 @@ class Backlog:
     ) -> tuple[list[OwnedItem], DocumentId | None]:
         """Return items edited since their last run, in `window` documents after an id.
 
-        Also returns the id to continue after. None is the start and the end of the collection.
+        Also returns the last id read, to continue after. The id None as a parameter is the start
+        of the collection, as a result its end.
         """
         changed: list[OwnedItem] = []
         count, last = 0, None
-        # One by one, because a document may have 16 MB, and a window thousands of documents.
+        # One by one: a document may have 16 MB, and a window thousands of documents.
         for raw_id, document in self._store.scan(kind, after, window):
             count, last = count + 1, cast("DocumentId", raw_id)
             state = document.state
@@ -147,7 +149,7 @@ class Backlog:
         return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        """Mark items as enqueued until `again`, except documents without room."""
+        """Mark items as enqueued until `again`. Documents at the size limit are skipped."""
         try:
             self._mark(kind, refs, again)
         except DocumentFullError:
@@ -170,7 +172,8 @@ class Backlog:
     def reset_attempts(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
         """Reset the attempts of failed, partial and pending items; return how many.
 
-        They are pending until `again`. Items that a run holds are unchanged: it is their retry.
+        Sets their status to pending and their `retryAt` to `again`. Items that a run holds are
+        skipped, because that run is already a retry.
         """
         these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_SETTLED}}
         with mongo_errors():
@@ -188,7 +191,7 @@ class Backlog:
         return [owned for raw in raws if (owned := self._to_owned(kind, raw))]
 
     def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
-        """Return an item; if no message can name it, mark it as failed and return None."""
+        """Convert a document; mark it as failed and return None if its id is invalid."""
         if as_document_id(raw["_id"]) is not None:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
@@ -196,13 +199,13 @@ class Backlog:
 
 
 def not_held() -> RawDocument:
-    """Match documents without a lease, or with an expired one."""
+    """Build a filter for documents without a lease, or with an expired lease."""
     free = [{"atproto.lease.until": None}, {"atproto.lease.until": {"$lte": now()}}]
     return {"$or": free}
 
 
 def _reset_update(again: datetime) -> list[RawDocument]:
-    """Return the update, a pipeline because `error` may have any type."""
+    """Build the update as a pipeline, because `error` may have any type."""
     error = {"$mergeObjects": ["$atproto.error", {"permanent": False}]}
     is_error = {"$eq": [{"$type": "$atproto.error"}, "object"]}
     fresh = {
@@ -211,12 +214,12 @@ def _reset_update(again: datetime) -> list[RawDocument]:
         "atproto.retryAt": again,
         "atproto.error": {"$cond": [is_error, error, "$$REMOVE"]},
     }
-    # Without `attemptedAt`, a claim that has read the document before fails, and counts the
-    # attempts again. An old lease would count as another lost run.
+    # Unsetting `attemptedAt` makes a concurrent claim read the document again, with its reset
+    # attempts. An old lease would count as another lost run.
     stale = ["atproto.lost", "atproto.lease", "atproto.attemptedAt"]
     return [{"$set": fresh}, {"$unset": stale}]
 
 
 def with_code(code: str) -> dict[str, object]:
-    """Match documents whose error has this code, or NO_CODE."""
+    """Build a filter for documents with this error code; NO_CODE: without a code."""
     return {"atproto.error.code": code if code != NO_CODE else {"$not": {"$type": "string"}}}

@@ -1,6 +1,6 @@
 """Read, claim and finish the documents of a batch with one call each.
 
-A claim also reserves the record key, so the key is still saved before the record is written.
+A claim also reserves the record key, because it must be saved before the record is written.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from worker.database.state import mapping
 from worker.database.store import DocumentStore, Finish, projection, state_changes
 from worker.media import MediaType
 
-_MAX_TEXT = 1 << 20  # characters; far more than a record may have
+_MAX_TEXT = 1 << 20  # characters; far more than a record may contain
 _IGNORED = TOO_LARGE | {DUPLICATE_KEY}
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedDocument:
-    """A document as it was read, before it is claimed."""
+    """A raw document and its parsed form, before it is claimed."""
 
     raw: RawDocument
     document: MediaDocument
@@ -35,24 +35,24 @@ class LoadedDocument:
 
     @property
     def is_claimable(self) -> bool:
-        """Return whether a claim can be written: `atproto: null` cannot hold fields."""
+        """Return whether `atproto` can hold the fields of a claim (null cannot)."""
         return isinstance(self.raw.get("atproto", {}), dict)
 
 
 class BatchStore:
     """Reads, claims and finishes the documents of a batch.
 
-    Writes are UpdateMany, although each matches one document: the driver does not retry those, so
-    MongoDB has no retry records to write. A batch that is carried out again does no harm.
+    Writes are UpdateMany, although each matches one document. The driver does not retry UpdateMany,
+    so MongoDB saves no records for retries. Repeating a batch is safe.
     """
 
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
 
     def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[LoadedDocument | None]:
-        """Return the documents of these ids, in their order, None for missing ones.
+        """Return the documents with these ids, in the order of `ids`.
 
-        None also for invalid ids, and for documents too large to hold a batch of in memory.
+        Missing documents, invalid ids, and documents too large for a batch result in None.
         """
         candidates = [candidate_ids(raw) for raw in ids]
         found = self._find(kind, [each for some in candidates for each in some], projection(kind))
@@ -66,9 +66,10 @@ class BatchStore:
         wanted: Sequence[tuple[LoadedDocument, str | None]],
         lease: Lease,
     ) -> list[MediaDocument]:
-        """Claim documents, each with the rkey to reserve in `repo`, if any.
+        """Claim documents; return the claimed ones with their new state.
 
-        Returns the claimed ones; a faster run, a taken key or a full document prevents a claim.
+        `wanted` contains each document and the rkey to reserve in `repo`, or None. A document is
+        not claimed if another run was faster, its rkey is taken, or its size is at the limit.
         """
         documents = [
             replace(loaded.document, state=state_after_claim(loaded.document, lease, repo, rkey))
@@ -92,7 +93,7 @@ class BatchStore:
     ) -> list[Finish]:
         """Write final states, release the leases, and return the results in order.
 
-        An `again` that was set meanwhile stays on the document, and counts as a change.
+        If `again` was set during the run, it stays on the document, and the result is CHANGED.
         """
         writes = [UpdateMany(held_by(document), _finish_update(state)) for document, state in ended]
         matched = self._write(kind, writes)
@@ -124,7 +125,7 @@ def _is_huge(raw: RawDocument) -> bool:
 
 
 def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool) -> Finish:
-    """Return how a run ended; with `is_sure` no other run can have taken over."""
+    """Return the result of a run. With `is_sure`, no other run has taken over."""
     if raw is None:
         return Finish.VANISHED
     state = mapping(raw.pop("atproto", None))
@@ -135,7 +136,7 @@ def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool)
 
 
 def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
-    """Return the update of a claim, without the status, which is in three indexes."""
+    """Build the update of a claim. It omits the status, to update fewer indexes."""
     update = claim_update(state, lease)
     reserved = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
     update["$set"] |= {name: value for name, value in reserved.items() if value is not None}

@@ -1,4 +1,4 @@
-"""Check and create the indexes, which are defined next to their queries."""
+"""Check and create the required indexes, which are defined in other modules."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _VALUES = ("partialFilterExpression", "expireAfterSeconds")
 
 @contextmanager
 def require_index() -> Iterator[None]:
-    """Translate errors as `mongo_errors` does; PermanentError for a missing index."""
+    """Translate errors like `mongo_errors`; raise PermanentError without an index."""
     try:
         with mongo_errors():
             yield
@@ -65,7 +65,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class IndexResult:
-    """The status of an index; `detail` names an equal index, or what to do."""
+    """The status of an index. `detail` names an equal index or explains a conflict."""
 
     definition: Definition
     status: IndexStatus
@@ -85,11 +85,11 @@ def definitions() -> list[Definition]:
 
 
 def create(database: Database[RawDocument]) -> Iterator[IndexResult]:
-    """Create the missing indexes and report each; safe to repeat and to interrupt.
+    """Create the missing indexes, and yield the result of each required index.
 
-    Sends one `listIndexes` and, if any is missing, one `createIndexes` per collection. Documents
-    can be read and written meanwhile. An index that is refused does not keep the others from
-    being created. Raises StoreUnavailableError.
+    The call is safe to repeat and to interrupt. It sends one `listIndexes` per collection, and one
+    `createIndexes` if an index is missing. Documents can be read and written meanwhile. If MongoDB
+    refuses an index, the others are still created. Raises StoreUnavailableError.
     """
     for name, group in groupby(definitions(), attrgetter("collection")):
         collection, wanted = database[name], list(group)
@@ -101,9 +101,9 @@ def create(database: Database[RawDocument]) -> Iterator[IndexResult]:
 
 
 def inspect(database: Database[RawDocument]) -> Iterator[IndexResult]:
-    """Report the status of each index, without changing anything.
+    """Yield the status of each required index, without changing anything.
 
-    Duplicates are found only when a unique index is created. Raises StoreUnavailableError.
+    Does not find duplicates that prevent a unique index. Raises StoreUnavailableError.
     """
     for name, group in groupby(definitions(), attrgetter("collection")):
         existing = _existing(database[name])
@@ -112,7 +112,7 @@ def inspect(database: Database[RawDocument]) -> Iterator[IndexResult]:
 
 
 def ensure(database: Database[RawDocument]) -> None:
-    """Create the missing indexes; raises PermanentError that names refused ones."""
+    """Create missing indexes; raises StoreUnavailableError, PermanentError (refused)."""
     refused = [each.detail for each in create(database) if each.status is IndexStatus.REFUSED]
     if refused:
         raise PermanentError("; ".join(refused), step="store", code="index_refused")
@@ -124,7 +124,7 @@ def _existing(collection: Collection[RawDocument]) -> list[Mapping[str, object]]
 
 
 def _check(definition: Definition, existing: Sequence[Mapping[str, object]]) -> IndexResult | None:
-    """Return the status of an index, None if it has to be created."""
+    """Compare an index with the existing ones; return None if it must be created."""
     wanted = _comparable(definition.model.document)
     same = [str(index["name"]) for index in existing if _comparable(index) == wanted]
     if same:
@@ -139,9 +139,9 @@ def _build(
     missing: Sequence[Definition],
     existing: Sequence[Mapping[str, object]],
 ) -> Iterator[IndexResult]:
-    """Build the missing indexes of a collection; report them in the same order.
+    """Create the missing indexes of a collection; yield their results in order.
 
-    One command builds all. If MongoDB refuses one, it builds none: then each is built alone.
+    One command creates all. If MongoDB refuses one, it creates none: each is then sent alone.
     """
     refused = _create(collection, missing) if missing else None
     for definition in missing:
@@ -153,7 +153,7 @@ def _build(
 def _create(
     collection: Collection[RawDocument], wanted: Sequence[Definition]
 ) -> OperationFailure | None:
-    """Create indexes with one command; return the error if one is refused."""
+    """Create indexes with one command; return the error if MongoDB refuses one."""
     with mongo_errors(), pymongo.timeout(_BUILD_SECONDS):
         try:
             collection.create_indexes([definition.model for definition in wanted])
@@ -182,7 +182,7 @@ def _explain(
 
 
 def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], by: str) -> str:
-    """Return which other index has the same name or key (`by`), and what to do."""
+    """Describe an existing index with the same name or key (`by`), and the fix."""
     where, wanted = definition.collection, definition.model.document
     other = next((index for index in existing if index[by] == wanted[by]), None)
     if other is None:
@@ -196,7 +196,7 @@ def _conflict(definition: Definition, existing: Sequence[Mapping[str, object]], 
 
 
 def _describe(index: Mapping[str, object]) -> str:
-    """Return the properties of an index, except its name, as text."""
+    """Describe the key and options of an index."""
     key = ", ".join(f"{name} {way}" for name, way in _key(index))
     rest = [name for name in _FLAGS if index.get(name)]
     rest += [f"{name} {index[name]}" for name in _VALUES if name in index]
@@ -204,7 +204,7 @@ def _describe(index: Mapping[str, object]) -> str:
 
 
 def _comparable(index: Mapping[str, object]) -> object:
-    """Return the properties of an index, except its name, to compare."""
+    """Return the key and options of an index, for comparisons."""
     flags = [bool(index.get(name)) for name in _FLAGS]
     return _key(index), flags, [index.get(name) for name in _VALUES]
 

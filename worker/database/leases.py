@@ -1,7 +1,7 @@
-"""The rules of leases: when a document can be claimed, and what that changes.
+"""The rules of leases: when a document can be claimed, and the update of a claim.
 
-A claim matches the document as it was read, including an expired or malformed lease, so only one
-of several simultaneous claims succeeds.
+The filter of a claim contains the values that were read, including an expired or malformed lease.
+Therefore only one of several simultaneous claims succeeds.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from worker.database.state import mapping
 MALFORMED_STATE: RawDocument = {
     "$expr": {"$not": {"$in": [{"$type": "$atproto"}, ["missing", "object"]]}}
 }
-"""Matches documents whose `atproto` cannot hold fields, such as null, left by older programs."""
+"""Matches documents with an `atproto` that is not an object, such as null, from older programs."""
 
 _NO_UTF8 = "\ufffd"
-_EARLY = 1.0  # seconds that a message may arrive early
+_EARLY = 1.0  # seconds before its time that an item may be claimed
 
 Update = dict[str, dict[str, object]]
 
 
 def new_lease(holder: str, seconds: float) -> Lease:
-    """Return a lease that starts now, with a new token."""
+    """Create a lease with a new token, from now for `seconds`."""
     return Lease(secrets.token_hex(8), holder, after(seconds))
 
 
 def message_of(holder: str) -> str:
-    """Return the id of a holder's message: `2/message` is its second retry."""
+    """Return the message id in a holder, such as `2/message` for a second retry."""
     return holder.rpartition("/")[2]
 
 
@@ -46,9 +46,10 @@ def is_held(document: MediaDocument, *, holder: str) -> bool:
 
 
 def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
-    """Return the time before which an item must not be claimed, None if it may.
+    """Return the earliest time for a claim, or None if it is allowed now.
 
-    Its PDS may have asked to wait; with `only_if_due` also until its next retry.
+    The PDS may have asked to wait. With `only_if_due`, the item must also be due for a retry.
+    Returns None if the document has a lease: `is_held` has checked it before.
     """
     state = document.state
     if state.lease is not None:
@@ -58,16 +59,16 @@ def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None
 
 
 def unchanged_since(raw: RawDocument) -> RawDocument:
-    """Match a document that has not been claimed since it was read."""
+    """Build a filter for a document that was not claimed since it was read."""
     values = mapping(raw.get("atproto"))
     claim = {f"atproto.{name}": _as_was(values.get(name)) for name in ("attemptedAt", "lease")}
     return {"_id": raw["_id"], **claim}
 
 
 def _as_was(value: object) -> RawDocument:
-    """Match a value that is as it was read.
+    """Build a condition for a value that has not changed since it was read.
 
-    Bytes that are not UTF-8 cannot be compared, but are not a date, which a claim sets.
+    Text that is not UTF-8 cannot be compared. The condition then rejects dates, as set by a claim.
     """
     if _NO_UTF8 in str(value):
         return {"$ne": None, "$not": {"$type": "date"}}
@@ -75,7 +76,7 @@ def _as_was(value: object) -> RawDocument:
 
 
 def held_by(document: MediaDocument) -> RawDocument:
-    """Match a document whose run still holds it."""
+    """Build a filter for a document that still has the lease of this run."""
     lease = document.state.lease
     return {"_id": document.ref.id, "atproto.lease.token": lease.token if lease else ""}
 
@@ -83,7 +84,7 @@ def held_by(document: MediaDocument) -> RawDocument:
 def state_after_claim(
     document: MediaDocument, lease: Lease, repo: str | None = None, rkey: str | None = None
 ) -> SyncState:
-    """Return the state after a claim, which may reserve `rkey` in `repo`."""
+    """Build the state to save with a claim; with `rkey`, it reserves that key."""
     state = document.state
     is_first = state.error is None or state.fingerprint != document.fingerprint
     return replace(
@@ -95,14 +96,14 @@ def state_after_claim(
         attempts=1 if is_first else state.attempts + 1,
         lost=_count_lost(document, lease.holder),
         attempted_at=now(),
-        # If this run dies, the sweep finds the document by this time.
+        # If this run dies, the sweep enqueues the item at this time.
         retry_at=lease.until,
         fingerprint=document.fingerprint,
     )
 
 
 def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
-    """Return the update of a claim with this state; `lease` in the form of MongoDB."""
+    """Build the update of a claim. `lease` is the lease as saved in MongoDB."""
     return {
         "$set": {
             "atproto.lease": lease,
@@ -123,7 +124,7 @@ def _count_lost(document: MediaDocument, holder: str) -> int:
         return 0
     if before is None:
         return lost
-    # An existing lease was not released, so its run has died. An exception is an earlier try of
-    # the same message: that run was alive to retry, but MongoDB did not take its release.
+    # The existing lease was not released, so its run has died. An exception is an earlier try of
+    # the same message: that run sent the retry, but could not release its lease in MongoDB.
     is_earlier_try = before.holder != holder and message_of(before.holder) == message_of(holder)
     return lost if is_earlier_try else lost + 1

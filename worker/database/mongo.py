@@ -31,13 +31,13 @@ TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from a
 
 
 class StoreUnavailableError(TransientError):
-    """MongoDB did not answer, or refused; the document is unchanged."""
+    """MongoDB did not answer or refused the call."""
 
     step, code = "store", "mongodb_unavailable"
 
 
 class DocumentFullError(PermanentError):
-    """The document has no room for its state within MongoDB's size limit."""
+    """With its state, the document would exceed MongoDB's size limit."""
 
     step, code = "store", "document_full"
 
@@ -46,9 +46,9 @@ class DocumentFullError(PermanentError):
 
 
 def connect(settings: Settings) -> Database[RawDocument]:
-    """Return a database handle, which connects at its first use.
+    """Create a database handle, which connects at its first use.
 
-    Raises SettingsError for a URL that the driver does not understand.
+    Raises SettingsError if the driver cannot parse the URL.
     """
     try:
         return MongoClient(
@@ -71,9 +71,10 @@ def connect(settings: Settings) -> Database[RawDocument]:
 
 @contextmanager
 def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> Iterator[None]:
-    """Translate the driver's errors, without addresses and documents they quote.
+    """Translate the driver's errors; the new errors quote no addresses or documents.
 
-    DuplicateKeyError is raised as it is, because its meaning depends on the index.
+    Raises DocumentFullError, or `unavailable` for other errors. DuplicateKeyError is not
+    translated, because its meaning depends on the index.
     """
     try:
         yield
@@ -90,7 +91,7 @@ def bulk_write(
     writes: Sequence[UpdateOne | UpdateMany],
     ignored: Container[int] = (DUPLICATE_KEY,),
 ) -> int:
-    """Write in any order, ignoring some error codes; return how many matched."""
+    """Send writes in any order, ignoring some error codes; return the matched count."""
     if not writes:
         return 0
     try:
@@ -102,7 +103,7 @@ def bulk_write(
 
 
 def _describe(error: PyMongoError) -> str:
-    """Return what an operator can do about an error, without the text of the driver."""
+    """Describe an error and its fix for the operator, without the driver's text."""
     if isinstance(error, OperationFailure) and error.code == _AUTHENTICATION_FAILED:
         return f"MongoDB does not accept the user or the password in {_VARIABLE}"
     if isinstance(error, OperationFailure) and error.code == _UNAUTHORIZED:

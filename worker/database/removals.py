@@ -1,7 +1,7 @@
-"""Save the removals of records whose documents are gone from MongoDB.
+"""Save the pending removals of records after their documents were deleted.
 
-There is no document to save a failure on, so a removal that cannot be done now is saved in a
-collection of its own, and the sweep enqueues it until it is done.
+A deleted document cannot hold the state of a failed removal. Failed removals are therefore saved
+in a separate collection, and the sweep enqueues them until they succeed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A record to delete, named by the id in its `ref` or by its rkey."""
+    """A record to delete, identified by its rkey, or by the document id in its `ref`."""
 
     type: str
     user: str
@@ -37,13 +37,13 @@ class Removal:
 
 
 class Removals:
-    """The removals that have failed or were noted by a producer."""
+    """Saves removals that have failed, or that a producer has noted."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
 
     def save(self, note: RawDocument) -> None:
-        """Save the note of a producer (`tasks.removal_note`) about a deleted document."""
+        """Save the note of a deleted document, created by `tasks.removal_note`."""
         with mongo_errors():
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
@@ -55,7 +55,7 @@ class Removals:
     def postpone(
         self, removal: Removal, error: MediaError, attempts: int, retry_at: datetime | None
     ) -> None:
-        """Save a removal that has failed so often; it is due at `retry_at` (None: never)."""
+        """Save a failed removal and its `attempts`; due at `retry_at` (None: never)."""
         failure = {"step": error.step, "code": error.code, "message": error.message}
         state = {"attempts": attempts, "retryAt": retry_at, "error": failure}
         changes = {**asdict(removal), **state}
@@ -67,7 +67,7 @@ class Removals:
             self._collection.delete_one({"_id": removal.key})
 
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
-        """Yield removals that are due, and postpone each so that it is yielded once."""
+        """Yield due removals, at most `limit`; set each to be due at `postponed_to`."""
         for _ in range(limit):
             with mongo_errors():
                 raw: dict[str, Any] | None = self._collection.find_one_and_update(

@@ -1,7 +1,7 @@
 """Convert the `atproto` field of a document to a SyncState and back.
 
-Reading is lenient: values of older programs, or of the wrong type, count as absent, so that they
-do not keep an item from being published.
+Parsing is lenient: values with a wrong type, for example of older programs, are ignored, so that
+the item can still be published.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _STATUSES: Mapping[str | None, Status] = {status.value: status for status in Sta
 
 
 class ResetMode(Enum):
-    """What a reset keeps of a state: the record key, for a restore, or nothing."""
+    """Whether a reset keeps the record key, for a restore (WIPED), or nothing."""
 
     WIPED = "wiped"
     FORGOTTEN = "forgotten"
 
     def is_done(self, state: SyncState) -> bool:
-        """Return whether a state has been reset."""
+        """Return whether a state has already been reset in this mode."""
         if self is ResetMode.FORGOTTEN:
             return (state.status, state.reason) == (Status.REMOVED, self.value)
         return state.status is Status.REMOVED and state.uri is None and state.cid is None
 
 
 def parse_state(raw: object) -> SyncState:
-    """Return the state in an `atproto` field; a legacy one has only an `rkey`."""
+    """Parse an `atproto` field. Older programs saved only an `rkey`."""
     get = mapping(raw).get
     rkey = _text(get("rkey"))
     return SyncState(
@@ -63,7 +63,7 @@ def parse_state(raw: object) -> SyncState:
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
-    """Return a state's fields in MongoDB, except lease and strays; None is absent."""
+    """Convert a state, except lease and strays, to fields; None: to unset."""
     return {
         "status": state.status.value if state.status else None,
         "reason": state.reason,
@@ -101,7 +101,7 @@ def _dump_failure(failure: Failure | None) -> dict[str, object] | None:
 
 
 def mapping(raw: object) -> dict[str, object]:
-    """Return the fields of an embedded document or DBRef, none for other values."""
+    """Return an embedded document or DBRef as a dict; empty for other values."""
     if isinstance(raw, DBRef):
         return dict(raw.as_doc())
     return raw if isinstance(raw, dict) else {}
@@ -117,7 +117,7 @@ def _text(raw: object) -> str | None:
 
 
 def _number(raw: object) -> int:
-    # Reject out-of-range integers of other programs: incrementing them would overflow BSON.
+    # Ignore out-of-range integers of other programs: an increment would overflow BSON.
     if isinstance(raw, int) and not isinstance(raw, bool) and 0 <= raw < _MAX_NUMBER:
         return raw
     return 0

@@ -1,4 +1,4 @@
-"""Update states to match a repo, for adopted records and after an audit."""
+"""Update the states of documents to match the records in a repo."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from worker.media import MediaType
 
 @dataclass(frozen=True, slots=True)
 class StateUpdate:
-    """The record key and CID that a document's state must name.
+    """The record key and CID to save in a document's state.
 
-    `cid` is None if the record is missing. With `drop_blobs` its blobs are uploaded again.
+    `cid` is None if the record is missing. With `drop_blobs`, the next run uploads blobs again.
     """
 
     document: MediaDocument
@@ -39,11 +39,11 @@ class StateUpdates:
     def apply(
         self, kind: MediaType, state_updates: Sequence[StateUpdate], *, retry_at: datetime | None
     ) -> int:
-        """Update states; return how many were.
+        """Update states; return the number of updated documents.
 
-        With `retry_at` the documents are pending, and a sweep enqueues them at that time; without
-        it, status and time are unchanged. Documents are skipped if a run holds them or has held
-        them since they were read, or if another document has the record key.
+        With `retry_at`, documents become pending, and the sweep enqueues them at that time.
+        Otherwise their status and `retryAt` are unchanged. Documents are skipped if a run holds
+        them or has claimed them since they were read, or if the record key is already taken.
         """
         if not state_updates:
             return 0

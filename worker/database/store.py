@@ -1,7 +1,7 @@
 """Read and write documents and their state, `atproto.*`, in MongoDB.
 
-A run claims a document under a lease, saves the result of each step, and finishes. Every write
-depends on the lease's token, so a slow old run never overwrites the result of a newer one.
+A run claims a document with a lease, saves the result of each step, and releases the lease. The
+filters of its writes contain the lease's token, so that it cannot overwrite a newer run's results.
 """
 
 from __future__ import annotations
@@ -49,30 +49,30 @@ from worker.media import MediaType
 
 _MAX_TRIES = 100
 GUEST_USERS = (None, "")
-"""The values of `user` on an item of a guest."""
+"""The values of `user` in a guest's document."""
 
 
 class LeaseLostError(MediaError):
-    """Another run has taken over the document: this run must not write any more."""
+    """Another run has claimed the document. This run must stop writing."""
 
     step, code = "store", "lease_lost"
 
 
 class ContendedError(TransientError):
-    """The document was claimed by another run each time that this run had read it."""
+    """Claiming failed repeatedly, because other runs claimed the document first."""
 
     step, code = "store", "contended"
 
 
 class RecordKeyTakenError(MediaError):
-    """Another document holds this rkey in this repo."""
+    """Another document has this rkey in this repo."""
 
     step, code = "store", "identity_taken"
 
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """The document cannot be claimed before `until`; if `is_held`, a run has it."""
+    """The document cannot be claimed before `until`. If `is_held`, a run holds it."""
 
     until: datetime
     is_held: bool
@@ -88,7 +88,7 @@ class Finish(Enum):
 
 
 class DocumentStore:
-    """The documents of all media types in one database."""
+    """Reads, claims and updates the documents of all media types."""
 
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
         self._database = database
@@ -98,7 +98,7 @@ class DocumentStore:
         return self._database[kind.collection]
 
     def find(self, kind: MediaType, ids: Sequence[DocumentId]) -> MediaDocument | None:
-        """Return the document for the first id that exists, or None."""
+        """Return the document with the first of `ids` that exists, or None."""
         raw = self._find(kind, ids)
         return self.parse(kind, raw) if raw else None
 
@@ -116,30 +116,30 @@ class DocumentStore:
             return [self.parse(kind, raw) for raw in found]
 
     def find_owners(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[OwnedItem]:
-        """Yield the ids and owners of the existing documents with these ids."""
+        """Yield the references and owners of the existing documents with these ids."""
         with mongo_errors():
             for raw in self.collection(kind).find({"_id": {"$in": ids}}, {"user": 1}):
                 yield self.to_owned_item(kind, raw)
 
     def to_owned_item(self, kind: MediaType, raw: RawDocument) -> OwnedItem:
-        """Return the id and owner of a raw document that was read with its `user`."""
+        """Build an OwnedItem from a raw document with the fields `_id` and `user`."""
         ref = ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))
         return OwnedItem(ref, str(raw.get("user") or self.guest_subject))
 
     def scan(
         self, kind: MediaType, after: DocumentId | None, limit: int
     ) -> Iterator[tuple[object, MediaDocument]]:
-        """Yield documents by id, after one (None: from the first), with their `_id`."""
+        """Yield the raw `_id` and the document of up to `limit` documents after an id."""
         with mongo_errors():
             found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
-                # A bound on the index, because `$gt` finds ids of the same type only.
+                # A bound on the index, because `$gt` only matches ids of the same type.
                 found.hint("_id_").min([("_id", after)])  # type: ignore[list-item]
             for raw in found.sort("_id").limit(limit):
                 yield raw["_id"], self.parse(kind, raw)
 
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
-        """Return the document whose record is at this rkey of a repo, or None."""
+        """Return the document with this record key, or None."""
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
         with mongo_errors():
             raw = self.collection(kind).find_one(match, projection(kind))
@@ -154,11 +154,11 @@ class DocumentStore:
         lease: float,
         only_if_due: bool = False,
     ) -> MediaDocument | Busy | None:
-        """Claim a document for `lease` seconds; None if it does not exist.
+        """Claim a document for `lease` seconds; return None if it does not exist.
 
-        `holder` names the message being processed: if the same message is delivered again, its
-        earlier run is dead, and its lease is taken over. `only_if_due` skips an item that is not
-        due.
+        Returns Busy if another run holds it, or if the PDS has asked to wait. `only_if_due` also
+        returns Busy before `retryAt`. `holder` contains the id of the message: if a message is
+        delivered again, its earlier run has died, and its lease is replaced. Raises ContendedError.
         """
         for _ in range(_MAX_TRIES):
             raw = self._find(kind, ids)
@@ -194,12 +194,12 @@ class DocumentStore:
         return self.parse(kind, taken) if taken else None
 
     def clear_malformed(self, kind: MediaType, ids: Sequence[object]) -> None:
-        """Unset states that cannot hold fields; raises the driver's errors."""
+        """Unset `atproto` where it is not an object; raises the driver's errors."""
         match = {"_id": {"$in": ids}, **MALFORMED_STATE}
         self.collection(kind).update_many(match, {"$unset": {"atproto": ""}})
 
     def save(self, kind: MediaType, document: MediaDocument, state: SyncState) -> MediaDocument:
-        """Save the state of a run that continues.
+        """Save the state during a run, and return the document with it.
 
         Raises LeaseLostError, or RecordKeyTakenError if another document has the record key.
         """
@@ -214,7 +214,7 @@ class DocumentStore:
         return replace(document, state=replace(state, lease=document.state.lease))
 
     def finish(self, kind: MediaType, document: MediaDocument, state: SyncState) -> Finish:
-        """Write a run's final state and release the lease, if the run still has it."""
+        """Save a run's final state and release its lease; return the result."""
         update = state_changes(state)
         update["$unset"] |= {"atproto.lease": "", "atproto.again": ""}
         if document.state.strays:
@@ -235,9 +235,10 @@ class DocumentStore:
     def mark_failed(
         self, kind: MediaType, raw_id: object, failure: Failure, token: str | None = None
     ) -> None:
-        """Mark an item as failed that cannot be claimed, or whose run cannot finish.
+        """Mark an item as failed if it cannot be claimed or its run cannot finish.
 
-        The update is small, for an almost full document; raises DocumentFullError.
+        `token` is the token of the current lease, if any. The update is small, because the
+        document may be almost full. Raises DocumentFullError.
         """
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
         failed = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
@@ -247,15 +248,15 @@ class DocumentStore:
             self.collection(kind).update_one(match, {"$set": failed, "$unset": stale})
 
     def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
-        """Mark an item as failed whose `_id` cannot be named in a message."""
+        """Mark an item as failed because its `_id` cannot be sent in a message."""
         wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
         with suppress(DocumentFullError):
             self.mark_failed(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
 
     def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:
-        """Save the URI of a record that a run without lease may have written to.
+        """Save the URI of a record that a run may have written after it lost its lease.
 
-        The run that holds the document now syncs it again, and settles the record at that URI.
+        The next run deletes or rewrites the record at that URI.
         """
         update = {
             "$addToSet": {"atproto.strays": uri},
@@ -280,23 +281,23 @@ class DocumentStore:
 
 
 def _id_of(raw: RawDocument) -> DocumentId:
-    """Return a document's `_id`, or as text if no message can name it."""
+    """Return a document's `_id`, as text if its type is not supported."""
     known = as_document_id(raw["_id"])
     return ascii(raw["_id"])[:100] if known is None else known
 
 
 def projection(kind: MediaType) -> dict[str, int]:
-    """Return the projection of the fields that the engine reads."""
+    """Build a projection of the fields that the engine reads."""
     return dict.fromkeys((*kind.fields, *kind.takedown_flags, "user", "atproto"), 1)
 
 
 def state_changes(state: SyncState) -> Update:
-    """Return the update that sets a document's state, except its lease."""
+    """Build the update that sets a document's state, except lease and strays."""
     return field_changes(dump_state(state))
 
 
 def field_changes(values: Mapping[str, object]) -> Update:
-    """Return the update that sets fields of a state, and unsets those that are None."""
+    """Build the update that sets fields of a state, or unsets them if None."""
     return {
         "$set": {f"atproto.{name}": value for name, value in values.items() if value is not None},
         "$unset": {f"atproto.{name}": "" for name, value in values.items() if value is None},

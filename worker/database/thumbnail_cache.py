@@ -1,7 +1,7 @@
-"""Cache thumbnails in MongoDB, so that a retry or a restore creates none twice.
+"""Cache thumbnails in MongoDB, to reuse them in retries and restores.
 
-An entry depends only on the version of the image and the settings: all writers write the same
-bytes, so they need no lock, and a lost entry only costs time.
+An entry depends only on the version of the image and the settings. Concurrent writers write the
+same bytes, so no lock is needed. A lost entry is created again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class ThumbnailCacheUnavailableError(TransientError):
-    """MongoDB did not answer, or refused; the cache is not essential."""
+    """MongoDB did not answer or refused a call of the cache."""
 
     step, code = "thumbnail", "thumbnail_cache_unavailable"
 
@@ -39,7 +39,7 @@ _cache_errors = partial(mongo_errors, ThumbnailCacheUnavailableError)
 
 @dataclass(frozen=True, slots=True)
 class CachedThumbnail:
-    """A thumbnail, and the CID that it has as a blob."""
+    """A thumbnail and the CID of its blob."""
 
     thumbnail: Thumbnail
     cid: str
@@ -50,10 +50,10 @@ class CachedThumbnail:
 
 
 class Thumbnails(Protocol):
-    """A cache of thumbnails, by the identity of their image and the settings."""
+    """A cache of thumbnails by the identity of the image and the settings."""
 
     def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
-        """Return the thumbnail of a version of an image."""
+        """Return the thumbnail of an image version (`identity`), or None."""
 
     def put(
         self, identity: str, settings: ThumbnailSettings, thumbnail: Thumbnail, *, owner: str
@@ -71,17 +71,18 @@ class NewThumbnail:
 
 
 class ThumbnailCache:
-    """A collection with an entry for each version of an image and settings.
+    """Caches thumbnails in a collection, by image version and settings.
 
-    `_id` is a hash of both; `source` is the identity of the image, `owner` its subject, `data` the
-    PNG, `size` its bytes. Without MongoDB, thumbnails are not found and not saved.
+    `_id` is a hash of both. `source` is the identity of the image version, `owner` the subject,
+    `data` the thumbnail and `size` its number of bytes. If MongoDB is unavailable, thumbnails are
+    not found and not saved.
     """
 
     def __init__(self, collection: Collection[RawDocument]) -> None:
         self._entries = collection
 
     def get(self, identity: str, settings: ThumbnailSettings) -> CachedThumbnail | None:
-        """Return the thumbnail of a version of an image; a damaged entry is ignored."""
+        """Return the thumbnail of an image version; a damaged entry results in None."""
         return self.get_many([identity], settings).get(identity)
 
     def put(
@@ -115,7 +116,7 @@ class ThumbnailCache:
             log.warning("%d thumbnails not cached: %s", len(new), error.message)
 
     def forget(self, owner: str) -> int:
-        """Delete an owner's thumbnails; raises ThumbnailCacheUnavailableError."""
+        """Delete and count an owner's thumbnails; raises ThumbnailCacheUnavailableError."""
         with _cache_errors():
             return self._entries.delete_many({"owner": owner}).deleted_count
 
@@ -137,7 +138,7 @@ def _entry_id(identity: str, settings: ThumbnailSettings) -> str:
 
 
 def _parse_entry(entry: Mapping[str, object]) -> CachedThumbnail | None:
-    """Return an entry's thumbnail, None if its bytes do not match its size and CID."""
+    """Parse an entry; return None if its bytes do not match its size and CID."""
     data, mime_type, cid = entry.get("data"), entry.get("mimeType"), entry.get("cid")
     if not isinstance(data, bytes) or not isinstance(mime_type, str):
         return None
