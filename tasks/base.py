@@ -1,4 +1,4 @@
-"""The base class of the tasks: sends messages, and ends tasks by their outcomes."""
+"""The base class of the tasks, with shared code for messages and results."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ class ItemWaits(Exception):  # noqa: N818 - a readable name in the log and in Fl
 
 
 class MediaTask(Task[Any, Any]):
-    """A task over items."""
+    """Sends messages safely, selects the engine, and ends a task by its outcome."""
 
-    max_retries = None  # the state on the document decides
+    max_retries = None  # the state in the document limits the retries
     throws = (ItemFailed,)  # logged without a traceback
     Request = "worker.queue.labels:LabelledRequest"
 
     @property
     def holder(self) -> str:
-        """Return the holder of leases: the id of the message, and its retry.
+        """Return the holder of leases: the message id, with the retry count if not 0.
 
-        The same holder again means that the earlier run died; a retry means that it did not.
+        If a lease has the same holder, an earlier delivery of this message died. If a lease has
+        the same message id but another retry count, that run ended normally.
         """
         message, retries = self.request.id or "here", self.request.retries
         return f"{retries}/{message}" if retries else message
 
     @property
     def is_retry(self) -> bool:
-        """Return whether the task sent this message itself, to retry an item."""
+        """Return whether this message is a retry, sent by the task itself."""
         return self.request.retries > 0
 
     @property
@@ -57,19 +58,19 @@ class MediaTask(Task[Any, Any]):
         return (self.request.delivery_info or {}).get("routing_key")
 
     def services(self) -> Services:
-        """Return the services of this process, built at first use."""
-        # Imported late, because producers import the tasks and must not load the engine.
+        """Return the services of this process; the first call builds them."""
+        # Imported here, because producers import the tasks and must not load the engine.
         from worker.services import services
 
         return services(is_worker=app.is_worker)
 
     def select_engine(self) -> Engine:
-        """Return the live engine for a save, the bulk engine for any other message."""
+        """Return the live engine for messages of the live queue, else the bulk engine."""
         services = self.services()
         return services.engine if self.queue_name == LIVE else services.bulk_engine
 
     def keep_queues_fair(self) -> None:
-        """Throttle bulk work during live traffic, and rebalance the message's queue."""
+        """Record live traffic, which throttles batches, and rebalance the queue."""
         services, queue = self.services(), self.queue_name
         if queue == LIVE:
             services.throttle.note_live_traffic()
@@ -77,7 +78,7 @@ class MediaTask(Task[Any, Any]):
             services.balancer.rebalance(queue, app.task_functions)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
-        """Add the task and its arguments to log lines and reports to Sentry."""
+        """Add the task to log lines, and the task and its arguments to Sentry reports."""
         if app.is_worker:
             from worker.telemetry import logs, sentry
 
@@ -89,33 +90,33 @@ class MediaTask(Task[Any, Any]):
     def apply_async(  # type: ignore[override]
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
-        """Send a message. In a producer this never raises, but returns a LostResult."""
+        """Send a message. In producers, errors are logged and a LostResult is returned."""
         try:
             return super().apply_async(args, kwargs, **options)
         except Exception as error:
             if app.is_worker:
                 raise
             # A producer has just saved its document and must not fail. The text of the error is
-            # not logged, because it could quote the password of the queue.
+            # not logged, because it could contain the password of Redis.
             why = type(error).__name__
             log.warning("%s%r was not enqueued; the sweep will find it (%s)", self.name, args, why)
             return LostResult(options.get("task_id") or "lost", app=self.app)
 
     def conclude(self, outcome: Outcome) -> str:
-        """End the task by the outcome: done, retried soon, or failed."""
+        """Return a result, or raise Retry, Ignore or ItemFailed, by the outcome."""
         if outcome.again:
             raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        # If too many messages are in flight, the sweep retries it: `retryAt` is on the document.
+        # If too many messages are in flight, the sweep retries the item at its `retryAt`.
         if wait is not None and wait <= MAX_COUNTDOWN and self.services().in_flight.has_capacity():
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
     def conclude_batch(self, report: BatchReport, request: BatchRequest) -> str:
-        """End the task of a batch: retry items due soon, else name failed ones."""
+        """Return a result, retry the items due soon, or raise ItemFailed for failed ones."""
         batch = f"{request.kind.name}s of {request.subject}"
         log.info("batch of %s: %s", batch, report.summary)
         ids, wait = report.due_within(MAX_COUNTDOWN)
@@ -127,9 +128,10 @@ class MediaTask(Task[Any, Any]):
         return self._finish(report.summary, waits=report.waits)
 
     def _finish(self, detail: str, *, waits: bool) -> str:
-        """End the task without an error, as a retry if its item waits for a sweep.
+        """Return the detail as the result, or raise Ignore if an item waits for a sweep.
 
-        The event of a retry replaces Celery's event of a success. The message is acknowledged.
+        A waiting item is reported to Flower with a retry event instead of a success event. The
+        message is acknowledged.
         """
         if waits and app.is_worker and self._report_retry(detail):
             raise Ignore(detail)
@@ -144,7 +146,7 @@ class MediaTask(Task[Any, Any]):
         return True
 
     def postpone(self, error: MediaError) -> NoReturn:
-        """Retry shortly after an error that could not be saved on the document."""
+        """Retry after an error that was not saved on a document; raise a PermanentError."""
         if isinstance(error, PermanentError):
             raise error
         countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)

@@ -1,4 +1,4 @@
-"""The periodic tasks."""
+"""The task that enqueues overdue and missed items periodically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 
 @app.task(bind=True, base=MediaTask, name="sweep")
 def sweep(self: MediaTask) -> int:
-    """Enqueue the documents that differ from what is published; return how many."""
+    """Enqueue items and removals that are due or were missed; return how many."""
     try:
         enqueued = self.services().sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:

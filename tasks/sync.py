@@ -1,4 +1,4 @@
-"""The tasks that sync items."""
+"""The tasks that publish, update and remove the records of items."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, MAX_COUNTDOWN
 
 @app.task(bind=True, base=MediaTask, name="sync_media")
 def sync_media(self: MediaTask, type: str, id: str | int, user: str | None = None) -> str:  # noqa: A002
-    """Sync an item. `user` is its subject, needed if the document may be deleted."""
+    """Sync an item. `user` is its subject, required if its document was deleted."""
     try:
         self.keep_queues_fair()
         outcome = self.select_engine().sync(
@@ -35,8 +35,8 @@ def sync_batch(
     ids: list[str | int],
     backfill: str | None = None,
 ) -> str:
-    """Sync items of one subject. `backfill` is the name of their backfill, if any."""
-    # Imported late: producers import the tasks, and must not load the engine.
+    """Sync items of one subject. `backfill` is the name of the backfill, or None."""
+    # Imported here: producers import the tasks, and must not load the engine.
     from worker.media import media_type
     from worker.sync.batch.engine import BatchRequest
 
@@ -52,7 +52,7 @@ def sync_batch(
 
 @app.task(bind=True, base=MediaTask, name="delete_media")
 def delete_media(self: MediaTask, type: str, user: str, rkey: str) -> str:  # noqa: A002
-    """Delete a subject's record whose document is gone from MongoDB."""
+    """Delete the record at `rkey` in a subject's repo after its document was deleted."""
     try:
         self.keep_queues_fair()
         outcome = self.select_engine().delete_record(type, user, rkey, holder=self.holder)
