@@ -1,1 +1,1 @@
-"""Redis and Celery: names, configuration, message checks, transport."""
+"""The message queue: Celery configuration, transport and message checks."""

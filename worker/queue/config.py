@@ -1,4 +1,4 @@
-"""Celery's configuration. docs/architecture.md explains the settings."""
+"""The Celery configuration; docs/architecture.md describes the design."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from kombu import Exchange, Queue
 from worker.core.settings import QueueSettings
 from worker.queue.names import BULK, HARD_LIMIT, LIVE, SOFT_LIMIT, SWEEP
 
-MAX_CHILD_MEMORY = 400_000_000  # bytes; a child that ever had more is replaced after its task
+MAX_CHILD_MEMORY = 400_000_000  # bytes; a child process above this is replaced after its task
 
 
 def configuration() -> dict[str, object]:
-    """Return the settings that do not depend on the environment."""
+    """Return the Celery settings that do not depend on the environment."""
     return {
         "broker_transport_options": producer_options(),
         "broker_connection_timeout": 0.1,
@@ -37,7 +37,7 @@ def configuration() -> dict[str, object]:
         "beat_scheduler": "worker.telemetry.heartbeat:Scheduler",
         "beat_max_loop_interval": 15,
         "worker_enable_remote_control": False,
-        # A process waits for MongoDB and the PDS half of its time (docs/figures.md).
+        # A process spends half of its time waiting for MongoDB and the PDS (docs/figures.md).
         "worker_concurrency": 2 * (os.cpu_count() or 1),
         "worker_prefetch_multiplier": 1,
         "worker_max_tasks_per_child": 1000,
@@ -49,9 +49,9 @@ def configuration() -> dict[str, object]:
 
 
 def environment_configuration(settings: QueueSettings) -> dict[str, object]:
-    """Return the settings that depend on the environment."""
+    """Return the Celery settings that depend on the environment."""
     interval = settings.sweep_interval
-    # Sweeps that accumulate while no worker runs expire.
+    # Sweep messages expire, so that they do not accumulate while no worker runs.
     options = {"expires": max(interval, 10.0), "queue": LIVE}
     return {
         "broker_url": settings.broker_url.reveal(),
@@ -60,12 +60,12 @@ def environment_configuration(settings: QueueSettings) -> dict[str, object]:
 
 
 def producer_options() -> dict[str, object]:
-    """Return a producer's options: a save must not wait for the queue."""
+    """Return the transport options of producers: short timeouts and no retries."""
     return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
 
 
 def worker_options(settings: QueueSettings) -> dict[str, object]:
-    """Return a worker's options: notice dead connections and dead workers."""
+    """Return the transport options of workers, which detect lost connections."""
     return {
         "visibility_timeout": settings.visibility_timeout,
         "socket_timeout": 5,

@@ -1,7 +1,7 @@
-"""Count messages in Redis: those that wait in a queue, and those in flight.
+"""Count the messages in Redis: queued messages, and messages in flight.
 
-A message is in flight while a worker processes it, and while a worker holds it in memory for its
-countdown, which does not count towards the prefetch limit.
+A message is in flight while a worker processes it, or keeps it in memory until its countdown ends.
+Messages with a countdown do not count towards the prefetch limit.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from worker.core.secrets import Secret
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 IN_FLIGHT = "unacked"  # kombu's name for messages that are not acknowledged yet
-_MAX_IN_FLIGHT = 500  # some 5 MB
+_MAX_IN_FLIGHT = 500  # about 5 MB
 
 log = logging.getLogger(__name__)
 
 
 class InFlight:
-    """Limits the messages in flight."""
+    """Limits the number of messages in flight."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -41,7 +41,7 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class QueueLengths:
-    """The waiting messages of each queue, with its overflow, and those in flight."""
+    """The number of messages in each queue, with its overflow list, and in flight."""
 
     live: int
     sweep: int
@@ -50,16 +50,16 @@ class QueueLengths:
 
 
 class Queues:
-    """The queues of one Redis database."""
+    """Reads the queues of one Redis database."""
 
     def __init__(self, url: Secret) -> None:
-        # For an operator who waits for the answer: short timeouts, no retries.
+        # Short timeouts and no retries, because an operator waits for the result.
         self._redis = Redis.from_url(
             url.reveal(), socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
         )
 
     def lengths(self) -> QueueLengths:
-        """Return how long each queue is now; raises RedisUnavailableError."""
+        """Count the messages of each queue; raises RedisUnavailableError."""
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             for name in (LIVE, SWEEP, BULK):
                 pipe.llen(redis_list(name, FRONT))

@@ -1,6 +1,6 @@
-"""Check JSON values against type annotations, and name their types.
+"""Check JSON values against type annotations, and describe JSON types.
 
-The check is exact, as in JSON: `true` is not a number, and nothing is converted.
+The check is strict: values are not converted, and `true` is not a number.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _NAMES: dict[object, str] = {
 
 
 def matches(value: object, kind: Any) -> bool:
-    """Return whether a value is of a plain type, a union, or a list of those."""
+    """Return whether a value matches `kind`: a plain type, a union or a list type."""
     origin = get_origin(kind)
     if origin in {Union, UnionType}:
         return any(matches(value, each) for each in get_args(kind))
@@ -31,7 +31,7 @@ def matches(value: object, kind: Any) -> bool:
 
 
 def kind_name(kind: Any) -> str:
-    """Return the name of a type in words."""
+    """Return the name of a type for error messages."""
     origin = get_origin(kind)
     if origin in {Union, UnionType}:
         return " or ".join(kind_name(each) for each in get_args(kind))
@@ -41,12 +41,12 @@ def kind_name(kind: Any) -> str:
 
 
 def type_name(value: object) -> str:
-    """Return the name of a value's type, without the value: it may be long or secret."""
+    """Return the name of a value's type. The value itself may be secret."""
     return kind_name(type(value))
 
 
 def exceeds_depth(value: object, levels: int) -> bool:
-    """Return whether lists and objects are nested more than so many levels deep."""
+    """Return whether lists and objects are nested more than `levels` deep."""
     if not isinstance(value, dict | list):
         return False
     if levels == 0:

@@ -1,4 +1,4 @@
-"""Readable labels of messages, for Flower and Celery's log lines."""
+"""Describe messages readably in Flower and in Celery's log lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from celery.worker.request import Request
 
-_MAX_IDS = 3  # of a batch, which may have a hundred
+_MAX_IDS = 3  # in the label of a batch, which may have a hundred
 _MAX_CHARACTERS = 300
 _SUBJECTS = {
     "sync_media": ("type", "id"),
@@ -18,7 +18,7 @@ _SUBJECTS = {
 
 
 class LabelledRequest(Request):
-    """A request with readable arguments; producers in other languages may send none."""
+    """Replaces the `argsrepr` and `kwargsrepr` of a request by readable labels."""
 
     @property
     def argsrepr(self) -> str:
@@ -35,7 +35,7 @@ class LabelledRequest(Request):
 
 
 def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
-    """Return `painting 65f0...`, or a batch's type, owner and first ids."""
+    """Describe the item of a task (`painting 65f0...`), or the items of a batch."""
     subject = [arguments[name] for name in _SUBJECTS.get(task, ()) if name in arguments]
     if task == "sync_batch" and len(subject) == len(_SUBJECTS[task]):
         kind, owner, ids = subject
@@ -47,7 +47,7 @@ def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
 
 
 def options_label(task: str, arguments: Mapping[str, Any]) -> str:
-    """Return the other arguments as `name: value`."""
+    """Describe the arguments that `subject_label` omits, as `name: value`."""
     subject = _SUBJECTS.get(task, ())
     rest = (f"{n}: {v}" for n, v in arguments.items() if v is not None and n not in subject)
     return ", ".join(rest)[:_MAX_CHARACTERS]

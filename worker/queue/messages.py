@@ -1,10 +1,10 @@
 """Check messages before Celery sees them, and fill in missing fields.
 
-Celery and its transport trust the bytes on the queue: half of the possible mistakes end the
-worker, and some of them again after each restart.
+Celery and its transport do not validate messages. Half of the possible mistakes stop the worker,
+and some stop it again after each restart.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 
-The fields that only kombu's transport for Redis needs are derived from the queue of the message.
+Missing fields that only kombu's Redis transport needs are derived from the queue's name.
 Source: kombu 5.7, `kombu.transport.virtual.base.Message` and `kombu.transport.redis.QoS.append`.
 """
 
@@ -26,11 +26,11 @@ from worker.core.clock import now
 from worker.queue.json_types import exceeds_depth, kind_name, matches, type_name
 from worker.queue.names import queue_of
 
-_MAX_BYTES = 2**20  # ten times as much as a batch of the longest ids
+_MAX_BYTES = 2**20  # ten times the size of a batch with the longest ids
 _MAX_LEVELS = 16
 _MAX_NAME = 64  # characters of a name in the log
-_MAX_FAULT = 300  # characters of a fault
-_MAX_WAIT = 300  # seconds; a waiting message is held in memory, and redelivered meanwhile
+_MAX_FAULT = 300  # characters of a fault in the log
+_MAX_WAIT = 300  # seconds; until its `eta`, a message is kept in memory and may be redelivered
 _ENVELOPE = {
     "body": str,
     "content-encoding": str,
@@ -67,7 +67,7 @@ _ENCODING = {"content-type": "application/json", "content-encoding": "utf-8"}
 
 @dataclass(frozen=True, slots=True)
 class InvalidMessage:
-    """A message that is dropped: its id and task, and what is wrong with it."""
+    """The id, the task and the fault of a message to drop."""
 
     id: str
     task: str
@@ -75,21 +75,21 @@ class InvalidMessage:
 
 
 class _MalformedError(Exception):
-    """What is wrong with a message, without long quotes."""
+    """A message is invalid; the text describes the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskCall:
-    """The task that a message calls, and its arguments by name."""
+    """The task name and the arguments, by name, of a message."""
 
     task: str
     arguments: Mapping[str, object]
 
 
 def validate(item: bytes, tasks: TaskFunctions) -> TaskCall | InvalidMessage:
-    """Return the call of a message on the queue, or why it must be dropped.
+    """Check a message; return its task call, or an InvalidMessage with the fault.
 
-    `tasks` are the functions of the tasks by name; their annotations are the argument types.
+    `tasks` maps task names to functions. Arguments are checked against their annotations.
     """
     headers: Json = {}
     try:
@@ -102,7 +102,7 @@ def validate(item: bytes, tasks: TaskFunctions) -> TaskCall | InvalidMessage:
 
 
 def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
-    """Return the call of a message, unchecked, None if it is unreadable; fast."""
+    """Parse a message without validation (fast); return None if it is unreadable."""
     try:
         envelope = json.loads(item)
         args, kwargs, _ = json.loads(_decode_body(envelope))
@@ -227,9 +227,9 @@ def _printable(value: object) -> str:
 
 
 def fill_defaults(item: bytes, name: str) -> bytes:
-    """Return a message from the Redis list `name`, with missing fields added.
+    """Add missing fields to a message from the Redis list `name`, and return it.
 
-    Existing fields, and items that are not messages, stay as they are for `validate`.
+    Existing fields are unchanged. Items that are not JSON objects are returned unchanged.
     """
     try:
         envelope = json.loads(item)
@@ -241,7 +241,7 @@ def fill_defaults(item: bytes, name: str) -> bytes:
     if isinstance(envelope.get("headers"), dict):
         added |= _add_missing(envelope["headers"], {"retries": 0})
     if isinstance(envelope["properties"], dict):
-        # The default exchange: a message that is requeued then needs no binding in Redis.
+        # The default exchange: requeuing the message then needs no binding in Redis.
         route = {"exchange": "", "routing_key": queue_of(name)}
         delivery: dict[str, object] = {"delivery_tag": str(uuid4()), "delivery_info": route}
         added |= _add_missing(envelope["properties"], delivery)
@@ -249,7 +249,7 @@ def fill_defaults(item: bytes, name: str) -> bytes:
 
 
 def _add_missing(values: dict[str, Any], defaults: dict[str, object]) -> bool:
-    """Add missing values; return whether there were any."""
+    """Add missing values from `defaults`; return whether any were missing."""
     missing = defaults.keys() - values.keys()
     values |= {name: defaults[name] for name in missing}
     return bool(missing)

@@ -1,11 +1,11 @@
-"""The worker's consumer and transport: Celery's own, with three fixes.
+"""The worker's consumer and transport: those of Celery, with three changes.
 
-The consumer takes no part in gossip and mingle. The transport drops invalid messages, and fills in
-fields that producers in other languages leave out.
+The consumer disables gossip and mingle. The transport drops invalid messages, and adds fields that
+producers in other languages omit.
 
-A task that ends while Redis is down cannot be acknowledged. The stock transport logs that and
-still counts the message as in flight. If all processes were busy, the prefetch limit is reached:
-the worker never asks Redis again, does not notice the lost connection, and is idle until restarted.
+A task that ends while Redis is down cannot be acknowledged. The original transport logs an error
+and still counts the message as in flight. If all processes were busy, the prefetch limit stays
+reached: the worker does not poll Redis, misses the lost connection, and is idle until a restart.
 Source: kombu 5.7, `kombu.transport.redis.QoS.ack` and `Message.ack_log_error`.
 """
 
@@ -24,15 +24,15 @@ from kombu.transport import redis, virtual
 from worker.core.redis_errors import describe_error
 from worker.queue.messages import InvalidMessage, TaskFunctions, fill_defaults, validate
 
-TASK_FUNCTIONS = "task_functions"  # the transport option with the tasks
+TASK_FUNCTIONS = "task_functions"  # the transport option that contains the task functions
 
 log = logging.getLogger(__name__)
 
 
 class NonLeakingQoS(redis.QoS):
-    """Stops counting a message as in flight when its task ends without Redis.
+    """Stops counting a message as in flight if acknowledging it fails.
 
-    The message stays unacknowledged in Redis, and is redelivered later, which does no harm.
+    The message stays unacknowledged in Redis. It is redelivered later, which is safe.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -49,12 +49,12 @@ class NonLeakingQoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """A channel that logs and drops invalid messages."""
+    """Logs and drops invalid messages from Redis."""
 
     QoS: Any = NonLeakingQoS
 
     def __init__(self, connection: Any, *args: Any, **kwargs: Any) -> None:
-        # Read now, because a channel creates clients even after it has lost its connection.
+        # Read now, because a channel may create clients after it has lost its connection.
         self._task_functions = connection.client.transport_options[TASK_FUNCTIONS]
         super().__init__(connection, *args, **kwargs)
 
@@ -65,7 +65,7 @@ class Channel(redis.Channel):
 
 
 class Transport(redis.Transport):
-    """A transport that checks messages."""
+    """The Redis transport, with a channel that validates messages."""
 
     Channel = Channel
 
@@ -73,7 +73,7 @@ class Transport(redis.Transport):
 def accept(
     answer: Sequence[bytes] | None, *, tasks: TaskFunctions, **_: object
 ) -> Sequence[bytes] | None:
-    """Return the queue and message in a response of Redis, None if it is invalid."""
+    """Return a BRPOP response with defaults added, or None if its message is invalid."""
     if not answer:
         return None
     name = answer[0].decode(errors="replace")
@@ -87,7 +87,7 @@ def accept(
 
 
 class NoGossipConsumer(Consumer):
-    """A consumer without gossip, which ends a worker when a task ends without Redis."""
+    """A consumer without gossip, which stops a worker if a task ends without Redis."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         options = kwargs.pop("worker_options", None) or {}
@@ -95,20 +95,20 @@ class NoGossipConsumer(Consumer):
         super().__init__(*args, **kwargs)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
-        """Return a connection that uses `Transport`."""
+        """Open a connection that uses `Transport`."""
         app: Any = self.app
         connection = app.connection_for_read(heartbeat=heartbeat)
-        # Set here: in the settings it would replace the scheme of the URL, and with it TLS.
+        # Set here: as a Celery setting it would replace the URL scheme, and disable TLS.
         connection.get_transport_cls = lambda: Transport
         connection.transport_options[TASK_FUNCTIONS] = app.task_functions
         return self.ensure_connected(connection)
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """Connect, retrying until it succeeds; log what an operator can do first."""
+        """Connect, with retries until it succeeds. Log advice on the first failure."""
         try:
             conn.ensure_connection(max_retries=0)
         except OperationalError as error:
-            # Without the traceback, which says nothing about the cause. Celery logs each retry.
+            # Without the traceback, which does not show the cause. Celery logs each retry.
             advice = describe_error(error.__cause__ or error)
             log.error("the queue cannot be reached: %s", advice)  # noqa: TRY400
         return super().ensure_connected(conn)
