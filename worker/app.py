@@ -1,7 +1,7 @@
-"""The Celery application and its signal hooks. `celery -A worker.app worker`.
+"""The Celery application and its signal handlers (`celery -A worker.app`).
 
-Producers import it too, so it imports nothing but Celery, and reads the environment only when the
-first message is sent. The configuration is in `worker.queue.config`.
+Producers import this module too. It therefore imports only Celery and small modules, and reads the
+environment only at its first use. The configuration is in `worker.queue.config`.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from worker.queue.names import BATCH_HARD_LIMIT, LIVE, MAX_COUNTDOWN, MAX_IN_FLI
 
 _M_MMAP_THRESHOLD = -3  # https://man7.org/linux/man-pages/man3/mallopt.3.html
 _MIN_MAPPED_BYTES = 1 << 18
-_CELERYS_OWN = "celery."  # built-in tasks, which can start any other and are not used
+_CELERYS_OWN = "celery."  # prefix of built-in tasks, which are unused: they can start any task
 
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def _exit_on(*errors: type[Exception]) -> Iterator[None]:
-    """End the process with the message of an error."""
+    """Exit the process with the error message if one of `errors` is raised."""
     try:
         yield
     except errors as error:
@@ -50,13 +50,13 @@ def _exit_on(*errors: type[Exception]) -> Iterator[None]:
 
 
 class LostResult(AsyncResult[Any]):
-    """The result of a message that could not be sent."""
+    """The result of `apply_async` if the message could not be sent."""
 
 
 class MediaCelery(Celery):
-    """The application; `is_worker` is True in the processes that run tasks.
+    """The Celery application; `is_worker` is True in processes that run tasks.
 
-    Connecting raises SettingsError for a faulty environment.
+    Opening a connection raises SettingsError if the environment is invalid.
     """
 
     is_worker = False
@@ -69,7 +69,7 @@ class MediaCelery(Celery):
 
     @cached_property
     def task_functions(self) -> TaskFunctions:
-        """Return the functions of our tasks by name."""
+        """Return the functions of the tasks by name, without Celery's built-in tasks."""
         self.loader.import_default_modules()
         own = {name: task for name, task in self.tasks.items() if not name.startswith(_CELERYS_OWN)}
         return {name: task.run for name, task in own.items()}
@@ -77,27 +77,27 @@ class MediaCelery(Celery):
     def submit(
         self, task: str, args: Sequence[object], queue: str = LIVE, *, task_id: str | None = None
     ) -> bool:
-        """Send a message for one of our tasks, by name; return whether it was sent."""
-        if task not in self.tasks:  # producers have imported the tasks, and must not load the types
+        """Send a message for the task named `task`; return whether it was sent."""
+        if task not in self.tasks:  # not in producers: they must not load the media types
             self.loader.import_default_modules()
         result = self.tasks[task].apply_async(tuple(args), queue=queue, task_id=task_id)
         return not isinstance(result, LostResult)
 
 
 def _broker() -> str:
-    # Without a URL, Celery would use a default broker.
+    # Without a URL, Celery would use its default broker.
     return QueueSettings.load(os.environ).broker_url.reveal()
 
 
-# Not the current app of the process: a producer may have its own Celery application.
+# Not set as the current app, because a producer may have its own Celery application.
 app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.periodic"], set_as_current=False)
 
 
 @app.on_configure.connect
 def configure(sender: MediaCelery, **_: object) -> None:
-    """Set the configuration at its first use, as early as the access to a task.
+    """Set the Celery configuration when it is first used, for example by a task.
 
-    A faulty environment does not raise here, but when a connection is opened.
+    An invalid environment raises an error later, when a connection is opened.
     """
     sender.add_defaults(configuration)
     with suppress(SettingsError):
@@ -107,7 +107,7 @@ def configure(sender: MediaCelery, **_: object) -> None:
 
 @import_modules.connect
 def check_media_types(**_: object) -> None:
-    """Load the media types of other packages; exit if one cannot be used."""
+    """Load the media types of installed packages; exit if one is invalid."""
     from worker.core.errors import MediaTypeError
     from worker.media.registry import registry
 
@@ -117,7 +117,7 @@ def check_media_types(**_: object) -> None:
 
 @celeryd_init.connect
 def configure_worker(conf: Any = None, **_: object) -> None:
-    """Check the environment, and load the engine before the worker forks."""
+    """Check the environment and load the engine before the fork; exit on errors."""
     from worker.telemetry import heartbeat
 
     with _exit_on(SettingsError):
@@ -143,9 +143,9 @@ def configure_worker(conf: Any = None, **_: object) -> None:
 def _return_freed_memory() -> None:
     """Make glibc return freed blocks of 256 KiB and more to the system immediately.
 
-    By default, glibc raises this limit to the size of the largest block so far, and each thread
-    keeps that much: after 16 images of 20 MB, created one at a time by 8 threads, 700 MB were still
-    in use. Does nothing with other C libraries.
+    By default, glibc raises this limit to the size of the largest freed block, and each thread may
+    keep that much. After 8 threads had created 16 images of 20 MB, one at a time, 700 MB were still
+    in use. Does nothing with C libraries that have no `mallopt`.
     """
     import ctypes
 
@@ -155,7 +155,7 @@ def _return_freed_memory() -> None:
 
 @celeryd_after_setup.connect
 def warn_if_visibility_too_short(**_: object) -> None:
-    """Warn if messages may be redelivered while their tasks run: this costs calls."""
+    """Warn if messages may be redelivered while their tasks still run."""
     timeout = QueueSettings.load(os.environ).visibility_timeout
     if timeout <= MAX_IN_FLIGHT_SECONDS:
         log.warning(
@@ -170,10 +170,10 @@ def warn_if_visibility_too_short(**_: object) -> None:
 
 @import_modules.connect
 def require_flower_auth(sender: object = None, **_: object) -> None:
-    """Exit Flower, which has read its options by now, if it has no login."""
+    """Exit if Flower is started without a login; its options are read by then."""
     import click
 
-    # Celery imports Flower for each of its programs, so the import alone is no sign of it.
+    # Celery imports Flower for each of its commands, so check the name of the command.
     program = click.get_current_context(silent=True)
     if sender is not app or program is None or program.info_name != "flower":
         return
@@ -189,7 +189,7 @@ def require_flower_auth(sender: object = None, **_: object) -> None:
 @after_setup_logger.connect
 @after_setup_task_logger.connect
 def configure_logging(logger: logging.Logger, loglevel: int | None = None, **_: object) -> None:
-    """Format all log lines by LOG_FORMAT, without secrets and the noise of libraries."""
+    """Format log lines by LOG_FORMAT, and silence libraries that log secrets."""
     from worker.telemetry import logs
 
     with _exit_on(SettingsError):
@@ -200,7 +200,7 @@ def configure_logging(logger: logging.Logger, loglevel: int | None = None, **_: 
 
 @worker_ready.connect
 def start_metrics_server(**_: object) -> None:
-    """Start the HTTP server of the metrics."""
+    """Start the HTTP server for Prometheus metrics."""
     from worker.services import metrics_exporter
 
     metrics_exporter().serve()
@@ -208,7 +208,7 @@ def start_metrics_server(**_: object) -> None:
 
 @worker_process_init.connect
 def build_services(**_: object) -> None:
-    """Build the services of a child process before its first item."""
+    """Build the services of a child process and create missing indexes."""
     from worker.core.errors import MediaError
     from worker.services import services
 
@@ -216,9 +216,9 @@ def build_services(**_: object) -> None:
         services(is_worker=True).ensure_indexes()
     except MediaError as error:
         log.warning("indexes not checked: %s", error.message)
-    # Collect garbage early, by excluding the loaded objects: a failed task leaves a third of a
-    # megabyte in cycles, Celery's copies of tracebacks. By default the collector waits until the
-    # number of new objects is a quarter of all loaded ones.
+    # Exclude the loaded objects from garbage collection, so that it runs more often. A failed task
+    # leaves 0.3 MB in reference cycles, because Celery copies tracebacks. By default, the collector
+    # waits until the number of new objects is a quarter of all loaded ones.
     # Source: https://devguide.python.org/internals/garbage-collector/#collecting-the-oldest-generation
     gc.freeze()
     gc.collect()
