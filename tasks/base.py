@@ -43,7 +43,7 @@ class MediaTask(Task[Any, Any]):
         """Return the holder of leases: the message id, with the retry count if not 0.
 
         If a lease has the same holder, an earlier delivery of this message died. If a lease has
-        the same message id but another retry count, that run ended normally.
+        the same message id but another retry count, that run did not die.
         """
         message, retries = self.request.id or "here", self.request.retries
         return f"{retries}/{message}" if retries else message

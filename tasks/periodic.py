@@ -1,4 +1,4 @@
-"""The task that enqueues overdue and missed items periodically."""
+"""The periodic task: the sweep."""
 
 from __future__ import annotations
 

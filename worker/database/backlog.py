@@ -149,7 +149,7 @@ class Backlog:
         return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        """Mark items as enqueued until `again`. Documents at the size limit are skipped."""
+        """Set `retryAt` of enqueued items to `again`; skip documents at the size limit."""
         try:
             self._mark(kind, refs, again)
         except DocumentFullError:

@@ -30,7 +30,7 @@ _VALUES = ("partialFilterExpression", "expireAfterSeconds")
 
 @contextmanager
 def require_index() -> Iterator[None]:
-    """Translate errors like `mongo_errors`; raise PermanentError without an index."""
+    """Translate errors like `mongo_errors`; a missing index is a PermanentError."""
     try:
         with mongo_errors():
             yield

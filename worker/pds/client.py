@@ -176,7 +176,7 @@ class PdsClient:
     def list_records(
         self, repo: str, collection: str, cursor: str | None = None, *, ascending: bool = False
     ) -> tuple[list[RemoteRecord], str | None]:
-        """Return a page of records, by descending key, and the next page's cursor."""
+        """Return a page of records (by default, by descending key) and the next cursor."""
         params: dict[str, object] = {"repo": repo, "collection": collection, "limit": 100}
         if ascending:
             params["reverse"] = "true"

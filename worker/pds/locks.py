@@ -61,7 +61,7 @@ class RepoLocks:
     """Locks repos, so that only one worker at a time writes batches to a repo.
 
     Writes of single records do not take the lock. If one changes the repo during a batch, the
-    batch is rejected. `life` (the expiry) and `patience` (the timeout) are in seconds.
+    PDS rejects the batch. `life` (the expiry) and `patience` (the timeout) are in seconds.
     """
 
     def __init__(self, redis: Redis, *, life: float = _LIFE, patience: float = _TIMEOUT) -> None:
