@@ -1,1 +1,1 @@
-"""The engine: one item, a batch, fairness, the sweep and retries."""
+"""Sync items and batches with the PDS, retry failures, and balance the queues."""

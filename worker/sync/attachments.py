@@ -1,7 +1,7 @@
 """Build the attachments of a record: blobs, and links to optional files.
 
-An attachment that fails does not keep the record from being published: the last uploaded blob is
-kept, the error is saved on the document, and the item is `partial` until the file is right.
+A record is published even if an attachment fails. The previously uploaded blob is kept, the error
+is saved on the document, and the item has the status `partial` until a later sync succeeds.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from worker.sync.blobs import BlobBuilder, Content, upload_blob
 from worker.sync.run import Run
 
 PreparedBlob = Content | BlobState | MediaError
-"""A blob to upload, the state of one that needs no upload, or the error that it caused."""
+"""Content to upload, the state of an unchanged blob, or the error of preparing the blob."""
 
 _FILE_STEPS = frozenset({"source", "thumbnail"})
 
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """The attachments of a draft, and the errors of those that failed."""
+    """The blobs and links of a record, and the errors of attachments that failed."""
 
     blobs: Mapping[str, BlobState]
     links: Mapping[str, bool]
@@ -41,13 +41,13 @@ class Attachments:
 
 @dataclass(frozen=True, slots=True)
 class AttachmentBuilder:
-    """Builds the attachments that drafts describe."""
+    """Prepares and uploads the blobs of drafts, and checks their links."""
 
     blobs: BlobBuilder
     lexicons: Lexicons
 
     def prepare(self, run: Run, draft: Draft) -> Mapping[str, PreparedBlob]:
-        """Prepare a draft's blobs, without a call to the PDS."""
+        """Read files and make thumbnails for a draft's blobs, without calling the PDS."""
         rules = self.lexicons.blob_rules(draft.nsid)
         specs = draft.blobs.items()
         return {name: self._prepare_blob(run, name, spec, rules[name]) for name, spec in specs}
@@ -63,9 +63,10 @@ class AttachmentBuilder:
     def build(
         self, run: Run, draft: Draft, repo: Repo, prepared: Mapping[str, PreparedBlob]
     ) -> Attachments:
-        """Upload prepared blobs and check links, saving the state of each blob.
+        """Upload prepared blobs, check links, and save the state of each blob.
 
-        Raises errors that do not concern a file: of sessions and the PDS, LeaseLostError.
+        Raises LeaseLostError, WaitError, and transient errors of the PDS and MongoDB. Other errors
+        are added to `faults` of the result.
         """
         faults: list[MediaError] = []
         rules = self.lexicons.blob_rules(draft.nsid)
@@ -113,7 +114,7 @@ def _known_blob(run: Run, name: str) -> BlobState:
 
 
 def _add_fault(run: Run, name: str, error: MediaError, faults: list[MediaError]) -> None:
-    """Add the error of an attachment to `faults`; raise any other error again."""
+    """Add a file error or a PermanentError to `faults`; raise any other error."""
     is_of_file = error.step in _FILE_STEPS or isinstance(error, PermanentError)
     if not is_of_file or isinstance(error, WaitError):
         raise error

@@ -1,4 +1,4 @@
-"""Create the blobs of a record, within a limit on the bytes of images in memory."""
+"""Prepare and upload the blobs of a record, with limited memory for images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Upload = Callable[[bytes, str], UploadedBlob]
 
 
 class MemoryBudget:
-    """A number of bytes that the threads of a process share."""
+    """Limits the bytes that the threads of a process hold at the same time."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -32,7 +32,7 @@ class MemoryBudget:
 
     @contextmanager
     def reserve(self, amount: int) -> Iterator[None]:
-        """Reserve `amount` bytes, blocking until available; capped at the total."""
+        """Reserve `amount` bytes, at most the whole budget; block until they are free."""
         share = min(amount, self._size)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= share)
@@ -47,7 +47,7 @@ class MemoryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """The bytes to upload; `source` identifies their file and settings."""
+    """A blob to upload; `source` identifies its file and thumbnail settings."""
 
     data: bytes = field(repr=False)
     mime_type: str
@@ -55,10 +55,10 @@ class Content:
 
 
 class BlobBuilder:
-    """Prepares the blobs that drafts describe.
+    """Reads files and makes thumbnails for the blobs of drafts.
 
-    Threads may share it: together they hold no more bytes of images than one file may have, and
-    decode one image at a time, so many images need no more memory than the largest one.
+    Threads may share a builder. To limit memory, the images in memory have at most
+    `max_source_bytes` in total, and one image is decoded at a time.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class BlobBuilder:
         self._decoding = Lock()
 
     def with_sources(self, sources: SourceStore, cache: Thumbnails) -> BlobBuilder:
-        """Return a builder with another store and cache, which shares the memory budget."""
+        """Return a copy with another store and cache, but the same memory budget."""
         other = copy(self)
         other.sources, other._cache = sources, cache
         return other
@@ -85,11 +85,11 @@ class BlobBuilder:
     def prepare(
         self, spec: BlobSpec, rule: BlobRule, known: BlobState, owner: str
     ) -> Content | BlobState:
-        """Return what has to be uploaded, or the blob's state if nothing has.
+        """Return the content to upload, or the blob's state if the blob is unchanged.
 
-        A blob is not uploaded again if its source or its bytes are unchanged. Raises the errors of
-        sources and thumbnails, and PermanentError, without reading the file, if its lexicon does
-        not allow its size.
+        A blob is unchanged if its source or its bytes are the same. Raises PermanentError for an
+        invalid file name or a file larger than its lexicon allows, and the errors of the source
+        store and of thumbnails.
         """
         key = spec.file.key()
         status = self.sources.stat(key)
@@ -115,7 +115,7 @@ class BlobBuilder:
         return Content(made.data, made.mime_type, self._name(spec, identity))
 
     def _read_as_is(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
-        """Read a file that is sent unchanged, up to the size allowed: a batch holds many."""
+        """Read a file to upload as it is; raises PermanentError if it is too large."""
         _check_size(rule, status.size)
         if rule.max_size is None or rule.max_size >= self._max_source_bytes:
             return self.sources.read(key, max_bytes=self._max_source_bytes)
@@ -126,7 +126,7 @@ class BlobBuilder:
             raise PermanentError(message, step="upload", code="blob_too_large") from error
 
     def _thumbnail(self, key: SourceKey, status: SourceStat, owner: str) -> tuple[Thumbnail, str]:
-        """Return a thumbnail and the identity of its image file."""
+        """Load or make a thumbnail; return it with the identity of its image file."""
         identity = status.identity
         if identity and (cached := self._cache.get(identity, self.thumbnails)):
             return cached.thumbnail, identity
@@ -141,7 +141,7 @@ class BlobBuilder:
         return thumbnail, file.identity
 
     def _read_image(self, key: SourceKey, announced: int) -> SourceFile:
-        """Read a file, up to the number of bytes that were reserved for it."""
+        """Read an image file, at most the `announced` bytes reserved for it."""
         limit = min(announced, self._max_source_bytes)
         try:
             return self.sources.read(key, max_bytes=limit)
@@ -153,14 +153,18 @@ class BlobBuilder:
 
 
 def _check_size(rule: BlobRule, size: int | None) -> None:
-    """Raise PermanentError for a size in bytes that the lexicon does not allow."""
+    """Raise PermanentError if `size` exceeds the limit of the lexicon."""
     if rule.max_size is not None and size is not None and size > rule.max_size:
         message = f"the blob has {size} bytes; its lexicon allows {rule.max_size}"
         raise PermanentError(message, step="upload", code="blob_too_large")
 
 
 def upload_blob(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
-    """Upload a blob; raises PermanentError if its lexicon does not allow it."""
+    """Upload a blob; return its state.
+
+    Raises PermanentError if the blob is empty or its lexicon does not allow its size or type,
+    TransientError if the PDS received other bytes, and the errors of `upload`.
+    """
     size = len(content.data)
     if size == 0:
         raise _type_error("the source file is empty")

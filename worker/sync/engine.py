@@ -57,7 +57,7 @@ class _Request:
 
     @classmethod
     def of_run(cls, run: Run, holder: str) -> Self:
-        """Return the request to sync the document of a run again."""
+        """Build a request to sync the document of `run` again."""
         return cls(run.kind, (run.document.ref.id,), holder, observer=run.report_step)
 
 
@@ -85,32 +85,36 @@ class Engine:
         only_if_due: bool = False,
         observer: Observer = ignore_step,
     ) -> Outcome:
-        """Sync the item with this id.
+        """Sync one item; return its outcome.
 
-        `raw_id` is an `_id` or its text. `holder` names the message or operator asking, and `user`
-        the owner, in case the document is deleted. `force` writes the record even if it is
-        current, and ignores how many workers have died; `only_if_due` skips an item that waits.
+        `raw_id` is the document's `_id` or its text form. `holder` names the queue message or
+        operator that requested the sync. `user` is the owner, needed if the document is deleted.
+        `force` writes a current record, and retries an item at the limit of lost workers.
+        `only_if_due` skips an item that is not due.
 
-        Raises PermanentError for an unknown type or id, and StoreUnavailableError if not even
-        the failure can be saved.
+        Raises PermanentError for an unknown type, an invalid id or a full document,
+        ContendedError, and StoreUnavailableError. An unexpected error is saved and raised again.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
         return self._until_settled(request)
 
     def sync_claimed(self, run: Run, *, holder: str) -> Outcome:
-        """Sync a document that `run` has already claimed; raises as `sync` does."""
+        """Sync a document that `run` has claimed; raises the same errors as `sync`."""
         request = _Request.of_run(run, holder)
         return self._until_settled(self._run(request, run))
 
     def conclude(self, run: Run, state: SyncState, finish: Finish, *, holder: str) -> Outcome:
-        """Return the outcome of a finished run; sync again if its document changed."""
+        """Log and return the outcome of a finished run.
+
+        If the document has changed, sync it again first; raises the same errors as `sync`.
+        """
         return self._until_settled(self._after(_Request.of_run(run, holder), run, state, finish))
 
     def delete_record(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = ignore_step
     ) -> Outcome:
-        """Delete a record whose document is gone; sync an existing document."""
+        """Delete a record, or sync its document if the document still exists."""
         kind, account = media_type(type_name), self.accounts.find(user)
         document = self.store.find_by_record(kind, account.did, rkey) if account else None
         if document is not None:
@@ -120,7 +124,7 @@ class Engine:
         return outcome
 
     def _alert_removal(self, outcome: Outcome, item_id: DocumentId) -> Outcome:
-        """Alert if a removal will not be retried; return its outcome."""
+        """Send an alert if a removal failed permanently; return `outcome` unchanged."""
         if outcome.error and outcome.status is Status.FAILED:
             type_name, attempt = outcome.item.type, outcome.attempt or 0
             item = AffectedItem(type_name, str(item_id), outcome.did, attempt)
@@ -128,7 +132,7 @@ class Engine:
         return outcome
 
     def _until_settled(self, result: Outcome | _Request) -> Outcome:
-        """Repeat until the document no longer changes; log and return the outcome."""
+        """Sync until there is an outcome, at most `_MAX_ROUNDS` times; log and return it."""
         for _ in range(_MAX_ROUNDS):
             if isinstance(result, Outcome):
                 break
@@ -140,7 +144,7 @@ class Engine:
         return result
 
     def _attempt(self, request: _Request) -> Outcome | _Request:
-        """Carry out a request; return its outcome, or the request that follows."""
+        """Claim and sync a document; return its outcome or a request to sync again."""
         kind, ids = request.kind, request.ids
         try:
             claimed = self.store.claim(
@@ -161,7 +165,7 @@ class Engine:
         return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 
     def _mark_failed(self, request: _Request, error: DocumentFullError) -> Outcome:
-        """Fail an item whose document has no room for a claim."""
+        """Save a failure on a document that is too full to claim; return the outcome."""
         found = self.store.find(request.kind, request.ids)
         failure = Failure.of(error, now())
         if found:
@@ -169,7 +173,7 @@ class Engine:
         return Outcome.of_state(request.ref, SyncState(status=Status.FAILED, error=failure))
 
     def _run(self, request: _Request, run: Run) -> Outcome | _Request:
-        """Carry out the plan for a claimed document, and finish it even if that fails."""
+        """Sync a claimed document, and save its final state even after an error."""
         try:
             account = None if run.document.fault else self.accounts.find(run.document.owner)
             run = run.unbuffered(account.did if account else None)
@@ -206,7 +210,7 @@ class Engine:
     def _after(
         self, request: _Request, run: Run, state: SyncState, finish: Finish
     ) -> Outcome | _Request:
-        """Return what follows a finished run: its outcome, or a request to sync again."""
+        """Return the outcome of a finished run, or a request to sync again."""
         if finish is Finish.SETTLED:
             self._alert_if_failed(run, state)
             return Outcome.of_document(run.document, state)
@@ -214,10 +218,10 @@ class Engine:
             return replace(request, only_if_due=False, user=run.document.owner)
         if not run.written:
             return Outcome(request.ref, None, "another run has taken over")
-        # What this run wrote may arrive after the newer run has settled the record.
+        # A write of this run may reach the PDS after the newer run has finished.
         for uri in sorted(run.written):
             self.store.add_stray_write(run.kind, run.document, uri)
-        # Under another holder, so that it does not take over from the newer run.
+        # Use another holder name, so that this request does not take the newer run's lease.
         return replace(request, holder=f"{request.holder} after being overtaken")
 
     def _alert_if_failed(self, run: Run, state: SyncState) -> None:
@@ -252,7 +256,7 @@ class Engine:
                 return replace(_settled_state(run.state), status=Status.REMOVED)
 
     def _clear_strays(self, run: Run) -> None:
-        """Delete stray writes at any other key than the item's own."""
+        """Delete records of stray writes, except at the document's own record key."""
         state = run.state
         for uri in state.strays:
             key = RecordKey.parse(uri)

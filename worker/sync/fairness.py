@@ -1,9 +1,9 @@
 """Share the queues fairly between accounts.
 
-Producers do not know who owns an item, so a queue is first come, first served. When a queue is
-long, the worker that takes a message looks up the owners of the next ones and moves what exceeds
-an owner's quota to the overflow list, which is served after all queues. The move is one Lua
-script, so a message is always in exactly one of the two lists.
+Producers do not know the owner of an item, so they append to a queue in order of arrival. When a
+queue is long, the worker that takes a message looks up the owners of the next messages. It moves
+the messages above an owner's quota to the overflow list, which is processed after all queues. One
+Lua script moves them, so each message is always in exactly one of the two lists.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ log = logging.getLogger(__name__)
 
 
 def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
-    """Return the positions beyond each owner's quota; None has no quota."""
+    """Return the positions of messages above their owner's quota.
+
+    Messages without a known owner (None) have no quota.
+    """
     seen: Counter[str] = Counter()
     positions = []
     for position, owner in enumerate(owners):
@@ -63,9 +66,9 @@ def over_quota(owners: Sequence[str | None], quota: int) -> list[int]:
 
 @dataclass(slots=True)
 class FairShare:
-    """Distributes messages: `quota` of each owner in front, the rest to overflow.
+    """Assigns messages to the front list or the overflow list.
 
-    `front` and `overflow` are the free places in the two lists.
+    The front list takes `quota` messages per owner. `front` and `overflow` count the free places.
     """
 
     quota: int
@@ -74,11 +77,11 @@ class FairShare:
     _taken: Counter[str] = field(default_factory=Counter)
 
     def has_capacity(self) -> bool:
-        """Return whether the front list takes another message."""
+        """Return whether the front list has a free place."""
         return self.front > 0
 
     def priority_for(self, owner: str) -> int | None:
-        """Return FRONT or OVERFLOW for a message of an owner, None if it is full."""
+        """Assign a message of `owner` to FRONT or OVERFLOW; None if that list is full."""
         is_first = self._taken[owner] < self.quota
         if (self.front if is_first else self.overflow) <= 0:
             return None
@@ -92,13 +95,13 @@ class FairShare:
 
 @dataclass(frozen=True, slots=True)
 class BalanceRule:
-    """When to rebalance a queue, and the messages of an owner that stay in front."""
+    """Limits a queue longer than `min_length` to `quota` messages per owner."""
 
     min_length: int
     quota: int
 
 
-# The messages in front of any owner's first one are done within seconds.
+# With these limits, an owner's first message waits only seconds for other owners' messages.
 RULES: Mapping[str, BalanceRule] = {
     LIVE: BalanceRule(min_length=50, quota=10),
     BULK: BalanceRule(min_length=4, quota=1),
@@ -106,7 +109,7 @@ RULES: Mapping[str, BalanceRule] = {
 
 
 class QueueBalancer:
-    """Rebalances queues. Without Redis or MongoDB they stay in their order."""
+    """Rebalances queues; leaves them unchanged if Redis or MongoDB is unavailable."""
 
     def __init__(self, redis: Redis, store: DocumentStore) -> None:
         self._redis = redis
@@ -114,7 +117,7 @@ class QueueBalancer:
         self._move = redis.register_script(_MOVE)
 
     def rebalance(self, queue: str, tasks: TaskFunctions) -> int:
-        """Move messages over quota if the queue is long; return how many were moved."""
+        """Move messages above the quota out of a long queue; return their number."""
         try:
             if self._redis.llen(queue) <= RULES[queue].min_length:
                 return 0
@@ -146,7 +149,7 @@ class QueueBalancer:
         return int(self._move(keys=[queue, redis_list(queue, OVERFLOW)], args=[_CHUNK, *digests]))
 
     def _owners(self, items: Sequence[bytes], tasks: TaskFunctions) -> list[str | None]:
-        """Return the owner of each message's item, None if unknown."""
+        """Look up the owner of each message's item; None if unknown."""
         calls = [peek(item, tasks) for item in items]
         wanted: dict[str, list[DocumentId]] = defaultdict(list)
         for call in calls:

@@ -1,4 +1,4 @@
-"""Log one line for each run over an item, and count it in the metrics."""
+"""Log the outcome of each sync, and count it in the metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ log = logging.getLogger(__name__)
 
 
 class ItemLog:
-    """Logs nothing: for commands and tests, which get the outcome itself."""
+    """Ignores outcomes; for commands and tests, which use the returned `Outcome`."""
 
     def record(self, outcome: Outcome) -> None:
-        """Record the outcome of a run; neither raises nor blocks."""
+        """Record an outcome; implementations must neither raise errors nor block."""
 
 
 class StructuredItemLog(ItemLog):
-    """Logs and counts runs over items. `workload` is `live` or `bulk`."""
+    """Logs outcomes and counts them in metrics; `workload` is `live` or `bulk`."""
 
     def __init__(self, metrics: Metrics, workload: str) -> None:
         self._metrics = metrics

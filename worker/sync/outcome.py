@@ -1,4 +1,4 @@
-"""The outcome of a sync, as tasks, commands and tests get it."""
+"""The outcome of a sync, returned to tasks, commands and tests."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from worker.core.documents import Failure, ItemRef, MediaDocument, Status, SyncS
 from worker.core.fields import FieldError
 from worker.database.store import Busy
 
-LEFT = "left"  # not this run's to publish, or not now
+LEFT = "left"  # another run has the item, or it is not due
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a sync ended.
+    """The result of syncing one item.
 
-    `status` is the document's status, or that of a deleted document's record; None if there was
-    nothing to do for this run. `detail` describes it. With `again` the message should be delivered
-    once more, soon. `found` is False if there is no such item. `since_save` is the number of
-    seconds between the save and the first publication, None unless this run was the first to
-    publish the item.
+    `status` is the document's new status, or the result of removing a deleted document's record.
+    It is None if this run did not process the item. `detail` is a description. `again` requests
+    that the message is delivered again soon. `found` is False if the item does not exist.
+    `since_save` is the number of seconds from the save to the first publication; it is None if
+    this run was not the first to publish the item.
     """
 
     item: ItemRef
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def name(self) -> str:
-        """Return the status, or `left` if there is none."""
+        """Return the status as text, or `left` if it is None."""
         return str(self.status or LEFT)
 
     @property
@@ -49,7 +49,7 @@ class Outcome:
 
     @property
     def seconds_to_retry(self) -> float | None:
-        """Return the time until this run's item is due again, None for others."""
+        """Return the seconds until the next retry; None without a status or retry time."""
         if self.status is None or self.retry_at is None:
             return None
         return (self.retry_at - now()).total_seconds()
@@ -69,7 +69,7 @@ class Outcome:
 
     @classmethod
     def of_document(cls, before: MediaDocument, state: SyncState) -> Self:
-        """Return the outcome of a run that changed the state of a document to `state`."""
+        """Build the outcome of a run that changed the document `before` to `state`."""
         return replace(cls.of_state(before.ref, state), since_save=_since_save(before, state))
 
     @classmethod
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def _since_save(before: MediaDocument, state: SyncState) -> float | None:
-    """Return the seconds between the save and the first publication."""
+    """Return the seconds from the save to the first publication; None for later ones."""
     if before.state.synced_at or state.synced_at is None or state.uri is None:
         return None
     saved = _saved_at(before)
@@ -87,7 +87,7 @@ def _since_save(before: MediaDocument, state: SyncState) -> float | None:
 
 
 def _saved_at(document: MediaDocument) -> datetime | None:
-    """Return when a document was saved, by its ObjectId and `when`."""
+    """Return when a document was saved, from its ObjectId or its field `when`."""
     try:
         when = document.fields.moment("when")
     except FieldError:

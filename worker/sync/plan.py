@@ -1,4 +1,4 @@
-"""Decide what to do for a document, without any call."""
+"""Decide whether to publish, remove or skip a document, without any I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from worker.media import MediaType
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The record belongs in this account's repo, and may still be in another one."""
+    """Publishes the record to the account's repo; deletes it in `moved_from` first."""
 
     account: Account
     moved_from: str | None = None
@@ -24,7 +24,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """The record must be deleted."""
+    """Deletes the record at `key`."""
 
     key: RecordKey
 
@@ -35,7 +35,7 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """There is nothing to publish, for this reason."""
+    """Skips the document; `reason` is a code such as `no_account`."""
 
     reason: str
 
@@ -46,7 +46,7 @@ class Skip:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """The record is already deleted."""
+    """Does nothing, because the record is already deleted."""
 
     text = "nothing to do"
 
@@ -55,7 +55,7 @@ Plan = Publish | Remove | Skip | Nothing
 
 
 def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:
-    """Return what to do for a document whose owner has this account (or none)."""
+    """Choose the plan for a document; `account` is its owner's account, or None."""
     state = document.state
     if document.takedown_flag:
         return _take_down(kind, document, account, document.takedown_flag)

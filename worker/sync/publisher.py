@@ -1,7 +1,7 @@
 """Publish one document: reserve the record key, attach blobs, write the record.
 
-The single path saves the state after each step. The batch path uses the same functions, and
-saves the states of all its documents at once.
+The single path (`Engine`) saves the state after each step. The batch path (`BatchEngine`) uses
+some of these functions, and saves all states at the end of the batch.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Record = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class PreparedRecord:
-    """A valid record of a document; for `current_cids` see worker.core.current."""
+    """A validated record and its key; `worker.core.current` defines `current_cids`."""
 
     run: Run
     key: RecordKey
@@ -46,19 +46,19 @@ class PreparedRecord:
 
     @property
     def is_current(self) -> bool:
-        """Return whether the record that the state names as published is this one."""
+        """Return whether the state says that this record is already published."""
         return is_current(self.run.state.cid, self.current_cids)
 
 
 def is_reserved(state: SyncState, did: str) -> bool:
-    """Return whether the state holds a record key in the repo `did`."""
+    """Return whether a record key is reserved in the repo `did`."""
     return state.repo == did and state.rkey is not None
 
 
 def candidate_rkeys(document: MediaDocument) -> Iterator[str]:
-    """Yield the record keys to try: the document's own, its TID, and later TIDs.
+    """Yield record keys to try: the saved key, then TIDs from the document's time.
 
-    Raises FieldError if the time of the document is needed and cannot be read.
+    Raises FieldError if a TID is needed and the field `when` is invalid.
     """
     if document.state.rkey:
         yield document.state.rkey
@@ -78,9 +78,10 @@ class Publisher:
     retry: RetrySettings
 
     def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
-        """Publish the run's document to an account's repo; return its state.
+        """Publish the run's document to an account's repo; return the state to save.
 
-        `force` writes a current record too. Raises errors of attachments, validation and the PDS.
+        `force` writes the record even if it is current. Raises PermanentError for an invalid
+        document, LeaseLostError, and the errors of files, the PDS and MongoDB.
         """
         draft = self.draft(run, account)
         self._reserve_key(run, repo)
@@ -99,15 +100,15 @@ class Publisher:
         return self.published_state(prepared)
 
     def draft(self, run: Run, account: Account) -> Draft:
-        """Return the draft of a run's record; raises FieldError."""
+        """Build the draft of the run's record; raises PermanentError."""
         return run.kind.draft(run.document, account, self.site)
 
     def build_record(
         self, run: Run, draft: Draft, repo: Repo, blobs: Mapping[str, PreparedBlob]
     ) -> PreparedRecord:
-        """Upload missing blobs and return the validated record.
+        """Upload missing blobs, then build and validate the record.
 
-        Raises PermanentError, and the errors of `AttachmentBuilder.build`.
+        Raises PermanentError for an invalid record, and the errors of `AttachmentBuilder.build`.
         """
         attachments = self.attachments.build(run, draft, repo, blobs)
         record = attachments.complete(draft)
@@ -116,7 +117,7 @@ class Publisher:
         return PreparedRecord(run, key, record, current_cids(record), attachments)
 
     def published_state(self, prepared: PreparedRecord) -> SyncState:
-        """Return the state of a document whose record is in the repo."""
+        """Build the state to save after a record is written or found current."""
         state, attachments = prepared.run.state, prepared.attachments
         published = replace(
             state,
@@ -146,7 +147,7 @@ class Publisher:
         return prepared
 
     def _reserve_key(self, run: Run, repo: Repo) -> None:
-        """Save the record key on the document before the record can be on the PDS."""
+        """Save a free record key on the document before its record is written."""
         if is_reserved(run.state, repo.did):
             return
         for rkey in candidate_rkeys(run.document):

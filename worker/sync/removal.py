@@ -1,4 +1,4 @@
-"""Delete the records of documents that are gone from MongoDB."""
+"""Delete the records of documents that no longer exist in MongoDB."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from worker.sync.retry import decide
 
 @dataclass(frozen=True, slots=True)
 class Remover:
-    """Deletes records; a failed removal is saved in `atproto_removals` and retried."""
+    """Deletes records; saves failed removals in `atproto_removals` for a retry."""
 
     accounts: Accounts
     removals: Removals
@@ -34,7 +34,7 @@ class Remover:
     def remove_all_of(
         self, kind: MediaType, ids: Sequence[DocumentId], user: str | None
     ) -> Outcome:
-        """Delete every record of a user that names one of these ids."""
+        """Delete the records of `user` that have one of `ids` as their `ref`."""
         item = ItemRef(kind.name, ids[0])
         if user is None:
             message = "there is no such document; give its user to remove a record left behind"
@@ -43,7 +43,7 @@ class Remover:
         return self._remove(item, removal, lambda repo: _find_records(repo, kind, ids))
 
     def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
-        """Drop a saved removal, because the document exists after all."""
+        """Delete the saved removal of a document that exists."""
         self.removals.delete(Removal(kind.name, user, id=message_id(ids[0])))
 
     def remove_one(self, kind: MediaType, user: str, rkey: str) -> Outcome:
@@ -86,7 +86,7 @@ class Remover:
 
 
 def _find_records(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
-    """Return the keys of the records that name one of the ids in `ref`."""
+    """Find the records that have one of `ids` as their `ref`; return their keys."""
     refs = {str(candidate) for candidate in ids}
     if isinstance(ids[0], ObjectId):
         # Our own records are at the key derived from the id; others need a search.

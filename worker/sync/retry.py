@@ -1,11 +1,11 @@
-"""Decide what follows a failure: wait, retry or fail.
+"""Decide whether an item waits, is retried or fails after an error.
 
 | error | status | attempt |
 | --- | --- | --- |
-| WaitError, AccountError, RateLimitReachedError | pending until the time it names | given back |
-| PermanentError | failed | used |
-| UnexpectedError, again | pending with backoff, failed after 5 attempts | used |
-| every other error | pending with backoff, failed after the last attempt | used |
+| WaitError, AccountError, RateLimitReachedError | pending until `error.until` | not counted |
+| PermanentError | failed | counted |
+| repeated UnexpectedError | pending with backoff, failed after 5 attempts | counted |
+| every other error | pending with backoff, failed after the last attempt | counted |
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ MAX_UNEXPECTED_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """The status after a failure, and when to retry (None: never).
+    """The status after an error, and the time of the next attempt, if any.
 
-    No call is made for the item before `held_until`.
+    No run processes the item before `held_until`.
     """
 
     status: Status
@@ -49,7 +49,7 @@ def decide(
     *,
     met_before: bool = False,
 ) -> RetryDecision:
-    """Return what follows `error`; `met_before` if the previous attempt met it too."""
+    """Choose status and retry time; `met_before` means the last error was the same."""
     if isinstance(error, WaitError):
         # Our own limits are checked before each call: an account may work again at any time, and
         # a save may use the share that a backfill may not.
@@ -67,7 +67,7 @@ def decide(
 def after_failure(
     state: SyncState, error: MediaError, settings: RetrySettings, now: datetime
 ) -> SyncState:
-    """Return the state after a run that ended with `error`."""
+    """Build the state to save after a run ended with `error`."""
     # Earlier attempts may have failed for other reasons, and do not count towards this limit.
     met_before = state.error is not None and state.error.code == error.code
     decision = decide(error, state.attempts, settings, now, met_before=met_before)
@@ -84,7 +84,7 @@ def after_failure(
 
 
 def backoff(attempts: int, settings: RetrySettings) -> float:
-    """Return the seconds to wait: doubled with each attempt, with full jitter.
+    """Return a delay in seconds, by exponential backoff with full jitter.
 
     Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """

@@ -1,4 +1,4 @@
-"""A run over one claimed document, and the document's state as the run saves it."""
+"""Process one claimed document, and save its state after each step."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _WRITE_MARGIN = 20  # seconds; longer than a call to the PDS can take
 
 
 def ignore_step(_step: str) -> None:
-    """Ignore a step."""
+    """Discard a step; the default observer."""
 
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A claimed document whose state advances with each step that succeeds.
+    """The processing of one claimed document.
 
-    A buffered run saves nothing before it ends: a batch saves all its states at once. If the
-    worker dies, what is lost (uploads that no record refers to yet) is done again. `did` is the
-    account's, None if there is no account. `report_step` is called with each step. `written` are
-    the URIs that the run may have written to.
+    A buffered run keeps its state in memory, because a batch saves all states at its end. If the
+    worker dies, a later run repeats the unsaved uploads. `did` is the DID of the owner's account,
+    or None. `report_step` is called with a description of each step. `written` holds the URIs of
+    records that the run may have written or deleted.
     """
 
     _store: DocumentStore
@@ -40,7 +40,7 @@ class Run:
     written: set[str] = field(default_factory=set)
 
     def unbuffered(self, did: str | None) -> Run:
-        """Return a run of the account `did` over the same document that saves each step."""
+        """Return a copy of the run for the account `did` that saves each step."""
         return replace(self, did=did, buffered=False, written=set(self.written))
 
     @property
@@ -53,20 +53,20 @@ class Run:
         return self.document.state
 
     def save(self, state: SyncState) -> None:
-        """Save a step's result; raises LeaseLostError if another run has taken over."""
+        """Set the state, and save it unless buffered; raises as `DocumentStore.save`."""
         if self.buffered:
             self.set_state(state)
         else:
             self.document = self._store.save(self.kind, self.document, state)
 
     def set_state(self, state: SyncState) -> None:
-        """Set a step's result without saving it yet: a later step saves or repeats it."""
+        """Set the state in memory only; a later step saves it."""
         self.document = replace(self.document, state=state)
 
     def begin_write(self, key: RecordKey) -> None:
-        """Note that a record is about to be written or deleted, with an unknown result.
+        """Add a record to `written` before a call to the PDS writes or deletes it.
 
-        Raises LeaseLostError if the lease ends before the call: a newer run could write first.
+        Raises LeaseLostError if the lease could expire during the call.
         """
         lease = self.state.lease
         if lease is None or lease.until < after(_WRITE_MARGIN):

@@ -1,7 +1,7 @@
-"""The sweep: find documents that differ from what is published, and enqueue them.
+"""Find documents that need a sync, and enqueue them.
 
-Messages may be lost; documents are the source of truth. Two sweeps at once do no harm: an item
-may be enqueued twice, and syncing it again changes nothing.
+Queue messages can be lost, so the sweep relies on the documents. Two sweeps may overlap: an item
+is then enqueued twice, and its second sync changes nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SCAN_FACTOR = 20  # items read for each one enqueued, to find other owners behi
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """One sweep over all media types."""
+    """Enqueues items and removals of all media types that are due."""
 
     backlog: Backlog
     accounts: Accounts
@@ -40,9 +40,10 @@ class Sweep:
         enqueue_item: Callable[[ItemRef, int], None],
         enqueue_removal: Callable[[Removal, int], None],
     ) -> int:
-        """Enqueue removals and items that are due, each with a priority; return how many.
+        """Enqueue due removals and items, each with a priority; return their number.
 
-        `queued` are the lengths of the front and overflow list, which are filled to the limit.
+        `queued` maps FRONT and OVERFLOW to the lengths of these lists. The sweep fills each list
+        to `settings.limit`.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
