@@ -1,1 +1,1 @@
-"""Bulk work: the same engine over many documents of one account."""
+"""Sync many documents of one account together."""

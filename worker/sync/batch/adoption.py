@@ -1,7 +1,8 @@
-"""Adopt existing records, which another program wrote or whose states were lost.
+"""Save existing records on their documents before a backfill.
 
-Before a backfill first writes to a repo, it reads all records with one call, and saves on each
-document which record names it in `ref`. This avoids duplicates.
+Another program wrote these records, or the states of their documents were lost. Before its first
+write to a repo, a backfill exports the repo with one call, and finds the document of each record
+by the record's field `ref`. This avoids duplicate records.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
 
-_KEPT = 86_400  # seconds for which a backfill remembers what it has read
+_KEPT = 86_400  # seconds for which Redis stores that a backfill has adopted the records of a repo
 _CHUNK = 500
 _OPEN = frozenset({None, Status.PENDING, Status.PARTIAL, Status.FAILED})
 
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Reads each repo once for each backfill."""
+    """Adopts the records of each repo once per backfill."""
 
     redis: Redis
     locks: RepoLocks
@@ -37,9 +38,9 @@ class Adoption:
     state_updates: StateUpdates
 
     def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
-        """Adopt an account's records, unless this backfill has done so.
+        """Save an account's records on its documents, unless this backfill has done so.
 
-        Raises the errors of the PDS, MongoDB and Redis; then nothing may be written to the repo.
+        Raises errors of the PDS, MongoDB and Redis. The caller must then not write to the repo.
         """
         done = f"media-atproto:adopted:{backfill}:{repo.did}"
         if self._exists(done):
@@ -75,9 +76,10 @@ class Adoption:
 def _adopt_record(
     document: MediaDocument, did: str, records: Sequence[StoredRecord]
 ) -> StateUpdate | None:
-    """Return the update that makes a state name a record that names its document.
+    """Build the state update that saves one of `records` on its document.
 
-    It names the same record, or else the first one; None for correct and settled states.
+    Prefers the record that is already in the state, then the first one. Returns None if the state
+    is correct, or if the document's status, takedown or repo forbids an update.
     """
     state = document.state
     # An item that was skipped for lack of an account has one now.

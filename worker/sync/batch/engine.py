@@ -1,8 +1,8 @@
-"""Sync a batch: documents of one account, with one call per step for all.
+"""Sync a batch of one account's documents, with shared calls for each step.
 
-Simple documents (to be published, in this account's repo, no earlier crash or stray write) share
-the calls. All others, and every document that fails in the batch, fall back to `Engine`, so that
-one bad item never fails the others.
+Only simple documents share calls (see `_is_simple`). `Engine` syncs all others one by one. It also
+syncs simple documents again after a rejected write or an unexpected error, so that one invalid
+item does not fail the batch.
 """
 
 from __future__ import annotations
@@ -38,10 +38,11 @@ from worker.telemetry.alerts import Alerts
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
-    """Documents of one type and one subject to sync.
+    """A request to sync documents of one type and one owner, `subject`.
 
-    `holder` names the message or operator asking. With `backfill`, the name of a backfill, existing
-    records are adopted before its first write to a repo. `only_if_due` skips items that wait.
+    `holder` names the queue message or operator that requested the sync. `backfill` is the name of
+    a backfill; its first batch for a repo adopts existing records. `only_if_due` skips items that
+    are not due.
     """
 
     kind: MediaType
@@ -72,11 +73,11 @@ class BatchEngine:
     item_log: ItemLog
 
     def sync_reporting(self, request: BatchRequest, *, max_wait: float) -> BatchReport:
-        """Sync a batch; report its progress to its backfill, if any.
+        """Sync a batch, and report the progress to its backfill, if any.
 
-        Items that are due again within `max_wait` seconds are not reported yet. If the repo of a
-        backfill cannot be read, no item is changed. Raises as `Engine.sync` does, and an
-        ExceptionGroup of unexpected errors after all other items are done.
+        Items that are due again within `max_wait` seconds are not reported yet. If the account's
+        repo cannot be opened or read, no item is changed. Raises the errors of `Adoption.adopt` and
+        `Engine.sync`. Unexpected errors of items are raised at the end as an ExceptionGroup.
         """
         unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
         outcomes = self._sync(request, unexpected)
@@ -91,7 +92,7 @@ class BatchEngine:
         return report
 
     def sync(self, request: BatchRequest) -> list[Outcome]:
-        """Sync a batch as `sync_reporting` does; return an outcome for each id, in order."""
+        """Sync a batch like `sync_reporting`; return an outcome for each id, in order."""
         return [outcome for _, outcome in self.sync_reporting(request, max_wait=0).outcomes]
 
     def _sync(self, request: BatchRequest, unexpected: UnexpectedErrors) -> list[Outcome]:
@@ -114,7 +115,7 @@ class BatchEngine:
     def _publish(
         self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
     ) -> dict[DocumentId, Outcome]:
-        """Publish the simple documents; return their outcomes by the given ids."""
+        """Publish the simple documents; return their outcomes by requested id."""
         repo = self.open_repo(account)
         if request.backfill:
             self.adoption.adopt(repo, account, request.backfill)
@@ -156,7 +157,7 @@ def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) 
     decision = plan(request.kind, document, account)
     return (
         isinstance(decision, Publish)
-        and document.owner == account.subject  # it may have been given away since
+        and document.owner == account.subject  # the owner may have changed
         and decision.moved_from is None
         and loaded.is_claimable
         and state.lease is None

@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BackfillProgress:
-    """What workers have reported so far.
+    """The progress of one backfill, as reported by workers.
 
-    `batches` are unfinished; `ended` counts by type and status, `reasons` by type and code.
+    `batches` is the number of unfinished batches. `ended` counts items by type and status,
+    `reasons` counts errors by type and code.
     """
 
     batches: int
@@ -35,13 +36,13 @@ class BackfillProgress:
 
 
 class ProgressTracker:
-    """The progress of all backfills, each under its name."""
+    """Saves the progress of backfills in Redis; `backfill` is the name of one."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def expect(self, backfill: str, batch: str) -> None:
-        """Add a batch that is about to be enqueued; raises RedisUnavailableError."""
+        """Register a batch before it is enqueued; raises RedisUnavailableError."""
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.sadd(_batches(backfill), batch)
             pipe.expire(_batches(backfill), _KEPT)
@@ -50,7 +51,7 @@ class ProgressTracker:
     def report(
         self, backfill: str, batch: str, type_name: str, outcomes: Sequence[Outcome], *, done: bool
     ) -> None:
-        """Report outcomes of a batch and whether it is done; only logs without Redis."""
+        """Count the outcomes of a batch; `done` ends the batch. Redis errors are logged."""
         errors = [outcome.error for outcome in outcomes if outcome.error]
         counts = Counter(f"status:{type_name}:{outcome.name}" for outcome in outcomes)
         counts += Counter(f"reason:{type_name}:{error.code}" for error in errors)
@@ -66,7 +67,7 @@ class ProgressTracker:
             log.warning("progress of %s not reported (%s)", backfill, type(error).__name__)
 
     def read(self, backfill: str) -> BackfillProgress:
-        """Return the progress so far; raises RedisUnavailableError."""
+        """Return the progress of a backfill; raises RedisUnavailableError."""
         with redis_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.scard(_batches(backfill))
             pipe.hgetall(_counts(backfill))
@@ -79,7 +80,7 @@ class ProgressTracker:
         )
 
     def forget(self, backfill: str) -> None:
-        """Drop batches that no worker will report any more."""
+        """Delete the unfinished batches of a backfill; raises RedisUnavailableError."""
         with redis_errors():
             self._redis.delete(_batches(backfill))
 

@@ -1,10 +1,10 @@
-"""Publish the simple documents of a batch, sharing one call for each step.
+"""Publish the simple documents of a batch with shared calls.
 
-One bulk claim, one applyWrites per chunk and one bulk update serve all documents. Simple means:
-to be published, owned by this account, not leased, no earlier crash or stray write.
+All documents share one bulk claim, one applyWrites call per chunk and one bulk update. The function
+`_is_simple` in engine.py defines simple documents.
 
-A document that cannot stay in the batch (its write is rejected, its builder raises something
-unexpected) falls back to `Engine`, so that it never fails the others.
+A document falls back to `Engine` if the PDS rejects its write, or if building its record raises an
+unexpected error. The other documents are not affected.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from worker.sync.run import Run
 class BatchPublisher:
     """Publishes documents of one account together.
 
-    Each claimed document is in `_open` until it has a final state (`_ended`), falls back to
-    `Engine` (`_fallen_back`), or has lost its lease (`_lost`).
+    The run of each claimed document starts in `_open`. It moves to `_ended` with its final state,
+    to `_fallen_back` if `Engine` must sync the document, or to `_lost` if its lease is lost.
     """
 
     engine: Engine
@@ -63,9 +63,10 @@ class BatchPublisher:
     _lost: list[Run] = field(default_factory=list)
 
     def publish(self, loaded_documents: Sequence[LoadedDocument]) -> dict[DocumentId, Outcome]:
-        """Publish documents; return the outcomes of those that were claimed.
+        """Publish documents; return the outcomes of the claimed documents by `_id`.
 
-        Raises as `Engine.sync` does, except that unexpected errors are added to `unexpected`.
+        Raises the same errors as `Engine.sync`, but adds the unexpected errors of documents that
+        fall back to `unexpected`.
         """
         self._claim(loaded_documents)
         try:
@@ -84,7 +85,7 @@ class BatchPublisher:
         self._open = [Run(self.store, self.kind, each, did, buffered=True) for each in claimed]
 
     def _choose_rkey(self, document: MediaDocument) -> str | None:
-        """Return the rkey to reserve, None if it is reserved or cannot be derived."""
+        """Return the rkey to reserve; None if one is reserved or `when` is invalid."""
         if is_reserved(document.state, self.account.did):
             return None
         try:
@@ -93,7 +94,7 @@ class BatchPublisher:
             return None
 
     def _build_records(self) -> Iterator[PreparedRecord]:
-        """Yield the records to write; settle those that are current."""
+        """Build records; yield those to write, and end or fall back the other runs."""
         drafted = list(self._build_drafts())
         builder = RecordBuilder(self.publisher, self.batch_files, self.throttle, self.repo)
         build = builder.with_files if self.kind.has_files else builder.without_files
@@ -143,12 +144,12 @@ class BatchPublisher:
         self._ended.append((run, state))
 
     def _fall_back(self, run: Run) -> None:
-        """Leave this document to `Engine`."""
+        """Move a run to `_fallen_back`, so that `Engine` syncs its document."""
         self._open.remove(run)
         self._fallen_back.append(run)
 
     def _finish(self) -> dict[DocumentId, Outcome]:
-        """Finish all documents, and sync again those that changed or fell back."""
+        """Save final states; sync documents that changed or fell back; return outcomes."""
         outcomes: dict[DocumentId, Outcome] = {}
         saved = self.batch_store.finish(
             self.kind, [(run.document, state) for run, state in self._ended]

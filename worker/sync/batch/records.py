@@ -1,6 +1,7 @@
 """Build the records of a batch from their drafts.
 
-Each file's metadata is read once; thumbnails are fetched and saved with one call each.
+The metadata of each file is read once. One call loads all cached thumbnails, and one call saves
+all new ones.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ _Blobs = Mapping[str, PreparedBlob] | MediaError | None
 
 @dataclass(frozen=True, slots=True)
 class BatchFiles:
-    """Opens the files of a batch."""
+    """Shares file metadata and cached thumbnails between the documents of a batch."""
 
     attachments: AttachmentBuilder
     cache: ThumbnailCache
 
     @contextmanager
     def open(self, drafts: Sequence[Draft], pool: Executor) -> Iterator[AttachmentBuilder]:
-        """Yield a builder for these drafts; save its new thumbnails at the end."""
+        """Yield an AttachmentBuilder for `drafts`; save its new thumbnails at the end."""
         blobs = self.attachments.blobs
         sources = _StatCache(blobs.sources)
         stats = pool.map(sources.try_stat, _images(drafts))
@@ -54,7 +55,7 @@ class BatchFiles:
 
 
 class _StatCache(SourceStore):
-    """A store that reads the metadata of each file once."""
+    """A source store that caches the metadata of each file."""
 
     def __init__(self, sources: SourceStore) -> None:
         self._sources = sources
@@ -75,11 +76,11 @@ class _StatCache(SourceStore):
         return self._sources.read(key, max_bytes=max_bytes)
 
     def close(self) -> None:
-        """Leave the store open: other batches use it."""
+        """Leave the store open, because other batches use it."""
 
 
 class _ThumbnailBuffer:
-    """The thumbnails of a batch: those from the cache, and new ones to save there."""
+    """Holds the cached thumbnails of a batch, and the new ones to save in the cache."""
 
     def __init__(self, known: dict[str, CachedThumbnail]) -> None:
         self._known = known
@@ -97,7 +98,7 @@ class _ThumbnailBuffer:
 
 
 def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey]:
-    """Yield the files that need thumbnails, except those with invalid keys."""
+    """Yield the keys of files that need thumbnails; skip invalid keys."""
     for draft in drafts:
         for spec in draft.blobs.values():
             if spec.transform is BlobTransform.THUMBNAIL:
@@ -107,10 +108,10 @@ def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey]:
 
 @dataclass(slots=True)
 class RecordBuilder:
-    """Builds records for one repo.
+    """Builds the records of a batch for one repo.
 
-    Instead of a record that cannot be built there is its error, or None for an unexpected error.
-    Once the PDS asks to wait, no other record of the batch is built.
+    Each result is a record, a MediaError, or None after an unexpected error. After the PDS asks to
+    wait, the result of every remaining document is the same WaitError.
     """
 
     publisher: Publisher
@@ -124,9 +125,9 @@ class RecordBuilder:
             yield self._build(self.publisher, each, self._prepare(self.publisher, each))
 
     def with_files(self, drafted: Sequence[Drafted]) -> Iterator[Built]:
-        """Build records with files in groups: prepare all files, then upload them.
+        """Build records in groups: prepare a group's files, then upload them together.
 
-        The next group is prepared meanwhile. Single uploads cost a PDS half as much again.
+        The next group is prepared during the upload. Separate uploads would cost the PDS 50% more.
         """
         size = self.throttle.uploads()
         drafts = [draft for _, draft in drafted]
@@ -161,9 +162,10 @@ class RecordBuilder:
 
 
 def capture_errors(call: Callable[[], T]) -> T | MediaError | None:
-    """Return the result of a call, its expected error, or None for any other.
+    """Return the result of `call`, its MediaError, or None after an unexpected error.
 
-    An unexpected error is not kept: the document falls back to `Engine`, which meets it again.
+    An unexpected error is dropped: the document falls back to `Engine`, which repeats the call.
+    Raises SoftTimeLimitExceeded.
     """
     try:
         return call()
@@ -177,7 +179,7 @@ def capture_errors(call: Callable[[], T]) -> T | MediaError | None:
 
 @contextmanager
 def _threads(number: int) -> Iterator[Executor]:
-    """Yield a pool that cancels its pending calls at the end of the block."""
+    """Yield a thread pool; cancel its pending calls at the end of the block."""
     with ThreadPoolExecutor(number) as pool:
         try:
             yield pool

@@ -1,4 +1,4 @@
-"""The result of a batch, and its unexpected errors, which are raised at the end."""
+"""Collect the outcomes and the unexpected errors of a batch."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _MAX_NAMED = 5
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """The outcome of each item of a batch, with its id in the request."""
+    """The outcomes of a batch, as pairs of a requested id and its outcome."""
 
     outcomes: Sequence[tuple[DocumentId, Outcome]]
 
     def due_within(self, seconds: float) -> tuple[list[DocumentId], float]:
-        """Return the items due within so many seconds, and the time until all are.
+        """Return the ids of items due within `seconds`, and the delay until all are due.
 
-        Partial items, which are published but for a file, are left to the sweep.
+        Items with the status `partial` are excluded, because the sweep retries them.
         """
         waits = {
             raw: 1.0 if outcome.again else max(outcome.seconds_to_retry or 0.0, 0.0)
@@ -42,12 +42,12 @@ class BatchReport:
 
     @property
     def waits(self) -> bool:
-        """Return whether the sweep will retry an item."""
+        """Return whether any synced item has a retry time."""
         return any(outcome.seconds_to_retry is not None for _, outcome in self.outcomes)
 
     @property
     def given_up(self) -> str | None:
-        """Return a text that names the failed items, None if there are none."""
+        """Return a text that describes the failed items; None if no item failed."""
         failed = [outcome for _, outcome in self.outcomes if outcome.is_given_up]
         if not failed:
             return None
@@ -57,7 +57,7 @@ class BatchReport:
 
     @property
     def summary(self) -> str:
-        """Return the number of items with each status, as text."""
+        """Return the number of items per status, as text."""
         counts = Counter(outcome.name for _, outcome in self.outcomes)
         return ", ".join(f"{number} {status}" for status, number in counts.most_common())
 
@@ -69,7 +69,7 @@ def _is_waiting(outcome: Outcome, seconds: float) -> bool:
 
 @dataclass(slots=True)
 class UnexpectedErrors:
-    """The unexpected errors of a batch; each has been saved on its document."""
+    """Collects the unexpected errors of a batch; `Engine` saves them on documents."""
 
     store: DocumentStore
     kind: MediaType
@@ -81,11 +81,11 @@ class UnexpectedErrors:
         return bool(self._met)
 
     def outcome(self, raw: DocumentId, sync: Callable[[], Outcome]) -> Outcome:
-        """Return the outcome of `sync`, a call that syncs one item.
+        """Call `sync` for one item; return its outcome, or an outcome for its error.
 
-        An unexpected error is kept; the outcome is then the state on the document. An item with
-        an invalid id, or a document with no room for its state, has failed; one that runs contend
-        for is skipped. Other expected errors are raised.
+        An unexpected error is kept for `raise_all`; the outcome then shows the saved state. An
+        InvalidIdError or DocumentFullError gives the status `failed`, a ContendedError gives none.
+        Raises any other MediaError, and SoftTimeLimitExceeded.
         """
         item = ItemRef(self.kind.name, ascii(raw)[:60])
         try:

@@ -1,7 +1,7 @@
 """Throttle bulk writes during live traffic.
 
-A PDS carries out one write after the other, so a save waits for the writes before it. During live
-traffic, all workers together send small chunks, one at a time.
+A PDS executes one write at a time, so a live save waits for the bulk writes before it. During live
+traffic, bulk writes use small chunks, and only one worker sends a chunk at a time.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ log = logging.getLogger(__name__)
 
 
 class BulkThrottle:
-    """Limits how much batches send at a time. Without Redis they are not throttled."""
+    """Limits bulk writes and uploads during live traffic, if Redis is available."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     def note_live_traffic(self) -> None:
-        """Throttle all batches for a few seconds, because a save has arrived."""
+        """Throttle all batches for a few seconds; called when a live save arrives."""
         try:
             self._redis.set(_KEY, 1, ex=_REMEMBERED)
         except RedisError as error:
             log.debug("batches not throttled (%s)", type(error).__name__)
 
     def uploads(self) -> int:
-        """Return how many blobs a batch uploads at a time."""
+        """Return how many blobs a batch may upload at the same time."""
         return _THROTTLED_UPLOADS if self._is_throttled() else _MAX_UPLOADS
 
     @contextmanager
     def slot(self) -> Iterator[int]:
-        """Yield the number of writes to send; during live traffic, wait for the one slot."""
+        """Yield the maximum number of writes; hold one lock during live traffic."""
         if not self._is_throttled():
             yield _MAX_WRITES
             return
         lock = self._redis.lock(_SLOT, timeout=_MAX_SLOT, sleep=0.005)
         with suppress(RedisError):
-            # Continue after this time: if the PDS itself is slow, waiting does not help.
+            # Continue without the lock after this time: more waiting does not help a slow PDS.
             lock.acquire(blocking_timeout=_MAX_SLOT)
         try:
             yield _THROTTLED_WRITES

@@ -1,8 +1,8 @@
 """Write many records of one account with applyWrites, holding the repo's lock.
 
-A chunk is written as a whole or not at all. If the result is unknown (no answer, a server error,
-another program's commit), the records in the repo are listed, and only missing ones are sent. A
-rejected chunk is split in halves until the bad record is alone; it falls back to the single path.
+A PDS writes all records of a chunk or none. After no answer, a server error or a commit of another
+program, the writer lists the records in the repo and sends only the missing ones again. It splits
+a rejected chunk in halves until the invalid record is alone; `Engine` then syncs that document.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_REJECTED = 3
 
 @dataclass(slots=True)
 class WriteResult:
-    """The records that were written, rejected alone, or failed for other reasons."""
+    """Records that were written, rejected individually, or failed with an error."""
 
     written: list[PreparedRecord] = field(default_factory=list)
     rejected: list[PreparedRecord] = field(default_factory=list)
@@ -45,10 +45,10 @@ class Writer:
     throttle: BulkThrottle
 
     def write(self, repo: Repo, records: Sequence[PreparedRecord]) -> WriteResult:
-        """Write all records; each is in one of the three lists of the result.
+        """Write records; return each record in one of the three lists of the result.
 
-        Stops as soon as the PDS does not answer, asks to wait, or rejects several records without
-        a reason and without having written any.
+        Stops if the PDS does not answer, asks to wait, or gives no reason for rejecting three
+        records before any is written. The remaining records are then in `failed`.
         """
         result = WriteResult()
         if not records:
@@ -67,13 +67,13 @@ class Writer:
 
 
 class _RefusedError(TransientError):
-    """The PDS rejects a chunk without a reason."""
+    """The PDS did not write a chunk, and gave no reason."""
 
     step, code = "write", "writes_refused"
 
 
 def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) -> None:
-    """Write a chunk, splitting it as long as it is rejected."""
+    """Write a chunk, halving rejected parts; add each record to `result`."""
     parts = deque([chunk])
     while parts:
         part = parts.popleft()
@@ -82,7 +82,7 @@ def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) ->
         except (PermanentError, BlobNotFoundError, _RefusedError) as refusal:
             if len(part) > 1:
                 half = len(part) // 2
-                # In random order, so that another half is first each time.
+                # In random order, so that retries do not always start with the same half.
                 parts.extendleft(random.sample((part[:half], part[half:]), 2))
                 continue
             result.rejected += part
@@ -94,7 +94,7 @@ def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) ->
 
 
 def _send(repo: Repo, part: Sequence[PreparedRecord]) -> None:
-    """Send a chunk; if the result is unknown, send what is missing."""
+    """Send a chunk; after a TransientError, send only the missing records again."""
     writes = [_write_of(item, exists=item.run.state.cid is not None) for item in part]
     for _ in range(_MAX_TRIES):
         commit = repo.commit()
@@ -118,13 +118,13 @@ def _write_of(item: PreparedRecord, *, exists: bool) -> Write:
 
 
 def _max_writes(repo: Repo, most: int) -> int:
-    """Return how many creates the rate limit allows now, at least 1."""
+    """Return how many of `most` creates the rate limit allows now, at least 1."""
     points = repo.remaining_points()
     return most if points is None else max(1, min(most, points // POINTS["create"]))
 
 
 def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
-    """Remove and return the next records that fit into one call."""
+    """Remove the next records that fit into one call from `waiting`; return them."""
     chunk: list[PreparedRecord] = []
     size = 0
     while waiting and len(chunk) < most:
@@ -136,7 +136,7 @@ def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
 
 
 def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
-    """Yield the writes of the records that the repo does not contain in this version."""
+    """List the repo; yield the writes of records that are missing or different there."""
     keys = sorted(item.key.rkey for item in part)
     listed = repo.records_between(part[0].key.collection, keys[0], keys[-1])
     existing = {record.rkey: record.cid for record in listed}
