@@ -1,4 +1,4 @@
-"""Audit one account: compare its documents with its repo, read in one call."""
+"""Audit one account: compare its documents in MongoDB with its exported repo."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from worker.sync.run import Observer
 def gc_disabled() -> Iterator[None]:
     """Disable the cyclic garbage collector while a repo is in memory.
 
-    It would traverse every record and document several times, which takes a third of an
-    audit's time, and free nothing: these objects form no cycles.
+    The collector would traverse all records and documents several times. That takes a third of an
+    audit's time and frees nothing, because these objects contain no reference cycles.
     """
     was_enabled = gc.isenabled()
     gc.disable()
@@ -48,9 +48,9 @@ def gc_disabled() -> Iterator[None]:
 
 
 class AuditTotals:
-    """Collects the findings and standings of one type.
+    """Collects the findings and standings of documents of one type.
 
-    `current` are the matches whose blobs are worth checking: their records are right otherwise.
+    `current` holds the matches with a current record, for the check of their blobs.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -71,7 +71,7 @@ class AuditTotals:
             self.current.append(match)
 
     def add_blobs(self, findings: Iterable[Finding]) -> None:
-        """Add findings about blobs; the documents that have one lose their standing."""
+        """Add findings about blobs; subtract the standings of their documents."""
         found = list(findings)
         faulty = document_ids(found)
         for match in self.current:
@@ -81,7 +81,7 @@ class AuditTotals:
         self.findings += found
 
     def result(self, records: int) -> TypeAudit:
-        """Return the audit of the type, whose collection has this number of records."""
+        """Build the audit of the type; `records` is the size of its collection."""
         return TypeAudit(
             self._classifier.kind, self._documents, records, +self._standings, self.findings
         )
@@ -89,7 +89,7 @@ class AuditTotals:
 
 @dataclass(frozen=True, slots=True)
 class Auditor:
-    """Audits the documents and records of some types; checks blobs if `blobs` is set.
+    """Compares documents and records of `kinds`; checks blobs if `blobs` is set.
 
     Documents saved less than `grace` seconds ago may still be unpublished.
     """
@@ -108,7 +108,7 @@ class Auditor:
         """Compare an account's documents with its repo.
 
         Memory use grows with the repo. Raises StoreUnavailableError, and the errors of an
-        unreachable PDS.
+        unreachable PDS and of blob checks; another error of the repo is `failure` of the result.
         """
         started = now()
         collections = [kind.nsid for kind in self.kinds]
@@ -134,7 +134,7 @@ class Auditor:
         return AccountAudit(account, types)
 
     def audit_others(self) -> AccountAudit:
-        """Audit the documents whose owners have no account; raises StoreUnavailableError."""
+        """Audit documents of owners without an account; raises StoreUnavailableError."""
         started = now()
         types = []
         for kind in self.kinds:
@@ -188,7 +188,7 @@ class Auditor:
     def _reload(
         self, kind: MediaType, account: Account, expected: Sequence[Expected], ids: set[DocumentId]
     ) -> list[Expected]:
-        """Read these documents again; omit those deleted or given to another owner."""
+        """Reload the documents `ids` in `expected`; omit deleted and transferred ones."""
         reloaded = {
             document.ref.id: self._expect(kind, document, account)
             for document in self.documents.reload(kind, list(ids))

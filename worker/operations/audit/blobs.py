@@ -22,9 +22,9 @@ _DETAILS = {
 def check_blobs(
     repo_reader: RepoReader, classifier: Classifier, matches: Sequence[Match]
 ) -> Iterator[Finding]:
-    """Fetch each blob of the matched records once; yield the faulty ones.
+    """Download each blob of the matched records once; yield findings for faulty ones.
 
-    Raises as `RepoReader.blob_fault` does.
+    Raises the errors of `RepoReader.blob_fault`.
     """
     blobs = [(match, cid) for match in matches if match.own for cid in match.own.blobs]
     faults = _faults(repo_reader, classifier.did, [cid for _, cid in blobs])

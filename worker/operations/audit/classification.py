@@ -1,7 +1,7 @@
-"""Classify a document by its records: findings, or a standing with a reason.
+"""Classify a document by its state and records.
 
-Only undocumented differences are findings. Known failures, pending retries and skipped items
-are counted by reason.
+A difference is a finding only if the state does not explain it. Documents with known failures,
+pending retries and skipped items get a standing with a reason.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ WIPED = frozenset(mode.value for mode in ResetMode)
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Findings, or the standing of a document and the reason for it.
+    """The findings about a document, or its standing with a reason.
 
-    `is_current` means that its record is the expected one, and that no run is pending.
+    `is_current` means that the record is the expected one, and that no run is pending.
     """
 
     standing: tuple[DocumentStanding, str] | None = None
@@ -51,10 +51,11 @@ RIGHT = Classification((DocumentStanding.RIGHT, ""), is_current=True)
 
 @dataclass(frozen=True, slots=True)
 class Classifier:
-    """Classifies documents of one type by the records of a repo; `did` may be "".
+    """Classifies documents of one type by the records in the repo `did`.
 
-    A document that was attempted after `started`, the start of the audit, is at work. One saved
-    less than `grace` seconds before `started` may still be unpublished.
+    `did` is empty for owners without an account. `started` is the start of the audit. A document
+    attempted after it counts as being processed. A document saved less than `grace` seconds before
+    it may still be unpublished.
     """
 
     kind: MediaType
@@ -74,7 +75,7 @@ class Classifier:
         return self._classify_wanted(match, plan)
 
     def waiting_reason(self, document: MediaDocument) -> str:
-        """Return what a pending item waits for; "" if no run is to be expected."""
+        """Return why a run of the document is expected; "" if none is expected."""
         state, item = document.state, document.ref.id
         held = state.lease is not None and state.lease.until > now()
         if held or (state.attempted_at is not None and state.attempted_at >= self.started):
@@ -106,7 +107,7 @@ class Classifier:
         return Classification(verdict.standing, [*verdict.findings, *duplicates], current)
 
     def _classify_current(self, match: Match, mismatch: str) -> Classification:
-        """Classify a document whose record is current by its state."""
+        """Classify a document with a current record by its state."""
         document, state = match.expected.document, match.expected.document.state
         if not mismatch and state.status is Status.SYNCED:
             return RIGHT
@@ -116,7 +117,7 @@ class Classifier:
         return self._one(Fault.STATE_MISMATCH, detail, match.own, document)
 
     def _classify_other(self, match: Match, plan: Publish) -> Classification:
-        """Classify a document whose record is missing or stale."""
+        """Classify a document with a missing or stale record."""
         own, document = match.own, match.expected.document
         state = document.state
         if state.status is Status.FAILED and state.error:
@@ -142,7 +143,7 @@ class Classifier:
         return self._one(Fault.STATE_MISMATCH, detail, None, document)
 
     def _find_mismatch(self, state: SyncState, own: StoredRecord) -> str:
-        """Return which fields of a state differ from the document's existing record."""
+        """Describe the fields of `state` that differ from the record `own`; "" if none."""
         uri = f"at://{self.did}/{self.kind.nsid}/{own.rkey}"
         actual = (self.did, own.rkey, uri, own.cid)
         claimed = (state.repo, state.rkey, state.uri, state.cid)
@@ -159,7 +160,7 @@ class Classifier:
     def finding(
         self, fault: Fault, detail: str, own: StoredRecord | None, document: MediaDocument | None
     ) -> Finding:
-        """Return a finding about a record, its document, or both."""
+        """Build a finding about a record, its document, or both."""
         if own is None:
             return Finding(fault, self.kind, detail, document=document)
         return Finding(fault, self.kind, detail, self._key(own), own.cid, own.ref, document)

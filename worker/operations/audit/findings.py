@@ -1,4 +1,4 @@
-"""Findings of an audit, the standing of other documents, and their messages."""
+"""Findings of an audit, standings of documents without findings, and messages."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NOT_WANTED = {
 
 
 def explain_unwanted(reason: str) -> str:
-    """Return why a document should have no record."""
+    """Describe why a document should have no record."""
     return _NOT_WANTED.get(reason, f"its document is {reason}")
 
 
 def describe_state(state: SyncState) -> str:
-    """Describe the status that a state claims."""
+    """Describe the status in a state."""
     match state.status:
         case None:
             return "never published" if state.rkey is None else "the state has an rkey alone"
@@ -47,7 +47,7 @@ def describe_difference(
     decision: Publish,
     found: StoredRecord | None,
 ) -> str:
-    """Describe why a document's record is missing from the repo or differs."""
+    """Describe how the record `found` differs, or why the record does not exist."""
     try:
         draft = expected_records.draft(kind, document, decision.account)
         wanted = expected_records.valid_record(document, draft)
@@ -83,7 +83,7 @@ class Fault(StrEnum):
 
 
 class DocumentStanding(StrEnum):
-    """The standing of a document without findings."""
+    """The audit result of a document without findings."""
 
     RIGHT = "right"
     WAITING = "waiting"
@@ -97,8 +97,8 @@ class DocumentStanding(StrEnum):
 class Finding:
     """One difference between a document and its record.
 
-    `key`, `cid` and `ref` (the document that it names) are those of the existing record, if any.
-    `document` is None for a record without one.
+    `key`, `cid` and `ref` belong to the existing record, if any; `ref` is the id of its document.
+    `document` is None if the record has no document.
     """
 
     fault: Fault
@@ -111,12 +111,12 @@ class Finding:
 
     @property
     def about(self) -> str:
-        """Return the URI of the record, or the type and id of a document without one."""
+        """Return the record's URI, or the document's type and id if no record exists."""
         return self.key.uri if self.key else str(self.document.ref if self.document else "")
 
 
 def document_ids(findings: Iterable[Finding]) -> set[DocumentId]:
-    """Return the ids of the documents of findings."""
+    """Return the ids of all documents in `findings`."""
     return {finding.document.ref.id for finding in findings if finding.document}
 
 
@@ -125,7 +125,7 @@ Standings = Counter[tuple[DocumentStanding, str]]
 
 @dataclass(frozen=True, slots=True)
 class TypeAudit:
-    """An audit of one account's documents and records of one type.
+    """The audit of one account's documents and records of one type.
 
     `standings` counts the documents without findings by standing and reason.
     """
@@ -139,9 +139,9 @@ class TypeAudit:
 
 @dataclass(frozen=True, slots=True)
 class AccountAudit:
-    """An audit of one account, or with None, of all owners without an account.
+    """The audit of one account, or of all owners without an account (None).
 
-    `failure` is the reason why the repo could not be read; `types` is empty then.
+    `failure` is set if the repo could not be read; `types` is then empty.
     """
 
     account: Account | None
@@ -154,10 +154,10 @@ class AccountAudit:
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the repo could be read and nothing was found."""
+        """Return whether the repo was read and there are no findings."""
         return self.failure is None and not self.findings
 
     @property
     def signature(self) -> frozenset[tuple[Fault, str]]:
-        """Return what identifies these findings, to compare two audits."""
+        """Return the fault and the subject of each finding, to compare two audits."""
         return frozenset((finding.fault, finding.about) for finding in self.findings)

@@ -15,9 +15,9 @@ StoredRecords = Mapping[str, StoredRecord]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A document, its plan, and the CIDs that its record may have to be current.
+    """A document, its plan, and the CIDs of its expected record.
 
-    There are no CIDs if no record is expected or none can be built.
+    `current_cids` is empty if no record is expected or the record cannot be built.
     """
 
     document: MediaDocument
@@ -27,7 +27,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A document with its record and the duplicates of it."""
+    """A document, its record, and further records of the same document."""
 
     expected: Expected
     own: StoredRecord | None
@@ -37,9 +37,10 @@ class Match:
 def match_records(
     did: str, records: StoredRecords, expected: Sequence[Expected]
 ) -> tuple[list[Match], list[StoredRecord]]:
-    """Match the records of `did` with documents; also return unclaimed records.
+    """Match the records of the repo `did` with documents.
 
-    A document's record is the one that its state names, else the oldest one that names it.
+    Returns the matches, and the records without a document. A document's record is the one in its
+    state, or else the oldest record that has the document's id as its `ref`.
     """
     claims = _claims(did, records, expected)
     by_ref: dict[str | None, list[StoredRecord]] = defaultdict(list)
@@ -57,9 +58,9 @@ def match_records(
 
 
 def _claims(did: str, records: StoredRecords, expected: Sequence[Expected]) -> dict[str, Expected]:
-    """Return the documents whose states name these records, by rkey.
+    """Map the rkey of each record to the document that has this rkey in its state.
 
-    If two legacy states name one record, the document that the record names has it.
+    If two legacy states have the same rkey, the record's `ref` decides between the documents.
     """
     claims: dict[str, Expected] = {}
     for each in expected:

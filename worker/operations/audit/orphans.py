@@ -19,13 +19,13 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class OrphanFinder:
-    """Finds orphans by the documents that records name, whose owner may have changed."""
+    """Looks up the documents in the `ref` of records, and compares their owners."""
 
     store: DocumentStore
     accounts: Accounts
 
     def find(self, classifier: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
-        """Yield findings for the records that do not belong in the classifier's repo."""
+        """Yield findings for records without a document or of another owner's document."""
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
             documents = self._find_named(classifier.kind, chunk)
@@ -48,6 +48,6 @@ class OrphanFinder:
     def _find_named(
         self, kind: MediaType, records: Sequence[StoredRecord]
     ) -> Mapping[str, MediaDocument]:
-        """Return the documents that records name, by `ref`."""
+        """Find the documents in the `ref` of records; return them by `ref`."""
         ids = [candidate for record in records for candidate in candidate_ids(record.ref)]
         return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}

@@ -1,4 +1,4 @@
-"""Read all documents of an owner by index, and list the owners."""
+"""Read the documents of an owner, and list accounts and owners."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _BATCH = 5000  # documents
 
 
 class OwnedDocuments:
-    """Reads documents by owner, and the owners, from one database."""
+    """Reads documents by owner, and lists accounts and owners, in one database."""
 
     def __init__(
         self, database: Database[RawDocument], store: DocumentStore, accounts: Accounts
@@ -34,7 +34,7 @@ class OwnedDocuments:
     def documents(self, kind: MediaType, owner: object) -> Iterator[MediaDocument]:
         """Iterate over an owner's documents of one type, in no particular order."""
         guest = self._store.guest_subject
-        # An owner may be any value; with $eq a document is compared, not run as a query.
+        # An owner may be any BSON value; `$eq` keeps MongoDB from running it as a query.
         user = {"$in": [*GUEST_USERS, guest]} if owner == guest else {"$eq": owner}
         with mongo_errors():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
@@ -42,14 +42,14 @@ class OwnedDocuments:
                 yield self._store.parse(kind, raw)
 
     def reload(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
-        """Read the documents with these ids again; missing ones are omitted."""
+        """Iterate over the current documents with these ids; omit missing ones."""
         for start in range(0, len(ids), _CHUNK):
             yield from self._store.find_all(kind, ids[start : start + _CHUNK])
 
     def accounts(self) -> Iterator[Account]:
         """Iterate over all accounts.
 
-        Pages of DIDs are read instead of one cursor, which could expire during an audit.
+        The DIDs are read in pages, because one cursor could expire during an audit.
         """
         last = ""
         while dids := self._next_dids(last):
@@ -68,9 +68,10 @@ class OwnedDocuments:
             return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
 
     def without_account(self, kind: MediaType) -> Iterator[object]:
-        """Iterate over the distinct owners of a type's documents who have no account.
+        """Iterate over the owners of documents of one type that have no account.
 
-        Values are as stored, of any BSON type; documents without an owner yield the guest subject.
+        Yields each owner once, as stored, of any BSON type. Yields the guest subject, which owns
+        documents without a user, if it has no account.
         """
         guest = self._store.guest_subject
         pipeline: list[RawDocument] = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]

@@ -1,4 +1,4 @@
-"""Remove the records of findings whose documents are unchanged since the audit."""
+"""Remove records of findings if their documents are unchanged since the audit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _BLOBS = frozenset({Fault.BLOB_MISSING, Fault.BLOB_TRUNCATED})
 
 @dataclass(frozen=True, slots=True)
 class RemovedRecords:
-    """A batch of removals, with the findings whose documents lost a record."""
+    """The number of records removed in a batch, and findings of documents to sync."""
 
     records: int
     orphaned_documents: Sequence[Finding]
@@ -32,9 +32,9 @@ class RemovedRecords:
 
 @dataclass(frozen=True, slots=True)
 class RecordRemoval:
-    """Removes records and updates the states of their documents.
+    """Removes records, and updates the states that name them.
 
-    The documents become pending; the sweep enqueues them after `lease` seconds.
+    Updated documents become pending; the sweep enqueues them after `lease` seconds.
     """
 
     store: DocumentStore
@@ -45,7 +45,7 @@ class RecordRemoval:
     def remove(
         self, repo: Repo, kind: MediaType, findings: Sequence[Finding]
     ) -> Iterator[RemovedRecords]:
-        """Remove records and yield each batch; raises as `RecordDeleter.delete` does."""
+        """Remove records; yield each batch; raises PDS, Redis and MongoDB errors."""
         for start in range(0, len(findings), _CHUNK):
             found = self._find_unchanged(kind, findings[start : start + _CHUNK])
             by_key = {finding.key: finding for finding in found if finding.key}
@@ -55,7 +55,7 @@ class RecordRemoval:
                 yield RemovedRecords(len(keys), orphaned_documents)
 
     def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
-        """Return the findings whose documents have not changed and are not leased."""
+        """Reload documents; return the findings with unchanged, unleased documents."""
         ids = document_ids(findings) | {
             each for finding in findings for each in candidate_ids(finding.ref)
         }
@@ -76,7 +76,7 @@ class RecordRemoval:
         ]
         applied = self.state_updates.apply(kind, state_updates, retry_at=after(self.lease))
         if applied < len(state_updates):
-            # A run that claimed one meanwhile may have seen its record before the removal.
+            # A run that claimed a document meanwhile may have read the record before its removal.
             for state_update in state_updates:
                 key = RecordKey(state_update.repo, kind.nsid, state_update.rkey)
                 self.store.add_stray_write(kind, state_update.document, key.uri)
@@ -96,7 +96,7 @@ def _is_unchanged(finding: Finding, current: Mapping[str, MediaDocument]) -> boo
 
 
 def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
-    """Return whether a document's state still names the removed record."""
+    """Return whether the state of the finding's document names the removed record."""
     if finding.document is None:
         return False
     state = finding.document.state

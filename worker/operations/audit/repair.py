@@ -1,8 +1,8 @@
-"""Repair the findings of an audit with the engine that publishes everything.
+"""Repair the findings of an audit.
 
-Records that should not exist are removed, states are corrected, and the documents are synced. A
-safety limit refuses to delete a large part of a collection. A repair can be interrupted at any
-point and repeated: the next audit finds what remains.
+A repair removes records that should not exist, corrects states, and syncs documents with
+`BatchEngine`. A safety limit refuses to remove a large share of a collection. After an interrupted
+repair, a new audit and repair can complete it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REMOVED = frozenset({Fault.ORPHANED, Fault.DUPLICATED, Fault.BLOB_MISSING, Faul
 
 @dataclass(frozen=True, slots=True)
 class RemovalRefusal:
-    """Removals that were refused: too large a share of a collection's records."""
+    """A refusal to remove too large a share of a collection's records."""
 
     did: str
     collection: str
@@ -52,14 +52,14 @@ class RemovalRefusal:
 def is_removal(finding: Finding) -> bool:
     """Return whether repairing a finding removes its record.
 
-    A record with a missing or truncated blob is removed and written again: an upload does not
-    replace a blob while a record refers to it.
+    A record with a missing or truncated blob is removed and written again, because an upload does
+    not replace a blob while a record refers to it.
     """
     return finding.fault in _REMOVED and finding.key is not None
 
 
 def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> RemovalRefusal | None:
-    """Return a refusal if these removals exceed the safety limit, else None."""
+    """Return a refusal if removing `findings` exceeds the safety limit, else None."""
     keys: set[RecordKey] = {finding.key for finding in findings if finding.key}
     if len(keys) <= max(_ALWAYS, audit.records // _MAX_SHARE):
         return None
@@ -68,9 +68,10 @@ def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Re
 
 @dataclass(slots=True)
 class Repairs:
-    """Results of a repair: records removed, documents synced and skipped.
+    """The results of a repair: the numbers of removed records and synced documents.
 
-    Skipped documents are held by another run. `failures` are errors that stopped removals.
+    `skipped` counts documents that could not be claimed. `failures` are errors that stopped
+    removals.
     """
 
     removed: int = 0
@@ -81,18 +82,18 @@ class Repairs:
 
     @property
     def is_whole(self) -> bool:
-        """Return whether nothing was refused and nothing failed."""
+        """Return whether no removal was refused or stopped by an error."""
         return not self.refusals and not self.failures
 
     def combined_with(self, later: Repairs) -> Repairs:
-        """Return the sum of both, with what the later one left undone."""
+        """Return `later` with the `removed` and `synced` of both repairs added up."""
         removed, synced = self.removed + later.removed, self.synced + later.synced
         return replace(later, removed=removed, synced=synced)
 
 
 @dataclass(frozen=True, slots=True)
 class Repairer:
-    """Repairs findings; `holder` is for leases, `force` lifts the safety limit."""
+    """Repairs findings; `holder` names its leases, `force` lifts the safety limit."""
 
     state_updates: StateUpdates
     record_removal: RecordRemoval
@@ -103,9 +104,10 @@ class Repairer:
     observer: Observer
 
     def repair(self, account: Account | None, types: Iterable[TypeAudit]) -> Repairs:
-        """Repair the findings of an account, or (None) of the owners without an account.
+        """Repair the findings of an account, or of owners without an account (None).
 
-        Raises StoreUnavailableError and RedisUnavailableError; other errors are in the result.
+        Raises StoreUnavailableError, RedisUnavailableError and the errors of `BatchEngine.sync`.
+        Other errors that stop removals are in the result.
         """
         repairs = Repairs()
         for audit in types:
@@ -117,7 +119,7 @@ class Repairer:
         return repairs
 
     def _remove(self, account: Account, audit: TypeAudit, repairs: Repairs) -> Iterator[Finding]:
-        """Remove records; yield the findings whose documents have lost theirs."""
+        """Remove records; yield the findings of documents to sync again."""
         removals = [finding for finding in audit.findings if is_removal(finding)]
         if not self.force and (refused := removal_guard(account.did, audit, removals)):
             repairs.refusals.append(refused)
@@ -142,7 +144,7 @@ class Repairer:
     ) -> None:
         """Sync the documents of findings; with an account, correct their states first.
 
-        States are corrected batch by batch, so that a sweep does not find many pending items.
+        States are corrected in batches, so that a sweep finds only few pending items.
         """
         for owner, owned in _by_owner(findings).items():
             remaining = iter(owned.values())
@@ -160,7 +162,7 @@ class Repairer:
 
 
 def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Finding]]:
-    """Return one finding per document, by owner and `_id`."""
+    """Group findings by owner and document `_id`; keep one per document."""
     owners: dict[str, dict[DocumentId, Finding]] = defaultdict(dict)
     for finding in findings:
         if finding.document:
@@ -169,7 +171,7 @@ def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Find
 
 
 def _state_update(did: str, finding: Finding) -> StateUpdate | None:
-    """Return the correction of a state; None if it is right or the sync corrects it."""
+    """Build the update that corrects a state; None if the sync needs no update."""
     if finding.document is None:
         return None
     state = finding.document.state

@@ -1,4 +1,4 @@
-"""Read repos and blobs from a PDS for an audit, and wait for its rate limits."""
+"""Read repos and blobs from a PDS for an audit, and wait at rate limits."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MAX_WAIT = 600.0  # seconds; the read limits of the reference PDS have windows 
 
 
 def wait_out_rate_limit(call: Callable[[], T]) -> T:
-    """Make a read-only call, and repeat it after each wait that the PDS asks for.
+    """Make a read-only call; after a WaitError, wait and repeat it.
 
     Raises WaitError for a wait of more than ten minutes, and the other errors of the call.
     """
@@ -46,9 +46,9 @@ def wait_out_rate_limit(call: Callable[[], T]) -> T:
 class BlobReader:
     """Checks blobs; `url_of` returns the PDS URL of a DID.
 
-    The reference PDS announces the size that its database knows, and sends the file. If the file
-    is shorter, a kept-alive connection hangs, as with a slow PDS. With `Connection: close` it
-    ends with the file, but a connection per blob takes twice as long: that is the second attempt.
+    The reference PDS announces the blob size from its database, then sends the file. If the file
+    is shorter, a kept-alive connection hangs. A connection with `Connection: close` ends after the
+    file, but takes twice as long per blob, so it is used for the second attempt only.
     """
 
     def __init__(self, url_of: Callable[[str], str]) -> None:
@@ -65,7 +65,7 @@ class BlobReader:
         self._closing.close()
 
     def fault(self, did: str, cid: str) -> Fault | None:
-        """Return the fault of a blob, or None; raises the errors of `worker.pds.errors`."""
+        """Download and check a blob; return its fault or None; raises PDS errors."""
         try:
             pds = PdsClient(self._url_of(did), request=self._quick)
             data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
@@ -76,7 +76,7 @@ class BlobReader:
         return None if cid_of_blob(data) == cid else Fault.BLOB_TRUNCATED
 
     def _read_closing(self, did: str, cid: str) -> bytes | None:
-        """Return the bytes of a blob that arrive; None if the PDS does not have it."""
+        """Download a blob, or the part that arrives; None if the PDS does not have it."""
         url, params = f"{self._url_of(did)}{_GET_BLOB}", {"did": did, "cid": cid}
         try:
             with self._closing.stream("GET", url, params=params) as response:
@@ -103,10 +103,10 @@ class RepoReader:
     blobs: BlobReader
 
     def records(self, did: str, collections: Sequence[str]) -> Records:
-        """Return the records of a repo by collection and rkey.
+        """Download a repo; return its records by collection and rkey.
 
-        A write during the export can damage it, so it is tried again. Raises RepoDamagedError
-        if that does not help, and the errors of `worker.pds.errors`.
+        A write during the export can damage the export, so it is repeated. Raises RepoDamagedError
+        if all exports are damaged, and the errors of `worker.pds.errors`.
         """
         for _ in range(_TRIES - 1):
             with suppress(TransientError):
@@ -114,10 +114,10 @@ class RepoReader:
         return self._records(did, collections)
 
     def blob_fault(self, did: str, cid: str) -> Fault | None:
-        """Return the fault of a blob, None for a complete one.
+        """Download a blob; return its fault, or None if it is complete.
 
-        The bytes are fetched: a PDS also lists blobs, with sizes, whose files are lost. Raises
-        the errors of `worker.pds.errors` if the PDS is unreachable.
+        A list of blobs is not enough, because a PDS also lists blobs with lost files. Raises the
+        errors of `worker.pds.errors`, but a TransientError only if the PDS is unreachable.
         """
         try:
             fault = self.blobs.fault(did, cid)
@@ -130,7 +130,7 @@ class RepoReader:
         return fault
 
     def is_unreachable(self, did: str) -> bool:
-        """Return whether the PDS does not answer; an error about the repo is an answer."""
+        """Return whether the PDS is down; an error about the repo counts as an answer."""
         try:
             wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))
         except MediaError as error:

@@ -1,4 +1,4 @@
-"""Run an audit over accounts: audit, repair, audit again, add up the findings."""
+"""Audit accounts, repair the findings, audit again, and sum up the results."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from worker.pds.record_deleter import RecordDeleter
 from worker.services import Services
 from worker.sync.run import Observer, ignore_step
 
-# A PDS removes the file of a blob some time after its last record, and then also a blob that was
-# uploaded again in between. A repair can also have consequences that only the next audit finds.
+# A PDS deletes a blob file some time after the last record that refers to it, even if the blob was
+# uploaded again meanwhile. A repair can also cause findings that only the next audit reports.
 _MAX_ROUNDS = 3
 _MAX_KEPT = 20
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """The last audit of an account, and its repairs if they were requested."""
+    """The last audit of an account, and the repairs before it, if requested."""
 
     audit: AccountAudit
     repairs: Repairs | None = None
@@ -45,13 +45,13 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditRun:
-    """Audits accounts, and repairs them if a repairer is given."""
+    """Audits accounts, and repairs their findings if `repairer` is set."""
 
     auditor: Auditor
     repairer: Repairer | None
 
     def audit(self, accounts: Sequence[Account] | None) -> Iterator[AuditResult]:
-        """Audit accounts; None for all, and the documents of owners without one."""
+        """Audit `accounts`; None means all accounts and all owners without one."""
         every = self.auditor.documents.accounts() if accounts is None else accounts
         for number, account in enumerate(every, start=1):
             self.auditor.observer(f"account {number}, {account.handle}")
@@ -61,11 +61,11 @@ class AuditRun:
             yield self.of_others()
 
     def of_account(self, account: Account) -> AuditResult:
-        """Audit and repair an account; raises as `Auditor` and `Repairer` do."""
+        """Audit and repair an account; raises the errors of `Auditor` and `Repairer`."""
         return self._audit_and_repair(account, lambda: self.auditor.audit(account))
 
     def of_others(self) -> AuditResult:
-        """Audit and repair the documents of owners without an account; raises the same."""
+        """Audit and repair documents without an account; raises as `of_account` does."""
         return self._audit_and_repair(None, self.auditor.audit_others)
 
     def _audit_and_repair(
@@ -96,9 +96,9 @@ def open_audit(
     force: bool = False,
     observer: Observer = ignore_step,
 ) -> Iterator[AuditRun]:
-    """Open an audit of these types that checks blobs and repairs as requested.
+    """Yield an AuditRun for `kinds`; `blobs` enables blob checks, `repair` repairs.
 
-    `force` lets a repair remove any share of a collection.
+    `force` lifts the safety limit on removals by a repair.
     """
     store, accounts = services.store, services.accounts
     with closing(BlobReader(lambda did: services.pds_of(did).url)) as blob_reader:
@@ -134,10 +134,10 @@ def _repairer(services: Services, observer: Observer, *, force: bool) -> Repaire
 
 @dataclass(slots=True)
 class AuditSummary:
-    """The results so far; their size does not grow with the number of clean accounts.
+    """Totals of the results so far; stores nothing for each clean account.
 
-    `unreadable` are the accounts whose repos could not be read; `undone` are the repairs that
-    were refused or failed, with the reason.
+    `first` holds the first findings. `unreadable` lists accounts with an unreadable repo, and
+    `undone` lists refused or failed repairs, with the reasons.
     """
 
     accounts: int = 0
