@@ -1,1 +1,1 @@
-"""Wipe and forget accounts: remove records and reset states."""
+"""Wipe or erase accounts: remove their records and reset their states."""

@@ -1,4 +1,4 @@
-"""Reset documents that name a missing record, as an interrupted wipe leaves them."""
+"""Reset the states of documents that refer to missing records."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Key = tuple[str | None, str | None]
 
 @dataclass(frozen=True, slots=True)
 class DanglingStates:
-    """Documents of `subject` that name records missing from the repo `did`.
+    """Finds and resets documents of `subject` that refer to missing records.
 
-    `did` is None if the account is unknown.
+    An interrupted wipe leaves such documents. `did` is None if the account is unknown.
     """
 
     state_reset: StateReset
@@ -30,9 +30,9 @@ class DanglingStates:
     mode: ResetMode
 
     def claimants(self, kind: MediaType) -> Iterator[Sequence[LoadedDocument]]:
-        """Yield pages of documents that may name a missing record.
+        """Yield pages of documents that may refer to a missing record.
 
-        Documents with a record in another repo are included only when the account is forgotten.
+        Documents with a record in another repo are included only in the mode FORGOTTEN.
         """
         for page in self.state_reset.documents_of_owner(kind, self.subject, self.mode):
             repos = {None, self.did}
@@ -40,9 +40,9 @@ class DanglingStates:
             yield [each for each in page if forgotten or each.document.state.repo in repos]
 
     def reset(self, kind: MediaType, wiped: WipeResult) -> None:
-        """Reset documents and count them in `wiped`; raises PDS and MongoDB errors."""
+        """Reset documents and add the results to `wiped`; raises PDS and MongoDB errors."""
         for page in self.claimants(kind):
-            # Read after the page, so that records published in between are found.
+            # Read the repo after the page, to find records that were published in between.
             existing = self._find_existing(kind, page)
             dangling: list[LoadedDocument] = []
             for loaded in page:
@@ -65,7 +65,7 @@ class DanglingStates:
             wiped.skipped |= {_name(loaded): AT_WORK for loaded in missed}
 
     def _find_existing(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
-        """Return those of the keys named by documents that have a record now."""
+        """Read the repos in the states of documents; return the keys of their records."""
         dids = {did for did, rkey in map(self._key, page) if did and rkey}
         return {(did, rkey) for did in dids for rkey in self._read_rkeys(kind, did)}
 

@@ -1,7 +1,8 @@
-"""Forget the subject of an erased account: records, states, thumbnails, session.
+"""Erase the records, states, thumbnails and Redis keys of an account.
 
-Can be repeated after an interruption, and after the platform has deleted the user or the PDS the
-account. Records that cannot be removed are reported, and the states of their documents are kept.
+An erasure can be repeated after an interruption, after the platform has deleted the user, and after
+the PDS has deleted the account. If records cannot be removed, the states of their documents are
+kept, and the records are reported.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from worker.pds.account_cache import AccountCache
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Stored data of a subject: records, states, thumbnails, pending removals."""
+    """The numbers of records, states, thumbnails and pending removals of a subject."""
 
     types: Mapping[str, WipePreview]
     thumbnails: int
@@ -35,7 +36,7 @@ class Footprint:
 
     @property
     def exists(self) -> bool:
-        """Return whether anything is left to forget; sessions are not counted."""
+        """Return whether any of these numbers is positive; sessions are not counted."""
         counts = [count for each in self.types.values() for count in (each.records, each.states)]
         return any((*counts, self.thumbnails, self.removals))
 
@@ -51,9 +52,9 @@ class AccountErasure:
     database: Database[RawDocument]
 
     def prepare(self, name: str) -> ErasureRun:
-        """Return the erasure of a subject, ready for `preview` or `run`.
+        """Build the erasure of a subject; `preview` and `run` carry it out.
 
-        `name` is a subject, or any other name of an existing account. Raises the errors of the
+        `name` is a subject, or the DID or handle of an existing account. Raises the errors of the
         PDS and MongoDB.
         """
         try:
@@ -66,8 +67,8 @@ class AccountErasure:
 class ErasureRun:
     """The erasure of one subject.
 
-    `remark` is the reason why records cannot be removed, or ""; `trouble` the error that stopped
-    their removal; `thumbnails` the number of deleted thumbnails.
+    `remark` is the reason why records cannot be removed, or "". `trouble` is the error that stopped
+    the wipe of records and states. `thumbnails` is the number of deleted thumbnails.
     """
 
     def __init__(self, tools: AccountErasure, subject: str, account: Account | None) -> None:
@@ -85,7 +86,7 @@ class ErasureRun:
         return self._wipe.done
 
     def preview(self) -> Footprint:
-        """Count what is stored, without changing anything."""
+        """Count the stored data of the subject, without changing it."""
         database = self._tools.database
         with mongo_errors():
             thumbnails = database[THUMBNAILS].count_documents({"owner": self.subject})
@@ -93,9 +94,10 @@ class ErasureRun:
         return Footprint(self._wipe.preview(), thumbnails, removals)
 
     def run(self) -> Iterator[int]:
-        """Erase everything; yield the number of records removed by each batch.
+        """Erase the data; yield the number of records removed by each batch.
 
-        If records cannot be removed, everything else is still erased.
+        A MediaError that stops the wipe is saved in `trouble`; thumbnails and Redis keys are still
+        deleted.
         """
         try:
             yield from self._wipe.run()
@@ -122,7 +124,7 @@ class ErasureRun:
 
 
 def _removals_of(subject: str) -> RawDocument:
-    """Match the pending removals of a subject; `_id` is `type:subject:rkey:id`."""
+    """Build a query for pending removals; their `_id` is `type:subject:rkey:id`."""
     ranges = [
         {"_id": {"$gte": f"{name}:{subject}:", "$lt": f"{name}:{subject};"}} for name in MEDIA_TYPES
     ]

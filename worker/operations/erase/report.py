@@ -1,4 +1,4 @@
-"""Describe what a wipe would do, what it has done, and what it skipped."""
+"""The preview and the results of a wipe, with the reasons for skipped items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BACK = "its record was published again meanwhile"
 
 @dataclass(frozen=True, slots=True)
 class WipePreview:
-    """Numbers of records to remove and of states to reset, for one type."""
+    """The numbers of records to remove and of states to reset, for one media type."""
 
     records: int
     states: int
@@ -23,7 +23,7 @@ class WipePreview:
 
 @dataclass(slots=True)
 class WipeResult:
-    """Results so far for one type; `skipped` holds reasons by rkey or `_id`."""
+    """The results for one media type; `skipped` maps an rkey or `_id` to a reason."""
 
     removed: int = 0
     reset: int = 0
@@ -36,9 +36,10 @@ class WipeResult:
 
 
 def why_skipped(document: MediaDocument, did: str | None) -> str | None:
-    """Return why a document's record in the repo `did` must be kept, or None.
+    """Return why a wipe of the repo `did` must skip a document, or None.
 
-    Stray writes in that repo are removed like other records; only a run settles those elsewhere.
+    The wipe removes stray writes in this repo like other records. Stray writes in other repos must
+    first be removed by a sync.
     """
     if is_held(document, holder=""):
         return AT_WORK

@@ -1,8 +1,8 @@
-"""Reset the states of documents whose records were removed in bulk.
+"""Reset the states of documents after their records were removed in bulk.
 
-A state is reset only if it is unchanged since it was read, before its record was removed: no run
-has claimed the document or saved a stray write on it. The reset updates `attemptedAt`, so that a
-run that read the state earlier cannot claim the document.
+The state is read before the record is removed. It is reset only if, since then, no run has claimed
+the document or saved a stray write on it. The reset updates `attemptedAt`, so that a run that read
+the state earlier cannot claim the document.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class StateReset:
         self._store = store
 
     def documents_of(self, kind: MediaType, did: str, subject: str, records: Records) -> Holders:
-        """Return the documents of these records, in the repo `did` of `subject`, by rkey.
+        """Find the documents of `records`, in the repo `did` of `subject`, by rkey.
 
-        A document's state names its record. A document of `subject` whose state names none is
-        found by the record's `ref`: another program wrote the record, or the state was lost.
+        A document is found by the rkey in its state. If another program wrote the record or the
+        state was lost, a document of `subject` without an rkey is found by the record's `ref`.
         """
         match = {"atproto.rkey": {"$in": list(records)}, "atproto.repo": {"$in": [did, None]}}
         found: dict[str, LoadedDocument] = {}
@@ -76,7 +76,7 @@ class StateReset:
             state = loaded.document.state
             if state.rkey and (state.repo == did or loaded.document.owner == subject):
                 if state.repo is None and state.rkey in found:
-                    continue  # another document names it, with the repo
+                    continue  # the state of another document has this rkey and the repo
                 found[state.rkey] = loaded
         unclaimed = {rkey: record for rkey, record in records.items() if rkey not in found}
         return {**self._find_named(kind, subject, unclaimed), **found}
@@ -96,7 +96,7 @@ class StateReset:
     def documents_of_owner(
         self, kind: MediaType, subject: str, mode: ResetMode
     ) -> Iterator[Sequence[LoadedDocument]]:
-        """Yield pages of a subject's documents to reset."""
+        """Yield pages of a subject's documents with states to reset in this mode."""
         match = _HAS_RECORD if mode is ResetMode.WIPED else _NOT_FORGOTTEN
         match = self._of(subject) | match
         with mongo_errors():
@@ -106,7 +106,7 @@ class StateReset:
                 yield page
 
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:
-        """Reset the documents unchanged since they were read; return their number."""
+        """Reset documents that are unchanged since they were read; return their number."""
         if not page:
             return 0
         update = _reset_update(mode)
@@ -117,13 +117,13 @@ class StateReset:
     def not_reset(
         self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode
     ) -> list[LoadedDocument]:
-        """Read the documents again; return those that are not reset."""
+        """Reload the documents; return those with a state that is not reset."""
         ids = [loaded.id for loaded in page]
         found = self._find(kind, {"_id": {"$in": ids}}) if ids else ()
         return [loaded for loaded in found if not mode.is_done(loaded.document.state)]
 
     def mark_for_resync(self, kind: MediaType, loaded: LoadedDocument, key: RecordKey) -> None:
-        """Have a document synced again, by the run that holds it or by the sweep."""
+        """Save a stray write, so that the current run or the sweep syncs the document."""
         self._store.add_stray_write(kind, loaded.document, key.uri)
 
     def _find(self, kind: MediaType, match: RawDocument) -> Iterator[LoadedDocument]:
@@ -141,7 +141,7 @@ class StateReset:
 
 
 def _match_untouched(loaded: LoadedDocument) -> RawDocument:
-    """Match a document without a claim or a stray write since it was read."""
+    """Build a query that matches a document without a later claim or stray write."""
     state = loaded.raw.get("atproto")
     strays = state.get("strays") if isinstance(state, dict) else None
     return {**unchanged_since(loaded.raw), "atproto.strays": {"$eq": strays}}

@@ -1,23 +1,23 @@
-"""Wipe an account: remove its records of our collections, then reset the states.
+"""Wipe an account: remove its records of all media types, then reset the states.
 
-A record is removed first. Its document's state is reset once the removal is known, and only if
-the state is unchanged since it was read. Concurrent changes are handled as follows:
+The wipe removes a record first. After the removal is confirmed, it resets the state of the record's
+document if the state is unchanged since it was read. It handles interruptions and concurrency:
 
-- Killed between removing records and resetting states: the documents name missing records, and
-  the next wipe resets them (`DanglingStates`). To make this possible, each document is made to
-  name its record before anything is removed.
-- A run (a save, a backfill) holds the document when it is read: its record and state are skipped.
-- A run claims it later: its state is not reset. While the run holds it, the record is added as a
-  stray write, so that the run starts again and writes what it may have found in place; the item
-  is skipped. Once the run is over, the repo is read: if the record exists again, the item is
-  skipped; otherwise the state is reset as it is now.
-- A run that lost its lease writes late: it saves where it wrote as a stray write, and the sweep
-  has the item synced. It is published again then, and its state shows it.
-- Two wipes at once: missing records fail a batch of deletes, so the repo is read; a state that
-  the other wipe has reset counts as reset.
-- The item has a new owner: its record is removed, and the sweep has it synced.
+- Killed between removing records and resetting states: the documents refer to missing
+  records, and the next wipe resets them (`DanglingStates`). To make this possible, the wipe saves
+  the URI of each record on its document before the removal.
+- A run (a save, a backfill) holds the document when the wipe reads it: the item is skipped.
+- A run claims the document later: the state is not reset. While the run continues, the wipe saves
+  the record's URI as a stray write and skips the item. The run then syncs the document again, in
+  case it saw the record before the removal. After the run, the wipe reads the record from the repo:
+  if the record exists again, the item is skipped; otherwise the new state is reset.
+- A run that lost its lease writes late: the run saves the URI as a stray write, and the sweep
+  enqueues the document. The document is then published again, and its state says so.
+- Two wipes run at once: missing records fail a batch of deletes, so the wipe reads which records
+  exist. A state that the other wipe has reset is not reset again.
+- The document has a new owner: the record is removed, and the sweep enqueues the document.
 
-At the end the repo is read again; remaining records of our collections are reported as skipped.
+At the end the wipe reads the repo again, and reports the remaining records as skipped.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _TRIES = 3
 class Target:
     """A subject, the DID of its account if known, and its repo.
 
-    `repo` is None if it is missing or not writable; only states are reset then.
+    `repo` is None if the repo is missing or not writable. Then only states are reset.
     """
 
     subject: str
@@ -65,13 +65,13 @@ class Wiper:
     read_repo: Callable[[str], bytes]
 
     def prepare(self, account: Account, kinds: Sequence[MediaType]) -> WipeRun:
-        """Return the wipe of an account, ready for `preview` or `run`."""
+        """Build the wipe of an account; `preview` and `run` carry it out."""
         target = Target(account.subject, account.did, self.open_repo(account))
         return WipeRun(self, target, kinds, ResetMode.WIPED)
 
 
 class WipeRun:
-    """One wipe, which can be run once.
+    """The wipe of one subject, to be run once.
 
     `done` holds the results so far by type, also after an error. Methods raise the errors of the
     PDS, MongoDB and Redis.
@@ -90,12 +90,12 @@ class WipeRun:
         self.done = {kind.name: WipeResult() for kind in kinds}
 
     def preview(self) -> dict[str, WipePreview]:
-        """Count records and states to remove and reset, without changing anything."""
+        """Count the records to remove and the states to reset, without changing them."""
         snapshot = _read_snapshot(self._repo) if self._repo else None
         return {kind.name: self._preview(kind, snapshot) for kind in self._kinds}
 
     def run(self) -> Iterator[int]:
-        """Remove and reset; yield the number of records removed by each batch."""
+        """Remove records and reset states; yield the number of records in each batch."""
         if self._repo:
             snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:
@@ -137,7 +137,7 @@ class WipeRun:
     def _record_locations(
         self, repo: Repo, kind: MediaType, records: Records, ours: Holders
     ) -> None:
-        """Make documents name the records that they are about to lose."""
+        """Save the keys and CIDs of records on documents that lack a URI."""
         updates = [
             StateUpdate(ours[rkey].document, repo.did, rkey, record.cid)
             for rkey, record in records.items()
@@ -159,7 +159,7 @@ class WipeRun:
             yield len(gone)
 
     def _reset(self, repo: Repo, kind: MediaType, lost: Mapping[RecordKey, LoadedDocument]) -> None:
-        """Reset the states of documents that have lost their records."""
+        """Reset the states of documents after the removal of their records."""
         state_reset, done = self._tools.state_reset, self.done[kind.name]
         keys = {loaded.id: key for key, loaded in lost.items()}
         remaining = [c for c in lost.values() if not self._mode.is_done(c.document.state)]
@@ -173,7 +173,7 @@ class WipeRun:
         done.skipped |= {keys[loaded.id].rkey: AT_WORK for loaded in remaining}
 
     def _is_free(self, repo: Repo, kind: MediaType, loaded: LoadedDocument, key: RecordKey) -> bool:
-        """Return whether a document that a run claimed meanwhile can be reset now."""
+        """Return whether a document with a changed state can be reset; else skip it."""
         why = why_skipped(loaded.document, repo.did)
         if why:
             self._tools.state_reset.mark_for_resync(kind, loaded, key)
