@@ -19,7 +19,7 @@ _CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class OrphanFinder:
-    """Looks up the documents in the `ref` of records, and compares their owners."""
+    """Finds orphans by looking up the document in each record's `ref` and its owner."""
 
     store: DocumentStore
     accounts: Accounts

@@ -68,7 +68,7 @@ class OwnedDocuments:
             return [cast("dict[str, str]", user["atproto"])["did"] for user in users]
 
     def without_account(self, kind: MediaType) -> Iterator[object]:
-        """Iterate over the owners of documents of one type that have no account.
+        """Iterate over owners without an account that have documents of one type.
 
         Yields each owner once, as stored, of any BSON type. Yields the guest subject, which owns
         documents without a user, if it has no account.

@@ -32,7 +32,7 @@ class RemovedRecords:
 
 @dataclass(frozen=True, slots=True)
 class RecordRemoval:
-    """Removes records, and updates the states that name them.
+    """Removes records, and updates the states that refer to them.
 
     Updated documents become pending; the sweep enqueues them after `lease` seconds.
     """
@@ -96,7 +96,7 @@ def _is_unchanged(finding: Finding, current: Mapping[str, MediaDocument]) -> boo
 
 
 def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
-    """Return whether the state of the finding's document names the removed record."""
+    """Return whether the finding's document has the removed record in its state."""
     if finding.document is None:
         return False
     state = finding.document.state

@@ -70,8 +70,8 @@ def removal_guard(did: str, audit: TypeAudit, findings: Sequence[Finding]) -> Re
 class Repairs:
     """The results of a repair: the numbers of removed records and synced documents.
 
-    `skipped` counts documents that could not be claimed. `failures` are errors that stopped
-    removals.
+    `skipped` counts documents that were not synced, for example because another run holds them.
+    `failures` are errors that stopped removals.
     """
 
     removed: int = 0

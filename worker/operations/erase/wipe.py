@@ -1,4 +1,4 @@
-"""Wipe an account: remove its records of all media types, then reset the states.
+"""Wipe an account: remove its records of given media types, then reset states.
 
 The wipe removes a record first. After the removal is confirmed, it resets the state of the record's
 document if the state is unchanged since it was read. It handles interruptions and concurrency:
