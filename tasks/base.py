@@ -28,7 +28,7 @@ _MAX_STORE_RETRIES = 8
 
 
 class ItemWaits(Exception):  # noqa: N818 - a readable name in the log and in Flower
-    """An item could not be published yet and will be retried."""
+    """The reason of a retry: an item could not be published yet."""
 
 
 class MediaTask(Task[Any, Any]):

@@ -38,7 +38,7 @@ def message_of(holder: str) -> str:
 
 
 def is_held(document: MediaDocument, *, holder: str) -> bool:
-    """Return whether the run of another message holds the document."""
+    """Return whether a run of another message holds a lease that has not expired."""
     lease = document.state.lease
     if lease is None or lease.until <= now():
         return False

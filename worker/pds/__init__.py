@@ -1,1 +1,1 @@
-"""The AT Protocol side: client, sessions, identity, rate limits and repos."""
+"""Access to PDSes over AT Protocol: client, sessions, identity, rate limits and repos."""

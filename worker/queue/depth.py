@@ -31,7 +31,7 @@ class InFlight:
         self._redis = redis
 
     def has_capacity(self) -> bool:
-        """Return whether another message may be in flight; False without Redis."""
+        """Return whether the limit is not reached; False if Redis is unavailable."""
         try:
             return int(self._redis.hlen(IN_FLIGHT)) < _MAX_IN_FLIGHT
         except RedisError as error:
