@@ -1,1 +1,1 @@
-"""Access to PDSes over AT Protocol: client, sessions, identity, rate limits and repos."""
+"""Access to PDSes: client, sessions, identity, rate limits and repos."""
