@@ -70,7 +70,10 @@ class MediaTask(Task[Any, Any]):
         return services.engine if self.queue_name == LIVE else services.bulk_engine
 
     def keep_queues_fair(self) -> None:
-        """Record live traffic, which throttles batches, and rebalance the queue."""
+        """Throttle bulk work if this message is live, then rebalance its queue.
+
+        Only the live and the bulk queue are rebalanced.
+        """
         services, queue = self.services(), self.queue_name
         if queue == LIVE:
             services.throttle.note_live_traffic()

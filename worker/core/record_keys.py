@@ -71,7 +71,10 @@ def _object_id_number(object_id: ObjectId) -> int:
 
 
 def _hash_number(document_id: str | int, when: datetime) -> int:
-    """Combine the millisecond of `when` with a hash of the id and its type."""
+    """Return a TID as an integer: a millisecond, and an offset within it.
+
+    The millisecond is that of `when`; the offset is a hash of the id and its type.
+    """
     kind = "str" if isinstance(document_id, str) else "int"
     digest = hashlib.sha256(f"{kind}:{document_id}".encode("utf-8", "surrogatepass")).digest()
     ticks = int.from_bytes(digest) % (1000 << _CLOCK_BITS)

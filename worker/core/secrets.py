@@ -67,10 +67,10 @@ class Vault:
         return None
 
     def tag(self, text: str) -> str:
-        """Return a keyed hash of `text`.
+        """Return a hash of `text`, keyed with the last key.
 
-        Passwords cannot be guessed from the hash without the key. The last key is used because
-        new keys are added before it.
+        A password cannot be guessed from its hash without the key. New keys are added at the front,
+        so adding one does not change the hash.
         """
         key = self._keys[-1].reveal().encode()
         return hashlib.blake2b(text.encode(), key=key, digest_size=8).hexdigest()

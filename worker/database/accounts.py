@@ -1,4 +1,7 @@
-"""Read the AT Protocol accounts of users from `users` and `@handles`."""
+"""Find the AT Protocol accounts of users, and replace their stored passwords.
+
+Accounts are in the collection `users`, screen names in `@handles`.
+"""
 
 from __future__ import annotations
 

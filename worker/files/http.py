@@ -160,7 +160,10 @@ def _parse_stat(answer: _Answer) -> SourceStat:
 
 
 def _check_head(answer: _Answer) -> None:
-    """Raise MediaError for a status other than 200 or the content type of a page."""
+    """Raise MediaError unless the status is 200 and the content type can be that of a file.
+
+    HTML, XML, JSON, multipart and message types are refused: they are error pages or login forms.
+    """
     if answer.status != 200:  # noqa: PLR2004
         raise _status_error(answer)
     content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -119,10 +119,11 @@ def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSettings) -> None:
-    """Raise PermanentError if an image is too large, before its pixels are decoded.
+    """Raise PermanentError if decoding an image would cost too much.
 
-    Pillow's MAX_IMAGE_PIXELS is not used: it is global, and Pillow raises an error only above
-    twice its value.
+    Checks the number of pixels, the longest side and the scans of a JPEG before pixels are decoded.
+    Pillow's MAX_IMAGE_PIXELS is not used: it is global, and raises an error only above twice its
+    value.
     """
     width, height = image.size
     share = _WEBP_SHARE if image.format == "WEBP" else 1

@@ -49,7 +49,10 @@ def configuration() -> dict[str, object]:
 
 
 def environment_configuration(settings: QueueSettings) -> dict[str, object]:
-    """Return the Celery settings that depend on the environment."""
+    """Return the Celery options that depend on the environment.
+
+    These are the URL of the broker and the schedule of the sweep.
+    """
     interval = settings.sweep_interval
     # Sweep messages expire, so that they do not accumulate while no worker runs.
     options = {"expires": max(interval, 10.0), "queue": LIVE}

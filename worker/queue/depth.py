@@ -50,7 +50,7 @@ class QueueLengths:
 
 
 class Queues:
-    """Reads the queues of one Redis database."""
+    """Counts the messages in the queues of one Redis database."""
 
     def __init__(self, url: Secret) -> None:
         # Short timeouts and no retries, because an operator waits for the result.

@@ -117,7 +117,10 @@ class Publisher:
         return PreparedRecord(run, key, record, current_cids(record), attachments)
 
     def published_state(self, prepared: PreparedRecord) -> SyncState:
-        """Build the state to save after a record is written or found current."""
+        """Build the state to save after a record is written or found current.
+
+        It is `synced`, or `partial` with the error and the retry time if an attachment failed.
+        """
         state, attachments = prepared.run.state, prepared.attachments
         published = replace(
             state,

@@ -60,7 +60,10 @@ class Run:
             self.document = self._store.save(self.kind, self.document, state)
 
     def set_state(self, state: SyncState) -> None:
-        """Set the state in memory only; a later step saves it."""
+        """Set the state in memory only.
+
+        A later save writes it. If the run dies first, the next run repeats the step.
+        """
         self.document = replace(self.document, state=state)
 
     def begin_write(self, key: RecordKey) -> None:

@@ -40,10 +40,11 @@ class Sweep:
         enqueue_item: Callable[[ItemRef, int], None],
         enqueue_removal: Callable[[Removal, int], None],
     ) -> int:
-        """Enqueue due removals and items, each with a priority; return their number.
+        """Enqueue due removals and items that need a sync; return how many.
 
-        `queued` maps FRONT and OVERFLOW to the lengths of these lists. The sweep fills each list
-        to `settings.limit`.
+        Each gets the priority FRONT or OVERFLOW. `queued` maps these to the lengths of their lists.
+        Items are added up to `settings.limit` per list; removals may exceed it in OVERFLOW. If
+        FRONT is full, no items are enqueued.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])

@@ -47,7 +47,13 @@ class RetrySettings:
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """The limits of a sweep; `requeue` and `grace` are in seconds."""
+    """The limits of a sweep.
+
+    Each list of the queue is filled up to `limit` messages. `window` is the number of documents of
+    each media type checked for edits (0: none). Documents without a status are enqueued if they
+    were saved between `horizon_days` days and `grace` seconds ago. An enqueued item is due again
+    after `requeue` seconds.
+    """
 
     limit: int
     window: int

@@ -1,4 +1,7 @@
-"""The settings of the queue, logs, Flower and the status page."""
+"""The settings of the queue, logs, Flower and the status page.
+
+They can be loaded without the settings of the engine.
+"""
 
 from __future__ import annotations
 

@@ -48,9 +48,9 @@ def gc_disabled() -> Iterator[None]:
 
 
 class AuditTotals:
-    """Collects the findings and standings of documents of one type.
+    """Collects the findings of one type, and counts its documents by standing.
 
-    `current` holds the matches with a current record, for the check of their blobs.
+    `current` holds the matches whose blobs are checked: their record is the expected one.
     """
 
     def __init__(self, classifier: Classifier) -> None:

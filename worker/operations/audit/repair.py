@@ -104,10 +104,11 @@ class Repairer:
     observer: Observer
 
     def repair(self, account: Account | None, types: Iterable[TypeAudit]) -> Repairs:
-        """Repair the findings of an account, or of owners without an account (None).
+        """Repair the findings of one account.
 
-        Raises StoreUnavailableError, RedisUnavailableError and the errors of `BatchEngine.sync`.
-        Other errors that stop removals are in the result.
+        With None, repair those of owners without an account. Errors of record removals are in the
+        result, except StoreUnavailableError and RedisUnavailableError. Raises as `BatchEngine.sync`
+        does.
         """
         repairs = Repairs()
         for audit in types:

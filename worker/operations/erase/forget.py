@@ -124,7 +124,10 @@ class ErasureRun:
 
 
 def _removals_of(subject: str) -> RawDocument:
-    """Build a query for pending removals; their `_id` is `type:subject:rkey:id`."""
+    """Return a filter for the saved removals of a subject.
+
+    Their `_id` is `type:subject:rkey:id`.
+    """
     ranges = [
         {"_id": {"$gte": f"{name}:{subject}:", "$lt": f"{name}:{subject};"}} for name in MEDIA_TYPES
     ]

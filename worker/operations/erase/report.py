@@ -38,8 +38,8 @@ class WipeResult:
 def why_skipped(document: MediaDocument, did: str | None) -> str | None:
     """Return why a wipe of the repo `did` must skip a document, or None.
 
-    The wipe removes stray writes in this repo like other records. Stray writes in other repos must
-    first be removed by a sync.
+    A document is skipped while a worker holds its lease, or if it has stray writes in another repo,
+    which only a sync can remove. The wipe removes stray writes in this repo itself.
     """
     if is_held(document, holder=""):
         return AT_WORK

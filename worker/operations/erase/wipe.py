@@ -95,7 +95,10 @@ class WipeRun:
         return {kind.name: self._preview(kind, snapshot) for kind in self._kinds}
 
     def run(self) -> Iterator[int]:
-        """Remove records and reset states; yield the number of records in each batch."""
+        """Delete the records of the repo and reset the states of their documents.
+
+        Yields the number of records that each batch has deleted.
+        """
         if self._repo:
             snapshot = _read_snapshot(self._repo)
             for kind in self._kinds:

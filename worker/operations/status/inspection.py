@@ -99,7 +99,10 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """Compares items in MongoDB with the PDS; `pds_of` returns a DID's PDS client."""
+    """Compares items in MongoDB with their records and blobs on the PDS.
+
+    `pds_of` takes a DID and returns a client of its PDS.
+    """
 
     store: DocumentStore
     accounts: Accounts

@@ -73,11 +73,11 @@ class BatchEngine:
     item_log: ItemLog
 
     def sync_reporting(self, request: BatchRequest, *, max_wait: float) -> BatchReport:
-        """Sync a batch, and report the progress to its backfill, if any.
+        """Sync a batch, and report its progress if it belongs to a backfill.
 
-        Items that are due again within `max_wait` seconds are not reported yet. If the account's
-        repo cannot be opened or read, no item is changed. Raises the errors of `Adoption.adopt` and
-        `Engine.sync`. Unexpected errors of items are raised at the end as an ExceptionGroup.
+        Items due within `max_wait` seconds are reported later, unless an unexpected error occurred.
+        If a backfill cannot read the repo, no item is changed. Raises as `Engine.sync` does;
+        unexpected errors are raised at the end, as an ExceptionGroup.
         """
         unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
         outcomes = self._sync(request, unexpected)
