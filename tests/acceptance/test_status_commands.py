@@ -271,7 +271,7 @@ def test_retry_asks_what_to_retry(world: World) -> None:
     failed_mood(world)
     result = call(world, "retry")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--type, --reason, ids of items, or --all" in result.stderr
+    assert "--type, --reason, ids, or --all" in result.stderr
     assert call(world, "retry", "1", "--reason", "x").exit_code == 2
     assert call(world, "retry", "1", "--all").exit_code == 2
     assert call(world, "retry", "").exit_code == 2
