@@ -70,20 +70,20 @@ def insert(harness: Harness, documents: Iterable[Document]) -> None:
     while chunk := list(islice(remaining, _CHUNK)):
         chunk.sort(key=lambda document: document.type)
         for name, same in groupby(chunk, key=lambda document: document.type):
-            collection = harness.services.database[media_type(name).collection]
+            collection = harness.services.storage.database[media_type(name).collection]
             collection.insert_many([document.raw for document in same], ordered=False)
 
 
 def insert_archive(harness: Harness, documents: Iterable[Document]) -> None:
     """Save documents, and write them to disk, where documents that are years old are."""
     insert(harness, documents)
-    harness.services.database.client.admin.command("fsync")
+    harness.services.storage.database.client.admin.command("fsync")
     os.sync()
 
 
 def count_synced(harness: Harness, type_name: str, ids: Sequence[ObjectId]) -> int:
     """Return how many of the documents are published."""
-    collection = harness.services.database[media_type(type_name).collection]
+    collection = harness.services.storage.database[media_type(type_name).collection]
     return collection.count_documents({"_id": {"$in": ids}, "atproto.status": "synced"})
 
 

@@ -86,7 +86,7 @@ class Harness:
 
     def states(self, type_name: str, match: Mapping[str, object]) -> list[RawDocument]:
         """Return the `atproto` of all documents of a type that match."""
-        collection = self.services.database[media_type(type_name).collection]
+        collection = self.services.storage.database[media_type(type_name).collection]
         return [raw.get("atproto") or {} for raw in collection.find(match, {"atproto": 1})]  # type: ignore[misc]
 
     def waiting_messages(self) -> int:
@@ -98,10 +98,10 @@ class Harness:
         """Create an account and its session, which all workers share."""
         subject, password = f"auth0|{name}", secrets.token_urlsafe(18)
         did = self.platform.sign_up(subject, name, password=password)
-        account = self.services.accounts.find(subject)
+        account = self.services.storage.accounts.find(subject)
         if account is None:
             raise LookupError(f"{subject} has no account")
-        token = self.services.pds_hosts.for_did(did).sessions.get(account).access.reveal()
+        token = self.services.pds.hosts.for_did(did).sessions.get(account).access.reveal()
         return Author(subject, account.handle, did, password, token)
 
 
@@ -146,7 +146,7 @@ def _connected(stack: Stack, processes: Processes, niceness: int) -> Iterator[Ha
     services = build(Settings.load(environment))
     services.ensure_indexes()
     media = Path(environment["MEDIA_STORE_URL"].removeprefix("file://"))
-    platform = Platform(services.database, environment["PDS_URL"], media)
+    platform = Platform(services.storage.database, environment["PDS_URL"], media)
     with ExitStack() as undo:
         for service in (stack.pds, stack.mongod, stack.valkey):
             undo.callback(service.kill)  # faster than asking it to end
@@ -168,6 +168,6 @@ def _machine(harness: Harness) -> Mapping[str, str]:
         "Python": platform.python_version(),
         **{package: version(package) for package in _PACKAGES},
         "@atproto/pds": packages["@atproto/pds"],
-        "mongod": harness.services.database.client.server_info()["version"],
+        "mongod": harness.services.storage.database.client.server_info()["version"],
         "valkey": str(valkey.get("valkey_version", valkey["redis_version"])),
     }

@@ -163,4 +163,4 @@ def _first_item(
     yield Figure(f"{label}: behind {number}", behind, "ms", "alone", alone)
     yield Figure(f"{label}: of those done", done, "items", "of", number)
     flood.drain()
-    flood.harness.services.database["moods"].delete_many({"_id": {"$in": many}})
+    flood.harness.services.storage.database["moods"].delete_many({"_id": {"$in": many}})

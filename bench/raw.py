@@ -106,10 +106,10 @@ class RawBatch:
 def raw_item(harness: Harness, document: Document) -> RawItem:
     """Return the record that a worker would publish for a document."""
     kind, author = media_type(document.type), document.author
-    value = harness.services.store.parse(kind, document.raw)
+    value = harness.services.storage.store.parse(kind, document.raw)
     name = author.handle.removesuffix(".test")
     account = Account(author.subject, author.did, author.handle, Secret(author.password), name)
-    record = kind.draft(value, account, harness.services.publisher.site).fields
+    record = kind.draft(value, account, harness.services.media.site).fields
     rkey = tid_for(document.id, document.id.generation_time)
     return RawItem(author, kind.nsid, rkey, record, document.picture)
 

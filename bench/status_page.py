@@ -50,7 +50,7 @@ def measure(report: Report, *, quick: bool) -> None:
 
 def _fill(harness: Harness, number: int) -> None:
     """Save moods, one of a hundred in each state but synced; create the indexes afterwards."""
-    collection = harness.services.store.collection(_KIND)
+    collection = harness.services.storage.store.collection(_KIND)
     collection.drop_indexes()
     documents = _documents(number)
     while chunk := list(islice(documents, _CHUNK)):
@@ -75,7 +75,7 @@ def _documents(number: int) -> Iterator[RawDocument]:
 def _queries(harness: Harness, number: int) -> Section:
     """Compare the overview's queries with reading the documents, and with a count of keys."""
     services = harness.services
-    collection = services.store.collection(_KIND)
+    collection = services.storage.store.collection(_KIND)
     since: RawDocument = {"atproto.syncedAt": {"$gte": now() - 2 * _DAY}}
     minute = {"$dateTrunc": {"date": "$atproto.syncedAt", "unit": "minute"}}
     by_state = {"status": "$atproto.status", "code": "$atproto.error.code"}
@@ -85,7 +85,7 @@ def _queries(harness: Harness, number: int) -> Section:
         return list(collection.aggregate([{"$match": match}, groups], hint={"$natural": 1}))
 
     overview = _median(lambda: StatusSnapshots(services).overview())
-    plots = _median(lambda: throughput(services.store, MEDIA_TYPES.values(), now()))
+    plots = _median(lambda: throughput(services.storage.store, MEDIA_TYPES.values(), now()))
     keys = _median(lambda: collection.count_documents(since, hint=dict(PUBLISHED)))
     states, minutes = _median(lambda: scan(by_state, {})), _median(lambda: scan(minute, since))
     by_scan, bare, published = (
@@ -106,7 +106,7 @@ def _queries(harness: Harness, number: int) -> Section:
 
 
 def _lists(harness: Harness) -> Section:
-    failures = Failures(harness.services.database, harness.services.store)
+    failures = Failures(harness.services.storage.database, harness.services.storage.store)
     found = [item.ref.id for item in failures.of(_KIND, "code_0") if item.status is Status.FAILED]
     passed = len(found) * 9 // 10
     cursor = PageCursor(Status.FAILED, found[passed - 1])
@@ -161,7 +161,7 @@ def _served(harness: Harness) -> Iterator[httpx.Client]:
 
 def _aggregations(harness: Harness) -> int:
     """Return how many aggregations MongoDB has run; counts are aggregations too."""
-    status = harness.services.database.client.admin.command("serverStatus")
+    status = harness.services.storage.database.client.admin.command("serverStatus")
     return int(status["metrics"]["commands"]["aggregate"]["total"])
 
 

@@ -66,19 +66,19 @@ class MediaTask(Task[Any, Any]):
 
     def select_engine(self) -> Engine:
         """Return the live engine for messages of the live queue, else the bulk engine."""
-        services = self.services()
-        return services.engine if self.queue_name == LIVE else services.bulk_engine
+        sync = self.services().sync
+        return sync.engine if self.queue_name == LIVE else sync.bulk_engine
 
     def keep_queues_fair(self) -> None:
         """Throttle bulk work if this message is live, then rebalance its queue.
 
         Only the live and the bulk queue are rebalanced.
         """
-        services, queue = self.services(), self.queue_name
+        sync, queue = self.services().sync, self.queue_name
         if queue == LIVE:
-            services.throttle.note_live_traffic()
+            sync.throttle.note_live_traffic()
         if queue in {LIVE, BULK}:
-            services.balancer.rebalance(queue, app.task_functions)
+            sync.balancer.rebalance(queue, app.task_functions)
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Add the task to log lines, and the task and its arguments to Sentry reports."""
@@ -113,7 +113,11 @@ class MediaTask(Task[Any, Any]):
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
         # If too many messages are in flight, the sweep retries the item at its `retryAt`.
-        if wait is not None and wait <= MAX_COUNTDOWN and self.services().in_flight.has_capacity():
+        if (
+            wait is not None
+            and wait <= MAX_COUNTDOWN
+            and self.services().sync.in_flight.has_capacity()
+        ):
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)

@@ -18,7 +18,7 @@ from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 def sweep(self: MediaTask) -> int:
     """Enqueue items and removals that are due or were missed; return how many."""
     try:
-        enqueued = self.services().sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
+        enqueued = self.services().sync.sweep.run(_queue_lengths(), _enqueue_item, _enqueue_removal)
     except MediaError as error:
         self.postpone(error)
     self.services().metrics.count_sweep(enqueued)

@@ -44,7 +44,7 @@ def sync_batch(
         self.keep_queues_fair()
         kind, only_if_due = media_type(type), self.is_retry
         request = BatchRequest(kind, subject, ids, self.holder, backfill, only_if_due)
-        report = self.services().batches.sync_reporting(request, max_wait=MAX_COUNTDOWN)
+        report = self.services().sync.batches.sync_reporting(request, max_wait=MAX_COUNTDOWN)
     except MediaError as error:
         self.postpone(error)
     return self.conclude_batch(report, request)

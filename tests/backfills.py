@@ -33,7 +33,7 @@ class Queue:
         ids, is_retry = list(batch.ids), False
         while ids:
             request = BatchRequest(batch.kind, batch.owner, ids, message, backfill, is_retry)
-            report = self.world.services.batches.sync_reporting(request, max_wait=30)
+            report = self.world.services.sync.batches.sync_reporting(request, max_wait=30)
             ids, is_retry = report.due_within(30)[0], True
         return True
 
@@ -45,7 +45,7 @@ class Queue:
             name=uuid4().hex,
             scope=wanted,
             planner=BackfillPlanner.of(services),
-            progress=ProgressTracker(services.redis),
+            progress=ProgressTracker(services.storage.redis),
             send=self.send,
             messages=lambda: 0,
             show=lambda _tally: None,

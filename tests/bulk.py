@@ -48,7 +48,7 @@ def sync_batch(
         backfill=backfill,
         only_if_due=only_if_due,
     )
-    return (batches or world.services.batches).sync(request)
+    return (batches or world.services.sync.batches).sync(request)
 
 
 def statuses(outcomes: Sequence[Outcome]) -> Counter[str]:
@@ -77,7 +77,7 @@ def new_user(world: World) -> str:
 
 def account(world: World, subject: str) -> Account:
     """Return a subject's account."""
-    found = world.services.accounts.find(subject)
+    found = world.services.storage.accounts.find(subject)
     assert found is not None
     return found
 
@@ -85,14 +85,14 @@ def account(world: World, subject: str) -> Account:
 def set_password(world: World, subject: str, password: str) -> str:
     """Change the stored password of an account; return the previous one."""
     previous = account(world, subject).password.reveal()
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
     return previous
 
 
 def repo(world: World, subject: str) -> Repo:
     """Return a subject's repo."""
-    return world.services.repo(account(world, subject))
+    return world.services.pds.repo(account(world, subject))
 
 
 def save_moods(world: World, count: int, subject: str | None = None) -> list[ObjectId]:
@@ -141,7 +141,7 @@ def put_foreign(world: World, subject: str, type_name: str, rkey: str, **values:
 def start_over(world: World) -> None:
     """Let nothing have been saved and nothing published yet."""
     for kind in KINDS:
-        world.services.store.collection(kind).delete_many({})
+        world.services.storage.store.collection(kind).delete_many({})
     for subject, did in world.dids.items():
         owner = repo(world, subject)
         snapshot = RepoSnapshot.parse(did, owner.export())
@@ -155,12 +155,14 @@ def start_over(world: World) -> None:
 
 def set_state(world: World, kind: MediaType, item: object, **atproto: object) -> None:
     """Make a document's `atproto` say this."""
-    world.services.store.collection(kind).update_one({"_id": item}, {"$set": {"atproto": atproto}})
+    world.services.storage.store.collection(kind).update_one(
+        {"_id": item}, {"$set": {"atproto": atproto}}
+    )
 
 
 def end_leases(world: World, kind: MediaType) -> None:
     """Let the leases of dead runs be over, as time does."""
-    documents = world.services.store.collection(kind)
+    documents = world.services.storage.store.collection(kind)
     documents.update_many(
         {"atproto.lease": {"$exists": True}},
         [{"$set": {"atproto.lease.until": {"$subtract": ["$$NOW", 1000]}}}],
@@ -182,7 +184,7 @@ def records_by_ref(world: World, type_name: str) -> dict[str, list[tuple[str, Js
     found: dict[str, list[tuple[str, JsonRecord]]] = defaultdict(list)
     nsid = media_type(type_name).nsid
     for did in world.dids.values():
-        snapshot = RepoSnapshot.parse(did, world.services.pds_of(did).get_repo(did))
+        snapshot = RepoSnapshot.parse(did, world.services.pds.client_of(did).get_repo(did))
         for rkey, record in snapshot.records(nsid).items():
             found[str(record.ref)].append((RecordKey(did, nsid, rkey).uri, dict(record.value)))
     return found
@@ -196,7 +198,9 @@ def assert_agreement(world: World, *subjects: str) -> None:
     the world are looked at, or those of the subjects named.
     """
     dids = {world.dids[subject] for subject in subjects} or set(world.dids.values())
-    snapshots = [RepoSnapshot.parse(did, world.services.pds_of(did).get_repo(did)) for did in dids]
+    snapshots = [
+        RepoSnapshot.parse(did, world.services.pds.client_of(did).get_repo(did)) for did in dids
+    ]
     for kind in KINDS:
         there = {
             RecordKey(snapshot.did, kind.nsid, rkey).uri: (record.cid, record.ref)
@@ -210,7 +214,7 @@ def _batch_store(
     world: World, kind: MediaType, dids: set[str]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Go through the records that documents claim in repos: URI, CID and `ref`."""
-    for document in world.services.store.collection(kind).find({}):
+    for document in world.services.storage.store.collection(kind).find({}):
         state = document.get("atproto")
         if not isinstance(state, dict) or state.get("repo") not in dids:
             continue

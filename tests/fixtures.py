@@ -92,9 +92,9 @@ def platform_of(services: Services) -> Platform:
     """Return the upload side of services whose media are in a local folder."""
     settings = services.settings
     media = Path(settings.media.store_url.removeprefix("file://"))
-    return Platform(services.database, settings.pds.url, media, settings.guest_subject)
+    return Platform(services.storage.database, settings.pds.url, media, settings.guest_subject)
 
 
 def _dispose(services: Services) -> None:
-    services.database.client.drop_database(services.database.name)
+    services.storage.database.client.drop_database(services.storage.database.name)
     services.close()

@@ -44,8 +44,8 @@ class Watch:
     @property
     def batches(self) -> BatchEngine:
         """Return what syncs batches under this watch."""
-        engine = replace(self.services.engine, open_repo=self.open_repo)
-        return replace(self.services.batches, engine=engine, open_repo=self.open_repo)
+        engine = replace(self.services.sync.engine, open_repo=self.open_repo)
+        return replace(self.services.sync.batches, engine=engine, open_repo=self.open_repo)
 
     def open_repo(self, account: Account) -> Repo:
         """Return an account's repo, watched."""
@@ -78,7 +78,7 @@ class _WatchedRepo(Repo):
     """A repo whose calls are watched."""
 
     def __init__(self, watch: Watch, account: Account) -> None:
-        super().__init__(watch.services.pds_hosts, account)
+        super().__init__(watch.services.pds.hosts, account)
         self._watch = watch
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:

@@ -59,7 +59,7 @@ class World:
         observer: Observer = ignore_step,
     ) -> Outcome:
         """Sync an item as a task would, each time as a new message."""
-        return (engine or self.services.engine).sync(
+        return (engine or self.services.sync.engine).sync(
             type_name,
             str(item),
             holder=holder or uuid4().hex,
@@ -163,8 +163,8 @@ class Worlds:
     @contextmanager
     def renewed(self, world: World) -> Iterator[World]:
         """Open a world on the services of another: no documents, and users with empty repos."""
-        for name in world.services.database.list_collection_names():
-            world.services.database[name].delete_many({})
+        for name in world.services.storage.database.list_collection_names():
+            world.services.storage.database[name].delete_many({})
         with self._with_people(world.services, world.environ) as renewed:
             yield renewed
 
@@ -174,7 +174,7 @@ class Worlds:
         roles = {f"auth0|ada-{mark}": "ada", f"auth0|bob-{mark}": "bob", "art-guest": "guests"}
         accounts = {subject: self._accounts.take(role) for subject, role in roles.items()}
         media = Path(environ["MEDIA_STORE_URL"].removeprefix("file://"))
-        platform = Platform(services.database, environ["PDS_URL"], media)
+        platform = Platform(services.storage.database, environ["PDS_URL"], media)
         for subject, account in accounts.items():
             platform.add_user(subject, account, account.handle.removesuffix(".test"))
         dids = {subject: account.did for subject, account in accounts.items()}

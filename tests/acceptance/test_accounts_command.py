@@ -23,7 +23,7 @@ from worker.services import build
 def world(scene: Scene) -> World:
     """The platform, with its users, but no items; Redis knows nothing."""
     for name in ("paintings", "moods", "pieces", "kidlisp"):
-        scene.world.services.database[name].delete_many({})
+        scene.world.services.storage.database[name].delete_many({})
     with redis.Redis.from_url(scene.environ["REDIS_URL"]) as client:
         client.flushdb()
     return scene.world
@@ -32,7 +32,7 @@ def world(scene: Scene) -> World:
 def post_as(world: World, subject: str, nsid: str) -> None:
     """Call a procedure as an account's owner."""
     owner = account(world, subject)
-    session = world.services.pds_of(owner.did).create_session(owner.did, owner.password)
+    session = world.services.pds.client_of(owner.did).create_session(owner.did, owner.password)
     headers = {"Authorization": f"Bearer {session.access.reveal()}"}
     body: dict[str, str] | None = {} if nsid.endswith("deactivateAccount") else None
     world.http.post(f"/xrpc/{nsid}", json=body, headers=headers).raise_for_status()
@@ -85,7 +85,7 @@ def test_account_whose_password_was_corrected_is_left_alone_no_more(world: World
 
 def test_account_without_a_did_document_is_listed(world: World) -> None:
     """Nobody knows where it lives."""
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     users.update_one({"_id": world.bob}, {"$set": {"atproto.did": "did:plc:" + "a" * 24}})
     try:
         waiting_mood(world, world.bob)
@@ -113,7 +113,7 @@ def test_budgets_that_are_spent_are_listed(world: World) -> None:
     """Why nothing happens, and until when; it is no reason for an exit code."""
     limits = {"RATE_LIMITS": "* points_hour=10"}
     services = build(Settings.load({**world.environ, **limits}))
-    limiter = services.rate_limiter.for_host("pds.example", Workload.LIVE)
+    limiter = services.pds.rate_limiter.for_host("pds.example", Workload.LIVE)
     cost = (Cost(Resource.POINTS, 9, world.dids[world.ada]), REQUEST)
     limiter.settle(limiter.acquire("write", cost), {})
     services.close()

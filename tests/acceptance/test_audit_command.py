@@ -171,7 +171,7 @@ def test_too_large_a_share_is_removed_by_force_alone(world: World) -> None:
 
 def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) -> None:
     """A line of its own, and exit code 1, even with repairs."""
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     users.update_one({"_id": world.bob}, {"$set": {"atproto.did": NOWHERE}})
     item = lose(world)
     handle = account(world, world.bob).handle

@@ -60,7 +60,7 @@ def examined(world: World, *arguments: str, **environ: str) -> dict[tuple[str, s
 
 def encrypt(world: World, key: str) -> None:
     """Store all passwords under a key."""
-    re_encrypt(world.services.accounts, Vault([Secret(key)]))
+    re_encrypt(world.services.storage.accounts, Vault([Secret(key)]))
 
 
 def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
@@ -76,10 +76,10 @@ def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
 def test_sessions_that_there_are_are_used(world: World) -> None:
     """Logins are limited: the second run makes none."""
     assert call(world, "--accounts", "all").exit_code == 0
-    before = dict(AccountCache(world.services.redis).read_all())
+    before = dict(AccountCache(world.services.storage.redis).read_all())
     assert len(before) == 3
     assert call(world, "--accounts", "all").exit_code == 0
-    assert dict(AccountCache(world.services.redis).read_all()) == before
+    assert dict(AccountCache(world.services.storage.redis).read_all()) == before
 
 
 def test_an_eviction_policy_that_loses_messages_is_told(world: World, scene: Scene) -> None:
@@ -101,7 +101,7 @@ def test_an_eviction_policy_that_loses_messages_is_told(world: World, scene: Sce
 
 def test_missing_or_conflicting_index_is_named(world: World) -> None:
     """`init` makes the missing one; for the other, its advice is repeated."""
-    moods = world.services.database["moods"]
+    moods = world.services.storage.database["moods"]
     moods.drop_index("atproto_due")
     assert "moods.atproto_due" in examined(world)["mongodb", "indexes"].found
     moods.create_index("colour", name="atproto_due")
@@ -139,7 +139,7 @@ def test_users_that_do_not_log_in_are_counted(world: World) -> None:
 def test_keys_that_open_no_password_are_told(world: World) -> None:
     """Each with its subject; the keys are in no line."""
     lost = Fernet.generate_key().decode()
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     kept = list(users.find({}))
     encrypt(world, lost)
     result = call(world, "--json")
@@ -233,7 +233,7 @@ def test_an_item_that_is_long_overdue_is_told(world: World) -> None:
     """No worker and no beat runs here."""
     item = world.platform.save_mood("calm", world.ada)
     due = {"status": "pending", "retryAt": datetime.now(UTC) - timedelta(hours=1)}
-    moods = world.services.database["moods"]
+    moods = world.services.storage.database["moods"]
     moods.update_one({"_id": item}, {"$set": {"atproto": due}})
     found = examined(world)
     moods.delete_one({"_id": item})

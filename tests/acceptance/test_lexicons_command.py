@@ -195,7 +195,7 @@ def test_a_place_that_cannot_be_had_is_trouble(world: World, command: str, name:
 
 def resolved(world: World, resolver: dns.resolver.Resolver) -> DnsSource:
     """Return the lexicons as anybody resolves them, by a name server of the test's."""
-    return DnsSource(lambda name: look_up(name, resolver), world.services.pds_of)
+    return DnsSource(lambda name: look_up(name, resolver), world.services.pds.client_of)
 
 
 def test_lexicons_are_found_by_their_nsid_alone(world: World) -> None:

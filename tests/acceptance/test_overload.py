@@ -46,13 +46,13 @@ def save(scene: Scene, user: str, number: int, **state: object) -> list[ObjectId
     """Save so many moods at once."""
     told = {"when": now(), "user": user} | ({"atproto": state} if state else {})
     moods = [{"mood": f"{n}", **told} for n in range(number)]
-    return scene.world.services.database["moods"].insert_many(moods).inserted_ids
+    return scene.world.services.storage.database["moods"].insert_many(moods).inserted_ids
 
 
 def wait_until_done(scene: Scene, items: list[ObjectId]) -> None:
     """Wait until all items are published."""
     unfinished = {"_id": {"$in": items}, "atproto.status": {"$ne": "synced"}}
-    moods = scene.world.services.database["moods"]
+    moods = scene.world.services.storage.database["moods"]
     wait_for(lambda: not moods.find_one(unfinished), what="all to be published")
 
 
@@ -61,7 +61,7 @@ def done_before(scene: Scene, others: list[ObjectId], item: ObjectId) -> int:
     scene.wait_for_status("mood", item, "synced")
     published = scene.world.platform.state("mood", item)["syncedAt"]
     match = {"_id": {"$in": others}, "atproto.syncedAt": {"$lte": published}}
-    return scene.world.services.database["moods"].count_documents(match)
+    return scene.world.services.storage.database["moods"].count_documents(match)
 
 
 def test_a_save_goes_before_fifty_thousand_messages(scene: Scene, client: redis.Redis) -> None:

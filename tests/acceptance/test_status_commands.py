@@ -27,7 +27,7 @@ TYPES = ("painting", "mood", "piece", "kidlisp")
 @pytest.fixture
 def scene(scene: Scene) -> Scene:
     """Return the scene with its users and indexes, without items and messages."""
-    database = scene.world.services.database
+    database = scene.world.services.storage.database
     for name in ("paintings", "moods", "pieces", "kidlisp", "atproto_removals"):
         database[name].drop()
     scene.world.services.ensure_indexes()
@@ -44,7 +44,7 @@ def world(scene: Scene) -> World:
 
 def moods(world: World) -> Collection[RawDocument]:
     """Return the collection of moods."""
-    return world.services.store.collection(media_type("mood"))
+    return world.services.storage.store.collection(media_type("mood"))
 
 
 def failed_mood(world: World, text: str = "") -> ObjectId:
@@ -239,7 +239,7 @@ def test_failures_escapes_what_could_steer_the_terminal(world: World) -> None:
     error = {"step": hostile, "code": hostile, "message": hostile, "at": now()}
     atproto = {"status": "failed", "error": error}
     moods(world).insert_one({"_id": hostile, "user": hostile, "atproto": atproto})
-    handles = world.services.database["@handles"]
+    handles = world.services.storage.database["@handles"]
     handles.update_one({"_id": hostile}, {"$set": {"handle": hostile}}, upsert=True)
     for arguments in (["failures"], ["failures", "--json"], ["status"], ["status", "--json"]):
         output = call(world, *arguments).stdout
@@ -308,7 +308,7 @@ def test_retry_names_ids_that_it_does_not_know(world: World) -> None:
     """The others are done; one that two types have needs its type."""
     item, both, unknown = failed_mood(world), ObjectId(), ObjectId()
     moods(world).insert_one({"_id": both, "mood": "x", "when": now()})
-    world.services.database["pieces"].insert_one({"_id": both, "slug": "x", "when": now()})
+    world.services.storage.database["pieces"].insert_one({"_id": both, "slug": "x", "when": now()})
     result = call(world, "retry", str(item), str(both), str(unknown))
     assert (result.exit_code, result.stdout) == (1, "1 enqueued: 1 mood\n")
     assert f"no item has the id {unknown}" in result.stderr
@@ -320,7 +320,7 @@ def test_retry_names_ids_that_it_does_not_know(world: World) -> None:
 def test_retry_leaves_an_item_to_the_run_that_has_it(world: World) -> None:
     """And says so."""
     item = failed_mood(world)
-    world.services.store.claim(media_type("mood"), [item], holder="another", lease=100)
+    world.services.storage.store.claim(media_type("mood"), [item], holder="another", lease=100)
     result = call(world, "retry", str(item))
     assert result.exit_code == 0
     assert f"0 enqueued\nmood {item}: a run is at work on it" in result.stdout

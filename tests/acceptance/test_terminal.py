@@ -161,7 +161,7 @@ def test_show_of_a_synced_item_finds_nothing_wrong(world: World) -> None:
     for told in ("shown", state["uri"], state["cid"], "synced", "image/png", world.ada):
         assert str(told) in result.stdout
     assert result.stdout.endswith("All is as it should be.\n")
-    user = world.services.database["users"].find_one({"_id": world.ada})
+    user = world.services.storage.database["users"].find_one({"_id": world.ada})
     assert user is not None
     assert user["atproto"]["password"] not in result.output  # type: ignore[index]
 

@@ -190,7 +190,7 @@ def test_retry_is_nothing_that_a_link_can_do(client: httpx.Client) -> None:
 )
 def test_items_of_any_id_have_a_page(scene: Scene, client: httpx.Client, raw: DocumentId) -> None:
     """Which lists lead to, and which the form is for."""
-    moods = scene.world.services.database["moods"]
+    moods = scene.world.services.storage.database["moods"]
     moods.delete_many({})
     error = {"step": "document", "code": "odd_id", "message": "m", "permanent": True}
     state = {"status": "failed", "error": error | {"at": ObjectId().generation_time}}
@@ -205,7 +205,7 @@ def test_items_of_any_id_have_a_page(scene: Scene, client: httpx.Client, raw: Do
 
 def test_long_lists_are_told_page_by_page(scene: Scene, client: httpx.Client) -> None:
     """Each item once; a page ends at a number, at a text and at an ObjectId."""
-    moods = scene.world.services.database["moods"]
+    moods = scene.world.services.storage.database["moods"]
     moods.delete_many({})
     at = ObjectId().generation_time
     error = {"step": "s", "code": "many", "message": "m", "permanent": True, "at": at}

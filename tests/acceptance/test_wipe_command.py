@@ -112,7 +112,7 @@ def test_at_a_terminal_the_name_is_to_be_typed(
 def test_wipe_tells_what_is_left_and_why(world: World) -> None:
     """With exit code 1: it is to be run again."""
     moods = published_moods(world, 3)
-    world.services.store.claim(MOOD, [moods[0]], holder="worker", lease=1000)
+    world.services.storage.store.claim(MOOD, [moods[0]], holder="worker", lease=1000)
     result = call(world, "wipe", world.ada, "--live", "--yes")
     assert result.exit_code == 1
     assert "left: 1 of type mood: a worker is at it\n" in result.stdout
@@ -183,7 +183,7 @@ def test_forget_tells_what_it_could_not_do(world: World) -> None:
     """A user without an account whose records are still in a repo: exit code 1, each time."""
     subject = new_user(world)
     sync_batch(world, "mood", save_moods(world, 1, subject), subject=subject)
-    world.services.database["users"].delete_one({"_id": subject})
+    world.services.storage.database["users"].delete_one({"_id": subject})
     did = world.dids.pop(subject)
     for _ in range(2):
         result = call(world, "forget", subject, "--live", "--yes")

@@ -86,7 +86,7 @@ def _fill(world: World) -> ObjectId:
     sync("kidlisp", platform.save_kidlisp("(wipe blue) " * 5000, None))
     sync("mood", platform.save_mood("nobody's", "auth0|nobody"))
     _make_up_a_day(world)
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     users.update_one({"_id": world.bob}, {"$set": {"atproto.password": "not this one"}})
     for mood in ("calm", "restless", "far away"):
         sync("mood", platform.save_mood(mood, world.bob))
@@ -112,7 +112,7 @@ def _make_up_a_day(world: World) -> None:
                 state = {"status": "synced", "syncedAt": moment, "attempts": 1}
                 documents.append({"_id": ObjectId(), "when": moment, "atproto": state})
         if documents:
-            world.services.database[name].insert_many(documents)
+            world.services.storage.database[name].insert_many(documents)
 
 
 if __name__ == "__main__":

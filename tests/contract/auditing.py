@@ -39,11 +39,11 @@ class Ground:
     @property
     def repo(self) -> Repo:
         """The user's repo."""
-        return self.services.repo(self.user)
+        return self.services.pds.repo(self.user)
 
     def sync(self, type_name: str, item: ObjectId) -> ObjectId:
         """Publish an item, or whatever its document asks for."""
-        self.services.engine.sync(type_name, str(item), holder=uuid4().hex)
+        self.services.sync.engine.sync(type_name, str(item), holder=uuid4().hex)
         return item
 
     def mood(self, text: str = "calm") -> ObjectId:
@@ -52,7 +52,7 @@ class Ground:
 
     def painting(self, seed: int | None = None) -> ObjectId:
         """Save and publish a painting; the same seed makes the same picture."""
-        paintings = self.services.store.collection(media_type("painting"))
+        paintings = self.services.storage.store.collection(media_type("painting"))
         seed = 100 + paintings.count_documents({}) if seed is None else seed
         slug = f"p{uuid4().hex[:8]}"
         self.platform.store(f"{slug}.png", pixel_art((8 + seed, 8)), self.user.subject)
@@ -69,7 +69,7 @@ class Ground:
             "$set": {name: value for name, value in names.items() if value is not None},
             "$unset": {name: "" for name, value in names.items() if value is None},
         }
-        collection = self.services.store.collection(media_type(type_name))
+        collection = self.services.storage.store.collection(media_type(type_name))
         collection.update_one({"_id": item}, {k: v for k, v in update.items() if v})
 
     def key(self, type_name: str, item: ObjectId) -> RecordKey:

@@ -66,13 +66,13 @@ def session(pds: PdsClient, shared_user: Account) -> Session:
 @pytest.fixture(scope="session")
 def store(shared_services: Services) -> DocumentStore:
     """The store of the shared database."""
-    return shared_services.store
+    return shared_services.storage.store
 
 
 @pytest.fixture
 def here(shared_services: Services) -> Services:
     """The shared services, their database emptied."""
-    database = shared_services.database
+    database = shared_services.storage.database
     for name in database.list_collection_names():
         database[name].delete_many({})
     return shared_services
@@ -120,18 +120,18 @@ def fleet(
     stack: Stack, shared_services: Services, shared_user: Account, session: Session
 ) -> Iterator[Fleet]:
     """The sessions of workers whose calls are counted."""
-    with open_fleet(stack, shared_services.vault, shared_user, session) as opened:
+    with open_fleet(stack, shared_services.pds.vault, shared_user, session) as opened:
         yield opened
 
 
 @pytest.fixture
 def own_fleet(own_stack: Stack, own_world: World) -> Iterator[Fleet]:
     """The same on services that the test may stop."""
-    account = own_world.services.accounts.find(own_world.ada)
+    account = own_world.services.storage.accounts.find(own_world.ada)
     assert account
     with closing(PdsClient(own_stack.pds.url)) as pds:
         session = pds.create_session(account.did, account.password)
-    with open_fleet(own_stack, own_world.services.vault, account, session) as opened:
+    with open_fleet(own_stack, own_world.services.pds.vault, account, session) as opened:
         yield opened
 
 

@@ -201,7 +201,7 @@ def nuked_says_synced(ground: Ground) -> Count:
 def mood_of_nobody(ground: Ground) -> Count:
     """A record of a kind that guests do not publish: the owner was taken off the document."""
     item = ground.mood()
-    moods = ground.services.store.collection(media_type("mood"))
+    moods = ground.services.storage.store.collection(media_type("mood"))
     moods.update_one({"_id": item}, {"$unset": {"user": ""}})
     return ORPHANED
 

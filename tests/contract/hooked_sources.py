@@ -38,13 +38,13 @@ class HookedSources(SourceStore):
 def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngine:
     """Return batches whose accesses to source files are told to a hook first."""
     attachments = batches.publisher.attachments
-    sources = HookedSources(services.sources, hook)
-    blobs = attachments.blobs.with_sources(sources, services.thumbnails)
+    sources = HookedSources(services.media.sources, hook)
+    blobs = attachments.blobs.with_sources(sources, services.media.thumbnails)
     attachments = replace(attachments, blobs=blobs)
     publisher = replace(batches.publisher, attachments=attachments)
     return replace(
         batches,
         engine=replace(batches.engine, publisher=publisher),
         publisher=publisher,
-        batch_files=BatchFiles(attachments, services.thumbnails),
+        batch_files=BatchFiles(attachments, services.media.thumbnails),
     )

@@ -36,23 +36,25 @@ def save(
     document["when"] = when or now() - SECOND
     document |= {} if user is None else {"user": user}
     document |= {} if atproto is None else {"atproto": atproto}
-    here.store.collection(kind).insert_one(document)
+    here.storage.store.collection(kind).insert_one(document)
     return ItemRef(kind.name, document["_id"])  # type: ignore[arg-type]
 
 
 def settle(here: Services, ref: ItemRef, **changes: object) -> None:
     """Have a run end well on an item, or otherwise where `changes` of the state say so."""
     kind = media_type(ref.type)
-    claimed = here.store.claim(kind, [ref.id], holder="message", lease=100)
+    claimed = here.storage.store.claim(kind, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     well = replace(claimed.state, status=Status.SYNCED, error=None, retry_at=None)
     state: SyncState = replace(well, **changes)  # type: ignore[arg-type]
-    assert here.store.finish(kind, claimed, state) is Finish.SETTLED
+    assert here.storage.store.finish(kind, claimed, state) is Finish.SETTLED
 
 
 def edit(here: Services, ref: ItemRef, **fields: object) -> None:
     """Change a document, its message lost."""
-    here.store.collection(media_type(ref.type)).update_one({"_id": ref.id}, {"$set": fields})
+    here.storage.store.collection(media_type(ref.type)).update_one(
+        {"_id": ref.id}, {"$set": fields}
+    )
 
 
 def settle_and_edit(here: Services, refs: Iterable[ItemRef]) -> None:
@@ -64,7 +66,7 @@ def settle_and_edit(here: Services, refs: Iterable[ItemRef]) -> None:
 
 def state_of(here: Services, ref: ItemRef) -> object:
     """Return a document's `atproto` as it is."""
-    found = here.store.collection(media_type(ref.type)).find_one({"_id": ref.id})
+    found = here.storage.store.collection(media_type(ref.type)).find_one({"_id": ref.id})
     return found and found.get("atproto")
 
 
@@ -72,7 +74,7 @@ def sweep(here: Services, queued: int = 0, **settings: float) -> list[ItemRef]:
     """Sweep once; return the items that were enqueued, in their order."""
     items: list[ItemRef] = []
     changed = replace(here.settings.sweep, **settings)  # type: ignore[arg-type]
-    count = replace(here.sweep, settings=changed).run(
+    count = replace(here.sync.sweep, settings=changed).run(
         {FRONT: queued, OVERFLOW: 0}, lambda ref, _priority: items.append(ref), refuse
     )
     assert count == len(items)
@@ -87,4 +89,4 @@ def refuse(removal: Removal, _priority: int) -> None:
 def give_account(here: Services, subject: str) -> None:
     """Give a user an account, as far as MongoDB knows."""
     account = {"did": "did:plc:new", "handle": "new.test", "password": "x"}
-    here.database["users"].insert_one({"_id": subject, "atproto": account})
+    here.storage.database["users"].insert_one({"_id": subject, "atproto": account})

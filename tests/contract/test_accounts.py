@@ -34,19 +34,19 @@ UNUSABLE: Mapping[str, object] = {
 def add(services: Services, subject: str, atproto: object, name: object = None) -> None:
     """Add a user as the platform does, with a name of its own perhaps."""
     document: RawDocument = {"_id": subject, "email": f"{subject}@example.test", "atproto": atproto}
-    services.database["users"].insert_one(document)
+    services.storage.database["users"].insert_one(document)
     if name is not None:
-        services.database["@handles"].insert_one({"_id": subject, "handle": name})
+        services.storage.database["@handles"].insert_one({"_id": subject, "handle": name})
 
 
 def stored(services: Services) -> dict[object, RawDocument]:
     """Return all users as they are in MongoDB."""
-    return {user["_id"]: user for user in services.database["users"].find()}
+    return {user["_id"]: user for user in services.storage.database["users"].find()}
 
 
 def password_of(here: Services, subject: str, vault: Vault) -> str:
     """Return the password of an account, opened if it is sealed."""
-    account = here.accounts.find(subject)
+    account = here.storage.accounts.find(subject)
     assert account is not None
     return vault.open_stored(account.password.reveal()).reveal()
 
@@ -55,8 +55,8 @@ def test_account_is_found_by_all_its_names(here: Services) -> None:
     """By subject and by DID; the platform's name for the user comes along."""
     add(here, "auth0|ada", ADA, "ada")
     ada = Account("auth0|ada", "did:plc:ada", "ada.test", Secret("canary"), screen_name="ada")
-    assert here.accounts.find("auth0|ada") == ada
-    assert here.accounts.by_did("did:plc:ada") == ada
+    assert here.storage.accounts.find("auth0|ada") == ada
+    assert here.storage.accounts.by_did("did:plc:ada") == ada
     assert "canary" not in repr(ada)
 
 
@@ -64,17 +64,17 @@ def test_who_is_not_there_has_no_account(here: Services) -> None:
     """Whatever they are looked for by, hostile names included."""
     add(here, "auth0|ada", ADA, "ada")
     for name in ("", "@", "nobody", "$where", "a\0b", "did:plc:ada\n"):
-        assert here.accounts.find(name) is None
-        assert here.accounts.by_did(name) is None
+        assert here.storage.accounts.find(name) is None
+        assert here.storage.accounts.by_did(name) is None
 
 
 @pytest.mark.parametrize("shape", UNUSABLE)
 def test_what_cannot_be_logged_in_with_is_no_account(here: Services, shape: str) -> None:
     """Its items are skipped until it can, and nothing says meanwhile that it could."""
     add(here, "auth0|bob", UNUSABLE[shape], "bob")
-    assert here.accounts.find("auth0|bob") is None
-    assert here.accounts.by_did("did:plc:x") is None
-    assert here.accounts.usable(["auth0|bob"]) == set()
+    assert here.storage.accounts.find("auth0|bob") is None
+    assert here.storage.accounts.by_did("did:plc:x") is None
+    assert here.storage.accounts.usable(["auth0|bob"]) == set()
 
 
 def test_usable_names_exactly_those_who_have_accounts(here: Services) -> None:
@@ -83,18 +83,17 @@ def test_usable_names_exactly_those_who_have_accounts(here: Services) -> None:
         add(here, f"auth0|{number}", atproto)
     last = len(UNUSABLE) + 1
     asked = [f"auth0|{number}" for number in range(last)] + ["auth0|nobody"]
-    assert here.accounts.usable(asked) == {f"auth0|{last - 1}"}
-    assert here.accounts.usable([]) == set()
-    assert {subject for subject in asked if here.accounts.find(subject)} == here.accounts.usable(
-        asked
-    )
+    assert here.storage.accounts.usable(asked) == {f"auth0|{last - 1}"}
+    assert here.storage.accounts.usable([]) == set()
+    found = {subject for subject in asked if here.storage.accounts.find(subject)}
+    assert found == here.storage.accounts.usable(asked)
 
 
 @pytest.mark.parametrize("name", [None, "", 5, ["ada"]])
 def test_account_without_a_name_on_the_platform(here: Services, name: object) -> None:
     """It is an account all the same; without a handle its DID stands for it."""
     add(here, "auth0|ada", {"did": "did:plc:ada", "password": "canary"}, name)
-    account = here.accounts.find("auth0|ada")
+    account = here.storage.accounts.find("auth0|ada")
     assert account is not None
     assert (account.screen_name, account.handle) == (None, "did:plc:ada")
 
@@ -105,17 +104,17 @@ def test_sealing_leaves_no_plain_password(here: Services) -> None:
     for subject, atproto in people.items():
         add(here, subject, atproto)
     before = stored(here)
-    assert re_encrypt(here.accounts, here.vault) == 5
+    assert re_encrypt(here.storage.accounts, here.pds.vault) == 5
     sealed = stored(here)
     assert "canary" not in str(sealed)
     for subject, atproto in people.items():
-        account = here.accounts.find(subject)
+        account = here.storage.accounts.find(subject)
         assert account is not None
-        assert here.vault.is_sealed(account.password.reveal())
-        assert here.vault.open_stored(account.password.reveal()) == Secret(atproto["password"])
+        assert here.pds.vault.is_sealed(account.password.reveal())
+        assert here.pds.vault.open_stored(account.password.reveal()) == Secret(atproto["password"])
         password = {"password": account.password.reveal()}
         assert sealed[subject] == before[subject] | {"atproto": atproto | password}
-    assert re_encrypt(here.accounts, here.vault) == 0
+    assert re_encrypt(here.storage.accounts, here.pds.vault) == 0
     assert stored(here) == sealed
 
 
@@ -126,7 +125,7 @@ def test_sealing_passes_over_what_is_no_password(here: Services) -> None:
         add(here, name, value)
     before = stored(here)
     add(here, "zoe", ADA)
-    assert re_encrypt(here.accounts, here.vault) == 1
+    assert re_encrypt(here.storage.accounts, here.pds.vault) == 1
     assert {k: v for k, v in stored(here).items() if k != "zoe"} == before
 
 
@@ -142,12 +141,12 @@ def test_sealing_twice_at_once_seals_each_once(here: Services) -> None:
 
     def seal(_: int) -> int:
         start.wait()
-        return re_encrypt(here.accounts, here.vault)
+        return re_encrypt(here.storage.accounts, here.pds.vault)
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(seal, range(4))) == 40
     for number in range(40):
-        assert password_of(here, f"auth0|{number}", here.vault) == f"canary {number}"
+        assert password_of(here, f"auth0|{number}", here.pds.vault) == f"canary {number}"
 
 
 def test_sealing_never_brings_an_old_password_back(here: Services) -> None:
@@ -161,19 +160,19 @@ def test_sealing_never_brings_an_old_password_back(here: Services) -> None:
         start.wait()
         for subject in reversed(subjects):
             new = {"$set": {"atproto.password": "new"}}
-            here.database["users"].update_one({"_id": subject}, new)
+            here.storage.database["users"].update_one({"_id": subject}, new)
 
     with ThreadPoolExecutor(1) as pool:
         changing = pool.submit(change_all)
         start.wait()
-        re_encrypt(here.accounts, here.vault)
+        re_encrypt(here.storage.accounts, here.pds.vault)
         changing.result()
-    assert {password_of(here, subject, here.vault) for subject in subjects} == {"new"}
+    assert {password_of(here, subject, here.pds.vault) for subject in subjects} == {"new"}
 
 
 def test_password_stays_readable_while_keys_rotate(here: Services) -> None:
     """What the old key sealed opens as long as that key is kept."""
     old, new = (Secret(Fernet.generate_key().decode()) for _ in range(2))
     add(here, "auth0|ada", ADA)
-    assert re_encrypt(here.accounts, Vault([old])) == 1
+    assert re_encrypt(here.storage.accounts, Vault([old])) == 1
     assert password_of(here, "auth0|ada", Vault([new, old])) == "canary"

@@ -68,7 +68,8 @@ def foreign_mood(world: World, user: str, item: object, rkey: str, **values: obj
 def rkeys(world: World, user: str) -> dict[str, str]:
     """Return what each mood record of a user names, by rkey."""
     did = world.dids[user]
-    there = RepoSnapshot.parse(did, world.services.pds_of(did).get_repo(did)).records(MOOD.nsid)
+    car = world.services.pds.client_of(did).get_repo(did)
+    there = RepoSnapshot.parse(did, car).records(MOOD.nsid)
     return {rkey: str(record.ref) for rkey, record in there.items()}
 
 
@@ -92,7 +93,9 @@ def test_a_record_that_is_right_already_is_not_written(
     """The state was lost: it says again where the record is, and the repo stays as it was."""
     items = save_moods(world, 3, user)
     sync_batch(world, "mood", items, subject=user)
-    world.services.store.collection(MOOD).update_many({"user": user}, {"$unset": {"atproto": 1}})
+    world.services.storage.store.collection(MOOD).update_many(
+        {"user": user}, {"$unset": {"atproto": 1}}
+    )
     revision = world.revision(world.dids[user])
     backfill(world, user, items, watch=watch)
     assert (watch.sizes, world.revision(world.dids[user])) == ([], revision)
@@ -139,7 +142,7 @@ def test_record_is_adopted_whatever_became_of_an_earlier_run(
 def test_ids_of_all_kinds_are_recognised(world: World, user: str) -> None:
     """A record names an `_id` as text, whatever it is."""
     ids: list[object] = [7, "seven", f"text {user}"]
-    documents = world.services.store.collection(MOOD)
+    documents = world.services.storage.store.collection(MOOD)
     for number, raw in enumerate(ids):
         documents.insert_one({"_id": raw, "mood": "calm", "when": after(0), "user": user})
         foreign_mood(world, user, raw, f"3foreign2222{number + 2}")

@@ -75,7 +75,7 @@ def test_what_a_document_tells_of_itself_is_no_finding(ground: Ground) -> None:
     ground.set_state("mood", wiped, status="removed", reason="wiped", uri=None, cid=None)
     claimed = ground.mood()
     ground.platform.edit("mood", claimed, mood="being published")
-    ground.services.store.claim(media_type("mood"), [claimed], holder="somebody", lease=60)
+    ground.services.storage.store.claim(media_type("mood"), [claimed], holder="somebody", lease=60)
     audited = ground.audit()
     assert audited.is_clean
     assert standings(audited) == {
@@ -125,10 +125,10 @@ def test_document_published_while_the_repo_was_read_is_in_hand(ground: Ground) -
 def test_record_of_another_user_with_the_same_account_is_no_orphan(ground: Ground) -> None:
     """Two users of one DID: each one's records are their own."""
     twin = f"auth0|twin-{uuid4().hex}"
-    users = ground.services.database["users"]
+    users = ground.services.storage.database["users"]
     users.insert_one({**(users.find_one({"_id": ground.user.subject}) or {}), "_id": twin})
     ground.sync("mood", ground.platform.save_mood("theirs", twin))
-    account = ground.services.accounts.find(twin)
+    account = ground.services.storage.accounts.find(twin)
     assert account
     assert ground.audit().is_clean
     assert ground.audit(account).is_clean
@@ -160,7 +160,7 @@ def test_types_that_were_not_asked_for_are_left_out(ground: Ground) -> None:
 def test_guests_account_has_the_items_of_nobody(ground: Ground) -> None:
     """Whatever stands for nobody: no field, null, an empty text, the guests' subject."""
     ground.platform.sign_up("art-guest", f"guests-{uuid4().hex[:8]}")
-    guests = ground.services.accounts.find("art-guest")
+    guests = ground.services.storage.accounts.find("art-guest")
     assert guests
     for owner in (None, "", "art-guest"):
         item = ground.platform.save_kidlisp("(wipe)", None)
@@ -201,8 +201,10 @@ def test_document_without_account_that_claims_a_record_lies(ground: Ground) -> N
 def test_every_account_is_gone_through(ground: Ground) -> None:
     """Users without a usable account are left out."""
     other = ground.newcomer()
-    ground.services.database["users"].insert_one({"_id": "auth0|none"})
-    ground.services.database["users"].insert_one({"_id": "auth0|half", "atproto": {"did": "x"}})
+    ground.services.storage.database["users"].insert_one({"_id": "auth0|none"})
+    ground.services.storage.database["users"].insert_one(
+        {"_id": "auth0|half", "atproto": {"did": "x"}}
+    )
     with ground.open() as rounds:
         accounts = list(rounds.auditor.documents.accounts())
     assert sorted(each.subject for each in accounts) == sorted((ground.user.subject, other.subject))
@@ -210,10 +212,10 @@ def test_every_account_is_gone_through(ground: Ground) -> None:
 
 def test_account_that_there_is_not_is_told(ground: Ground) -> None:
     """That is a finding of its own, and the other accounts are none the worse."""
-    users = ground.services.database["users"]
+    users = ground.services.storage.database["users"]
     nowhere = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
     users.update_one({"_id": ground.user.subject}, {"$set": {"atproto.did": nowhere}})
-    account = ground.services.accounts.find(ground.user.subject)
+    account = ground.services.storage.accounts.find(ground.user.subject)
     assert account
     audited = ground.audit(account)
     assert not audited.is_clean

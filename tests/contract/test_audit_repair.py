@@ -87,7 +87,7 @@ def test_truncated_blob_is_whole_again(ground: Ground) -> None:
     cid, key = ground.blob_of("painting", item), ground.key("painting", item)
     ground.blob_file(cid).write_bytes(b"short")
     assert ground.repair().is_clean
-    data = ground.services.pds_of(ground.user.did).get_blob(ground.user.did, cid)
+    data = ground.services.pds.client_of(ground.user.did).get_blob(ground.user.did, cid)
     assert data
     assert cid_of_blob(data) == cid == ground.blob_of("painting", item)
     assert ground.key("painting", item) == key
@@ -179,7 +179,7 @@ def test_records_that_would_be_written_again_count_as_well(ground: Ground) -> No
 def claim(ground: Ground, item: ObjectId) -> None:
     """Take a mood as a run does."""
     kind = media_type("mood")
-    ground.services.store.claim(kind, [item], holder="somebody", lease=60)
+    ground.services.storage.store.claim(kind, [item], holder="somebody", lease=60)
 
 
 def test_document_that_a_run_holds_is_left_to_it(ground: Ground) -> None:
@@ -236,10 +236,11 @@ def test_wrong_password_keeps_an_account_from_being_repaired(ground: Ground) -> 
     account = ground.newcomer()
     mood = ground.platform.save_mood("theirs", account.subject)
     ground.sync("mood", mood)
-    ground.services.repo(account).put(ground.services.repo(account).key(MOOD, "x"), {}, None)
-    users = ground.services.database["users"]
+    repo = ground.services.pds.repo(account)
+    repo.put(repo.key(MOOD, "x"), {}, None)
+    users = ground.services.storage.database["users"]
     users.update_one({"_id": account.subject}, {"$set": {"atproto.password": "wrong"}})
-    changed = ground.services.accounts.find(account.subject)
+    changed = ground.services.storage.accounts.find(account.subject)
     assert changed
     audited = ground.repair(changed)
     assert found(audited) == {("orphaned", "mood"): 1}

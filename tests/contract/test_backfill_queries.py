@@ -82,7 +82,7 @@ def test_each_state_is_in_one_group(
     """And in no other, whether all owners are looked at or one."""
     kind = MOOD if user else PAINTING
     ref = save(here, kind, user=user, atproto=state)
-    selection, owner = BackfillQueries(here.store), user or GUEST
+    selection, owner = BackfillQueries(here.storage.store), user or GUEST
     for other in (PARTIAL, NO_ACCOUNT, FAILED, REMOVED, PENDING, FOREIGN, UNSEEN):
         expected = [ref.id] if other is group else []
         assert list(selection.documents(kind, other, owner)) == expected
@@ -97,7 +97,7 @@ def test_several_owners_are_counted_with_one_query(here: Services) -> None:
     """Guests among them, however their documents say so; nobody else is."""
     for user in (ADA, ADA, BOB, NOBODY, None, "", GUEST):
         save(here, PAINTING, user=user)
-    counts = BackfillQueries(here.store).owners(PAINTING, UNSEEN, [ADA, GUEST])
+    counts = BackfillQueries(here.storage.store).owners(PAINTING, UNSEEN, [ADA, GUEST])
     assert {each.owner: each.wanted for each in counts} == {ADA: 2, GUEST: 3}
 
 
@@ -203,8 +203,12 @@ def test_a_limit_bounds_the_items(here: Services, limit: int) -> None:
 
 def test_batches_are_as_large_as_their_type_has_them(here: Services) -> None:
     """Fewer paintings than moods, each of one account."""
-    here.store.collection(MOOD).insert_many([{"mood": "m", "user": ADA} for _ in range(250)])
-    here.store.collection(PAINTING).insert_many([{"slug": "s", "user": ADA} for _ in range(60)])
+    here.storage.store.collection(MOOD).insert_many(
+        [{"mood": "m", "user": ADA} for _ in range(250)]
+    )
+    here.storage.store.collection(PAINTING).insert_many(
+        [{"slug": "s", "user": ADA} for _ in range(60)]
+    )
     sizes = [(batch.kind.name, len(batch.ids)) for batch in batches(here)]
     assert sizes == [("painting", n) for n in (50, 10)] + [("mood", n) for n in (100, 100, 50)]
 
@@ -213,7 +217,7 @@ def test_accounts_take_turns(here: Services) -> None:
     """A large one does not keep the others waiting."""
     for user, count in ((ADA, 500), (BOB, 150), (GUEST, 1)):
         kind = MOOD if user != GUEST else PAINTING
-        here.store.collection(kind).insert_many([{"user": user} for _ in range(count)])
+        here.storage.store.collection(kind).insert_many([{"user": user} for _ in range(count)])
     owners = [batch.owner for batch in batches(here)]
     assert [owners[0], set(owners[1:3]), set(owners[3:5])] == [GUEST, {ADA, BOB}, {ADA, BOB}]
     assert owners[5:] == [ADA] * 3
@@ -236,7 +240,7 @@ def test_what_remains_is_what_is_due_and_not_settled(here: Services) -> None:
 def test_items_that_are_done_while_others_are_enqueued_are_not_met_again(here: Services) -> None:
     """Workers are at it already: what moves from state to state comes once."""
     refs = [save(here, atproto=state) for _, state in STATES[:5]] + [save(here) for _ in range(250)]
-    collection = here.store.collection(MOOD)
+    collection = here.storage.store.collection(MOOD)
 
     def at_once() -> Iterator[Batch]:
         for batch in BackfillPlanner.of(here).batches(Scope(KINDS)):
@@ -252,7 +256,7 @@ def test_items_that_are_done_while_others_are_enqueued_are_not_met_again(here: S
 
 def test_selecting_takes_no_more_memory_for_more_documents(here: Services) -> None:
     """Neither the ids nor the owners are ever held all together."""
-    moods = here.store.collection(MOOD)
+    moods = here.storage.store.collection(MOOD)
     moods.insert_many({"_id": ObjectId(), "user": ADA} for _ in range(30_000))
     tracemalloc.start()
     try:

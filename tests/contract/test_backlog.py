@@ -36,7 +36,7 @@ def test_due_items_come_longest_waiting_first(here: Services) -> None:
     for seconds, ref in waits.items():
         settle(here, ref, retry_at=now() - timedelta(seconds=seconds))
     settle(here, save(here), retry_at=after(60))
-    due = here.backlog.find_due(MOOD, now(), 4)
+    due = here.storage.backlog.find_due(MOOD, now(), 4)
     assert [owned.ref for owned in due] == [waits[seconds] for seconds in (50, 40, 30, 20)]
 
 
@@ -52,7 +52,7 @@ def test_item_whose_run_died_is_due_when_its_lease_ends(here: Services) -> None:
     """Killed with its worker, its message gone: the claim itself left the note."""
     dead, at_work = save(here), save(here)
     for ref, lease in ((dead, -1), (at_work, 100)):
-        here.store.claim(MOOD, [ref.id], holder="message", lease=lease)
+        here.storage.store.claim(MOOD, [ref.id], holder="message", lease=lease)
     assert sweep(here) == [dead]
 
 
@@ -90,7 +90,7 @@ def test_limit_of_unseen_items_spans_ids_of_every_type(here: Services) -> None:
     """ObjectIds and others are looked for in turn, and share the limit."""
     refs = [save(here), save(here), save(here, item="text"), save(here, item=5)]
     since, until = now() - DAY, now() + SECOND
-    found = [here.backlog.find_unseen(MOOD, since, until, limit) for limit in range(6)]
+    found = [here.storage.backlog.find_unseen(MOOD, since, until, limit) for limit in range(6)]
     assert [len(each) for each in found] == [0, 1, 2, 3, 4, 4]
     assert {owned.ref for owned in found[-1]} == set(refs)
 
@@ -115,7 +115,7 @@ def test_leftovers_of_older_programs_count_as_unseen(here: Services, atproto: ob
 def skip(here: Services, **fields: str | None) -> ItemRef:
     """Save a painting and have the engine skip it for want of an account."""
     ref = save(here, PAINTING, **fields)  # type: ignore[arg-type]
-    outcome = here.engine.sync("painting", ref.id, holder="message")
+    outcome = here.sync.engine.sync("painting", ref.id, holder="message")
     assert (outcome.status, outcome.detail) == (Status.SKIPPED, "no_account")
     return ref
 
@@ -148,8 +148,8 @@ def test_item_that_is_skipped_again_waits_again(here: Services) -> None:
     ref = skip(here)
     give_account(here, "auth0|ada")
     assert sweep(here) == [ref]
-    here.database["users"].delete_many({})
-    outcome = here.engine.sync("painting", ref.id, holder="message")
+    here.storage.database["users"].delete_many({})
+    outcome = here.sync.engine.sync("painting", ref.id, holder="message")
     assert outcome.status is Status.SKIPPED
     assert sweep(here) == []
     give_account(here, "auth0|ada")
@@ -183,11 +183,11 @@ def test_edit_during_a_run_is_left_to_the_run(here: Services) -> None:
     """Whoever holds the document compares at the end."""
     ref = save(here)
     settle(here, ref)
-    claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     edit(here, ref, mood="edited")
     assert sweep(here) == []
-    assert here.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
+    assert here.storage.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
 
 
 IDS: tuple[DocumentId, ...] = (-3, 7, 2**40, "a", "b", ObjectId(), ObjectId())
@@ -200,7 +200,7 @@ def test_window_rolls_over_ids_of_every_type(here: Services, window: int) -> Non
     settle_and_edit(here, refs)
     steps = len(IDS) // window + 1
     for _ in range(2):
-        found = [here.backlog.find_changed(MOOD, window) for _ in range(steps)]
+        found = [here.storage.backlog.find_changed(MOOD, window) for _ in range(steps)]
         assert [owned.ref.id for step in found for owned in step] == list(IDS)
         assert all(len(step) <= window for step in found)
 
@@ -209,9 +209,9 @@ def test_window_goes_on_where_documents_were_deleted(here: Services) -> None:
     """The document that the window ended at may be gone by the next sweep."""
     refs = [save(here, item=number) for number in range(1, 7)]
     settle_and_edit(here, refs)
-    assert [owned.ref for owned in here.backlog.find_changed(MOOD, 2)] == refs[:2]
-    here.store.collection(MOOD).delete_many({"_id": {"$in": [2, 3]}})
-    assert [owned.ref for owned in here.backlog.find_changed(MOOD, 2)] == refs[3:5]
+    assert [owned.ref for owned in here.storage.backlog.find_changed(MOOD, 2)] == refs[:2]
+    here.storage.store.collection(MOOD).delete_many({"_id": {"$in": [2, 3]}})
+    assert [owned.ref for owned in here.storage.backlog.find_changed(MOOD, 2)] == refs[3:5]
 
 
 def test_document_that_cannot_be_read_stops_no_sweep(here: Services) -> None:
@@ -219,7 +219,7 @@ def test_document_that_cannot_be_read_stops_no_sweep(here: Services) -> None:
     edit(here, save(here, item=1), when=DatetimeMS(8_640_000_000_000_000))
     encoded = bson.encode({"_id": 2, "mood": "ABCD", "when": now() - SECOND})
     broken = RawBSONDocument(encoded.replace(b"ABCD", b"A\xff\xfeD"))
-    here.store.collection(MOOD).insert_one(broken)
+    here.storage.store.collection(MOOD).insert_one(broken)
     refs = [ItemRef("mood", 1), ItemRef("mood", 2), save(here, item=3)]
     settle_and_edit(here, refs)
     assert sweep(here) == refs

@@ -90,7 +90,7 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
 
     kind = replace(MOOD, build=build)
     with pytest.raises(ExceptionGroup) as caught:
-        world.services.batches.sync(BatchRequest(kind, world.ada, items, "message"))
+        world.services.sync.batches.sync(BatchRequest(kind, world.ada, items, "message"))
     assert [type(error) for error in caught.value.exceptions] == [UnluckyError, UnluckyError]
     for item in items:
         if item in culprits:
@@ -107,11 +107,11 @@ def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None
     items = save_paintings(world, 4)
     batches = with_poison(world, items[2], UnluckyError, call)
     name, message = uuid4().hex, uuid4().hex
-    ProgressTracker(world.services.redis).expect(name, message)
+    ProgressTracker(world.services.storage.redis).expect(name, message)
     request = BatchRequest(MEDIA_TYPES["painting"], world.ada, items, message, backfill=name)
     with pytest.raises(ExceptionGroup):
         batches.sync_reporting(request, max_wait=30)
-    assert ProgressTracker(world.services.redis).read(name) == BackfillProgress(
+    assert ProgressTracker(world.services.storage.redis).read(name) == BackfillProgress(
         batches=0,
         ended={("painting", "synced"): 3, ("painting", "pending"): 1},
         reasons={("painting", "UnluckyError"): 1},
@@ -149,4 +149,4 @@ def with_poison(
         if access == poison:
             raise end
 
-    return with_hook(world.services, world.services.batches, taste)
+    return with_hook(world.services, world.services.sync.batches, taste)

@@ -140,7 +140,7 @@ def test_after_a_429_nothing_more_is_sent(world: World, proxy: Proxy, step: str)
     Nor is a thumbnail made that would not be sent.
     """
     items = save_paintings(world, 20)
-    thumbnails = world.services.database["atproto_thumbnails"]
+    thumbnails = world.services.storage.database["atproto_thumbnails"]
     before = thumbnails.count_documents({})
     proxy.answer(SLOW_DOWN, step)
     assert statuses(sync_batch(world, "painting", items)) == {"pending": 20}
@@ -205,7 +205,7 @@ def test_without_redis_items_wait(world: World) -> None:
     nowhere = Settings.load({**world.environ, "REDIS_URL": "redis://127.0.0.1:9/0"})
     items = save_moods(world, 3)
     with closing(build(nowhere)) as services:
-        outcomes = sync_batch(world, "mood", items, batches=services.batches)
+        outcomes = sync_batch(world, "mood", items, batches=services.sync.batches)
     assert statuses(outcomes) == {"pending": 3}
     assert error_of(world, "mood", items[0]) == ("pending", "session", "redis_unavailable")
     assert statuses(sync_batch(world, "mood", items)) == {"synced": 3}
@@ -234,8 +234,8 @@ def test_items_of_a_deactivated_account_wait_for_it(world: World, backfill: str 
     items = save_moods(world, 3, subject)
     sync_batch(world, "mood", items[:1], subject=subject)
     owner = account(world, subject)
-    session = world.services.pds_hosts.for_did(owner.did).sessions.get(owner)
-    deactivate(world.services.pds_of(owner.did), session)
+    session = world.services.pds.hosts.for_did(owner.did).sessions.get(owner)
+    deactivate(world.services.pds.client_of(owner.did), session)
     named = backfill and uuid4().hex
     outcomes = sync_batch(world, "mood", items, subject=subject, backfill=named)
     assert [(each.error.code if each.error else "") for each in outcomes[1:]] == [

@@ -50,7 +50,7 @@ def take_down(world: World, kind: MediaType, items: list[ObjectId]) -> None:
         if "uri" in states[item]:
             owner = repo(world, str(world.platform.document(kind.name, item).get("user", GUESTS)))
             owner.delete(owner.key(kind.nsid, str(states[item]["rkey"])))
-    documents = world.services.store.collection(kind)
+    documents = world.services.storage.store.collection(kind)
     documents.update_many({"_id": {"$in": items}}, {"$unset": {"atproto": ""}})
 
 
@@ -143,7 +143,9 @@ def test_blobs_of_a_type_that_was_not_said_to_have_files_are_made_all_the_same(
     """Only more slowly: what a batch does must not hang on a flag that is about speed."""
     (item,) = save_paintings(world, 1)
     kind = replace(PAINTING, has_files=False)
-    outcomes = world.services.batches.sync(BatchRequest(kind, world.ada, [str(item)], "message"))
+    outcomes = world.services.sync.batches.sync(
+        BatchRequest(kind, world.ada, [str(item)], "message")
+    )
     assert statuses(outcomes) == {"synced": 1}
     assert "thumbnail" in world.record("painting", item)
 
@@ -165,7 +167,7 @@ def test_ids_may_be_numbers_or_texts(world: World) -> None:
     ids = [5, "5", "an id of text", "65f1c0ffee65f1c0ffee0001"]
     for raw in ids:
         document = {"_id": raw, "mood": f"as {raw!r}", "when": after(0), "user": world.ada}
-        world.services.store.collection(MOOD).insert_one(document)
+        world.services.storage.store.collection(MOOD).insert_one(document)
     outcomes = sync_batch(world, "mood", [*ids, "an id of text"])
     assert statuses(outcomes) == {"synced": 5}
     assert_agreement(world)
@@ -175,7 +177,7 @@ def test_a_legacy_document_keeps_its_key(world: World) -> None:
     """It has an rkey alone, or it has something that no state can be written to."""
     legacy, strange, odd = save_moods(world, 3)
     set_state(world, MOOD, legacy, rkey="3legacy2key22")
-    documents = world.services.store.collection(MOOD)
+    documents = world.services.storage.store.collection(MOOD)
     documents.update_one({"_id": strange}, {"$set": {"atproto": None}})
     documents.update_one({"_id": odd}, {"$set": {"atproto": "published"}})
     assert statuses(sync_batch(world, "mood", [legacy, strange, odd])) == {"synced": 3}
@@ -224,7 +226,7 @@ def test_items_follow_their_user_to_a_new_account(world: World) -> None:
     old, new = new_user(world), new_user(world)
     published, fresh = save_moods(world, 2, old)
     sync_batch(world, "mood", [published], subject=old)
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     accounts = [(users.find_one({"_id": subject}) or {})["atproto"] for subject in (new, old)]
     for subject, account in zip((old, new), accounts, strict=True):
         users.update_one({"_id": subject}, {"$set": {"atproto": account}})

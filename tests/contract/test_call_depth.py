@@ -40,7 +40,7 @@ def test_a_save_takes_few_frames_to_its_write(
     monkeypatch.setattr(httpx.Client, "send", record_stack)
     world.platform.store("deep.png", pictures.pixel_art(), world.ada)
     item = world.platform.save_painting("deep", world.ada)
-    outcome = world.services.engine.sync("painting", str(item), holder=uuid4().hex)
+    outcome = world.services.sync.engine.sync("painting", str(item), holder=uuid4().hex)
     assert outcome.status is Status.SYNCED
     [frames] = stacks
     assert frames[0] == "sync"

@@ -19,18 +19,18 @@ from worker.services import Services
 @pytest.fixture
 def listed(here: Services) -> Failures:
     """The failures of an empty database."""
-    return Failures(here.database, here.store)
+    return Failures(here.storage.database, here.storage.store)
 
 
 @pytest.fixture
 def overview(here: Services) -> ItemCounts:
     """Its overview."""
-    return ItemCounts(here.database, here.store)
+    return ItemCounts(here.storage.database, here.storage.store)
 
 
 def test_failed_items_are_listed_with_what_a_person_needs(here: Services, listed: Failures) -> None:
     """Whose it is by name, what went wrong where, since when, after how many attempts."""
-    here.database["@handles"].insert_one({"_id": "auth0|ada", "handle": "ada"})
+    here.storage.database["@handles"].insert_one({"_id": "auth0|ada", "handle": "ada"})
     before = now()
     refs = [fail(here), fail(here, status=Status.PARTIAL), fail(here, save(here, PAINTING))]
     for settled in Status:
@@ -102,7 +102,7 @@ def test_missing_index_is_named(
     here: Services, index: str, ask: Callable[[Services], object]
 ) -> None:
     """The query is not sent: it would read every document."""
-    here.store.collection(MOOD).drop_index(index)
+    here.storage.store.collection(MOOD).drop_index(index)
     try:
         with pytest.raises(PermanentError, match="run media-atproto init"):
             ask(here)

@@ -52,7 +52,7 @@ def states(world: World, subject: str) -> list[object]:
     found = [
         document
         for kind in KINDS
-        for document in world.services.database[kind.collection].find({"user": subject})
+        for document in world.services.storage.database[kind.collection].find({"user": subject})
     ]
     return [essence(document.get("atproto", {})) for document in found]  # type: ignore[arg-type]
 
@@ -75,7 +75,7 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
     world.platform.edit("mood", nuked, nuked=True)
     world.sync("mood", nuked)
     put_strange(repo(world, world.ada), MOOD.nsid, ref="nobody")
-    waiting = Removals(world.services.database)
+    waiting = Removals(world.services.storage.database)
     for user in (world.ada, world.bob, f"{world.ada}:2"):
         waiting.postpone(
             Removal("mood", user, id="1"), TransientError("x", step="s", code="c"), 1, None
@@ -92,10 +92,10 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
     assert in_redis(world, world.dids[world.ada]) == []
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
     assert states(world, world.ada) == [FORGOTTEN] * (len(items) + 4)
-    left = world.services.database["atproto_removals"].distinct("user")
+    left = world.services.storage.database["atproto_removals"].distinct("user")
     assert sorted(left) == sorted([world.bob, f"{world.ada}:2"])
     assert (all_records(world, world.bob), states(world, world.bob)) == before
-    assert world.services.thumbnails.forget(world.bob) == 1
+    assert world.services.media.thumbnails.forget(world.bob) == 1
     assert set(others) == {"painting", "piece", "kidlisp", "mood"}
 
 
@@ -133,7 +133,7 @@ def test_a_user_whose_document_is_gone_too(world: World, pds_admin: tuple[str, s
     """Only the subject tells whose items these are."""
     published(world, world.ada)
     delete_account(world, pds_admin, world.dids[world.ada])
-    world.services.database["users"].delete_one({"_id": world.ada})
+    world.services.storage.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
     assert "no account of it is known" in forgetting.remark
     assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
@@ -144,7 +144,7 @@ def test_records_that_nobody_can_remove_are_told(world: World, pds_admin: tuple[
     """The user's document is gone and the repo is not: such states stay, to find them by."""
     published(world, world.ada)
     unseen = world.platform.save_mood("never seen", world.ada)
-    world.services.database["users"].delete_one({"_id": world.ada})
+    world.services.storage.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
     did = world.dids[world.ada]
     for done in forgetting.results.values():
@@ -160,7 +160,7 @@ def test_a_deactivated_account_keeps_its_records_and_states(world: World) -> Non
     """They would come back with it; thumbnails and session do not wait for that."""
     published(world, world.ada)
     ada = account(world, world.ada)
-    pds = world.services.pds_of(ada.did)
+    pds = world.services.pds.client_of(ada.did)
     session = pds.create_session(ada.did, ada.password)
     deactivate(pds, session)
     forgetting = forget(world, world.ada)
@@ -184,7 +184,7 @@ def test_a_wrong_password_keeps_records_and_forgets_the_parking(world: World) ->
     forgetting = forget(world, world.ada)
     assert isinstance(forgetting.trouble, AccountError)
     assert FORGOTTEN not in states(world, world.ada)
-    sessions = world.services.pds_hosts.for_did(ada.did).sessions
+    sessions = world.services.pds.hosts.for_did(ada.did).sessions
     with pytest.raises(AccountError):
         sessions.get(replace(ada, password=Secret("not it")))
     forget(world, world.ada)

@@ -36,7 +36,7 @@ class Place:
 
     def state(self, case: Case) -> RawDocument:
         """Return what a case's `atproto` says."""
-        moods = self.world.services.store.collection(MOOD)
+        moods = self.world.services.storage.store.collection(MOOD)
         found = moods.find_one({"_id": {"$eq": case.id}}, {"atproto": 1}) or {}
         return mapping(found.get("atproto"))
 
@@ -52,14 +52,14 @@ def sweep(world: World) -> None:
         for ref in swept(world):
             # As of a task: this ends in the worker's log.
             with suppress(DocumentFullError):
-                world.services.engine.sync(ref.type, message_id(ref.id), holder=uuid4().hex)
+                world.services.sync.engine.sync(ref.type, message_id(ref.id), holder=uuid4().hex)
 
 
 def backfill(world: World) -> None:
     """Sync everything in batches; a batch that fails would raise."""
     for batch in BackfillPlanner.of(world.services).batches(Scope([MOOD])):
         ids = [message_id(item) for item in batch.ids]
-        world.services.batches.sync(BatchRequest(MOOD, batch.owner, ids, uuid4().hex))
+        world.services.sync.batches.sync(BatchRequest(MOOD, batch.owner, ids, uuid4().hex))
 
 
 @pytest.fixture(scope="module", params=[sweep, backfill])
@@ -67,7 +67,7 @@ def place(worlds: Worlds, request: pytest.FixtureRequest) -> Iterator[Place]:
     """Publish hostile documents and their neighbours in each way."""
     publish: Callable[[World], None] = request.param
     with worlds.open(SWEEP_GRACE_SECONDS="0") as world:
-        moods = world.services.store.collection(MOOD)
+        moods = world.services.storage.store.collection(MOOD)
         every, neighbours = list(cases(world.ada)), []
         for number, case in enumerate(every):
             moods.insert_one(case.raw)
@@ -109,11 +109,11 @@ def is_right(case: Case, state: RawDocument, record: JsonRecord | None) -> bool:
 def test_counts_and_lists_of_failures_go_on(place: Place) -> None:
     """Over every kind of state."""
     services = place.world.services
-    counts = ItemCounts(services.database, services.store).counts(MOOD)
+    counts = ItemCounts(services.storage.database, services.storage.store).counts(MOOD)
     assert counts.total == len(place.cases) + len(place.neighbours)
-    failures = list(Failures(services.database, services.store).of(MOOD))
+    failures = list(Failures(services.storage.database, services.storage.store).of(MOOD))
     failed = {"atproto.status": {"$in": ["failed", "partial"]}}
-    assert len(failures) == services.store.collection(MOOD).count_documents(failed)
+    assert len(failures) == services.storage.store.collection(MOOD).count_documents(failed)
 
 
 def test_an_audit_goes_on(place: Place) -> None:

@@ -42,7 +42,7 @@ def test_an_account_that_is_none_leaves_its_items_waiting_and_all_others_alone(
     world: World,
 ) -> None:
     """Nothing is published for it; going through all accounts goes on."""
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     moods = {}
     for name, account in ACCOUNTS.items():
         users.insert_one({"_id": name, "atproto": account})
@@ -61,9 +61,10 @@ def test_an_account_that_is_none_leaves_its_items_waiting_and_all_others_alone(
 def test_a_name_is_part_of_a_link_and_nothing_else(world: World, name: str) -> None:
     """Whatever it says, it is carried encoded, left out, or the link named that it spoils."""
     handle, subject = HANDLES[name], f"auth0|{name}"
-    bob = mapping((world.services.database["users"].find_one({"_id": world.bob}) or {})["atproto"])
-    world.services.database["users"].insert_one({"_id": subject, "atproto": bob})
-    world.services.database["@handles"].insert_one({"_id": subject, "handle": handle})
+    users = world.services.storage.database["users"]
+    bob = mapping((users.find_one({"_id": world.bob}) or {})["atproto"])
+    users.insert_one({"_id": subject, "atproto": bob})
+    world.services.storage.database["@handles"].insert_one({"_id": subject, "handle": handle})
     piece = world.platform.save_piece("prog", subject)
     world.platform.store("prog.mjs", b"// a program", subject)
     world.sync("piece", piece)

@@ -48,13 +48,13 @@ def test_indexes_can_be_made_by_many_workers_at_once(fresh: Services) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ensure, range(4)))
-    assert {made.status for made in create(fresh.database)} == {IndexStatus.EXISTS}
+    assert {made.status for made in create(fresh.storage.database)} == {IndexStatus.EXISTS}
 
 
 def test_legacy_documents_do_not_stand_in_the_way_of_indexes(fresh: Services) -> None:
     """Many without a state, and two with the same rkey but no repo."""
     states: list[object] = [None, "x", {"rkey": "same"}, {"rkey": "same"}, {"rkey": None}, [], {}]
-    fresh.store.collection(MOOD).insert_many([{"atproto": state} for state in states])
+    fresh.storage.store.collection(MOOD).insert_many([{"atproto": state} for state in states])
     fresh.ensure_indexes()
 
 
@@ -77,7 +77,7 @@ class Commands(CommandListener):
 
 def made_in(services: Services) -> dict[str, IndexResult]:
     """Make the indexes; return what became of each by collection and name."""
-    made = list(create(services.database))
+    made = list(create(services.storage.database))
     return {f"{each.definition.collection} {each.definition.name}": each for each in made}
 
 
@@ -104,21 +104,21 @@ def test_each_collection_costs_one_listing_and_one_build(stack: Stack, settings:
 def test_an_index_that_was_dropped_is_created_again(fresh: Services) -> None:
     """It alone: the others are there."""
     fresh.ensure_indexes()
-    fresh.store.collection(MOOD).drop_index("atproto_due")
+    fresh.storage.store.collection(MOOD).drop_index("atproto_due")
     created = [name for name, made in made_in(fresh).items() if made.status is IndexStatus.CREATED]
     assert created == ["moods atproto_due"]
 
 
 def test_an_index_of_the_platform_serves_as_well(fresh: Services) -> None:
     """The same index under a name of its own, which MongoDB would not make twice."""
-    fresh.database["@handles"].create_index("handle")
+    fresh.storage.database["@handles"].create_index("handle")
     made = made_in(fresh)["@handles atproto_handle"]
     assert (made.status, made.detail) == (IndexStatus.EXISTS, "as handle_1")
 
 
 def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Services) -> None:
     """And it keeps none of the others from being made."""
-    moods = fresh.store.collection(MOOD)
+    moods = fresh.storage.store.collection(MOOD)
     moods.create_index("when", name="atproto_due", sparse=True)
     with pytest.raises(PermanentError, match="moods has another index atproto_due"):
         fresh.ensure_indexes()
@@ -136,7 +136,9 @@ def test_another_index_of_the_same_name_is_refused_with_what_to_do(fresh: Servic
 @pytest.mark.parametrize("name", ["due", "platforms_own"])
 def test_an_index_that_deletes_documents_is_no_substitute(fresh: Services, name: str) -> None:
     """The same field, but with an expiry: MongoDB makes no second one, under either name."""
-    fresh.database["atproto_removals"].create_index("retryAt", name=name, expireAfterSeconds=9)
+    fresh.storage.database["atproto_removals"].create_index(
+        "retryAt", name=name, expireAfterSeconds=9
+    )
     made = made_in(fresh)["atproto_removals due"]
     assert made.status is IndexStatus.REFUSED
     assert f"another index {name}: (retryAt 1); expireAfterSeconds 9" in made.detail
@@ -145,7 +147,7 @@ def test_an_index_that_deletes_documents_is_no_substitute(fresh: Services, name:
 def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
     """No index can be made over them, and which they are is said."""
     same = {"atproto": {"repo": "did:plc:ada", "rkey": "same"}}
-    fresh.store.collection(MOOD).insert_many([dict(same), dict(same)])
+    fresh.storage.store.collection(MOOD).insert_many([dict(same), dict(same)])
     made = made_in(fresh)
     refused = made.pop("moods atproto_identity")
     assert {each.status for each in made.values()} == {IndexStatus.CREATED}
@@ -157,6 +159,6 @@ def test_two_documents_of_one_record_are_named(fresh: Services) -> None:
 def test_a_survey_tells_what_is_missing_and_makes_nothing(fresh: Services) -> None:
     """Twice the same, until they are made."""
     for _ in range(2):
-        assert {made.status for made in inspect(fresh.database)} == {IndexStatus.MISSING}
-    assert len(list(create(fresh.database))) == len(definitions())
-    assert {made.status for made in inspect(fresh.database)} == {IndexStatus.EXISTS}
+        assert {made.status for made in inspect(fresh.storage.database)} == {IndexStatus.MISSING}
+    assert len(list(create(fresh.storage.database))) == len(definitions())
+    assert {made.status for made in inspect(fresh.storage.database)} == {IndexStatus.EXISTS}

@@ -33,7 +33,7 @@ PIECE = media_type("piece")
 @pytest.fixture
 def overview(here: Services) -> ItemCounts:
     """The overview of an empty database."""
-    return ItemCounts(here.database, here.store)
+    return ItemCounts(here.storage.database, here.storage.store)
 
 
 def saved_at(here: Services, moment: datetime, **fields: object) -> ItemRef:
@@ -44,7 +44,7 @@ def saved_at(here: Services, moment: datetime, **fields: object) -> ItemRef:
 def test_nothing_is_counted_where_nothing_is(settings: Settings, open_services: Opener) -> None:
     """A database without a collection or an index, as it is before the first save."""
     fresh = open_services(settings)
-    overview = ItemCounts(fresh.database, fresh.store)
+    overview = ItemCounts(fresh.storage.database, fresh.storage.store)
     assert [overview.counts(kind) for kind in MEDIA_TYPES.values()] == [Counts()] * 4
     assert Counts.sum([]) == Counts()
 
@@ -147,7 +147,7 @@ def test_an_item_of_no_readable_date_hides_no_other(
 
 def test_removals_are_counted(here: Services, overview: ItemCounts) -> None:
     """Those that are tried again, and those that were given up."""
-    removals = Removals(here.database)
+    removals = Removals(here.storage.database)
     error = StoreUnavailableError("no answer")
     for item, retry_at in (("1", after(60)), ("2", after(60)), ("3", None)):
         removals.postpone(Removal("mood", "auth0|ada", id=item), error, 1, retry_at)

@@ -32,7 +32,7 @@ def counting(stack: Stack, registry: CollectorRegistry) -> Iterator[Services]:
     """Return services that count in the registry."""
     with closing(build(new_settings(stack), metrics=PrometheusMetrics(registry))) as services:
         yield services
-        services.database.client.drop_database(services.database.name)
+        services.storage.database.client.drop_database(services.storage.database.name)
 
 
 def test_each_run_is_logged_and_counted_once(
@@ -48,7 +48,7 @@ def test_each_run_is_logged_and_counted_once(
     }
     with caplog.at_level(logging.INFO, logger="worker.sync.item_log"):
         for type_name, item in items.items():
-            counting.engine.sync(type_name, str(item), holder="message")
+            counting.sync.engine.sync(type_name, str(item), holder="message")
 
     lines = [each for each in caplog.records if each.name == "worker.sync.item_log"]
     assert [(each.levelname, each.getMessage()) for each in lines] == [

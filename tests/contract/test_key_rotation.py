@@ -41,11 +41,11 @@ class Keyring:
     @property
     def passwords(self) -> dict[object, str]:
         """Return the passwords as they are stored, by subject."""
-        return dict(self.world.services.accounts.read_all())
+        return dict(self.world.services.storage.accounts.read_all())
 
     def store(self, subject: str, password: str) -> None:
         """Store a password as it is to rest."""
-        users = self.world.services.database["users"]
+        users = self.world.services.storage.database["users"]
         users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
 
     def rotate(self, *options: str) -> Result:
@@ -57,9 +57,9 @@ class Keyring:
         services = build(Settings.load(self.environ))
         before = self.proxy.count("createSession")
         for subject in (self.world.ada, self.world.bob):
-            account = services.accounts.find(subject)
+            account = services.storage.accounts.find(subject)
             assert isinstance(account, Account)
-            services.pds_hosts.for_did(account.did).sessions.get(account)
+            services.pds.hosts.for_did(account.did).sessions.get(account)
         services.close()
         return self.proxy.count("createSession") - before
 
@@ -78,7 +78,7 @@ def proxied(worlds: Worlds) -> Iterator[tuple[World, Proxy]]:
 def keyring(proxied: tuple[World, Proxy]) -> Iterator[Keyring]:
     """The users, their passwords plain, with one key and a session each for two of them."""
     world, proxy = proxied
-    world.services.redis.flushdb()
+    world.services.storage.redis.flushdb()
     keyring = Keyring(world, proxy, [new_key()])
     plain = keyring.passwords
     assert keyring.use_sessions() == 2
@@ -109,7 +109,8 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
     assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
-    assert inspect(AccountCache(keyring.world.services.redis).read_all(), alone).by_key == {1: 2}
+    cache = AccountCache(keyring.world.services.storage.redis)
+    assert inspect(cache.read_all(), alone).by_key == {1: 2}
     assert keyring.use_sessions() == 0
     assert "0 passwords, 0 sessions" in keyring.rotate().stdout
 
@@ -139,14 +140,14 @@ def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> Non
 def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -> None:
     """A password that a user changes, a session that a worker renews: the newer one stays."""
     services, vault = keyring.world.services, Vault([Secret(new_key()), Secret(keyring.keys[0])])
-    (subject, password), *_ = services.accounts.read_all()
+    (subject, password), *_ = services.storage.accounts.read_all()
     keyring.store(str(subject), "changed")
-    assert not services.accounts.swap(subject, password, vault.seal(password))
-    (name, text), *_ = AccountCache(services.redis).read_all()
-    services.redis.set(name, "renewed", ex=1000)
-    assert not AccountCache(services.redis).swap(name, text, vault.seal("x"))
+    assert not services.storage.accounts.swap(subject, password, vault.seal(password))
+    (name, text), *_ = AccountCache(services.storage.redis).read_all()
+    services.storage.redis.set(name, "renewed", ex=1000)
+    assert not AccountCache(services.storage.redis).swap(name, text, vault.seal("x"))
     assert keyring.passwords[subject] == "changed"
-    assert services.redis.get(name) == b"renewed"
+    assert services.storage.redis.get(name) == b"renewed"
 
 
 def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> None:
@@ -155,15 +156,16 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
 
     class Interrupted:
         def read_all(self) -> Iterator[tuple[object, str]]:
-            yield next(keyring.world.services.accounts.read_all())
+            yield next(keyring.world.services.storage.accounts.read_all())
             raise KeyboardInterrupt
 
-        swap = keyring.world.services.accounts.swap
+        swap = keyring.world.services.storage.accounts.swap
 
     with pytest.raises(KeyboardInterrupt):
         re_encrypt(Interrupted(), keyring.vault)
-    assert inspect(keyring.world.services.accounts.read_all(), keyring.vault).by_key == {1: 1}
+    accounts = keyring.world.services.storage.accounts
+    assert inspect(accounts.read_all(), keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
-    redis = keyring.world.services.redis
-    (name, _), *_ = AccountCache(keyring.world.services.redis).read_all()
+    redis = keyring.world.services.storage.redis
+    (name, _), *_ = AccountCache(keyring.world.services.storage.redis).read_all()
     assert 0 < redis.ttl(name) <= 90 * 86_400

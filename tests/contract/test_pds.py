@@ -170,7 +170,7 @@ def test_listing_pages_through_a_whole_collection(
         ]
         commit = pds.latest_commit(session.did)
         pds.apply_writes(session.access, session.did, writes, commit)
-    listed = list(shared_services.repo(shared_user).records(collection))
+    listed = list(shared_services.pds.repo(shared_user).records(collection))
     assert [record.rkey for record in listed] == rkeys[::-1]
     assert all(record.cid == cid_of_record(record.value) for record in listed)
 

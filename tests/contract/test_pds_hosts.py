@@ -45,7 +45,7 @@ class Move:
     @property
     def repo(self) -> Repo:
         """Return the account's repo, as a task opens it."""
-        return self.services.repo(self.account)
+        return self.services.pds.repo(self.account)
 
     def live_at(self, url: str, *, did: str | None = None) -> None:
         """Have the directory say that the account lives there."""
@@ -209,7 +209,7 @@ def test_document_that_names_no_pds_sends_nothing_anywhere(move: Move, document:
 def test_text_that_is_no_did_of_an_account_is_looked_for_nowhere(move: Move, did: str) -> None:
     """What stands in MongoDB may be anything."""
     with pytest.raises(AccountError, match="no DID document"):
-        move.services.pds_of(did)
+        move.services.pds.client_of(did)
     assert move.directory.count() == 0
 
 

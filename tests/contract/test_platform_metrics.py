@@ -20,7 +20,8 @@ from worker.core.rate_limits import Cost, Rates, Resource
 from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import CheckpointStore, CheckpointUpdate
 from worker.pds.rate_limiter import Workload
-from worker.services import Services, Timeouts, build
+from worker.services import Services, build
+from worker.services.timeouts import Timeouts
 from worker.web.snapshots import StatusSnapshots
 
 HOUR = timedelta(hours=1)
@@ -69,7 +70,7 @@ def test_the_oldest_pending_item_is_told_by_its_age(here: Services, queue_url: s
 def test_what_is_left_of_a_budget_is_told_where_least_is(here: Services, queue_url: str) -> None:
     """Of all accounts at a PDS one figure, and no account's name."""
     with closing(on_queue(here, queue_url)) as services:
-        limiter = services.rate_limiter.for_host("pds.example", Workload.LIVE)
+        limiter = services.pds.rate_limiter.for_host("pds.example", Workload.LIVE)
         limiter.acquire("write", [Cost(Resource.POINTS, 30, "did:plc:ada")])
         limiter.acquire("write", [Cost(Resource.POINTS, 75, "did:plc:bob")])
     figures = told(here, queue_url)
@@ -99,7 +100,7 @@ def test_a_redis_that_is_away_leaves_the_documents_told(here: Services) -> None:
 def test_a_watch_is_told_by_when_it_last_moved(here: Services, queue_url: str) -> None:
     """Where there never was one, nothing is."""
     assert ("watch_age_seconds",) not in told(here, queue_url)
-    CheckpointStore(here.database).save(CheckpointUpdate({"_data": "82"}))
+    CheckpointStore(here.storage.database).save(CheckpointUpdate({"_data": "82"}))
     figures = told(here, queue_url)
     assert 0 <= figures["watch_age_seconds",] < 60
     assert figures["watch_lag_seconds",] == 0

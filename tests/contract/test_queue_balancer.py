@@ -45,7 +45,7 @@ def moods(world: World, user: str | None, number: int) -> list[bytes]:
     ids = [ObjectId() for _ in range(number)]
     owner = {} if user is None else {"user": user}
     kind = "mood" if user else "kidlisp"
-    collection = world.services.database["moods" if user else "kidlisp"]
+    collection = world.services.storage.database["moods" if user else "kidlisp"]
     collection.insert_many({"_id": each, **owner} for each in ids)
     return [call(kind, str(each)) for each in ids]
 
@@ -57,7 +57,7 @@ def in_turn(redis: Redis, queue: str) -> list[bytes]:
 
 def look(world: World, queue: str = LIVE) -> int:
     """Look at a queue as whoever takes a message from it does."""
-    balancer = world.services.balancer
+    balancer = world.services.sync.balancer
     return balancer.rebalance(queue, app.task_functions)
 
 
@@ -154,7 +154,7 @@ def test_without_redis_or_mongodb_the_queue_stays_as_it_is(world: World, redis: 
     away: MongoClient[RawDocument] = MongoClient("127.0.0.1:9", serverSelectionTimeoutMS=50)
     with away, Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
         without_mongodb = QueueBalancer(redis, DocumentStore(away["x"], "art-guest"))
-        without_redis = QueueBalancer(nowhere, world.services.store)
+        without_redis = QueueBalancer(nowhere, world.services.storage.store)
         assert without_mongodb.rebalance(LIVE, app.task_functions) == 0
         assert without_redis.rebalance(LIVE, app.task_functions) == 0
     assert in_turn(redis, LIVE) == messages

@@ -41,7 +41,7 @@ def account(services: Services) -> Account:
 @pytest.fixture
 def repo(services: Services, account: Account) -> Repo:
     """The repo of that user."""
-    return services.repo(account)
+    return services.pds.repo(account)
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_live_saves_to_the_same_repo_get_in_between(
     record_deleter: RecordDeleter, services: Services, account: Account
 ) -> None:
     """They take no lock, and each moves the repo on: all old records go, all new ones stay."""
-    repo, live = services.repo(account), services.repo(account)
+    repo, live = services.pds.repo(account), services.pds.repo(account)
     keys = filled(repo, 60)
     saved: list[RecordKey] = []
     done = threading.Event()
@@ -219,5 +219,5 @@ def test_a_wrong_password_is_told_before_anything_is_removed(
     keys = filled(repo, 5)
     wrong = Account("auth0|x", repo.did, "x.test", Secret("not the password"))
     with pytest.raises(AccountError, match="the stored password is refused"):
-        list(record_deleter.delete(services.repo(wrong), keys))
+        list(record_deleter.delete(services.pds.repo(wrong), keys))
     assert there(repo) == set(keys)

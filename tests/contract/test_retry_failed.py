@@ -24,22 +24,22 @@ PIECE = media_type("piece")
 
 def failed(here: Services, *codes: str) -> list[ItemRef]:
     """Return the moods to retry."""
-    return [item.ref for item in BackfillQueries(here.store).failed(MOOD, codes)]
+    return [item.ref for item in BackfillQueries(here.storage.store).failed(MOOD, codes)]
 
 
 def test_a_revived_item_has_all_its_attempts_again(here: Services) -> None:
     """It is pending, its error is no more for good, and a sweep finds it at the time given."""
     ref = fail(here, attempts=24, lost=3, rkey="here", repo="did:plc:ada")
     again = after(300)
-    assert here.backlog.reset_attempts(MOOD, [ref.id], again) == 1
-    document = here.store.find(MOOD, [ref.id])
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id], again) == 1
+    document = here.storage.store.find(MOOD, [ref.id])
     assert document is not None
     state = document.state
     assert (state.status, state.attempts, state.lost) == (Status.PENDING, 0, 0)
     assert (state.retry_at, state.rkey, state.lease) == (again, "here", None)
     assert state.error is not None
     assert (state.error.code, state.error.permanent) == ("field_invalid", False)
-    claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     assert (claimed.state.attempts, claimed.state.lost) == (1, 0)
 
@@ -50,28 +50,28 @@ def test_what_is_settled_is_not_revived(here: Services, status: Status) -> None:
     ref, unseen = save(here), save(here)
     settle(here, ref, status=status)
     before = state_of(here, ref)
-    assert here.backlog.reset_attempts(MOOD, [ref.id, unseen.id], now()) == 0
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id, unseen.id], now()) == 0
     assert (state_of(here, ref), state_of(here, unseen)) == (before, None)
 
 
 def test_what_a_run_holds_is_left_to_it(here: Services) -> None:
     """That run is the attempt; what it leaves behind is its own."""
     ref = fail(here)
-    claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
-    assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 0
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id], now()) == 0
     assert failed(here) == []
-    assert find_named(here.store, [MOOD], [str(ref.id)]).busy == [ref]
-    assert here.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
+    assert find_named(here.storage.store, [MOOD], [str(ref.id)]).busy == [ref]
+    assert here.storage.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
 
 
 def test_an_item_whose_run_died_is_revived_without_its_lease(here: Services) -> None:
     """A lease left behind would count as one more lost run at the next claim."""
     ref = fail(here)
-    here.store.claim(MOOD, [ref.id], holder="message", lease=-1)
+    here.storage.store.claim(MOOD, [ref.id], holder="message", lease=-1)
     assert failed(here) == [ref]
-    assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
-    claimed = here.store.claim(MOOD, [ref.id], holder="other", lease=100)
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="other", lease=100)
     assert isinstance(claimed, MediaDocument)
     assert (claimed.state.attempts, claimed.state.lost) == (1, 0)
 
@@ -79,19 +79,19 @@ def test_an_item_whose_run_died_is_revived_without_its_lease(here: Services) -> 
 def test_a_claim_begun_before_an_item_was_revived_is_begun_again(here: Services) -> None:
     """It would count on from the attempts that it has read."""
     ref = fail(here, attempts=24)
-    raw = here.store.collection(MOOD).find_one({"_id": ref.id})
+    raw = here.storage.store.collection(MOOD).find_one({"_id": ref.id})
     assert raw is not None
-    assert here.store.collection(MOOD).count_documents(unchanged_since(raw)) == 1
-    here.backlog.reset_attempts(MOOD, [ref.id], now())
-    assert here.store.collection(MOOD).count_documents(unchanged_since(raw)) == 0
+    assert here.storage.store.collection(MOOD).count_documents(unchanged_since(raw)) == 1
+    here.storage.backlog.reset_attempts(MOOD, [ref.id], now())
+    assert here.storage.store.collection(MOOD).count_documents(unchanged_since(raw)) == 0
 
 
 @pytest.mark.parametrize("error", [None, "text", 5, [{"code": "x"}]])
 def test_an_odd_error_keeps_nothing_from_being_revived(here: Services, error: object) -> None:
     """What older programs left where our errors are kept is dropped."""
     ref = save(here, atproto={"status": "failed", "error": error})
-    assert here.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
-    document = here.store.find(MOOD, [ref.id])
+    assert here.storage.backlog.reset_attempts(MOOD, [ref.id], now()) == 1
+    document = here.storage.store.find(MOOD, [ref.id])
     assert document is not None
     assert (document.state.status, document.state.error) == (Status.PENDING, None)
 
@@ -173,8 +173,8 @@ def test_a_queue_that_is_down_is_asked_no_more(here: Services) -> None:
     assert (totals.enqueued, totals.skipped) == ({"mood": 100}, {"mood": 200})
     assert (len(queue.batches), queue.refused) == (1, 1)
     swept = after(here.settings.sweep.requeue + 1)
-    assert len(here.backlog.find_due(MOOD, swept, 1000)) == 300
-    assert here.backlog.find_due(MOOD, now(), 1000) == []
+    assert len(here.storage.backlog.find_due(MOOD, swept, 1000)) == 300
+    assert here.storage.backlog.find_due(MOOD, now(), 1000) == []
 
 
 def test_items_are_retried_by_reason(here: Services) -> None:
@@ -195,8 +195,9 @@ def test_ids_are_looked_up_in_every_type(here: Services) -> None:
     piece = save(here, PIECE, item="both")
     kinds = list(MEDIA_TYPES.values())
     ids = [str(item), str(painting.id), "both", "none", str(item)]
-    named = find_named(here.store, kinds, ids)
+    named = find_named(here.storage.store, kinds, ids)
     assert [found.ref for found in named.items] == [mood, painting]
     assert named.ambiguous == [("both", ["mood", "piece"])]
     assert named.unknown == ["none"]
-    assert [found.ref for found in find_named(here.store, [PIECE], ["both"]).items] == [piece]
+    named = find_named(here.storage.store, [PIECE], ["both"])
+    assert [found.ref for found in named.items] == [piece]

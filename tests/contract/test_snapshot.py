@@ -18,7 +18,7 @@ OTHER = "app.example.note"
 
 def new_repo(services: Services) -> Repo:
     """Return the repo of a user whom nobody has had before."""
-    return services.repo(sign_up(platform_of(services)))
+    return services.pds.repo(sign_up(platform_of(services)))
 
 
 def snapshot_of(repo: Repo) -> RepoSnapshot:

@@ -49,7 +49,7 @@ def test_mark_changes_nothing_else(here: Services) -> None:
     settle(here, seen, status=Status.PARTIAL, reason="kept", attempts=5)
     before = state_of(here, seen)
     again = after(300)
-    here.backlog.mark(MOOD, [seen, unseen], again)
+    here.storage.backlog.mark(MOOD, [seen, unseen], again)
     assert isinstance(before, dict)
     assert state_of(here, seen) == before | {"retryAt": again}
     assert state_of(here, unseen) == {"status": "pending", "retryAt": again}
@@ -57,9 +57,9 @@ def test_mark_changes_nothing_else(here: Services) -> None:
 
 def test_mark_of_nothing_and_of_the_deleted_is_nothing(here: Services) -> None:
     """No document comes into being by it."""
-    here.backlog.mark(MOOD, [], after(300))
-    here.backlog.mark(MOOD, [ItemRef("mood", ObjectId())], after(300))
-    assert here.store.collection(MOOD).count_documents({}) == 0
+    here.storage.backlog.mark(MOOD, [], after(300))
+    here.storage.backlog.mark(MOOD, [ItemRef("mood", ObjectId())], after(300))
+    assert here.storage.store.collection(MOOD).count_documents({}) == 0
 
 
 def test_long_queue_is_not_made_longer(here: Services) -> None:
@@ -92,7 +92,7 @@ def test_one_account_with_many_does_not_keep_others_from_being_found(here: Servi
         settle(here, ref, retry_at=now() - 2 * SECOND)
     other = save(here, user="auth0|bob")
     settle(here, other, retry_at=now() - SECOND)
-    small = replace(here.sweep, settings=replace(here.settings.sweep, limit=30))
+    small = replace(here.sync.sweep, settings=replace(here.settings.sweep, limit=30))
     found: list[tuple[ItemRef, int]] = []
     assert small.run(EMPTY, lambda *item: found.append(item), refuse) == 10 + 30 + 1
     assert [ref for ref, priority in found if priority == FRONT] == [*many[:10], other]
@@ -127,7 +127,7 @@ def test_sweep_that_cannot_enqueue_leaves_all_to_the_next(here: Services) -> Non
             raise TransientError("the queue is down")
 
     with pytest.raises(MediaError, match="the queue is down"):
-        here.sweep.run(EMPTY, break_down, refuse)
+        here.sync.sweep.run(EMPTY, break_down, refuse)
     assert set(sweep(here)) == set(refs)
 
 
@@ -149,11 +149,11 @@ def test_sweeps_at_once_lose_nothing(here: Services) -> None:
 def test_removal_from_an_account_that_cannot_be_found_is_kept(here: Services) -> None:
     """Nobody knows where it lives now: should it come back, its records still have to go."""
     give_account(here, "auth0|ada")
-    outcome = here.engine.sync("mood", ObjectId(), user="auth0|ada", holder="message")
+    outcome = here.sync.engine.sync("mood", ObjectId(), user="auth0|ada", holder="message")
     assert outcome.status is Status.PENDING
     assert outcome.error is not None
     assert outcome.error.code == "did_not_found"
-    kept = here.database["atproto_removals"].find_one()
+    kept = here.storage.database["atproto_removals"].find_one()
     assert kept is not None
     assert kept["retryAt"] == outcome.retry_at
 
@@ -162,11 +162,11 @@ def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> Non
     """Within the limit, and once."""
     removals = [Removal("mood", "auth0|ada", id=f"{number}") for number in range(3)]
     for removal in removals:
-        here.sweep.removals.postpone(removal, TransientError("later"), 1, None)
+        here.storage.removals.postpone(removal, TransientError("later"), 1, None)
     edit_all = {"$set": {"retryAt": now() - SECOND}}
-    here.database["atproto_removals"].update_many({}, edit_all)
+    here.storage.database["atproto_removals"].update_many({}, edit_all)
     found: list[Removal] = []
-    two = replace(here.sweep, settings=replace(here.settings.sweep, limit=2))
+    two = replace(here.sync.sweep, settings=replace(here.settings.sweep, limit=2))
     for expected in (2, 1, 0):
         count = two.run(EMPTY, lambda *_: None, lambda removal, _priority: found.append(removal))
         assert count == expected

@@ -101,7 +101,7 @@ def test_a_removal_for_a_deleted_document_is_kept_until_it_is_done(
     outcome = world.sync("mood", mood, user=world.ada)
     assert outcome.status is Status.PENDING
     assert outcome.retry_at is not None
-    removals = world.services.database["atproto_removals"]
+    removals = world.services.storage.database["atproto_removals"]
     assert removals.count_documents({}) == 1
     proxy.be_honest()
     assert world.sync("mood", mood, user=world.ada).status is Status.REMOVED
@@ -117,7 +117,7 @@ def test_a_cache_that_takes_no_thumbnail_in_does_not_keep_one_from_being_publish
     painting = world.platform.save_painting("uncached", world.ada)
     world.services.ensure_indexes()
     never = {"never": {"$exists": True}}
-    world.services.database.command("collMod", COLLECTION, validator=never)
+    world.services.storage.database.command("collMod", COLLECTION, validator=never)
     assert world.sync("painting", painting).status is Status.SYNCED
     assert "thumbnail" in world.record("painting", painting)
-    assert world.services.database[COLLECTION].count_documents({}) == 0
+    assert world.services.storage.database[COLLECTION].count_documents({}) == 0

@@ -99,7 +99,7 @@ def test_a_batch_is_written_in_small_chunks_while_people_save(
     world: World, watch: Watch, redis: Redis
 ) -> None:
     """Counted at the repo."""
-    note_lasting_save(world.services.throttle, redis)
+    note_lasting_save(world.services.sync.throttle, redis)
     sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
     assert sum(watch.sizes) == 50
     assert max(watch.sizes) <= 25
@@ -113,7 +113,7 @@ def test_few_blobs_are_uploaded_at_once_while_people_save(
     world: World, watch: Watch, redis: Redis
 ) -> None:
     """A save waits behind those as well."""
-    note_lasting_save(world.services.throttle, redis)
+    note_lasting_save(world.services.sync.throttle, redis)
     sync_batch(world, "painting", save_paintings(world, 8), batches=watch.batches)
     assert watch.count["upload"] == 8
     assert watch.most["upload"] <= 4

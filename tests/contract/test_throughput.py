@@ -23,12 +23,12 @@ def published(here: Services, moment: datetime, count: int = 1, status: str = "s
     """Save moods that were last right at a moment."""
     state = {"status": status, "syncedAt": moment}
     documents = [{"_id": ObjectId(), "atproto": state} for _ in range(count)]
-    here.store.collection(MOOD).insert_many(documents)
+    here.storage.store.collection(MOOD).insert_many(documents)
 
 
 def seen(here: Services, at: datetime = NOON) -> Throughput:
     """Return what was published until a moment."""
-    return throughput(here.store, MEDIA_TYPES.values(), at)
+    return throughput(here.storage.store, MEDIA_TYPES.values(), at)
 
 
 def test_hour_and_day_have_no_gap_and_end_now(here: Services) -> None:
@@ -85,20 +85,20 @@ def test_all_types_are_counted_together_and_each_item_once(here: Services) -> No
 def test_what_is_no_moment_is_not_counted(here: Services, moment: object) -> None:
     """Whatever older programs left there."""
     published(here, NOON)
-    here.store.collection(MOOD).insert_one({"atproto": {"syncedAt": moment}})
+    here.storage.store.collection(MOOD).insert_one({"atproto": {"syncedAt": moment}})
     assert seen(here).day.total == 1
 
 
 def test_one_list_of_moments_keeps_no_item_from_being_counted(here: Services) -> None:
     """It counts as well, whatever its status is."""
     published(here, NOON, 3)
-    here.store.collection(MOOD).insert_one({"atproto": [{"syncedAt": NOON}]})
+    here.storage.store.collection(MOOD).insert_one({"atproto": [{"syncedAt": NOON}]})
     assert seen(here).day.total == 4
 
 
 def listed(here: Services, code: str, length: int) -> list[list[DocumentId]]:
     """Go through all pages of the failed moods of a code."""
-    failures = Failures(here.database, here.store)
+    failures = Failures(here.storage.database, here.storage.store)
     pages, place = list[list[DocumentId]](), None
     while page := failures.page(MOOD, code, place, length):
         pages.append([item.ref.id for item in page])
@@ -124,7 +124,7 @@ def test_page_goes_on_where_its_last_item_was(here: Services) -> None:
     """Though that has been healed meanwhile, and is no longer in the list."""
     refs = [fail(here) for _ in range(3)]
     settle(here, refs[0])
-    page = Failures(here.database, here.store).page(
+    page = Failures(here.storage.database, here.storage.store).page(
         MOOD, "field_invalid", PageCursor(Status.FAILED, refs[0].id), 10
     )
     assert [item.ref for item in page] == refs[1:]
@@ -133,7 +133,7 @@ def test_page_goes_on_where_its_last_item_was(here: Services) -> None:
 def test_items_without_a_code_have_pages_too(here: Services) -> None:
     """What older programs left."""
     ids = [ObjectId() for _ in range(3)]
-    here.store.collection(MOOD).insert_many(
+    here.storage.store.collection(MOOD).insert_many(
         [{"_id": each, "atproto": {"status": "failed"}} for each in ids]
     )
     assert listed(here, NO_CODE, 2) == [ids[:2], ids[2:]]
@@ -141,7 +141,7 @@ def test_items_without_a_code_have_pages_too(here: Services) -> None:
 
 def found(here: Services, text: str) -> list[ItemRef]:
     """Return the items that a text may mean."""
-    return Search(here.store, list(MEDIA_TYPES.values())).find(text)
+    return Search(here.storage.store, list(MEDIA_TYPES.values())).find(text)
 
 
 def test_items_are_found_by_code_where_the_platform_has_an_index(here: Services) -> None:
@@ -149,7 +149,7 @@ def test_items_are_found_by_code_where_the_platform_has_an_index(here: Services)
     ref = save(here, PAINTING)
     edit(here, ref, code="abcd")
     assert found(here, "abcd") == []
-    paintings = here.store.collection(PAINTING)
+    paintings = here.storage.store.collection(PAINTING)
     paintings.create_index("code")
     try:
         assert found(here, "abcd") == [ref]

@@ -33,13 +33,13 @@ Entries = Collection[RawDocument]
 @pytest.fixture
 def cache(here: Services) -> ThumbnailCache:
     """Return a cache that is empty."""
-    return here.thumbnails
+    return here.media.thumbnails
 
 
 @pytest.fixture
 def entries(here: Services) -> Entries:
     """Return the collection of its entries."""
-    return here.database[COLLECTION]
+    return here.storage.database[COLLECTION]
 
 
 @pytest.fixture(scope="module")

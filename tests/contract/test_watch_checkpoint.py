@@ -23,24 +23,24 @@ from worker.services import Services
 @pytest.fixture
 def store(services: Services) -> CheckpointStore:
     """The position of a watch that has not started."""
-    return CheckpointStore(services.database)
+    return CheckpointStore(services.storage.database)
 
 
 def saved(services: Services) -> Checkpoint:
     """Return the saved position."""
-    found = read_checkpoint(services.database)
+    found = read_checkpoint(services.storage.database)
     assert found is not None
     return found
 
 
 def stream_tokens(services: Services, number: int) -> list[Token]:
     """Return so many tokens as a stream returns them, with and without an event."""
-    with open_stream(services.database, [], None) as stream:
-        services.database["things"].insert_many([{"n": n} for n in range(number // 2)])
+    with open_stream(services.storage.database, [], None) as stream:
+        services.storage.database["things"].insert_many([{"n": n} for n in range(number // 2)])
         found = [next_event(stream)[1] for _ in range(number)]
         while next_event(stream)[0]:
             pass
-        services.database["things"].insert_one({"n": number})
+        services.storage.database["things"].insert_one({"n": number})
         found.append(next_event(stream)[1])
     return found
 
@@ -62,7 +62,7 @@ def test_the_saved_token_is_saved_again(services: Services, store: CheckpointSto
     """While nothing changes, `savedAt` shows that a watcher is running."""
     (token, *_) = stream_tokens(services, 2)
     store.save(CheckpointUpdate(token))
-    services.database[COLLECTION].update_one({}, {"$unset": {"savedAt": ""}})
+    services.storage.database[COLLECTION].update_one({}, {"$unset": {"savedAt": ""}})
     assert store.save(CheckpointUpdate(token))
     assert saved(services).saved_at is not None
 
@@ -94,7 +94,7 @@ def test_a_lost_position_is_deleted_and_a_sweep_is_due(
     services: Services, store: CheckpointStore, useless: Token | None
 ) -> None:
     """Both in one write, so no crash comes in between; then a watcher starts from now."""
-    services.database[COLLECTION].insert_one({"_id": "position", "token": useless})
+    services.storage.database[COLLECTION].insert_one({"_id": "position", "token": useless})
     assert store.mark_lost(useless, "why")
     assert (saved(services).token, saved(services).must_sweep) == (None, True)
     assert (saved(services).lost or {})["why"] == "why"
@@ -168,7 +168,7 @@ def test_a_position_that_was_deleted_is_saved_again(
     """An operator may drop the collection while a watcher runs."""
     (token, *_) = stream_tokens(services, 2)
     store.save(CheckpointUpdate(token))
-    services.database[COLLECTION].drop()
-    assert read_checkpoint(services.database) is None
+    services.storage.database[COLLECTION].drop()
+    assert read_checkpoint(services.storage.database) is None
     assert store.save(CheckpointUpdate(token))
     assert saved(services).token == token

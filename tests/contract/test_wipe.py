@@ -85,7 +85,7 @@ def test_guests_have_an_account_as_well(world: World) -> None:
     for name, value in (("piece", ""), ("kidlisp", "art-guest")):
         world.platform.edit(name, items[name], user=value)
         assert world.sync(name, items[name]).status == "synced"
-    world.services.database["paintings"].update_one(
+    world.services.storage.database["paintings"].update_one(
         {"_id": items["painting"]}, {"$set": {"user": None}}
     )
     wiping = wipe(world, "art-guest")
@@ -220,7 +220,7 @@ def test_wipe_of_an_unusable_account_removes_and_clears_nothing(
 ) -> None:
     """A wrong directory would also report a missing account: no state is cleared for that."""
     moods = published_moods(world, world.ada, 2)
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     usable = users.find_one({"_id": world.ada})
     users.update_one({"_id": world.ada}, {"$set": {f"atproto.{field}": value}})
     with pytest.raises(AccountError, match=fault):

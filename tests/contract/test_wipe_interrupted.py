@@ -94,7 +94,7 @@ def test_killed_around_a_removal_it_is_run_again(world: World, moment: str) -> N
     with pytest.raises(WorkerKilledError):
         # The record is written, and nobody has noted that it is.
         world.sync("mood", doubtful, holder="m", observer=at_step(5, kill_worker))
-    world.services.database["moods"].update_one(
+    world.services.storage.database["moods"].update_one(
         {"_id": doubtful}, {"$unset": {"atproto.lease": ""}}
     )
     assert "uri" not in world.platform.state("mood", doubtful)

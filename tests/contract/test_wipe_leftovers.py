@@ -35,12 +35,12 @@ def world(new_world: World) -> World:
 def write_late(world: World, document: MediaDocument, subject: str, rkey: str) -> None:
     """Write a record as a run does that lost its document, and note it afterwards."""
     key = put_strange(repo(world, subject), MOOD.nsid, rkey, ref=str(document.ref.id))
-    world.services.store.add_stray_write(MOOD, document, key.uri)
+    world.services.storage.store.add_stray_write(MOOD, document, key.uri)
 
 
 def published_document(world: World) -> MediaDocument:
     """Publish a mood; return its document as a run has read it."""
-    found = world.services.store.find(MOOD, published_moods(world, world.ada, 1))
+    found = world.services.storage.store.find(MOOD, published_moods(world, world.ada, 1))
     assert isinstance(found, MediaDocument)
     return found
 
@@ -78,7 +78,7 @@ def test_what_a_dead_worker_left_in_another_repo_is_settled_first(world: World) 
 def test_a_lease_that_a_dead_worker_left_delays_the_wipe_of_its_item(world: World) -> None:
     """Until it ends; then record and state go, the lease with them."""
     (mood,) = published_moods(world, world.ada, 1)
-    store = world.services.store
+    store = world.services.storage.store
     store.claim(MOOD, [mood], holder="dead", lease=1000)
     assert told(wipe(world, world.ada), "mood") == (0, 0, 1)
     assert len(records(world, world.ada, MOOD.nsid)) == 1

@@ -158,7 +158,7 @@ def test_a_batch_that_has_read_a_state_before_cannot_claim_by_it(
         world.platform.edit("mood", mood, atproto={"rkey": "3kold"})
     else:
         world.sync("mood", mood)
-    batch_store, read = BatchStore(world.services.store), list[LoadedDocument]()
+    batch_store, read = BatchStore(world.services.storage.store), list[LoadedDocument]()
 
     def read_now() -> None:
         read.extend(each for each in batch_store.read(MOOD, [mood]) if each)
@@ -184,7 +184,7 @@ def test_a_storm_of_saves_batches_and_wipes_ends_in_agreement(world: World) -> N
             mood = dice.choice(moods)
             dice.choice(CHANGES)(world, "mood", mood)
             if dice.random() < 0.3:
-                world.services.batches.sync(BatchRequest(MOOD, world.ada, moods, uuid4().hex))
+                world.services.sync.batches.sync(BatchRequest(MOOD, world.ada, moods, uuid4().hex))
             else:
                 world.sync("mood", mood)
 

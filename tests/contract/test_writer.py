@@ -50,7 +50,7 @@ class Target:
     @property
     def writer(self) -> Writer:
         """Return the writer."""
-        return self.services.batches.writer
+        return self.services.sync.batches.writer
 
     def record(
         self,
@@ -67,7 +67,7 @@ class Target:
         ref = ItemRef("kidlisp", ObjectId())
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
-        run = Run(self.services.store, KIDLISP, document)
+        run = Run(self.services.storage.store, KIDLISP, document)
         return PreparedRecord(run, key, record, current_cids(record), Attachments({}, {}, ()))
 
     def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:
@@ -217,5 +217,5 @@ def test_an_item_that_was_sent_is_known_to_be_in_doubt(target: Target) -> None:
 def _the_repo_is_whole(account: Account, shared_services: Services) -> Iterator[None]:
     """After each test, nobody holds the repo's lock."""
     yield
-    with shared_services.locks.hold(account.did):
+    with shared_services.pds.locks.hold(account.did):
         pass

@@ -38,7 +38,7 @@ class Interrupted(RecordDeleter):
         before: Callable[[], object] | None = None,
         after: Callable[[], object] | None = None,
     ) -> None:
-        super().__init__(services.locks)
+        super().__init__(services.pds.locks)
         self._before = before
         self._after = after
 
@@ -55,11 +55,11 @@ class Interrupted(RecordDeleter):
 def wiper(services: Services, record_deleter: RecordDeleter | None = None) -> Wiper:
     """Return what wipes with these services."""
     return Wiper(
-        state_reset=StateReset(services.store),
-        state_updates=StateUpdates(services.store),
-        record_deleter=record_deleter or RecordDeleter(services.locks),
-        open_repo=services.repo,
-        read_repo=lambda did: services.pds_of(did).get_repo(did),
+        state_reset=StateReset(services.storage.store),
+        state_updates=StateUpdates(services.storage.store),
+        record_deleter=record_deleter or RecordDeleter(services.pds.locks),
+        open_repo=services.pds.repo,
+        read_repo=lambda did: services.pds.client_of(did).get_repo(did),
     )
 
 
@@ -67,10 +67,10 @@ def forgetter(services: Services) -> AccountErasure:
     """Return what forgets with these services."""
     return AccountErasure(
         wiper=wiper(services),
-        accounts=services.accounts,
-        keys=AccountCache(services.redis),
-        thumbnails=services.thumbnails,
-        database=services.database,
+        accounts=services.storage.accounts,
+        keys=AccountCache(services.storage.redis),
+        thumbnails=services.media.thumbnails,
+        database=services.storage.database,
     )
 
 
@@ -146,7 +146,7 @@ def swept(world: World) -> list[ItemRef]:
     """Return what a sweep enqueues."""
     found: list[ItemRef] = []
     queued = {FRONT: 0, OVERFLOW: 0}
-    world.services.sweep.run(queued, lambda ref, _priority: found.append(ref), lambda *_: None)
+    world.services.sync.sweep.run(queued, lambda ref, _priority: found.append(ref), lambda *_: None)
     return found
 
 
@@ -154,7 +154,7 @@ def settle(world: World) -> None:
     """Sweep, and sync what that enqueues, until there is nothing more to do."""
     while found := swept(world):
         for ref in found:
-            world.services.engine.sync(ref.type, ref.id, holder=uuid4().hex)
+            world.services.sync.engine.sync(ref.type, ref.id, holder=uuid4().hex)
 
 
 def essence(state: RawDocument) -> RawDocument:
@@ -166,7 +166,7 @@ def assert_true_states(world: World, subject: str) -> None:
     """Assert that every state of a subject's documents says what its repo holds, no more."""
     for kind in KINDS:
         there = records(world, subject, kind.nsid)
-        for document in world.services.database[kind.collection].find({"user": subject}):
+        for document in world.services.storage.database[kind.collection].find({"user": subject}):
             state = document.get("atproto", {})
             assert isinstance(state, dict)
             claims = state.get("uri") is not None or state.get("status") in {

@@ -150,7 +150,7 @@ class Stage:
         """Leave nothing of what a fault left undone to the next one."""
         self.dismiss()
         self.queue.flushall()
-        self.world.services.database["atproto_removals"].delete_many({})
+        self.world.services.storage.database["atproto_removals"].delete_many({})
 
     def _in_flight(self) -> int:
         return len(self.judge.unsettled(self.items))
@@ -195,7 +195,9 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
 
 def cast_of(world: World) -> Cast:
     """Return the people of a world."""
-    names = {row["_id"]: row["handle"] for row in world.services.database["@handles"].find()}
+    names = {
+        row["_id"]: row["handle"] for row in world.services.storage.database["@handles"].find()
+    }
     users = [Person(user, str(names[user]), world.dids[user]) for user in (world.ada, world.bob)]
     guest = Person("art-guest", None, world.guest_did)
     return Cast(tuple(users), guest, Person("auth0|stranger", "stranger", None))

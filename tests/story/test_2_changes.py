@@ -110,7 +110,7 @@ def test_a_nuked_item_whose_account_is_unknown_is_not_called_removed(world: Worl
     world.dids[subject] = world.platform.sign_up(subject, f"away-{world.ada[-8:]}")
     mood = world.platform.save_mood("left behind", subject)
     world.sync("mood", mood)
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     account = users.find_one_and_delete({"_id": subject})
     assert account is not None
     world.platform.edit("mood", mood, deleted=True)
@@ -129,13 +129,13 @@ def test_an_un_nuked_painting_comes_back_with_its_thumbnail(world: World) -> Non
     world.platform.edit("painting", painting, nuked=True)
     world.sync("painting", painting)
     assert world.records("painting", painting) == []
-    made = world.services.database["atproto_thumbnails"].count_documents({})
+    made = world.services.storage.database["atproto_thumbnails"].count_documents({})
     world.platform.edit("painting", painting, nuked=False)
     assert world.sync("painting", painting).status == "synced"
     after = world.record("painting", painting)
     assert after == before
     assert world.blob(world.dids[world.ada], after["thumbnail"])
-    assert world.services.database["atproto_thumbnails"].count_documents({}) == made
+    assert world.services.storage.database["atproto_thumbnails"].count_documents({}) == made
     assert path.exists()
 
 
@@ -203,17 +203,19 @@ def note_removal(world: World, mood: ObjectId, user: str | None = None) -> None:
     """Save a note as a producer does, half a minute ago."""
     note = removal_note("mood", mood, user=user or world.ada)
     note["retryAt"] = datetime.now(UTC)
-    world.services.database["atproto_removals"].replace_one({"_id": note["_id"]}, note, upsert=True)
+    world.services.storage.database["atproto_removals"].replace_one(
+        {"_id": note["_id"]}, note, upsert=True
+    )
 
 
 def removals_found(world: World) -> list[Removal]:
     """Return the removals that a sweep would enqueue."""
-    return list(world.services.sweep.removals.due(10, datetime.now(UTC) + timedelta(minutes=5)))
+    return list(world.services.storage.removals.due(10, datetime.now(UTC) + timedelta(minutes=5)))
 
 
 def notes(world: World) -> int:
     """Count the removals that are kept."""
-    return world.services.database["atproto_removals"].count_documents({})
+    return world.services.storage.database["atproto_removals"].count_documents({})
 
 
 def test_delete_media_removes_a_record_by_its_rkey(world: World) -> None:
@@ -221,7 +223,7 @@ def test_delete_media_removes_a_record_by_its_rkey(world: World) -> None:
     mood = world.publish_mood("by rkey")
     rkey = str(world.platform.state("mood", mood)["rkey"])
     world.platform.delete("mood", mood)
-    world.services.engine.delete_record("mood", world.ada, rkey, holder="story")
+    world.services.sync.engine.delete_record("mood", world.ada, rkey, holder="story")
     assert world.records("mood", mood) == []
 
 
@@ -229,6 +231,6 @@ def test_delete_media_spares_a_record_whose_document_is_there(world: World) -> N
     """A late or mistaken message does no harm: the document is the truth."""
     mood = world.publish_mood("alive")
     rkey = str(world.platform.state("mood", mood)["rkey"])
-    outcome = world.services.engine.delete_record("mood", world.ada, rkey, holder="story")
+    outcome = world.services.sync.engine.delete_record("mood", world.ada, rkey, holder="story")
     assert outcome.status == "synced"
     assert len(world.records("mood", mood)) == 1

@@ -138,7 +138,7 @@ def test_a_wrong_password_parks_the_account(world: World) -> None:
     subject = f"auth0|wrong-{world.ada[-8:]}"
     did = world.platform.sign_up(subject, f"wrong-{world.ada[-8:]}", password="right-password")
     world.dids[subject] = did
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     users.update_one({"_id": subject}, {"$set": {"atproto.password": "not-it"}})
     mood = world.platform.save_mood("locked out", subject)
     outcome = world.sync("mood", mood)
@@ -154,7 +154,7 @@ def test_an_item_that_kills_its_worker_is_given_up(world: World) -> None:
     mood = world.platform.save_mood("poison", world.ada)
     kind = media_type("mood")
     for life in range(world.services.settings.retry.max_lost):
-        claimed = world.services.store.claim(kind, [mood], holder="dying", lease=60)
+        claimed = world.services.storage.store.claim(kind, [mood], holder="dying", lease=60)
         assert claimed is not None
         assert not isinstance(claimed, Busy)
         assert claimed.state.lost == life

@@ -54,8 +54,8 @@ def all_of_redis(client: Redis) -> str:
 def all_of_mongodb(services: Services) -> str:
     """Return every document of the database."""
     documents: list[RawDocument] = []
-    for name in services.database.list_collection_names():
-        documents += services.database[name].find()
+    for name in services.storage.database.list_collection_names():
+        documents += services.storage.database[name].find()
     return json_util.dumps(documents)
 
 

@@ -83,7 +83,7 @@ def _carry_out_samples(scene: Scene, client: redis.Redis) -> None:
     """Push the messages of docs/producers.md, and one for a removal, as they stand there."""
     world, item = scene.world, ObjectId(ITEM)
     document = {"_id": item, "mood": "by the short one", "user": world.ada, "when": now()}
-    world.services.database["moods"].insert_one(document)
+    world.services.storage.database["moods"].insert_one(document)
     client.lpush("live", SHORT)
     scene.wait_for_status("mood", item, "synced")
     assert world.record("mood", item)["text"] == "by the short one"

@@ -85,14 +85,14 @@ def save_tape(scene: Scene, slug: str, **fields: object) -> ObjectId:
     scene.world.platform.store(f"{slug}.wav", sound.getvalue(), scene.world.ada)
     item = ObjectId()
     document = {"_id": item, "slug": slug, "when": datetime.now(UTC), "user": scene.world.ada}
-    scene.world.services.database["tapes"].insert_one({**document, **fields})
+    scene.world.services.storage.database["tapes"].insert_one({**document, **fields})
     return item
 
 
 def wait_for_status(scene: Scene, item: ObjectId, status: str) -> None:
     """Wait until a tape's state says this."""
     match = {"_id": item, "atproto.status": status}
-    tapes = scene.world.services.database["tapes"]
+    tapes = scene.world.services.storage.database["tapes"]
     wait_for(lambda: tapes.find_one(match), what=f"the tape to be {status}")
 
 

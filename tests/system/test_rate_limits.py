@@ -42,7 +42,7 @@ class Limited:
 
     def states(self) -> list[SyncState]:
         """Return the states of all items."""
-        database = self.scene.world.services.database
+        database = self.scene.world.services.storage.database
         found = (database[kind.collection].find({}) for kind in MEDIA_TYPES.values())
         return [parse_state(raw.get("atproto")) for each in found for raw in each]
 

@@ -96,7 +96,7 @@ def stage(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for other in (process, *others):
             run.callback(other.popen.terminate)  # all at once, and then each is waited for
         net = Net(dict(SECRETS))
-        for subject, password in world.services.accounts.read_all():
+        for subject, password in world.services.storage.accounts.read_all():
             net.canaries[f"password of {subject}"] = password
         stage = Stage(
             world=world,
@@ -153,7 +153,7 @@ def test_a_certificate_that_is_not_trusted_names_the_variable(stage: Stage, tmp_
     stranger = tmp_path / "localhost.pem"
     services = build(Settings.load(stage.environ | {"REDIS_URL": stage.valkey.with_ca(stranger)}))
     with pytest.raises(RedisUnavailableError, match="see ssl_ca_certs in REDIS_URL"):
-        list(AccountCache(services.redis).read_all())
+        list(AccountCache(services.storage.redis).read_all())
     services.close()
     url = stage.mongod.with_ca(stranger)
     with (
@@ -224,7 +224,7 @@ def collect(stage: Stage) -> dict[str, str]:
             }
     return {
         "commands to Redis": "\n".join(stage.heard),
-        "Redis": places.all_of_redis(stage.world.services.redis),
+        "Redis": places.all_of_redis(stage.world.services.storage.redis),
         "MongoDB": places.all_of_mongodb(stage.world.services),
         "Flower": places.all_of_flower(stage.flower),
         "Sentry": b"\n".join(stage.sentry.bodies).decode(),
@@ -297,7 +297,7 @@ def test_the_net_catches_each_secret_in_each_place(
 def plant(stage: Stage, secret: str, connection: Connection) -> None:
     """Put a secret into a message, a document, an event of Sentry and a log."""
     app.send_task("x", args=(secret,), connection=connection, queue="nowhere")
-    stage.world.services.database["planted"].insert_one({"secret": secret})
+    stage.world.services.storage.database["planted"].insert_one({"secret": secret})
     client = sentry_sdk.Client(stage.sentry.dsn, default_integrations=False)
     client.capture_event({"message": secret})
     client.close(timeout=10)

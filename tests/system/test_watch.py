@@ -71,7 +71,7 @@ def test_what_changes_no_record_is_passed_over(scene: Scene) -> None:
     scene.wait_for_status("kidlisp", kidlisp, "synced")
     scene.wait_until_drained()
     before = where(world).enqueued
-    database = world.services.database
+    database = world.services.storage.database
     database["kidlisp"].update_one({"_id": kidlisp}, {"$inc": {"hits": 1}})
     database["kidlisp"].update_one({"_id": kidlisp}, {"$set": {"atproto.retryAt": None}})
     database["kidlisp"].update_one({"_id": kidlisp}, {"$unset": {"atproto.retryAt": ""}})
@@ -90,7 +90,7 @@ def test_a_burst_of_edits_is_fewer_messages(scene: Scene) -> None:
     scene.wait_until_drained()
     before = where(world).enqueued
     edits = [UpdateOne({"_id": mood}, {"$set": {"mood": f"{n}"}}) for n in range(1, 51)]
-    world.services.database["moods"].bulk_write(edits)
+    world.services.storage.database["moods"].bulk_write(edits)
     await_text(scene, mood, "50")
     assert before < where(world).enqueued < before + 25
 
@@ -100,7 +100,7 @@ def test_a_deleted_document_takes_its_record_along_where_there_are_pre_images(
 ) -> None:
     """They tell whose it was; a note of the removal outlives a lost message, not a kept one."""
     world = scene.world
-    database = world.services.database
+    database = world.services.storage.database
     kidlisp = world.platform.save_kidlisp("(gone)", world.bob)
     guests = world.platform.save_kidlisp("(gone too)", None)
     for item in (kidlisp, guests):
@@ -137,7 +137,7 @@ def test_a_deletion_without_a_pre_image_is_reported(scene: Scene, watcher: Termi
 def test_a_document_that_no_message_can_name_says_so(scene: Scene) -> None:
     """On itself, and holds up nothing."""
     world = scene.world
-    moods = world.services.database["moods"]
+    moods = world.services.storage.database["moods"]
     moods.insert_one({"_id": {"a": 1}, "mood": "odd", "user": world.ada})
     wait_for(
         lambda: moods.find_one({"_id": {"$eq": {"a": 1}}, "atproto.status": "failed"}),

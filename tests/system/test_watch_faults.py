@@ -148,7 +148,7 @@ def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
     scene.enqueue("mood", edited)
     scene.wait_for_status("mood", edited, "synced")
     scene.wait_until_drained()
-    positions = world.services.database[COLLECTION]
+    positions = world.services.storage.database[COLLECTION]
     positions.update_one({"_id": "position"}, {"$set": {"token": token}}, upsert=True)
     world.platform.edit("mood", edited, mood="after")
     with watching(scene.environ, scene.folder) as watcher:
@@ -160,7 +160,7 @@ def test_a_token_that_leads_nowhere_is_made_up_for_by_a_sweep(
 
 def test_a_sweep_that_a_killed_watcher_left_undone_is_done_by_the_next(scene: Scene) -> None:
     """The saved position says so, though its token is good."""
-    positions = scene.world.services.database[COLLECTION]
+    positions = scene.world.services.storage.database[COLLECTION]
     positions.update_one({"_id": "position"}, {"$set": {"mustSweep": True}})
     with watching(scene.environ, scene.folder) as watcher:
         watcher.await_said("are due for the sweep")
@@ -171,8 +171,8 @@ def test_a_collection_that_is_dropped_is_no_end(scene: Scene) -> None:
     """What an upheaval did to documents is swept up, and the watch goes on."""
     world = scene.world
     with at_work(scene) as watcher:
-        world.services.database["pieces"].insert_one({"slug": "x"})
-        world.services.database["pieces"].drop()
+        world.services.storage.database["pieces"].insert_one({"slug": "x"})
+        world.services.storage.database["pieces"].drop()
         watcher.await_said("pieces: drop")
         publish(scene, "after the drop")
         watcher.await_said("are due for the sweep")
@@ -186,7 +186,7 @@ def test_a_database_that_is_dropped_is_no_end(
     folder = tmp_path_factory.mktemp("dropped")
     with open_scene(own_worlds, folder) as scene, worker(scene.environ, folder):
         world = scene.world
-        database = world.services.database
+        database = world.services.storage.database
         accounts = {name: list(database[name].find()) for name in ("users", "@handles")}
         with at_work(scene):
             publish(scene, "before")

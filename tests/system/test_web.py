@@ -34,7 +34,7 @@ _COLLECTIONS = ("paintings", "moods", "pieces", "kidlisp")
 def world(scene: Scene) -> World:
     """The platform, with its users, but no items."""
     for name in _COLLECTIONS:
-        scene.world.services.database[name].delete_many({})
+        scene.world.services.storage.database[name].delete_many({})
     return scene.world
 
 
@@ -48,7 +48,7 @@ def tab(site: WebPage, browser: Browser) -> Iterator[Page]:
 def broken_mood(world: World, **fields: object) -> ObjectId:
     """Save a mood without its text, and have it fail."""
     item = world.platform.save_mood("calm", world.ada)
-    collection = world.services.database["moods"]
+    collection = world.services.storage.database["moods"]
     collection.update_one({"_id": item}, {"$unset": {"mood": ""}, "$set": fields})
     world.sync("mood", item)
     return item
@@ -77,7 +77,7 @@ def test_overview_shows_counts_reasons_and_plots(world: World, tab: Page) -> Non
     world.sync("mood", world.platform.save_mood("calm", "auth0|nobody"))
     world.platform.save_kidlisp("(wipe)", world.bob)
     broken_mood(world)
-    moods = world.services.database["moods"]
+    moods = world.services.storage.database["moods"]
     pending = ObjectId.from_datetime(now() - timedelta(days=3))
     moods.insert_one({"_id": pending, "when": now(), "atproto": {"status": "pending"}})
     earlier = {"status": "synced", "syncedAt": now() - timedelta(hours=3)}
@@ -153,7 +153,7 @@ def test_picture_is_the_blob_of_the_pds(world: World, site: WebPage) -> None:
     wanted = world.blob(world.dids[world.ada], thumbnail)
     with site.client() as client:
         cached = client.get(f"/picture?type=painting&id={item}")
-        world.services.database["atproto_thumbnails"].delete_many({})
+        world.services.storage.database["atproto_thumbnails"].delete_many({})
         fetched = client.get(f"/picture?type=painting&id={item}")
     for answer in (cached, fetched):
         assert (answer.status_code, answer.content) == (200, wanted)
@@ -171,7 +171,7 @@ def test_blob_that_is_no_image_is_not_served(world: World, site: WebPage) -> Non
     owner.put(owner.key("computer.aesthetic.painting", "3jzfcijpj2z2a"), record, None)
     claims = {"cid": blob.cid, "mimeType": "image/png", "size": blob.size}
     world.platform.edit("painting", item, **{"atproto.blobs.thumbnail": claims})
-    assert world.services.pds_of(owner.did).get_blob(owner.did, blob.cid) is not None
+    assert world.services.pds.client_of(owner.did).get_blob(owner.did, blob.cid) is not None
     with site.client() as client:
         assert client.get(f"/picture?type=painting&id={item}").status_code == 404
 
@@ -181,7 +181,7 @@ def test_hostile_texts_are_shown_as_text(world: World, site: WebPage, browser: B
     item = broken_mood(world, note=_HOSTILE, **{_HIDDEN: "x", "long": "y" * 90_000})
     error = "atproto.error"
     world.platform.edit("mood", item, **{f"{error}.message": _HOSTILE, f"{error}.code": _HOSTILE})
-    moods = world.services.database["moods"]
+    moods = world.services.storage.database["moods"]
     document = moods.find_one({"_id": item}) or {}
     moods.insert_one({**document, "_id": _HOSTILE})
     with site.context(browser) as context:

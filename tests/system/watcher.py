@@ -34,7 +34,7 @@ def at_work(scene: Scene) -> Iterator[Terminal]:
 
 def where(world: World) -> Checkpoint:
     """Return how far the watch of a world has come."""
-    found = checkpoint.read_checkpoint(world.services.database)
+    found = checkpoint.read_checkpoint(world.services.storage.database)
     assert found is not None
     return found
 

@@ -59,7 +59,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
             _resume(services, resume)
             return
         blocked_accounts = _open_blocked_accounts(services).all()
-        buckets = services.rate_limiter.exhausted_buckets()
+        buckets = services.pds.rate_limiter.exhausted_buckets()
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
     exit_with(ExitCode.FOUND if blocked_accounts else ExitCode.OK)
 
@@ -67,12 +67,8 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
 def _open_blocked_accounts(services: Services) -> BlockedAccounts:
     from worker.operations.status import BlockedAccounts
 
-    return BlockedAccounts(
-        services.store,
-        services.accounts,
-        services.pds_hosts,
-        services.parking,
-    )
+    storage, pds = services.storage, services.pds
+    return BlockedAccounts(storage.store, storage.accounts, pds.hosts, pds.parking)
 
 
 def _resume(services: Services, name: str) -> None:
@@ -80,8 +76,8 @@ def _resume(services: Services, name: str) -> None:
     from worker.operations.backfill.planner import to_batches
     from worker.operations.backfill.retry import retry_batches
 
-    account = services.accounts.resolve(name)
-    AccountCache(services.redis).invalidate(account.did)
+    account = services.storage.accounts.resolve(name)
+    AccountCache(services.storage.redis).invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
     print_totals(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
 

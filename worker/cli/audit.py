@@ -124,7 +124,7 @@ def _choose_accounts(
     Raises UnknownAccountError.
     """
     asked = [*names, *([services.settings.guest_subject] if guests else [])]
-    accounts = [services.accounts.resolve(name) for name in asked]
+    accounts = [services.storage.accounts.resolve(name) for name in asked]
     return list({account.subject: account for account in accounts}.values()) or None
 
 

@@ -76,7 +76,7 @@ def backfill(
     from worker.operations.backfill.planner import Scope
 
     with closing(open_services(env_file)) as services:
-        owners = [services.accounts.resolve(name).subject for name in names]
+        owners = [services.storage.accounts.resolve(name).subject for name in names]
         owners += [services.settings.guest_subject] if guests else []
         scope = Scope(_kinds(type_names), owners or None, failed=failed, limit=limit)
         code = _run(services, scope, dry_run=dry_run, wait=wait)
@@ -107,7 +107,7 @@ def restore(
     from worker.operations.backfill.planner import Scope
 
     with closing(open_services(env_file)) as services:
-        accounts = [services.accounts.resolve(name) for name in names]
+        accounts = [services.storage.accounts.resolve(name) for name in names]
         kinds = _kinds(type_names)
         if not dry_run:
             _mark_missing(services, accounts, kinds)

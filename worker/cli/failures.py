@@ -28,7 +28,7 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
 from worker.operations.text import shorten
-from worker.services import Services
+from worker.services.storage import Storage
 
 if TYPE_CHECKING:
     from worker.operations.backfill.retry import NamedItems, RetryTotals
@@ -90,9 +90,9 @@ def failures(
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
         if as_json:
-            count = print_lines(services, kinds, codes)
+            count = print_lines(services.storage, kinds, codes)
         else:
-            count = print_page(services, kinds, codes, limit)
+            count = print_page(services.storage, kinds, codes, limit)
     exit_with(ExitCode.FOUND if count else ExitCode.OK)
 
 
@@ -148,7 +148,7 @@ def retry(
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        named = find_named(services.store, kinds, ids)
+        named = find_named(services.storage.store, kinds, ids)
         failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
         batches = to_batches(named.items) if ids else failed
         if dry_run:
@@ -192,9 +192,9 @@ def _print_skipped(named: NamedItems) -> None:
         echo(f"items of several types have the id {text}: give --type {types[0]}", "red", err=True)
 
 
-def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[str]) -> int:
+def print_lines(storage: Storage, kinds: Sequence[MediaType], codes: Sequence[str]) -> int:
     """Print one JSON object per line for each item; return how many."""
-    listed = Failures(services.database, services.store)
+    listed = Failures(storage.database, storage.store)
     count = 0
     for kind in kinds:
         for code in codes or (None,):
@@ -205,11 +205,11 @@ def print_lines(services: Services, kinds: Sequence[MediaType], codes: Sequence[
 
 
 def print_page(
-    services: Services, kinds: Sequence[MediaType], codes: Sequence[str], limit: int
+    storage: Storage, kinds: Sequence[MediaType], codes: Sequence[str], limit: int
 ) -> int:
     """Print the items by reason; return the total, including those not shown."""
-    overview = ItemCounts(services.database, services.store)
-    listed = Failures(services.database, services.store)
+    overview = ItemCounts(storage.database, storage.store)
+    listed = Failures(storage.database, storage.store)
     every = Counts.sum(overview.errors(kind) for kind in kinds)
     total = 0
     for code in every.codes:

@@ -66,11 +66,11 @@ def sync(
       media-atproto sync painting 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     with closing(open_services(env_file)) as services:
-        known = services.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
+        known = services.storage.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
         if known is None and user is None:
             message = "give --user SUBJECT to remove a record that it may have left behind"
             raise click.ClickException(f"there is no {type_name} {item_id}; {message}")
-        outcome = services.engine.sync(
+        outcome = services.sync.engine.sync(
             type_name,
             item_id,
             holder=f"terminal {socket.gethostname()}:{os.getpid()}",

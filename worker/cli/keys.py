@@ -52,11 +52,11 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     from worker.operations.key_rotation import inspect, re_encrypt
 
     with closing(open_services(env_file)) as services:
-        vault, cache = services.vault, AccountCache(services.redis)
+        vault, cache = services.pds.vault, AccountCache(services.storage.redis)
         if not dry_run:
-            anew = re_encrypt(services.accounts, vault), re_encrypt(cache, vault)
+            anew = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
             echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
-        passwords = inspect(services.accounts.read_all(), vault)
+        passwords = inspect(services.storage.accounts.read_all(), vault)
         sessions = inspect(cache.read_all(), vault)
     _print_result(passwords, sessions, len(services.settings.secret_keys))
     pending = 0 if dry_run else passwords.pending + sessions.pending

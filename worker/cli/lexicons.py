@@ -150,8 +150,8 @@ def _open_published(env_file: Path | None, against: str, resources: ExitStack) -
         return FolderSource(read_published(Path(against)), against)
     services = resources.enter_context(closing(open_services(env_file)))
     if against == _DNS:
-        return DnsSource(look_up, services.pds_of)
-    return RepoSource(services.pds_of, against.removeprefix(_AT))
+        return DnsSource(look_up, services.pds.client_of)
+    return RepoSource(services.pds.client_of, against.removeprefix(_AT))
 
 
 def _check_all(published: LexiconSource | None) -> Iterator[CheckedLexicon]:
@@ -188,8 +188,8 @@ def _publish(
         publish,
     )
 
-    repo = services.repo(services.accounts.resolve(name))
-    planned = plan_publications(repo, [services.lexicons.document(nsid) for nsid in nsids])
+    repo = services.pds.repo(services.storage.accounts.resolve(name))
+    planned = plan_publications(repo, [services.media.lexicons.document(nsid) for nsid in nsids])
     for publication in planned:
         print_breaking_changes(publication)
     try:

@@ -76,7 +76,7 @@ def _fetch(env_file: Path | None) -> _StatusReport:
     from worker.operations.status import Counts, ItemCounts
 
     with closing(open_services(env_file)) as services:
-        overview = ItemCounts(services.database, services.store)
+        overview = ItemCounts(services.storage.database, services.storage.store)
         types = {name: overview.counts(kind) for name, kind in MEDIA_TYPES.items()}
         removals = overview.removals()
         queues, fault = _fetch_queues(services.settings.redis_url)

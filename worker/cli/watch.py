@@ -56,11 +56,12 @@ def _watch(services: Services) -> None:
     from worker.telemetry import sentry
 
     sentry.start(services.settings)
+    storage = services.storage
     Watcher(
-        database=services.database,
-        checkpoints=CheckpointStore(services.database),
-        backlog=services.backlog,
-        sender=Sender(services.store, services.sweep.removals, _producer()),
+        database=storage.database,
+        checkpoints=CheckpointStore(storage.database),
+        backlog=storage.backlog,
+        sender=Sender(storage.store, storage.removals, _producer()),
         warn=partial(sentry.send_warning, "watch", "position_lost"),
         at_work=_heartbeat(),
     ).run()

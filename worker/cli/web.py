@@ -77,7 +77,8 @@ def _services() -> Services:
     """Return services with short timeouts, because a browser waits."""
     from worker.core.net.transports import ResponseLimits
     from worker.core.settings import Settings
-    from worker.services import Timeouts, build
+    from worker.services import build
+    from worker.services.timeouts import Timeouts
 
     timeout = Timeouts(
         pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=8_000_000, seconds=8)

@@ -61,7 +61,7 @@ def wipe(
     _check_can_ask(live=live, yes=yes)
     kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
     with closing(open_services(env_file)) as services:
-        account = services.accounts.resolve(name)
+        account = services.storage.accounts.resolve(name)
         echo(f"{account.subject}: {account.handle}, {account.did}")
         wiping = _wiper(services).prepare(account, kinds)
         preview = wiping.preview()
@@ -126,11 +126,11 @@ def _wiper(services: Services) -> Wiper:
     from worker.pds.record_deleter import RecordDeleter
 
     return Wiper(
-        state_reset=StateReset(services.store),
-        state_updates=StateUpdates(services.store),
-        record_deleter=RecordDeleter(services.locks),
-        open_repo=services.repo,
-        read_repo=lambda did: services.pds_of(did).get_repo(did),
+        state_reset=StateReset(services.storage.store),
+        state_updates=StateUpdates(services.storage.store),
+        record_deleter=RecordDeleter(services.pds.locks),
+        open_repo=services.pds.repo,
+        read_repo=lambda did: services.pds.client_of(did).get_repo(did),
     )
 
 
@@ -139,10 +139,10 @@ def _forgetter(services: Services) -> AccountErasure:
 
     return AccountErasure(
         wiper=_wiper(services),
-        accounts=services.accounts,
-        keys=AccountCache(services.redis),
-        thumbnails=services.thumbnails,
-        database=services.database,
+        accounts=services.storage.accounts,
+        keys=AccountCache(services.storage.redis),
+        thumbnails=services.media.thumbnails,
+        database=services.storage.database,
     )
 
 

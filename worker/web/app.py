@@ -28,7 +28,7 @@ _SHUTDOWN = 10  # seconds for requests in progress
 
 def create_app(services: Services, settings: WebSettings) -> ASGIApp:
     """Create the ASGI application of the status page; it requires a login."""
-    pages = Pages(services, StatusSnapshots(services), Templates(), Forms(services.vault))
+    pages = Pages(services, StatusSnapshots(services), Templates(), Forms(services.pds.vault))
     app = Starlette(
         routes=[
             Route(HEALTH, pages.health),

@@ -144,7 +144,7 @@ def execute(services: Services, retry: RetryRequest) -> str | None:
 
 
 def _retry_one(services: Services, retry: RetryRequest) -> str | None:
-    named = find_named(services.store, [retry.kind], [retry.id])
+    named = find_named(services.storage.store, [retry.kind], [retry.id])
     if named.busy:
         return f"{item_url(named.busy[0])}&told=busy"
     if not named.items:

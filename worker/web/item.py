@@ -14,6 +14,7 @@ from worker.files.thumbnail import MAX_BYTES
 from worker.media import MediaType
 from worker.operations.status.inspection import InspectedItem, Inspector, PublishedState
 from worker.services import Services
+from worker.services.media import Media
 from worker.web.snapshots import Unavailable, try_fetch
 
 LOOKUP_TIMEOUT = 5.0  # seconds
@@ -109,13 +110,13 @@ def open_image(
     never gets HTML. Raises StoreUnavailableError and the errors of `pds_of` and PdsClient.
     """
     with pymongo.timeout(LOOKUP_TIMEOUT):
-        document = services.store.find(kind, ids)
+        document = services.storage.store.find(kind, ids)
         blob = _find_image(document) if document else None
         if document is None or blob is None or blob.cid is None:
             return None
-        data = _cached_image(services, blob)
-        if data is None and document.state.repo:
-            data = services.pds_of(document.state.repo).get_blob(document.state.repo, blob.cid)
+        data = _cached_image(services.media, blob)
+        if data is None and (repo := document.state.repo):
+            data = services.pds.client_of(repo).get_blob(repo, blob.cid)
     if data is None or len(data) > MAX_BYTES:
         return None
     types = (each for signature, each in _SIGNATURES.items() if data.startswith(signature))
@@ -128,8 +129,8 @@ def _find_image(document: MediaDocument) -> BlobState | None:
     return next(images, None)
 
 
-def _cached_image(services: Services, blob: BlobState) -> bytes | None:
-    settings = services.publisher.attachments.blobs.thumbnails
+def _cached_image(media: Media, blob: BlobState) -> bytes | None:
+    settings = media.thumbnail_settings
     identity = (blob.source or "").removesuffix(f" {settings.key}")
-    cached = services.thumbnails.get(identity, settings)
+    cached = media.thumbnails.get(identity, settings)
     return cached.thumbnail.data if cached and cached.cid == blob.cid else None

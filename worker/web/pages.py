@@ -77,7 +77,7 @@ class Pages:
         numbers = {name: counts.failed_with(code) for name, counts in snapshot.types.items()}
         kind = _kind_of(request) or MEDIA_TYPES[max(numbers, key=lambda name: numbers[name])]
         cursor = _cursor_in(request)
-        failures = Failures(self.services.database, self.services.store)
+        failures = Failures(self.services.storage.database, self.services.storage.store)
         with pymongo.timeout(_LIST_TIMEOUT):
             items = failures.page(kind, code, cursor, _PAGE + 1)
         values = {
@@ -115,7 +115,7 @@ class Pages:
         kind = _kind_of(request)
         with pymongo.timeout(LOOKUP_TIMEOUT):
             kinds = [kind] if kind else list(MEDIA_TYPES.values())
-            found = Search(self.services.store, kinds).find(text) if text else []
+            found = Search(self.services.storage.store, kinds).find(text) if text else []
         if len(found) == 1:
             return RedirectResponse(item_url(found[0]), 303)
         values = {"text": text, "found": found}

@@ -107,11 +107,13 @@ class StatusSnapshots:
     """Fetches snapshots from the services and caches each for at least 5 seconds."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self._storage, self._pds = services.storage, services.pds
+        self._redis_url = services.settings.redis_url
         self._overview = CachedValue(lambda: try_fetch(self._fetch_overview))
         self._accounts = CachedValue(lambda: try_fetch(self._fetch_accounts))
         self._traffic = CachedValue(lambda: try_fetch(self._fetch_traffic))
-        self._watch = CachedValue(lambda: try_fetch(lambda: read_checkpoint(services.database)))
+        database = services.storage.database
+        self._watch = CachedValue(lambda: try_fetch(lambda: read_checkpoint(database)))
 
     def overview(self) -> StatusSnapshot | Unavailable:
         """Return the status of all items; Unavailable if MongoDB does not answer."""
@@ -134,7 +136,7 @@ class StatusSnapshots:
 
     def _fetch_overview(self) -> StatusSnapshot:
         self._ping()
-        item_counts = ItemCounts(self._services.database, self._services.store)
+        item_counts = ItemCounts(self._storage.database, self._storage.store)
         at = now()
         with pymongo.timeout(_COUNT_TIMEOUT):
             types = {name: item_counts.counts(kind) for name, kind in MEDIA_TYPES.items()}
@@ -150,33 +152,25 @@ class StatusSnapshots:
 
     def _fetch_throughput(self, at: datetime) -> Throughput:
         with pymongo.timeout(_THROUGHPUT_TIMEOUT):
-            return throughput(self._services.store, MEDIA_TYPES.values(), at)
+            return throughput(self._storage.store, MEDIA_TYPES.values(), at)
 
     def _fetch_queues(self) -> QueueLengths:
-        with closing(Queues(self._services.settings.redis_url)) as queues:
+        with closing(Queues(self._redis_url)) as queues:
             return queues.lengths()
 
     def _fetch_accounts(self) -> AccountsSnapshot:
         self._ping()
-        services = self._services
-        accounts = BlockedAccounts(
-            services.store,
-            services.accounts,
-            services.pds_hosts,
-            services.parking,
-        )
+        storage, pds = self._storage, self._pds
+        accounts = BlockedAccounts(storage.store, storage.accounts, pds.hosts, pds.parking)
         at = now()
         with pymongo.timeout(_COUNT_TIMEOUT):
-            return AccountsSnapshot(at, accounts.all(), services.rate_limiter.exhausted_buckets())
+            return AccountsSnapshot(at, accounts.all(), pds.rate_limiter.exhausted_buckets())
 
     def _fetch_traffic(self) -> Traffic:
-        buckets, parking = (
-            self._services.rate_limiter.buckets,
-            self._services.parking,
-        )
+        buckets, parking = self._pds.rate_limiter.buckets, self._pds.parking
         return Traffic(self._fetch_queues(), buckets(), len(parking.dids()))
 
     def _ping(self) -> None:
         """Ping MongoDB before the long queries; raises StoreUnavailableError."""
         with mongo_errors(), pymongo.timeout(_PING_TIMEOUT):
-            self._services.database.client.admin.command("ping")
+            self._storage.database.client.admin.command("ping")

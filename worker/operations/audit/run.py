@@ -100,13 +100,13 @@ def open_audit(
 
     `force` lifts the safety limit on removals by a repair.
     """
-    store, accounts = services.store, services.accounts
-    with closing(BlobReader(lambda did: services.pds_of(did).url)) as blob_reader:
+    storage, pds, media = services.storage, services.pds, services.media
+    with closing(BlobReader(lambda did: pds.client_of(did).url)) as blob_reader:
         auditor = Auditor(
-            documents=OwnedDocuments(services.database, store, accounts),
-            orphan_finder=OrphanFinder(store, accounts),
-            repo_reader=RepoReader(services.pds_of, blob_reader),
-            expected_records=ExpectedRecords(services.publisher.site, services.lexicons),
+            documents=OwnedDocuments(storage.database, storage.store, storage.accounts),
+            orphan_finder=OrphanFinder(storage.store, storage.accounts),
+            repo_reader=RepoReader(pds.client_of, blob_reader),
+            expected_records=ExpectedRecords(media.site, media.lexicons),
             kinds=kinds,
             blobs=blobs,
             grace=services.settings.sweep.grace,
@@ -117,15 +117,13 @@ def open_audit(
 
 def _repairer(services: Services, observer: Observer, *, force: bool) -> Repairer:
     lease = services.settings.retry.lease
-    record_deleter = RecordDeleter(services.locks)
-    state_updates = StateUpdates(services.store)
+    store, record_deleter = services.storage.store, RecordDeleter(services.pds.locks)
+    state_updates = StateUpdates(store)
     return Repairer(
         state_updates=state_updates,
-        record_removal=RecordRemoval(
-            services.store, StateUpdates(services.store), record_deleter, lease
-        ),
-        batches=services.batches,
-        open_repo=services.repo,
+        record_removal=RecordRemoval(store, state_updates, record_deleter, lease),
+        batches=services.sync.batches,
+        open_repo=services.pds.repo,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",
         force=force,
         observer=observer,

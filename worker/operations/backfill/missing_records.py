@@ -8,6 +8,7 @@ from itertools import islice
 from worker.core.clock import now
 from worker.core.documents import Account, Status
 from worker.database.state_updates import StateUpdate, StateUpdates
+from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.operations.backfill.queries import BackfillQueries, StatusGroup
 from worker.pds.repo_snapshot import RepoSnapshot
@@ -19,24 +20,24 @@ _CHUNK = 500
 
 def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType]) -> int:
     """Make documents without a record pending; return how many were changed."""
-    repo = services.repo(account)
+    store, repo = services.storage.store, services.pds.repo(account)
     snapshot = RepoSnapshot.parse(repo.did, repo.export())
     return sum(
-        StateUpdates(services.store).apply(kind, missing, retry_at=now())
+        StateUpdates(store).apply(kind, missing, retry_at=now())
         for kind in kinds
-        for missing in _find_missing(services, account, kind, snapshot)
+        for missing in _find_missing(store, account, kind, snapshot)
     )
 
 
 def _find_missing(
-    services: Services, account: Account, kind: MediaType, snapshot: RepoSnapshot
+    store: DocumentStore, account: Account, kind: MediaType, snapshot: RepoSnapshot
 ) -> Iterator[list[StateUpdate]]:
     existing = snapshot.records(kind.nsid)
-    ids = BackfillQueries(services.store).documents(kind, PUBLISHED, account.subject)
+    ids = BackfillQueries(store).documents(kind, PUBLISHED, account.subject)
     while chunk := list(islice(ids, _CHUNK)):
         yield [
             StateUpdate(document, account.did, document.state.rkey, None, drop_blobs=True)
-            for document in services.store.find_all(kind, chunk)
+            for document in store.find_all(kind, chunk)
             if document.state.repo == account.did
             and document.state.rkey
             and document.state.rkey not in existing

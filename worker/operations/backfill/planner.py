@@ -98,8 +98,8 @@ class BackfillPlanner:
     @classmethod
     def of(cls, services: Services) -> Self:
         """Return a planner for the documents of these services."""
-        selection = BackfillQueries(services.store)
-        return cls(selection, services.accounts, services.settings.guest_subject)
+        selection = BackfillQueries(services.storage.store)
+        return cls(selection, services.storage.accounts, services.settings.guest_subject)
 
     def preview(self, scope: Scope) -> BackfillPreview:
         """Count without changing anything."""

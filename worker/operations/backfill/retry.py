@@ -70,7 +70,7 @@ def retry_batches(
     for batch in batches:
         # Before sending: if the message is lost, the sweep finds the document.
         again = after(services.settings.sweep.requeue)
-        services.backlog.reset_attempts(batch.kind, batch.ids, again)
+        services.storage.backlog.reset_attempts(batch.kind, batch.ids, again)
         is_up = is_up and send(batch)
         (totals.enqueued if is_up else totals.skipped)[batch.kind.name] += len(batch.ids)
     return totals

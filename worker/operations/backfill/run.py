@@ -17,6 +17,7 @@ from uuid import uuid4
 
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
+from worker.core.secrets import Secret
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope, submit
 from worker.queue.depth import Queues
 from worker.services import Services
@@ -55,9 +56,9 @@ class BackfillRun:
             name=secrets.token_hex(6),
             scope=scope,
             planner=BackfillPlanner.of(services),
-            progress=ProgressTracker(services.redis),
+            progress=ProgressTracker(services.storage.redis),
             send=submit,
-            messages=partial(_count_messages, services),
+            messages=partial(_count_messages, services.settings.redis_url),
             show=show,
         )
 
@@ -124,8 +125,8 @@ class BackfillRun:
             return known  # until Redis is available again, or the wait stalls
 
 
-def _count_messages(services: Services) -> int:
+def _count_messages(redis_url: Secret) -> int:
     """Count the messages in the bulk queue, and all messages in flight."""
-    with closing(Queues(services.settings.redis_url)) as queues:
+    with closing(Queues(redis_url)) as queues:
         lengths = queues.lengths()
     return lengths.bulk + lengths.in_hand

@@ -37,7 +37,7 @@ class LoginAttempt:
 def fetch_passwords(installation: Installation) -> KeyUsage:
     """Count the first ten thousand passwords by key; raises StoreUnavailableError."""
     services = installation.services
-    return inspect(islice(services.accounts.read_all(), _MAX_TRIED), services.vault)
+    return inspect(islice(services.storage.accounts.read_all(), _MAX_TRIED), services.pds.vault)
 
 
 def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
@@ -61,7 +61,7 @@ def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
 def fetch_guests(installation: Installation) -> LoginAttempt:
     """Log in with the guests' account; raises StoreUnavailableError."""
     subject = installation.settings.guest_subject
-    account = installation.services.accounts.find(subject)
+    account = installation.services.storage.accounts.find(subject)
     if account is None:
         return LoginAttempt(subject, "", exists=False)
     return _try_login(account, installation)
@@ -80,12 +80,12 @@ def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
 
 def fetch_users(installation: Installation) -> list[LoginAttempt]:
     """Log in with as many users' accounts as asked; raises StoreUnavailableError."""
-    services = installation.services
+    storage = installation.services.storage
     match = {"atproto.did": {"$type": "string"}}
     with mongo_errors():
-        found = services.database["users"].find(match, {"_id": 1}).limit(installation.accounts)
+        found = storage.database["users"].find(match, {"_id": 1}).limit(installation.accounts)
         subjects = [str(user["_id"]) for user in found]
-    accounts = (services.accounts.find(subject) for subject in subjects)
+    accounts = (storage.accounts.find(subject) for subject in subjects)
     return [_try_login(account, installation) for account in accounts if account]
 
 
@@ -105,7 +105,7 @@ def evaluate_users(logins: Sequence[LoginAttempt]) -> Iterator[CheckResult]:
 def _try_login(account: Account, installation: Installation) -> LoginAttempt:
     """Get a session of an account, and check that the account is active."""
     try:
-        active = installation.services.repo(account).is_active()
+        active = installation.services.pds.repo(account).is_active()
     except MediaError as error:
         return LoginAttempt(account.handle, f"{account.handle}: {error.message}")
     problem = "" if active else f"{account.handle}: the account is deactivated"

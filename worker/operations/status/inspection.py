@@ -111,8 +111,9 @@ class Inspector:
 
     @classmethod
     def of(cls, services: Services) -> Self:
-        expected_records = ExpectedRecords(services.publisher.site, services.lexicons)
-        return cls(services.store, services.accounts, expected_records, services.pds_of)
+        storage, media = services.storage, services.media
+        expected_records = ExpectedRecords(media.site, media.lexicons)
+        return cls(storage.store, storage.accounts, expected_records, services.pds.client_of)
 
     def inspect(self, kind: MediaType, ids: tuple[DocumentId, ...]) -> Inspection | None:
         """Load an item and compare it with the PDS; return None if it does not exist.

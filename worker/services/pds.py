@@ -1,0 +1,99 @@
+"""Build the PDS hosts and their limits, locks and secrets."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+
+from redis import Redis
+
+from worker.core.documents import Account
+from worker.core.secrets import Vault
+from worker.core.settings import Settings
+from worker.pds.client import PdsClient, open_http_client
+from worker.pds.identity import (
+    DidResolver,
+    PdsResolver,
+    StaticPdsResolver,
+    is_http_url,
+    is_public_https_url,
+)
+from worker.pds.locks import RepoLocks
+from worker.pds.parking import Parking
+from worker.pds.rate_limiter import RateLimiter, Workload
+from worker.pds.repo import Repo
+from worker.pds.routing import PdsHostFactory, PdsHosts
+from worker.services.timeouts import Timeouts
+from worker.telemetry.alerts import Alerts
+from worker.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Pds:
+    """The PDS hosts, and their limits, locks and secrets.
+
+    `live_hosts` is for saves. `hosts` is for all other work, and leaves a share of each rate limit
+    to saves.
+    """
+
+    hosts: PdsHosts
+    live_hosts: PdsHosts
+    rate_limiter: RateLimiter
+    parking: Parking
+    vault: Vault
+    locks: RepoLocks
+
+    def repo(self, account: Account) -> Repo:
+        """Return the repo of an account, for all work except saves."""
+        return Repo(self.hosts, account)
+
+    def client_of(self, did: str) -> PdsClient:
+        """Return the client of an account's PDS, for all work except saves."""
+        return self.hosts.for_did(did).pds
+
+
+def build_pds(
+    settings: Settings,
+    redis: Redis,
+    timeouts: Timeouts,
+    resources: ExitStack,
+    *,
+    alerts: Alerts,
+    metrics: Metrics,
+) -> Pds:
+    """Build the PDS hosts for both workloads; raises SettingsError."""
+    vault = Vault(settings.secret_keys)
+    rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
+    open_client = partial(open_http_client, timeouts.pds, limits=timeouts.bounds)
+    factory = PdsHostFactory(
+        resolver=_build_resolver(settings, redis, resources),
+        default_pds=settings.pds.url,
+        own=resources.enter_context(closing(open_client())),
+        others=resources.enter_context(closing(open_client(public_only=not settings.allow_http))),
+        rate_limiter=rate_limiter,
+        redis=redis,
+        vault=vault,
+        alerts=alerts,
+        metrics=metrics,
+        parked=settings.retry.parked,
+        bypass=settings.pds.bypass,
+    )
+    return Pds(
+        hosts=factory.hosts(Workload.BULK),
+        live_hosts=factory.hosts(Workload.LIVE),
+        rate_limiter=rate_limiter,
+        parking=Parking(redis, settings.retry.parked),
+        vault=vault,
+        locks=RepoLocks(redis, life=settings.retry.repo_lock),
+    )
+
+
+def _build_resolver(settings: Settings, redis: Redis, resources: ExitStack) -> PdsResolver:
+    default_pds, plc = settings.pds.url, settings.pds.directory
+    if plc is None:
+        return StaticPdsResolver(default_pds)
+    is_allowed = is_http_url if settings.allow_http else is_public_https_url
+    return resources.enter_context(
+        closing(DidResolver(redis, plc, default_pds, is_allowed=is_allowed))
+    )
