@@ -31,7 +31,7 @@ from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
-from worker.sync.plan import Nothing, Publish, Remove, Skip, plan
+from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
 from worker.sync.retry import after_failure
@@ -238,7 +238,7 @@ class Engine:
             raise run.document.fault
         self._clear_strays(run)
         decision = plan(run.kind, run.document, account)
-        run.report_step(f"plan: {decision.text}")
+        run.report_step(f"plan: {describe(decision)}")
         match decision:
             case Publish(account=account, moved_from=moved_from):
                 if moved_from:

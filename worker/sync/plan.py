@@ -16,21 +16,12 @@ class Publish:
     account: Account
     moved_from: str | None = None
 
-    @property
-    def text(self) -> str:
-        moved = f", leaving {self.moved_from}" if self.moved_from else ""
-        return f"publish to {self.account.handle} ({self.account.did}){moved}"
-
 
 @dataclass(frozen=True, slots=True)
 class Remove:
     """Deletes the record at `key`."""
 
     key: RecordKey
-
-    @property
-    def text(self) -> str:
-        return f"remove {self.key.uri}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +30,27 @@ class Skip:
 
     reason: str
 
-    @property
-    def text(self) -> str:
-        return f"skip: {self.reason}"
-
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
     """Does nothing, because the record is already deleted."""
 
-    text = "nothing to do"
-
 
 Plan = Publish | Remove | Skip | Nothing
+
+
+def describe(plan: Plan) -> str:
+    """Return the plan as a text for operators."""
+    match plan:
+        case Publish(account=account, moved_from=moved_from):
+            moved = f", leaving {moved_from}" if moved_from else ""
+            return f"publish to {account.handle} ({account.did}){moved}"
+        case Remove(key=key):
+            return f"remove {key.uri}"
+        case Skip(reason=reason):
+            return f"skip: {reason}"
+        case Nothing():
+            return "nothing to do"
 
 
 def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:

@@ -21,7 +21,7 @@ from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
 from worker.pds.client import PdsClient
 from worker.services import Services
-from worker.sync.plan import Publish, plan
+from worker.sync.plan import Publish, describe, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ class Inspector:
             wanted = self._build_expected(kind, document, decision.account)
         with mongo_errors():
             content = self.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
-        return InspectedItem(kind, document, content or {}, account, decision.text, wanted)
+        return InspectedItem(kind, document, content or {}, account, describe(decision), wanted)
 
     def compare_with_pds(self, item: InspectedItem) -> PublishedState:
         """Compare an item with its record and blobs on the PDS.
