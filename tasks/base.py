@@ -78,7 +78,7 @@ class MediaTask(Task[Any, Any]):
         if queue == LIVE:
             sync.throttle.note_live_traffic()
         if queue in {LIVE, BULK}:
-            sync.balancer.rebalance(queue, app.task_functions)
+            sync.balancer.rebalance(queue, app.task_functions())
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Add the task to log lines, and the task and its arguments to Sentry reports."""

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -60,6 +59,7 @@ class MediaCelery(Celery):
     """
 
     is_worker = False
+    _task_functions: TaskFunctions | None = None
 
     def connection_for_write(self, url: str | None = None, **kwargs: Any) -> Connection:
         return super().connection_for_write(url or _broker(), **kwargs)
@@ -67,12 +67,19 @@ class MediaCelery(Celery):
     def connection_for_read(self, url: str | None = None, **kwargs: Any) -> Connection:
         return super().connection_for_read(url or _broker(), **kwargs)
 
-    @cached_property
     def task_functions(self) -> TaskFunctions:
-        """Return the functions of the tasks by name, without Celery's built-in tasks."""
-        self.loader.import_default_modules()
-        own = {name: task for name, task in self.tasks.items() if not name.startswith(_CELERYS_OWN)}
-        return {name: task.run for name, task in own.items()}
+        """Return the functions of the tasks by name, without Celery's built-in tasks.
+
+        The first call imports the task modules.
+        """
+        if self._task_functions is None:
+            self.loader.import_default_modules()
+            self._task_functions = {
+                name: task.run
+                for name, task in self.tasks.items()
+                if not name.startswith(_CELERYS_OWN)
+            }
+        return self._task_functions
 
     def submit(
         self, task: str, args: Sequence[object], queue: str = LIVE, *, task_id: str | None = None

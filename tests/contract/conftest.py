@@ -84,6 +84,22 @@ def world(module_world: World) -> World:
     return module_world
 
 
+@pytest.fixture(scope="module")
+def redis_world(worlds: Worlds) -> Iterator[World]:
+    """Return a world of the module's own, with a Redis database of its own."""
+    with worlds.open_with_redis() as opened:
+        yield opened
+
+
+@pytest.fixture
+def empty_redis(redis_world: World) -> Iterator[Redis]:
+    """Return a client of the empty Redis database of `redis_world`."""
+    with Redis.from_url(redis_world.environ["REDIS_URL"]) as client:
+        client.flushdb()
+        yield client
+        client.flushdb()
+
+
 @pytest.fixture
 def watch(world: World) -> Watch:
     """Return what watches the calls of batches in the world."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,30 +9,14 @@ from redis import Redis
 
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
 from tests.watching import Watch
-from tests.world import World, Worlds
+from tests.world import World
 from worker.sync.batch.throttle import BulkThrottle
 
 
-@pytest.fixture(scope="module")
-def world(worlds: Worlds) -> Iterator[World]:
-    """A world with a Redis database where nobody else saves anything."""
-    with worlds.open_with_redis() as opened:
-        yield opened
-
-
 @pytest.fixture
-def redis(world: World) -> Iterator[Redis]:
-    """A client of it; nothing was saved of late."""
-    with Redis.from_url(world.environ["REDIS_URL"]) as client:
-        client.flushdb()
-        yield client
-        client.flushdb()
-
-
-@pytest.fixture
-def throttle(redis: Redis) -> BulkThrottle:
+def throttle(empty_redis: Redis) -> BulkThrottle:
     """The pace by that Redis."""
-    return BulkThrottle(redis)
+    return BulkThrottle(empty_redis)
 
 
 def test_without_saves_everything_goes_at_once(throttle: BulkThrottle) -> None:
@@ -49,19 +32,19 @@ def note_lasting_save(throttle: BulkThrottle, redis: Redis) -> None:
     redis.set("media-atproto:live", 1)
 
 
-def test_after_a_save_little_goes_at_a_time(throttle: BulkThrottle, redis: Redis) -> None:
+def test_after_a_save_little_goes_at_a_time(throttle: BulkThrottle, empty_redis: Redis) -> None:
     """For some seconds; then it is forgotten."""
     throttle.note_live_traffic()
-    assert int(redis.pttl("media-atproto:live")) != -1  # it ends by itself
-    note_lasting_save(throttle, redis)
+    assert int(empty_redis.pttl("media-atproto:live")) != -1  # it ends by itself
+    note_lasting_save(throttle, empty_redis)
     with throttle.slot() as most:
         assert most <= 25
     assert throttle.uploads() < 8
 
 
-def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, redis: Redis) -> None:
+def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, empty_redis: Redis) -> None:
     """In the whole fleet: a save has to wait for one chunk at most."""
-    note_lasting_save(throttle, redis)
+    note_lasting_save(throttle, empty_redis)
     inside, turns = [0], []
 
     def write(_: int) -> None:
@@ -85,7 +68,7 @@ def test_a_turn_ends_with_what_was_done_in_it(throttle: BulkThrottle) -> None:
         assert most > 0
 
 
-def test_without_redis_work_goes_on(redis: Redis) -> None:
+def test_without_redis_work_goes_on(empty_redis: Redis) -> None:
     """The pace is a courtesy; what must not happen at once is locked elsewhere."""
     with Redis.from_url("redis://127.0.0.1:9/0") as nowhere:
         throttle = BulkThrottle(nowhere)
@@ -96,24 +79,26 @@ def test_without_redis_work_goes_on(redis: Redis) -> None:
 
 
 def test_a_batch_is_written_in_small_chunks_while_people_save(
-    world: World, watch: Watch, redis: Redis
+    redis_world: World, empty_redis: Redis
 ) -> None:
     """Counted at the repo."""
-    note_lasting_save(world.services.sync.throttle, redis)
-    sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
+    watch = Watch(redis_world.services)
+    note_lasting_save(redis_world.services.sync.throttle, empty_redis)
+    sync_batch(redis_world, "mood", save_moods(redis_world, 50), batches=watch.batches)
     assert sum(watch.sizes) == 50
     assert max(watch.sizes) <= 25
-    redis.flushdb()
-    sync_batch(world, "mood", save_moods(world, 50), batches=watch.batches)
+    empty_redis.flushdb()
+    sync_batch(redis_world, "mood", save_moods(redis_world, 50), batches=watch.batches)
     assert watch.sizes[-1] == 50
-    assert_agreement(world)
+    assert_agreement(redis_world)
 
 
 def test_few_blobs_are_uploaded_at_once_while_people_save(
-    world: World, watch: Watch, redis: Redis
+    redis_world: World, empty_redis: Redis
 ) -> None:
     """A save waits behind those as well."""
-    note_lasting_save(world.services.sync.throttle, redis)
-    sync_batch(world, "painting", save_paintings(world, 8), batches=watch.batches)
+    watch = Watch(redis_world.services)
+    note_lasting_save(redis_world.services.sync.throttle, empty_redis)
+    sync_batch(redis_world, "painting", save_paintings(redis_world, 8), batches=watch.batches)
     assert watch.count["upload"] == 8
     assert watch.most["upload"] <= 4

@@ -22,7 +22,7 @@ _QUEUE = Queue("transport")
 
 def connect(url: str) -> Connection:
     """Return a connection as a worker's consumer has it."""
-    options = {TASK_FUNCTIONS: app.task_functions}
+    options = {TASK_FUNCTIONS: app.task_functions()}
     return Connection(url, transport="worker.queue.transport:Transport", transport_options=options)
 
 

@@ -22,7 +22,7 @@ _JSON = st.recursive(
 @given(st.binary(max_size=60) | _JSON.map(lambda value: json.dumps(value).encode()))
 def test_anything_is_refused(item: bytes) -> None:
     """Bytes, and JSON of any kind."""
-    assert isinstance(validate(item, app.task_functions), InvalidMessage)
+    assert isinstance(validate(item, app.task_functions()), InvalidMessage)
 
 
 @given(st.data(), _JSON)
@@ -31,7 +31,7 @@ def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: objec
     message = json.loads(call("mood", "f" * 24))
     part = data.draw(st.sampled_from([message, message["headers"], message["properties"]]))
     part[data.draw(st.sampled_from(sorted(part)))] = value
-    refused = validate(json.dumps(message).encode(), app.task_functions)
+    refused = validate(json.dumps(message).encode(), app.task_functions())
     assert isinstance(refused, TaskCall) or refused.fault
 
 
@@ -39,4 +39,4 @@ def test_any_part_of_a_message_may_be_anything(data: st.DataObject, value: objec
 def test_any_argument_may_be_anything(first: object, second: object) -> None:
     """Only a text and a text or a whole number are taken."""
     fits = isinstance(first, str) and type(second) in {str, int}
-    assert isinstance(validate(call(first, second), app.task_functions), TaskCall) == fits
+    assert isinstance(validate(call(first, second), app.task_functions()), TaskCall) == fits

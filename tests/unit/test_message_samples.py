@@ -19,14 +19,14 @@ _CALL = TaskCall("sync_media", {"type": "mood", "id": ITEM})
 
 def taken(item: bytes) -> TaskCall | InvalidMessage:
     """Return what a worker makes of a message on `live`."""
-    return validate(fill_defaults(item, LIVE), app.task_functions)
+    return validate(fill_defaults(item, LIVE), app.task_functions())
 
 
 @pytest.mark.parametrize("item", [SHORT, LONG])
 def test_samples_are_taken(item: bytes) -> None:
     """By the worker, and by whoever looks at many to see whose they are."""
     assert taken(item) == _CALL
-    assert peek(item, app.task_functions) == _CALL
+    assert peek(item, app.task_functions()) == _CALL
 
 
 @pytest.mark.parametrize(("field", "required"), fields().items())

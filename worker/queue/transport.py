@@ -103,7 +103,7 @@ class NoGossipConsumer(Consumer):
         connection = app.connection_for_read(heartbeat=heartbeat)
         # Set here: as a Celery setting it would replace the URL scheme, and disable TLS.
         connection.get_transport_cls = lambda: Transport
-        connection.transport_options[TASK_FUNCTIONS] = app.task_functions
+        connection.transport_options[TASK_FUNCTIONS] = app.task_functions()
         return self.ensure_connected(connection)
 
     def ensure_connected(self, conn: Connection) -> Connection:
