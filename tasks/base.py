@@ -97,10 +97,11 @@ class MediaTask(Task[Any, Any]):
         try:
             return super().apply_async(args, kwargs, **options)
         except Exception as error:
+            # Every exception: a producer has just saved its document and must not fail, whether
+            # Redis, the environment or an argument is at fault. It is logged without its text,
+            # which could contain the password of Redis.
             if app.is_worker:
                 raise
-            # A producer has just saved its document and must not fail. The text of the error is
-            # not logged, because it could contain the password of Redis.
             why = type(error).__name__
             log.warning("%s%r was not enqueued; the sweep will find it (%s)", self.name, args, why)
             return LostResult(options.get("task_id") or "lost", app=self.app)

@@ -93,7 +93,9 @@ def _find_clash(kind: MediaType, taken: Iterable[MediaType]) -> str:
 def _load(entry: EntryPoint) -> object:
     try:
         return entry.load()
-    except Exception as error:  # importing a package may raise any exception
+    except Exception as error:
+        # Importing another program's package may raise any exception. It becomes a MediaTypeError,
+        # so that the worker exits with the name of the package.
         fault = f"cannot be imported ({type(error).__name__}: {error})"
         raise _invalid(entry, fault) from error
 

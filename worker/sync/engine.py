@@ -187,6 +187,8 @@ class Engine:
             slow = TimeLimitError("the run took longer than a task may")
             state = after_failure(run.state, slow, self.retry, now())
         except Exception as error:
+            # Any other exception is a bug. The document must not keep its lease and lose the error:
+            # it is saved there and reported, and raised again to end the task.
             self._save_unexpected(run, error)
             raise
         return self._after(request, run, *self._finish(run, state))

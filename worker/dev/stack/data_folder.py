@@ -152,7 +152,7 @@ class DataFolder:
             ) from error
         try:
             _acquire(self.lock, self.path)
-        except BaseException:
+        except BaseException:  # also KeyboardInterrupt: close the lock file, and raise it again
             self.release()
             raise
 

@@ -65,7 +65,8 @@ def run_checks(
             continue
         try:
             yield from check.evaluate(check.fetch(*installation))
-        except Exception as error:  # noqa: BLE001 - a bug in one check must not hide the others
+        except Exception as error:  # noqa: BLE001
+            # Any exception: a bug in one check must not hide the others. It becomes a failed check.
             down |= {check.subject} if check.vital else set()
             yield _report(check, error)
 

@@ -64,7 +64,9 @@ class _StatCache(SourceStore):
     def try_stat(self, key: SourceKey) -> SourceStat | None:
         try:
             return self.stat(key)
-        except Exception:  # noqa: BLE001 - raised again when the document's blob is prepared
+        except Exception:  # noqa: BLE001
+            # Any exception: an unreadable file must not fail the batch. `stat` raises it again when
+            # the blob of its document is prepared, and `capture_errors` handles it there.
             return None
 
     def stat(self, key: SourceKey) -> SourceStat:
@@ -174,6 +176,8 @@ def capture_errors(call: Callable[[], T]) -> T | MediaError | None:
     except MediaError as error:
         return error
     except Exception:  # noqa: BLE001
+        # Any exception: a bug with one document must not fail the batch. `Engine` meets it again,
+        # and saves and reports it.
         return None
 
 

@@ -98,7 +98,9 @@ class UnexpectedErrors:
             return self._log_outcome(Outcome(item, None, error.message))
         except (MediaError, SoftTimeLimitExceeded):
             raise
-        except Exception as bug:  # noqa: BLE001 - raised by `raise_all`
+        except Exception as bug:  # noqa: BLE001
+            # Any exception: a bug with one item must not stop the others. `Engine` has saved it on
+            # the document, and `raise_all` raises it at the end of the batch.
             self._met.append(bug)
         document = self.store.find(self.kind, parse_id(raw))
         if document is None:
