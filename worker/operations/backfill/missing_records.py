@@ -1,4 +1,4 @@
-"""Find the documents of an account whose records are gone from its repo, before a restore."""
+"""Find the documents of an account whose records are missing from its repo."""
 
 from __future__ import annotations
 

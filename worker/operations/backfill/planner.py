@@ -60,8 +60,8 @@ class Scope:
 
         A run moves a document to an earlier group, or out of all groups.
         """
-        asked = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
-        return [PARTIAL, NO_ACCOUNT, *asked, PENDING, FOREIGN, UNSEEN]
+        optional = [*([FAILED] if self.failed else []), *([REMOVED] if self.removed else [])]
+        return [PARTIAL, NO_ACCOUNT, *optional, PENDING, FOREIGN, UNSEEN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class BackfillPlanner:
         for kind in scope.kinds:
             for group in scope.groups:
                 for row, reason in self._owners(kind, group, scope):
-                    left_out.update({(kind.name, why): n for why, n in row.gone.items()})
+                    left_out.update({(kind.name, flag): n for flag, n in row.gone.items()})
                     if reason:
                         left_out[kind.name, reason] += row.wanted
                     elif row.wanted:
@@ -157,12 +157,12 @@ class BackfillPlanner:
         """Yield each owner with the reason why their items cannot be published, if any."""
         rows = self._selection.owners(kind, group, scope.owners)
         while chunk := list(islice(rows, _LOOKUP_SIZE)):
-            able = self._accounts.usable(row.owner for row in chunk)
+            usable = self._accounts.usable(row.owner for row in chunk)
             for row in chunk:
                 if row.owner == self._guest_subject and not kind.guests:
                     yield row, "guests_not_published"
                 else:
-                    yield row, None if row.owner in able else "no_account"
+                    yield row, None if row.owner in usable else "no_account"
 
 
 def to_batches(items: Iterable[OwnedItem]) -> Iterator[Batch]:

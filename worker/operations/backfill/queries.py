@@ -120,25 +120,27 @@ class BackfillQueries:
             with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
                 for raw in found.batch_size(_CHUNK):
-                    if as_document_id(raw["_id"]) is not None:  # others fit into no message
+                    if (
+                        as_document_id(raw["_id"]) is not None
+                    ):  # other ids do not fit into a message
                         yield self._store.to_owned_item(kind, raw)
 
     def _of(self, *owners: str) -> dict[str, object]:
-        nobody = GUEST_USERS if self._store.guest_subject in owners else ()
-        return {"user": {"$in": [*nobody, *owners]}}
+        guests = GUEST_USERS if self._store.guest_subject in owners else ()
+        return {"user": {"$in": [*guests, *owners]}}
 
     def _counts(self, kind: MediaType, group: StatusGroup) -> dict[str, Any]:
         """Return the `$group` stage that counts documents by owner."""
         named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if group.leftovers else False
-        # The first flag that is set is the reason, as in the store.
-        why: Any = "wanted"
+        # The first set flag is the reason, as in the store.
+        reason: Any = "wanted"
         for flag in reversed(kind.takedown_flags):
-            why = {"$cond": [_is_set(flag), flag, why]}
-        why = {"$cond": [named, "wanted", why]}
-        is_nobodys = {"$in": [{"$ifNull": ["$user", ""]}, [""]]}
-        owner = {"$cond": [is_nobodys, self._store.guest_subject, "$user"]}
+            reason = {"$cond": [_is_set(flag), flag, reason]}
+        reason = {"$cond": [named, "wanted", reason]}
+        is_guest = {"$in": [{"$ifNull": ["$user", ""]}, [""]]}
+        owner = {"$cond": [is_guest, self._store.guest_subject, "$user"]}
         counts = {
-            name: {"$sum": {"$cond": [{"$eq": [why, name]}, 1, 0]}}
+            name: {"$sum": {"$cond": [{"$eq": [reason, name]}, 1, 0]}}
             for name in ("wanted", *kind.takedown_flags)
         }
         return {"_id": owner, **counts}

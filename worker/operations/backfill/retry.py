@@ -66,11 +66,11 @@ def retry_batches(
     After the queue has rejected a batch, the remaining ones are left to the sweep.
     """
     totals = RetryTotals()
-    is_up = True
+    is_accepting = True
     for batch in batches:
         # Before sending: if the message is lost, the sweep finds the document.
-        again = after(services.settings.sweep.requeue)
-        services.storage.backlog.reset_attempts(batch.kind, batch.ids, again)
-        is_up = is_up and send(batch)
-        (totals.enqueued if is_up else totals.skipped)[batch.kind.name] += len(batch.ids)
+        retry_at = after(services.settings.sweep.requeue)
+        services.storage.backlog.reset_attempts(batch.kind, batch.ids, retry_at)
+        is_accepting = is_accepting and send(batch)
+        (totals.enqueued if is_accepting else totals.skipped)[batch.kind.name] += len(batch.ids)
     return totals

@@ -1,4 +1,4 @@
-"""Run a backfill: enqueue its batches, wait for results, repeat what remains.
+"""Run a backfill: enqueue its batches, wait for results, enqueue remaining items again.
 
 Workers report their progress. Documents that are still due at the end are enqueued once more, so
 lost messages and killed workers only cost time.
@@ -67,25 +67,25 @@ class BackfillRun:
         return self._enqueue(self.planner.batches(self.scope))
 
     def wait(self) -> BackfillProgress:
-        """Wait until no more can be done now; return the progress reported by workers.
+        """Wait for the workers; return the progress that they reported.
 
         Items that are still due are enqueued again, as long as their number decreases. Waiting
         ends when no message is left, or no worker has reported for `stalled` seconds.
         """
-        left: int | None = None
+        previous: int | None = None
         while True:
             tally = self._follow()
             self.progress.forget(self.name)
             if self.scope.limit is not None:
                 return tally
             again = self._enqueue(self.planner.remaining(self.scope, after(_DUE_SECONDS)))
-            if again == 0 or (left is not None and again >= left):
+            if again == 0 or (previous is not None and again >= previous):
                 return self._follow() if again else tally
-            left = again
+            previous = again
 
     def _enqueue(self, batches: Iterable[Batch]) -> int:
         count = 0
-        told = time.monotonic()
+        shown_at = time.monotonic()
         for batch in batches:
             message = uuid4().hex
             self.progress.expect(self.name, message)
@@ -94,21 +94,25 @@ class BackfillRun:
                     "the queue did not accept a batch: restore Redis and run this again"
                 )
             count += len(batch.ids)
-            if time.monotonic() > told + _POLL_SECONDS:
-                told = time.monotonic()
+            if time.monotonic() > shown_at + _POLL_SECONDS:
+                shown_at = time.monotonic()
                 self.show(self.progress.read(self.name))
         return count
 
     def _follow(self) -> BackfillProgress:
-        tally, heard, lost = self.progress.read(self.name), time.monotonic(), 0
-        while tally.batches and lost < _MAX_EMPTY_POLLS and time.monotonic() < heard + self.stalled:
+        tally, changed_at, idle = self.progress.read(self.name), time.monotonic(), 0
+        while (
+            tally.batches
+            and idle < _MAX_EMPTY_POLLS
+            and time.monotonic() < changed_at + self.stalled
+        ):
             self.show(tally)
             time.sleep(_POLL_SECONDS)
             # In this order: a message exists until its results are reported.
-            lost = lost + 1 if self._is_idle() else 0
-            news = self._poll(tally)
-            if news != tally:
-                tally, heard, lost = news, time.monotonic(), 0
+            idle = idle + 1 if self._is_idle() else 0
+            current = self._poll(tally)
+            if current != tally:
+                tally, changed_at, idle = current, time.monotonic(), 0
         self.show(tally)
         return tally
 
