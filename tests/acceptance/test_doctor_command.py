@@ -69,7 +69,7 @@ def test_a_sound_platform_is_told_to_be_so(world: World) -> None:
     assert result.exit_code == 0, result.output
     assert "fail" not in result.stdout
     assert "run media-atproto rotate-keys" in result.stdout
-    for text in ("valkey", "0.5.35", "6.0.5", "logs in", "all 4 are valid"):
+    for text in ("valkey", "0.5.35", "6.0.5", "can log in", "all 4 are valid"):
         assert text in result.stdout
 
 
@@ -106,7 +106,7 @@ def test_missing_or_conflicting_index_is_named(world: World) -> None:
     assert "moods.atproto_due" in examined(world)["mongodb", "indexes"].found
     moods.create_index("colour", name="atproto_due")
     found = examined(world)["mongodb", "indexes"]
-    assert "cannot be made" in found.found
+    assert "cannot be created" in found.found
     assert "dropIndex" in found.advice
     moods.drop_index("atproto_due")
     assert terminal.call(world, "init").exit_code == 0
@@ -147,7 +147,7 @@ def test_keys_that_open_no_password_are_told(world: World) -> None:
         users.replace_one({"_id": user["_id"]}, user)
     found = findings(result)
     assert result.exit_code == 1
-    assert "no key opens 3" in found["accounts", "passwords"].found
+    assert "no key decrypts 3" in found["accounts", "passwords"].found
     assert "no key of SECRET_KEYS" in found["accounts", "guests"].found
     keys = {"lost": lost, "ours": world.environ["SECRET_KEYS"]}
     assert Net(keys).caught(result.output) == set()
@@ -237,7 +237,7 @@ def test_an_item_that_is_long_overdue_is_told(world: World) -> None:
     moods.update_one({"_id": item}, {"$set": {"atproto": due}})
     found = examined(world)
     moods.delete_one({"_id": item})
-    assert "an item of mood has been due for 60 minutes" in found["workers", "sweep"].found
+    assert "an item of type mood has been due for 60 minutes" in found["workers", "sweep"].found
 
 
 def test_a_clock_that_is_off_is_told_of_every_service(world: World) -> None:

@@ -28,7 +28,12 @@ from worker.operations.doctor.accounts import (
 from worker.operations.doctor.checks import Check
 from worker.operations.doctor.configuration import evaluate_problems, evaluate_settings
 from worker.operations.doctor.machine import MachineFacts, Package, evaluate_clock
-from worker.operations.doctor.maintenance import evaluate_indexes, evaluate_overdue, evaluate_watch
+from worker.operations.doctor.maintenance import (
+    WatchFacts,
+    evaluate_indexes,
+    evaluate_overdue,
+    evaluate_watch,
+)
 from worker.operations.doctor.media import evaluate_lexicons
 from worker.operations.doctor.mongodb import MongoFacts
 from worker.operations.doctor.pds import (
@@ -63,11 +68,10 @@ def bad(findings: Any) -> list[tuple[Level, str]]:
     ]
 
 
-def watch(seconds_ago: float, trouble: str | None = None) -> Checkpoint:
-    """Return where a watch stands that kept its position so long ago."""
-    return Checkpoint(
-        saved_at=NOW - timedelta(seconds=seconds_ago), lag=0.25, enqueued=3, trouble=trouble
-    )
+def watch(seconds_ago: float, trouble: str | None = None) -> WatchFacts:
+    """Return the facts of a watch that last saved its position so many seconds ago."""
+    saved_at = NOW - timedelta(seconds=seconds_ago)
+    return WatchFacts(Checkpoint(saved_at=saved_at, lag=0.25, enqueued=3, trouble=trouble), NOW)
 
 
 def made(name: str, standing: IndexStatus, detail: str = "") -> IndexResult:
@@ -81,7 +85,8 @@ def settings(**changes: str) -> Settings:
 
 
 OLD, LOST = Package("celery==5.7.0", "5.6.2"), Package("pillow>=13", None)
-TOLD, FEWER = RateLimitHeaders(3000, 300.0, 2990, 200.0), RateLimitHeaders(1000, 300.0, 2990, 200.0)
+ADVERTISED = RateLimitHeaders(3000, 300.0, 2990, 200.0)
+FEWER = RateLimitHeaders(1000, 300.0, 2990, 200.0)
 ADA, BOB = (
     LoginAttempt("ada.test", ""),
     LoginAttempt("bob.test", "bob.test: the stored password is refused"),
@@ -98,7 +103,7 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (mongodb.evaluate(replace(MONGO, version="5.0.30")), FAIL, ("6.0 or newer",)),
     (mongodb.evaluate(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
     (mongodb.evaluate(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
-    (mongodb.evaluate(replace(MONGO, writable=False)), FAIL, ("takes no writes",)),
+    (mongodb.evaluate(replace(MONGO, writable=False)), FAIL, ("does not accept writes",)),
     (redis.evaluate(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
     (redis.evaluate(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),
     (redis.evaluate(replace(QUEUE, policy="allkeys-lru")), FAIL, ("noeviction",)),
@@ -108,12 +113,12 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (redis.evaluate(replace(QUEUE, foreign_keys=("cart:7",))), WARN, ("'cart:7'",)),
     (redis.evaluate(replace(QUEUE, live=20_000)), WARN, ("20000 saves",)),
     (machine.evaluate(replace(MACHINE, python=(3, 10))), FAIL, ("3.11 or newer",)),
-    (machine.evaluate(replace(MACHINE, packages=(OLD,))), FAIL, ("5.6.2 is installed",)),
-    (machine.evaluate(replace(MACHINE, packages=(LOST,))), FAIL, ("not installed",)),
+    (machine.evaluate(replace(MACHINE, packages=(OLD,))), FAIL, ("version 5.6.2 is installed",)),
+    (machine.evaluate(replace(MACHINE, packages=(LOST,))), FAIL, ("nothing is installed",)),
     (machine.evaluate(replace(MACHINE, files=256)), WARN, ("ulimit",)),
-    (machine.evaluate(replace(MACHINE, free=1000)), WARN, ("make room",)),
-    (pds.evaluate(replace(PDS, told=TOLD)), WARN, ("RATE_LIMITS is off",)),
-    (pds.evaluate(replace(LIMITED, told=FEWER)), WARN, ("1000", "3000 in 300 s")),
+    (machine.evaluate(replace(MACHINE, free=1000)), WARN, ("free disk space",)),
+    (pds.evaluate(replace(PDS, advertised=ADVERTISED)), WARN, ("RATE_LIMITS is off",)),
+    (pds.evaluate(replace(LIMITED, advertised=FEWER)), WARN, ("1000", "3000 in 300 s")),
     (evaluate_uploads((100_000, LARGEST)), WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
     (evaluate_directory(("https://plc.example", 502)), FAIL, ("502", "DID_RESOLVER")),
     (evaluate_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
@@ -125,14 +130,14 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (evaluate_settings(settings(LEASE_SECONDS="60"), 600), FAIL, ("LEASE_SECONDS is 60",)),
     (evaluate_settings(settings(), 100), WARN, ("VISIBILITY_TIMEOUT_SECONDS is 100",)),
     (evaluate_settings(settings(ALLOW_HTTP="1"), 600), WARN, ("ALLOW_HTTP",)),
-    (store.evaluate(replace(STORE, exists=False)), FAIL, ("there is no folder",)),
+    (store.evaluate(replace(STORE, exists=False)), FAIL, ("does not exist",)),
     (store.evaluate(replace(STORE, readable=False)), FAIL, ("cannot be read",)),
     (evaluate_lexicons([SOUND, BROKEN]), FAIL, ("com.example.thing", "lexicons check")),
     (evaluate_indexes([THERE, MISSING]), FAIL, ("1 of 2", "moods.two", "media-atproto init")),
     (evaluate_indexes([THERE, REFUSED]), FAIL, ("moods.three", "drop the other one")),
     (evaluate_overdue({"mood": LATE, "piece": SOON}), WARN, ("mood", "120 minutes", "beat")),
-    ([evaluate_watch(watch(90), NOW)], WARN, ("has not moved since 2026-03-12 20:51 UTC",)),
-    ([evaluate_watch(watch(90, "redis_unavailable"), NOW)], WARN, ("waits (redis_unavailable)",)),
+    (evaluate_watch(watch(90)), WARN, ("has not changed since 2026-03-12 20:51 UTC",)),
+    (evaluate_watch(watch(90, "redis_unavailable")), WARN, ("because of redis_unavailable",)),
 ]
 
 
@@ -154,7 +159,7 @@ def test_nothing_is_reported_where_all_is_right() -> None:
             *mongodb.evaluate(MONGO),
             *redis.evaluate(QUEUE),
             *pds.evaluate(PDS),
-            *pds.evaluate(replace(LIMITED, told=TOLD)),
+            *pds.evaluate(replace(LIMITED, advertised=ADVERTISED)),
             *machine.evaluate(MACHINE),
             *machine.evaluate(replace(MACHINE, files=-1)),  # no limit of open files
             *evaluate_settings(settings(), 600),
@@ -237,7 +242,7 @@ def test_a_check_that_fails_hides_only_what_needs_it() -> None:
 
 
 def test_a_running_watch_is_reported_with_its_lag() -> None:
-    """One that nobody has ever started is not missed."""
-    assert evaluate_watch(watch(4), NOW).found.endswith("enqueued 0.2 s late")
-    assert evaluate_watch(watch(4), NOW).level is OK
-    assert evaluate_watch(None, NOW).level is OK
+    """A watch that was never started is no problem."""
+    (running,), (unused,) = evaluate_watch(watch(4)), evaluate_watch(WatchFacts(None, NOW))
+    assert running.found.endswith("enqueued 0.2 s late")
+    assert running.level is unused.level is OK

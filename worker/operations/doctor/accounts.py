@@ -17,7 +17,7 @@ from worker.operations.doctor.results import CheckResult, fail, ok, warn
 from worker.operations.key_rotation import KeyUsage, inspect
 
 SUBJECT = "accounts"
-_MAX_TRIED = 10_000  # passwords that are checked
+_MAX_PASSWORDS = 10_000  # passwords to check
 _MAX_NAMED = 3
 _CORRECT = "correct `users.atproto`, the account, or `SECRET_KEYS`"
 
@@ -37,24 +37,25 @@ class LoginAttempt:
 def fetch_passwords(installation: Installation) -> KeyUsage:
     """Count the first ten thousand passwords by key; raises StoreUnavailableError."""
     services = installation.services
-    return inspect(islice(services.storage.accounts.read_all(), _MAX_TRIED), services.pds.vault)
+    passwords = islice(services.storage.accounts.read_all(), _MAX_PASSWORDS)
+    return inspect(passwords, services.pds.vault)
 
 
 def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
-    """Evaluate which passwords the keys open."""
+    """Report passwords that cannot be decrypted, or not with the first key."""
     sealed = sum(usage.by_key.values())
     if usage.unreadable:
         names = ", ".join(usage.unreadable[:_MAX_NAMED])
-        found = f"no key opens {len(usage.unreadable)} of them: {names}"
-        advice = "give SECRET_KEYS the key back, or store the passwords anew"
+        found = f"no key decrypts {len(usage.unreadable)} of them: {names}"
+        advice = "restore the missing key in SECRET_KEYS, or store the passwords again"
         yield fail(SUBJECT, "passwords", found, advice)
     else:
-        yield ok(SUBJECT, "passwords", f"SECRET_KEYS opens all {sealed} that are encrypted")
+        yield ok(SUBJECT, "passwords", f"SECRET_KEYS decrypts all {sealed} encrypted ones")
     if usage.plain:
-        found = f"{usage.plain} are stored plain"
+        found = f"{usage.plain} are stored unencrypted"
         yield warn(SUBJECT, "encryption", found, "run media-atproto rotate-keys")
     if older := sealed - usage.by_key[1]:
-        found = f"{older} are under another key than the first"
+        found = f"{older} are encrypted with another key than the first"
         yield warn(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
 
 
@@ -70,16 +71,17 @@ def fetch_guests(installation: Installation) -> LoginAttempt:
 def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
     """Evaluate the login of the guests' account."""
     if not login.exists:
-        advice = f"store one as `users` {login.name!r}, or set GUEST_SUBJECT; guests' items wait"
-        yield warn(SUBJECT, "guests", "there is no account for guests' items", advice)
+        found = "no account for guests' items: they are not published"
+        advice = f"store an account as `users` {login.name!r}, or set GUEST_SUBJECT"
+        yield warn(SUBJECT, "guests", found, advice)
     elif login.problem:
         yield fail(SUBJECT, "guests", login.problem, _CORRECT)
     else:
-        yield ok(SUBJECT, "guests", f"{login.name} logs in")
+        yield ok(SUBJECT, "guests", f"{login.name} can log in")
 
 
 def fetch_users(installation: Installation) -> list[LoginAttempt]:
-    """Log in with as many users' accounts as asked; raises StoreUnavailableError."""
+    """Log in with the requested number of users' accounts; raises StoreUnavailableError."""
     storage = installation.services.storage
     match = {"atproto.did": {"$type": "string"}}
     with mongo_errors():
@@ -94,10 +96,10 @@ def evaluate_users(logins: Sequence[LoginAttempt]) -> Iterator[CheckResult]:
     failed = [login.problem for login in logins if login.problem]
     if failed:
         found = f"{len(failed)} of {len(logins)} cannot be used: {'; '.join(failed[:_MAX_NAMED])}"
-        advice = f"{_CORRECT}; media-atproto accounts lists them"
+        advice = f"{_CORRECT}; for a list, run media-atproto accounts"
         yield fail(SUBJECT, "users", found, advice)
     elif logins:
-        yield ok(SUBJECT, "users", f"all {len(logins)} that were tried log in")
+        yield ok(SUBJECT, "users", f"all {len(logins)} tested accounts can log in")
     else:
         yield ok(SUBJECT, "users", "no user has an account yet")
 

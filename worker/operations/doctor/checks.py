@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from operator import attrgetter
 from typing import Any
 
 from worker.operations.doctor import accounts, machine, mongodb, pds, redis, store
@@ -64,7 +63,7 @@ SERVICE_CHECKS = (
     Check("mongodb", "answer", mongodb.fetch, mongodb.evaluate, vital=True),
     Check("mongodb", "indexes", _upkeep("fetch_indexes"), _upkeep("evaluate_indexes"), _ITEMS),
     Check("workers", "sweep", _upkeep("fetch_overdue"), _upkeep("evaluate_overdue"), _ITEMS),
-    Check("workers", "watch", attrgetter("database"), _upkeep("check_watch"), _ITEMS),
+    Check("workers", "watch", _upkeep("fetch_watch"), _upkeep("evaluate_watch"), _ITEMS),
     Check("redis", "answer", redis.fetch, redis.evaluate, vital=True),
     Check("pds", "answer", pds.fetch, pds.evaluate, vital=True),
     Check("pds", "blob limit", pds.fetch_uploads, pds.evaluate_uploads, _UPLOADS),

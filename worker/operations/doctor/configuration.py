@@ -22,32 +22,36 @@ def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
 
 def evaluate_settings(settings: Settings, visibility: float) -> Iterator[CheckResult]:
     """Evaluate the settings; `visibility` is the queue's timeout in seconds."""
-    yield ok(ENVIRONMENT, "variables", "all that is needed is there")
+    yield ok(ENVIRONMENT, "variables", "all required variables are set")
     lease = settings.retry.lease
     yield judge(
         ENVIRONMENT,
         "lease",
-        f"LEASE_SECONDS is {lease:g}, the time limit of a task {HARD_LIMIT} s",
+        f"LEASE_SECONDS is {lease:g}, the time limit of a task is {HARD_LIMIT} s",
         "set LEASE_SECONDS above it, or two runs of an item may overlap; the default is 100",
         passes=lease > HARD_LIMIT,
         level=Level.FAIL,
     )
-    longest = f"a message may be in hand {MAX_IN_FLIGHT_SECONDS:g} s"
+    longest = f"a message may be in flight for {MAX_IN_FLIGHT_SECONDS:g} s"
     yield judge(
         ENVIRONMENT,
         "redelivery",
         f"VISIBILITY_TIMEOUT_SECONDS is {visibility:g}, {longest}",
-        "set it above that, or messages run twice; the default is 600",
+        "set it above that, or messages are processed twice; the default is 600",
         passes=visibility > MAX_IN_FLIGHT_SECONDS,
     )
-    http = "ALLOW_HTTP=1: passwords may go unencrypted"
+    http = "ALLOW_HTTP=1: passwords may be sent unencrypted"
     yield judge(
         ENVIRONMENT,
         "encryption",
-        http if settings.allow_http else "plain http is for the loopback alone",
-        "use https://, and leave ALLOW_HTTP out, outside of tests",
+        http if settings.allow_http else "plain HTTP is allowed for the loopback only",
+        "use https://, and set ALLOW_HTTP in tests only",
         passes=not settings.allow_http,
     )
     dsn = settings.sentry_dsn
     host = urlsplit(dsn.reveal()).hostname if dsn else None
-    yield ok(ENVIRONMENT, "Sentry", f"reports go to {host}" if dsn else "off: SENTRY_DSN is empty")
+    yield ok(
+        ENVIRONMENT,
+        "Sentry",
+        f"errors are reported to {host}" if dsn else "off: SENTRY_DSN is empty",
+    )

@@ -25,7 +25,7 @@ Clock = Callable[[], float]
 """Returns the time of this machine in seconds since 1970."""
 _WARN_SECONDS = 2.0  # seconds; an HTTP date has whole seconds only
 _FAIL_SECONDS = 30.0  # seconds; more than a lease exceeds the time limit of its task
-_ADVICE = "have both machines keep their time (chrony, systemd-timesyncd)"
+_ADVICE = "synchronize the clocks of both machines (chrony, systemd-timesyncd)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +71,22 @@ def evaluate(facts: MachineFacts) -> Iterator[CheckResult]:
     )
     yield from _packages(facts.packages)
     files = "no limit" if facts.files < 0 else f"{facts.files} at most"
-    advice = f"raise it to {_MIN_FILES} at least (ulimit -n, LimitNOFILE)"
+    advice = f"raise the limit to at least {_MIN_FILES} (ulimit -n, LimitNOFILE)"
     enough = facts.files < 0 or facts.files >= _MIN_FILES
     yield judge(SUBJECT, "open files", files, advice, passes=enough)
-    free = f"{facts.free / 2**20:.0f} MiB left for temporary files"
-    yield judge(SUBJECT, "disk", free, "make room", passes=facts.free >= _MIN_DISK)
+    free = f"{facts.free / 2**20:.0f} MiB are free for temporary files"
+    yield judge(SUBJECT, "disk", free, "free disk space", passes=facts.free >= _MIN_DISK)
 
 
 def _packages(packages: Sequence[Package]) -> Iterator[CheckResult]:
-    advice = "install what requirements.lock says"
+    advice = "install the versions in requirements.lock"
     faults = [package for package in packages if not _fits(package)]
     for package in faults:
-        there = f"{package.version} is installed" if package.version else "it is not installed"
-        yield fail(SUBJECT, "packages", f"{package.requirement} is needed, {there}", advice)
+        installed = f"version {package.version}" if package.version else "nothing"
+        found = f"{package.requirement} is required, {installed} is installed"
+        yield fail(SUBJECT, "packages", found, advice)
     if not faults:
-        yield ok(SUBJECT, "packages", f"all {len(packages)} are as this version needs them")
+        yield ok(SUBJECT, "packages", f"all {len(packages)} have the required versions")
 
 
 def _fits(package: Package) -> bool:
@@ -104,6 +105,6 @@ def _installed_version(name: str) -> str | None:
 def evaluate_clock(subject: str, ahead: float) -> CheckResult:
     """Evaluate how many seconds a service's clock is ahead of this machine's."""
     way = "ahead of" if ahead > 0 else "behind"
-    found = f"{abs(ahead):.1f} s {way} this machine's"
+    found = f"{abs(ahead):.1f} s {way} this machine's clock"
     level = Level.FAIL if abs(ahead) > _FAIL_SECONDS else Level.WARN
     return judge(subject, "clock", found, _ADVICE, passes=abs(ahead) <= _WARN_SECONDS, level=level)

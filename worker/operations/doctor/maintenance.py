@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import pymongo
@@ -26,6 +27,14 @@ _MAX_OVERDUE = timedelta(minutes=15)
 _MAX_SILENCE = timedelta(minutes=1)  # the watch saves its position every few seconds
 
 
+@dataclass(frozen=True, slots=True)
+class WatchFacts:
+    """The checkpoint of the watch, None if it was never used, and when it was read."""
+
+    saved: Checkpoint | None
+    read_at: datetime
+
+
 def fetch_indexes(installation: Installation) -> list[IndexResult]:
     """Compare the indexes with their definitions; raises StoreUnavailableError."""
     with pymongo.timeout(TIMEOUT):
@@ -38,7 +47,7 @@ def evaluate_indexes(every: Sequence[IndexResult]) -> list[CheckResult]:
     Return one failure for each that cannot be created and one for all missing, or one success.
     """
     findings = [
-        fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be made", made.detail)
+        fail(SUBJECT, "indexes", f"{_format_names(made)} cannot be created", made.detail)
         for made in every
         if made.status is IndexStatus.REFUSED
     ]
@@ -47,7 +56,7 @@ def evaluate_indexes(every: Sequence[IndexResult]) -> list[CheckResult]:
         first = ", ".join(missing[:_MAX_LISTED]) + (", ..." if len(missing) > _MAX_LISTED else "")
         found = f"{len(missing)} of {len(every)} missing: {first}"
         findings.append(fail(SUBJECT, "indexes", found, "run media-atproto init"))
-    return findings or [ok(SUBJECT, "indexes", f"all {len(every)} are there")]
+    return findings or [ok(SUBJECT, "indexes", f"all {len(every)} exist")]
 
 
 def _format_names(made: IndexResult) -> str:
@@ -75,29 +84,35 @@ def evaluate_overdue(ages: Mapping[str, timedelta]) -> Iterator[CheckResult]:
     """Evaluate the ages of due items, which the sweep should have enqueued."""
     name, age = max(ages.items(), key=lambda pair: pair[1], default=("", timedelta()))
     if age <= _MAX_OVERDUE:
-        yield ok(WORKERS, "sweep", "nothing is overdue")
+        yield ok(WORKERS, "sweep", "no item is overdue")
         return
-    found = f"an item of {name} has been due for {age.total_seconds() / 60:.0f} minutes"
-    yield warn(WORKERS, "sweep", found, "see that a worker and beat run, and their logs")
+    found = f"an item of type {name} has been due for {age.total_seconds() / 60:.0f} minutes"
+    yield warn(
+        WORKERS, "sweep", found, "check that a worker and beat are running, and read their logs"
+    )
 
 
-def check_watch(database: Database[RawDocument]) -> list[CheckResult]:
-    """Check the saved position of the watch; raises StoreUnavailableError."""
+def fetch_watch(installation: Installation) -> WatchFacts:
+    """Read the checkpoint of the watch; raises StoreUnavailableError."""
     with pymongo.timeout(TIMEOUT):
-        return [evaluate_watch(checkpoint.read_checkpoint(database), now())]
+        return WatchFacts(checkpoint.read_checkpoint(installation.database), now())
 
 
-def evaluate_watch(saved: Checkpoint | None, moment: datetime) -> CheckResult:
-    """Evaluate the saved position of the watch, None if it was never used."""
+def evaluate_watch(facts: WatchFacts) -> Iterator[CheckResult]:
+    """Evaluate whether the watch saves its position."""
+    saved = facts.saved
     if saved is None:
-        return ok(WORKERS, "watch", "not in use")
-    if saved.saved_at and moment - saved.saved_at <= _MAX_SILENCE:
-        found = f"it is running; the last change was enqueued {saved.lag:.1f} s late"
-        return ok(WORKERS, "watch", found)
+        yield ok(WORKERS, "watch", "not in use")
+        return
+    if saved.saved_at and facts.read_at - saved.saved_at <= _MAX_SILENCE:
+        found = f"running; the last change was enqueued {saved.lag:.1f} s late"
+        yield ok(WORKERS, "watch", found)
+        return
     since = f"{saved.saved_at:%Y-%m-%d %H:%M} UTC" if saved.saved_at else "its start"
-    found = f"its position has not moved since {since}"
+    found = f"the position has not changed since {since}"
     if saved.trouble:
-        found += f": it waits ({saved.trouble})"
-        return warn(WORKERS, "watch", found, help_for(saved.trouble).action)
-    advice = "start media-atproto watch; if it is not wanted any more, drop atproto_watch"
-    return warn(WORKERS, "watch", found, advice)
+        found += f": waiting because of {saved.trouble}"
+        advice = help_for(saved.trouble).action
+    else:
+        advice = "start media-atproto watch, or drop atproto_watch if it is no longer used"
+    yield warn(WORKERS, "watch", found, advice)

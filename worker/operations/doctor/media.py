@@ -40,5 +40,5 @@ def evaluate_lexicons(checked: Sequence[CheckedLexicon]) -> Iterator[CheckResult
         found = f"{each.nsid}: {len(each.findings)} findings"
         yield fail(SUBJECT, "lexicons", found, "run media-atproto lexicons check")
     if not wrong:
-        found = f"all {len(checked)} are valid, and compatible with what was published"
+        found = f"all {len(checked)} are valid, and compatible with the published versions"
         yield ok(SUBJECT, "lexicons", found)

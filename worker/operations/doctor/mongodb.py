@@ -43,15 +43,15 @@ def fetch(installation: Installation) -> MongoFacts:
 
 def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
     """Evaluate what the server reports."""
-    advice = "update it to 6.0 or newer"
+    advice = "update to 6.0 or newer"
     new = _numbers(facts.version) >= _MIN_VERSION
     yield judge(SUBJECT, "version", facts.version, advice, passes=new, level=Level.FAIL)
     if not facts.writable:
-        advice = "name the whole set in MONGODB_CONNECTION_STRING, or look at its members"
-        yield fail(SUBJECT, "replica set", "this member takes no writes", advice)
+        advice = "name all members in MONGODB_CONNECTION_STRING, or check the members"
+        yield fail(SUBJECT, "replica set", "this member does not accept writes", advice)
     elif facts.replica_set is None:
-        advice = "make it a replica set of one: --replSet rs0, then rs.initiate()"
-        yield warn(SUBJECT, "replica set", "none, so nothing can follow its changes", advice)
+        advice = "make a replica set of one member: --replSet rs0, then rs.initiate()"
+        yield warn(SUBJECT, "replica set", "none; media-atproto watch needs one", advice)
     else:
         yield ok(SUBJECT, "replica set", facts.replica_set)
     yield evaluate_clock(SUBJECT, facts.ahead)

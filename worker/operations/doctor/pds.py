@@ -27,14 +27,14 @@ _HALF = 0.5  # seconds that are cut from an HTTP date on average
 class PdsFacts:
     """What a PDS reports; `ahead` is the lead of its clock in seconds, None if unknown.
 
-    `upload_limit` is in bytes; `told` is the rate limit in its headers, `limits` are those of
-    the settings.
+    `upload_limit` is in bytes; `advertised` is the rate limit in its headers, `limits` are those
+    of the settings.
     """
 
     version: str
     upload_limit: int | None
     ahead: float | None
-    told: RateLimitHeaders | None
+    advertised: RateLimitHeaders | None
     limits: tuple[Limit, ...] = ()
 
 
@@ -53,7 +53,7 @@ def fetch(installation: Installation) -> PdsFacts:
         version=str(health.get("version", "unknown")),
         upload_limit=limit if isinstance(limit, int) else None,
         ahead=_ahead(headers, middle),
-        told=parse_headers(headers, middle),
+        advertised=parse_headers(headers, middle),
         limits=settings.rates.of(urlsplit(url).netloc),
     )
 
@@ -61,7 +61,7 @@ def fetch(installation: Installation) -> PdsFacts:
 def evaluate(facts: PdsFacts) -> Iterator[CheckResult]:
     """Evaluate what a PDS reports, except its blob limit."""
     yield ok(SUBJECT, "version", facts.version)
-    yield _limits(facts.told, facts.limits)
+    yield _limits(facts.advertised, facts.limits)
     if facts.ahead is not None:
         yield evaluate_clock(SUBJECT, facts.ahead)
 
@@ -76,12 +76,12 @@ def fetch_uploads(installation: Installation) -> tuple[int | None, int]:
 def evaluate_uploads(allowed: tuple[int | None, int]) -> Iterator[CheckResult]:
     """Evaluate whether the PDS accepts the largest blob that our lexicons allow."""
     limit, largest = allowed
-    found = f"it takes {limit} bytes, our lexicons {largest} at most"
+    found = f"the PDS accepts {limit} bytes, our lexicons allow {largest}"
     yield judge(
         SUBJECT,
         "blob limit",
-        "it does not say" if limit is None else found,
-        "raise PDS_BLOB_UPLOAD_LIMIT, or larger files are refused",
+        "the PDS does not report it" if limit is None else found,
+        "raise PDS_BLOB_UPLOAD_LIMIT, or the PDS rejects larger files",
         passes=limit is None or limit >= largest,
     )
 
@@ -101,38 +101,37 @@ def fetch_directory(installation: Installation) -> tuple[str | None, int]:
         try:
             return url, http.get(f"{url}/_health").status_code
         except httpx.HTTPError as error:
-            raise TransientError(f"no answer from {url} ({type(error).__name__})") from error
+            raise TransientError(f"no response from {url} ({type(error).__name__})") from error
 
 
 def evaluate_directory(answer: tuple[str | None, int]) -> Iterator[CheckResult]:
     """Evaluate the response of a directory."""
     url, status = answer
     if status != httpx.codes.OK:
-        yield fail(DIRECTORY, "answer", f"{url} answers {status}", "look at DID_RESOLVER")
+        yield fail(DIRECTORY, "answer", f"{url} returned status {status}", "check DID_RESOLVER")
     elif url is None:
-        yield ok(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts live at PDS_URL")
+        yield ok(DIRECTORY, "answer", "DID_RESOLVER=off: all accounts are at PDS_URL")
     else:
-        yield ok(DIRECTORY, "answer", f"{url} answers")
+        yield ok(DIRECTORY, "answer", f"{url} responds")
 
 
-def _limits(said: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> CheckResult:
+def _limits(advertised: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> CheckResult:
     requests = {
         (limit.points, limit.window) for limit in limits if limit.resource is Resource.REQUESTS
     }
-    if said is None:
-        counted = "we count by RATE_LIMITS" if limits else "nor do we"
-        return ok(SUBJECT, "rate limits", f"it tells of none, {counted}")
-    found = f"it allows {said.points} requests in {said.window:g} s"
+    if advertised is None:
+        ours = "RATE_LIMITS applies" if limits else "RATE_LIMITS is off"
+        return ok(SUBJECT, "rate limits", f"the PDS advertises none, {ours}")
+    found = f"the PDS allows {advertised.points} requests in {advertised.window:g} s"
     if not limits:
-        advice = (
-            "RATE_LIMITS is off for it: set it to reference, or lift the limits for our address"
-        )
+        found += ", RATE_LIMITS is off for it"
+        advice = "set RATE_LIMITS to reference, or exempt our address from the limits"
         return warn(SUBJECT, "rate limits", found, advice)
-    if (said.points, said.window) not in requests:
+    if (advertised.points, advertised.window) not in requests:
         ours = ", ".join(f"{points} in {window:g} s" for points, window in requests) or "none"
-        advice = "have requests_5min in RATE_LIMITS say the same"
-        return warn(SUBJECT, "rate limits", f"{found}; we count {ours}", advice)
-    return ok(SUBJECT, "rate limits", f"{found}, as we count")
+        advice = "set requests_5min in RATE_LIMITS to the same"
+        return warn(SUBJECT, "rate limits", f"{found}, RATE_LIMITS has {ours}", advice)
+    return ok(SUBJECT, "rate limits", f"{found}, as in RATE_LIMITS")
 
 
 def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[str, str]]:
@@ -141,9 +140,11 @@ def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[s
         answer = http.get(url)
         body = answer.json() if answer.is_success else None
     except (httpx.HTTPError, ValueError) as error:
-        raise TransientError(f"no answer of a PDS from {where} ({type(error).__name__})") from error
+        raise TransientError(
+            f"no response of a PDS from {where} ({type(error).__name__})"
+        ) from error
     if not isinstance(body, dict):
-        raise TransientError(f"what answers at {where} is no PDS: {answer.status_code}")
+        raise TransientError(f"the server at {where} is not a PDS: status {answer.status_code}")
     return body, answer.headers
 
 

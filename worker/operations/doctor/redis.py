@@ -17,7 +17,7 @@ from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 SUBJECT = "redis"
 _MIN_VERSION = (6, 2)
-_SEEN = 1000  # keys that are checked for those of other programs
+_MAX_KEYS = 1000  # keys to check for those of other programs
 _FULL, _FILLING = 0.95, 0.8
 _MAX_LIVE = 10_000  # messages
 _QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
@@ -61,7 +61,7 @@ def _read(redis: Redis, clock: Clock) -> QueueFacts:
         seconds, micros = redis.time()
         middle = (began + clock()) / 2
         live = sum(redis.llen(redis_list(LIVE, at)) for at in (FRONT, OVERFLOW))
-        _, keys = redis.scan(count=_SEEN)
+        _, keys = redis.scan(count=_MAX_KEYS)
     product = "valkey" if "valkey_version" in info else "redis"
     return QueueFacts(
         product=product,
@@ -81,15 +81,15 @@ def evaluate(facts: QueueFacts) -> Iterator[CheckResult]:
     """Evaluate what the server reports."""
     numbers = tuple(int(part) for part in facts.version.split(".") if part.isdigit())
     product, new = f"{facts.product} {facts.version}", numbers >= _MIN_VERSION
-    yield judge(SUBJECT, "version", product, "update it to 6.2 or newer", passes=new)
+    yield judge(SUBJECT, "version", product, "update to 6.2 or newer", passes=new)
     if facts.role != "master":
-        advice = "name the primary in REDIS_URL"
-        yield fail(SUBJECT, "role", f"it is a {facts.role}, and takes no writes", advice)
+        found = f"this {facts.role} does not accept writes"
+        yield fail(SUBJECT, "role", found, "name the primary in REDIS_URL")
     yield judge(
         SUBJECT,
         "eviction",
         f"maxmemory-policy is {facts.policy}",
-        "set it to noeviction, or messages and budgets disappear when memory is short",
+        "set it to noeviction, or messages and rate limits are lost when memory is full",
         passes=facts.policy == "noeviction",
         level=Level.FAIL,
     )
@@ -97,12 +97,12 @@ def evaluate(facts: QueueFacts) -> Iterator[CheckResult]:
         SUBJECT,
         "persistence",
         f"appendonly is {'on' if facts.keeps else 'off'}",
-        "set appendonly yes; until then a restart loses messages, which only the sweep makes up",
+        "set appendonly yes, or a restart loses messages, and their items wait for the sweep",
         passes=facts.keeps,
     )
     yield _memory(facts.used, facts.most)
     yield _sharing(facts.foreign_keys)
-    live, advice = f"{facts.live} saves are waiting", "see that workers run, or add some"
+    live, advice = f"{facts.live} saves are waiting", "check that workers are running, or add more"
     yield judge("workers", "queue", live, advice, passes=facts.live <= _MAX_LIVE)
     yield evaluate_clock(SUBJECT, facts.ahead)
 
@@ -111,7 +111,7 @@ def _memory(used: int, most: int) -> CheckResult:
     found = f"{used / 2**20:.0f} MiB used" + (f" of {most / 2**20:.0f}" if most else ", no limit")
     share = used / most if most else 0.0
     if share >= _FULL:
-        return fail(SUBJECT, "memory", found, "raise maxmemory, or see what fills it")
+        return fail(SUBJECT, "memory", found, "raise maxmemory, or check what uses the memory")
     if share >= _FILLING:
         return warn(SUBJECT, "memory", found, "raise maxmemory before it is full")
     return ok(SUBJECT, "memory", found)
@@ -119,8 +119,8 @@ def _memory(used: int, most: int) -> CheckResult:
 
 def _sharing(foreign_keys: tuple[str, ...]) -> CheckResult:
     if not foreign_keys:
-        return ok(SUBJECT, "database", "it is nobody else's")
-    found = f"{len(foreign_keys)} keys of something else, {foreign_keys[0][:60]!a} for one"
+        return ok(SUBJECT, "database", "used by this installation only")
+    found = f"{len(foreign_keys)} keys of other programs, such as {foreign_keys[0][:60]!a}"
     return warn(SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL")
 
 

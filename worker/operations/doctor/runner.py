@@ -23,12 +23,12 @@ from worker.operations.doctor.machine import Clock
 from worker.operations.doctor.results import CheckResult, Level, fail
 
 _ADVICE: Mapping[str, str] = {
-    "mongodb": "look at MONGODB_CONNECTION_STRING, and whether it runs",
-    "redis": "look at REDIS_URL, and whether it runs",
-    "pds": "look at PDS_URL, and whether it runs",
-    "directory": "look at DID_RESOLVER; accounts are where they were last meanwhile",
-    "media store": "look at MEDIA_STORE_URL, and at the store",
-    TYPES: "correct the package or the file that is named; workers do not start",
+    "mongodb": "check MONGODB_CONNECTION_STRING, and that MongoDB is running",
+    "redis": "check REDIS_URL, and that Redis is running",
+    "pds": "check PDS_URL, and that the PDS is running",
+    "directory": "check DID_RESOLVER; until it responds, the last known PDS of an account is used",
+    "media store": "check MEDIA_STORE_URL and the store",
+    TYPES: "correct the package or file that is named, or workers do not start",
 }
 
 
@@ -74,13 +74,13 @@ def run_checks(
 def _report(check: Check, error: Exception) -> CheckResult:
     """Return the error of a check as a result, without the text of unexpected errors."""
     if not isinstance(error, LexiconFileError | MediaError | SettingsError | OSError):
-        found = f"{type(error).__name__} in the check"
-        advice = "this check has a bug, or the service an answer of its own: report it"
+        found = f"unexpected {type(error).__name__}"
+        advice = "report it: the check has a bug, or the service sent an invalid response"
         return fail(check.subject, check.name, found, advice)
     found = "; ".join(error.problems) if isinstance(error, SettingsError) else str(error)
-    advice = _ADVICE.get(check.subject, "look at what the message names")
+    advice = _ADVICE.get(check.subject, "correct what the message names")
     return fail(check.subject, check.name, found, advice)
 
 
 def _skip(subject: str, check: str, because: str) -> CheckResult:
-    return CheckResult(subject, check, Level.SKIP, f"not looked at, because of: {because}")
+    return CheckResult(subject, check, Level.SKIP, f"skipped because of: {because}")

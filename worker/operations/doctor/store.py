@@ -44,12 +44,12 @@ def evaluate(facts: StoreFacts) -> Iterator[CheckResult]:
     """Evaluate whether files can be read."""
     folder = facts.folder
     if folder is None:
-        remark = ", though with a file that nobody stored" if facts.exists else ""
-        yield ok(SUBJECT, "answer", f"it answers{remark}")
+        remark = ", even for a file that does not exist" if facts.exists else ""
+        yield ok(SUBJECT, "answer", f"the store responds{remark}")
     elif not facts.exists:
-        yield fail(SUBJECT, "folder", f"there is no folder {folder}", "look at MEDIA_STORE_URL")
+        yield fail(SUBJECT, "folder", f"{folder} does not exist", "check MEDIA_STORE_URL")
     elif not facts.readable:
-        advice = "let the worker's user read it and enter it"
+        advice = "allow the worker's user to read and enter it"
         yield fail(SUBJECT, "folder", f"{folder} cannot be read", advice)
     else:
         yield ok(SUBJECT, "folder", f"{folder} can be read")
