@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
+    from worker.operations.audit.run import AuditResult, AuditSummary
     from worker.services import Services
     from worker.sync.run import Observer
 
@@ -91,13 +92,11 @@ def audit(
       1  something is off, or an account's repo could not be read
       2  trouble: wrong usage, a service that does not answer
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.cli.audit_report import print_account, print_page, print_summary
-    from worker.operations.audit.run import AuditSummary, open_audit
-
     if force and not repair:
         raise click.UsageError("--force is for --repair")
+    from worker.operations.audit.run import open_audit
+
     kinds = [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)]
-    summary = AuditSummary()
     with (
         closing(open_services(env_file)) as services,
         _progress(quiet=as_json and sys.stdout.isatty()) as observer,
@@ -105,14 +104,9 @@ def audit(
             services, kinds, blobs=not quick, repair=repair, force=force, observer=observer
         ) as run,
     ):
-        for audited in run.audit(_choose_accounts(services, names, guests=guests)):
-            summary.add(audited)
-            if as_json:
-                print_account(audited)
-    if as_json:
-        print_summary(summary)
-    else:
-        print_page(summary, repaired=repair)
+        accounts = _choose_accounts(services, names, guests=guests)
+        summary = _summarize(run.audit(accounts), as_json=as_json)
+    _print(summary, repaired=repair, as_json=as_json)
     exit_with(ExitCode.OK if summary.clean else ExitCode.FOUND)
 
 
@@ -126,6 +120,28 @@ def _choose_accounts(
     asked = [*names, *([services.settings.guest_subject] if guests else [])]
     accounts = [services.storage.accounts.resolve(name) for name in asked]
     return list({account.subject: account for account in accounts}.values()) or None
+
+
+def _summarize(results: Iterable[AuditResult], *, as_json: bool) -> AuditSummary:
+    """Return the summary of all results; print each as a line of JSON if asked to."""
+    from worker.cli.audit_report import print_account
+    from worker.operations.audit.run import AuditSummary
+
+    summary = AuditSummary()
+    for result in results:
+        summary.add(result)
+        if as_json:
+            print_account(result)
+    return summary
+
+
+def _print(summary: AuditSummary, *, repaired: bool, as_json: bool) -> None:
+    from worker.cli.audit_report import print_page, print_summary
+
+    if as_json:
+        print_summary(summary)
+    else:
+        print_page(summary, repaired=repaired)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from worker.services.storage import Storage
 
 if TYPE_CHECKING:
     from worker.operations.backfill.retry import NamedItems, RetryTotals
+    from worker.services import Services
 
 _TYPES = click.option(
     "--type",
@@ -142,19 +143,10 @@ def retry(
       media-atproto retry --reason source_missing --type painting --dry-run
       media-atproto retry 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.backfill.planner import BackfillPlanner, to_batches
-    from worker.operations.backfill.retry import count_items, find_named, retry_batches
-
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
     with closing(open_services(env_file)) as services:
-        named = find_named(services.storage.store, kinds, ids)
-        failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
-        batches = to_batches(named.items) if ids else failed
-        if dry_run:
-            _print_counts(count_items(batches), "would be enqueued")
-        else:
-            print_totals(retry_batches(services, batches), services.settings.sweep.requeue)
+        named = _retry(services, kinds, ids, codes, dry_run=dry_run)
     _print_skipped(named)
     exit_with(ExitCode.FOUND if named.unknown or named.ambiguous else ExitCode.OK)
 
@@ -167,6 +159,28 @@ def _check_usage(
     if not (ids or type_names or codes or everything):
         message = "give the items to retry: --type, --reason, ids, or --all"
         raise click.UsageError(message)
+
+
+def _retry(
+    services: Services,
+    kinds: Sequence[MediaType],
+    ids: Sequence[str],
+    codes: Sequence[str],
+    *,
+    dry_run: bool,
+) -> NamedItems:
+    """Enqueue or only count the items, and print how many; return those named by id."""
+    from worker.operations.backfill.planner import BackfillPlanner, to_batches
+    from worker.operations.backfill.retry import count_items, find_named, retry_batches
+
+    named = find_named(services.storage.store, kinds, ids)
+    failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
+    batches = to_batches(named.items) if ids else failed
+    if dry_run:
+        _print_counts(count_items(batches), "would be enqueued")
+    else:
+        print_totals(retry_batches(services, batches), services.settings.sweep.requeue)
+    return named
 
 
 def print_totals(totals: RetryTotals, requeue: float) -> None:

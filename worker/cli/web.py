@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
+import socket
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -49,28 +51,34 @@ def web(env_file: Path | None, host: str, port: int) -> None:
       media-atproto web --host 0.0.0.0 --port 8080
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
-    try:
-        from worker.web.app import create_app, listen, serve
-    except ModuleNotFoundError as error:
-        if error.name not in _NEEDED:
-            raise
-        message = f"{error.name} is missing: pip install 'media-atproto[web]'"
-        raise click.ClickException(message) from None
+    _check_packages()
     from worker.core.settings import WebSettings
+    from worker.web.app import create_app, serve
 
     login = WebSettings.load(os.environ)
     signal.signal(signal.SIGTERM, _end)
-    with closing(_services()) as services:
-        try:
-            listening = listen(host, port)
-        except OSError as error:
-            message = f"cannot listen at {host}, port {port}: {error.strerror}; see --host, --port"
-            raise click.ClickException(message) from None
-        with listening:
-            at = _address(host, listening.getsockname()[1])
-            app = create_app(services, login)
-            echo(f"Serving {at}")
-            serve(app, listening)
+    with closing(_services()) as services, _listen(host, port) as listening:
+        app = create_app(services, login)
+        echo(f"Serving {_address(host, listening.getsockname()[1])}")
+        serve(app, listening)
+
+
+def _check_packages() -> None:
+    """Raise click.ClickException if a package of the extra `web` is not installed."""
+    for name in _NEEDED:
+        if importlib.util.find_spec(name) is None:
+            raise click.ClickException(f"{name} is missing: pip install 'media-atproto[web]'")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open a listening socket; raises click.ClickException."""
+    from worker.web.app import listen
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        message = f"cannot listen at {host}, port {port}: {error.strerror}; see --host, --port"
+        raise click.ClickException(message) from None
 
 
 def _services() -> Services:
