@@ -49,7 +49,7 @@ def test_nothing_is_listed_when_all_is_well(world: World) -> None:
     """In words, and exit code 0."""
     world.sync("mood", world.platform.save_mood("calm", world.ada))
     result = call(world, "accounts")
-    assert (result.exit_code, result.stdout) == (0, "Every account that is used can be used.\n")
+    assert (result.exit_code, result.stdout) == (0, "No account is blocked.\n")
 
 
 def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:

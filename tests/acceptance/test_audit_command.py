@@ -88,8 +88,8 @@ def test_what_is_off_is_shown_with_what_to_do(world: World) -> None:
     assert f"mood {item}" in result.output
     assert "the state says synced" in result.output
     assert "publish it" in result.output
-    assert "1 thing is not as it should be, of 3 accounts, 6 documents" in result.output
-    assert "--repair puts it right" in result.output
+    assert "1 finding in 3 accounts, 6 documents" in result.output
+    assert "To repair, use --repair." in result.output
 
 
 def test_json_has_everything(world: World) -> None:
@@ -181,7 +181,7 @@ def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) 
         users.update_one({"_id": world.bob}, {"$set": {"atproto.did": world.dids[world.bob]}})
     assert result.exit_code == 1
     assert f"{handle} ({NOWHERE}) cannot be read:" in result.output
-    assert "Not everything could be looked at" in result.output
+    assert "Not everything could be audited" in result.output
     assert len(world.records("mood", item)) == 1
     *accounts, _others, last = lines(listed)
     failures = [line["failure"] for line in accounts if line["failure"]]
@@ -213,7 +213,7 @@ def test_quick_audit_fetches_no_blob(world: World, stack: Stack) -> None:
         assert proxy.count("getBlob") == 0
         assert audit(world, PDS_URL=proxy.url).exit_code == 1
     help_text = " ".join(audit(world, "--help").output.split())
-    assert "Do not fetch blobs: those missing or truncated are not found." in help_text
+    assert "Do not fetch blobs: missing or truncated ones are not found." in help_text
 
 
 def test_first_findings_are_shown_and_the_others_counted(world: World) -> None:
@@ -221,14 +221,14 @@ def test_first_findings_are_shown_and_the_others_counted(world: World) -> None:
     for number in range(25):
         world.platform.save_mood(f"new {number}", world.ada)
     result = audit(world)
-    assert "... and 5 more; --json has them all" in result.output
+    assert "... and 5 more; --json prints all" in result.output
     assert len(lines(audit(world, "--user", world.ada, "--json"))[0]["findings"]) == 25
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--force"], "--force is for --repair"),
+        (["--force"], "--force requires --repair"),
         (["--type", "poem"], "poem"),
         (["--user", "no-such-user"], "'no-such-user' is no user with an account"),
     ],

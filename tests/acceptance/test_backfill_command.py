@@ -127,7 +127,7 @@ def test_without_waiting_it_enqueues_and_ends(scene: Scene) -> None:
     save_some(scene.world)
     code, output, error = run(["backfill"], scene.environ)
     assert (code, error) == (0, "")
-    assert output.endswith("22 items enqueued; `media-atproto status` shows how far they are\n")
+    assert output.endswith("22 items enqueued; `media-atproto status` shows their progress\n")
     wait_for(
         lambda: sum(statuses(scene.world, kind.name)["synced"] for kind in KINDS) == 22,
         within=60,
@@ -186,7 +186,7 @@ def test_items_that_wait_end_it_with_3(scene: Scene, options: list[str]) -> None
     assert "mood: wrong_password 3\n" in output
     assert statuses(world) == {"pending": 3}
     if not options:
-        assert "3 items wait; the sweep goes on with them" in output
+        assert "3 items are pending; the sweep enqueues them later" in output
     del world.dids[lost]
 
 
@@ -286,7 +286,7 @@ def test_restore_publishes_what_is_gone_from_the_repo(scene: Scene) -> None:
             owner.delete(owner.key(kind.nsid, record.rkey))
     code, output, _ = run(["restore", handle(world), "--wait"], scene.environ)
     assert code == 0
-    assert f"{handle(world)}: 6 items claimed records that are not there\n" in output
+    assert f"{handle(world)}: the records of 6 published items are missing\n" in output
     for painting in paintings:
         assert world.blob(owner.did, world.record("painting", painting)["thumbnail"])
     assert_agreement(world)

@@ -129,7 +129,7 @@ def test_status_tells_counts_reasons_and_queues(world: World, bare_environ: dict
     assert ["guests_not_published", "1"] in lines
     assert ["piece", *"00000000"] in lines
     assert ["live", "1"] in lines
-    assert "Removals of records whose documents are gone\n  waiting   1\n  given up  0\n" in output
+    assert "Removals of records whose documents are gone\n  waiting  1\n  failed   0\n" in output
 
 
 def test_status_gives_json_to_programs(world: World) -> None:
@@ -159,7 +159,7 @@ def test_status_tells_the_rest_when_redis_is_away(world: World) -> None:
     result = call(world, "status", REDIS_URL=NOWHERE)
     assert result.exit_code == 1
     assert "field_invalid" in result.stdout
-    assert "The queues are not known: Redis did not answer" in result.stdout
+    assert "The queue lengths are unknown: Redis did not answer" in result.stdout
     assert "s3cret" not in result.output
     result = call(world, "status", "--json", REDIS_URL=NOWHERE)
     told = json.loads(result.stdout)
@@ -323,7 +323,7 @@ def test_retry_leaves_an_item_to_the_run_that_has_it(world: World) -> None:
     world.services.storage.store.claim(media_type("mood"), [item], holder="another", lease=100)
     result = call(world, "retry", str(item))
     assert result.exit_code == 0
-    assert f"0 enqueued\nmood {item}: a run is at work on it" in result.stdout
+    assert f"0 enqueued\nmood {item}: skipped, because a worker is processing it" in result.stdout
 
 
 def test_retry_works_without_the_queue(world: World, bare_environ: dict[str, str]) -> None:
@@ -332,8 +332,8 @@ def test_retry_works_without_the_queue(world: World, bare_environ: dict[str, str
     environ = {**bare_environ, **world.environ, "REDIS_URL": NOWHERE}
     code, output, error = run(["retry", "--all"], environ)
     assert code == 0
-    assert output.startswith("0 enqueued\n1 not enqueued: 1 mood\nThe queue did not take them")
-    assert "a sweep finds them in 5 seconds" in output
+    assert output.startswith("0 enqueued\n1 not enqueued: 1 mood\nThe queue did not accept them")
+    assert "a sweep enqueues them in 5 seconds" in output
     state = world.platform.state("mood", item)
     assert (state["status"], "retryAt" in state) == ("pending", True)
     assert "s3cret" not in output + error

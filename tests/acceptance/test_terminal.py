@@ -147,7 +147,7 @@ def test_enqueue_fails_when_the_queue_is_away(bare_environ: dict[str, str]) -> N
     """With the variable to look at, and without the password in it."""
     code, output, error = run(["enqueue", "mood", "1"], {**bare_environ, "REDIS_URL": NOWHERE})
     assert (code, output) == (1, "")
-    assert "Error: the queue did not take it: check that REDIS_URL" in error
+    assert "Error: the queue did not accept it: check REDIS_URL" in error
     assert "s3cret" not in error
     assert "Traceback" not in error
 
@@ -160,7 +160,7 @@ def test_show_of_a_synced_item_finds_nothing_wrong(world: World) -> None:
     state = world.platform.state("painting", item)
     for told in ("shown", state["uri"], state["cid"], "synced", "image/png", world.ada):
         assert str(told) in result.stdout
-    assert result.stdout.endswith("All is as it should be.\n")
+    assert result.stdout.endswith("No faults found.\n")
     user = world.services.storage.database["users"].find_one({"_id": world.ada})
     assert user is not None
     assert user["atproto"]["password"] not in result.output  # type: ignore[index]
@@ -175,7 +175,7 @@ def test_show_names_what_differs(world: World) -> None:
     result = call(world, "show", "mood", str(item))
     assert result.exit_code == 1
     assert '  text     "after"    "before"\n' in result.stdout
-    assert result.stdout.endswith("1 thing is not as it should be.\n")
+    assert result.stdout.endswith("1 fault found.\n")
     assert world.platform.state("mood", item) == before
 
 
@@ -228,7 +228,7 @@ def test_show_draws_tables_on_a_terminal(world: World, bare_environ: dict[str, s
     environ = {**bare_environ, **world.environ}
     code, shown = run_on_terminal(["show", "mood", str(item)], environ)
     assert code == 1
-    assert "\x1b[31m1 thing is not as it should be.\x1b[0m" in shown
+    assert "\x1b[31m1 fault found.\x1b[0m" in shown
     assert r"[bold]\x1b]0;pwned\x07" in shown
     assert "\x1b]" not in shown
     assert "\x07" not in shown

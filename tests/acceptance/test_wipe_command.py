@@ -62,7 +62,7 @@ def test_wipe_counts_and_changes_nothing_by_default(world: World) -> None:
         "type   records  states to clear\n"
         "mood   3        3\n"
         "piece  0        0\n"
-        "Nothing was changed. To do it, add --live.\n"
+        "Nothing was changed. To apply the changes, add --live.\n"
     )
     assert count_of(world) == 3
     assert statuses(world) == ["synced"] * 3
@@ -115,7 +115,7 @@ def test_wipe_tells_what_is_left_and_why(world: World) -> None:
     world.services.storage.store.claim(MOOD, [moods[0]], holder="worker", lease=1000)
     result = call(world, "wipe", world.ada, "--live", "--yes")
     assert result.exit_code == 1
-    assert "left: 1 of type mood: a worker is at it\n" in result.stdout
+    assert "remaining: 1 of type mood: a worker is at it\n" in result.stdout
     assert "Run it again" in result.stderr
     assert count_of(world) == 1
 
@@ -169,8 +169,8 @@ def test_forget_counts_by_default_and_forgets_when_told(world: World) -> None:
     counted = call(world, "forget", world.ada)
     assert counted.exit_code == 0
     assert "mood      2        2\n" in counted.stdout
-    assert "thumbnails: 0; removals that wait: 0\n" in counted.stdout
-    assert counted.stdout.endswith("Nothing was changed. To do it, add --live.\n")
+    assert "thumbnails: 0; pending removals: 0\n" in counted.stdout
+    assert counted.stdout.endswith("Nothing was changed. To apply the changes, add --live.\n")
     assert statuses(world) == ["synced"] * 2
     result = call(world, "forget", world.ada, "--live", "--yes")
     assert (result.exit_code, result.stderr) == (0, "")
@@ -200,5 +200,5 @@ def test_forget_refuses_guests_and_knows_no_trace_of_a_stranger(world: World) ->
     assert "use media-atproto wipe" in result.stderr
     result = call(world, "forget", "auth0|\x1b[2Jnobody", "--live", "--yes")
     assert result.exit_code == 0
-    assert "There is no trace of auth0|\\x1b[2Jnobody" in result.stdout
+    assert "No data of auth0|\\x1b[2Jnobody" in result.stdout
     assert "\x1b" not in result.stdout

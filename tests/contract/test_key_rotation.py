@@ -105,7 +105,7 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
 
     done = keyring.rotate()
     assert "3 passwords, 2 sessions" in done.stdout
-    assert "Key 2 of SECRET_KEYS is needed by nothing any more" in done.stdout
+    assert "Key 2 of SECRET_KEYS is no longer needed" in done.stdout
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
     assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain

@@ -48,7 +48,7 @@ def test_the_file_is_the_one_that_the_process_has(file: Path) -> None:
 def test_without_a_file_nothing_is_alive(tmp_path: Path) -> None:
     """It has never started, or it is another's file."""
     told = alive(str(tmp_path / "none"))
-    assert (told.exit_code, f"there is no {tmp_path}/none" in told.output) == (1, True)
+    assert (told.exit_code, f"{tmp_path}/none does not exist" in told.output) == (1, True)
 
 
 def test_what_has_only_just_started_is_not_alive(file: Path) -> None:

@@ -13,39 +13,36 @@ from worker.cli.output import ExitCode, expected_errors
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
-    "demo": ("worker.cli.demo:demo", "Watch items travel from MongoDB to the PDS."),
-    "init": ("worker.cli.init:init", "Create the indexes in MongoDB, and say what was done."),
-    "doctor": ("worker.cli.doctor:doctor", "Check that everything is set up right."),
-    "status": ("worker.cli.status:status", "Count items by state; what waits, what failed."),
-    "web": ("worker.cli.web:web", "Serve the status page: the same in a browser, and more."),
-    "failures": ("worker.cli.failures:failures", "List the items that failed, and what to do."),
-    "retry": ("worker.cli.failures:retry", "Try items that failed again."),
-    "backfill": ("worker.cli.backfill:backfill", "Publish everything that is not yet."),
-    "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos; repair."),
-    "accounts": (
-        "worker.cli.accounts:accounts",
-        "List the accounts that cannot be used; have one tried again.",
-    ),
-    "lexicons": ("worker.cli.lexicons:lexicons", "Check the lexicons; publish them."),
+    "demo": ("worker.cli.demo:demo", "Publish sample items with real services."),
+    "init": ("worker.cli.init:init", "Create missing indexes in MongoDB."),
+    "doctor": ("worker.cli.doctor:doctor", "Check services, credentials and settings."),
+    "status": ("worker.cli.status:status", "Count items by state, errors, and queued messages."),
+    "web": ("worker.cli.web:web", "Serve the status page."),
+    "failures": ("worker.cli.failures:failures", "List failed items, and what to do."),
+    "retry": ("worker.cli.failures:retry", "Retry failed items."),
+    "backfill": ("worker.cli.backfill:backfill", "Publish all items that are not published yet."),
+    "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos, and repair."),
+    "accounts": ("worker.cli.accounts:accounts", "List blocked accounts, and resume one."),
+    "lexicons": ("worker.cli.lexicons:lexicons", "Check and publish the lexicons."),
     "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
     "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),
-    "forget": ("worker.cli.wipe:forget", "Remove all traces of an account that is erased."),
-    "sync": ("worker.cli.items:sync", "Bring one item's record up to date, now."),
-    "enqueue": ("worker.cli.items:enqueue", "Ask the worker to sync one item."),
-    "watch": ("worker.cli.watch:watch", "Enqueue what changes in MongoDB, whoever saves it."),
+    "forget": ("worker.cli.wipe:forget", "Remove all data of an account that is erased."),
+    "sync": ("worker.cli.items:sync", "Sync one item now, without the queue."),
+    "enqueue": ("worker.cli.items:enqueue", "Enqueue one item."),
+    "watch": ("worker.cli.watch:watch", "Enqueue changes from MongoDB's change stream."),
     "show": ("worker.cli.items:show", "Show an item's document, state and record."),
     "flower": ("worker.cli.flower:flower", "Run Flower, which shows workers and tasks."),
-    "alive": ("worker.cli.alive:alive", "Tell whether a worker or beat is at work."),
+    "alive": ("worker.cli.alive:alive", "Check that a worker or beat is running."),
     "rotate-keys": ("worker.cli.keys:rotate_keys", "Seal all secrets with the first key."),
-    "new-key": ("worker.cli.keys:new_key", "Print a fresh key for SECRET_KEYS."),
+    "new-key": ("worker.cli.keys:new_key", "Print a new key for SECRET_KEYS."),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is used; its help imports none."""
+    """A group that imports a command when it is used; its help imports no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table, in which they are best learned."""
+        """Return the names in the order of the table, not sorted."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -83,22 +80,22 @@ def _leave_interrupted(ctx: click.Context) -> NoReturn:
     "--env-file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Take the environment of the commands from this file, where it is not set already.  "
-    "[default: .env, if there is one]",
+    help="Read environment variables that are not set from this file.  "
+    "[default: .env, if it exists]",
 )
 @click.pass_context
 def main(ctx: click.Context, env_file: Path | None) -> None:
     """Publish a media platform's MongoDB documents as AT Protocol records.
 
     \b
-    Try it on this machine, with nothing but this package:
+    Try it on this machine, with this package only:
       media-atproto demo
 
     \b
-    Have services to develop against, and commands that use them:
+    Run services for development, and commands that use them:
       media-atproto stack --env-file .env
       media-atproto sync painting 65f1c0ffee65f1c0ffee0001
 
-    Every command explains itself: media-atproto COMMAND --help.
+    Help for a command: media-atproto COMMAND --help.
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     ctx.obj = env_file

@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
-_HEADER = ("account", "did", "items waiting", "left alone until", "code", "message")
-_GATES_HEADER = ("PDS", "budget", "of", "used", "until")
+_HEADER = ("account", "did", "items waiting", "blocked until", "code", "message")
+_LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
 
 
 @click.command(cls=FindingCommand)
 @click.option(
     "--resume",
     metavar="HANDLE",
-    help="Try this account again now, and the items that wait for it: a handle, subject or DID.",
+    help="Retry this account and its waiting items now: a handle, a subject or a DID.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
 def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> None:
-    """List the accounts that cannot be used, and the budgets that are spent.
+    """List the accounts that cannot be used, and the rate limits that are exhausted.
 
-    An account whose login is refused is left alone for a while, and its items wait. It is tried
-    again when the time is up, when its stored password changes, when it has moved to another PDS,
+    An account whose login is refused is blocked for a while, and its items wait. It is retried
+    when that time has passed, when its stored password changes, when it has moved to another PDS,
     or with --resume.
 
     \b
     Exit codes:
-      0  there are none
-      1  there are some
-      2  trouble: wrong usage, or a service that does not answer
+      0  no account is blocked
+      1  accounts are blocked
+      2  error: wrong usage, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     with closing(open_services(env_file)) as services:
         if resume:
@@ -86,7 +86,7 @@ def _print_page(
     blocked_accounts: Sequence[BlockedAccount], buckets: Sequence[BucketStatus]
 ) -> None:
     if not blocked_accounts:
-        echo("Every account that is used can be used.")
+        echo("No account is blocked.")
     print_table(Table([_row(blocked) for blocked in blocked_accounts], header=_HEADER))
     for code in dict.fromkeys(blocked.code for blocked in blocked_accounts):
         echo(f"{code}: {help_for(code).action}")
@@ -94,13 +94,13 @@ def _print_page(
         (
             bucket.host,
             bucket.limit,
-            bucket.subject or "our address",
+            bucket.subject or "IP address",
             _format_usage(bucket),
             rfc3339(bucket.until),
         )
         for bucket in buckets
     ]
-    print_table(Table(rows, header=_GATES_HEADER, title="Budgets that are spent but for saves"))
+    print_table(Table(rows, header=_LIMITS_HEADER, title="Rate limits exhausted, except for saves"))
 
 
 def _row(blocked: BlockedAccount) -> tuple[str, ...]:

@@ -20,14 +20,14 @@ import click
     default=60.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long ago the file may have been touched.",
+    help="Maximum time since the file was touched.",
 )
 def alive(file: Path, within: float) -> None:
-    """Tell whether a worker or beat is at work, by the FILE that it touches.
+    """Check by its heartbeat FILE that a worker or beat is running.
 
-    FILE is what the process has as HEARTBEAT_FILE; without it, that variable is taken. A worker
-    touches it every 5 seconds while it takes messages, so it is not alive either while Redis is
-    away: it goes on by itself then, and need not be restarted. Nothing else is looked at.
+    FILE is the HEARTBEAT_FILE of the process; the default is that variable. A worker touches the
+    file every 5 seconds while it receives messages. While Redis is down it is therefore reported
+    as not alive, but it need not be restarted: it reconnects by itself.
 
     \b
     Exit codes:
@@ -40,9 +40,9 @@ def alive(file: Path, within: float) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     age = _age(file)
     if age is None:
-        raise click.ClickException(f"not alive: there is no {file}")
+        raise click.ClickException(f"not alive: {file} does not exist")
     if age == float("inf"):
-        raise click.ClickException(f"not alive yet: {file} was not touched since it was started")
+        raise click.ClickException(f"not alive yet: {file} has not been touched since the start")
     if age > within:
         raise click.ClickException(f"not alive: {file} was last touched {age:.0f} seconds ago")
     click.echo(f"alive: {file} was touched {age:.0f} seconds ago")

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     metavar="HANDLE",
     help="Only this user's account: a handle, a subject or a DID; may be given several times.",
 )
-@click.option("--guests", is_flag=True, help="Only the guests' account, or that one as well.")
+@click.option(
+    "--guests", is_flag=True, help="Only the guests' account; with --user, this account as well."
+)
 @click.option(
     "--type",
     "type_names",
@@ -38,14 +40,14 @@ if TYPE_CHECKING:
     type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
-@click.option("--repair", is_flag=True, help="Put right what is found, then look again.")
+@click.option("--repair", is_flag=True, help="Repair the findings, then audit again.")
 @click.option(
-    "--force", is_flag=True, help="With --repair: remove even more than 20% of a collection."
+    "--force", is_flag=True, help="With --repair: allow removing more than 20% of a collection."
 )
 @click.option(
-    "--quick", is_flag=True, help="Do not fetch blobs: those missing or truncated are not found."
+    "--quick", is_flag=True, help="Do not fetch blobs: missing or truncated ones are not found."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines, with nothing left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON lines.")
 @click.pass_obj
 def audit(
     env_file: Path | None,
@@ -60,40 +62,40 @@ def audit(
 ) -> None:
     """Compare the documents in MongoDB with the records in the repos, account by account.
 
-    Each repo is read in one call, and each record compared by its CID with the one that its
-    document asks for; the blobs of records are fetched and checked. Without --user or --guests
-    all accounts are looked at, and the documents of owners without one.
+    Each repo is read in one call. Each record is compared by its CID with the record that is
+    built from its document, and its blobs are fetched and checked. Without --user and --guests,
+    all accounts are audited, and the documents of owners without an account.
 
     \b
-    missing         a document without a record, and nothing will publish it
-    stale           its record is there, and not as the document is
-    orphaned        a record without a document, or whose document must not be published here
-    duplicated      one record too many of a document
+    missing         a document has no record, and no retry is due that would publish it
+    stale           the record differs from the document
+    orphaned        a record has no document, or its document must not be published here
+    duplicated      a document has more than one record
     blob_missing    the PDS does not have a blob of a record
-    blob_truncated  the PDS does not have the whole of it
-    state_lies      the document's state does not say what is there
+    blob_truncated  the PDS has only a part of a blob
+    state_lies      the document's state differs from the repo
 
-    What a document tells of itself is counted, not found fault with: failed, waiting for its
-    next try, partial, skipped, removed.
+    Documents whose state explains the difference are only counted: failed, waiting for a retry,
+    partial, skipped, removed.
 
-    --repair publishes, removes and corrects with the engine that does so every day, and leaves
-    alone what a worker is at. Of duplicates it keeps the record that the document's state names,
-    or else the oldest. If it would have to remove more than 20% of a collection, and more than 5
-    records, it removes none of that collection, unless there is --force. It can be interrupted
-    and repeated; then accounts are looked at again, and that is what is reported.
+    --repair publishes, removes and corrects with the engine of the workers, and skips documents
+    that a worker is processing. Of duplicates it keeps the record that the document's state names,
+    or else the oldest one. Without --force, it removes nothing from a collection of which it would
+    remove more than 20% and more than 5 records. It can be interrupted and repeated. Repaired
+    accounts are audited again, and the second result is reported.
 
     \b
     With --json: a line for each account, {"account", "clean", "types", "findings", "failure",
-    "repair"}, the account being null for owners without one; last a line {"summary"}.
+    "repair"}, with account null for owners without one; at the end a line {"summary"}.
 
     \b
     Exit codes:
-      0  clean: all is as it should be
-      1  something is off, or an account's repo could not be read
-      2  trouble: wrong usage, a service that does not answer
+      0  clean: no findings
+      1  findings, or the repo of an account could not be read
+      2  error: wrong usage, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if force and not repair:
-        raise click.UsageError("--force is for --repair")
+        raise click.UsageError("--force requires --repair")
     from worker.operations.audit.run import open_audit
 
     kinds = [MEDIA_TYPES[name] for name in dict.fromkeys(type_names or MEDIA_TYPES)]
@@ -117,13 +119,13 @@ def _choose_accounts(
 
     Raises UnknownAccountError.
     """
-    asked = [*names, *([services.settings.guest_subject] if guests else [])]
-    accounts = [services.storage.accounts.resolve(name) for name in asked]
+    every = [*names, *([services.settings.guest_subject] if guests else [])]
+    accounts = [services.storage.accounts.resolve(name) for name in every]
     return list({account.subject: account for account in accounts}.values()) or None
 
 
 def _summarize(results: Iterable[AuditResult], *, as_json: bool) -> AuditSummary:
-    """Return the summary of all results; print each as a line of JSON if asked to."""
+    """Return the summary of all results; with `as_json`, print each as a line of JSON."""
     from worker.cli.audit_report import print_account
     from worker.operations.audit.run import AuditSummary
 

@@ -11,8 +11,8 @@ from worker.operations.audit.repair import RemovalRefusal, Repairs
 from worker.operations.audit.run import AuditResult, AuditSummary
 from worker.operations.text import shorten
 
-_HEADER = ("type", "documents", "records", "right", "explained", "off")
-_EXPLANATIONS = "Explained: what documents tell of themselves"
+_HEADER = ("type", "documents", "records", "right", "explained", "wrong")
+_EXPLANATIONS = "Explained by the state of the document"
 _ACTIONS: Mapping[Fault, str] = {
     Fault.MISSING: "publish it",
     Fault.STALE: "publish it again",
@@ -81,9 +81,9 @@ def print_page(summary: AuditSummary, *, repaired: bool) -> None:
 def _type_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
     for name in summary.documents:
         right = summary.standings[name, DocumentStanding.RIGHT, ""]
-        stand = sum(count for (kind, *_), count in summary.standings.items() if kind == name)
-        off = sum(count for (_, kind), count in summary.faults.items() if kind == name)
-        counts = (summary.documents[name], summary.records[name], right, stand - right, off)
+        total = sum(count for (kind, *_), count in summary.standings.items() if kind == name)
+        wrong = sum(count for (_, kind), count in summary.faults.items() if kind == name)
+        counts = (summary.documents[name], summary.records[name], right, total - right, wrong)
         yield (name, *map(str, counts))
 
 
@@ -98,10 +98,10 @@ def _print_first(summary: AuditSummary) -> None:
         (finding.fault, _subject(finding), shorten(finding.detail)) for finding in summary.first
     ]
     print_table(
-        Table(rows, header=("finding", "record or document", "detail"), title="The first of them")
+        Table(rows, header=("finding", "record or document", "detail"), title="First findings")
     )
     if more := summary.found - len(summary.first):
-        echo(f"... and {more} more; --json has them all")
+        echo(f"... and {more} more; --json prints all")
 
 
 def _subject(finding: Finding) -> str:
@@ -110,28 +110,25 @@ def _subject(finding: Finding) -> str:
 
 
 def _describe(summary: AuditSummary) -> str:
-    removed, synced = (
-        _format_count(summary.removed, "record"),
-        _format_count(summary.synced, "document"),
-    )
-    told = f"Repaired: {removed} removed, {synced} synced"
-    left = _format_count(summary.skipped, "document")
-    return f"{told}; {left} left to the workers at them" if summary.skipped else told
+    removed = _format_count(summary.removed, "record")
+    synced = _format_count(summary.synced, "document")
+    skipped = _format_count(summary.skipped, "document")
+    repaired = f"Repaired: {removed} removed, {synced} synced"
+    return f"{repaired}; {skipped} in use by workers skipped" if summary.skipped else repaired
 
 
 def _print_verdict(summary: AuditSummary, *, repaired: bool) -> None:
     counts = (summary.accounts, summary.documents.total(), summary.records.total())
     names = ("account", "document", "record")
-    looked_at = ", ".join(_format_count(*each) for each in zip(counts, names, strict=True))
+    audited = ", ".join(_format_count(*each) for each in zip(counts, names, strict=True))
     if summary.clean:
-        echo(f"Clean: {looked_at}.", "green")
+        echo(f"Clean: {audited}.", "green")
     elif summary.found:
-        things = "thing is" if summary.found == 1 else "things are"
-        how = "" if repaired else " --repair puts it right."
-        echo(f"{summary.found} {things} not as it should be, of {looked_at}.{how}", "red")
+        advice = "" if repaired else " To repair, use --repair."
+        echo(f"{_format_count(summary.found, 'finding')} in {audited}.{advice}", "red")
     else:
-        undone = "put right" if summary.undone else "looked at"
-        echo(f"Not everything could be {undone}, of {looked_at}.", "red")
+        undone = "repaired" if summary.undone else "audited"
+        echo(f"Not everything could be {undone} in {audited}.", "red")
 
 
 def _format_count(number: int, noun: str) -> str:

@@ -28,7 +28,7 @@ TYPES = click.option(
     type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
-_WAIT = click.option("--wait", is_flag=True, help="Stay, show how far it is, report at the end.")
+_WAIT = click.option("--wait", is_flag=True, help="Wait for completion, showing progress.")
 
 
 @click.command()
@@ -40,9 +40,9 @@ _WAIT = click.option("--wait", is_flag=True, help="Stay, show how far it is, rep
     metavar="HANDLE",
     help="Only this user's items: a handle, a subject or a DID; may be given several times.",
 )
-@click.option("--guests", is_flag=True, help="Only guests' items, or those as well.")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue N items at most.")
-@click.option("--failed", is_flag=True, help="Items that were given up as well.")
+@click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
+@click.option("--failed", is_flag=True, help="Include failed items.")
 @click.option("--dry-run", is_flag=True, help="Only count.")
 @_WAIT
 @click.pass_obj
@@ -57,21 +57,21 @@ def backfill(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    """Publish every item whose published state is not right.
+    """Publish all items that are not published, or not completely.
 
-    That is: never published, partial, pending, left by older programs, waiting for an account
-    that is there now. Items are enqueued in batches of one account, the accounts in turns, on a
-    queue of their own that workers serve after all saves. Before the first write to an account
-    its repo is read, and a record that names an item already is taken over.
+    These are items that were never published, are partial or pending, were left by older
+    programs, or waited for an account that exists now. They are enqueued in batches of one
+    account, in turns, on a queue that workers serve after all saves. Before the first write to an
+    account, its repo is read, and records that already name an item are adopted.
 
-    Can be interrupted and repeated at any time: what is on the queue goes on, the next run
-    picks up what is left.
+    Can be interrupted and repeated at any time: enqueued items are still processed, and the next
+    run enqueues the remaining ones.
 
     \b
     Exit codes, with --wait:
-      0  all that can be published is
+      0  all items that can be published are published
       1  some items failed, or are published without a file: see media-atproto failures
-      3  some items wait, for their account or their PDS: the sweep goes on with them
+      3  some items wait for their account or their PDS: the sweep enqueues them later
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.backfill.planner import Scope
 
@@ -97,12 +97,12 @@ def restore(
     dry_run: bool,
     wait: bool,
 ) -> None:
-    """Publish all items of accounts that should be published, after a wipe for example.
+    """Publish all items of accounts again, for example after a wipe.
 
-    HANDLE is a handle, a subject or a DID; the guests' account is one as well. Items that were
-    nuked or deleted stay away. Records get the keys that they had; thumbnails come from the
-    cache. Items whose records are gone from the repo, whatever their state says, are included.
-    Can be interrupted and repeated. Exit codes are those of backfill.
+    HANDLE is a handle, a subject or a DID, also of the guests' account. Nuked and deleted items
+    are not published. Records keep their keys, and thumbnails come from the cache. Items whose
+    records are missing from the repo are included, whatever their state.
+    Can be interrupted and repeated. The exit codes are those of backfill.
     """
     from worker.operations.backfill.planner import Scope
 
@@ -128,7 +128,7 @@ def _mark_missing(
 
     for account in accounts:
         if count := mark_missing(services, account, kinds):
-            echo(f"{account.handle}: {count} items claimed records that are not there")
+            echo(f"{account.handle}: the records of {count} published items are missing")
 
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
@@ -142,7 +142,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
         return ExitCode.OK
     if not wait:
         count = BackfillRun.of(services, scope).enqueue()
-        echo(f"{count} items enqueued; `media-atproto status` shows how far they are")
+        echo(f"{count} items enqueued; `media-atproto status` shows their progress")
         return ExitCode.OK
     from worker.cli.backfill_progress import open_progress
 
@@ -159,7 +159,9 @@ def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
     accounts = f"{preview.accounts} account{'' if preview.accounts == 1 else 's'}"
     echo(f"{preview.total} items of {accounts} to publish{limit}")
     rows = [(name, str(number), "") for name, number in preview.wanted.items()]
-    rows += [(name, str(n), f"left out: {why}") for (name, why), n in preview.left_out.items()]
+    rows += [
+        (name, str(n), f"left out: {reason}") for (name, reason), n in preview.left_out.items()
+    ]
     print_table(Table(sorted(rows), header=("type", "items", "")))
 
 
@@ -181,10 +183,10 @@ def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCo
     waiting = counts[Status.PENDING] + counts[LEFT]
     left = BackfillPlanner.of(services).preview(scope).total if scope.limit is None else waiting
     if left:
-        echo(f"{left} items wait; the sweep goes on with them", "yellow")
+        echo(f"{left} items are pending; the sweep enqueues them later", "yellow")
     return ExitCode.PENDING if left else ExitCode.OK
 
 
 def _print_outcomes(ended: Mapping[tuple[str, str], int]) -> None:
     rows = [(name, status, str(number)) for (name, status), number in sorted(ended.items())]
-    print_table(Table(rows, header=("type", "ended as", "items")))
+    print_table(Table(rows, header=("type", "status", "items")))

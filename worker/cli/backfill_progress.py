@@ -25,15 +25,15 @@ class PlainProgress:
     def __init__(self, totals: Mapping[str, int]) -> None:
         self._total = sum(totals.values())
         self._start = time.monotonic()
-        self._told = 0.0
-        self._known = BackfillProgress(0, {}, {})
+        self._printed_at = 0.0
+        self._printed = BackfillProgress(0, {}, {})
 
     def show(self, tally: BackfillProgress) -> None:
         """Print progress, unless it is unchanged or was printed very recently."""
         spent = time.monotonic() - self._start
-        if spent < self._told + _LINE_EVERY or tally == self._known:
+        if spent < self._printed_at + _LINE_EVERY or tally == self._printed:
             return
-        self._told, self._known = spent, tally
+        self._printed_at, self._printed = spent, tally
         rate = tally.total / spent
         echo(f"{tally.total} of {self._total}, {rate:.0f}/s{reasons_of(tally)}", err=True)
 

@@ -23,13 +23,13 @@ _PREFIX = "media-atproto-demo-"
 
 @click.command()
 @click.option(
-    "--keep", is_flag=True, help="Keep all running, with Flower and the status page, until Ctrl-C."
+    "--keep", is_flag=True, help="Keep running, with Flower and the status page, until Ctrl-C."
 )
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Folder for all data and logs; it is kept.  [default: a temporary one]",
+    help="Folder for all data and logs; it is not deleted.  [default: a temporary folder]",
 )
 def demo(data: Path | None, *, keep: bool) -> None:
     """Publish some sixty items from MongoDB to a PDS, and check the result.

@@ -1,4 +1,4 @@
-"""`media-atproto doctor`: check that everything is set up right."""
+"""`media-atproto doctor`: check services, credentials and settings."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ _ALL = 2**31 - 1
     "most",
     metavar="N",
     default="0",
-    help="Try so many users' accounts as well, or `all`; sessions that there are are used.",
+    help="Also log in with N user accounts, or `all`. Existing sessions are reused.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
 def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     """Check services, credentials, indexes, lexicons, clocks, versions and limits.
 
-    A line for each thing looked at: what was found and, where it is not right, what to do. A
-    service that is away hides nothing but what cannot be seen without it, and is waited for some
-    seconds. Nothing is changed, but that an account without a session logs in, and is left alone
-    for a while if it cannot, as a worker would do.
+    Prints a line for each check: what was found and, after a problem, what to do. If a service is
+    down, which takes a few seconds to find out, only the checks that need it are skipped. Nothing
+    is changed, except that accounts without a session log in. As in a worker, an account that
+    cannot log in is blocked for a while.
 
     \b
     Exit codes:
-      0  all is right, or there are warnings only
-      1  something does not work
+      0  no failures; there may be warnings
+      1  failures
       2  wrong usage
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     number = _number(most)

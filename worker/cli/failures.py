@@ -47,7 +47,7 @@ _REASONS = click.option(
     "codes",
     multiple=True,
     metavar="CODE",
-    help="Only what failed with this error code; can be given several times.",
+    help="Only items with this error code; can be given several times.",
 )
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 
@@ -61,9 +61,11 @@ _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "
     default=50,
     show_default=True,
     metavar="N",
-    help="List at most so many items of each reason and type; with --json, all are listed.",
+    help="List at most N items of each reason and type; --json lists all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line, of each item.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object per line, for each item."
+)
 @click.pass_obj
 def failures(
     env_file: Path | None,
@@ -73,16 +75,16 @@ def failures(
     *,
     as_json: bool,
 ) -> None:
-    """List the items that failed or are partial, by reason, and what to do about each reason.
+    """List failed and partial items by reason, and what to do about each reason.
 
-    A failed item was given up: correct what its reason names, then `retry` it. A partial one is
-    published, with a file missing or old; where that may pass, it is tried again by itself.
+    A failed item is not retried automatically: correct the reason, then `retry` it. A partial item
+    is published, but a file is missing or old; it is retried automatically if that may help.
 
     \b
     Exit codes:
-      0  there are none
-      1  there are some
-      2  trouble: wrong usage, or a service that does not answer
+      0  no failed or partial items
+      1  failed or partial items
+      2  error: wrong usage, or a service does not respond
 
     \b
       media-atproto failures --type painting
@@ -112,7 +114,7 @@ def _parse_ids(
 @click.argument("ids", nargs=-1, metavar="[ID]...", callback=_parse_ids)
 @_TYPES
 @_REASONS
-@click.option("--all", "everything", is_flag=True, help="Everything that failed or is partial.")
+@click.option("--all", "everything", is_flag=True, help="All failed and partial items.")
 @click.option("--dry-run", is_flag=True, help="Only count; change and enqueue nothing.")
 @click.pass_obj
 def retry(
@@ -124,19 +126,19 @@ def retry(
     everything: bool,
     dry_run: bool,
 ) -> None:
-    """Try items again that failed or are partial, with all their attempts.
+    """Retry failed and partial items, with all their attempts.
 
-    Which ones is said by type, by reason or by both; by the ids of items, whatever their status;
-    or by --all. They become pending and are enqueued in batches of one account, on the queue for
-    bulk work. Should the queue not take them, or lose them, the sweep of a running worker finds
-    them. What a worker is busy with is left to it.
+    Select them by type, by reason or by both; by their ids, whatever their status; or with --all.
+    They become pending and are enqueued in batches of one account, on the queue for bulk work. If
+    the queue does not accept them, or loses them, the sweep of a running worker enqueues them.
+    Items that a worker is processing are skipped.
 
-    Correct first what the reason names (see failures): without that they fail again.
+    Correct the reason first (see failures), or the items fail again.
 
     \b
     Exit codes:
-      0  done, or there was nothing to do
-      1  an id is unknown, or of several types (give --type); all others are done
+      0  done, or nothing to do
+      1  an id is unknown, or of several types (give --type); all other items are retried
       2  wrong usage
 
     \b
@@ -188,8 +190,10 @@ def print_totals(totals: RetryTotals, requeue: float) -> None:
     _print_counts(totals.enqueued, "enqueued")
     if totals.skipped:
         _print_counts(totals.skipped, "not enqueued")
-        message = "The queue did not take them: check that REDIS_URL names a server that answers."
-        echo(f"{message} They are pending; a sweep finds them in {requeue:.0f} seconds.", "yellow")
+        message = "The queue did not accept them: check REDIS_URL, and that Redis is running."
+        echo(
+            f"{message} They are pending; a sweep enqueues them in {requeue:.0f} seconds.", "yellow"
+        )
 
 
 def _print_counts(counts: Counter[str], what: str) -> None:
@@ -199,7 +203,7 @@ def _print_counts(counts: Counter[str], what: str) -> None:
 
 def _print_skipped(named: NamedItems) -> None:
     for ref in named.busy:
-        echo(f"{ref}: a run is at work on it, and is left to it")
+        echo(f"{ref}: skipped, because a worker is processing it")
     for text in named.unknown:
         echo(f"no item has the id {text}", "red", err=True)
     for text, types in named.ambiguous:
@@ -232,7 +236,7 @@ def print_page(
             _print_reason(code, every, list(islice(items, limit)))
             total += number
     if total:
-        echo("Once a reason is put right: media-atproto retry --reason CODE", "bold")
+        echo("After correcting a reason: media-atproto retry --reason CODE", "bold")
     else:
         echo("Nothing failed.", "green")
     return total

@@ -10,7 +10,8 @@ import click
 
 from worker.cli.environment import complete_environment
 
-# Milliseconds between saves: a kill loses that much. A variable can override it, unlike _CONFIG.
+# Milliseconds between saves; a killed process loses the time since the last one. Unlike _CONFIG,
+# it can be overridden by a variable.
 _STATE_SAVE_INTERVAL = "30000"
 _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
 
@@ -20,7 +21,7 @@ _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen at; another one than the loopback's wants TLS in front of it.",
+    help="Address to listen at; for others than the loopback, put a TLS proxy in front.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=5555, show_default=True)
 @click.option(
@@ -28,21 +29,21 @@ _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("flower-state"),
     show_default=True,
-    help="File that keeps what Flower has seen, so that a restart forgets nothing.",
+    help="File in which Flower keeps its state across restarts.",
 )
 @click.pass_obj
 def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
-    """Run Flower, which shows the workers and what became of each message, until Ctrl-C.
+    """Run Flower, which shows the workers and the result of each message, until Ctrl-C.
 
-    Needs FLOWER_BASIC_AUTH=user:password, which its pages ask for; `/metrics` and `/healthcheck`
-    are open, as Flower has them. Nothing can be changed through it. Tasks are named by their
-    document; one whose item waits is RETRY, not SUCCESS. Other options of Flower can be set
-    as FLOWER_NAME, such as FLOWER_URL_PREFIX.
+    Needs FLOWER_BASIC_AUTH=user:password, the login for its pages; `/metrics` and `/healthcheck`
+    need no login, as usual in Flower. It is read-only. Tasks are named by their document; the
+    state of a task whose item waits is RETRY, not SUCCESS. Other options of Flower can be set as
+    FLOWER_NAME, such as FLOWER_URL_PREFIX.
 
     \b
     Exit codes:
       0  stopped
-      1  the environment is not complete, or Flower is not installed
+      1  the environment is incomplete, or Flower is not installed
 
     \b
       FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower

@@ -21,17 +21,17 @@ _STYLES: dict[str, Style] = {"created": "green", "refused": "red"}
 @click.command()
 @click.pass_obj
 def init(env_file: Path | None) -> None:
-    """Create the indexes in MongoDB that are not there yet, and say what was done.
+    """Create missing indexes in MongoDB, and print the result.
 
-    A line for each: its collection, its name, whether it was created now or was already there.
+    Prints a line for each index: its collection, its name, and whether it was created or existed.
     Run it before the first worker of a platform with many documents, and after an update: it
     takes about two seconds per million documents and index, and documents can be saved meanwhile.
     It can be interrupted and repeated. No index is ever dropped or changed.
 
     \b
     Exit codes:
-      0  all indexes are there
-      1  one is refused, because something is in its way: what it is, and what to do, is said
+      0  all indexes exist
+      1  MongoDB refused to create an index; the reason and what to do are printed
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     from worker.core.settings import Settings
@@ -42,7 +42,7 @@ def init(env_file: Path | None) -> None:
     database = connect(settings)
     with database.client:
         counts = Counter(_describe(made) for made in create(database))
-    echo(", ".join(f"{number} {standing}" for standing, number in counts.items()))
+    echo(", ".join(f"{number} {status}" for status, number in counts.items()))
     exit_with(ExitCode.FOUND if "refused" in counts else ExitCode.OK)
 
 

@@ -70,8 +70,8 @@ def print_inspection_json(inspection: Inspection) -> None:
 def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
     account = inspection.item.account
     rows = [(str(name), _cell(value)) for name, value in inspection.item.content.items()]
-    told = f"{account.handle} ({account.did})" if account else "none"
-    return [*rows, ("account", told)]
+    owner = f"{account.handle} ({account.did})" if account else "none"
+    return [*rows, ("account", owner)]
 
 
 def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
@@ -79,11 +79,11 @@ def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
     kept = {**dump_state(state), "blobs": None, "error": None}
     rows = [(_LABELS.get(name, name), _cell(value)) for name, value in _without_none(kept).items()]
     if state.error:
-        when = "for good" if state.error.permanent else "and may pass"
+        kind = "permanent" if state.error.permanent else "temporary"
         rows.append(("error", f"{state.error.step}: {state.error.message}"))
-        rows.append(("", f"{state.error.code}, {when}, {_ago(state.error.at)}"))
+        rows.append(("", f"{state.error.code}, {kind}, {_ago(state.error.at)}"))
     if state.lease:
-        rows.append(("at work", f"{state.lease.holder}, until {_ago(state.lease.until)}"))
+        rows.append(("lease", f"{state.lease.holder}, until {_ago(state.lease.until)}"))
     return [*rows, ("plan", inspection.item.plan)]
 
 
@@ -96,7 +96,7 @@ def _record_rows(inspection: Inspection) -> list[tuple[str, str]]:
 
 
 def _blob_row(check: BlobCheck) -> tuple[str, ...]:
-    return check.field, check.fault or "as it should be", _describe(check.blob)
+    return check.field, check.fault or "ok", _describe(check.blob)
 
 
 def _describe(blob: BlobState) -> str:
@@ -106,9 +106,9 @@ def _describe(blob: BlobState) -> str:
 def _print_verdict(inspection: Inspection) -> None:
     count = inspection.published.faults
     if count == 0:
-        echo("All is as it should be.", "green")
+        echo("No faults found.", "green")
     else:
-        echo(f"{count} thing{'s are' if count > 1 else ' is'} not as it should be.", "red")
+        echo(f"{count} fault{'s' if count > 1 else ''} found.", "red")
 
 
 def _side(text: str | None) -> str:
@@ -122,7 +122,7 @@ def _cell(value: object) -> str:
 def _ago(moment: datetime) -> str:
     """Format a time in UTC, and its distance from now."""
     seconds = (now() - as_utc(moment)).total_seconds()
-    far = f"{format_duration(abs(seconds))} {'ago' if seconds >= 0 else 'ahead'}"
+    far = f"{format_duration(abs(seconds))} {'ago' if seconds >= 0 else 'from now'}"
     return f"{as_utc(moment):%Y-%m-%d %H:%M:%S} UTC ({far})"
 
 

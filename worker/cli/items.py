@@ -33,7 +33,7 @@ def _parse_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> s
 _TYPE = click.argument("type_name", metavar="TYPE", type=click.Choice(list(MEDIA_TYPES)))
 _ID = click.argument("item_id", metavar="ID", callback=_parse_id)
 _USER = click.option(
-    "--user", metavar="SUBJECT", help="Whose item it was, should its document be deleted."
+    "--user", metavar="SUBJECT", help="The owner of the item, if its document is deleted."
 )
 
 
@@ -44,23 +44,23 @@ _USER = click.option(
 @click.option(
     "--force",
     is_flag=True,
-    help="Write the record even if it is known to be right; try an item that workers died at.",
+    help="Write the record even if it is up to date; ignore that earlier runs died.",
 )
 @click.pass_obj
 def sync(
     env_file: Path | None, type_name: str, item_id: str, user: str | None, *, force: bool
 ) -> None:
-    """Bring the record of the item TYPE ID up to date, here and now, without the queue.
+    """Sync the item TYPE ID now, in this process, without the queue.
 
-    Each step is told on stderr as it is taken, the outcome on stdout at the end. An item that
-    a worker is busy with is left to it.
+    Each step is printed to stderr, the outcome to stdout. An item that a worker is processing is
+    skipped.
 
     \b
     Exit codes:
-      0  synced, skipped or removed: the PDS has what it should have
-      1  failed: a person must look
+      0  synced, skipped or removed: the PDS is up to date
+      1  failed: it is not retried automatically
       2  wrong usage
-      3  not yet: pending or partial, it will be tried again, or another run is at it
+      3  not yet: pending or partial and retried automatically, or held by another run
 
     \b
       media-atproto sync painting 65f1c0ffee65f1c0ffee0001
@@ -104,10 +104,10 @@ def _exit_code(outcome: Outcome) -> ExitCode:
 @_USER
 @click.pass_obj
 def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | None) -> None:
-    """Ask the worker to sync the item TYPE ID, as an upload does.
+    """Enqueue the item TYPE ID, as an upload does.
 
-    Only REDIS_URL is needed. Exits with 0 when the queue has taken the message, with 1 when it
-    has not: then the sweep of a running worker finds the item, if its document has changed.
+    Only REDIS_URL is needed. Exits with 0 if the queue accepted the message, else with 1: then the
+    sweep of a running worker enqueues the item, if its document has changed.
     """
     complete_environment(env_file)
     from worker.core.settings import QueueSettings
@@ -117,7 +117,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
 
     args = (type_name, item_id) if user is None else (type_name, item_id, user)
     if not app.submit("sync_media", args):
-        message = "the queue did not take it: check that REDIS_URL names a server that answers"
+        message = "the queue did not accept it: check REDIS_URL, and that Redis is running"
         raise click.ClickException(message)
     echo(f"{type_name} {item_id}: enqueued")
 
@@ -125,19 +125,19 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
 @click.command(cls=FindingCommand)
 @_TYPE
 @_ID
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with nothing left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @click.pass_obj
 def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) -> None:
     """Show the item TYPE ID: document, state, record on the PDS, and what differs.
 
-    The record that should be there is built from the document as it is now, with the blobs that
-    were uploaded last; blobs are fetched and checked. Nothing is changed, no login is needed.
+    The expected record is built from the current document, with the blobs that were uploaded last;
+    blobs are fetched and checked. Nothing is changed, and no login is needed.
 
     \b
-    Exit codes, as diff has them:
-      0  all is as it should be
-      1  something differs
-      2  trouble: wrong usage, no such document, a service that does not answer
+    Exit codes, as with diff:
+      0  no differences
+      1  differences
+      2  error: wrong usage, no such document, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.cli.item_report import print_inspection_json, print_page
     from worker.operations.status.inspection import Inspector

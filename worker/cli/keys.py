@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @click.command("new-key")
 def new_key() -> None:
-    """Print a fresh key for SECRET_KEYS, on a line of its own.
+    """Print a new key for SECRET_KEYS, on a line of its own.
 
-    To replace a key, put the new one first and keep the old one behind a comma: the first
-    encrypts, all decrypt. Then: media-atproto rotate-keys.
+    To replace a key, put the new one before the old one, separated by a comma: the first key
+    encrypts, all keys decrypt. Then run: media-atproto rotate-keys.
 
     \b
       echo "SECRET_KEYS=$(media-atproto new-key)" >> .env
@@ -35,27 +35,27 @@ def new_key() -> None:
 @click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
 @click.pass_obj
 def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
-    """Seal everything that is stored with the first of SECRET_KEYS.
+    """Seal all stored secrets with the first of SECRET_KEYS.
 
-    That is the passwords in MongoDB, plain ones too, and the sessions in Redis. It says which
-    keys nothing needs any more, so that they can be taken out, and whose passwords no key opens.
+    These are the passwords in MongoDB, also plain ones, and the sessions in Redis. Prints which
+    keys are no longer needed, so that they can be removed, and which passwords no key opens.
 
-    First put the new key before the old one in SECRET_KEYS and restart all workers: one that does
-    not know the new key yet could not read what is sealed with it. This command can run while
-    they work; it can be interrupted and repeated.
+    First put the new key before the old one in SECRET_KEYS and restart all workers: a worker
+    without the new key cannot read secrets that are sealed with it. This command can run while
+    workers run; it can be interrupted and repeated.
 
     \b
     Exit codes:
-      0  everything is sealed with the first key (with --dry-run: could be)
-      1  no key opens the password of somebody, or something changed meanwhile: run it again
+      0  all secrets are sealed with the first key (with --dry-run: could be)
+      1  no key opens a password, or a secret changed meanwhile: run it again
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.key_rotation import inspect, re_encrypt
 
     with closing(open_services(env_file)) as services:
         vault, cache = services.pds.vault, AccountCache(services.storage.redis)
         if not dry_run:
-            anew = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
-            echo(f"Sealed with the first key now: {anew[0]} passwords, {anew[1]} sessions.")
+            counts = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
+            echo(f"Sealed with the first key: {counts[0]} passwords, {counts[1]} sessions.")
         passwords = inspect(services.storage.accounts.read_all(), vault)
         sessions = inspect(cache.read_all(), vault)
     _print_result(passwords, sessions, len(services.settings.secret_keys))
@@ -74,14 +74,10 @@ def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
     rows.append(("no key opens", *(str(len(held.unreadable)) for held in columns)))
     print_table(Table(rows, header=("", "passwords", "sessions")))
     for subject in passwords.unreadable:
-        echo(
-            f"no key opens the password of {subject}: give the key back, or store the password anew"
-        )
+        advice = "restore the missing key, or store the password again"
+        echo(f"no key opens the password of {subject}: {advice}")
     for n in range(2, keys + 1):
         if passwords.by_key[n] or sessions.by_key[n]:
             echo(f"Key {n} of SECRET_KEYS is still needed.")
         else:
-            echo(
-                f"Key {n} of SECRET_KEYS is needed by nothing any more: it may be taken out.",
-                "green",
-            )
+            echo(f"Key {n} of SECRET_KEYS is no longer needed: it can be removed.", "green")

@@ -35,34 +35,34 @@ _DNS, _AT = "dns", "at://"
 
 @click.group()
 def lexicons() -> None:
-    """Check the lexicons of all media types, and publish them for everybody to find."""
+    """Check and publish the lexicons of all media types."""
 
 
 @lexicons.command(cls=FindingCommand)
 @click.option(
     "--against",
     metavar="WHERE",
-    help="Compare with what was published here: a folder, the repo at://DID, or `dns`: what "
-    "anybody finds by the NSID.  [default: the copies that each package keeps]",
+    help="Compare with the lexicons published here: a folder, the repo at://DID, or `dns` for the "
+    "repo that the DNS names.  [default: the saved copies of each package]",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
 def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
-    """Tell whether the lexicons are valid, and compatible with what was published before.
+    """Check that the lexicons are valid, and compatible with the published versions.
 
-    Valid: each says nothing but what the lexicon language has, and is where its NSID says.
-    Compatible: records of the published version are valid by this one, and the other way round,
-    so no field becomes required or optional, no type changes, no limit is tightened or loosened.
-    What may change: new optional fields, known values, descriptions.
+    Valid: a lexicon uses only features of the lexicon language, and its path matches its NSID.
+    Compatible: records of the published version are valid in the new version and vice versa, so no
+    field becomes required or optional, no type changes, and no limit becomes tighter or looser.
+    Allowed changes: new optional fields, known values, descriptions.
 
-    Types of other packages are looked at like our own. Without --against, or with a folder,
-    nothing is asked for and no environment is needed.
+    Lexicons of other packages are checked as well. Without --against, or with a folder, no network
+    and no environment are needed.
 
     \b
     Exit codes:
       0  all are valid and compatible
-      1  findings: the file, the place in it, what it was and is, why that breaks somebody
-      2  trouble: wrong usage, or what was published cannot be had
+      1  findings: the file, the place in it, the old and new value, and what the change breaks
+      2  error: wrong usage, or the published lexicons cannot be read
 
     \b
       media-atproto lexicons check
@@ -84,16 +84,16 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     "name",
     required=True,
     metavar="HANDLE",
-    help="The authority's account, one of the platform's: a handle, a subject or a DID.",
+    help="The account of the NSIDs' authority, on the platform: a handle, a subject or a DID.",
 )
-@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @click.option(
-    "--save", is_flag=True, help="Keep copies beside the lexicons, for `check` to compare with."
+    "--save", is_flag=True, help="Save copies beside the lexicons, for `check` to compare with."
 )
 @click.option(
     "--break-compatibility",
     is_flag=True,
-    help="Publish also what breaks the readers and records there are.",
+    help="Also publish changes that break existing readers and records.",
 )
 @click.pass_obj
 def publish(
@@ -105,17 +105,17 @@ def publish(
     save: bool,
     break_compatibility: bool,
 ) -> None:
-    """Publish lexicons as records of their authority's account, where the ecosystem looks.
+    """Publish lexicons as records of their authority's account.
 
-    Each becomes a record of com.atproto.lexicon.schema, its key the NSID, and is read back. What
-    is there already is not written again. Then it says which DNS record has to lead to the
-    account, and whether it does. An NSID or several publish these alone.
+    Each becomes a record of com.atproto.lexicon.schema with its NSID as the key, and is read back.
+    Unchanged lexicons are not written again. Then the DNS record that must name the account is
+    printed, and whether it does. NSIDs as arguments limit the command to these.
 
     \b
     Exit codes:
       0  all is published (with --dry-run: could be)
-      1  refused: a lexicon is invalid, or breaks what is published; nothing was written
-      2  trouble: wrong usage, or a service or the account cannot be used
+      1  refused: a lexicon is invalid, or breaks its published version; nothing was written
+      2  error: wrong usage, or a service or the account cannot be used
 
     \b
       media-atproto lexicons publish --account aesthetic.computer --dry-run
@@ -172,8 +172,8 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
         raise click.BadParameter(f"unknown lexicon {unknown[0]}; known: {names}")
     invalid = [finding for each, _ in checked for finding in each.findings if not finding.was]
     if invalid:
-        told = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)
-        raise click.ClickException(f"nothing was published: {told}")
+        faults = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)
+        raise click.ClickException(f"nothing was published: {faults}")
     return {nsid: folder for nsid, folder in known.items() if not nsids or nsid in nsids}
 
 
@@ -202,7 +202,7 @@ def _publish(
         for each in publish(repo, planned, break_compatibility=force):
             echo(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
     except PublishRefusedError as error:
-        echo(f"Error: {error}; --break-compatibility publishes it all the same", "red", err=True)
+        echo(f"Error: {error}; --break-compatibility publishes it anyway", "red", err=True)
         return repo.did, ExitCode.FOUND
     return repo.did, ExitCode.OK
 
@@ -213,7 +213,7 @@ def _save(folders: dict[str, Path]) -> None:
     for nsid, folder in folders.items():
         file = folder.joinpath(*nsid.split(".")).with_suffix(".json")
         document = read_file(file, folder).document
-        echo(f"kept       {save_published(folder / PUBLISHED, document)}")
+        echo(f"saved      {save_published(folder / PUBLISHED, document)}")
 
 
 def _dns_name(nsid: str) -> str:
@@ -277,5 +277,5 @@ def print_dns_record(name: str, did: str) -> None:
     if found == did:
         echo("  is in the DNS", "green")
     else:
-        said = f"names {found}" if found else "is not in the DNS"
-        echo(f"  {said}: until it is as above, nobody finds these lexicons", "yellow")
+        fault = f"names {found}" if found else "is not in the DNS"
+        echo(f"  {fault}: these lexicons cannot be found by their NSIDs", "yellow")

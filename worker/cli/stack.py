@@ -23,18 +23,18 @@ _MARK = "# Made by 'media-atproto stack', which replaces it whenever it starts.\
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(".stack"),
     show_default=True,
-    help="Folder for all data, logs and keys; a later start finds everything there.",
+    help="Folder for all data, logs and keys; later starts use it again.",
 )
 @click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the environment to this file, readable by you alone.",
+    help="Also write the environment to this file, readable only by you.",
 )
 def stack(data: Path, env_file: Path | None) -> None:
     """Run MongoDB, Valkey and a PDS on this machine, until Ctrl-C.
 
-    Prints the environment that names them as `export` lines. A service that the environment
-    already names (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is used, not started.
+    Prints their environment variables as `export` lines. A service that is already named in the
+    environment (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is used, not started.
 
     \b
     In one terminal:               media-atproto stack --env-file .env

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
-_REASONS = "Errors by reason; what is pending is tried again by itself"
+_REASONS = "Errors by reason; pending items are retried automatically"
 _REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
 
 
 @dataclass(frozen=True, slots=True)
 class _StatusReport:
-    """Counts by type and in total, and queue lengths, or `fault` without an answer."""
+    """Counts by type and in total, and queue lengths, or `fault` if Redis is down."""
 
     types: Mapping[str, Counts]
     every: Counts
@@ -43,29 +43,29 @@ class _StatusReport:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with nothing left out.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 @click.pass_obj
 def status(env_file: Path | None, *, as_json: bool) -> None:
-    """Count the items by type and state, and say what waits and what failed.
+    """Count items by type and state, errors, and queued messages.
 
     \b
-    never published  no status yet: no run has looked at them (see backfill)
-    pending          wanted and tried again by themselves; for how long the oldest has not been
-                     right: since it was last published, or else since it was saved
-    synced           as they should be
-    partial          published, with a file missing or old (see failures)
-    failed           given up: a person must look (see failures)
-    skipped          nothing to publish, for a reason
+    never published  no status yet: never processed (see backfill)
+    pending          retried automatically; the age of the oldest is the time since it was last
+                     published, or else since it was saved
+    synced           published and up to date
+    partial          published, but a file is missing or old (see failures)
+    failed           not retried automatically (see failures)
+    skipped          not published, for a reason
     removed          taken down
 
-    Then the reasons, how many messages wait in each queue and are in the hands of workers, and
-    how many records of deleted documents are still to be removed. Everything is counted from
-    indexes: it takes a second or two per million documents.
+    Then the reasons, the numbers of messages in each queue and in flight, and the number of
+    records of deleted documents that remain to be removed. Everything is counted from indexes,
+    which takes a second or two per million documents.
 
     \b
     Exit codes:
-      0  all of it could be told, whatever it is
-      1  MongoDB does not answer; or Redis does not, then all but the queues is told
+      0  everything was counted
+      1  MongoDB does not respond; or Redis does not, then only the queues are missing
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     snapshot = _fetch(env_file)
     (_print_json if as_json else _print_page)(snapshot)
@@ -111,14 +111,14 @@ def _print_page(snapshot: _StatusReport) -> None:
     print_table(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
     removals = snapshot.removals
     if removals.waiting or removals.given_up:
-        kept = [("waiting", str(removals.waiting)), ("given up", str(removals.given_up))]
+        kept = [("waiting", str(removals.waiting)), ("failed", str(removals.given_up))]
         print_table(Table(kept, title="Removals of records whose documents are gone"))
     if snapshot.queues:
         queues = asdict(snapshot.queues).items()
         lengths = [(name.replace("_", " "), str(number)) for name, number in queues]
-        print_table(Table(lengths, title="Messages in the queues, and in the hands of workers"))
+        print_table(Table(lengths, title="Messages in the queues and in flight"))
     else:
-        echo(f"The queues are not known: {snapshot.fault}. Look at REDIS_URL and Redis.", "red")
+        echo(f"The queue lengths are unknown: {snapshot.fault}. Check REDIS_URL and Redis.", "red")
 
 
 def _count_cells(counts: Counts, at: datetime) -> tuple[str, ...]:

@@ -24,21 +24,21 @@ if TYPE_CHECKING:
 @click.command()
 @click.pass_obj
 def watch(env_file: Path | None) -> None:
-    """Follow the changes of MongoDB's documents and enqueue them, until stopped.
+    """Enqueue changed documents from MongoDB's change stream, until stopped.
 
-    For programs that save documents and cannot be changed to enqueue them. MongoDB has to be a
+    For programs that save documents and cannot be changed to enqueue them. MongoDB must be a
     replica set. The position is saved in the collection atproto_watch; a watcher that was stopped
-    or killed continues from there. Several may run at the same time: what is enqueued twice
-    changes nothing. After a position that MongoDB's oplog has lost, a sweep finds what differs.
+    or killed continues from there. Several may run at the same time: duplicate messages change
+    nothing. If MongoDB's oplog no longer contains the position, a sweep finds the differences.
 
     \b
     Exit codes:
       0  stopped by SIGTERM or Ctrl-C
-      1  it cannot watch: the environment is not complete, or MongoDB is no replica set
+      1  the environment is incomplete, or MongoDB is not a replica set
 
     \b
       media-atproto watch
-      docs/operations.md lists what it cannot see
+      docs/operations.md lists changes that are not detected
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     interrupt_on_signals()
     try:

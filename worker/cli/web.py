@@ -28,23 +28,23 @@ _NEEDED = ("starlette", "uvicorn", "jinja2")
     type=click.IntRange(0, 65_535),
     default=8700,
     show_default=True,
-    help="The port to listen at; 0 for any that is free.",
+    help="The port to listen at; 0 for any free port.",
 )
 @click.pass_obj
 def web(env_file: Path | None, host: str, port: int) -> None:
-    """Serve the status page: how items stand, what failed, what was published when.
+    """Serve the status page: items by state, failures, and recently published items.
 
-    Whoever looks has to log in with WEB_BASIC_AUTH=user:password; /healthz alone is open, and
-    says that the page is alive. Nothing can be changed there, but that an item is tried again.
+    The login is WEB_BASIC_AUTH=user:password; only the health check /healthz needs no login. The
+    page changes nothing, except that it can retry items.
 
-    It speaks plain HTTP. To be reached from elsewhere than this machine, put a proxy with TLS
-    before it, or the password travels readable.
+    It uses plain HTTP. To allow access from other machines, put a TLS proxy in front of it, or the
+    password is sent unencrypted.
 
     \b
     Exit codes:
-      0    it was stopped by SIGTERM
-      1    the environment is not complete, or the address is taken
-      130  it was stopped by Ctrl-C
+      0    stopped by SIGTERM
+      1    the environment is incomplete, or the address is in use
+      130  stopped by Ctrl-C
 
     \b
       WEB_BASIC_AUTH="ops:$(openssl rand -hex 16)" media-atproto web
@@ -82,7 +82,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _services() -> Services:
-    """Return services with short timeouts, because a browser waits."""
+    """Return services with short timeouts, because a browser waits for the response."""
     from worker.core.net.transports import ResponseLimits
     from worker.core.settings import Settings
     from worker.services import build

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from worker.operations.erase.wipe import Wiper
     from worker.services import Services
 
-_LIVE = click.option("--live", is_flag=True, help="Do it. Without, everything is only counted.")
-_YES = click.option("--yes", is_flag=True, help="Do not ask, with --live.")
-_DRY = "Nothing was changed. To do it, add --live."
+_LIVE = click.option(
+    "--live", is_flag=True, help="Apply the changes. Without this option, only count."
+)
+_YES = click.option("--yes", is_flag=True, help="With --live: do not ask for confirmation.")
+_DRY = "Nothing was changed. To apply the changes, add --live."
 
 
 @click.command()
@@ -44,19 +46,20 @@ _DRY = "Nothing was changed. To do it, add --live."
 def wipe(
     env_file: Path | None, name: str, type_names: tuple[str, ...], *, live: bool, yes: bool
 ) -> None:
-    """Remove an account's records of our collections from its repo, whoever wrote them.
+    """Remove all records of our collections from an account's repo.
 
-    HANDLE is a handle, a subject or a DID; the guests' account is one as well. Other collections
-    stay as they are. The documents stay, too: their state says `removed`, and neither the sweep
-    nor a backfill publishes them; `media-atproto restore` does, and an edit of the item.
+    HANDLE is a handle, a subject or a DID, also of the guests' account. Records that other programs
+    wrote to our collections are removed too; other collections are kept. The documents are kept
+    with the status `removed`: neither the sweep nor a backfill publishes them, only
+    `media-atproto restore` and an edit of the item do.
 
-    Can be interrupted and repeated. Let a backfill of the account end first: what it has on the
-    queue would be published again.
+    Can be interrupted and repeated. First let a backfill of the account end, or the items that it
+    enqueued are published again.
 
     \b
     Exit codes:
-      0  all are gone, or were only counted
-      1  something is left; the reasons are told
+      0  all records are removed, or were only counted
+      1  records remain; the reasons are printed
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
@@ -82,20 +85,20 @@ def wipe(
 @_YES
 @click.pass_obj
 def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
-    """Remove all traces of an account that is being erased.
+    """Remove all data of an account that is being erased.
 
-    Its records of our collections are removed from its repo, the state on each of its documents
-    is cleared, its thumbnails and its cached session are deleted. SUBJECT is the `_id` of the
-    user; a handle or a DID will do for as long as the user has an account. The documents
-    themselves, and the user's, are the platform's to delete.
+    Removes its records of our collections from its repo, clears the state on its documents, and
+    deletes its thumbnails and its cached session. SUBJECT is the `_id` of the user; while the user
+    has an account, a handle or a DID is accepted too. The platform itself deletes the documents
+    and the user.
 
-    Can be interrupted and repeated, also when the user's document or the account on the PDS is
-    gone already.
+    Can be interrupted and repeated, also after the user's document or the account on the PDS has
+    been deleted.
 
     \b
     Exit codes:
-      0  all is gone, or was only counted
-      1  something is left; the reasons are told
+      0  all data is removed, or was only counted
+      1  data remains; the reasons are printed
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     with closing(open_services(env_file)) as services:
@@ -108,9 +111,9 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
             echo(erasure.remark, "yellow")
         footprint = erasure.preview()
         _print_preview(footprint.types)
-        echo(f"thumbnails: {footprint.thumbnails}; removals that wait: {footprint.removals}")
+        echo(f"thumbnails: {footprint.thumbnails}; pending removals: {footprint.removals}")
         if not footprint.exists and account is None:
-            echo(f"There is no trace of {subject}; is it the subject, the _id of the user?")
+            echo(f"No data of {subject} was found: is it the subject, the _id of the user?")
             return
         if not _confirm(subject, live=live, yes=yes):
             return
@@ -157,7 +160,7 @@ def _confirm(word: str, *, live: bool, yes: bool) -> bool:
         echo(_DRY)
         return False
     if not yes:
-        question = f"To remove all this for good, type {printable(word)}"
+        question = f"To remove all this permanently, type {printable(word)}"
         typed = click.prompt(question, default="", show_default=False, err=True)
         if typed.strip() != word:
             raise click.ClickException(f"that is not {printable(word)}: nothing was changed")
@@ -193,9 +196,9 @@ def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> ExitC
     left = [(name, each.reasons) for name, each in done.items() if each.skipped]
     for name, reasons in left:
         for why, number in reasons.items():
-            echo(f"left: {number} of type {name}: {why}", "yellow")
+            echo(f"remaining: {number} of type {name}: {why}", "yellow")
     if trouble:
-        echo(f"It was not completed: {trouble.message}", "red", err=True)
+        echo(f"Not completed: {trouble.message}", "red", err=True)
     if left or trouble:
-        echo("Run it again to remove what is left.", err=True)
+        echo("Run it again to remove the rest.", err=True)
     return ExitCode.FOUND if left or trouble else ExitCode.OK

@@ -121,7 +121,7 @@ def _sharing(foreign_keys: tuple[str, ...]) -> CheckResult:
     if not foreign_keys:
         return ok(SUBJECT, "database", "used by this installation only")
     found = f"{len(foreign_keys)} keys of other programs, such as {foreign_keys[0][:60]!a}"
-    return warn(SUBJECT, "database", found, "give media-atproto a database of its own in REDIS_URL")
+    return warn(SUBJECT, "database", found, "name an unshared database in REDIS_URL")
 
 
 def _find_foreign(keys: Iterable[bytes | str]) -> tuple[str, ...]:
