@@ -92,9 +92,15 @@ def test_counting_and_listing_agree(here: Services, overview: ItemCounts, listed
 @pytest.mark.parametrize(
     ("index", "ask"),
     [
-        ("atproto_trouble", lambda here: ItemCounts(here.database, here.store).counts(MOOD)),
-        ("atproto_trouble", lambda here: list(Failures(here.database, here.store).of(MOOD))),
-        ("atproto_published", lambda here: throughput(here.store, [MOOD], now())),
+        (
+            "atproto_trouble",
+            lambda here: ItemCounts(here.storage.database, here.storage.store).counts(MOOD),
+        ),
+        (
+            "atproto_trouble",
+            lambda here: list(Failures(here.storage.database, here.storage.store).of(MOOD)),
+        ),
+        ("atproto_published", lambda here: throughput(here.storage.store, [MOOD], now())),
     ],
     ids=["counts", "failures", "throughput"],
 )
