@@ -21,14 +21,16 @@ from pymongo.monitoring import (
 from worker.core.clock import now
 from worker.core.settings import Settings
 from worker.database import indexes
+from worker.database.account_changes import AccountChanges
 from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
 from worker.database.mongo import RawDocument
 from worker.database.removals import Removals
 from worker.database.store import DocumentStore
 from worker.database.thumbnail_cache import ThumbnailCache
-from worker.media import media_type
+from worker.media import SiteUrls, media_type
 from worker.operations.status import Failures, ItemCounts
+from worker.sync.account_changes import ChangedAccounts
 
 MOOD = media_type("mood")
 _EXPLAINED = {"aggregate", "count", "delete", "distinct", "find", "findAndModify", "update"}
@@ -88,6 +90,7 @@ class Watched:
     backlog: Backlog
     accounts: Accounts
     removals: Removals
+    changed_accounts: ChangedAccounts
     thumbnails: ThumbnailCache
     overview: ItemCounts
     failures: Failures
@@ -102,7 +105,8 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
     client: MongoClient[RawDocument] = MongoClient(url, tz_aware=True, event_listeners=[explainer])
     database = client[name]
     store = DocumentStore(database, settings.guest_subject)
-    backlog = Backlog(database, store)
+    backlog, accounts = Backlog(database, store), Accounts(database)
+    changes = AccountChanges(database, accounts, store)
     with own, client:
         indexes.ensure(database)
         populate(database)
@@ -111,8 +115,9 @@ def open_watched(settings: Settings) -> Iterator[Watched]:
             database=database,
             store=store,
             backlog=backlog,
-            accounts=Accounts(database),
+            accounts=accounts,
             removals=Removals(database),
+            changed_accounts=ChangedAccounts(changes, SiteUrls("https://x.test", "u", "g")),
             thumbnails=ThumbnailCache(database["atproto_thumbnails"]),
             overview=ItemCounts(database, store),
             failures=Failures(database, store),

@@ -13,10 +13,10 @@ import pytest
 
 from tests.contract.explaining import MOOD, Query, Watched
 from worker.core.clock import after, now
-from worker.core.documents import DocumentId, ItemRef, MediaDocument
+from worker.core.documents import Account, DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
 from worker.database.removals import Removal
-from worker.media import MEDIA_TYPES
+from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.backfill.missing_records import PUBLISHED
 from worker.operations.backfill.queries import (
@@ -115,13 +115,18 @@ OF_AN_AUDIT: dict[str, tuple[int, Query]] = {
     "accounts": (50, lambda w: list(owned(w).accounts())),
 }
 OF_A_WHOLE_SWEEP: dict[str, tuple[int, Query]] = {
-    # It comes last: what it finds is marked as pending.
+    # What it finds is marked as pending, so the queries above would find less.
     "all that it sends": (
         101,
-        lambda w: Sweep(w.backlog, w.accounts, w.removals, LIMITS).run(
+        lambda w: Sweep(w.backlog, w.accounts, w.removals, w.changed_accounts, LIMITS).run(
             {FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None
         ),
     ),
+}
+OF_CHANGED_ACCOUNTS: dict[str, tuple[int, Query]] = {
+    "new accounts": (50, lambda w: w.changed_accounts.mark_items(50)),
+    "items in other repos": (10, lambda w: w.changed_accounts.changes.mark_in_other_repos(*of(w))),
+    "published items": (10, lambda w: w.changed_accounts.changes.mark_published(*of(w))),
 }
 TABLES = {
     "status": OF_STATUS,
@@ -132,6 +137,7 @@ TABLES = {
     "backfill": OF_BACKFILL,
     "audit": OF_AN_AUDIT,
     "whole sweep": OF_A_WHOLE_SWEEP,
+    "changed accounts": OF_CHANGED_ACCOUNTS,
 }
 QUERIES = {
     f"{table}: {name}": query
@@ -192,6 +198,13 @@ def after_first(watched: Watched) -> PageCursor:
     """Return the place in the list after the first mood that failed."""
     item = next(watched.failures.of(MOOD, "field_invalid", limit=1))
     return PageCursor(item.status, item.ref.id)
+
+
+def of(watched: Watched) -> tuple[MediaType, Account]:
+    """Return a type, and a user who has published items of it."""
+    account = watched.accounts.find("auth0|u1")
+    assert account is not None
+    return MOOD, account
 
 
 def settle(watched: Watched, item: DocumentId) -> None:

@@ -104,22 +104,42 @@ class Accounts:
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
         return replaced.modified_count == 1
 
+    def scan(self, after: str, limit: int) -> tuple[list[Account], str]:
+        """Return the accounts among the next `limit` users after a subject, ascending.
+
+        Also returns the last subject read, to continue after. The subject "" as a parameter is the
+        start of the collection, as a result its end.
+        """
+        with mongo_errors():
+            found = self._users.find({"_id": {"$gt": after}}, _ACCOUNT_FIELDS)
+            users = list(found.sort("_id").limit(limit))
+            subjects = [user["_id"] for user in users]
+            named = {raw["_id"]: raw for raw in self._handles.find({"_id": {"$in": subjects}})}
+        accounts = [_build_account(user, named.get(user["_id"])) for user in users]
+        last = str(subjects[-1]) if len(subjects) == limit else ""
+        return [account for account in accounts if account], last
+
     def _find_one(self, match: Mapping[str, object]) -> Account | None:
         with mongo_errors():
             user = self._users.find_one(match, _ACCOUNT_FIELDS)
             named = self._handles.find_one({"_id": user["_id"]}) if user else None
-        if user is None or (credentials := _credentials(user)) is None:
-            return None
-        did, password = credentials
-        stored = mapping(user.get("atproto"))
-        screen_name = named.get("handle") if named else None
-        return Account(
-            subject=str(user["_id"]),
-            did=did,
-            handle=str(stored.get("handle") or did),
-            password=Secret(password),
-            screen_name=screen_name if is_text(screen_name) and screen_name else None,
-        )
+        return _build_account(user, named) if user else None
+
+
+def _build_account(user: RawDocument, named: RawDocument | None) -> Account | None:
+    """Build an account from the documents in `users` and `@handles`."""
+    if (credentials := _credentials(user)) is None:
+        return None
+    did, password = credentials
+    stored = mapping(user.get("atproto"))
+    screen_name = named.get("handle") if named else None
+    return Account(
+        subject=str(user["_id"]),
+        did=did,
+        handle=str(stored.get("handle") or did),
+        password=Secret(password),
+        screen_name=screen_name if is_text(screen_name) and screen_name else None,
+    )
 
 
 def _credentials(user: RawDocument) -> tuple[str, str] | None:

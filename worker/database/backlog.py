@@ -19,7 +19,7 @@ from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
-_CURSORS = "atproto_sweep"
+CURSORS = "atproto_sweep"
 _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _TEXT = {"$type": "string"}
 # A query uses a partial index only if its conditions imply the filter. A comparison implies that
@@ -80,7 +80,7 @@ class Backlog:
     """Finds items to enqueue, and marks them as enqueued."""
 
     def __init__(self, database: Database[RawDocument], store: DocumentStore) -> None:
-        self._cursors = database[_CURSORS]
+        self._cursors = database[CURSORS]
         self._store = store
 
     def find_due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:

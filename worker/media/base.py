@@ -130,7 +130,12 @@ class MediaType:
 
     def link(self, context: BuildContext, name: str, **values: str) -> str:
         """Build the URL for the record field `name` from its URL template."""
-        override = f"{self.name}_{name}".upper()
-        template = context.site.templates.get(override, self.urls[name])
         quoted = {key: quote(value, safe="") for key, value in values.items()}
-        return template.format(site=context.site.url, **quoted)
+        return self._template(context.site, name).format(site=context.site.url, **quoted)
+
+    def links_handle(self, site: SiteUrls) -> bool:
+        """Return whether a URL template contains `{handle}`, the account's screen name."""
+        return any("{handle}" in self._template(site, name) for name in self.urls)
+
+    def _template(self, site: SiteUrls, name: str) -> str:
+        return site.templates.get(f"{self.name}_{name}".upper(), self.urls[name])

@@ -27,7 +27,9 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _COLLECTION = re.compile(r"[^$\0]{1,100}")
 _MAX_BATCH = 200  # the maximum number of writes in one applyWrites request
 # Collections for documents other than media items.
-_RESERVED = frozenset({"users", "@handles", "atproto_removals", "atproto_thumbnails"})
+_RESERVED = frozenset(
+    {"users", "@handles", "atproto_accounts", "atproto_removals", "atproto_thumbnails"}
+)
 _EVERY_RECORD = "when"  # read by `MediaType.record`
 
 

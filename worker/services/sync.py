@@ -8,6 +8,7 @@ from functools import partial
 from redis import Redis
 
 from worker.core.settings import Settings
+from worker.database.account_changes import AccountChanges
 from worker.database.batch_store import BatchStore
 from worker.database.state_updates import StateUpdates
 from worker.database.thumbnail_cache import ThumbnailCache
@@ -19,6 +20,7 @@ from worker.queue.depth import InFlight
 from worker.services.media import Media
 from worker.services.pds import Pds
 from worker.services.storage import Storage
+from worker.sync.account_changes import ChangedAccounts
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.engine import BatchEngine
@@ -72,10 +74,18 @@ def build_sync(
         engine=build_engine(pds.live_hosts, Workload.LIVE),
         bulk_engine=bulk_engine,
         batches=_build_batches(bulk_engine, storage.redis, pds.locks, media.thumbnails, throttle),
-        sweep=Sweep(storage.backlog, storage.accounts, storage.removals, settings.sweep),
+        sweep=_build_sweep(settings, storage, media),
         throttle=throttle,
         balancer=QueueBalancer(storage.redis, storage.store),
         in_flight=InFlight(storage.redis),
+    )
+
+
+def _build_sweep(settings: Settings, storage: Storage, media: Media) -> Sweep:
+    changes = AccountChanges(storage.database, storage.accounts, storage.store)
+    changed_accounts = ChangedAccounts(changes, media.site)
+    return Sweep(
+        storage.backlog, storage.accounts, storage.removals, changed_accounts, settings.sweep
     )
 
 

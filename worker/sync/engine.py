@@ -12,6 +12,7 @@ Failures are saved on the document; retry.py decides when to try again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
@@ -39,6 +40,8 @@ from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MAX_ROUNDS = 5
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +253,9 @@ class Engine:
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
                 if not self._delete(run, key):
-                    return _skipped_state(run.state, "no_account")
+                    # With `no_account`, each sweep would enqueue the item of a usable account.
+                    reason = run.document.takedown_flag if account else None
+                    return _skipped_state(run.state, reason or "no_account")
                 return _removed_state(run.state, run.document.takedown_flag)
             case Skip(reason=reason):
                 return _skipped_state(run.state, reason)
@@ -270,6 +275,8 @@ class Engine:
         account = self.accounts.by_did(key.repo)
         if account is None:
             run.report_step(f"no account of {key.repo} is known: {key.uri} stays")
+            fields = {"type": run.kind.name, "id": str(run.document.ref.id), "did": key.repo}
+            log.warning("record not deleted, its account is unknown: %s", key.uri, extra=fields)
             return False
         run.begin_write(key)
         run.report_step(f"removing {key.uri}")

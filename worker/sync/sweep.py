@@ -19,6 +19,7 @@ from worker.database.backlog import Backlog
 from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.account_changes import ChangedAccounts
 from worker.sync.fairness import FairShare
 
 _QUOTA = 10  # items of an owner in the front list
@@ -32,6 +33,7 @@ class Sweep:
     backlog: Backlog
     accounts: Accounts
     removals: Removals
+    changed_accounts: ChangedAccounts
     settings: SweepSettings
 
     def run(
@@ -44,7 +46,7 @@ class Sweep:
 
         Each gets the priority FRONT or OVERFLOW. `queued` maps these to the lengths of their lists.
         Items are added up to `settings.limit` per list; removals may exceed it in OVERFLOW. If
-        FRONT is full, no items are enqueued.
+        FRONT is full, no items are enqueued. Then the items of changed accounts are marked.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
@@ -55,7 +57,11 @@ class Sweep:
             count += 1
         kinds = list(MEDIA_TYPES.values())
         random.shuffle(kinds)  # so that no type is always last when the queue is full
-        return count + sum(self._sweep_type(kind, shares, enqueue_item) for kind in kinds)
+        count += sum(self._sweep_type(kind, shares, enqueue_item) for kind in kinds)
+        if self.settings.window:
+            # Last, because it may take long: the next sweeps enqueue these items.
+            self.changed_accounts.mark_items(self.settings.window)
+        return count
 
     def _sweep_type(
         self, kind: MediaType, shares: FairShare, enqueue_item: Callable[[ItemRef, int], None]

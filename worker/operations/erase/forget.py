@@ -14,6 +14,7 @@ from pymongo.database import Database
 
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
+from worker.database.account_changes import COLLECTION as ACCOUNTS
 from worker.database.accounts import Accounts, UnknownAccountError
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
@@ -106,6 +107,8 @@ class ErasureRun:
         else:
             with mongo_errors():
                 self._tools.database[REMOVALS].delete_many(_removals_of(self.subject))
+        with mongo_errors():
+            self._tools.database[ACCOUNTS].delete_one({"_id": self.subject})
         self.thumbnails = self._tools.thumbnails.forget(self.subject)
         if self.account:
             self._tools.keys.delete_all(self.account.did)

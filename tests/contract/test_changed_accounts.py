@@ -1,0 +1,138 @@
+"""A user's account or screen name changes: sweeps bring their records up to date on a real PDS."""
+
+from __future__ import annotations
+
+import logging
+from uuid import uuid4
+
+import pytest
+from bson import ObjectId
+
+from tests.contract.items import refuse
+from tests.world import World
+from worker.core.documents import ItemRef
+from worker.dev.demo.platform import PdsAccount, create_account
+from worker.queue.names import FRONT, OVERFLOW
+
+
+def sweep_and_sync(world: World) -> list[str]:
+    """Sweep twice, as the first sweep marks items; sync what is enqueued, return the statuses."""
+    refs: list[ItemRef] = []
+    for _ in range(2):
+        world.services.sweep.run(
+            {FRONT: 0, OVERFLOW: 0}, lambda ref, _priority: refs.append(ref), refuse
+        )
+    outcomes = [
+        world.services.engine.sync(ref.type, str(ref.id), holder=uuid4().hex, only_if_due=False)
+        for ref in refs
+    ]
+    return [str(outcome.status) for outcome in outcomes]
+
+
+def change_account(world: World) -> PdsAccount:
+    """Give ada another account on the PDS; the world keeps her old DID as `old`."""
+    account = create_account(world.environ["PDS_URL"], f"ada-{uuid4().hex[:8]}")
+    atproto = {"did": account.did, "handle": account.handle, "password": account.password}
+    world.services.database["users"].update_one({"_id": world.ada}, {"$set": {"atproto": atproto}})
+    world.dids["old"] = world.dids[world.ada]
+    world.dids[world.ada] = account.did
+    return account
+
+
+def publish_piece(world: World, slug: str) -> ObjectId:
+    """Save a piece of ada with its program, and sync it."""
+    world.platform.store(f"{slug}.mjs", b"// piece\n", world.ada)
+    piece = world.platform.save_piece(slug, world.ada)
+    assert world.sync("piece", piece).status == "synced"
+    return piece
+
+
+def repos_of(world: World, type_name: str, item: ObjectId) -> list[str]:
+    """Return the DIDs of the repos that have a record of an item."""
+    uris = [str(record["uri"]) for record in world.records(type_name, item)]
+    return [uri.split("/")[2] for uri in uris]
+
+
+def test_a_new_screen_name_updates_the_links_of_pieces(new_world: World) -> None:
+    """The record stays at its key."""
+    world = new_world
+    piece, mood = publish_piece(world, "clock"), world.publish_mood("calm")
+    assert sweep_and_sync(world) == []
+    before = world.platform.state("piece", piece)
+    handles = world.services.database["@handles"]
+    handles.update_one({"_id": world.ada}, {"$set": {"handle": "lovelace"}})
+    assert sweep_and_sync(world) == ["synced"]
+    assert str(world.record("piece", piece)["acUrl"]).endswith("/@lovelace/clock")
+    after = world.platform.state("piece", piece)
+    assert (after["uri"], after["blobs"]) == (before["uri"], before["blobs"])
+    assert len(world.records("piece", piece)) == len(world.records("mood", mood)) == 1
+    assert sweep_and_sync(world) == []
+
+
+def test_a_new_did_moves_an_item_with_its_files(
+    new_world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old repo cannot be written any more, so its record stays, and the log reports it."""
+    world = new_world
+    painting = world.publish_painting("moving")
+    assert sweep_and_sync(world) == []
+    old = world.platform.state("painting", painting)
+    change_account(world)
+    with caplog.at_level(logging.WARNING):
+        assert sweep_and_sync(world) == ["synced"]
+    state, new = world.platform.state("painting", painting), world.dids[world.ada]
+    assert (state["repo"], state["rkey"]) == (new, old["rkey"])
+    assert world.blob(new, world.record("painting", painting)["thumbnail"])
+    assert set(repos_of(world, "painting", painting)) == {new, world.dids["old"]}
+    reported = [each.getMessage() for each in caplog.records if "not deleted" in each.getMessage()]
+    assert reported == [f"record not deleted, its account is unknown: {old['uri']}"]
+    assert sweep_and_sync(world) == []
+
+
+def test_a_move_deletes_the_old_record_while_the_old_account_is_known(new_world: World) -> None:
+    """Another user of the platform has it now."""
+    world = new_world
+    mood = world.publish_mood("calm")
+    assert sweep_and_sync(world) == []
+    users = world.services.database["users"]
+    account = users.find_one({"_id": world.ada})
+    assert account is not None
+    change_account(world)
+    users.insert_one({"_id": "auth0|spare", "atproto": account["atproto"]})
+    assert sweep_and_sync(world) == ["synced"]
+    assert repos_of(world, "mood", mood) == [world.dids[world.ada]]
+
+
+def test_a_new_did_moves_many_items_of_several_types(new_world: World) -> None:
+    """With a new screen name at the same time, each is synced once."""
+    world = new_world
+    moods = [world.publish_mood(f"mood {number}") for number in range(24)]
+    pieces = [publish_piece(world, f"piece{number}") for number in range(6)]
+    assert sweep_and_sync(world) == []
+    change_account(world)
+    handles = world.services.database["@handles"]
+    handles.update_one({"_id": world.ada}, {"$set": {"handle": "lovelace"}})
+    assert sweep_and_sync(world) == ["synced"] * 30
+    new = world.dids[world.ada]
+    states = [world.platform.state("mood", mood) for mood in moods]
+    states += [world.platform.state("piece", piece) for piece in pieces]
+    assert {(state["status"], state["repo"]) for state in states} == {("synced", new)}
+    links = {str(world.record("piece", piece)["acUrl"]) for piece in pieces}
+    assert all("/@lovelace/" in link for link in links)
+    assert sweep_and_sync(world) == []
+
+
+def test_an_item_taken_down_after_the_change_is_not_enqueued_for_ever(new_world: World) -> None:
+    """Its record is in the repo of an account that is unknown now."""
+    world = new_world
+    mood = world.publish_mood("regrets")
+    assert sweep_and_sync(world) == []
+    change_account(world)
+    world.platform.edit("mood", mood, deleted=True)
+    assert world.sync("mood", mood).detail == "deleted"
+    state = world.platform.state("mood", mood)
+    assert (state["status"], state["repo"]) == ("skipped", world.dids["old"])
+    assert sweep_and_sync(world) == []
+    world.platform.edit("mood", mood, deleted=False)
+    assert world.sync("mood", mood).status == "synced"
+    assert world.platform.state("mood", mood)["repo"] == world.dids[world.ada]
