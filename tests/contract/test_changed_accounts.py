@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from bson import ObjectId
 
+from tests.bulk import save_moods, statuses, sync_batch
 from tests.contract.items import refuse
 from tests.world import World
-from worker.core.documents import ItemRef
+from worker.core.documents import Account, ItemRef
 from worker.dev.demo.platform import PdsAccount, create_account
+from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.batch.adoption import Adoption
 
 
 def sweep_and_sync(world: World) -> list[str]:
@@ -136,3 +140,24 @@ def test_an_item_taken_down_after_the_change_is_not_enqueued_for_ever(new_world:
     world.platform.edit("mood", mood, deleted=False)
     assert world.sync("mood", mood).status == "synced"
     assert world.platform.state("mood", mood)["repo"] == world.dids[world.ada]
+
+
+def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
+    new_world: World,
+) -> None:
+    """The sweep may have marked them before the batch claims them."""
+    world = new_world
+    moods = save_moods(world, 3)
+    adoption = world.services.batches.adoption
+
+    class SlowAdoption(Adoption):
+        def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
+            super().adopt(repo, account, backfill)
+            change_account(world)
+
+    slow = SlowAdoption(adoption.redis, adoption.locks, adoption.store, adoption.state_updates)
+    batches = replace(world.services.batches, adoption=slow)
+    assert statuses(sync_batch(world, "mood", moods, batches=batches, backfill=uuid4().hex)) == {
+        "synced": 3
+    }
+    assert [repos_of(world, "mood", mood) for mood in moods] == [[world.dids[world.ada]]] * 3

@@ -98,6 +98,9 @@ class BatchEngine:
     def _sync(self, request: BatchRequest, unexpected: UnexpectedErrors) -> list[Outcome]:
         account = self.accounts.find(request.subject)
         try:
+            if account and request.backfill:
+                self.adoption.adopt(self.open_repo(account), account, request.backfill)
+                account = self.accounts.find(request.subject)  # it may have changed meanwhile
             outcomes = self._publish(request, account, unexpected) if account else {}
         except AccountError as error:
             # The repo of a backfill cannot be read: no item is changed.
@@ -117,8 +120,6 @@ class BatchEngine:
     ) -> dict[DocumentId, Outcome]:
         """Publish the simple documents; return their outcomes by requested id."""
         repo = self.open_repo(account)
-        if request.backfill:
-            self.adoption.adopt(repo, account, request.backfill)
         loaded = self.batch_store.read(request.kind, request.ids)
         simple = [each for each in loaded if each and _is_simple(request, each, account)]
         publisher = BatchPublisher(
