@@ -39,10 +39,10 @@ IN_OLD_REPO: RawDocument = {"status": "synced", "repo": OLD}
 def set_account(here: Services, subject: str = ADA, did: str = OLD, name: str | None = "n") -> None:
     """Save a user's account and screen name."""
     atproto = {"did": did, "handle": "h.test", "password": "x"}
-    here.database["users"].replace_one({"_id": subject}, {"atproto": atproto}, upsert=True)
-    here.database["@handles"].delete_one({"_id": subject})
+    here.storage.database["users"].replace_one({"_id": subject}, {"atproto": atproto}, upsert=True)
+    here.storage.database["@handles"].delete_one({"_id": subject})
     if name is not None:
-        here.database["@handles"].insert_one({"_id": subject, "handle": name})
+        here.storage.database["@handles"].insert_one({"_id": subject, "handle": name})
 
 
 def save_record(here: Services, kind: object = MOOD, user: str = ADA, **state: object) -> ItemRef:
@@ -59,7 +59,7 @@ def mark(here: Services) -> set[object]:
 
 def known(here: Services) -> dict[object, tuple[object, object]]:
     """Return the saved DIDs and screen names by subject."""
-    found = here.database["atproto_accounts"].find()
+    found = here.storage.database["atproto_accounts"].find()
     return {raw["_id"]: (raw["did"], raw["screenName"]) for raw in found}
 
 
@@ -112,9 +112,11 @@ def test_a_mark_changes_only_when_the_item_is_due(here: Services) -> None:
     assert isinstance(marked, dict)
     assert marked.pop("retryAt") <= now()
     assert marked == before | {"again": True}
-    claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100, only_if_due=True)
+    claimed = here.storage.store.claim(
+        MOOD, [ref.id], holder="message", lease=100, only_if_due=True
+    )
     assert isinstance(claimed, MediaDocument)
-    assert here.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
+    assert here.storage.store.finish(MOOD, claimed, claimed.state) is Finish.SETTLED
 
 
 @pytest.mark.parametrize(("before", "name"), [("n", "other"), (None, "n"), ("n", None)])
@@ -140,8 +142,8 @@ def test_url_templates_of_the_settings_decide_which_links_contain_the_screen_nam
 ) -> None:
     """A template may add the placeholder to a type or take it away."""
     templates = {"PIECE_USERACURL": "{site}/{slug}", "PAINTING_IMAGEURL": "{site}/{handle}"}
-    site = replace(here.publisher.site, templates=templates)
-    changed = replace(here.sweep.changed_accounts, site=site)
+    site = replace(here.media.site, templates=templates)
+    changed = replace(here.sync.sweep.changed_accounts, site=site)
     set_account(here)
     changed.mark_items(10)
     save_record(here, PIECE)
@@ -157,11 +159,11 @@ def test_a_run_that_holds_an_item_syncs_it_again(here: Services) -> None:
     sweep(here)
     ref = save(here)
     settle(here, ref, repo=OLD, rkey="k")
-    claimed = here.store.claim(MOOD, [ref.id], holder="message", lease=100)
+    claimed = here.storage.store.claim(MOOD, [ref.id], holder="message", lease=100)
     assert isinstance(claimed, MediaDocument)
     set_account(here, did=NEW)
     sweep(here)
-    assert here.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
+    assert here.storage.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
 
 
 def test_an_item_that_is_retried_anyway_keeps_its_time(here: Services) -> None:
@@ -216,7 +218,7 @@ def test_users_without_a_usable_account_are_left_out(here: Services) -> None:
     set_account(here)
     sweep(here)
     ref = save_record(here)
-    users = here.database["users"]
+    users = here.storage.database["users"]
     users.insert_many([{"_id": 5}, {"_id": "auth0|x"}, {"_id": "auth0|y", "atproto": "none"}])
     for broken in ({"did": NEW}, {"did": 5, "password": "x"}, None):
         users.update_one({"_id": ADA}, {"$set": {"atproto": broken}})
@@ -244,9 +246,9 @@ def test_interrupted_marking_is_repeated(here: Services) -> None:
 @contextmanager
 def refusing(here: Services, validator: RawDocument) -> Iterator[None]:
     """Let MongoDB refuse moods that do not match, for a while."""
-    here.database.command("collMod", MOOD.collection, validator=validator)
+    here.storage.database.command("collMod", MOOD.collection, validator=validator)
     yield
-    here.database.command("collMod", MOOD.collection, validator={})
+    here.storage.database.command("collMod", MOOD.collection, validator={})
 
 
 def test_malformed_states_are_left_alone(here: Services) -> None:
@@ -259,8 +261,8 @@ def test_malformed_states_are_left_alone(here: Services) -> None:
         edit(here, ref, when=now() - 1000 * 86_400 * SECOND)
     ref = save_record(here)
     set_account(here, did=NEW)
-    here.sweep.changed_accounts.mark_items(10)
-    assert [owned.ref for owned in here.backlog.find_due(MOOD, now(), 10)] == [ref]
+    here.sync.sweep.changed_accounts.mark_items(10)
+    assert [owned.ref for owned in here.storage.backlog.find_due(MOOD, now(), 10)] == [ref]
     assert [state_of(here, each) for each in refs] == odd
 
 
@@ -289,23 +291,23 @@ def test_ten_thousand_items_are_marked_in_pages(here: Services) -> None:
         {"_id": ObjectId(), "user": ADA, "atproto": {**IN_OLD_REPO, "rkey": f"k{number}"}}
         for number in range(10_000)
     ]
-    here.store.collection(PIECE).insert_many(items)
+    here.storage.store.collection(PIECE).insert_many(items)
     set_account(here, did=NEW, name="other")
     counting = Counting()
     with MongoClient[RawDocument](
         here.settings.mongodb_url.reveal(), tz_aware=True, event_listeners=[counting]
     ) as client:
-        database = client[here.database.name]
+        database = client[here.storage.database.name]
         changes = AccountChanges(database, Accounts(database), DocumentStore(database, "art-guest"))
         ChangedAccounts(changes, SiteUrls("https://x.test", "u", "g")).mark_items(10)
     marked = {"atproto.retryAt": {"$lte": now()}}
-    assert here.store.collection(PIECE).count_documents(marked) == 10_000
+    assert here.storage.store.collection(PIECE).count_documents(marked) == 10_000
     assert counting.counts["update"] <= 20 + 3
     assert counting.counts["getMore"] <= 20
     assert counting.counts["find"] <= 10
     other = save(here, user=BOB)
     sent: list[tuple[ItemRef, int]] = []
-    small = replace(here.sweep, settings=replace(here.settings.sweep, limit=100))
+    small = replace(here.sync.sweep, settings=replace(here.settings.sweep, limit=100))
     count = small.run({FRONT: 0, OVERFLOW: 0}, lambda *item: sent.append(item), refuse)
     assert count <= 200
     assert (other, FRONT) in sent
@@ -314,10 +316,10 @@ def test_ten_thousand_items_are_marked_in_pages(here: Services) -> None:
 def test_scan_returns_accounts_with_their_screen_names(here: Services) -> None:
     """The position is the last user read, with or without an account."""
     set_account(here, "a", "did:plc:a", "ada")
-    here.database["users"].insert_one({"_id": "b"})
+    here.storage.database["users"].insert_one({"_id": "b"})
     set_account(here, "c", "did:plc:c", None)
-    first, position = here.accounts.scan("", 2)
-    rest, end = here.accounts.scan(position, 2)
+    first, position = here.storage.accounts.scan("", 2)
+    rest, end = here.storage.accounts.scan(position, 2)
     assert [(each.subject, each.did, each.screen_name) for each in first + rest] == [
         ("a", "did:plc:a", "ada"),
         ("c", "did:plc:c", None),

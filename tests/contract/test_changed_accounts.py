@@ -23,11 +23,13 @@ def sweep_and_sync(world: World) -> list[str]:
     """Sweep twice, as the first sweep marks items; sync what is enqueued, return the statuses."""
     refs: list[ItemRef] = []
     for _ in range(2):
-        world.services.sweep.run(
+        world.services.sync.sweep.run(
             {FRONT: 0, OVERFLOW: 0}, lambda ref, _priority: refs.append(ref), refuse
         )
     outcomes = [
-        world.services.engine.sync(ref.type, str(ref.id), holder=uuid4().hex, only_if_due=False)
+        world.services.sync.engine.sync(
+            ref.type, str(ref.id), holder=uuid4().hex, only_if_due=False
+        )
         for ref in refs
     ]
     return [str(outcome.status) for outcome in outcomes]
@@ -37,7 +39,9 @@ def change_account(world: World) -> PdsAccount:
     """Give ada another account on the PDS; the world keeps her old DID as `old`."""
     account = create_account(world.environ["PDS_URL"], f"ada-{uuid4().hex[:8]}")
     atproto = {"did": account.did, "handle": account.handle, "password": account.password}
-    world.services.database["users"].update_one({"_id": world.ada}, {"$set": {"atproto": atproto}})
+    world.services.storage.database["users"].update_one(
+        {"_id": world.ada}, {"$set": {"atproto": atproto}}
+    )
     world.dids["old"] = world.dids[world.ada]
     world.dids[world.ada] = account.did
     return account
@@ -63,7 +67,7 @@ def test_a_new_screen_name_updates_the_links_of_pieces(new_world: World) -> None
     piece, mood = publish_piece(world, "clock"), world.publish_mood("calm")
     assert sweep_and_sync(world) == []
     before = world.platform.state("piece", piece)
-    handles = world.services.database["@handles"]
+    handles = world.services.storage.database["@handles"]
     handles.update_one({"_id": world.ada}, {"$set": {"handle": "lovelace"}})
     assert sweep_and_sync(world) == ["synced"]
     assert str(world.record("piece", piece)["acUrl"]).endswith("/@lovelace/clock")
@@ -98,7 +102,7 @@ def test_a_move_deletes_the_old_record_while_the_old_account_is_known(new_world:
     world = new_world
     mood = world.publish_mood("calm")
     assert sweep_and_sync(world) == []
-    users = world.services.database["users"]
+    users = world.services.storage.database["users"]
     account = users.find_one({"_id": world.ada})
     assert account is not None
     change_account(world)
@@ -114,7 +118,7 @@ def test_a_new_did_moves_many_items_of_several_types(new_world: World) -> None:
     pieces = [publish_piece(world, f"piece{number}") for number in range(6)]
     assert sweep_and_sync(world) == []
     change_account(world)
-    handles = world.services.database["@handles"]
+    handles = world.services.storage.database["@handles"]
     handles.update_one({"_id": world.ada}, {"$set": {"handle": "lovelace"}})
     assert sweep_and_sync(world) == ["synced"] * 30
     new = world.dids[world.ada]
@@ -148,7 +152,7 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
     """The sweep may have marked them before the batch claims them."""
     world = new_world
     moods = save_moods(world, 3)
-    adoption = world.services.batches.adoption
+    adoption = world.services.sync.batches.adoption
 
     class SlowAdoption(Adoption):
         def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
@@ -156,7 +160,7 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
             change_account(world)
 
     slow = SlowAdoption(adoption.redis, adoption.locks, adoption.store, adoption.state_updates)
-    batches = replace(world.services.batches, adoption=slow)
+    batches = replace(world.services.sync.batches, adoption=slow)
     assert statuses(sync_batch(world, "mood", moods, batches=batches, backfill=uuid4().hex)) == {
         "synced": 3
     }

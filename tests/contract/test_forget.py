@@ -80,7 +80,7 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
         waiting.postpone(
             Removal("mood", user, id="1"), TransientError("x", step="s", code="c"), 1, None
         )
-    world.services.sweep.changed_accounts.mark_items(10)
+    world.services.sync.sweep.changed_accounts.mark_items(10)
     before = all_records(world, world.bob), states(world, world.bob)
 
     footprint = forgetter(world.services).prepare(world.ada).preview()
@@ -95,7 +95,7 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
     assert states(world, world.ada) == [FORGOTTEN] * (len(items) + 4)
     left = world.services.storage.database["atproto_removals"].distinct("user")
     assert sorted(left) == sorted([world.bob, f"{world.ada}:2"])
-    known = world.services.database["atproto_accounts"].distinct("_id")
+    known = world.services.storage.database["atproto_accounts"].distinct("_id")
     assert world.ada not in known
     assert world.bob in known
     assert (all_records(world, world.bob), states(world, world.bob)) == before
