@@ -55,6 +55,7 @@ VALID = {
     "JavaScript source": put(PIECE, "source.mimeType", "application/javascript"),
     "KidLisp source": put(PIECE, "source.mimeType", "text/x-kidlisp"),
     "source of unknown type": put(PIECE, "source.mimeType", "application/octet-stream"),
+    "source that looks like an image": put(PIECE, "source.mimeType", "image/bmp"),
 }
 
 SPOILT_FIELDS: dict[str, tuple[Record, str, object]] = {
@@ -103,7 +104,7 @@ SPOILT_BLOBS: dict[str, tuple[Record, str, object]] = {
     "blob mimeType empty": (PAINTING, "thumbnail.mimeType", ""),
     "blob mimeType false": (PAINTING, "thumbnail.mimeType", False),
     "GIF thumbnail": (PAINTING, "thumbnail.mimeType", "image/gif"),
-    "image as source": (PIECE, "source.mimeType", "image/bmp"),
+    "source of no type": (PIECE, "source.mimeType", "text"),
 }
 SPOILT = SPOILT_FIELDS | SPOILT_BLOBS
 
