@@ -9,6 +9,7 @@ from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.services import Services
 from worker.sync.batch.engine import BatchEngine
 from worker.sync.batch.records import BatchFiles
+from worker.sync.blobs import BlobBuilder
 
 Hook = Callable[[str, str], object]
 """Called with `stat` or `read`, and the name of the file."""
@@ -23,12 +24,12 @@ class HookedSources(SourceStore):
 
     def stat(self, key: SourceKey) -> SourceStat:
         """Look at a file."""
-        self._hook("stat", key.name)
+        self._hook("stat", key.path[-1])
         return self._store.stat(key)
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
         """Read a file."""
-        self._hook("read", key.name)
+        self._hook("read", key.path[-1])
         return self._store.read(key, max_bytes=max_bytes)
 
     def close(self) -> None:
@@ -37,10 +38,18 @@ class HookedSources(SourceStore):
 
 def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngine:
     """Return batches whose accesses to source files are told to a hook first."""
-    attachments = batches.publisher.attachments
-    sources = HookedSources(services.media.sources, hook)
-    blobs = attachments.blobs.with_sources(sources, services.media.thumbnails)
-    attachments = replace(attachments, blobs=blobs)
+    return with_sources(services, batches, HookedSources(services.sources, hook))
+
+
+def with_sources(services: Services, batches: BatchEngine, sources: SourceStore) -> BatchEngine:
+    """Return batches, and their engine, that read source files from another store."""
+    blobs = batches.publisher.attachments.blobs.with_sources(sources, services.thumbnails)
+    return with_blobs(services, batches, blobs)
+
+
+def with_blobs(services: Services, batches: BatchEngine, blobs: BlobBuilder) -> BatchEngine:
+    """Return batches, and their engine, that make blobs with another builder."""
+    attachments = replace(batches.publisher.attachments, blobs=blobs)
     publisher = replace(batches.publisher, attachments=attachments)
     return replace(
         batches,

@@ -14,8 +14,9 @@ from worker.files.location import StoreLocation
 from worker.files.opening import open_store
 from worker.files.store import SourceKey, SourceStore
 
-KEY = SourceKey("paintings", "auth0|5f", "slug.png")
-GUEST = SourceKey("paintings", None, "slug.png")
+KEY = SourceKey("paintings", ("auth0|5f", "slug.png"))
+GUEST = SourceKey("paintings", ("slug.png",))
+NAME = "slug.png"
 ENOUGH = 1 << 20
 SHORT, LONG = 0.3, 30.0
 LOOPBACK = ("127.0.0.0/8", "::1")
@@ -23,7 +24,7 @@ LOOPBACK = ("127.0.0.0/8", "::1")
 
 def put(folder: Path, key: SourceKey, data: bytes) -> Path:
     """Upload a file into the folder behind a store."""
-    path = folder.joinpath(key.bucket, *([key.user] if key.user else []), key.name)
+    path = folder.joinpath(key.bucket, *key.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path

@@ -44,7 +44,7 @@ def test_reserved_characters_in_a_name_are_carried(
     store: SourceStore, folder: Path, name: str
 ) -> None:
     """What means something in a URL means nothing in a name."""
-    key = SourceKey("paintings", "google-oauth2|1", name)
+    key = SourceKey("paintings", ("google-oauth2|1", name))
     put(folder, key, name.encode())
     assert store.read(key, max_bytes=ENOUGH).data == name.encode()
 

@@ -22,7 +22,7 @@ def test_a_symlink_within_the_store_is_followed(local: SourceStore, folder: Path
     put(folder, GUEST, b"inside")
     (folder / "linked").symlink_to(folder / "paintings", target_is_directory=True)
     (folder / "paintings" / "alias.png").symlink_to("slug.png")
-    key = SourceKey("linked", None, "alias.png")
+    key = SourceKey("linked", ("alias.png",))
     assert local.read(key, max_bytes=ENOUGH).data == b"inside"
 
 
@@ -31,11 +31,11 @@ def test_a_symlink_out_of_the_store_is_refused(
     local: SourceStore, folder: Path, target: str
 ) -> None:
     """Whether it stands for the bucket or for the file."""
-    put(folder.parent, SourceKey("secret", None, "slug.png"), b"secret")
+    put(folder.parent, SourceKey("secret", ("slug.png",)), b"secret")
     (folder / "paintings").symlink_to(folder.parent / target)
     (folder / "bucket").mkdir()
     (folder / "bucket" / "slug.png").symlink_to(folder.parent / target)
-    for key in (GUEST, SourceKey("bucket", None, "slug.png")):
+    for key in (GUEST, SourceKey("bucket", ("slug.png",))):
         with fails_with("source_not_regular"):
             local.read(key, max_bytes=ENOUGH)
 
@@ -55,9 +55,9 @@ def test_what_is_no_regular_file_is_refused(local: SourceStore, folder: Path) ->
         os.chdir(here)
         for name in ("folder", "pipe", "loop", "socket"):
             with fails_with("source_not_regular"):
-                local.read(SourceKey("paintings", None, name), max_bytes=ENOUGH)
+                local.read(SourceKey("paintings", (name,)), max_bytes=ENOUGH)
     with fails_with("source_not_regular"):
-        local.stat(SourceKey("paintings", "file", "slug.png"))
+        local.stat(SourceKey("paintings", ("file", "slug.png")))
 
 
 def test_a_swapped_folder_never_leads_outside(local: SourceStore, folder: Path) -> None:
@@ -84,7 +84,7 @@ def test_no_descriptor_is_left_open(local: SourceStore, folder: Path) -> None:
     (folder / "paintings" / "folder").mkdir()
     before = len(list(Path("/proc/self/fd").iterdir()))
     for name in ("slug.png", "folder", "missing"):
-        outcome(local, SourceKey("paintings", None, name))
+        outcome(local, SourceKey("paintings", (name,)))
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract import web_faults as faults
 from tests.contract.certificates import make_certificate
-from tests.contract.source_stores import ENOUGH, GUEST, KEY, SHORT, assert_fails, opened, put
+from tests.contract.source_stores import ENOUGH, GUEST, KEY, NAME, SHORT, assert_fails, opened, put
 from tests.contract.web_server import Fault, Site, serving
 from tests.refusals import fails_with
 from worker.core.errors import MediaError
@@ -41,7 +41,7 @@ def test_a_failure_has_a_name_that_says_what_to_do(
     code: str,
 ) -> None:
     """For read and stat alike, and nothing secret is in the message."""
-    site.faults[KEY.name] = fault
+    site.faults[NAME] = fault
     assert_fails(web, code)
 
 
@@ -50,10 +50,10 @@ def test_whether_a_file_exists_is_unknown_when_the_server_does_not_say(
     web: SourceStore, site: Site, number: int
 ) -> None:
     """Only "not there" means not there: not an outage, nor a lost permission."""
-    site.faults[KEY.name] = faults.status(number)
+    site.faults[NAME] = faults.status(number)
     with pytest.raises(MediaError):
         web.exists(KEY)
-    site.faults[KEY.name] = faults.status(410)
+    site.faults[NAME] = faults.status(410)
     assert web.exists(KEY) is False
 
 
@@ -70,7 +70,7 @@ def test_a_truncated_or_endless_body_is_no_file(
     web: SourceStore, site: Site, fault: Fault, code: str, message: str
 ) -> None:
     """Half an image must not become a thumbnail; nor is more read than the limit."""
-    site.faults[KEY.name] = fault
+    site.faults[NAME] = fault
     with fails_with(code, match=message):
         web.read(KEY, max_bytes=ENOUGH)
 
@@ -78,7 +78,7 @@ def test_a_truncated_or_endless_body_is_no_file(
 @pytest.mark.parametrize("fault", [faults.drip_body, faults.drip_headers, faults.say_nothing])
 def test_the_deadline_covers_the_whole_exchange(site: Site, fault: Fault) -> None:
     """Each byte comes in time; all of them together would take 20 seconds, or for ever."""
-    site.faults[KEY.name] = fault
+    site.faults[NAME] = fault
     late = fails_with("source_timeout", match=r"within 0\.3 s")
     with opened(site.url, deadline=SHORT) as hasty, late:
         hasty.read(KEY, max_bytes=ENOUGH)
@@ -86,7 +86,7 @@ def test_the_deadline_covers_the_whole_exchange(site: Site, fault: Fault) -> Non
 
 def test_redirects_and_their_secrets_go_nowhere(web: SourceStore, site: Site) -> None:
     """The location is neither followed nor told."""
-    site.faults[KEY.name] = faults.redirect
+    site.faults[NAME] = faults.redirect
     with fails_with("source_redirected", match="answered 302") as caught:
         web.read(KEY, max_bytes=ENOUGH)
     assert "elsewhere" not in caught.value.message
@@ -95,7 +95,7 @@ def test_redirects_and_their_secrets_go_nowhere(web: SourceStore, site: Site) ->
 
 def test_a_compressed_body_is_refused(web: SourceStore, site: Site) -> None:
     """It would be published in place of what was uploaded."""
-    site.faults[KEY.name] = faults.compress
+    site.faults[NAME] = faults.compress
     with fails_with("source_refused", match="'gzip'"):
         web.read(KEY, max_bytes=ENOUGH)
     assert site.server.headers[0]["accept-encoding"] == "identity"
@@ -109,7 +109,7 @@ def test_a_page_in_place_of_a_file_is_refused(
     web: SourceStore, site: Site, content_type: str
 ) -> None:
     """Of an error, a login, or an app that answers to every path: with status 200."""
-    site.faults[KEY.name] = faults.typed(content_type)
+    site.faults[NAME] = faults.typed(content_type)
     assert_fails(web, "source_refused")
 
 
@@ -118,7 +118,7 @@ def test_a_page_in_place_of_a_file_is_refused(
 )
 def test_what_a_store_calls_a_file_is_read(web: SourceStore, site: Site, content_type: str) -> None:
     """The bytes say what it is, not its label."""
-    site.faults[KEY.name] = faults.typed(content_type)
+    site.faults[NAME] = faults.typed(content_type)
     assert web.read(KEY, max_bytes=ENOUGH).data == b"<html>"
     assert web.exists(KEY) is True
 
@@ -129,7 +129,7 @@ def test_a_server_without_head_is_asked_with_get(
 ) -> None:
     """And the body is left where it is."""
     put(folder, KEY, b"x" * 100)
-    site.faults[KEY.name] = faults.no_head(number)
+    site.faults[NAME] = faults.no_head(number)
     assert web.stat(KEY).size == 100
     assert web.stat(KEY).identity == web.read(KEY, max_bytes=100).identity
     assert [method for method, _ in site.server.requests][:2] == ["HEAD", "GET"]
@@ -137,7 +137,7 @@ def test_a_server_without_head_is_asked_with_get(
 
 def test_a_date_and_a_size_name_a_version_too(web: SourceStore, site: Site) -> None:
     """Also when the size is only known after reading."""
-    site.faults[KEY.name] = faults.dated
+    site.faults[NAME] = faults.dated
     identity = web.read(KEY, max_bytes=ENOUGH).identity
     assert identity.endswith("size=5 modified=Mon, 01 Jan 2024 00:00:00 GMT")
     assert web.stat(KEY).identity == identity
@@ -145,7 +145,7 @@ def test_a_date_and_a_size_name_a_version_too(web: SourceStore, site: Site) -> N
 
 def test_without_any_mark_the_bytes_name_themselves(web: SourceStore, site: Site) -> None:
     """From stat none, from read one made from the bytes."""
-    site.faults[KEY.name] = faults.bare
+    site.faults[NAME] = faults.bare
     first, second = (web.read(KEY, max_bytes=ENOUGH).identity for _ in range(2))
     assert web.stat(KEY).identity is None
     assert first == second
@@ -176,7 +176,7 @@ def test_over_tls_files_are_read_and_deadlines_kept(folder: Path) -> None:
     with serving(folder, ours) as site:
         with opened(site.url, tls=theirs) as store:
             assert store.read(KEY, max_bytes=ENOUGH).data == b"secure"
-        site.faults[KEY.name] = faults.drip_headers
+        site.faults[NAME] = faults.drip_headers
         hasty = opened(site.url, tls=theirs, deadline=SHORT)
         with hasty as store, fails_with("source_timeout"):
             store.read(KEY, max_bytes=ENOUGH)

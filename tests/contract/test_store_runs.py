@@ -85,7 +85,7 @@ def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
     document = claim(store, item)
     failure = Failure("source", "source_missing", "no file", permanent=True, at=now())
     blobs = {
-        "thumbnail": BlobState("bafk", "image/png", 12, "etag"),
+        "thumbnail": BlobState("bafk", "image/png", 12, "etag", key="auth0|1/s.png"),
         "source": BlobState(error=failure),
     }
     full = replace(
@@ -97,7 +97,7 @@ def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
         uri="at://here",
         cid="bafy",
         blobs=blobs,
-        links={"recordingUrl": True, "other": False},
+        links={"recordingUrl": "auth0|1/s.zip", "other": None},
         synced_at=now(),
         error=failure,
     )

@@ -21,8 +21,9 @@ Fault = Callable[["Handler"], None]
 class WebServer(ThreadingHTTPServer):
     """Serves a folder on a free port of the loopback.
 
-    `faults` maps a file name to what happens instead; `requests` are those that came, as method
-    and path; `connections` counts how often a client connected; `over` ends every wait.
+    `faults` maps a file name to what happens instead; `missing` is the status for a file that is
+    not there; `requests` are those that came, as method and path; `connections` counts how often a
+    client connected; `over` ends every wait.
     """
 
     daemon_threads = False
@@ -31,6 +32,7 @@ class WebServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.folder = folder
         self.faults: dict[str, Fault] = {}
+        self.missing = 404
         self.requests: list[tuple[str, str]] = []
         self.headers: list[Mapping[str, str]] = []
         self.connections = 0
@@ -72,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send the file as it is in the folder."""
         path = self.server.folder.joinpath(*[unquote(part) for part in self.path.split("/")[1:]])
         if not path.is_file():
-            self.answer(404)
+            self.answer(self.server.missing)
             return
         status = path.stat()
         self.answer(

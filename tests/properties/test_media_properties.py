@@ -51,7 +51,7 @@ def full_record(
     account = Account("auth0|1", "did:plc:a", "ada.test", Secret("x"), screen_name)
     draft = kind.draft(document, account, SITE)
     blobs = {name: BLOBS[name] for name in draft.blobs}
-    record = Attachments(blobs, dict.fromkeys(draft.links, True), ()).complete(draft)
+    record = Attachments(blobs, dict.fromkeys(draft.links, "key"), ()).complete(draft)
     LEXICONS.validate(kind.nsid, record)
     return dict(record)
 

@@ -25,7 +25,7 @@ KEYS = st.tuples(NAMES, SAFE, SAFE) | st.tuples(SAFE, NAMES, SAFE) | st.tuples(S
 def key_or_none(parts: tuple[str, str, str]) -> SourceKey | None:
     """Return the key of a bucket, a user and a name, None if it is refused."""
     try:
-        return SourceKey(*parts)
+        return SourceKey(parts[0], parts[1:])
     except PermanentError:
         return None
 

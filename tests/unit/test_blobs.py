@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, Lock
@@ -15,7 +16,9 @@ from bson import ObjectId
 
 from tests import pictures
 from tests.refusals import fails_with
-from worker.core.documents import Account, BlobState, ItemRef, MediaDocument, SyncState
+from worker.core.cid import cid_of_blob
+from worker.core.clock import now
+from worker.core.documents import Account, BlobState, Failure, ItemRef, MediaDocument, SyncState
 from worker.core.errors import MediaError, PermanentError
 from worker.core.fields import Fields
 from worker.core.secrets import Secret
@@ -26,7 +29,8 @@ from worker.files.opening import open_store
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import SiteUrls, media_type
-from worker.media.base import BlobSpec, BlobTransform, SourceRef
+from worker.media.base import BlobSpec, BlobTransform
+from worker.media.source_keys import SourceRef
 from worker.media.validation import BlobRule, load_lexicons
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.blobs import BlobBuilder, Content
@@ -94,7 +98,7 @@ def save(folder: Path, name: str, size: int) -> BlobSpec:
     path = folder / "bucket" / name
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(image[-size:] if len(image) < size else image)
-    return BlobSpec(SourceRef("bucket", None, name), BlobTransform.THUMBNAIL)
+    return BlobSpec((SourceRef("bucket", (name,)),), BlobTransform.THUMBNAIL)
 
 
 def make(maker: BlobBuilder, wishes: list[BlobSpec]) -> list[Content | BlobState]:
@@ -133,7 +137,7 @@ def test_an_image_that_grows_is_tried_again(tmp_path: Path) -> None:
 def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> None:
     """A batch holds many until they are sent."""
     save(tmp_path, "large.mjs", 150_000)
-    wish = BlobSpec(SourceRef("bucket", None, "large.mjs"), BlobTransform.AS_IS, "text/javascript")
+    wish = BlobSpec((SourceRef("bucket", ("large.mjs",)),), BlobTransform.AS_IS)
     watched, maker = opened(tmp_path)
     with pytest.raises(PermanentError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
@@ -142,6 +146,48 @@ def test_a_file_that_its_lexicon_does_not_allow_is_not_read(tmp_path: Path) -> N
     with pytest.raises(PermanentError, match="its lexicon allows 100000"):
         maker.prepare(wish, RULE, BlobState(), "me")
     assert unsure.limits == [100_000]
+
+
+ADOPTED = BlobState("bafyforeign", "image/png", 9)
+
+
+@pytest.mark.parametrize("knows_versions", [True, False])
+def test_a_thumbnail_of_another_program_is_kept(tmp_path: Path, *, knows_versions: bool) -> None:
+    """With its bytes; from then on it is one of this version of the file."""
+    wish = save(tmp_path, "theirs.png", 1000)
+    _, maker = opened(tmp_path, lambda told: told if knows_versions else SourceStat(None, told.size))
+    kept = maker.prepare(wish, RULE, ADOPTED, "me")
+    assert isinstance(kept, BlobState)
+    assert kept.source
+    assert kept == replace(ADOPTED, source=kept.source, key="theirs.png")
+    save(tmp_path, "theirs.png", 2000)
+    assert isinstance(maker.prepare(wish, RULE, kept, "me"), Content)
+
+
+def test_a_file_that_another_program_uploaded_is_compared(tmp_path: Path) -> None:
+    """It is kept if its bytes are the same, and uploaded if they are not."""
+    save(tmp_path, "theirs.mjs", 1000)
+    wish = BlobSpec((SourceRef("bucket", ("theirs.mjs",), "text/plain"),), BlobTransform.AS_IS)
+    _, maker = opened(tmp_path)
+    content = maker.prepare(wish, RULE, ADOPTED, "me")
+    assert isinstance(content, Content)
+    assert (content.mime_type, content.key) == ("text/plain", "theirs.mjs")
+    same = replace(ADOPTED, cid=cid_of_blob(content.data))
+    kept = replace(same, source=content.source, key="theirs.mjs")
+    assert maker.prepare(wish, RULE, same, "me") == kept
+
+
+def test_a_text_in_the_document_is_compared_without_a_file(tmp_path: Path) -> None:
+    """A key and an error of an earlier file are gone."""
+    wish = BlobSpec((), BlobTransform.AS_IS, "text/javascript", "export {}")
+    watched, maker = opened(tmp_path)
+    content = maker.prepare(wish, RULE, ADOPTED, "me")
+    assert content == Content(b"export {}", "text/javascript", "document")
+    failure = Failure("source", "source_missing", "no file", permanent=False, at=now())
+    earlier = replace(ADOPTED, cid=cid_of_blob(b"export {}"), key="a.mjs", error=failure)
+    kept = maker.prepare(wish, RULE, earlier, "me")
+    assert kept == replace(earlier, source="document", key=None, error=None)
+    assert watched.limits == []
 
 
 def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from worker.core.errors import PermanentError
 from worker.core.fields import FieldError, Fields
 from worker.core.secrets import Secret
 from worker.media import media_type
-from worker.media.base import Draft, SiteUrls, SourceRef
+from worker.media.base import Draft, SiteUrls
 
 ID = ObjectId("65f0c0ffee65f0c0ffee65f0")
 WHEN = datetime(2024, 3, 12, 20, 53, 34, 123000, tzinfo=UTC)
@@ -43,7 +43,7 @@ def draft(
 
 
 def test_a_painting_has_its_links_thumbnail_and_recording() -> None:
-    """The image is `slug.png`; a user's recording may be `slug.zip` beside it."""
+    """A user's recording may be beside the image."""
     made = draft("painting", slug="sunset", code="abc", bucket="b")
     assert made.fields == {
         "$type": "computer.aesthetic.painting",
@@ -54,26 +54,21 @@ def test_a_painting_has_its_links_thumbnail_and_recording() -> None:
         "when": STAMP,
         "ref": str(ID),
     }
-    assert made.blobs["thumbnail"].file == SourceRef("b", "auth0|1", "sunset.png")
-    assert made.links["recordingUrl"].file == SourceRef("b", "auth0|1", "sunset.zip")
     assert made.links["recordingUrl"].url.endswith("/media/paintings/abc.zip")
 
 
-def test_a_combined_slug_names_image_and_recording() -> None:
-    """`imageSlug:recordingSlug`: each file by its own part, the slug kept whole."""
+def test_a_combined_slug_is_kept_whole() -> None:
+    """`imageSlug:recordingSlug`, of which each part names a file."""
     made = draft("painting", slug="img:rec", code="abc", bucket="b")
     assert made.fields["slug"] == "img:rec"
-    assert made.blobs["thumbnail"].file.name == "img.png"
-    assert made.links["recordingUrl"].file.name == "rec.zip"
 
 
-def test_a_guests_files_are_in_the_bucket_itself() -> None:
-    """No folder of a user; there is a recording only if the slug names one."""
-    made = draft("painting", guest=True, slug="sunset", code="abc")
-    assert made.blobs["thumbnail"].file == SourceRef("guest-bucket", None, "sunset.png")
-    assert made.links == {}
-    made = draft("painting", guest=True, slug="img:rec", code="abc", bucket="g")
-    assert made.links["recordingUrl"].file == SourceRef("g", None, "rec.zip")
+def test_a_guest_has_a_recording_only_if_the_slug_names_one() -> None:
+    """Unlike a user, whose recording may be beside the image."""
+    assert draft("painting", guest=True, slug="sunset", code="abc").links == {}
+    assert draft("painting", guest=True, slug="img:rec", code="abc").links.keys() == {
+        "recordingUrl"
+    }
 
 
 @pytest.mark.parametrize("name", ["mood", "text"])
@@ -94,7 +89,34 @@ def test_a_users_piece_is_addressed_under_the_handle() -> None:
     made = draft("piece", slug="melody", code="m1", bucket="b")
     assert made.fields["acUrl"] == "https://aesthetic.computer/@ada/melody"
     assert made.fields["code"] == "m1"
-    assert made.blobs["source"].file == SourceRef("b", "auth0|1", "melody.mjs")
+    assert made.blobs["source"].content is None
+
+
+def test_a_guests_piece_is_addressed_by_its_slug() -> None:
+    """A slug may be a path, and stays one in the address."""
+    made = draft("piece", guest=True, slug="2025/03/12/m1", code="m1", bucket="b")
+    assert made.fields["acUrl"] == "https://aesthetic.computer/2025/03/12/m1"
+
+
+@pytest.mark.parametrize("guest", [True, False])
+def test_a_piece_of_the_piece_store_has_its_source_and_is_addressed_by_its_code(
+    *, guest: bool
+) -> None:
+    """No file is named; the template of the address can be replaced."""
+    stored: dict[str, Any] = {"slug": "a/melody", "code": "m1", "source": "export {}"}
+    made = draft("piece", guest=guest, **stored)
+    assert made.fields["acUrl"] == "https://aesthetic.computer/m1"
+    assert made.blobs["source"].files == ()
+    assert made.blobs["source"].content == "export {}"
+    assert made.blobs["source"].mime_type == "text/javascript"
+    site = SiteUrls("https://x", "u", "g", {"PIECE_CODEACURL": "{site}/p/{code}"})
+    assert draft("piece", site=site, **stored).fields["acUrl"] == "https://x/p/m1"
+
+
+def test_a_stored_piece_without_a_code_is_addressed_by_its_slug() -> None:
+    """As an upload."""
+    made = draft("piece", slug="melody", source="export {}")
+    assert made.fields["acUrl"] == "https://aesthetic.computer/@ada/melody"
 
 
 def test_a_piece_may_lack_code_bucket_and_handle() -> None:

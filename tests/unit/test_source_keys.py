@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from tests.refusals import fails_with
 from worker.files.location import StoreLocation
 from worker.files.store import SourceKey
 
-KEY = SourceKey("paintings", "auth0|5f", "2024.1.1.png")
-GUEST = SourceKey("paintings", None, "2024.1.1.png")
+KEY = SourceKey("paintings", ("auth0|5f", "2024.1.1.png"))
+GUEST = SourceKey("paintings", ("2024.1.1.png",))
 
 
 @pytest.mark.parametrize(
@@ -37,12 +36,17 @@ GUEST = SourceKey("paintings", None, "2024.1.1.png")
         ("é" * 128, "is longer than 255 bytes"),
     ],
 )
-@pytest.mark.parametrize("part", ["bucket", "user", "name"])
-def test_a_part_that_could_lead_elsewhere_is_refused(part: str, text: str, fault: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "place"), [("the bucket", 0), ("a path segment", 1), ("a path segment", 2)]
+)
+def test_a_part_that_could_lead_elsewhere_is_refused(
+    part: str, place: int, text: str, fault: str
+) -> None:
     """The error is permanent, names the part, and shows its text escaped and cut."""
-    parts = {"bucket": "b", "user": "u", "name": "n", part: text}
-    with fails_with("source_key_invalid", match=f"the {part} of the source {fault}") as caught:
-        SourceKey(**parts)
+    parts = ["b", "u", "n"]
+    parts[place] = text
+    with fails_with("source_key_invalid", match=f"{part} of the source {fault}") as caught:
+        SourceKey(parts[0], tuple(parts[1:]))
     assert caught.value.step == "source"
     assert len(caught.value.message) < 200
     assert caught.value.message.isprintable()
@@ -57,55 +61,64 @@ def test_a_part_that_could_lead_elsewhere_is_refused(part: str, text: str, fault
         ("100%.png", "100%25.png"),
         ("ü-🎨.png", "%C3%BC-%F0%9F%8E%A8.png"),
         ("a..b.png", "a..b.png"),
-        ("{user}.png", "%7Buser%7D.png"),
+        ("{key}.png", "%7Bkey%7D.png"),
+        ("{bucket}", "%7Bbucket%7D"),
     ],
 )
 def test_reserved_characters_are_encoded(name: str, encoded: str) -> None:
     """What has a meaning in a URL is sent without it."""
-    url = StoreLocation.parse("https://media.example").url(SourceKey("b", "auth0|5f", name))
+    url = StoreLocation.parse("https://media.example").url(SourceKey("b", ("auth0|5f", name)))
     assert url == f"https://media.example/b/auth0%7C5f/{encoded}"
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_a_path_has_1_to_8_segments(count: int) -> None:
+    """No document leads deeper than the platform stores files."""
+    assert SourceKey("b", ("a",) * 8).text == "a/a/a/a/a/a/a/a"
+    with fails_with("source_key_invalid", match=f"has {count} segments of 8"):
+        SourceKey("b", ("a",) * count)
 
 
 @pytest.mark.parametrize(
     ("setting", "folder"),
     [
-        ("file:///srv/media", "file:///srv/media/paintings/<auth0%7C5f/>"),
-        ("https://media.example/", "https://media.example/paintings/<auth0%7C5f/>"),
-        ("https://M.example:443/files/v1", "https://m.example/files/v1/paintings/<auth0%7C5f/>"),
-        ("https://m.example:8443/{user}/{name}", "https://m.example:8443/<auth0%7C5f/>"),
-        ("https://[::1]/u-{user}/x-{bucket}/{name}", "https://[::1]/<u-auth0%7C5f/>x-paintings/"),
+        ("file:///srv/media", "file:///srv/media/paintings/"),
+        ("https://media.example/", "https://media.example/paintings/"),
+        ("https://M.example:443/files/v1", "https://m.example/files/v1/paintings/"),
+        ("https://m.example:8443/{key}", "https://m.example:8443/"),
+        ("https://[::1]/x-{bucket}/{key}", "https://[::1]/x-paintings/"),
     ],
 )
 def test_a_setting_becomes_the_urls_of_users_and_guests(setting: str, folder: str) -> None:
-    """A base is completed, a template filled; a guest's URL lacks the user's segment."""
+    """A base is completed, a template filled; each segment of the key becomes one of the URL."""
     template = StoreLocation.parse(setting)
-    assert template.url(KEY) == re.sub("[<>]", "", folder) + KEY.name
-    assert template.url(GUEST) == re.sub("<.*>", "", folder) + GUEST.name
+    assert template.url(KEY) == f"{folder}auth0%7C5f/2024.1.1.png"
+    assert template.url(GUEST) == f"{folder}2024.1.1.png"
 
 
 def test_a_bucket_may_be_part_of_the_host() -> None:
     """As with S3: one label below an allowed host."""
-    template = StoreLocation.parse("https://{bucket}.cdn.example/{user}/{name}", ["*.cdn.example"])
+    template = StoreLocation.parse("https://{bucket}.cdn.example/{key}", ["*.cdn.example"])
     assert template.url(KEY) == "https://paintings.cdn.example/auth0%7C5f/2024.1.1.png"
 
 
 @pytest.mark.parametrize("bucket", ["a_b", "a b", "evil.com?", "-a", "ü", "a:80", "a@b", "x" * 64])
 def test_a_bucket_that_is_no_host_label_is_refused(bucket: str) -> None:
     """It could otherwise end the host, or add a port or a user."""
-    template = StoreLocation.parse("https://{bucket}.cdn.example/{name}", ["*.cdn.example"])
+    template = StoreLocation.parse("https://{bucket}.cdn.example/{key}", ["*.cdn.example"])
     with fails_with("source_key_invalid", match="bucket of the source cannot be part of a host"):
-        template.url(SourceKey(bucket, None, "a.png"))
+        template.url(SourceKey(bucket, ("a.png",)))
 
 
 def test_a_bucket_that_leads_to_another_host_is_refused() -> None:
     """The allow-list is checked on the host as it will be asked for."""
     template = StoreLocation.parse(
-        "https://{bucket}.cdn.example/{name}", ["good.cdn.example", "*.other.example"]
+        "https://{bucket}.cdn.example/{key}", ["good.cdn.example", "*.other.example"]
     )
-    template.url(SourceKey("good", None, "a.png"))
+    template.url(SourceKey("good", ("a.png",)))
     for bucket in ("bad", "bad.good", "x.other"):
         with fails_with("source_host_not_allowed"):
-            template.url(SourceKey(bucket, None, "a.png"))
+            template.url(SourceKey(bucket, ("a.png",)))
 
 
 @pytest.mark.parametrize(
@@ -151,7 +164,7 @@ def test_an_allow_list_holds_exact_hosts_and_hosts_below(
         ("file:media", "absolute path"),
         ("file://host/media", "absolute path"),
         ("file:///", "must name a folder"),
-        ("file:///{bucket}/{name}", "must name a folder"),
+        ("file:///{bucket}/{key}", "must name a folder"),
         ("https://", "no valid host"),
         ("https:///path", "no valid host"),
         ("https://ex_ample", "no valid host"),
@@ -165,19 +178,21 @@ def test_an_allow_list_holds_exact_hosts_and_hosts_below(
         ("https://media.example/#x", "fragment"),
         ("https://media.example:0", "port"),
         ("https://media.example:99999", "port"),
-        ("https://media.example:{user}/{name}", "port"),
+        ("https://media.example:{bucket}/{key}", "port"),
         ("https://media.example/a//b", "empty segment"),
         ("https://media.example/../b", "empty segment, a '.'"),
         ("https://media.example/%2e%2e/b", "empty segment, a '.'"),
         ("https://media.example/%00", "control character"),
-        ("https://media.example/{bucket}", "without {name}"),
+        ("https://media.example/{bucket}", "without {key}"),
+        ("https://media.example/x-{key}", "without {key} as a whole segment"),
+        ("https://media.example/{key}/{key}.png", "without {key} as a whole segment"),
+        ("https://media.example/{user}/{name}", "unknown placeholder {name}"),
         ("https://media.example/{slug}", "unknown placeholder {slug}"),
         ("https://media.example/%7Bslug%7D", "unknown placeholder {slug}"),
         ("https://media.example/{name", "brace"),
         ("https://media.example/name}", "brace"),
-        ("https://media.example/{user}-{name}", "in one segment"),
-        ("https://{bucket}.example/{name}", "needs a list of allowed hosts"),
-        ("https://{user}.example/{name}", "only {bucket} in its host"),
+        ("https://{bucket}.example/{key}", "needs a list of allowed hosts"),
+        ("https://{key}.example/{key}", "only {bucket} in its host"),
         ("https://[::1/x", "not a URL"),
     ],
 )
@@ -197,4 +212,4 @@ def test_plain_http_is_for_development() -> None:
 def test_a_folder_is_the_root_of_its_files() -> None:
     """The part before the first placeholder, decoded."""
     assert StoreLocation.parse("file:///srv/my%20media").root == Path("/srv/my media")
-    assert StoreLocation.parse("file:///srv/m/{bucket}/x/{name}").root == Path("/srv/m")
+    assert StoreLocation.parse("file:///srv/m/{bucket}/x/{key}").root == Path("/srv/m")

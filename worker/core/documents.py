@@ -69,8 +69,9 @@ class Failure:
 class BlobState:
     """The state of one blob field: the last uploaded blob and any later error.
 
-    `source` identifies the version of the source file. `error` is set while the blob is missing
-    (`cid` is None) or older than its source file.
+    `key` is the store key of the source file, and `source` identifies its version. `source` is
+    None for a blob that another program uploaded. `error` is set while the blob is missing (`cid`
+    is None) or older than its source file.
     """
 
     cid: str | None = None
@@ -78,6 +79,7 @@ class BlobState:
     size: int = 0
     source: str | None = None
     error: Failure | None = None
+    key: str | None = None
 
     @property
     def status(self) -> str:
@@ -107,8 +109,9 @@ class SyncState:
 
     `rkey` is the record key reserved in the repo with the DID `repo`. `cid` is the CID of the
     published record, confirmed by the PDS. `fingerprint` is the fingerprint of the processed
-    document. `strays` are the URIs of records that a run may have written after it lost its lease.
-    The sweep enqueues the item at `retry_at`; no PDS call is made for it before `held_until`.
+    document. `links` are the store keys of the files of links, None for missing files. `strays`
+    are the URIs of records that a run may have written after it lost its lease. The sweep enqueues
+    the item at `retry_at`; no PDS call is made for it before `held_until`.
     """
 
     status: Status | None = None
@@ -118,7 +121,7 @@ class SyncState:
     uri: str | None = None
     cid: str | None = None
     blobs: Mapping[str, BlobState] = field(default_factory=dict)
-    links: Mapping[str, bool] = field(default_factory=dict)
+    links: Mapping[str, str | None] = field(default_factory=dict)
     fingerprint: str | None = None
     attempts: int = 0
     lost: int = 0

@@ -48,7 +48,7 @@ def parse_state(raw: object) -> SyncState:
         uri=_text(get("uri")),
         cid=_text(get("cid")),
         blobs={name: _blob(value) for name, value in mapping(get("blobs")).items()},
-        links={name: value is True for name, value in mapping(get("links")).items()},
+        links={name: _text(value) for name, value in mapping(get("links")).items()},
         fingerprint=_text(get("fingerprint")),
         attempts=_number(get("attempts")),
         lost=_number(get("lost")),
@@ -90,6 +90,7 @@ def _dump_blob(blob: BlobState) -> dict[str, object]:
         "cid": blob.cid,
         "mimeType": blob.mime_type or None,
         "size": blob.size or None,
+        "key": blob.key,
         "source": blob.source,
         "error": _dump_failure(blob.error),
     }
@@ -151,6 +152,7 @@ def _blob(raw: object) -> BlobState:
         size=_number(get("size")),
         source=_text(get("source")),
         error=_failure(get("error")),
+        key=_text(get("key")),
     )
 
 

@@ -16,7 +16,7 @@ import httpcore
 from worker.core.errors import MediaError, PermanentError, TransientError
 from worker.core.net.addresses import AddressNotAllowedError, Network
 from worker.core.net.transports import Deadline, GuardedBackend
-from worker.files.errors import SourceMissingError, SourceTooLargeError
+from worker.files.errors import SourceForbiddenError, SourceMissingError, SourceTooLargeError
 from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
@@ -191,13 +191,7 @@ def _status_error(answer: _Answer) -> MediaError:
     if answer.status in _MISSING:
         return SourceMissingError(message)
     if answer.status == 403:  # noqa: PLR2004
-        # Without permission to list the bucket, S3 also answers 403 for a missing key.
-        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
-        message += (
-            ": the file is missing and may not be listed, or access is denied; "
-            "with the right to list (S3: s3:ListBucket) the store answers 404 for missing files"
-        )
-        return TransientError(message, step="source", code="source_forbidden")
+        return SourceForbiddenError(message)
     if 300 <= answer.status < 400:  # noqa: PLR2004
         message += ", a redirect, which is not followed: MEDIA_STORE_URL must lead to the files"
         return PermanentError(message, step="source", code="source_redirected")

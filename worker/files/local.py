@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worker.core.errors import MediaError, PermanentError, TransientError
-from worker.files.errors import SourceMissingError, SourceTooLargeError
+from worker.files.errors import SourceForbiddenError, SourceMissingError, SourceTooLargeError
 from worker.files.location import StoreLocation
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 
@@ -124,5 +124,5 @@ def _translate(error: OSError, url: str) -> MediaError:
         return _not_regular(f"{url} is not a regular file: {error.strerror}")
     message = f"{url} cannot be read: {error.strerror}"
     if error.errno in _FORBIDDEN:
-        return TransientError(message, step="source", code="source_forbidden")
+        return SourceForbiddenError(message, "permission denied")
     return TransientError(message, step="source", code="source_unavailable")

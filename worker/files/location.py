@@ -1,8 +1,7 @@
 """Parse the setting MEDIA_STORE_URL, and build the URLs of files from it.
 
-`https://{bucket}.cdn.example/{user}/{name}` is a template. For URLs without placeholders, such as
-`file:///srv/media`, `/{bucket}/{user}/{name}` is appended. For a guest's file, the path segment
-with `{user}` is omitted.
+`https://{bucket}.cdn.example/{key}` is a template. `{key}` becomes the path segments of the key.
+For URLs without placeholders, such as `file:///srv/media`, `/{bucket}/{key}` is appended.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from worker.core.net.allowed_hosts import DEFAULT_PORTS, HostRule, is_host, pars
 from worker.files.store import SourceKey
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_KNOWN = frozenset({"bucket", "user", "name"})
-_NAMES = "{bucket}, {user} and {name}"
-_STANDARD_PATH = ("{bucket}", "{user}", "{name}")
+_KNOWN = frozenset({"bucket", "key"})
+_NAMES = "{bucket} and {key}"
+_BUCKET, _KEY = "{bucket}", "{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +72,18 @@ class StoreLocation:
 
     def path(self, key: SourceKey) -> tuple[str, ...]:
         """Return the path segments of a file, with placeholders replaced."""
-        return tuple(
-            _fill(segment, key)
+        filled = (
+            key.path if segment == _KEY else (segment.replace(_BUCKET, key.bucket),)
             for segment in self.segments
-            if key.user is not None or "{user}" not in segment
         )
+        return tuple(itertools.chain.from_iterable(filled))
 
     def url(self, key: SourceKey) -> str:
         """Build the URL of a file; raises PermanentError for an invalid or denied host."""
         path = "/".join(quote(segment, safe="") for segment in self.path(key))
         if self.scheme == "file":
             return f"file:///{path}"
-        host = _fill(self.host, key).lower()
+        host = self.host.replace(_BUCKET, key.bucket).lower()
         if not is_host(host):
             bucket = ascii(key.bucket)[:80]
             message = f"the bucket of the source cannot be part of a host name: {bucket}"
@@ -139,9 +138,9 @@ def _host_and_port(parts: SplitResult) -> tuple[str, int | None]:
     if port == 0:
         raise ValueError("has a port that is not a number from 1 to 65535")
     host = f"[{parts.hostname}]" if parts.netloc.startswith("[") else (parts.hostname or "")
-    if "{user}" in host or "{name}" in host:
+    if _KEY in host:
         raise ValueError("may have only {bucket} in its host")
-    if not is_host(host.replace("{bucket}", "bucket")):
+    if not is_host(host.replace(_BUCKET, "bucket")):
         raise ValueError("has no valid host")
     return host, None if port == DEFAULT_PORTS[parts.scheme] else port
 
@@ -153,15 +152,7 @@ def _segments(parts: SplitResult) -> tuple[str, ...]:
     if any(segment in {"", ".", ".."} for segment in segments) or not path.isprintable():
         raise ValueError("has a path with an empty segment, a '.', a '..' or a control character")
     if not _PLACEHOLDER.search(parts.netloc + path):
-        return segments + _STANDARD_PATH
-    if "{name}" not in path:
-        raise ValueError("is a template without {name} in its path")
-    if any("{user}" in segment and "{name}" in segment for segment in segments):
-        raise ValueError("has {user} and {name} in one segment, which is omitted for a guest")
+        return (*segments, _BUCKET, _KEY)
+    if _KEY not in segments or any(_KEY in each and each != _KEY for each in segments):
+        raise ValueError("is a template without {key} as a whole segment of its path")
     return segments
-
-
-def _fill(text: str, key: SourceKey) -> str:
-    """Replace the placeholders in `text`; braces in the key are kept literally."""
-    parts = {"bucket": key.bucket, "user": key.user or "", "name": key.name}
-    return _PLACEHOLDER.sub(lambda found: parts[found[1]], text)

@@ -1,7 +1,7 @@
 """The interface of media stores, and the keys of files in a store.
 
-Keys are built from documents that users can write, so they are untrusted. Parts that could change
-the structure of a path or URL are rejected. All other parts are used unchanged, and
+Keys are built from documents that users can write, so they are untrusted. Segments that could
+change the structure of a path or URL are rejected. All other segments are used unchanged, and
 percent-encoded in URLs.
 """
 
@@ -17,32 +17,48 @@ from worker.core.errors import PermanentError
 from worker.files.errors import SourceMissingError
 
 _MAX_BYTES = 255  # NAME_MAX of common file systems
+_MAX_SEGMENTS = 8
 _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
 class SourceKey:
-    """The key of a file: bucket, subject of the owner (None for a guest) and name.
+    """The key of a file: the bucket, and the segments of the path.
 
-    Raises PermanentError if a part is empty, longer than 255 bytes, starts with a dot, or contains
-    a slash, a backslash, a control character or a percent-escape.
+    Raises PermanentError if the path does not have 1 to 8 segments, or if the bucket or a segment
+    is empty, longer than 255 bytes, starts with a dot, or contains a slash, a backslash, a control
+    character or a percent-escape.
     """
 
     bucket: str
-    user: str | None
-    name: str
+    path: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        parts = {"bucket": self.bucket, "user": self.user, "name": self.name}
-        for part, text in parts.items():
-            if text is not None and (fault := next(_find_faults(text), None)):
-                message = f"the {part} of the source {fault}: {ascii(text)[:80]}"
-                raise PermanentError(message, step="source", code="source_key_invalid")
+        _check_segment("the bucket", self.bucket)
+        for segment in self.path:
+            _check_segment("a path segment", segment)
+        if not 0 < len(self.path) <= _MAX_SEGMENTS:
+            message = f"the path of the source has {len(self.path)} segments of {_MAX_SEGMENTS}"
+            raise _invalid(message)
+
+    @property
+    def text(self) -> str:
+        """Return the path as one text, as it is saved in the state of a document."""
+        return "/".join(self.path)
+
+
+def _check_segment(part: str, text: str) -> None:
+    if fault := next(_find_faults(text), None):
+        raise _invalid(f"{part} of the source {fault}: {ascii(text)[:80]}")
+
+
+def _invalid(message: str) -> PermanentError:
+    return PermanentError(message, step="source", code="source_key_invalid")
 
 
 def _find_faults(text: str) -> Iterator[str]:
-    """Yield error texts for one part of a key, control characters first."""
+    """Yield error texts for one segment of a key, control characters first."""
     if any(unicodedata.category(character) in _CONTROL for character in text):
         yield "contains a control character"
     if not text:

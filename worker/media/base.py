@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Account, MediaDocument
-from worker.files.store import SourceKey
+from worker.media.source_keys import SourceOwner, SourceRef
 
 
 class BlobTransform(StrEnum):
@@ -20,33 +20,25 @@ class BlobTransform(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SourceRef:
-    """The location of a source file, as named in a document and not yet validated."""
-
-    bucket: str
-    user: str | None
-    name: str
-
-    def key(self) -> SourceKey:
-        """Build the store key of the file; raises PermanentError for invalid names."""
-        return SourceKey(self.bucket, self.user, self.name)
-
-
-@dataclass(frozen=True, slots=True)
 class BlobSpec:
-    """The source file of a blob, and how to create the blob from it."""
+    """The source of a blob, and how to create the blob from it.
 
-    file: SourceRef
+    The source is the first existing file of `files`, or `content`: a text in the document, to be
+    uploaded as it is.
+    """
+
+    files: tuple[SourceRef, ...]
     transform: BlobTransform
-    mime_type: str = ""  # only for AS_IS: the MIME type of the file
+    mime_type: str = ""  # of `content`
+    content: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """A URL that is added to the record only if the source file exists."""
+    """A URL that is added to the record only if one of the source files exists."""
 
     url: str
-    file: SourceRef
+    files: tuple[SourceRef, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +77,13 @@ class BuildContext:
         """Return an optional text field or None; raises FieldError if invalid."""
         return self.document.fields.optional_text(name)
 
-    def file(self, name: str) -> SourceRef:
-        """Return the location of a file of the document's owner."""
+    @property
+    def source_owner(self) -> SourceOwner:
+        """Return the owner of the document's source files."""
         default = self.site.guest_bucket if self.document.is_guest else self.site.user_bucket
         bucket = self.document.fields.optional_text("bucket") or default
-        user = None if self.document.is_guest else self.document.owner
-        return SourceRef(bucket=bucket, user=user, name=name)
+        subject = None if self.document.is_guest else self.document.owner
+        return SourceOwner(subject, bucket, self.site.user_bucket)
 
 
 Builder = Callable[["BuildContext", "MediaType"], Draft]
@@ -128,9 +121,23 @@ class MediaType:
         own = {name: value for name, value in fields.items() if value is not None}
         return {"$type": self.nsid, **own, "when": when, "ref": str(context.document.ref.id)}
 
+    def files(
+        self, context: BuildContext, slug: str, mime_types: Mapping[str, str]
+    ) -> tuple[SourceRef, ...]:
+        """Return the candidates for a file of the document's owner, in order.
+
+        `mime_types` maps the possible extensions, such as `.png`, to MIME types. The folder is the
+        name of the type. See `SourceOwner.candidates`.
+        """
+        return context.source_owner.candidates(slug, self.name, mime_types)
+
     def link(self, context: BuildContext, name: str, **values: str) -> str:
-        """Build the URL for the record field `name` from its URL template."""
-        quoted = {key: quote(value, safe="") for key, value in values.items()}
+        """Build the URL for the record field `name` from its URL template.
+
+        Slashes in the value `slug` are kept, because a slug may be a path.
+        """
+        safe = {"slug": "/"}
+        quoted = {key: quote(value, safe=safe.get(key, "")) for key, value in values.items()}
         return self._template(context.site, name).format(site=context.site.url, **quoted)
 
     def links_handle(self, site: SiteUrls) -> bool:

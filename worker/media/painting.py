@@ -8,7 +8,8 @@ from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, Link
 def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build the draft of a painting; `slug` may be `imageSlug:recordingSlug`."""
     slug, code = context.text("slug"), context.text("code")
-    image, _, recording = slug.partition(":")
+    image, recording = context.source_owner.split_slug(slug)
+    images = kind.files(context, image, {".png": "image/png"})
     fields = {
         "slug": slug,
         "code": code,
@@ -18,7 +19,7 @@ def build(context: BuildContext, kind: MediaType) -> Draft:
     return Draft(
         nsid=kind.nsid,
         fields=kind.record(context, fields),
-        blobs={"thumbnail": BlobSpec(context.file(f"{image}.png"), BlobTransform.THUMBNAIL)},
+        blobs={"thumbnail": BlobSpec(images, BlobTransform.THUMBNAIL)},
         links=_recording(context, kind, code, slug, recording),
     )
 
@@ -26,12 +27,13 @@ def build(context: BuildContext, kind: MediaType) -> Draft:
 def _recording(
     context: BuildContext, kind: MediaType, code: str, slug: str, recording: str
 ) -> dict[str, LinkSpec]:
-    # Guests have no folder, so a guest's recording must be named in the slug.
+    # A guest's recording must be named in the slug.
     name = recording or ("" if context.document.is_guest else slug)
     if not name:
         return {}
     url = kind.link(context, "recordingUrl", code=code, slug=slug)
-    return {"recordingUrl": LinkSpec(url, context.file(f"{name}.zip"))}
+    files = kind.files(context, name, {".zip": "application/zip"})
+    return {"recordingUrl": LinkSpec(url, files)}
 
 
 PAINTING = MediaType(

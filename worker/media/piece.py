@@ -1,23 +1,35 @@
-"""The media type for pieces: programs, with the source file, if any, as a blob."""
+"""The media type for pieces: programs, with their source, if any, as a blob."""
 
 from __future__ import annotations
 
 from worker.media.base import BlobSpec, BlobTransform, BuildContext, Draft, MediaType
 
+_MIME_TYPES = {".mjs": "text/javascript", ".lisp": "text/plain", ".lua": "text/plain"}
+
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
-    """Build the draft of a piece; only documents with a bucket have a source file."""
-    slug = context.text("slug")
-    fields = {"slug": slug, "code": context.optional("code"), "acUrl": _address(context, kind)}
-    blobs = {}
-    if context.optional("bucket"):
-        program = context.file(f"{slug}.mjs")
-        blobs["source"] = BlobSpec(program, BlobTransform.AS_IS, mime_type="text/javascript")
-    return Draft(nsid=kind.nsid, fields=kind.record(context, fields), blobs=blobs)
+    """Build the draft of a piece; its source is in the document or in a file."""
+    slug, code = context.text("slug"), context.optional("code")
+    fields = {"slug": slug, "code": code, "acUrl": _address(context, kind)}
+    return Draft(nsid=kind.nsid, fields=kind.record(context, fields), blobs=_blobs(context, kind))
+
+
+def _blobs(context: BuildContext, kind: MediaType) -> dict[str, BlobSpec]:
+    """Describe the source; documents without `source` and `bucket` have none."""
+    if content := context.optional("source"):
+        blob = BlobSpec((), BlobTransform.AS_IS, mime_type="text/javascript", content=content)
+        return {"source": blob}
+    if not context.optional("bucket"):
+        return {}
+    files = kind.files(context, context.text("slug"), _MIME_TYPES)
+    return {"source": BlobSpec(files, BlobTransform.AS_IS)}
 
 
 def _address(context: BuildContext, kind: MediaType) -> str | None:
-    slug = context.text("slug")
+    """Build the address: by code in the piece store, else by slug."""
+    slug, code = context.text("slug"), context.optional("code")
+    if code and context.optional("source"):
+        return kind.link(context, "codeAcUrl", code=code, slug=slug)
     if context.document.is_guest:
         return kind.link(context, "acUrl", slug=slug)
     if context.account.screen_name is None:
@@ -29,8 +41,12 @@ PIECE = MediaType(
     name="piece",
     collection="pieces",
     nsid="computer.aesthetic.piece",
-    fields=("slug", "code", "when", "bucket"),
+    fields=("slug", "code", "source", "when", "bucket"),
     build=build,
     has_files=True,
-    urls={"acUrl": "{site}/{slug}", "userAcUrl": "{site}/@{handle}/{slug}"},
+    urls={
+        "acUrl": "{site}/{slug}",
+        "userAcUrl": "{site}/@{handle}/{slug}",
+        "codeAcUrl": "{site}/{code}",
+    },
 )

@@ -36,7 +36,7 @@ class ExpectedRecords:
             return draft.fields
         state = document.state
         blobs = {name: blob for name, blob in state.blobs.items() if name in draft.blobs}
-        links = {name: there for name, there in state.links.items() if name in draft.links}
+        links = {name: key for name, key in state.links.items() if name in draft.links}
         return Attachments(blobs, links, ()).complete(draft)
 
     def valid_record(self, document: MediaDocument, draft: Draft) -> Record:

@@ -13,11 +13,13 @@ from functools import partial
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
 from worker.core.errors import MediaError, PermanentError, WaitError
+from worker.files.errors import SourceForbiddenError, SourceMissingError
 from worker.media.base import BlobSpec, Draft, LinkSpec
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo import Repo
 from worker.sync.blobs import BlobBuilder, Content, upload_blob
 from worker.sync.run import Run
+from worker.sync.source_files import find_file
 
 PreparedBlob = Content | BlobState | MediaError
 """Content to upload, the state of an unchanged blob, or the error of preparing the blob."""
@@ -30,12 +32,12 @@ class Attachments:
     """The blobs and links of a record, and the errors of attachments that failed."""
 
     blobs: Mapping[str, BlobState]
-    links: Mapping[str, bool]
+    links: Mapping[str, str | None]
     faults: tuple[MediaError, ...]
 
     def complete(self, draft: Draft) -> Mapping[str, object]:
         refs = {name: blob.as_ref() for name, blob in self.blobs.items() if blob.cid}
-        links = {name: draft.links[name].url for name, exists in self.links.items() if exists}
+        links = {name: draft.links[name].url for name, key in self.links.items() if key}
         return {**draft.fields, **links, **refs}
 
 
@@ -79,12 +81,23 @@ class AttachmentBuilder:
             run.save(replace(run.state, blobs=blobs))
         return Attachments(blobs, links, tuple(faults))
 
-    def _link(self, run: Run, name: str, spec: LinkSpec, faults: list[MediaError]) -> bool:
+    def _link(self, run: Run, name: str, spec: LinkSpec, faults: list[MediaError]) -> str | None:
+        """Return the key of the link's file, or None if the file is missing.
+
+        A store without permission to list files answers 403 for each missing file. So a forbidden
+        file is missing, unless an earlier sync found it.
+        """
+        known = run.state.links.get(name)
         try:
-            return self.blobs.sources.exists(spec.file.key())
+            return find_file(self.blobs.sources, spec.files, known).key.text
+        except SourceMissingError:
+            return None
         except MediaError as error:
+            was_found = any(ref.text == known for ref in spec.files)
+            if isinstance(error, SourceForbiddenError) and not was_found:
+                return None
             _add_fault(run, name, error, faults)
-            return run.state.links.get(name, False)
+            return known
 
 
 def _build_blob(

@@ -14,10 +14,11 @@ from worker.core.errors import PermanentError, TransientError
 from worker.core.records import UploadedBlob
 from worker.database.thumbnail_cache import Thumbnails
 from worker.files.errors import SourceTooLargeError
-from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
+from worker.files.store import SourceFile, SourceKey, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings, make_thumbnail
 from worker.media.base import BlobSpec, BlobTransform
 from worker.media.validation import BlobRule
+from worker.sync.source_files import FoundFile, find_file
 
 Upload = Callable[[bytes, str], UploadedBlob]
 
@@ -47,11 +48,12 @@ class MemoryBudget:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A blob to upload; `source` identifies its file and thumbnail settings."""
+    """A blob to upload; `key` is the key of its file, `source` identifies its version."""
 
     data: bytes = field(repr=False)
     mime_type: str
     source: str
+    key: str | None = None
 
 
 class BlobBuilder:
@@ -87,36 +89,38 @@ class BlobBuilder:
     ) -> Content | BlobState:
         """Return the content to upload, or the blob's state if the blob is unchanged.
 
-        A blob is unchanged if its source or its bytes are the same. Raises PermanentError for an
-        invalid file name or a file larger than its lexicon allows, and the errors of the source
-        store and of thumbnails.
+        A blob is unchanged if its source or its bytes are the same. A thumbnail is kept while its
+        file is unchanged, whatever the thumbnail settings; one of another program is kept until its
+        file changes. Raises PermanentError for an invalid file name or a file larger than its
+        lexicon allows, and the errors of `find_file`, the source store and thumbnails.
         """
-        key = spec.file.key()
-        status = self.sources.stat(key)
-        if status.identity and known.cid and known.source == self._name(spec, status.identity):
-            return replace(known, error=None)
-        content = self._content(spec, rule, key, status, owner)
-        if known.cid == cid_of_blob(content.data):
-            return replace(known, source=content.source, error=None)
+        if spec.content is not None:
+            content: Content | BlobState = _document_content(spec, spec.content)
+        else:
+            found = find_file(self.sources, spec.files, known.key)
+            content = self._read(spec, rule, found, known, owner)
+        if isinstance(content, Content) and known.cid == cid_of_blob(content.data):
+            return replace(known, source=content.source, key=content.key, error=None)
         return content
 
-    def _name(self, spec: BlobSpec, identity: str) -> str:
-        # Other thumbnail settings make another blob of the same file.
-        is_thumbnail = spec.transform is BlobTransform.THUMBNAIL
-        return f"{identity} {self.thumbnails.key}" if is_thumbnail else identity
-
-    def _content(
-        self, spec: BlobSpec, rule: BlobRule, key: SourceKey, status: SourceStat, owner: str
-    ) -> Content:
+    def _read(
+        self, spec: BlobSpec, rule: BlobRule, found: FoundFile, known: BlobState, owner: str
+    ) -> Content | BlobState:
+        """Read the file of a blob, unless the blob of this version of the file is known."""
+        if kept := _keep(spec, known, found, found.stat.identity):
+            return kept
         if spec.transform is BlobTransform.AS_IS:
-            file = self._read_as_is(rule, key, status)
-            return Content(file.data, spec.mime_type, self._name(spec, file.identity))
-        made, identity = self._thumbnail(key, status, owner)
-        return Content(made.data, made.mime_type, self._name(spec, identity))
+            file = self._read_as_is(rule, found)
+            return Content(file.data, found.ref.mime_type, file.identity, found.key.text)
+        made, identity = self._thumbnail(found, owner)
+        if kept := _keep(spec, known, found, identity):
+            return kept
+        return Content(made.data, made.mime_type, identity, found.key.text)
 
-    def _read_as_is(self, rule: BlobRule, key: SourceKey, status: SourceStat) -> SourceFile:
+    def _read_as_is(self, rule: BlobRule, found: FoundFile) -> SourceFile:
         """Read a file to upload as it is; raises PermanentError if it is too large."""
-        _check_size(rule, status.size)
+        key = found.key
+        _check_size(rule, found.stat.size)
         if rule.max_size is None or rule.max_size >= self._max_source_bytes:
             return self.sources.read(key, max_bytes=self._max_source_bytes)
         try:
@@ -125,9 +129,9 @@ class BlobBuilder:
             message = f"its lexicon allows {rule.max_size} bytes: {error.message}"
             raise PermanentError(message, step="upload", code="blob_too_large") from error
 
-    def _thumbnail(self, key: SourceKey, status: SourceStat, owner: str) -> tuple[Thumbnail, str]:
+    def _thumbnail(self, found: FoundFile, owner: str) -> tuple[Thumbnail, str]:
         """Load or make a thumbnail; return it with the identity of its image file."""
-        identity = status.identity
+        key, status, identity = found.key, found.stat, found.stat.identity
         if identity and (cached := self._cache.get(identity, self.thumbnails)):
             return cached.thumbnail, identity
         announced = self._max_source_bytes if status.size is None else status.size
@@ -150,6 +154,20 @@ class BlobBuilder:
                 raise
             message = f"the file has grown since its size was read: {error.message}"
             raise TransientError(message, step="source", code="source_unavailable") from error
+
+
+def _keep(
+    spec: BlobSpec, known: BlobState, found: FoundFile, identity: str | None
+) -> BlobState | None:
+    """Return the state of a known blob of this version of its file, or None."""
+    is_adopted = known.source is None and spec.transform is BlobTransform.THUMBNAIL
+    if known.cid and identity and (is_adopted or known.source == identity):
+        return replace(known, source=identity, key=found.key.text, error=None)
+    return None
+
+
+def _document_content(spec: BlobSpec, text: str) -> Content:
+    return Content(text.encode(), spec.mime_type, source="document")
 
 
 def _check_size(rule: BlobRule, size: int | None) -> None:
@@ -176,7 +194,7 @@ def upload_blob(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
     if not rule.accepts(blob.mime_type):
         accepted = ", ".join(rule.accept)
         raise _type_error(f"the PDS found {blob.mime_type}, the lexicon accepts {accepted} only")
-    return BlobState(blob.cid, blob.mime_type, blob.size, content.source)
+    return BlobState(blob.cid, blob.mime_type, blob.size, content.source, key=content.key)
 
 
 def _type_error(message: str) -> PermanentError:

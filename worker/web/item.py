@@ -131,6 +131,5 @@ def _find_image(document: MediaDocument) -> BlobState | None:
 
 def _cached_image(media: Media, blob: BlobState) -> bytes | None:
     settings = media.thumbnail_settings
-    identity = (blob.source or "").removesuffix(f" {settings.key}")
-    cached = media.thumbnails.get(identity, settings)
+    cached = media.thumbnails.get(blob.source or "", settings)
     return cached.thumbnail.data if cached and cached.cid == blob.cid else None

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
 from celery.exceptions import SoftTimeLimitExceeded
 
+from worker.core.documents import BlobState
 from worker.core.errors import MediaError, WaitError
 from worker.database.thumbnail_cache import CachedThumbnail, NewThumbnail, ThumbnailCache
+from worker.files.errors import SourceForbiddenError, SourceMissingError
 from worker.files.store import SourceFile, SourceKey, SourceStat, SourceStore
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 from worker.media import Draft
 from worker.media.base import BlobTransform
+from worker.media.source_keys import SourceRef
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, PreparedBlob
 from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.publisher import PreparedRecord, Publisher
 from worker.sync.run import Run
+from worker.sync.source_files import FoundFile, find_file
 
 T = TypeVar("T")
 Drafted = tuple[Run, Draft]
@@ -41,12 +45,12 @@ class BatchFiles:
     cache: ThumbnailCache
 
     @contextmanager
-    def open(self, drafts: Sequence[Draft], pool: Executor) -> Iterator[AttachmentBuilder]:
-        """Yield an AttachmentBuilder for `drafts`; save its new thumbnails at the end."""
+    def open(self, drafted: Sequence[Drafted], pool: Executor) -> Iterator[AttachmentBuilder]:
+        """Yield an AttachmentBuilder for `drafted`; save its new thumbnails at the end."""
         blobs = self.attachments.blobs
         sources = _StatCache(blobs.sources)
-        stats = pool.map(sources.try_stat, _images(drafts))
-        identities = {stat.identity for stat in stats if stat and stat.identity}
+        found = pool.map(partial(_try_find, sources), _images(drafted))
+        identities = {file.stat.identity for file in found if file and file.stat.identity}
         thumbnails = _ThumbnailBuffer(self.cache.get_many(identities, blobs.thumbnails))
         try:
             yield replace(self.attachments, blobs=blobs.with_sources(sources, thumbnails))
@@ -55,23 +59,22 @@ class BatchFiles:
 
 
 class _StatCache(SourceStore):
-    """A source store that caches the metadata of each file."""
+    """A source store that caches the metadata of each file, and which files are absent."""
 
     def __init__(self, sources: SourceStore) -> None:
         self._sources = sources
         self._stats: dict[SourceKey, SourceStat] = {}
-
-    def try_stat(self, key: SourceKey) -> SourceStat | None:
-        try:
-            return self.stat(key)
-        except Exception:  # noqa: BLE001
-            # Any exception: an unreadable file must not fail the batch. `stat` raises it again when
-            # the blob of its document is prepared, and `capture_errors` handles it there.
-            return None
+        self._absent: dict[SourceKey, SourceMissingError | SourceForbiddenError] = {}
 
     def stat(self, key: SourceKey) -> SourceStat:
+        if key in self._absent:
+            raise self._absent[key]
         if key not in self._stats:
-            self._stats[key] = self._sources.stat(key)
+            try:
+                self._stats[key] = self._sources.stat(key)
+            except (SourceMissingError, SourceForbiddenError) as error:
+                self._absent[key] = error
+                raise
         return self._stats[key]
 
     def read(self, key: SourceKey, *, max_bytes: int) -> SourceFile:
@@ -99,13 +102,22 @@ class _ThumbnailBuffer:
         return cached
 
 
-def _images(drafts: Iterable[Draft]) -> Iterator[SourceKey]:
-    """Yield the keys of files that need thumbnails; skip invalid keys."""
-    for draft in drafts:
-        for spec in draft.blobs.values():
+_Candidates = tuple[Sequence[SourceRef], str | None]
+
+
+def _images(drafted: Iterable[Drafted]) -> Iterator[_Candidates]:
+    """Yield the candidates of files that need thumbnails, and the key of the last sync."""
+    for run, draft in drafted:
+        for name, spec in draft.blobs.items():
             if spec.transform is BlobTransform.THUMBNAIL:
-                with suppress(MediaError):
-                    yield spec.file.key()
+                yield spec.files, run.state.blobs.get(name, BlobState()).key
+
+
+def _try_find(sources: SourceStore, candidates: _Candidates) -> FoundFile | None:
+    try:
+        return find_file(sources, *candidates)
+    except Exception:  # noqa: BLE001 - raised again when the document's blob is prepared
+        return None
 
 
 @dataclass(slots=True)
@@ -132,11 +144,10 @@ class RecordBuilder:
         The next group is prepared during the upload. Separate uploads would cost the PDS 50% more.
         """
         size = self.throttle.uploads()
-        drafts = [draft for _, draft in drafted]
         with (
             _threads(size) as builders,
             _threads(size) as senders,
-            self.batch_files.open(drafts, builders) as attachments,
+            self.batch_files.open(drafted, builders) as attachments,
         ):
             publisher = replace(self.publisher, attachments=attachments)
             prepare, build = partial(self._prepare, publisher), partial(self._build, publisher)
