@@ -16,6 +16,7 @@ from cryptography.fernet import Fernet
 from tests import terminal
 from tests.bulk import account, set_password
 from tests.canaries import Net
+from tests.contract.web_server import serving
 from tests.contract.wiping import pds_away
 from tests.scene import Scene
 from tests.system.test_packaged_type import pretend, with_path
@@ -210,6 +211,20 @@ def test_an_environment_that_is_incomplete_is_told_variable_by_variable(world: W
     assert "canary-key" not in result.output
     assert found["types", "lexicons"].level is Level.OK
     assert found["mongodb", "all"].level is Level.SKIP
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(404, "it answers"), (403, "it answers, and with 403 for a missing file")]
+)
+def test_a_store_that_does_not_list_files_is_accepted(
+    world: World, tmp_path: Path, status: int, said: str
+) -> None:
+    """403 for a file that is not there is an answer, too."""
+    with serving(tmp_path) as site:
+        site.server.missing = status
+        result = call(world, "--json", MEDIA_STORE_URL=site.url, ALLOW_HTTP="1", **_LOOPBACK)
+    found = findings(result)["media store", "answer"]
+    assert (found.level, found.found.startswith(said)) == (Level.OK, True)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.files.errors import SourceForbiddenError
 from worker.files.opening import open_sources, store_location
 from worker.files.store import SourceKey
 from worker.operations.doctor.installation import TIMEOUT, Installation
@@ -21,7 +22,7 @@ _TEST_FILE = "media-atproto-doctor"
 class StoreFacts:
     """Facts about a folder, or about a store on the web if `folder` is None.
 
-    `exists` is about the folder, or about a test file on the web.
+    `exists` and `readable` are about the folder, or about a test file on the web.
     """
 
     folder: Path | None
@@ -36,8 +37,11 @@ def fetch(installation: Installation) -> StoreFacts:
         folder = store_location(settings).root
         return StoreFacts(folder, folder.is_dir(), os.access(folder, os.R_OK | os.X_OK))
     with closing(open_sources(settings, deadline=TIMEOUT)) as sources:
-        key = SourceKey(settings.media.guest_bucket, None, _TEST_FILE)
-        return StoreFacts(None, sources.exists(key))
+        key = SourceKey(settings.media.guest_bucket, (_TEST_FILE,))
+        try:
+            return StoreFacts(None, sources.exists(key))
+        except SourceForbiddenError:
+            return StoreFacts(None, exists=False, readable=False)
 
 
 def evaluate(facts: StoreFacts) -> Iterator[CheckResult]:
@@ -45,6 +49,8 @@ def evaluate(facts: StoreFacts) -> Iterator[CheckResult]:
     folder = facts.folder
     if folder is None:
         remark = ", even for a file that does not exist" if facts.exists else ""
+        if not facts.readable:
+            remark = ", with 403 for missing files, because it does not list files"
         yield ok(SUBJECT, "answer", f"the store responds{remark}")
     elif not facts.exists:
         yield fail(SUBJECT, "folder", f"{folder} does not exist", "check MEDIA_STORE_URL")
