@@ -149,7 +149,8 @@ def _with_stored_pictures(harness: Harness, documents: Iterable[Document]) -> It
     for document in documents:
         if document.picture is not None:
             name = f"{document.raw['slug']}.png"
-            harness.platform.store(name, document.picture, document.author.subject)
+            author = document.author.subject
+            harness.platform.store(name, document.picture, author, "painting")
         yield replace(document, picture=None)
 
 

@@ -75,11 +75,14 @@ class Platform:
         if subject != self._guest:
             self.database["@handles"].insert_one({"_id": subject, "handle": screen_name})
 
-    def store(self, name: str, data: bytes, user: str | None) -> Path:
-        """Store a file where an upload of this user (None: a guest) is stored."""
-        folder = self._media / _GUEST_BUCKET if user is None else self._media / _BUCKET / user
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / name
+    def store(self, name: str, data: bytes, user: str | None, folder: str = "") -> Path:
+        """Store a file where an upload of this user (None: a guest) is stored.
+
+        Users have a `folder` for each type; their older files are not in one.
+        """
+        key = (_GUEST_BUCKET,) if user is None else (_BUCKET, user, folder)
+        path = self._media.joinpath(*key, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return path
 

@@ -84,7 +84,7 @@ class Scenes:
         strangers = upload.mood("i have no account there yet", people.stranger)
         self._keep("no account", strangers.expect("skipped", "no_account"))
         photo = rotated_photo((1920, 1080))
-        self._keep("large photo", upload.painting("photo", photo, people.bob))
+        self._keep("large photo", upload.painting("photo", photo, people.bob, folder=""))
         self._save("upload", range(_ROUNDS_BEFORE))
         self._settle()
 

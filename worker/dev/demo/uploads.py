@@ -70,9 +70,11 @@ class Uploads:
     platform: Platform
     enqueue: Enqueue
 
-    def painting(self, slug: str, image: bytes, owner: Person) -> UploadedItem:
-        """Upload a painting and its image."""
-        file = self.platform.store(f"{slug}.png", image, owner.user)
+    def painting(
+        self, slug: str, image: bytes, owner: Person, *, folder: str = "painting"
+    ) -> UploadedItem:
+        """Upload a painting and its image; older images are not in a `folder`."""
+        file = self.platform.store(f"{slug}.png", image, owner.user, folder)
         return self._save("painting", self.platform.save_painting(slug, owner.user), owner, file)
 
     def mood(self, text: str, owner: Person) -> UploadedItem:
@@ -80,7 +82,7 @@ class Uploads:
 
     def piece(self, slug: str, source: str, owner: Person) -> UploadedItem:
         """Upload a piece and its source."""
-        file = self.platform.store(f"{slug}.mjs", source.encode(), owner.user)
+        file = self.platform.store(f"{slug}.mjs", source.encode(), owner.user, "piece")
         return self._save("piece", self.platform.save_piece(slug, owner.user), owner, file)
 
     def program(self, source: str, owner: Person) -> UploadedItem:
