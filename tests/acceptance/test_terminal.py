@@ -75,7 +75,7 @@ def test_sync_exit_code_depends_on_the_outcome(world: World) -> None:
         result = call(world, "sync", type_name, str(item))
         assert result.exit_code == code
         assert result.stdout.startswith(f"{type_name} {item}: {said}")
-        assert ("does not exist (again at 20" in result.stdout) == (code == 3)
+        assert ("(missing) (again at 20" in result.stdout) == (code == 3)
 
 
 def test_sync_exits_with_3_when_another_run_is_at_it(world: World) -> None:
@@ -203,7 +203,7 @@ def test_show_finds_a_missing_blob(world: World, pds_blobs: Path) -> None:
     bare = world.platform.save_painting("no-image", world.ada)
     world.sync("painting", bare)
     result = call(world, "show", "painting", str(bare))
-    assert (result.exit_code, "does not exist" in result.stdout) == (1, True)
+    assert (result.exit_code, "no file in bucket" in result.stdout) == (1, True)
 
 
 def test_show_gives_json_to_programs(world: World) -> None:
