@@ -155,7 +155,8 @@ ADOPTED = BlobState("bafyforeign", "image/png", 9)
 def test_a_thumbnail_of_another_program_is_kept(tmp_path: Path, *, knows_versions: bool) -> None:
     """With its bytes; from then on it is one of this version of the file."""
     wish = save(tmp_path, "theirs.png", 1000)
-    _, maker = opened(tmp_path, lambda told: told if knows_versions else SourceStat(None, told.size))
+    known = (lambda told: told) if knows_versions else (lambda told: SourceStat(None, told.size))
+    _, maker = opened(tmp_path, known)
     kept = maker.prepare(wish, RULE, ADOPTED, "me")
     assert isinstance(kept, BlobState)
     assert kept.source
