@@ -38,12 +38,12 @@ class HookedSources(SourceStore):
 
 def with_hook(services: Services, batches: BatchEngine, hook: Hook) -> BatchEngine:
     """Return batches whose accesses to source files are told to a hook first."""
-    return with_sources(services, batches, HookedSources(services.sources, hook))
+    return with_sources(services, batches, HookedSources(services.media.sources, hook))
 
 
 def with_sources(services: Services, batches: BatchEngine, sources: SourceStore) -> BatchEngine:
     """Return batches, and their engine, that read source files from another store."""
-    blobs = batches.publisher.attachments.blobs.with_sources(sources, services.thumbnails)
+    blobs = batches.publisher.attachments.blobs.with_sources(sources, services.media.thumbnails)
     return with_blobs(services, batches, blobs)
 
 

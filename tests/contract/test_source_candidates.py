@@ -139,7 +139,7 @@ def served(world: World) -> Iterator[tuple[Site, BatchEngine]]:
     """Serve the files of a world over HTTP, to an engine and batches."""
     media = Path(world.environ["MEDIA_STORE_URL"].removeprefix("file://"))
     with serving(media) as site, opened(site.url) as sources:
-        yield site, with_sources(world.services, world.services.batches, sources)
+        yield site, with_sources(world.services, world.services.sync.batches, sources)
 
 
 def sync(world: World, batches: BatchEngine, type_name: str, item: ObjectId, path: str) -> str:
@@ -249,7 +249,7 @@ def test_a_thumbnail_is_kept_while_its_file_is_unchanged(world: World, path: str
         assert sync(world, batches, "painting", item, path) == "synced"
         first: Any = world.platform.state("painting", item)["blobs"]
         assert "png" not in first["thumbnail"]["source"].rpartition("etag=")[2]
-        world.services.thumbnails.forget(world.ada)
+        world.services.media.thumbnails.forget(world.ada)
         blobs = copy(batches.publisher.attachments.blobs)
         blobs.thumbnails = ThumbnailSettings(size=64)
         batches = with_blobs(world.services, batches, blobs)
@@ -316,7 +316,7 @@ def test_a_guests_hostile_slug_reads_no_file(world: World) -> None:
     world.platform.store("secret.png", pixel_art(), world.bob, "painting")
     slug = f"{world.bob}/painting/secret"
     item = world.platform.save_painting(slug, None)
-    world.platform.edit("painting", item, bucket=world.services.publisher.site.user_bucket)
+    world.platform.edit("painting", item, bucket=world.services.media.site.user_bucket)
     with served(world) as (site, batches):
         assert sync(world, batches, "painting", item, "single") == "partial"
         assert site.server.requests == []

@@ -1,7 +1,7 @@
 """Build the candidate keys of an item's source files.
 
 The platform has stored files under several keys over time. The first candidate that exists in the
-store is the file (docs/decisions/0024-candidate-keys.md).
+store is the file (docs/decisions/0025-candidate-keys.md).
 """
 
 from __future__ import annotations
