@@ -216,7 +216,6 @@ def test_an_environment_that_is_incomplete_is_told_variable_by_variable(world: W
 @pytest.mark.parametrize(
     ("status", "said"),
     [(404, "the store responds"), (403, "the store responds, with 403 for missing files")],
-    [(404, "the store responds"), (403, "the store responds, with 403 for missing files")],
 )
 def test_a_store_that_does_not_list_files_is_accepted(
     world: World, tmp_path: Path, status: int, said: str
