@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import pytest
 
 from tests.contract.claims import MOOD, change, claim, numbers, raw, save, settled
 from worker.core.clock import after, now
-from worker.core.documents import DocumentId, MediaDocument
+from worker.core.documents import BlobState, DocumentId, MediaDocument
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
 
@@ -29,11 +30,14 @@ def read(store: DocumentStore, item: DocumentId) -> MediaDocument:
 
 
 def wrong(
-    store: DocumentStore, item: DocumentId, cid: str | None = "bafynew", *, drop_blobs: bool = False
+    store: DocumentStore,
+    item: DocumentId,
+    cid: str | None = "bafynew",
+    blobs: Mapping[str, BlobState] | None = None,
 ) -> StateUpdate:
     """Return the correction of a document: another key than ever, at this version."""
     rkey = f"3key{next(numbers)}"
-    return StateUpdate(read(store, item), DID, rkey, cid, drop_blobs=drop_blobs)
+    return StateUpdate(read(store, item), DID, rkey, cid, blobs)
 
 
 def test_a_state_learns_where_its_record_is(
@@ -44,7 +48,20 @@ def test_a_state_learns_where_its_record_is(
     found = wrong(store, item)
     assert state_updates.apply(MOOD, [found], retry_at=None) == 1
     uri = f"at://{DID}/{MOOD.nsid}/{found.rkey}"
-    assert raw(store, item) == {"repo": DID, "rkey": found.rkey, "cid": "bafynew", "uri": uri}
+    where = {"repo": DID, "did": DID, "rkey": found.rkey}
+    assert raw(store, item) == {**where, "cid": "bafynew", "uri": uri}
+
+
+def test_a_state_learns_the_blobs_of_its_record(
+    store: DocumentStore, state_updates: StateUpdates
+) -> None:
+    """They have no source: the next run names it."""
+    item = save(store)
+    blobs = {"thumbnail": BlobState("bafkrei", "image/png", 7)}
+    state_updates.apply(MOOD, [wrong(store, item, blobs=blobs)], retry_at=None)
+    saved = {"status": "uploaded", "cid": "bafkrei", "mimeType": "image/png", "size": 7}
+    assert raw(store, item)["blobs"] == {"thumbnail": saved}
+    assert read(store, item).state.blobs == blobs
 
 
 def test_a_state_learns_that_its_record_is_gone(
@@ -53,14 +70,15 @@ def test_a_state_learns_that_its_record_is_gone(
     """It keeps the key, and what blobs there are unless those went as well."""
     blobs = {"thumbnail": {"status": "uploaded", "cid": "bafkrei"}}
     known = {"status": "synced", "cid": "bafyold", "uri": "at://old", "blobs": blobs}
-    for drop_blobs in (False, True):
+    choices: list[Mapping[str, BlobState] | None] = [None, {}]
+    for emptied in choices:
         item = save(store, atproto=dict(known))
-        gone = wrong(store, item, None, drop_blobs=drop_blobs)
+        gone = wrong(store, item, None, emptied)
         assert state_updates.apply(MOOD, [gone], retry_at=now()) == 1
         state = raw(store, item)
         assert (state["status"], state["rkey"]) == ("pending", gone.rkey)
         assert not state.keys() & {"cid", "uri"}
-        assert ("blobs" in state) is not drop_blobs
+        assert ("blobs" in state) is (emptied is None)
         assert isinstance(state["retryAt"], datetime)
 
 

@@ -56,7 +56,7 @@ def test_all_records_of_an_account_go_and_their_states_are_cleared(world: World)
     assert all_records(world, world.ada) == {kind.name: {} for kind in KINDS}
     for name, item in items.items():
         assert told(wiping, name) == (1, 1, 0)
-        key = {"repo": keys[name]["repo"], "rkey": keys[name]["rkey"]}
+        key = {field: keys[name][field] for field in ("repo", "did", "rkey")}
         assert essence(world.platform.state(name, item)) == WIPED | key
     assert prepared(world, world.ada).preview() == {kind.name: WipePreview(0, 0) for kind in KINDS}
 
@@ -124,7 +124,7 @@ def test_what_others_wrote_in_our_collections_goes_too(world: World) -> None:
     for rkey, ref in (("e", "nobody"), ("f", 7), ("g", ""), ("h", None)):
         put_strange(ada, MOOD, rkey, ref=ref)
     assert told(wipe(world, world.ada), "mood") == (8, 2, 0)
-    key = {"repo": ada.did, "rkey": "a-named"}
+    key = {"repo": ada.did, "did": ada.did, "rkey": "a-named"}
     assert essence(world.platform.state("mood", named)) == WIPED | key
     assert world.platform.state("mood", nulled)["rkey"] == "d-null"
     assert world.platform.state("mood", foreign) == {}

@@ -76,7 +76,7 @@ def _document_rows(inspection: Inspection) -> list[tuple[str, str]]:
 
 def _state_rows(inspection: Inspection) -> list[tuple[str, str]]:
     state = inspection.item.document.state
-    kept = {**dump_state(state), "blobs": None, "error": None}
+    kept = {**dump_state(state), "did": None, "blobs": None, "error": None}
     rows = [(_LABELS.get(name, name), _cell(value)) for name, value in _without_none(kept).items()]
     if state.error:
         kind = "permanent" if state.error.permanent else "temporary"

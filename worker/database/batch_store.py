@@ -14,8 +14,14 @@ from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
 from worker.core.ids import candidate_ids
 from worker.database.leases import Update, claim_update, held_by, state_after_claim, unchanged_since
 from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, bulk_write, mongo_errors
-from worker.database.state import mapping
-from worker.database.store import DocumentStore, Finish, projection, state_changes
+from worker.database.state import mapping, repo_fields
+from worker.database.store import (
+    DocumentStore,
+    Finish,
+    field_changes,
+    projection,
+    state_changes,
+)
 from worker.media import MediaType
 
 _MAX_TEXT = 1 << 20  # characters; far more than a record may contain
@@ -138,8 +144,7 @@ def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool)
 def _claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     """Build the update of a claim. It omits the status, to update fewer indexes."""
     update = claim_update(state, lease)
-    reserved = {"atproto.repo": state.repo, "atproto.rkey": state.rkey}
-    update["$set"] |= {name: value for name, value in reserved.items() if value is not None}
+    update["$set"] |= field_changes(repo_fields(state.repo) | {"rkey": state.rkey})["$set"]
     del update["$set"]["atproto.status"]
     return update
 

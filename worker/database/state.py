@@ -63,15 +63,18 @@ def parse_state(raw: object) -> SyncState:
 
 
 def dump_state(state: SyncState) -> dict[str, object]:
-    """Convert a state, except lease and strays, to fields; None: to unset."""
+    """Convert a state, except lease and strays, to fields; None: to unset.
+
+    Without a repo there is no field `did`, so that the one of an older program is kept.
+    """
     return {
         "status": state.status.value if state.status else None,
         "reason": state.reason,
-        "repo": state.repo,
+        **repo_fields(state.repo),
         "rkey": state.rkey,
         "uri": state.uri,
         "cid": state.cid,
-        "blobs": {name: _dump_blob(blob) for name, blob in state.blobs.items()} or None,
+        "blobs": dump_blobs(state.blobs),
         "links": dict(state.links) or None,
         "fingerprint": state.fingerprint,
         "attempts": state.attempts,
@@ -82,6 +85,16 @@ def dump_state(state: SyncState) -> dict[str, object]:
         "heldUntil": state.held_until,
         "error": _dump_failure(state.error),
     }
+
+
+def repo_fields(repo: str | None) -> dict[str, object]:
+    """Return the fields for a repo's DID: `repo`, and `did`, which other programs read."""
+    return {"repo": repo, "did": repo} if repo else {"repo": None}
+
+
+def dump_blobs(blobs: Mapping[str, BlobState]) -> dict[str, object] | None:
+    """Convert the states of blobs to fields; return None if there are none."""
+    return {name: _dump_blob(blob) for name, blob in blobs.items()} or None
 
 
 def _dump_blob(blob: BlobState) -> dict[str, object]:

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from pymongo import UpdateOne
 
-from worker.core.documents import MediaDocument, Status
+from worker.core.documents import BlobState, MediaDocument, Status
 from worker.core.records import RecordKey
 from worker.database.backlog import not_held
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors
+from worker.database.state import dump_blobs, repo_fields
 from worker.database.store import DocumentStore, field_changes
 from worker.media import MediaType
 
 
 @dataclass(frozen=True, slots=True)
 class StateUpdate:
-    """The record key and CID to save in a document's state.
+    """The record key, CID and blobs to save in a document's state.
 
-    `cid` is None if the record is missing. With `drop_blobs`, the next run uploads blobs again.
+    `cid` is None if the record is missing. `blobs` replaces the saved blobs; None keeps them. With
+    an empty `blobs`, the next run uploads blobs again.
     """
 
     document: MediaDocument
     repo: str
     rkey: str
     cid: str | None
-    drop_blobs: bool = False
+    blobs: Mapping[str, BlobState] | None = None
 
 
 class StateUpdates:
@@ -57,10 +59,10 @@ def _write(kind: MediaType, update: StateUpdate, retry_at: datetime | None) -> U
     match: RawDocument = {"_id": update.document.ref.id, **not_held()}
     match |= {"atproto.attemptedAt": {"$eq": update.document.state.attempted_at}}
     key = RecordKey(update.repo, kind.nsid, update.rkey)
-    values: dict[str, object] = {"repo": key.repo, "rkey": key.rkey, "cid": update.cid}
+    values = repo_fields(key.repo) | {"rkey": key.rkey, "cid": update.cid}
     values |= {"uri": key.uri if update.cid else None}
-    if update.drop_blobs:
-        values["blobs"] = None
+    if update.blobs is not None:
+        values["blobs"] = dump_blobs(update.blobs)
     if retry_at is not None:
         values |= {"status": Status.PENDING.value, "retryAt": retry_at}
     changes = field_changes(values)

@@ -69,7 +69,7 @@ class RecordRemoval:
                 finding.key.repo,
                 finding.key.rkey,
                 cid=None,
-                drop_blobs=finding.fault in _BLOBS,
+                blobs={} if finding.fault in _BLOBS else None,
             )
             for finding in orphaned_documents
             if finding.document and finding.key

@@ -36,7 +36,7 @@ def _find_missing(
     ids = BackfillQueries(store).documents(kind, PUBLISHED, account.subject)
     while chunk := list(islice(ids, _CHUNK)):
         yield [
-            StateUpdate(document, account.did, document.state.rkey, None, drop_blobs=True)
+            StateUpdate(document, account.did, document.state.rkey, None, blobs={})
             for document in store.find_all(kind, chunk)
             if document.state.repo == account.did
             and document.state.rkey
