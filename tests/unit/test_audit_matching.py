@@ -66,6 +66,15 @@ def test_of_two_documents_that_claim_a_record_it_is_the_one_that_it_names() -> N
     assert pairs({"a": None}, first, second) == ([("a",), (None,)], [])
 
 
+def test_record_of_an_early_mood_names_its_document_in_mongo_id() -> None:
+    """Where `ref` is missing, and only there."""
+    early = StoredRecord("a", b"", {"mongoId": "1"})
+    both = StoredRecord("b", b"", {"mongoId": "1", "ref": "2"})
+    matches, rest = match_records(DID, {"a": early, "b": both}, [document("1")])
+    assert [match.own for match in matches] == [early]
+    assert rest == [both]
+
+
 def test_records_of_nobody_are_strangers() -> None:
     """They name nothing, or a document that is not among these."""
     assert pairs({"a": None, "b": "9"}, document("1")) == ([(None,)], ["a", "b"])

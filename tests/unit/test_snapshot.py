@@ -64,17 +64,19 @@ def test_blobs_are_found_at_any_depth_and_once_each() -> None:
 
 
 def test_records_of_one_document_come_oldest_first() -> None:
-    """The lowest rkey first; records that name no document are left out."""
+    """The lowest rkey first; early ones name it in `mongoId`, and those of none are left out."""
     moods: dict[str, Block] = {
         "3kb": CALM,
         "3ka": CALM,
         "3kc": {"text": "no ref"},
         "3kd": {**CALM, "ref": 1},
+        "3ke": {"text": "early", "mongoId": "1"},
+        "3kf": {**CALM, "ref": 1, "mongoId": "1"},
     }
     car = repo_of({f"{MOODS}/{rkey}": moods[rkey] for rkey in sorted(moods)})
     found = RepoSnapshot.parse(DID, car).by_ref(MOODS)
     assert {ref: [r.rkey for r in records] for ref, records in found.items()} == {
-        "1": ["3ka", "3kb"]
+        "1": ["3ka", "3kb", "3ke"]
     }
 
 

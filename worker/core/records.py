@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 
+def document_ref(record: Mapping[str, object]) -> str | None:
+    """Return the `_id` of a record's document: its `ref`, or `mongoId` if it has no `ref`.
+
+    Returns None if that is missing or not text.
+    """
+    ref = record.get("ref", record.get("mongoId"))
+    return ref if isinstance(ref, str) else None
+
+
 @dataclass(frozen=True, slots=True)
 class RecordRef:
     """One version of a record: its at:// URI and CID."""
@@ -26,6 +35,10 @@ class RemoteRecord:
     @property
     def rkey(self) -> str:
         return self.uri.rpartition("/")[2]
+
+    @property
+    def ref(self) -> str | None:
+        return document_ref(self.value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ import libipld
 from worker.core.cid import RAW_CID_LENGTH, is_raw_cid, json_form, spell_cid
 from worker.core.errors import TransientError
 from worker.core.record_keys import is_rkey
+from worker.core.records import document_ref
 
 Block = Mapping[str, Any]
 _REPO_VERSION = 3
@@ -89,9 +90,7 @@ class StoredRecord:
 
     @property
     def ref(self) -> str | None:
-        """Return the record's `ref` (a document's `_id`), or None if it is not text."""
-        ref = self.block.get("ref")
-        return ref if isinstance(ref, str) else None
+        return document_ref(self.block)
 
     @property
     def value(self) -> Mapping[str, object]:
@@ -139,10 +138,10 @@ class RepoSnapshot:
         }
 
     def by_ref(self, collection: str) -> Mapping[str, tuple[StoredRecord, ...]]:
-        """Group a collection's records by their `ref`, a document's `_id`.
+        """Group a collection's records by the `_id` of their documents.
 
-        Records with the same `ref` are sorted by rkey: with TIDs, the oldest comes first. Records
-        without a `ref` are omitted. Raises RepoDamagedError.
+        Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records
+        that name no document are omitted. Raises RepoDamagedError.
         """
         found: dict[str, tuple[StoredRecord, ...]] = {}
         for record in self.records(collection).values():

@@ -34,7 +34,7 @@ class Remover:
     def remove_all_of(
         self, kind: MediaType, ids: Sequence[DocumentId], user: str | None
     ) -> Outcome:
-        """Delete the records of `user` that have one of `ids` as their `ref`."""
+        """Delete the records of `user` whose document has one of `ids`."""
         item = ItemRef(kind.name, ids[0])
         if user is None:
             message = "there is no such document; give its user to remove a record left behind"
@@ -86,16 +86,14 @@ class Remover:
 
 
 def _find_records(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
-    """Find the records that have one of `ids` as their `ref`; return their keys."""
+    """Find the records whose document has one of `ids`; return their keys."""
     refs = {str(candidate) for candidate in ids}
     if isinstance(ids[0], ObjectId):
         # Our own records are at the key derived from the id; others need a search.
         derived = repo.key(kind.nsid, tid_for(ids[0], now()))
         record = repo.get(derived)
-        if record and record.value.get("ref") in refs:
+        if record and record.ref in refs:
             return [derived]
     return [
-        repo.key(kind.nsid, record.rkey)
-        for record in repo.records(kind.nsid)
-        if record.value.get("ref") in refs
+        repo.key(kind.nsid, record.rkey) for record in repo.records(kind.nsid) if record.ref in refs
     ]
