@@ -66,6 +66,10 @@ class Repo:
     def get(self, key: RecordKey) -> RemoteRecord | None:
         return self._pds_host().pds.get_record(key)
 
+    def has_blob(self, cid: str) -> bool:
+        """Return whether the PDS can send a blob; a list of blobs contains missing ones too."""
+        return self._pds_host().pds.get_blob(self.did, cid) is not None
+
     def records(self, collection: str) -> Iterator[RemoteRecord]:
         """Yield all records of a collection, highest key first."""
         cursor: str | None = None

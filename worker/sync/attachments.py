@@ -18,6 +18,7 @@ from worker.media.base import BlobSpec, Draft, LinkSpec
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo import Repo
 from worker.sync.blobs import BlobBuilder, Content, upload_blob
+from worker.sync.existing_records import adopted_cid
 from worker.sync.run import Run
 from worker.sync.source_files import find_file
 
@@ -74,12 +75,25 @@ class AttachmentBuilder:
         rules = self.lexicons.blob_rules(draft.nsid)
         blobs = {}
         for name, blob in prepared.items():
+            present = self._replace_missing(run, draft, repo, name, blob)
             send = partial(upload_blob, rule=rules[name], upload=repo.upload)
-            blobs[name] = _build_blob(run, name, blob, send, faults)
+            blobs[name] = _build_blob(run, name, present, send, faults)
         links = {name: self._link(run, name, spec, faults) for name, spec in draft.links.items()}
         if run.state.blobs != blobs:
             run.save(replace(run.state, blobs=blobs))
         return Attachments(blobs, links, tuple(faults))
+
+    def _replace_missing(
+        self, run: Run, draft: Draft, repo: Repo, name: str, prepared: PreparedBlob
+    ) -> PreparedBlob:
+        """Prepare a blob again if it is adopted, and the PDS does not have it."""
+        cid = adopted_cid(_known_blob(run, name))
+        if cid is None or not isinstance(prepared, BlobState) or repo.has_blob(cid):
+            return prepared
+        run.report_step(f"{name}: the PDS does not have {cid}")
+        run.set_state(replace(run.state, blobs={**run.state.blobs, name: BlobState()}))
+        rule = self.lexicons.blob_rules(draft.nsid)[name]
+        return self._prepare_blob(run, name, draft.blobs[name], rule)
 
     def _link(self, run: Run, name: str, spec: LinkSpec, faults: list[MediaError]) -> str | None:
         """Return the key of the link's file, or None if the file is missing.

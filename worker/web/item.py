@@ -26,7 +26,7 @@ _LABELS = {
     "retryAt": "next try",
     "heldUntil": "held until",
 }
-_SHOWN_ELSEWHERE = {"status", "blobs", "error"}
+_SHOWN_ELSEWHERE = {"status", "did", "blobs", "error"}
 
 Row = tuple[str, object]
 
