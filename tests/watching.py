@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Literal
 
 from worker.core.documents import Account
-from worker.core.records import UploadedBlob, Write
+from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.pds.repo import Repo
 from worker.services import Services
 from worker.sync.batch.engine import BatchEngine
@@ -94,6 +94,18 @@ class _WatchedRepo(Repo):
     def export(self) -> bytes:
         with self._watch.call("export"):
             return super().export()
+
+    def get(self, key: RecordKey) -> RemoteRecord | None:
+        with self._watch.call("get"):
+            return super().get(key)
+
+    def has_blob(self, cid: str) -> bool:
+        with self._watch.call("has_blob"):
+            return super().has_blob(cid)
+
+    def put(self, key: RecordKey, record: Mapping[str, object], swap: str | None) -> RecordRef:
+        with self._watch.call("put"):
+            return super().put(key, record, swap)
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:
         with self._watch.call("upload"):

@@ -14,8 +14,8 @@ from bson import ObjectId
 from tests.contract.claims import WHEN
 from tests.fixtures import platform_of, sign_up
 from tests.watching import Watch
+from worker.core.cid import cid_of_record
 from worker.core.clock import after
-from worker.core.current import current_cids
 from worker.core.documents import Account, ItemRef, Lease, MediaDocument, SyncState
 from worker.core.errors import TransientError
 from worker.core.fields import Fields
@@ -68,7 +68,7 @@ class Target:
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
         run = Run(self.services.storage.store, KIDLISP, document)
-        return PreparedRecord(run, key, record, current_cids(record), Attachments({}, {}, ()))
+        return PreparedRecord(run, key, record, cid_of_record(record), Attachments({}, {}, ()))
 
     def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:
         """Return so many records, no two alike."""

@@ -32,6 +32,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"takedown_flags": ["nuked"]},
         "takedown_flags should be a tuple of texts",
     ),
+    "one addition for a list": (
+        {"additions": "acUrl"},
+        "additions should be a tuple of texts",
+    ),
     "a batch of none": ({"batch": 0}, "batch should be 1 to 200"),
     "a batch that no PDS takes": ({"batch": 500}, "batch should be 1 to 200"),
 }

@@ -98,6 +98,8 @@ class MediaType:
     down if one of the document fields `takedown_flags` is true. `has_files` states whether records
     may need source files. `batch` is the maximum number of items in one batch. `urls` are the
     default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
+    `additions` are optional record fields that records of older programs may lack; they are not
+    written again to add such a field.
     """
 
     name: str
@@ -110,6 +112,7 @@ class MediaType:
     has_files: bool = False
     batch: int = 100
     urls: Mapping[str, str] = field(default_factory=dict)
+    additions: tuple[str, ...] = ()
 
     def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
         """Build the draft of a record; raises PermanentError for an invalid document."""

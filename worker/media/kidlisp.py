@@ -23,4 +23,5 @@ KIDLISP = MediaType(
     fields=("code", "source", "when"),
     build=build,
     urls={"acUrl": "{site}/${code}"},
+    additions=("acUrl",),
 )

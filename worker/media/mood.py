@@ -19,4 +19,5 @@ MOOD = MediaType(
     build=build,
     takedown_flags=("deleted", "nuked"),
     guests=False,
+    additions=("text",),
 )

@@ -49,4 +49,5 @@ PAINTING = MediaType(
         "recordingUrl": "{site}/media/paintings/{code}.zip",
         "acUrl": "{site}/#{code}",
     },
+    additions=("acUrl",),
 )

@@ -49,4 +49,5 @@ PIECE = MediaType(
         "userAcUrl": "{site}/@{handle}/{slug}",
         "codeAcUrl": "{site}/{code}",
     },
+    additions=("acUrl", "code", "source"),
 )

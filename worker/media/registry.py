@@ -79,6 +79,7 @@ def _fault_of(kind: MediaType, name: str) -> str:
         "fields should be a tuple of texts": not _are_texts(kind.fields),
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
         "takedown_flags should be a tuple of texts": not _are_texts(kind.takedown_flags),
+        "additions should be a tuple of texts": not _are_texts(kind.additions),
         f"batch should be 1 to {_MAX_BATCH}": not is_batch,
     }
     return next((fault for fault, applies in faults.items() if applies), "")

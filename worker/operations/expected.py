@@ -9,12 +9,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from worker.core.current import current_cids
-from worker.core.documents import Account, MediaDocument
+from worker.core.cid import cid_of_record
+from worker.core.current import is_current, optional_additions
+from worker.core.documents import Account, BlobState, MediaDocument
 from worker.core.errors import PermanentError
 from worker.media import Draft, MediaType, SiteUrls
 from worker.media.validation import Lexicons
+from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.attachments import Attachments
+from worker.sync.existing_records import adopt_blobs
 
 Record = Mapping[str, object]
 
@@ -30,32 +33,56 @@ class ExpectedRecords:
         """Build the draft of a record; raises PermanentError for an invalid field."""
         return kind.draft(document, account, self.site)
 
-    def record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Build a record from a draft and the saved blobs and links, without validation."""
+    def record(self, document: MediaDocument, draft: Draft, found: Record | None = None) -> Record:
+        """Build a record from a draft and the saved blobs and links, without validation.
+
+        Blobs and links that are not saved yet are those of the published record `found`.
+        """
         if not draft.blobs and not draft.links:
             return draft.fields
-        state = document.state
-        blobs = {name: blob for name, blob in state.blobs.items() if name in draft.blobs}
-        links = {name: key for name, key in state.links.items() if name in draft.links}
+        known, state = self.blobs(document, draft, found), document.state
+        blobs = {name: blob for name, blob in known.items() if name in draft.blobs}
+        published = {name: "published" for name in draft.links if name in (found or {})}
+        links = published | {name: key for name, key in state.links.items() if name in draft.links}
         return Attachments(blobs, links, ()).complete(draft)
 
-    def valid_record(self, document: MediaDocument, draft: Draft) -> Record:
-        """Build the record of a draft; raises PermanentError if the record is invalid."""
-        record = self.record(document, draft)
+    def blobs(
+        self, document: MediaDocument, draft: Draft, found: Record | None
+    ) -> Mapping[str, BlobState]:
+        """Return the saved blobs, and those that the next sync adopts from `found`."""
+        rules = self.lexicons.blob_rules(draft.nsid)
+        return adopt_blobs(found or {}, rules, document.state.blobs)
+
+    def valid_record(
+        self, document: MediaDocument, draft: Draft, found: Record | None = None
+    ) -> Record:
+        """Build a record like `record`; raises PermanentError if the record is invalid."""
+        record = self.record(document, draft, found)
         self.lexicons.validate(draft.nsid, record)
         return record
 
-    def current_cids(
-        self, kind: MediaType, document: MediaDocument, account: Account
-    ) -> tuple[str, ...]:
-        """Compute the CIDs of a current record; empty if the record cannot be built.
+    def cid(self, kind: MediaType, document: MediaDocument, account: Account) -> str | None:
+        """Compute the CID of the expected record; None if the record cannot be built.
 
         The record is not validated, because validation would double the time.
         """
         try:
-            return current_cids(self.record(document, self.draft(kind, document, account)))
+            return cid_of_record(self.record(document, self.draft(kind, document, account)))
         except (PermanentError, ValueError):
-            return ()
+            return None
+
+    def is_current(
+        self, kind: MediaType, document: MediaDocument, account: Account, found: StoredRecord
+    ) -> bool:
+        """Return whether the published record `found` is current.
+
+        This builds the expected record again, so compare its `cid` first. Raises PermanentError and
+        ValueError if the record cannot be built.
+        """
+        draft = self.draft(kind, document, account)
+        record = self.record(document, draft, found.value)
+        additions = optional_additions(kind.additions, document.state.blobs)
+        return is_current(found.cid, cid_of_record(record), record, additions)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,7 +140,7 @@ def _build_batches(
         engine=engine,
         accounts=engine.accounts,
         batch_store=BatchStore(store),
-        adoption=Adoption(redis, locks, store, StateUpdates(store)),
+        adoption=Adoption(redis, locks, store, StateUpdates(store), publisher.lexicons),
         writer=Writer(locks, throttle),
         throttle=throttle,
         batch_files=BatchFiles(publisher.attachments, thumbnails),

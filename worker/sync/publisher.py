@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from worker.core.cid import is_record_cid
+from worker.core.cid import cid_of_record, is_record_cid
 from worker.core.clock import now
-from worker.core.current import current_cids, is_current
+from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, Failure, MediaDocument, Status, SyncState
 from worker.core.errors import TransientError
 from worker.core.record_keys import next_tid, tid_for
-from worker.core.records import RecordKey
+from worker.core.records import RecordKey, RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.store import RecordKeyTakenError
 from worker.media.base import Draft, SiteUrls
@@ -24,6 +24,7 @@ from worker.media.validation import Lexicons
 from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, Attachments, PreparedBlob
+from worker.sync.existing_records import adopt_blobs, is_legacy
 from worker.sync.retry import decide
 from worker.sync.run import Run
 
@@ -32,22 +33,20 @@ Record = Mapping[str, object]
 
 @dataclass(frozen=True, slots=True)
 class PreparedRecord:
-    """A validated record and its key; `worker.core.current` defines `current_cids`."""
+    """A validated record, its key and its CID."""
 
     run: Run
     key: RecordKey
     record: Record
-    current_cids: tuple[str, ...]
+    cid: str
     attachments: Attachments
 
     @property
-    def cid(self) -> str:
-        return self.current_cids[0]
-
-    @property
     def is_current(self) -> bool:
-        """Return whether the state says that this record is already published."""
-        return is_current(self.run.state.cid, self.current_cids)
+        """Return whether the state says that a current record is already published."""
+        state = self.run.state
+        additions = optional_additions(self.run.kind.additions, state.blobs)
+        return is_current(state.cid, self.cid, self.record, additions)
 
 
 def is_reserved(state: SyncState, did: str) -> bool:
@@ -68,6 +67,14 @@ def candidate_rkeys(document: MediaDocument) -> Iterator[str]:
         tid = next_tid(tid)
 
 
+def _without_additions(run: Run, blobs: Mapping[str, PreparedBlob]) -> Mapping[str, PreparedBlob]:
+    """Return `blobs` without the additions that the published record may lack."""
+    if run.state.cid is None:
+        return blobs
+    additions = optional_additions(run.kind.additions, run.state.blobs)
+    return {name: blob for name, blob in blobs.items() if name not in additions}
+
+
 @dataclass(frozen=True, slots=True)
 class Publisher:
     """Publishes documents to the repos of their accounts."""
@@ -84,9 +91,9 @@ class Publisher:
         document, LeaseLostError, and the errors of files, the PDS and MongoDB.
         """
         draft = self.draft(run, account)
-        self._reserve_key(run, repo)
-        prepared = self._prepare(run, draft, repo)
-        in_doubt = force or prepared.key.uri in run.state.strays
+        self._reserve_key(run, draft.nsid, repo)
+        in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
+        prepared = self._prepare(run, draft, repo, complete=in_doubt)
         if prepared.is_current and not in_doubt:
             run.report_step("the record is current: nothing to write")
             return self.published_state(prepared)
@@ -95,7 +102,7 @@ class Publisher:
         except BlobNotFoundError:
             run.report_step("the PDS no longer has a blob: uploading again")
             run.save(replace(run.state, blobs={}))
-            prepared = self._prepare(run, draft, repo)
+            prepared = self._prepare(run, draft, repo, complete=True)
             self._write(repo, prepared)
         return self.published_state(prepared)
 
@@ -104,17 +111,37 @@ class Publisher:
         return run.kind.draft(run.document, account, self.site)
 
     def build_record(
-        self, run: Run, draft: Draft, repo: Repo, blobs: Mapping[str, PreparedBlob]
+        self,
+        run: Run,
+        draft: Draft,
+        repo: Repo,
+        blobs: Mapping[str, PreparedBlob],
+        *,
+        complete: bool = False,
     ) -> PreparedRecord:
         """Upload missing blobs, then build and validate the record.
 
-        Raises PermanentError for an invalid record, and the errors of `AttachmentBuilder.build`.
+        If the published record is current without blobs that are additions, these are uploaded
+        only with `complete`. Raises PermanentError for an invalid record, and the errors of
+        `AttachmentBuilder.build`.
         """
+        required = blobs if complete else _without_additions(run, blobs)
+        prepared = self._build(run, draft, repo, required)
+        if len(required) == len(blobs) or prepared.is_current:
+            return prepared
+        return self._build(run, draft, repo, blobs)
+
+    def _build(
+        self, run: Run, draft: Draft, repo: Repo, blobs: Mapping[str, PreparedBlob]
+    ) -> PreparedRecord:
         attachments = self.attachments.build(run, draft, repo, blobs)
         record = attachments.complete(draft)
         self.lexicons.validate(draft.nsid, record)
-        key = repo.key(draft.nsid, run.state.rkey or "")
-        return PreparedRecord(run, key, record, current_cids(record), attachments)
+        key = self._key(run, draft, repo)
+        return PreparedRecord(run, key, record, cid_of_record(record), attachments)
+
+    def _key(self, run: Run, draft: Draft, repo: Repo) -> RecordKey:
+        return repo.key(draft.nsid, run.state.rkey or "")
 
     def published_state(self, prepared: PreparedRecord) -> SyncState:
         """Build the state to save after a record is written or found current.
@@ -143,21 +170,37 @@ class Publisher:
         failure = Failure.of(error, now())
         return replace(published, status=Status.PARTIAL, error=failure, retry_at=retry_at)
 
-    def _prepare(self, run: Run, draft: Draft, repo: Repo) -> PreparedRecord:
+    def _prepare(self, run: Run, draft: Draft, repo: Repo, *, complete: bool) -> PreparedRecord:
         blobs = self.attachments.prepare(run, draft)
-        prepared = self.build_record(run, draft, repo, blobs)
+        prepared = self.build_record(run, draft, repo, blobs, complete=complete)
         run.report_step(f"the record is valid {draft.nsid}")
         return prepared
 
-    def _reserve_key(self, run: Run, repo: Repo) -> None:
-        """Save a free record key on the document before its record is written."""
+    def _reserve_key(self, run: Run, nsid: str, repo: Repo) -> None:
+        """Save a free record key on the document before its record is written.
+
+        If a legacy document has a record at its key, the CID and the blobs are saved too.
+        """
         if is_reserved(run.state, repo.did):
             return
+        existing = self._find_existing(run, nsid, repo)
         for rkey in candidate_rkeys(run.document):
+            state = replace(run.state, repo=repo.did, rkey=rkey)
+            if existing and existing.rkey == rkey:
+                rules = self.lexicons.blob_rules(nsid)
+                blobs = adopt_blobs(existing.value, rules, state.blobs)
+                state = replace(state, uri=existing.uri, cid=existing.cid, blobs=blobs)
             with suppress(RecordKeyTakenError):
-                run.save(replace(run.state, repo=repo.did, rkey=rkey))
+                run.save(state)
                 run.report_step(f"rkey {rkey} reserved in {repo.did}")
                 return
+
+    def _find_existing(self, run: Run, nsid: str, repo: Repo) -> RemoteRecord | None:
+        """Read the record of a legacy document; None if it is missing or of another document."""
+        if not is_legacy(run.state):
+            return None
+        record = repo.get(repo.key(nsid, run.state.rkey or ""))
+        return record if record and record.ref == str(run.document.ref.id) else None
 
     def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
         run, key = prepared.run, prepared.key

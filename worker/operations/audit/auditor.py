@@ -182,8 +182,8 @@ class Auditor:
         decision = plan(kind, document, account)
         if not isinstance(decision, Publish):
             return Expected(document, decision)
-        cids = self.expected_records.current_cids(kind, document, account)
-        return Expected(document, decision, cids)
+        cid = self.expected_records.cid(kind, document, account)
+        return Expected(document, decision, cid)
 
     def _reload(
         self, kind: MediaType, account: Account, expected: Sequence[Expected], ids: set[DocumentId]

@@ -13,7 +13,6 @@ from datetime import datetime
 from bson import ObjectId
 
 from worker.core.clock import now
-from worker.core.current import is_current
 from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
 from worker.database.state import ResetMode
@@ -26,7 +25,7 @@ from worker.operations.audit.findings import (
     describe_state,
     explain_unwanted,
 )
-from worker.operations.audit.matching import Match
+from worker.operations.audit.matching import Expected, Match
 from worker.operations.expected import ExpectedRecords
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
@@ -89,7 +88,7 @@ class Classifier:
 
     def _classify_wanted(self, match: Match, plan: Publish) -> Classification:
         own, document = match.own, match.expected.document
-        current = own is not None and is_current(own.cid, match.expected.current_cids)
+        current = own is not None and self._is_current(match.expected, plan, own)
         mismatch = self._find_mismatch(document.state, own) if own else ""
         synced = document.state.status is Status.SYNCED
         if current and synced and not mismatch and not match.duplicates:
@@ -105,6 +104,12 @@ class Classifier:
             self.finding(Fault.DUPLICATED, kept, record, document) for record in match.duplicates
         ]
         return Classification(verdict.standing, [*verdict.findings, *duplicates], current)
+
+    def _is_current(self, expected: Expected, plan: Publish, own: StoredRecord) -> bool:
+        if expected.cid is None or expected.cid == own.cid:
+            return expected.cid is not None
+        document, account = expected.document, plan.account
+        return self.expected_records.is_current(self.kind, document, account, own)
 
     def _classify_current(self, match: Match, mismatch: str) -> Classification:
         """Classify a document with a current record by its state."""
@@ -163,7 +168,7 @@ class Classifier:
         """Build a finding about a record, its document, or both."""
         if own is None:
             return Finding(fault, self.kind, detail, document=document)
-        return Finding(fault, self.kind, detail, self._key(own), own.cid, own.ref, document)
+        return Finding(fault, self.kind, detail, self._key(own), own, document)
 
     def _key(self, record: StoredRecord) -> RecordKey:
         return RecordKey(self.did, self.kind.nsid, record.rkey)

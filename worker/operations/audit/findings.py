@@ -50,7 +50,8 @@ def describe_difference(
     """Describe how the record `found` differs, or why the record does not exist."""
     try:
         draft = expected_records.draft(kind, document, decision.account)
-        wanted = expected_records.valid_record(document, draft)
+        value = found.value if found else None
+        wanted = expected_records.valid_record(document, draft, value)
     except PermanentError as error:
         return f"it cannot be published: {error.message}"
     if found is None:
@@ -97,17 +98,25 @@ class DocumentStanding(StrEnum):
 class Finding:
     """One difference between a document and its record.
 
-    `key`, `cid` and `ref` belong to the existing record, if any; `ref` is the id of its document.
-    `document` is None if the record has no document.
+    `key` and `record` belong to the existing record, if any. `document` is None if the record has
+    no document.
     """
 
     fault: Fault
     kind: MediaType
     detail: str
     key: RecordKey | None = None
-    cid: str | None = None
-    ref: str | None = None
+    record: StoredRecord | None = None
     document: MediaDocument | None = None
+
+    @property
+    def cid(self) -> str | None:
+        return self.record.cid if self.record else None
+
+    @property
+    def ref(self) -> str | None:
+        """Return the `_id` of the document that the record names, or None."""
+        return self.record.ref if self.record else None
 
     @property
     def about(self) -> str:

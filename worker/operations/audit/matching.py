@@ -15,14 +15,14 @@ StoredRecords = Mapping[str, StoredRecord]
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A document, its plan, and the CIDs of its expected record.
+    """A document, its plan, and the CID of its expected record.
 
-    `current_cids` is empty if no record is expected or the record cannot be built.
+    `cid` is None if no record is expected or the record cannot be built.
     """
 
     document: MediaDocument
     plan: Plan
-    current_cids: tuple[str, ...] = ()
+    cid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def match_records(
     """Match the records of the repo `did` with documents.
 
     Returns the matches, and the records without a document. A document's record is the one in its
-    state, or else the oldest record that has the document's id as its `ref`.
+    state, or else the oldest record that names the document.
     """
     claims = _claims(did, records, expected)
     by_ref: dict[str | None, list[StoredRecord]] = defaultdict(list)

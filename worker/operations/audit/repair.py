@@ -20,10 +20,12 @@ from worker.core.redis_errors import RedisUnavailableError
 from worker.database.mongo import StoreUnavailableError
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
+from worker.media.validation import Lexicons
 from worker.operations.audit.findings import Fault, Finding, TypeAudit
 from worker.operations.audit.record_removal import RecordRemoval
 from worker.pds.repo import Repo
 from worker.sync.batch.engine import BatchEngine, BatchRequest
+from worker.sync.existing_records import adopt_blobs
 from worker.sync.run import Observer
 
 _MAX_SHARE = 5  # one in five: 20%
@@ -99,6 +101,7 @@ class Repairer:
     record_removal: RecordRemoval
     batches: BatchEngine
     open_repo: Callable[[Account], Repo]
+    lexicons: Lexicons
     holder: str
     force: bool
     observer: Observer
@@ -151,7 +154,7 @@ class Repairer:
             remaining = iter(owned.values())
             while batch := list(islice(remaining, kind.batch)):
                 if account:
-                    state_updates = [u for f in batch if (u := _state_update(account.did, f))]
+                    state_updates = [u for f in batch if (u := self._state_update(account.did, f))]
                     until = after(self.record_removal.lease)
                     self.state_updates.apply(kind, state_updates, retry_at=until)
                 ids = [finding.document.ref.id for finding in batch if finding.document]
@@ -161,6 +164,22 @@ class Repairer:
                 repairs.skipped += held
                 self.observer(f"{repairs.synced} documents synced")
 
+    def _state_update(self, did: str, finding: Finding) -> StateUpdate | None:
+        """Build the update that corrects a state; None if the sync needs no update."""
+        if finding.document is None:
+            return None
+        state = finding.document.state
+        if finding.key and finding.record:
+            claimed = (state.repo, state.rkey, state.uri, state.cid)
+            if claimed == (did, finding.key.rkey, finding.key.uri, finding.cid):
+                return None
+            rules = self.lexicons.blob_rules(finding.kind.nsid)
+            blobs = adopt_blobs(finding.record.value, rules, state.blobs)
+            return StateUpdate(finding.document, did, finding.key.rkey, finding.cid, blobs)
+        if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:
+            return StateUpdate(finding.document, did, state.rkey, None) if state.cid else None
+        return None
+
 
 def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Finding]]:
     """Group findings by owner and document `_id`; keep one per document."""
@@ -169,18 +188,3 @@ def _by_owner(findings: Sequence[Finding]) -> Mapping[str, dict[DocumentId, Find
         if finding.document:
             owners[finding.document.owner][finding.document.ref.id] = finding
     return owners
-
-
-def _state_update(did: str, finding: Finding) -> StateUpdate | None:
-    """Build the update that corrects a state; None if the sync needs no update."""
-    if finding.document is None:
-        return None
-    state = finding.document.state
-    if finding.key:
-        claimed = (state.repo, state.rkey, state.uri, state.cid)
-        if claimed == (did, finding.key.rkey, finding.key.uri, finding.cid):
-            return None
-        return StateUpdate(finding.document, did, finding.key.rkey, finding.cid)
-    if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:
-        return StateUpdate(finding.document, did, state.rkey, None) if state.cid else None
-    return None

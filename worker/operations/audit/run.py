@@ -124,6 +124,7 @@ def _repairer(services: Services, observer: Observer, *, force: bool) -> Repaire
         record_removal=RecordRemoval(store, state_updates, record_deleter, lease),
         batches=services.sync.batches,
         open_repo=services.pds.repo,
+        lexicons=services.media.lexicons,
         holder=f"audit {socket.gethostname()}:{os.getpid()}",
         force=force,
         observer=observer,

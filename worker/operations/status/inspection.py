@@ -6,11 +6,11 @@ Inspecting an item changes nothing: it takes no lease, uploads nothing and uses 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
-from worker.core.cid import cid_of_blob
-from worker.core.current import current_cids, is_current
+from worker.core.cid import cid_of_blob, cid_of_record
+from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, BlobState, DocumentId, MediaDocument
 from worker.core.errors import PermanentError
 from worker.core.records import RecordKey, RemoteRecord
@@ -21,7 +21,7 @@ from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
 from worker.pds.client import PdsClient
 from worker.services import Services
-from worker.sync.plan import Publish, describe, plan
+from worker.sync.plan import Plan, Publish, describe, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class BlobCheck:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedItem:
-    """The record and the blob fields that an item should have on the PDS.
+    """The record and the blobs that an item should have on the PDS.
 
     `repo` is None if the item must not be published. `fault` is the reason why the record cannot
     be built, or None.
@@ -43,7 +43,7 @@ class ExpectedItem:
 
     repo: str | None = None
     record: Record | None = None
-    blobs: tuple[str, ...] = ()
+    blobs: Mapping[str, BlobState] = field(default_factory=dict)
     fault: str | None = None
 
 
@@ -133,9 +133,7 @@ class Inspector:
             return None
         account = self.accounts.find(document.owner)
         decision = plan(kind, document, account)
-        wanted = ExpectedItem()
-        if isinstance(decision, Publish):
-            wanted = self._build_expected(kind, document, decision.account)
+        wanted = self._build_expected(kind, document, decision, None)
         with mongo_errors():
             content = self.store.collection(kind).find_one({"_id": document.ref.id}, {"atproto": 0})
         return InspectedItem(kind, document, content or {}, account, describe(decision), wanted)
@@ -145,28 +143,37 @@ class Inspector:
 
         Raises DirectoryError, RedisUnavailableError and the errors of PdsClient.
         """
-        wanted = item.wanted
         found = self.pds_of(item.key.repo).get_record(item.key) if item.key else None
+        value = found.value if found else None
+        decision = plan(item.kind, item.document, item.account)
+        wanted = self._build_expected(item.kind, item.document, decision, value)
         return PublishedState(
             fault=wanted.fault,
             found=found,
-            differences=() if wanted.fault else tuple(_differences(wanted, found)),
-            blobs=tuple(self._check_blobs(item.document, wanted)),
+            differences=() if wanted.fault else tuple(_differences(item, wanted, found)),
+            blobs=tuple(self._check_blobs(wanted)),
         )
 
     def _build_expected(
-        self, kind: MediaType, document: MediaDocument, account: Account
+        self, kind: MediaType, document: MediaDocument, decision: Plan, found: Record | None
     ) -> ExpectedItem:
+        """Build what an item should have; `found` is its published record, if known."""
+        if not isinstance(decision, Publish):
+            return ExpectedItem()
+        did = decision.account.did
         try:
-            draft = self.expected_records.draft(kind, document, account)
-            record = self.expected_records.valid_record(document, draft)
+            draft = self.expected_records.draft(kind, document, decision.account)
+            record = self.expected_records.valid_record(document, draft, found)
         except PermanentError as error:
-            return ExpectedItem(account.did, fault=error.message)
-        return ExpectedItem(account.did, record, tuple(draft.blobs))
+            return ExpectedItem(did, fault=error.message)
+        known = self.expected_records.blobs(document, draft, found)
+        # A record of an older program may lack an addition: its file is not uploaded.
+        optional = kind.additions if found else ()
+        names = [name for name in draft.blobs if name in known or name not in optional]
+        return ExpectedItem(did, record, {name: known.get(name, BlobState()) for name in names})
 
-    def _check_blobs(self, document: MediaDocument, wanted: ExpectedItem) -> Iterator[BlobCheck]:
-        for name in wanted.blobs:
-            blob = document.state.blobs.get(name, BlobState())
+    def _check_blobs(self, wanted: ExpectedItem) -> Iterator[BlobCheck]:
+        for name, blob in wanted.blobs.items():
             yield BlobCheck(name, blob, self._blob_fault(wanted.repo or "", blob))
 
     def _blob_fault(self, repo: str, blob: BlobState) -> str | None:
@@ -182,9 +189,16 @@ class Inspector:
         return f"older than its source: {blob.error.message}" if blob.error else None
 
 
-def _differences(wanted: ExpectedItem, found: RemoteRecord | None) -> Iterator[Difference]:
-    if not (wanted.record and found and is_current(found.cid, current_cids(wanted.record))):
+def _differences(
+    item: InspectedItem, wanted: ExpectedItem, found: RemoteRecord | None
+) -> Iterator[Difference]:
+    if not (wanted.record and found and _is_current(item, wanted.record, found)):
         yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
         yield Difference("(repo)", wanted.repo, repo)
+
+
+def _is_current(item: InspectedItem, record: Record, found: RemoteRecord) -> bool:
+    additions = optional_additions(item.kind.additions, item.document.state.blobs)
+    return is_current(found.cid, cid_of_record(record), record, additions)

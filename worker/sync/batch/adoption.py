@@ -2,12 +2,13 @@
 
 Another program wrote these records, or the states of their documents were lost. Before its first
 write to a repo, a backfill exports the repo with one call, and finds the document of each record
-by the record's field `ref`. This avoids duplicate records.
+by the record's field `ref`, or `mongoId` if it has no `ref`. This avoids duplicate records, and
+writes of current records.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,9 +20,11 @@ from worker.core.redis_errors import redis_errors
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES, MediaType
+from worker.media.validation import BlobRule, Lexicons
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
+from worker.sync.existing_records import adopt_blobs
 
 _KEPT = 86_400  # seconds for which Redis stores that a backfill has adopted the records of a repo
 _CHUNK = 500
@@ -36,6 +39,7 @@ class Adoption:
     locks: RepoLocks
     store: DocumentStore
     state_updates: StateUpdates
+    lexicons: Lexicons
 
     def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
         """Save an account's records on its documents, unless this backfill has done so.
@@ -60,6 +64,7 @@ class Adoption:
 
     def _adopt(self, kind: MediaType, account: Account, snapshot: RepoSnapshot) -> None:
         by_ref = snapshot.by_ref(kind.nsid)
+        rules = self.lexicons.blob_rules(kind.nsid)
         refs = iter(by_ref)
         while chunk := list(islice(refs, _CHUNK)):
             ids = [each for ref in chunk for each in candidate_ids(ref)]
@@ -68,13 +73,16 @@ class Adoption:
                 for document in self.store.find_all(kind, ids)
                 if document.owner == account.subject
                 and (records := by_ref.get(str(document.ref.id)))
-                and (state_update := _adopt_record(document, account.did, records))
+                and (state_update := _adopt_record(document, account.did, records, rules))
             ]
             self.state_updates.apply(kind, found, retry_at=None)
 
 
 def _adopt_record(
-    document: MediaDocument, did: str, records: Sequence[StoredRecord]
+    document: MediaDocument,
+    did: str,
+    records: Sequence[StoredRecord],
+    rules: Mapping[str, BlobRule],
 ) -> StateUpdate | None:
     """Build the state update that saves one of `records` on its document.
 
@@ -89,4 +97,5 @@ def _adopt_record(
     kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
         return None
-    return StateUpdate(document, did, kept.rkey, kept.cid)
+    blobs = adopt_blobs(kept.value, rules, state.blobs)
+    return StateUpdate(document, did, kept.rkey, kept.cid, blobs)

@@ -29,6 +29,7 @@ from worker.sync.batch.report import BatchReport, UnexpectedErrors
 from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
 from worker.sync.engine import Engine
+from worker.sync.existing_records import is_legacy
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Publish, plan
@@ -164,5 +165,7 @@ def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) 
         and state.lease is None
         and state.lost == 0
         and not state.strays
+        # A backfill has adopted the existing records of legacy documents; `Engine` reads them.
+        and (request.backfill is not None or not is_legacy(state))
         and not_before(document, only_if_due=request.only_if_due) is None
     )
