@@ -159,7 +159,13 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
             super().adopt(repo, account, backfill)
             change_account(world)
 
-    slow = SlowAdoption(adoption.redis, adoption.locks, adoption.store, adoption.state_updates)
+    slow = SlowAdoption(
+        adoption.redis,
+        adoption.locks,
+        adoption.store,
+        adoption.state_updates,
+        adoption.lexicons,
+    )
     batches = replace(world.services.sync.batches, adoption=slow)
     assert statuses(sync_batch(world, "mood", moods, batches=batches, backfill=uuid4().hex)) == {
         "synced": 3

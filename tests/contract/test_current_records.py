@@ -145,9 +145,9 @@ def write_older(
 ) -> Older:
     """Write the record of an item as older programs did: no additions, other thumbnails."""
     kind, owned = media_type(type_name), repo(world, user)
-    document = world.services.store.find(kind, [item])
+    document = world.services.storage.store.find(kind, [item])
     assert document
-    expected = ExpectedRecords(world.services.publisher.site, world.services.lexicons)
+    expected = ExpectedRecords(world.services.media.site, world.services.media.lexicons)
     fields = dict(expected.draft(kind, document, account(world, user)).fields)
     record: dict[str, object] = {n: v for n, v in fields.items() if n not in kind.additions}
     if mongo_id:
@@ -176,7 +176,7 @@ def painting(world: World, user: str) -> Older:
 
 def watched(world: World, watch: Watch) -> Engine:
     """Return an engine whose calls are counted."""
-    return replace(world.services.engine, open_repo=watch.open_repo)
+    return replace(world.services.sync.engine, open_repo=watch.open_repo)
 
 
 @pytest.fixture(
@@ -445,19 +445,21 @@ def test_a_new_recipe_makes_no_published_record_stale(world: World, user: str) -
 def with_recipe(world: World, settings: ThumbnailSettings) -> Engine:
     """Return an engine that makes thumbnails of another size."""
     services = world.services
-    attachments = services.publisher.attachments
+    attachments = services.sync.engine.publisher.attachments
     builder = BlobBuilder(
-        services.sources, services.thumbnails, settings, max_source_bytes=10_000_000
+        services.media.sources, services.media.thumbnails, settings, max_source_bytes=10_000_000
     )
-    publisher = replace(services.publisher, attachments=replace(attachments, blobs=builder))
-    return replace(services.engine, publisher=publisher)
+    publisher = replace(
+        services.sync.engine.publisher, attachments=replace(attachments, blobs=builder)
+    )
+    return replace(services.sync.engine, publisher=publisher)
 
 
 def test_a_recording_that_no_state_knows_is_no_difference(painting: Older) -> None:
     """Older programs wrote its link, and the next sync looks for the file."""
     slug, code = str(painting.record["slug"]), painting.record["code"]
     painting.world.platform.store(f"{slug}.zip", b"zip", painting.user)
-    url = f"{painting.world.services.publisher.site.url}/media/paintings/{code}.zip"
+    url = f"{painting.world.services.media.site.url}/media/paintings/{code}.zip"
     older = painting.put(recordingUrl=url).legacy("rkey alone")
     before = older.revision
     assert {fault for fault, _ in older.findings()} == {"state_lies"}

@@ -226,34 +226,8 @@ def test_a_new_recipe_keeps_the_thumbnail_of_an_unchanged_file(tmp_path: Path) -
         assert other.prepare(spec, RULE, known, "me") == known
 
 
-def test_an_adopted_thumbnail_is_kept_until_its_file_changes(tmp_path: Path) -> None:
-    """It takes the version of the file as it is now; its bytes are of another program."""
-    spec = save(tmp_path, "adopted.png", 1000)
-    adopted = BlobState("bafkrei", "image/jpeg", 5)
-    for stat in (lambda told: told, lambda told: SourceStat(None, told.size)):
-        save(tmp_path, "adopted.png", 1000)
-        _, builder = opened(tmp_path, stat)
-        kept = builder.prepare(spec, RULE, adopted, "me")
-        assert isinstance(kept, BlobState)
-        assert kept.source
-        assert kept == BlobState("bafkrei", "image/jpeg", 5, kept.source)
-        save(tmp_path, "adopted.png", 2000)
-        assert isinstance(builder.prepare(spec, RULE, kept, "me"), Content)
-
-
-def test_an_adopted_file_is_kept_if_its_bytes_are_the_same(tmp_path: Path) -> None:
-    """A program is not a thumbnail: other bytes are another program."""
-    save(tmp_path, "walk.mjs", 500)
-    spec = BlobSpec(SourceRef("bucket", None, "walk.mjs"), BlobTransform.AS_IS, "text/javascript")
-    _, builder = opened(tmp_path)
-    sent = known_blob(builder.prepare(spec, RULE, BlobState(), "me"))
-    assert builder.prepare(spec, RULE, replace(sent, source=None), "me") == sent
-    other = BlobState("bafkrei", "text/javascript", 5)
-    assert isinstance(builder.prepare(spec, RULE, other, "me"), Content)
-
-
 def known_blob(content: Content | BlobState) -> BlobState:
     """Return the state of content that was uploaded."""
     assert isinstance(content, Content)
     cid = cid_of_blob(content.data)
-    return BlobState(cid, content.mime_type, len(content.data), content.source)
+    return BlobState(cid, content.mime_type, len(content.data), content.source, key=content.key)
