@@ -103,7 +103,7 @@ def test_items_as_expected_have_no_faults(rig: Rig) -> None:
     [
         (delete_record, 0, "has the records [] instead of at://did:plc:"),
         (write_second_record, 0, "has the records ['at://did:plc:"),
-        (edit_document, 0, "has the text 'calm' instead of 'wild'"),
+        (edit_document, 0, "has the mood 'calm' instead of 'wild'"),
         (expect_new_record, 0, "has a record from before its edit"),
         (fail_item, 0, "is failed (None) instead of synced (None)"),
         (lose_blob, 1, "has an unreadable blob bafkrei"),

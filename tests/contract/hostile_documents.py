@@ -96,7 +96,9 @@ def _texts(good: dict[str, Any]) -> Iterator[Case]:
     )
     stranger = _raw(_without(good, "user"), _text("user", _BAD))
     yield Case("user of such bytes", stranger, "no_account", blind="backfill")
-    yield Case("16 MB of text", _raw(good | {"mood": "x" * 16_000_000}), refused="text")
+    yield Case(
+        "16 MB of text", _raw(good | {"mood": "x" * 16_000_000}), refused="mood has 16000000 bytes"
+    )
     room = LIMIT - len(_raw(good | {"mood": ""}).raw)
     yield Case("no room for a state", _raw(good | {"mood": "x" * (room - 400)}), refused="room")
     yield Case("full", _raw(good | {"mood": "x" * room}), refused=NOTHING)

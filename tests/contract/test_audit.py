@@ -34,12 +34,12 @@ def test_findings_say_what_and_where(ground: Ground) -> None:
     assert finding.document
     assert finding.document.ref.id == item
     assert finding.cid == ground.state("mood", item)["cid"]
-    assert finding.detail == 'text is "here", not "there"'
+    assert finding.detail == 'mood is "here", not "there"; text is "here", not "there"'
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("", "field 'mood' is missing"), ("x" * 6000, "computer.aesthetic.mood: text")],
+    [("", "field 'mood' is missing"), ("x" * 6000, "computer.aesthetic.mood: mood")],
     ids=["missing", "too long"],
 )
 def test_unpublishable_document_is_missing_and_says_why(

@@ -135,7 +135,7 @@ def record(item: UploadedItem) -> dict[str, object]:
 def _own_fields(item: UploadedItem, document: dict[str, str]) -> dict[str, object]:
     match item.type:
         case "mood":
-            return {"text": document["mood"]}
+            return {"mood": document["mood"], "text": document["mood"]}
         case "kidlisp":
             code = document["code"]
             return {"code": code, "source": document["source"], "acUrl": f"{SITE}/${code}"}

@@ -61,7 +61,7 @@ def values(definition: Definition) -> st.SearchStrategy[object]:
         )
     if (name := definition.get("format")) is not None:
         return {"datetime": dates, "uri": urls}[name]
-    return within(definition["maxLength"])
+    return within(definition.get("maxLength", 600))
 
 
 def records_of(nsid: str) -> st.SearchStrategy[Record]:

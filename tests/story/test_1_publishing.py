@@ -22,6 +22,7 @@ def test_a_mood_is_published_to_its_users_account(world: World) -> None:
     assert outcome.status == "synced"
     assert world.record("mood", mood) == {
         "$type": "computer.aesthetic.mood",
+        "mood": "feeling quiet",
         "text": "feeling quiet",
         "when": "2025-05-06T07:08:09.123Z",
         "ref": str(mood),

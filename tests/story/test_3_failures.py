@@ -53,7 +53,7 @@ def test_a_field_over_its_limit_is_named_until_corrected(world: World) -> None:
     mood = world.platform.save_mood("x" * 5001, world.ada)
     outcome = world.sync("mood", mood)
     assert outcome.status == "failed"
-    assert "text" in outcome.detail
+    assert "mood has 5001 bytes" in outcome.detail
     assert error_of(world, "mood", mood)[2] == "lexicon_violation"
     assert world.records("mood", mood) == []
     world.platform.edit("mood", mood, mood="shorter")

@@ -39,6 +39,7 @@ PAINTING: Record = {
 }
 MOOD: Record = {
     "$type": "computer.aesthetic.mood",
+    "mood": "calm, like a lake \N{SWIMMER}",
     "text": "calm, like a lake \N{SWIMMER}",
     "when": WHEN,
     "ref": REF,

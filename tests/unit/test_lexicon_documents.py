@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -18,21 +19,35 @@ from tests.unit.lexicon_samples import (
 )
 from worker.core.errors import PermanentError
 from worker.media.validation import BlobRule
+from worker.media.validation.compatibility import breaking_changes
+from worker.media.validation.files import OWN_FOLDER
+from worker.operations.lexicons.check import check, load_copies
 
 FIELDS = {
     PAINTING["$type"]: {"slug": 128, "code": 10, "imageUrl": 512, "recordingUrl": 512, "acUrl": 512}
-    | {"thumbnail": 1_048_576, "when": None, "ref": 512},
-    MOOD["$type"]: {"text": 5000, "when": None, "ref": 512},
+    | {"thumbnail": 1_048_576, "when": None, "ref": 24},
+    MOOD["$type"]: {"mood": 5000, "text": 5000, "when": None, "ref": None},
     PIECE["$type"]: {"slug": 100, "code": 32, "source": 1_048_576, "acUrl": 512}
-    | {"when": None, "ref": 512},
-    KIDLISP["$type"]: {"code": 32, "source": 50_000, "acUrl": 512, "when": None, "ref": 512},
+    | {"when": None, "ref": 24},
+    KIDLISP["$type"]: {"code": 10, "source": 50_000, "acUrl": 512, "when": None, "ref": 24},
 }
 REQUIRED = {
     PAINTING["$type"]: {"slug", "code", "imageUrl", "when", "ref"},
-    MOOD["$type"]: {"text", "when", "ref"},
+    MOOD["$type"]: {"mood", "when", "ref"},
     PIECE["$type"]: {"slug", "when", "ref"},
     KIDLISP["$type"]: {"code", "source", "when", "ref"},
 }
+ADDITIONS = {
+    PAINTING["$type"]: {"acUrl": {"type": "string", "format": "uri", "maxLength": 512}},
+    MOOD["$type"]: {"text": {"type": "string", "maxLength": 5000}},
+    PIECE["$type"]: {
+        "acUrl": {"type": "string", "format": "uri", "maxLength": 512},
+        "code": {"type": "string", "maxLength": 32},
+        "source": {"type": "blob", "accept": ["*/*"], "maxSize": 1_048_576},
+    },
+    KIDLISP["$type"]: {"acUrl": {"type": "string", "format": "uri", "maxLength": 512}},
+}
+PUBLISHED = load_copies(OWN_FOLDER)
 
 
 def test_there_is_a_lexicon_for_each_media_type() -> None:
@@ -53,6 +68,37 @@ def test_what_a_builder_can_ask_agrees_with_the_document(nsid: str) -> None:
     """The names of all fields and of the required ones can be had without reading JSON."""
     assert set(LEXICONS.properties(nsid)) == FIELDS[nsid].keys()
     assert required_of(nsid) == REQUIRED[nsid]
+
+
+@pytest.mark.parametrize("nsid", SAMPLES)
+def test_the_published_lexicon_and_ours_differ_by_our_optional_additions(nsid: str) -> None:
+    """Nothing that is published is changed, required or taken out."""
+    ours, published = (constraints(each) for each in (LEXICONS.document(nsid), document(nsid)))
+    added = ours["properties"].keys() - published["properties"].keys()
+    assert {name: ours["properties"].pop(name) for name in added} == ADDITIONS[nsid]
+    assert ours == published
+    assert breaking_changes(document(nsid), LEXICONS.document(nsid)) == []
+
+
+def test_the_lexicons_are_compatible_with_the_published_ones() -> None:
+    """`lexicons check` finds all four, and nothing to report."""
+    checked = {each.nsid: each for each in check(OWN_FOLDER)}
+    assert checked.keys() == SAMPLES.keys() == PUBLISHED.documents.keys()
+    assert not any(each.findings for each in checked.values())
+    assert all(each.against for each in checked.values())
+
+
+def document(nsid: str) -> Any:
+    """Return the copy of a published lexicon."""
+    return PUBLISHED.documents[nsid]
+
+
+def constraints(lexicon: Any) -> Any:
+    """Return the definition of a lexicon's record without its descriptions."""
+    record = copy.deepcopy(lexicon["defs"]["main"]["record"])
+    for part in record["properties"].values():
+        del part["description"]
+    return {**record, "key": lexicon["defs"]["main"]["key"], "required": set(record["required"])}
 
 
 @pytest.mark.parametrize("nsid", SAMPLES)

@@ -42,12 +42,12 @@ VALID = {
     "piece without its optional fields": drop(drop(drop(PIECE, "code"), "source"), "acUrl"),
     "kidlisp without its permalink": drop(KIDLISP, "acUrl"),
     "painting URL of 512 bytes": put(PAINTING, "imageUrl", url(512)),
-    "mood of 5,000 ASCII characters": put(MOOD, "text", "x" * 5000),
-    "mood of 5,000 bytes in 1,250 emoji": put(MOOD, "text", "\N{SWIMMER}" * 1250),
-    "mood of 277 family emoji in 4,986 bytes": put(MOOD, "text", FAMILY * 277),
-    "mood of no text": put(MOOD, "text", ""),
-    "mood with a line break and NUL": put(MOOD, "text", "a\nb\0c"),
-    "mood of the last Unicode character": put(MOOD, "text", "\U0010ffff"),
+    "mood of 5,000 ASCII characters": put(MOOD, "mood", "x" * 5000),
+    "mood of 5,000 bytes in 1,250 emoji": put(MOOD, "mood", "\N{SWIMMER}" * 1250),
+    "mood of 277 family emoji in 4,986 bytes": put(MOOD, "mood", FAMILY * 277),
+    "mood of no text": put(MOOD, "mood", ""),
+    "mood with a line break and NUL": put(MOOD, "mood", "a\nb\0c"),
+    "mood of the last Unicode character": put(MOOD, "mood", "\U0010ffff"),
     "ref that is no ObjectId": put(MOOD, "ref", "mood:jeffrey/2024-01-01"),
     "thumbnail of 1 MiB": put(PAINTING, "thumbnail.size", MIB),
     "thumbnail of one byte": put(PAINTING, "thumbnail.size", 1),
@@ -56,6 +56,10 @@ VALID = {
     "KidLisp source": put(PIECE, "source.mimeType", "text/x-kidlisp"),
     "source of unknown type": put(PIECE, "source.mimeType", "application/octet-stream"),
     "source that looks like an image": put(PIECE, "source.mimeType", "image/bmp"),
+    "mood without the copy of its text": drop(MOOD, "text"),
+    "mood of a document with a long id": put(MOOD, "ref", "x" * 600),
+    "painting of a document with an id of 24 bytes": put(PAINTING, "ref", "é" * 12),
+    "kidlisp of 50,000 bytes in 25,000 letters": put(KIDLISP, "source", "é" * 25_000),
 }
 
 SPOILT_FIELDS: dict[str, tuple[Record, str, object]] = {
@@ -66,20 +70,20 @@ SPOILT_FIELDS: dict[str, tuple[Record, str, object]] = {
     "$type a list": (MOOD, "$type", ["computer.aesthetic.mood"]),
     "painting slug of 64 two-byte letters and one more": (PAINTING, "slug", "é" * 64 + "x"),
     "image URL of 513 bytes": (PAINTING, "imageUrl", url(513)),
-    "mood of 5,001 ASCII characters": (MOOD, "text", "x" * 5001),
-    "mood of 1,250 emoji and one byte": (MOOD, "text", "\N{SWIMMER}" * 1250 + "x"),
-    "mood of 278 family emoji in 5,004 bytes": (MOOD, "text", FAMILY * 278),
-    "text a number": (MOOD, "text", 3),
-    "text true": (MOOD, "text", True),
-    "text a list": (MOOD, "text", ["calm"]),
-    "text an object": (MOOD, "text", {"en": "calm"}),
-    "text null": (MOOD, "text", None),
+    "mood of 5,001 ASCII characters": (MOOD, "mood", "x" * 5001),
+    "mood of 1,250 emoji and one byte": (MOOD, "mood", "\N{SWIMMER}" * 1250 + "x"),
+    "mood of 278 family emoji in 5,004 bytes": (MOOD, "mood", FAMILY * 278),
+    "mood a number": (MOOD, "mood", 3),
+    "mood true": (MOOD, "mood", True),
+    "mood a list": (MOOD, "mood", ["calm"]),
+    "mood an object": (MOOD, "mood", {"en": "calm"}),
+    "mood null": (MOOD, "mood", None),
     "optional field null": (PAINTING, "recordingUrl", None),
     "undeclared field": (MOOD, "hits", 3),
     "undeclared field null": (MOOD, "hits", None),
     "undeclared $ field": (MOOD, "$extra", "x"),
     "field of another type": (MOOD, "slug", "x"),
-    "field in other capitals": (MOOD, "Text", "x"),
+    "field in other capitals": (MOOD, "Mood", "x"),
 }
 
 SPOILT_BLOBS: dict[str, tuple[Record, str, object]] = {
@@ -153,9 +157,40 @@ def test_a_type_without_a_lexicon_is_refused() -> None:
 
 def test_a_violation_says_what_a_person_needs_and_no_more() -> None:
     """The error is permanent and names type, field and rule, with an excerpt of the value."""
-    error = refusal(MOOD["$type"], put(MOOD, "text", "private thoughts " * 300))
-    assert error.message.startswith("computer.aesthetic.mood: text is longer (5100)")
+    error = refusal(PAINTING["$type"], put(PAINTING, "imageUrl", "private thoughts " * 30))
+    told = "computer.aesthetic.painting: imageUrl is not a valid uri, got 'private"
+    assert error.message.startswith(told)
     assert len(error.message) < 150
+
+
+@pytest.mark.parametrize(
+    ("sample", "field", "limit"),
+    [
+        *((MOOD, "mood", 5000), (MOOD, "text", 5000)),
+        *((KIDLISP, "source", 50_000), (KIDLISP, "code", 10)),
+        *((PAINTING, "code", 10), (PAINTING, "slug", 128)),
+        *((PIECE, "slug", 100), (PIECE, "code", 32)),
+    ],
+)
+def test_a_text_over_its_limit_is_refused_with_its_size_in_bytes(
+    sample: Record, field: str, limit: int
+) -> None:
+    """Characters are not bytes: the platform counts the former, the lexicons the latter."""
+    nsid = sample["$type"]
+    LEXICONS.validate(nsid, put(sample, field, "é" * (limit // 2)))
+    error = refusal(nsid, put(sample, field, "é" * (limit // 2 + 1)))
+    told = f"{nsid}: {field} has {limit + 2} bytes in UTF-8, and may have {limit} at most"
+    assert error.message == told
+
+
+@pytest.mark.parametrize("sample", [PAINTING, PIECE, KIDLISP])
+def test_an_id_over_the_limit_of_ref_is_refused_with_what_to_do(sample: Record) -> None:
+    """The field of the document is named, as well as that of the record."""
+    error = refusal(sample["$type"], put(sample, "ref", "x" * 25))
+    assert error.message.endswith(
+        "ref has 25 bytes in UTF-8, and may have 24 at most; it is the document's _id: "
+        "save the document with a shorter _id"
+    )
 
 
 def test_a_violation_survives_pickling() -> None:
@@ -168,7 +203,7 @@ def test_a_violation_survives_pickling() -> None:
 def test_validation_leaves_the_record_as_it_was() -> None:
     """Validating is a look, not a touch, whether it ends well or not."""
     for value in ("calm", "x" * 5001):
-        record = put(MOOD, "text", value)
+        record = put(MOOD, "mood", value)
         with contextlib.suppress(PermanentError):
             LEXICONS.validate(MOOD["$type"], record)
-        assert record == put(MOOD, "text", value)
+        assert record == put(MOOD, "mood", value)

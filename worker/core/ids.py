@@ -9,7 +9,8 @@ from bson import ObjectId
 from worker.core.documents import DocumentId
 from worker.core.errors import PermanentError
 
-_MAX_CHARACTERS = 512  # the maximum length of the record field `ref`
+# Limits messages, log lines and Redis keys. The lexicons limit `ref` to less, except on moods.
+_MAX_CHARACTERS = 512
 _INT64 = 2**63
 # NUL, lone surrogates, which drivers cannot send, and U+FFFD, with which PyMongo replaces invalid
 # UTF-8: a query for the replaced text cannot find the document.

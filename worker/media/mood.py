@@ -7,7 +7,8 @@ from worker.media.base import BuildContext, Draft, MediaType
 
 def build(context: BuildContext, kind: MediaType) -> Draft:
     """Build the draft of a mood; old documents use the field `text`, not `mood`."""
-    fields = {"text": context.text("mood", "text")}
+    mood = context.text("mood", "text")
+    fields = {"mood": mood, "text": mood}
     return Draft(nsid=kind.nsid, fields=kind.record(context, fields))
 
 
@@ -17,7 +18,6 @@ MOOD = MediaType(
     nsid="computer.aesthetic.mood",
     fields=("mood", "text", "when"),
     build=build,
-    takedown_flags=("deleted", "nuked"),
     guests=False,
     additions=("text",),
 )

@@ -20,7 +20,7 @@ from worker.dev.demo.uploads import UploadedItem
 # By type: the field of the document, and the field of the record that must equal it.
 _TEXTS = {
     "painting": ("slug", "slug"),
-    "mood": ("mood", "text"),
+    "mood": ("mood", "mood"),
     "piece": ("slug", "slug"),
     "kidlisp": ("source", "source"),
 }

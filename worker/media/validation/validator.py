@@ -18,6 +18,7 @@ from worker.media.validation.errors import Violation, join, label, quote
 from worker.media.validation.schema import Lexicon, Schema
 
 _MAX_REASON = 120
+_ADVICE = {"ref": "; it is the document's _id: save the document with a shorter _id"}
 
 
 class Lexicons:
@@ -25,7 +26,7 @@ class Lexicons:
 
     All methods raise PermanentError for an NSID without a lexicon. `validate` also raises it for an
     invalid record. The message contains the NSID, the path of the field (`thumbnail.mimeType`,
-    `tags[2]`), the rule and a short excerpt of the value.
+    `tags[2]`), the rule and a short excerpt of the value or, for a long text, its size.
     """
 
     def __init__(self, lexicons: Mapping[str, Lexicon]) -> None:
@@ -93,7 +94,16 @@ def _check_shape(schema: Schema, value: object, path: str) -> None:
     elif schema.items is not None and isinstance(value, list):
         for index, item in enumerate(value):
             _check_shape(schema.items, item, f"{path}[{index}]")
-    elif schema.format and isinstance(value, str) and not OWN_FORMATS[schema.format](value):
+    elif schema.kind == "string" and isinstance(value, str):
+        _check_text(schema, value, path)
+
+
+def _check_text(schema: Schema, value: str, path: str) -> None:
+    size, limit = len(value.encode()), schema.library.get("maxLength")
+    if isinstance(limit, int) and size > limit:
+        advice = _ADVICE.get(path, "")
+        raise Violation(path, f"has {size} bytes in UTF-8, and may have {limit} at most{advice}")
+    if schema.format and not OWN_FORMATS[schema.format](value):
         raise Violation(path, f"is not a valid {schema.format}, got {quote(value)}")
 
 
