@@ -100,7 +100,7 @@ def _texts(good: dict[str, Any]) -> Iterator[Case]:
         "16 MB of text", _raw(good | {"mood": "x" * 16_000_000}), refused="mood has 16000000 bytes"
     )
     room = LIMIT - len(_raw(good | {"mood": ""}).raw)
-    yield Case("no room for a state", _raw(good | {"mood": "x" * (room - 400)}), refused="room")
+    yield Case("no room for a state", _raw(good | {"mood": "x" * (room - 370)}), refused="room")
     yield Case("full", _raw(good | {"mood": "x" * room}), refused=NOTHING)
     keys = {"$set": 1, "a.b": 2, "": 3}
     yield Case("keys that are commands", _raw(good | keys), record={"text": "calm"})

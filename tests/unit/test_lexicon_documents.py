@@ -22,6 +22,7 @@ from worker.media.validation import BlobRule
 from worker.media.validation.compatibility import breaking_changes
 from worker.media.validation.files import OWN_FOLDER
 from worker.operations.lexicons.check import check, load_copies
+from worker.operations.lexicons.published import FolderSource
 
 FIELDS = {
     PAINTING["$type"]: {"slug": 128, "code": 10, "imageUrl": 512, "recordingUrl": 512, "acUrl": 512}
@@ -80,9 +81,10 @@ def test_the_published_lexicon_and_ours_differ_by_our_optional_additions(nsid: s
     assert breaking_changes(document(nsid), LEXICONS.document(nsid)) == []
 
 
-def test_the_lexicons_are_compatible_with_the_published_ones() -> None:
+@pytest.mark.parametrize("against", [None, PUBLISHED], ids=["by default", "--against"])
+def test_the_lexicons_are_compatible_with_the_published_ones(against: FolderSource | None) -> None:
     """`lexicons check` finds all four, and nothing to report."""
-    checked = {each.nsid: each for each in check(OWN_FOLDER)}
+    checked = {each.nsid: each for each in check(OWN_FOLDER, against)}
     assert checked.keys() == SAMPLES.keys() == PUBLISHED.documents.keys()
     assert not any(each.findings for each in checked.values())
     assert all(each.against for each in checked.values())
