@@ -69,7 +69,7 @@ def test_what_is_given_up_is_a_warning_with_its_reason(scene: Scene, process: Pr
     scene.wait_for_status("mood", mood, "failed")
     line, *_ = lines_of(process, str(mood))
     assert (line["level"], line["code"]) == ("warning", "lexicon_violation")
-    assert "text" in str(line["detail"])
+    assert "mood has 5001 bytes" in str(line["detail"])
     assert "exception" not in line
     failed = ("media_atproto_failures_total", {"type": "mood", "code": "lexicon_violation"})
     assert grown(before, figures(scene), *failed) >= 1

@@ -87,7 +87,7 @@ def test_what_is_given_up_at_once_is_one_event(watched: Watched) -> None:
     }
     assert expected.items() <= event.tags.items()
     assert event.group == other.group == ("validate", "lexicon_violation")
-    assert "text" in event.error["value"]
+    assert "mood has 5001 bytes" in event.error["value"]
     assert event.body["level"] == "error"
     assert event.body["environment"] == "rehearsal"
     assert event.body["release"].startswith("media-atproto@")
