@@ -96,12 +96,21 @@ def test_errors_are_counted_by_code_and_status(here: Services, overview: ItemCou
     assert overview.errors(MOOD) == Counts(errors=counts.errors)
 
 
-def test_skipped_items_are_counted_by_reason(here: Services, overview: ItemCounts) -> None:
-    """Not those that were removed for the same one."""
-    for reason in ("no_account", "no_account", "nuked"):
+def test_skipped_and_removed_items_are_counted_by_reason(
+    here: Services, overview: ItemCounts
+) -> None:
+    """Each for themselves, also where some document has a state that is a list."""
+    for reason in ("no_account", "no_account", "nuked", "draft"):
         settle(here, save(here), status=Status.SKIPPED, reason=reason)
-    settle(here, save(here), status=Status.REMOVED, reason="nuked")
-    assert overview.counts(MOOD).skipped == {"no_account": 2, "nuked": 1}
+    for reason in ("nuked", "not_public", "not_public"):
+        settle(here, save(here), status=Status.REMOVED, reason=reason)
+    settle(here, save(here, PAINTING), status=Status.REMOVED, reason="nuked")
+    edit(here, save(here), atproto=[{"status": "removed", "reason": "nuked"}])
+    counts = overview.counts(MOOD)
+    assert counts.skipped == {"no_account": 2, "nuked": 1, "draft": 1}
+    assert counts.removed == {"nuked": 1, "not_public": 2}
+    both = Counts.sum([counts, overview.counts(PAINTING)])
+    assert both.removed == {"nuked": 2, "not_public": 2}
 
 
 def test_counts_of_types_add_up(here: Services, overview: ItemCounts) -> None:

@@ -56,7 +56,7 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     partial          published, but a file is missing or old (see failures)
     failed           not retried automatically (see failures)
     skipped          not published, for a reason
-    removed          taken down
+    removed          the record was removed, for a reason
 
     Then the reasons, the numbers of messages in each queue and in flight, and the number of
     records of deleted documents that remain to be removed. Everything is counted from indexes,
@@ -107,8 +107,13 @@ def _print_page(snapshot: _StatusReport) -> None:
     cells = [(name, *_count_cells(counts, snapshot.at)) for name, counts in rows.items()]
     print_table(Table(cells, header=header))
     print_table(Table(_reason_rows(snapshot.every), header=_REASONS_HEADER, title=_REASONS))
-    skips = [(reason, str(number)) for reason, number in snapshot.every.skipped.most_common()]
-    print_table(Table(skips, header=("reason", "skipped"), title="Skipped by reason"))
+    for status, counts in (
+        ("skipped", snapshot.every.skipped),
+        ("removed", snapshot.every.removed),
+    ):
+        by_reason = [(reason, str(number)) for reason, number in counts.most_common()]
+        title = f"{status.capitalize()} by reason"
+        print_table(Table(by_reason, header=("reason", status), title=title))
     removals = snapshot.removals
     if removals.waiting or removals.given_up:
         kept = [("waiting", str(removals.waiting)), ("failed", str(removals.given_up))]
@@ -164,4 +169,5 @@ def _as_json(counts: Counts, at: datetime) -> dict[str, object]:
             code: {str(s): counts.errors[code, s] for s in _WITH_ERRORS} for code in counts.codes
         },
         "skipped_reasons": dict(counts.skipped),
+        "removed_reasons": dict(counts.removed),
     }

@@ -27,7 +27,8 @@ from worker.media import MediaType
 
 _EVERY: RawDocument = {"_id": {"$gte": MinKey()}}
 _IN_TROUBLE = {"atproto.status": {"$in": [*FAILED, Status.PENDING]}}
-_IS_SKIPPED = {"atproto.reason": {"$gte": ""}, "atproto.status": Status.SKIPPED}
+_UNPUBLISHED = (Status.SKIPPED, Status.REMOVED)
+_HAS_REASON = {"atproto.reason": {"$gte": ""}, "atproto.status": {"$in": _UNPUBLISHED}}
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -55,14 +56,15 @@ class Counts:
     """Numbers of items of one or more media types.
 
     `total` includes items without a status. `errors` counts failed, partial and pending items by
-    error code and status. `skipped` counts skipped items by reason. `oldest` is the earliest time
-    at which a pending item was last synced, or saved if it was never synced.
+    error code and status. `skipped` and `removed` count these items by reason. `oldest` is the
+    earliest time at which a pending item was last synced, or saved if it was never synced.
     """
 
     total: int = 0
     statuses: Counter[Status] = field(default_factory=Counter)
     errors: Counter[tuple[str, Status]] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
     oldest: datetime | None = None
 
     @property
@@ -89,6 +91,7 @@ class Counts:
             statuses=sum((each.statuses for each in counts), Counter()),
             errors=sum((each.errors for each in counts), Counter()),
             skipped=sum((each.skipped for each in counts), Counter()),
+            removed=sum((each.removed for each in counts), Counter()),
             oldest=min((each.oldest for each in counts if each.oldest), default=None),
         )
 
@@ -122,7 +125,7 @@ class ItemCounts:
 
     def counts(self, kind: MediaType) -> Counts:
         collection = self._store.collection(kind)
-        groups = self._count_groups(kind)
+        groups, reasons = self._count_groups(kind), self._count_reasons(kind)
         with mongo_errors():
             # One count per status: if `atproto` is an array in any document, MongoDB cannot group
             # by the index, but it can still count the index keys.
@@ -135,7 +138,8 @@ class ItemCounts:
             total=total,
             statuses=Counter(statuses),
             errors=_by_code(groups),
-            skipped=self._count_skipped(kind),
+            skipped=reasons[Status.SKIPPED],
+            removed=reasons[Status.REMOVED],
             oldest=min(waiting, default=None),
         )
 
@@ -156,12 +160,18 @@ class ItemCounts:
             # If `atproto` is an array, the group has an array as its status and is dropped.
             return [group for group in map(_read, found) if group]
 
-    def _count_skipped(self, kind: MediaType) -> Counter[str]:
-        group = {"_id": "$atproto.reason", "count": {"$sum": 1}}
-        pipeline: list[dict[str, Any]] = [{"$match": _IS_SKIPPED}, {"$group": group}]
+    def _count_reasons(self, kind: MediaType) -> dict[Status, Counter[str]]:
+        """Count the skipped items and the removed items by reason."""
+        by_reason = {"status": "$atproto.status", "reason": "$atproto.reason"}
+        group = {"_id": by_reason, "count": {"$sum": 1}}
+        pipeline: list[dict[str, Any]] = [{"$match": _HAS_REASON}, {"$group": group}]
+        counts: dict[Status, Counter[str]] = {status: Counter() for status in _UNPUBLISHED}
         with require_index():
-            found = list(self._store.collection(kind).aggregate(pipeline, hint=dict(SKIPPED)))
-        return Counter({str(each["_id"]): int(str(each["count"])) for each in found})
+            for row in self._store.collection(kind).aggregate(pipeline, hint=dict(SKIPPED)):
+                key: Any = row["_id"]
+                if is_text(key["status"]):  # an array if `atproto` is one
+                    counts[Status(key["status"])][str(key["reason"])] += int(str(row["count"]))
+        return counts
 
 
 def _by_code(groups: Iterable[_Group]) -> Counter[tuple[str, Status]]:
