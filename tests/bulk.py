@@ -218,7 +218,7 @@ def _batch_store(
         state = document.get("atproto")
         if not isinstance(state, dict) or state.get("repo") not in dids:
             continue
-        gone = any(document.get(flag) for flag in kind.takedown_flags)
+        gone = kind.hidden_reason(document)
         is_up = state.get("status") in {"synced", "partial"}
         assert "lease" not in state, document
         assert not gone or "cid" not in state, document

@@ -80,6 +80,38 @@ def test_all_is_as_it_should_be(world: World) -> None:
     assert "skipped mood no_account 1" in " ".join(result.output.split())
 
 
+def test_items_that_are_not_published_are_counted_by_reason(world: World) -> None:
+    """None of them is a finding, whether a run has seen it or not."""
+    platform, ada = world.platform, world.ada
+    draft, incomplete, unseen = (platform.save_painting("-", ada) for _ in range(3))
+    platform.edit("painting", draft, slug=f"wip/{draft}", status="wip")
+    platform.edit("painting", unseen, slug=f"wip/{unseen}", status="wip")
+    platform.edit("painting", incomplete, code=None)
+    nuked = platform.save_mood("calm", ada)
+    world.sync("mood", nuked)
+    platform.edit("mood", nuked, nuked=True)
+    for type_name, item in (("painting", draft), ("painting", incomplete), ("mood", nuked)):
+        world.sync(type_name, item)
+    result = audit(world)
+    words = " ".join(result.output.split())
+    assert result.exit_code == 0
+    assert "skipped painting draft 2" in words
+    assert "skipped painting no_code 1" in words
+    assert "removed mood nuked 1" in words
+
+
+def test_a_record_of_a_hidden_item_is_shown_with_the_reason(world: World) -> None:
+    """Hidden while the message was lost."""
+    item = world.platform.save_mood("calm", world.ada)
+    world.sync("mood", item)
+    world.platform.edit("mood", item, visibility="private")
+    result = audit(world)
+    assert result.exit_code == 1
+    assert "its document is not public" in " ".join(result.output.split())
+    assert audit(world, "--repair").exit_code == 0
+    assert world.platform.state("mood", item)["reason"] == "not_public"
+
+
 def test_what_is_off_is_shown_with_what_to_do(world: World) -> None:
     """Exit code 1; the kind, the count, the document, the detail."""
     item = lose(world)

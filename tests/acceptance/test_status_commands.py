@@ -132,6 +132,49 @@ def test_status_tells_counts_reasons_and_queues(world: World, bare_environ: dict
     assert "Removals of records whose documents are gone\n  waiting  1\n  failed   0\n" in output
 
 
+def test_status_and_show_name_the_reason_for_which_an_item_is_not_published(world: World) -> None:
+    """Drafts, hidden items, and a painting that waits for its code."""
+    ids = unpublished_items(world)
+    output = " ".join(call(world, "status").stdout.split())
+    assert "Skipped by reason reason skipped draft 1 no_code 1 not_public 1" in output
+    assert "Removed by reason reason removed nuked 1" in output
+    told = json.loads(call(world, "status", "--json").stdout)
+    assert told["types"]["painting"]["skipped_reasons"] == {"draft": 1, "no_code": 1}
+    assert told["types"]["mood"]["skipped_reasons"] == {"not_public": 1}
+    assert told["types"]["mood"]["removed_reasons"] == {"nuked": 1}
+    assert told["all"]["removed_reasons"] == {"nuked": 1}
+    for (type_name, status, reason), item in ids.items():
+        shown = call(world, "show", type_name, str(item))
+        assert shown.exit_code == 0
+        words = " ".join(shown.stdout.split())
+        assert f"status {status} reason {reason}" in words
+        assert "All is as it should be." in words
+        state = json.loads(call(world, "show", type_name, str(item), "--json").stdout)["state"]
+        assert (state["status"], state["reason"]) == (status, reason)
+    assert call(world, "failures").stdout == "Nothing failed.\n"
+
+
+def unpublished_items(world: World) -> dict[tuple[str, str, str], ObjectId]:
+    """Save and sync an item of each kind that is not published; return them by status."""
+    platform, ada = world.platform, world.ada
+    draft, incomplete = (platform.save_painting("-", ada) for _ in range(2))
+    platform.edit("painting", draft, slug=f"wip/{draft}", status="wip")
+    platform.edit("painting", incomplete, code=None)
+    unlisted, nuked = (platform.save_mood("calm", ada) for _ in range(2))
+    platform.edit("mood", unlisted, visibility="unlisted")
+    world.sync("mood", nuked)
+    platform.edit("mood", nuked, nuked=True)
+    items = {
+        ("painting", "skipped", "draft"): draft,
+        ("painting", "skipped", "no_code"): incomplete,
+        ("mood", "skipped", "not_public"): unlisted,
+        ("mood", "removed", "nuked"): nuked,
+    }
+    for (type_name, _status, _reason), item in items.items():
+        world.sync(type_name, item)
+    return items
+
+
 def test_status_gives_json_to_programs(world: World) -> None:
     """All types have the same keys, whether they have items or not."""
     long_ago = ObjectId.from_datetime(now() - timedelta(days=3))

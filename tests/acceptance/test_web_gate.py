@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.environments import changed
 from tests.scene import LISTS, Scene
 from tests.terminal import run
+from tests.waiting import wait_for
 from tests.webpage import LOGIN, PASSWORD, USER, WebPage, serving
 from worker.core.documents import DocumentId
 
@@ -54,6 +55,36 @@ def form_of(client: httpx.Client, item: ObjectId) -> dict[str, str]:
     found = _TOKEN.search(client.get(f"/item?type=mood&id={item}").text)
     assert found is not None
     return {"token": found[1], "type": "mood", "id": str(item)}
+
+
+def test_the_pages_name_the_reason_for_which_an_item_is_not_published(
+    scene: Scene, client: httpx.Client
+) -> None:
+    """On the overview, and on the page of the item."""
+    platform, ada = scene.world.platform, scene.world.ada
+    draft, incomplete, nuked = (platform.save_painting("-", ada) for _ in range(3))
+    platform.edit("painting", draft, slug=f"wip/{draft}", status="wip")
+    platform.edit("painting", incomplete, code=None)
+    scene.world.sync("painting", nuked)
+    platform.edit("painting", nuked, nuked=True)
+    told = {draft: "skipped draft", incomplete: "skipped no_code", nuked: "removed nuked"}
+    for item, words in told.items():
+        scene.world.sync("painting", item)
+        page = client.get(f"/item?type=painting&id={item}").text
+        assert words in _words(page)
+        assert "The PDS has what it should have." in page
+    wait_for(lambda: _counts_reasons(_words(client.get("/").text)), what="the reasons to be there")
+
+
+def _counts_reasons(overview: str) -> bool:
+    """Return whether the overview counts the skipped and the removed items by reason."""
+    skipped, removed = overview.partition(" Skipped ")[2].split(" Removed ")
+    return "draft 1" in skipped and "no_code 1" in skipped and "nuked 1" in removed
+
+
+def _words(page: str) -> str:
+    """Return the text of a page without its tags."""
+    return " ".join(re.sub("<[^>]*>", " ", page).split())
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/metrics", "/static/style.css", "/retry", "/nowhere"])

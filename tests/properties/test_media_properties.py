@@ -44,7 +44,7 @@ def full_record(
         ref=ItemRef(type_name, ObjectId()),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        takedown_flag=None,
+        hidden=None,
         fields=Fields(fields),
         state=SyncState(),
     )

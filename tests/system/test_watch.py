@@ -11,11 +11,13 @@ import pytest
 from pymongo import UpdateOne
 
 from tests.fleet import worker
+from tests.pictures import pixel_art
 from tests.scene import Scene, open_scene
 from tests.system.watcher import at_work, await_count, await_text, publish, where
 from tests.terminal import Terminal
 from tests.waiting import wait_for
 from tests.world import Worlds
+from worker.core.clock import now
 
 pytestmark = pytest.mark.usefixtures("watcher")
 
@@ -47,6 +49,25 @@ def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
     assert not world.records("mood", mood)
     scene.wait_until_drained()
     await_count(world, before + 3)
+
+
+def test_a_draft_is_followed_from_its_seal_on(scene: Scene) -> None:
+    """What is drawn meanwhile brings no message; the seal brings one."""
+    world, platform = scene.world, scene.world.platform
+    before = where(world).enqueued
+    painting = platform.save_painting("-", world.ada)
+    platform.edit("painting", painting, slug=f"wip/{painting}", status="wip")
+    scene.wait_for_status("painting", painting, "skipped")
+    scene.wait_until_drained()
+    drawn = where(world).enqueued
+    assert before < drawn <= before + 2
+    for size in range(5):
+        platform.edit("painting", painting, wip={"size": size}, updatedAt=now())
+    platform.store("sealed.png", pixel_art(), world.ada)
+    platform.edit("painting", painting, slug="sealed", status="done", completedAt=now())
+    scene.wait_for_status("painting", painting, "synced")
+    scene.wait_until_drained()
+    await_count(world, drawn + 1)
 
 
 def test_every_type_is_followed(scene: Scene) -> None:

@@ -15,9 +15,7 @@ def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) 
     """Return a document whose state names a record, or none."""
     state = SyncState(repo=repo if rkey else None, rkey=rkey)
     ref = ItemRef("mood", item)
-    value = MediaDocument(
-        ref, "ada", is_guest=False, takedown_flag=None, fields=Fields({}), state=state
-    )
+    value = MediaDocument(ref, "ada", is_guest=False, hidden=None, fields=Fields({}), state=state)
     return Expected(value, Skip("any"))
 
 

@@ -201,7 +201,7 @@ def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
         item,
         "art-guest",
         is_guest=True,
-        takedown_flag=None,
+        hidden=None,
         fields=Fields(fields),
         state=SyncState(),
     )

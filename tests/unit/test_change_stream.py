@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
 from bson import ObjectId, Timestamp
 
 from worker.database.mongo import RawDocument
-from worker.media import MEDIA_TYPES
+from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.watch import sender
 from worker.operations.watch.change_stream import Change, StreamReset, parse_event, pipeline
 from worker.operations.watch.sender import ChangeBatch
@@ -59,6 +60,16 @@ def test_the_pipeline_asks_for_every_type() -> None:
     """A new one needs no change here."""
     stage = str(pipeline(MEDIA_TYPES.values())[0])
     assert all(f"'{kind.collection}'" in stage for kind in MEDIA_TYPES.values())
+
+
+@pytest.mark.parametrize("kind", MEDIA_TYPES.values(), ids=MEDIA_TYPES)
+def test_the_pipeline_asks_for_what_is_read_and_nothing_more(kind: MediaType) -> None:
+    """Among it what hides an item; not what the platform counts and draws."""
+    stage = str(pipeline([kind])[0])
+    hiding = ("nuked", "deleted", "private", "draft", "hidden", "visibility", "status")
+    assert all(f"'{name}'" in stage for name in ("user", *kind.fields, *hiding))
+    ignored = ("hits", "lastAccessed", "updatedAt", "completedAt", "wip", "atproto")
+    assert not any(f"'{name}'" in stage for name in ignored)
 
 
 def test_of_several_changes_of_a_document_the_last_is_sent() -> None:

@@ -35,7 +35,7 @@ def draft(
         ref=ItemRef(type_name, ID),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        takedown_flag=None,
+        hidden=None,
         fields=Fields({"when": WHEN, **fields}),
         state=SyncState(),
     )
@@ -78,6 +78,7 @@ def test_a_mood_is_its_text_under_either_name(name: str) -> None:
     made = draft("mood", **fields)
     assert made.fields == {
         "$type": "computer.aesthetic.mood",
+        "mood": "quiet",
         "text": "quiet",
         "when": STAMP,
         "ref": str(ID),

@@ -9,13 +9,14 @@ import pytest
 
 from worker.core.errors import MediaTypeError
 from worker.media import OWN_TYPES
-from worker.media.base import MediaType
+from worker.media.base import HidingRule, MediaType
 from worker.media.lexicons import find_missing
 from worker.media.mood import MOOD
 from worker.media.registry import Registry, find_fault, registry
 from worker.media.validation import load_lexicons
 
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")
+RULES = "hidden_by should be a tuple of HidingRules"
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "another name than the entry point's": ({"name": "tapes"}, "its entry point's 'tape'"),
     "a name that no command could take": ({"name": "Tape"}, "name should be a to z"),
@@ -28,14 +29,25 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "no builder": ({"build": "build"}, "build should be a function"),
     "one field for a list": ({"fields": "when"}, "fields should be a tuple of texts"),
     "no time": ({"fields": ("title",)}, "fields lacks 'when'"),
-    "flags that are a list": (
-        {"takedown_flags": ["nuked"]},
-        "takedown_flags should be a tuple of texts",
+    "rules that are a list": ({"hidden_by": [HidingRule("nuked", "nuked")]}, RULES),
+    "rules that are texts": ({"hidden_by": ("nuked",)}, RULES),
+    "a rule about a nested field": ({"hidden_by": (HidingRule("a.b", "nuked"),)}, RULES),
+    "a rule about a variable": ({"hidden_by": (HidingRule("$ROOT", "nuked"),)}, RULES),
+    "a rule with two tests": (
+        {"hidden_by": (HidingRule("a", "away", equal_to="b", other_than="c"),)},
+        RULES,
     ),
     "one addition for a list": (
         {"additions": "acUrl"},
         "additions should be a tuple of texts",
     ),
+    "a rule about a number": (
+        {"hidden_by": (HidingRule("a", "away", equal_to=cast("str", 7)),)},
+        RULES,
+    ),
+    "a reason that is a sentence": ({"hidden_by": (HidingRule("a", "It is away."),)}, RULES),
+    "a field that is not read": ({"waits_for": ("code",)}, "waits_for should be a tuple of names"),
+    "one field to wait for": ({"waits_for": "when"}, "waits_for should be a tuple of names"),
     "a batch of none": ({"batch": 0}, "batch should be 1 to 200"),
     "a batch that no PDS takes": ({"batch": 500}, "batch should be 1 to 200"),
 }

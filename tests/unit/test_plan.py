@@ -47,6 +47,18 @@ TABLE: dict[str, tuple[Plan, dict[str, Any]]] = {
     "nuked legacy item": (Remove(record(HERE)), {"state": SyncState(rkey="3a"), "gone": "nuked"}),
     "nuked before it was published": (Skip("nuked"), {"gone": "nuked"}),
     "removed": (Nothing(), {"state": state(Status.REMOVED, HERE), "gone": "nuked"}),
+    "a draft": (Skip("draft"), {"gone": "draft", "code": None}),
+    # The platform fills codes in; a record that exists is not taken away meanwhile.
+    "without a code": (Skip("no_code", keeps_record=True), {"code": None}),
+    "with an empty code": (Skip("no_code", keeps_record=True), {"code": ""}),
+    "published, and its code is gone": (
+        Skip("no_code", keeps_record=True),
+        {"code": None, "state": state(repo=HERE)},
+    ),
+    # The builder refuses it by name.
+    "with a code that is no text": (Publish(ACCOUNT), {"code": 7}),
+    "without a code and an account": (Skip("no_account"), {"code": None, "account": None}),
+    "a piece without a code": (Publish(ACCOUNT), {"type_name": "piece", "code": None}),
 }
 
 
@@ -59,8 +71,8 @@ def test_plan_follows_from_document_state_and_account(expected: Plan, case: dict
         ref=ItemRef(type_name, "1"),
         owner="art-guest" if guest else "auth0|1",
         is_guest=guest,
-        takedown_flag=case.get("gone"),
-        fields=Fields({}),
+        hidden=case.get("gone"),
+        fields=Fields({"code": case.get("code", "abc")}),
         state=case.get("state", SyncState()),
     )
     assert plan(media_type(type_name), document, case.get("account", ACCOUNT)) == expected

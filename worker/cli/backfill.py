@@ -99,9 +99,9 @@ def restore(
 ) -> None:
     """Publish all items of accounts again, for example after a wipe.
 
-    HANDLE is a handle, a subject or a DID, also of the guests' account. Nuked and deleted items
-    are not published. Records keep their keys, and thumbnails come from the cache. Items whose
-    records are missing from the repo are included, whatever their state.
+    HANDLE is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
+    deleted, drafts) are not published. Records keep their keys, and thumbnails come from the
+    cache. Items whose records are missing from the repo are included, whatever their state.
     Can be interrupted and repeated. The exit codes are those of backfill.
     """
     from worker.operations.backfill.planner import Scope

@@ -139,14 +139,14 @@ class MediaDocument:
     """The document of one item, parsed from MongoDB.
 
     `owner` is the subject of the owner's account (the guest subject for a guest's item).
-    `takedown_flag` is the document field (`nuked`, `deleted`) that takes the item down, or None.
-    `fault` is the error if the owner field is invalid.
+    `hidden` is the reason why the item is hidden, such as `nuked` or `draft`, or None. `fault` is
+    the error if the owner field is invalid.
     """
 
     ref: ItemRef
     owner: str
     is_guest: bool
-    takedown_flag: str | None
+    hidden: str | None
     fields: Fields
     state: SyncState
     fault: PermanentError | None = None

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TypeGuard
 
 import bson
+from bson import Decimal128
 
 from worker.core.errors import PermanentError
 
@@ -26,6 +27,13 @@ class FieldError(PermanentError):
 def is_text(value: object) -> TypeGuard[str]:
     """Return whether a value is exactly `str`, not a subclass such as `bson.Code`."""
     return type(value) is str
+
+
+def is_zero(value: object) -> bool:
+    """Return whether MongoDB considers a value equal to 0 or false."""
+    if isinstance(value, Decimal128):
+        return value.to_decimal().is_zero()
+    return isinstance(value, int | float) and value == 0
 
 
 def wrong_type(name: str, wanted: str, value: object) -> FieldError:
@@ -47,6 +55,11 @@ class Fields:
     def equal(self, values: Mapping[str, object]) -> bool:
         return self._values == values
 
+    def is_missing(self, name: str) -> bool:
+        """Return whether a field is absent, null or an empty text."""
+        value = self._values.get(name)
+        return value is None or value == ""
+
     def text(self, name: str, *alternatives: str) -> str:
         """Return the first text in these fields; raises FieldError if missing or invalid."""
         value = self.optional_text(name, *alternatives)
@@ -57,9 +70,9 @@ class Fields:
     def optional_text(self, name: str, *alternatives: str) -> str | None:
         """Return the first text in these fields or None; raises FieldError if invalid."""
         for candidate in (name, *alternatives):
-            value = self._values.get(candidate)
-            if value is None or value == "":
+            if self.is_missing(candidate):
                 continue
+            value = self._values[candidate]
             if not is_text(value):
                 raise wrong_type(candidate, "a text", value)
             return value

@@ -36,6 +36,10 @@ class ResetMode(Enum):
         return state.status is Status.REMOVED and state.uri is None and state.cid is None
 
 
+RESET_REASONS = frozenset(mode.value for mode in ResetMode)
+"""The values of `reason` in states that were reset."""
+
+
 def parse_state(raw: object) -> SyncState:
     """Parse an `atproto` field. Older programs saved only an `rkey`."""
     get = mapping(raw).get

@@ -274,7 +274,7 @@ class DocumentStore:
             owner=str(owner),
             is_guest=owner == self.guest_subject,
             fault=None if is_text(owner) else wrong_type("user", "a text", owner),
-            takedown_flag=next((flag for flag in kind.takedown_flags if raw.get(flag)), None),
+            hidden=kind.hidden_reason(raw),
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),
         )
@@ -288,7 +288,7 @@ def _id_of(raw: RawDocument) -> DocumentId:
 
 def projection(kind: MediaType) -> dict[str, int]:
     """Build a projection of the fields that the engine reads."""
-    return dict.fromkeys((*kind.fields, *kind.takedown_flags, "user", "atproto"), 1)
+    return dict.fromkeys((*kind.read_fields, "atproto"), 1)
 
 
 def state_changes(state: SyncState) -> Update:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from worker.core.clock import rfc3339
 from worker.core.documents import Account, MediaDocument
+from worker.core.fields import is_zero
 from worker.media.source_keys import SourceOwner, SourceRef
 
 
@@ -86,6 +87,48 @@ class BuildContext:
         return SourceOwner(subject, bucket, self.site.user_bucket)
 
 
+@dataclass(frozen=True, slots=True)
+class HidingRule:
+    """A document field that can hide an item, and the reason to report.
+
+    A value hides the item if it is true: anything but false, 0 and the empty text. With `equal_to`
+    it hides the item if it is that text; with `other_than`, if it is anything but that text. A
+    missing field and null never hide an item.
+    """
+
+    field: str
+    reason: str
+    equal_to: str | None = None
+    other_than: str | None = None
+
+    def hides(self, value: object) -> bool:
+        """Return whether the field's value hides the item."""
+        if value is None:
+            return False
+        if self.equal_to is not None:
+            return value == self.equal_to
+        if self.other_than is not None:
+            return value != self.other_than
+        return value != "" and not is_zero(value)
+
+    def expression(self) -> dict[str, object]:
+        """Return the MongoDB expression for `hides`."""
+        value = f"${self.field}"
+        if self.equal_to is not None:
+            return {"$eq": [value, {"$literal": self.equal_to}]}
+        if self.other_than is not None:
+            shown = {"$literal": self.other_than}
+            return {"$ne": [{"$ifNull": [value, shown]}, shown]}
+        return {"$not": [{"$in": [{"$ifNull": [value, False]}, [False, 0, ""]]}]}
+
+
+HIDDEN_BY = (
+    *(HidingRule(flag, flag) for flag in ("nuked", "deleted", "private", "draft", "hidden")),
+    HidingRule("visibility", "not_public", other_than="public"),
+    HidingRule("status", "draft", equal_to="wip"),
+)
+"""The rules of the platform for all types; the first one that applies is the reason."""
+
 Builder = Callable[["BuildContext", "MediaType"], Draft]
 
 
@@ -94,10 +137,11 @@ class MediaType:
     """Defines how the documents of one MongoDB collection become records.
 
     `collection` is the MongoDB collection, `nsid` the NSID of the records. `fields` are the
-    document fields that the builder reads; changes of other fields are ignored. An item is taken
-    down if one of the document fields `takedown_flags` is true. `has_files` states whether records
-    may need source files. `batch` is the maximum number of items in one batch. `urls` are the
-    default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
+    document fields that the builder reads; changes of other fields are ignored, except those of
+    `hidden_by`, the rules that hide an item. `waits_for` are required document fields that the
+    platform fills in later: an item is skipped while one is missing. `has_files` states whether
+    records may need source files. `batch` is the maximum number of items in one batch. `urls` are
+    the default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
     `additions` are optional record fields that records of older programs may lack; they are not
     written again to add such a field.
     """
@@ -107,12 +151,28 @@ class MediaType:
     nsid: str
     fields: tuple[str, ...]
     build: Builder
-    takedown_flags: tuple[str, ...] = ("nuked",)
+    hidden_by: tuple[HidingRule, ...] = HIDDEN_BY
+    waits_for: tuple[str, ...] = ()
     guests: bool = True
     has_files: bool = False
     batch: int = 100
     urls: Mapping[str, str] = field(default_factory=dict)
     additions: tuple[str, ...] = ()
+
+    @property
+    def read_fields(self) -> tuple[str, ...]:
+        """Return the document fields that decide what is published, except `atproto`."""
+        hiding = (rule.field for rule in self.hidden_by)
+        return tuple(dict.fromkeys((*self.fields, *hiding, "user")))
+
+    def hidden_reason(self, document: Mapping[str, object]) -> str | None:
+        """Return the reason of the first rule that hides a raw document, or None."""
+        rules = (rule for rule in self.hidden_by if rule.hides(document.get(rule.field)))
+        return next((rule.reason for rule in rules), None)
+
+    def missing_field(self, document: MediaDocument) -> str | None:
+        """Return the first field of `waits_for` that is missing, or None."""
+        return next(filter(document.fields.is_missing, self.waits_for), None)
 
     def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
         """Build the draft of a record; raises PermanentError for an invalid document."""

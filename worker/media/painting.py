@@ -42,6 +42,7 @@ PAINTING = MediaType(
     nsid="computer.aesthetic.painting",
     fields=("slug", "code", "when", "bucket"),
     build=build,
+    waits_for=("code",),
     has_files=True,
     batch=50,
     urls={

@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from worker.core.errors import MediaTypeError
-from worker.media.base import MediaType
+from worker.media.base import HidingRule, MediaType
 from worker.media.kidlisp import KIDLISP
 from worker.media.mood import MOOD
 from worker.media.painting import PAINTING
@@ -24,6 +24,7 @@ from worker.media.piece import PIECE
 OWN_TYPES = (PAINTING, MOOD, PIECE, KIDLISP)
 GROUP = "media_atproto.types"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_FIELD = re.compile(r"[^$.\0][^.\0]*")
 _COLLECTION = re.compile(r"[^$\0]{1,100}")
 _MAX_BATCH = 200  # the maximum number of writes in one applyWrites request
 # Collections for documents other than media items.
@@ -78,11 +79,30 @@ def _fault_of(kind: MediaType, name: str) -> str:
         "build should be a function": not callable(kind.build),
         "fields should be a tuple of texts": not _are_texts(kind.fields),
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
-        "takedown_flags should be a tuple of texts": not _are_texts(kind.takedown_flags),
+        "hidden_by should be a tuple of HidingRules": not _are_rules(kind.hidden_by),
+        "waits_for should be a tuple of names in fields": not _are_fields(kind),
         "additions should be a tuple of texts": not _are_texts(kind.additions),
         f"batch should be 1 to {_MAX_BATCH}": not is_batch,
     }
     return next((fault for fault, applies in faults.items() if applies), "")
+
+
+def _are_rules(value: object) -> bool:
+    """Return whether a value is a tuple of rules that Python and MongoDB read alike."""
+    return isinstance(value, tuple) and all(map(_is_rule, value))
+
+
+def _is_rule(rule: object) -> bool:
+    if not isinstance(rule, HidingRule):
+        return False
+    texts = (rule.equal_to, rule.other_than)
+    has_one_test = None in texts and all(isinstance(text, str | None) for text in texts)
+    return has_one_test and _matches(_FIELD, rule.field) and _matches(_NAME, rule.reason)
+
+
+def _are_fields(kind: MediaType) -> bool:
+    are_tuples = isinstance(kind.waits_for, tuple) and isinstance(kind.fields, tuple)
+    return are_tuples and all(name in kind.fields for name in kind.waits_for)
 
 
 def _find_clash(kind: MediaType, taken: Iterable[MediaType]) -> str:

@@ -20,7 +20,7 @@ def draft_of(kind: MediaType, *, guest: bool = False, **fields: object) -> Draft
         ref=ItemRef(kind.name, ID),
         owner="art-guest" if guest else ADA.subject,
         is_guest=guest,
-        takedown_flag=None,
+        hidden=None,
         fields=Fields(fields),
         state=SyncState(),
     )

@@ -27,6 +27,7 @@ from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
+from worker.database.state import RESET_REASONS
 from worker.database.store import Busy, DocumentStore, Finish, LeaseLostError
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
@@ -254,13 +255,13 @@ class Engine:
             case Remove(key=key):
                 if not self._delete(run, key):
                     # With `no_account`, each sweep would enqueue the item of a usable account.
-                    reason = run.document.takedown_flag if account else None
+                    reason = run.document.hidden if account else None
                     return _skipped_state(run.state, reason or "no_account")
-                return _removed_state(run.state, run.document.takedown_flag)
+                return _removed_state(run.state, run.document.hidden)
             case Skip(reason=reason):
                 return _skipped_state(run.state, reason)
             case Nothing():
-                return replace(_settled_state(run.state), status=Status.REMOVED)
+                return _still_removed_state(run.state, run.document.hidden)
 
     def _clear_strays(self, run: Run) -> None:
         """Delete records of stray writes, except at the document's own record key."""
@@ -293,7 +294,12 @@ def _settled_state(state: SyncState) -> SyncState:
     return replace(state, error=None, retry_at=None, held_until=None, lost=0)
 
 
+def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
+    reason = state.reason if state.reason in RESET_REASONS else hidden
+    return replace(_settled_state(state), status=Status.REMOVED, reason=reason)
+
+
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
-    # A PDS drops a blob with its last reference: an un-nuked item uploads it again.
+    # A PDS drops a blob with its last reference: an item that is shown again uploads it.
     gone = replace(_settled_state(state), uri=None, cid=None, blobs={}, links={})
     return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())

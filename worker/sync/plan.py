@@ -26,9 +26,13 @@ class Remove:
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """Skips the document; `reason` is a code such as `no_account`."""
+    """Skips the document; `reason` is a code such as `no_account`.
+
+    `keeps_record` means that an existing record stays as it is.
+    """
 
     reason: str
+    keeps_record: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +60,24 @@ def describe(plan: Plan) -> str:
 def plan(kind: MediaType, document: MediaDocument, account: Account | None) -> Plan:
     """Choose the plan for a document; `account` is its owner's account, or None."""
     state = document.state
-    if document.takedown_flag:
-        return _take_down(kind, document, account, document.takedown_flag)
+    if document.hidden:
+        return _hide(kind, document, account, document.hidden)
     if document.is_guest and not kind.guests:
         return Skip("guests_not_published")
     if account is None:
         return Skip("no_account")
+    if field := kind.missing_field(document):
+        return Skip(f"no_{field}", keeps_record=True)
     moved = state.repo is not None and state.repo != account.did
     return Publish(account, moved_from=state.repo if moved else None)
 
 
-def _take_down(
-    kind: MediaType, document: MediaDocument, account: Account | None, flag: str
-) -> Plan:
+def _hide(kind: MediaType, document: MediaDocument, account: Account | None, reason: str) -> Plan:
     state = document.state
     if state.status is Status.REMOVED and not state.strays:
         return Nothing()
     if state.rkey is None:
-        return Skip(flag)
+        return Skip(reason)
     # A legacy document has an rkey and no repo: its record is in its owner's repo.
     repo = state.repo or (account.did if account else None)
     return Remove(RecordKey(repo, kind.nsid, state.rkey)) if repo else Skip("no_account")

@@ -15,7 +15,7 @@ from bson import ObjectId
 from worker.core.clock import now
 from worker.core.documents import MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
-from worker.database.state import ResetMode
+from worker.database.state import RESET_REASONS
 from worker.media import MediaType
 from worker.operations.audit.findings import (
     DocumentStanding,
@@ -29,8 +29,6 @@ from worker.operations.audit.matching import Expected, Match
 from worker.operations.expected import ExpectedRecords
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
-
-WIPED = frozenset(mode.value for mode in ResetMode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,11 @@ class Classifier:
         plan, document = match.expected.plan, match.expected.document
         state = document.state
         if not isinstance(plan, Publish):
-            reason = document.takedown_flag or (plan.reason if isinstance(plan, Skip) else "")
-            return self._classify_unwanted(match, reason, explain_unwanted(reason))
-        if state.status is Status.REMOVED and state.reason in WIPED:
+            reason = document.hidden or (plan.reason if isinstance(plan, Skip) else "")
+            keeps_record = isinstance(plan, Skip) and plan.keeps_record
+            unwanted = Match(match.expected, None) if keeps_record else match
+            return self._classify_unwanted(unwanted, reason, explain_unwanted(reason))
+        if state.status is Status.REMOVED and state.reason in RESET_REASONS:
             return self._classify_unwanted(match, state.reason, f"its document was {state.reason}")
         return self._classify_wanted(match, plan)
 
@@ -131,7 +131,7 @@ class Classifier:
         return self._one(Fault.STALE if own else Fault.MISSING, detail, own, document)
 
     def _classify_unwanted(self, match: Match, reason: str, why: str) -> Classification:
-        """Classify a document that should have no record."""
+        """Classify a document that should have no record, except one that it keeps."""
         document, state = match.expected.document, match.expected.document.state
         if waiting := self.waiting_reason(document):
             return Classification((DocumentStanding.WAITING, waiting))

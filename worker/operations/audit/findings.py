@@ -20,12 +20,17 @@ _MAX_CHARACTERS = 80
 _NOT_WANTED = {
     "guests_not_published": "guests' items of this type are not published",
     "no_account": "its owner has no account",
+    "draft": "its document is a draft",
+    "not_public": "its document is not public",
 }
 
 
 def explain_unwanted(reason: str) -> str:
-    """Describe why a document should have no record."""
-    return _NOT_WANTED.get(reason, f"its document is {reason}")
+    """Describe why a document should have no record, or why it is not published yet."""
+    if reason in _NOT_WANTED:
+        return _NOT_WANTED[reason]
+    missing = reason.removeprefix("no_")
+    return f"its document is {reason}" if missing == reason else f"its document has no {missing}"
 
 
 def describe_state(state: SyncState) -> str:

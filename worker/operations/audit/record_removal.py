@@ -10,10 +10,10 @@ from worker.core.documents import MediaDocument, Status
 from worker.core.ids import candidate_ids
 from worker.core.records import RecordKey
 from worker.database.leases import is_held
+from worker.database.state import RESET_REASONS
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
 from worker.media import MediaType
-from worker.operations.audit.classification import WIPED
 from worker.operations.audit.findings import Fault, Finding, document_ids
 from worker.pds.record_deleter import RecordDeleter
 from worker.pds.repo import Repo
@@ -100,6 +100,6 @@ def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
     if finding.document is None:
         return False
     state = finding.document.state
-    if state.status is Status.REMOVED and state.reason in WIPED:
+    if state.status is Status.REMOVED and state.reason in RESET_REASONS:
         return False
     return state.rkey == key.rkey and state.repo in {None, key.repo}

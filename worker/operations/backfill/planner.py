@@ -109,7 +109,7 @@ class BackfillPlanner:
         for kind in scope.kinds:
             for group in scope.groups:
                 for row, reason in self._owners(kind, group, scope):
-                    left_out.update({(kind.name, flag): n for flag, n in row.gone.items()})
+                    left_out.update({(kind.name, why): n for why, n in row.hidden.items()})
                     if reason:
                         left_out[kind.name, reason] += row.wanted
                     elif row.wanted:
@@ -129,7 +129,7 @@ class BackfillPlanner:
     ) -> Iterator[Batch]:
         """Yield batches of failed and partial items, filtered by `codes` if given.
 
-        Unlike in a backfill, items that are taken down or have no account are included.
+        Unlike in a backfill, items that are hidden or have no account are included.
         """
         failed = (item for kind in kinds for item in self._selection.failed(kind, codes))
         return to_batches(islice(failed, limit))

@@ -32,7 +32,7 @@ class StatusGroup:
     """The filter and index hints that select documents by status.
 
     `settled`: a backfill does not retry documents that are still in this group after processing.
-    `leftovers`: documents that were taken down but still name a record are included.
+    `leftovers`: hidden documents that still name a record are included.
     """
 
     match: Mapping[str, object]
@@ -60,13 +60,13 @@ UNSEEN = StatusGroup({"atproto.status": None})
 class OwnerCount:
     """The number of an owner's documents in a status group.
 
-    `wanted` are to be published or, if they were taken down and left a record, to be removed;
-    `gone` counts the others by takedown flag.
+    `wanted` are to be published or, if they are hidden and left a record, to be removed; `hidden`
+    counts the others by reason.
     """
 
     owner: str
     wanted: int
-    gone: Mapping[str, int]
+    hidden: Mapping[str, int]
 
 
 class BackfillQueries:
@@ -81,13 +81,14 @@ class BackfillQueries:
         """Yield the owners in a status group, filtered by `owners` if given, with counts."""
         match = dict(group.match) | ({} if owners is None else self._of(*owners))
         index = group.index if owners is None else group.index_by_owner
-        pipeline = [{"$match": match}, {"$group": self._counts(kind, group)}]
+        pipeline = [{"$match": match}, *self._counts(kind, group)]
         with require_index():
             collection = self._store.collection(kind)
             for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
-                counts = {name: cast("int", row[name]) for name in ("wanted", *kind.takedown_flags)}
-                gone = {flag: counts[flag] for flag in kind.takedown_flags if counts[flag]}
-                yield OwnerCount(str(row["_id"]), counts["wanted"], gone)
+                rows = cast("list[dict[str, Any]]", row["counts"])
+                counts = {each["reason"]: each["count"] for each in rows}
+                wanted = counts.pop(None, 0)
+                yield OwnerCount(str(row["_id"]), wanted, counts)
 
     def documents(
         self, kind: MediaType, group: StatusGroup, owner: str, due: datetime | None = None
@@ -100,13 +101,12 @@ class BackfillQueries:
         match = dict(group.match) | self._of(owner)
         if due:
             match["$or"] = [{"atproto.retryAt": None}, {"atproto.retryAt": {"$lte": due}}]
-        fields = dict.fromkeys((*kind.takedown_flags, "atproto.rkey"), 1)
+        hiding = (rule.field for rule in kind.hidden_by)
+        fields = dict.fromkeys((*hiding, "atproto.rkey"), 1)
         with require_index():
             found = self._store.collection(kind).find(match, fields)
             for raw in found.hint(list(group.index_by_owner)).batch_size(_CHUNK):
-                if (group.leftovers and _names_record(raw)) or not any(
-                    map(raw.get, kind.takedown_flags)
-                ):
+                if (group.leftovers and _names_record(raw)) or not kind.hidden_reason(raw):
                     if (known := as_document_id(raw["_id"])) is not None:
                         yield known
                     else:
@@ -129,28 +129,22 @@ class BackfillQueries:
         guests = GUEST_USERS if self._store.guest_subject in owners else ()
         return {"user": {"$in": [*guests, *owners]}}
 
-    def _counts(self, kind: MediaType, group: StatusGroup) -> dict[str, Any]:
-        """Return the `$group` stage that counts documents by owner."""
+    def _counts(self, kind: MediaType, group: StatusGroup) -> list[dict[str, Any]]:
+        """Return the stages that count documents by owner and reason; null: wanted."""
         named = {"$eq": [{"$type": "$atproto.rkey"}, "string"]} if group.leftovers else False
-        # The first set flag is the reason, as in the store.
-        reason: Any = "wanted"
-        for flag in reversed(kind.takedown_flags):
-            reason = {"$cond": [_is_set(flag), flag, reason]}
-        reason = {"$cond": [named, "wanted", reason]}
+        # The first rule that applies gives the reason, as in `MediaType.hidden_reason`.
+        hidden = [{"case": each.expression(), "then": each.reason} for each in kind.hidden_by]
+        branches = [{"case": named, "then": None}, *hidden]
+        reason = {"$switch": {"branches": branches, "default": None}}
         is_guest = {"$in": [{"$ifNull": ["$user", ""]}, [""]]}
         owner = {"$cond": [is_guest, self._store.guest_subject, "$user"]}
-        counts = {
-            name: {"$sum": {"$cond": [{"$eq": [reason, name]}, 1, 0]}}
-            for name in ("wanted", *kind.takedown_flags)
-        }
-        return {"_id": owner, **counts}
+        by_reason = {"reason": "$_id.reason", "count": "$count"}
+        return [
+            {"$group": {"_id": {"owner": owner, "reason": reason}, "count": {"$sum": 1}}},
+            {"$group": {"_id": "$_id.owner", "counts": {"$push": by_reason}}},
+        ]
 
 
 def _names_record(raw: RawDocument) -> bool:
     state = raw.get("atproto")
     return isinstance(state, dict) and isinstance(state.get("rkey"), str)
-
-
-def _is_set(field: str) -> dict[str, Any]:
-    """Return an expression for whether a field is truthy in Python."""
-    return {"$not": {"$in": [{"$ifNull": [f"${field}", False]}, [False, 0, ""]]}}

@@ -21,7 +21,7 @@ from worker.media import MediaType
 from worker.operations.expected import Difference, ExpectedRecords, Record, compare
 from worker.pds.client import PdsClient
 from worker.services import Services
-from worker.sync.plan import Plan, Publish, describe, plan
+from worker.sync.plan import Plan, Publish, Skip, describe, plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,14 @@ class ExpectedItem:
     """The record and the blobs that an item should have on the PDS.
 
     `repo` is None if the item must not be published. `fault` is the reason why the record cannot
-    be built, or None.
+    be built, or None. `keeps_record` means that any existing record is right.
     """
 
     repo: str | None = None
     record: Record | None = None
     blobs: Mapping[str, BlobState] = field(default_factory=dict)
     fault: str | None = None
+    keeps_record: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,7 @@ class Inspector:
         return PublishedState(
             fault=wanted.fault,
             found=found,
-            differences=() if wanted.fault else tuple(_differences(item, wanted, found)),
+            differences=tuple(_differences(item, wanted, found)),
             blobs=tuple(self._check_blobs(wanted)),
         )
 
@@ -159,7 +160,8 @@ class Inspector:
     ) -> ExpectedItem:
         """Build what an item should have; `found` is its published record, if known."""
         if not isinstance(decision, Publish):
-            return ExpectedItem()
+            keeps_record = isinstance(decision, Skip) and decision.keeps_record
+            return ExpectedItem(keeps_record=keeps_record)
         did = decision.account.did
         try:
             draft = self.expected_records.draft(kind, document, decision.account)
@@ -192,6 +194,8 @@ class Inspector:
 def _differences(
     item: InspectedItem, wanted: ExpectedItem, found: RemoteRecord | None
 ) -> Iterator[Difference]:
+    if wanted.fault or wanted.keeps_record:
+        return
     if not (wanted.record and found and _is_current(item, wanted.record, found)):
         yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None

@@ -93,8 +93,7 @@ def _before(raw: RawDocument) -> Mapping[str, object] | None:
 
 
 def _updates_of(kind: MediaType) -> RawDocument:
-    read_by_it = [*kind.fields, *kind.takedown_flags, "user"]
-    touched: RawDocument = {"$setIntersection": [_collect_updated_fields(), read_by_it]}
+    touched: RawDocument = {"$setIntersection": [_collect_updated_fields(), [*kind.read_fields]]}
     return {
         "ns.coll": kind.collection,
         "operationType": "update",

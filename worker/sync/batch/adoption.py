@@ -87,12 +87,12 @@ def _adopt_record(
     """Build the state update that saves one of `records` on its document.
 
     Prefers the record that is already in the state, then the first one. Returns None if the state
-    is correct, or if the document's status, takedown or repo forbids an update.
+    is correct, or if the document is hidden, or its status or repo forbids an update.
     """
     state = document.state
     # An item that was skipped for lack of an account has one now.
     is_open = state.status in _OPEN or state.reason == "no_account"
-    if document.takedown_flag or not is_open or state.repo not in {None, did}:
+    if document.hidden or not is_open or state.repo not in {None, did}:
         return None
     kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
