@@ -174,8 +174,9 @@ def test_show_names_what_differs(world: World) -> None:
     before = world.platform.state("mood", item)
     result = call(world, "show", "mood", str(item))
     assert result.exit_code == 1
-    assert '  text     "after"    "before"\n' in result.stdout
-    assert result.stdout.endswith("1 fault found.\n")
+    for name in ("mood", "text"):
+        assert f'  {name}     "after"    "before"\n' in result.stdout
+    assert result.stdout.endswith("2 faults found.\n")
     assert world.platform.state("mood", item) == before
 
 
@@ -228,7 +229,7 @@ def test_show_draws_tables_on_a_terminal(world: World, bare_environ: dict[str, s
     environ = {**bare_environ, **world.environ}
     code, shown = run_on_terminal(["show", "mood", str(item)], environ)
     assert code == 1
-    assert "\x1b[31m1 fault found.\x1b[0m" in shown
+    assert "\x1b[31m2 faults found.\x1b[0m" in shown
     assert r"[bold]\x1b]0;pwned\x07" in shown
     assert "\x1b]" not in shown
     assert "\x07" not in shown
