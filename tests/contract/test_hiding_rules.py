@@ -74,7 +74,7 @@ LEGACY = (legacy(0x06, b""), *map(symbol, ("", "wip", "public", "x")))
 
 def assert_agreement(here: Services, rule: HidingRule, document: RawDocument) -> None:
     """Assert that MongoDB and Python give the same answer for a stored document."""
-    collection = here.database["hiding"]
+    collection = here.storage.database["hiding"]
     collection.delete_many({})
     collection.insert_one(document)
     (found,) = collection.aggregate(
@@ -143,13 +143,13 @@ def test_every_type_is_hidden_by_the_platforms_fields(
     """The document and the counts of a backfill name the same reason."""
     ref = save(here, kind)
     edit(here, ref, **fields)
-    document = here.store.find(kind, [ref.id])
+    document = here.storage.store.find(kind, [ref.id])
     assert document is not None
     assert document.hidden == reason
-    (counted,) = BackfillQueries(here.store).owners(kind, UNSEEN)
+    (counted,) = BackfillQueries(here.storage.store).owners(kind, UNSEEN)
     assert counted.wanted == (0 if reason else 1)
     assert counted.hidden == ({reason: 1} if reason else {})
-    listed = list(BackfillQueries(here.store).documents(kind, UNSEEN, "auth0|ada"))
+    listed = list(BackfillQueries(here.storage.store).documents(kind, UNSEEN, "auth0|ada"))
     assert listed == ([] if reason else [ref.id])
 
 
@@ -183,6 +183,6 @@ def test_a_field_that_changes_all_the_time_is_not_read(
 
 def fingerprint(here: Services, ref: ItemRef) -> str:
     """Return the fingerprint of an item's document."""
-    document = here.store.find(media_type(ref.type), [ref.id])
+    document = here.storage.store.find(media_type(ref.type), [ref.id])
     assert document is not None
     return document.fingerprint

@@ -63,7 +63,7 @@ def save_without_code(ground: Ground) -> ObjectId:
     slug = f"s{uuid4().hex[:8]}"
     ground.platform.store(f"{slug}.png", pixel_art(), ground.user.subject)
     item = ground.platform.save_painting(slug, ground.user.subject)
-    paintings = ground.services.store.collection(media_type("painting"))
+    paintings = ground.services.storage.store.collection(media_type("painting"))
     paintings.update_one({"_id": item}, {"$unset": {"code": ""}})
     return item
 
@@ -81,7 +81,7 @@ def swept(ground: Ground) -> list[ItemRef]:
         items += batch
         assert len(items) < 100
         for ref in batch:
-            ground.services.engine.sync(ref.type, ref.id, holder=uuid4().hex)
+            ground.services.sync.engine.sync(ref.type, ref.id, holder=uuid4().hex)
     return items
 
 
@@ -101,7 +101,7 @@ def test_a_draft_is_skipped_without_a_warning_or_an_alert(
     """It is nothing that an operator has to look at."""
     item, alerts = save_draft(ground), Listener()
     log = StructuredItemLog(Metrics(), "live")
-    engine = replace(ground.services.engine, alerts=alerts, item_log=log)
+    engine = replace(ground.services.sync.engine, alerts=alerts, item_log=log)
     with caplog.at_level(logging.INFO):
         outcome = engine.sync("painting", item, holder="message")
     assert (outcome.status, outcome.detail, outcome.error) == ("skipped", "draft", None)
@@ -144,7 +144,7 @@ def test_a_batch_skips_drafts_and_publishes_the_others(ground: Ground) -> None:
     incomplete = save_without_code(ground)
     items = [draft, sealed, incomplete]
     request = BatchRequest(media_type("painting"), ground.user.subject, items, "batch")
-    outcomes = ground.services.batches.sync(request)
+    outcomes = ground.services.sync.batches.sync(request)
     assert [str(each.status) for each in outcomes] == ["skipped", "synced", "skipped"]
     assert [told(ground, item)[1] for item in items] == ["draft", None, "no_code"]
 
@@ -335,15 +335,15 @@ def test_a_mood_may_have_a_longer_id(ground: Ground) -> None:
     """Its lexicon sets no limit."""
     item = "m" * 512
     document = {"_id": item, "mood": "calm", "when": now(), "user": ground.user.subject}
-    ground.services.database["moods"].insert_one(document)
-    ground.services.engine.sync("mood", item, holder="message")
+    ground.services.storage.database["moods"].insert_one(document)
+    ground.services.sync.engine.sync("mood", item, holder="message")
     assert ground.state("mood", item)["status"] == "synced"  # type: ignore[arg-type]
 
 
 def save_program(ground: Ground, item: ObjectId | str | int) -> ObjectId:
     """Save a KidLisp program under an id, and sync it; return the id."""
     document = {"_id": item, "code": "abc", "source": "(wipe)", "when": now()}
-    kidlisp = ground.services.database["kidlisp"]
+    kidlisp = ground.services.storage.database["kidlisp"]
     kidlisp.insert_one({**document, "user": ground.user.subject})
-    ground.services.engine.sync("kidlisp", item, holder="message")
+    ground.services.sync.engine.sync("kidlisp", item, holder="message")
     return item  # type: ignore[return-value]
