@@ -14,7 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SECRETS = "/run/secrets/"
-_VARIABLE = re.compile(r"\$(\$|\{(\w+):-([^}]*)\})")
+_VARIABLE = re.compile(r"\$(\$|\{(\w+):?-([^}]*)\})")
 
 
 @dataclass(frozen=True, slots=True)

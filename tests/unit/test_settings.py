@@ -11,8 +11,10 @@ from cryptography.fernet import Fernet
 from kombu import Connection
 
 from worker.core.settings import FlowerSettings, QueueSettings, Settings
+from worker.core.settings.profiles import PROFILES
 from worker.core.settings.reader import SettingsError
 from worker.database.mongo import connect
+from worker.files.opening import store_location
 from worker.queue.names import MAX_IN_FLIGHT_SECONDS
 from worker.services import build
 
@@ -21,6 +23,7 @@ GOOD = {
     "MONGODB_NAME": "media",
     "REDIS_URL": "redis://127.0.0.1:6379/0",
     "PDS_URL": "http://127.0.0.1:3000",
+    "MEDIA_PROFILE": "aesthetic-computer",
     "MEDIA_STORE_URL": "file:///srv/media",
     "SECRET_KEYS": Fernet.generate_key().decode(),
 }
@@ -52,7 +55,76 @@ def test_an_empty_environment_names_all_that_is_missing_at_once() -> None:
         "PDS_URL",
         "SECRET_KEYS",
         "MEDIA_STORE_URL",
+        "USER_BUCKET",
+        "GUEST_BUCKET",
+        "SITE_URL",
     ]
+    assert "SITE_URL is missing, or set MEDIA_PROFILE" in refused.value.problems
+
+
+def test_profile_has_the_values_of_variables_that_are_not_set() -> None:
+    """An empty variable is not set."""
+    settings = Settings.load(_without("MEDIA_STORE_URL") | {"SITE_URL": ""})
+    media, hosts = settings.media, "sfo3.digitaloceanspaces.com"
+    assert media.site_url == "https://aesthetic.computer"
+    assert (media.user_bucket, media.guest_bucket) == (
+        "user-aesthetic-computer",
+        "art-aesthetic-computer",
+    )
+    assert media.store_url == f"https://{{bucket}}.{hosts}/{{key}}"
+    assert media.allowed_hosts == (f"{media.user_bucket}.{hosts}", f"{media.guest_bucket}.{hosts}")
+    assert settings.guest_subject == "art-guest"
+
+
+def test_each_variable_in_the_environment_replaces_the_value_of_the_profile(tmp_path: Path) -> None:
+    """From the environment itself or from a file."""
+    (profile,) = PROFILES.values()
+    own = {name: f"https://{number}.example" for number, name in enumerate(profile.settings)}
+    (tmp_path / "site").write_text(own.pop("SITE_URL"))
+    settings = Settings.load(GOOD | own | {"SITE_URL_FILE": str(tmp_path / "site")})
+    media = settings.media
+    assert media.site_url == "https://0.example"
+    assert (media.user_bucket, media.guest_bucket) == (own["USER_BUCKET"], own["GUEST_BUCKET"])
+    assert settings.guest_subject == own["GUEST_SUBJECT"]
+    assert media.store_url == own["MEDIA_STORE_URL"]
+    assert media.allowed_hosts == (own["MEDIA_STORE_ALLOWED_HOSTS"],)
+
+
+def test_a_platform_without_a_profile_names_its_site_and_buckets() -> None:
+    """No platform is the default."""
+    own = {"SITE_URL": "https://media.example", "USER_BUCKET": "users", "GUEST_BUCKET": "guests"}
+    settings = Settings.load(_without("MEDIA_PROFILE") | own)
+    assert settings.media.site_url == "https://media.example"
+    assert (settings.guest_subject, settings.password_readers) == ("art-guest", ())
+    for name in own:
+        with pytest.raises(SettingsError, match=f"{name} is missing, or set MEDIA_PROFILE"):
+            Settings.load(_without("MEDIA_PROFILE") | own | {name: ""})
+
+
+def test_an_unknown_profile_is_rejected_with_the_valid_ones() -> None:
+    """Also one with a value that is nearly right."""
+    assert "MEDIA_PROFILE names no profile: valid is aesthetic-computer, not 'aesthetic'" in (
+        problems(MEDIA_PROFILE="aesthetic")
+    )
+
+
+def test_the_profiles_store_is_valid_and_allows_both_buckets() -> None:
+    """The template and the hosts of the profile belong together."""
+    settings = Settings.load(_without("MEDIA_STORE_URL"))
+    location = store_location(settings)
+    for bucket in (settings.media.user_bucket, settings.media.guest_bucket):
+        assert location.allows(f"{bucket}.sfo3.digitaloceanspaces.com")
+    assert not location.allows("other.sfo3.digitaloceanspaces.com")
+
+
+def test_a_producer_does_not_read_the_profile() -> None:
+    """A wrong profile is the worker's to report."""
+    environ = {"REDIS_URL": "redis://h/0", "MEDIA_PROFILE": "other"}
+    assert QueueSettings.load(environ).redis_url.reveal() == "redis://h/0"
+
+
+def _without(name: str) -> dict[str, str]:
+    return {other: value for other, value in GOOD.items() if other != name}
 
 
 @pytest.mark.parametrize(

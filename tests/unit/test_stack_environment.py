@@ -9,6 +9,7 @@ NAMED = {
     "MONGODB_NAME": "media",
     "REDIS_URL": "redis://h/0",
     "PDS_URL": "https://h",
+    "MEDIA_PROFILE": "aesthetic-computer",
     "MEDIA_STORE_URL": "file:///srv",
     "SECRET_KEYS": "k",
 }

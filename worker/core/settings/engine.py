@@ -14,6 +14,7 @@ from worker.core.settings.validators import (
     check_database_name,
     check_dsn,
     check_mongodb_url,
+    check_profile,
     check_redis_url,
     directory_checker,
     http_url_checker,
@@ -95,7 +96,11 @@ class PdsSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings of workers and commands."""
+    """All settings of workers and commands.
+
+    `password_readers` are the programs of the profile's platform that read stored passwords in
+    plain text.
+    """
 
     mongodb_url: Secret
     mongodb_name: str
@@ -111,11 +116,13 @@ class Settings:
     retry: RetrySettings
     sweep: SweepSettings
     metrics: MetricsSettings
+    password_readers: tuple[str, ...]
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Read the settings; raises SettingsError listing all invalid variables."""
         with EnvironmentReader(environ) as reader:
+            reader.valid_text("MEDIA_PROFILE", check_profile, "")
             allow_http = reader.flag("ALLOW_HTTP")
             check_url = http_url_checker(allow_http)
             mongodb_url = reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)
@@ -140,6 +147,7 @@ class Settings:
                     host=reader.text("METRICS_HOST", "127.0.0.1"),
                     port=int(reader.number("METRICS_PORT", 0, minimum=0, maximum=65_535)) or None,
                 ),
+                password_readers=reader.profile.password_readers,
             )
 
 
@@ -163,9 +171,9 @@ def _media(reader: EnvironmentReader, check_url: Check) -> MediaSettings:
         allowed_networks=reader.names("MEDIA_STORE_ALLOWED_NETWORKS"),
         max_source_bytes=int(reader.number("MAX_SOURCE_BYTES", 20 * 2**20, minimum=1)),
         deadline=reader.number("SOURCE_DEADLINE_SECONDS", 20, minimum=0.1),
-        user_bucket=reader.text("USER_BUCKET", "user-aesthetic-computer"),
-        guest_bucket=reader.text("GUEST_BUCKET", "art-aesthetic-computer"),
-        site_url=reader.text("SITE_URL", "https://aesthetic.computer").rstrip("/"),
+        user_bucket=reader.text("USER_BUCKET"),
+        guest_bucket=reader.text("GUEST_BUCKET"),
+        site_url=reader.text("SITE_URL").rstrip("/"),
         url_templates={k.removeprefix(_TEMPLATE_PREFIX): v for k, v in templates.items()},
     )
 

@@ -1,7 +1,8 @@
 """Read settings from environment variables, and report all problems together.
 
 The variable `NAME_FILE` may contain the path of a file with the value of `NAME`, for the secrets
-of Docker, Kubernetes and systemd.
+of Docker, Kubernetes and systemd. A variable that is not set has its value in the profile that
+MEDIA_PROFILE names, if any.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
+
+from worker.core.settings.profiles import NO_PROFILE, PROFILES
 
 T = TypeVar("T")
 Check = Callable[[str], str | None]
@@ -42,6 +45,8 @@ class EnvironmentReader:
         self._environ = environ
         self._unreadable: set[str] = set()
         self.problems: list[str] = []
+        self.profile = NO_PROFILE
+        self.profile = PROFILES.get(self._value("MEDIA_PROFILE"), NO_PROFILE)
 
     def __enter__(self) -> Self:
         return self
@@ -54,7 +59,8 @@ class EnvironmentReader:
         """Return the value of a variable, which is required if it has no default."""
         value = self._value(name)
         if not value and default is None:
-            self.report_missing(name)
+            is_in_profile = any(name in profile.settings for profile in PROFILES.values())
+            self.report_missing(name, ", or set MEDIA_PROFILE" if is_in_profile else "")
         return value or default or ""
 
     def report_missing(self, name: str, hint: str = "") -> None:
@@ -63,7 +69,11 @@ class EnvironmentReader:
             self.problems.append(f"{name} is missing{hint}")
 
     def _value(self, name: str) -> str:
-        """Return the value of a variable or the content of its file, or ""."""
+        """Return the value of a variable from the environment or the profile, or ""."""
+        return self._own_value(name) or self.profile.settings.get(name, "")
+
+    def _own_value(self, name: str) -> str:
+        """Return the value of an environment variable or the content of its file, or ""."""
         value = self._environ.get(name, "").strip()
         file = self._environ.get(name + FILE_SUFFIX, "").strip()
         if not file:
@@ -79,8 +89,9 @@ class EnvironmentReader:
         return content or self._report_file(name, f"{name}{FILE_SUFFIX}: {file} is empty")
 
     def _report_file(self, name: str, problem: str) -> str:
+        if name not in self._unreadable:
+            self.problems.append(problem)
         self._unreadable.add(name)
-        self.problems.append(problem)
         return ""
 
     def valid_text(self, name: str, check: Check, default: str | None = None) -> str:

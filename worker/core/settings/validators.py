@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from worker.core.settings.profiles import PROFILES
 from worker.core.settings.reader import Check
 
 OFF = "off"
@@ -18,6 +19,12 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 def check_log_format(value: str) -> str | None:
     """Check that `value` is `console` or `json`."""
     return None if value in {"console", "json"} else f"must be console or json, not {value!r}"
+
+
+def check_profile(value: str) -> str | None:
+    """Check that a profile is named `value`."""
+    names = ", ".join(PROFILES)
+    return None if value in PROFILES else f"names no profile: valid is {names}, not {value!r}"
 
 
 def check_login(value: str) -> str | None:

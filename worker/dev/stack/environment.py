@@ -24,6 +24,7 @@ STACK_VARIABLES = (
     "PDS_URL",
     "DID_RESOLVER",
     "RATE_LIMITS",
+    "MEDIA_PROFILE",
     "MEDIA_STORE_URL",
     "SECRET_KEYS",
 )

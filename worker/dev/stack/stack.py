@@ -99,6 +99,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment variables with which a worker uses these services."""
         values = {"MONGODB_NAME": "media", "SECRET_KEYS": self._keys.fernet}
+        values["MEDIA_PROFILE"] = "aesthetic-computer"
         values |= {_VARIABLES[n]: s.url for n, s in self._services.items() if n in _VARIABLES}
         if "pds" in self._services:
             is_limited = self._extra.get("PDS_RATE_LIMITS_ENABLED") == "1"
