@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from cryptography.fernet import Fernet
 
 from tests.contract.proxy import Proxy, open_proxy
+from tests.terminal import run_on_terminal
 from tests.world import World, Worlds
 from worker.cli import main
 from worker.core.documents import Account
@@ -49,8 +50,12 @@ class Keyring:
         users.update_one({"_id": subject}, {"$set": {"atproto.password": password}})
 
     def rotate(self, *options: str) -> Result:
-        """Run the command with the present keys."""
-        return CliRunner().invoke(main, ("rotate-keys", *options), env=self.environ)
+        """Run the command with the present keys, as a script does."""
+        return self.run("rotate-keys", "--yes", *options)
+
+    def run(self, *arguments: str, **environ: str) -> Result:
+        """Run a command with the present keys and without a terminal."""
+        return CliRunner().invoke(main, arguments, env={**self.environ, **environ})
 
     def use_sessions(self) -> int:
         """Have a new worker get the sessions of ada and bob; return how many logins it took."""
@@ -169,3 +174,44 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
     redis = keyring.world.services.storage.redis
     (name, _), *_ = AccountCache(keyring.world.services.storage.redis).read_all()
     assert 0 < redis.ttl(name) <= 90 * 86_400
+
+
+def test_plain_passwords_are_encrypted_only_after_a_warning_and_a_confirmation(
+    keyring: Keyring, bare_environ: dict[str, str]
+) -> None:
+    """The warning names the profile's programs that read them; another word changes nothing."""
+    plain = keyring.passwords
+    environ = {**bare_environ, **keyring.environ}
+    code, shown = run_on_terminal(["rotate-keys"], environ, "yes\n")
+    assert code == 1
+    assert "3 passwords are stored in plain text" in shown
+    assert shown.index("handle changes, papers, standard.site") < shown.index("type encrypt")
+    assert "that is not encrypt: nothing was changed" in shown
+    assert keyring.passwords == plain
+    code, shown = run_on_terminal(["rotate-keys"], environ, "encrypt\n")
+    assert code == 0, shown
+    assert all(map(Vault.is_sealed, keyring.passwords.values()))
+
+
+def test_a_script_must_give_yes_to_encrypt_plain_passwords(keyring: Keyring) -> None:
+    """It is warned all the same, on stderr; a dry run and encrypted passwords need no option."""
+    plain = keyring.passwords
+    refused = keyring.run("rotate-keys")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "give --yes" in refused.stderr
+    dry = keyring.run("rotate-keys", "--dry-run")
+    assert (dry.exit_code, keyring.passwords) == (0, plain)
+    done = keyring.rotate()
+    for result in (refused, dry, done):
+        assert "Other programs may read `users.atproto.password` in plain text" in result.stderr
+    keyring.keys.insert(0, new_key())
+    again = keyring.run("rotate-keys")
+    assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_without_a_profile_no_program_is_named_in_the_warning(keyring: Keyring) -> None:
+    """Which programs read passwords is known of a profile only."""
+    site = {"SITE_URL": "https://media.example", "USER_BUCKET": "u", "GUEST_BUCKET": "g"}
+    result = keyring.run("rotate-keys", "--dry-run", MEDIA_PROFILE="", **site)
+    assert "Other programs may read" in result.stderr
+    assert "papers" not in result.stderr

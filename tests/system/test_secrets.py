@@ -204,10 +204,10 @@ def call_commands(stage: Stage) -> str:
     """Return what commands say, in the right environment and in wrong ones."""
     wrong = {**stage.environ, "REDIS_URL": stage.environ["REDIS_URL"].replace("Canary", "canary")}
     asked = [
-        *((stage.environ, command) for command in ("rotate-keys", "failures")),
-        *((wrong, command) for command in ("status", "rotate-keys")),
+        *((stage.environ, command) for command in ("rotate-keys --yes", "failures")),
+        *((wrong, command) for command in ("status", "rotate-keys --yes")),
     ]
-    results = [CliRunner().invoke(main, [command], env=environ) for environ, command in asked]
+    results = [CliRunner().invoke(main, command.split(), env=environ) for environ, command in asked]
     report = [sys.executable, "-m", "celery", "-A", "worker.app", "report"]
     told = subprocess.run(report, env=stage.environ, capture_output=True, text=True, check=True)
     return "\n".join([*(result.output for result in results), told.stdout, told.stderr])

@@ -21,6 +21,7 @@ from worker.media.validation import load_lexicons
 from worker.operations.doctor import machine, mongodb, pds, redis, store
 from worker.operations.doctor.accounts import (
     LoginAttempt,
+    StoredPasswords,
     evaluate_guests,
     evaluate_passwords,
     evaluate_users,
@@ -91,6 +92,7 @@ ADA, BOB = (
     LoginAttempt("ada.test", ""),
     LoginAttempt("bob.test", "bob.test: the stored password is refused"),
 )
+READERS = ("handle changes", "papers")
 STORE = StoreFacts(Path("/srv/media"), exists=True)
 LARGEST = 1_048_576
 LATE, SOON = timedelta(hours=2), timedelta(minutes=1)
@@ -121,9 +123,27 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (pds.evaluate(replace(LIMITED, advertised=FEWER)), WARN, ("1000", "3000 in 300 s")),
     (evaluate_uploads((100_000, LARGEST)), WARN, ("PDS_BLOB_UPLOAD_LIMIT",)),
     (evaluate_directory(("https://plc.example", 502)), FAIL, ("502", "DID_RESOLVER")),
-    (evaluate_passwords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"])), FAIL, ("auth0|dan",)),
-    (evaluate_passwords(KeyUsage(Counter({1: 3}), 2)), WARN, ("rotate-keys",)),
-    (evaluate_passwords(KeyUsage(Counter({1: 3, 2: 1}))), WARN, ("rotate-keys",)),
+    (
+        evaluate_passwords(StoredPasswords(KeyUsage(Counter({1: 3}), 0, ["auth0|dan"]))),
+        FAIL,
+        ("auth0|dan",),
+    ),
+    (
+        evaluate_passwords(StoredPasswords(KeyUsage(Counter(), 2))),
+        WARN,
+        ("2 are stored plain", "Other programs may read", "rotate-keys"),
+    ),
+    (
+        evaluate_passwords(StoredPasswords(KeyUsage(Counter(), 2), READERS)),
+        WARN,
+        ("on this platform: handle changes, papers", "rotate-keys"),
+    ),
+    (
+        evaluate_passwords(StoredPasswords(KeyUsage(Counter({1: 3})), READERS)),
+        WARN,
+        ("3 are encrypted", "handle changes, papers", "cannot log in"),
+    ),
+    (evaluate_passwords(StoredPasswords(KeyUsage(Counter({1: 3, 2: 1})))), WARN, ("rotate-keys",)),
     (evaluate_guests(LoginAttempt("art-guest", "", exists=False)), WARN, ("GUEST_SUBJECT",)),
     (evaluate_guests(LoginAttempt("g.test", "g.test: refused")), FAIL, ("refused",)),
     (evaluate_users([ADA, BOB]), FAIL, ("1 of 2", "bob.test")),
@@ -165,7 +185,7 @@ def test_nothing_is_reported_where_all_is_right() -> None:
             *evaluate_settings(settings(), 600),
             *evaluate_uploads((LARGEST, LARGEST)),
             *evaluate_uploads((None, LARGEST)),
-            *evaluate_passwords(KeyUsage(Counter({1: 3}))),
+            *evaluate_passwords(StoredPasswords(KeyUsage(Counter({1: 3})))),
             *evaluate_guests(LoginAttempt("g.test", "")),
             *evaluate_users([ADA]),
             *evaluate_users([]),

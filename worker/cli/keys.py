@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import KeyUsage
+    from worker.services import Services
 
 
 @click.command("new-key")
@@ -33,8 +35,9 @@ def new_key() -> None:
 
 @click.command("rotate-keys")
 @click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask before plain passwords are encrypted.")
 @click.pass_obj
-def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
+def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool) -> None:
     """Seal all stored secrets with the first of SECRET_KEYS.
 
     These are the passwords in MongoDB, also plain ones, and the sessions in Redis. Prints which
@@ -44,16 +47,24 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     without the new key cannot read secrets that are sealed with it. This command can run while
     workers run; it can be interrupted and repeated.
 
+    Other programs may read the passwords in MongoDB in plain text. So this command warns before it
+    encrypts a plain password, and asks for confirmation; in scripts give --yes.
+
     \b
     Exit codes:
       0  all secrets are sealed with the first key (with --dry-run: could be)
       1  no key opens a password, or a secret changed meanwhile: run it again
+      2  wrong usage, or plain passwords without a terminal to confirm at and without --yes
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.key_rotation import inspect, re_encrypt
 
     with closing(open_services(env_file)) as services:
         vault, cache = services.pds.vault, AccountCache(services.storage.redis)
+        plain = _warn_of_plain_passwords(services)
         if not dry_run:
+            if plain:
+                check_can_ask("--yes", yes=yes)
+                confirm(f"To encrypt {plain} plain passwords", "encrypt", yes=yes)
             counts = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
             echo(f"Sealed with the first key: {counts[0]} passwords, {counts[1]} sessions.")
         passwords = inspect(services.storage.accounts.read_all(), vault)
@@ -61,6 +72,17 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool) -> None:
     _print_result(passwords, sessions, len(services.settings.secret_keys))
     pending = 0 if dry_run else passwords.pending + sessions.pending
     exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)
+
+
+def _warn_of_plain_passwords(services: Services) -> int:
+    """Warn before plain passwords are encrypted, if there are any; return their number."""
+    from worker.operations.key_rotation import inspect, warn_of_encryption
+
+    plain = inspect(services.accounts.read_all(), services.vault).plain
+    if plain:
+        warning = warn_of_encryption(services.settings.password_readers)
+        echo(f"{plain} passwords are stored in plain text. {warning}", "yellow", err=True)
+    return plain
 
 
 def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:

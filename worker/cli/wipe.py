@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
-from worker.operations.text import printable
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ def _forgetter(services: Services) -> AccountErasure:
 
 
 def _check_can_ask(*, live: bool, yes: bool) -> None:
-    if live and not yes and not sys.stdin.isatty():
-        raise click.UsageError("no terminal to confirm at: give --yes with --live")
+    if live:
+        check_can_ask("--yes with --live", yes=yes)
 
 
 def _confirm(word: str, *, live: bool, yes: bool) -> bool:
@@ -159,11 +159,7 @@ def _confirm(word: str, *, live: bool, yes: bool) -> bool:
     if not live:
         echo(_DRY)
         return False
-    if not yes:
-        question = f"To remove all this permanently, type {printable(word)}"
-        typed = click.prompt(question, default="", show_default=False, err=True)
-        if typed.strip() != word:
-            raise click.ClickException(f"that is not {printable(word)}: nothing was changed")
+    confirm("To remove all this permanently", word, yes=yes)
     return True
 
 

@@ -7,7 +7,7 @@ unchanged since it was read.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -54,6 +54,15 @@ def inspect(secrets: Iterable[tuple[object, str]], vault: Vault) -> KeyUsage:
         else:
             usage.unreadable.append(str(name))
     return usage
+
+
+def warn_of_encryption(readers: Sequence[str]) -> str:
+    """Build the warning for the operator; `readers` are programs that need plain passwords."""
+    known = f" (on this platform: {', '.join(readers)})" if readers else ""
+    return (
+        f"Other programs may read `users.atproto.password` in plain text{known}; "
+        "once it is encrypted, they cannot log in."
+    )
 
 
 def re_encrypt(store: SecretStore[Name], vault: Vault) -> int:

@@ -14,7 +14,7 @@ from worker.core.errors import MediaError
 from worker.database.mongo import mongo_errors
 from worker.operations.doctor.installation import Installation
 from worker.operations.doctor.results import CheckResult, fail, ok, warn
-from worker.operations.key_rotation import KeyUsage, inspect
+from worker.operations.key_rotation import KeyUsage, inspect, warn_of_encryption
 
 SUBJECT = "accounts"
 _MAX_PASSWORDS = 10_000  # passwords to check
@@ -34,15 +34,26 @@ class LoginAttempt:
     exists: bool = True
 
 
-def fetch_passwords(installation: Installation) -> KeyUsage:
+@dataclass(frozen=True, slots=True)
+class StoredPasswords:
+    """The number of passwords by key; `readers` are other programs that read them in plain text."""
+
+    usage: KeyUsage
+    readers: tuple[str, ...] = ()
+
+
+def fetch_passwords(installation: Installation) -> StoredPasswords:
     """Count the first ten thousand passwords by key; raises StoreUnavailableError."""
     services = installation.services
-    passwords = islice(services.storage.accounts.read_all(), _MAX_PASSWORDS)
-    return inspect(passwords, services.pds.vault)
+    usage = inspect(
+        islice(services.storage.accounts.read_all(), _MAX_PASSWORDS), services.pds.vault
+    )
+    return StoredPasswords(usage, services.settings.password_readers)
 
 
-def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
-    """Report passwords that cannot be decrypted, or not with the first key."""
+def evaluate_passwords(passwords: StoredPasswords) -> Iterator[CheckResult]:
+    """Report passwords that cannot be decrypted, or that other programs cannot read."""
+    usage, warning = passwords.usage, warn_of_encryption(passwords.readers)
     sealed = sum(usage.by_key.values())
     if usage.unreadable:
         names = ", ".join(usage.unreadable[:_MAX_NAMED])
@@ -50,10 +61,16 @@ def evaluate_passwords(usage: KeyUsage) -> Iterator[CheckResult]:
         advice = "restore the missing key in SECRET_KEYS, or store the passwords again"
         yield fail(SUBJECT, "passwords", found, advice)
     else:
-        yield ok(SUBJECT, "passwords", f"SECRET_KEYS decrypts all {sealed} encrypted ones")
+        remark = "; other programs cannot read those" if sealed else ""
+        found = f"SECRET_KEYS decrypts all {sealed} encrypted ones{remark}"
+        yield ok(SUBJECT, "passwords", found)
     if usage.plain:
         found = f"{usage.plain} are stored unencrypted"
-        yield warn(SUBJECT, "encryption", found, "run media-atproto rotate-keys")
+        advice = f"{warning} If none does, run media-atproto rotate-keys"
+        yield warn(SUBJECT, "encryption", found, advice)
+    if sealed and passwords.readers:
+        advice = f"{warning} Store the passwords in plain text where they need them"
+        yield warn(SUBJECT, "readers", f"{sealed} are encrypted", advice)
     if older := sealed - usage.by_key[1]:
         found = f"{older} are encrypted with another key than the first"
         yield warn(SUBJECT, "rotation", found, "run media-atproto rotate-keys")
