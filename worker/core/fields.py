@@ -60,6 +60,10 @@ class Fields:
         value = self._values.get(name)
         return value is None or value == ""
 
+    def differing(self, values: Mapping[str, object]) -> list[str]:
+        """Return the names in `values` with another value here; dates as MongoDB saves them."""
+        return [n for n, value in values.items() if _saved(value) != _saved(self._values.get(n))]
+
     def text(self, name: str, *alternatives: str) -> str:
         """Return the first text in these fields; raises FieldError if missing or invalid."""
         value = self.optional_text(name, *alternatives)
@@ -85,4 +89,15 @@ class Fields:
             raise FieldError(name, "is missing")
         if not isinstance(value, datetime):
             raise wrong_type(name, "a date", value)
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return _in_utc(value)
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _saved(value: object) -> object:
+    """Return a value as MongoDB saves it: dates in UTC and without microseconds."""
+    if not isinstance(value, datetime):
+        return value
+    return _in_utc(value).replace(microsecond=value.microsecond // 1000 * 1000)

@@ -149,6 +149,12 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "give a handle, a subject or a DID",
     ),
     ErrorHelp(
+        ("document_missing", "document_mismatch", "document_not_hidden"),
+        "a call of the Python API contradicts the documents in MongoDB; raised to the caller only",
+        "save the document or the change first; to delete a record, set `nuked: true` on the "
+        "document",
+    ),
+    ErrorHelp(
         ("position_lost",),
         "`watch` cannot tell what changed since it last knew; in Sentry and the watch's log",
         "nothing: a sweep finds what differs; an audit what was deleted. Make the oplog larger if "

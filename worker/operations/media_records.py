@@ -1,0 +1,148 @@
+"""Create, update and delete media records from Python; docs/python-api.md has an example.
+
+The document in MongoDB decides what is published: these functions compare the caller's values with
+it, then sync it with the engine of live saves. `type_name` is one of `MediaTypes` or the name of
+another media type, `user_sub` the subject of a user, or None for guests. With `dry_run` they only
+read. A failed sync is returned, with the error that is saved on the document.
+
+All raise MediaRecordError, PermanentError for an unknown type, an invalid id or a user without an
+account, ContendedError, and StoreUnavailableError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import EllipsisType
+from uuid import uuid4
+
+from worker.core.documents import DocumentId, Failure, MediaDocument, Status
+from worker.core.errors import PermanentError
+from worker.core.ids import parse_id
+from worker.database.store import projection
+from worker.media import media_type
+from worker.operations.expected import Record
+from worker.operations.preview import Action, preview
+from worker.services import Services
+from worker.sync.plan import Publish, plan
+
+
+class MediaTypes(StrEnum):
+    """The names of the media types of this project."""
+
+    PAINTING = "painting"
+    MOOD = "mood"
+    PIECE = "piece"
+    KIDLISP = "kidlisp"
+
+
+class MediaRecordError(PermanentError):
+    """The call contradicts the documents in MongoDB; nothing was changed."""
+
+    step = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class MediaRecordResult:
+    """The state of an item after a call; of a dry run, also what a call would do.
+
+    `id` is None if the document is gone. `status` is None if another run holds the item; `reason`
+    says so. `worker.operations.preview` describes `action` and `record`.
+    """
+
+    type: str
+    id: DocumentId | None
+    status: Status | None
+    reason: str | None = None
+    uri: str | None = None
+    cid: str | None = None
+    rkey: str | None = None
+    error: Failure | None = None
+    action: Action | None = None
+    record: Record | None = None
+
+
+def create_media_record(
+    services: Services,
+    type_name: str,
+    item: Mapping[str, object] | DocumentId,
+    *,
+    user_sub: str | EllipsisType | None = ...,
+    dry_run: bool = False,
+) -> MediaRecordResult:
+    """Publish a saved document; `item` is the document or its `_id`, `user_sub` its owner."""
+    kind, values = media_type(type_name), item if isinstance(item, Mapping) else {"_id": item}
+    document = services.store.find(kind, parse_id(values.get("_id")))
+    if document is None:
+        message = f"no {kind.name} has the _id {values['_id']}: save the document first"
+        raise MediaRecordError(message, code="document_missing")
+    if not isinstance(user_sub, EllipsisType):
+        _check_owner(document, user_sub or services.settings.guest_subject)
+    return _sync(services, document, values, dry_run=dry_run)
+
+
+def update_media_record(
+    services: Services,
+    type_name: str,
+    user_sub: str | None,
+    rkey: str,
+    updates: Mapping[str, object],
+    *,
+    dry_run: bool = False,
+) -> MediaRecordResult:
+    """Publish a saved change; `updates` are the changed fields and their new values."""
+    kind = media_type(type_name)
+    account = services.accounts.resolve(user_sub or services.settings.guest_subject)
+    document = services.store.find_by_record(kind, account.did, rkey)
+    if document is None:
+        message = f"no {kind.name} of {account.subject} has the record key {rkey!a}: create it"
+        raise MediaRecordError(message, code="document_missing")
+    _check_owner(document, account.subject)
+    return _sync(services, document, updates, dry_run=dry_run)
+
+
+def delete_media_record(
+    services: Services, type_name: str, user_sub: str | None, rkey: str, *, dry_run: bool = False
+) -> MediaRecordResult:
+    """Delete the record of a document that is hidden or gone."""
+    kind = media_type(type_name)
+    account = services.accounts.resolve(user_sub or services.settings.guest_subject)
+    if document := services.store.find_by_record(kind, account.did, rkey):
+        if isinstance(plan(kind, document, account), Publish):
+            message = f"{document.ref} is not hidden: set `nuked: true` on it in MongoDB first"
+            raise MediaRecordError(message, code="document_not_hidden")
+        return _sync(services, document, {}, dry_run=dry_run)
+    if dry_run:
+        found = services.pds_of(account.did).get_record(services.repo(account).key(kind.nsid, rkey))
+        action = Action.REMOVE if found else Action.NOTHING
+        return MediaRecordResult(kind.name, None, None, rkey=rkey, action=action)
+    done = services.engine.delete_record(kind.name, account.subject, rkey, holder=str(uuid4()))
+    return MediaRecordResult(kind.name, None, done.status, rkey=rkey, error=done.error)
+
+
+def _sync(
+    services: Services, document: MediaDocument, values: Mapping[str, object], *, dry_run: bool
+) -> MediaRecordResult:
+    """Sync a document, unless `values` contradict the fields that its type reads."""
+    ref, kind = document.ref, media_type(document.ref.type)
+    read = {name: values[name] for name in values.keys() & (projection(kind).keys() - {"atproto"})}
+    if wrong := ", ".join(sorted(document.fields.differing(read))):
+        message = f"{ref} is saved with another {wrong}: save the change to MongoDB first"
+        raise MediaRecordError(message, code="document_mismatch")
+    if dry_run:
+        it, ahead = document.state, preview(services, kind, document)
+        saved = (ref.type, ref.id, it.status, ahead.reason, it.uri, it.cid, it.rkey)
+        return MediaRecordResult(*saved, ahead.error, ahead.action, ahead.record)
+    done = services.engine.sync(ref.type, ref.id, holder=str(uuid4()))
+    it = (services.store.find(kind, [ref.id]) or document).state
+    reason = it.reason if done.status else done.detail
+    return MediaRecordResult(
+        ref.type, ref.id, done.status, reason, it.uri, it.cid, it.rkey, done.error
+    )
+
+
+def _check_owner(document: MediaDocument, owner: str) -> None:
+    if document.owner != owner:
+        message = f"{document.ref} belongs to {document.owner}, not to {owner}"
+        raise MediaRecordError(message, code="document_mismatch")
