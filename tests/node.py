@@ -65,9 +65,9 @@ class Example:
         upload = json.dumps({"type": type_name, "document": document})
         return self._run("upload.mjs", upload, environ=environ)
 
-    def run(self, program: str, argument: str) -> Answer:
+    def run(self, program: str, argument: str, environ: Mapping[str, str] | None = None) -> Answer:
         """Run a module of a few lines beside the example; returns the object that it prints."""
-        return self._run("--input-type=module", "--eval", program, argument)[0]
+        return self._run("--input-type=module", "--eval", program, argument, environ=environ)[0]
 
     @contextmanager
     def server(self, environ: Mapping[str, str]) -> Iterator[Server]:
