@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -110,9 +111,9 @@ def test_a_saved_document_is_published(author: Author, as_document: bool) -> Non
     given = author.document(item) if as_document else item
     result = author.create(given, user_sub=author.user)
     state = author.world.platform.state("kidlisp", item)
-    assert result == MediaRecordResult(
-        "kidlisp", item, Status.SYNCED, None, state["uri"], state["cid"], state["rkey"]
-    )
+    assert (result.type, result.id, result.status) == ("kidlisp", item, Status.SYNCED)
+    assert (result.uri, result.cid, result.rkey) == (state["uri"], state["cid"], state["rkey"])
+    assert (result.reason, result.error, result.action, result.record) == (None, None, None, None)
     assert str(result.uri).startswith(f"at://{author.did}/")
     assert author.world.record("kidlisp", item)["source"] == "(wipe blue)"
     before = author.world.revision(author.did)
@@ -156,7 +157,7 @@ def test_another_owner_is_rejected(author: Author) -> None:
     item = author.save()
     others = {author.world.ada, author.world.bob, None} - {author.user}
     for other in others:
-        error = rejected(lambda other=other: author.create(item, user_sub=other), author)
+        error = rejected(partial(author.create, item, user_sub=other), author)
         assert error.code == "document_mismatch"
         assert "belongs to" in error.message
 
@@ -183,16 +184,27 @@ def test_an_update_of_an_unknown_record_is_rejected(author: Author) -> None:
     """Of no record, and of another owner's."""
     other = Author(author.world, author.world.bob).published()
     for rkey in ("3jzfcijpj2z2a", other.rkey):
-        error = rejected(lambda rkey=rkey: author.update(rkey, {}), author)
+        error = rejected(partial(author.update, rkey, {}), author)
         assert error.code == "document_missing"
+
+
+def test_an_update_by_a_former_owner_is_rejected(author: Author) -> None:
+    """The record may still be in the repo of the former owner."""
+    created = author.published()
+    assert isinstance(created.id, ObjectId)
+    author.world.platform.edit("kidlisp", created.id, user=author.world.bob)
+    error = rejected(partial(author.update, created.rkey, {}), author)
+    assert error.code == "document_mismatch"
+    assert f"belongs to {author.world.bob}" in error.message
 
 
 def test_a_user_without_an_account_has_no_records(ada: Author) -> None:
     """Update and delete; a creation is skipped, as that of a live save."""
     stranger = Author(ada.world, "auth0|stranger")
-    for call in (lambda: stranger.update("3jzfcijpj2z2a", {}), lambda: stranger.delete("3jzf")):
-        with pytest.raises(UnknownAccountError):
-            call()
+    with pytest.raises(UnknownAccountError):
+        stranger.update("3jzfcijpj2z2a", {})
+    with pytest.raises(UnknownAccountError):
+        stranger.delete("3jzfcijpj2z2a")
     result = stranger.create(stranger.save())
     assert (result.status, result.reason) == (Status.SKIPPED, "no_account")
 
@@ -223,7 +235,7 @@ def test_the_record_of_a_visible_document_is_not_deleted(author: Author) -> None
     """The error names the flag to set; a dry run says the same."""
     created = author.published()
     for dry_run in (False, True):
-        error = rejected(lambda dry=dry_run: author.delete(created.rkey, dry_run=dry), author)
+        error = rejected(partial(author.delete, created.rkey, dry_run=dry_run), author)
         assert error.code == "document_not_hidden"
         assert "`nuked: true`" in error.message
 
@@ -276,6 +288,15 @@ def test_a_dry_run_tells_of_items_that_are_not_published(ada: Author) -> None:
     assert invalid.error.code == "lexicon_violation"
 
 
+def test_a_dry_run_names_an_invalid_owner(ada: Author) -> None:
+    """A user that is no text."""
+    item = ada.save()
+    ada.world.platform.edit("kidlisp", item, user=7)
+    result = ada.create(item, dry_run=True)
+    assert result.error
+    assert (result.action, result.error.code) == (Action.NOTHING, "field_invalid")
+
+
 def test_a_dry_run_does_not_read_files(author: Author) -> None:
     """Its record has the blobs that are saved already."""
     world, slug = author.world, f"image-{secrets.token_hex(4)}"
@@ -300,10 +321,12 @@ def test_a_failed_sync_is_returned_with_the_saved_error(author: Author) -> None:
     assert failed.error
     assert failed.error.code == world.platform.state("kidlisp", long)["error"]["code"]  # type: ignore[index]
     painting = world.platform.save_painting("never-stored", author.user)
-    partial = create_media_record(services, MediaTypes.PAINTING, painting)
-    assert (partial.status, partial.uri is None) == (Status.PARTIAL, False)
-    assert partial.error
-    assert partial.error.step == "source"
+    incomplete = create_media_record(services, MediaTypes.PAINTING, painting)
+    assert (incomplete.status, incomplete.uri is None) == (Status.PARTIAL, False)
+    assert incomplete.error
+    assert incomplete.error.step == "source"
+    again = create_media_record(services, MediaTypes.PAINTING, painting, dry_run=True)
+    assert (again.action, again.status) == (Action.PUBLISH, Status.PARTIAL)
 
 
 def test_an_item_that_another_run_holds_is_left_to_it(ada: Author) -> None:

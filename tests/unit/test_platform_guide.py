@@ -11,8 +11,11 @@ from pathlib import Path
 
 import click
 import pytest
+from cryptography.fernet import Fernet
 
 from worker.cli import main
+from worker.cli.environment import read_env_file
+from worker.core.settings import Settings
 from worker.core.settings.profiles import PROFILES
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +30,17 @@ def test_each_command_of_the_guide_is_valid(line: str) -> None:
     command = main.get_command(click.Context(main), name)
     assert command
     command.make_context(name, arguments, resilient_parsing=False)
+
+
+def test_the_settings_of_the_guide_are_complete(tmp_path: Path) -> None:
+    """Once the words in capitals are replaced."""
+    (block,) = re.findall(r"```\n(MEDIA_PROFILE=.*?)```", GUIDE, re.S)
+    file, key = tmp_path / "env", Fernet.generate_key().decode()
+    file.write_text(block.replace("=KEY", f"={key}").replace("PDS-HOST", "pds.example.com"))
+    settings = Settings.load(read_env_file(file))
+    assert settings.media.site_url == "https://aesthetic.computer"
+    assert settings.pds.url == "https://pds.example.com"
+    assert settings.password_readers
 
 
 def test_steps_are_in_the_order_in_which_nothing_is_written_too_early() -> None:
