@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import stat
@@ -163,9 +164,15 @@ def secrets_near(secrets: Path, folder: Path, host: str) -> Path:
 def once(service: Service, places: dict[str, str], path: str) -> str:
     """Run a service that ends by itself, and return what it said."""
     command = elsewhere(service.command, places)
-    environ = {"PATH": path, **service.environment_at(places)}
+    environ = {"PATH": path, **media_env(), **service.environment_at(places)}
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
+
+
+def media_env() -> dict[str, str]:
+    """Return what docs/deployment.md writes to media.env."""
+    page = (ROOT / "docs/deployment.md").read_text()
+    return dict(re.findall(r"^\$ echo ([A-Z_]+)=(\S+) > media\.env$", page, re.M))
