@@ -50,7 +50,7 @@ class Author:
 
     def document(self, item: ObjectId) -> dict[str, Any]:
         """Return a document as it is saved."""
-        found = self.world.services.database["kidlisp"].find_one({"_id": item})
+        found = self.world.services.storage.database["kidlisp"].find_one({"_id": item})
         assert found
         return found
 
@@ -71,7 +71,7 @@ class Author:
 
     def snapshot(self) -> object:
         """Return all documents with their states, and the commit of the repo."""
-        database = self.world.services.database
+        database = self.world.services.storage.database
         names = sorted(database.list_collection_names())
         documents = {name: list(database[name].find({}).sort("_id")) for name in names}
         return documents, self.world.revision(self.did)
@@ -331,7 +331,7 @@ def test_a_failed_sync_is_returned_with_the_saved_error(author: Author) -> None:
 
 def test_an_item_that_another_run_holds_is_left_to_it(ada: Author) -> None:
     """The result has no status, and says why."""
-    item, store = ada.save(), ada.world.services.store
+    item, store = ada.save(), ada.world.services.storage.store
     store.claim(media_type("kidlisp"), [item], holder=uuid4().hex, lease=100)
     result = ada.create(item)
     assert (result.status, result.error) == (None, None)

@@ -48,7 +48,7 @@ def test_the_lines_for_producers_enqueue_what_they_save(
         assert example.run(program, world.ada, scene.environ) == {"painting": str(painting)}
         messages = [json.loads(message) for message in client.lrange("live", 0, -1)]
         asked = [json.loads(message["body"]) for message in reversed(messages)]
-        database = world.services.database
+        database = world.services.storage.database
         assert database["moods"].count_documents({"deleted": True}) == len(own)
         assert database["paintings"].count_documents({}) == 0
         assert database["atproto_removals"].count_documents({"user": "art-guest"}) == 1

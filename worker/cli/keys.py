@@ -78,7 +78,7 @@ def _warn_of_plain_passwords(services: Services) -> int:
     """Warn before plain passwords are encrypted, if there are any; return their number."""
     from worker.operations.key_rotation import inspect, warn_of_encryption
 
-    plain = inspect(services.accounts.read_all(), services.vault).plain
+    plain = inspect(services.storage.accounts.read_all(), services.pds.vault).plain
     if plain:
         warning = warn_of_encryption(services.settings.password_readers)
         echo(f"{plain} passwords are stored in plain text. {warning}", "yellow", err=True)

@@ -25,7 +25,6 @@ from worker.media import media_type
 from worker.operations.expected import Record
 from worker.operations.preview import Action, preview
 from worker.services import Services
-from worker.sync.plan import Publish, plan
 
 
 class MediaTypes(StrEnum):
@@ -73,7 +72,7 @@ def create_media_record(
 ) -> MediaRecordResult:
     """Publish a saved document; `item` is the document or its `_id`, `user_sub` its owner."""
     kind, values = media_type(type_name), item if isinstance(item, Mapping) else {"_id": item}
-    document = services.store.find(kind, parse_id(values.get("_id")))
+    document = services.storage.store.find(kind, parse_id(values.get("_id")))
     if document is None:
         message = f"no {kind.name} has the _id {values['_id']}: save the document first"
         raise MediaRecordError(message, code="document_missing")
@@ -93,8 +92,8 @@ def update_media_record(
 ) -> MediaRecordResult:
     """Publish a saved change; `updates` are the changed fields and their new values."""
     kind = media_type(type_name)
-    account = services.accounts.resolve(user_sub or services.settings.guest_subject)
-    document = services.store.find_by_record(kind, account.did, rkey)
+    account = services.storage.accounts.resolve(user_sub or services.settings.guest_subject)
+    document = services.storage.store.find_by_record(kind, account.did, rkey)
     if document is None:
         message = f"no {kind.name} of {account.subject} has the record key {rkey!a}: create it"
         raise MediaRecordError(message, code="document_missing")
@@ -107,17 +106,19 @@ def delete_media_record(
 ) -> MediaRecordResult:
     """Delete the record of a document that is hidden or gone."""
     kind = media_type(type_name)
-    account = services.accounts.resolve(user_sub or services.settings.guest_subject)
-    if document := services.store.find_by_record(kind, account.did, rkey):
-        if isinstance(plan(kind, document, account), Publish):
+    account = services.storage.accounts.resolve(user_sub or services.settings.guest_subject)
+    if document := services.storage.store.find_by_record(kind, account.did, rkey):
+        if document.hidden is None:
             message = f"{document.ref} is not hidden: set `nuked: true` on it in MongoDB first"
             raise MediaRecordError(message, code="document_not_hidden")
         return _sync(services, document, {}, dry_run=dry_run)
     if dry_run:
-        found = services.pds_of(account.did).get_record(services.repo(account).key(kind.nsid, rkey))
+        found = services.pds.client_of(account.did).get_record(
+            services.pds.repo(account).key(kind.nsid, rkey)
+        )
         action = Action.REMOVE if found else Action.NOTHING
         return MediaRecordResult(kind.name, None, None, rkey=rkey, action=action)
-    done = services.engine.delete_record(kind.name, account.subject, rkey, holder=str(uuid4()))
+    done = services.sync.engine.delete_record(kind.name, account.subject, rkey, holder=str(uuid4()))
     return MediaRecordResult(kind.name, None, done.status, rkey=rkey, error=done.error)
 
 
@@ -134,8 +135,8 @@ def _sync(
         it, ahead = document.state, preview(services, kind, document)
         saved = (ref.type, ref.id, it.status, ahead.reason, it.uri, it.cid, it.rkey)
         return MediaRecordResult(*saved, ahead.error, ahead.action, ahead.record)
-    done = services.engine.sync(ref.type, ref.id, holder=str(uuid4()))
-    it = (services.store.find(kind, [ref.id]) or document).state
+    done = services.sync.engine.sync(ref.type, ref.id, holder=str(uuid4()))
+    it = (services.storage.store.find(kind, [ref.id]) or document).state
     reason = it.reason if done.status else done.detail
     return MediaRecordResult(
         ref.type, ref.id, done.status, reason, it.uri, it.cid, it.rkey, done.error

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from worker.core.cid import cid_of_record
 from worker.core.clock import now
-from worker.core.current import is_current
+from worker.core.current import is_current, optional_additions
 from worker.core.documents import Failure, MediaDocument, Status
 from worker.core.errors import PermanentError
 from worker.media import MediaType
@@ -42,7 +43,7 @@ def preview(services: Services, kind: MediaType, document: MediaDocument) -> Pre
     """Return what a sync of a document would do; raises StoreUnavailableError."""
     if document.fault:
         return _invalid(document.fault)
-    match plan(kind, document, services.accounts.find(document.owner)):
+    match plan(kind, document, services.storage.accounts.find(document.owner)):
         case Publish() as decision:
             return _preview_publication(services, kind, document, decision)
         case Remove():
@@ -56,13 +57,14 @@ def preview(services: Services, kind: MediaType, document: MediaDocument) -> Pre
 def _preview_publication(
     services: Services, kind: MediaType, document: MediaDocument, decision: Publish
 ) -> Preview:
-    expected = ExpectedRecords(services.publisher.site, services.lexicons)
+    expected = ExpectedRecords(services.media.site, services.media.lexicons)
     state, account = document.state, decision.account
     try:
         record = expected.valid_record(document, expected.draft(kind, document, account))
     except PermanentError as error:
         return _invalid(error)
-    current = is_current(state.cid, expected.current_cids(kind, document, account))
+    additions = optional_additions(kind.additions, state.blobs)
+    current = is_current(state.cid, cid_of_record(record), record, additions)
     is_done = current and state.status is Status.SYNCED and decision.moved_from is None
     return Preview(Action.NOTHING if is_done else Action.PUBLISH, record=record)
 
