@@ -97,10 +97,38 @@ def test_a_dry_run_counts_and_changes_nothing(world: World) -> None:
         ["mood", "4"],
         ["painting", "6"],
         ["piece", "6"],
+        ["What", "would", "be", "done"],
+        ["type", "new", "changed", "current", "removed", "rejected", "skipped"],
+        ["painting", "6", "0", "0", "0", "0", "0"],
+        ["mood", "4", "0", "0", "0", "0", "0"],
+        ["piece", "6", "0", "0", "0", "0", "0"],
+        ["kidlisp", "6", "0", "0", "0", "0", "0"],
     ]
     assert statuses(world) == {None: 8}
     with redis.Redis.from_url(world.environ["REDIS_URL"]) as client:
         assert client.llen("bulk") == 0
+
+
+def test_a_dry_run_names_the_fields_that_would_change(world: World) -> None:
+    """A legacy record with another text, and a mood that breaks its lexicon."""
+    changed, rejected = save_moods(world, 2)
+    world.sync("mood", changed)
+    world.platform.edit("mood", changed, mood="other", text="other")
+    set_state(world, MOOD, changed, rkey=world.platform.state("mood", changed)["rkey"])
+    world.platform.edit("mood", rejected, mood="x" * 5001)
+    result = call(world, "backfill", "--dry-run", "--type", "mood")
+    assert result.exit_code == 1
+    shown = lines(result.stdout)
+    assert ["mood", "0", "1", "0", "0", "1", "0"] in shown
+    fields = shown.index(["Fields", "that", "would", "change"])
+    assert shown[fields + 1 :] == [
+        ["type", "field", "records"],
+        ["mood", "mood", "1"],
+        ["mood", "text", "1"],
+        ["Items", "that", "would", "fail"],
+        ["type", "error", "items"],
+        ["mood", "lexicon_violation", "1"],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_status_and_show_name_the_reason_for_which_an_item_is_not_published(worl
         assert shown.exit_code == 0
         words = " ".join(shown.stdout.split())
         assert f"status {status} reason {reason}" in words
-        assert "All is as it should be." in words
+        assert "No faults found." in words
         state = json.loads(call(world, "show", type_name, str(item), "--json").stdout)["state"]
         assert (state["status"], state["reason"]) == (status, reason)
     assert call(world, "failures").stdout == "Nothing failed.\n"

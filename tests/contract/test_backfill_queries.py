@@ -106,7 +106,7 @@ def test_what_is_right_is_not_wanted(here: Services, state: RawDocument) -> None
     """Published, or not to be."""
     save(here, atproto=state)
     everything = {"failed": True, "removed": True}
-    assert survey(here, **everything) == BackfillPreview({}, {}, 0)
+    assert survey(here, **everything) == BackfillPreview({}, {}, frozenset())
     assert batches(here, **everything) == []
 
 
@@ -139,7 +139,7 @@ def test_what_is_left_out_is_counted_by_reason(here: Services) -> None:
             ("mood", "guests_not_published"): 3,
             ("painting", "no_account"): 1,
         },
-        accounts=1,
+        owners=frozenset({ADA}),
     )
     assert ids(batches(here)) == {wanted.id}
 
@@ -163,7 +163,7 @@ def test_an_account_that_appears_is_served_from_then_on(here: Services) -> None:
     assert batches(here) == []
     give_account(here, NOBODY)
     assert ids(batches(here)) == {fresh.id, skipped.id}
-    assert survey(here) == BackfillPreview({"mood": 2}, {}, 1)
+    assert survey(here) == BackfillPreview({"mood": 2}, {}, frozenset({NOBODY}))
 
 
 def test_guests_items_are_theirs_however_nobody_is_spelt(here: Services) -> None:
@@ -181,7 +181,7 @@ def test_only_the_owners_named_are_served(here: Services) -> None:
     guests = save(here, PAINTING, user=None)
     assert ids(batches(here, owners=[ADA])) == {adas.id}
     assert ids(batches(here, owners=[BOB, GUEST])) == {bobs.id, guests.id}
-    assert survey(here, owners=[ADA]) == BackfillPreview({"mood": 1}, {}, 1)
+    assert survey(here, owners=[ADA]) == BackfillPreview({"mood": 1}, {}, frozenset({ADA}))
 
 
 def test_only_the_types_named_are_served(here: Services) -> None:

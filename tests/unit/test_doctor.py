@@ -131,7 +131,7 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (
         evaluate_passwords(StoredPasswords(KeyUsage(Counter(), 2))),
         WARN,
-        ("2 are stored plain", "Other programs may read", "rotate-keys"),
+        ("2 are stored unencrypted", "Other programs may read", "rotate-keys"),
     ),
     (
         evaluate_passwords(StoredPasswords(KeyUsage(Counter(), 2), READERS)),

@@ -90,6 +90,12 @@ def test_each_variable_in_the_environment_replaces_the_value_of_the_profile(tmp_
     assert media.allowed_hosts == (own["MEDIA_STORE_ALLOWED_HOSTS"],)
 
 
+def test_the_allowed_hosts_of_a_profile_are_those_of_its_own_store() -> None:
+    """Another store is at another host."""
+    settings = Settings.load(GOOD | {"MEDIA_STORE_URL": "https://cdn.example"})
+    assert settings.media.allowed_hosts == ()
+
+
 def test_a_platform_without_a_profile_names_its_site_and_buckets() -> None:
     """No platform is the default."""
     own = {"SITE_URL": "https://media.example", "USER_BUCKET": "users", "GUEST_BUCKET": "guests"}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.backfill_rehearsal import rehearse
 from worker.cli.environment import open_services
 from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.media import MEDIA_TYPES
@@ -28,6 +29,9 @@ TYPES = click.option(
     type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
+_DRY_RUN = click.option(
+    "--dry-run", is_flag=True, help="Report what would change, by field; write nothing."
+)
 _WAIT = click.option("--wait", is_flag=True, help="Wait for completion, showing progress.")
 
 
@@ -43,7 +47,7 @@ _WAIT = click.option("--wait", is_flag=True, help="Wait for completion, showing 
 @click.option("--guests", is_flag=True, help="Only guests' items; with --user, these as well.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Enqueue at most N items.")
 @click.option("--failed", is_flag=True, help="Include failed items.")
-@click.option("--dry-run", is_flag=True, help="Only count.")
+@_DRY_RUN
 @_WAIT
 @click.pass_obj
 def backfill(
@@ -67,10 +71,13 @@ def backfill(
     Can be interrupted and repeated at any time: enqueued items are still processed, and the next
     run enqueues the remaining ones.
 
+    With --dry-run, the items are compared with the records in their repos, and nothing is
+    written. No file is read: thumbnails that are missing in a record count as a change.
+
     \b
-    Exit codes, with --wait:
-      0  all items that can be published are published
-      1  some items failed, or are published without a file: see media-atproto failures
+    Exit codes, with --wait or --dry-run:
+      0  all items that can be published are published (would be, with --dry-run)
+      1  some items failed (would fail), or are published without a file
       3  some items wait for their account or their PDS: the sweep enqueues them later
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.backfill.planner import Scope
@@ -86,7 +93,7 @@ def backfill(
 @click.command()
 @click.argument("names", metavar="HANDLE...", nargs=-1, required=True)
 @TYPES
-@click.option("--dry-run", is_flag=True, help="Only count.")
+@_DRY_RUN
 @_WAIT
 @click.pass_obj
 def restore(
@@ -132,14 +139,16 @@ def _mark_missing(
 
 
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
-    """Enqueue the items of a scope, or only count them; return the exit code."""
+    """Enqueue the items of a scope, or rehearse it; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
     from worker.operations.backfill.run import BackfillRun
 
     preview = BackfillPlanner.of(services).preview(scope)
     _print_preview(preview, scope)
-    if dry_run or not preview.total:
+    if not preview.total:
         return ExitCode.OK
+    if dry_run:
+        return rehearse(services, scope)
     if not wait:
         count = BackfillRun.of(services, scope).enqueue()
         echo(f"{count} items enqueued; `media-atproto status` shows their progress")
@@ -156,7 +165,7 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
 
 def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
     limit = f", {scope.limit} of them now" if scope.limit else ""
-    accounts = f"{preview.accounts} account{'' if preview.accounts == 1 else 's'}"
+    accounts = f"{len(preview.owners)} account{'' if len(preview.owners) == 1 else 's'}"
     echo(f"{preview.total} items of {accounts} to publish{limit}")
     rows = [(name, str(number), "") for name, number in preview.wanted.items()]
     rows += [

@@ -37,3 +37,6 @@ PROFILES: Mapping[str, Profile] = {
 """All profiles by the value of MEDIA_PROFILE."""
 
 NO_PROFILE = Profile()
+
+DEPENDS_ON: Mapping[str, str] = {"MEDIA_STORE_ALLOWED_HOSTS": "MEDIA_STORE_URL"}
+"""Variables whose value in a profile is only used if the environment does not set another one."""

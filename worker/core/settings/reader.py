@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
 
-from worker.core.settings.profiles import NO_PROFILE, PROFILES
+from worker.core.settings.profiles import DEPENDS_ON, NO_PROFILE, PROFILES
 
 T = TypeVar("T")
 Check = Callable[[str], str | None]
@@ -70,7 +70,10 @@ class EnvironmentReader:
 
     def _value(self, name: str) -> str:
         """Return the value of a variable from the environment or the profile, or ""."""
-        return self._own_value(name) or self.profile.settings.get(name, "")
+        value = self._own_value(name)
+        if value or self._own_value(DEPENDS_ON.get(name, "")):
+            return value
+        return self.profile.settings.get(name, "")
 
     def _own_value(self, name: str) -> str:
         """Return the value of an environment variable or the content of its file, or ""."""

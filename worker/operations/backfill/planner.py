@@ -75,11 +75,14 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class BackfillPreview:
-    """Items to enqueue, by type, and items left out, by type and reason."""
+    """Items to enqueue, by type, and items left out, by type and reason.
+
+    `owners` are the subjects with items to enqueue.
+    """
 
     wanted: Mapping[str, int]
     left_out: Mapping[tuple[str, str], int]
-    accounts: int
+    owners: frozenset[str]
 
     @property
     def total(self) -> int:
@@ -115,7 +118,7 @@ class BackfillPlanner:
                     elif row.wanted:
                         wanted[kind.name] += row.wanted
                         owners.add(row.owner)
-        return BackfillPreview(wanted, +left_out, len(owners))
+        return BackfillPreview(wanted, +left_out, frozenset(owners))
 
     def batches(self, scope: Scope) -> Iterator[Batch]:
         """Yield the batches of a backfill."""

@@ -1,0 +1,108 @@
+"""A dry run of a backfill says what would change, by field, and changes nothing."""
+
+from __future__ import annotations
+
+from bson import ObjectId
+
+from tests.bulk import account, new_user, save_moods, save_one_of, save_painting, set_state
+from tests.contract.older_records import Older, write_older
+from tests.world import World
+from worker.database.mongo import RawDocument
+from worker.media import MEDIA_TYPES, media_type
+from worker.operations.backfill.planner import Scope
+from worker.operations.backfill.rehearsal import Effect, Rehearsal, rehearse
+
+
+def rehearsal_of(world: World, user: str, limit: int | None = None) -> Rehearsal:
+    """Rehearse a backfill of one user; assert that it changes nothing."""
+    before = snapshot(world, user)
+    done = rehearse(world.services, Scope(list(MEDIA_TYPES.values()), [user], limit=limit))
+    assert snapshot(world, user) == before
+    return done
+
+
+def snapshot(world: World, user: str) -> tuple[str, list[list[RawDocument]]]:
+    """Return the revision of a user's repo, and all documents."""
+    store = world.services.storage.store
+    documents = [list(store.collection(kind).find()) for kind in MEDIA_TYPES.values()]
+    return world.revision(account(world, user).did), documents
+
+
+def edit(older: Older, **values: object) -> None:
+    """Edit the document behind a record."""
+    older.world.platform.edit(older.type_name, older.item, **values)
+
+
+def test_items_are_counted_by_what_would_be_done(world: World) -> None:
+    """Records of older programs that are right stay; others change, and their fields are named."""
+    user = new_user(world)
+    save_moods(world, 2, user)
+    write_older(world, user, "kidlisp", save_one_of(world, "kidlisp", user)).legacy("rkey alone")
+    write_older(world, user, "mood", save_one_of(world, "mood", user), mongo_id=True)
+    edited = write_older(world, user, "kidlisp", save_one_of(world, "kidlisp", user))
+    edit(edited.legacy("rkey alone"), source="(wipe blue)")
+    hidden = write_older(world, user, "kidlisp", save_one_of(world, "kidlisp", user))
+    edit(hidden.legacy("rkey alone"), nuked=True)
+    done = rehearsal_of(world, user)
+    assert done.effects == {
+        ("mood", Effect.NEW): 2,
+        ("mood", Effect.CURRENT): 1,
+        ("kidlisp", Effect.CURRENT): 1,
+        ("kidlisp", Effect.CHANGED): 1,
+        ("kidlisp", Effect.REMOVED): 1,
+    }
+    assert done.fields == {("kidlisp", "source"): 1, ("kidlisp", "acUrl"): 1}
+    assert not done.has_faults
+
+
+def test_a_record_without_its_thumbnail_would_change(world: World) -> None:
+    """One with a thumbnail of an older program would not."""
+    user = new_user(world)
+    for number in range(1, 3):
+        write_older(world, user, "painting", save_painting(world, number, user))
+    poor = write_older(world, user, "painting", save_painting(world, 3, user))
+    poor.put(thumbnail=None)
+    done = rehearsal_of(world, user)
+    assert done.effects == {("painting", Effect.CURRENT): 2, ("painting", Effect.CHANGED): 1}
+    assert done.fields == {("painting", "thumbnail"): 1}
+
+
+def test_items_that_would_fail_are_counted_by_error(world: World) -> None:
+    """A painting without a code waits for it."""
+    user = new_user(world)
+    (mood,) = save_moods(world, 1, user)
+    world.platform.edit("mood", mood, mood="é" * 2501)
+    painting = save_painting(world, 1, user)
+    world.platform.edit("painting", painting, code=None)
+    done = rehearsal_of(world, user)
+    assert done.effects == {("mood", Effect.REJECTED): 1, ("painting", Effect.SKIPPED): 1}
+    assert done.rejections == {("mood", "lexicon_violation"): 1}
+    assert done.has_faults
+
+
+def test_a_limit_is_kept(world: World) -> None:
+    """As many items are compared as the backfill would enqueue."""
+    user = new_user(world)
+    save_moods(world, 3, user)
+    assert rehearsal_of(world, user, limit=2).effects == {("mood", Effect.NEW): 2}
+
+
+def test_an_account_whose_repo_cannot_be_read_is_named(world: World) -> None:
+    """The items of others are compared all the same."""
+    user, other = new_user(world), new_user(world)
+    save_moods(world, 1, user)
+    save_moods(world, 1, other)
+    users = world.services.storage.database["users"]
+    users.update_one({"_id": user}, {"$set": {"atproto.did": f"did:plc:{ObjectId()}"}})
+    done = rehearse(world.services, Scope([media_type("mood")], [user, other]))
+    assert done.effects == {("mood", Effect.NEW): 1}
+    assert list(done.unreadable) == [user]
+    assert done.has_faults
+
+
+def test_a_published_item_is_not_in_a_backfill(world: World) -> None:
+    """It is what an audit compares."""
+    user = new_user(world)
+    (mood,) = save_moods(world, 1, user)
+    set_state(world, media_type("mood"), mood, status="synced", rkey="3jzfcijpj2z2a")
+    assert rehearsal_of(world, user).effects == {}
