@@ -179,7 +179,7 @@ def test_the_failed_item_is_found_and_says_why(watched: Watched, page: Page) -> 
     expect(failure).to_have_count(1)
     failure.locator("a[href*='/task/']").click()
     expect(page.locator(".task-details-card")).to_contain_text(f"mood {watched.failed}")
-    expect(page.locator(".task-details-card")).to_contain_text("text")
+    expect(page.locator(".task-details-card")).to_contain_text("mood has ")
     expect(page.locator(".task-details-card")).to_contain_text("5000")
     keep(page, "task")
 
