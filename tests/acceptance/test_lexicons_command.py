@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ from click.testing import Result
 
 from tests import terminal
 from tests.acceptance.name_server import serving
-from tests.acceptance.second_opinion import modules_of_the_pds, refusal
 from tests.bulk import repo
 from tests.pictures import pixel_art
+from tests.second_opinion import open_second_opinion
 from tests.world import World, Worlds
 from worker.media.validation.files import OWN_FOLDER, save_published
 from worker.operations.lexicons import (
@@ -116,10 +115,12 @@ def test_the_ecosystems_reader_takes_what_is_published(
     record = world.record("painting", item)
     assert "thumbnail" in record
     published = [read(world, world.guest_did, nsid)["value"] for nsid in OURS]
-    judge = partial(refusal, modules=modules_of_the_pds(bare_environ, tmp_path))
-    assert judge(published, record) == ""
-    assert "slug" in judge(published, {**record, "slug": "x" * 200})
-    assert "type" in judge([*published[1:], with_field(OURS[0], "more", {"type": "text"})], None)
+    opinion = open_second_opinion(bare_environ, tmp_path)
+    valid, too_long = opinion.on_records(published, [record, {**record, "slug": "x" * 200}])
+    assert valid is None
+    assert "slug" in str(too_long)
+    invalid = with_field(OURS[0], "more", {"type": "text"})
+    assert "type" in str(opinion.on_lexicons([*published[1:], invalid]))
 
 
 def test_a_compatible_change_is_published_and_others_are_refused(world: World) -> None:
