@@ -63,14 +63,6 @@ def test_a_combined_slug_is_kept_whole() -> None:
     assert made.fields["slug"] == "img:rec"
 
 
-def test_a_guest_has_a_recording_only_if_the_slug_names_one() -> None:
-    """Unlike a user, whose recording may be beside the image."""
-    assert draft("painting", guest=True, slug="sunset", code="abc").links == {}
-    assert draft("painting", guest=True, slug="img:rec", code="abc").links.keys() == {
-        "recordingUrl"
-    }
-
-
 @pytest.mark.parametrize("name", ["mood", "text"])
 def test_a_mood_is_its_text_under_either_name(name: str) -> None:
     """Old documents keep the text under `text`."""

@@ -104,8 +104,8 @@ def test_a_recording_is_beside_its_image_or_named_after_a_colon(
 
 
 def test_a_guests_recording_is_at_its_own_slug() -> None:
-    """If the slug names it."""
-    assert recordings("i", subject=None) == []
+    """Beside the image, if the slug does not name it."""
+    assert recordings("i", subject=None) == ["guests:i.zip"]
     assert images("i:r", subject=None) == ["guests:i.png"]
     assert recordings("i:2025/r", subject=None) == ["guests:2025/r.zip"]
 

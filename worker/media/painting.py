@@ -10,6 +10,8 @@ def build(context: BuildContext, kind: MediaType) -> Draft:
     slug, code = context.text("slug"), context.text("code")
     image, recording = context.source_owner.split_slug(slug)
     images = kind.files(context, image, {".png": "image/png"})
+    recordings = kind.files(context, recording or slug, {".zip": "application/zip"})
+    recording_url = kind.link(context, "recordingUrl", code=code, slug=slug)
     fields = {
         "slug": slug,
         "code": code,
@@ -20,20 +22,8 @@ def build(context: BuildContext, kind: MediaType) -> Draft:
         nsid=kind.nsid,
         fields=kind.record(context, fields),
         blobs={"thumbnail": BlobSpec(images, BlobTransform.THUMBNAIL)},
-        links=_recording(context, kind, code, slug, recording),
+        links={"recordingUrl": LinkSpec(recording_url, recordings)},
     )
-
-
-def _recording(
-    context: BuildContext, kind: MediaType, code: str, slug: str, recording: str
-) -> dict[str, LinkSpec]:
-    # A guest's recording must be named in the slug.
-    name = recording or ("" if context.document.is_guest else slug)
-    if not name:
-        return {}
-    url = kind.link(context, "recordingUrl", code=code, slug=slug)
-    files = kind.files(context, name, {".zip": "application/zip"})
-    return {"recordingUrl": LinkSpec(url, files)}
 
 
 PAINTING = MediaType(
