@@ -167,22 +167,34 @@ def test_records_that_name_none_of_the_users_items_are_left_alone(world: World, 
 
 
 def test_items_that_the_backfill_does_not_cover_are_left_alone(world: World, user: str) -> None:
-    """Taken down, wiped, published, in another repo or held by a run: the audit reports these."""
-    nuked, deleted, wiped, settled, moved, held, wanted = save_moods(world, 7, user)
-    world.platform.edit("mood", nuked, nuked=True)
-    world.platform.edit("mood", deleted, deleted=True)
+    """Wiped, published, in another repo or held by a run: the audit reports these."""
+    wiped, settled, moved, held, wanted = save_moods(world, 5, user)
     gone = {"status": "removed", "reason": "wiped", "repo": world.dids[user]}
     set_state(world, MOOD, wiped, **gone, rkey="3w22222222222")
     sync_batch(world, "mood", [settled], subject=user)
     set_state(world, MOOD, moved, repo=world.dids[world.bob], rkey="3bobs22222222")
     lease = {"token": "t", "holder": "another", "until": after(60)}
     set_state(world, MOOD, held, lease=lease, attemptedAt=after(0), retryAt=after(60))
-    others = [nuked, deleted, wiped, settled, moved, held]
+    others = [wiped, settled, moved, held]
     before = [state_of(world, item) for item in others]
     for number, item in enumerate(others):
         foreign_mood(world, user, item, f"3foreign2222{number + 2}")
     backfill(world, user, [wanted])
     assert [state_of(world, item) for item in others] == before
+
+
+@pytest.mark.parametrize("flag", ["nuked", "deleted"])
+def test_the_record_of_a_hidden_item_is_adopted_to_be_removed(
+    world: World, user: str, flag: str
+) -> None:
+    """It is due at once."""
+    hidden, wanted = save_moods(world, 2, user)
+    world.platform.edit("mood", hidden, **{flag: True})
+    foreign_mood(world, user, hidden, "3foreign22222")
+    backfill(world, user, [wanted])
+    state = state_of(world, hidden)
+    assert (state["rkey"], state["status"]) == ("3foreign22222", "pending")
+    assert world.sync("mood", hidden).status == "removed"
 
 
 def test_a_key_that_another_item_holds_is_not_taken(world: World, user: str) -> None:

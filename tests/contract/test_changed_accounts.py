@@ -16,7 +16,7 @@ from worker.core.documents import Account, ItemRef
 from worker.dev.demo.platform import PdsAccount, create_account
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
-from worker.sync.batch.adoption import Adoption
+from worker.sync.adoption import Adoption
 
 
 def sweep_and_sync(world: World) -> list[str]:
@@ -155,8 +155,8 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
     adoption = world.services.sync.batches.adoption
 
     class SlowAdoption(Adoption):
-        def adopt(self, repo: Repo, account: Account, backfill: str) -> None:
-            super().adopt(repo, account, backfill)
+        def adopt_for_backfill(self, repo: Repo, account: Account, backfill: str) -> None:
+            super().adopt_for_backfill(repo, account, backfill)
             change_account(world)
 
     slow = SlowAdoption(
@@ -164,6 +164,7 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
         adoption.locks,
         adoption.store,
         adoption.state_updates,
+        adoption.adopted,
         adoption.lexicons,
     )
     batches = replace(world.services.sync.batches, adoption=slow)

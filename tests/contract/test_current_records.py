@@ -114,7 +114,8 @@ def test_a_repair_adopts_current_records_without_a_write(older: Older, form: str
 def test_a_batch_of_no_backfill_reads_legacy_documents_one_by_one(
     world: World, user: str, watch: Watch
 ) -> None:
-    """The others of the batch share one write."""
+    """The others of the batch share one write. The records of the repo were adopted before."""
+    world.sync("mood", save_moods(world, 1, user)[0])
     older = write_older(world, user, "mood", save_moods(world, 1, user)[0]).legacy("rkey alone")
     fresh = save_moods(world, 3, user)
     before = older.published

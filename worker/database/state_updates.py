@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pymongo import UpdateOne
 
-from worker.core.documents import BlobState, MediaDocument, Status
+from worker.core.documents import BlobState, MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
 from worker.database.backlog import not_held
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors
@@ -30,6 +30,13 @@ class StateUpdate:
     rkey: str
     cid: str | None
     blobs: Mapping[str, BlobState] | None = None
+
+    def state_of(self, kind: MediaType, state: SyncState) -> SyncState:
+        """Return `state` with this update, for a run that holds the document."""
+        key = RecordKey(self.repo, kind.nsid, self.rkey)
+        uri = key.uri if self.cid else None
+        blobs = state.blobs if self.blobs is None else self.blobs
+        return replace(state, repo=key.repo, rkey=key.rkey, uri=uri, cid=self.cid, blobs=blobs)
 
 
 class StateUpdates:

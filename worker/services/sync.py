@@ -9,6 +9,7 @@ from redis import Redis
 
 from worker.core.settings import Settings
 from worker.database.account_changes import AccountChanges
+from worker.database.adopted_repos import AdoptedRepos
 from worker.database.batch_store import BatchStore
 from worker.database.state_updates import StateUpdates
 from worker.database.thumbnail_cache import ThumbnailCache
@@ -21,8 +22,8 @@ from worker.services.media import Media
 from worker.services.pds import Pds
 from worker.services.storage import Storage
 from worker.sync.account_changes import ChangedAccounts
+from worker.sync.adoption import Adoption
 from worker.sync.attachments import AttachmentBuilder
-from worker.sync.batch.adoption import Adoption
 from worker.sync.batch.engine import BatchEngine
 from worker.sync.batch.progress import ProgressTracker
 from worker.sync.batch.records import BatchFiles
@@ -67,7 +68,13 @@ def build_sync(
     """Build the engines, which share a publisher; without `metrics`, no item is logged."""
     publisher = _build_publisher(settings, media)
     build_engine = partial(
-        _build_engine, settings, storage, publisher, alerts=alerts, metrics=metrics
+        _build_engine,
+        settings,
+        storage,
+        publisher,
+        adoption=_build_adoption(storage, pds, media),
+        alerts=alerts,
+        metrics=metrics,
     )
     bulk_engine, throttle = build_engine(pds.hosts, Workload.BULK), BulkThrottle(storage.redis)
     return Sync(
@@ -89,6 +96,17 @@ def _build_sweep(settings: Settings, storage: Storage, media: Media) -> Sweep:
     )
 
 
+def _build_adoption(storage: Storage, pds: Pds, media: Media) -> Adoption:
+    return Adoption(
+        storage.redis,
+        pds.locks,
+        storage.store,
+        StateUpdates(storage.store),
+        AdoptedRepos(storage.database),
+        media.lexicons,
+    )
+
+
 def _build_publisher(settings: Settings, media: Media) -> Publisher:
     blob_builder = BlobBuilder(
         media.sources,
@@ -107,6 +125,7 @@ def _build_engine(
     hosts: PdsHosts,
     workload: Workload,
     *,
+    adoption: Adoption,
     alerts: Alerts,
     metrics: Metrics | None,
 ) -> Engine:
@@ -116,6 +135,7 @@ def _build_engine(
         accounts=storage.accounts,
         publisher=publisher,
         remover=Remover(storage.accounts, storage.removals, open_repo, settings.retry),
+        adoption=adoption,
         open_repo=open_repo,
         retry=settings.retry,
         alerts=alerts,
@@ -140,7 +160,7 @@ def _build_batches(
         engine=engine,
         accounts=engine.accounts,
         batch_store=BatchStore(store),
-        adoption=Adoption(redis, locks, store, StateUpdates(store), publisher.lexicons),
+        adoption=engine.adoption,
         writer=Writer(locks, throttle),
         throttle=throttle,
         batch_files=BatchFiles(publisher.attachments, thumbnails),

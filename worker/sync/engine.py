@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -28,9 +29,16 @@ from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.mongo import DocumentFullError
 from worker.database.state import RESET_REASONS
-from worker.database.store import Busy, DocumentStore, Finish, LeaseLostError
+from worker.database.store import (
+    Busy,
+    DocumentStore,
+    Finish,
+    LeaseLostError,
+    RecordKeyTakenError,
+)
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
+from worker.sync.adoption import Adoption
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
@@ -73,6 +81,7 @@ class Engine:
     accounts: Accounts
     publisher: Publisher
     remover: Remover
+    adoption: Adoption
     open_repo: Callable[[Account], Repo]
     retry: RetrySettings
     alerts: Alerts
@@ -243,6 +252,8 @@ class Engine:
         if run.document.fault:
             raise run.document.fault
         self._clear_strays(run)
+        if account and run.state.rkey is None:
+            self._adopt(run, account)
         decision = plan(run.kind, run.document, account)
         run.report_step(f"plan: {describe(decision)}")
         match decision:
@@ -262,6 +273,14 @@ class Engine:
                 return _skipped_state(run.state, reason)
             case Nothing():
                 return _still_removed_state(run.state, run.document.hidden)
+
+    def _adopt(self, run: Run, account: Account) -> None:
+        """Save the record that the document may have in a repo that was not read before."""
+        update = self.adoption.adopt_first(self.open_repo(account), account, run.document)
+        if update:
+            with suppress(RecordKeyTakenError):
+                run.save(update.state_of(run.kind, run.state))
+                run.report_step(f"adopted the record {run.state.uri}")
 
     def _clear_strays(self, run: Run) -> None:
         """Delete records of stray writes, except at the document's own record key."""

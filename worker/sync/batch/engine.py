@@ -13,7 +13,7 @@ from functools import partial
 
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef
-from worker.core.errors import AccountError
+from worker.core.errors import AccountError, MediaError
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.batch_store import BatchStore, LoadedDocument
@@ -21,7 +21,7 @@ from worker.database.leases import message_of, not_before
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.pds.repo import Repo
-from worker.sync.batch.adoption import Adoption
+from worker.sync.adoption import Adoption
 from worker.sync.batch.progress import ProgressTracker
 from worker.sync.batch.publisher import BatchPublisher
 from worker.sync.batch.records import BatchFiles
@@ -100,7 +100,7 @@ class BatchEngine:
         account = self.accounts.find(request.subject)
         try:
             if account and request.backfill:
-                self.adoption.adopt(self.open_repo(account), account, request.backfill)
+                self.adoption.adopt_for_backfill(self.open_repo(account), account, request.backfill)
                 account = self.accounts.find(request.subject)  # it may have changed meanwhile
             outcomes = self._publish(request, account, unexpected) if account else {}
         except AccountError as error:
@@ -121,8 +121,15 @@ class BatchEngine:
     ) -> dict[DocumentId, Outcome]:
         """Publish the simple documents; return their outcomes by requested id."""
         repo = self.open_repo(account)
+        is_adopted = request.backfill is not None or self._adopt_first(repo, account)
         loaded = self.batch_store.read(request.kind, request.ids)
-        simple = [each for each in loaded if each and _is_simple(request, each, account)]
+        simple = [
+            each
+            for each in loaded
+            if each
+            and _is_simple(request, each, account)
+            and (is_adopted or each.document.state.rkey)
+        ]
         publisher = BatchPublisher(
             engine=self.engine,
             publisher=self.publisher,
@@ -141,6 +148,14 @@ class BatchEngine:
         published = publisher.publish(simple)
         named = zip(request.ids, loaded, strict=True)
         return {raw: published[each.id] for raw, each in named if each and each.id in published}
+
+    def _adopt_first(self, repo: Repo, account: Account) -> bool:
+        """Adopt the records of a repo; return False if it cannot be read now."""
+        try:
+            self.adoption.adopt_first(repo, account)
+        except MediaError:  # `Engine` repeats the call, and saves the error on each document
+            return False
+        return True
 
     def _sync_alone(self, request: BatchRequest, raw: DocumentId) -> Outcome:
         return self.engine.sync(

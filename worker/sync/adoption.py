@@ -1,0 +1,140 @@
+"""Save existing records on their documents, so that no document gets a second record.
+
+Another program wrote these records, or the states of their documents were lost. Before the first
+write to a repo, and in each backfill, the repo is exported with one call, and the document of each
+record is found by the record's field `ref` (or `mongoId`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from redis import Redis
+
+from worker.core.clock import now
+from worker.core.documents import Account, MediaDocument, Status
+from worker.core.ids import candidate_ids
+from worker.core.redis_errors import redis_errors
+from worker.database.adopted_repos import AdoptedRepos
+from worker.database.state_updates import StateUpdate, StateUpdates
+from worker.database.store import DocumentStore
+from worker.media import MEDIA_TYPES, MediaType
+from worker.media.validation import BlobRule, Lexicons
+from worker.pds.locks import RepoLocks
+from worker.pds.repo import Repo
+from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
+from worker.sync.existing_records import adopt_blobs
+
+_KEPT = 86_400  # seconds for which Redis stores that a backfill has adopted the records of a repo
+_CHUNK = 500
+_SETTLED = frozenset({Status.SYNCED, Status.REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """Adopts the records of repos."""
+
+    redis: Redis
+    locks: RepoLocks
+    store: DocumentStore
+    state_updates: StateUpdates
+    adopted: AdoptedRepos
+    lexicons: Lexicons
+
+    def adopt_first(
+        self, repo: Repo, account: Account, held: MediaDocument | None = None
+    ) -> StateUpdate | None:
+        """Adopt the records of a repo before the first write to it, once per account.
+
+        Returns the update for `held`, the document of the caller's run, if it has a record. Raises
+        errors of the PDS, MongoDB and Redis. The caller must then not write to the repo.
+        """
+        if self.adopted.contains(account):
+            return None
+        with self.locks.hold(repo.did):
+            if self.adopted.contains(account):
+                return None
+            return self._adopt_repo(repo, account, held)
+
+    def adopt_for_backfill(self, repo: Repo, account: Account, backfill: str) -> None:
+        """Adopt the records of a repo once per backfill; raises as `adopt_first` does."""
+        done = f"media-atproto:adopted:{backfill}:{repo.did}"
+        if self._exists(done):
+            return
+        with self.locks.hold(repo.did):
+            if self._exists(done):
+                return
+            self._adopt_repo(repo, account, None)
+            with redis_errors():
+                self.redis.set(done, 1, ex=_KEPT)
+
+    def _exists(self, key: str) -> bool:
+        with redis_errors():
+            return bool(self.redis.exists(key))
+
+    def _adopt_repo(
+        self, repo: Repo, account: Account, held: MediaDocument | None
+    ) -> StateUpdate | None:
+        """Save the records of a repo on their documents; return the update for `held`."""
+        snapshot = RepoSnapshot.parse(repo.did, repo.export())
+        found = [self._adopt_type(kind, account, snapshot, held) for kind in MEDIA_TYPES.values()]
+        if all(is_complete for _, is_complete in found):
+            self.adopted.add(account)
+        return next((update for update, _ in found if update), None)
+
+    def _adopt_type(
+        self, kind: MediaType, account: Account, snapshot: RepoSnapshot, held: MediaDocument | None
+    ) -> tuple[StateUpdate | None, bool]:
+        """Adopt the records of one type; return the update for `held`, and whether all are saved.
+
+        A document that another run holds is not updated: that run adopts its record itself.
+        """
+        own, is_complete = None, True
+        for updates in self._find_updates(kind, account, snapshot):
+            free = [each for each in updates if held is None or each.document.ref != held.ref]
+            own = next((each for each in updates if each not in free), own)
+            hidden = [each for each in free if each.document.hidden]
+            shown = [each for each in free if not each.document.hidden]
+            count = self.state_updates.apply(kind, shown, retry_at=None)
+            count += self.state_updates.apply(kind, hidden, retry_at=now())  # to be removed
+            is_complete = is_complete and count == len(free)
+        return own, is_complete
+
+    def _find_updates(
+        self, kind: MediaType, account: Account, snapshot: RepoSnapshot
+    ) -> Iterator[list[StateUpdate]]:
+        by_ref = snapshot.by_ref(kind.nsid)
+        rules = self.lexicons.blob_rules(kind.nsid)
+        refs = iter(by_ref)
+        while chunk := list(islice(refs, _CHUNK)):
+            ids = [each for ref in chunk for each in candidate_ids(ref)]
+            yield [
+                update
+                for document in self.store.find_all(kind, ids)
+                if document.owner == account.subject
+                and (records := by_ref.get(str(document.ref.id)))
+                and (update := _adopt_record(document, account.did, records, rules))
+            ]
+
+
+def _adopt_record(
+    document: MediaDocument,
+    did: str,
+    records: Sequence[StoredRecord],
+    rules: Mapping[str, BlobRule],
+) -> StateUpdate | None:
+    """Build the state update that saves one of `records` on its document.
+
+    Prefers the record that is already in the state, then the first one. Returns None if the state
+    is correct, or if its status or repo forbids an update.
+    """
+    state = document.state
+    if state.status in _SETTLED or state.repo not in {None, did}:
+        return None
+    kept = next((record for record in records if record.rkey == state.rkey), records[0])
+    if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
+        return None
+    blobs = adopt_blobs(kept.value, rules, state.blobs)
+    return StateUpdate(document, did, kept.rkey, kept.cid, blobs)
