@@ -26,10 +26,16 @@ def _blobs(context: BuildContext, kind: MediaType) -> dict[str, BlobSpec]:
 
 
 def _address(context: BuildContext, kind: MediaType) -> str | None:
-    """Build the address: by code in the piece store, else by slug."""
+    """Build the address: by code in the piece store, else by slug.
+
+    A slug that is a path is one of the piece store. It may contain the login subject of the owner,
+    so without a code there is no address.
+    """
     slug, code = context.text("slug"), context.optional("code")
-    if code and context.optional("source"):
+    if code and ("/" in slug or context.optional("source")):
         return kind.link(context, "codeAcUrl", code=code, slug=slug)
+    if "/" in slug:
+        return None
     if context.document.is_guest:
         return kind.link(context, "acUrl", slug=slug)
     if context.account.screen_name is None:
