@@ -84,6 +84,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
 OF_A_RUN: dict[str, tuple[int, Query]] = {
     "find": (1, lambda w: w.store.find(MOOD, [first(w)])),
     "holder of a key": (1, lambda w: w.store.find_by_record(MOOD, "did:plc:x", "k5")),
+    "document of a record": (2, lambda w: w.store.find_own(MOOD, "auth0|u1", "k5", "no id")),
     "claim and finish": (1, lambda w: settle(w, first(w))),
     "account": (1, lambda w: w.accounts.find("auth0|u1")),
     "account by DID": (1, lambda w: w.accounts.by_did("did:plc:1")),

@@ -13,6 +13,8 @@ from uuid import uuid4
 import pytest
 from bson import ObjectId
 
+from tests.bulk import repo
+from tests.contract.older_records import Older, write_older
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.core.documents import Status
@@ -238,6 +240,104 @@ def test_the_record_of_a_visible_document_is_not_deleted(author: Author) -> None
         error = rejected(partial(author.delete, created.rkey, dry_run=dry_run), author)
         assert error.code == "document_not_hidden"
         assert "`nuked: true`" in error.message
+
+
+@pytest.fixture(params=["ref", "mongoId"])
+def older(request: pytest.FixtureRequest, ada: Author) -> Older:
+    """Return a mood with a record of an older program, and without a state."""
+    item = ada.world.platform.save_mood("calm", ada.user)
+    by_mongo_id = request.param == "mongoId"
+    return write_older(ada.world, ada.world.ada, "mood", item, mongo_id=by_mongo_id)
+
+
+def test_the_record_of_a_visible_document_without_a_state_is_not_deleted(
+    older: Older, ada: Author
+) -> None:
+    """The record names the document, and the document is as good as one with a state."""
+    for dry_run in (True, False):
+        error = rejected(partial(delete_older, older, dry_run=dry_run), ada)
+        assert error.code == "document_not_hidden"
+
+
+def test_the_record_of_a_hidden_document_without_a_state_is_deleted(
+    older: Older, ada: Author
+) -> None:
+    """The result names the document; once the record is gone, the document is unknown."""
+    older.world.platform.edit("mood", older.item, deleted=True)
+    before = ada.snapshot()
+    dry = delete_older(older, dry_run=True)
+    assert ada.snapshot() == before
+    assert (dry.action, dry.id, dry.reason) == (Action.REMOVE, older.item, "deleted")
+    done = delete_older(older)
+    assert (done.status, done.id, done.reason) == (Status.REMOVED, older.item, "deleted")
+    assert repo(older.world, older.user).get(older.key) is None
+    assert delete_older(older, dry_run=True).action is Action.NOTHING
+
+
+def test_a_record_that_names_a_document_of_another_owner_is_deleted(
+    older: Older, ada: Author
+) -> None:
+    """That document is published in the repo of its owner."""
+    older.world.platform.edit("mood", older.item, user=ada.world.bob)
+    assert delete_older(older, dry_run=True).action is Action.REMOVE
+    done = delete_older(older)
+    assert (done.status, done.id) == (Status.REMOVED, None)
+
+
+def delete_older(older: Older, *, dry_run: bool = False) -> MediaRecordResult:
+    """Delete the record of an older program by its key."""
+    services, rkey = older.world.services, older.key.rkey
+    return delete_media_record(services, MediaTypes.MOOD, older.user, rkey, dry_run=dry_run)
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A published item of a user whose account has another DID since."""
+
+    author: Author
+    item: ObjectId
+    rkey: str
+    is_known: bool
+
+    def delete(self, *, dry_run: bool = False) -> MediaRecordResult:
+        return self.author.delete(self.rkey, dry_run=dry_run)
+
+
+@pytest.fixture(params=[True, False])
+def moved(request: pytest.FixtureRequest, ada: Author) -> Moved:
+    """Return an item in the repo of the old DID, whose account is known or not."""
+    created = ada.published()
+    users = ada.world.services.storage.database["users"]
+    other = users.find_one_and_delete({"_id": ada.world.bob})
+    former = users.find_one({"_id": ada.user})
+    assert other
+    assert former
+    users.update_one({"_id": ada.user}, {"$set": {"atproto": other["atproto"]}})
+    if request.param:
+        users.insert_one({"_id": "auth0|former", "atproto": former["atproto"]})
+    assert isinstance(created.id, ObjectId)
+    return Moved(ada, created.id, str(created.rkey), request.param)
+
+
+def test_the_record_of_a_visible_document_in_an_old_repo_is_not_deleted(moved: Moved) -> None:
+    """Its next sync moves it."""
+    for dry_run in (True, False):
+        error = rejected(partial(moved.delete, dry_run=dry_run), moved.author)
+        assert error.code == "document_not_hidden"
+
+
+def test_the_record_of_a_hidden_document_in_an_old_repo_is_deleted(moved: Moved) -> None:
+    """If the account of that repo is known; otherwise the record stays, and the item is skipped."""
+    author = moved.author
+    author.world.platform.edit("kidlisp", moved.item, nuked=True)
+    dry, done = moved.delete(dry_run=True), moved.delete()
+    left = author.world.records("kidlisp", moved.item)
+    assert (dry.id, done.id, done.reason) == (moved.item, moved.item, "nuked")
+    if moved.is_known:
+        assert (dry.action, done.status, left) == (Action.REMOVE, Status.REMOVED, [])
+    else:
+        assert (dry.action, dry.reason) == (Action.SKIP, "nuked")
+        assert (done.status, len(left)) == (Status.SKIPPED, 1)
 
 
 def test_a_dry_run_changes_nothing_and_tells_what_a_call_would_do(author: Author) -> None:

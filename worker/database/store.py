@@ -31,7 +31,7 @@ from worker.core.documents import (
 )
 from worker.core.errors import MediaError, TransientError
 from worker.core.fields import Fields, is_text, wrong_type
-from worker.core.ids import as_document_id
+from worker.core.ids import as_document_id, candidate_ids
 from worker.database.leases import (
     MALFORMED_STATE,
     Update,
@@ -144,6 +144,17 @@ class DocumentStore:
         with mongo_errors():
             raw = self.collection(kind).find_one(match, projection(kind))
         return self.parse(kind, raw) if raw else None
+
+    def find_own(
+        self, kind: MediaType, owner: str, rkey: str, ref: str | None
+    ) -> MediaDocument | None:
+        """Return the document of `owner` with the id `ref`, or with this rkey in any repo."""
+        ids = candidate_ids(ref)
+        match = {"$or": [{"_id": {"$in": ids}}, {"atproto.rkey": rkey}]}
+        with mongo_errors():
+            found = list(self.collection(kind).find(match, projection(kind)))
+        own = [each for raw in found if (each := self.parse(kind, raw)).owner == owner]
+        return min(own, key=lambda each: each.ref.id not in ids, default=None)
 
     def claim(
         self,

@@ -1,18 +1,17 @@
 """Create, update and delete media records from Python; docs/python-api.md has an example.
 
-The document in MongoDB decides what is published: these functions compare the caller's values with
-it, then sync it with the engine of live saves. `type_name` is one of `MediaTypes` or the name of
-another media type, `user_sub` the subject of a user, or None for guests. With `dry_run` they only
-read. A failed sync is returned, with the error that is saved on the document.
+The document in MongoDB decides what is published: the caller's values are compared with it, then it
+is synced as by a live save. `type_name` is the name of a media type, `user_sub` the subject of a
+user, or None for guests. With `dry_run` they only read. A failed sync is returned, with its error.
 
 All raise MediaRecordError, PermanentError for an unknown type, an invalid id or a user without an
-account, ContendedError, and StoreUnavailableError.
+account, ContendedError, and StoreUnavailableError; a deletion also the MediaError of a PDS.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import EllipsisType
 from uuid import uuid4
@@ -105,21 +104,24 @@ def delete_media_record(
     services: Services, type_name: str, user_sub: str | None, rkey: str, *, dry_run: bool = False
 ) -> MediaRecordResult:
     """Delete the record of a document that is hidden or gone."""
-    kind = media_type(type_name)
+    kind, store = media_type(type_name), services.storage.store
     account = services.storage.accounts.resolve(user_sub or services.settings.guest_subject)
-    if document := services.storage.store.find_by_record(kind, account.did, rkey):
-        if document.hidden is None:
-            message = f"{document.ref} is not hidden: set `nuked: true` on it in MongoDB first"
-            raise MediaRecordError(message, code="document_not_hidden")
+    document, record = store.find_by_record(kind, account.did, rkey), None
+    if document is None:  # the document may have no state, or its record may be in an old repo
+        key = services.pds.repo(account).key(kind.nsid, rkey)
+        record = services.pds.client_of(account.did).get_record(key)
+        document = store.find_own(kind, account.subject, rkey, record.ref if record else None)
+    if document and document.hidden is None:
+        message = f"{document.ref} is not hidden: set `nuked: true` on it in MongoDB first"
+        raise MediaRecordError(message, code="document_not_hidden")
+    if document and record is None:
         return _sync(services, document, {}, dry_run=dry_run)
+    item_id, reason = (document.ref.id, document.hidden) if document else (None, None)
+    result = MediaRecordResult(kind.name, item_id, None, reason, rkey=rkey)
     if dry_run:
-        found = services.pds.client_of(account.did).get_record(
-            services.pds.repo(account).key(kind.nsid, rkey)
-        )
-        action = Action.REMOVE if found else Action.NOTHING
-        return MediaRecordResult(kind.name, None, None, rkey=rkey, action=action)
+        return replace(result, action=Action.REMOVE if record else Action.NOTHING)
     done = services.sync.engine.delete_record(kind.name, account.subject, rkey, holder=str(uuid4()))
-    return MediaRecordResult(kind.name, None, done.status, rkey=rkey, error=done.error)
+    return replace(result, status=done.status, error=done.error)
 
 
 def _sync(
@@ -137,10 +139,8 @@ def _sync(
         return MediaRecordResult(*saved, ahead.error, ahead.action, ahead.record)
     done = services.sync.engine.sync(ref.type, ref.id, holder=str(uuid4()))
     it = (services.storage.store.find(kind, [ref.id]) or document).state
-    reason = it.reason if done.status else done.detail
-    return MediaRecordResult(
-        ref.type, ref.id, done.status, reason, it.uri, it.cid, it.rkey, done.error
-    )
+    result = (ref.type, ref.id, done.status, it.reason if done.status else done.detail)
+    return MediaRecordResult(*result, it.uri, it.cid, it.rkey, done.error)
 
 
 def _check_owner(document: MediaDocument, owner: str) -> None:

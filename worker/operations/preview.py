@@ -43,11 +43,15 @@ def preview(services: Services, kind: MediaType, document: MediaDocument) -> Pre
     """Return what a sync of a document would do; raises StoreUnavailableError."""
     if document.fault:
         return _invalid(document.fault)
-    match plan(kind, document, services.storage.accounts.find(document.owner)):
+    accounts = services.storage.accounts
+    account = accounts.find(document.owner)
+    match plan(kind, document, account):
         case Publish() as decision:
             return _preview_publication(services, kind, document, decision)
-        case Remove():
-            return Preview(Action.REMOVE)
+        case Remove(key=key):
+            if accounts.by_did(key.repo):
+                return Preview(Action.REMOVE)
+            return Preview(Action.SKIP, document.hidden if account else "no_account")
         case Skip(reason=reason):
             return Preview(Action.SKIP, reason)
         case Nothing():
