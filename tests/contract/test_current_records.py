@@ -242,6 +242,31 @@ def test_a_record_without_its_blob_is_rewritten_with_a_new_one(
     assert painting.findings() == []
 
 
+@pytest.mark.parametrize("how", ["alone", "in a batch", "in a backfill"])
+def test_a_record_without_its_blob_and_its_file_is_rewritten_without_them(
+    painting: Older, pds_blobs: Path, how: str
+) -> None:
+    """It refers to no blob that the PDS cannot send; the file is still expected."""
+    platform = painting.world.platform
+    image = platform.store(f"{painting.record['slug']}.png", pixel_art((9, 9)), painting.user)
+    image.unlink()
+    (pds_blobs / painting.did / blobs_of(painting.record)["thumbnail"]).unlink()
+    painting.legacy("rkey alone")
+    if how == "alone":
+        painting.sync()
+    else:
+        painting.batch(backfill=uuid4().hex if how == "in a backfill" else None)
+    assert painting.state["status"] == "partial"
+    assert "thumbnail" not in painting.published
+    assert painting.findings() == []
+    before = painting.revision
+    assert painting.sync() == "partial"
+    assert painting.revision == before
+    platform.store(image.name, pixel_art((9, 9)), painting.user)
+    assert painting.sync() == "synced"
+    painting.assert_adopted()
+
+
 @pytest.mark.parametrize("how", ["alone", "in a backfill"])
 def test_a_blob_that_the_lexicon_does_not_accept_is_replaced(painting: Older, how: str) -> None:
     """It is of another type, for example."""

@@ -86,9 +86,12 @@ class AttachmentBuilder:
     def _replace_missing(
         self, run: Run, draft: Draft, repo: Repo, name: str, prepared: PreparedBlob
     ) -> PreparedBlob:
-        """Prepare a blob again if it is adopted, and the PDS does not have it."""
+        """Prepare a blob again if it is adopted, and the PDS does not have it.
+
+        If its file is missing too, the record is published without it.
+        """
         cid = adopted_cid(_known_blob(run, name))
-        if cid is None or not isinstance(prepared, BlobState) or repo.has_blob(cid):
+        if cid is None or isinstance(prepared, Content) or repo.has_blob(cid):
             return prepared
         run.report_step(f"{name}: the PDS does not have {cid}")
         run.set_state(replace(run.state, blobs={**run.state.blobs, name: BlobState()}))
