@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
+
+import pytest
 from bson import ObjectId
 
 from tests.bulk import account, new_user, save_moods, save_one_of, save_painting, set_state
@@ -65,6 +69,34 @@ def test_a_record_without_its_thumbnail_would_change(world: World) -> None:
     done = rehearsal_of(world, user)
     assert done.effects == {("painting", Effect.CURRENT): 2, ("painting", Effect.CHANGED): 1}
     assert done.fields == {("painting", "thumbnail"): 1}
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_the_record_that_names_the_document_is_compared(world: World, number: int) -> None:
+    """The one at the key in the state if several name it; not another document's at that key."""
+    user = new_user(world)
+    mood, other = (write_older(world, user, "mood", each) for each in save_moods(world, 2, user))
+    twin = replace(mood, key=replace(mood.key, rkey="3zzzzzzzzzz2z")).put(mood="twin")
+    key = (other.key, twin.key)[number]
+    set_state(world, media_type("mood"), mood.item, rkey=key.rkey)
+    other.legacy("rkey alone")
+    effects = [Effect.CURRENT, (Effect.CURRENT, Effect.CHANGED)[number]]
+    assert rehearsal_of(world, user).effects == Counter(("mood", each) for each in effects)
+
+
+def test_a_record_of_another_document_is_not_compared(world: World) -> None:
+    """The key in the state is wrong, and no record names the document; one without a name may."""
+    user = new_user(world)
+    other = write_older(world, user, "mood", save_one_of(world, "mood", user))
+    mood = save_one_of(world, "mood", user)
+    set_state(world, media_type("mood"), mood, rkey=other.key.rkey)
+    assert rehearsal_of(world, user).effects == {
+        ("mood", Effect.NEW): 1,
+        ("mood", Effect.CURRENT): 1,
+    }
+    other.put(ref=None)
+    world.platform.delete("mood", other.item)
+    assert rehearsal_of(world, user).effects == {("mood", Effect.CHANGED): 1}
 
 
 def test_items_that_would_fail_are_counted_by_error(world: World) -> None:

@@ -109,17 +109,20 @@ class _AccountComparison:
         return Effect.CHANGED if changes else Effect.CURRENT
 
     def _find(self, kind: MediaType, document: MediaDocument) -> StoredRecord | None:
-        """Return the record that the state or its own `ref` assigns to a document, or None."""
+        """Return the record that names a document, or else the one at its key; or None.
+
+        A record at its key that names another document belongs to that one.
+        """
         if kind.nsid not in self._records:
             self._records[kind.nsid] = self.snapshot.records(kind.nsid)
             self._by_ref[kind.nsid] = self.snapshot.by_ref(kind.nsid)
         state = document.state
-        if state.rkey and state.repo in {None, self.account.did}:
-            found = self._records[kind.nsid].get(state.rkey)
-            if found:
-                return found
-        named = self._by_ref[kind.nsid].get(str(document.ref.id), ())
-        return next(iter(named), None)
+        if named := self._by_ref[kind.nsid].get(str(document.ref.id)):
+            return next((record for record in named if record.rkey == state.rkey), named[0])
+        if state.rkey is None or state.repo not in {None, self.account.did}:
+            return None
+        found = self._records[kind.nsid].get(state.rkey)
+        return found if found and found.ref is None else None
 
     def _changes(
         self, kind: MediaType, document: MediaDocument, found: StoredRecord | None
