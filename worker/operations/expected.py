@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from worker.core.cid import cid_of_record
+from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, BlobState, MediaDocument
 from worker.core.errors import PermanentError
 from worker.media import Draft, MediaType, SiteUrls
-from worker.media.validation import Lexicons
+from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.attachments import Attachments
 from worker.sync.existing_records import adopt_blobs
@@ -36,15 +36,29 @@ class ExpectedRecords:
     def record(self, document: MediaDocument, draft: Draft, found: Record | None = None) -> Record:
         """Build a record from a draft and the saved blobs and links, without validation.
 
-        Blobs and links that are not saved yet are those of the published record `found`.
+        Blobs and links of files that are not saved yet are those of the published record `found`.
         """
         if not draft.blobs and not draft.links:
             return draft.fields
-        known, state = self.blobs(document, draft, found), document.state
-        blobs = {name: blob for name, blob in known.items() if name in draft.blobs}
+        state = document.state
+        blobs = self._expected_blobs(document, draft, found)
         published = {name: "published" for name in draft.links if name in (found or {})}
         links = published | {name: key for name, key in state.links.items() if name in draft.links}
         return Attachments(blobs, links, ()).complete(draft)
+
+    def _expected_blobs(
+        self, document: MediaDocument, draft: Draft, found: Record | None
+    ) -> Mapping[str, BlobState]:
+        """Return the blobs of the next record: known ones, and those of texts in the document."""
+        known, rules = self.blobs(document, draft, found), self.lexicons.blob_rules(draft.nsid)
+        blobs = {name: blob for name, blob in known.items() if name in draft.blobs}
+        for name, spec in draft.blobs.items():
+            blob = known.get(name, BlobState(mime_type=spec.mime_type))
+            # The last run could not upload this text, and kept the blob.
+            is_refused = blob.error and document.state.fingerprint == document.fingerprint
+            if spec.content is not None and not is_refused:
+                blobs[name] = _with_content(blob, spec.content, rules[name])
+        return blobs
 
     def blobs(
         self, document: MediaDocument, draft: Draft, found: Record | None
@@ -83,6 +97,14 @@ class ExpectedRecords:
         record = self.record(document, draft, found.value)
         additions = optional_additions(kind.additions, document.state.blobs)
         return is_current(found.cid, cid_of_record(record), record, additions)
+
+
+def _with_content(blob: BlobState, content: str, rule: BlobRule) -> BlobState:
+    """Return the blob after an upload of `content`; it is unchanged if `content` is too large."""
+    data = content.encode()
+    if rule.max_size is not None and len(data) > rule.max_size:
+        return blob
+    return replace(blob, cid=cid_of_blob(data), size=len(data))
 
 
 @dataclass(frozen=True, slots=True)
