@@ -69,15 +69,16 @@ def test_a_hidden_items_older_record_is_removed(world: World, user: str, *, is_f
 
 
 def test_a_painting_that_waits_for_its_code_keeps_its_older_record(world: World, user: str) -> None:
-    """It is current once the code is there."""
+    """The record is completed once the code is there, as after any edit."""
     painting = write_older(world, user, "painting", save_painting(world, 9, user))
     world.platform.edit("painting", painting.item, code=None)
     before = painting.revision
     assert painting.sync() == "skipped"
+    assert painting.revision == before
     world.platform.edit("painting", painting.item, code=painting.record["code"])
     assert painting.sync() == "synced"
     painting.assert_adopted()
-    assert painting.revision == before
+    assert painting.published == {**painting.record, "acUrl": painting.published["acUrl"]}
 
 
 def test_an_item_that_another_run_holds_adopts_its_record_itself(

@@ -9,7 +9,8 @@ import pytest
 
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
-from worker.core.documents import BlobState
+from worker.core.documents import BlobState, ItemRef, MediaDocument, SyncState
+from worker.core.fields import Fields
 from worker.core.records import document_ref
 from worker.media import media_type
 
@@ -110,11 +111,38 @@ def test_types_without_additions_have_two_current_records() -> None:
     assert not current(without(PIECE, "code"), PIECE, ())
 
 
+def piece(**state: object) -> MediaDocument:
+    """Return a piece with a state that knows its content."""
+    fields = Fields({"slug": "walk"})
+    known = SyncState(**{"fingerprint": fields.fingerprint, **state})  # type: ignore[arg-type]
+    ref = ItemRef("piece", 1)
+    return MediaDocument(ref, "ada", is_guest=False, hidden=None, fields=fields, state=known)
+
+
+@pytest.mark.parametrize("state", [{}, {"cid": "bafy", "adopted": True}, {"fingerprint": None}])
+def test_additions_are_optional_in_records_of_older_programs(state: dict[str, object]) -> None:
+    """In one that is adopted, and in one that no run has read."""
+    assert optional_additions(ADDITIONS, piece(**state)) == [*ADDITIONS]
+
+
 def test_a_blob_that_the_state_knows_is_not_optional() -> None:
     """It was uploaded for this record, or its file is awaited."""
-    failed = {"source": BlobState()}
+    failed = piece(cid="bafy", adopted=True, blobs={"source": BlobState()})
     assert optional_additions(ADDITIONS, failed) == ["acUrl", "code"]
-    assert optional_additions(ADDITIONS, {}) == [*ADDITIONS]
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"cid": "bafy"},
+        {"cid": "bafy", "adopted": True, "fingerprint": "of an earlier content"},
+        {"fingerprint": "of an earlier content"},
+    ],
+    ids=["own record", "edited", "edited, and not read yet"],
+)
+def test_no_addition_is_optional_in_own_records_and_after_an_edit(state: dict[str, object]) -> None:
+    """An edit causes a rewrite, also of an addition alone."""
+    assert optional_additions(ADDITIONS, piece(**state)) == []
 
 
 def test_other_records_are_computed_only_if_necessary() -> None:

@@ -10,17 +10,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from worker.core.cid import cid_of_record
-from worker.core.documents import BlobState
+from worker.core.documents import MediaDocument
 
 Record = Mapping[str, object]
 
 
-def optional_additions(additions: Sequence[str], blobs: Mapping[str, BlobState]) -> list[str]:
-    """Return the fields `additions` that a current record may lack.
+def optional_additions(additions: Sequence[str], document: MediaDocument) -> list[str]:
+    """Return the fields `additions` that a document's current record may lack.
 
-    A blob in the state's `blobs` is uploaded, or is missing for an error: the record needs it.
+    Only a record of an older program may lack them, until the document is edited. A blob in the
+    state's `blobs` is uploaded, or is missing for an error: the record needs it.
     """
-    return [name for name in additions if name not in blobs]
+    state = document.state
+    is_own = state.cid is not None and not state.adopted
+    if is_own or document.is_edited:
+        return []
+    return [name for name in additions if name not in state.blobs]
 
 
 def is_current(published: str | None, cid: str, record: Record, additions: Sequence[str]) -> bool:

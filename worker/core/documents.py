@@ -108,7 +108,8 @@ class SyncState:
     """The state in a document's `atproto` field.
 
     `rkey` is the record key reserved in the repo with the DID `repo`. `cid` is the CID of the
-    published record, confirmed by the PDS. `fingerprint` is the fingerprint of the processed
+    published record, confirmed by the PDS. `adopted` means that an older program wrote that record,
+    and that the document was not edited since. `fingerprint` is the fingerprint of the processed
     document. `links` are the store keys of the files of links, None for missing files. `strays`
     are the URIs of records that a run may have written after it lost its lease. The sweep enqueues
     the item at `retry_at`; no PDS call is made for it before `held_until`.
@@ -120,6 +121,7 @@ class SyncState:
     rkey: str | None = None
     uri: str | None = None
     cid: str | None = None
+    adopted: bool = False
     blobs: Mapping[str, BlobState] = field(default_factory=dict)
     links: Mapping[str, str | None] = field(default_factory=dict)
     fingerprint: str | None = None
@@ -155,6 +157,11 @@ class MediaDocument:
     def fingerprint(self) -> str:
         """Return the hash of the document fields, without the state."""
         return self.fields.fingerprint
+
+    @property
+    def is_edited(self) -> bool:
+        """Return whether fields changed since the last run; False before the first run."""
+        return self.state.fingerprint not in {None, self.fingerprint}
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,7 @@ class Backlog:
             count, last = count + 1, cast("DocumentId", raw_id)
             state = document.state
             is_in_progress = state.lease is not None or state.retry_at is not None
-            if state.fingerprint not in {None, document.fingerprint} and not is_in_progress:
+            if document.is_edited and not is_in_progress:
                 changed.append(OwnedItem(document.ref, document.owner))
         return changed, last if count == window else None
 

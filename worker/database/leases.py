@@ -91,6 +91,7 @@ def state_after_claim(
         state,
         repo=repo if rkey else state.repo,
         rkey=rkey or state.rkey,
+        adopted=state.adopted and not document.is_edited,
         lease=lease,
         status=state.status or Status.PENDING,
         attempts=1 if is_first else state.attempts + 1,
@@ -104,6 +105,7 @@ def state_after_claim(
 
 def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
     """Build the update of a claim. `lease` is the lease as saved in MongoDB."""
+    unset = ["again"] if state.adopted else ["again", "adopted"]
     return {
         "$set": {
             "atproto.lease": lease,
@@ -114,7 +116,7 @@ def claim_update(state: SyncState, lease: Mapping[str, object]) -> Update:
             "atproto.retryAt": state.retry_at,
             "atproto.fingerprint": state.fingerprint,
         },
-        "$unset": {"atproto.again": ""},
+        "$unset": {f"atproto.{name}": "" for name in unset},
     }
 
 

@@ -22,7 +22,7 @@ class StateUpdate:
     """The record key, CID and blobs to save in a document's state.
 
     `cid` is None if the record is missing. `blobs` replaces the saved blobs; None keeps them. With
-    an empty `blobs`, the next run uploads blobs again.
+    an empty `blobs`, the next run uploads blobs again. `adopted` is the value of the state's field.
     """
 
     document: MediaDocument
@@ -30,13 +30,15 @@ class StateUpdate:
     rkey: str
     cid: str | None
     blobs: Mapping[str, BlobState] | None = None
+    adopted: bool = False
 
     def state_of(self, kind: MediaType, state: SyncState) -> SyncState:
         """Return `state` with this update, for a run that holds the document."""
         key = RecordKey(self.repo, kind.nsid, self.rkey)
         uri = key.uri if self.cid else None
         blobs = state.blobs if self.blobs is None else self.blobs
-        return replace(state, repo=key.repo, rkey=key.rkey, uri=uri, cid=self.cid, blobs=blobs)
+        keyed = replace(state, repo=key.repo, rkey=key.rkey, uri=uri, cid=self.cid)
+        return replace(keyed, adopted=self.adopted, blobs=blobs)
 
 
 class StateUpdates:
@@ -67,7 +69,7 @@ def _write(kind: MediaType, update: StateUpdate, retry_at: datetime | None) -> U
     match |= {"atproto.attemptedAt": {"$eq": update.document.state.attempted_at}}
     key = RecordKey(update.repo, kind.nsid, update.rkey)
     values = repo_fields(key.repo) | {"rkey": key.rkey, "cid": update.cid}
-    values |= {"uri": key.uri if update.cid else None}
+    values |= {"uri": key.uri if update.cid else None, "adopted": update.adopted or None}
     if update.blobs is not None:
         values["blobs"] = dump_blobs(update.blobs)
     if retry_at is not None:

@@ -48,6 +48,7 @@ from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
 
 _MAX_TRIES = 100
+_OF_LAST_RUN = ("atproto.lease", "atproto.retryAt", "atproto.fingerprint", "atproto.adopted")
 GUEST_USERS = (None, "")
 """The values of `user` in a guest's document."""
 
@@ -253,7 +254,7 @@ class DocumentStore:
         """
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
         failed = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
-        stale = dict.fromkeys(("atproto.lease", "atproto.retryAt", "atproto.fingerprint"), "")
+        stale = dict.fromkeys(_OF_LAST_RUN, "")
         with mongo_errors():
             self.clear_malformed(kind, [raw_id])
             self.collection(kind).update_one(match, {"$set": failed, "$unset": stale})

@@ -142,8 +142,8 @@ class MediaType:
     platform fills in later: an item is skipped while one is missing. `has_files` states whether
     records may need source files. `batch` is the maximum number of items in one batch. `urls` are
     the default URL templates by record field; `URL_TEMPLATE_<TYPE>_<FIELD>` overrides a template.
-    `additions` are optional record fields that records of older programs may lack; they are not
-    written again to add such a field.
+    `additions` are optional record fields that records of older programs may lack; these are not
+    written again to add such a field, unless their document is edited.
     """
 
     name: str

@@ -55,7 +55,7 @@ class ExpectedRecords:
         for name, spec in draft.blobs.items():
             blob = known.get(name, BlobState(mime_type=spec.mime_type))
             # The last run could not upload this text, and kept the blob.
-            is_refused = blob.error and document.state.fingerprint == document.fingerprint
+            is_refused = blob.error and not document.is_edited
             if spec.content is not None and not is_refused:
                 blobs[name] = _with_content(blob, spec.content, rules[name])
         return blobs
@@ -95,7 +95,7 @@ class ExpectedRecords:
         """
         draft = self.draft(kind, document, account)
         record = self.record(document, draft, found.value)
-        additions = optional_additions(kind.additions, document.state.blobs)
+        additions = optional_additions(kind.additions, document)
         return is_current(found.cid, cid_of_record(record), record, additions)
 
 

@@ -29,8 +29,8 @@ class Action(StrEnum):
 class Preview:
     """What a sync would do; `error` is the fault of a document that cannot be published.
 
-    `record` has the blobs and links that are saved on the document. Those of a sync may differ,
-    because a preview does not read files.
+    `record` has the texts of the document, and the blobs and links of files that are saved on it.
+    Those of a sync may differ, because a preview does not read files.
     """
 
     action: Action
@@ -67,7 +67,7 @@ def _preview_publication(
         record = expected.valid_record(document, expected.draft(kind, document, account))
     except PermanentError as error:
         return _invalid(error)
-    additions = optional_additions(kind.additions, state.blobs)
+    additions = optional_additions(kind.additions, document)
     current = is_current(state.cid, cid_of_record(record), record, additions)
     is_done = current and state.status is Status.SYNCED and decision.moved_from is None
     return Preview(Action.NOTHING if is_done else Action.PUBLISH, record=record)

@@ -25,7 +25,7 @@ from worker.media.validation import BlobRule, Lexicons
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
-from worker.sync.existing_records import adopt_blobs
+from worker.sync.existing_records import adopt_blobs, is_adopted
 
 _KEPT = 86_400  # seconds for which Redis stores that a backfill has adopted the records of a repo
 _CHUNK = 500
@@ -137,4 +137,4 @@ def _adopt_record(
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
         return None
     blobs = adopt_blobs(kept.value, rules, state.blobs)
-    return StateUpdate(document, did, kept.rkey, kept.cid, blobs)
+    return StateUpdate(document, did, kept.rkey, kept.cid, blobs, is_adopted(state))

@@ -260,7 +260,8 @@ class Engine:
             case Publish(account=account, moved_from=moved_from):
                 if moved_from:
                     self._delete(run, RecordKey(moved_from, run.kind.nsid, run.state.rkey or ""))
-                    run.save(replace(run.state, repo=None, uri=None, cid=None, blobs={}))
+                    moved = replace(run.state, repo=None, uri=None, cid=None, adopted=False)
+                    run.save(replace(moved, blobs={}))
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
@@ -320,5 +321,5 @@ def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
 
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # A PDS drops a blob with its last reference: an item that is shown again uploads it.
-    gone = replace(_settled_state(state), uri=None, cid=None, blobs={}, links={})
+    gone = replace(_settled_state(state), uri=None, cid=None, adopted=False, blobs={}, links={})
     return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())

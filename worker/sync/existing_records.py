@@ -25,6 +25,15 @@ def is_legacy(state: SyncState) -> bool:
     return state.rkey is not None and is_unread
 
 
+def is_adopted(state: SyncState) -> bool:
+    """Return whether a record to save in the state is one of an older program.
+
+    A state with a CID and without `adopted` has a record that a run wrote. If another program has
+    replaced that record, it must be complete again.
+    """
+    return state.cid is None or state.adopted
+
+
 def adopted_cid(blob: BlobState) -> str | None:
     """Return the CID of a blob that is adopted and has no source yet; None for other blobs."""
     return blob.cid if blob.source is None else None

@@ -45,7 +45,7 @@ class PreparedRecord:
     def is_current(self) -> bool:
         """Return whether the state says that a current record is already published."""
         state = self.run.state
-        additions = optional_additions(self.run.kind.additions, state.blobs)
+        additions = optional_additions(self.run.kind.additions, self.run.document)
         return is_current(state.cid, self.cid, self.record, additions)
 
 
@@ -71,7 +71,7 @@ def _without_additions(run: Run, blobs: Mapping[str, PreparedBlob]) -> Mapping[s
     """Return `blobs` without the additions that the published record may lack."""
     if run.state.cid is None:
         return blobs
-    additions = optional_additions(run.kind.additions, run.state.blobs)
+    additions = optional_additions(run.kind.additions, run.document)
     return {name: blob for name, blob in blobs.items() if name not in additions}
 
 
@@ -155,6 +155,7 @@ class Publisher:
             reason=None,
             uri=prepared.key.uri,
             cid=state.cid if prepared.is_current else prepared.cid,
+            adopted=state.adopted and prepared.is_current,
             links=attachments.links,
             lost=0,
             error=None,
@@ -189,7 +190,8 @@ class Publisher:
             if existing and existing.rkey == rkey:
                 rules = self.lexicons.blob_rules(nsid)
                 blobs = adopt_blobs(existing.value, rules, state.blobs)
-                state = replace(state, uri=existing.uri, cid=existing.cid, blobs=blobs)
+                found = replace(state, uri=existing.uri, cid=existing.cid, blobs=blobs)
+                state = replace(found, adopted=True)
             with suppress(RecordKeyTakenError):
                 run.save(state)
                 run.report_step(f"rkey {rkey} reserved in {repo.did}")
@@ -217,5 +219,5 @@ class Publisher:
         if ref.cid != prepared.cid:
             message = f"the PDS saved {key.uri} as {ref.cid}, which is not the CID of the record"
             raise TransientError(message, step="write", code="record_altered")
-        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid))
+        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid, adopted=False))
         run.report_step(f"written: {ref.uri} {ref.cid}")

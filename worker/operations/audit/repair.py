@@ -25,7 +25,7 @@ from worker.operations.audit.findings import Fault, Finding, TypeAudit
 from worker.operations.audit.record_removal import RecordRemoval
 from worker.pds.repo import Repo
 from worker.sync.batch.engine import BatchEngine, BatchRequest
-from worker.sync.existing_records import adopt_blobs
+from worker.sync.existing_records import adopt_blobs, is_adopted
 from worker.sync.run import Observer
 
 _MAX_SHARE = 5  # one in five: 20%
@@ -175,7 +175,9 @@ class Repairer:
                 return None
             rules = self.lexicons.blob_rules(finding.kind.nsid)
             blobs = adopt_blobs(finding.record.value, rules, state.blobs)
-            return StateUpdate(finding.document, did, finding.key.rkey, finding.cid, blobs)
+            return StateUpdate(
+                finding.document, did, finding.key.rkey, finding.cid, blobs, is_adopted(state)
+            )
         if finding.fault is Fault.MISSING and state.rkey and state.repo in {None, did}:
             return StateUpdate(finding.document, did, state.rkey, None) if state.cid else None
         return None

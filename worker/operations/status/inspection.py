@@ -170,7 +170,7 @@ class Inspector:
             return ExpectedItem(did, fault=error.message)
         known = self.expected_records.blobs(document, draft, found)
         # A record of an older program may lack an addition: its file is not uploaded.
-        optional = kind.additions if found else ()
+        optional = optional_additions(kind.additions, document) if found else ()
         names = [name for name in draft.blobs if name in known or name not in optional]
         return ExpectedItem(did, record, {name: known.get(name, BlobState()) for name in names})
 
@@ -204,5 +204,5 @@ def _differences(
 
 
 def _is_current(item: InspectedItem, record: Record, found: RemoteRecord) -> bool:
-    additions = optional_additions(item.kind.additions, item.document.state.blobs)
+    additions = optional_additions(item.kind.additions, item.document)
     return is_current(found.cid, cid_of_record(record), record, additions)
