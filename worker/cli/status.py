@@ -111,7 +111,8 @@ def _print_page(snapshot: _StatusReport) -> None:
         ("skipped", snapshot.every.skipped),
         ("removed", snapshot.every.removed),
     ):
-        by_reason = [(reason, str(number)) for reason, number in counts.most_common()]
+        ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))
+        by_reason = [(reason, str(number)) for reason, number in ranked]
         title = f"{status.capitalize()} by reason"
         print_table(Table(by_reason, header=("reason", status), title=title))
     removals = snapshot.removals
