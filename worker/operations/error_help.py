@@ -78,7 +78,7 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
     ),
     ErrorHelp(
         ("directory_unavailable",),
-        "nobody can tell where the account lives: no DID document, or no PDS in it",
+        "the PDS of the account is unknown: no DID document, or no PDS in it",
         "retried; look at the account's DID document and `DID_RESOLVER`",
     ),
     ErrorHelp(

@@ -93,8 +93,8 @@ class Adoption:
         """
         own, is_complete = None, True
         for updates in self._find_updates(kind, account, snapshot):
-            free = [each for each in updates if held is None or each.document.ref != held.ref]
-            own = next((each for each in updates if each not in free), own)
+            own = next((each for each in updates if held and each.document.ref == held.ref), own)
+            free = [each for each in updates if each is not own]
             hidden = [each for each in free if each.document.hidden]
             shown = [each for each in free if not each.document.hidden]
             count = self.state_updates.apply(kind, shown, retry_at=None)
