@@ -8,7 +8,6 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-import httpx
 import pytest
 from redis import Redis
 
@@ -16,12 +15,10 @@ from tests.contract.proxy import Proxy, Reply, open_proxy
 from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.core.documents import Account
-from worker.core.errors import AccountError, MediaError
-from worker.core.net.transports import PublicOnlyTransport
+from worker.core.errors import AccountError
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import PdsClient, open_http_client
-from worker.pds.identity import DidResolver, DirectoryError, is_public_https_url
+from worker.pds.identity import DidResolver, DirectoryError
 from worker.pds.repo import Repo
 from worker.services import Services
 
@@ -92,7 +89,7 @@ def move(
 ) -> Iterator[Move]:
     """An account at the place that PDS_URL names; nobody knows of it yet."""
     directory, old, new = places
-    urls = {"PDS_URL": old.url, "DID_RESOLVER": directory.url, "ALLOW_HTTP": "1"}
+    urls = {"PDS_URL": old.url, "DID_RESOLVER": directory.url, "TRUSTED_PDS_URLS": new.url}
     services = open_services(new_settings(stack, **urls))
     keys = AccountCache(redis)
     keys.delete_all(shared_user.did)
@@ -213,66 +210,19 @@ def test_text_that_is_no_did_of_an_account_is_looked_for_nowhere(move: Move, did
     assert move.directory.count() == 0
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://pds.example",
-        "https://localhost",
-        "https://10.0.0.1",
-        "https://[::1]",
-        "https://pds.example:8080",
-        "https://user@pds.example",
-        "https://pds.example/path",
-        "https://pds",
-        "https://pds.example:port",
-        "ftp://pds.example",
-    ],
-)
-def test_password_goes_to_public_hosts_alone(url: str, stack: Stack, redis: Redis) -> None:
-    """A document is its account's to write: it must not lead into our own network."""
-    assert not is_public_https_url(url)
-    with pytest.raises(MediaError, match="public host name"):
-        ask(stack, redis, url, usual="https://usual.example")
+def test_own_pdses_may_be_anywhere(stack: Stack, redis: Redis) -> None:
+    """The operator has named them, so their URLs may have any scheme, address and port."""
+    own = ("http://localhost:2583", "http://10.0.0.7:3000")
+    assert [ask(stack, redis, f"{url}/", own=own) for url in own] == list(own)
 
 
-def test_public_host_and_the_platforms_own_pds_are_allowed(stack: Stack, redis: Redis) -> None:
-    """The latter may be anywhere: the operator has named it."""
-    assert is_public_https_url("https://pds.example.com")
-    usual = "http://localhost:2583"
-    assert ask(stack, redis, f"{usual}/", usual=usual) == usual
-
-
-def test_name_that_leads_into_our_own_network_is_not_followed(places: Places) -> None:
-    """Whatever a name was when it was looked at: the address that is connected to must be public.
-
-    For an account's PDS, and for the host of its document.
-    """
-    _, inside, _ = places
-    with (
-        closing(open_http_client()) as free,
-        closing(open_http_client(public_only=True)) as capture_errors,
-    ):
-        with pytest.raises(MediaError) as caught:
-            PdsClient(inside.url, request=capture_errors).latest_commit("did:plc:x")
-        assert caught.value.code == "pds_unreachable"
-        with (
-            httpx.Client(transport=PublicOnlyTransport()) as client,
-            pytest.raises(httpx.ConnectError),
-        ):
-            client.get(inside.url)
-        assert inside.count() == 0
-        with pytest.raises(MediaError):
-            PdsClient(inside.url, request=free).latest_commit("did:plc:x")
-        assert inside.count() == 1
-
-
-def ask(stack: Stack, redis: Redis, url: str, *, usual: str) -> str:
+def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
     """Return where an account lives whose document names a URL."""
     did = "did:plc:" + "b" * 24
     service = {"id": f"{did}#atproto_pds", "serviceEndpoint": url}
     with ExitStack() as undo:
         undo.callback(redis.delete, f"media-atproto:home:{did}")
+        redis.delete(f"media-atproto:home:{did}")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
-        documents = DidResolver(redis, plc.url, usual, is_allowed=is_public_https_url)
-        return undo.enter_context(closing(documents)).pds_of(did)
+        return undo.enter_context(closing(DidResolver(redis, plc.url, own))).pds_of(did)

@@ -15,7 +15,7 @@ from tests.contract.failing import pend
 from tests.contract.items import save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
-from worker.core.net.transports import ResponseLimits
+from worker.core.net.client import ClientLimits
 from worker.core.rate_limits import Cost, Rates, Resource
 from worker.core.secrets import Secret
 from worker.operations.watch.checkpoint import CheckpointStore, CheckpointUpdate
@@ -32,7 +32,7 @@ def on_queue(here: Services, url: str) -> Services:
     limits = replace(here.settings.pds, rates=Rates.parse("* points_hour=100"))
     settings = replace(here.settings, redis_url=Secret(url), pds=limits)
     patience = Timeouts(
-        pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=1_000_000, seconds=8)
+        pds=4, redis=2, once=True, limits=ClientLimits(seconds=8, max_bytes=1_000_000)
     )
     return build(settings, timeouts=patience)
 

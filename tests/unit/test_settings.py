@@ -299,3 +299,34 @@ def test_worker_warns_of_a_short_visibility_timeout(
         monkeypatch.setenv(name, value)
     celeryd_after_setup.send(sender="worker")
     assert caplog.text.count(f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}:") == warnings
+
+
+def test_trusted_pdses_include_that_of_pds_url() -> None:
+    """In the form in which they are compared with the URLs of DID documents."""
+    urls = "https://PDS2.Example.com:443/, http://localhost:2583"
+    pds = Settings.load(GOOD | {"TRUSTED_PDS_URLS": urls}).pds
+    assert pds.trusted == {pds.url, "https://pds2.example.com", "http://localhost:2583"}
+    assert Settings.load(GOOD).pds.trusted == {pds.url}
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("http://10.0.0.7:3000", "ALLOW_HTTP"),
+        ("https://user:word@pds2.example.com", "user name"),
+        ("https://pds2.example.com/path", "more than scheme, host and port"),
+        ("https://pds2.example.com?x", "more than scheme, host and port"),
+        ("pds2.example.com", "must start with https"),
+    ],
+)
+def test_trusted_pdses_are_checked_as_pds_url_is(url: str, fault: str) -> None:
+    """And no more than a host, with a port."""
+    with pytest.raises(SettingsError, match=f"TRUSTED_PDS_URLS: .*{fault}"):
+        Settings.load(GOOD | {"TRUSTED_PDS_URLS": f"https://good.example.com,{url}"})
+
+
+def test_trusted_pdses_may_have_http_with_allow_http() -> None:
+    """As PDS_URL may."""
+    url = "http://10.0.0.7:3000"
+    settings = Settings.load(GOOD | {"TRUSTED_PDS_URLS": url, "ALLOW_HTTP": "1"})
+    assert url in settings.pds.trusted

@@ -83,14 +83,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _services() -> Services:
     """Return services with short timeouts, because a browser waits for the response."""
-    from worker.core.net.transports import ResponseLimits
+    from worker.core.net.client import ClientLimits
     from worker.core.settings import Settings
     from worker.services import build
     from worker.services.timeouts import Timeouts
 
-    timeout = Timeouts(
-        pds=4, redis=2, once=True, bounds=ResponseLimits(max_bytes=8_000_000, seconds=8)
-    )
+    limits = ClientLimits(seconds=8, max_bytes=8_000_000)
+    timeout = Timeouts(pds=4, redis=2, once=True, limits=limits)
     return build(Settings.load(os.environ), timeouts=timeout)
 
 

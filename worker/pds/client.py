@@ -18,10 +18,11 @@ from atproto_client.request import Response
 
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
-from worker.core.net.transports import LimitedTransport, PublicOnlyTransport, ResponseLimits
+from worker.core.net.client import CONNECT_SECONDS, LIMITS, ClientLimits, ClientTransport
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
+from worker.pds.call_limits import TRUSTED, CallLimits
 from worker.pds.errors import error_name, malformed_response
 from worker.pds.rate_limiter import NO_LIMITS, HostLimiter
 from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
@@ -43,30 +44,32 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """An XRPC call: its method (NSID), the step named in errors, and its costs."""
+    """An XRPC call: its method (NSID), the step named in errors, its costs and limits."""
 
     nsid: str
     step: str
     costs: Sequence[Cost] = (REQUEST,)
+    limits: ClientLimits | None = None
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """Return the extensions of the request; without limits, the client's own apply."""
+        return {LIMITS: self.limits}
 
 
 def open_http_client(
-    timeout: float = 15, *, public_only: bool = False, limits: ResponseLimits | None = None
+    timeout: float = 15, *, foreign: bool = False, limits: ClientLimits = TRUSTED.ordinary
 ) -> Request:
-    """Create an HTTP client that can call any PDS.
+    """Create an HTTP client for PDSes of our settings, or for `foreign` ones.
 
-    `timeout` limits each read and write, in seconds. `public_only` rejects private addresses.
-    `limits` bounds the size and the duration of responses.
+    `timeout` limits each read and write, in seconds. `limits` are used for calls without their own.
     """
-    pool = httpx.Limits(max_connections=16, keepalive_expiry=60)
-    transport: httpx.BaseTransport | None = PublicOnlyTransport() if public_only else None
-    if limits:
-        transport = LimitedTransport(transport or httpx.HTTPTransport(limits=pool), limits)
     return Request(
-        timeout=httpx.Timeout(timeout, connect=3),
-        limits=pool,
+        timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
+        # The hook raises for a redirect, too. The SDK would follow it.
         event_hooks={"response": [raise_for_status]},
-        transport=transport,
+        transport=ClientTransport(limits, foreign=foreign),
+        trust_env=False,
     )
 
 
@@ -76,7 +79,7 @@ class PdsClient:
     Methods raise the errors that `translate` returns. `limiter` charges each call before it is
     sent, and raises RateLimitReachedError or RedisUnavailableError. `bypass` is a key that lifts
     the rate limits of an operator's own PDS. `request` is the HTTP client to use. Without it, a
-    new one is created with `timeout` in seconds.
+    new one is created with `timeout` in seconds. `limits` are those of the calls.
     """
 
     def __init__(
@@ -88,10 +91,12 @@ class PdsClient:
         limiter: HostLimiter = NO_LIMITS,
         bypass: Secret | None = None,
         metrics: Metrics = NULL_METRICS,
+        limits: CallLimits = TRUSTED,
     ) -> None:
         self.url = url
+        self._limits = limits
         self._metrics = metrics
-        self._request = request or open_http_client(timeout)
+        self._request = request or open_http_client(timeout, limits=limits.ordinary)
         self._limiter = limiter
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 
@@ -156,11 +161,9 @@ class PdsClient:
 
     def get_repo(self, did: str) -> bytes:
         """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
-        # Not compressed: hashes compress badly, and it costs the PDS time. No charge: getRepo has
-        # a separate rate limit, far above our number of calls.
-        plain = {"Accept-Encoding": "identity"}
-        call = _Call("com.atproto.sync.getRepo", "read", ())
-        content = self._fetch(call, {"did": did}, plain).content
+        # No charge: getRepo has a separate rate limit, far above our number of calls.
+        call = _Call("com.atproto.sync.getRepo", "read", (), self._limits.repo)
+        content = self._fetch(call, {"did": did}).content
         if not isinstance(content, bytes):
             raise malformed_response("read")
         return content
@@ -182,13 +185,15 @@ class PdsClient:
             params["reverse"] = "true"
         if cursor:
             params["cursor"] = cursor
-        answer = self._get("com.atproto.repo.listRecords", params)
+        call = _Call("com.atproto.repo.listRecords", "read", limits=self._limits.page)
+        answer = _json(call.step, self._fetch(call, params))
         records = [_remote_record(item) for item in answer.objects("records")]
         return records, answer.optional_text("cursor")
 
     def upload_blob(self, token: Secret, data: bytes, mime_type: str) -> UploadedBlob:
         """Upload a blob. The PDS deletes it later unless a record refers to it."""
-        call = _Call("com.atproto.repo.uploadBlob", "upload", (UPLOAD, REQUEST))
+        costs = (UPLOAD, REQUEST)
+        call = _Call("com.atproto.repo.uploadBlob", "upload", costs, self._limits.upload)
         answer = self._post(call, data, token, mime_type)
         self._metrics.count_blob(len(data))
         blob = answer.inner("blob")
@@ -197,9 +202,9 @@ class PdsClient:
 
     def get_blob(self, did: str, cid: str) -> bytes | None:
         """Return a blob's bytes, or None if the PDS does not have the blob."""
-        params = {"did": did, "cid": cid}
+        call = _Call("com.atproto.sync.getBlob", "read", limits=self._limits.blob)
         try:
-            content = self._fetch(_Call("com.atproto.sync.getBlob", "read"), params).content
+            content = self._fetch(call, {"did": did, "cid": cid}).content
         except MediaError as error:
             # The lexicon names BlobNotFound; the reference PDS sends InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
@@ -221,7 +226,13 @@ class PdsClient:
             body = json.dumps(body, ensure_ascii=False).encode()
         if body is not None:
             headers["Content-Type"] = content_type
-        send = partial(self._request.post, self._url(call), headers=headers, content=body)
+        send = partial(
+            self._request.post,
+            self._url(call),
+            headers=headers,
+            content=body,
+            extensions=call.extensions,
+        )
         return _json(call.step, self._send(call, send))
 
     def _get(self, nsid: str, params: Mapping[str, object]) -> Json:
@@ -231,7 +242,13 @@ class PdsClient:
         self, call: _Call, params: Mapping[str, object], headers: Mapping[str, str] | None = None
     ) -> Response:
         full = {**(headers or {}), **self._bypass}
-        get = partial(self._request.get, self._url(call), params=dict(params), headers=full)
+        get = partial(
+            self._request.get,
+            self._url(call),
+            params=dict(params),
+            headers=full,
+            extensions=call.extensions,
+        )
         return self._send(call, get)
 
     def _url(self, call: _Call) -> str:

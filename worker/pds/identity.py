@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
 
 import httpx
 from redis import Redis
 
 from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
-from worker.core.net.allowed_hosts import is_host
-from worker.core.net.transports import PublicOnlyTransport
+from worker.core.net.client import ClientLimits, open_client
+from worker.core.net.urls import allowed_pds_url, canonical_pds_url
 from worker.core.redis_errors import redis_errors
 
 _FRESH = 3600  # seconds
@@ -29,9 +28,11 @@ _KEPT = 30 * 86_400
 _UNKNOWN = 900  # seconds until a missing DID is looked up again
 _NO_DID = "-"  # cached value for a missing DID
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
-_TIMEOUT = httpx.Timeout(5, connect=3)
-_MAX_BYTES = 100_000  # bytes of a DID document
+_TIMEOUT = 5.0  # seconds for each read and write
+# The documents of the PLC directory have 7.5 KB at most (https://web.plc.directory/spec).
+_LIMITS = ClientLimits(seconds=8, max_bytes=100_000)
 _SERVICE = "#atproto_pds"
+_WEB = "did:web:"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
 
@@ -69,24 +70,29 @@ class StaticPdsResolver:
 class DidResolver:
     """Resolves `did:plc` and `did:web` by their DID documents.
 
-    `plc` is the URL of the PLC directory, `default_pds` the URL of the platform's own PDS.
-    `is_allowed` returns whether another PDS URL may be called. This protects passwords: calls
-    contain them, and accounts can edit their own DID documents.
+    `plc` is the URL of the PLC directory, `trusted` are the URLs of the operator's own PDSes. All
+    others must have a public host name and https. This protects passwords: calls contain them, and
+    accounts can edit their own DID documents. `foreign` is the client for the hosts of `did:web`,
+    which account owners choose; it is closed with the resolver.
     """
 
     def __init__(
-        self, redis: Redis, plc: str, default_pds: str, *, is_allowed: Callable[[str], bool]
+        self,
+        redis: Redis,
+        plc: str,
+        trusted: Collection[str],
+        *,
+        foreign: httpx.Client | None = None,
     ) -> None:
         self._redis = redis
         self._plc = plc
-        self._default_pds = default_pds
-        self._is_allowed = is_allowed
-        self._http = httpx.Client(timeout=_TIMEOUT)
-        self._public = httpx.Client(timeout=_TIMEOUT, transport=PublicOnlyTransport())
+        self._trusted = trusted
+        self._directory = open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
+        self._foreign = foreign or open_client(foreign=True, timeout=_TIMEOUT, limits=_LIMITS)
 
     def close(self) -> None:
-        self._http.close()
-        self._public.close()
+        self._directory.close()
+        self._foreign.close()
 
     def pds_of(self, did: str) -> str:
         known, age = self._get_cached(did)
@@ -125,45 +131,46 @@ class DidResolver:
         return url
 
     def _endpoint(self, did: str) -> str:
-        address = _address(did, self._plc)
-        document = self._document(address) if address else None
+        document = self._find_document(did)
         if document is None:
             return _NO_DID
         if document.get("id") != did:
-            raise DirectoryError(f"the DID document at {address} is not that of {did}")
-        url = _pds_in(document)
-        if url is None:
+            raise DirectoryError(f"the DID document found for {did} has another id")
+        endpoint = _pds_in(document)
+        if endpoint is None:
             raise DirectoryError(f"the DID document of {did} names no PDS ({_SERVICE})")
-        if url != self._default_pds and not self._is_allowed(url):
+        url = allowed_pds_url(endpoint, self._trusted)
+        if url is None:
             raise DirectoryError(
                 f"the PDS in the DID document of {did} must be https:// and a public host name"
             )
         return url
 
-    def _document(self, address: str) -> Mapping[str, object] | None:
-        """Fetch a DID document; return None if it does not exist."""
-        try:
-            # The account owner chooses the host of a `did:web`: allow public addresses only.
-            http = self._http if address.startswith(self._plc) else self._public
-            with http.stream("GET", address) as answer:
-                body = b""
-                for chunk in answer.iter_bytes():
-                    body += chunk
-                    if len(body) > _MAX_BYTES:
-                        raise DirectoryError(f"{address} is larger than a DID document may be")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            why = type(error).__name__
-            raise DirectoryError(f"no DID document from {address} ({why})") from error
-        if answer.status_code in _GONE:
-            return None
-        if answer.status_code != httpx.codes.OK:
-            raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
-        document = None
-        with suppress(ValueError, RecursionError):
-            document = json.loads(body)
-        if not isinstance(document, dict):
-            raise DirectoryError(f"{address} is not a DID document")
-        return document
+    def _find_document(self, did: str) -> Mapping[str, object] | None:
+        """Fetch the DID document of a DID; return None if it does not exist."""
+        if _PLC.fullmatch(did):
+            return _fetch_document(self._directory, f"{self._plc}/{did}")
+        host = _web_host(did)
+        return _fetch_document(self._foreign, f"{host}/.well-known/did.json") if host else None
+
+
+def _fetch_document(http: httpx.Client, address: str) -> Mapping[str, object] | None:
+    """Fetch a DID document; return None if it does not exist."""
+    try:
+        answer = http.get(address)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = type(error).__name__
+        raise DirectoryError(f"no DID document from {address} ({why})") from error
+    if answer.status_code in _GONE:
+        return None
+    if answer.status_code != httpx.codes.OK:
+        raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
+    document = None
+    with suppress(ValueError, RecursionError):
+        document = json.loads(answer.content)
+    if not isinstance(document, dict):
+        raise DirectoryError(f"{address} is not a DID document")
+    return document
 
 
 def _key(did: str) -> str:
@@ -175,18 +182,13 @@ def _unknown(did: str) -> AccountError:
     return AccountError(message, until=after(_UNKNOWN), step="account", code="did_not_found")
 
 
-def _address(did: str, plc: str) -> str | None:
-    """Build the URL of a DID document; return None for an unsupported DID.
+def _web_host(did: str) -> str | None:
+    """Return the URL of the host that a `did:web` names, or None for an unsupported DID.
 
     Source: https://atproto.com/specs/did (did:web has no path, and a port for localhost only)
     """
-    if _PLC.fullmatch(did):
-        return f"{plc}/{did}"
-    method, _, name = did.removeprefix("did:").partition(":")
-    host = unquote(name)
-    if method == "web" and "." in host and is_host(host) and not host.startswith("["):
-        return f"https://{host}/.well-known/did.json"
-    return None
+    url = f"https://{did.removeprefix(_WEB)}"
+    return url if did.startswith(_WEB) and canonical_pds_url(url) == url else None
 
 
 def _pds_in(document: Mapping[str, object]) -> str | None:
@@ -194,22 +196,5 @@ def _pds_in(document: Mapping[str, object]) -> str | None:
     for service in services if isinstance(services, list) else ():
         if isinstance(service, dict) and str(service.get("id", "")).endswith(_SERVICE):
             url = service.get("serviceEndpoint")
-            return url.rstrip("/") if isinstance(url, str) else None
+            return url if isinstance(url, str) else None
     return None
-
-
-def is_public_https_url(url: str) -> bool:
-    """Return whether a URL consists of `https://` and a public host name only."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return False
-    is_named = "." in host and is_host(host) and not host.rsplit(".", 1)[1].isdigit()
-    plain = not (parts.username or parts.password or parts.path or parts.query or parts.fragment)
-    return parts.scheme == "https" and is_named and plain and port in {None, 443}
-
-
-def is_http_url(url: str) -> bool:
-    """Return whether a string is an HTTP(S) URL without path and credentials."""
-    return bool(re.fullmatch(r"https?://[^/?#@\s]+", url))

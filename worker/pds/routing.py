@@ -5,7 +5,7 @@ Live and bulk calls share connections and rate limits. Only live calls may use t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -14,6 +14,7 @@ from atproto import Request
 from redis import Redis
 
 from worker.core.secrets import Secret, Vault
+from worker.pds.call_limits import CallLimits
 from worker.pds.client import PdsClient
 from worker.pds.identity import DirectoryError, PdsResolver
 from worker.pds.rate_limiter import RateLimiter, Workload
@@ -51,17 +52,25 @@ class PdsHosts:
 
 
 @dataclass(frozen=True, slots=True)
+class PdsCaller:
+    """An HTTP client for PDSes, and the limits of its calls."""
+
+    request: Request
+    limits: CallLimits
+
+
+@dataclass(frozen=True, slots=True)
 class PdsHostFactory:
     """Creates the PdsHosts of a workload.
 
-    `own` is the HTTP client for `default_pds`, `others` the one for all other PDSes. Accounts that
+    `trusted` are the URLs of PDSes that `own` calls; `others` calls all other PDSes. Accounts that
     cannot log in are parked for `parked` seconds. `bypass` maps hosts to rate limit bypass keys.
     """
 
     resolver: PdsResolver
-    default_pds: str
-    own: Request
-    others: Request
+    trusted: Collection[str]
+    own: PdsCaller
+    others: PdsCaller
     rate_limiter: RateLimiter
     redis: Redis
     vault: Vault
@@ -76,7 +85,14 @@ class PdsHostFactory:
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc
         limiter, key = self.rate_limiter.for_host(host, workload), self.bypass.get(host)
-        request = self.own if url == self.default_pds else self.others
-        pds = PdsClient(url, request=request, limiter=limiter, bypass=key, metrics=self.metrics)
+        caller = self.own if url in self.trusted else self.others
+        pds = PdsClient(
+            url,
+            request=caller.request,
+            limiter=limiter,
+            bypass=key,
+            metrics=self.metrics,
+            limits=caller.limits,
+        )
         sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, alerts=self.alerts)
         return PdsHost(pds, sessions)

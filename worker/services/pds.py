@@ -4,26 +4,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from functools import partial
 
 from redis import Redis
 
 from worker.core.documents import Account
 from worker.core.secrets import Vault
 from worker.core.settings import Settings
+from worker.pds.call_limits import FOREIGN, TRUSTED, CallLimits
 from worker.pds.client import PdsClient, open_http_client
-from worker.pds.identity import (
-    DidResolver,
-    PdsResolver,
-    StaticPdsResolver,
-    is_http_url,
-    is_public_https_url,
-)
+from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
 from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.repo import Repo
-from worker.pds.routing import PdsHostFactory, PdsHosts
+from worker.pds.routing import PdsCaller, PdsHostFactory, PdsHosts
 from worker.services.timeouts import Timeouts
 from worker.telemetry.alerts import Alerts
 from worker.telemetry.metrics import Metrics
@@ -65,12 +59,11 @@ def build_pds(
     """Build the PDS hosts for both workloads; raises SettingsError."""
     vault = Vault(settings.secret_keys)
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
-    open_client = partial(open_http_client, timeouts.pds, limits=timeouts.bounds)
     factory = PdsHostFactory(
         resolver=_build_resolver(settings, redis, resources),
-        default_pds=settings.pds.url,
-        own=resources.enter_context(closing(open_client())),
-        others=resources.enter_context(closing(open_client(public_only=not settings.allow_http))),
+        trusted=settings.pds.trusted,
+        own=_open_caller(timeouts, resources, foreign=False),
+        others=_open_caller(timeouts, resources, foreign=True),
         rate_limiter=rate_limiter,
         redis=redis,
         vault=vault,
@@ -90,10 +83,15 @@ def build_pds(
 
 
 def _build_resolver(settings: Settings, redis: Redis, resources: ExitStack) -> PdsResolver:
-    default_pds, plc = settings.pds.url, settings.pds.directory
+    plc = settings.pds.directory
     if plc is None:
-        return StaticPdsResolver(default_pds)
-    is_allowed = is_http_url if settings.allow_http else is_public_https_url
-    return resources.enter_context(
-        closing(DidResolver(redis, plc, default_pds, is_allowed=is_allowed))
-    )
+        return StaticPdsResolver(settings.pds.url)
+    return resources.enter_context(closing(DidResolver(redis, plc, settings.pds.trusted)))
+
+
+def _open_caller(timeouts: Timeouts, resources: ExitStack, *, foreign: bool) -> PdsCaller:
+    limits = FOREIGN if foreign else TRUSTED
+    if timeouts.limits:
+        limits = CallLimits.equal(timeouts.limits)
+    request = open_http_client(timeouts.pds, foreign=foreign, limits=limits.ordinary)
+    return PdsCaller(resources.enter_context(closing(request)), limits)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from worker.core.net.transports import ResponseLimits
+from worker.core.net.client import ClientLimits
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """Timeouts of calls, in seconds.
 
-    `once` disables retries of Redis calls, for pages that a user waits for. `bounds` limits the
-    responses of a PDS; None allows a whole repo.
+    `once` disables retries of Redis calls, for pages that a user waits for. `limits` are those of
+    all calls to a PDS; with None, they depend on the call (`worker.pds.call_limits`).
     """
 
     pds: float = 15
     redis: float = 5
     once: bool = False
-    bounds: ResponseLimits | None = None
+    limits: ClientLimits | None = None

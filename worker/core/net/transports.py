@@ -1,4 +1,4 @@
-"""HTTP transports for untrusted hosts: limits on time, size and addresses.
+"""Network connections with deadlines, to checked addresses.
 
 httpcore passes the timeout of a request, unchanged, to every read and write of its connection.
 If the timeout is a `Deadline`, `DeadlineStream` shortens it to the remaining time. The whole
@@ -9,64 +9,14 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import httpcore
-import httpx
 
-from worker.core.net.addresses import AddressNotAllowedError, Network, resolve
+from worker.core.net.addresses import Network, resolve
 
-_CONNECTIONS = 16
-_KEEPALIVE = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseLimits:
-    """The maximum size of a response in bytes, and its maximum duration in seconds."""
-
-    max_bytes: int
-    seconds: float
-
-
-class LimitedTransport(httpx.BaseTransport):
-    """Limits responses; reading beyond a limit raises httpx.ReadError."""
-
-    def __init__(self, inner: httpx.BaseTransport, limits: ResponseLimits) -> None:
-        self._inner = inner
-        self._limits = limits
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        end = time.monotonic() + self._limits.seconds
-        response = self._inner.handle_request(request)
-        if not isinstance(response.stream, httpx.SyncByteStream):
-            raise TypeError("the response of a synchronous call must be a SyncByteStream")
-        response.stream = _LimitedStream(response.stream, self._limits.max_bytes, end)
-        return response
-
-    def close(self) -> None:
-        self._inner.close()
-
-
-class _LimitedStream(httpx.SyncByteStream):
-    def __init__(self, inner: httpx.SyncByteStream, size: int, end: float) -> None:
-        self._inner = inner
-        self._size = size
-        self._end = end
-
-    def __iter__(self) -> Iterator[bytes]:
-        remaining = self._size
-        for chunk in self._inner:
-            remaining -= len(chunk)
-            if remaining < 0:
-                raise httpx.ReadError(f"the response has more than {self._size} bytes")
-            if time.monotonic() > self._end:
-                raise httpx.ReadError("the response takes too long")
-            yield chunk
-
-    def close(self) -> None:
-        self._inner.close()
+_PIECE = 16_384  # bytes; one record of TLS
 
 
 class Deadline(float):
@@ -101,7 +51,10 @@ class DeadlineStream(httpcore.NetworkStream):
         return self._stream.read(max_bytes, _remaining(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self._stream.write(buffer, _remaining(timeout, httpcore.WriteTimeout))
+        # httpcore applies a timeout to each part that the other side accepts, not to their sum.
+        for start in range(0, len(buffer), _PIECE):
+            piece = buffer[start : start + _PIECE]
+            self._stream.write(piece, _remaining(timeout, httpcore.WriteTimeout))
 
     def close(self) -> None:
         self._stream.close()
@@ -152,23 +105,3 @@ class GuardedBackend(httpcore.NetworkBackend):
             except httpcore.ConnectError as error:
                 failure = error
         raise failure
-
-
-class PublicOnlyTransport(httpx.HTTPTransport):
-    """An HTTP transport that raises httpx.ConnectError for non-public addresses."""
-
-    def __init__(self) -> None:
-        super().__init__(trust_env=False)
-        # httpx has no parameter for the network backend of its pool.
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
-            max_connections=_CONNECTIONS,
-            keepalive_expiry=_KEEPALIVE,
-            network_backend=GuardedBackend(),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        try:
-            return super().handle_request(request)
-        except AddressNotAllowedError:
-            raise httpx.ConnectError("not a public address", request=request) from None

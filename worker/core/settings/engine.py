@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from worker.core.net.urls import configured_pds_url
 from worker.core.rate_limits import Rates, parse_keys
 from worker.core.secrets import Secret
 from worker.core.settings.reader import Check, EnvironmentReader
@@ -18,6 +19,7 @@ from worker.core.settings.validators import (
     check_redis_url,
     directory_checker,
     http_url_checker,
+    origin_checker,
     store_url_checker,
 )
 
@@ -82,12 +84,13 @@ class MediaSettings:
 class PdsSettings:
     """The settings of PDS hosts and their rate limits.
 
-    `directory` is the URL of a PLC directory, or None if all accounts are on the PDS at `url`.
-    `reserve` is the share of each limit (0 to 1) that only saves may use. `bypass` contains
-    the rate limit bypass keys by host.
+    `trusted` contains `url` and the URLs of TRUSTED_PDS_URLS. `directory` is the URL of a PLC
+    directory, or None if all accounts are on the PDS at `url`. `reserve` is the share of each limit
+    (0 to 1) that only saves may use. `bypass` contains the rate limit bypass keys by host.
     """
 
     url: str
+    trusted: frozenset[str]
     directory: str | None
     rates: Rates
     reserve: float
@@ -154,8 +157,11 @@ class Settings:
 def _pds(reader: EnvironmentReader, check_url: Check) -> PdsSettings:
     directory = reader.valid_text("DID_RESOLVER", directory_checker(check_url), DEFAULT_DIRECTORY)
     keys = reader.parse("RATE_LIMIT_BYPASS_KEYS", parse_keys, "") or {}
+    url = configured_pds_url(reader.valid_text("PDS_URL", check_url))
+    further = reader.valid_names("TRUSTED_PDS_URLS", origin_checker(check_url))
     return PdsSettings(
-        url=reader.valid_text("PDS_URL", check_url).rstrip("/"),
+        url=url,
+        trusted=frozenset({url, *map(configured_pds_url, further)}),
         directory=None if directory == OFF else directory.rstrip("/"),
         rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,

@@ -139,6 +139,14 @@ class EnvironmentReader:
         parts = self._value(name).split(",")
         return tuple(part.strip() for part in parts if part.strip())
 
+    def valid_names(self, name: str, check: Check) -> tuple[str, ...]:
+        """Return the elements of a list; add a problem for each one that `check` rejects."""
+        names = self.names(name)
+        self.problems.extend(
+            f"{name}: {each!r} {fault}" for each in names if (fault := check(each))
+        )
+        return names
+
     def with_prefix(self, prefix: str) -> Mapping[str, str]:
         """Return all variables with names that start with `prefix`; ignores `_FILE`."""
         return {k: v for k, v in sorted(self._environ.items()) if k.startswith(prefix) and v}

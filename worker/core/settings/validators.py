@@ -78,6 +78,17 @@ def http_url_checker(allow_http: bool) -> Check:  # noqa: FBT001
     return check
 
 
+def origin_checker(check_url: Check) -> Check:
+    """Create a check for the URLs that `check_url` accepts, without path, query and fragment."""
+
+    def check(value: str) -> str | None:
+        fault = check_url(value)
+        is_origin = re.fullmatch(r"[a-z]+://[^/?#\\\s]+/?", value)
+        return fault or (None if is_origin else "must not contain more than scheme, host and port")
+
+    return check
+
+
 def directory_checker(check_url: Check) -> Check:
     """Create a check that accepts `off` and the URLs that `check_url` accepts."""
 

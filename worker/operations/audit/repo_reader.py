@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import httpx
+from atproto import Request
 
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, TransientError, WaitError
+from worker.core.net.client import open_client
 from worker.operations.audit.findings import Fault
+from worker.pds.call_limits import FOREIGN
 from worker.pds.client import PdsClient, open_http_client
 from worker.pds.errors import error_name, translate
 from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
@@ -23,7 +26,8 @@ Records = Mapping[str, Mapping[str, StoredRecord]]
 _TRIES = 3
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
 _QUICK_TIMEOUT = 2.0  # seconds without a byte
-_CLOSING_TIMEOUT = httpx.Timeout(30, connect=3)
+_CLOSING_TIMEOUT = 30.0  # seconds without a byte
+_LIMITS = FOREIGN.blob  # for all PDSes
 T = TypeVar("T")
 _MAX_WAIT = 600.0  # seconds; the read limits of the reference PDS have windows of half that
 
@@ -43,31 +47,48 @@ def wait_out_rate_limit(call: Callable[[], T]) -> T:
             time.sleep(max(seconds, 0.0))
 
 
+@dataclass(frozen=True, slots=True)
+class _BlobClients:
+    """The HTTP clients for the first and the second attempt to read a blob."""
+
+    quick: Request
+    closing: httpx.Client
+
+    @classmethod
+    def open(cls, *, foreign: bool) -> Self:
+        return cls(
+            open_http_client(_QUICK_TIMEOUT, foreign=foreign, limits=_LIMITS),
+            open_client(foreign=foreign, timeout=_CLOSING_TIMEOUT, limits=_LIMITS),
+        )
+
+    def close(self) -> None:
+        self.quick.close()
+        self.closing.close()
+
+
 class BlobReader:
-    """Checks blobs; `url_of` returns the PDS URL of a DID.
+    """Checks blobs; `url_of` returns the PDS URL of a DID, `trusted` are the operator's own PDSes.
 
     The reference PDS announces the blob size from its database, then sends the file. If the file
     is shorter, a kept-alive connection hangs. A connection with `Connection: close` ends after the
     file, but takes twice as long per blob, so it is used for the second attempt only.
     """
 
-    def __init__(self, url_of: Callable[[str], str]) -> None:
+    def __init__(self, url_of: Callable[[str], str], trusted: Collection[str]) -> None:
         self._url_of = url_of
-        self._quick = open_http_client(_QUICK_TIMEOUT)
-        self._closing = httpx.Client(
-            timeout=_CLOSING_TIMEOUT,
-            headers={"Connection": "close"},
-            event_hooks={"response": [raise_for_status]},
-        )
+        self._trusted = trusted
+        self._own = _BlobClients.open(foreign=False)
+        self._foreign = _BlobClients.open(foreign=True)
 
     def close(self) -> None:
-        self._quick.close()
-        self._closing.close()
+        self._own.close()
+        self._foreign.close()
 
     def fault(self, did: str, cid: str) -> Fault | None:
         """Download and check a blob; return its fault or None; raises PDS errors."""
         try:
-            pds = PdsClient(self._url_of(did), request=self._quick)
+            url = self._url_of(did)
+            pds = PdsClient(url, request=self._clients(url).quick)
             data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
         except TransientError:
             data = wait_out_rate_limit(lambda: self._read_closing(did, cid))
@@ -77,9 +98,11 @@ class BlobReader:
 
     def _read_closing(self, did: str, cid: str) -> bytes | None:
         """Download a blob, or the part that arrives; None if the PDS does not have it."""
-        url, params = f"{self._url_of(did)}{_GET_BLOB}", {"did": did, "cid": cid}
+        url, params = self._url_of(did), {"did": did, "cid": cid}
+        http, headers = self._clients(url).closing, {"Connection": "close"}
         try:
-            with self._closing.stream("GET", url, params=params) as response:
+            with http.stream("GET", url + _GET_BLOB, params=params, headers=headers) as response:
+                raise_for_status(response)
                 return _read_available(response)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
@@ -87,10 +110,13 @@ class BlobReader:
                 return None
             raise translate(error, "read") from error
 
+    def _clients(self, url: str) -> _BlobClients:
+        return self._own if url in self._trusted else self._foreign
+
 
 def _read_available(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
-    with suppress(httpx.RemoteProtocolError, httpx.TimeoutException, httpx.DecodingError):
+    with suppress(httpx.RemoteProtocolError, httpx.TimeoutException):
         parts.extend(response.iter_bytes())
     return b"".join(parts)
 

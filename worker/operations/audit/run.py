@@ -101,7 +101,8 @@ def open_audit(
     `force` lifts the safety limit on removals by a repair.
     """
     storage, pds, media = services.storage, services.pds, services.media
-    with closing(BlobReader(lambda did: pds.client_of(did).url)) as blob_reader:
+    trusted = services.settings.pds.trusted
+    with closing(BlobReader(lambda did: pds.client_of(did).url, trusted)) as blob_reader:
         auditor = Auditor(
             documents=OwnedDocuments(storage.database, storage.store, storage.accounts),
             orphan_finder=OrphanFinder(storage.store, storage.accounts),

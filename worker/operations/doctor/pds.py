@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from worker.core.errors import TransientError
+from worker.core.net.client import ClientLimits, open_client
 from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
 from worker.media.validation import Lexicons
 from worker.operations.doctor.installation import Installation
@@ -17,7 +18,8 @@ from worker.operations.doctor.machine import evaluate_clock
 from worker.operations.doctor.results import CheckResult, fail, judge, ok, warn
 
 SUBJECT, DIRECTORY = "pds", "directory"
-_TIMEOUT = httpx.Timeout(5, connect=3)
+_TIMEOUT = 5.0  # seconds for each read and write
+_LIMITS = ClientLimits(seconds=8, max_bytes=100_000)
 _DESCRIBE = "/xrpc/com.atproto.server.describeServer"
 _HEALTH = "/xrpc/_health"
 _HALF = 0.5  # seconds that are cut from an HTTP date on average
@@ -42,7 +44,7 @@ def fetch(installation: Installation) -> PdsFacts:
     """Query the PDS; raises TransientError without a valid response."""
     settings, clock = installation.settings.pds, installation.clock
     url = settings.url
-    with httpx.Client(timeout=_TIMEOUT) as http:
+    with _open_client() as http:
         began = clock()
         described = _json(http, url + _DESCRIBE)
         middle = (began + clock()) / 2
@@ -97,7 +99,7 @@ def fetch_directory(installation: Installation) -> tuple[str | None, int]:
     url = installation.settings.pds.directory
     if url is None:
         return None, httpx.codes.OK
-    with httpx.Client(timeout=_TIMEOUT) as http:
+    with _open_client() as http:
         try:
             return url, http.get(f"{url}/_health").status_code
         except httpx.HTTPError as error:
@@ -132,6 +134,10 @@ def _limits(advertised: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> C
         advice = "set requests_5min in RATE_LIMITS to the same"
         return warn(SUBJECT, "rate limits", f"{found}, RATE_LIMITS has {ours}", advice)
     return ok(SUBJECT, "rate limits", f"{found}, as in RATE_LIMITS")
+
+
+def _open_client() -> httpx.Client:
+    return open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
 
 
 def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[str, str]]:

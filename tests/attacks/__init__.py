@@ -1,0 +1,1 @@
+"""Attacks of findings F and B8: each test performs the attack."""
