@@ -83,8 +83,8 @@ def plain(tmp_path: Path) -> Iterator[Site]:
 
 
 def bomb(to: Handler) -> None:
-    """Send 64 MiB as 64 KiB."""
-    packed = gzip.compress(bytes(2**26))
+    """Send a session with 64 MiB of spaces as 64 KiB."""
+    packed = gzip.compress(b" " * 2**26 + b'{"active": true}')
     to.answer(200, packed, {"Content-Encoding": "gzip", "Content-Type": "application/json"})
 
 

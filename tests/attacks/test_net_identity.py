@@ -78,6 +78,7 @@ def test_document_names_no_host_of_our_network_with_allow_http(
     directory: Directory,
     inside: Proxy,
     open_services: Opener,
+    *,
     redis: Redis,
     shared_user: Account,
 ) -> None:
