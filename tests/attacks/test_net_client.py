@@ -8,7 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
@@ -22,13 +22,18 @@ from tests.contract.pds_calls import KEY, MOOD, TOKEN
 from tests.contract.proxy import Reply, open_proxy
 from tests.contract.web_faults import drip_body, drip_headers, flood
 from tests.contract.web_server import Fault, Handler, Site, serving
+from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError
 from worker.core.net.client import LIMITS, ClientLimits, ResponseTooLargeError, open_client
+from worker.operations.audit.repo_reader import BlobReader
+from worker.pds.call_limits import FOREIGN
 from worker.pds.client import PdsClient, open_http_client
 
 SIZE = 200_000
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1"))
 _LIMITS = ClientLimits(seconds=30, max_bytes=SIZE)
+_CID = cid_of_blob(b"blob")
+_BLOB = f"com.atproto.sync.getBlob?did={KEY.repo}&cid={_CID}"
 _SHORT = ClientLimits(seconds=0.2, max_bytes=SIZE)
 
 
@@ -89,7 +94,7 @@ def bomb(to: Handler) -> None:
 
 
 def endless_json(to: Handler) -> None:
-    """Send text for as long as anyone reads."""
+    """Send text as long as the client reads."""
     to.send_response(200)
     to.send_header("Content-Type", "application/json")
     to.end_headers()
@@ -178,6 +183,38 @@ def test_hostile_pds_does_not_fill_the_memory(plain: Site, fault: Fault, code: s
     with closing(PdsClient(plain.url)) as pds, pytest.raises(MediaError) as caught:
         pds.is_active(TOKEN)
     assert caught.value.code == code
+
+
+def test_endless_repo_is_cut_off(plain: Site) -> None:
+    """It has a limit of its own, which is lower for a foreign PDS."""
+    plain.faults[f"com.atproto.sync.getRepo?did={KEY.repo}"] = flood
+    limits = replace(FOREIGN, repo=_LIMITS)
+    with (
+        closing(PdsClient(plain.url, limits=limits)) as pds,
+        pytest.raises(MediaError, match="ResponseTooLargeError"),
+    ):
+        pds.get_repo(KEY.repo)
+
+
+def test_endless_blob_is_cut_off_in_an_audit(plain: Site) -> None:
+    """In the first and in the second attempt to read it."""
+    plain.faults[_BLOB] = flood
+    with (
+        closing(BlobReader(lambda _: plain.url, {plain.url})) as blobs,
+        pytest.raises(MediaError, match="ResponseTooLargeError"),
+    ):
+        blobs.fault(KEY.repo, _CID)
+    assert len(plain.server.requests) == 2
+
+
+def test_audit_reads_no_blob_from_our_network(plain: Site) -> None:
+    """Unless the PDS is our own."""
+    with (
+        closing(BlobReader(lambda _: plain.url, set())) as blobs,
+        pytest.raises(MediaError, match="UnsupportedProtocol"),
+    ):
+        blobs.fault(KEY.repo, _CID)
+    assert plain.server.connections == 0
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])

@@ -1,7 +1,7 @@
 """Limits on the time and size of calls to a PDS.
 
-The sum of the seconds of the calls that publish an item is less than the soft time limit of its
-task, `worker.queue.names.SOFT_LIMIT`, unless several of them are slow.
+Each call ends within the soft time limit of a task (`worker.queue.names.SOFT_LIMIT`), and so do an
+upload and the write after it.
 """
 
 from __future__ import annotations
