@@ -3,13 +3,16 @@
 FROM python:3.11.15-slim-bookworm AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# Everything that is locked, checked against its hash: what is installed below can come from nowhere else.
-COPY requirements.lock ./
-RUN pip wheel --quiet --require-hashes --requirement requirements.lock --wheel-dir /wheels
+# Everything is locked and checked against its hash. What has no wheel is built by the build
+# dependencies installed here: with build isolation, pip would fetch others without a check.
+COPY requirements-build.lock requirements.lock ./
+RUN pip install --quiet --require-hashes --requirement requirements-build.lock \
+    && pip wheel --quiet --require-hashes --no-build-isolation --requirement requirements.lock --wheel-dir /wheels
 COPY pyproject.toml README.md ./
 COPY lexicons lexicons
 COPY tasks tasks
 COPY worker worker
+# Our own package is built by the backend among the wheels, and installed from nowhere else.
 # hadolint ignore=DL3013
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --quiet --no-index --find-links /wheels '.[flower,web]'

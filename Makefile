@@ -49,16 +49,20 @@ bench-web: setup ## measure what the status page asks of a million documents
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+# What has no wheel is built by the build dependencies that are locked; pip would fetch its own.
+$(VENV)/.ready: requirements-build.lock requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=/path/to/it")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-build.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-build-isolation -r requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 lock: ## pin the dependencies anew, with hashes (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --all-extras --python-version 3.11 \
 		--upgrade pyproject.toml -o requirements.lock
+	echo setuptools | uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--upgrade - -o requirements-build.lock
 
 clean: ## remove what the targets made
 	rm -rf $(VENV) .stack .mypy_cache .pytest_cache .ruff_cache .hypothesis
