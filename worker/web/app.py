@@ -15,14 +15,13 @@ from worker.core.errors import MediaError
 from worker.core.settings import WebSettings
 from worker.services import Services
 from worker.web.auth import HEALTH, Gate
+from worker.web.connections import BACKLOG, KEEP_ALIVE, LimitedProtocol
 from worker.web.forms import Forms
 from worker.web.pages import Pages
 from worker.web.snapshots import StatusSnapshots
 from worker.web.templates import Templates
 
-_MAX_CONNECTIONS = 100
 _MAX_HEADERS = 16_384  # bytes, with the request line
-_KEEP_ALIVE = 15  # seconds
 _SHUTDOWN = 10  # seconds for requests in progress
 
 
@@ -50,7 +49,7 @@ def create_app(services: Services, settings: WebSettings) -> ASGIApp:
 def listen(host: str, port: int) -> socket.socket:
     """Open a listening TCP socket, on a free port if `port` is 0; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_MAX_CONNECTIONS)
+    return socket.create_server((host, port), family=family, backlog=BACKLOG)
 
 
 def serve(app: ASGIApp, listening: socket.socket) -> None:
@@ -61,16 +60,16 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
     config = uvicorn.Config(
         app,
         access_log=False,
+        backlog=BACKLOG,
         forwarded_allow_ips="127.0.0.1,::1",
         h11_max_incomplete_event_size=_MAX_HEADERS,
-        http="h11",
+        http=LimitedProtocol,
         lifespan="off",
-        limit_concurrency=_MAX_CONNECTIONS,
         log_level="warning",
         loop="asyncio",
         server_header=False,
         timeout_graceful_shutdown=_SHUTDOWN,
-        timeout_keep_alive=_KEEP_ALIVE,
+        timeout_keep_alive=KEEP_ALIVE,
         ws="none",
     )
     uvicorn.Server(config).run(sockets=[listening])

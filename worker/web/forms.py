@@ -12,6 +12,7 @@ import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from urllib.parse import parse_qsl
 
 import pymongo
@@ -67,8 +68,8 @@ class Forms:
         session = known or secrets.token_urlsafe(32)
         response = render(self._token(session))
         if known is None:
-            is_tls = request.url.scheme == "https"
-            response.set_cookie(_COOKIE, session, httponly=True, samesite="strict", secure=is_tls)
+            secure = request.url.scheme == "https" or not _is_loopback(request.url.hostname or "")
+            response.set_cookie(_COOKIE, session, httponly=True, samesite="strict", secure=secure)
         return response
 
     async def read(self, request: Request) -> Mapping[str, str]:
@@ -77,7 +78,7 @@ class Forms:
         form = await _read(request)
         session = _session_of(request)
         if session is None:
-            raise FormRefusedError(f"the browser sent no cookie with it: {_AGAIN}")
+            raise FormRefusedError(f"the browser sent no cookie with it: use https, and {_AGAIN}")
         if not hmac.compare_digest(form.get("token", "").encode(), self._token(session).encode()):
             raise FormRefusedError(f"its token is not the one of this browser: {_AGAIN}")
         return form
@@ -89,6 +90,18 @@ class Forms:
 def _session_of(request: Request) -> str | None:
     session = request.cookies.get(_COOKIE, "")
     return session if _SESSION.fullmatch(session) else None
+
+
+def _is_loopback(host: str) -> bool:
+    """Return whether the browser runs on this machine.
+
+    For other hosts a cookie is always sent through TLS: behind a proxy that we do not know, such as
+    one outside of our container, the request does not show whether TLS was used.
+    """
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_origin(request: Request) -> None:
