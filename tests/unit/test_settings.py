@@ -223,19 +223,22 @@ def test_every_variable_that_is_read_is_documented() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "checked"),
+    "url",
     [
-        ("rediss://h/0", ssl.CERT_REQUIRED),
-        ("rediss://h/0?ssl_ca_certs=/ca.pem", None),  # the client's default, which is to check
-        ("rediss://h/0?ssl_cert_reqs=none", ssl.CERT_NONE),  # an operator's own decision
+        "rediss://h/0",
+        "rediss://h/0?",
+        "rediss://h/0?ssl_ca_certs=/ca.pem",
+        "rediss://h/0?heartbeat=1",
+        "rediss://h/0?ssl_cert_reqs=required&ssl_check_hostname=true",
     ],
 )
-def test_queue_is_not_trusted_without_a_certificate(url: str, checked: object) -> None:
-    """Celery's transport would take whoever answers, where nothing is said of TLS."""
+def test_queue_is_not_trusted_without_a_certificate(url: str) -> None:
+    """Celery's transport checks no certificate, and may use no TLS, without the option."""
     broker = QueueSettings.load({"REDIS_URL": url}).broker_url.reveal()
     options = Connection(broker).ssl
     assert isinstance(options, dict)
-    assert options.get("ssl_cert_reqs") == checked
+    assert options["ssl_cert_reqs"] == ssl.CERT_REQUIRED
+    assert options.get("ssl_check_hostname", True) is True
 
 
 def test_any_setting_can_come_from_a_file(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from worker.core.settings.validators import (
     check_redis_url,
 )
 
+_CHECKED = "ssl_cert_reqs=required"
+
 
 @dataclass(frozen=True, slots=True)
 class QueueSettings:
@@ -32,10 +34,12 @@ class QueueSettings:
     @property
     def broker_url(self) -> Secret:
         """Return the Redis URL for Celery, with certificate checks enabled for TLS."""
-        url = self.redis_url.reveal()
-        if urlsplit(url).scheme != "rediss" or urlsplit(url).query:
+        url = urlsplit(self.redis_url.reveal())
+        if url.scheme != "rediss":
             return self.redis_url
-        return Secret(f"{url}?ssl_cert_reqs=required")
+        # Without an option that begins with `ssl_`, kombu would not even use TLS.
+        query = f"{url.query}&{_CHECKED}" if url.query else _CHECKED
+        return Secret(url._replace(query=query).geturl())
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> QueueSettings:

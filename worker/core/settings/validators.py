@@ -7,12 +7,28 @@ text does not contain values that may include a password.
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from worker.core.settings.profiles import PROFILES
 from worker.core.settings.reader import Check
 
 OFF = "off"
+# What options of TLS may be set to; other options that begin with `ssl_` are refused. Source:
+# https://redis.readthedocs.io/en/stable/connections.html#redis.connection.SSLConnection
+_TLS_OPTIONS = {
+    "ssl_ca_certs": ".*",
+    "ssl_ca_data": ".*",
+    "ssl_ca_path": ".*",
+    "ssl_cert_reqs": "required|cert_required",
+    "ssl_certfile": ".*",
+    "ssl_check_hostname": "true",
+    "ssl_keyfile": ".*",
+    "ssl_password": ".*",
+    # https://www.mongodb.com/docs/manual/reference/connection-string-options/#tls-options
+    "tlsallowinvalidcertificates": "false",
+    "tlsallowinvalidhostnames": "false",
+    "tlsinsecure": "false",
+}
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -44,19 +60,39 @@ def pattern_checker(pattern: str, fault: str) -> Check:
     return lambda value: None if re.fullmatch(pattern, value) else fault
 
 
-def scheme_checker(*schemes: str) -> Check:
-    """Create a check that accepts URLs with one of these schemes."""
+def service_url_checker(*schemes: str) -> Check:
+    """Create a check for URLs with one of these schemes, whose options do not weaken TLS.
+
+    A fragment is refused, because options after it would be ignored.
+    """
 
     def check(value: str) -> str | None:
         try:
             scheme = urlsplit(value).scheme
         except ValueError:  # the text of the exception may contain the password
             return "is not a URL"
-        if scheme in schemes:
-            return None
-        return f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        if scheme not in schemes:
+            return f"must start with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        if "#" in value:
+            return "must not contain a fragment (#); in a password, write %23"
+        if option := _find_weak_option(value):
+            return f"must not weaken TLS: remove the option {option}"
+        return None
 
     return check
+
+
+def _find_weak_option(url: str) -> str | None:
+    """Return the name of an option in `url` with which certificates are not checked, or None.
+
+    Drivers differ in which of several equal options they use, so each must be valid.
+    """
+    for option in re.split("[&;]", url.partition("?")[2]):
+        name, _, value = unquote_plus(option).lower().partition("=")
+        allowed = _TLS_OPTIONS.get(name, "" if name.startswith("ssl_") else ".*")
+        if not re.fullmatch(allowed, value, re.DOTALL):
+            return name if name in _TLS_OPTIONS else "ssl_..."
+    return None
 
 
 def http_url_checker(allow_http: bool) -> Check:  # noqa: FBT001
@@ -69,6 +105,8 @@ def http_url_checker(allow_http: bool) -> Check:  # noqa: FBT001
             return "is not a URL"
         if parts.username or parts.password:
             return "must not contain a user name or password"
+        if "?" in value or "#" in value:
+            return "must not contain a query (?) or a fragment (#)"
         if parts.scheme == "https" and parts.hostname:
             return None
         if parts.scheme == "http" and (allow_http or parts.hostname in _LOOPBACK):
@@ -113,11 +151,11 @@ def store_url_checker(check_url: Check) -> Check:
 check_path = pattern_checker("/.*", "must be a path that begins with /")
 # https://docs.sentry.io/concepts/key-terms/dsn-explainer/
 check_dsn = pattern_checker(
-    r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@\s]+/(\S*/)?\d+",
+    r"https?://[^/@:\s]+(:[^/@\s]*)?@[^/@?#\s]+/([^?#\s]*/)?\d+",
     "must be of the form https://KEY@HOST/PROJECT",
 )
 check_database_name = pattern_checker(
     "[A-Za-z0-9_-]{1,63}", "must be a database name: letters, digits, '_' and '-', 63 at most"
 )
-check_redis_url = scheme_checker("redis", "rediss")
-check_mongodb_url = scheme_checker("mongodb", "mongodb+srv")
+check_redis_url = service_url_checker("redis", "rediss")
+check_mongodb_url = service_url_checker("mongodb", "mongodb+srv")
