@@ -109,8 +109,7 @@ def _backfill(report: Report, scale: Scale, run: Run, *, quick: bool) -> Counter
         harness.bulk_worker(),
     ):
         _insert(harness, scale)
-        schedule = str(harness.processes.folder / "schedule")
-        harness.processes.start("beat", *CELERY, "worker.app", "beat", "--schedule", schedule)
+        harness.processes.start("beat", *CELERY, "worker.app", "beat")
         run_command(harness, "backfill")
         # Reading all documents takes long enough to slow down the workers.
         wait_until(lambda: _is_over(harness, run), f"the run with {run.name}", every=0.5)

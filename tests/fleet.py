@@ -121,5 +121,5 @@ def worker(
 @contextmanager
 def beat(environ: dict[str, str], folder: Path) -> Iterator[Process]:
     """Run beat, which sends the sweeps."""
-    with running("beat", environ, folder, "--schedule", str(folder / "schedule")) as process:
+    with running("beat", environ, folder) as process:
         yield process

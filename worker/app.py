@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -176,8 +177,11 @@ def warn_if_visibility_too_short(**_: object) -> None:
 
 
 @import_modules.connect
-def require_flower_auth(sender: object = None, **_: object) -> None:
-    """Exit if Flower is started without a login; its options are read by then."""
+def check_flower_options(sender: object = None, **_: object) -> None:
+    """Exit if Flower has no login, or if other users can change its state file.
+
+    Flower reads its options before it imports the tasks.
+    """
     import click
 
     # Celery imports Flower for each of its commands, so check the name of the command.
@@ -191,6 +195,11 @@ def require_flower_auth(sender: object = None, **_: object) -> None:
             "media-atproto: Flower would be open to everybody. "
             "Set FLOWER_BASIC_AUTH=user:password and run: media-atproto flower"
         )
+    if options.persistent:
+        from worker.queue.flower_state import FlowerStateError, check_state_file
+
+        with _exit_on(FlowerStateError):
+            check_state_file(Path(options.db))
 
 
 @after_setup_logger.connect

@@ -86,6 +86,6 @@ def of_worker(folder: Path) -> list[psutil.Process]:
     """Return the processes of the worker whose data is in a folder."""
     return [
         process
-        for process in psutil.process_iter(["cmdline"])
-        if str(folder / "beat-schedule") in (process.info["cmdline"] or [])
+        for process in psutil.process_iter(["cmdline", "cwd"])
+        if process.info["cwd"] == str(folder) and "-B" in (process.info["cmdline"] or [])
     ]

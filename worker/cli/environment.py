@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.core.exposure import find_exposure
 from worker.core.settings.reader import file_variable
 
 if TYPE_CHECKING:
@@ -23,13 +24,26 @@ def complete_environment(env_file: Path | None) -> None:
     """Add the variables of an env file to `os.environ`, unless they are set there.
 
     A variable is also set if its `_FILE` variant is. The default is `.env` in the current
-    folder, if it exists. Raises click.BadParameter with the file and line of an error.
+    folder, if it exists. Raises click.BadParameter with the file and line of an error, or if
+    another user may have written the default.
     """
-    if env_file is None and not DEFAULT.is_file():
-        return
+    if env_file is None:
+        if not DEFAULT.is_file():
+            return
+        _check_default()
     for name, value in read_env_file(env_file or DEFAULT).items():
         if file_variable(name) not in os.environ:
             os.environ.setdefault(name, value)
+
+
+def _check_default() -> None:
+    """Raise click.BadParameter if other users can write `.env`, which names our services."""
+    if exposure := find_exposure(DEFAULT.absolute().parent, DEFAULT.absolute()):
+        message = (
+            f"{exposure}, so {DEFAULT} is not read by default. "
+            f"To use it all the same: --env-file {DEFAULT}"
+        )
+        raise click.BadParameter(message, param_hint="--env-file")
 
 
 def open_services(env_file: Path | None) -> Services:

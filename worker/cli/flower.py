@@ -27,12 +27,11 @@ _CONFIG = Path(__file__).parents[1] / "queue" / "flower.py"
 @click.option(
     "--db",
     type=click.Path(dir_okay=False, path_type=Path),
-    default=Path("flower-state"),
-    show_default=True,
-    help="File in which Flower keeps its state across restarts.",
+    help="File in which Flower keeps its state across restarts, in a folder that only you can "
+    "write to.  [default: media-atproto/flower-state in $XDG_STATE_HOME or ~/.local/state]",
 )
 @click.pass_obj
-def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
+def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None:
     """Run Flower, which shows the workers and the result of each message, until Ctrl-C.
 
     Needs FLOWER_BASIC_AUTH=user:password, the login for its pages; `/metrics` and `/healthcheck`
@@ -43,7 +42,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
     \b
     Exit codes:
       0  stopped
-      1  the environment is incomplete, or Flower is not installed
+      1  the environment is incomplete, Flower is not installed, or others can change its file
 
     \b
       FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower
@@ -55,12 +54,16 @@ def flower(env_file: Path | None, host: str, port: int, db: Path) -> None:
 
     QueueSettings.load(os.environ)
     login = FlowerSettings.load(os.environ).basic_auth.reveal()
-    if not os.access(db.absolute().parent, os.W_OK):
-        raise click.ClickException(f"--db: {db.absolute().parent} is not writable")
     from worker.app import app
+    from worker.queue.flower_state import FlowerStateError, default_state_file
+
+    try:
+        file = db or default_state_file(os.environ)
+    except FlowerStateError as error:
+        raise click.ClickException(str(error)) from error
 
     # Not as an option: other users of this machine can read command lines.
     os.environ["FLOWER_BASIC_AUTH"] = login
     os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", _STATE_SAVE_INTERVAL)
-    options = (f"--address={host}", f"--port={port}", f"--db={db}", f"--conf={_CONFIG}")
+    options = (f"--address={host}", f"--port={port}", f"--db={file}", f"--conf={_CONFIG}")
     app.start(["flower", *options])

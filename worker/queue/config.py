@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 from kombu import Exchange, Queue
 
 from worker.core.settings import QueueSettings
 from worker.queue.names import BULK, HARD_LIMIT, LIVE, SOFT_LIMIT, SWEEP
 
+_EPOCH = datetime.fromtimestamp(0, UTC)
 MAX_CHILD_MEMORY = 400_000_000  # bytes; a child process above this is replaced after its task
 
 
@@ -56,9 +58,11 @@ def environment_configuration(settings: QueueSettings) -> dict[str, object]:
     interval = settings.sweep_interval
     # Sweep messages expire, so that they do not accumulate while no worker runs.
     options = {"expires": max(interval, 10.0), "queue": LIVE}
+    # Beat saves nothing, so a sweep is due at its start: frequent restarts must not prevent sweeps.
+    sweep = {"task": "sweep", "schedule": interval, "options": options, "last_run_at": _EPOCH}
     return {
         "broker_url": settings.broker_url.reveal(),
-        "beat_schedule": {"sweep": {"task": "sweep", "schedule": interval, "options": options}},
+        "beat_schedule": {"sweep": sweep},
     }
 
 

@@ -8,6 +8,7 @@ Source: https://prometheus.github.io/client_python/multiprocess/
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import shutil
@@ -20,6 +21,7 @@ from billiard.process import current_process
 from prometheus_client import CollectorRegistry, start_http_server, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
+from worker.core.exposure import find_exposure
 from worker.core.settings import MetricsSettings
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 from worker.telemetry.prometheus import PrometheusMetrics
@@ -70,6 +72,8 @@ class MetricsExporter:
         try:
             # The system may have deleted the temporary folder while the worker was running.
             folder.mkdir(mode=0o700, exist_ok=True)
+            if exposure := find_exposure(folder):
+                raise PermissionError(errno.EPERM, exposure)
             values.ValueClass = values.MultiProcessValue(_pool_position)  # type: ignore[no-untyped-call]
             return PrometheusMetrics(CollectorRegistry())
         except OSError as error:

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from celery.beat import PersistentScheduler
+from celery import beat
 from celery.bootsteps import StartStopStep
 
 from worker.core.settings import QueueSettings
@@ -25,8 +25,7 @@ log = logging.getLogger(__name__)
 def create(file: Path) -> None:
     """Create the file with an old date (1970); raises SettingsError if this fails."""
     try:
-        file.touch()
-        os.utime(file, (0, 0))
+        _touch(file, (0, 0))
     except OSError as error:
         problem = f"HEARTBEAT_FILE: {file} cannot be written: {error.strerror}"
         raise SettingsError([problem]) from None
@@ -35,9 +34,22 @@ def create(file: Path) -> None:
 def touch(file: Path) -> None:
     """Touch the heartbeat file; log a warning if it cannot be written."""
     try:
-        file.touch()
+        _touch(file)
     except OSError as error:  # a full disk must not stop the process
         log.warning("HEARTBEAT_FILE: %s cannot be written: %s", file, error.strerror)
+
+
+def _touch(file: Path, times: tuple[float, float] | None = None) -> None:
+    """Create the file if needed, and set its times; raises OSError.
+
+    In a folder like /tmp, another user may have created the path. So symbolic links are not
+    followed, and named pipes do not block.
+    """
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+    try:
+        os.utime(descriptor, times)
+    finally:
+        os.close(descriptor)
 
 
 class Heartbeat(StartStopStep):
@@ -68,8 +80,12 @@ class Heartbeat(StartStopStep):
             self._timer = None
 
 
-class Scheduler(PersistentScheduler):
-    """Celery beat scheduler that touches the file after each check of the schedule."""
+class Scheduler(beat.Scheduler):
+    """Celery beat scheduler that touches the file after each check of the schedule.
+
+    Unlike Celery's default it keeps the schedule in memory. The default is a pickle file, which
+    runs the code of another user who can create or change it.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # In a worker with an embedded beat (-B), the worker touches the file.

@@ -54,8 +54,7 @@ class Processes:
 
     def start_worker(self) -> None:
         """Start a worker with beat, without waiting until it is ready."""
-        schedule = str(self._folder / "beat-schedule")
-        options = ("-B", "-s", schedule, "--concurrency", "2", "--loglevel", "INFO")
+        options = ("-B", "--concurrency", "2", "--loglevel", "INFO")
         self._start("worker", 0, (*_CELERY, "worker", *options), self._environment)
 
     def start_pages(self) -> list[tuple[str, str]]:

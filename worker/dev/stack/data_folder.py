@@ -19,6 +19,7 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 
+from worker.core.exposure import find_exposure
 from worker.dev.stack.errors import StackError
 
 # Seconds. The services of a killed stack end within 3 seconds (see supervisor.py).
@@ -134,6 +135,16 @@ def read_object(path: Path) -> dict[str, Any]:
     return value
 
 
+def create_private(folder: Path) -> None:
+    """Create a folder with mode 0700; raises OSError, and StackError if others can write to it.
+
+    Services and programs are started from what is in it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if exposure := find_exposure(folder):
+        raise StackError(f"The folder cannot be used: {exposure}.\nChoose or create another one.")
+
+
 class DataFolder:
     """The locked folder of a stack; raises StackError if it is in use or unusable.
 
@@ -144,7 +155,7 @@ class DataFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            create_private(self.path)
             self.lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise StackError(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from worker.dev.stack.data_folder import create_private
 from worker.dev.stack.errors import StackError
 from worker.dev.stack.service import log_tail
 from worker.dev.stack.supervisor import Command, Reaper
@@ -87,11 +88,13 @@ class Packages:
         """Install the packages if needed; return the folder with node_modules.
 
         Only one process installs at a time. The folder gets its final name after the installation,
-        so it is always complete. Raises StackError if npm fails or is missing.
+        so it is always complete. Raises StackError if npm fails or is missing, or if other users
+        can write to the cache.
         """
-        target = cache_folder(self.environ) / f"{self.owner.lower()}-{self._digest()}"
+        cache = cache_folder(self.environ)
+        create_private(cache)
+        target = cache / f"{self.owner.lower()}-{self._digest()}"
         if not target.is_dir():
-            target.parent.mkdir(parents=True, exist_ok=True)
             with _lock(target.with_suffix(".lock"), progress):
                 if not target.is_dir():
                     self._install(target, reaper, progress)
