@@ -101,8 +101,10 @@ def test_first_sweep_is_sent_at_the_start_of_beat(monkeypatch: pytest.MonkeyPatc
     app = Celery("restarted", set_as_current=False)
     app.conf.update(environment_configuration(QueueSettings.load({"REDIS_URL": _REDIS})))
     sweep = heartbeat.Scheduler(app=app).schedule["sweep"]
-    assert sweep.is_due().is_due
-    assert not next(sweep).is_due().is_due
+    is_due, _ = sweep.is_due()
+    assert is_due
+    is_due, _ = next(sweep).is_due()
+    assert not is_due
 
 
 def test_commands_name_no_files_in_the_temporary_folder() -> None:

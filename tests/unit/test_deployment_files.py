@@ -146,6 +146,17 @@ def test_the_image_is_made_of_what_is_locked() -> None:
     assert let_in == copied - {"./"}
 
 
+@pytest.mark.parametrize("name", ["Makefile", "Dockerfile"])
+def test_what_has_no_wheel_is_built_by_what_is_locked(name: str) -> None:
+    """With build isolation, pip would fetch build dependencies without a check of their hashes."""
+    text = (ROOT / name).read_text().replace("\\\n", "")
+    build, locked, own = re.findall(r"pip (?:install|wheel|--python)[^&\n]*", text)
+    assert "--require-hashes" in build
+    assert "requirements-build.lock" in build
+    assert "--require-hashes --no-build-isolation" in locked
+    assert "--no-build-isolation" in own or "--no-index" in own
+
+
 def test_the_image_is_slim_and_its_user_is_not_root() -> None:
     """What builds stays behind; numbers, because Kubernetes can check no name."""
     _, last = dockerfile().split("FROM ")[1:]

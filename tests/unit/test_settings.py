@@ -233,7 +233,7 @@ def test_every_variable_that_is_read_is_documented() -> None:
     ],
 )
 def test_queue_is_not_trusted_without_a_certificate(url: str) -> None:
-    """Celery's transport checks no certificate, and may use no TLS, without the option."""
+    """Celery's transport checks no certificate without the option."""
     broker = QueueSettings.load({"REDIS_URL": url}).broker_url.reveal()
     options = Connection(broker).ssl
     assert isinstance(options, dict)

@@ -81,7 +81,7 @@ def _leave_interrupted(ctx: click.Context) -> NoReturn:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Read environment variables that are not set from this file.  "
-    "[default: .env, if it exists]",
+    "[default: .env, if it exists and only you can write to it]",
 )
 @click.pass_context
 def main(ctx: click.Context, env_file: Path | None) -> None:

@@ -37,7 +37,7 @@ class QueueSettings:
         url = urlsplit(self.redis_url.reveal())
         if url.scheme != "rediss":
             return self.redis_url
-        # Without an option that begins with `ssl_`, kombu would not even use TLS.
+        # Without an option that begins with `ssl_`, kombu does not check certificates.
         query = f"{url.query}&{_CHECKED}" if url.query else _CHECKED
         return Secret(url._replace(query=query).geturl())
 
