@@ -54,12 +54,18 @@ def watched(world: World, watch: Watch) -> Engine:
     return replace(world.services.sync.engine, open_repo=watch.open_repo)
 
 
+@pytest.fixture(scope="module")
+def owner(world: World) -> str:
+    """A user whose earlier items are all in order."""
+    return new_user(world)
+
+
 @pytest.fixture
-def older(world: World, user: str, request: pytest.FixtureRequest) -> Older:
+def older(world: World, owner: str, request: pytest.FixtureRequest) -> Older:
     """An item of a type, its record with `ref` or with `mongoId`, and the form of its state."""
     type_name, field, form = request.param.split(": ")
-    item = save_one_of(world, type_name, user)
-    older = write_older(world, user, type_name, item, mongo_id=field == "mongoId")
+    item = save_one_of(world, type_name, owner)
+    older = write_older(world, owner, type_name, item, mongo_id=field == "mongoId")
     return older if form == "nothing" else older.legacy(form)
 
 
