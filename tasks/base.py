@@ -13,7 +13,8 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from worker.app import LostResult, app
-from worker.core.errors import ItemFailed, MediaError, PermanentError
+from worker.core.clock import now
+from worker.core.errors import ItemFailed, MediaError, PermanentError, WaitError
 from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
@@ -154,8 +155,14 @@ class MediaTask(Task[Any, Any]):
         return True
 
     def postpone(self, error: MediaError) -> NoReturn:
-        """Retry after an error that was not saved on a document; raise a PermanentError."""
+        """Retry after an error that was not saved on a document; raise a PermanentError.
+
+        Waiting for a host or a rate limit does not end: the message has the only list of the items.
+        """
         if isinstance(error, PermanentError):
             raise error
+        if isinstance(error, WaitError):
+            wait = (error.until - now()).total_seconds()
+            raise self.retry(countdown=min(max(wait, 1.0), MAX_COUNTDOWN), exc=error)
         countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)
         raise self.retry(countdown=countdown, exc=error, max_retries=_MAX_STORE_RETRIES)

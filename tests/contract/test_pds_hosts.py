@@ -18,6 +18,8 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.client import PdsClient, open_http_client
+from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
 from worker.pds.repo import Repo
 from worker.services import Services
@@ -225,4 +227,6 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
         redis.delete(f"media-atproto:home:{did}")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
-        return undo.enter_context(closing(DidResolver(redis, plc.url, own))).pds_of(did)
+        slots = HostSlots(redis, calls=2)
+        resolver = DidResolver(redis, plc.url, own, slots=slots)
+        return undo.enter_context(closing(resolver)).pds_of(did)

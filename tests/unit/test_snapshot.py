@@ -185,7 +185,7 @@ ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
         (with_node(node([]), version=2), "its commit is another repo's, or of an unknown version"),
         (circle, "a node of its tree does not match its CID"),
         (ladder, "its tree is not a tree"),
-        (laughter, "its keys are out of order"),
+        (laughter, "its tree is not a tree"),
         (with_records(f"{MOODS}/b", f"{MOODS}/a"), f"its keys are out of order at b'{MOODS}/a'"),
         (with_records(f"{MOODS}/a", f"{MOODS}/a"), "its keys are out of order"),
         (with_records("noslash"), "an entry of its tree is malformed: b'noslash'"),

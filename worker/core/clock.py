@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+_LONGEST = 100 * 366 * 86_400.0  # seconds
 
 
 def now() -> datetime:
@@ -11,8 +15,20 @@ def now() -> datetime:
 
 
 def after(seconds: float) -> datetime:
-    """Return the time `seconds` from now."""
-    return to_milliseconds(datetime.now(UTC) + timedelta(seconds=seconds))
+    """Return the time `seconds` from now, a century at most; NaN counts as 0."""
+    bounded = 0.0 if math.isnan(seconds) else min(max(seconds, -_LONGEST), _LONGEST)
+    return to_milliseconds(datetime.now(UTC) + timedelta(seconds=bounded))
+
+
+def http_timestamp(text: str) -> float | None:
+    """Parse an HTTP date as seconds since 1970; return None if it is invalid.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#field.date
+    """
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError):  # OverflowError: a number in it exceeds a C integer
+        return None
 
 
 def to_milliseconds(moment: datetime) -> datetime:

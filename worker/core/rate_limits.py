@@ -72,6 +72,7 @@ REFERENCE = (
     Limit("requests_5min", Resource.REQUESTS, 3000, 300.0),
 )
 _MAX_WINDOW = 31 * _DAY
+_MAX_POINTS = 10**9
 _FIRST_EPOCH = 1e9  # a smaller number is not a time since 1970
 _OTHERS = "*"
 
@@ -136,7 +137,8 @@ def parse_headers(headers: Mapping[str, str], moment: float) -> RateLimitHeaders
     except (KeyError, ValueError):
         return None
     sensible = 0 < found.window <= _MAX_WINDOW and found.reset <= _MAX_WINDOW
-    return found if sensible and found.points > 0 and found.remaining >= 0 else None
+    counts = 0 < found.points <= _MAX_POINTS and 0 <= found.remaining <= _MAX_POINTS
+    return found if sensible and counts else None
 
 
 def match_bucket(charged: Sequence[Charge], headers: RateLimitHeaders) -> int | None:

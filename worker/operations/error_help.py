@@ -77,6 +77,12 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "nothing; if it is wrong for your PDS, correct `RATE_LIMITS`",
     ),
     ErrorHelp(
+        ("host_busy",),
+        "as many calls to the account's host are pending, or were slow, as `FOREIGN_HOST_CALLS` "
+        "allows, so nothing was sent",
+        "nothing; raise `FOREIGN_HOST_CALLS` if the host is trusted and fast",
+    ),
+    ErrorHelp(
         ("directory_unavailable",),
         "the PDS of the account is unknown: no DID document, or no PDS in it",
         "retried; look at the account's DID document and `DID_RESOLVER`",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -24,6 +25,7 @@ from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
 from worker.core.secrets import Secret
 from worker.pds.call_limits import TRUSTED, CallLimits
 from worker.pds.errors import error_name, malformed_response
+from worker.pds.host_slots import HoldSlot
 from worker.pds.rate_limiter import NO_LIMITS, HostLimiter
 from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
 from worker.telemetry.metrics import NULL_METRICS, Metrics
@@ -77,9 +79,10 @@ class PdsClient:
     """Calls the XRPC methods of one PDS.
 
     Methods raise the errors that `translate` returns. `limiter` charges each call before it is
-    sent, and raises RateLimitReachedError or RedisUnavailableError. `bypass` is a key that lifts
-    the rate limits of an operator's own PDS. `request` is the HTTP client to use. Without it, a
-    new one is created with `timeout` in seconds. `limits` are those of the calls.
+    sent, and raises RateLimitReachedError or RedisUnavailableError. `hold_slot` limits the
+    concurrent calls to a foreign PDS. `bypass` is a key that lifts the rate limits of an operator's
+    own PDS. `request` is the HTTP client to use. Without it, a new one is created with `timeout` in
+    seconds. `limits` are those of the calls.
     """
 
     def __init__(
@@ -89,12 +92,14 @@ class PdsClient:
         timeout: float = 15,
         request: Request | None = None,
         limiter: HostLimiter = NO_LIMITS,
+        hold_slot: HoldSlot = nullcontext,
         bypass: Secret | None = None,
         metrics: Metrics = NULL_METRICS,
         limits: CallLimits = TRUSTED,
     ) -> None:
         self.url = url
         self._limits = limits
+        self.hold_slot = hold_slot
         self._metrics = metrics
         self._request = request or open_http_client(timeout, limits=limits.ordinary)
         self._limiter = limiter
@@ -255,6 +260,12 @@ class PdsClient:
         return f"{self.url}/xrpc/{call.nsid}"
 
     def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
+        """Send a call within the slots and the rate limits of the host."""
+        # The slot comes first: a call that finds none must not be charged.
+        with self.hold_slot(call.step):
+            return self._send_charged(call, send)
+
+    def _send_charged(self, call: _Call, send: Callable[[], Response]) -> Response:
         """Send a call within the rate limits, and update the metrics."""
         reservation = self._limiter.acquire(call.step, call.costs)
         began, status = time.monotonic(), "none"

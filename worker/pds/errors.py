@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 
 import httpx
 
-from worker.core.clock import after
+from worker.core.clock import after, http_timestamp
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.telemetry.redaction import redact
 
@@ -184,6 +183,4 @@ def _number(text: str) -> float | None:
     with suppress(ValueError):
         value = float(text)
         return value if math.isfinite(value) else None
-    with suppress(ValueError):
-        return parsedate_to_datetime(text).timestamp()
-    return None
+    return http_timestamp(text)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import httpx
 from redis import Redis
@@ -21,6 +22,7 @@ from worker.core.errors import AccountError, TransientError
 from worker.core.net.client import ClientLimits, open_client
 from worker.core.net.urls import allowed_pds_url, canonical_pds_url
 from worker.core.redis_errors import redis_errors
+from worker.pds.host_slots import HostBusyError, HostSlots
 
 _FRESH = 3600  # seconds
 _MIN_AGE = 60  # seconds until an entry can be refreshed
@@ -45,7 +47,8 @@ class DirectoryError(TransientError):
 class PdsResolver(Protocol):
     """Resolves DIDs to PDS URLs.
 
-    Methods raise DirectoryError, RedisUnavailableError, and AccountError for a missing DID.
+    Methods raise DirectoryError, HostBusyError, RedisUnavailableError, and AccountError for a
+    missing DID.
     """
 
     def pds_of(self, did: str) -> str:
@@ -72,8 +75,9 @@ class DidResolver:
 
     `plc` is the URL of the PLC directory, `trusted` are the URLs of the operator's own PDSes. All
     others must have a public host name and https. This protects passwords: calls contain them, and
-    accounts can edit their own DID documents. `foreign` is the client for the hosts of `did:web`,
-    which account owners choose; it is closed with the resolver.
+    accounts can edit their own DID documents. `slots` limits the concurrent calls to the host of a
+    `did:web`, which account owners choose. `foreign` is the client for these hosts; it is closed
+    with the resolver.
     """
 
     def __init__(
@@ -82,11 +86,13 @@ class DidResolver:
         plc: str,
         trusted: Collection[str],
         *,
+        slots: HostSlots,
         foreign: httpx.Client | None = None,
     ) -> None:
         self._redis = redis
         self._plc = plc
         self._trusted = trusted
+        self._slots = slots
         self._directory = open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
         self._foreign = foreign or open_client(foreign=True, timeout=_TIMEOUT, limits=_LIMITS)
 
@@ -117,7 +123,7 @@ class DidResolver:
     def _fetch(self, did: str, known: str | None) -> str:
         try:
             url = self._endpoint(did)
-        except DirectoryError:
+        except (DirectoryError, HostBusyError):
             if known is None:
                 raise
             # Use the cached PDS, and do not query the directory again for a minute.
@@ -150,8 +156,11 @@ class DidResolver:
         """Fetch the DID document of a DID; return None if it does not exist."""
         if _PLC.fullmatch(did):
             return _fetch_document(self._directory, f"{self._plc}/{did}")
-        host = _web_host(did)
-        return _fetch_document(self._foreign, f"{host}/.well-known/did.json") if host else None
+        url = _web_host(did)
+        if url is None:
+            return None
+        with self._slots.hold(urlsplit(url).netloc, "account"):
+            return _fetch_document(self._foreign, f"{url}/.well-known/did.json")
 
 
 def _fetch_document(http: httpx.Client, address: str) -> Mapping[str, object] | None:

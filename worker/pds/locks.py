@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Event, Thread
 
 from redis import Redis
@@ -12,6 +12,7 @@ from redis.lock import Lock
 
 from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
+from worker.pds.host_slots import HoldSlot
 
 _LIFE = 10.0  # seconds after its last renewal, a lock expires
 _TIMEOUT = 60.0
@@ -19,17 +20,28 @@ _TIMEOUT = 60.0
 
 @contextmanager
 def hold_lock(
-    redis: Redis, name: str, busy: TransientError, *, life: float = _LIFE, timeout: float = _TIMEOUT
+    redis: Redis,
+    name: str,
+    busy: TransientError,
+    *,
+    life: float = _LIFE,
+    timeout: float = _TIMEOUT,
+    hold_slot: HoldSlot = nullcontext,
 ) -> Iterator[None]:
     """Hold a lock for the duration of a `with` block.
 
     A thread renews the lock. If the process is killed, the lock expires after `life` seconds.
-    Raises `busy` if the lock is not acquired within `timeout` seconds, or RedisUnavailableError.
+    The holder may be calling a slow host: waiting for it holds a slot of the host too. Raises
+    `busy` if the lock is not acquired within `timeout` seconds, HostBusyError, or
+    RedisUnavailableError.
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
     with redis_errors():
-        if not lock.acquire(blocking_timeout=timeout):
-            raise busy
+        is_held = lock.acquire(blocking=False)
+    if not is_held:
+        with hold_slot(busy.step), redis_errors():
+            if not lock.acquire(blocking_timeout=timeout):
+                raise busy
     try:
         with _keep_renewed(lock, life):
             yield
@@ -69,9 +81,11 @@ class RepoLocks:
         self._life = life
         self._timeout = patience
 
-    def hold(self, did: str) -> AbstractContextManager[None]:
-        """Hold a repo's lock; raises TransientError (timeout) or RedisUnavailableError."""
+    def hold(self, did: str, hold_slot: HoldSlot = nullcontext) -> AbstractContextManager[None]:
+        """Hold a repo's lock; raises TransientError (timeout), and the errors of `hold_lock`."""
         message = f"another worker is still writing to {did}"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
-        return hold_lock(self._redis, name, busy, life=self._life, timeout=self._timeout)
+        return hold_lock(
+            self._redis, name, busy, life=self._life, timeout=self._timeout, hold_slot=hold_slot
+        )

@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import parsedate_to_datetime
 from enum import Enum
 from importlib.resources import files
 from typing import Any
 
 from redis import Redis
 
-from worker.core.clock import after, rfc3339
+from worker.core.clock import after, http_timestamp, rfc3339
 from worker.core.errors import RateLimitReachedError, WaitError
 from worker.core.rate_limits import (
     Charge,
@@ -35,6 +34,7 @@ from worker.core.rate_limits import (
 from worker.core.redis_errors import RedisUnavailableError, redis_errors
 
 _PREFIX = "media-atproto:budget:"
+_MAX_NUMBER = 1e15
 _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
@@ -187,11 +187,12 @@ def _numbers(charged: Iterable[Charge]) -> list[int]:
 
 
 def _number(text: object) -> float:
-    """Parse a field of a bucket; return 0 if it is not a number."""
+    """Parse a field of a bucket; return 0 unless it is from 0 to 1e15, as the script does."""
     try:
-        return float(text) if isinstance(text, bytes) else 0.0
+        value = float(text) if isinstance(text, bytes) else 0.0
     except ValueError:
         return 0.0
+    return value if 0 <= value <= _MAX_NUMBER else 0.0
 
 
 def _milliseconds(seconds: float) -> int:
@@ -200,7 +201,5 @@ def _milliseconds(seconds: float) -> int:
 
 def _sent_at(headers: Mapping[str, str]) -> float:
     """Return the `Date` of a response as a timestamp, or else the current time."""
-    try:
-        return parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError):
-        return time.time()
+    sent_at = http_timestamp(headers.get("date", ""))
+    return time.time() if sent_at is None else sent_at

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from itertools import count
 from typing import TypeVar
 
 from worker.core.documents import Account
-from worker.core.errors import AccountError
+from worker.core.errors import AccountError, TransientError
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.core.secrets import Secret
 from worker.pds.client import PdsClient, Session
@@ -16,6 +17,8 @@ from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.pds.routing import PdsHost, PdsHosts
 
 T = TypeVar("T")
+_FREE_PAGES = 20  # of any size
+_RECORDS_PER_PAGE = 10  # on average; a page of the reference PDS has 100
 
 
 class Repo:
@@ -34,6 +37,10 @@ class Repo:
     @property
     def did(self) -> str:
         return self._account.did
+
+    def hold_slot(self, step: str) -> AbstractContextManager[object]:
+        """Hold a slot of the account's PDS host, if it is foreign."""
+        return self._pds_host().pds.hold_slot(step)
 
     def key(self, collection: str, rkey: str) -> RecordKey:
         return RecordKey(self.did, collection, rkey)
@@ -72,27 +79,41 @@ class Repo:
 
     def records(self, collection: str) -> Iterator[RemoteRecord]:
         """Yield all records of a collection, highest key first."""
-        cursor: str | None = None
-        while True:
-            page, cursor = self._page(collection, cursor)
+        for page in self._pages(collection):
             yield from page
-            if not page or cursor is None:
-                return
 
     def records_between(self, collection: str, first: str, last: str) -> Iterator[RemoteRecord]:
         """Yield the records with keys from `first` to `last`, both included."""
-        cursor: str | None = first[:-1]  # just below `first`: a page begins after its cursor
-        while cursor is not None:
-            page, cursor = self._page(collection, cursor, ascending=True)
+        below = first[:-1]  # a page begins after its cursor
+        for page in self._pages(collection, below, ascending=True):
             yield from (record for record in page if first <= record.rkey <= last)
-            if not page or page[-1].rkey >= last:
+            if page[-1].rkey >= last:
                 return
 
-    def _page(
-        self, collection: str, cursor: str | None, *, ascending: bool = False
-    ) -> tuple[list[RemoteRecord], str | None]:
-        pds = self._pds_host().pds
-        return pds.list_records(self.did, collection, cursor, ascending=ascending)
+    def _pages(
+        self, collection: str, cursor: str | None = None, *, ascending: bool = False
+    ) -> Iterator[list[RemoteRecord]]:
+        """Yield the pages of a collection that are not empty.
+
+        Raises TransientError if a page or its cursor does not advance, or if the pages have fewer
+        than 10 records on average. So a PDS cannot send the same or tiny pages without end.
+        """
+        pds, total = self._pds_host().pds, 0
+        last: str | None = None
+        for number in count(1):
+            page, following = pds.list_records(self.did, collection, cursor, ascending=ascending)
+            if not page:
+                return
+            total += len(page)
+            too_many = number > _FREE_PAGES and number * _RECORDS_PER_PAGE > total
+            if too_many or not _advances(last, page[0].rkey, ascending=ascending):
+                raise _endless_list()
+            yield page
+            if following is None:
+                return
+            if following == cursor:
+                raise _endless_list()
+            last, cursor = page[-1].rkey, following
 
     def _pds_host(self) -> PdsHost:
         if self._host is None:
@@ -135,3 +156,13 @@ class Repo:
             yield
         except AccountUnusableError as fault:
             raise host.sessions.park(self._account, fault) from fault
+
+
+def _endless_list() -> TransientError:
+    message = "the PDS lists the records of the repo without end"
+    return TransientError(message, step="read", code="pds_answer_garbled")
+
+
+def _advances(last: str | None, first: str, *, ascending: bool) -> bool:
+    """Return whether the key `first` follows the `last` key of the previous page."""
+    return last is None or (first > last if ascending else first < last)

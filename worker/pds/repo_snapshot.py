@@ -10,7 +10,7 @@ https://atproto.com/specs/repository and https://ipld.io/specs/transport/car/car
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ Block = Mapping[str, Any]
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
 _MAX_DEPTH = 128  # layers; the hash of a key has 128 pairs of bits
+_MAX_KEY = 1024  # bytes of a collection and a record key
 _MORE = 0x80  # set in all bytes of a length except the last
 _MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
 
@@ -94,12 +95,19 @@ class StoredRecord:
 
     @property
     def value(self) -> Mapping[str, object]:
-        """Return the record in JSON form."""
-        return {name: json_form(part) for name, part in self.block.items()}
+        """Return the record in JSON form; raises RepoDamagedError if it is nested too deeply."""
+        try:
+            return {name: json_form(part) for name, part in self.block.items()}
+        except RecursionError:
+            raise _nested_error(self.rkey) from None
 
     @property
     def blobs(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(_blobs(self.block)))
+        """Return the CIDs of the record's blobs; raises RepoDamagedError as `value` does."""
+        try:
+            return tuple(dict.fromkeys(_blobs(self.block)))
+        except RecursionError:
+            raise _nested_error(self.rkey) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,22 +139,23 @@ class RepoSnapshot:
 
     def records(self, collection: str) -> Mapping[str, StoredRecord]:
         """Return a collection's records by rkey, lowest first; raises RepoDamagedError."""
-        tree = _Tree(self.did, self._blocks)
-        return {
-            rkey: StoredRecord(rkey, cid, tree.block(cid, f"record {collection}/{rkey}"))
-            for rkey, cid in self._keys.get(collection, {}).items()
-        }
+        tree, keys = _Tree(self.did, self._blocks), self._keys.get(collection, {})
+        blocks: dict[bytes, Block] = {}  # a block is decoded once, however many keys name it
+        for rkey, cid in keys.items():
+            if cid not in blocks:
+                blocks[cid] = tree.block(cid, f"record {collection}/{rkey}")
+        return {rkey: StoredRecord(rkey, cid, blocks[cid]) for rkey, cid in keys.items()}
 
-    def by_ref(self, collection: str) -> Mapping[str, tuple[StoredRecord, ...]]:
+    def by_ref(self, collection: str) -> Mapping[str, Sequence[StoredRecord]]:
         """Group a collection's records by the `_id` of their documents.
 
         Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records
         that name no document are omitted. Raises RepoDamagedError.
         """
-        found: dict[str, tuple[StoredRecord, ...]] = {}
+        found: dict[str, list[StoredRecord]] = {}
         for record in self.records(collection).values():
             if (ref := record.ref) is not None:
-                found[ref] = (*found.get(ref, ()), record)
+                found.setdefault(ref, []).append(record)
         return found
 
 
@@ -157,6 +166,7 @@ class _Tree:
         self._did = did
         self._blocks = blocks
         self._last = b""
+        self._nodes: set[bytes] = set()
         self.keys: dict[str, dict[str, bytes]] = {}
 
     def block(self, cid: bytes, what: str) -> Block:
@@ -177,10 +187,12 @@ class _Tree:
     def walk(self, cid: object, depth: int) -> None:
         """Add the keys below a node to `keys`, at most `depth` layers deep.
 
-        Raises RepoDamagedError if they do not ascend, so that a malicious tree is not endless.
+        Raises RepoDamagedError if they do not ascend, or if a node occurs twice, so that a
+        malicious tree is not endless.
         """
-        if depth == 0 or not isinstance(cid, bytes):
+        if depth == 0 or not isinstance(cid, bytes) or cid in self._nodes:
             raise _damaged_error(self._did, "its tree is not a tree")
+        self._nodes.add(cid)
         node = self.block(cid, "a node of its tree")
         key = b""
         try:
@@ -195,8 +207,9 @@ class _Tree:
             raise _damaged_error(self._did, "a node of its tree is malformed") from None
 
     def _add(self, key: bytes, cid: object) -> None:
-        collection, _, rkey = key.decode("ascii", "replace").partition("/")
-        if not isinstance(cid, bytes) or not collection or not is_rkey(rkey):
+        collection, _, rkey = key[: _MAX_KEY + 1].decode("ascii", "replace").partition("/")
+        is_key = collection and is_rkey(rkey) and len(key) <= _MAX_KEY
+        if not isinstance(cid, bytes) or not is_key:
             raise _damaged_error(
                 self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}"
             )
@@ -218,6 +231,10 @@ def _blobs(value: object) -> Iterator[str]:
         else:
             for item in value.values():
                 yield from _blobs(item)
+
+
+def _nested_error(rkey: str) -> RepoDamagedError:
+    return RepoDamagedError(f"the PDS sent the record {rkey}, which is nested too deeply")
 
 
 def _damaged_error(did: str, fault: str) -> RepoDamagedError:

@@ -6,6 +6,7 @@ Live and bulk calls share connections and rate limits. Only live calls may use t
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from redis import Redis
 from worker.core.secrets import Secret, Vault
 from worker.pds.call_limits import CallLimits
 from worker.pds.client import PdsClient
+from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DirectoryError, PdsResolver
 from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.sessions import Sessions
@@ -46,7 +48,7 @@ class PdsHosts:
         """Resolve an account again; return its new host, or None if it has not moved."""
         try:
             url = self._resolver.refresh(did)
-        except DirectoryError:
+        except (DirectoryError, HostBusyError):
             return None  # the new host is unknown, so the caller reports the error of the old one
         return None if url == host.pds.url else self._open_host(url)
 
@@ -68,10 +70,12 @@ class PdsHostFactory:
     """
 
     resolver: PdsResolver
+    default_pds: str
     trusted: Collection[str]
     own: PdsCaller
     others: PdsCaller
     rate_limiter: RateLimiter
+    slots: HostSlots
     redis: Redis
     vault: Vault
     alerts: Alerts
@@ -85,11 +89,13 @@ class PdsHostFactory:
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc
         limiter, key = self.rate_limiter.for_host(host, workload), self.bypass.get(host)
+        is_own = url == self.default_pds
         caller = self.own if url in self.trusted else self.others
         pds = PdsClient(
             url,
             request=caller.request,
             limiter=limiter,
+            hold_slot=nullcontext if is_own else partial(self.slots.hold, host),
             bypass=key,
             metrics=self.metrics,
             limits=caller.limits,

@@ -8,7 +8,6 @@ login is tried until its parking ends or its password changes.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 from collections.abc import Iterator
@@ -145,7 +144,8 @@ class Sessions:
         self._parking.raise_if_parked(account, self._bound(account))
         message = f"another worker is still logging in as {account.did}"
         busy = TransientError(message, step="session", code="login_locked")
-        with hold_lock(self._redis, self._key("login", account), busy, timeout=_LOCK_TIMEOUT):
+        name, hold_slot = self._key("login", account), self._pds.hold_slot
+        with hold_lock(self._redis, name, busy, timeout=_LOCK_TIMEOUT, hold_slot=hold_slot):
             # Check again: the login of the previous holder may have failed.
             self._parking.raise_if_parked(account, self._bound(account))
             yield
@@ -157,5 +157,5 @@ def _is_fresh(session: Session) -> bool:
         payload = session.access.reveal().split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         return float(claims["exp"]) > time.time() + _REFRESH_MARGIN
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+    except (IndexError, KeyError, TypeError, ValueError, OverflowError, RecursionError):
         return True  # unreadable token: the PDS reports its expiry

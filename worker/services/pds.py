@@ -12,6 +12,7 @@ from worker.core.secrets import Vault
 from worker.core.settings import Settings
 from worker.pds.call_limits import FOREIGN, TRUSTED, CallLimits
 from worker.pds.client import PdsClient, open_http_client
+from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
@@ -59,12 +60,15 @@ def build_pds(
     """Build the PDS hosts for both workloads; raises SettingsError."""
     vault = Vault(settings.secret_keys)
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
+    slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
-        resolver=_build_resolver(settings, redis, resources),
+        resolver=_build_resolver(settings, redis, slots, resources),
+        default_pds=settings.pds.url,
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
         others=_open_caller(timeouts, resources, foreign=True),
         rate_limiter=rate_limiter,
+        slots=slots,
         redis=redis,
         vault=vault,
         alerts=alerts,
@@ -82,11 +86,14 @@ def build_pds(
     )
 
 
-def _build_resolver(settings: Settings, redis: Redis, resources: ExitStack) -> PdsResolver:
+def _build_resolver(
+    settings: Settings, redis: Redis, slots: HostSlots, resources: ExitStack
+) -> PdsResolver:
     plc = settings.pds.directory
     if plc is None:
         return StaticPdsResolver(settings.pds.url)
-    return resources.enter_context(closing(DidResolver(redis, plc, settings.pds.trusted)))
+    resolver = DidResolver(redis, plc, settings.pds.trusted, slots=slots)
+    return resources.enter_context(closing(resolver))
 
 
 def _open_caller(timeouts: Timeouts, resources: ExitStack, *, foreign: bool) -> PdsCaller:

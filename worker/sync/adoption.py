@@ -53,7 +53,7 @@ class Adoption:
         """
         if self.adopted.contains(account):
             return None
-        with self.locks.hold(repo.did):
+        with self.locks.hold(repo.did, repo.hold_slot):
             if self.adopted.contains(account):
                 return None
             return self._adopt_repo(repo, account, held)
@@ -63,7 +63,7 @@ class Adoption:
         done = f"media-atproto:adopted:{backfill}:{repo.did}"
         if self._exists(done):
             return
-        with self.locks.hold(repo.did):
+        with self.locks.hold(repo.did, repo.hold_slot):
             if self._exists(done):
                 return
             self._adopt_repo(repo, account, None)

@@ -188,7 +188,7 @@ def upload_blob(content: Content, rule: BlobRule, upload: Upload) -> BlobState:
         raise _type_error("the source file is empty")
     _check_size(rule, size)
     blob = upload(content.data, content.mime_type)
-    if blob.cid != cid_of_blob(content.data):
+    if (blob.cid, blob.size) != (cid_of_blob(content.data), size):
         message = "the PDS received other bytes than were sent"
         raise TransientError(message, step="upload", code="upload_damaged")
     if not rule.accepts(blob.mime_type):

@@ -9,7 +9,7 @@ from bson import ObjectId
 
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status
-from worker.core.errors import MediaError
+from worker.core.errors import MediaError, WaitError
 from worker.core.ids import message_id
 from worker.core.record_keys import tid_for
 from worker.core.records import RecordKey
@@ -71,7 +71,7 @@ class Remover:
         return Outcome(item, Status.REMOVED, f"no document; removed {removed}")
 
     def _postpone(self, item: ItemRef, removal: Removal, error: MediaError, did: str) -> Outcome:
-        attempts = self.removals.attempts(removal) + 1
+        attempts = self.removals.attempts(removal) + (not isinstance(error, WaitError))
         decision = decide(error, attempts, self.retry, now())
         self.removals.postpone(removal, error, attempts, decision.retry_at)
         return Outcome(

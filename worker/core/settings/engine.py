@@ -86,7 +86,8 @@ class PdsSettings:
 
     `trusted` contains `url` and the URLs of TRUSTED_PDS_URLS. `directory` is the URL of a PLC
     directory, or None if all accounts are on the PDS at `url`. `reserve` is the share of each limit
-    (0 to 1) that only saves may use. `bypass` contains the rate limit bypass keys by host.
+    (0 to 1) that only saves may use. `foreign_calls` is the number of concurrent calls to each
+    foreign host. `bypass` contains the rate limit bypass keys by host.
     """
 
     url: str
@@ -94,6 +95,7 @@ class PdsSettings:
     directory: str | None
     rates: Rates
     reserve: float
+    foreign_calls: int
     bypass: Mapping[str, Secret]
 
 
@@ -165,6 +167,7 @@ def _pds(reader: EnvironmentReader, check_url: Check) -> PdsSettings:
         directory=None if directory == OFF else directory.rstrip("/"),
         rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,
+        foreign_calls=int(reader.number("FOREIGN_HOST_CALLS", 2, minimum=1, maximum=1000)),
         bypass={host: Secret(key) for host, key in keys.items()},
     )
 

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from worker.core.cid import is_blob_cid
+from worker.media.validation.data_model import MAX_INTEGER
 from worker.media.validation.errors import Violation, join, label, quote
 
 _NAME = "[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}"
@@ -78,7 +79,7 @@ def _check_mime_type(rule: BlobRule, value: object, path: str) -> None:
 
 
 def _check_size(rule: BlobRule, value: object, path: str) -> None:
-    if type(value) is not int or value < 1:
+    if type(value) is not int or not 1 <= value <= MAX_INTEGER:
         raise Violation(path, f"should be a number of bytes above 0, got {quote(value)}")
     if rule.max_size is not None and value > rule.max_size:
         raise Violation(path, f"should be {rule.max_size} bytes at most, got {value}")

@@ -7,7 +7,7 @@ read: a missing thumbnail counts as a change, a missing recording does not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -85,7 +85,7 @@ class _AccountComparison:
     snapshot: RepoSnapshot
     result: Rehearsal
     _records: dict[str, Mapping[str, StoredRecord]] = field(default_factory=dict)
-    _by_ref: dict[str, Mapping[str, tuple[StoredRecord, ...]]] = field(default_factory=dict)
+    _by_ref: dict[str, Mapping[str, Sequence[StoredRecord]]] = field(default_factory=dict)
 
     def add(self, kind: MediaType, document: MediaDocument) -> None:
         """Count one document, and the record fields that would change."""

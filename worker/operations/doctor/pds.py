@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx
 
+from worker.core.clock import http_timestamp
 from worker.core.errors import TransientError
 from worker.core.net.client import ClientLimits, open_client
 from worker.core.rate_limits import Limit, RateLimitHeaders, Resource, parse_headers
@@ -155,7 +155,5 @@ def _json(http: httpx.Client, url: str) -> tuple[Mapping[str, object], Mapping[s
 
 
 def _ahead(headers: Mapping[str, str], middle: float) -> float | None:
-    try:
-        return parsedate_to_datetime(headers["date"]).timestamp() + _HALF - middle
-    except (KeyError, ValueError):
-        return None
+    sent_at = http_timestamp(headers.get("date", ""))
+    return None if sent_at is None else sent_at + _HALF - middle

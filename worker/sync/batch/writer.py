@@ -55,7 +55,7 @@ class Writer:
             return result
         waiting = deque(records)
         try:
-            with self.locks.hold(repo.did):
+            with self.locks.hold(repo.did, repo.hold_slot):
                 while waiting:
                     with self.throttle.slot() as most:
                         _settle(repo, _chunk(waiting, _max_writes(repo, most)), result)
@@ -139,7 +139,8 @@ def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
     """List the repo; yield the writes of records that are missing or different there."""
     keys = sorted(item.key.rkey for item in part)
     listed = repo.records_between(part[0].key.collection, keys[0], keys[-1])
-    existing = {record.rkey: record.cid for record in listed}
+    wanted = frozenset(keys)
+    existing = {record.rkey: record.cid for record in listed if record.rkey in wanted}
     for item in part:
         if existing.get(item.key.rkey) != item.cid:
             yield _write_of(item, exists=item.key.rkey in existing)
