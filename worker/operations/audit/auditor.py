@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from worker.core.clock import now
-from worker.core.documents import Account, DocumentId, Failure, MediaDocument
-from worker.core.errors import MediaError
+from worker.core.documents import Account, DocumentId, MediaDocument
 from worker.media import MediaType
 from worker.operations.audit.blobs import check_blobs
 from worker.operations.audit.classification import Classifier
@@ -107,8 +106,7 @@ class Auditor:
     def audit(self, account: Account) -> AccountAudit:
         """Compare an account's documents with its repo.
 
-        Memory use grows with the repo. Raises StoreUnavailableError, and the errors of an
-        unreachable PDS and of blob checks; another error of the repo is `failure` of the result.
+        Memory use grows with the repo. Raises StoreUnavailableError, and the errors of the PDS.
         """
         started = now()
         collections = [kind.nsid for kind in self.kinds]
@@ -116,12 +114,7 @@ class Auditor:
             # Read the documents while the PDS exports the repo.
             pending = pool.submit(self.repo_reader.records, account.did, collections)
             expected = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
-            try:
-                records = pending.result()
-            except MediaError as error:
-                if self.repo_reader.is_unreachable(account.did):
-                    raise
-                return AccountAudit(account, failure=Failure.of(error, now()))
+            records = pending.result()
         types = [
             self._audit_type(
                 Classifier(kind, account.did, self.expected_records, started, self.grace),

@@ -155,7 +155,7 @@ class TypeAudit:
 class AccountAudit:
     """The audit of one account, or of all owners without an account (None).
 
-    `failure` is set if the repo could not be read; `types` is then empty.
+    `failure` is set if the account could not be audited; `types` is then empty.
     """
 
     account: Account | None
@@ -168,7 +168,7 @@ class AccountAudit:
 
     @property
     def is_clean(self) -> bool:
-        """Return whether the repo was read and there are no findings."""
+        """Return whether the account was audited and there are no findings."""
         return self.failure is None and not self.findings
 
     @property

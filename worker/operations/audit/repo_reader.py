@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from threading import Lock
 from typing import Self, TypeVar
 
 import httpx
@@ -30,21 +31,55 @@ _CLOSING_TIMEOUT = 30.0  # seconds without a byte
 _LIMITS = FOREIGN.blob  # for all PDSes
 T = TypeVar("T")
 _MAX_WAIT = 600.0  # seconds; the read limits of the reference PDS have windows of half that
+_MIN_WAIT = 1.0
 
 
-def wait_out_rate_limit(call: Callable[[], T]) -> T:
-    """Make a read-only call; after a WaitError, wait and repeat it.
+class Waiter:
+    """Repeats calls that must wait, for ten minutes per account in total.
 
-    Raises WaitError for a wait of more than ten minutes, and the other errors of the call.
+    `clock` and `sleep` are those of `time`. Waits of several threads at the same time count once.
     """
-    while True:
-        try:
-            return call()
-        except WaitError as error:
-            seconds = (error.until - now()).total_seconds()
-            if seconds > _MAX_WAIT:
-                raise
-            time.sleep(max(seconds, 0.0))
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = Lock()
+        self.begin_account()
+
+    def begin_account(self) -> None:
+        """Allow the full time again, for the next account."""
+        self._remaining = _MAX_WAIT
+        self._end = self._clock()  # of the longest wait
+
+    def repeat(self, call: Callable[[], T]) -> T:
+        """Make a read-only call; after a WaitError, wait and repeat it.
+
+        Raises WaitError if the waiting would exceed the limit, and the other errors of the call.
+        """
+        while True:
+            try:
+                return call()
+            except WaitError as error:
+                seconds = max((error.until - now()).total_seconds(), _MIN_WAIT)
+                if not self._reserve(seconds):
+                    raise
+            self._sleep(seconds)
+
+    def _reserve(self, seconds: float) -> bool:
+        """Subtract a wait from the remaining time; return False if that is too short."""
+        with self._lock:
+            end = self._clock() + seconds
+            added = max(end - max(self._end, self._clock()), 0.0)
+            if added > self._remaining:
+                return False
+            self._remaining -= added
+            self._end = max(self._end, end)
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +102,19 @@ class _BlobClients:
 
 
 class BlobReader:
-    """Checks blobs; `url_of` returns the PDS URL of a DID, `trusted` are the operator's own PDSes.
+    """Checks blobs; `pds_of` returns the PDS client of a DID, `trusted` are the operator's PDSes.
 
     The reference PDS announces the blob size from its database, then sends the file. If the file
     is shorter, a kept-alive connection hangs. A connection with `Connection: close` ends after the
     file, but takes twice as long per blob, so it is used for the second attempt only.
     """
 
-    def __init__(self, url_of: Callable[[str], str], trusted: Collection[str]) -> None:
-        self._url_of = url_of
+    def __init__(
+        self, pds_of: Callable[[str], PdsClient], trusted: Collection[str], waiter: Waiter
+    ) -> None:
+        self._pds_of = pds_of
         self._trusted = trusted
+        self._waiter = waiter
         self._own = _BlobClients.open(foreign=False)
         self._foreign = _BlobClients.open(foreign=True)
 
@@ -87,21 +125,25 @@ class BlobReader:
     def fault(self, did: str, cid: str) -> Fault | None:
         """Download and check a blob; return its fault or None; raises PDS errors."""
         try:
-            url = self._url_of(did)
-            pds = PdsClient(url, request=self._clients(url).quick)
-            data = wait_out_rate_limit(lambda: pds.get_blob(did, cid))
+            data = self._waiter.repeat(lambda: self._read_quickly(did, cid))
         except TransientError:
-            data = wait_out_rate_limit(lambda: self._read_closing(did, cid))
+            data = self._waiter.repeat(lambda: self._read_closing(did, cid))
         if data is None:
             return Fault.BLOB_MISSING
         return None if cid_of_blob(data) == cid else Fault.BLOB_TRUNCATED
 
+    def _read_quickly(self, did: str, cid: str) -> bytes | None:
+        pds = self._pds_of(did)
+        quick = PdsClient(pds.url, request=self._clients(pds.url).quick, hold_slot=pds.hold_slot)
+        return quick.get_blob(did, cid)
+
     def _read_closing(self, did: str, cid: str) -> bytes | None:
         """Download a blob, or the part that arrives; None if the PDS does not have it."""
-        url, params = self._url_of(did), {"did": did, "cid": cid}
-        http, headers = self._clients(url).closing, {"Connection": "close"}
+        pds, params = self._pds_of(did), {"did": did, "cid": cid}
+        http, url = self._clients(pds.url).closing, pds.url + _GET_BLOB
+        stream = http.stream("GET", url, params=params, headers={"Connection": "close"})
         try:
-            with http.stream("GET", url + _GET_BLOB, params=params, headers=headers) as response:
+            with pds.hold_slot("read"), stream as response:
                 raise_for_status(response)
                 return _read_available(response)
         except httpx.HTTPError as error:
@@ -123,10 +165,15 @@ def _read_available(response: httpx.Response) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class RepoReader:
-    """Reads repos and checks blobs; `pds_of` returns the PDS client of a DID."""
+    """Reads repos and checks blobs; `pds_of` returns the PDS client of a DID.
+
+    `own_pds` is the URL of the platform's own PDS.
+    """
 
     pds_of: Callable[[str], PdsClient]
     blobs: BlobReader
+    waiter: Waiter
+    own_pds: str
 
     def records(self, did: str, collections: Sequence[str]) -> Records:
         """Download a repo; return its records by collection and rkey.
@@ -158,12 +205,20 @@ class RepoReader:
     def is_unreachable(self, did: str) -> bool:
         """Return whether the PDS is down; an error about the repo counts as an answer."""
         try:
-            wait_out_rate_limit(lambda: self.pds_of(did).latest_commit(did))
+            self.waiter.repeat(lambda: self.pds_of(did).latest_commit(did))
         except MediaError as error:
             return isinstance(error, TransientError)
         return False
 
+    def is_own_pds_down(self, did: str) -> bool:
+        """Return whether an account is on the platform's own PDS, and this PDS is down."""
+        try:
+            is_own = self.pds_of(did).url == self.own_pds
+        except MediaError:
+            return False
+        return is_own and self.is_unreachable(did)
+
     def _records(self, did: str, collections: Sequence[str]) -> Records:
-        repo = wait_out_rate_limit(lambda: self.pds_of(did).get_repo(did))
+        repo = self.waiter.repeat(lambda: self.pds_of(did).get_repo(did))
         snapshot = RepoSnapshot.parse(did, repo)
         return {collection: snapshot.records(collection) for collection in collections}

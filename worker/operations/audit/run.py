@@ -9,7 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
+from worker.core.clock import now
 from worker.core.documents import Account, Failure
+from worker.core.errors import MediaError
+from worker.core.redis_errors import RedisUnavailableError
+from worker.database.mongo import StoreUnavailableError
 from worker.database.state_updates import StateUpdates
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
@@ -18,7 +22,7 @@ from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.audit.record_removal import RecordRemoval
 from worker.operations.audit.repair import Repairer, Repairs
-from worker.operations.audit.repo_reader import BlobReader, RepoReader
+from worker.operations.audit.repo_reader import BlobReader, RepoReader, Waiter
 from worker.operations.expected import ExpectedRecords
 from worker.pds.record_deleter import RecordDeleter
 from worker.services import Services
@@ -45,7 +49,11 @@ class AuditResult:
 
 @dataclass(frozen=True, slots=True)
 class AuditRun:
-    """Audits accounts, and repairs their findings if `repairer` is set."""
+    """Audits accounts, and repairs their findings if `repairer` is set.
+
+    An error of one account is the `failure` of its result. Methods raise StoreUnavailableError,
+    RedisUnavailableError, and the error of an account if the platform's own PDS is down.
+    """
 
     auditor: Auditor
     repairer: Repairer | None
@@ -61,28 +69,32 @@ class AuditRun:
             yield self.of_others()
 
     def of_account(self, account: Account) -> AuditResult:
-        """Audit and repair an account; raises the errors of `Auditor` and `Repairer`."""
+        self.auditor.repo_reader.waiter.begin_account()
         return self._audit_and_repair(account, lambda: self.auditor.audit(account))
 
     def of_others(self) -> AuditResult:
-        """Audit and repair documents without an account; raises as `of_account` does."""
         return self._audit_and_repair(None, self.auditor.audit_others)
 
     def _audit_and_repair(
         self, account: Account | None, run_audit: Callable[[], AccountAudit]
     ) -> AuditResult:
-        audit = run_audit()
-        if self.repairer is None:
-            return AuditResult(audit)
-        repairs = Repairs()
-        for _ in range(_MAX_ROUNDS):
-            if not audit.findings:
-                break
-            before = audit.signature
-            repairs = repairs.combined_with(self.repairer.repair(account, audit.types))
+        repairs = Repairs() if self.repairer else None
+        try:
             audit = run_audit()
-            if audit.signature == before:
-                break
+            for _ in range(_MAX_ROUNDS):
+                if self.repairer is None or repairs is None or not audit.findings:
+                    break
+                before = audit.signature
+                repairs = repairs.combined_with(self.repairer.repair(account, audit.types))
+                audit = run_audit()
+                if audit.signature == before:
+                    break
+        except (StoreUnavailableError, RedisUnavailableError):
+            raise
+        except MediaError as error:
+            if account and self.auditor.repo_reader.is_own_pds_down(account.did):
+                raise
+            audit = AccountAudit(account, failure=Failure.of(error, now()))
         return AuditResult(audit, repairs)
 
 
@@ -101,12 +113,12 @@ def open_audit(
     `force` lifts the safety limit on removals by a repair.
     """
     storage, pds, media = services.storage, services.pds, services.media
-    trusted = services.settings.pds.trusted
-    with closing(BlobReader(lambda did: pds.client_of(did).url, trusted)) as blob_reader:
+    waiter, own_pds, trusted = Waiter(), services.settings.pds.url, services.settings.pds.trusted
+    with closing(BlobReader(pds.client_of, trusted, waiter)) as blob_reader:
         auditor = Auditor(
             documents=OwnedDocuments(storage.database, storage.store, storage.accounts),
             orphan_finder=OrphanFinder(storage.store, storage.accounts),
-            repo_reader=RepoReader(pds.client_of, blob_reader),
+            repo_reader=RepoReader(pds.client_of, blob_reader, waiter, own_pds),
             expected_records=ExpectedRecords(media.site, media.lexicons),
             kinds=kinds,
             blobs=blobs,
@@ -136,7 +148,7 @@ def _repairer(services: Services, observer: Observer, *, force: bool) -> Repaire
 class AuditSummary:
     """Totals of the results so far; stores nothing for each clean account.
 
-    `first` holds the first findings. `unreadable` lists accounts with an unreadable repo, and
+    `first` holds the first findings. `unreadable` lists accounts that could not be audited, and
     `undone` lists refused or failed repairs, with the reasons.
     """
 
@@ -147,7 +159,7 @@ class AuditSummary:
     standings: Counter[tuple[str, DocumentStanding, str]] = field(default_factory=Counter)
     faults: Counter[tuple[Fault, str]] = field(default_factory=Counter)
     first: list[Finding] = field(default_factory=list)
-    unreadable: list[tuple[Account, Failure]] = field(default_factory=list)
+    unreadable: list[tuple[Account | None, Failure]] = field(default_factory=list)
     undone: list[tuple[Account | None, str]] = field(default_factory=list)
     removed: int = 0
     synced: int = 0
@@ -157,7 +169,7 @@ class AuditSummary:
         audit = audited.audit
         self.accounts += audit.account is not None
         self.clean = self.clean and audited.is_clean
-        if audit.account and audit.failure:
+        if audit.failure:
             self.unreadable.append((audit.account, audit.failure))
         for each in audit.types:
             name = each.kind.name
