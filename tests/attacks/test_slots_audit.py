@@ -132,6 +132,7 @@ def test_account_whose_records_are_nested_too_deeply_is_reported(audited: Audite
     car = Car()
     record = car.keep(b"\xa1\x61x" + b"\x81" * 950 + b"\x80")
     tree = car.add(node([entry(f"{key.collection}/{key.rkey}", record)]))
+    audited.proxy.be_honest()
     audited.proxy.answer(Reply(200, car.commit(tree, did=second.did), _CAR), "getRepo")
     summary = audited.run(Sleeper())
     assert audited.failure_of(summary) == "repo_damaged"

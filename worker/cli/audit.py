@@ -84,6 +84,9 @@ def audit(
     remove more than 20% and more than 5 records. It can be interrupted and repeated. Repaired
     accounts are audited again, and the second result is reported.
 
+    An account that cannot be audited is reported, and the others are audited. If a PDS asks to
+    wait, the audit waits up to 10 minutes for each account.
+
     \b
     With --json: a line for each account, {"account", "clean", "types", "findings", "failure",
     "repair"}, with account null for owners without one; at the end a line {"summary"}.
@@ -91,7 +94,7 @@ def audit(
     \b
     Exit codes:
       0  clean: no findings
-      1  findings, or the repo of an account could not be read
+      1  findings, or an account could not be audited
       2  error: wrong usage, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if force and not repair:
