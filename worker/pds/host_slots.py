@@ -2,6 +2,8 @@
 
 A foreign host is chosen by an account, so it may be slow on purpose. Each call holds one of its
 host's slots in Redis. If all are taken, the item waits, and the process continues with other items.
+While slots are reserved (see below), it waits for more than 30 seconds as a rule: the sweep then
+enqueues it, with a quota for each account.
 
 A call of `d` seconds, more than 2, keeps its slot reserved for another `4 * (d - 2)` seconds, at
 most 10 minutes. So a host that answers slowly occupies about one fifth of a process per slot:
@@ -42,7 +44,7 @@ _LIFE = 180.0  # seconds; the longest time limit of a task
 _FREE = 2.0  # seconds of a call without a reservation
 _PRICE = 4.0  # seconds of reservation for each further second
 _MAX_RESERVED = 600.0
-_WAIT = (5.0, 15.0)  # seconds until the next attempt, chosen at random
+_WAIT = (5.0, 15.0)  # seconds until the next attempt, chosen at random; added to a reservation
 
 
 class HostBusyError(RateLimitReachedError):
@@ -76,10 +78,11 @@ class HostSlots:
         with self._queue(host):
             token = secrets.token_hex(8)
             with redis_errors():
-                is_free = self._run(host, token, _LIFE, self._calls)
-            if not is_free:
+                wait = self._run(host, token, _LIFE, self._calls)
+            if wait >= 0:
+                until = after(wait / 1000 + random.uniform(*_WAIT))  # noqa: S311
                 message = f"as many calls to {host} are pending as FOREIGN_HOST_CALLS allows"
-                raise HostBusyError(message, until=after(random.uniform(*_WAIT)), step=step)  # noqa: S311
+                raise HostBusyError(message, until=until, step=step)
             began = self._clock()
             try:
                 yield
@@ -93,9 +96,9 @@ class HostSlots:
         with self._lock:
             return self._queues.setdefault(host, BoundedSemaphore(self._calls))
 
-    def _run(self, host: str, token: str, seconds: float, *calls: int) -> bool:
+    def _run(self, host: str, token: str, seconds: float, *calls: int) -> int:
         arguments: list[str | int] = [token, round(seconds * 1000), *calls]
-        return bool(self._script(keys=[f"media-atproto:calls:{host}"], args=arguments))
+        return int(self._script(keys=[f"media-atproto:calls:{host}"], args=arguments))
 
 
 def _reservation(seconds: float) -> float:
