@@ -260,28 +260,24 @@ class PdsClient:
         return f"{self.url}/xrpc/{call.nsid}"
 
     def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Send a call within the slots and the rate limits of the host."""
+        """Send a call within the slots and rate limits of the host; update the metrics."""
         # The slot comes first: a call that finds none must not be charged.
         with self.hold_slot(call.step):
-            return self._send_charged(call, send)
-
-    def _send_charged(self, call: _Call, send: Callable[[], Response]) -> Response:
-        """Send a call within the rate limits, and update the metrics."""
-        reservation = self._limiter.acquire(call.step, call.costs)
-        began, status = time.monotonic(), "none"
-        try:
-            with pds_errors(call.step):
-                response = send()
-            status = str(response.status_code)
-        except MediaError as error:
-            status = status_of(error.__cause__)
-            refusal = error if isinstance(error, WaitError) else None
-            self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
-            raise
-        finally:
-            self._metrics.count_call(call.nsid, status, time.monotonic() - began)
-        self._limiter.settle(reservation, response.headers)
-        return response
+            reservation = self._limiter.acquire(call.step, call.costs)
+            began, status = time.monotonic(), "none"
+            try:
+                with pds_errors(call.step):
+                    response = send()
+                status = str(response.status_code)
+            except MediaError as error:
+                status = status_of(error.__cause__)
+                refusal = error if isinstance(error, WaitError) else None
+                self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
+                raise
+            finally:
+                self._metrics.count_call(call.nsid, status, time.monotonic() - began)
+            self._limiter.settle(reservation, response.headers)
+            return response
 
 
 def _json(step: str, response: Response) -> Json:

@@ -6,7 +6,6 @@
 -- slot is free, 0 without a reservation.
 
 local LONGEST = 600000  -- no slot is held longer; a later expiry is not ours
-
 local RESERVED = 'reserved:'
 
 local clock = redis.call('TIME')
@@ -18,7 +17,7 @@ redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now))
 redis.call('ZREMRANGEBYSCORE', key, string.format('(%.0f', now + LONGEST), '+inf')
 redis.call('ZREM', key, token)
 if slots and redis.call('ZCARD', key) >= slots then
-  local taken = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES')
+  local taken = redis.call('ZRANGE', key, 0, slots - 1, 'WITHSCORES')
   for i = 1, #taken, 2 do
     if string.sub(taken[i], 1, #RESERVED) == RESERVED then return tonumber(taken[i + 1]) - now end
   end
