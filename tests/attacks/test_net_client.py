@@ -25,7 +25,7 @@ from tests.contract.web_server import Fault, Handler, Site, serving
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError
 from worker.core.net.client import LIMITS, ClientLimits, ResponseTooLargeError, open_client
-from worker.operations.audit.repo_reader import BlobReader
+from worker.operations.audit.repo_reader import BlobReader, Waiter
 from worker.pds.call_limits import FOREIGN
 from worker.pds.client import PdsClient, open_http_client
 
@@ -200,7 +200,8 @@ def test_endless_blob_is_cut_off_in_an_audit(plain: Site) -> None:
     """In the first and in the second attempt to read it."""
     plain.faults[_BLOB] = flood
     with (
-        closing(BlobReader(lambda _: plain.url, {plain.url})) as blobs,
+        closing(PdsClient(plain.url)) as pds,
+        closing(BlobReader(lambda _: pds, {plain.url}, Waiter())) as blobs,
         pytest.raises(MediaError, match="ResponseTooLargeError"),
     ):
         blobs.fault(KEY.repo, _CID)
@@ -210,7 +211,8 @@ def test_endless_blob_is_cut_off_in_an_audit(plain: Site) -> None:
 def test_audit_reads_no_blob_from_our_network(plain: Site) -> None:
     """Unless the PDS is our own."""
     with (
-        closing(BlobReader(lambda _: plain.url, set())) as blobs,
+        closing(PdsClient(plain.url)) as pds,
+        closing(BlobReader(lambda _: pds, set(), Waiter())) as blobs,
         pytest.raises(MediaError, match="UnsupportedProtocol"),
     ):
         blobs.fault(KEY.repo, _CID)

@@ -21,6 +21,7 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
 
 _DID = "did:plc:" + "c" * 24
@@ -56,12 +57,17 @@ class Directory:
         return self.resolver.pds_of(_DID)
 
 
+def open_resolver(redis: Redis, plc: str, foreign: httpx.Client | None = None) -> DidResolver:
+    """Open a resolver for a platform with one PDS of its own."""
+    return DidResolver(redis, plc, {_OWN}, slots=HostSlots(redis, calls=2), foreign=foreign)
+
+
 @pytest.fixture
 def directory(stack: Stack, redis: Redis) -> Iterator[Directory]:
     """Run a directory in front of that of the stack."""
     with (
         open_proxy(stack.environment["DID_RESOLVER"]) as proxy,
-        closing(DidResolver(redis, proxy.url, {_OWN})) as resolver,
+        closing(open_resolver(redis, proxy.url)) as resolver,
     ):
         yield Directory(proxy, resolver)
 
@@ -152,7 +158,7 @@ def test_host_that_is_named_like_the_directory_is_foreign(redis: Redis) -> None:
         return httpx.Response(200, content=document(_EVIL, "https://pds.example.com"))
 
     foreign = httpx.Client(transport=httpx.MockTransport(answer))
-    with closing(DidResolver(redis, "https://plc.directory", {_OWN}, foreign=foreign)) as resolver:
+    with closing(open_resolver(redis, "https://plc.directory", foreign)) as resolver:
         assert resolver.pds_of(_EVIL) == "https://pds.example.com"
     assert called == ["https://plc.directory.evil.example/.well-known/did.json"]
 
@@ -169,7 +175,7 @@ def test_did_web_names_public_hosts_only_in_one_form(directory: Directory, host:
 
 def test_endless_document_is_cut_off(redis: Redis, tmp_path: Path) -> None:
     """A document has 100 KB at most."""
-    with serving(tmp_path) as site, closing(DidResolver(redis, site.url, {_OWN})) as resolver:
+    with serving(tmp_path) as site, closing(open_resolver(redis, site.url)) as resolver:
         site.faults[_DID] = flood
         with pytest.raises(DirectoryError, match="ResponseTooLargeError"):
             resolver.pds_of(_DID)

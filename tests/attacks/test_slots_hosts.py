@@ -164,16 +164,11 @@ def test_planted_values_block_no_host(redis: Redis, host: str, scores: list[floa
 
 def test_host_of_a_did_web_has_slots_too(redis: Redis, host: str) -> None:
     """The account chooses it, as it chooses its PDS."""
-    documents = DidResolver(
-        redis,
-        "https://plc.invalid",
-        "https://pds.invalid",
-        is_allowed=lambda _url: True,
-        slots=HostSlots(redis, calls=1),
-    )
+    slots = HostSlots(redis, calls=1)
+    documents = DidResolver(redis, "https://plc.invalid", {"https://pds.invalid"}, slots=slots)
     with (
         closing(documents),
-        HostSlots(redis, calls=1).hold(host, "read"),
+        slots.hold(host, "read"),
         pytest.raises(HostBusyError),
     ):
         documents.pds_of(f"did:web:{host}")

@@ -18,7 +18,6 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
-from worker.pds.client import PdsClient, open_http_client
 from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
 from worker.pds.repo import Repo
