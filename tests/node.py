@@ -59,10 +59,17 @@ class Example:
     folder: Path
 
     def upload(
-        self, type_name: str, document: Mapping[str, object], environ: Mapping[str, str]
+        self,
+        type_name: str,
+        document: Mapping[str, object],
+        environ: Mapping[str, str],
+        **server: object,
     ) -> tuple[Answer, str]:
-        """Save a document and enqueue it, in a process of its own; returns its answer and log."""
-        upload = json.dumps({"type": type_name, "document": document})
+        """Save a document and enqueue it, in a process of its own; returns its answer and log.
+
+        `document` is what the client sent, `server` what the upload function knows.
+        """
+        upload = json.dumps({"type": type_name, "document": document, **server})
         return self._run("upload.mjs", upload, environ=environ)
 
     def run(self, program: str, argument: str, environ: Mapping[str, str] | None = None) -> Answer:

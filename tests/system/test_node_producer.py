@@ -23,6 +23,7 @@ from worker.core.clock import now
 from worker.core.ids import parse_id
 from worker.dev.stack import Stack
 
+MOOD: dict[str, object] = {"mood": "saved in Node: ünï 🎨"}
 # What a save waits at most is a quarter of a second; the rest is for a machine under load.
 _BOUND = 5000
 # Of a server that never answers, `port`; `right` is what follows the login in the right URL.
@@ -67,7 +68,7 @@ def test_messages_of_other_programs_are_carried_out(
     ):
         client.flushdb()
         ids = [None, 7, 'it\'s "ünï" 🎨 \\ /', "65f0c0ffee65f0c0ffee65f1", "12"]
-        answers = [example.upload("mood", _mood(scene, given), scene.environ)[0] for given in ids]
+        answers = [_upload(scene, example, given=given) for given in ids]
         assert [answer["enqueued"] for answer in answers] == [True] * len(ids)
         assert [answer["id"] for answer in answers[1:]] == ids[1:]
         assert client.keys() == [b"live"]
@@ -106,7 +107,8 @@ def test_a_queue_that_fails_changes_nothing_about_the_save(
     right = scene.environ["REDIS_URL"].removeprefix("redis://")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         wrong = {"REDIS_URL": url.format(port=silent.getsockname()[1], right=right)}
-        answer, log = example.upload("mood", _mood(scene), {**scene.environ, **wrong})
+        environ = {**scene.environ, **wrong}
+        answer, log = example.upload("mood", MOOD, environ, user=scene.world.ada)
     assert answer["enqueued"] is False
     assert float(str(answer["milliseconds"])) < _BOUND
     assert "mood was not enqueued; the sweep will find it" in log
@@ -144,6 +146,23 @@ def test_a_removal_note_is_as_pythons(example: node.Example, item: str | int) ->
     assert note == expected
 
 
-def _mood(scene: Scene, given: object = None) -> dict[str, object]:
-    own = {} if given is None else {"_id": given}
-    return {**own, "mood": "saved in Node: ünï 🎨", "user": scene.world.ada}
+def test_the_example_saves_no_field_that_it_does_not_list(
+    scene: Scene, example: node.Example
+) -> None:
+    """A client that sends a state, an owner or an id of its own has none of them saved."""
+    sent = {"atproto": {"strays": ["at://x/y/z"]}, "user": scene.world.bob, "_id": "theirs"}
+    answer = _upload(scene, example, **sent)
+    item = ObjectId(str(answer["id"]))
+    document = scene.world.platform.document("mood", item)
+    assert document["user"] == scene.world.ada
+    assert document.keys() == {"_id", "mood", "user", "when"}
+    scene.wait_for_status("mood", item, "synced")
+    assert "strays" not in scene.world.platform.state("mood", item)
+
+
+def _upload(
+    scene: Scene, example: node.Example, *, given: object = None, **sent: object
+) -> node.Answer:
+    """Save a mood of ada's with `sent` fields of a client; return the answer."""
+    own = {} if given is None else {"id": given}
+    return example.upload("mood", MOOD | sent, scene.environ, user=scene.world.ada, **own)[0]

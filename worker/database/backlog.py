@@ -11,10 +11,10 @@ from bson import ObjectId
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
 
-from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, OwnedItem, Status
 from worker.core.fields import is_text
 from worker.core.ids import as_document_id
+from worker.database.leases import not_held
 from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
@@ -196,12 +196,6 @@ class Backlog:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
         return None
-
-
-def not_held() -> RawDocument:
-    """Build a filter for documents without a lease, or with an expired lease."""
-    free = [{"atproto.lease.until": None}, {"atproto.lease.until": {"$lte": now()}}]
-    return {"$or": free}
 
 
 def _reset_update(again: datetime) -> list[RawDocument]:

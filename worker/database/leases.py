@@ -23,6 +23,7 @@ MALFORMED_STATE: RawDocument = {
 
 _NO_UTF8 = "\ufffd"
 _EARLY = 1.0  # seconds before its time that an item may be claimed
+_LONGEST = 2 * 86_400.0  # seconds; runs take less, and a PDS is asked again after a day at most
 
 Update = dict[str, dict[str, object]]
 
@@ -38,23 +39,35 @@ def message_of(holder: str) -> str:
 
 
 def is_held(document: MediaDocument, *, holder: str) -> bool:
-    """Return whether a run of another message holds a lease that has not expired."""
+    """Return whether a run of another message holds a lease that has not expired.
+
+    A lease that ends later than that of any run is not one of ours.
+    """
     lease = document.state.lease
-    if lease is None or lease.until <= now():
+    if lease is None or not now() < lease.until <= after(_LONGEST):
         return False
     return message_of(lease.holder) != message_of(holder)
+
+
+def not_held() -> RawDocument:
+    """Build a filter for documents without a lease that a run may have; see `is_held`."""
+    held = {"$gt": now(), "$lte": after(_LONGEST)}
+    return {"$nor": [{"atproto.lease.until": held}]}
 
 
 def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None:
     """Return the earliest time for a claim, or None if it is allowed now.
 
     The PDS may have asked to wait. With `only_if_due`, the item must also be due for a retry.
-    Returns None if the document has a lease: `is_held` has checked it before.
+    Returns None if the document has a lease: `is_held` has checked it before. A `heldUntil` later
+    than any that a run saves is ignored.
     """
     state = document.state
     if state.lease is not None:
         return None
-    times = [state.held_until, state.retry_at if only_if_due else None]
+    held = state.held_until
+    held = held if held and held <= after(_LONGEST) else None
+    times = [held, state.retry_at if only_if_due else None]
     return max((time for time in times if time and time > after(_EARLY)), default=None)
 
 

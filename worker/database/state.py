@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import Enum
+from itertools import islice
 
 from bson import DBRef
 
@@ -18,7 +19,8 @@ from worker.core.documents import BlobState, Failure, Lease, Status, SyncState
 from worker.core.fields import is_text
 from worker.core.record_keys import is_rkey
 
-_URI = re.compile(r"at://[^/\s]+/[^/\s]+/[^/\s]+")
+_URI = re.compile(r"at://[^/\s]{1,2048}/[^/\s]{1,317}/([^/\s]{1,512})")
+_MAX_STRAYS = 20  # a run reads each of these records
 _MAX_NUMBER = 2**53
 _STATUSES: Mapping[str | None, Status] = {status.value: status for status in Status}
 
@@ -129,7 +131,12 @@ def mapping(raw: object) -> dict[str, object]:
 
 def _uris(raw: object) -> tuple[str, ...]:
     texts = map(_text, raw if isinstance(raw, list) else ())
-    return tuple(text for text in texts if text and _URI.fullmatch(text))
+    return tuple(islice((text for text in texts if text and _is_record_uri(text)), _MAX_STRAYS))
+
+
+def _is_record_uri(text: str) -> bool:
+    match = _URI.fullmatch(text)
+    return match is not None and is_rkey(match[1])
 
 
 def _text(raw: object) -> str | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import cast
 
 from pymongo import UpdateOne
 
-from worker.core.documents import BlobState, MediaDocument, Status, SyncState
+from worker.core.documents import BlobState, DocumentId, MediaDocument, Status, SyncState
 from worker.core.records import RecordKey
-from worker.database.backlog import not_held
+from worker.database.leases import not_held
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors
-from worker.database.state import dump_blobs, repo_fields
+from worker.database.state import dump_blobs, mapping, repo_fields
 from worker.database.store import DocumentStore, field_changes
 from worker.media import MediaType
 
@@ -62,6 +63,19 @@ class StateUpdates:
             self._store.clear_malformed(kind, [each.document.ref.id for each in state_updates])
             writes = [_write(kind, each, retry_at) for each in state_updates]
             return bulk_write(self._store.collection(kind), writes)
+
+    def release_keys(self, kind: MediaType, repo: str, owners: Mapping[str, DocumentId]) -> None:
+        """Take record keys from the states of documents that the records do not name.
+
+        `owners` maps each rkey to the document that its record names.
+        """
+        match: RawDocument = {"atproto.repo": repo, "atproto.rkey": {"$in": list(owners)}}
+        with mongo_errors():
+            holders = list(self._store.collection(kind).find(match, {"atproto.rkey": 1}))
+        for raw in holders:
+            rkey = cast("str", mapping(raw["atproto"])["rkey"])
+            if raw["_id"] != owners[rkey]:
+                self._store.release_key(kind, repo, rkey, owners[rkey])
 
 
 def _write(kind: MediaType, update: StateUpdate, retry_at: datetime | None) -> UpdateOne:

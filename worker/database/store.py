@@ -6,7 +6,7 @@ filters of its writes contain the lease's token, so that it cannot overwrite a n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -40,6 +40,7 @@ from worker.database.leases import (
     is_held,
     new_lease,
     not_before,
+    not_held,
     state_after_claim,
     unchanged_since,
 )
@@ -48,6 +49,10 @@ from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
 
 _MAX_TRIES = 100
+# Without `attemptedAt`, a concurrent claim reads the document again.
+_OF_RECORD = tuple(
+    f"atproto.{name}" for name in ("repo", "rkey", "uri", "cid", "adopted", "attemptedAt")
+)
 _OF_LAST_RUN = ("atproto.lease", "atproto.retryAt", "atproto.fingerprint", "atproto.adopted")
 GUEST_USERS = (None, "")
 """The values of `user` in a guest's document."""
@@ -139,12 +144,57 @@ class DocumentStore:
             for raw in found.sort("_id").limit(limit):
                 yield raw["_id"], self.parse(kind, raw)
 
+    def find_named(self, kind: MediaType, ref: str | None) -> MediaDocument | None:
+        """Return the document that the `ref` of a record names, or None."""
+        ids = [each for each in candidate_ids(ref) if str(each) == ref]
+        return self.find(kind, ids) if ids else None
+
+    def find_all_named(self, kind: MediaType, refs: Iterable[str]) -> Mapping[str, MediaDocument]:
+        """Return the documents that the `ref`s of records name, by `ref`; see `find_named`."""
+        ids = {ref: [each for each in candidate_ids(ref) if str(each) == ref] for ref in refs}
+        wanted = [each for candidates in ids.values() for each in candidates]
+        found = {each.ref.id: each for each in self.find_all(kind, wanted)}
+        return {
+            ref: found[named]
+            for ref, candidates in ids.items()
+            if (named := next((each for each in candidates if each in found), None)) is not None
+        }
+
+    def is_named(self, kind: MediaType, item: DocumentId, ref: str | None) -> bool:
+        """Return whether the `ref` of a record names the document `item`.
+
+        The `_id`s of two documents may have the same text: it names the one that `find` returns.
+        """
+        if ref != str(item):
+            return False
+        if candidate_ids(ref)[:1] == (item,):
+            return True
+        named = self.find_named(kind, ref)
+        return named is not None and named.ref.id == item
+
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
-        """Return the document with this record key, or None."""
+        """Return the document with this record key, or None.
+
+        States of older programs have no repo; a state with the repo is preferred.
+        """
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
         with mongo_errors():
-            raw = self.collection(kind).find_one(match, projection(kind))
-        return self.parse(kind, raw) if raw else None
+            raws = list(self.collection(kind).find(match, projection(kind)))
+        found = [self.parse(kind, raw) for raw in raws]
+        return min(found, key=lambda each: each.state.repo != repo, default=None)
+
+    def release_key(self, kind: MediaType, repo: str, rkey: str, item: DocumentId) -> None:
+        """Take a record key from the states of other documents than `item`.
+
+        The record at the key names `item`. A state that a run holds is not changed.
+        """
+        match: RawDocument = {"atproto.repo": repo, "atproto.rkey": rkey, "_id": {"$ne": item}}
+        update: Update = {
+            "$unset": dict.fromkeys(_OF_RECORD, ""),
+            "$set": {"atproto.status": Status.PENDING.value, "atproto.retryAt": now()},
+        }
+        with mongo_errors():
+            self.collection(kind).update_many(match | not_held(), update)
 
     def find_own(
         self, kind: MediaType, owner: str, rkey: str, ref: str | None
@@ -270,12 +320,16 @@ class DocumentStore:
 
         The next run deletes or rewrites the record at that URI.
         """
-        update = {
-            "$addToSet": {"atproto.strays": uri},
-            "$set": {"atproto.again": True, "atproto.retryAt": now()},
+        # A pipeline, because `strays` and the state may have any type.
+        is_list = {"$isArray": "$atproto.strays"}
+        strays = {"$cond": [is_list, "$atproto.strays", []]}
+        changes = {
+            "atproto.strays": {"$setUnion": [strays, [{"$literal": uri}]]},
+            "atproto.again": True,
+            "atproto.retryAt": now(),
         }
         with mongo_errors():
-            self.collection(kind).update_one({"_id": document.ref.id}, update)
+            self.collection(kind).update_one({"_id": document.ref.id}, [{"$set": changes}])
 
     def parse(self, kind: MediaType, raw: RawDocument) -> MediaDocument:
         owner = self.guest_subject if raw.get("user") in GUEST_USERS else raw["user"]

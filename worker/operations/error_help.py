@@ -125,6 +125,11 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "correct `PDS_URL`",
     ),
     ErrorHelp(
+        ("record_not_proven",),
+        "the record at the key names another document, or none, so it is not changed",
+        "see which program wrote the record; if it is wrong, delete it at the PDS",
+    ),
+    ErrorHelp(
         ("pds_refused", "payload_too_large"),
         "the PDS will not take the record",
         "read its message",

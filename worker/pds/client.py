@@ -141,11 +141,15 @@ class PdsClient:
         answer = self._post(call, body, token)
         return RecordRef(answer.text("uri"), answer.text("cid"))
 
-    def delete_record(self, token: Secret, key: RecordKey) -> None:
-        """Delete a record. Succeeds if the record does not exist."""
+    def delete_record(self, token: Secret, key: RecordKey, swap: str | None = None) -> None:
+        """Delete a record. Succeeds if the record does not exist.
+
+        `swap` is the expected current CID. Raises RecordConflictError if it does not match.
+        """
         points = Cost(Resource.POINTS, POINTS["delete"], key.repo)
         call = _Call("com.atproto.repo.deleteRecord", "remove", (points, REQUEST))
-        self._post(call, key.as_json(), token)
+        body = key.as_json() | ({"swapRecord": swap} if swap else {})
+        self._post(call, body, token)
 
     def apply_writes(
         self, token: Secret, repo: str, writes: Sequence[Write], swap: str | None

@@ -55,8 +55,8 @@ class Repo:
     def put(self, key: RecordKey, record: Mapping[str, object], swap: str | None) -> RecordRef:
         return self._with_token(lambda pds, token: pds.put_record(token, key, record, swap))
 
-    def delete(self, key: RecordKey) -> None:
-        self._with_token(lambda pds, token: pds.delete_record(token, key))
+    def delete(self, key: RecordKey, swap: str | None = None) -> None:
+        self._with_token(lambda pds, token: pds.delete_record(token, key, swap))
 
     def apply(self, writes: Sequence[Write], swap: str) -> None:
         self._with_token(lambda pds, token: pds.apply_writes(token, self.did, writes, swap))
@@ -71,7 +71,7 @@ class Repo:
         return self._with_token(lambda pds, token: pds.upload_blob(token, data, mime_type))
 
     def get(self, key: RecordKey) -> RemoteRecord | None:
-        return self._pds_host().pds.get_record(key)
+        return self._follow_move(lambda host: host.pds.get_record(key))
 
     def has_blob(self, cid: str) -> bool:
         """Return whether the PDS can send a blob; a list of blobs contains missing ones too."""

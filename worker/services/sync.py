@@ -134,7 +134,9 @@ def _build_engine(
         store=storage.store,
         accounts=storage.accounts,
         publisher=publisher,
-        remover=Remover(storage.accounts, storage.removals, open_repo, settings.retry),
+        remover=Remover(
+            storage.store, storage.accounts, storage.removals, open_repo, settings.retry
+        ),
         adoption=adoption,
         open_repo=open_repo,
         retry=settings.retry,

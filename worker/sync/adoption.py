@@ -15,7 +15,6 @@ from redis import Redis
 
 from worker.core.clock import now
 from worker.core.documents import Account, MediaDocument, Status
-from worker.core.ids import candidate_ids
 from worker.core.redis_errors import redis_errors
 from worker.database.adopted_repos import AdoptedRepos
 from worker.database.state_updates import StateUpdate, StateUpdates
@@ -93,6 +92,8 @@ class Adoption:
         """
         own, is_complete = None, True
         for updates in self._find_updates(kind, account, snapshot):
+            owners = {each.rkey: each.document.ref.id for each in updates}
+            self.state_updates.release_keys(kind, account.did, owners)
             own = next((each for each in updates if held and each.document.ref == held.ref), own)
             free = [each for each in updates if each is not own]
             hidden = [each for each in free if each.document.hidden]
@@ -109,12 +110,12 @@ class Adoption:
         rules = self.lexicons.blob_rules(kind.nsid)
         refs = iter(by_ref)
         while chunk := list(islice(refs, _CHUNK)):
-            ids = [each for ref in chunk for each in candidate_ids(ref)]
+            named = self.store.find_all_named(kind, chunk)
             yield [
                 update
-                for document in self.store.find_all(kind, ids)
+                for ref, document in named.items()
                 if document.owner == account.subject
-                and (records := by_ref.get(str(document.ref.id)))
+                and (records := by_ref.get(ref))
                 and (update := _adopt_record(document, account.did, records, rules))
             ]
 

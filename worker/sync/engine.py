@@ -16,14 +16,24 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Self
 
 from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import now
-from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status, SyncState
+from worker.core.documents import (
+    Account,
+    DocumentId,
+    Failure,
+    ItemRef,
+    MediaDocument,
+    Status,
+    SyncState,
+)
 from worker.core.errors import MediaError, PermanentError, TimeLimitError, UnexpectedError
 from worker.core.ids import parse_id
+from worker.core.record_keys import is_rkey
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
@@ -41,6 +51,7 @@ from worker.pds.repo import Repo
 from worker.sync.adoption import Adoption
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
+from worker.sync.ownership import RecordNotProvenError, check_owner, without_key
 from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
@@ -51,6 +62,14 @@ from worker.telemetry.alerts import AffectedItem, Alerts
 _MAX_ROUNDS = 5
 
 log = logging.getLogger(__name__)
+
+
+class Deletion(Enum):
+    """The result of deleting a record; DONE also if it was missing."""
+
+    DONE = "the record is gone"
+    NO_ACCOUNT = "the account of the repo is unknown"
+    NOT_PROVEN = "the record does not name the document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +146,18 @@ class Engine:
     def delete_record(
         self, type_name: str, user: str, rkey: str, *, holder: str, observer: Observer = ignore_step
     ) -> Outcome:
-        """Delete a record, or sync its document if the document still exists."""
-        kind, account = media_type(type_name), self.accounts.find(user)
-        document = self.store.find_by_record(kind, account.did, rkey) if account else None
-        if document is not None:
-            return self.sync(kind.name, document.ref.id, holder=holder, observer=observer)
-        outcome = self._alert_removal(self.remover.remove_one(kind, user, rkey), rkey)
+        """Delete a record, or sync its document if the document still exists.
+
+        Raises the same errors as `sync`, and PermanentError for an invalid `rkey`.
+        """
+        kind = media_type(type_name)
+        if not is_rkey(rkey):
+            message = f"no record can have the key {rkey[:40]!a}"
+            raise PermanentError(message, step="document", code="invalid_id")
+        outcome = self.remover.remove_one(kind, user, rkey)
+        if isinstance(outcome, MediaDocument):
+            return self.sync(kind.name, outcome.ref.id, holder=holder, observer=observer)
+        outcome = self._alert_removal(outcome, rkey)
         self.item_log.record(outcome)
         return outcome
 
@@ -259,21 +284,29 @@ class Engine:
         match decision:
             case Publish(account=account, moved_from=moved_from):
                 if moved_from:
-                    self._delete(run, RecordKey(moved_from, run.kind.nsid, run.state.rkey or ""))
+                    if run.state.rkey:
+                        self._delete(run, RecordKey(moved_from, run.kind.nsid, run.state.rkey))
                     moved = replace(run.state, repo=None, uri=None, cid=None, adopted=False)
                     run.save(replace(moved, blobs={}))
                 repo = self.open_repo(account)
                 return self.publisher.publish(run, account, repo, force=force)
             case Remove(key=key):
-                if not self._delete(run, key):
-                    # With `no_account`, each sweep would enqueue the item of a usable account.
-                    reason = run.document.hidden if account else None
-                    return _skipped_state(run.state, reason or "no_account")
-                return _removed_state(run.state, run.document.hidden)
+                return self._remove(run, account, key)
             case Skip(reason=reason):
                 return _skipped_state(run.state, reason)
             case Nothing():
                 return _still_removed_state(run.state, run.document.hidden)
+
+    def _remove(self, run: Run, account: Account | None, key: RecordKey) -> SyncState:
+        match self._delete(run, key):
+            case Deletion.DONE:
+                return _removed_state(run.state, run.document.hidden)
+            case Deletion.NOT_PROVEN:
+                return _skipped_state(without_key(run.state), run.document.hidden or "")
+            case Deletion.NO_ACCOUNT:
+                # With `no_account`, each sweep would enqueue the item of a usable account.
+                reason = run.document.hidden if account else None
+                return _skipped_state(run.state, reason or "no_account")
 
     def _adopt(self, run: Run, account: Account) -> None:
         """Save the record that the document may have in a repo that was not read before."""
@@ -288,22 +321,36 @@ class Engine:
         state = run.state
         for uri in state.strays:
             key = RecordKey.parse(uri)
-            if (key.repo, key.rkey) != (state.repo, state.rkey):
+            if key.collection != run.kind.nsid:
+                _log_kept(run, key, "it is in another collection")
+            elif (key.repo, key.rkey) != (state.repo, state.rkey):
                 self._delete(run, key)
 
-    def _delete(self, run: Run, key: RecordKey) -> bool:
-        """Delete a record; return False if the account of its repo is unknown."""
+    def _delete(self, run: Run, key: RecordKey) -> Deletion:
+        """Delete a record of the document; log why, if the record is kept."""
         account = self.accounts.by_did(key.repo)
         if account is None:
-            run.report_step(f"no account of {key.repo} is known: {key.uri} stays")
-            fields = {"type": run.kind.name, "id": str(run.document.ref.id), "did": key.repo}
-            log.warning("record not deleted, its account is unknown: %s", key.uri, extra=fields)
-            return False
-        run.begin_write(key)
-        run.report_step(f"removing {key.uri}")
-        self.open_repo(account).delete(key)
+            _log_kept(run, key, "its account is unknown")
+            return Deletion.NO_ACCOUNT
+        repo = self.open_repo(account)
+        record = repo.get(key)
+        try:
+            check_owner(run, key, record)
+        except RecordNotProvenError:
+            _log_kept(run, key, "it does not name the document")
+            return Deletion.NOT_PROVEN
+        if record:
+            run.begin_write(key)
+            run.report_step(f"removing {key.uri}")
+            repo.delete(key, swap=record.cid)
         run.report_step(f"removed {key.uri}")
-        return True
+        return Deletion.DONE
+
+
+def _log_kept(run: Run, key: RecordKey, why: str) -> None:
+    run.report_step(f"{key.uri} stays: {why}")
+    fields = {"type": run.kind.name, "id": str(run.document.ref.id), "did": key.repo}
+    log.warning("record not deleted, %s: %s", why, key.uri, extra=fields)
 
 
 def _skipped_state(state: SyncState, reason: str) -> SyncState:

@@ -6,7 +6,7 @@ some of these functions, and saves all states at the end of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -25,10 +25,12 @@ from worker.pds.errors import BlobNotFoundError, RecordConflictError
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, Attachments, PreparedBlob
 from worker.sync.existing_records import adopt_blobs, is_legacy
+from worker.sync.ownership import RecordNotProvenError, check_owner, without_key
 from worker.sync.retry import decide
 from worker.sync.run import Run
 
 Record = Mapping[str, object]
+_MAX_REFUSED = 5  # record keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,20 @@ class Publisher:
         document, LeaseLostError, and the errors of files, the PDS and MongoDB.
         """
         draft = self.draft(run, account)
-        self._reserve_key(run, draft.nsid, repo)
+        refused: set[str] = set()
+        while True:
+            try:
+                self._reserve_key(run, draft.nsid, repo, refused)
+                return self._publish(run, draft, repo, force=force)
+            except RecordNotProvenError as error:
+                run.report_step(error.message)
+                refused.add(run.state.rkey or "")
+                run.set_state(without_key(run.state))
+                if len(refused) == _MAX_REFUSED:
+                    raise
+
+    def _publish(self, run: Run, draft: Draft, repo: Repo, *, force: bool) -> SyncState:
+        """Publish the record at the key in the state; raises RecordNotProvenError."""
         in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
         prepared = self._prepare(run, draft, repo, complete=in_doubt)
         if prepared.is_current and not in_doubt:
@@ -177,42 +192,52 @@ class Publisher:
         run.report_step(f"the record is valid {draft.nsid}")
         return prepared
 
-    def _reserve_key(self, run: Run, nsid: str, repo: Repo) -> None:
+    def _reserve_key(self, run: Run, nsid: str, repo: Repo, refused: Container[str]) -> None:
         """Save a free record key on the document before its record is written.
 
-        If a legacy document has a record at its key, the CID and the blobs are saved too.
+        If a legacy document has a record at its key, the CID and the blobs are saved too. Raises
+        RecordNotProvenError if that record belongs to another document. `refused` are the keys for
+        which this, or a write, has raised it.
         """
         if is_reserved(run.state, repo.did):
             return
         existing = self._find_existing(run, nsid, repo)
         for rkey in candidate_rkeys(run.document):
+            if rkey in refused:
+                continue
             state = replace(run.state, repo=repo.did, rkey=rkey)
             if existing and existing.rkey == rkey:
                 rules = self.lexicons.blob_rules(nsid)
                 blobs = adopt_blobs(existing.value, rules, state.blobs)
                 found = replace(state, uri=existing.uri, cid=existing.cid, blobs=blobs)
                 state = replace(found, adopted=True)
+                run.release_key(repo.key(nsid, rkey))
             with suppress(RecordKeyTakenError):
                 run.save(state)
                 run.report_step(f"rkey {rkey} reserved in {repo.did}")
                 return
 
     def _find_existing(self, run: Run, nsid: str, repo: Repo) -> RemoteRecord | None:
-        """Read the record of a legacy document; None if it is missing or of another document."""
+        """Read the record of a legacy document; None if it is missing or names no document."""
         if not is_legacy(run.state):
             return None
-        record = repo.get(repo.key(nsid, run.state.rkey or ""))
-        return record if record and record.ref == str(run.document.ref.id) else None
+        key = repo.key(nsid, run.state.rkey or "")
+        record = repo.get(key)
+        check_owner(run, key, record)
+        return record if record and record.ref else None
 
     def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
         run, key = prepared.run, prepared.key
         cid = run.state.cid
+        if cid:  # without, the write fails if there is a record
+            check_owner(run, key, repo.get(key))
         run.begin_write(key)
         run.report_step(f"writing to {key.uri}")
         try:
             ref = repo.put(key, prepared.record, swap=cid if cid and is_record_cid(cid) else None)
         except RecordConflictError:
             current = repo.get(key)
+            check_owner(run, key, current)
             run.report_step(f"the record was at {current.cid if current else 'no version'}")
             run.save(run.state)  # raises if the lease is lost
             ref = repo.put(key, prepared.record, swap=current.cid if current else None)

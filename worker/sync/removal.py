@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bson import ObjectId
 
 from worker.core.clock import now
-from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status
+from worker.core.documents import Account, DocumentId, Failure, ItemRef, MediaDocument, Status
 from worker.core.errors import MediaError, WaitError
 from worker.core.ids import message_id
 from worker.core.record_keys import tid_for
-from worker.core.records import RecordKey
+from worker.core.records import RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.removals import Removal, Removals
-from worker.media import MediaType
+from worker.database.store import DocumentStore
+from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.outcome import Outcome
+from worker.sync.ownership import RecordNotProvenError
 from worker.sync.retry import decide
+
+_Document = TypeVar("_Document", bound=MediaDocument)
 
 
 @dataclass(frozen=True, slots=True)
 class Remover:
     """Deletes records; saves failed removals in `atproto_removals` for a retry."""
 
+    store: DocumentStore
     accounts: Accounts
     removals: Removals
     open_repo: Callable[[Account], Repo]
@@ -40,34 +46,69 @@ class Remover:
             message = "there is no such document; give its user to remove a record left behind"
             return Outcome(item, None, message, found=False)
         removal = Removal(kind.name, user, id=message_id(ids[0]))
-        return self._remove(item, removal, lambda repo: _find_records(repo, kind, ids))
+        return self._remove(item, removal, lambda repo: self._find_orphans(repo, kind, ids))
 
     def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
         """Delete the saved removal of a document that exists."""
         self.removals.delete(Removal(kind.name, user, id=message_id(ids[0])))
 
-    def remove_one(self, kind: MediaType, user: str, rkey: str) -> Outcome:
+    def remove_one(self, kind: MediaType, user: str, rkey: str) -> Outcome | MediaDocument:
+        """Delete the record of `user` at `rkey`, or return its document, which is to be synced.
+
+        The record is deleted if it names a document that is missing or another user's.
+        """
         item = ItemRef(kind.name, f"of {user} at {rkey}")
         removal = Removal(kind.name, user, rkey=rkey)
-        return self._remove(item, removal, lambda repo: [repo.key(kind.nsid, rkey)])
+        return self._remove(item, removal, lambda repo: self._find_orphan(repo, kind, user, rkey))
+
+    def _find_orphans(
+        self, repo: Repo, kind: MediaType, ids: Sequence[DocumentId]
+    ) -> Sequence[RemoteRecord]:
+        """Find the records that name a document with one of `ids`, if it is missing."""
+        refs = {str(candidate) for candidate in ids}
+        missing = {ref for ref in refs if self.store.find_named(kind, ref) is None}
+        return _find_records(repo, kind, ids, missing) if missing else []
+
+    def _find_orphan(
+        self, repo: Repo, kind: MediaType, user: str, rkey: str
+    ) -> Sequence[RemoteRecord] | MediaDocument:
+        """Return the document of the record at `rkey`, or else the record, if it exists.
+
+        Raises RecordNotProvenError if the record names no document.
+        """
+        key = repo.key(kind.nsid, rkey)
+        record = repo.get(key)
+        if record and record.ref:
+            named = self.store.find_named(kind, record.ref)
+            is_here = named and (named.state.repo, named.state.rkey) == (key.repo, rkey)
+            return named if named and (is_here or named.owner == user) else [record]
+        holder = self.store.find_by_record(kind, key.repo, rkey)
+        if record and holder is None:
+            raise RecordNotProvenError(f"{key.uri} names no document: it is not deleted")
+        return holder or []
 
     def _remove(
-        self, item: ItemRef, removal: Removal, find: Callable[[Repo], list[RecordKey]]
-    ) -> Outcome:
+        self,
+        item: ItemRef,
+        removal: Removal,
+        find: Callable[[Repo], Sequence[RemoteRecord] | _Document],
+    ) -> Outcome | _Document:
         account = self.accounts.find(removal.user)
         if account is None:
             self.removals.delete(removal)
             message = f"{removal.user} has no account: there is no {item.type} to remove"
             return Outcome(item, None, message)
-        repo = self.open_repo(account)
+        repo, nsid = self.open_repo(account), media_type(item.type).nsid
         try:
-            keys = find(repo)
-            for key in keys:
-                repo.delete(key)
+            found = find(repo)
+            for record in () if isinstance(found, MediaDocument) else found:
+                repo.delete(repo.key(nsid, record.rkey), swap=record.cid)
         except MediaError as error:
             return self._postpone(item, removal, error, account.did)
         self.removals.delete(removal)
-        removed = ", ".join(key.uri for key in keys) or "nothing"
+        if isinstance(found, MediaDocument):
+            return found
+        removed = ", ".join(repo.key(nsid, record.rkey).uri for record in found) or "nothing"
         return Outcome(item, Status.REMOVED, f"no document; removed {removed}")
 
     def _postpone(self, item: ItemRef, removal: Removal, error: MediaError, did: str) -> Outcome:
@@ -85,15 +126,13 @@ class Remover:
         )
 
 
-def _find_records(repo: Repo, kind: MediaType, ids: Sequence[DocumentId]) -> list[RecordKey]:
-    """Find the records whose document has one of `ids`; return their keys."""
-    refs = {str(candidate) for candidate in ids}
+def _find_records(
+    repo: Repo, kind: MediaType, ids: Sequence[DocumentId], refs: Collection[str]
+) -> Sequence[RemoteRecord]:
+    """Find the records with one of `refs`; the derived key is that of the first of `ids`."""
     if isinstance(ids[0], ObjectId):
         # Our own records are at the key derived from the id; others need a search.
-        derived = repo.key(kind.nsid, tid_for(ids[0], now()))
-        record = repo.get(derived)
+        record = repo.get(repo.key(kind.nsid, tid_for(ids[0], now())))
         if record and record.ref in refs:
-            return [derived]
-    return [
-        repo.key(kind.nsid, record.rkey) for record in repo.records(kind.nsid) if record.ref in refs
-    ]
+            return [record]
+    return [record for record in repo.records(kind.nsid) if record.ref in refs]

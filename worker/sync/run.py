@@ -66,6 +66,14 @@ class Run:
         """
         self.document = replace(self.document, state=state)
 
+    def is_named_by(self, ref: str | None) -> bool:
+        """Return whether `ref` of a record is the text of the document's `_id`."""
+        return self._store.is_named(self.kind, self.document.ref.id, ref)
+
+    def release_key(self, key: RecordKey) -> None:
+        """Take a record key from other documents; the record there names this one."""
+        self._store.release_key(self.kind, key.repo, key.rkey, self.document.ref.id)
+
     def begin_write(self, key: RecordKey) -> None:
         """Add a record to `written` before a call to the PDS writes or deletes it.
 

@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from worker.core.documents import MediaDocument
+from bson import ObjectId
+
+from worker.core.documents import DocumentId, MediaDocument
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Plan
 
@@ -39,10 +41,11 @@ def match_records(
 ) -> tuple[list[Match], list[StoredRecord]]:
     """Match the records of the repo `did` with documents.
 
-    Returns the matches, and the records without a document. A document's record is the one in its
-    state, or else the oldest record that names the document.
+    Returns the matches, and the records without a document. Of the records that name a document,
+    its record is the one in its state, or else the oldest.
     """
-    claims = _claims(did, records, expected)
+    named = _named_ids(expected)
+    claims = _claims(did, records, expected, named)
     by_ref: dict[str | None, list[StoredRecord]] = defaultdict(list)
     for rkey, record in records.items():
         if rkey not in claims:
@@ -50,25 +53,44 @@ def match_records(
     matches = []
     for each in expected:
         own = records.get(_find_claimed_key(each, claims))
-        duplicates = by_ref.pop(str(each.document.ref.id), []) if by_ref else []
+        item = each.document.ref.id
+        is_named = by_ref and named[str(item)] == item
+        duplicates = by_ref.pop(str(item), []) if is_named else []
         if own is None and duplicates:
             own, *duplicates = duplicates
         matches.append(Match(each, own, duplicates))
     return matches, [record for unclaimed in by_ref.values() for record in unclaimed]
 
 
-def _claims(did: str, records: StoredRecords, expected: Sequence[Expected]) -> dict[str, Expected]:
-    """Map the rkey of each record to the document that has this rkey in its state.
+def _named_ids(expected: Sequence[Expected]) -> Mapping[str, DocumentId]:
+    """Map each text of an `_id` to the document that it names in the `ref` of a record.
 
-    If two legacy states have the same rkey, the record's `ref` decides between the documents.
+    Of several `_id`s with the same text, it is the one that `DocumentStore.find` returns.
+    """
+    ids = [each.document.ref.id for each in expected]
+    return {
+        str(item): item for kind in (int, str, ObjectId) for item in ids if isinstance(item, kind)
+    }
+
+
+def _claims(
+    did: str,
+    records: StoredRecords,
+    expected: Sequence[Expected],
+    named: Mapping[str, DocumentId],
+) -> dict[str, Expected]:
+    """Map the rkey of each record to its document, if the document's state has this rkey.
+
+    The state is not enough: the record must name the document, or none.
     """
     claims: dict[str, Expected] = {}
     for each in expected:
         rkey, repo = each.document.state.rkey, each.document.state.repo
         if rkey is None or rkey not in records or repo not in {None, did}:
             continue
-        if rkey not in claims or records[rkey].ref == str(each.document.ref.id):
-            claims[rkey] = each
+        ref = records[rkey].ref
+        if ref is None or named.get(ref) == each.document.ref.id:
+            claims.setdefault(rkey, each)
     return claims
 
 

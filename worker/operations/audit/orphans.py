@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from worker.core.documents import MediaDocument
-from worker.core.ids import candidate_ids
 from worker.database.accounts import Accounts
 from worker.database.store import DocumentStore
-from worker.media import MediaType
 from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import Fault, Finding
 from worker.pds.repo_snapshot import StoredRecord
@@ -28,7 +25,8 @@ class OrphanFinder:
         """Yield findings for records without a document or of another owner's document."""
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
-            documents = self._find_named(classifier.kind, chunk)
+            refs = {record.ref for record in chunk if record.ref is not None}
+            documents = self.store.find_all_named(classifier.kind, refs)
             owners = {document.owner for document in documents.values()}
             dids = {
                 owner: account.did for owner in owners if (account := self.accounts.find(owner))
@@ -44,10 +42,3 @@ class OrphanFinder:
                 if moved and not classifier.waiting_reason(document):
                     why = f"its document is {document.owner}'s now"
                     yield classifier.finding(Fault.ORPHANED, why, record, document)
-
-    def _find_named(
-        self, kind: MediaType, records: Sequence[StoredRecord]
-    ) -> Mapping[str, MediaDocument]:
-        """Find the documents in the `ref` of records; return them by `ref`."""
-        ids = [candidate for record in records for candidate in candidate_ids(record.ref)]
-        return {str(document.ref.id): document for document in self.store.find_all(kind, ids)}

@@ -14,9 +14,10 @@ from typing import Any, cast
 from worker.core.documents import DocumentId, OwnedItem, Status
 from worker.core.ids import as_document_id
 from worker.database.backlog import FAILED as FAILED_STATUSES
-from worker.database.backlog import OWNER, SKIPPED, TROUBLE, not_held, with_code
+from worker.database.backlog import OWNER, SKIPPED, TROUBLE, with_code
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
 from worker.database.indexes import require_index
+from worker.database.leases import not_held
 from worker.database.mongo import RawDocument
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType

@@ -20,6 +20,7 @@ from worker.pds.errors import BlobNotFoundError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.sync.batch.throttle import BulkThrottle
+from worker.sync.ownership import RecordNotProvenError, check_owner
 from worker.sync.publisher import PreparedRecord
 
 _MAX_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
@@ -58,7 +59,8 @@ class Writer:
             with self.locks.hold(repo.did, repo.hold_slot):
                 while waiting:
                     with self.throttle.slot() as most:
-                        _settle(repo, _chunk(waiting, _max_writes(repo, most)), result)
+                        chunk = _chunk(waiting, _max_writes(repo, most))
+                        _settle(repo, _own_records(repo, chunk, result), result)
         except MediaError as error:
             settled = {item.key for item in (*result.written, *result.rejected)}
             rest = (item for item in records if item.key not in settled)
@@ -72,9 +74,27 @@ class _RefusedError(TransientError):
     step, code = "write", "writes_refused"
 
 
+def _own_records(
+    repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult
+) -> Sequence[PreparedRecord]:
+    """Return the records that may be written; add the others to `rejected` of the result.
+
+    Updates are checked here. If a record to create exists, its call fails; see `_missing`.
+    """
+    own = []
+    for item in chunk:
+        try:
+            if item.run.state.cid:
+                check_owner(item.run, item.key, repo.get(item.key))
+            own.append(item)
+        except RecordNotProvenError:
+            result.rejected.append(item)
+    return own
+
+
 def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) -> None:
     """Write a chunk, halving rejected parts; add each record to `result`."""
-    parts = deque([chunk])
+    parts = deque([chunk] if chunk else [])
     while parts:
         part = parts.popleft()
         try:
@@ -136,11 +156,16 @@ def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
 
 
 def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
-    """List the repo; yield the writes of records that are missing or different there."""
+    """List the repo; yield the writes of records that are missing or different there.
+
+    Raises RecordNotProvenError if a record there belongs to another document.
+    """
     keys = sorted(item.key.rkey for item in part)
     listed = repo.records_between(part[0].key.collection, keys[0], keys[-1])
     wanted = frozenset(keys)
-    existing = {record.rkey: record.cid for record in listed if record.rkey in wanted}
+    existing = {record.rkey: record for record in listed if record.rkey in wanted}
     for item in part:
-        if existing.get(item.key.rkey) != item.cid:
-            yield _write_of(item, exists=item.key.rkey in existing)
+        record = existing.get(item.key.rkey)
+        if record is None or record.cid != item.cid:
+            check_owner(item.run, item.key, record)
+            yield _write_of(item, exists=record is not None)
