@@ -53,15 +53,6 @@ def test_delete_media_keeps_the_record_of_a_document_with_another_key(world: Wor
     assert repo(world, world.ada).get(key)
 
 
-def test_delete_media_removes_the_record_of_a_missing_document(world: World) -> None:
-    """A document that claims its key does not keep it."""
-    older = write_older(world, world.ada, "mood", world.platform.save_mood("gone", world.ada))
-    world.platform.delete("mood", older.item)
-    assert delete(world, older.key).status == Status.REMOVED
-    assert repo(world, world.ada).get(older.key) is None
-    assert delete(world, older.key).status == Status.REMOVED
-
-
 def test_delete_media_keeps_a_record_that_names_no_document(world: World) -> None:
     """The outcome says so, and the removal is not tried again."""
     rkey = f"3{ObjectId()}"

@@ -197,15 +197,15 @@ def test_the_record_of_a_hidden_item_is_adopted_to_be_removed(
     assert world.sync("mood", hidden).status == "removed"
 
 
-def test_a_key_that_another_item_holds_is_not_taken(world: World, user: str) -> None:
-    """Two items, one record: it is that item's whose state says so, and the other gets its own."""
+def test_a_key_that_another_item_holds_is_taken(world: World, user: str) -> None:
+    """Two items, one record: it is that item's which it names, and the other gets its own."""
     holder, claimant, third = items = save_moods(world, 3, user)
     foreign_mood(world, user, claimant, "3foreign22222")
     foreign_mood(world, user, third, "3third2222222")
     set_state(world, MOOD, holder, repo=world.dids[user], rkey="3foreign22222")
     backfill(world, user, items)
     keys = [state_of(world, item)["rkey"] for item in items]
-    assert (keys[0], keys[2], len(set(keys))) == ("3foreign22222", "3third2222222", 3)
+    assert (keys[1], keys[2], len(set(keys))) == ("3foreign22222", "3third2222222", 3)
     assert_agreement(world, user)
 
 

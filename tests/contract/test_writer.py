@@ -67,7 +67,7 @@ class Target:
         ref = ItemRef("kidlisp", ObjectId())
         document = MediaDocument(ref, "auth0|x", False, None, Fields({}), state)  # noqa: FBT003
         record = {"$type": KIDLISP.nsid, "code": "c", "source": source, "when": str(WHEN)}
-        run = Run(self.services.storage.store, KIDLISP, document)
+        run = Run(self.services.storage.store, KIDLISP, document, self.repo.did)
         return PreparedRecord(run, key, record, cid_of_record(record), Attachments({}, {}, ()))
 
     def records(self, count: int, source: str = "(line)") -> list[PreparedRecord]:

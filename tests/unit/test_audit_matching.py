@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bson import ObjectId
+
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
 from worker.operations.audit.matching import Expected, match_records
@@ -31,8 +33,17 @@ def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object
 
 
 def test_record_belongs_to_the_document_whose_state_names_it() -> None:
-    """Whatever the record itself names."""
-    assert pairs({"a": "2"}, document("1", "a"), document("2")) == ([("a",), (None,)], [])
+    """Unless the record itself names another one, whoever wrote the state."""
+    assert pairs({"a": None}, document("1", "a"), document("2")) == ([("a",), (None,)], [])
+    assert pairs({"a": "2"}, document("1", "a"), document("2")) == ([(None,), ("a",)], [])
+
+
+def test_of_two_ids_with_the_same_text_it_is_the_object_id_or_the_text() -> None:
+    """As in a message."""
+    item = ObjectId()
+    first, second = document(str(item), "a"), document(item, "a")
+    assert pairs({"a": str(item)}, first, second) == ([(None,), ("a",)], [])
+    assert pairs({"a": "7"}, document(7, "a"), document("7")) == ([(None,), ("a",)], [])
 
 
 def test_record_belongs_to_the_document_that_it_names() -> None:
@@ -78,7 +89,7 @@ def test_records_of_nobody_are_strangers() -> None:
     assert pairs({"a": None, "b": "9"}, document("1")) == ([(None,)], ["a", "b"])
 
 
-def test_twin_of_one_document_is_no_stranger_to_another() -> None:
-    """A record that a state names is taken, and is nobody's twin."""
+def test_twin_of_one_document_is_not_another_ones_record() -> None:
+    """Even if the state of that one names it."""
     told = pairs({"a": "1", "b": "1"}, document("1", "a"), document("2", "b"))
-    assert told == ([("a",), ("b",)], [])
+    assert told == ([("a", "b"), (None,)], [])

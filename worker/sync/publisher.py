@@ -86,39 +86,43 @@ class Publisher:
     site: SiteUrls
     retry: RetrySettings
 
-    def publish(self, run: Run, account: Account, repo: Repo, *, force: bool) -> SyncState:
+    def publish(
+        self,
+        run: Run,
+        account: Account,
+        repo: Repo,
+        *,
+        force: bool,
+        refused: frozenset[str] = frozenset(),
+    ) -> SyncState:
         """Publish the run's document to an account's repo; return the state to save.
 
-        `force` writes the record even if it is current. Raises PermanentError for an invalid
-        document, LeaseLostError, and the errors of files, the PDS and MongoDB.
+        `force` writes the record even if it is current. `refused` are record keys at which the repo
+        has records of other documents. Raises PermanentError for an invalid document,
+        LeaseLostError, and the errors of files, the PDS and MongoDB.
         """
         draft = self.draft(run, account)
-        refused: set[str] = set()
-        while True:
-            try:
-                self._reserve_key(run, draft.nsid, repo, refused)
-                return self._publish(run, draft, repo, force=force)
-            except RecordNotProvenError as error:
-                run.report_step(error.message)
-                refused.add(run.state.rkey or "")
-                run.set_state(without_key(run.state))
-                if len(refused) == _MAX_REFUSED:
-                    raise
-
-    def _publish(self, run: Run, draft: Draft, repo: Repo, *, force: bool) -> SyncState:
-        """Publish the record at the key in the state; raises RecordNotProvenError."""
-        in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
-        prepared = self._prepare(run, draft, repo, complete=in_doubt)
-        if prepared.is_current and not in_doubt:
-            run.report_step("the record is current: nothing to write")
-            return self.published_state(prepared)
         try:
-            self._write(repo, prepared)
-        except BlobNotFoundError:
-            run.report_step("the PDS no longer has a blob: uploading again")
-            run.save(replace(run.state, blobs={}))
-            prepared = self._prepare(run, draft, repo, complete=True)
-            self._write(repo, prepared)
+            self._reserve_key(run, draft.nsid, repo, refused)
+            in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
+            prepared = self._prepare(run, draft, repo, complete=in_doubt)
+            if prepared.is_current and not in_doubt:
+                run.report_step("the record is current: nothing to write")
+                return self.published_state(prepared)
+            try:
+                self._write(repo, prepared)
+            except BlobNotFoundError:
+                run.report_step("the PDS no longer has a blob: uploading again")
+                run.save(replace(run.state, blobs={}))
+                prepared = self._prepare(run, draft, repo, complete=True)
+                self._write(repo, prepared)
+        except RecordNotProvenError as error:
+            run.report_step(error.message)
+            more = refused | {run.state.rkey or ""}
+            run.set_state(without_key(run.state))
+            if len(more) == _MAX_REFUSED:
+                raise
+            return self.publish(run, account, repo, force=force, refused=more)
         return self.published_state(prepared)
 
     def draft(self, run: Run, account: Account) -> Draft:
@@ -196,8 +200,7 @@ class Publisher:
         """Save a free record key on the document before its record is written.
 
         If a legacy document has a record at its key, the CID and the blobs are saved too. Raises
-        RecordNotProvenError if that record belongs to another document. `refused` are the keys for
-        which this, or a write, has raised it.
+        RecordNotProvenError if that record belongs to another document.
         """
         if is_reserved(run.state, repo.did):
             return
