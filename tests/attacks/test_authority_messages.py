@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from tests.bulk import new_user, put_foreign, repo
 from tests.contract.older_records import write_older
+from tests.contract.wiping import forgetter
 from tests.world import World
 from worker.core.clock import now
 from worker.core.documents import Status
@@ -115,3 +116,16 @@ def due(world: World) -> list[Removal]:
         {FRONT: 0, OVERFLOW: 0}, lambda _ref, _priority: None, lambda r, _priority: found.append(r)
     )
     return found
+
+
+def test_a_state_that_names_an_unreadable_repo_does_not_stop_an_erasure(world: World) -> None:
+    """The other states of the subject are reset; this one is reported."""
+    user = new_user(world)
+    planted, other = (world.platform.save_mood(text, user) for text in ("planted", "other"))
+    world.platform.edit("mood", planted, atproto={"repo": "not a DID", "rkey": "3k"})
+    world.sync("mood", other)
+    erasure = forgetter(world.services).prepare(user)
+    sum(erasure.run())
+    assert erasure.trouble is None
+    assert world.platform.state("mood", other)["reason"] == "forgotten"
+    assert list(erasure.results["mood"].skipped) == ["3k"]

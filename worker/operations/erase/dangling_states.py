@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from worker.core.errors import MediaError
 from worker.database.batch_store import LoadedDocument
 from worker.database.state import ResetMode
 from worker.media import MediaType
@@ -43,11 +44,12 @@ class DanglingStates:
         """Reset documents and add the results to `wiped`; raises PDS and MongoDB errors."""
         for page in self.claimants(kind):
             # Read the repo after the page, to find records that were published in between.
-            existing = self._find_existing(kind, page)
+            existing, unreadable = self._find_existing(kind, page)
             dangling: list[LoadedDocument] = []
             for loaded in page:
-                why = why_skipped(loaded.document, self.did)
-                if why is None and (key := self._key(loaded)) in existing:
+                key = self._key(loaded)
+                why = why_skipped(loaded.document, self.did) or unreadable.get(key[0])
+                if why is None and key in existing:
                     why = BACK if key[0] == self.did else f"its record is in the repo of {key[0]}"
                 if why is None:
                     dangling.append(loaded)
@@ -64,10 +66,24 @@ class DanglingStates:
             missed = self.state_reset.not_reset(kind, dangling, self.mode)
             wiped.skipped |= {_name(loaded): AT_WORK for loaded in missed}
 
-    def _find_existing(self, kind: MediaType, page: Sequence[LoadedDocument]) -> set[Key]:
-        """Read the repos in the states of documents; return the keys of their records."""
-        dids = {did for did, rkey in map(self._key, page) if did and rkey}
-        return {(did, rkey) for did in dids for rkey in self._read_rkeys(kind, did)}
+    def _find_existing(
+        self, kind: MediaType, page: Sequence[LoadedDocument]
+    ) -> tuple[set[Key], dict[str | None, str]]:
+        """Read the repos in the states of documents; return the keys of their records.
+
+        Also returns why repos of others cannot be read. A state may name any repo, and must not
+        stop the reset of the other states.
+        """
+        existing: set[Key] = set()
+        unreadable: dict[str | None, str] = {}
+        for did in {did for did, rkey in map(self._key, page) if did and rkey}:
+            try:
+                existing |= {(did, rkey) for rkey in self._read_rkeys(kind, did)}
+            except MediaError as error:
+                if did == self.did:
+                    raise
+                unreadable[did] = f"the repo in its state cannot be read: {error.message}"
+        return existing, unreadable
 
     def _read_rkeys(self, kind: MediaType, did: str) -> Iterable[str]:
         try:
