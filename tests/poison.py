@@ -24,6 +24,7 @@ def _with_body(value: object) -> bytes:
 _IN_A_YEAR = (datetime.now(UTC) + timedelta(days=365)).isoformat()
 _NO_BODY = "not a list of arguments, named arguments and options"
 _NO_JSON = "its body is not declared as JSON"
+_ENCODED = {"__type__": "?", "__value__": 1}  # kombu raises an error for an unknown type
 _OTHERS = "other tasks to follow"
 
 POISON: Mapping[str, tuple[bytes, str]] = {
@@ -35,7 +36,15 @@ POISON: Mapping[str, tuple[bytes, str]] = {
     "a list": (b"[1]", "it is a list, not an object"),
     "null": (b"null", "it is null, not an object"),
     "an empty object": (b"{}", "its part 'body' is missing"),
-    "Celery's own date": (b'{"__type__": "datetime", "__value__": 1}', "'body' is missing"),
+    "UTF-16": (envelope().decode().encode("utf-16"), "it is not JSON"),
+    "a byte order mark": (b"\xef\xbb\xbf" + envelope(), "it is not JSON"),
+    "half a character": (envelope(more="?").replace(b"?", b"\xed\xa0\x80"), "it is not JSON"),
+    "half a character, escaped": (envelope(more="\ud800"), "a text that is not Unicode"),
+    "an abyss in an object": (b'{"a":' + b"[" * 500 + b"]" * 500 + b"}", "nested more than"),
+    "an endless number": (b'{"a":' + b"9" * 5000 + b"}", "it is not JSON"),
+    "Celery's own date": (b'{"__type__": "datetime", "__value__": 1}', "it is not JSON"),
+    "a value of no known type": (_with_header(more=_ENCODED), "it is not JSON"),
+    "an argument of no known type": (call("mood", _ENCODED), "its body is not JSON"),
     "nested": (envelope(more=json.loads("[" * 20 + "]" * 20)), "nested more than"),
     "two megabytes": (_with_body("x" * 2**21), "bytes long"),
     # What the transport goes by.

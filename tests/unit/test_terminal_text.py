@@ -10,8 +10,8 @@ import pytest
 
 from worker.cli.environment import complete_environment, read_env_file
 from worker.cli.output import Table, print_table
+from worker.core.text import printable, truncate
 from worker.dev.stack.environment import as_env_file
-from worker.operations.text import printable, shorten
 
 
 def env_file(folder: Path, text: str) -> Path:
@@ -122,8 +122,8 @@ def test_text_cannot_steer_the_terminal(text: str, shown: str) -> None:
 
 def test_long_text_is_cut_with_its_length() -> None:
     """A program of 50,000 characters is not printed whole."""
-    assert shorten("x" * 50_000).endswith("... (50000 characters)")
-    assert shorten("short") == "short"
+    assert truncate("x" * 50_000, 300) == "x" * 300 + "... (50000 characters)"
+    assert truncate("short", 300) == "short"
 
 
 def test_table_is_aligned_text_for_programs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from worker.cli.output import ExitCode, expected_errors
+from worker.cli.output import CommandError, ExitCode, expected_errors, print_errors_safely
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
@@ -61,12 +61,13 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print expected errors without a traceback."""
+        print_errors_safely()
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
             _leave_interrupted(ctx)
         except expected_errors() as error:
-            raise click.ClickException(str(error)) from error
+            raise CommandError(str(error)) from error
 
 
 def _leave_interrupted(ctx: click.Context) -> NoReturn:

@@ -20,8 +20,8 @@ from worker.cli.output import (
     print_table,
 )
 from worker.core.clock import rfc3339
+from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.error_help import help_for
-from worker.operations.text import shorten
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _row(blocked: BlockedAccount) -> tuple[str, ...]:
         str(blocked.waiting),
         rfc3339(blocked.until) if blocked.until else "-",
         blocked.code,
-        shorten(blocked.message),
+        truncate(blocked.message, MAX_SHOWN),
     )
 
 

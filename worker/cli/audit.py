@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, FindingCommand, exit_with
+from worker.cli.output import ExitCode, FindingCommand, exit_with, shown
 from worker.media import MEDIA_TYPES
-from worker.operations.text import printable
 
 if TYPE_CHECKING:
     from worker.core.documents import Account
@@ -159,4 +158,4 @@ def _progress(*, quiet: bool) -> Iterator[Observer]:
     from rich.markup import escape
 
     with Console(stderr=True, highlight=False).status("...") as status:
-        yield lambda step: status.update(escape(printable(step)))
+        yield lambda step: status.update(escape(shown(step)))

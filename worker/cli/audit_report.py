@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.documents import Account, Failure
+from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
 from worker.operations.audit.repair import RemovalRefusal, Repairs
 from worker.operations.audit.run import AuditResult, AuditSummary
-from worker.operations.text import shorten
 
 _HEADER = ("type", "documents", "records", "right", "explained", "wrong")
 _EXPLANATIONS = "Explained by the state of the document"
@@ -95,7 +95,8 @@ def _reason_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
 
 def _print_first(summary: AuditSummary) -> None:
     rows = [
-        (finding.fault, _subject(finding), shorten(finding.detail)) for finding in summary.first
+        (finding.fault, _subject(finding), truncate(finding.detail, MAX_SHOWN))
+        for finding in summary.first
     ]
     print_table(
         Table(rows, header=("finding", "record or document", "detail"), title="First findings")

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.cli.output import echo
+from worker.cli.output import echo, shown
 from worker.sync.batch.progress import BackfillProgress
 
 if TYPE_CHECKING:
@@ -89,4 +89,4 @@ def reasons_of(tally: BackfillProgress, type_name: str | None = None) -> str:
     for (kind, reason), number in tally.reasons.items():
         if type_name in {None, kind}:
             counts[reason] += number
-    return "".join(f", {reason} {number}" for reason, number in counts.most_common(4))
+    return "".join(f", {shown(reason)} {number}" for reason, number in counts.most_common(4))

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from worker.operations.text import printable
+from worker.core.text import printable
 
 
 def check_can_ask(options: str, *, yes: bool) -> None:

@@ -24,10 +24,10 @@ from worker.cli.output import (
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
+from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
-from worker.operations.text import shorten
 from worker.services.storage import Storage
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _cells(item: FailedItem) -> tuple[str, ...]:
         error.step if error else "",
         f"{error.at:%Y-%m-%d %H:%M}" if error else "",
         str(item.attempts),
-        shorten(error.message) if error else "",
+        truncate(error.message, MAX_SHOWN) if error else "",
     )
 
 

@@ -9,9 +9,10 @@ from datetime import datetime
 from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.clock import now
 from worker.core.documents import BlobState
+from worker.core.text import MAX_SHOWN, truncate
 from worker.database.state import dump_state
 from worker.operations.status.inspection import BlobCheck, Inspection
-from worker.operations.text import as_utc, format_duration, format_value, shorten
+from worker.operations.text import as_utc, format_duration, format_value
 
 _LABELS = {
     "attemptedAt": "attempted",
@@ -112,7 +113,7 @@ def _print_verdict(inspection: Inspection) -> None:
 
 
 def _side(text: str | None) -> str:
-    return "absent" if text is None else shorten(text)
+    return "absent" if text is None else truncate(text, MAX_SHOWN)
 
 
 def _cell(value: object) -> str:

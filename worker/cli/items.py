@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment, open_services
-from worker.cli.output import ExitCode, FindingCommand, TroubleError, echo, exit_with
+from worker.cli.output import (
+    CommandError,
+    ExitCode,
+    FindingCommand,
+    TroubleError,
+    echo,
+    exit_with,
+)
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES
@@ -69,7 +76,7 @@ def sync(
         known = services.storage.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
         if known is None and user is None:
             message = "give --user SUBJECT to remove a record that it may have left behind"
-            raise click.ClickException(f"there is no {type_name} {item_id}; {message}")
+            raise CommandError(f"there is no {type_name} {item_id}; {message}")
         outcome = services.sync.engine.sync(
             type_name,
             item_id,

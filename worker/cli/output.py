@@ -1,12 +1,14 @@
 """Output of commands: tables, JSON, exit codes and errors; and interrupts.
 
-Texts from documents and servers are not trusted: control characters are escaped, and nothing is
-interpreted as markup.
+Texts from documents and servers are not trusted: they are truncated, control characters are
+escaped, and nothing is interpreted as markup. This also applies to the log lines of a command, and
+to its errors. JSON is not truncated, and consists of printable ASCII characters.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,10 +18,12 @@ from typing import Any, Literal, NoReturn
 
 import click
 
-from worker.operations.text import as_text, printable
+from worker.core.text import format_traceback, printable, printable_lines, truncate
+from worker.operations.text import as_text
 
 Style = Literal["", "green", "yellow", "red", "bold"]
 Cells = Sequence[str]
+_MAX_CHARACTERS = 2000  # of a line or a cell
 _STYLES: Mapping[Style, Mapping[str, Any]] = {
     "": {},
     "green": {"fg": "green"},
@@ -39,7 +43,14 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
-class TroubleError(click.ClickException):
+class CommandError(click.ClickException):
+    """An error whose message may quote foreign text."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable_lines(message))
+
+
+class TroubleError(CommandError):
     """An error of a command whose exit code 1 means a finding, as with diff."""
 
     exit_code = ExitCode.TROUBLE
@@ -75,14 +86,20 @@ class Table:
     styles: Sequence[Style] = field(default=())
 
 
+def shown(text: str) -> str:
+    """Return a text as one printable line of limited length."""
+    return printable(truncate(text, _MAX_CHARACTERS))
+
+
 def echo(text: str, style: Style = "", *, err: bool = False) -> None:
     """Print a line, in colour on a terminal."""
-    click.echo(click.style(printable(text), **_STYLES[style]), err=err)
+    click.echo(click.style(shown(text), **_STYLES[style]), err=err)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print a value as JSON: on one line, or indented."""
-    click.echo(json.dumps(value, indent=indent, default=as_text))
+    text = json.dumps(value, indent=indent, default=as_text)
+    click.echo(text.replace("\x7f", "\\u007f"))  # DEL, the only control that json leaves as it is
 
 
 def exit_with(code: int) -> NoReturn:
@@ -103,8 +120,8 @@ def print_table(table: Table) -> None:
 def _plain_lines(table: Table) -> Iterable[str]:
     """Yield the lines of a table, with all columns but the last padded with spaces."""
     if table.title:
-        yield table.title
-    rows = [[printable(cell) for cell in row] for row in (table.header, *table.rows) if row]
+        yield shown(table.title)
+    rows = [[shown(cell) for cell in row] for row in (table.header, *table.rows) if row]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     indent = "  " if table.title else ""
     for row in rows:
@@ -119,18 +136,35 @@ def _show_rich(table: Table) -> None:
     from rich.text import Text
 
     grid = RichTable(
-        title=table.title or None,
+        title=shown(table.title) or None,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD if table.header else None,
         show_header=bool(table.header),
     )
     for name in table.header or table.rows[0]:
-        grid.add_column(name if table.header else "", overflow="fold")
+        grid.add_column(shown(name) if table.header else "", overflow="fold")
     for number, row in enumerate(table.rows):
         style = table.styles[number] if number < len(table.styles) else ""
-        grid.add_row(*(Text(printable(cell)) for cell in row), style=style or None)
+        grid.add_row(*(Text(shown(cell)) for cell in row), style=style or None)
     Console(highlight=False, markup=False).print(grid)
+
+
+class _LineFormatter(logging.Formatter):
+    """Formats the warnings of a command as printable lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - the name in logging
+        return format_traceback(ei[1])
+
+
+def print_errors_safely() -> None:
+    """Make the log lines of a command, and the traceback of its exception, printable."""
+    if logging.lastResort:
+        logging.lastResort.setFormatter(_LineFormatter())
+    sys.excepthook = lambda _type, error, _traceback: click.echo(format_traceback(error), err=True)
 
 
 def interrupt_on_signals() -> None:

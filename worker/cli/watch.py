@@ -94,7 +94,4 @@ def _start_logging() -> None:
     from worker.core.settings import LogSettings
     from worker.telemetry import logs
 
-    settings = LogSettings.load(os.environ)
-    logging.basicConfig(level=logging.INFO)
-    logs.set_formatter(logging.getLogger(), settings.format)
-    logs.silence_libraries(logging.INFO)
+    logs.start(LogSettings.load(os.environ), logging.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -52,10 +53,12 @@ def web(env_file: Path | None, host: str, port: int) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     _check_packages()
-    from worker.core.settings import WebSettings
+    from worker.core.settings import LogSettings, WebSettings
+    from worker.telemetry import logs
     from worker.web.app import create_app, serve
 
     login = WebSettings.load(os.environ)
+    logs.start(LogSettings.load(os.environ), logging.WARNING)
     signal.signal(signal.SIGTERM, _end)
     with closing(_services()) as services, _listen(host, port) as listening:
         app = create_app(services, login)

@@ -62,7 +62,7 @@ class Failure:
     @classmethod
     def of(cls, error: MediaError, at: datetime) -> Failure:
         permanent = isinstance(error, PermanentError)
-        return cls(error.step, error.code, error.message[:1000], permanent, at)
+        return cls(error.step, error.code, error.message, permanent, at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,31 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Self
 
+from worker.core.text import printable, truncate
+
+_MAX_MESSAGE = 1000  # characters
+
 
 class MediaError(Exception):
     """An expected failure of one step of publishing an item.
 
     `step` is `document`, `account`, `session`, `source`, `thumbnail`, `upload`, `validate`,
     `write`, `remove` or `run`. `code` is a stable name for grouping errors. The message describes
-    the problem and what to do. None of them contains a secret.
+    the problem and what to do. None of them contains a secret. The message may quote foreign text:
+    it is truncated, and made printable.
     """
 
     step: str = ""
     code: str = ""
 
     def __init__(self, message: str, *, step: str = "", code: str = "") -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = self._clean(message)
+        super().__init__(self.message)
         self.step = step or self.step
         self.code = code or self.code
+
+    def _clean(self, message: str) -> str:
+        return printable(truncate(message, _MAX_MESSAGE))
 
 
 class TransientError(MediaError):

@@ -7,21 +7,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from worker.core.clock import rfc3339
+from worker.core.text import MAX_SHOWN, truncate
 
-_MAX_CHARACTERS = 300
 _UNITS = (("day", 86_400), ("hour", 3600), ("minute", 60), ("second", 1))
-
-
-def printable(text: str) -> str:
-    """Replace the characters in `text` that are not printable by escape sequences."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def shorten(text: str) -> str:
-    """Cut a text of more than 300 characters, and append its original length."""
-    if len(text) <= _MAX_CHARACTERS:
-        return text
-    return f"{text[:_MAX_CHARACTERS]}... ({len(text)} characters)"
 
 
 def format_duration(seconds: float) -> str:
@@ -33,10 +21,10 @@ def format_duration(seconds: float) -> str:
 
 
 def format_value(value: object) -> str:
-    """Format a value from MongoDB or a record; shorten texts over 300 characters."""
+    """Format a value from MongoDB or a record; truncate texts over 300 characters."""
     if isinstance(value, Mapping | list | tuple):
-        return shorten(json.dumps(value, ensure_ascii=False, default=as_text))
-    return shorten(as_text(value))
+        return truncate(json.dumps(value, ensure_ascii=False, default=as_text), MAX_SHOWN)
+    return truncate(as_text(value), MAX_SHOWN)
 
 
 def as_text(value: object) -> str:

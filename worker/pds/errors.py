@@ -23,6 +23,7 @@ from worker.telemetry.redaction import redact
 _DEFAULT_WAIT = 60.0
 _MAX_WAIT = 86_400.0
 _FIRST_EPOCH = 1e9  # a smaller number is a duration, not a Unix timestamp
+_MAX_BODY = 100_000  # bytes of an error response
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LOGINS = (".createSession", ".refreshSession")
 _SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
@@ -114,14 +115,21 @@ def malformed_response(step: str) -> TransientError:
 
 
 def _answer(response: httpx.Response) -> _ErrorAnswer:
-    try:
-        body = json.loads(response.content)
-    except (ValueError, RecursionError):
-        body = None
-    fields = body if isinstance(body, dict) else {}
+    fields = _parse_body(response.content)
     texts = (text if isinstance(text, str) else "" for text in map(fields.get, _MESSAGES))
     name, message = _redact_echoes(response.request, *texts)
     return _ErrorAnswer(response.status_code, name, message, response.headers)
+
+
+def _parse_body(content: bytes) -> Mapping[str, object]:
+    """Parse the JSON object of an error; return an empty mapping for anything else."""
+    if len(content) > _MAX_BODY:
+        return {}
+    try:
+        body = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    return body if isinstance(body, dict) else {}
 
 
 def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str, str]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from celery.worker.request import Request
 
+from worker.core.text import MAX_SHOWN, printable
+
 _MAX_IDS = 3  # in the label of a batch, which may have a hundred
-_MAX_CHARACTERS = 300
 _SUBJECTS = {
     "sync_media": ("type", "id"),
     "delete_media": ("type", "user", "rkey"),
@@ -42,12 +43,12 @@ def subject_label(task: str, arguments: Mapping[str, Any]) -> str:
         first = ", ".join(str(each) for each in ids[:_MAX_IDS])
         more = f" and {len(ids) - _MAX_IDS} more" if len(ids) > _MAX_IDS else ""
         items = "1 item" if len(ids) == 1 else f"{len(ids)} items"
-        return f"{kind}s of {owner}: {items}, {first}{more}"[:_MAX_CHARACTERS]
-    return " ".join(str(part) for part in subject)[:_MAX_CHARACTERS]
+        return printable(f"{kind}s of {owner}: {items}, {first}{more}"[:MAX_SHOWN])
+    return printable(" ".join(str(part) for part in subject)[:MAX_SHOWN])
 
 
 def options_label(task: str, arguments: Mapping[str, Any]) -> str:
     """Describe the arguments that `subject_label` omits, as `name: value`."""
     subject = _SUBJECTS.get(task, ())
     rest = (f"{n}: {v}" for n, v in arguments.items() if v is not None and n not in subject)
-    return ", ".join(rest)[:_MAX_CHARACTERS]
+    return printable(", ".join(rest)[:MAX_SHOWN])

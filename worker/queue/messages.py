@@ -1,7 +1,8 @@
 """Check messages before Celery sees them, and fill in missing fields.
 
 Celery and its transport do not validate messages. Half of the possible mistakes stop the worker,
-and some stop it again after each restart.
+and some stop it again after each restart. The size is checked before anything else, because the
+parsed message can need thirty times as much memory.
 Source: https://docs.celeryq.dev/en/stable/internals/protocol.html#version-2
 
 Missing fields that only kombu's Redis transport needs are derived from the queue's name.
@@ -59,6 +60,7 @@ _HEADERS: Mapping[str, Any] = dict.fromkeys(_TEXTS, str | None) | {
     "task": str,
     "timelimit": list[int | float | None] | None,
 }
+_ENCODED_VALUE = {"__type__", "__value__"}  # kombu.utils.json
 _FOLLOWERS = ("callbacks", "errbacks", "chain", "chord")
 Json = Mapping[str, Any]
 TaskFunctions = Mapping[str, Callable[..., object]]
@@ -103,6 +105,8 @@ def validate(item: bytes, tasks: TaskFunctions) -> TaskCall | InvalidMessage:
 
 def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
     """Parse a message without validation (fast); return None if it is unreadable."""
+    if len(item) > _MAX_BYTES:
+        return None
     try:
         envelope = json.loads(item)
         args, kwargs, _ = json.loads(_decode_body(envelope))
@@ -113,7 +117,7 @@ def peek(item: bytes, tasks: TaskFunctions) -> TaskCall | None:
         return None
 
 
-def _envelope(item: bytes) -> Json:
+def _envelope(item: bytes) -> dict[str, Any]:
     if len(item) > _MAX_BYTES:
         raise _MalformedError(f"it is {len(item)} bytes long, {_MAX_BYTES} at most are taken")
     envelope = _parse_json(item, "it")
@@ -123,8 +127,7 @@ def _envelope(item: bytes) -> Json:
 
 
 def _check_envelope(envelope: Json, tasks: TaskFunctions) -> TaskCall:
-    if exceeds_depth(envelope, _MAX_LEVELS):
-        raise _MalformedError(f"it is nested more than {_MAX_LEVELS} levels deep")
+    _check_values(envelope, "it")
     _check("part", envelope, _ENVELOPE)
     _check("property", envelope["properties"], _PROPERTIES)
     _check("delivery_info", envelope["properties"]["delivery_info"], _DELIVERY)
@@ -175,9 +178,8 @@ def _arguments(envelope: Json) -> tuple[list[object], dict[str, object]]:
     body = _parse_json(_decode_body(envelope), "its body")
     if not isinstance(body, list) or [type(part) for part in body] != [list, dict, dict]:
         raise _MalformedError("its body is not a list of arguments, named arguments and options")
+    _check_values(body, "its body")
     args, kwargs, options = body
-    if exceeds_depth(body, _MAX_LEVELS):
-        raise _MalformedError(f"its body is nested more than {_MAX_LEVELS} levels deep")
     if any(options.get(name) for name in _FOLLOWERS):
         raise _MalformedError("it asks for other tasks to follow it")
     return args, kwargs
@@ -194,10 +196,28 @@ def _decode_body(envelope: Json) -> bytes:
 
 
 def _parse_json(text: bytes, what: str) -> object:
+    # Decoded here, because `json.loads` also accepts UTF-16 and a BOM, which kombu does not.
     try:
-        return json.loads(text)
+        return json.loads(text.decode(), object_hook=_refuse_encoded)
     except (ValueError, RecursionError):
         raise _MalformedError(f"{what} is not JSON") from None
+
+
+def _refuse_encoded(value: dict[str, object]) -> dict[str, object]:
+    """Raise ValueError for the form that kombu decodes to a date, a UUID or bytes."""
+    if value.keys() == _ENCODED_VALUE:
+        raise ValueError("a value that kombu would decode")
+    return value
+
+
+def _check_values(value: object, what: str) -> None:
+    """Check the depth, and that there are no lone surrogates, which Redis clients cannot send."""
+    if exceeds_depth(value, _MAX_LEVELS):
+        raise _MalformedError(f"{what} is nested more than {_MAX_LEVELS} levels deep")
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise _MalformedError(f"{what} has a text that is not Unicode") from None
 
 
 def _bind_arguments(
@@ -229,13 +249,14 @@ def _printable(value: object) -> str:
 def fill_defaults(item: bytes, name: str) -> bytes:
     """Add missing fields to a message from the Redis list `name`, and return it.
 
-    Existing fields are unchanged. Items that are not JSON objects are returned unchanged.
+    Existing fields are unchanged. Items that `validate` refuses by their size or form are returned
+    unchanged.
     """
     try:
-        envelope = json.loads(item)
-    except (ValueError, RecursionError):
+        envelope = _envelope(item)
+    except _MalformedError:
         return item
-    if not isinstance(envelope, dict):
+    if exceeds_depth(envelope, _MAX_LEVELS):
         return item
     added = _add_missing(envelope, _ENCODING | {"properties": {}})
     if isinstance(envelope.get("headers"), dict):

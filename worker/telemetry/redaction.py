@@ -9,31 +9,46 @@ from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import quote, quote_plus, unquote
 
 from worker.core.settings import Settings
+from worker.core.text import printable
 
 _HIDDEN = "(secret)"
 _TOKENS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w-]+(\.[\w-]*)?"  # a JWT, such as a session token of a PDS
+    # Each alternative matches or fails in a number of steps that is linear in the text.
+    r"eyJ[\w-]{8,}(\.[\w-]*){0,2}"  # a JWT, such as a session token of a PDS
     r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"  # an Authorization header
     r"|gAAAA[\w-]{40,}=*"  # a Fernet token, which is an encrypted secret
     r"|(?<=://)[^/@\s'\"]*@"  # the user and password of a URL
 )
+_MAX_CHARACTERS = 2000
 _MIN_LENGTH = 4  # characters; shorter texts occur in too many words
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
-    """Replace all `secrets` in a text, and all substrings that look like tokens."""
+    """Replace all `secrets` in a text, and all substrings that look like tokens.
+
+    A text of more than 2000 characters is truncated first, and what may be a part of a secret at
+    its end is removed.
+    """
     forms = {form for secret in secrets for form in encodings(secret) if len(form) >= _MIN_LENGTH}
-    if forms:
-        # Longer forms first, because one form may contain another.
-        longest_first = sorted(forms, key=len, reverse=True)
-        text = re.sub("|".join(map(re.escape, longest_first)), _HIDDEN, text)
-    return _TOKENS.sub(_HIDDEN, text)
+    # Longer forms first, because one form may contain another.
+    longest_first = sorted(forms, key=len, reverse=True)
+    start = text[:_MAX_CHARACTERS]
+    if longest_first:
+        start = re.sub("|".join(map(re.escape, longest_first)), _HIDDEN, start)
+    if len(text) > _MAX_CHARACTERS:
+        start = _drop_partial(start, max(map(len, longest_first), default=0))
+    return _TOKENS.sub(_HIDDEN, start)
+
+
+def _drop_partial(text: str, length: int) -> str:
+    """Remove the last `length` characters, and the word before them."""
+    return text[: max(len(text) - length, 0)].rpartition(" ")[0]
 
 
 def redact_nested(value: object, secrets: Sequence[str]) -> object:
-    """Return a copy of nested mappings and lists with all strings redacted."""
+    """Return a copy of nested mappings and lists with all strings redacted and printable."""
     if isinstance(value, str):
-        return redact(value, secrets)
+        return printable(redact(value, secrets))
     if isinstance(value, Mapping):
         return {key: redact_nested(inner, secrets) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -20,6 +20,7 @@ from sentry_sdk.utils import event_from_exception
 from worker.core.documents import Account, Failure
 from worker.core.errors import ItemFailed, MediaError
 from worker.core.settings import Settings
+from worker.core.text import printable
 from worker.telemetry.alerts import AffectedItem, Alerts
 from worker.telemetry.redaction import collect_secrets, redact_nested
 
@@ -87,7 +88,8 @@ class SentryAlerts(Alerts):
             with sentry_sdk.new_scope() as scope:
                 scope.set_tags(_tags(item))
                 sentry_sdk.capture_event(event, hint)
-        error.add_note(_ReportedMark(f"at {item.type} {item.id}, attempt {item.attempt}"))
+        mark = f"at {item.type} {printable(item.id)}, attempt {item.attempt}"
+        error.add_note(_ReportedMark(mark))
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
         """Send a warning, grouped by code, that the account cannot be used."""

@@ -65,6 +65,7 @@ def serve(app: ASGIApp, listening: socket.socket) -> None:
         h11_max_incomplete_event_size=_MAX_HEADERS,
         http=LimitedProtocol,
         lifespan="off",
+        log_config=None,  # the root logger's, whose formatter makes foreign text printable
         log_level="warning",
         loop="asyncio",
         server_header=False,

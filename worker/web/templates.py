@@ -12,9 +12,10 @@ from starlette.responses import HTMLResponse
 
 from worker.core.clock import now, rfc3339
 from worker.core.documents import ItemRef, Status
+from worker.core.text import printable
 from worker.operations.error_help import help_for
 from worker.operations.status import NO_CODE
-from worker.operations.text import as_utc, format_duration, format_value, printable
+from worker.operations.text import as_utc, format_duration, format_value
 from worker.web.snapshots import Unavailable
 
 Values = Mapping[str, object]
@@ -34,6 +35,7 @@ class Templates:
         )
         self._environment.filters |= {
             "ago": format_age,
+            "exact": format_attribute,
             "item_url": item_url,
             "number": "{:,}".format,
             "shown": format_text,
@@ -66,6 +68,12 @@ def format_text(value: object) -> Markup:
     if isinstance(value, datetime):
         return format_time(value)
     return Markup("<bdi>{}</bdi>").format(printable(format_value(value)))
+
+
+def format_attribute(text: str) -> Markup:
+    """Format the exact value of an attribute, with unprintable characters as references."""
+    characters = (c if c.isprintable() else f"&#{ord(c)};" for c in str(escape(text)))
+    return Markup("".join(characters))  # noqa: S704 - escaped above
 
 
 def format_time(value: datetime) -> Markup:
