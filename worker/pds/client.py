@@ -21,7 +21,14 @@ from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError, WaitError
 from worker.core.net.client import CONNECT_SECONDS, LIMITS, ClientLimits, ClientTransport
 from worker.core.rate_limits import REQUEST, UPLOAD, Cost, Resource
-from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
+from worker.core.records import (
+    RecordKey,
+    RecordRef,
+    RemoteRecord,
+    UploadedBlob,
+    Write,
+    is_record_version,
+)
 from worker.core.secrets import Secret
 from worker.pds.call_limits import TRUSTED, CallLimits
 from worker.pds.errors import error_name, malformed_response
@@ -139,7 +146,7 @@ class PdsClient:
         points = Cost(Resource.POINTS, POINTS["update"], key.repo)  # also for a new record
         call = _Call("com.atproto.repo.putRecord", "write", (points, REQUEST))
         answer = self._post(call, body, token)
-        return RecordRef(answer.text("uri"), answer.text("cid"))
+        return RecordRef(*_version(answer, call.step))
 
     def delete_record(self, token: Secret, key: RecordKey, swap: str | None = None) -> None:
         """Delete a record. Succeeds if the record does not exist.
@@ -301,4 +308,11 @@ def _session(answer: Json) -> Session:
 
 
 def _remote_record(answer: Json) -> RemoteRecord:
-    return RemoteRecord(answer.text("uri"), answer.text("cid"), answer.mapping("value"))
+    return RemoteRecord(*_version(answer, "read"), answer.mapping("value"))
+
+
+def _version(answer: Json, step: str) -> tuple[str, str]:
+    uri, cid = answer.text("uri"), answer.text("cid")
+    if not is_record_version(uri, cid):
+        raise malformed_response(step)
+    return uri, cid

@@ -5,6 +5,7 @@ Inspecting an item changes nothing: it takes no lease, uploads nothing and uses 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -200,7 +201,7 @@ def _differences(
         yield from compare(wanted.record, found.value if found else None)
     repo = found.uri.split("/")[2] if found else None
     if wanted.repo and repo and wanted.repo != repo:
-        yield Difference("(repo)", wanted.repo, repo)
+        yield Difference("(repo)", json.dumps(wanted.repo), json.dumps(repo))
 
 
 def _is_current(item: InspectedItem, record: Record, found: RemoteRecord) -> bool:

@@ -16,6 +16,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from worker.core.documents import Status
+from worker.core.text import MAX_SHOWN, printable
 from worker.operations.status import Counts, QueueLengths
 from worker.operations.watch.checkpoint import Checkpoint
 from worker.pds.rate_limiter import BucketStatus
@@ -101,7 +102,8 @@ def _budgets(buckets: Iterable[BucketStatus]) -> GaugeMetricFamily:
     family = _gauge("budget_left_ratio", text, "pds", "budget")
     least: dict[tuple[str, str], float] = {}
     for bucket in buckets:
-        key = (bucket.host, bucket.limit)
+        # From the names of Redis keys.
+        key = (printable(bucket.host[:MAX_SHOWN]), printable(bucket.limit[:MAX_SHOWN]))
         left = 0.0 if bucket.refused else max(1 - bucket.used / max(bucket.points, 1), 0.0)
         least[key] = min(left, least.get(key, 1.0))
     for labels, left in sorted(least.items()):
