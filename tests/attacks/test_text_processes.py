@@ -6,13 +6,14 @@ import io
 import json
 import logging
 import tracemalloc
+from typing import Any
 
 import httpx
 import pytest
 from celery.events.state import Task
 
 from tests.attacks.foreign_text import CONTROLS, HOSTILE, LONG, faults
-from tests.messages import call, envelope, headers, properties
+from tests.messages import envelope, headers, packed, properties
 from worker.app import app
 from worker.core.errors import MediaError, PermanentError
 from worker.pds.errors import translate
@@ -69,7 +70,9 @@ def test_flower_shows_no_controls(field: str, kind: str) -> None:
     """Whatever an event says; an exception would leave the texts as they are."""
     text = _EVENT_TEXTS[kind]
     state = "FAILURE" if field == "exception" else "SUCCESS"
-    task = format_task(Task(uuid="u", state=state, **{field: text}))
+    event: Any = Task(uuid="u", state=state)
+    setattr(event, field, text)
+    task = format_task(event)
     shown = "".join(str(getattr(task, each)) for each in ("result", field))
     assert faults(shown, max_line=150_000) == set()
 
@@ -141,4 +144,5 @@ def test_sentry_event_has_no_controls() -> None:
 
 def test_unexpected_arguments_are_refused_without_quoting_them() -> None:
     """A name of an argument may be long and hostile."""
-    assert accept([b"live", call("mood", "x", **{CONTROLS: 1})], tasks=app.task_functions()) is None
+    item = envelope(body=packed([["mood", "x"], {CONTROLS: 1}, {}]))
+    assert accept([b"live", item], tasks=app.task_functions()) is None
