@@ -15,12 +15,14 @@ from celery.events.state import Task
 from tests.attacks.foreign_text import CONTROLS, HOSTILE, LONG, faults
 from tests.messages import envelope, headers, packed, properties
 from worker.app import app
+from worker.cli.backfill_progress import reasons_of
 from worker.core.errors import MediaError, PermanentError
 from worker.pds.errors import translate
 from worker.queue.flower import format_task
 from worker.queue.labels import options_label, subject_label
 from worker.queue.messages import peek
 from worker.queue.transport import accept
+from worker.sync.batch.progress import BackfillProgress
 from worker.telemetry.logs import set_formatter
 from worker.telemetry.redaction import redact, redact_nested
 
@@ -82,6 +84,12 @@ def test_labels_have_no_controls() -> None:
     arguments = {"type": "mood", "id": CONTROLS + "x" * 1000, "user": HOSTILE}
     assert faults(subject_label("sync_media", arguments), max_line=3000) == set()
     assert faults(options_label("sync_media", arguments), max_line=3000) == set()
+
+
+def test_progress_of_a_backfill_has_no_controls() -> None:
+    """Its reasons come from Redis."""
+    progress = BackfillProgress(0, {}, {("mood", HOSTILE): 1, ("mood", CONTROLS): 2})
+    assert faults(reasons_of(progress), max_line=5000) == set()
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
