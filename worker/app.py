@@ -141,7 +141,7 @@ def configure_worker(conf: Any = None, **_: object) -> None:
     from worker.telemetry import sentry
 
     app.steps["consumer"].add(heartbeat.Heartbeat)
-    sentry.start(settings)
+    sentry.start(settings.sentry, (settings.mongodb.url, settings.redis_url), settings.secret_keys)
     metrics_exporter().prepare()
     with _exit_on(LexiconFileError, MediaTypeError):
         preload()

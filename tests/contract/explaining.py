@@ -99,7 +99,7 @@ class Watched:
 @contextmanager
 def open_watched(settings: Settings) -> Iterator[Watched]:
     """Fill the database of these settings, and open what queries it; drop it at the end."""
-    url, name = settings.mongodb_url.reveal(), settings.mongodb_name
+    url, name = settings.mongodb.url.reveal(), settings.mongodb.name
     own: MongoClient[dict[str, Any]] = MongoClient(url)
     explainer = Explainer(own[name])
     client: MongoClient[RawDocument] = MongoClient(url, tz_aware=True, event_listeners=[explainer])

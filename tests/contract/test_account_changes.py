@@ -295,7 +295,7 @@ def test_ten_thousand_items_are_marked_in_pages(here: Services) -> None:
     set_account(here, did=NEW, name="other")
     counting = Counting()
     with MongoClient[RawDocument](
-        here.settings.mongodb_url.reveal(), tz_aware=True, event_listeners=[counting]
+        here.settings.mongodb.url.reveal(), tz_aware=True, event_listeners=[counting]
     ) as client:
         database = client[here.storage.database.name]
         changes = AccountChanges(database, Accounts(database), DocumentStore(database, "art-guest"))

@@ -95,8 +95,8 @@ def test_each_collection_costs_one_listing_and_one_build(stack: Stack, settings:
     commands = Commands()
     url = stack.environment["MONGODB_CONNECTION_STRING"]
     with MongoClient[RawDocument](url, event_listeners=[commands]) as client:
-        list(create(client[settings.mongodb_name]))
-        client.drop_database(settings.mongodb_name)
+        list(create(client[settings.mongodb.name]))
+        client.drop_database(settings.mongodb.name)
     collections = len({definition.collection for definition in definitions()})
     assert commands.counts["listIndexes"] == commands.counts["createIndexes"] == collections
 

@@ -10,7 +10,13 @@ from celery.signals import celeryd_after_setup
 from cryptography.fernet import Fernet
 from kombu import Connection
 
-from worker.core.settings import FlowerSettings, QueueSettings, Settings
+from worker.core.settings import (
+    FlowerSettings,
+    MongoSettings,
+    QueueSettings,
+    Settings,
+    WatchSettings,
+)
 from worker.core.settings.profiles import PROFILES
 from worker.core.settings.reader import SettingsError
 from worker.database.mongo import connect
@@ -164,11 +170,28 @@ def test_a_malformed_variable_is_named_with_its_fault(name: str, value: str, sai
     assert "swordfish" not in told
 
 
+@pytest.mark.parametrize(
+    ("program", "needed"),
+    [
+        (WatchSettings, ["MONGODB_CONNECTION_STRING", "MONGODB_NAME"]),
+        (MongoSettings, ["MONGODB_CONNECTION_STRING", "MONGODB_NAME"]),
+        (QueueSettings, ["REDIS_URL"]),
+    ],
+)
+def test_a_program_requires_only_its_own_settings(
+    program: type[WatchSettings | MongoSettings | QueueSettings], needed: list[str]
+) -> None:
+    """For `watch`, `init` and beat: no secret keys, and no PDS."""
+    with pytest.raises(SettingsError) as refused:
+        program.load({})
+    assert [problem.split()[0] for problem in refused.value.problems] == needed
+
+
 @pytest.mark.parametrize(("value", "seconds"), [("", 10), ("0.2", 0.2)])
 def test_server_selection_timeout_is_passed_to_the_driver(value: str, seconds: float) -> None:
     """An empty value gives the default."""
     environ = GOOD | {"MONGODB_SERVER_SELECTION_SECONDS": value}
-    with connect(Settings.load(environ)).client as client:
+    with connect(MongoSettings.load(environ)).client as client:
         assert client.options.server_selection_timeout == seconds
 
 

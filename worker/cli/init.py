@@ -34,12 +34,11 @@ def init(env_file: Path | None) -> None:
       1  MongoDB refused to create an index; the reason and what to do are printed
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
-    from worker.core.settings import Settings
+    from worker.core.settings import MongoSettings
     from worker.database.indexes import create
     from worker.database.mongo import connect
 
-    settings = Settings.load(os.environ)
-    database = connect(settings)
+    database = connect(MongoSettings.load(os.environ))
     with database.client:
         counts = Counter(_describe(made) for made in create(database))
     echo(", ".join(f"{number} {status}" for status, number in counts.items()))

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.environment import open_services
+from worker.cli.environment import complete_environment
 from worker.cli.output import interrupt_on_signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from worker.operations.watch.sender import Producer
-    from worker.services import Services
 
 
 @click.command()
@@ -42,37 +40,43 @@ def watch(env_file: Path | None) -> None:
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     interrupt_on_signals()
     try:
-        with closing(open_services(env_file)) as services:
-            _start_logging()
-            _watch(services)
+        complete_environment(env_file)
+        _start_logging()
+        _watch()
     except KeyboardInterrupt:
         logging.getLogger(__name__).info("stopping on signal")
 
 
-def _watch(services: Services) -> None:
+def _watch() -> None:
+    from worker.core.settings import QueueSettings, WatchSettings
+    from worker.database.backlog import Backlog
+    from worker.database.mongo import connect
+    from worker.database.removals import Removals
+    from worker.database.store import DocumentStore
     from worker.operations.watch.checkpoint import CheckpointStore
     from worker.operations.watch.sender import Sender
     from worker.operations.watch.watcher import Watcher
     from worker.telemetry import sentry
 
-    sentry.start(services.settings)
-    storage = services.storage
-    Watcher(
-        database=storage.database,
-        checkpoints=CheckpointStore(storage.database),
-        backlog=storage.backlog,
-        sender=Sender(storage.store, storage.removals, _producer()),
-        warn=partial(sentry.send_warning, "watch", "position_lost"),
-        at_work=_heartbeat(),
-    ).run()
+    settings, queue = WatchSettings.load(os.environ), QueueSettings.load(os.environ)
+    sentry.start(settings.sentry, (settings.mongodb.url, queue.redis_url))
+    database = connect(settings.mongodb)
+    store = DocumentStore(database, settings.guest_subject)
+    with database.client:
+        Watcher(
+            database=database,
+            checkpoints=CheckpointStore(database),
+            backlog=Backlog(database, store),
+            sender=Sender(store, Removals(database), _producer()),
+            warn=partial(sentry.send_warning, "watch", "position_lost"),
+            at_work=_heartbeat(queue.heartbeat_file),
+        ).run()
 
 
-def _heartbeat() -> Callable[[], None]:
+def _heartbeat(file: Path | None) -> Callable[[], None]:
     """Return a function that touches HEARTBEAT_FILE, if it is set; raises SettingsError."""
-    from worker.core.settings import QueueSettings
     from worker.telemetry import heartbeat
 
-    file = QueueSettings.load(os.environ).heartbeat_file
     if file is None:
         return lambda: None
     heartbeat.create(file)

@@ -18,7 +18,7 @@ from pymongo.errors import (
 )
 
 from worker.core.errors import PermanentError, TransientError
-from worker.core.settings import Settings
+from worker.core.settings import MongoSettings
 from worker.core.settings.reader import SettingsError
 
 RawDocument = dict[str, object]
@@ -45,14 +45,14 @@ class DocumentFullError(PermanentError):
         super().__init__("the document has no room left for its state: shorten its fields")
 
 
-def connect(settings: Settings) -> Database[RawDocument]:
+def connect(settings: MongoSettings) -> Database[RawDocument]:
     """Create a database handle, which connects at its first use.
 
     Raises SettingsError if the driver cannot parse the URL.
     """
     try:
         return MongoClient(
-            settings.mongodb_url.reveal(),
+            settings.url.reveal(),
             tz_aware=True,
             # A date beyond the year 9999, or a text that is not UTF-8, must not fail a query that
             # reads other documents too.
@@ -60,10 +60,10 @@ def connect(settings: Settings) -> Database[RawDocument]:
             unicode_decode_error_handler="replace",
             connect=False,
             appname="media-atproto",
-            serverSelectionTimeoutMS=int(settings.mongodb_selection * 1000),
+            serverSelectionTimeoutMS=int(settings.selection * 1000),
             timeoutMS=30_000,
             retryWrites=True,
-        )[settings.mongodb_name]
+        )[settings.name]
     except (PyMongoError, ValueError):
         # The driver's message quotes the URL, which may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None

@@ -34,7 +34,7 @@ class Storage:
 
 def build_storage(settings: Settings, timeouts: Timeouts, resources: ExitStack) -> Storage:
     """Build the clients, which connect on first use; raises SettingsError."""
-    database = connect(settings)
+    database = connect(settings.mongodb)
     resources.callback(database.client.close)
     store = DocumentStore(database, settings.guest_subject)
     return Storage(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from urllib.parse import quote, quote_plus, unquote
 
-from worker.core.settings import Settings
+from worker.core.secrets import Secret
 from worker.core.text import printable
 
 _HIDDEN = "(secret)"
@@ -78,10 +78,9 @@ def _base64_forms(data: bytes) -> Iterator[str]:
             yield own.translate(str.maketrans("+/", "-_"))
 
 
-def collect_secrets(settings: Settings) -> Iterator[str]:
-    """Yield the secret keys and URL passwords in the settings, quoted and unquoted."""
-    yield from (key.reveal() for key in settings.secret_keys)
-    urls = (settings.mongodb_url, settings.redis_url, settings.sentry_dsn)
+def collect_secrets(urls: Iterable[Secret | None], keys: Iterable[Secret] = ()) -> Iterator[str]:
+    """Yield the secret keys and the passwords in URLs, quoted and unquoted."""
+    yield from (key.reveal() for key in keys)
     for url in filter(None, urls):
         password = _password(url.reveal())
         yield from (password, unquote(password))

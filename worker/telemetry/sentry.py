@@ -7,7 +7,7 @@ with item, account and attempt, and marks them so that they are not reported twi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, cast
 
@@ -19,7 +19,8 @@ from sentry_sdk.utils import event_from_exception
 
 from worker.core.documents import Account, Failure
 from worker.core.errors import ItemFailed, MediaError
-from worker.core.settings import Settings
+from worker.core.secrets import Secret
+from worker.core.settings import SentrySettings
 from worker.core.text import printable
 from worker.telemetry.alerts import AffectedItem, Alerts
 from worker.telemetry.redaction import collect_secrets, redact_nested
@@ -36,15 +37,18 @@ class _ReportedMark(str):
     __slots__ = ()
 
 
-def start(settings: Settings) -> None:
-    """Initialize Sentry for this process and its children, if SENTRY_DSN is set."""
-    if settings.sentry_dsn is None:
+def start(settings: SentrySettings, urls: Iterable[Secret], keys: Iterable[Secret] = ()) -> None:
+    """Initialize Sentry for this process and its children, if SENTRY_DSN is set.
+
+    The passwords in `urls`, and `keys`, are removed from events.
+    """
+    if settings.dsn is None:
         return
-    secrets = tuple(collect_secrets(settings))
+    secrets = tuple(collect_secrets((settings.dsn, *urls), keys))
     sentry_sdk.init(
-        settings.sentry_dsn.reveal(),
+        settings.dsn.reveal(),
         release=f"media-atproto@{version('media-atproto')}",
-        environment=settings.sentry_environment,
+        environment=settings.environment,
         # The default integrations add the key of the DSN to the headers of messages and requests,
         # and add log lines, URLs and arguments to events.
         default_integrations=False,

@@ -14,7 +14,10 @@ from worker.core.settings.engine import (
 from worker.core.settings.programs import (
     FlowerSettings,
     LogSettings,
+    MongoSettings,
     QueueSettings,
+    SentrySettings,
+    WatchSettings,
     WebSettings,
 )
 
@@ -23,9 +26,12 @@ __all__ = [
     "LogSettings",
     "MediaSettings",
     "MetricsSettings",
+    "MongoSettings",
     "QueueSettings",
     "RetrySettings",
+    "SentrySettings",
     "Settings",
     "SweepSettings",
+    "WatchSettings",
     "WebSettings",
 ]

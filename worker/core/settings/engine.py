@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from worker.core.net.urls import configured_pds_url
 from worker.core.rate_limits import Rates, parse_keys
 from worker.core.secrets import Secret
+from worker.core.settings.programs import MongoSettings, SentrySettings, read_guest_subject
 from worker.core.settings.reader import Check, EnvironmentReader
 from worker.core.settings.validators import (
     OFF,
-    check_database_name,
-    check_dsn,
-    check_mongodb_url,
     check_profile,
     check_redis_url,
     directory_checker,
@@ -107,14 +105,11 @@ class Settings:
     plain text.
     """
 
-    mongodb_url: Secret
-    mongodb_name: str
-    mongodb_selection: float  # seconds that a call waits for an available server
+    mongodb: MongoSettings
     redis_url: Secret
     pds: PdsSettings
     secret_keys: tuple[Secret, ...]
-    sentry_dsn: Secret | None
-    sentry_environment: str
+    sentry: SentrySettings
     guest_subject: str
     allow_http: bool
     media: MediaSettings
@@ -130,20 +125,13 @@ class Settings:
             reader.valid_text("MEDIA_PROFILE", check_profile, "")
             allow_http = reader.flag("ALLOW_HTTP")
             check_url = http_url_checker(allow_http)
-            mongodb_url = reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)
-            sentry_dsn = reader.valid_text("SENTRY_DSN", check_dsn, "")
             return cls(
-                mongodb_url=Secret(mongodb_url),
-                mongodb_name=reader.valid_text("MONGODB_NAME", check_database_name),
-                mongodb_selection=reader.number(
-                    "MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1
-                ),
+                mongodb=MongoSettings.read(reader),
                 redis_url=Secret(reader.valid_text("REDIS_URL", check_redis_url)),
                 pds=_pds(reader, check_url),
                 secret_keys=_secret_keys(reader),
-                sentry_dsn=Secret(sentry_dsn) if sentry_dsn else None,
-                sentry_environment=reader.text("SENTRY_ENVIRONMENT", "production"),
-                guest_subject=reader.text("GUEST_SUBJECT", "art-guest"),
+                sentry=SentrySettings.read(reader),
+                guest_subject=read_guest_subject(reader),
                 allow_http=allow_http,
                 media=_media(reader, check_url),
                 retry=_retry(reader),

@@ -1,6 +1,6 @@
-"""The settings of the queue, logs, Flower and the status page.
+"""The settings of single programs and services.
 
-They can be loaded without the settings of the engine.
+They can be loaded without the settings of the engine, so that a program needs only its own secrets.
 """
 
 from __future__ import annotations
@@ -13,13 +13,80 @@ from urllib.parse import urlsplit
 from worker.core.secrets import Secret
 from worker.core.settings.reader import EnvironmentReader
 from worker.core.settings.validators import (
+    check_database_name,
+    check_dsn,
     check_log_format,
     check_login,
+    check_mongodb_url,
     check_path,
+    check_profile,
     check_redis_url,
 )
 
 _CHECKED = "ssl_cert_reqs=required"
+
+
+def read_guest_subject(reader: EnvironmentReader) -> str:
+    """Read the subject of guests' items: the `_id` of their account in `users`."""
+    return reader.text("GUEST_SUBJECT", "art-guest")
+
+
+@dataclass(frozen=True, slots=True)
+class MongoSettings:
+    """The URL of MongoDB, and the name of the database."""
+
+    url: Secret
+    name: str
+    selection: float  # seconds that a call waits for an available server
+
+    @classmethod
+    def read(cls, reader: EnvironmentReader) -> MongoSettings:
+        """Read the settings with a reader that is open."""
+        return cls(
+            url=Secret(reader.valid_text("MONGODB_CONNECTION_STRING", check_mongodb_url)),
+            name=reader.valid_text("MONGODB_NAME", check_database_name),
+            selection=reader.number("MONGODB_SERVER_SELECTION_SECONDS", 10, minimum=0.1),
+        )
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> MongoSettings:
+        """Read the settings; raises SettingsError if any is missing or invalid."""
+        with EnvironmentReader(environ) as reader:
+            return cls.read(reader)
+
+
+@dataclass(frozen=True, slots=True)
+class SentrySettings:
+    """The DSN of Sentry, or None to report nothing, and the environment to report."""
+
+    dsn: Secret | None
+    environment: str
+
+    @classmethod
+    def read(cls, reader: EnvironmentReader) -> SentrySettings:
+        """Read the settings with a reader that is open."""
+        dsn = reader.valid_text("SENTRY_DSN", check_dsn, "")
+        return cls(Secret(dsn) if dsn else None, reader.text("SENTRY_ENVIRONMENT", "production"))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """The settings of `media-atproto watch`, besides those of the queue."""
+
+    mongodb: MongoSettings
+    guest_subject: str
+    sentry: SentrySettings
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str]) -> WatchSettings:
+        """Read the settings; raises SettingsError if any is missing or invalid."""
+        with EnvironmentReader(environ) as reader:
+            reader.valid_text("MEDIA_PROFILE", check_profile, "")
+            return cls(
+                mongodb=MongoSettings.read(reader),
+                guest_subject=read_guest_subject(reader),
+                sentry=SentrySettings.read(reader),
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ def evaluate_settings(settings: Settings, visibility: float) -> Iterator[CheckRe
         "use https://, and set ALLOW_HTTP in tests only",
         passes=not settings.allow_http,
     )
-    dsn = settings.sentry_dsn
+    dsn = settings.sentry.dsn
     host = urlsplit(dsn.reveal()).hostname if dsn else None
     yield ok(
         ENVIRONMENT,

@@ -35,7 +35,7 @@ class Installation:
     @cached_property
     def database(self) -> Database[RawDocument]:
         """The database; raises SettingsError."""
-        database = connect(self.settings)
+        database = connect(self.settings.mongodb)
         self.resources.callback(database.client.close)
         return database
 
