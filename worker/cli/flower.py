@@ -55,6 +55,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
     QueueSettings.load(os.environ)
     login = FlowerSettings.load(os.environ).basic_auth.reveal()
     from worker.app import app
+    from worker.queue.config import flower_options
     from worker.queue.flower_state import FlowerStateError, default_state_file
 
     try:
@@ -62,6 +63,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
     except FlowerStateError as error:
         raise click.ClickException(str(error)) from error
 
+    app.conf.update(broker_transport_options=flower_options())
     # Not as an option: other users of this machine can read command lines.
     os.environ["FLOWER_BASIC_AUTH"] = login
     os.environ.setdefault("FLOWER_STATE_SAVE_INTERVAL", _STATE_SAVE_INTERVAL)

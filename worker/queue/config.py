@@ -71,6 +71,15 @@ def producer_options() -> dict[str, object]:
     return {"socket_connect_timeout": 0.1, "socket_timeout": 0.1, "max_retries": 0}
 
 
+def flower_options() -> dict[str, object]:
+    """Return the transport options of Flower, which must not redeliver messages of workers.
+
+    With kombu's own keys, it would do so for those in flight longer than its visibility timeout.
+    """
+    keys = ("unacked_key", "unacked_index_key", "unacked_mutex_key")
+    return producer_options() | {key: f"{key.removesuffix('_key')}_flower" for key in keys}
+
+
 def worker_options(settings: QueueSettings) -> dict[str, object]:
     """Return the transport options of workers, which detect lost connections."""
     return {
