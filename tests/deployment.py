@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -78,6 +79,12 @@ def compose() -> Mapping[str, Any]:
 def services() -> dict[str, Service]:
     """Return the services of docker-compose.yml."""
     return {name: Service(name, service) for name, service in compose()["services"].items()}
+
+
+def make_secrets(folder: Path) -> str:
+    """Run deploy/make-secrets, and return what it printed."""
+    command = [ROOT / "deploy/make-secrets", folder]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def procfile() -> dict[str, str]:

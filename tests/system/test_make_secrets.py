@@ -3,49 +3,39 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import shutil
 import stat
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
-from redis import Redis
-from redis.exceptions import NoPermissionError
 
-from tests.deployment import ROOT, SECRETS, Service, elsewhere, services
+from tests.deployment import ROOT, SECRETS, Service, elsewhere, make_secrets, services
 from tests.fleet import logged
-from tests.guarded_services import answers
-from tests.waiting import wait_for
 from worker.core.settings import FlowerSettings
 from worker.dev.stack.data_folder import Ports
-from worker.dev.stack.packages import MONGOD, VALKEY
+from worker.dev.stack.packages import MONGOD
 
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the secrets of a deployment."""
     folder = tmp_path_factory.mktemp("deployment") / "secrets"
-    made = make(folder)
+    made = make_secrets(folder)
     assert set(made.split()) == {str(file) for file in folder.iterdir()}
     return folder
 
 
-def make(folder: Path) -> str:
-    """Run the script, and return what it said."""
-    command = [ROOT / "deploy/make-secrets", folder]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
 def test_it_makes_what_the_compose_file_reads(secrets: Path) -> None:
-    """No more and no less."""
+    """No more and no less, except the URL for producers."""
     read = set[str]().union(*(service.secrets for service in services().values()))
-    assert {file.name for file in secrets.iterdir()} == read
+    assert {file.name for file in secrets.iterdir()} == read | {"redis_url_producer"}
 
 
 def test_nobody_else_on_the_machine_can_read_them(secrets: Path) -> None:
@@ -54,15 +44,44 @@ def test_nobody_else_on_the_machine_can_read_them(secrets: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o444}
 
 
-def test_it_replaces_nothing(secrets: Path) -> None:
-    """Run again, it makes what is missing; of the two that share a password both or none."""
-    before = {file.name: file.read_bytes() for file in secrets.iterdir()}
-    (secrets / "redis_url").unlink()
-    (secrets / "web_basic_auth").unlink()
-    made = {Path(line).name for line in make(secrets).split()}
-    assert made == {"redis_url", "valkey_acl", "web_basic_auth"}
-    after = {file.name: file.read_bytes() for file in secrets.iterdir()}
-    assert {name for name in after if after[name] != before[name]} == made
+@pytest.mark.parametrize(
+    ("missing", "made"),
+    [
+        ("web_basic_auth", {"web_basic_auth"}),
+        ("redis_url_web", {"redis_url_web", "valkey_acl"}),
+        ("valkey_acl", {"valkey_acl"}),
+    ],
+)
+def test_it_makes_what_is_missing_and_replaces_nothing_else(
+    secrets: Path, tmp_path: Path, missing: str, made: set[str]
+) -> None:
+    """A new URL of a user changes the line of this user in what Valkey reads."""
+    folder = tmp_path / "secrets"
+    shutil.copytree(secrets, folder)
+    before = lines_of(folder)
+    (folder / missing).unlink()
+    assert {Path(line).name for line in make_secrets(folder).split()} == made
+    changed = {(name, line.partition(" on ")[0]) for name, line in lines_of(folder) - before}
+    others = {name for name, _ in changed} - {"valkey_acl"}
+    assert others == made - {"valkey_acl"}
+    users = {line for name, line in changed if name == "valkey_acl"}
+    assert users == ({"user web"} if missing == "redis_url_web" else set())
+
+
+def lines_of(folder: Path) -> set[tuple[str, str]]:
+    """Return the lines of all files, with the names of the files."""
+    return {(file.name, line) for file in folder.iterdir() for line in file.read_text().split("\n")}
+
+
+def test_each_user_of_valkey_has_its_own_password(secrets: Path) -> None:
+    """What Valkey reads has their hashes only."""
+    urls = [file.read_text() for file in secrets.glob("redis_url_*")]
+    passwords = {url.rpartition(":6379")[0].rpartition("@")[0].rpartition(":")[2] for url in urls}
+    assert len(passwords) == len(urls)
+    acl = (secrets / "valkey_acl").read_text()
+    assert not [password for password in passwords if password in acl]
+    for password in passwords:
+        assert f" #{sha256(password.encode()).hexdigest()}\n" in acl
 
 
 def test_keys_and_logins_are_what_the_settings_take(secrets: Path) -> None:
@@ -74,28 +93,6 @@ def test_keys_and_logins_are_what_the_settings_take(secrets: Path) -> None:
     assert all(name.startswith("PDS_") for name in names)
     key = int((secrets / "pds_env").read_text().rpartition("=")[2], 16)
     assert 0 < key < 2**256
-
-
-def test_valkey_lets_in_who_has_the_password_and_answers_pings(
-    secrets: Path, tmp_path: Path
-) -> None:
-    """Its command as it stands: without a password nothing but the ping of the health check."""
-    port = Ports(tmp_path / "ports.json").claim("valkey")
-    places = {SECRETS: f"{secrets}/", "/data": str(tmp_path), "valkey-server": str(VALKEY.locate())}
-    command = elsewhere(services()["valkey"].command, places)
-    command += ["--port", str(port), "--bind", "127.0.0.1"]
-    with logged(command, tmp_path / "log", cwd=tmp_path):
-        url = (secrets / "redis_url").read_text().strip()
-        with Redis.from_url(url.replace("@valkey:6379", f"@127.0.0.1:{port}")) as ours:
-            wait_for(lambda: answers(ours), what="Valkey to answer")
-            assert ours.set("key", "value")
-            with pytest.raises(NoPermissionError):
-                ours.flushall()
-        with Redis(port=port) as stranger:
-            assert stranger.ping()
-            for call in (stranger.keys, stranger.info, lambda: stranger.publish("a", "b")):
-                with pytest.raises(NoPermissionError):
-                    call()
 
 
 def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path: Path) -> None:
@@ -164,15 +161,9 @@ def secrets_near(secrets: Path, folder: Path, host: str) -> Path:
 def once(service: Service, places: dict[str, str], path: str) -> str:
     """Run a service that ends by itself, and return what it said."""
     command = elsewhere(service.command, places)
-    environ = {"PATH": path, **media_env(), **service.environment_at(places)}
+    environ = {"PATH": path, **service.environment_at(places)}
     done = subprocess.run(
         command, env=environ, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
     return done.stdout
-
-
-def media_env() -> dict[str, str]:
-    """Return what docs/deployment.md writes to media.env."""
-    page = (ROOT / "docs/deployment.md").read_text()
-    return dict(re.findall(r"^\$ echo ([A-Z_]+)=(\S+) > media\.env$", page, re.M))

@@ -24,7 +24,23 @@ BIN = Path(sys.executable).parent
 COMPOSE = "docker-compose.yml"
 PAGE = (ROOT / "docs/deployment.md").read_text()
 _PARENT = MAX_CHILD_MEMORY // 2  # of a worker, twice what was measured: docs/figures.md
-_ONE_SHOT = {"init", "mongo-init"}  # what ends by itself: nobody asks how it is
+_ONE_SHOT = {"init", "mongo-init", "operator"}  # they end by themselves: no health check
+_MONGODB = "mongodb_connection_string"
+_WORKER = {_MONGODB, "redis_url_worker", "secret_keys"}
+SECRETS_OF = {
+    "worker-live": _WORKER,
+    "worker-bulk": _WORKER,
+    "beat": {"redis_url_beat"},
+    "watch": {_MONGODB, "redis_url_watch"},
+    "flower": {"redis_url_flower", "flower_basic_auth"},
+    "web": {_MONGODB, "redis_url_web", "secret_keys", "web_basic_auth"},
+    "operator": {_MONGODB, "redis_url_operator", "secret_keys"},
+    "init": {_MONGODB},
+    "mongo-init": {_MONGODB, "mongodb_root_password"},
+    "mongo": {"mongodb_key", "mongodb_root_password"},
+    "valkey": {"valkey_acl"},
+    "pds": {"pds_env"},
+}
 SERVICES = list(services().values())
 
 
@@ -88,17 +104,36 @@ def test_images_are_pinned() -> None:
     assert re.fullmatch(r"python:3\.1[1-9]\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base)
 
 
-def test_no_secret_stands_in_the_file() -> None:
-    """Each is a file, which the service is given by name; nothing else is read from there."""
-    told = compose()
-    assert set(told["secrets"]) == {name for s in SERVICES for name in s.secrets}
+def test_secrets_are_files() -> None:
+    """None is a value in the file, and each that is defined is given to a service."""
+    assert set(compose()["secrets"]) == set[str]().union(*SECRETS_OF.values())
     for service in SERVICES:
         for name, value in service.told.get("environment", {}).items():
             if re.search("PASSWORD|KEY|AUTH|URL|STRING", name):
-                assert value.startswith(SECRETS) or name in {"PDS_URL", "MEDIA_STORE_URL"}, name
-        named = re.findall(rf"{SECRETS}(\w+)", yaml.safe_dump(dict(service.told)))
-        inherited = {"mongodb_connection_string", "redis_url", "secret_keys"}
-        assert set(named) - inherited <= service.secrets, service.name
+                assert value.startswith(SECRETS) or name == "MEDIA_STORE_URL", name
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_a_service_gets_exactly_the_secrets_of_its_program(service: Service) -> None:
+    """Its environment and its command name those and no others."""
+    assert service.secrets == SECRETS_OF[service.name]
+    named = re.findall(rf"{SECRETS}(\w+)", yaml.safe_dump(dict(service.told)))
+    assert set(named) == service.secrets
+
+
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_the_page_lists_the_secrets_of_a_service(service: Service) -> None:
+    """In the table of docs/deployment.md."""
+    (row,) = re.findall(rf"^\| `{service.name}`.* \| (.+) \|$", PAGE, re.M) or [""]
+    assert set(re.findall(r"`(\w+)`", row)) == service.secrets
+
+
+@pytest.mark.parametrize("name", ["PDS_URL", "ALLOW_HTTP", "DID_RESOLVER"])
+def test_plain_http_is_never_a_default(name: str) -> None:
+    """Without deploy/own-pds.env, which sets all three, the settings' own defaults apply."""
+    assert not [s.name for s in SERVICES if name in s.told.get("environment", {})]
+    own = (ROOT / "deploy/own-pds.env").read_text()
+    assert len(re.findall("^(?:PDS_URL|ALLOW_HTTP|DID_RESOLVER)=", own, re.M)) == 3
 
 
 @pytest.mark.parametrize(
