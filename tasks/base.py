@@ -95,9 +95,10 @@ class MediaTask(Task[Any, Any]):
         self, args: Any = None, kwargs: Any = None, **options: Any
     ) -> AsyncResult[Any]:
         """Send a message. In producers, errors are logged and a LostResult is returned."""
+        # Without `declare`, Celery would also read and write keys that nothing here needs.
+        options = {"declare": (), **options}
         try:
-            # Without `declare`, Celery would also read and write keys that nothing here needs.
-            return super().apply_async(args, kwargs, declare=(), **options)
+            return super().apply_async(args, kwargs, **options)
         except Exception as error:
             # Every exception: a producer has just saved its document and must not fail, whether
             # Redis, the environment or an argument is at fault. It is logged without its text,

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -87,8 +87,18 @@ def running(
         yield process
 
 
+class Stoppable(Protocol):
+    """A service that can be stopped, and started again."""
+
+    def stop(self) -> None:
+        """Stop it."""
+
+    def start(self) -> None:
+        """Start it, and wait until it is ready."""
+
+
 @contextmanager
-def stopped(service: Service) -> Iterator[None]:
+def stopped(service: Stoppable) -> Iterator[None]:
     """Have a service stopped until the block ends."""
     service.stop()
     try:

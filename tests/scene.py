@@ -81,9 +81,13 @@ class Scene:
 
 @contextmanager
 def open_scene(worlds: Worlds, folder: Path, **environ: str) -> Iterator[Scene]:
-    """Open a platform with a queue of its own, and point this process's producers at it."""
+    """Open a platform with a queue of its own, and point this process's producers at it.
+
+    It has the queue that REDIS_URL names, or else a new one.
+    """
+    open_world = worlds.open if "REDIS_URL" in environ else worlds.open_with_redis
     with ExitStack() as undo:
-        world = undo.enter_context(worlds.open_with_redis(**{**TIMES, **environ}))
+        world = undo.enter_context(open_world(**{**TIMES, **environ}))
         env = undo.enter_context(pytest.MonkeyPatch.context())
         undo.callback(_forget_queue)
         env.setenv("REDIS_URL", world.environ["REDIS_URL"])

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.producer_user import producer_user
 from tests.redis_databases import redis_database
 from worker.dev.stack import Stack
 
@@ -59,6 +60,14 @@ def test_a_queue_that_is_up_takes_the_message(own_stack: Stack) -> None:
     """The usual case."""
     with redis_database(own_stack.environment["REDIS_URL"]) as url:
         assert produce(_ENQUEUE, url)[0] == {"taken": [True] * 3, "delayed": "AsyncResult"}
+
+
+def test_the_user_of_the_page_can_enqueue(own_stack: Stack) -> None:
+    """With the command of docs/producers.md; nothing that Python sends is denied."""
+    with producer_user(own_stack.environment["REDIS_URL"]) as producer:
+        answer = produce(_ENQUEUE, producer.url)[0]
+        assert answer == {"taken": [True] * 3, "delayed": "AsyncResult"}
+        assert producer.denials() == []
 
 
 @pytest.mark.parametrize("fault", ["stopped", "frozen", "refused", "unnamed"])

@@ -15,6 +15,7 @@ from tasks import removal_note
 from tests import node
 from tests.fleet import beat, frozen, stopped, worker
 from tests.message_samples import ITEM, LONG, SHORT
+from tests.producer_user import producer_user
 from tests.scene import Scene, open_scene
 from tests.system.watcher import await_text
 from tests.waiting import wait_for
@@ -97,6 +98,16 @@ def _carry_out_samples(scene: Scene, client: redis.Redis) -> None:
     body = json.dumps([["mood", ITEM], {"user": world.ada}, {}])
     client.lpush("live", json.dumps({"headers": headers, "body": body}))
     wait_for(lambda: not world.records("mood", item), what="the record to be gone")
+
+
+def test_the_user_of_the_page_can_enqueue(example: node.Example, own_stack: Stack) -> None:
+    """With the command of docs/producers.md; nothing that Node sends is denied."""
+    with producer_user(own_stack.environment["REDIS_URL"]) as producer:
+        with example.server({"REDIS_URL": producer.url}) as server:
+            assert server.enqueue("mood", 7)["enqueued"] is True
+            assert server.enqueue("mood", 7)["enqueued"] is True
+            assert server.end() == 0
+        assert producer.denials() == []
 
 
 @pytest.mark.parametrize("url", WRONG.values(), ids=WRONG.keys())
