@@ -14,7 +14,7 @@ from click.testing import Result
 from tests.pictures import pixel_art
 from tests.terminal import call, run, run_on_terminal
 from tests.world import World, Worlds
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Purpose, Secret, Vault
 from worker.dev.stack.environment import as_env_file
 
 NOWHERE = "redis://:s3cret@127.0.0.1:9/0"
@@ -256,7 +256,8 @@ def test_new_key_is_fit_for_secret_keys(world: World) -> None:
     assert keys[0] != keys[1]
     for key in keys:
         vault = Vault([Secret(key.removesuffix("\n"))])
-        assert vault.open(vault.seal("password")).reveal() == "password"
+        sealed = vault.seal("password", Purpose.PASSWORD, "did:plc:x")
+        assert vault.open_password(sealed, "did:plc:x").reveal() == "password"
 
 
 def test_env_file_gives_what_the_environment_lacks(

@@ -12,7 +12,7 @@ from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
 from worker.core.documents import Account
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Purpose, Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.client import PdsClient, Session
 from worker.pds.identity import StaticPdsResolver
@@ -75,8 +75,13 @@ class Fleet:
         session = self.sessions().get(self.account)
         self.proxy.be_honest()
         kept = [access or tokens["accessJwt"], refresh or tokens["refreshJwt"]]
-        self.redis.set(self.kept(), self.vault.seal(json.dumps([session.did, *kept])), keepttl=True)
+        self.redis.set(self.kept(), self.seal_session(json.dumps(kept)), keepttl=True)
         return session
+
+    def seal_session(self, text: str) -> str:
+        """Seal a text as the account's session at the PDS."""
+        subject = f"{self.account.did} {self.pds.url}"
+        return self.vault.seal(text, Purpose.SESSION, subject)
 
 
 def token_until(moment: float) -> str:

@@ -48,7 +48,7 @@ def password_of(here: Services, subject: str, vault: Vault) -> str:
     """Return the password of an account, opened if it is sealed."""
     account = here.storage.accounts.find(subject)
     assert account is not None
-    return vault.open_stored(account.password.reveal()).reveal()
+    return vault.open_password(account.password.reveal(), account.did).reveal()
 
 
 def test_account_is_found_by_all_its_names(here: Services) -> None:
@@ -111,7 +111,7 @@ def test_sealing_leaves_no_plain_password(here: Services) -> None:
         account = here.storage.accounts.find(subject)
         assert account is not None
         assert here.pds.vault.is_sealed(account.password.reveal())
-        assert here.pds.vault.open_stored(account.password.reveal()) == Secret(atproto["password"])
+        assert password_of(here, subject, here.pds.vault) == atproto["password"]
         password = {"password": account.password.reveal()}
         assert sealed[subject] == before[subject] | {"atproto": atproto | password}
     assert re_encrypt(here.storage.accounts, here.pds.vault) == 0

@@ -161,6 +161,7 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
 
     slow = SlowAdoption(
         adoption.redis,
+        adoption.vault,
         adoption.locks,
         adoption.store,
         adoption.state_updates,

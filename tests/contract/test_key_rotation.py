@@ -14,7 +14,7 @@ from tests.terminal import run_on_terminal
 from tests.world import World, Worlds
 from worker.cli import main
 from worker.core.documents import Account
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Purpose, Secret, StoredSecret, Vault
 from worker.core.settings import Settings
 from worker.operations.key_rotation import inspect, re_encrypt
 from worker.pds.account_cache import AccountCache
@@ -42,7 +42,11 @@ class Keyring:
     @property
     def passwords(self) -> dict[object, str]:
         """Return the passwords as they are stored, by subject."""
-        return dict(self.world.services.storage.accounts.read_all())
+        return {each.name: each.text for each in self.world.services.storage.accounts.read_all()}
+
+    def seal(self, subject: str, password: str, vault: Vault) -> str:
+        """Seal a password for the DID of a user."""
+        return vault.seal(password, Purpose.PASSWORD, self.world.dids[subject])
 
     def store(self, subject: str, password: str) -> None:
         """Store a password as it is to rest."""
@@ -101,19 +105,24 @@ def test_everything_comes_under_the_new_key_and_nobody_logs_in_again(keyring: Ke
     """Plain, under the old key, in MongoDB and in Redis; then the old key is needed no more."""
     plain = keyring.passwords
     old = keyring.vault
-    keyring.store(keyring.world.ada, old.seal(plain[keyring.world.ada]))
+    ada = keyring.world.ada
+    keyring.store(ada, keyring.seal(ada, plain[ada], old))
     keyring.keys.insert(0, new_key())
     dry = keyring.rotate("--dry-run")
     assert "Key 2 of SECRET_KEYS is still needed." in dry.stdout
     assert dry.exit_code == 0
-    assert keyring.passwords == plain | {keyring.world.ada: keyring.passwords[keyring.world.ada]}
+    assert keyring.passwords == plain | {ada: keyring.passwords[ada]}
 
     done = keyring.rotate()
     assert "3 passwords, 2 sessions" in done.stdout
     assert "Key 2 of SECRET_KEYS is no longer needed" in done.stdout
     assert done.exit_code == 0
     alone = Vault([Secret(keyring.keys[0])])
-    assert {s: alone.open(text).reveal() for s, text in keyring.passwords.items()} == plain
+    opened = {
+        each.name: alone.open_password(each.text, str(each.did)).reveal()
+        for each in keyring.world.services.storage.accounts.read_all()
+    }
+    assert opened == plain
     cache = AccountCache(keyring.world.services.storage.redis)
     assert inspect(cache.read_all(), alone).by_key == {1: 2}
     assert keyring.use_sessions() == 0
@@ -132,7 +141,7 @@ def test_with_the_old_key_withdrawn_each_account_logs_in_once(keyring: Keyring) 
 
 def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> None:
     """By its subject, and by nothing that would tell anything of it."""
-    lost = Vault([Secret(new_key())]).seal("canary")
+    lost = keyring.seal(keyring.world.bob, "canary", Vault([Secret(new_key())]))
     keyring.store(keyring.world.bob, lost)
     result = keyring.rotate()
     assert result.exit_code == 1
@@ -144,15 +153,15 @@ def test_a_password_that_no_key_opens_is_named_and_left(keyring: Keyring) -> Non
 
 def test_what_changed_since_it_was_read_is_left_as_it_is_now(keyring: Keyring) -> None:
     """A password that a user changes, a session that a worker renews: the newer one stays."""
-    services, vault = keyring.world.services, Vault([Secret(new_key()), Secret(keyring.keys[0])])
-    (subject, password), *_ = services.storage.accounts.read_all()
-    keyring.store(str(subject), "changed")
-    assert not services.storage.accounts.swap(subject, password, vault.seal(password))
-    (name, text), *_ = AccountCache(services.storage.redis).read_all()
-    services.storage.redis.set(name, "renewed", ex=1000)
-    assert not AccountCache(services.storage.redis).swap(name, text, vault.seal("x"))
-    assert keyring.passwords[subject] == "changed"
-    assert services.storage.redis.get(name) == b"renewed"
+    services = keyring.world.services
+    password, *_ = services.storage.accounts.read_all()
+    keyring.store(str(password.name), "changed")
+    assert not services.storage.accounts.swap(password, "sealed")
+    session, *_ = AccountCache(services.storage.redis).read_all()
+    services.storage.redis.set(str(session.name), "renewed", ex=1000)
+    assert not AccountCache(services.storage.redis).swap(session, "sealed")
+    assert keyring.passwords[password.name] == "changed"
+    assert services.storage.redis.get(str(session.name)) == b"renewed"
 
 
 def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> None:
@@ -160,7 +169,7 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
     keyring.keys.insert(0, new_key())
 
     class Interrupted:
-        def read_all(self) -> Iterator[tuple[object, str]]:
+        def read_all(self) -> Iterator[StoredSecret]:
             yield next(keyring.world.services.storage.accounts.read_all())
             raise KeyboardInterrupt
 
@@ -172,8 +181,8 @@ def test_an_interrupted_rotation_is_completed_by_the_next(keyring: Keyring) -> N
     assert inspect(accounts.read_all(), keyring.vault).by_key == {1: 1}
     assert "2 passwords, 2 sessions" in keyring.rotate().stdout
     redis = keyring.world.services.storage.redis
-    (name, _), *_ = AccountCache(keyring.world.services.storage.redis).read_all()
-    assert 0 < redis.ttl(name) <= 90 * 86_400
+    session, *_ = AccountCache(keyring.world.services.storage.redis).read_all()
+    assert 0 < redis.ttl(str(session.name)) <= 90 * 86_400
 
 
 def test_plain_passwords_are_encrypted_only_after_a_warning_and_a_confirmation(

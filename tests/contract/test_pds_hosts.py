@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
@@ -16,10 +17,12 @@ from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.core.documents import Account
 from worker.core.errors import AccountError
+from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
 from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
+from worker.pds.pds_cache import CachedPds, PdsCache
 from worker.pds.repo import Repo
 from worker.services import Services
 
@@ -65,8 +68,11 @@ class Move:
 
     def pass_time(self, seconds: int) -> None:
         """Let what is kept of the account's home grow older."""
-        name = f"media-atproto:home:{self.account.did}"
-        assert self.redis.expire(name, int(self.redis.ttl(name)) - seconds)
+        cache = PdsCache(self.redis, self.services.pds.vault)
+        entry = cache.find(self.account.did)
+        assert entry
+        times = (entry.found_at - seconds, entry.fresh_until - seconds)
+        cache.save(self.account.did, CachedPds(entry.url, *times))
 
 
 @pytest.fixture
@@ -226,6 +232,6 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
         redis.delete(f"media-atproto:home:{did}")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
-        slots = HostSlots(redis, calls=2)
-        resolver = DidResolver(redis, plc.url, own, slots=slots)
+        cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
+        resolver = DidResolver(cache, plc.url, own, slots=HostSlots(redis, calls=2))
         return undo.enter_context(closing(resolver)).pds_of(did)

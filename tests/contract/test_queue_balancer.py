@@ -100,7 +100,7 @@ def test_a_short_queue_is_left_alone(redis_world: World, empty_redis: Redis) -> 
 def test_a_queue_is_looked_at_by_one_at_a_time(redis_world: World, empty_redis: Redis) -> None:
     """And not again until the mark of the last look expires."""
     fill(empty_redis, LIVE, moods(redis_world, redis_world.ada, 150))
-    empty_redis.set(PAUSE, 1)
+    empty_redis.set(PAUSE, 1, ex=50)
     assert look(redis_world) == 0
     empty_redis.delete(PAUSE)
     assert look(redis_world) == 150 - MOST

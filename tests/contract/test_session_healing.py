@@ -12,7 +12,7 @@ from tests.contract.pds_calls import log_out
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, REFRESH, Fleet, token_until
 from worker.core.errors import WaitError
-from worker.core.secrets import Secret
+from worker.core.secrets import Purpose, Secret
 from worker.pds.errors import SessionExpiredError
 
 
@@ -80,7 +80,8 @@ def test_session_sealed_with_a_withdrawn_key_is_made_anew(fleet: Fleet) -> None:
 def test_damaged_session_in_redis_is_made_anew(fleet: Fleet) -> None:
     """Whatever stands there is worth a login at most."""
     fleet.plant()
-    for damage in ("", "fernet:", "fernet:gAAAA", fleet.vault.seal("{}"), b"\xff\xfe"):
+    other = fleet.vault.seal("{}", Purpose.PARKING, fleet.account.did)
+    for damage in ("", "fernet:", "fernet:gAAAA", other, b"\xff\xfe"):
         fleet.redis.set(fleet.kept(), damage)
         fleet.plant()
     assert fleet.proxy.count(LOGIN) == 6

@@ -16,7 +16,7 @@ from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, token_until
 from tests.waiting import wait_for
 from worker.core.documents import Account
 from worker.core.errors import AccountError, WaitError
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Purpose, Secret, Vault
 from worker.pds.account_cache import AccountCache
 from worker.pds.errors import AccountUnusableError
 from worker.pds.sessions import Sessions
@@ -152,7 +152,8 @@ def test_rate_limited_login_is_not_the_accounts_fault(fleet: Fleet) -> None:
 
 def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
     """Platforms can seal their passwords one by one."""
-    sealed_text = fleet.vault.seal(fleet.account.password.reveal())
+    plain, did = fleet.account.password.reveal(), fleet.account.did
+    sealed_text = fleet.vault.seal(plain, Purpose.PASSWORD, did)
     sealed = replace(fleet.account, password=Secret(sealed_text))
     for account in (fleet.account, sealed):
         AccountCache(fleet.redis).delete_all(account.did)
@@ -164,7 +165,8 @@ def test_sealed_password_logs_in_like_a_plain_one(fleet: Fleet) -> None:
 def test_password_that_cannot_be_unsealed_parks_the_account(fleet: Fleet, damage: str) -> None:
     """The PDS is not asked, and the error says what to do: bring the key back."""
     other = Vault([Secret(Fernet.generate_key().decode())])
-    stored = other.seal("canary-password") if damage == "other key" else damage
+    sealed = other.seal("canary-password", Purpose.PASSWORD, fleet.account.did)
+    stored = sealed if damage == "other key" else damage
     account = replace(fleet.account, password=Secret(stored))
     for _ in range(2):
         with pytest.raises(AccountError, match="SECRET_KEYS") as caught:

@@ -29,7 +29,7 @@ def test_without_saves_everything_goes_at_once(throttle: BulkThrottle) -> None:
 def note_lasting_save(throttle: BulkThrottle, redis: Redis) -> None:
     """Note a save whose effect does not end, however slow the machine is."""
     throttle.note_live_traffic()
-    redis.set("media-atproto:live", 1)
+    redis.set("media-atproto:live", 1, ex=50)
 
 
 def test_after_a_save_little_goes_at_a_time(throttle: BulkThrottle, empty_redis: Redis) -> None:

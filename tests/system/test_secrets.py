@@ -96,8 +96,8 @@ def stage(worlds: Worlds, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for other in (process, *others):
             run.callback(other.popen.terminate)  # all at once, and then each is waited for
         net = Net(dict(SECRETS))
-        for subject, password in world.services.storage.accounts.read_all():
-            net.canaries[f"password of {subject}"] = password
+        for stored in world.services.storage.accounts.read_all():
+            net.canaries[f"password of {stored.name}"] = stored.text
         stage = Stage(
             world=world,
             valkey=valkey,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.test_settings import GOOD
-from worker.core.secrets import Secret, Vault
+from worker.core.secrets import Purpose, Secret, Vault
 from worker.core.settings import Settings
 from worker.telemetry.redaction import collect_secrets, redact, redact_nested
 
@@ -29,7 +29,9 @@ SECRETS = (
     "dsnkey",
     JWT,
     "Bearer 0123456789abcdef",
-    Vault(SETTINGS.secret_keys).seal("password").removeprefix("fernet:"),
+    Vault(SETTINGS.secret_keys)
+    .seal("password", Purpose.PASSWORD, "did:plc:x")
+    .removeprefix("fernet:"),
 )
 
 

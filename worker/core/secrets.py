@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,40 +31,76 @@ class Secret:
 
 
 class UnreadableSecretError(ValueError):
-    """A stored secret cannot be decrypted with any key in SECRET_KEYS."""
+    """No key in SECRET_KEYS decrypts a stored text, or it is bound to something else."""
+
+
+class Purpose(Enum):
+    """What a sealed text is used for."""
+
+    PASSWORD = "password"  # noqa: S105 - not a password
+    SESSION = "session"
+    PDS_URL = "pds_url"
+    PARKING = "parking"
+    ADOPTION = "adoption"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A secret as it is stored, sealed or plain; `name` identifies it in its store.
+
+    `did` is the account that a password belongs to, and None for a session.
+    """
+
+    name: object
+    text: str = field(repr=False)
+    did: str | None = None
 
 
 class Vault:
     """Encrypts with the first key and decrypts with any key of SECRET_KEYS.
 
-    The format of an encrypted text is `fernet:TOKEN` (https://github.com/fernet/spec).
+    The format of an encrypted text is `fernet:TOKEN` (https://github.com/fernet/spec). The token
+    contains a purpose and a subject, the account that the text belongs to. A text that was copied
+    to another place is therefore not decrypted there.
     """
 
     def __init__(self, keys: Iterable[Secret]) -> None:
         self._keys = tuple(keys)
 
-    def seal(self, plain: str) -> str:
-        return _PREFIX + self._fernet().encrypt(plain.encode()).decode()
+    def seal(self, plain: str, purpose: Purpose, subject: str) -> str:
+        """Encrypt a text for one purpose and one subject."""
+        return self._encrypt(json.dumps([purpose.value, subject, plain]))
 
-    def open(self, sealed: str) -> Secret:
-        """Decrypt an encrypted text; raises UnreadableSecretError if no key decrypts it."""
-        from cryptography.fernet import InvalidToken
+    def open(self, sealed: str, purpose: Purpose, subject: str) -> Secret:
+        """Decrypt a text that was sealed for a purpose and a subject.
 
+        Raises UnreadableSecretError if no key decrypts it, or if it was sealed for others.
+        """
         try:
-            token = sealed.removeprefix(_PREFIX).encode()
-            return Secret(self._fernet().decrypt(token).decode())
-        except InvalidToken:
-            raise UnreadableSecretError("no key of SECRET_KEYS decrypts it") from None
+            content = json.loads(self._decrypt(sealed))
+        except json.JSONDecodeError:
+            content = None  # not sealed by this class
+        if not isinstance(content, list) or content[:2] != [purpose.value, subject]:
+            raise UnreadableSecretError(
+                "it was sealed for another account or purpose: store it again in plain text"
+            )
+        return Secret(content[2])
 
-    def open_stored(self, stored: str) -> Secret:
-        """Return a stored secret; raises UnreadableSecretError if it cannot be decrypted."""
-        return self.open(stored) if self.is_sealed(stored) else Secret(stored)
+    def open_password(self, stored: str, did: str) -> Secret:
+        """Return the stored password of an account; raises UnreadableSecretError."""
+        return (
+            self.open(stored, Purpose.PASSWORD, did) if self.is_sealed(stored) else Secret(stored)
+        )
+
+    def reseal(self, sealed: str) -> str:
+        """Encrypt a sealed text with the first key, for the same purpose and subject."""
+        return self._encrypt(self._decrypt(sealed))
 
     def key_of(self, sealed: str) -> int | None:
         """Return the number (from 1) of the key that decrypts `sealed`, or None."""
         for number, key in enumerate(self._keys, start=1):
             with suppress(UnreadableSecretError):
-                Vault([key]).open(sealed)
+                Vault([key]).reseal(sealed)
                 return number
         return None
 
@@ -78,6 +116,18 @@ class Vault:
     @staticmethod
     def is_sealed(stored: str) -> bool:
         return stored.startswith(_PREFIX)
+
+    def _encrypt(self, text: str) -> str:
+        return _PREFIX + self._fernet().encrypt(text.encode()).decode()
+
+    def _decrypt(self, sealed: str) -> str:
+        from cryptography.fernet import InvalidToken
+
+        try:
+            token = sealed.removeprefix(_PREFIX).encode()
+            return self._fernet().decrypt(token).decode()
+        except (InvalidToken, UnicodeEncodeError):
+            raise UnreadableSecretError("no key of SECRET_KEYS decrypts it") from None
 
     def _fernet(self) -> MultiFernet:
         # Imported on first use: producers import this module but never encrypt.

@@ -14,7 +14,7 @@ from pymongo.database import Database
 from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
-from worker.core.secrets import Secret
+from worker.core.secrets import Secret, StoredSecret
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import mapping
 
@@ -88,18 +88,22 @@ class Accounts:
             users = self._users.find(match, _ACCOUNT_FIELDS)
             return {str(user["_id"]) for user in users if _credentials(user)}
 
-    def read_all(self) -> Iterator[tuple[object, str]]:
-        """Yield the subject and the stored password of each user with a password."""
+    def read_all(self) -> Iterator[StoredSecret]:
+        """Yield the stored password of each user with a DID, named by the subject."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():
-            for user in self._users.find(texts, {"atproto.password": 1}):
-                password = mapping(user.get("atproto")).get("password")
-                if is_text(password) and password:
-                    yield user["_id"], password
+            for user in self._users.find(texts, _ACCOUNT_FIELDS):
+                if credentials := _credentials(user):
+                    did, password = credentials
+                    yield StoredSecret(user["_id"], password, did)
 
-    def swap(self, subject: object, read: str, sealed: str) -> bool:
-        """Replace a password if it still equals `read`; return whether it was replaced."""
-        match = {"_id": subject, "atproto.password": read}
+    def swap(self, stored: StoredSecret, sealed: str) -> bool:
+        """Replace a password if it and its DID are unchanged; return whether it was replaced."""
+        match = {
+            "_id": stored.name,
+            "atproto.did": stored.did,
+            "atproto.password": stored.text,
+        }
         with mongo_errors():
             replaced = self._users.update_one(match, {"$set": {"atproto.password": sealed}})
         return replaced.modified_count == 1

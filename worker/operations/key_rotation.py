@@ -9,28 +9,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from worker.core.secrets import Vault
-
-Name = TypeVar("Name")
+from worker.core.secrets import Purpose, StoredSecret, UnreadableSecretError, Vault
 
 
-class SecretStore(Protocol[Name]):
+class SecretStore(Protocol):
     """A collection of stored secrets."""
 
-    def read_all(self) -> Iterator[tuple[Name, str]]:
-        """Yield the name and the stored text of each secret."""
+    def read_all(self) -> Iterator[StoredSecret]:
+        """Yield each secret."""
 
-    def swap(self, name: Name, read: str, sealed: str, /) -> bool:
-        """Replace a text; return False if it has changed since it was read."""
+    def swap(self, stored: StoredSecret, sealed: str, /) -> bool:
+        """Replace a secret; return False if it has changed since it was read."""
 
 
 @dataclass(slots=True)
 class KeyUsage:
     """The number of secrets sealed by each key, counted from 1, and of plain ones.
 
-    `unreadable` lists the names of secrets that no key opens.
+    `unreadable` lists the names of secrets that no key opens for their account.
     """
 
     by_key: Counter[int] = field(default_factory=Counter)
@@ -43,17 +41,27 @@ class KeyUsage:
         return self.plain + sum(self.by_key.values()) - self.by_key[1]
 
 
-def inspect(secrets: Iterable[tuple[object, str]], vault: Vault) -> KeyUsage:
+def inspect(secrets: Iterable[StoredSecret], vault: Vault) -> KeyUsage:
     """Count stored secrets by key."""
     usage = KeyUsage()
-    for name, text in secrets:
-        if not vault.is_sealed(text):
+    for stored in secrets:
+        if not vault.is_sealed(stored.text):
             usage.plain += 1
-        elif key := vault.key_of(text):
+        elif key := _key_of(stored, vault):
             usage.by_key[key] += 1
         else:
-            usage.unreadable.append(str(name))
+            usage.unreadable.append(str(stored.name))
     return usage
+
+
+def _key_of(stored: StoredSecret, vault: Vault) -> int | None:
+    """Return the number of the key that opens a sealed secret, or None."""
+    if stored.did is not None:
+        try:
+            vault.open(stored.text, Purpose.PASSWORD, stored.did)
+        except UnreadableSecretError:
+            return None
+    return vault.key_of(stored.text)
 
 
 def warn_of_encryption(readers: Sequence[str]) -> str:
@@ -65,13 +73,18 @@ def warn_of_encryption(readers: Sequence[str]) -> str:
     )
 
 
-def re_encrypt(store: SecretStore[Name], vault: Vault) -> int:
-    """Seal all texts of a store with the first key; return how many were replaced."""
+def re_encrypt(store: SecretStore, vault: Vault) -> int:
+    """Seal all secrets of a store with the first key; return how many were replaced."""
     replaced = 0
-    for name, text in store.read_all():
-        key = vault.key_of(text) if vault.is_sealed(text) else 0
-        if key in {None, 1}:
-            continue
-        sealed = vault.seal(vault.open_stored(text).reveal())
-        replaced += store.swap(name, text, sealed)
+    for stored in store.read_all():
+        if sealed := _sealed_again(stored, vault):
+            replaced += store.swap(stored, sealed)
     return replaced
+
+
+def _sealed_again(stored: StoredSecret, vault: Vault) -> str | None:
+    """Seal a secret with the first key; return None if it is, or cannot be opened."""
+    if vault.is_sealed(stored.text):
+        needs_first_key = _key_of(stored, vault) not in {None, 1}
+        return vault.reseal(stored.text) if needs_first_key else None
+    return vault.seal(stored.text, Purpose.PASSWORD, stored.did) if stored.did else None

@@ -9,6 +9,8 @@ from redis import Redis
 from redis.exceptions import WatchError
 
 from worker.core.redis_errors import redis_errors
+from worker.core.redis_values import read_text
+from worker.core.secrets import StoredSecret, Vault
 
 _SCANNED = 1000  # keys per SCAN call
 _BOUND = ("session", "parked", "told")  # one key for each password and PDS
@@ -31,19 +33,20 @@ class AccountCache:
         self.invalidate(did)
         self._drop(f"budget:*|{escape(did)}")
 
-    def read_all(self) -> Iterator[tuple[str, str]]:
-        """Yield the Redis key and the sealed value of each session."""
+    def read_all(self) -> Iterator[StoredSecret]:
+        """Yield each sealed session, named by its Redis key; other values are ignored."""
         with redis_errors():
             for key in self._redis.scan_iter(match="media-atproto:session:*", count=_SCANNED):
-                sealed = self._redis.get(key)
-                if isinstance(sealed, bytes):
-                    yield key.decode(), sealed.decode()
+                sealed = read_text(self._redis, key)
+                if sealed is not None and Vault.is_sealed(sealed):
+                    yield StoredSecret(key.decode(errors="replace"), sealed)
 
-    def swap(self, name: str, read: str, sealed: str) -> bool:
-        """Set key `name` if it still equals `read`; return whether it was set."""
+    def swap(self, stored: StoredSecret, sealed: str) -> bool:
+        """Replace a session if it is unchanged since it was read; return whether it was."""
+        name = str(stored.name)
         with redis_errors(), self._redis.pipeline() as pipe:
             pipe.watch(name)  # type: ignore[no-untyped-call]
-            if pipe.get(name) != read.encode():
+            if pipe.get(name) != stored.text.encode():
                 return False
             pipe.multi()
             pipe.set(name, sealed, keepttl=True)

@@ -1,7 +1,7 @@
 """Resolve the PDS of an account from its DID document.
 
-Accounts can move to another PDS, so the DID document overrides PDS_URL. PDS URLs are cached in
-Redis and used for an hour. If the directory does not answer, they are used for up to 30 days.
+Accounts can move to another PDS, so the DID document overrides PDS_URL. PDS URLs are cached
+(`worker/pds/pds_cache.py`).
 Sources: https://atproto.com/specs/did, https://web.plc.directory/spec
 """
 
@@ -15,20 +15,14 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
-from redis import Redis
 
 from worker.core.clock import after
 from worker.core.errors import AccountError, TransientError
 from worker.core.net.client import ClientLimits, open_client
 from worker.core.net.urls import allowed_pds_url, canonical_pds_url
-from worker.core.redis_errors import redis_errors
 from worker.pds.host_slots import HostBusyError, HostSlots
+from worker.pds.pds_cache import UNKNOWN_FOR, CachedPds, PdsCache
 
-_FRESH = 3600  # seconds
-_MIN_AGE = 60  # seconds until an entry can be refreshed
-_KEPT = 30 * 86_400
-_UNKNOWN = 900  # seconds until a missing DID is looked up again
-_NO_DID = "-"  # cached value for a missing DID
 _GONE = frozenset({httpx.codes.NOT_FOUND, httpx.codes.GONE})
 _TIMEOUT = 5.0  # seconds for each read and write
 # The documents of the PLC directory have 7.5 KB at most (https://web.plc.directory/spec).
@@ -82,14 +76,14 @@ class DidResolver:
 
     def __init__(
         self,
-        redis: Redis,
+        cache: PdsCache,
         plc: str,
         trusted: Collection[str],
         *,
         slots: HostSlots,
         foreign: httpx.Client | None = None,
     ) -> None:
-        self._redis = redis
+        self._cache = cache
         self._plc = plc
         self._trusted = trusted
         self._slots = slots
@@ -101,45 +95,40 @@ class DidResolver:
         self._foreign.close()
 
     def pds_of(self, did: str) -> str:
-        known, age = self._get_cached(did)
-        if known == _NO_DID:
-            raise _unknown(did)
-        return known if known and age < _FRESH else self._fetch(did, known)
+        cached = self._find_cached(did)
+        if cached is None or not cached.is_fresh:
+            cached = self._fetch(did, cached)
+        return _url_of(did, cached)
 
     def refresh(self, did: str) -> str:
-        known, age = self._get_cached(did)
-        if known and age < _MIN_AGE:
-            return known
-        return self._fetch(did, None if known == _NO_DID else known)
+        cached = self._find_cached(did)
+        if cached is None or cached.url is None or not cached.is_new:
+            cached = self._fetch(did, cached)
+        return _url_of(did, cached)
 
-    def _get_cached(self, did: str) -> tuple[str | None, float]:
-        with redis_errors():
-            kept, left = self._redis.get(_key(did)), int(self._redis.ttl(_key(did)))
-        if not isinstance(kept, bytes):
-            return None, 0.0
-        life = _UNKNOWN if kept.decode() == _NO_DID else _KEPT
-        return kept.decode(), life - left
+    def _find_cached(self, did: str) -> CachedPds | None:
+        """Return the entry of a DID, unless its PDS is no longer allowed."""
+        cached = self._cache.find(did)
+        return cached if cached and (cached.url is None or self._may_call(cached.url)) else None
 
-    def _fetch(self, did: str, known: str | None) -> str:
+    def _fetch(self, did: str, cached: CachedPds | None) -> CachedPds:
         try:
-            url = self._endpoint(did)
+            found = CachedPds.found(self._endpoint(did))
         except (DirectoryError, HostBusyError):
-            if known is None:
+            if cached is None or cached.url is None:
                 raise
-            # Use the cached PDS, and do not query the directory again for a minute.
-            with redis_errors():
-                self._redis.expire(_key(did), _KEPT - _FRESH + _MIN_AGE)
-            return known
-        with redis_errors():
-            self._redis.set(_key(did), url, ex=_KEPT if url != _NO_DID else _UNKNOWN)
-        if url == _NO_DID:
-            raise _unknown(did)
-        return url
+            found = cached.postponed()
+        self._cache.save(did, found)
+        return found
 
-    def _endpoint(self, did: str) -> str:
+    def _may_call(self, url: str) -> bool:
+        return allowed_pds_url(url, self._trusted) == url
+
+    def _endpoint(self, did: str) -> str | None:
+        """Return the PDS URL in a DID document, or None if the document does not exist."""
         document = self._find_document(did)
         if document is None:
-            return _NO_DID
+            return None
         if document.get("id") != did:
             raise DirectoryError(f"the DID document found for {did} has another id")
         endpoint = _pds_in(document)
@@ -182,13 +171,12 @@ def _fetch_document(http: httpx.Client, address: str) -> Mapping[str, object] | 
     return document
 
 
-def _key(did: str) -> str:
-    return f"media-atproto:home:{did}"
-
-
-def _unknown(did: str) -> AccountError:
-    message = f"there is no account {did[:100]!a}: it has no DID document"
-    return AccountError(message, until=after(_UNKNOWN), step="account", code="did_not_found")
+def _url_of(did: str, cached: CachedPds) -> str:
+    if cached.url is None:
+        message = f"there is no account {did[:100]!a}: it has no DID document"
+        until = after(UNKNOWN_FOR)
+        raise AccountError(message, until=until, step="account", code="did_not_found")
+    return cached.url
 
 
 def _web_host(did: str) -> str | None:

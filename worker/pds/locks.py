@@ -13,6 +13,7 @@ from redis.lock import Lock
 from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
 from worker.pds.host_slots import HoldSlot
+from worker.core.redis_values import delete_stuck_key
 
 _LIFE = 10.0  # seconds after its last renewal, a lock expires
 _TIMEOUT = 60.0
@@ -37,6 +38,7 @@ def hold_lock(
     """
     lock = redis.lock(name, timeout=life, sleep=0.02, thread_local=False)
     with redis_errors():
+        delete_stuck_key(redis, name, life)
         is_held = lock.acquire(blocking=False)
     if not is_held:
         with hold_slot(busy.step), redis_errors():

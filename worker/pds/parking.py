@@ -8,10 +8,12 @@ from datetime import datetime
 
 from redis import Redis
 
-from worker.core.clock import after, rfc3339
+from worker.core.clock import after, now, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.redis_errors import redis_errors
+from worker.core.redis_values import read_text
+from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 from worker.pds.errors import AccountUnusableError
 
 _PREFIX = "media-atproto:parked:"
@@ -28,28 +30,37 @@ class Parked:
 
 
 class Parking:
-    """Parks accounts for `seconds`; `bound` is a hash of PDS URL and password."""
+    """Parks accounts for `seconds`; `bound` is a hash of PDS URL and password.
 
-    def __init__(self, redis: Redis, seconds: float) -> None:
+    A parking is sealed with its end: another program can neither add nor extend one.
+    """
+
+    def __init__(self, redis: Redis, vault: Vault, seconds: float) -> None:
         self._redis = redis
+        self._vault = vault
         self._seconds = seconds
 
     def park(self, account: Account, bound: str, fault: AccountUnusableError) -> AccountError:
         """Park an account because of `fault`; return the AccountError to raise."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
-        value = json.dumps({"code": fault.code, "message": message})
+        until = after(self._seconds)
+        value = json.dumps([fault.code, message, until.isoformat()])
+        sealed = self._vault.seal(value, Purpose.PARKING, _subject(account, bound))
         with redis_errors():
-            self._redis.set(_key(account, bound), value, px=int(self._seconds * 1000))
-        return AccountError(message, until=after(self._seconds), step="account", code=fault.code)
+            self._redis.set(_key(account, bound), sealed, px=int(self._seconds * 1000))
+        return AccountError(message, until=until, step="account", code=fault.code)
 
     def find(self, account: Account, bound: str) -> Parked | None:
         """Return the parking of an account, or None if it is not parked."""
-        name = _key(account, bound)
         with redis_errors():
-            value, left = self._redis.get(name), int(self._redis.pttl(name))
-        if not isinstance(value, bytes):
+            sealed = read_text(self._redis, _key(account, bound)) or ""
+        try:
+            value = self._vault.open(sealed, Purpose.PARKING, _subject(account, bound)).reveal()
+        except UnreadableSecretError:
             return None
-        return Parked(**json.loads(value), until=after(max(left, 1000) / 1000))
+        code, message, until = json.loads(value)
+        parked = Parked(code, message, datetime.fromisoformat(until))
+        return parked if parked.until > now() else None
 
     def raise_if_parked(self, account: Account, bound: str) -> None:
         parked = self.find(account, bound)
@@ -62,8 +73,13 @@ class Parking:
         """Return the DIDs of parked accounts, even if their password has changed since."""
         with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=_SCANNED))
-        return sorted({name.decode().removeprefix(_PREFIX).rpartition(":")[0] for name in names})
+        tails = (name.decode(errors="replace").removeprefix(_PREFIX) for name in names)
+        return sorted({tail.rpartition(":")[0] for tail in tails})
 
 
 def _key(account: Account, bound: str) -> str:
     return f"{_PREFIX}{account.did}:{bound}"
+
+
+def _subject(account: Account, bound: str) -> str:
+    return f"{account.did} {bound}"

@@ -5,7 +5,8 @@
 -- until then), `probe` (next probe). Reported by the server: `points` and `window`. `heard` is 1
 -- if the server has reported this bucket in the current window.
 
-local LONGEST = 31 * 86400000
+local LONGEST = 31 * 86400000  -- the longest window
+local CLOSED = 86400000  -- the longest wait after a 429
 local MARGIN = 15000     -- the server's window begins later, when our first call arrives
 local LOST = 120000      -- after this time without a response, a call counts as lost
 local PROBE = 60000
@@ -28,6 +29,7 @@ local function read(key, points, window)
   for i, text in ipairs(redis.call('HMGET', key, unpack(FIELDS))) do
     bucket[FIELDS[i]] = number(text)
   end
+  if bucket.window > LONGEST then bucket.window = 0 end
   bucket.limit = points
   if bucket.points > 0 then bucket.limit = math.min(points, bucket.points) end
   bucket.length = bucket.window > 0 and bucket.window or window
@@ -37,7 +39,7 @@ local function read(key, points, window)
     bucket.began, bucket.ends = now, now + bucket.length + margin
   end
   if bucket.last + LOST < now then bucket.flight = 0 end
-  if bucket.shut > now + LONGEST then bucket.shut = 0 end
+  if bucket.shut > now + CLOSED then bucket.shut = 0 end
   return bucket
 end
 

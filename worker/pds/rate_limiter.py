@@ -32,9 +32,11 @@ from worker.core.rate_limits import (
     parse_headers,
 )
 from worker.core.redis_errors import RedisUnavailableError, redis_errors
+from worker.core.redis_values import read_fields
 
 _PREFIX = "media-atproto:budget:"
 _MAX_NUMBER = 1e15
+_MAX_LEFT = 32 * 86_400  # seconds; no window and no wait after a 429 is longer
 _SCRIPT = files("worker.pds").joinpath("rate_limiter.lua").read_text()
 
 
@@ -83,7 +85,7 @@ class RateLimiter:
         """Return the buckets in a current window, sorted by host, limit and subject."""
         with redis_errors():
             names = list(self._redis.scan_iter(match=f"{_PREFIX}*", count=1000))
-        buckets = (self._bucket(name.decode()) for name in names)
+        buckets = (self._bucket(name.decode(errors="replace")) for name in names)
         return sorted(
             (bucket for bucket in buckets if bucket),
             key=lambda bucket: (bucket.host, bucket.limit, bucket.subject),
@@ -95,15 +97,15 @@ class RateLimiter:
         return [each for each in self.buckets() if each.refused or each.used >= each.points * share]
 
     def _bucket(self, name: str) -> BucketStatus | None:
-        # hosts and limit names contain no `|`
-        host, limit_name, subject = name.removeprefix(_PREFIX).split("|", 2)
+        # Hosts and limit names contain no `|`. Another program may have written any key and value.
+        host, limit_name, subject = [*name.removeprefix(_PREFIX).split("|", 2), "", ""][:3]
         known = {limit.name: limit for limit in self._rates.of(host)}
         with redis_errors():
-            values = self._redis.hmget(name, ["used", "points", "ends", "shut"])
+            values = read_fields(self._redis, name, ["used", "points", "ends", "shut"])
         limit = known.get(limit_name)
         used, points, ends, shut = map(_number, values)
         left = max(shut, ends) / 1000 - time.time()
-        if limit is None or left <= 0:
+        if limit is None or not 0 < left < _MAX_LEFT:
             return None
         return BucketStatus(
             host,

@@ -18,7 +18,8 @@ from redis import Redis
 from worker.core.documents import Account
 from worker.core.errors import AccountError, TransientError
 from worker.core.redis_errors import redis_errors
-from worker.core.secrets import Secret, UnreadableSecretError, Vault
+from worker.core.redis_values import read_text, swap_text
+from worker.core.secrets import Purpose, Secret, UnreadableSecretError, Vault
 from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
 from worker.pds.locks import hold_lock
@@ -46,7 +47,7 @@ class Sessions:
         self._redis = redis
         self._vault = vault
         self._pds = pds
-        self._parking = Parking(redis, parked)
+        self._parking = Parking(redis, vault, parked)
         self._alerts = alerts
 
     def get(self, account: Account) -> Session:
@@ -78,8 +79,8 @@ class Sessions:
         known = self._key("told", account)
         with redis_errors():
             self._redis.delete(self._key("session", account))
-            previous = self._redis.set(known, fault.code, ex=_REPORTED, get=True)
-        if previous != fault.code.encode():
+            previous = swap_text(self._redis, known, fault.code, _REPORTED)
+        if previous != fault.code:
             self._alerts.account_parked(account, fault.code, parked.message)
         return parked
 
@@ -96,7 +97,7 @@ class Sessions:
 
     def _login(self, account: Account) -> Session:
         try:
-            password = self._vault.open_stored(account.password.reveal())
+            password = self._vault.open_password(account.password.reveal(), account.did)
             session = self._pds.create_session(account.did, password)
         except UnreadableSecretError as error:
             unreadable = AccountUnusableError(f"the password: {error}", code="password_unreadable")
@@ -107,27 +108,32 @@ class Sessions:
 
     def _read_cached(self, account: Account) -> Session | None:
         with redis_errors():
-            sealed = self._redis.get(self._key("session", account))
-        if not isinstance(sealed, bytes):
-            return None
+            sealed = read_text(self._redis, self._key("session", account)) or ""
         try:
-            did, access, refresh = json.loads(self._vault.open(sealed.decode()).reveal())
-        except ValueError:
-            return None  # damaged, or sealed with a key that was removed: log in again
-        return Session(did, Secret(access), Secret(refresh))
+            tokens = self._vault.open(sealed, Purpose.SESSION, self._subject(account)).reveal()
+        except UnreadableSecretError:
+            return None  # missing, copied, or sealed with a key that was removed: log in again
+        access, refresh = json.loads(tokens)
+        return Session(account.did, Secret(access), Secret(refresh))
 
     def _store(self, account: Account, session: Session) -> Session:
+        if session.did != account.did:
+            message = f"the PDS at {self._pds.url} answered with {session.did[:100]!a}"
+            raise self.park(account, AccountUnusableError(message, code="account_not_found"))
         if not session.active:
             inactive = AccountUnusableError(
                 "the account is deactivated", code="account_deactivated"
             )
             raise self.park(account, inactive)
-        tokens = [session.did, session.access.reveal(), session.refresh.reveal()]
-        sealed = self._vault.seal(json.dumps(tokens))
+        tokens = json.dumps([session.access.reveal(), session.refresh.reveal()])
+        sealed = self._vault.seal(tokens, Purpose.SESSION, self._subject(account))
         with redis_errors():
             self._redis.set(self._key("session", account), sealed, ex=_KEPT)
             self._redis.delete(self._key("told", account))
         return session
+
+    def _subject(self, account: Account) -> str:
+        return f"{account.did} {self._pds.url}"
 
     def _key(self, what: str, account: Account) -> str:
         return f"media-atproto:{what}:{account.did}:{self._bound(account)}"
@@ -136,7 +142,7 @@ class Sessions:
         # A session is valid for one PDS and password. Sealing a password again changes neither.
         password = account.password
         with suppress(UnreadableSecretError):
-            password = self._vault.open_stored(password.reveal())
+            password = self._vault.open_password(password.reveal(), account.did)
         return self._vault.tag(f"{self._pds.url} {password.reveal()}")
 
     @contextmanager

@@ -16,6 +16,7 @@ from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver
 from worker.pds.locks import RepoLocks
 from worker.pds.parking import Parking
+from worker.pds.pds_cache import PdsCache
 from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsCaller, PdsHostFactory, PdsHosts
@@ -62,7 +63,7 @@ def build_pds(
     rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
     slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
-        resolver=_build_resolver(settings, redis, slots, resources),
+        resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources),
         default_pds=settings.pds.url,
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
@@ -80,19 +81,19 @@ def build_pds(
         hosts=factory.hosts(Workload.BULK),
         live_hosts=factory.hosts(Workload.LIVE),
         rate_limiter=rate_limiter,
-        parking=Parking(redis, settings.retry.parked),
+        parking=Parking(redis, vault, settings.retry.parked),
         vault=vault,
         locks=RepoLocks(redis, life=settings.retry.repo_lock),
     )
 
 
 def _build_resolver(
-    settings: Settings, redis: Redis, slots: HostSlots, resources: ExitStack
+    settings: Settings, cache: PdsCache, slots: HostSlots, resources: ExitStack
 ) -> PdsResolver:
     plc = settings.pds.directory
     if plc is None:
         return StaticPdsResolver(settings.pds.url)
-    resolver = DidResolver(redis, plc, settings.pds.trusted, slots=slots)
+    resolver = DidResolver(cache, plc, settings.pds.trusted, slots=slots)
     return resources.enter_context(closing(resolver))
 
 

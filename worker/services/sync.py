@@ -99,6 +99,7 @@ def _build_sweep(settings: Settings, storage: Storage, media: Media) -> Sweep:
 def _build_adoption(storage: Storage, pds: Pds, media: Media) -> Adoption:
     return Adoption(
         storage.redis,
+        pds.vault,
         pds.locks,
         storage.store,
         StateUpdates(storage.store),

@@ -7,6 +7,7 @@ record is found by the record's field `ref` (or `mongoId`).
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +17,8 @@ from redis import Redis
 from worker.core.clock import now
 from worker.core.documents import Account, MediaDocument, Status
 from worker.core.redis_errors import redis_errors
+from worker.core.redis_values import read_text
+from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 from worker.database.adopted_repos import AdoptedRepos
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
@@ -36,6 +39,7 @@ class Adoption:
     """Adopts the records of repos."""
 
     redis: Redis
+    vault: Vault
     locks: RepoLocks
     store: DocumentStore
     state_updates: StateUpdates
@@ -59,19 +63,26 @@ class Adoption:
 
     def adopt_for_backfill(self, repo: Repo, account: Account, backfill: str) -> None:
         """Adopt the records of a repo once per backfill; raises as `adopt_first` does."""
-        done = f"media-atproto:adopted:{backfill}:{repo.did}"
-        if self._exists(done):
+        if self._is_adopted_for(backfill, repo.did):
             return
         with self.locks.hold(repo.did, repo.hold_slot):
-            if self._exists(done):
+            if self._is_adopted_for(backfill, repo.did):
                 return
             self._adopt_repo(repo, account, None)
+            until = str(time.time() + _KEPT)
+            sealed = self.vault.seal(until, Purpose.ADOPTION, f"{backfill} {repo.did}")
             with redis_errors():
-                self.redis.set(done, 1, ex=_KEPT)
+                self.redis.set(_key(backfill, repo.did), sealed, ex=_KEPT)
 
-    def _exists(self, key: str) -> bool:
+    def _is_adopted_for(self, backfill: str, did: str) -> bool:
+        # Sealed with its end: a backfill without adoption would publish documents twice.
         with redis_errors():
-            return bool(self.redis.exists(key))
+            sealed = read_text(self.redis, _key(backfill, did)) or ""
+        try:
+            until = self.vault.open(sealed, Purpose.ADOPTION, f"{backfill} {did}").reveal()
+        except UnreadableSecretError:
+            return False
+        return time.time() < float(until)
 
     def _adopt_repo(
         self, repo: Repo, account: Account, held: MediaDocument | None
@@ -118,6 +129,10 @@ class Adoption:
                 and (records := by_ref.get(ref))
                 and (update := _adopt_record(document, account.did, records, rules))
             ]
+
+
+def _key(backfill: str, did: str) -> str:
+    return f"media-atproto:adopted:{backfill}:{did}"
 
 
 def _adopt_record(

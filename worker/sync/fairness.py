@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from worker.core.documents import DocumentId
 from worker.core.ids import candidate_ids
+from worker.core.redis_values import delete_stuck_key
 from worker.database.mongo import StoreUnavailableError
 from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
@@ -30,6 +31,7 @@ from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, redis_list
 _CHUNK = 1000  # messages read at once: a megabyte
 _MAX_SECONDS = 1.0  # while the worker's own message waits
 _PAUSE = 1000  # milliseconds until a worker may rebalance the same queue again
+_LONGEST_PAUSE = 60  # seconds; a longer pause is not ours
 
 # KEYS: the queue and its overflow list. ARGV: the chunk size, SHA-1 digests of messages to move.
 _MOVE = """
@@ -121,7 +123,9 @@ class QueueBalancer:
         try:
             if self._redis.llen(queue) <= RULES[queue].min_length:
                 return 0
-            if not self._redis.set(f"media-atproto:sifted:{queue}", 1, nx=True, px=_PAUSE):
+            paused = f"media-atproto:sifted:{queue}"
+            delete_stuck_key(self._redis, paused, _LONGEST_PAUSE)
+            if not self._redis.set(paused, 1, nx=True, px=_PAUSE):
                 return 0
             return self._rebalance(queue, RULES[queue], tasks)
         except (RedisError, StoreUnavailableError) as error:

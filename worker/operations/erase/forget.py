@@ -100,6 +100,7 @@ class ErasureRun:
         A MediaError that stops the wipe is saved in `trouble`; thumbnails and Redis keys are still
         deleted.
         """
+        dids = self._find_dids()
         try:
             yield from self._wipe.run()
         except MediaError as error:
@@ -110,8 +111,21 @@ class ErasureRun:
         with mongo_errors():
             self._tools.database[ACCOUNTS].delete_one({"_id": self.subject})
         self.thumbnails = self._tools.thumbnails.forget(self.subject)
-        if self.account:
-            self._tools.keys.delete_all(self.account.did)
+        for did in dids:
+            self._tools.keys.delete_all(did)
+
+    def _find_dids(self) -> set[str]:
+        """Return the present and former DIDs of the subject, except for those of other users."""
+        reset = self._tools.wiper.state_reset
+        dids = {
+            did for kind in MEDIA_TYPES.values() for did in reset.repos_of_owner(kind, self.subject)
+        }
+        with mongo_errors():
+            known = self._tools.database[ACCOUNTS].find_one({"_id": self.subject}) or {}
+        dids |= {did for did in (known.get("did"), known.get("adopted")) if isinstance(did, str)}
+        others = (self._tools.accounts.by_did(did) for did in dids)
+        dids -= {other.did for other in others if other and other.subject != self.subject}
+        return dids | ({self.account.did} if self.account else set())
 
     def _target(self, subject: str, account: Account | None) -> Target:
         if account is None:

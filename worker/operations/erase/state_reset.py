@@ -105,6 +105,13 @@ class StateReset:
             while page := [self._load(kind, raw) for raw in islice(cursor, _PAGE)]:
                 yield page
 
+    def repos_of_owner(self, kind: MediaType, subject: str) -> set[str]:
+        """Return the DIDs in the states of a subject's documents."""
+        stages = [{"$match": self._of(subject)}, {"$group": {"_id": "$atproto.repo"}}]
+        with mongo_errors():
+            found = self._store.collection(kind).aggregate(stages, hint=OWNER)
+            return {raw["_id"] for raw in found if isinstance(raw["_id"], str)}
+
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:
         """Reset documents that are unchanged since they were read; return their number."""
         if not page:

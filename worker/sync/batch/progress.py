@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from worker.core.redis_errors import redis_errors
 from worker.sync.outcome import Outcome
 
 _KEPT = 7 * 86_400  # seconds
+# The counters of `report`; other fields are ignored.
+_NAME = re.compile(r"(status|reason):([\w.-]{1,64}):([\w.-]{1,64})", re.ASCII)
+_NUMBER = re.compile(rb"[0-9]{1,19}")
 
 log = logging.getLogger(__name__)
 
@@ -72,11 +76,16 @@ class ProgressTracker:
             pipe.scard(_batches(backfill))
             pipe.hgetall(_counts(backfill))
             batches, counts = pipe.execute()
-        split = {tuple(name.decode().split(":", 2)): int(n) for name, n in counts.items()}
+        numbers = {
+            found.groups(): int(number)
+            for name, number in counts.items()
+            if (found := _NAME.fullmatch(name.decode(errors="replace")))
+            and _NUMBER.fullmatch(number)
+        }
         return BackfillProgress(
             batches=int(batches),
-            ended={(key[1], key[2]): n for key, n in split.items() if key[0] == "status"},
-            reasons={(key[1], key[2]): n for key, n in split.items() if key[0] == "reason"},
+            ended={(key[1], key[2]): n for key, n in numbers.items() if key[0] == "status"},
+            reasons={(key[1], key[2]): n for key, n in numbers.items() if key[0] == "reason"},
         )
 
     def forget(self, backfill: str) -> None:

@@ -13,9 +13,12 @@ from contextlib import contextmanager, suppress
 from redis import Redis
 from redis.exceptions import LockError, RedisError
 
+from worker.core.redis_values import delete_stuck_key
+
 _KEY = "media-atproto:live"
 _SLOT = "media-atproto:bulk-turn"
 _REMEMBERED = 5  # seconds after a save in which batches are throttled
+_LONGEST = 60_000  # milliseconds; a mark that lasts longer is not ours
 _MAX_WRITES = 100  # per call: the fastest per record
 _THROTTLED_WRITES = 20
 _MAX_UPLOADS = 8  # at a time; more are not faster
@@ -50,6 +53,7 @@ class BulkThrottle:
             return
         lock = self._redis.lock(_SLOT, timeout=_MAX_SLOT, sleep=0.005)
         with suppress(RedisError):
+            delete_stuck_key(self._redis, _SLOT, _MAX_SLOT)
             # Continue without the lock after this time: more waiting does not help a slow PDS.
             lock.acquire(blocking_timeout=_MAX_SLOT)
         try:
@@ -60,6 +64,6 @@ class BulkThrottle:
 
     def _is_throttled(self) -> bool:
         try:
-            return bool(self._redis.exists(_KEY))
+            return 0 < int(self._redis.pttl(_KEY)) <= _LONGEST
         except RedisError:
             return False

@@ -1,0 +1,86 @@
+"""Cache the PDS URLs of accounts in Redis, sealed.
+
+A URL is used for an hour, and for up to 30 days if the directory does not answer. Its age is part
+of the sealed value: a value that another program copied or kept alive is not used for longer.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, replace
+
+from redis import Redis
+
+from worker.core.redis_errors import redis_errors
+from worker.core.redis_values import read_text
+from worker.core.secrets import Purpose, UnreadableSecretError, Vault
+
+_FRESH = 3600  # seconds
+_MIN_AGE = 60  # seconds until an entry can be refreshed
+_KEPT = 30 * 86_400
+UNKNOWN_FOR = 900  # seconds until a missing DID is looked up again
+
+
+@dataclass(frozen=True, slots=True)
+class CachedPds:
+    """A PDS URL, or None for a DID without a DID document.
+
+    `found_at` is when the directory answered, `fresh_until` when it is asked again, in Unix time.
+    """
+
+    url: str | None
+    found_at: float
+    fresh_until: float
+
+    @classmethod
+    def found(cls, url: str | None) -> CachedPds:
+        """Return an entry for an answer of the directory."""
+        now = time.time()
+        return cls(url, now, now + (_FRESH if url else UNKNOWN_FOR))
+
+    @property
+    def is_fresh(self) -> bool:
+        return time.time() < self.fresh_until
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether the entry is too new to be refreshed."""
+        return time.time() < self.found_at + _MIN_AGE
+
+    @property
+    def expires_at(self) -> float:
+        return self.found_at + (_KEPT if self.url else UNKNOWN_FOR)
+
+    def postponed(self) -> CachedPds:
+        """Return the entry for use until the directory is asked again, in a minute."""
+        return replace(self, fresh_until=time.time() + _MIN_AGE)
+
+
+class PdsCache:
+    """Reads and saves the entries of DIDs; methods raise RedisUnavailableError."""
+
+    def __init__(self, redis: Redis, vault: Vault) -> None:
+        self._redis = redis
+        self._vault = vault
+
+    def find(self, did: str) -> CachedPds | None:
+        """Return the entry of a DID, or None if it is missing, unreadable or too old."""
+        with redis_errors():
+            sealed = read_text(self._redis, _key(did)) or ""
+        try:
+            value = self._vault.open(sealed, Purpose.PDS_URL, did).reveal()
+        except UnreadableSecretError:
+            return None
+        cached = CachedPds(*json.loads(value))
+        return cached if time.time() < cached.expires_at else None
+
+    def save(self, did: str, cached: CachedPds) -> None:
+        value = json.dumps([cached.url, cached.found_at, cached.fresh_until])
+        sealed = self._vault.seal(value, Purpose.PDS_URL, did)
+        with redis_errors():
+            self._redis.set(_key(did), sealed, exat=int(cached.expires_at) + 1)
+
+
+def _key(did: str) -> str:
+    return f"media-atproto:home:{did}"
