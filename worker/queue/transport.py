@@ -1,7 +1,7 @@
 """The worker's consumer and transport: those of Celery, with three changes.
 
-The consumer disables gossip and mingle. The transport drops invalid messages, and adds fields that
-producers in other languages omit.
+The consumer disables gossip and mingle. The transport drops invalid messages, also when they are
+delivered again, and adds fields that producers in other languages omit.
 
 A task that ends while Redis is down cannot be acknowledged. The original transport logs an error
 and still counts the message as in flight. If all processes were busy, the prefetch limit stays
@@ -46,6 +46,16 @@ class NonLeakingQoS(redis.QoS):
             super().reject(delivery_tag, requeue)
         finally:
             virtual.QoS.ack(self, delivery_tag)
+
+    def restore_by_tag(self, tag: Any, client: Any = None, leftmost: bool = False) -> None:  # noqa: FBT001, FBT002
+        """Deliver a message again; drop one that is not JSON, which would block the others."""
+        try:
+            super().restore_by_tag(tag, client, leftmost)
+        except (ValueError, TypeError):
+            log.error("dropped an unacknowledged message that cannot be read")  # noqa: TRY400
+            channel: Any = self.channel
+            with channel.conn_or_acquire(client) as redis_client:
+                self._remove_from_indices(tag, redis_client.pipeline()).execute()  # type: ignore[attr-defined]
 
 
 class Channel(redis.Channel):

@@ -107,9 +107,12 @@ class StateReset:
 
     def repos_of_owner(self, kind: MediaType, subject: str) -> set[str]:
         """Return the DIDs in the states of a subject's documents."""
-        stages = [{"$match": self._of(subject)}, {"$group": {"_id": "$atproto.repo"}}]
+        stages: list[RawDocument] = [
+            {"$match": self._of(subject)},
+            {"$group": {"_id": "$atproto.repo"}},
+        ]
         with mongo_errors():
-            found = self._store.collection(kind).aggregate(stages, hint=OWNER)
+            found = self._store.collection(kind).aggregate(stages, hint=dict(OWNER))
             return {raw["_id"] for raw in found if isinstance(raw["_id"], str)}
 
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:
