@@ -37,9 +37,9 @@ class Victim:
     attacker: Proxy
     redis: Redis
 
-    @property
-    def key(self) -> str:
-        return f"media-atproto:home:{self.account.did}"
+    def plant(self, value: str) -> None:
+        """Write the entry of the account's PDS URL, as if it were new."""
+        self.redis.set(f"media-atproto:home:{self.account.did}", value, ex=30 * 86_400)
 
     def found_url(self) -> str:
         """Return the URL of the PDS that would be called."""
@@ -92,7 +92,7 @@ FORGERIES: dict[str, Forge] = {
 
 def test_login_does_not_go_to_a_planted_pds_url(victim: Victim) -> None:
     """The login is real; the attacker records requests."""
-    victim.redis.set(victim.key, victim.attacker.url)
+    victim.plant(victim.attacker.url)
     victim.services.pds.repo(victim.account).is_active()
     assert victim.attacker.calls == []
 
@@ -101,7 +101,7 @@ def test_login_does_not_go_to_a_planted_pds_url(victim: Victim) -> None:
 def test_planted_pds_url_counts_as_absent(victim: Victim, forgery: str) -> None:
     """The directory is asked instead."""
     value = FORGERIES[forgery](victim.services.pds.vault, victim.account.did, victim.attacker.url)
-    victim.redis.set(victim.key, value)
+    victim.plant(value)
     assert victim.found_url() == victim.services.settings.pds.url
     assert victim.directory.count() == 1
 
@@ -111,7 +111,7 @@ def test_sealed_pds_url_kept_alive_or_replayed_is_as_old_as_it_is(victim: Victim
     """Its age is sealed, and does not depend on the expiry in Redis."""
     now, vault = time.time(), victim.services.pds.vault
     value = json.dumps([victim.attacker.url, now - age, now - age + 3600])
-    victim.redis.set(victim.key, vault.seal(value, Purpose.PDS_URL, victim.account.did))
+    victim.plant(vault.seal(value, Purpose.PDS_URL, victim.account.did))
     assert victim.found_url() == victim.services.settings.pds.url
 
 
@@ -119,7 +119,7 @@ def test_replayed_pds_url_is_not_used_after_30_days_without_the_directory(victim
     """Not even as the last known one."""
     now, vault = time.time(), victim.services.pds.vault
     value = json.dumps([victim.attacker.url, now - 31 * 86_400, now - 30 * 86_400])
-    victim.redis.set(victim.key, vault.seal(value, Purpose.PDS_URL, victim.account.did))
+    victim.plant(vault.seal(value, Purpose.PDS_URL, victim.account.did))
     victim.directory.answer(Reply(503))
     with pytest.raises(DirectoryError):
         victim.found_url()
@@ -137,5 +137,5 @@ def test_cached_pds_url_is_checked_again_when_it_is_read(victim: Victim) -> None
 
 def test_planted_entry_for_a_missing_did_does_not_suspend_the_account(victim: Victim) -> None:
     """Such entries are sealed as well."""
-    victim.redis.set(victim.key, "-")
+    victim.plant("-")
     assert victim.found_url() == victim.services.settings.pds.url

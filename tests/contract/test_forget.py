@@ -103,6 +103,29 @@ def test_nothing_of_a_subject_stays(world: World) -> None:
     assert set(others) == {"painting", "piece", "kidlisp", "mood"}
 
 
+def test_sessions_of_former_dids_are_deleted_and_those_of_other_users_are_kept(
+    world: World,
+) -> None:
+    """Former DIDs are known from the states of documents and from the last sweep."""
+    mood, bobs = (world.platform.save_mood("calm", user) for user in (world.ada, world.bob))
+    for item in (mood, bobs):
+        world.sync("mood", item)
+    accounts = world.services.storage.database["atproto_accounts"]
+    old, older, bob = "did:plc:old", "did:plc:older", world.dids[world.bob]
+    accounts.update_one({"_id": world.ada}, {"$set": {"did": old}}, upsert=True)
+    other = world.platform.save_mood("other", world.ada)
+    stolen = world.platform.save_mood("stolen", world.ada)
+    world.platform.edit("mood", other, atproto={"status": "skipped", "repo": older})
+    world.platform.edit("mood", stolen, atproto={"status": "skipped", "repo": bob})
+    with Redis.from_url(world.environ["REDIS_URL"]) as redis:
+        for did in (old, older):
+            redis.set(f"media-atproto:session:{did}:x", "sealed", ex=60)
+    kept = in_redis(world, bob)
+    forget(world, world.ada)
+    assert [name for did in (old, older) for name in in_redis(world, did)] == []
+    assert sorted(in_redis(world, bob)) == sorted(kept)
+
+
 def test_once_more_it_finds_nothing(world: World) -> None:
     """And what was wiped before is forgotten, too: not even its key is kept."""
     published(world, world.ada)
