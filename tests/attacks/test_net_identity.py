@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from redis import Redis
 
 from tests.contract.proxy import Proxy, Reply, open_proxy
@@ -19,10 +20,12 @@ from tests.environments import new_settings
 from tests.fixtures import Opener
 from worker.core.documents import Account
 from worker.core.errors import AccountError
+from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
 from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
+from worker.pds.pds_cache import PdsCache
 
 _DID = "did:plc:" + "c" * 24
 _EVIL = "did:web:plc.directory.evil.example"
@@ -59,7 +62,8 @@ class Directory:
 
 def open_resolver(redis: Redis, plc: str, foreign: httpx.Client | None = None) -> DidResolver:
     """Open a resolver for a platform with one PDS of its own."""
-    return DidResolver(redis, plc, {_OWN}, slots=HostSlots(redis, calls=2), foreign=foreign)
+    cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
+    return DidResolver(cache, plc, {_OWN}, slots=HostSlots(redis, calls=2), foreign=foreign)
 
 
 @pytest.fixture

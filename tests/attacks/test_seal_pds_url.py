@@ -19,6 +19,7 @@ from worker.core.documents import Account
 from worker.core.secrets import Purpose, Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, DirectoryError
 from worker.pds.pds_cache import CachedPds, PdsCache
 from worker.services import Services
@@ -63,7 +64,8 @@ def victim(
     """An account of which Redis has nothing."""
     directory, attacker = servers
     urls = {"PDS_URL": stack.environment["PDS_URL"], "DID_RESOLVER": directory.url}
-    services = open_services(new_settings(stack, **urls, ALLOW_HTTP="1"))
+    # The attacker's URL may be called, so that only the seal protects the account.
+    services = open_services(new_settings(stack, **urls, TRUSTED_PDS_URLS=attacker.url))
     with Redis.from_url(stack.environment["REDIS_URL"]) as redis:
         AccountCache(redis).delete_all(shared_user.did)
         yield Victim(services, shared_user, directory, attacker, redis)
@@ -130,7 +132,8 @@ def test_cached_pds_url_is_checked_again_when_it_is_read(victim: Victim) -> None
     cache = PdsCache(victim.redis, victim.services.pds.vault)
     cache.save(victim.account.did, CachedPds.found(victim.attacker.url))
     pds_url = victim.services.settings.pds.url
-    resolver = DidResolver(cache, victim.directory.url, pds_url, is_allowed=lambda _url: False)
+    slots = HostSlots(victim.redis, calls=2)
+    resolver = DidResolver(cache, victim.directory.url, {pds_url}, slots=slots)
     with closing(resolver):
         assert resolver.pds_of(victim.account.did) == pds_url
 

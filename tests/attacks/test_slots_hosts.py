@@ -23,11 +23,13 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import after, now
 from worker.core.documents import Account, Status
+from worker.core.secrets import Vault
 from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.pds.client import PdsClient
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DidResolver, StaticPdsResolver
+from worker.pds.pds_cache import PdsCache
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsHost, PdsHosts
 from worker.pds.sessions import Sessions
@@ -165,7 +167,8 @@ def test_planted_values_block_no_host(redis: Redis, host: str, scores: list[floa
 def test_host_of_a_did_web_has_slots_too(redis: Redis, host: str) -> None:
     """The account chooses it, as it chooses its PDS."""
     slots = HostSlots(redis, calls=1)
-    documents = DidResolver(redis, "https://plc.invalid", {"https://pds.invalid"}, slots=slots)
+    cache = PdsCache(redis, Vault([]))
+    documents = DidResolver(cache, "https://plc.invalid", {"https://pds.invalid"}, slots=slots)
     with (
         closing(documents),
         slots.hold(host, "read"),

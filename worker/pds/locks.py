@@ -12,8 +12,8 @@ from redis.lock import Lock
 
 from worker.core.errors import TransientError
 from worker.core.redis_errors import redis_errors
-from worker.pds.host_slots import HoldSlot
 from worker.core.redis_values import delete_stuck_key
+from worker.pds.host_slots import HoldSlot
 
 _LIFE = 10.0  # seconds after its last renewal, a lock expires
 _TIMEOUT = 60.0
