@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from cryptography.fernet import Fernet
 from redis import Redis
 
 from tests.contract.proxy import Proxy, open_proxy
@@ -23,7 +24,7 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import after, now
 from worker.core.documents import Account, Status
-from worker.core.secrets import Vault
+from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.pds.client import PdsClient
@@ -129,6 +130,7 @@ def test_fast_call_reserves_nothing(redis: Redis, host: str) -> None:
 
 KILLED = """
 import sys
+from cryptography.fernet import Fernet
 from redis import Redis
 from worker.pds.host_slots import HostSlots
 with HostSlots(Redis.from_url(sys.argv[1]), calls=1).hold(sys.argv[2], "read"):
@@ -167,11 +169,11 @@ def test_planted_values_block_no_host(redis: Redis, host: str, scores: list[floa
 def test_host_of_a_did_web_has_slots_too(redis: Redis, host: str) -> None:
     """The account chooses it, as it chooses its PDS."""
     slots = HostSlots(redis, calls=1)
-    cache = PdsCache(redis, Vault([]))
+    cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
     documents = DidResolver(cache, "https://plc.invalid", {"https://pds.invalid"}, slots=slots)
     with (
         closing(documents),
-        slots.hold(host, "read"),
+        HostSlots(redis, calls=1).hold(host, "read"),  # of another process
         pytest.raises(HostBusyError),
     ):
         documents.pds_of(f"did:web:{host}")

@@ -96,8 +96,7 @@ def test_planted_times_of_a_budget_are_ignored(redis: Redis) -> None:
     name = f"media-atproto:budget:{host}|requests_5min|"
     redis.hset(name, mapping={"used": "inf", "points": "nan", "ends": "1e300", "shut": "1e14"})
     limiter = RateLimiter(redis, Rates.parse("reference"), reserve=0.2)
-    (bucket,) = (each for each in limiter.buckets() if each.host == host)
-    assert bucket.used == 0
+    assert [each for each in limiter.buckets() if each.host == host] == []
     redis.delete(name)
 
 

@@ -93,7 +93,7 @@ def _attack(world: World, proxy: Proxy) -> Platform:
 
 def _refusals() -> Iterator[tuple[bytes, str]]:
     yield json.dumps({"error": "Bad", "message": SHORT + "\ud800"}).encode(), "application/json"
-    yield json.dumps({"error": HOSTILE, "message": HOSTILE}).encode(), "application/json"
+    yield json.dumps({"error": HOSTILE, "message": LONG}).encode(), "application/json"
     yield json.dumps({"error": "Bad", "message": WORST[:90_000]}).encode(), "application/json"
     yield f"<html>{HOSTILE}".encode(), "text/html"
     yield b'{"message":' + b"[" * 90_000, "application/json"
@@ -149,7 +149,7 @@ def _park(world: World, proxy: Proxy) -> None:
 
 def _hostile_record(proxy: Proxy) -> None:
     """Have the PDS answer getRecord with hostile fields only."""
-    value = {"mood": HOSTILE, CONTROLS: [HOSTILE], "when": CONTROLS, "nested": {CONTROLS: HOSTILE}}
+    value = {"mood": HOSTILE, CONTROLS: [LONG], "when": CONTROLS, "nested": {CONTROLS: LONG}}
     answer = {"uri": _URI, "cid": "bafyother", "value": value}
     proxy.answer(Reply(200, json.dumps(answer).encode()), "getRecord")
 

@@ -341,7 +341,7 @@ def test_trusted_pdses_include_that_of_pds_url() -> None:
         ("http://10.0.0.7:3000", "ALLOW_HTTP"),
         ("https://user:word@pds2.example.com", "user name"),
         ("https://pds2.example.com/path", "more than scheme, host and port"),
-        ("https://pds2.example.com?x", "more than scheme, host and port"),
+        ("https://pds2.example.com?x", "query"),
         ("pds2.example.com", "must start with https"),
     ],
 )
