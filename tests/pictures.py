@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 SECRET = b"GPS-and-names-stay-here"
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _ORIENTATION, _MAKER, _GPS_IFD = 0x0112, 0x010F, 0x8825
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 
@@ -201,7 +201,7 @@ def png(
     """
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlace)
     data = chunk(b"IDAT", zlib.compress(rows, 1))
-    return _PNG_SIGNATURE + chunk(b"IHDR", header) + extra + data + chunk(b"IEND", b"")
+    return SIGNATURE + chunk(b"IHDR", header) + extra + data + chunk(b"IEND", b"")
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -215,7 +215,7 @@ NOT_IMAGES: Mapping[str, bytes] = {
     "text": b"this is no image",
     "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>',
     "html": b"<!doctype html><title>404</title>",
-    "png signature alone": _PNG_SIGNATURE,
+    "png signature alone": SIGNATURE,
     "tiff": b"II*\0\x08\0\0\0" + bytes(100),
     "zeros": bytes(1000),
 }

@@ -35,6 +35,7 @@ from worker.media.validation import BlobRule, load_lexicons
 from worker.sync.attachments import AttachmentBuilder
 from worker.sync.blobs import BlobBuilder, Content
 from worker.sync.run import Run
+from worker.telemetry.alerts import NULL_ALERTS
 
 LIMIT = 400_000
 RULE = BlobRule(("*/*",), 100_000)
@@ -209,7 +210,7 @@ def test_an_error_that_is_kept_holds_no_file(tmp_path: Path) -> None:
     draft = kind.draft(document, account, SiteUrls("https://a.example", "users", "guests"))
     run = Run(cast("DocumentStore", None), kind, document)
     _, maker = opened(tmp_path)
-    error = AttachmentBuilder(maker, load_lexicons()).prepare(run, draft)["thumbnail"]
+    error = AttachmentBuilder(maker, load_lexicons(), NULL_ALERTS).prepare(run, draft)["thumbnail"]
     assert isinstance(error, MediaError)
     assert error.code == "image_unreadable"
     assert (error.__traceback__, error.__cause__, error.__context__) == (None, None, None)

@@ -80,6 +80,20 @@ class PermanentError(MediaError):
     """A failure that a retry cannot fix: an operator must act."""
 
 
+class UnexpectedThumbnailError(PermanentError):
+    """An unexpected exception of an image decoder, reported when it is raised.
+
+    It is the cause of this error. Only its class is kept, as its text may hold secrets.
+    """
+
+    step, code = "thumbnail", "thumbnail_unexpected"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Build the error to save on the document."""
+        return cls(f"the image decoder raised {type(error).__name__}: a bug; see Sentry")
+
+
 class MediaTypeError(PermanentError):
     """A media type of an installed package, named in the message, is invalid."""
 

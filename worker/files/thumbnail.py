@@ -1,27 +1,31 @@
 """Create square, opaque PNG thumbnails from untrusted images.
 
 Images smaller than the thumbnail are enlarged with hard edges (pixel art); others are shrunk with a
-smooth filter. The remaining area is filled with bars. Thumbnails contain only the first frame, and
-no EXIF, location, profile or text.
+smooth filter. The remaining area is filled with bars. Thumbnails contain only the first frame, in
+sRGB, and no EXIF, location, profile or text.
 """
 
 from __future__ import annotations
 
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 
 # WebPImagePlugin registers its decoder on import; Pillow would otherwise import all decoders.
 from PIL import (
-    ExifTags,
     Image,
+    ImageChops,
+    ImageCms,
     ImageFile,
     UnidentifiedImageError,
     WebPImagePlugin,  # noqa: F401
 )
 
 from worker.core.errors import PermanentError
-from worker.files.image_metadata import strip_metadata
+from worker.files.colour import srgb_transform
+from worker.files.image_metadata import read_image
+from worker.files.image_metadata.exif import read_orientation
+from worker.files.image_metadata.parts import ImageParts
+from worker.files.transparency import Box, TransparentColour
 
 MIME_TYPE = "image/png"
 MAX_BYTES = 1_048_576
@@ -39,7 +43,6 @@ _MAX_SIDE = 65_535
 _MAX_JPEG_SCANS = 64
 _JPEG_SCAN = b"\xff\xda"
 # By EXIF orientation. ImageOps.exif_transpose is not used, because it also writes the EXIF data.
-# With malformed data, this raises TypeError, AttributeError and struct.error.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,7 +87,7 @@ def make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
     Raises PermanentError if the image is unreadable or too large, or the thumbnail exceeds 1 MiB.
     """
     try:
-        fitted = _fit(strip_metadata(data), settings)
+        fitted = _fit(read_image(data), settings)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(f"the image is a decompression bomb: {error}") from error
     except UnidentifiedImageError as error:
@@ -106,16 +109,29 @@ def _unreadable(message: str) -> PermanentError:
     return PermanentError(message, step="thumbnail", code="image_unreadable")
 
 
-def _fit(data: bytes, settings: ThumbnailSettings) -> Image.Image:
-    """Decode an image, scale it to fit the thumbnail and apply its orientation."""
-    with Image.open(BytesIO(data), formats=_FORMATS) as image:
-        _check_cost(image, data, settings)
+def _fit(parts: ImageParts, settings: ThumbnailSettings) -> Image.Image:
+    """Decode an image, scale it to fit the thumbnail and apply its orientation.
+
+    Raises OSError if other data at the place of a missing end marker gives another image: then the
+    last pixels are missing too.
+    """
+    scaled = _decode(parts, settings)
+    if parts.probe and _decode(replace(parts, data=parts.probe), settings) != scaled:
+        raise OSError("the file is truncated")
+    turn = _TURNS.get(read_orientation(parts.exif))
+    return scaled if turn is None else scaled.transpose(turn)
+
+
+def _decode(parts: ImageParts, settings: ThumbnailSettings) -> Image.Image:
+    """Decode an image and scale it to fit the thumbnail, as opaque sRGB."""
+    with Image.open(BytesIO(parts.data), formats=_FORMATS) as image:
+        _check_cost(image, parts.data, settings)
+        transparent = TransparentColour.of(parts)
         width, height = _target_size(image.size, settings.size)
         image.draft(None, (2 * width, 2 * height))  # JPEG: decodes at reduced size
         image.load()
-        scaled = _scale(image, settings)
-        turn = _TURNS.get(_read_orientation(image))
-    return scaled if turn is None else scaled.transpose(turn)
+        transform = srgb_transform(parts.profile, image.mode)
+        return _scale(image, _Flattener(settings.background, transparent, transform), settings)
 
 
 def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSettings) -> None:
@@ -138,60 +154,70 @@ def _check_cost(image: ImageFile.ImageFile, data: bytes, settings: ThumbnailSett
         raise _too_large(f"the JPEG image of {width}x{height} pixels has {scans} scans")
 
 
-def _read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, or 1 if it is missing or malformed."""
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except (SyntaxError, ValueError, struct.error):
-        return 1
-    return orientation if isinstance(orientation, int) else 1
-
-
 def _target_size(size: tuple[int, int], side: int) -> tuple[int, int]:
     """Return `size` scaled to fit a square of `side` pixels, at least 1 x 1."""
     scale = side / max(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
-def _scale(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Scale an image to fit the thumbnail, and remove its transparency.
+def _scale(image: Image.Image, flattener: _Flattener, settings: ThumbnailSettings) -> Image.Image:
+    """Scale an image to fit the thumbnail, convert it to sRGB and remove its transparency.
 
     Shrinking has two steps, like Pillow's `reducing_gap=2.0`: by an integer factor to at least
     twice the target size, then to the target size. The first step works on bands to save memory.
     """
     width, height = _target_size(image.size, settings.size)
     if max(image.size) < settings.size:
-        return _flatten(image, settings).resize((width, height), Image.Resampling.NEAREST)
+        flat = flattener.flatten(image, (0, 0, *image.size))
+        return flat.resize((width, height), Image.Resampling.NEAREST)
     factor = max(1, image.width // (2 * width)), max(1, image.height // (2 * height))
     box = (0, 0, image.width / factor[0], image.height / factor[1])
-    reduced = _reduce(image, factor, settings)
+    reduced = _reduce(image, factor, flattener)
     return reduced.resize((width, height), Image.Resampling.LANCZOS, box)
 
 
-def _reduce(
-    image: Image.Image, factor: tuple[int, int], settings: ThumbnailSettings
-) -> Image.Image:
+def _reduce(image: Image.Image, factor: tuple[int, int], flattener: _Flattener) -> Image.Image:
     """Reduce an image by integer factors, one band of rows at a time."""
     across, down = factor
     reduced = Image.new("RGB", (-(-image.width // across), -(-image.height // down)))
     rows = max(1, _BAND_PIXELS // (image.width * down)) * down
     for top in range(0, image.height, rows):
-        band = image.crop((0, top, image.width, min(top + rows, image.height)))
-        reduced.paste(_flatten(band, settings).reduce(factor), (0, top // down))
+        box = (0, top, image.width, min(top + rows, image.height))
+        reduced.paste(flattener.flatten(image, box).reduce(factor), (0, top // down))
     return reduced
 
 
-def _flatten(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:
-    """Convert an image to RGB; transparent pixels get the background colour."""
-    if image.mode == "I;16":
-        # convert() would clip all values above 255 to white.
-        image = image.point(lambda value: value * (1 / 257)).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    canvas = Image.new("RGB", layer.size, settings.background)
-    canvas.paste(layer, mask=layer)
-    return canvas
+@dataclass(frozen=True, slots=True)
+class _Flattener:
+    """Converts parts of an image to RGB; transparent pixels get the background colour."""
+
+    background: tuple[int, int, int]
+    transparent: TransparentColour | None
+    transform: ImageCms.ImageCmsTransform | None
+
+    def flatten(self, image: Image.Image, box: Box) -> Image.Image:
+        """Return a part of an image as opaque sRGB."""
+        part = image.crop(box)
+        if self.transparent:
+            opaque = ImageChops.invert(self.transparent.find(image, box))
+            return self._paste(self._to_srgb(part), opaque)
+        if not part.has_transparency_data:
+            return self._to_srgb(part)
+        layer = part.convert("RGBA")
+        return self._paste(self._to_srgb(layer) if self.transform else layer, layer)
+
+    def _to_srgb(self, part: Image.Image) -> Image.Image:
+        if part.mode == "I;16":
+            # convert() would clip all values above 255 to white.
+            part = part.point(lambda value: value * (1 / 257)).convert("L")
+        if self.transform is None:
+            return part.convert("RGB")
+        return self.transform.apply(part.convert(self.transform.input_mode))
+
+    def _paste(self, layer: Image.Image, mask: Image.Image) -> Image.Image:
+        canvas = Image.new("RGB", layer.size, self.background)
+        canvas.paste(layer, mask=mask)
+        return canvas
 
 
 def _letterbox(image: Image.Image, settings: ThumbnailSettings) -> Image.Image:

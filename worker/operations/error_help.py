@@ -65,6 +65,11 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "replace the image",
     ),
     ErrorHelp(
+        ("thumbnail_unexpected",),
+        "a bug of the image decoder; the record is published without a new thumbnail",
+        "Sentry has it; retry after an update, or replace the image",
+    ),
+    ErrorHelp(
         ("blob_too_large", "blob_type_refused"),
         "the lexicon does not take this file",
         "replace the file",

@@ -66,7 +66,7 @@ def build_sync(
     metrics: Metrics | None,
 ) -> Sync:
     """Build the engines, which share a publisher; without `metrics`, no item is logged."""
-    publisher = _build_publisher(settings, media)
+    publisher = _build_publisher(settings, media, alerts)
     build_engine = partial(
         _build_engine,
         settings,
@@ -108,14 +108,14 @@ def _build_adoption(storage: Storage, pds: Pds, media: Media) -> Adoption:
     )
 
 
-def _build_publisher(settings: Settings, media: Media) -> Publisher:
+def _build_publisher(settings: Settings, media: Media, alerts: Alerts) -> Publisher:
     blob_builder = BlobBuilder(
         media.sources,
         media.thumbnails,
         media.thumbnail_settings,
         max_source_bytes=settings.media.max_source_bytes,
     )
-    attachments = AttachmentBuilder(blob_builder, media.lexicons)
+    attachments = AttachmentBuilder(blob_builder, media.lexicons, alerts)
     return Publisher(attachments, media.lexicons, media.site, settings.retry)
 
 

@@ -12,7 +12,12 @@ from functools import partial
 
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
-from worker.core.errors import MediaError, PermanentError, WaitError
+from worker.core.errors import (
+    MediaError,
+    PermanentError,
+    UnexpectedThumbnailError,
+    WaitError,
+)
 from worker.files.errors import SourceForbiddenError, SourceMissingError
 from worker.media.base import BlobSpec, Draft, LinkSpec
 from worker.media.validation import BlobRule, Lexicons
@@ -21,6 +26,7 @@ from worker.sync.blobs import BlobBuilder, Content, upload_blob
 from worker.sync.existing_records import adopted_cid
 from worker.sync.run import Run
 from worker.sync.source_files import find_file
+from worker.telemetry.alerts import Alerts
 
 PreparedBlob = Content | BlobState | MediaError
 """Content to upload, the state of an unchanged blob, or the error of preparing the blob."""
@@ -48,6 +54,7 @@ class AttachmentBuilder:
 
     blobs: BlobBuilder
     lexicons: Lexicons
+    alerts: Alerts
 
     def prepare(self, run: Run, draft: Draft) -> Mapping[str, PreparedBlob]:
         """Read files and make thumbnails for a draft's blobs, without calling the PDS."""
@@ -59,9 +66,18 @@ class AttachmentBuilder:
         try:
             return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
         except MediaError as error:
+            if isinstance(error, UnexpectedThumbnailError):
+                self._report(run, name, error)
             # The traceback and the cause may hold a decoded image.
             error.__cause__ = error.__context__ = None
             return error.with_traceback(None)
+
+    def _report(self, run: Run, name: str, error: UnexpectedThumbnailError) -> None:
+        """Report the exception of a decoder, unless the previous run of the item had it too."""
+        known = _known_blob(run, name).error
+        is_new = known is None or known.code != error.code
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        self.alerts.unexpected_error(run.affected, cause, is_new=is_new)
 
     def build(
         self, run: Run, draft: Draft, repo: Repo, prepared: Mapping[str, PreparedBlob]

@@ -8,9 +8,16 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from threading import Condition, Lock
 
+from celery.exceptions import SoftTimeLimitExceeded
+
 from worker.core.cid import cid_of_blob
 from worker.core.documents import BlobState
-from worker.core.errors import PermanentError, TransientError
+from worker.core.errors import (
+    MediaError,
+    PermanentError,
+    TransientError,
+    UnexpectedThumbnailError,
+)
 from worker.core.records import UploadedBlob
 from worker.database.thumbnail_cache import Thumbnails
 from worker.files.errors import SourceTooLargeError
@@ -92,7 +99,8 @@ class BlobBuilder:
         A blob is unchanged if its source or its bytes are the same. A thumbnail is kept while its
         file is unchanged, whatever the thumbnail settings; one of another program is kept until its
         file changes. Raises PermanentError for an invalid file name or a file larger than its
-        lexicon allows, and the errors of `find_file`, the source store and thumbnails.
+        lexicon allows, UnexpectedThumbnailError, and the errors of `find_file`, the source store and
+        thumbnails.
         """
         if spec.content is not None:
             content: Content | BlobState = _document_content(spec, spec.content)
@@ -140,7 +148,7 @@ class BlobBuilder:
             if identity is None and (cached := self._cache.get(file.identity, self.thumbnails)):
                 return cached.thumbnail, file.identity
             with self._decoding:
-                thumbnail = make_thumbnail(file.data, self.thumbnails)
+                thumbnail = _make_thumbnail(file.data, self.thumbnails)
         self._cache.put(file.identity, self.thumbnails, thumbnail, owner=owner)
         return thumbnail, file.identity
 
@@ -154,6 +162,20 @@ class BlobBuilder:
                 raise
             message = f"the file has grown since its size was read: {error.message}"
             raise TransientError(message, step="source", code="source_unavailable") from error
+
+
+def _make_thumbnail(data: bytes, settings: ThumbnailSettings) -> Thumbnail:
+    """Create a thumbnail; an unexpected exception becomes an UnexpectedThumbnailError.
+
+    Decoders read untrusted files. No exception of theirs may prevent the record from being
+    published.
+    """
+    try:
+        return make_thumbnail(data, settings)
+    except (MediaError, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:
+        raise UnexpectedThumbnailError.of(error) from error
 
 
 def _keep(

@@ -31,7 +31,13 @@ from worker.core.documents import (
     Status,
     SyncState,
 )
-from worker.core.errors import MediaError, PermanentError, TimeLimitError, UnexpectedError
+from worker.core.errors import (
+    MediaError,
+    PermanentError,
+    TimeLimitError,
+    UnexpectedError,
+    UnexpectedThumbnailError,
+)
 from worker.core.ids import parse_id
 from worker.core.record_keys import is_rkey
 from worker.core.records import RecordKey
@@ -267,7 +273,7 @@ class Engine:
     def _alert_if_failed(self, run: Run, state: SyncState) -> None:
         is_published = state.status is Status.PARTIAL
         is_final = state.retry_at is None and (is_published or state.status is Status.FAILED)
-        if state.error and is_final:
+        if state.error and is_final and state.error.code != UnexpectedThumbnailError.code:
             self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
     def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:
