@@ -94,6 +94,9 @@ WORST: Mapping[str, Callable[[], bytes]] = {
     "PNG, RGBA of 16 bits, tall": lambda: png((_SHORT, 65_535), depth=16, pixel=8),
     "PNG, RGBA": lambda: png((SIDE, SIDE)),
     "PNG, grey of 16 bits": lambda: png((SIDE, SIDE), depth=16, colour=0, pixel=2),
+    "PNG, RGB of 16 bits with a transparent colour": lambda: png(
+        (SIDE, SIDE), depth=16, colour=2, pixel=6, extra=_chunk(b"tRNS", bytes(6))
+    ),
     "PNG, grey with transparency": lambda: png((SIDE, SIDE), colour=4, pixel=2),
     "PNG of noise": lambda: noise(2400),
     "GIF with a comment": gif,

@@ -88,7 +88,10 @@ def icc(space: bytes, tags: Mapping[bytes, bytes], pcs: bytes = b"XYZ ") -> byte
 
 def matrix_profile(matrix: Matrix, curve: bytes, decode: Callable[[float], float]) -> Profile:
     """Return an RGB profile of three colorants and one curve."""
-    columns = {name: _xyz(column) for name, column in zip(_COLORANTS, zip(*matrix), strict=True)}
+    columns = {
+        name: _xyz(column)
+        for name, column in zip(_COLORANTS, zip(*matrix, strict=True), strict=True)
+    }
     curves = dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
     data = icc(b"RGB ", {b"wtpt": _xyz(_WHITE), **columns, **curves})
     return Profile(data, lambda c: xyz_to_srgb(multiply(matrix, [decode(v / 255) for v in c])))
@@ -113,10 +116,9 @@ def _from_lab(lab: Sequence[float]) -> Colour:
 def _ink_lab(corner: Sequence[int]) -> tuple[float, float, float]:
     """Return an invented CIELAB colour of full inks (cyan, magenta, yellow, black)."""
     cyan, magenta, yellow, black = corner
-    light = 95 - 35 * cyan - 42 * magenta - 6 * yellow
-    shade = 0 if black else 1
+    light = 100 - 35 * cyan - 42 * magenta - 6 * yellow
     green_red, blue_yellow = -32 * cyan + 65 * magenta - 4 * yellow, 80 * yellow - 42 * cyan
-    return max(light, 8) * shade, green_red * shade, blue_yellow * shade
+    return (12, 0, 0) if black else (light, green_red, blue_yellow)
 
 
 def _cmyk() -> Profile:

@@ -33,6 +33,13 @@ def decode(data: bytes) -> Image.Image:
         return image.convert("RGB")
 
 
+def pixel(image: Image.Image, place: tuple[int, int]) -> tuple[int, ...]:
+    """Return the bands of a pixel of an image with several."""
+    value = image.getpixel(place)
+    assert isinstance(value, tuple)
+    return tuple(int(band) for band in value)
+
+
 def gradient(mode: str, size: tuple[int, int]) -> Image.Image:
     """Return a smooth picture like a photo: each band another gradient."""
     across = Image.linear_gradient("L").rotate(90).resize(size)

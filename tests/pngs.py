@@ -39,7 +39,7 @@ class Kind:
         """Return the values of each pixel; every fifth is transparent, if there is alpha."""
         top = (1 << min(self.depth, 8)) - 1
         values = [
-            [(7 * n + 5 * band + 1) % (top + 1) for band in range(_BANDS[self.colour])]
+            [(7 * n + 5 * band + 2) % (top + 1) for band in range(_BANDS[self.colour])]
             for n in range(SIDE * SIDE)
         ]
         if self.colour in WITH_ALPHA:

@@ -32,7 +32,13 @@ print(next(line.split()[1] for line in status if line.startswith("VmHWM:")))
 
 @pytest.mark.parametrize(
     "name",
-    ["WebP full of noise", "WebP with metadata", "CMYK JPEG in scans, with EXIF", "PNG with texts"],
+    [
+        "WebP full of noise",
+        "WebP with metadata",
+        "CMYK JPEG in scans, with EXIF",
+        "PNG with texts",
+        "PNG, RGB of 16 bits with a transparent colour",
+    ],
 )
 def test_the_worst_accepted_images_fit_into_a_worker(name: str, tmp_path: Path) -> None:
     """The peak of resident memory, file included, leaves room for the rest of a worker."""

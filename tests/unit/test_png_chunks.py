@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Sequence
 
 import pytest
 
-from tests import colours, pictures, pngs
-from tests.pictures import chunk
+from tests import pictures, pngs
 from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
 EXACT = ThumbnailSettings(size=pngs.SIDE)
@@ -25,6 +22,7 @@ def thumbnail_pixels(data: bytes, settings: ThumbnailSettings = EXACT) -> Sequen
 @KINDS
 @DAMAGES
 def test_chunks_that_affect_no_pixel_are_ignored(kind: pngs.Kind, damage: str) -> None:
+    """Each chunk, in each state, in each colour type and depth."""
     expected = kind.pixels()
     for name, (chunk_name, data) in pngs.CHUNKS.items():
         file = kind.build(pngs.DAMAGES[damage](chunk_name, data))

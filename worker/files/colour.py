@@ -11,6 +11,8 @@ from itertools import product
 
 from PIL import Image, ImageChops, ImageCms
 
+from worker.files.image_metadata.icc import srgb_profile
+
 # The mode in which Pillow converts the colours of each colour space of profiles.
 _MODES = {b"GRAY": "L", b"RGB ": "RGB", b"CMYK": "CMYK"}
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16"})
@@ -28,6 +30,8 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
     Its `input_mode` may differ from `mode`. A profile that changes no colour visibly is one of
     sRGB: images with it keep their exact colours.
     """
+    # The profile of sRGB has version 2. For one of version 4, LittleCMS would make the darkest
+    # colour of printers black, which browsers do not.
     source = _MODES.get(profile[16:20])
     if source is None or profile[12:16] not in _CLASSES or _COSTLY in profile:
         return None
@@ -36,7 +40,7 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
     try:
         transform = ImageCms.ImageCmsTransform(
             ImageCms.ImageCmsProfile(BytesIO(profile)),
-            ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
+            ImageCms.ImageCmsProfile(BytesIO(srgb_profile())),
             source,
             "RGB",
         )

@@ -7,7 +7,7 @@ sRGB, and no EXIF, location, profile or text.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 
 # WebPImagePlugin registers its decoder on import; Pillow would otherwise import all decoders.
@@ -112,11 +112,10 @@ def _unreadable(message: str) -> PermanentError:
 def _fit(parts: ImageParts, settings: ThumbnailSettings) -> Image.Image:
     """Decode an image, scale it to fit the thumbnail and apply its orientation.
 
-    Raises OSError if other data at the place of a missing end marker gives another image: then the
-    last pixels are missing too.
+    Raises OSError if the end of a JPEG is missing with some of its pixels.
     """
     scaled = _decode(parts, settings)
-    if parts.probe and _decode(replace(parts, data=parts.probe), settings) != scaled:
+    if any(_decode(parts.with_tail(tail), settings) != scaled for tail in parts.tails):
         raise OSError("the file is truncated")
     turn = _TURNS.get(read_orientation(parts.exif))
     return scaled if turn is None else scaled.transpose(turn)

@@ -16,6 +16,7 @@ from worker.files.image_metadata.parts import ImageParts
 
 Box = tuple[int, int, int, int]
 _DEEP = 16
+_PART_PIXELS = 1 << 20
 _LOW_BYTES = "RGB;16L"  # Pillow takes the low byte of a little-endian number for the high one
 _HIGH, _LOW = "L;16", "L;16B"  # the bytes of a band of mode I;16, in the same way
 
@@ -60,8 +61,13 @@ def _match_low_bytes(parts: ImageParts) -> Image.Image:
     with Image.open(BytesIO(parts.data), formats=("PNG",)) as image:
         image.tile = [tile._replace(args=_LOW_BYTES) for tile in image.tile]
         image.load()
-        bands = (image.getchannel(n) for n in range(len(parts.transparent)))
-        return _match(bands, [sample & 0xFF for sample in parts.transparent])
+        low_samples = [sample & 0xFF for sample in parts.transparent]
+        result = Image.new("L", image.size)
+        rows = max(1, _PART_PIXELS // image.width)  # at a time, to save memory
+        for top in range(0, image.height, rows):
+            box = (0, top, image.width, min(top + rows, image.height))
+            result.paste(_match(image.crop(box).split(), low_samples), box)
+        return result
 
 
 def _match(bands: Iterable[Image.Image], samples: Iterable[int]) -> Image.Image:

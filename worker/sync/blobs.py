@@ -99,8 +99,8 @@ class BlobBuilder:
         A blob is unchanged if its source or its bytes are the same. A thumbnail is kept while its
         file is unchanged, whatever the thumbnail settings; one of another program is kept until its
         file changes. Raises PermanentError for an invalid file name or a file larger than its
-        lexicon allows, UnexpectedThumbnailError, and the errors of `find_file`, the source store and
-        thumbnails.
+        lexicon allows, UnexpectedThumbnailError for an unexpected exception of a decoder, and the
+        errors of `find_file`, the source store and thumbnails.
         """
         if spec.content is not None:
             content: Content | BlobState = _document_content(spec, spec.content)

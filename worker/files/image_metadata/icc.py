@@ -23,8 +23,13 @@ _SRGB = 13
 _SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 _D50 = (0.9642, 1.0, 0.8249)
 _BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
-_VERSION = 0x04400000
+_VERSION = 0x02400000
 _HEADER_SIZE = 128
+
+
+def srgb_profile() -> bytes:
+    """Return the profile of sRGB."""
+    return _profile(BT709, _curve(3, _SRGB_CURVE))
 
 
 def profile_of_codes(codes: bytes) -> bytes:

@@ -25,8 +25,13 @@ _ADOBE, _ADOBE_SIZE = b"Adobe", 12
 _EXIF, _PROFILE = b"Exif\0\0", b"ICC_PROFILE\0"
 _MIN_SCAN = 6  # bytes of the header of a scan of one component
 _MAX_PARTS = 255  # of a profile
-# If the picture is incomplete, this changes its last pixels.
-_OTHER_DATA = bytes(range(1, 251)) * 4
+# Data in place of the end of a picture, with each restart marker. If pixels are missing, at least
+# one of these changes them.
+_RESTARTS = bytes(range(0xD0, 0xD8))
+_TAILS = tuple(
+    b"".join(data * 50 + bytes((0xFF, restart)) for restart in _RESTARTS)
+    for data in (b"\xaa", b"\xc9\x96", b"\x5a\xc3\x99\x3c")
+)
 
 
 @dataclass(slots=True)
@@ -77,12 +82,12 @@ def read(data: bytes) -> ImageParts:
             break
         header.add(marker, view[start:end])
     pieces = [_START, header.jfif, header.adobe, *header.tables, view[scans:]]
-    picture, probe = join(pieces, data), b""
-    if data.rfind(_END, scans) < 0 and _has_all_scans(data, scans, header):
-        picture = picture.rstrip(b"\xff")
-        picture, probe = picture + _END, picture + _OTHER_DATA + _END
+    picture = join(pieces, data)
+    is_open = data.rfind(_END, scans) < 0 and _has_all_scans(data, scans, header)
+    if is_open:
+        picture = picture.rstrip(b"\xff") + _END
     profile = _join_profile(header.profile)
-    return ImageParts(picture, exif=header.exif, profile=profile, probe=probe)
+    return ImageParts(picture, exif=header.exif, profile=profile, tails=_TAILS if is_open else ())
 
 
 def _begins(body: memoryview, name: bytes, size: int) -> bool:

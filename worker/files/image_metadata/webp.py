@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts, join
+from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts
 
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 _PIXELS = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM"})
@@ -29,8 +29,9 @@ def read(data: bytes) -> ImageParts:
             extras[kind] = data[start + 8 : start + 8 + length]
     size = len(_WEBP) + sum(map(len, pieces))
     header = struct.pack("<4sI4s", _RIFF, size, _WEBP)
+    is_whole = header == data[: len(header)] and size + 8 == len(data)
     return ImageParts(
-        join([header, *pieces], data),
+        data if is_whole else b"".join([header, *pieces]),
         exif=extras.get(b"EXIF", b""),
         profile=extras.get(b"ICCP", b""),
     )
