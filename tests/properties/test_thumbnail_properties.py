@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests import pictures
+from tests.colours import CMYK, DISPLAY_P3
+from tests.pngs import KINDS
 from worker.core.errors import MediaError
 from worker.files.thumbnail import MAX_BYTES, ThumbnailSettings, make_thumbnail
 
@@ -35,6 +37,12 @@ FILES = (
     pictures.animated("GIF"),
     pictures.animated("WEBP"),
     pictures.animated("PNG"),
+    pictures.cmyk(),
+    JPEG[:-2],
+    pictures.encode(pictures.gradient("RGB", (9, 9)), "PNG", {"icc_profile": DISPLAY_P3.data}),
+    pictures.encode(pictures.gradient("RGB", (9, 9)), "JPEG", {"icc_profile": DISPLAY_P3.data}),
+    pictures.encode(pictures.gradient("CMYK", (9, 9)), "JPEG", {"icc_profile": CMYK.data}),
+    *(kind.build({"PLTE": [pictures.chunk(b"tRNS", kind.transparency)]}) for kind in KINDS[::2]),
 )
 
 

@@ -222,3 +222,31 @@ def test_an_srgb_profile_changes_no_byte(kind: str) -> None:
     plain = make_thumbnail(encode(image, kind, options), BLOCKS)
     data = encode(image, kind, {**options, "icc_profile": colours.SRGB.data})
     assert make_thumbnail(data, BLOCKS) == plain
+
+
+def test_a_profile_that_littlecms_rejects_is_ignored() -> None:
+    """Its curve has more values than LittleCMS accepts."""
+    curve = b"curv" + bytes(4) + struct.pack(">I", 100_000) + bytes(200_000)
+    profile = colours.matrix_profile(((1, 0, 0), (0, 1, 0), (0, 0, 1)), curve, float)
+    assert shown(png(icc_chunk(profile.data))) == RGB
+
+
+@pytest.mark.parametrize("size", [0, 1, 100, 128, 200])
+def test_a_profile_that_is_cut_is_ignored(size: int) -> None:
+    """In its header, its table of tags or its values."""
+    assert shown(png(icc_chunk(colours.DISPLAY_P3.data[:size]))) == RGB
+
+
+@pytest.mark.parametrize("profile_class", [b"link", b"abst", b"nmcl", bytes(4)])
+def test_a_profile_of_another_class_is_ignored(profile_class: bytes) -> None:
+    """Only those of devices and colour spaces describe the colours of an image."""
+    profile = colours.DISPLAY_P3.data
+    assert shown(png(icc_chunk(profile[:12] + profile_class + profile[16:]))) == RGB
+
+
+def test_a_profile_of_more_than_4_mib_is_ignored() -> None:
+    """A small chunk may inflate to any size."""
+    profile = colours.LINEAR_RGB.data
+    padded = profile + bytes((1 << 22) + 1 - len(profile))
+    assert shown(png(icc_chunk(padded))) == RGB
+    assert shown(png(icc_chunk(padded[:-1]))) != RGB

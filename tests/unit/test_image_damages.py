@@ -32,7 +32,7 @@ def test_malformed_metadata_changes_no_pixel(name: str) -> None:
     thumbnail = pictures.decode(make_thumbnail(DAMAGED[name], SMALL).data)
     picture = thumbnail.crop((0, 8, 32, 24))
     difference = ImageChops.difference(picture, image_damages.two_halves())
-    assert all(most <= 1 for _, most in difference.getextrema())
+    assert max(difference.tobytes()) <= 1
 
 
 @pytest.mark.parametrize("missing", [1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import zlib
 from io import BytesIO
 
@@ -100,3 +101,31 @@ def test_a_file_that_is_cut_off_before_its_picture_stays_so(name: str, share: fl
     data = EXTRAS[name]
     with fails_with("image_unreadable"):
         make_thumbnail(data[: int(len(data) * share)], SMALL)
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "position", "part"),
+    [
+        ("PNG", 33, pictures.chunk(b"prVt", b"") + pictures.chunk(b"IDAT", b"")),
+        ("JPEG", 2, b"\xff\xe5\0\2\xff\xdd\0\4\0\0"),
+        ("JPEG", 2, b"\xff\xe2\0\x10ICC_PROFILE\0\1\1"),
+        ("WEBP", 12, b"junk\0\0\0\0"),
+        ("GIF", 13, b"!\xfe\0"),
+    ],
+)
+def test_countless_small_parts_take_little_memory(kind: str, position: int, part: bytes) -> None:
+    """A multiple of the file's size at most."""
+    data = pictures.photo(kind)
+    if kind == "GIF":
+        position = data.index(b",", 13 + (3 << (data[10] & 7) + 1))
+    data = data[:position] + part * MANY + data[position:]
+    if kind == "WEBP":
+        data = data[:4] + (len(data) - 8).to_bytes(4, "little") + data[8:]
+    tracemalloc.start()
+    read_image(data)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 * len(data)

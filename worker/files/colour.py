@@ -44,7 +44,7 @@ def srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | No
             source,
             "RGB",
         )
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, ValueError):
         return None
     return None if _keeps_colours(transform) else transform
 
@@ -64,4 +64,4 @@ def _keeps_colours(transform: ImageCms.ImageCmsTransform) -> bool:
     probe.putdata(colours)
     probe = probe.convert(transform.input_mode)
     changes = ImageChops.difference(probe.convert("RGB"), transform.apply(probe))
-    return all(most <= _MAX_DIFFERENCE for _, most in changes.getextrema())
+    return max(changes.tobytes()) <= _MAX_DIFFERENCE

@@ -11,7 +11,10 @@ from worker.files.image_metadata.parts import ImageParts
 
 def read_image(data: bytes) -> ImageParts:
     """Return the parts of an image file; a file of an unknown format has no metadata."""
-    for image_format in (png, jpeg, webp, gif):
-        if image_format.is_of(data):
-            return image_format.read(data)
-    return ImageParts(data)
+    if png.is_of(data):
+        return png.read(data)
+    if jpeg.is_of(data):
+        return jpeg.read(data)
+    if webp.is_of(data):
+        return webp.read(data)
+    return gif.read(data) if gif.is_of(data) else ImageParts(data)

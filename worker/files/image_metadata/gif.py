@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
-from worker.files.image_metadata.parts import ImageParts, join
+from worker.files.image_metadata.parts import ImageParts, Selection
 
-_EXTENSION, _TRAILER, _CONTROL = 0x21, 0x3B, 0xF9
-_BLOCK = re.compile(b"[\x21\x2c\x3b]")  # an extension, image or trailer starts with these
+_EXTENSION, _CONTROL = 0x21, 0xF9
+_IMAGE_OR_TRAILER = b",;"
+_BLOCK = re.compile(b"[!,;]")  # the first byte of an extension, image or trailer
 _CONTROL_SIZE = 4
 
 
@@ -25,17 +26,19 @@ def read(data: bytes) -> ImageParts:
     if data[10:11] and data[10] & 0x80:
         start += 3 << (data[10] & 7) + 1
     position, control = start, b""
-    while block := _BLOCK.search(data, position):
-        position = block.start()
+    while position < len(data) and data[position] not in _IMAGE_OR_TRAILER:
         if data[position] != _EXTENSION:
-            break
-        is_control = data[position + 1 : position + 2] == bytes((_CONTROL,))
-        if is_control and data[position + 2 : position + 3] >= bytes((_CONTROL_SIZE,)):
+            found = _BLOCK.search(data, position)
+            position = found.start() if found else len(data)
+            continue
+        kind, size = data[position + 1 : position + 3].ljust(2, b"\0")
+        if kind == _CONTROL and size >= _CONTROL_SIZE:
             body = data[position + 3 : position + 3 + _CONTROL_SIZE]
             control = bytes((_EXTENSION, _CONTROL, _CONTROL_SIZE)) + body + b"\0"
         position = _skip_blocks(data, position + 2)
-    view = memoryview(data)
-    return ImageParts(join([view[:start], control, view[position:]], data))
+    pieces = Selection(data)
+    pieces.add(position, len(data))
+    return ImageParts(pieces.join(data[:start] + control))
 
 
 def _skip_blocks(data: bytes, position: int) -> int:

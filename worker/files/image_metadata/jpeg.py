@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from worker.files.image_metadata.parts import MAX_PROFILE, ImageParts, join
+from worker.files.image_metadata.parts import MAX_PROFILE, ImageParts, Selection
 
 SCAN = b"\xff\xda"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -38,7 +38,6 @@ _TAILS = tuple(
 class _Header:
     """The segments before the first scan of a JPEG."""
 
-    tables: list[memoryview] = field(default_factory=list)
     jfif: bytes = b""
     adobe: bytes = b""
     exif: bytes = b""
@@ -52,16 +51,18 @@ class _Header:
         if marker in _FRAMES:
             self.components = bytes(body[6::3])
             self.is_progressive = marker in _PROGRESSIVE
-        if marker not in _EXTRAS:
-            self.tables.append(segment)
-        elif marker == _APP0 and _begins(body, _JFIF, _JFIF_SIZE):
+        if marker == _APP0 and _begins(body, _JFIF, _JFIF_SIZE):
             self.jfif = _shortened(marker, body, _JFIF_SIZE)
         elif marker == _APP14 and _begins(body, _ADOBE, _ADOBE_SIZE):
             self.adobe = _shortened(marker, body, _ADOBE_SIZE)
         elif marker == _APP1 and body[: len(_EXIF)] == _EXIF:
             self.exif = self.exif or bytes(body)
         elif marker == _APP2 and body[: len(_PROFILE)] == _PROFILE:
-            self.profile.append(body[len(_PROFILE) :])
+            self._add_profile(body[len(_PROFILE) :])
+
+    def _add_profile(self, part: memoryview) -> None:
+        if len(self.profile) <= _MAX_PARTS:
+            self.profile.append(part)
 
 
 def is_of(data: bytes) -> bool:
@@ -75,14 +76,16 @@ def read(data: bytes) -> ImageParts:
     Other application segments and comments are left out, except JFIF and Adobe segments. If only
     the end marker is missing, it is added.
     """
-    header, scans, view = _Header(), len(data), memoryview(data)
+    header, scans, view, pieces = _Header(), len(data), memoryview(data), Selection(data)
     for marker, start, end in _segments(data):
         if marker in _SCAN_OR_END:
             scans = start
             break
         header.add(marker, view[start:end])
-    pieces = [_START, header.jfif, header.adobe, *header.tables, view[scans:]]
-    picture = join(pieces, data)
+        if marker not in _EXTRAS:
+            pieces.add(start, end)
+    pieces.add(scans, len(data))
+    picture = pieces.join(_START + header.jfif + header.adobe)
     is_open = data.rfind(_END, scans) < 0 and _has_all_scans(data, scans, header)
     if is_open:
         picture = picture.rstrip(b"\xff") + _END

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
 from dataclasses import dataclass, replace
+from io import BytesIO
 
 MAX_EXIF = 1 << 16  # bytes; the maximum length of a JPEG segment
 _END_SIZE = 2
@@ -32,7 +33,28 @@ class ImageParts:
         return replace(self, data=data)
 
 
-def join(pieces: Sequence[bytes | memoryview], data: bytes) -> bytes:
-    """Return the joined pieces of `data`, or `data` itself if nothing is missing."""
-    is_whole = sum(map(len, pieces)) == len(data)
-    return data if is_whole else b"".join(pieces)
+class Selection:
+    """Selected ranges of a file, which may be millions: adjacent ones are merged."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._bounds = array("Q")
+
+    def add(self, start: int, end: int) -> None:
+        """Select a range after all earlier ones; it may end after the file."""
+        if self._bounds and self._bounds[-1] == start:
+            self._bounds[-1] = end
+        else:
+            self._bounds.extend((start, end))
+
+    def join(self, header: bytes) -> bytes:
+        """Return `header` and the ranges; this is the file itself if it begins with `header`."""
+        view, bounds = memoryview(self._data), self._bounds
+        is_rest = bounds == array("Q", [len(header), len(view)])
+        if is_rest and self._data.startswith(header):
+            return self._data
+        output = BytesIO()
+        output.write(header)
+        for n in range(0, len(bounds), 2):
+            output.write(view[bounds[n] : bounds[n + 1]])
+        return output.getvalue()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from worker.files.image_metadata.icc import BT709, profile_of_codes, profile_of_gamma
-from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts, join
+from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts, Selection
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER, _PALETTE, _DATA, _END = b"IHDR", b"PLTE", b"IDAT", b"IEND"
@@ -16,7 +16,7 @@ _TRANSPARENCY, _EXIF = b"tRNS", b"eXIf"
 _CODES, _PROFILE, _SRGB, _GAMMA, _CHROMATICITIES = b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM"
 # The minimum and maximum length of each ancillary chunk that affects the pixels.
 _LENGTHS = {
-    _TRANSPARENCY: (1, MAX_PROFILE),
+    _TRANSPARENCY: (1, 256),
     _EXIF: (1, MAX_EXIF),
     _CODES: (4, 4),
     _PROFILE: (3, MAX_PROFILE),
@@ -25,10 +25,10 @@ _LENGTHS = {
     _CHROMATICITIES: (32, 32),
 }
 _PIXELS = frozenset({_HEADER, _PALETTE, _DATA, _END})
+_OF_PALETTES = frozenset({_PALETTE, _TRANSPARENCY})  # decoded for indexed images only
 _DEPTH_AT, _COLOUR_TYPE_AT = 24, 25  # bytes of the file
 _INDEXED = 3
 _SAMPLES = {0: struct.Struct(">H"), 2: struct.Struct(">3H")}  # of tRNS, by colour type
-_MAX_COLOURS = 256
 _UNIT = 100_000  # of the numbers in gAMA and cHRM
 _EXPONENTS = (0.1, 10)
 _SRGB_EXPONENT, _EXPONENT_TOLERANCE, _CHROMATICITY_TOLERANCE = 2.2, 0.1, 0.01
@@ -47,12 +47,11 @@ def read(data: bytes) -> ImageParts:
     """
     if data[12:16] != _HEADER or len(data) <= _COLOUR_TYPE_AT:
         return ImageParts(_SIGNATURE)
-    picture = _Picture(data[_DEPTH_AT], data[_COLOUR_TYPE_AT])
-    view = memoryview(data)
+    picture = _Picture(memoryview(data), data[_DEPTH_AT], data[_COLOUR_TYPE_AT], Selection(data))
     for kind, start, end in _chunks(data):
-        picture.add(kind, view[start:end])
+        picture.add(kind, start, end)
     return ImageParts(
-        join([_SIGNATURE, *picture.pieces], data),
+        picture.pieces.join(_SIGNATURE),
         exif=picture.extras.get(_EXIF, b""),
         profile=_profile(picture.extras),
         transparent=picture.transparent,
@@ -64,9 +63,10 @@ def read(data: bytes) -> ImageParts:
 class _Picture:
     """The chunks of a PNG that affect its pixels: those to decode, and ancillary ones by name."""
 
+    file: memoryview
     depth: int
     colour_type: int
-    pieces: list[bytes | memoryview] = field(default_factory=list)
+    pieces: Selection
     extras: dict[bytes, bytes] = field(default_factory=dict)
     met: set[bytes] = field(default_factory=set)
 
@@ -78,17 +78,16 @@ class _Picture:
             return ()
         return tuple(sample & (1 << self.depth) - 1 for sample in form.unpack_from(body))
 
-    def add(self, kind: bytes, chunk: memoryview) -> None:
+    def add(self, kind: bytes, start: int, end: int) -> None:
         """Add the next chunk of the file."""
-        is_indexed = self.colour_type == _INDEXED
-        if kind in _LENGTHS:
-            is_usable = kind not in self.extras and self._is_in_order(kind) and _is_valid(chunk)
-            if is_usable:
+        is_indexed, is_kept = self.colour_type == _INDEXED, kind in _PIXELS
+        if kind in _LENGTHS and kind not in self.extras and self._is_in_order(kind):
+            chunk = self.file[start:end]
+            if _is_valid(chunk):
                 self.extras[kind] = bytes(chunk[8:-4])
-            if is_usable and kind == _TRANSPARENCY and is_indexed:
-                self.pieces.append(_first_colours(chunk))
-        elif kind in _PIXELS and (kind != _PALETTE or is_indexed):
-            self.pieces.append(chunk)
+                is_kept = kind == _TRANSPARENCY
+        if is_kept and (is_indexed or kind not in _OF_PALETTES):
+            self.pieces.add(start, end)
         self.met.add(kind)
 
     def _is_in_order(self, kind: bytes) -> bool:
@@ -115,12 +114,6 @@ def _is_valid(chunk: memoryview) -> bool:
     if not least <= length <= most or len(chunk) != 12 + length:
         return False
     return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
-
-
-def _first_colours(chunk: memoryview) -> bytes:
-    """Return a tRNS chunk without more values than a palette may have."""
-    body = bytes(chunk[4:-4])[: 4 + _MAX_COLOURS]
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
 
 
 def _profile(extras: Mapping[bytes, bytes]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts
+from worker.files.image_metadata.parts import MAX_EXIF, MAX_PROFILE, ImageParts, Selection
 
 _RIFF, _WEBP = b"RIFF", b"WEBP"
 _PIXELS = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM"})
@@ -20,18 +20,17 @@ def is_of(data: bytes) -> bool:
 
 def read(data: bytes) -> ImageParts:
     """Return the first frame of a WebP, its EXIF data and profile."""
-    view, extras, pieces, has_frame = memoryview(data), dict[bytes, bytes](), [], False
+    extras, pieces, has_frame, size = dict[bytes, bytes](), Selection(data), False, len(_WEBP)
     for kind, start, end, length in _chunks(data):
         if kind in _PIXELS or (kind == _FRAME and not has_frame):
-            pieces.append(view[start:end])
+            pieces.add(start, end)
+            size += min(end, len(data)) - start
             has_frame = has_frame or kind == _FRAME
         elif kind not in extras and length <= _LIMITS.get(kind, -1):
             extras[kind] = data[start + 8 : start + 8 + length]
-    size = len(_WEBP) + sum(map(len, pieces))
     header = struct.pack("<4sI4s", _RIFF, size, _WEBP)
-    is_whole = header == data[: len(header)] and size + 8 == len(data)
     return ImageParts(
-        data if is_whole else b"".join([header, *pieces]),
+        pieces.join(header),
         exif=extras.get(b"EXIF", b""),
         profile=extras.get(b"ICCP", b""),
     )
