@@ -48,7 +48,7 @@ class TransparentColour:
             data = part.tobytes()
             halves = (Image.frombytes("L", part.size, data, "raw", raw) for raw in (_HIGH, _LOW))
             return _match(halves, divmod(self.samples[0], 256))
-        if self.low_bytes:
+        if self.low_bytes is not None:
             high = _match(part.split(), [sample >> 8 for sample in self.samples])
             return ImageChops.darker(high, self.low_bytes.crop(box))
         scale = 255 // ((1 << self.depth) - 1)
