@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from tests import pictures, pngs
 from tests.bulk import error_of, save_paintings, statuses, sync_batch
 from tests.world import World
 from worker.core.documents import Failure
@@ -50,6 +51,15 @@ def engine(world: World, alerts: Listener) -> Engine:
     attachments = replace(publisher.attachments, blobs=blobs, alerts=alerts)
     publisher = replace(publisher, attachments=attachments)
     return replace(services.sync.engine, publisher=publisher, alerts=alerts)
+
+
+@pytest.mark.parametrize("name", ["xmp", "exif", "transparency"])
+def test_a_text_with_a_name_that_pillow_uses_prevents_no_record(world: World, name: str) -> None:
+    """Pillow takes such texts for metadata, and raises TypeError."""
+    text = pictures.chunk(b"iTXt", name.encode() + b"\0\0\0\0\0text")
+    image = pngs.Kind(colour=2, depth=8).build({"IHDR": [text]})
+    painting = world.publish_painting(f"text-{name}", image)
+    assert "thumbnail" in world.record("painting", painting)
 
 
 def test_a_record_is_published_without_its_thumbnail(

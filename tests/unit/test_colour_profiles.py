@@ -18,8 +18,16 @@ from tests.image_damages import icc_segment
 from tests.pictures import chunk, encode
 from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 
-RGB: list[Colour] = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (200, 100, 50), (128, 128, 128), (10, 10, 10),
-       (30, 60, 200), (250, 250, 240)]  # fmt: skip
+RGB: list[Colour] = [
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (200, 100, 50),
+    (128, 128, 128),
+    (10, 10, 10),
+    (30, 60, 200),
+    (250, 250, 240),
+]
 GREYS: list[Colour] = [(value,) for value in (0, 10, 40, 80, 128, 180, 220, 255)]
 INKS: list[Colour] = [
     tuple(255 * (n >> shift & 1) for shift in (3, 2, 1, 0)) for n in (0, 1, 2, 4, 6, 8, 10, 12)
