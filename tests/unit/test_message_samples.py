@@ -12,7 +12,7 @@ from tests.messages import batch, call
 from tests.poison import POISON
 from worker.app import app
 from worker.queue.messages import InvalidMessage, TaskCall, fill_defaults, peek, validate
-from worker.queue.names import LIVE, OVERFLOW, redis_list
+from worker.queue.names import BULK, LIVE, OVERFLOW, redis_list
 
 _CALL = TaskCall("sync_media", {"type": "mood", "id": ITEM})
 
@@ -58,11 +58,17 @@ def test_what_is_left_out_follows_from_the_queue() -> None:
 
 
 @pytest.mark.parametrize(
-    "item", [LONG, call("mood", ITEM), batch("mood", "x"), *(item for item, _ in POISON.values())]
+    ("item", "queue"),
+    [
+        (LONG, LIVE),
+        (call("mood", ITEM), LIVE),
+        (batch("mood", "x"), BULK),
+        *((item, LIVE) for item, _ in POISON.values()),
+    ],
 )
-def test_what_is_there_stays_as_it_is(item: bytes) -> None:
+def test_what_is_there_stays_as_it_is(item: bytes, queue: str) -> None:
     """Right or wrong: a fault is not mended, so that it is told."""
-    done = fill_defaults(item, LIVE)
+    done = fill_defaults(item, queue)
     try:
         before = json.loads(item)
     except (ValueError, RecursionError):

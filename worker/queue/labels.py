@@ -1,4 +1,4 @@
-"""Describe messages readably in Flower and in Celery's log lines."""
+"""Describe messages readably in Flower and in Celery's log lines, and ignore their time limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,19 @@ _SUBJECTS = {
 
 
 class LabelledRequest(Request):
-    """Replaces the `argsrepr` and `kwargsrepr` of a request by readable labels."""
+    """Replaces the `argsrepr` and `kwargsrepr` of a request by readable labels.
+
+    The time limits are those of the task. With those of a message, a producer could kill the runs
+    of an item until it has failed for good.
+    """
+
+    @property
+    def time_limits(self) -> tuple[None, None]:
+        return None, None
+
+    @time_limits.setter
+    def time_limits(self, _of_message: object) -> None:
+        pass
 
     @property
     def argsrepr(self) -> str:

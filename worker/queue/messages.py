@@ -249,8 +249,8 @@ def _printable(value: object) -> str:
 def fill_defaults(item: bytes, name: str) -> bytes:
     """Add missing fields to a message from the Redis list `name`, and return it.
 
-    Existing fields are unchanged. Items that `validate` refuses by their size or form are returned
-    unchanged.
+    Other fields are unchanged, except that the message returns to this queue if its worker dies.
+    Items that `validate` refuses by their size or form are returned unchanged.
     """
     try:
         envelope = _envelope(item)
@@ -266,7 +266,24 @@ def fill_defaults(item: bytes, name: str) -> bytes:
         route = {"exchange": "", "routing_key": queue_of(name)}
         delivery: dict[str, object] = {"delivery_tag": str(uuid4()), "delivery_info": route}
         added |= _add_missing(envelope["properties"], delivery)
+        added |= _replace_route(envelope["properties"]["delivery_info"], route)
     return json.dumps(envelope).encode() if added else item
+
+
+def _replace_route(delivery: object, route: Mapping[str, object]) -> bool:
+    """Replace the route by which a message is redelivered; return whether it was another one.
+
+    A producer must not choose it: workers can write to more keys than producers. If the worker is
+    denied the key, the transaction fails again and again, and no message is redelivered. An
+    incomplete route stays, and is refused.
+    """
+    if not isinstance(delivery, dict) or not _DELIVERY.keys() <= delivery.keys():
+        return False
+    queue = route["routing_key"]
+    if delivery["routing_key"] == queue and delivery["exchange"] in ("", queue):
+        return False
+    delivery |= route
+    return True
 
 
 def _add_missing(values: dict[str, Any], defaults: dict[str, object]) -> bool:
