@@ -18,12 +18,13 @@ from pathlib import Path
 from wsgiref.simple_server import WSGIServer
 
 from billiard.process import current_process
-from prometheus_client import CollectorRegistry, start_http_server, values
+from prometheus_client import CollectorRegistry, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from worker.core.exposure import find_exposure
 from worker.core.settings import MetricsSettings
 from worker.telemetry.metrics import NULL_METRICS, Metrics
+from worker.telemetry.metrics_server import serve_metrics
 from worker.telemetry.prometheus import PrometheusMetrics
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # read by prometheus_client
@@ -56,7 +57,7 @@ class MetricsExporter:
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         try:
-            self._server, _ = start_http_server(port, host, registry=registry)
+            self._server = serve_metrics(host, port, registry)
         except OSError as error:
             message = "metrics are not served at %s:%d: %s; see METRICS_HOST and METRICS_PORT"
             log.error(message, host, port, error.strerror)  # noqa: TRY400 - the cause is the address
