@@ -98,7 +98,12 @@ def _broker() -> str:
 
 
 # Not set as the current app, because a producer may have its own Celery application.
-app = MediaCelery("media-atproto", include=["tasks.sync", "tasks.periodic"], set_as_current=False)
+app = MediaCelery(
+    "media-atproto",
+    include=["tasks.sync", "tasks.periodic"],
+    loader="worker.queue.loader:InstalledLoader",
+    set_as_current=False,
+)
 
 
 @app.on_configure.connect

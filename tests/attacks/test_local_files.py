@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shelve
+import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +19,7 @@ from celery import Celery
 
 from tests.deployment import procfile, services
 from tests.fleet import logged
+from tests.terminal import PROGRAM
 from tests.waiting import wait_for
 from worker.cli.environment import complete_environment
 from worker.core.settings import MetricsSettings, QueueSettings
@@ -229,3 +231,23 @@ def test_metrics_are_not_written_to_a_replaced_folder(
     expose(folder)
     assert exporter.metrics() is NULL_METRICS
     assert [*folder.iterdir()] == []
+
+
+def test_no_module_of_the_current_folder_is_imported(
+    bare_environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Its code would run with all secrets of the environment."""
+    planted = tmp_path / "tasks"
+    planted.mkdir()
+    (planted / "__init__.py").touch()
+    (planted / "sync.py").write_text("print('executed')")
+    done = subprocess.run(
+        [PROGRAM, "enqueue", "mood", "65f0c0ffee65f0c0ffee65f0"],
+        cwd=tmp_path,
+        env={**bare_environ, "REDIS_URL": _REDIS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "executed" not in done.stdout
+    assert "queue" in done.stderr
