@@ -44,6 +44,13 @@ def test_nobody_else_on_the_machine_can_read_them(secrets: Path) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o444}
 
 
+def test_nobody_else_gets_into_a_folder_that_was_there(tmp_path: Path) -> None:
+    """An operator may have made it, for the URL of another MongoDB."""
+    tmp_path.chmod(0o755)
+    make_secrets(tmp_path)
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+
+
 @pytest.mark.parametrize(
     ("missing", "made"),
     [
