@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,14 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import after, now
 from worker.core.documents import Account, Status
+from worker.core.errors import TransientError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.pds.client import PdsClient
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DidResolver, StaticPdsResolver
+from worker.pds.locks import hold_lock
 from worker.pds.pds_cache import PdsCache
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsHost, PdsHosts
@@ -179,10 +181,35 @@ def test_host_of_a_did_web_has_slots_too(redis: Redis, host: str) -> None:
         documents.pds_of(f"did:web:{host}")
 
 
+def test_waiting_for_a_lock_takes_no_slot_of_its_holder(
+    stack: Stack, redis: Redis, host: str
+) -> None:
+    """Or the holder could not finish before those that wait for it give up."""
+    name = f"media-atproto:repo:{host}"
+    processes = [HostSlots(redis, calls=2) for _ in range(3)]
+    busy = TransientError("busy", step="write", code="repo_locked")
+
+    def wait(slots: HostSlots) -> None:
+        with Redis.from_url(stack.environment["REDIS_URL"]) as own:
+            waiting = partial(slots.hold_waiting, host)
+            with suppress(HostBusyError), hold_lock(own, name, busy, hold_waiting=waiting):
+                pass
+
+    with ThreadPoolExecutor(3) as pool:
+        with hold_lock(redis, name, busy):
+            runs = [pool.submit(wait, each) for each in processes]
+            wait_for(lambda: sum(run.done() for run in runs) == 2, what="two ends", within=20)
+            with processes[0].hold(host, "write"):
+                assert not is_busy(processes[1], host)
+        for run in runs:
+            run.result()
+    redis.delete(key_of(f"{host}/waiting"))
+
+
 def test_own_pds_has_no_slots(module_world: World) -> None:
     """Calls to PDS_URL cost no call to Redis."""
-    did = module_world.dids[module_world.ada]
-    assert module_world.services.pds.client_of(did).hold_slot is nullcontext
+    pds = module_world.services.pds.client_of(module_world.dids[module_world.ada])
+    assert (pds.hold_slot, pds.hold_waiting) == (nullcontext, nullcontext)
 
 
 class Tarpit:
@@ -198,7 +225,11 @@ class Tarpit:
     def open_repo(self, account: Account) -> Repo:
         """Return the repo of an account, as another process would open it."""
         slots = HostSlots(self._redis, calls=2)
-        pds = PdsClient(self.proxy.url, hold_slot=partial(slots.hold, self.host))
+        pds = PdsClient(
+            self.proxy.url,
+            hold_slot=partial(slots.hold, self.host),
+            hold_waiting=partial(slots.hold_waiting, self.host),
+        )
         self._undo.callback(pds.close)
         vault = self._world.services.pds.vault
         host = PdsHost(pds, Sessions(self._redis, vault, pds, parked=60))
@@ -219,7 +250,7 @@ def open_tarpit(world: World, redis: Redis) -> Iterator[Tarpit]:
     ):
         tarpit = Tarpit(world, redis, proxy, undo)
         yield tarpit
-        redis.delete(key_of(tarpit.host))
+        redis.delete(key_of(tarpit.host), key_of(f"{tarpit.host}/waiting"))
 
 
 def code_of(outcome: Outcome) -> str:

@@ -87,7 +87,7 @@ class PdsClient:
 
     Methods raise the errors that `translate` returns. `limiter` charges each call before it is
     sent, and raises RateLimitReachedError or RedisUnavailableError. `hold_slot` limits the
-    concurrent calls to a foreign PDS. `bypass` is a key that lifts the rate limits of an operator's
+    concurrent calls to a foreign PDS, `hold_waiting` the waits for locks. `bypass` is a key that lifts the rate limits of an operator's
     own PDS. `request` is the HTTP client to use. Without it, a new one is created with `timeout` in
     seconds. `limits` are those of the calls.
     """
@@ -100,6 +100,7 @@ class PdsClient:
         request: Request | None = None,
         limiter: HostLimiter = NO_LIMITS,
         hold_slot: HoldSlot = nullcontext,
+        hold_waiting: HoldSlot = nullcontext,
         bypass: Secret | None = None,
         metrics: Metrics = NULL_METRICS,
         limits: CallLimits = TRUSTED,
@@ -107,6 +108,7 @@ class PdsClient:
         self.url = url
         self._limits = limits
         self.hold_slot = hold_slot
+        self.hold_waiting = hold_waiting
         self._metrics = metrics
         self._request = request or open_http_client(timeout, limits=limits.ordinary)
         self._limiter = limiter

@@ -15,6 +15,9 @@ most 10 minutes. So a host that answers slowly occupies about one fifth of a pro
 With 2 slots, that is less than half a process. Faster calls pay nothing: a host with answers in
 2 seconds or less occupies at most as many processes as it has slots.
 
+A process that waits for a lock may wait for a slow call of the holder. It holds the only waiting
+slot of the host. This is no slot of calls: the holder needs these to finish.
+
 The slot of a killed process expires 180 seconds after the start of its call, when the call would
 have been ended by the time limit of its task.
 """
@@ -32,14 +35,15 @@ from weakref import WeakValueDictionary
 
 from redis import Redis
 
-from worker.core.clock import after
+from worker.core.clock import after, now
 from worker.core.errors import RateLimitReachedError
 from worker.core.redis_errors import RedisUnavailableError, redis_errors
 
 HoldSlot = Callable[[str], AbstractContextManager[object]]
-"""Holds a slot of one host during a call of the given step; `nullcontext` has no limit."""
+"""Holds a slot of one host during the given step; `nullcontext` has no limit."""
 
 _SCRIPT = files("worker.pds").joinpath("host_slots.lua").read_text()
+_WAITERS = 1  # processes that wait for locks, for each host
 _LIFE = 180.0  # seconds; the longest time limit of a task
 _FREE = 2.0  # seconds of a call without a reservation
 _PRICE = 4.0  # seconds of reservation for each further second
@@ -68,37 +72,46 @@ class HostSlots:
         self._lock = Lock()
         self._queues: WeakValueDictionary[str, BoundedSemaphore] = WeakValueDictionary()
 
-    @contextmanager
-    def hold(self, host: str, step: str) -> Iterator[None]:
+    def hold(self, host: str, step: str) -> AbstractContextManager[None]:
         """Hold a slot of `host` during a call.
 
         Threads of this process wait for each other's calls. Raises HostBusyError if other
         processes or reservations take all slots, or RedisUnavailableError.
         """
-        with self._queue(host):
+        message = f"as many calls to {host} are pending as FOREIGN_HOST_CALLS allows"
+        return self._hold(host, self._calls, HostBusyError(message, until=now(), step=step))
+
+    def hold_waiting(self, host: str, step: str) -> AbstractContextManager[None]:
+        """Hold the waiting slot of `host` while waiting for a lock; raises as `hold` does."""
+        message = f"another worker waits for a call to {host}"
+        busy = HostBusyError(message, until=now(), step=step)
+        return self._hold(f"{host}/waiting", _WAITERS, busy)
+
+    @contextmanager
+    def _hold(self, name: str, slots: int, busy: HostBusyError) -> Iterator[None]:
+        with self._queue(name, slots):
             token = secrets.token_hex(8)
             with redis_errors():
-                wait = self._run(host, token, _LIFE, self._calls)
+                wait = self._run(name, token, _LIFE, slots)
             if wait >= 0:
-                until = after(wait / 1000 + random.uniform(*_WAIT))  # noqa: S311
-                message = f"as many calls to {host} are pending as FOREIGN_HOST_CALLS allows"
-                raise HostBusyError(message, until=until, step=step)
+                busy.until = after(wait / 1000 + random.uniform(*_WAIT))  # noqa: S311
+                raise busy
             began = self._clock()
             try:
                 yield
             finally:
                 # Without Redis, the slot expires.
                 with suppress(RedisUnavailableError), redis_errors():
-                    self._run(host, token, _reservation(self._clock() - began))
+                    self._run(name, token, _reservation(self._clock() - began))
 
-    def _queue(self, host: str) -> BoundedSemaphore:
-        """Return the semaphore of this process for `host`."""
+    def _queue(self, name: str, slots: int) -> BoundedSemaphore:
+        """Return the semaphore of this process for slots."""
         with self._lock:
-            return self._queues.setdefault(host, BoundedSemaphore(self._calls))
+            return self._queues.setdefault(name, BoundedSemaphore(slots))
 
-    def _run(self, host: str, token: str, seconds: float, *calls: int) -> int:
-        arguments: list[str | int] = [token, round(seconds * 1000), *calls]
-        return int(self._script(keys=[f"media-atproto:calls:{host}"], args=arguments))
+    def _run(self, name: str, token: str, seconds: float, *slots: int) -> int:
+        arguments: list[str | int] = [token, round(seconds * 1000), *slots]
+        return int(self._script(keys=[f"media-atproto:calls:{name}"], args=arguments))
 
 
 def _reservation(seconds: float) -> float:

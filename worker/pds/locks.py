@@ -27,12 +27,12 @@ def hold_lock(
     *,
     life: float = _LIFE,
     timeout: float = _TIMEOUT,
-    hold_slot: HoldSlot = nullcontext,
+    hold_waiting: HoldSlot = nullcontext,
 ) -> Iterator[None]:
     """Hold a lock for the duration of a `with` block.
 
     A thread renews the lock. If the process is killed, the lock expires after `life` seconds.
-    The holder may be calling a slow host: waiting for it holds a slot of the host too. Raises
+    The holder may be calling a slow host: waiting for it holds the host's waiting slot. Raises
     `busy` if the lock is not acquired within `timeout` seconds, HostBusyError, or
     RedisUnavailableError.
     """
@@ -41,7 +41,7 @@ def hold_lock(
         delete_stuck_key(redis, name, life)
         is_held = lock.acquire(blocking=False)
     if not is_held:
-        with hold_slot(busy.step), redis_errors():
+        with hold_waiting(busy.step), redis_errors():
             if not lock.acquire(blocking_timeout=timeout):
                 raise busy
     try:
@@ -83,11 +83,16 @@ class RepoLocks:
         self._life = life
         self._timeout = patience
 
-    def hold(self, did: str, hold_slot: HoldSlot = nullcontext) -> AbstractContextManager[None]:
+    def hold(self, did: str, hold_waiting: HoldSlot = nullcontext) -> AbstractContextManager[None]:
         """Hold a repo's lock; raises TransientError (timeout), and the errors of `hold_lock`."""
         message = f"another worker is still writing to {did}"
         busy = TransientError(message, step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
         return hold_lock(
-            self._redis, name, busy, life=self._life, timeout=self._timeout, hold_slot=hold_slot
+            self._redis,
+            name,
+            busy,
+            life=self._life,
+            timeout=self._timeout,
+            hold_waiting=hold_waiting,
         )

@@ -50,7 +50,7 @@ class RecordDeleter:
 
     def _try(self, repo: Repo, keys: Sequence[RecordKey]) -> frozenset[RecordKey]:
         """Delete records in one batch; return the keys that still exist."""
-        with self._locks.hold(repo.did, repo.hold_slot):
+        with self._locks.hold(repo.did, repo.hold_waiting):
             commit = repo.commit()
             try:
                 repo.apply([Write("delete", key) for key in keys], commit)

@@ -38,9 +38,9 @@ class Repo:
     def did(self) -> str:
         return self._account.did
 
-    def hold_slot(self, step: str) -> AbstractContextManager[object]:
-        """Hold a slot of the account's PDS host, if it is foreign."""
-        return self._pds_host().pds.hold_slot(step)
+    def hold_waiting(self, step: str) -> AbstractContextManager[object]:
+        """Hold the waiting slot of the account's PDS host, if it is foreign."""
+        return self._pds_host().pds.hold_waiting(step)
 
     def key(self, collection: str, rkey: str) -> RecordKey:
         return RecordKey(self.did, collection, rkey)

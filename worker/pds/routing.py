@@ -96,6 +96,7 @@ class PdsHostFactory:
             request=caller.request,
             limiter=limiter,
             hold_slot=nullcontext if is_own else partial(self.slots.hold, host),
+            hold_waiting=nullcontext if is_own else partial(self.slots.hold_waiting, host),
             bypass=key,
             metrics=self.metrics,
             limits=caller.limits,

@@ -150,8 +150,8 @@ class Sessions:
         self._parking.raise_if_parked(account, self._bound(account))
         message = f"another worker is still logging in as {account.did}"
         busy = TransientError(message, step="session", code="login_locked")
-        name, hold_slot = self._key("login", account), self._pds.hold_slot
-        with hold_lock(self._redis, name, busy, timeout=_LOCK_TIMEOUT, hold_slot=hold_slot):
+        name, waiting = self._key("login", account), self._pds.hold_waiting
+        with hold_lock(self._redis, name, busy, timeout=_LOCK_TIMEOUT, hold_waiting=waiting):
             # Check again: the login of the previous holder may have failed.
             self._parking.raise_if_parked(account, self._bound(account))
             yield

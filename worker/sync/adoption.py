@@ -56,7 +56,7 @@ class Adoption:
         """
         if self.adopted.contains(account):
             return None
-        with self.locks.hold(repo.did, repo.hold_slot):
+        with self.locks.hold(repo.did, repo.hold_waiting):
             if self.adopted.contains(account):
                 return None
             return self._adopt_repo(repo, account, held)
@@ -65,7 +65,7 @@ class Adoption:
         """Adopt the records of a repo once per backfill; raises as `adopt_first` does."""
         if self._is_adopted_for(backfill, repo.did):
             return
-        with self.locks.hold(repo.did, repo.hold_slot):
+        with self.locks.hold(repo.did, repo.hold_waiting):
             if self._is_adopted_for(backfill, repo.did):
                 return
             self._adopt_repo(repo, account, None)

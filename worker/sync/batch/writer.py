@@ -56,7 +56,7 @@ class Writer:
             return result
         waiting = deque(records)
         try:
-            with self.locks.hold(repo.did, repo.hold_slot):
+            with self.locks.hold(repo.did, repo.hold_waiting):
                 while waiting:
                     with self.throttle.slot() as most:
                         chunk = _chunk(waiting, _max_writes(repo, most))
