@@ -131,6 +131,16 @@ def test_compressed_response_is_not_decoded(target: Target) -> None:
     assert target.site.server.headers[-1]["accept-encoding"] == "identity"
 
 
+def test_cookies_are_not_kept(target: Target) -> None:
+    """They would fill the memory of the process, and be sent to other hosts of a domain."""
+    cookies = {"Set-Cookie": "name=" + "a" * 4000}
+    target.site.faults["cookie"] = lambda to: to.answer(200, b"", cookies)
+    for _ in range(2):
+        target.get("cookie")
+    assert not target.client.cookies
+    assert "cookie" not in target.site.server.headers[-1]
+
+
 def test_slowly_read_upload_ends_at_the_deadline() -> None:
     """Each part of it is accepted long before the timeout of a write."""
     with (

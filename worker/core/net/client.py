@@ -128,13 +128,15 @@ def _timeouts(request: httpx.Request, seconds: float) -> Mapping[str, Deadline]:
 
 
 def _limited(response: httpx.Response, limits: ClientLimits) -> httpx.Response:
-    """Limit the body of a response; raises httpx.DecodingError if it is compressed."""
+    """Limit a response, without cookies; raises httpx.DecodingError if it is compressed."""
     if not isinstance(response.stream, httpx.SyncByteStream):
         raise TypeError("the response of a synchronous call must be a SyncByteStream")
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in _NOT_ENCODED:
         response.close()
         raise httpx.DecodingError("the response has a content encoding that was not requested")
+    # httpx would keep cookies as long as the client lives, and send them again.
+    response.headers.pop("Set-Cookie", None)
     response.stream = _LimitedStream(response.stream, limits.max_bytes)
     return response
 
