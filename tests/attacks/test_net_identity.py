@@ -130,6 +130,7 @@ def test_document_names_no_host_of_our_network_with_allow_http(
         "https://pds.ex\u0430mple.com",
         "https://pds.example.com:port",
         "ftp://pds.example.com",
+        "https://xn--a.example.com",
         "https://" + "a." * 200 + "com",
         "https://" + "a" * 90_000,
     ],
@@ -169,7 +170,10 @@ def test_host_that_is_named_like_the_directory_is_foreign(redis: Redis) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["127.0.0.1", "localhost", "10.1", "evil.example%3A8080", "Evil.example", "a.b:c", "a b"],
+    [
+        *("127.0.0.1", "localhost", "10.1", "evil.example%3A8080", "Evil.example", "a.b:c", "a b"),
+        *("xn--a.example", "xn--0.example"),
+    ],
 )
 def test_did_web_names_public_hosts_only_in_one_form(directory: Directory, host: str) -> None:
     """Without a document, there is no account."""

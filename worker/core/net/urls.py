@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from contextlib import suppress
 
 from worker.core.net.allowed_hosts import is_host
 
@@ -26,7 +27,18 @@ def canonical_pds_url(text: str) -> str | None:
     host = found[1].lower()
     _, dot, top_level = host.rpartition(".")
     is_public = dot and is_host(host) and _TOP_LEVEL.fullmatch(top_level)
-    return f"https://{host}" if is_public else None
+    return f"https://{host}" if is_public and _can_be_called(host) else None
+
+
+def _can_be_called(host: str) -> bool:
+    """Return whether httpx accepts a host: it decodes a first label in Punycode."""
+    if not host.startswith("xn--"):
+        return True
+    from httpx import URL  # imported on first use: producers load the settings, but call no host
+
+    with suppress(UnicodeError):
+        return bool(URL(f"https://{host}").host)
+    return False
 
 
 def allowed_pds_url(text: str, trusted: Collection[str]) -> str | None:
