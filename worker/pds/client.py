@@ -87,9 +87,9 @@ class PdsClient:
 
     Methods raise the errors that `translate` returns. `limiter` charges each call before it is
     sent, and raises RateLimitReachedError or RedisUnavailableError. `hold_slot` limits the
-    concurrent calls to a foreign PDS, `hold_waiting` the waits for locks. `bypass` is a key that lifts the rate limits of an operator's
-    own PDS. `request` is the HTTP client to use. Without it, a new one is created with `timeout` in
-    seconds. `limits` are those of the calls.
+    concurrent calls to a foreign PDS, and `hold_waiting` the waits for locks. `bypass` is a key
+    that lifts the rate limits of an operator's own PDS. `request` is the HTTP client to use.
+    Without it, a new one is created with `timeout` in seconds. `limits` are those of the calls.
     """
 
     def __init__(
