@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -181,8 +182,35 @@ def test_record_with_many_keys_is_decoded_once() -> None:
     snapshot = RepoSnapshot.parse(DID, car.commit(car.add(node([entry(k, record) for k in keys]))))
     records = snapshot.records(MOODS)
     assert len(records) == 5000
-    assert len({id(each.block) for each in records.values()}) == 1
+    assert len({id(each.ref) for each in records.values()}) == 1
     assert len(snapshot.by_ref(MOODS)["1"]) == 5000
+
+
+def test_records_of_a_repo_are_not_kept_decoded() -> None:
+    """Each empty array has 1 byte in the repo, and 64 bytes in memory."""
+    car = Car()
+    records = [car.add({"x": number, "y": [[]] * 100_000}) for number in range(3)]
+    entries = [entry(f"{MOODS}/{number}", cid) for number, cid in enumerate(records)]
+    file = car.commit(car.add(node(entries)))
+    tracemalloc.start()
+    found = RepoSnapshot.parse(DID, file).records(MOODS)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 3
+    assert kept < 3_000_000
+
+
+@pytest.mark.parametrize("place", ["record", "node", "commit", "header"])
+def test_too_large_block_is_not_decoded(place: str) -> None:
+    """It would need gigabytes of memory."""
+    car, junk = Car(), {"junk": bytes(2**20)}
+    record = car.add({"x": 1} | (junk if place == "record" else {}))
+    tree = node([entry(f"{MOODS}/1", record)]) | (junk if place == "node" else {})
+    file = car.commit(car.add(tree), **(junk if place == "commit" else {}))
+    if place == "header":
+        file = car.file(b"x" * 2**20)
+    with pytest.raises(RepoDamagedError, match=r"too large|header"):
+        RepoSnapshot.parse(DID, file).records(MOODS)
 
 
 def test_node_that_occurs_twice_is_no_tree() -> None:

@@ -24,7 +24,7 @@ def test_no_query_of_a_wipe_goes_through_a_collection(
 ) -> None:
     """MongoDB explains each: indexes alone, and no more documents than are the subject's."""
     clearing = StateReset(watched.store)
-    record = StoredRecord("k105", b"", {"ref": str(ObjectId())})
+    record = StoredRecord("k105", b"", str(ObjectId()), b"")
     with watched.explainer.listening():
         found = clearing.documents_of(MOOD, "did:plc:x", user, {"k105": record, "k": record})
     assert list(found) == ["k105"]

@@ -6,6 +6,7 @@ from bson import ObjectId
 
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
+from worker.core.records import document_ref
 from worker.operations.audit.matching import Expected, match_records
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Skip
@@ -23,7 +24,7 @@ def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) 
 
 def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object], list[str]]:
     """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest."""
-    records = {rkey: StoredRecord(rkey, b"", {"ref": ref}) for rkey, ref in refs.items()}
+    records = {rkey: StoredRecord(rkey, b"", ref, b"") for rkey, ref in refs.items()}
     cases, orphan_finder = match_records(DID, records, expected)
     told: list[object] = [
         (case.own.rkey if case.own else None, *(twin.rkey for twin in case.duplicates))
@@ -77,8 +78,8 @@ def test_of_two_documents_that_claim_a_record_it_is_the_one_that_it_names() -> N
 
 def test_record_of_an_early_mood_names_its_document_in_mongo_id() -> None:
     """Where `ref` is missing, and only there."""
-    early = StoredRecord("a", b"", {"mongoId": "1"})
-    both = StoredRecord("b", b"", {"mongoId": "1", "ref": "2"})
+    early = StoredRecord("a", b"", document_ref({"mongoId": "1"}), b"")
+    both = StoredRecord("b", b"", document_ref({"mongoId": "1", "ref": "2"}), b"")
     matches, rest = match_records(DID, {"a": early, "b": both}, [document("1")])
     assert [match.own for match in matches] == [early]
     assert rest == [both]

@@ -203,8 +203,8 @@ ODD = {"p": 0, "k": b"a/b", "v": b"cid", "t": None}
         (with_node({"l": None, "e": [{}]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [ODD | {"p": "0"}]}), "a node of its tree is malformed"),
         (with_node({"l": None, "e": [ODD | {"k": "a/b"}]}), "a node of its tree is malformed"),
-        (with_node({"l": None, "e": [ODD | {"v": None}]}), "an entry of its tree is malformed"),
-        (with_node({"l": None, "e": [ODD | {"t": []}]}), "its tree is not a tree"),
+        (with_node({"l": None, "e": [ODD | {"v": None}]}), "a node of its tree is malformed"),
+        (with_node({"l": None, "e": [ODD | {"t": []}]}), "a node of its tree is malformed"),
     ],
 )
 def test_repo_that_is_damaged_is_told(make: Callable[[Car], bytes], fault: str) -> None:

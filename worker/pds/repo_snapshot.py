@@ -4,6 +4,9 @@ A repo is a Merkle search tree of blocks. Each block is named by the hash of its
 is verified before the block is used. `libipld.decode_car` cannot be used, because it returns blocks
 without their bytes. Encoding a block again may give different bytes: libipld decodes bytes that
 begin like a CID as a link.
+
+A decoded block needs up to 72 times its size in memory. Blocks are therefore limited in size, and
+records are decoded one at a time: only their bytes are kept.
 https://atproto.com/specs/repository and https://ipld.io/specs/transport/car/carv1/
 """
 
@@ -12,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import libipld
 
@@ -24,6 +27,7 @@ from worker.core.records import document_ref
 Block = Mapping[str, Any]
 _REPO_VERSION = 3
 _DIGEST = 32  # bytes at the end of a CID
+_MAX_BLOCK = 2**20  # bytes of a record, a node, a commit or a header; a record has 1 MB at most
 _MAX_DEPTH = 128  # layers; the hash of a key has 128 pairs of bits
 _MAX_KEY = 1024  # bytes of a collection and a record key
 _MORE = 0x80  # set in all bytes of a length except the last
@@ -47,8 +51,8 @@ def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
 
 def _root(header: bytes) -> bytes:
     try:
-        root = libipld.decode_dag_cbor(header)["roots"][0]
-    except (ValueError, LookupError, TypeError, RecursionError):
+        root = _decode(header)["roots"][0]
+    except (ValueError, LookupError, TypeError):
         root = None
     if not isinstance(root, bytes):
         raise ValueError("it has no header that names a commit")  # noqa: TRY004 - bad data
@@ -79,25 +83,25 @@ class RepoDamagedError(TransientError):
 
 @dataclass(frozen=True, slots=True)
 class StoredRecord:
-    """A record in a repo. `raw_cid` is its CID as bytes, for fast comparisons."""
+    """A record in a repo. `raw_cid` is its CID as bytes, for fast comparisons.
+
+    `ref` is the `_id` of its document, or None, and `content` the record in DAG-CBOR.
+    """
 
     rkey: str
     raw_cid: bytes
-    block: Block = field(repr=False)
+    ref: str | None
+    content: bytes = field(repr=False)
 
     @property
     def cid(self) -> str:
         return spell_cid(self.raw_cid)
 
     @property
-    def ref(self) -> str | None:
-        return document_ref(self.block)
-
-    @property
     def value(self) -> Mapping[str, object]:
         """Return the record in JSON form; raises RepoDamagedError if it is nested too deeply."""
         try:
-            return {name: json_form(part) for name, part in self.block.items()}
+            return {name: json_form(part) for name, part in _decode(self.content).items()}
         except RecursionError:
             raise _nested_error(self.rkey) from None
 
@@ -105,7 +109,7 @@ class StoredRecord:
     def blobs(self) -> tuple[str, ...]:
         """Return the CIDs of the record's blobs; raises RepoDamagedError as `value` does."""
         try:
-            return tuple(dict.fromkeys(_blobs(self.block)))
+            return tuple(dict.fromkeys(_blobs(_decode(self.content))))
         except RecursionError:
             raise _nested_error(self.rkey) from None
 
@@ -140,11 +144,14 @@ class RepoSnapshot:
     def records(self, collection: str) -> Mapping[str, StoredRecord]:
         """Return a collection's records by rkey, lowest first; raises RepoDamagedError."""
         tree, keys = _Tree(self.did, self._blocks), self._keys.get(collection, {})
-        blocks: dict[bytes, Block] = {}  # a block is decoded once, however many keys name it
+        refs: dict[bytes, str | None] = {}  # a block is decoded once, however many keys name it
         for rkey, cid in keys.items():
-            if cid not in blocks:
-                blocks[cid] = tree.block(cid, f"record {collection}/{rkey}")
-        return {rkey: StoredRecord(rkey, cid, blocks[cid]) for rkey, cid in keys.items()}
+            if cid not in refs:
+                refs[cid] = document_ref(tree.block(cid, f"record {collection}/{rkey}"))
+        return {
+            rkey: StoredRecord(rkey, cid, refs[cid], self._blocks[cid])
+            for rkey, cid in keys.items()
+        }
 
     def by_ref(self, collection: str) -> Mapping[str, Sequence[StoredRecord]]:
         """Group a collection's records by the `_id` of their documents.
@@ -157,6 +164,25 @@ class RepoSnapshot:
             if (ref := record.ref) is not None:
                 found.setdefault(ref, []).append(record)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of a node: a key shares `prefix` bytes with the key before it."""
+
+    prefix: int
+    suffix: bytes
+    value: bytes
+    right: bytes | None
+
+    @classmethod
+    def parse(cls, raw: Block) -> Self:
+        """Parse an entry; raises LookupError or TypeError."""
+        prefix, suffix, value, right = raw["p"], raw["k"], raw["v"], raw["t"]
+        parts_are_bytes = isinstance(suffix, bytes) and isinstance(value, bytes)
+        if not (isinstance(prefix, int) and parts_are_bytes and isinstance(right, bytes | None)):
+            raise TypeError("a part of the entry has another type")
+        return cls(prefix, suffix, value, right)
 
 
 class _Tree:
@@ -177,12 +203,9 @@ class _Tree:
         if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
             raise _damaged_error(self._did, f"{what} does not match its CID")
         try:
-            value = libipld.decode_dag_cbor(block)
-        except (ValueError, RecursionError):
-            value = None
-        if not isinstance(value, dict):
-            raise _damaged_error(self._did, f"{what} is not an object")
-        return value
+            return _decode(block)
+        except ValueError as error:
+            raise _damaged_error(self._did, f"{what} {error}") from None
 
     def walk(self, cid: object, depth: int) -> None:
         """Add the keys below a node to `keys`, at most `depth` layers deep.
@@ -193,23 +216,28 @@ class _Tree:
         if depth == 0 or not isinstance(cid, bytes) or cid in self._nodes:
             raise _damaged_error(self._did, "its tree is not a tree")
         self._nodes.add(cid)
-        node = self.block(cid, "a node of its tree")
+        left, entries = self._node(cid)
         key = b""
+        if left is not None:
+            self.walk(left, depth - 1)
+        for entry in entries:
+            key = key[: entry.prefix] + entry.suffix
+            self._add(key, entry.value)
+            if entry.right is not None:
+                self.walk(entry.right, depth - 1)
+
+    def _node(self, cid: bytes) -> tuple[object, Sequence[_Entry]]:
+        """Return the left subtree and the entries of a node; drop all other fields of the node."""
+        node = self.block(cid, "a node of its tree")
         try:
-            if node["l"] is not None:
-                self.walk(node["l"], depth - 1)
-            for entry in node["e"]:
-                key = key[: entry["p"]] + entry["k"]
-                self._add(key, entry["v"])
-                if entry["t"] is not None:
-                    self.walk(entry["t"], depth - 1)
+            return node["l"], [_Entry.parse(entry) for entry in node["e"]]
         except (LookupError, TypeError):
             raise _damaged_error(self._did, "a node of its tree is malformed") from None
 
-    def _add(self, key: bytes, cid: object) -> None:
+    def _add(self, key: bytes, cid: bytes) -> None:
         collection, _, rkey = key[: _MAX_KEY + 1].decode("ascii", "replace").partition("/")
         is_key = collection and is_rkey(rkey) and len(key) <= _MAX_KEY
-        if not isinstance(cid, bytes) or not is_key:
+        if not is_key:
             raise _damaged_error(
                 self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}"
             )
@@ -217,6 +245,19 @@ class _Tree:
             raise _damaged_error(self._did, f"its keys are out of order at {ascii(key)[:100]}")
         self._last = key
         self.keys.setdefault(collection, {})[rkey] = cid
+
+
+def _decode(block: bytes) -> Block:
+    """Decode an object in DAG-CBOR; raises ValueError."""
+    if len(block) > _MAX_BLOCK:
+        raise ValueError("is too large")
+    try:
+        value = libipld.decode_dag_cbor(block)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError("is not an object")  # noqa: TRY004 - bad data
+    return value
 
 
 def _blobs(value: object) -> Iterator[str]:
