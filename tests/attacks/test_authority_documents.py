@@ -253,3 +253,32 @@ def test_strays_of_another_type_take_new_ones(world: World) -> None:
         assert isinstance(saved, list)
         assert uri in saved
     assert world.sync("kidlisp", item).status == "synced"
+
+
+@pytest.mark.parametrize(("victim", "twin"), [(7, "7"), ("a" * 24, ObjectId("a" * 24))])
+@pytest.mark.parametrize("form", ["hidden", "stray", "shown", "message"])
+def test_an_id_with_the_same_text_takes_no_record_of_another_account(
+    world: World, sync: Sync, victim: object, twin: object, form: str
+) -> None:
+    """The record may name either document."""
+    programs = world.services.storage.database["kidlisp"]
+    document = programs.find_one({"_id": save(world, world.ada)})
+    assert document
+    programs.delete_many({"_id": {"$in": [victim, twin]}})
+    programs.insert_one(document | {"_id": victim})
+    world.sync("kidlisp", victim)  # type: ignore[arg-type]
+    state = world.platform.state("kidlisp", victim)  # type: ignore[arg-type]
+    key = RecordKey.parse(str(state["uri"]))
+    before = repo(world, world.ada).get(key)
+    claim = {"repo": key.repo, "rkey": key.rkey, "uri": key.uri, "cid": state["cid"]}
+    claim |= {"status": "synced"}
+    programs.update_one({"_id": victim}, {"$unset": {"atproto": ""}})  # the index of keys
+    changes: RawDocument = {"user": world.bob, "code": f"(wipe {ObjectId()})"}
+    changes |= {"nuked": True} if form == "hidden" else {}
+    changes |= {"atproto": {"strays": [key.uri]} if form == "stray" else claim}
+    programs.insert_one(document | {"_id": twin} | changes)
+    if form == "message":
+        world.services.sync.engine.delete_record("kidlisp", world.ada, key.rkey, holder="evil")
+    else:
+        sync(world, twin, world.bob)
+    assert repo(world, world.ada).get(key) == before

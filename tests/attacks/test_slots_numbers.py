@@ -205,7 +205,7 @@ def test_too_large_block_is_not_decoded(place: str) -> None:
     """It would need gigabytes of memory."""
     car, junk = Car(), {"junk": bytes(2**20)}
     record = car.add({"x": 1} | (junk if place == "record" else {}))
-    tree = node([entry(f"{MOODS}/1", record)]) | (junk if place == "node" else {})
+    tree = {**node([entry(f"{MOODS}/1", record)]), **(junk if place == "node" else {})}
     file = car.commit(car.add(tree), **(junk if place == "commit" else {}))
     if place == "header":
         file = car.file(b"x" * 2**20)

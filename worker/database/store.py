@@ -146,12 +146,16 @@ class DocumentStore:
 
     def find_named(self, kind: MediaType, ref: str | None) -> MediaDocument | None:
         """Return the document that the `ref` of a record names, or None."""
-        ids = [each for each in candidate_ids(ref) if str(each) == ref]
+        ids = _ids_with_text(ref)
         return self.find(kind, ids) if ids else None
+
+    def find_namesakes(self, kind: MediaType, ref: str) -> list[MediaDocument]:
+        """Return all documents whose `_id` has the text `ref`, in any order."""
+        return self.find_all(kind, _ids_with_text(ref))
 
     def find_all_named(self, kind: MediaType, refs: Iterable[str]) -> Mapping[str, MediaDocument]:
         """Return the documents that the `ref`s of records name, by `ref`; see `find_named`."""
-        ids = {ref: [each for each in candidate_ids(ref) if str(each) == ref] for ref in refs}
+        ids = {ref: _ids_with_text(ref) for ref in refs}
         wanted = [each for candidates in ids.values() for each in candidates]
         found = {each.ref.id: each for each in self.find_all(kind, wanted)}
         return {
@@ -160,17 +164,22 @@ class DocumentStore:
             if (named := next((each for each in candidates if each in found), None)) is not None
         }
 
-    def is_named(self, kind: MediaType, item: DocumentId, ref: str | None) -> bool:
-        """Return whether the `ref` of a record names the document `item`.
+    def is_named(
+        self, kind: MediaType, document: MediaDocument, ref: str | None, *, in_own_repo: bool
+    ) -> bool:
+        """Return whether the `ref` of a record names `document`.
 
-        The `_id`s of two documents may have the same text: it names the one that `find` returns.
+        The `_id`s of two documents may have the same text. In the repo of their owner, it names the
+        one that `find` returns. Anyone may have saved the other one: in the repo of another owner,
+        it names neither of them, and it does not name the document of another owner.
         """
+        item = document.ref.id
         if ref != str(item):
             return False
-        if candidate_ids(ref)[:1] == (item,):
+        if in_own_repo and _ids_with_text(ref)[:1] == [item]:
             return True
-        named = self.find_named(kind, ref)
-        return named is not None and named.ref.id == item
+        others = [each for each in self.find_namesakes(kind, ref) if each.ref.id != item]
+        return not any(not in_own_repo or each.owner == document.owner for each in others)
 
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document with this record key, or None.
@@ -344,6 +353,11 @@ class DocumentStore:
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),
         )
+
+
+def _ids_with_text(ref: str | None) -> list[DocumentId]:
+    """Return the `_id`s with the text `ref`, most likely first."""
+    return [each for each in candidate_ids(ref) if str(each) == ref]
 
 
 def _id_of(raw: RawDocument) -> DocumentId:

@@ -26,7 +26,7 @@ def check_owner(run: Run, key: RecordKey, record: RemoteRecord | None) -> None:
     The record must name the document. A record that names none may be changed in the repo of the
     document's owner, except in the repo that all guests share.
     """
-    if record is None or run.is_named_by(record.ref):
+    if record is None or run.is_named_by(record.ref, key.repo):
         return
     if record.ref is None and key.repo == run.did and not run.document.is_guest:
         return

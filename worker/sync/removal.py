@@ -79,9 +79,11 @@ class Remover:
         key = repo.key(kind.nsid, rkey)
         record = repo.get(key)
         if record and record.ref:
-            named = self.store.find_named(kind, record.ref)
-            is_here = named and (named.state.repo, named.state.rkey) == (key.repo, rkey)
-            return named if named and (is_here or named.owner == user) else [record]
+            for named in self.store.find_namesakes(kind, record.ref):
+                is_here = (named.state.repo, named.state.rkey) == (key.repo, rkey)
+                if is_here or named.owner == user:
+                    return named
+            return [record]
         holder = self.store.find_by_record(kind, key.repo, rkey)
         if record and holder is None:
             raise RecordNotProvenError(f"{key.uri} names no document: it is not deleted")

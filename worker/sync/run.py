@@ -66,9 +66,10 @@ class Run:
         """
         self.document = replace(self.document, state=state)
 
-    def is_named_by(self, ref: str | None) -> bool:
-        """Return whether `ref` of a record is the text of the document's `_id`."""
-        return self._store.is_named(self.kind, self.document.ref.id, ref)
+    def is_named_by(self, ref: str | None, repo: str) -> bool:
+        """Return whether `ref` of a record in `repo` names the document."""
+        is_own = repo == self.did
+        return self._store.is_named(self.kind, self.document, ref, in_own_repo=is_own)
 
     def release_key(self, key: RecordKey) -> None:
         """Take a record key from other documents; the record there names this one."""
