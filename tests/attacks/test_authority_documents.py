@@ -282,3 +282,18 @@ def test_an_id_with_the_same_text_takes_no_record_of_another_account(
     else:
         sync(world, twin, world.bob)
     assert repo(world, world.ada).get(key) == before
+
+
+def test_an_id_with_the_same_text_hides_no_existing_record(world: World) -> None:
+    """Without it, the owner's document would get a second record."""
+    own = repo(world, world.ada)
+    key = RecordKey(own.did, KIDLISP.nsid, "of-an-older-program")
+    own.apply([Write("create", key, {"$type": key.collection, "ref": "8"})], own.commit())
+    programs = world.services.storage.database["kidlisp"]
+    document = programs.find_one({"_id": save(world, world.ada)})
+    assert document
+    programs.insert_one(document | {"_id": 8})
+    other = {"_id": "8", "user": world.bob, "code": f"(wipe {ObjectId()})"}
+    programs.insert_one(document | other)
+    sync_batch(world, "kidlisp", [8], subject=world.ada, backfill=str(ObjectId()))
+    assert world.platform.state("kidlisp", 8)["uri"] == key.uri  # type: ignore[arg-type]

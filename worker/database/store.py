@@ -153,11 +153,17 @@ class DocumentStore:
         """Return all documents whose `_id` has the text `ref`, in any order."""
         return self.find_all(kind, _ids_with_text(ref))
 
-    def find_all_named(self, kind: MediaType, refs: Iterable[str]) -> Mapping[str, MediaDocument]:
-        """Return the documents that the `ref`s of records name, by `ref`; see `find_named`."""
+    def find_all_named(
+        self, kind: MediaType, refs: Iterable[str], owner: str | None = None
+    ) -> Mapping[str, MediaDocument]:
+        """Return the documents that the `ref`s of records name, by `ref`; see `find_named`.
+
+        With `owner`, only documents of this owner count.
+        """
         ids = {ref: _ids_with_text(ref) for ref in refs}
         wanted = [each for candidates in ids.values() for each in candidates]
-        found = {each.ref.id: each for each in self.find_all(kind, wanted)}
+        documents = self.find_all(kind, wanted)
+        found = {each.ref.id: each for each in documents if owner in {None, each.owner}}
         return {
             ref: found[named]
             for ref, candidates in ids.items()

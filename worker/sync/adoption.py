@@ -121,12 +121,11 @@ class Adoption:
         rules = self.lexicons.blob_rules(kind.nsid)
         refs = iter(by_ref)
         while chunk := list(islice(refs, _CHUNK)):
-            named = self.store.find_all_named(kind, chunk)
+            named = self.store.find_all_named(kind, chunk, owner=account.subject)
             yield [
                 update
                 for ref, document in named.items()
-                if document.owner == account.subject
-                and (records := by_ref.get(ref))
+                if (records := by_ref.get(ref))
                 and (update := _adopt_record(document, account.did, records, rules))
             ]
 
