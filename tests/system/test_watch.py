@@ -38,12 +38,20 @@ def watcher(scene: Scene) -> Iterator[Terminal]:
 
 
 def test_what_is_saved_edited_and_nuked_is_followed(scene: Scene) -> None:
-    """Each by one message: what the workers write on the documents brings no more of them."""
+    """Each by one message: what the workers write on the documents brings no more of them.
+
+    A message that is not accepted in time is sent again, so a worker may see a change before its
+    message is counted. Each step waits for its message: changes of one batch would be one message.
+    """
     world, platform = scene.world, scene.world.platform
     before = where(world).enqueued
     mood = publish(scene, "nobody enqueues this")
+    await_count(world, before + 1)
+    scene.wait_until_drained()
     platform.edit("mood", mood, mood="nor this")
     await_text(scene, mood, "nor this")
+    await_count(world, before + 2)
+    scene.wait_until_drained()
     platform.edit("mood", mood, deleted=True)
     scene.wait_for_status("mood", mood, "removed")
     assert not world.records("mood", mood)
