@@ -12,6 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from redis import Redis
 
 from tests.environments import new_settings
 from worker.core.documents import Account
@@ -98,3 +99,10 @@ def platform_of(services: Services) -> Platform:
 def _dispose(services: Services) -> None:
     services.storage.database.client.drop_database(services.storage.database.name)
     services.close()
+
+
+@pytest.fixture
+def redis(stack: Stack) -> Iterator[Redis]:
+    """Return a client of Redis."""
+    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
+        yield client

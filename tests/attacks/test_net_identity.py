@@ -38,13 +38,11 @@ def document(did: str, url: str) -> bytes:
     return json.dumps({"id": did, "service": [service]}).encode()
 
 
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """Return a client of Redis in which the attacker's account is unknown."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        for did in (_DID, _EVIL):
-            AccountCache(client).delete_all(did)
-        yield client
+@pytest.fixture(autouse=True)
+def unknown_accounts(redis: Redis) -> None:
+    """Delete what Redis has of the attacker's accounts."""
+    for did in (_DID, _EVIL):
+        AccountCache(redis).delete_all(did)
 
 
 @dataclass(frozen=True, slots=True)

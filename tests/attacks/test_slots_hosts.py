@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import subprocess
@@ -19,7 +20,9 @@ import pytest
 from cryptography.fernet import Fernet
 from redis import Redis
 
-from tests.contract.proxy import Proxy, open_proxy
+from tests.contract.proxy import Proxy, Reply, open_proxy
+from tests.environments import new_settings
+from tests.fixtures import Opener
 from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import after, now
@@ -28,6 +31,7 @@ from worker.core.errors import TransientError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.media import media_type
+from worker.pds.account_cache import AccountCache
 from worker.pds.client import PdsClient
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DidResolver, StaticPdsResolver
@@ -39,13 +43,6 @@ from worker.pds.sessions import Sessions
 from worker.sync.batch.engine import BatchRequest
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
-
-
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """Return a client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
 
 
 @pytest.fixture
@@ -206,10 +203,28 @@ def test_waiting_for_a_lock_takes_no_slot_of_its_holder(
     redis.delete(key_of(f"{host}/waiting"))
 
 
-def test_own_pds_has_no_slots(module_world: World) -> None:
-    """Calls to PDS_URL cost no call to Redis."""
-    pds = module_world.services.pds.client_of(module_world.dids[module_world.ada])
-    assert (pds.hold_slot, pds.hold_waiting) == (nullcontext, nullcontext)
+@pytest.mark.parametrize(
+    ("name", "limited"), [("pds", []), ("pds2", []), ("foreign", ["calls", "waits"])]
+)
+def test_only_foreign_pdses_have_slots(
+    stack: Stack, redis: Redis, open_services: Opener, name: str, limited: list[str]
+) -> None:
+    """Calls to PDS_URL and TRUSTED_PDS_URLS are not limited, and cost no call to Redis."""
+    did = f"did:plc:{'d' * 24}"
+    service = {"id": "#atproto_pds", "serviceEndpoint": f"https://{name}.example.com"}
+    document = json.dumps({"id": did, "service": [service]}).encode()
+    urls = {
+        "PDS_URL": "https://pds.example.com",
+        "TRUSTED_PDS_URLS": "https://pds2.example.com",
+    }
+    AccountCache(redis).delete_all(did)
+    with open_proxy(stack.environment["DID_RESOLVER"]) as directory:
+        directory.answer(Reply(200, document))
+        services = open_services(new_settings(stack, DID_RESOLVER=directory.url, **urls))
+        pds = services.pds.client_of(did)
+    holds = {"calls": pds.hold_slot, "waits": pds.hold_waiting}
+    assert [what for what, hold in holds.items() if hold is not nullcontext] == limited
+    AccountCache(redis).delete_all(did)
 
 
 class Tarpit:

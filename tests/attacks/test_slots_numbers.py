@@ -42,13 +42,6 @@ DATES = (
 )
 
 
-@pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """Return a client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
-
-
 @pytest.fixture(scope="module")
 def proxy(stack: Stack) -> Iterator[Proxy]:
     """Return a PDS that the test controls."""

@@ -30,13 +30,6 @@ from worker.services import Services
 
 
 @pytest.fixture
-def redis(stack: Stack) -> Iterator[Redis]:
-    """Return a client of Redis."""
-    with Redis.from_url(stack.environment["REDIS_URL"]) as client:
-        yield client
-
-
-@pytest.fixture
 def queue_url(stack: Stack) -> Iterator[str]:
     """Return the address of an empty Redis database."""
     with redis_database(stack.environment["REDIS_URL"]) as url:

@@ -65,12 +65,12 @@ class PdsCaller:
 class PdsHostFactory:
     """Creates the PdsHosts of a workload.
 
-    `trusted` are the URLs of PDSes that `own` calls; `others` calls all other PDSes. Accounts that
-    cannot log in are parked for `parked` seconds. `bypass` maps hosts to rate limit bypass keys.
+    `trusted` are the URLs of PDSes that `own` calls; `others` calls all other PDSes, within
+    `slots`. Accounts that cannot log in are parked for `parked` seconds. `bypass` maps hosts to
+    rate limit bypass keys.
     """
 
     resolver: PdsResolver
-    default_pds: str
     trusted: Collection[str]
     own: PdsCaller
     others: PdsCaller
@@ -89,8 +89,8 @@ class PdsHostFactory:
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc
         limiter, key = self.rate_limiter.for_host(host, workload), self.bypass.get(host)
-        is_own = url == self.default_pds
-        caller = self.own if url in self.trusted else self.others
+        is_own = url in self.trusted
+        caller = self.own if is_own else self.others
         pds = PdsClient(
             url,
             request=caller.request,

@@ -64,7 +64,6 @@ def build_pds(
     slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
         resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources),
-        default_pds=settings.pds.url,
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
         others=_open_caller(timeouts, resources, foreign=True),
