@@ -7,14 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from worker.core.record_keys import is_rkey
+
 _PART = "[!-.0-~]"  # a printable ASCII character except the slash
-_URI = re.compile(f"at://{_PART}{{1,2048}}/{_PART}{{1,317}}/{_PART}{{1,512}}")
+_URI = re.compile(f"at://{_PART}{{1,2048}}/{_PART}{{1,317}}/({_PART}{{1,512}})")
 _CID = re.compile(r"[!-~]{1,256}")
+
+
+def is_record_uri(text: str) -> bool:
+    """Return whether a text has the form of the at:// URI of a record."""
+    match = _URI.fullmatch(text)
+    return match is not None and is_rkey(match[1])
 
 
 def is_record_version(uri: str, cid: str) -> bool:
     """Return whether texts of a PDS have the form of the at:// URI and the CID of a record."""
-    return _URI.fullmatch(uri) is not None and _CID.fullmatch(cid) is not None
+    return is_record_uri(uri) and _CID.fullmatch(cid) is not None
 
 
 def document_ref(record: Mapping[str, object]) -> str | None:

@@ -6,7 +6,6 @@ the item can still be published.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,8 +17,8 @@ from bson import DBRef
 from worker.core.documents import BlobState, Failure, Lease, Status, SyncState
 from worker.core.fields import is_text
 from worker.core.record_keys import is_rkey
+from worker.core.records import is_record_uri
 
-_URI = re.compile(r"at://[^/\s]{1,2048}/[^/\s]{1,317}/([^/\s]{1,512})")
 _MAX_STRAYS = 20  # a run reads each of these records
 _MAX_NUMBER = 2**53
 _STATUSES: Mapping[str | None, Status] = {status.value: status for status in Status}
@@ -131,12 +130,7 @@ def mapping(raw: object) -> dict[str, object]:
 
 def _uris(raw: object) -> tuple[str, ...]:
     texts = map(_text, raw if isinstance(raw, list) else ())
-    return tuple(islice((text for text in texts if text and _is_record_uri(text)), _MAX_STRAYS))
-
-
-def _is_record_uri(text: str) -> bool:
-    match = _URI.fullmatch(text)
-    return match is not None and is_rkey(match[1])
+    return tuple(islice((text for text in texts if text and is_record_uri(text)), _MAX_STRAYS))
 
 
 def _text(raw: object) -> str | None:

@@ -6,14 +6,14 @@ filters of its writes contain the lease's token, so that it cannot overwrite a n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import cast
 
-from pymongo import ReturnDocument
+from pymongo import DESCENDING, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -144,59 +144,16 @@ class DocumentStore:
             for raw in found.sort("_id").limit(limit):
                 yield raw["_id"], self.parse(kind, raw)
 
-    def find_named(self, kind: MediaType, ref: str | None) -> MediaDocument | None:
-        """Return the document that the `ref` of a record names, or None."""
-        ids = _ids_with_text(ref)
-        return self.find(kind, ids) if ids else None
-
-    def find_namesakes(self, kind: MediaType, ref: str) -> list[MediaDocument]:
-        """Return all documents whose `_id` has the text `ref`, in any order."""
-        return self.find_all(kind, _ids_with_text(ref))
-
-    def find_all_named(
-        self, kind: MediaType, refs: Iterable[str], owner: str | None = None
-    ) -> Mapping[str, MediaDocument]:
-        """Return the documents that the `ref`s of records name, by `ref`; see `find_named`.
-
-        With `owner`, only documents of this owner count.
-        """
-        ids = {ref: _ids_with_text(ref) for ref in refs}
-        wanted = [each for candidates in ids.values() for each in candidates]
-        documents = self.find_all(kind, wanted)
-        found = {each.ref.id: each for each in documents if owner in {None, each.owner}}
-        return {
-            ref: found[named]
-            for ref, candidates in ids.items()
-            if (named := next((each for each in candidates if each in found), None)) is not None
-        }
-
-    def is_named(
-        self, kind: MediaType, document: MediaDocument, ref: str | None, *, in_own_repo: bool
-    ) -> bool:
-        """Return whether the `ref` of a record names `document`.
-
-        The `_id`s of two documents may have the same text. In the repo of their owner, it names the
-        one that `find` returns. Anyone may have saved the other one: in the repo of another owner,
-        it names neither of them, and it does not name the document of another owner.
-        """
-        item = document.ref.id
-        if ref != str(item):
-            return False
-        if in_own_repo and _ids_with_text(ref)[:1] == [item]:
-            return True
-        others = [each for each in self.find_namesakes(kind, ref) if each.ref.id != item]
-        return not any(not in_own_repo or each.owner == document.owner for each in others)
-
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document with this record key, or None.
 
         States of older programs have no repo; a state with the repo is preferred.
         """
         match = {"atproto.rkey": rkey, "atproto.repo": {"$in": [repo, None]}}
+        with_repo_first = [("atproto.repo", DESCENDING)]
         with mongo_errors():
-            raws = list(self.collection(kind).find(match, projection(kind)))
-        found = [self.parse(kind, raw) for raw in raws]
-        return min(found, key=lambda each: each.state.repo != repo, default=None)
+            raw = self.collection(kind).find_one(match, projection(kind), sort=with_repo_first)
+        return self.parse(kind, raw) if raw else None
 
     def release_key(self, kind: MediaType, repo: str, rkey: str, item: DocumentId) -> None:
         """Take a record key from the states of other documents than `item`.
@@ -359,11 +316,6 @@ class DocumentStore:
             fields=Fields(content),
             state=parse_state(raw.get("atproto")),
         )
-
-
-def _ids_with_text(ref: str | None) -> list[DocumentId]:
-    """Return the `_id`s with the text `ref`, most likely first."""
-    return [each for each in candidate_ids(ref) if str(each) == ref]
 
 
 def _id_of(raw: RawDocument) -> DocumentId:

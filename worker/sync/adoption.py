@@ -20,6 +20,7 @@ from worker.core.redis_errors import redis_errors
 from worker.core.redis_values import read_text
 from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 from worker.database.adopted_repos import AdoptedRepos
+from worker.database.document_refs import find_all_by_ref
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES, MediaType
@@ -121,7 +122,7 @@ class Adoption:
         rules = self.lexicons.blob_rules(kind.nsid)
         refs = iter(by_ref)
         while chunk := list(islice(refs, _CHUNK)):
-            named = self.store.find_all_named(kind, chunk, owner=account.subject)
+            named = find_all_by_ref(self.store, kind, chunk, owner=account.subject)
             yield [
                 update
                 for ref, document in named.items()

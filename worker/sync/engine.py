@@ -16,7 +16,6 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import Self
 
 from celery.exceptions import SoftTimeLimitExceeded
@@ -55,9 +54,10 @@ from worker.database.store import (
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.adoption import Adoption
+from worker.sync.deletion import Deletion, delete_own_record, log_kept
 from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
-from worker.sync.ownership import RecordNotProvenError, check_owner, without_key
+from worker.sync.ownership import without_key
 from worker.sync.plan import Nothing, Publish, Remove, Skip, describe, plan
 from worker.sync.publisher import Publisher
 from worker.sync.removal import Remover
@@ -68,14 +68,6 @@ from worker.telemetry.alerts import AffectedItem, Alerts
 _MAX_ROUNDS = 5
 
 log = logging.getLogger(__name__)
-
-
-class Deletion(Enum):
-    """The result of deleting a record; DONE also if it was missing."""
-
-    DONE = "the record is gone"
-    NO_ACCOUNT = "the account of the repo is unknown"
-    NOT_PROVEN = "the record does not name the document"
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,35 +320,12 @@ class Engine:
         for uri in state.strays:
             key = RecordKey.parse(uri)
             if key.collection != run.kind.nsid:
-                _log_kept(run, key, "it is in another collection")
+                log_kept(run, key, "it is in another collection")
             elif (key.repo, key.rkey) != (state.repo, state.rkey):
                 self._delete(run, key)
 
     def _delete(self, run: Run, key: RecordKey) -> Deletion:
-        """Delete a record of the document; log why, if the record is kept."""
-        account = self.accounts.by_did(key.repo)
-        if account is None:
-            _log_kept(run, key, "its account is unknown")
-            return Deletion.NO_ACCOUNT
-        repo = self.open_repo(account)
-        record = repo.get(key)
-        try:
-            check_owner(run, key, record)
-        except RecordNotProvenError:
-            _log_kept(run, key, "it does not name the document")
-            return Deletion.NOT_PROVEN
-        if record:
-            run.begin_write(key)
-            run.report_step(f"removing {key.uri}")
-            repo.delete(key, swap=record.cid)
-        run.report_step(f"removed {key.uri}")
-        return Deletion.DONE
-
-
-def _log_kept(run: Run, key: RecordKey, why: str) -> None:
-    run.report_step(f"{key.uri} stays: {why}")
-    fields = {"type": run.kind.name, "id": str(run.document.ref.id), "did": key.repo}
-    log.warning("record not deleted, %s: %s", why, key.uri, extra=fields)
+        return delete_own_record(run, key, self.accounts, self.open_repo)
 
 
 def _skipped_state(state: SyncState, reason: str) -> SyncState:

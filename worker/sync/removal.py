@@ -16,6 +16,7 @@ from worker.core.record_keys import tid_for
 from worker.core.records import RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
+from worker.database.document_refs import find_by_ref, find_namesakes
 from worker.database.removals import Removal, Removals
 from worker.database.store import DocumentStore
 from worker.media import MediaType, media_type
@@ -66,7 +67,7 @@ class Remover:
     ) -> Sequence[RemoteRecord]:
         """Find the records that name a document with one of `ids`, if it is missing."""
         refs = {str(candidate) for candidate in ids}
-        missing = {ref for ref in refs if self.store.find_named(kind, ref) is None}
+        missing = {ref for ref in refs if find_by_ref(self.store, kind, ref) is None}
         return _find_records(repo, kind, ids, missing) if missing else []
 
     def _find_orphan(
@@ -79,7 +80,7 @@ class Remover:
         key = repo.key(kind.nsid, rkey)
         record = repo.get(key)
         if record and record.ref:
-            for named in self.store.find_namesakes(kind, record.ref):
+            for named in find_namesakes(self.store, kind, record.ref):
                 is_here = (named.state.repo, named.state.rkey) == (key.repo, rkey)
                 if is_here or named.owner == user:
                     return named

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from worker.core.clock import after
 from worker.core.documents import BlobState, MediaDocument, SyncState
 from worker.core.records import RecordKey
+from worker.database.document_refs import is_named
 from worker.database.store import DocumentStore, LeaseLostError
 from worker.media import MediaType
 from worker.telemetry.alerts import AffectedItem
@@ -69,7 +70,7 @@ class Run:
     def is_named_by(self, ref: str | None, repo: str) -> bool:
         """Return whether `ref` of a record in `repo` names the document."""
         is_own = repo == self.did
-        return self._store.is_named(self.kind, self.document, ref, in_own_repo=is_own)
+        return is_named(self._store, self.kind, self.document, ref, in_own_repo=is_own)
 
     def release_key(self, key: RecordKey) -> None:
         """Take a record key from other documents; the record there names this one."""

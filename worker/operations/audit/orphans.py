@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.database.accounts import Accounts
+from worker.database.document_refs import find_all_by_ref
 from worker.database.store import DocumentStore
 from worker.operations.audit.classification import Classifier
 from worker.operations.audit.findings import Fault, Finding
@@ -26,7 +27,7 @@ class OrphanFinder:
         for start in range(0, len(records), _CHUNK):
             chunk = records[start : start + _CHUNK]
             refs = {record.ref for record in chunk if record.ref is not None}
-            documents = self.store.find_all_named(classifier.kind, refs)
+            documents = find_all_by_ref(self.store, classifier.kind, refs)
             owners = {document.owner for document in documents.values()}
             dids = {
                 owner: account.did for owner in owners if (account := self.accounts.find(owner))
