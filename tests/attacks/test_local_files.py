@@ -71,7 +71,7 @@ def let_group_write(path: Path) -> None:
 def give_away(path: Path) -> None:
     """Give a file or folder to another user."""
     if os.geteuid() != 0:
-        pytest.skip("only root can do this")
+        pytest.skip("only root can give a file to another user")
     os.chown(path, 65_534, -1)
 
 

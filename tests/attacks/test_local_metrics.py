@@ -43,11 +43,17 @@ def test_metrics_are_served_while_100_connections_wait(server: MetricsServer, se
         wait_for(lambda: threading.active_count() <= most, within=30, what="threads to end")
 
 
+class ImpatientHandler(MetricsHandler):
+    """Waits for a tenth of a second only."""
+
+    timeout = 0.1
+
+
 def test_idle_connection_is_closed(
-    server: MetricsServer, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    server: MetricsServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Without a line in the log, which it could fill."""
-    monkeypatch.setattr(MetricsHandler, "timeout", 0.1)
+    server.RequestHandlerClass = ImpatientHandler
     with socket.create_connection(("127.0.0.1", server.server_port), 60) as held:
         held.sendall(_HALF)
         assert held.recv(1) == b""
