@@ -13,7 +13,7 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 def find_exposure(*paths: Path) -> str | None:
     """Return why other users can change one of `paths`, or None; raises OSError.
 
-    Symbolic links are followed. For a file, check its folder too: whoever can write to the folder
+    Symbolic links are followed. Check the folder of a file too, because users who can write to it
     can replace the file.
     """
     for path in paths:

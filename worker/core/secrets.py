@@ -100,7 +100,7 @@ class Vault:
         """Return the number (from 1) of the key that decrypts `sealed`, or None."""
         for number, key in enumerate(self._keys, start=1):
             with suppress(UnreadableSecretError):
-                Vault([key]).reseal(sealed)
+                Vault([key])._decrypt(sealed)
                 return number
         return None
 

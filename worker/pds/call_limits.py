@@ -6,7 +6,7 @@ upload and the write after it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.core.net.client import ClientLimits
 
@@ -47,10 +47,8 @@ TRUSTED = CallLimits(
     repo=ClientLimits(seconds=60, max_bytes=512 * _MIB),
 )
 # For all others: 100 records of 80 KB, and repos of 170,000 records.
-FOREIGN = CallLimits(
-    ordinary=_ORDINARY,
+FOREIGN = replace(
+    TRUSTED,
     page=ClientLimits(seconds=20, max_bytes=8 * _MB),
-    upload=_UPLOAD,
-    blob=_BLOB,
     repo=ClientLimits(seconds=40, max_bytes=64 * _MIB),
 )

@@ -15,6 +15,8 @@ most 10 minutes. So a host that answers slowly occupies about one fifth of a pro
 With 2 slots, that is less than half a process. Faster calls pay nothing: a host with answers in
 2 seconds or less occupies at most as many processes as it has slots.
 
+A thread must not hold two slots of one host: with the last one, it would wait for itself.
+
 A process that waits for a lock may wait for a slow call of the holder. It holds the only waiting
 slot of the host. This is no slot of calls: the holder needs these to finish.
 

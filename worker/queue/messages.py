@@ -211,7 +211,7 @@ def _refuse_encoded(value: dict[str, object]) -> dict[str, object]:
 
 
 def _check_values(value: object, what: str) -> None:
-    """Check the depth, and that there are no lone surrogates, which Redis clients cannot send."""
+    """Check the depth, and that all texts are valid Unicode: Redis clients send no others."""
     if exceeds_depth(value, _MAX_LEVELS):
         raise _MalformedError(f"{what} is nested more than {_MAX_LEVELS} levels deep")
     try:
