@@ -44,6 +44,8 @@ from worker.sync.batch.engine import BatchRequest
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
 
+_DID = f"did:plc:{'d' * 24}"
+
 
 @pytest.fixture
 def host(redis: Redis) -> Iterator[str]:
@@ -203,28 +205,37 @@ def test_waiting_for_a_lock_takes_no_slot_of_its_holder(
     redis.delete(key_of(f"{host}/waiting"))
 
 
+@pytest.fixture
+def directory(stack: Stack, redis: Redis) -> Iterator[Proxy]:
+    """Run a directory; it ends after the services that are connected to it."""
+    AccountCache(redis).delete_all(_DID)
+    with open_proxy(stack.environment["DID_RESOLVER"]) as proxy:
+        yield proxy
+    AccountCache(redis).delete_all(_DID)
+
+
 @pytest.mark.parametrize(
     ("name", "limited"), [("pds", []), ("pds2", []), ("foreign", ["calls", "waits"])]
 )
 def test_only_foreign_pdses_have_slots(
-    stack: Stack, redis: Redis, open_services: Opener, name: str, limited: list[str]
+    stack: Stack,
+    directory: Proxy,
+    open_services: Opener,
+    name: str,
+    limited: list[str],
 ) -> None:
     """Calls to PDS_URL and TRUSTED_PDS_URLS are not limited, and cost no call to Redis."""
-    did = f"did:plc:{'d' * 24}"
     service = {"id": "#atproto_pds", "serviceEndpoint": f"https://{name}.example.com"}
-    document = json.dumps({"id": did, "service": [service]}).encode()
+    document = json.dumps({"id": _DID, "service": [service]}).encode()
     urls = {
         "PDS_URL": "https://pds.example.com",
         "TRUSTED_PDS_URLS": "https://pds2.example.com",
     }
-    AccountCache(redis).delete_all(did)
-    with open_proxy(stack.environment["DID_RESOLVER"]) as directory:
-        directory.answer(Reply(200, document))
-        services = open_services(new_settings(stack, DID_RESOLVER=directory.url, **urls))
-        pds = services.pds.client_of(did)
+    directory.answer(Reply(200, document))
+    services = open_services(new_settings(stack, DID_RESOLVER=directory.url, **urls))
+    pds = services.pds.client_of(_DID)
     holds = {"calls": pds.hold_slot, "waits": pds.hold_waiting}
     assert [what for what, hold in holds.items() if hold is not nullcontext] == limited
-    AccountCache(redis).delete_all(did)
 
 
 class Tarpit:
