@@ -10,7 +10,7 @@ import gc
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -227,16 +227,26 @@ def start_metrics_server(**_: object) -> None:
     metrics_exporter().serve()
 
 
+@celeryd_after_setup.connect
+def create_missing_indexes(**_: object) -> None:
+    """Create missing indexes before the fork: Celery gives a child 4 seconds to start."""
+    from worker.core.errors import MediaError
+    from worker.services import build
+
+    # The clients are closed again, because sockets and locks do not survive the fork.
+    with closing(build(Settings.load(os.environ))) as parent:
+        try:
+            parent.ensure_indexes()
+        except MediaError as error:
+            log.warning("indexes not checked: %s; run media-atproto init", error.message)
+
+
 @worker_process_init.connect
 def build_services(**_: object) -> None:
-    """Build the services of a child process and create missing indexes."""
-    from worker.core.errors import MediaError
+    """Build the services of a child process, without calls to other hosts."""
     from worker.services import services
 
-    try:
-        services(is_worker=True).ensure_indexes()
-    except MediaError as error:
-        log.warning("indexes not checked: %s", error.message)
+    services(is_worker=True)
     # Exclude the loaded objects from garbage collection, so that it runs more often. A failed task
     # leaves 0.3 MB in reference cycles, because Celery copies tracebacks. By default, the collector
     # waits until the number of new objects is a quarter of all loaded ones.

@@ -16,6 +16,7 @@ from tests.poison import POISON
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
 from tests.world import Worlds
+from worker.database.indexes import definitions
 from worker.dev.stack import Stack
 
 
@@ -125,6 +126,27 @@ def test_with_the_pds_restarted_items_heal_by_themselves(
             own_stack.pds.start()
         for mood in moods:
             own_scene.wait_for_status("mood", mood, "synced")
+
+
+def test_indexes_are_checked_once_and_not_by_each_child(own_scene: Scene) -> None:
+    """A child that is not up after 4 seconds is killed: far from MongoDB, none ever would be."""
+    world, collections = own_scene.world, {each.collection for each in definitions()}
+    before = index_commands(own_scene)
+    options = ("--max-tasks-per-child", "1")
+    with worker(own_scene.environ, own_scene.folder, 1, *options) as started:
+        first = {child.pid for child in started.children()}
+        for number in range(2):
+            own_scene.enqueue("mood", mood := world.platform.save_mood(f"{number}", world.ada))
+            own_scene.wait_for_status("mood", mood, "synced")
+        assert {child.pid for child in started.children()} != first
+    assert index_commands(own_scene) - before == len(collections)
+
+
+def index_commands(scene: Scene) -> int:
+    """Return how many commands about indexes MongoDB has received."""
+    database = scene.world.services.storage.database
+    commands = database.command("serverStatus")["metrics"]["commands"]
+    return sum(commands[name]["total"] for name in ("listIndexes", "createIndexes"))
 
 
 def worker_log(fleet: Scene) -> list[str]:
