@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import AuthenticationError, LockError, NoPermissionError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    LockError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 
 from worker.core.errors import TransientError
+
+_ADVICE: dict[type[RedisError], str] = {
+    AuthenticationError: "Redis does not accept the user or the password in REDIS_URL",
+    NoPermissionError: "the user in REDIS_URL is not allowed to do this in Redis",
+    ReadOnlyError: "Redis is read-only: REDIS_URL must lead to the primary, not to a replica",
+    OutOfMemoryError: "Redis is out of memory: raise its maxmemory, or delete what fills it",
+    ResponseError: "Redis rejected a command",  # the base class of the three above
+}
 
 
 class RedisUnavailableError(TransientError):
@@ -29,10 +45,7 @@ def redis_errors() -> Iterator[None]:
 
 def describe_error(error: BaseException) -> str:
     """Return an error message for the operator, without the text of the client."""
-    if isinstance(error, AuthenticationError):
-        return "Redis does not accept the user or the password in REDIS_URL"
-    if isinstance(error, NoPermissionError):
-        return "the user in REDIS_URL is not allowed to do this in Redis"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "the certificate of Redis is not trusted: see ssl_ca_certs in REDIS_URL"
-    return f"Redis did not answer ({type(error).__name__})"
+    advice = (text for kind, text in _ADVICE.items() if isinstance(error, kind))
+    return next(advice, f"Redis did not answer ({type(error).__name__})")

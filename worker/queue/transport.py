@@ -1,7 +1,11 @@
-"""The worker's consumer and transport: those of Celery, with three changes.
+"""The worker's consumer and transport: those of Celery, with four changes.
 
 The consumer disables gossip and mingle. The transport drops invalid messages, also when they are
 delivered again, and adds fields that producers in other languages omit.
+
+A command that Redis rejects, for example because it is read-only or out of memory, is handled like
+a lost connection: the worker connects again until Redis accepts it. The original worker exits.
+Source: celery 5.7, `celery.worker.consumer.Consumer.start`, which catches `connection_errors`.
 
 A task that ends while Redis is down cannot be acknowledged. The original transport logs an error
 and still counts the message as in flight. If all processes were busy, the prefetch limit stays
@@ -14,17 +18,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from functools import partial
+from time import sleep
 from typing import Any
 
 from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
+from redis.exceptions import RedisError, ResponseError
 
 from worker.core.redis_errors import describe_error
 from worker.queue.messages import InvalidMessage, TaskFunctions, fill_defaults, validate
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that contains the task functions
+_REJECTED_PAUSE = 2.0  # seconds until the next attempt, after Redis has rejected a command
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,18 @@ class NonLeakingQoS(redis.QoS):
 
     The message stays unacknowledged in Redis. It is redelivered later, which is safe.
     """
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """Accept a message also if Redis does not record it as unacknowledged.
+
+        It is already removed from its list, so an error would lose it. Redis that is out of memory
+        delivers messages, but records none.
+        """
+        try:
+            super().append(message, delivery_tag)
+        except RedisError as error:
+            log.error("a message in flight is not saved: %s", describe_error(error))  # noqa: TRY400
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         try:
@@ -78,6 +97,7 @@ class Transport(redis.Transport):
     """The Redis transport, with a channel that validates messages."""
 
     Channel = Channel
+    connection_errors = (*redis.Transport.connection_errors, ResponseError)
 
 
 def accept(
@@ -106,6 +126,15 @@ class NoGossipConsumer(Consumer):
         options = kwargs.pop("worker_options", None) or {}
         kwargs["worker_options"] = {**options, "without_gossip": True, "without_mingle": True}
         super().__init__(*args, **kwargs)
+        self.connection_errors = Transport.connection_errors
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        super().on_connection_error_before_connected(exc)
+        _pause_if_rejected(exc)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        super().on_connection_error_after_connected(exc)
+        _pause_if_rejected(exc)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         """Open a connection that uses `Transport`."""
@@ -125,3 +154,10 @@ class NoGossipConsumer(Consumer):
             advice = describe_error(error.__cause__ or error)
             log.error("the queue cannot be reached: %s", advice)  # noqa: TRY400
         return super().ensure_connected(conn)
+
+
+def _pause_if_rejected(error: Exception) -> None:
+    """Wait if Redis accepts connections but rejects commands: Celery connects again at once."""
+    if isinstance(error, ResponseError):
+        log.error("the queue cannot be used: %s", describe_error(error))
+        sleep(_REJECTED_PAUSE)
