@@ -54,6 +54,33 @@ def lose_everything(stage: Stage) -> None:
     stage.stack.valkey.start()
 
 
+def make_read_only(stage: Stage) -> None:
+    """Make it a replica of a host that is away, as after a failover, until workers feel it."""
+    stage.queue.replicaof("127.0.0.1", "1")
+    try:
+        _wait_for_refusals(stage)
+        _wait_for_workers(stage, "Redis is read-only")
+    finally:
+        stage.queue.replicaof("NO", "ONE")
+
+
+def fill(stage: Stage) -> None:
+    """Let its memory be full until saves are refused and a worker has felt it."""
+    with everyone_at_work(stage):
+        stage.wait(lambda: stage.queue.llen(LIVE), "messages to be queued")
+        stage.queue.config_set("maxmemory", 1)
+    try:
+        _wait_for_refusals(stage)
+        _wait_for_workers(stage, "Redis is out of memory")
+    finally:
+        stage.queue.config_set("maxmemory", 0)
+
+
+def _wait_for_workers(stage: Stage, text: str) -> None:
+    workers = stage.fleet.workers
+    stage.wait(lambda: all(text in worker.text for worker in workers), f"workers to log: {text}")
+
+
 def _wait_for_refusals(stage: Stage) -> None:
     before = stage.stream.refused
     stage.wait(lambda: stage.stream.refused >= before + 3, "saves to be refused by the queue")
