@@ -99,6 +99,13 @@ class _WatchedRepo(Repo):
         with self._watch.call("get"):
             return super().get(key)
 
+    def _pages(
+        self, collection: str, cursor: str | None = None, *, ascending: bool = False
+    ) -> Iterator[list[RemoteRecord]]:
+        for page in super()._pages(collection, cursor, ascending=ascending):
+            with self._watch.call("page"):
+                yield page
+
     def has_blob(self, cid: str) -> bool:
         with self._watch.call("has_blob"):
             return super().has_blob(cid)

@@ -55,7 +55,7 @@ FAULTS: Mapping[str, tuple[Reply, type[MediaError], str]] = {
     "503 with nothing": (Reply(503, b"", ""), TransientError, "pds_503"),
     "404 with HTML": (Reply(404, HTML, "text/html"), TransientError, "pds_404"),
     "408": (Reply(408), TransientError, "pds_408"),
-    "403 with HTML": (Reply(403, HTML, "text/html"), AccountUnusableError, "pds_403"),
+    "403 with an error name": (Reply(403, b'{"error":"Odd"}'), AccountUnusableError, "pds_403"),
     "413 with HTML": (Reply(413, HTML, "text/html"), PermanentError, "payload_too_large"),
     "400 with no body": (Reply(400, b"", ""), PermanentError, "pds_refused"),
     "400 with a name alone": (
@@ -93,6 +93,17 @@ def test_bad_answers_become_our_errors_in_every_call(gateway: Gateway, fault: st
     assert {name: (type(e), e.code) for name, e in errors.items()} == dict.fromkeys(
         CALLS, (kind, code)
     )
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_page_of_a_gateway_says_nothing_of_the_account(gateway: Gateway, status: int) -> None:
+    """It may reject the content of one call. At a login, no other item can be published either."""
+    gateway.proxy.answer(Reply(status, HTML, "text/html"))
+    kinds = {name: (step, type(error_of(call, gateway.pds))) for name, (step, call) in CALLS.items()}
+    expected = {"session": AccountUnusableError}
+    assert {name: kind for name, (_, kind) in kinds.items()} == {
+        name: expected.get(step, TransientError) for name, (step, _) in kinds.items()
+    }
 
 
 def test_errors_name_the_step_that_failed(gateway: Gateway) -> None:

@@ -22,7 +22,7 @@ from tests.contract.claims import (
     settled,
 )
 from worker.core.clock import after, now
-from worker.core.documents import MediaDocument, Status, SyncState
+from worker.core.documents import Failure, MediaDocument, Status, SyncState
 from worker.database.store import Busy, DocumentStore, Finish, LeaseLostError
 
 
@@ -166,6 +166,24 @@ def test_rate_limited_item_is_left_alone_until_its_time(store: DocumentStore) ->
     assert told == Busy(until, is_held=False)
     change(store, item, {"atproto.heldUntil": now() - timedelta(seconds=1)})
     assert claim(store, item).state.attempts == 2
+
+
+@pytest.mark.parametrize(
+    ("step", "waits"), [("upload", False), ("write", False), ("remove", True), ("read", True)]
+)
+def test_removal_of_a_hidden_item_waits_only_for_its_own_calls(
+    store: DocumentStore, step: str, *, waits: bool
+) -> None:
+    """An upload may be held for a day; the takedown must not be."""
+    item = save(store)
+    document = claim(store, item)
+    until = after(3600)
+    error = Failure(step, "rate_limited", "not now", permanent=False, at=now())
+    waiting = replace(failed(document), error=error, retry_at=until, held_until=until)
+    store.finish(MOOD, document, waiting)
+    change(store, item, {"nuked": True})
+    claimed = store.claim(MOOD, [item], holder="takedown", lease=LEASE)
+    assert isinstance(claimed, Busy) is waits
 
 
 def test_message_that_only_retries_leaves_an_item_that_is_not_due(store: DocumentStore) -> None:

@@ -174,6 +174,19 @@ def test_what_lies_between_the_keys_is_left_alone(target: Target) -> None:
     assert target.there(others) == versions(others)
 
 
+def test_distant_keys_are_read_one_by_one_after_a_lost_race(target: Target) -> None:
+    """Not with a listing of the records between them, of which there may be a million."""
+    others = [target.record("other", rkey=f"3distant-5{n:03}") for n in range(350)]
+    for begin in range(0, len(others), 100):
+        target.put(*others[begin : begin + 100])
+    keys = [f"3distant-{n}" for n in (1, 2, 8, 9)]
+    items = [target.record(f"n {key}", rkey=key) for key in keys]
+    target.put(items[0], items[2])
+    assert len(target.writer.write(target.repo, items).written) == 4
+    assert (target.watch.count["get"], target.watch.count["page"]) == (4, 1)
+    assert target.there(items) == versions(items)
+
+
 def test_keys_of_every_shape_are_found_again(target: Target) -> None:
     """Those of older programs are no TIDs: one letter, or the longest that there may be."""
     shapes = ["a", "self", "~.:-_", "Z" * 512, "0", "3jzfcijpj2z2a"]

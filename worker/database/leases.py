@@ -22,6 +22,7 @@ MALFORMED_STATE: RawDocument = {
 """Matches documents with an `atproto` that is not an object, such as null, from older programs."""
 
 _NO_UTF8 = "\ufffd"
+_REMOVAL_STEPS = frozenset({"read", "remove", "session"})  # of the calls that remove a record
 _EARLY = 1.0  # seconds before its time that an item may be claimed
 _LONGEST = 2 * 86_400.0  # seconds; runs take less, and a PDS is asked again after a day at most
 
@@ -59,16 +60,27 @@ def not_before(document: MediaDocument, *, only_if_due: bool) -> datetime | None
     """Return the earliest time for a claim, or None if it is allowed now.
 
     The PDS may have asked to wait. With `only_if_due`, the item must also be due for a retry.
-    Returns None if the document has a lease: `is_held` has checked it before. A `heldUntil` later
-    than any that a run saves is ignored.
+    Returns None if the document has a lease: `is_held` has checked it before.
     """
     state = document.state
     if state.lease is not None:
         return None
-    held = state.held_until
-    held = held if held and held <= after(_LONGEST) else None
-    times = [held, state.retry_at if only_if_due else None]
+    times = [_held_until(document), state.retry_at if only_if_due else None]
     return max((time for time in times if time and time > after(_EARLY)), default=None)
+
+
+def _held_until(document: MediaDocument) -> datetime | None:
+    """Return the time until which the PDS asked to wait, or None.
+
+    A time later than any that a run saves is ignored. The removal of a hidden item does not wait
+    for the upload or the write of a record.
+    """
+    held, error = document.state.held_until, document.state.error
+    if held is None or held > after(_LONGEST):
+        return None
+    if document.hidden and error and error.step not in _REMOVAL_STEPS:
+        return None
+    return held
 
 
 def unchanged_since(raw: RawDocument) -> RawDocument:

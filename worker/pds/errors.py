@@ -167,7 +167,11 @@ def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
     if answer.status >= 500 or answer.status in {404, 405, 408, 409, 425}:  # noqa: PLR2004
         return TransientError(answer.text, step=step, code=f"pds_{answer.status}")
     if answer.status in {401, 403}:
-        return AccountUnusableError(answer.text, code=f"pds_{answer.status}")
+        code = f"pds_{answer.status}"
+        if answer.name or step == "session":
+            return AccountUnusableError(answer.text, code=code)
+        # The page of a gateway: it may have rejected the content of this call only.
+        return TransientError(answer.text, step=step, code=code)
     return PermanentError(answer.text, step=step, code="pds_refused")
 
 

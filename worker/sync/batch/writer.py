@@ -1,7 +1,7 @@
 """Write many records of one account with applyWrites, holding the repo's lock.
 
 A PDS writes all records of a chunk or none. After no answer, a server error or a commit of another
-program, the writer lists the records in the repo and sends only the missing ones again. It splits
+program, the writer reads the records of the chunk and sends only the missing ones again. It splits
 a rejected chunk in halves until the invalid record is alone; `Engine` then syncs that document.
 """
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
-from worker.core.records import Write
+from worker.core.records import RecordKey, RemoteRecord, Write
 from worker.pds.client import POINTS
 from worker.pds.errors import BlobNotFoundError
 from worker.pds.locks import RepoLocks
@@ -27,6 +28,7 @@ _MAX_BYTES = 900_000  # of JSON in a call; a PDS takes 1,000,000
 _OVERHEAD = 300  # bytes of a write without its record
 _MAX_TRIES = 3
 _MAX_REJECTED = 3
+_LISTED_PER_KEY = 3  # records of a listing; a page of 100 takes as long as one or two reads
 
 
 @dataclass(slots=True)
@@ -156,16 +158,31 @@ def _chunk(waiting: deque[PreparedRecord], most: int) -> list[PreparedRecord]:
 
 
 def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
-    """List the repo; yield the writes of records that are missing or different there.
+    """Read the repo; yield the writes of records that are missing or different there.
 
     Raises RecordNotProvenError if a record there belongs to another document.
     """
-    keys = sorted(item.key.rkey for item in part)
-    listed = repo.records_between(part[0].key.collection, keys[0], keys[-1])
-    wanted = frozenset(keys)
-    existing = {record.rkey: record for record in listed if record.rkey in wanted}
+    existing = _existing(repo, [item.key for item in part])
     for item in part:
         record = existing.get(item.key.rkey)
         if record is None or record.cid != item.cid:
             check_owner(item.run, item.key, record)
             yield _write_of(item, exists=record is not None)
+
+
+def _existing(repo: Repo, keys: Sequence[RecordKey]) -> Mapping[str, RemoteRecord]:
+    """Return the existing records with some of `keys`, by record key.
+
+    The keys may be close together or have any number of other records between them. Therefore only
+    a part of the collection is listed, and keys beyond that part are read one by one.
+    """
+    ordered = sorted(keys, key=lambda key: key.rkey)
+    first, last = ordered[0], ordered[-1]
+    between = repo.records_between(first.collection, first.rkey, last.rkey)
+    most = _LISTED_PER_KEY * len(keys)
+    listed = {record.rkey: record for record in islice(between, most)}
+    if len(listed) == most:
+        end = max(listed)
+        beyond = (repo.get(key) for key in ordered if key.rkey > end)
+        listed |= {record.rkey: record for record in beyond if record}
+    return listed
