@@ -47,7 +47,7 @@ class AccountPool:
 
 def _deletes(did: str, car: bytes) -> Iterator[dict[str, object]]:
     """Yield the bodies of the calls that delete every record of a repo."""
-    snapshot = RepoSnapshot.parse(did, car)
+    snapshot = RepoSnapshot.read(did, [car])
     writes = [
         {"$type": "com.atproto.repo.applyWrites#delete", "collection": nsid, "rkey": rkey}
         for nsid in snapshot.counts

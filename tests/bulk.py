@@ -16,7 +16,6 @@ from worker.core.records import RecordKey, Write
 from worker.database.mongo import RawDocument
 from worker.media import MEDIA_TYPES, MediaType, media_type
 from worker.pds.repo import Repo
-from worker.pds.repo_snapshot import RepoSnapshot
 from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.outcome import Outcome
 
@@ -142,9 +141,9 @@ def start_over(world: World) -> None:
     """Let nothing have been saved and nothing published yet."""
     for kind in KINDS:
         world.services.storage.store.collection(kind).delete_many({})
-    for subject, did in world.dids.items():
+    for subject in world.dids:
         owner = repo(world, subject)
-        snapshot = RepoSnapshot.parse(did, owner.export())
+        snapshot = owner.export()
         keys = [
             owner.key(nsid, rkey) for nsid in snapshot.counts for rkey in snapshot.records(nsid)
         ]
@@ -184,7 +183,7 @@ def records_by_ref(world: World, type_name: str) -> dict[str, list[tuple[str, Js
     found: dict[str, list[tuple[str, JsonRecord]]] = defaultdict(list)
     nsid = media_type(type_name).nsid
     for did in world.dids.values():
-        snapshot = RepoSnapshot.parse(did, world.services.pds.client_of(did).get_repo(did))
+        snapshot = world.services.pds.client_of(did).get_repo(did)
         for rkey, record in snapshot.records(nsid).items():
             found[str(record.ref)].append((RecordKey(did, nsid, rkey).uri, dict(record.value)))
     return found
@@ -198,9 +197,7 @@ def assert_agreement(world: World, *subjects: str) -> None:
     the world are looked at, or those of the subjects named.
     """
     dids = {world.dids[subject] for subject in subjects} or set(world.dids.values())
-    snapshots = [
-        RepoSnapshot.parse(did, world.services.pds.client_of(did).get_repo(did)) for did in dids
-    ]
+    snapshots = [world.services.pds.client_of(did).get_repo(did) for did in dids]
     for kind in KINDS:
         there = {
             RecordKey(snapshot.did, kind.nsid, rkey).uri: (record.cid, record.ref)

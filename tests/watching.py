@@ -12,6 +12,7 @@ from typing import Literal
 from worker.core.documents import Account
 from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob, Write
 from worker.pds.repo import Repo
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.services import Services
 from worker.sync.batch.engine import BatchEngine
 
@@ -91,7 +92,7 @@ class _WatchedRepo(Repo):
         with self._watch.call("commit"):
             return super().commit()
 
-    def export(self) -> bytes:
+    def export(self) -> RepoSnapshot:
         with self._watch.call("export"):
             return super().export()
 

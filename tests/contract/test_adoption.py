@@ -28,7 +28,6 @@ from tests.world import World
 from worker.core.clock import after
 from worker.core.errors import TransientError
 from worker.media import media_type
-from worker.pds.repo_snapshot import RepoSnapshot
 
 PAINTING = media_type("painting")
 
@@ -68,8 +67,7 @@ def foreign_mood(world: World, user: str, item: object, rkey: str, **values: obj
 def rkeys(world: World, user: str) -> dict[str, str]:
     """Return what each mood record of a user names, by rkey."""
     did = world.dids[user]
-    car = world.services.pds.client_of(did).get_repo(did)
-    there = RepoSnapshot.parse(did, car).records(MOOD.nsid)
+    there = world.services.pds.client_of(did).get_repo(did).records(MOOD.nsid)
     return {rkey: str(record.ref) for rkey, record in there.items()}
 
 

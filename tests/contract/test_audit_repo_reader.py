@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.contract.auditing import Ground, found, open_ground
@@ -16,6 +17,7 @@ from tests.world import World
 from worker.core.errors import TransientError
 from worker.operations.audit.findings import Fault
 from worker.pds.client import PdsClient
+from worker.pds.repo_snapshot import RepoSnapshot
 
 _CAR = "application/vnd.ipld.car"
 _BUSY = b'{"error":"RateLimitExceeded"}'
@@ -78,11 +80,13 @@ class Moving(PdsClient):
 
     asked = 0
 
-    def get_repo(self, did: str) -> bytes:
+    def get_repo(self, did: str) -> RepoSnapshot:
         """Return a repo, or the first time half of it."""
         self.asked += 1
-        whole = super().get_repo(did)
-        return whole if self.asked > 1 else whole[: len(whole) // 2]
+        if self.asked == 1:
+            whole = httpx.get(f"{self.url}/xrpc/com.atproto.sync.getRepo", params={"did": did})
+            return RepoSnapshot.read(did, [whole.content[: len(whole.content) // 2]])
+        return super().get_repo(did)
 
 
 def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:

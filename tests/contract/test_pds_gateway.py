@@ -99,7 +99,9 @@ def test_bad_answers_become_our_errors_in_every_call(gateway: Gateway, fault: st
 def test_page_of_a_gateway_says_nothing_of_the_account(gateway: Gateway, status: int) -> None:
     """It may reject the content of one call. At a login, no other item can be published either."""
     gateway.proxy.answer(Reply(status, HTML, "text/html"))
-    kinds = {name: (step, type(error_of(call, gateway.pds))) for name, (step, call) in CALLS.items()}
+    kinds = {
+        name: (step, type(error_of(call, gateway.pds))) for name, (step, call) in CALLS.items()
+    }
     expected = {"session": AccountUnusableError}
     assert {name: kind for name, (_, kind) in kinds.items()} == {
         name: expected.get(step, TransientError) for name, (step, _) in kinds.items()

@@ -23,7 +23,7 @@ def new_repo(services: Services) -> Repo:
 
 def snapshot_of(repo: Repo) -> RepoSnapshot:
     """Read a repo."""
-    return RepoSnapshot.parse(repo.did, repo.export())
+    return repo.export()
 
 
 def fill(repo: Repo, count: int) -> list[str]:

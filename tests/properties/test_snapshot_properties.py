@@ -20,7 +20,7 @@ WHOLE = repo_of({f"{MOODS}/{n}": {"text": "calm", "ref": str(n)} for n in range(
 def test_every_record_is_found_again(written: dict[str, dict[str, object]]) -> None:
     """All of them, as they were, in the order of their keys."""
     car = repo_of({f"{MOODS}/{rkey}": written[rkey] for rkey in sorted(written)})
-    found = RepoSnapshot.parse(DID, car).records(MOODS)
+    found = RepoSnapshot.read(DID, [car]).records(MOODS)
     assert {rkey: record.value for rkey, record in found.items()} == written
     assert list(found) == sorted(written)
 
@@ -30,7 +30,7 @@ def test_damaged_file_is_refused_or_what_it_says(position: int, put: bytes, cut:
     """Bytes replaced, added or cut out anywhere: an error with a name, or a repo that is whole."""
     with suppress(RepoDamagedError):
         car = WHOLE[:position] + put + WHOLE[position + cut :]
-        snapshot = RepoSnapshot.parse(DID, car)
+        snapshot = RepoSnapshot.read(DID, [car])
         for record in snapshot.records(MOODS).values():
             assert record.value["text"] == "calm"
             assert record.value["ref"] == record.rkey

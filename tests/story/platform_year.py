@@ -29,7 +29,6 @@ from tests.world import JsonRecord, World, Worlds
 from worker.core.records import RecordKey
 from worker.database.mongo import RawDocument
 from worker.media import media_type
-from worker.pds.repo_snapshot import RepoSnapshot
 
 START = datetime(2025, 1, 5, 10, 20, 30, 456000, tzinfo=UTC)
 STEP = timedelta(hours=61)
@@ -135,7 +134,7 @@ class Year:
         found: dict[str, JsonRecord] = {}
         for did in self.world.dids.values():
             client = self.world.services.pds.client_of(did)
-            snapshot = RepoSnapshot.parse(did, client.get_repo(did))
+            snapshot = client.get_repo(did)
             for kind in KINDS:
                 for rkey, record in snapshot.records(kind.nsid).items():
                     found[RecordKey(did, kind.nsid, rkey).uri] = dict(record.value)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import libipld
 import pytest
 
 from tests.unit.cars import Car, raw_cid, repo_of
 from worker.core.cid import cid_of_blob
-from worker.pds.repo_snapshot import read_car
+from worker.pds.car import CarBlocks
 
 ROOT = raw_cid(cid_of_blob(b"root"))
 
@@ -27,16 +29,31 @@ def test_blocks_are_the_bytes_that_were_written() -> None:
     car = Car()
     blocks = [{"n": "x" * size} for size in (1, 80, 200, 20_000)]
     cids = [car.add(block) for block in blocks]
-    root, found = read_car(car.file(ROOT))
-    assert root == ROOT
-    assert found == dict(zip(cids, map(libipld.encode_dag_cbor, blocks), strict=True))
+    file = car.file(ROOT)
+    for size in (1, 7, 1000, len(file)):
+        found = CarBlocks.read(file[n : n + size] for n in range(0, len(file), size))
+        assert found.root == ROOT
+        loaded = [found.load(found.find(cid) or 0) for cid in cids]
+        assert loaded == list(zip(cids, map(libipld.encode_dag_cbor, blocks), strict=True))
 
 
 def test_it_reads_what_libipld_reads() -> None:
     """The same blocks, once decoded."""
     car = repo_of({f"computer.aesthetic.mood/{n}": {"n": n} for n in range(50)})
-    decoded = {cid: libipld.decode_dag_cbor(block) for cid, block in read_car(car)[1].items()}
-    assert decoded == libipld.decode_car(car)[1]
+    blocks = CarBlocks.read([car])
+    for cid, block in libipld.decode_car(car)[1].items():
+        place = blocks.find(cid)
+        assert place is not None
+        assert libipld.decode_dag_cbor(blocks.load(place)[1]) == block
+
+
+def test_temporary_file_is_gone_with_the_blocks() -> None:
+    """Nothing of a repo stays in the temporary directory, and no file stays open."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    blocks = CarBlocks.read([repo_of({"computer.aesthetic.mood/a": {"n": 1}})])
+    assert len(list(Path("/proc/self/fd").iterdir())) == before + 1
+    del blocks
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 @pytest.mark.parametrize(
@@ -54,10 +71,10 @@ def test_it_reads_what_libipld_reads() -> None:
         (header([ROOT]) + framed(b"x" * 40), "a block has no CID, at byte"),
         (header([ROOT]) + framed(ROOT[:-1]), "a block has no CID, at byte"),
         (header([ROOT]) + b"\x28" + ROOT, "it is cut short, or no CAR file, at byte"),
-        (header([ROOT]) + b"\x80" * 8 + b"\x7f" + ROOT, "it is cut short, or no CAR file"),
+        (header([ROOT]) + b"\x80" * 8 + b"\x7f" + ROOT, "a block is too large, at byte"),
     ],
 )
 def test_fault_is_named_with_its_place(car: bytes, fault: str) -> None:
     """Whatever the file is."""
     with pytest.raises(ValueError, match=fault):
-        read_car(car)
+        CarBlocks.read([car])

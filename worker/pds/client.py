@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, Generic, TypeVar
 
 import httpx
 from atproto import Request
@@ -34,10 +35,22 @@ from worker.pds.call_limits import TRUSTED, CallLimits
 from worker.pds.errors import error_name, malformed_response
 from worker.pds.host_slots import HoldSlot
 from worker.pds.rate_limiter import NO_LIMITS, HostLimiter
-from worker.pds.xrpc import Json, bearer, headers_of, pds_errors, raise_for_status, status_of
+from worker.pds.repo_snapshot import RepoSnapshot
+from worker.pds.xrpc import (
+    Json,
+    bearer,
+    headers_of,
+    pds_errors,
+    raise_for_status,
+    redirect_target,
+    status_of,
+)
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 
+T = TypeVar("T")
 _BYPASS = "x-ratelimit-bypass"
+_CHUNK_BYTES = 65_536  # of a stream
+_MAX_REDIRECTS = 3
 POINTS = {"create": 3, "update": 2, "delete": 1}  # points per write at the reference PDS
 
 
@@ -66,14 +79,47 @@ class _Call:
         return {LIMITS: self.limits}
 
 
+@dataclass(frozen=True, slots=True)
+class StreamedResponse(Generic[T]):
+    """A response whose body was read as a stream; `content` is the result."""
+
+    status_code: int
+    content: T
+    headers: Mapping[str, str]
+
+
+class HttpClient(Request):
+    """The HTTP client of the SDK, which can also read a response as a stream."""
+
+    def read_stream(
+        self,
+        url: str,
+        read: Callable[[Iterator[bytes]], T],
+        *,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        extensions: Mapping[str, object],
+    ) -> StreamedResponse[T]:
+        """Send a GET request; return the result of `read` for the chunks of the body."""
+        full = self.get_headers(dict(headers))
+        with self._client.stream(
+            "GET", url, params=params, headers=full, extensions=dict(extensions)
+        ) as response:
+            content = read(response.iter_bytes(_CHUNK_BYTES))
+            return StreamedResponse(response.status_code, content, response.headers)
+
+
+R = TypeVar("R", bound=Response | StreamedResponse[Any])
+
+
 def open_http_client(
     timeout: float = 15, *, foreign: bool = False, limits: ClientLimits = TRUSTED.ordinary
-) -> Request:
+) -> HttpClient:
     """Create an HTTP client for PDSes of our settings, or for `foreign` ones.
 
     `timeout` limits each read and write, in seconds. `limits` are used for calls without their own.
     """
-    return Request(
+    return HttpClient(
         timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS),
         # The hook raises for a redirect, too. The SDK would follow it.
         event_hooks={"response": [raise_for_status]},
@@ -89,7 +135,8 @@ class PdsClient:
     sent, and raises RateLimitReachedError or RedisUnavailableError. `hold_slot` limits the
     concurrent calls to a foreign PDS, and `hold_waiting` the waits for locks. `bypass` is a key
     that lifts the rate limits of an operator's own PDS. `request` is the HTTP client to use.
-    Without it, a new one is created with `timeout` in seconds. `limits` are those of the calls.
+    Without it, a new one is created with `timeout` in seconds. `redirects` is the client that
+    follows the redirect of a blob; without it, none is followed. `limits` are those of the calls.
     """
 
     def __init__(
@@ -97,7 +144,8 @@ class PdsClient:
         url: str,
         *,
         timeout: float = 15,
-        request: Request | None = None,
+        request: HttpClient | None = None,
+        redirects: HttpClient | None = None,
         limiter: HostLimiter = NO_LIMITS,
         hold_slot: HoldSlot = nullcontext,
         hold_waiting: HoldSlot = nullcontext,
@@ -110,8 +158,9 @@ class PdsClient:
         self.hold_slot = hold_slot
         self.hold_waiting = hold_waiting
         self._metrics = metrics
+        self._redirects = redirects
         self._request = request or open_http_client(timeout, limits=limits.ordinary)
-        self._limiter = limiter
+        self.limiter = limiter
         self._bypass = {_BYPASS: bypass.reveal()} if bypass else {}
 
     def close(self) -> None:
@@ -134,7 +183,7 @@ class PdsClient:
         return _json(call.step, self._fetch(call, {}, bearer(token))).flag("active", default=True)
 
     def remaining_points(self, repo: str) -> int | None:
-        return self._limiter.remaining_points(repo)
+        return self.limiter.remaining_points(repo)
 
     def put_record(
         self, token: Secret, key: RecordKey, record: Mapping[str, object], swap: str | None
@@ -177,14 +226,19 @@ class PdsClient:
     def latest_commit(self, did: str) -> str:
         return self._get("com.atproto.sync.getLatestCommit", {"did": did}).text("cid")
 
-    def get_repo(self, did: str) -> bytes:
-        """Return a whole repo as a CAR file (https://atproto.com/specs/repository)."""
+    def get_repo(self, did: str) -> RepoSnapshot:
+        """Read a whole repo as a stream; raises RepoDamagedError."""
         # No charge: getRepo has a separate rate limit, far above our number of calls.
         call = _Call("com.atproto.sync.getRepo", "read", (), self._limits.repo)
-        content = self._fetch(call, {"did": did}).content
-        if not isinstance(content, bytes):
-            raise malformed_response("read")
-        return content
+        get = partial(
+            self._request.read_stream,
+            self._url(call),
+            lambda chunks: RepoSnapshot.read(did, chunks),
+            params={"did": did},
+            headers=self._bypass,
+            extensions=call.extensions,
+        )
+        return self._send(call, get).content
 
     def get_record(self, key: RecordKey) -> RemoteRecord | None:
         try:
@@ -227,10 +281,27 @@ class PdsClient:
             # The lexicon names BlobNotFound; the reference PDS sends InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
                 return None
-            raise
+            content = self._follow_redirects(call, error)
         if not isinstance(content, bytes) or cid_of_blob(content) != cid:
             raise malformed_response("read")
         return content
+
+    def _follow_redirects(self, call: _Call, redirected: MediaError) -> object:
+        """Return the content that a PDS redirects to, or raise `redirected`.
+
+        No token is sent. The content may be anything: the caller compares its hash.
+        """
+        error = redirected
+        for _ in range(_MAX_REDIRECTS):
+            url = redirect_target(error.__cause__)
+            if url is None or self._redirects is None:
+                raise error
+            try:
+                with pds_errors(call.step):
+                    return self._redirects.get(url, extensions=call.extensions).content
+            except MediaError as following:
+                error = following
+        raise error
 
     def _post(
         self,
@@ -272,11 +343,11 @@ class PdsClient:
     def _url(self, call: _Call) -> str:
         return f"{self.url}/xrpc/{call.nsid}"
 
-    def _send(self, call: _Call, send: Callable[[], Response]) -> Response:
+    def _send(self, call: _Call, send: Callable[[], R]) -> R:
         """Send a call within the slots and rate limits of the host; update the metrics."""
         # The slot comes first: a call that finds none must not be charged.
         with self.hold_slot(call.step):
-            reservation = self._limiter.acquire(call.step, call.costs)
+            reservation = self.limiter.acquire(call.step, call.costs)
             began, status = time.monotonic(), "none"
             try:
                 with pds_errors(call.step):
@@ -285,11 +356,11 @@ class PdsClient:
             except MediaError as error:
                 status = status_of(error.__cause__)
                 refusal = error if isinstance(error, WaitError) else None
-                self._limiter.settle(reservation, headers_of(error.__cause__), refusal)
+                self.limiter.settle(reservation, headers_of(error.__cause__), refusal)
                 raise
             finally:
                 self._metrics.count_call(call.nsid, status, time.monotonic() - began)
-            self._limiter.settle(reservation, response.headers)
+            self.limiter.settle(reservation, response.headers)
             return response
 
 

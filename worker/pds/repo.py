@@ -14,6 +14,7 @@ from worker.core.records import RecordKey, RecordRef, RemoteRecord, UploadedBlob
 from worker.core.secrets import Secret
 from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.pds.routing import PdsHost, PdsHosts
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ class Repo:
     def commit(self) -> str:
         return self._follow_move(lambda host: host.pds.latest_commit(self.did))
 
-    def export(self) -> bytes:
+    def export(self) -> RepoSnapshot:
         return self._follow_move(lambda host: host.pds.get_repo(self.did))
 
     def upload(self, data: bytes, mime_type: str) -> UploadedBlob:

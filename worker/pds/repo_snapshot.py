@@ -1,78 +1,32 @@
-"""Read and verify a whole repo at one commit, from a CAR file.
+"""Read a whole repo at one commit, as a stream in bounded memory.
 
-A repo is a Merkle search tree of blocks. Each block is named by the hash of its bytes, and the hash
-is verified before the block is used. `libipld.decode_car` cannot be used, because it returns blocks
-without their bytes. Encoding a block again may give different bytes: libipld decodes bytes that
-begin like a CID as a link.
-
-A decoded block needs up to 72 times its size in memory. Blocks are therefore limited in size, and
-records are decoded one at a time: only their bytes are kept.
-https://atproto.com/specs/repository and https://ipld.io/specs/transport/car/carv1/
+A repo is a Merkle search tree of blocks. `CarBlocks` keeps the verified blocks in a temporary file;
+a snapshot keeps the keys of the records and the places of their blocks in memory, about 30 bytes
+per record. A decoded block needs up to 72 times its size in memory. Blocks are therefore limited in
+size, and records are loaded and decoded one at a time. https://atproto.com/specs/repository
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
-import libipld
-
-from worker.core.cid import RAW_CID_LENGTH, is_raw_cid, json_form, spell_cid
+from worker.core.cid import is_raw_cid, json_form, spell_cid
 from worker.core.errors import TransientError
 from worker.core.record_keys import is_rkey
 from worker.core.records import document_ref
+from worker.pds.car import Block, CarBlocks, SortedIndex, decode_block
 
-Block = Mapping[str, Any]
 _REPO_VERSION = 3
-_DIGEST = 32  # bytes at the end of a CID
-_MAX_BLOCK = 2**20  # bytes of a record, a node, a commit or a header; a record has 1 MB at most
 _MAX_DEPTH = 128  # layers; the hash of a key has 128 pairs of bits
 _MAX_KEY = 1024  # bytes of a collection and a record key
-_MORE = 0x80  # set in all bytes of a length except the last
-_MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
-
-
-def read_car(car: bytes) -> tuple[bytes, Mapping[bytes, bytes]]:
-    """Parse a CAR file into root CID and unverified blocks by CID; raises ValueError."""
-    start, end = _frame(car, 0)
-    root = _root(car[start:end])
-    blocks: dict[bytes, bytes] = {}
-    while end < len(car):
-        start, end = _frame(car, end)
-        body = start + RAW_CID_LENGTH
-        cid = car[start:body]
-        if body > end or not is_raw_cid(cid):
-            raise ValueError(f"a block has no CID, at byte {start}")
-        blocks[cid] = car[body:end]
-    return root, blocks
-
-
-def _root(header: bytes) -> bytes:
-    try:
-        root = _decode(header)["roots"][0]
-    except (ValueError, LookupError, TypeError):
-        root = None
-    if not isinstance(root, bytes):
-        raise ValueError("it has no header that names a commit")  # noqa: TRY004 - bad data
-    return root
-
-
-def _frame(car: bytes, position: int) -> tuple[int, int]:
-    """Return the start and the end of the content of the frame at `position`.
-
-    A frame begins with its length, as an unsigned varint. Raises ValueError.
-    """
-    length = 0
-    for index, byte in enumerate(car[position : position + _MAX_VARINT]):
-        length |= (byte & 0x7F) << 7 * index
-        if byte < _MORE:
-            start = position + index + 1
-            if start + length <= len(car):
-                return start, start + length
-            break
-    raise ValueError(f"it is cut short, or no CAR file, at byte {position}")
+_MAX_RECORDS = 2_000_000
+_MAX_KEY_BYTES = 64_000_000  # of all record keys
+_MAX_REPEATED = 16_000_000  # bytes of records that several keys name
+_HASH_MASK = 2**64 - 1
 
 
 class RepoDamagedError(TransientError):
@@ -101,7 +55,7 @@ class StoredRecord:
     def value(self) -> Mapping[str, object]:
         """Return the record in JSON form; raises RepoDamagedError if it is nested too deeply."""
         try:
-            return {name: json_form(part) for name, part in _decode(self.content).items()}
+            return {name: json_form(part) for name, part in decode_block(self.content).items()}
         except RecursionError:
             raise _nested_error(self.rkey) from None
 
@@ -109,9 +63,96 @@ class StoredRecord:
     def blobs(self) -> tuple[str, ...]:
         """Return the CIDs of the record's blobs; raises RepoDamagedError as `value` does."""
         try:
-            return tuple(dict.fromkeys(_blobs(_decode(self.content))))
+            return tuple(dict.fromkeys(_blobs(decode_block(self.content))))
         except RecursionError:
             raise _nested_error(self.rkey) from None
+
+
+class CollectionRecords(Mapping[str, StoredRecord]):
+    """The records of one collection by rkey, lowest first; each access loads a record.
+
+    Access raises RepoDamagedError if the record is missing or malformed.
+    """
+
+    def __init__(self, did: str, collection: str, blocks: CarBlocks) -> None:
+        self._did = did
+        self._collection = collection
+        self._blocks = blocks
+        self._rkeys = bytearray()  # all, without separators
+        self._ends = array("L")
+        self._places = array("Q")  # of the blocks; 0 if missing
+
+    def add(self, rkey: str, place: int) -> None:
+        """Add a record with a key higher than those before."""
+        self._rkeys += rkey.encode()
+        self._ends.append(len(self._rkeys))
+        self._places.append(place)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self._rkey, range(len(self)))
+
+    def __getitem__(self, rkey: str) -> StoredRecord:
+        position = bisect_left(range(len(self)), rkey, key=self._rkey)
+        if position == len(self) or self._rkey(position) != rkey:
+            raise KeyError(rkey)
+        return self.at(position)
+
+    def at(self, position: int) -> StoredRecord:
+        """Load the record at a position in the order of keys; raises RepoDamagedError."""
+        rkey, place = self._rkey(position), self._places[position]
+        if not place:
+            raise self._damaged_error(rkey, "is missing")
+        cid, content = self._blocks.load(place)
+        try:
+            return StoredRecord(rkey, cid, document_ref(decode_block(content)), content)
+        except ValueError as error:
+            raise self._damaged_error(rkey, str(error)) from None
+
+    def load_all(self) -> dict[str, StoredRecord]:
+        """Load all records into memory; raises RepoDamagedError."""
+        records = map(self.at, range(len(self)))
+        return {record.rkey: record for record in records}
+
+    def _rkey(self, position: int) -> str:
+        start = self._ends[position - 1] if position else 0
+        return self._rkeys[start : self._ends[position]].decode()
+
+    def _damaged_error(self, rkey: str, fault: str) -> RepoDamagedError:
+        return _damaged_error(self._did, f"record {self._collection}/{rkey} {fault}")
+
+
+class RecordsByRef:
+    """The records of one collection by the `_id` of their documents; raises RepoDamagedError.
+
+    Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records that
+    name no document are omitted.
+    """
+
+    def __init__(self, records: CollectionRecords) -> None:
+        self._records = records
+        self._index = SortedIndex()
+        for position in range(len(records)):
+            if (ref := records.at(position).ref) is not None:
+                self._index.add(_hash(ref), position)
+        self._index.sort()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield each `_id` once."""
+        for position in range(len(self._records)):
+            ref = self._records.at(position).ref
+            if ref is not None and self.get(ref)[0].rkey == self._records.at(position).rkey:
+                yield ref
+
+    def get(self, ref: str) -> Sequence[StoredRecord]:
+        records = map(self._records.at, self._index.find(_hash(ref)))
+        return [record for record in records if record.ref == ref]
+
+
+def _hash(ref: str) -> int:
+    return hash(ref) & _HASH_MASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,50 +161,35 @@ class RepoSnapshot:
 
     did: str
     commit: str
-    _keys: Mapping[str, Mapping[str, bytes]] = field(repr=False)
-    _blocks: Mapping[bytes, bytes] = field(repr=False)
+    _collections: Mapping[str, CollectionRecords] = field(repr=False)
+    _blocks: CarBlocks = field(repr=False)
 
     @classmethod
-    def parse(cls, did: str, car: bytes) -> RepoSnapshot:
+    def read(cls, did: str, chunks: Iterable[bytes]) -> RepoSnapshot:
         """Read the repo of `did` from a CAR file; raises RepoDamagedError."""
         try:
-            root, blocks = read_car(car)
+            blocks = CarBlocks.read(chunks)
         except ValueError as error:
             raise _damaged_error(did, str(error)) from error
         tree = _Tree(did, blocks)
-        commit = tree.block(root, "its commit")
+        commit = tree.block(blocks.root, "its commit")
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
             raise _damaged_error(did, "its commit is another repo's, or of an unknown version")
         tree.walk(commit.get("data"), _MAX_DEPTH)
-        return cls(did, spell_cid(root), tree.keys, blocks)
+        return cls(did, spell_cid(blocks.root), tree.collections, blocks)
 
     @property
     def counts(self) -> Mapping[str, int]:
-        return {collection: len(keys) for collection, keys in self._keys.items()}
+        return {collection: len(records) for collection, records in self._collections.items()}
 
-    def records(self, collection: str) -> Mapping[str, StoredRecord]:
-        """Return a collection's records by rkey, lowest first; raises RepoDamagedError."""
-        tree, keys = _Tree(self.did, self._blocks), self._keys.get(collection, {})
-        refs: dict[bytes, str | None] = {}  # a block is decoded once, however many keys name it
-        for rkey, cid in keys.items():
-            if cid not in refs:
-                refs[cid] = document_ref(tree.block(cid, f"record {collection}/{rkey}"))
-        return {
-            rkey: StoredRecord(rkey, cid, refs[cid], self._blocks[cid])
-            for rkey, cid in keys.items()
-        }
+    def records(self, collection: str) -> CollectionRecords:
+        """Return a collection's records by rkey, lowest first."""
+        none = CollectionRecords(self.did, collection, self._blocks)
+        return self._collections.get(collection, none)
 
-    def by_ref(self, collection: str) -> Mapping[str, Sequence[StoredRecord]]:
-        """Group a collection's records by the `_id` of their documents.
-
-        Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records
-        that name no document are omitted. Raises RepoDamagedError.
-        """
-        found: dict[str, list[StoredRecord]] = {}
-        for record in self.records(collection).values():
-            if (ref := record.ref) is not None:
-                found.setdefault(ref, []).append(record)
-        return found
+    def by_ref(self, collection: str) -> RecordsByRef:
+        """Group a collection's records by the `_id` of their documents."""
+        return RecordsByRef(self.records(collection))
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,34 +214,34 @@ class _Entry:
 class _Tree:
     """Reads a Merkle search tree: https://atproto.com/specs/repository#mst-structure."""
 
-    def __init__(self, did: str, blocks: Mapping[bytes, bytes]) -> None:
+    def __init__(self, did: str, blocks: CarBlocks) -> None:
         self._did = did
         self._blocks = blocks
         self._last = b""
-        self._nodes: set[bytes] = set()
-        self.keys: dict[str, dict[str, bytes]] = {}
+        self._node_bytes = 0
+        self._records = 0
+        self._key_bytes = 0
+        self._bytes = 0
+        self.collections: dict[str, CollectionRecords] = {}
 
     def block(self, cid: bytes, what: str) -> Block:
-        """Verify and decode a block; `what` describes it in a RepoDamagedError."""
-        block = self._blocks.get(cid)
-        if block is None:
+        """Load and decode a block; `what` describes it in a RepoDamagedError."""
+        place = self._blocks.find(cid)
+        if place is None:
             raise _damaged_error(self._did, f"{what} is missing")
-        if hashlib.sha256(block).digest() != cid[-_DIGEST:]:
-            raise _damaged_error(self._did, f"{what} does not match its CID")
         try:
-            return _decode(block)
+            return decode_block(self._blocks.load(place)[1])
         except ValueError as error:
             raise _damaged_error(self._did, f"{what} {error}") from None
 
     def walk(self, cid: object, depth: int) -> None:
-        """Add the keys below a node to `keys`, at most `depth` layers deep.
+        """Add the keys below a node to `collections`, at most `depth` layers deep.
 
-        Raises RepoDamagedError if they do not ascend, or if a node occurs twice, so that a
-        malicious tree is not endless.
+        Raises RepoDamagedError if they do not ascend, or if the nodes read are larger than the
+        file, so that a malicious tree is not endless.
         """
-        if depth == 0 or not isinstance(cid, bytes) or cid in self._nodes:
-            raise _damaged_error(self._did, "its tree is not a tree")
-        self._nodes.add(cid)
+        if depth == 0 or not isinstance(cid, bytes):
+            raise self._no_tree_error()
         left, entries = self._node(cid)
         key = b""
         if left is not None:
@@ -229,10 +255,16 @@ class _Tree:
     def _node(self, cid: bytes) -> tuple[object, Sequence[_Entry]]:
         """Return the left subtree and the entries of a node; drop all other fields of the node."""
         node = self.block(cid, "a node of its tree")
+        self._node_bytes += self._blocks.length(self._blocks.find(cid) or 0)
+        if self._node_bytes > self._blocks.size:
+            raise self._no_tree_error()
         try:
             return node["l"], [_Entry.parse(entry) for entry in node["e"]]
         except (LookupError, TypeError):
             raise _damaged_error(self._did, "a node of its tree is malformed") from None
+
+    def _no_tree_error(self) -> RepoDamagedError:
+        return _damaged_error(self._did, "its tree is not a tree")
 
     def _add(self, key: bytes, cid: bytes) -> None:
         collection, _, rkey = key[: _MAX_KEY + 1].decode("ascii", "replace").partition("/")
@@ -244,20 +276,19 @@ class _Tree:
         if key <= self._last:
             raise _damaged_error(self._did, f"its keys are out of order at {ascii(key)[:100]}")
         self._last = key
-        self.keys.setdefault(collection, {})[rkey] = cid
-
-
-def _decode(block: bytes) -> Block:
-    """Decode an object in DAG-CBOR; raises ValueError."""
-    if len(block) > _MAX_BLOCK:
-        raise ValueError("is too large")
-    try:
-        value = libipld.decode_dag_cbor(block)
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError("is not an object")  # noqa: TRY004 - bad data
-    return value
+        self._records += 1
+        self._key_bytes += len(rkey)
+        if self._records > _MAX_RECORDS or self._key_bytes > _MAX_KEY_BYTES:
+            raise _damaged_error(self._did, "it has too many records")
+        place = self._blocks.find(cid) or 0
+        self._bytes += self._blocks.length(place)
+        if self._bytes > self._blocks.size + _MAX_REPEATED:
+            raise _damaged_error(self._did, "its keys name the same records too often")
+        records = self.collections.get(collection)
+        if records is None:
+            records = CollectionRecords(self._did, collection, self._blocks)
+            self.collections[collection] = records
+        records.add(rkey, place)
 
 
 def _blobs(value: object) -> Iterator[str]:

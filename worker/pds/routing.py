@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import urlsplit
 
-from atproto import Request
 from redis import Redis
 
 from worker.core.secrets import Secret, Vault
 from worker.pds.call_limits import CallLimits
-from worker.pds.client import PdsClient
+from worker.pds.client import HttpClient, PdsClient
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DirectoryError, PdsResolver
 from worker.pds.rate_limiter import RateLimiter, Workload
@@ -57,7 +56,7 @@ class PdsHosts:
 class PdsCaller:
     """An HTTP client for PDSes, and the limits of its calls."""
 
-    request: Request
+    request: HttpClient
     limits: CallLimits
 
 
@@ -94,6 +93,7 @@ class PdsHostFactory:
         pds = PdsClient(
             url,
             request=caller.request,
+            redirects=self.others.request,
             limiter=limiter,
             hold_slot=nullcontext if is_own else partial(self.slots.hold, host),
             hold_waiting=nullcontext if is_own else partial(self.slots.hold_waiting, host),

@@ -81,6 +81,14 @@ def headers_of(error: BaseException | None) -> Mapping[str, str]:
     return error.response.headers if isinstance(error, httpx.HTTPStatusError) else {}
 
 
+def redirect_target(error: BaseException | None) -> str | None:
+    """Return the URL that an HTTPStatusError redirects to, or None."""
+    if not isinstance(error, httpx.HTTPStatusError) or not error.response.has_redirect_location:
+        return None
+    location = error.response.headers["location"]
+    return str(error.request.url.join(location))
+
+
 def status_of(error: BaseException | None) -> str:
     """Return the HTTP status in an error, or `timeout`, `unreachable`, `garbled`."""
     if isinstance(error, httpx.HTTPStatusError):

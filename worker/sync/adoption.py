@@ -89,7 +89,7 @@ class Adoption:
         self, repo: Repo, account: Account, held: MediaDocument | None
     ) -> StateUpdate | None:
         """Save the records of a repo on their documents; return the update for `held`."""
-        snapshot = RepoSnapshot.parse(repo.did, repo.export())
+        snapshot = repo.export()
         found = [self._adopt_type(kind, account, snapshot, held) for kind in MEDIA_TYPES.values()]
         if all(is_complete for _, is_complete in found):
             self.adopted.add(account)

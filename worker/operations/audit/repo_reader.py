@@ -10,17 +10,17 @@ from threading import Lock
 from typing import Self, TypeVar
 
 import httpx
-from atproto import Request
 
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, TransientError, WaitError
 from worker.core.net.client import open_client
+from worker.core.rate_limits import REQUEST
 from worker.operations.audit.findings import Fault
 from worker.pds.call_limits import FOREIGN
-from worker.pds.client import PdsClient, open_http_client
+from worker.pds.client import HttpClient, PdsClient, open_http_client
 from worker.pds.errors import error_name, translate
-from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import StoredRecord
 from worker.pds.xrpc import raise_for_status
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
@@ -86,7 +86,7 @@ class Waiter:
 class _BlobClients:
     """The HTTP clients for the first and the second attempt to read a blob."""
 
-    quick: Request
+    quick: HttpClient
     closing: httpx.Client
 
     @classmethod
@@ -134,7 +134,13 @@ class BlobReader:
 
     def _read_quickly(self, did: str, cid: str) -> bytes | None:
         pds = self._pds_of(did)
-        quick = PdsClient(pds.url, request=self._clients(pds.url).quick, hold_slot=pds.hold_slot)
+        quick = PdsClient(
+            pds.url,
+            request=self._clients(pds.url).quick,
+            redirects=self._foreign.quick,
+            limiter=pds.limiter,
+            hold_slot=pds.hold_slot,
+        )
         return quick.get_blob(did, cid)
 
     def _read_closing(self, did: str, cid: str) -> bytes | None:
@@ -143,9 +149,12 @@ class BlobReader:
         http, url = self._clients(pds.url).closing, pds.url + _GET_BLOB
         stream = http.stream("GET", url, params=params, headers={"Connection": "close"})
         try:
-            with pds.hold_slot("read"), stream as response:
-                raise_for_status(response)
-                return _read_available(response)
+            with pds.hold_slot("read"):
+                reservation = pds.limiter.acquire("read", (REQUEST,))
+                with stream as response:
+                    pds.limiter.settle(reservation, response.headers)
+                    raise_for_status(response)
+                    return _read_available(response)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error) in {"BlobNotFound", "InvalidRequest"}:
@@ -219,6 +228,6 @@ class RepoReader:
         return is_own and self.is_unreachable(did)
 
     def _records(self, did: str, collections: Sequence[str]) -> Records:
-        repo = self.waiter.repeat(lambda: self.pds_of(did).get_repo(did))
-        snapshot = RepoSnapshot.parse(did, repo)
-        return {collection: snapshot.records(collection) for collection in collections}
+        snapshot = self.waiter.repeat(lambda: self.pds_of(did).get_repo(did))
+        # Records are accessed several times, in the order of the documents.
+        return {collection: snapshot.records(collection).load_all() for collection in collections}

@@ -21,7 +21,7 @@ _CHUNK = 500
 def mark_missing(services: Services, account: Account, kinds: Sequence[MediaType]) -> int:
     """Make documents without a record pending; return how many were changed."""
     store, repo = services.storage.store, services.pds.repo(account)
-    snapshot = RepoSnapshot.parse(repo.did, repo.export())
+    snapshot = repo.export()
     return sum(
         StateUpdates(store).apply(kind, missing, retry_at=now())
         for kind in kinds

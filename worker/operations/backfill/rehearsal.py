@@ -7,7 +7,7 @@ read: a missing thumbnail counts as a change, a missing recording does not.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from worker.core.errors import MediaError, PermanentError
 from worker.media import MediaType
 from worker.operations.backfill.planner import BackfillPlanner, Scope
 from worker.operations.expected import ExpectedRecords, compare
-from worker.pds.repo_snapshot import RepoSnapshot, StoredRecord
+from worker.pds.repo_snapshot import RecordsByRef, RepoSnapshot, StoredRecord
 from worker.services import Services
 from worker.sync.plan import Publish, Remove, plan
 
@@ -64,7 +64,7 @@ def rehearse(services: Services, scope: Scope) -> Rehearsal:
         if account is None or left == 0:
             continue
         try:
-            snapshot = RepoSnapshot.parse(account.did, services.pds.repo(account).export())
+            snapshot = services.pds.repo(account).export()
         except MediaError as error:
             rehearsal.unreadable[owner] = error.message
             continue
@@ -85,7 +85,7 @@ class _AccountComparison:
     snapshot: RepoSnapshot
     result: Rehearsal
     _records: dict[str, Mapping[str, StoredRecord]] = field(default_factory=dict)
-    _by_ref: dict[str, Mapping[str, Sequence[StoredRecord]]] = field(default_factory=dict)
+    _by_ref: dict[str, RecordsByRef] = field(default_factory=dict)
 
     def add(self, kind: MediaType, document: MediaDocument) -> None:
         """Count one document, and the record fields that would change."""

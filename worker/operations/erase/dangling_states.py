@@ -25,7 +25,7 @@ class DanglingStates:
     """
 
     state_reset: StateReset
-    read_repo: Callable[[str], bytes]
+    read_repo: Callable[[str], RepoSnapshot]
     subject: str
     did: str | None
     mode: ResetMode
@@ -87,7 +87,7 @@ class DanglingStates:
 
     def _read_rkeys(self, kind: MediaType, did: str) -> Iterable[str]:
         try:
-            return RepoSnapshot.parse(did, self.read_repo(did)).records(kind.nsid)
+            return self.read_repo(did).records(kind.nsid)
         except AccountUnusableError as error:
             if error.code != "account_not_found":
                 raise

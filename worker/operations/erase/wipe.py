@@ -56,13 +56,13 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Wiper:
-    """Prepares wipes; `read_repo` returns the repo of a DID as a CAR file."""
+    """Prepares wipes; `read_repo` returns the repo of a DID."""
 
     state_reset: StateReset
     state_updates: StateUpdates
     record_deleter: RecordDeleter
     open_repo: Callable[[Account], Repo]
-    read_repo: Callable[[str], bytes]
+    read_repo: Callable[[str], RepoSnapshot]
 
     def prepare(self, account: Account, kinds: Sequence[MediaType]) -> WipeRun:
         """Build the wipe of an account; `preview` and `run` carry it out."""
@@ -91,7 +91,7 @@ class WipeRun:
 
     def preview(self) -> dict[str, WipePreview]:
         """Count the records to remove and the states to reset, without changing them."""
-        snapshot = _read_snapshot(self._repo) if self._repo else None
+        snapshot = self._repo.export() if self._repo else None
         return {kind.name: self._preview(kind, snapshot) for kind in self._kinds}
 
     def run(self) -> Iterator[int]:
@@ -100,13 +100,13 @@ class WipeRun:
         Yields the number of records that each batch has deleted.
         """
         if self._repo:
-            snapshot = _read_snapshot(self._repo)
+            snapshot = self._repo.export()
             for kind in self._kinds:
                 yield from self._remove(self._repo, kind, snapshot)
         for kind in self._kinds:
             self._dangling_states.reset(kind, self.done[kind.name])
         if self._repo:
-            snapshot = _read_snapshot(self._repo)
+            snapshot = self._repo.export()
             for kind in self._kinds:
                 for rkey in snapshot.records(kind.nsid):
                     self.done[kind.name].skipped.setdefault(rkey, BACK)
@@ -188,10 +188,6 @@ class WipeRun:
 
     def _is_ours(self, loaded: LoadedDocument) -> bool:
         return loaded.document.owner == self._subject
-
-
-def _read_snapshot(repo: Repo) -> RepoSnapshot:
-    return RepoSnapshot.parse(repo.did, repo.export())
 
 
 def _chunks(records: Records) -> Iterator[Records]:
