@@ -7,7 +7,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import ip_network
@@ -22,6 +22,7 @@ from tests.contract.pds_calls import KEY, MOOD, TOKEN
 from tests.contract.proxy import Reply, open_proxy
 from tests.contract.web_faults import drip_body, drip_headers, flood
 from tests.contract.web_server import Fault, Handler, Site, serving
+from tests.unit.cars import MOODS, framed_block, repo_of
 from worker.core.cid import cid_of_blob
 from worker.core.errors import MediaError
 from worker.core.net.client import LIMITS, ClientLimits, ResponseTooLargeError, open_client
@@ -195,13 +196,27 @@ def test_hostile_pds_does_not_fill_the_memory(plain: Site, fault: Fault, code: s
     assert caught.value.code == code
 
 
-def test_endless_repo_is_cut_off(plain: Site) -> None:
-    """It has a limit of its own, which is lower for a foreign PDS."""
-    plain.faults[f"com.atproto.sync.getRepo?did={KEY.repo}"] = flood
+def endless_repo(to: Handler) -> None:
+    """Send a repo of the same block for as long as it is read."""
+    whole = repo_of({f"{MOODS}/a": {"text": "x" * 10_000}})
+    to.answer(200, headers={"Content-Length": "", "Transfer-Encoding": "chunked"})
+    with suppress(OSError):
+        to.wfile.write(b"%x\r\n%b\r\n" % (len(whole), whole))
+        block = framed_block({"text": "x" * 10_000})
+        while not to.server.over.is_set():
+            to.wfile.write(b"%x\r\n%b\r\n" % (len(block), block))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"), [(endless_repo, "ResponseTooLargeError"), (flood, "damaged repo")]
+)
+def test_endless_repo_is_cut_off(plain: Site, fault: Fault, error: str) -> None:
+    """It has a limit of its own, which is lower for a foreign PDS; and zeros are no repo."""
+    plain.faults[f"com.atproto.sync.getRepo?did={KEY.repo}"] = fault
     limits = replace(FOREIGN, repo=_LIMITS)
     with (
         closing(PdsClient(plain.url, limits=limits)) as pds,
-        pytest.raises(MediaError, match="ResponseTooLargeError"),
+        pytest.raises(MediaError, match=error),
     ):
         pds.get_repo(KEY.repo)
 

@@ -167,6 +167,7 @@ def test_an_account_that_changes_while_a_backfill_reads_the_repo_gets_the_items(
         adoption.state_updates,
         adoption.adopted,
         adoption.lexicons,
+        adoption.max_lost,
     )
     batches = replace(world.services.sync.batches, adoption=slow)
     assert statuses(sync_batch(world, "mood", moods, batches=batches, backfill=uuid4().hex)) == {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -10,8 +11,10 @@ from tests.bulk import end_leases, new_user, save_moods, save_one_of, save_paint
 from tests.contract.older_records import Older, write_older
 from tests.watching import Watch
 from tests.world import World
+from worker.core.clock import now
 from worker.core.documents import MediaDocument
 from worker.media import media_type
+from worker.sync.batch.engine import BatchRequest
 from worker.sync.engine import Engine
 
 MOOD = media_type("mood")
@@ -104,3 +107,40 @@ def test_a_batch_of_no_backfill_adopts_as_well(world: World, user: str, older: O
     sync_batch(world, "mood", [*save_moods(world, 2, user), older.item], subject=user)
     older.assert_adopted()
     assert older.findings() == []
+
+
+def reads_of(world: World, user: str) -> object:
+    """Return the number of unfinished reads of a user's repo."""
+    known = world.services.storage.database["atproto_accounts"].find_one({"_id": user}) or {}
+    return known.get("reads")
+
+
+def test_read_of_a_repo_is_counted_until_it_ends(world: World, user: str, watch: Watch) -> None:
+    """A worker that dies meanwhile leaves the count behind, before any document is claimed."""
+    counts: list[object] = []
+    watch.at(("before", "export"), lambda: counts.append(reads_of(world, user)))
+    sync_batch(world, "mood", save_moods(world, 2, user), subject=user, batches=watch.batches)
+    assert counts == [1]
+    assert reads_of(world, user) is None
+
+
+@pytest.mark.parametrize("backfill", [None, "b"], ids=["no backfill", "backfill"])
+def test_repo_that_kills_its_workers_is_not_read_again(
+    world: World, user: str, watch: Watch, backfill: str | None
+) -> None:
+    """After three workers the items fail, until an hour has passed."""
+    accounts = world.services.storage.database["atproto_accounts"]
+    lost = {"reads": 3, "readAt": now()}
+    accounts.update_one({"_id": user}, {"$set": lost}, upsert=True)
+    moods = save_moods(world, 2, user)
+
+    def sync() -> set[str | None]:
+        request = BatchRequest(MOOD, user, moods, "holder", backfill)
+        outcomes = watch.batches.sync(request)
+        return {outcome.error.code if outcome.error else None for outcome in outcomes}
+
+    assert sync() == {"worker_lost"}
+    assert watch.count["export"] == 0
+    accounts.update_one({"_id": user}, {"$set": {"readAt": now() - timedelta(hours=2)}})
+    assert sync() == {None}
+    assert watch.count["export"] == 1

@@ -65,6 +65,12 @@ def raw_cid(text: str) -> bytes:
     return raw
 
 
+def framed_block(block: Any) -> bytes:
+    """Return a block and its CID, as they are in a file."""
+    data = libipld.encode_dag_cbor(block)
+    return _framed(_PREFIX + hashlib.sha256(data).digest() + data)
+
+
 def _framed(data: bytes) -> bytes:
     length, prefix = len(data), b""
     while length >= 0x80:

@@ -46,9 +46,9 @@ TRUSTED = CallLimits(
     blob=_BLOB,
     repo=ClientLimits(seconds=60, max_bytes=512 * _MIB),
 )
-# For all others: 100 records of 80 KB, and repos of 170,000 records.
+# For all others: 100 records of 80 KB, and repos of 350,000 records.
 FOREIGN = replace(
     TRUSTED,
     page=ClientLimits(seconds=20, max_bytes=8 * _MB),
-    repo=ClientLimits(seconds=40, max_bytes=64 * _MIB),
+    repo=ClientLimits(seconds=40, max_bytes=128 * _MIB),
 )

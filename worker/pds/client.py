@@ -88,7 +88,7 @@ class StreamedResponse(Generic[T]):
     headers: Mapping[str, str]
 
 
-class HttpClient(Request):
+class HttpClient(Request):  # type: ignore[misc]  # the SDK is not typed
     """The HTTP client of the SDK, which can also read a response as a stream."""
 
     def read_stream(

@@ -218,7 +218,7 @@ class _Tree:
         self._did = did
         self._blocks = blocks
         self._last = b""
-        self._node_bytes = 0
+        self._block_bytes = 0
         self._records = 0
         self._key_bytes = 0
         self._bytes = 0
@@ -229,6 +229,7 @@ class _Tree:
         place = self._blocks.find(cid)
         if place is None:
             raise _damaged_error(self._did, f"{what} is missing")
+        self._block_bytes += self._blocks.length(place)
         try:
             return decode_block(self._blocks.load(place)[1])
         except ValueError as error:
@@ -255,8 +256,7 @@ class _Tree:
     def _node(self, cid: bytes) -> tuple[object, Sequence[_Entry]]:
         """Return the left subtree and the entries of a node; drop all other fields of the node."""
         node = self.block(cid, "a node of its tree")
-        self._node_bytes += self._blocks.length(self._blocks.find(cid) or 0)
-        if self._node_bytes > self._blocks.size:
+        if self._block_bytes > self._blocks.size:
             raise self._no_tree_error()
         try:
             return node["l"], [_Entry.parse(entry) for entry in node["e"]]

@@ -72,7 +72,7 @@ def build_sync(
         settings,
         storage,
         publisher,
-        adoption=_build_adoption(storage, pds, media),
+        adoption=_build_adoption(settings, storage, pds, media),
         alerts=alerts,
         metrics=metrics,
     )
@@ -96,7 +96,7 @@ def _build_sweep(settings: Settings, storage: Storage, media: Media) -> Sweep:
     )
 
 
-def _build_adoption(storage: Storage, pds: Pds, media: Media) -> Adoption:
+def _build_adoption(settings: Settings, storage: Storage, pds: Pds, media: Media) -> Adoption:
     return Adoption(
         storage.redis,
         pds.vault,
@@ -105,6 +105,7 @@ def _build_adoption(storage: Storage, pds: Pds, media: Media) -> Adoption:
         StateUpdates(storage.store),
         AdoptedRepos(storage.database),
         media.lexicons,
+        settings.retry.max_lost,
     )
 
 

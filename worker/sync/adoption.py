@@ -37,7 +37,10 @@ _SETTLED = frozenset({Status.SYNCED, Status.REMOVED})
 
 @dataclass(frozen=True, slots=True)
 class Adoption:
-    """Adopts the records of repos."""
+    """Adopts the records of repos.
+
+    A repo is not read again for an hour after `max_lost` workers died while they read it.
+    """
 
     redis: Redis
     vault: Vault
@@ -46,6 +49,7 @@ class Adoption:
     state_updates: StateUpdates
     adopted: AdoptedRepos
     lexicons: Lexicons
+    max_lost: int
 
     def adopt_first(
         self, repo: Repo, account: Account, held: MediaDocument | None = None
@@ -89,8 +93,10 @@ class Adoption:
         self, repo: Repo, account: Account, held: MediaDocument | None
     ) -> StateUpdate | None:
         """Save the records of a repo on their documents; return the update for `held`."""
-        snapshot = repo.export()
-        found = [self._adopt_type(kind, account, snapshot, held) for kind in MEDIA_TYPES.values()]
+        with self.adopted.reading(account, self.max_lost):
+            snapshot = repo.export()
+            kinds = MEDIA_TYPES.values()
+            found = [self._adopt_type(kind, account, snapshot, held) for kind in kinds]
         if all(is_complete for _, is_complete in found):
             self.adopted.add(account)
         return next((update for update, _ in found if update), None)

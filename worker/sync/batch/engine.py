@@ -16,6 +16,7 @@ from worker.core.documents import Account, DocumentId, Failure, ItemRef
 from worker.core.errors import AccountError, MediaError
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
+from worker.database.adopted_repos import RepoReadLostError
 from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import message_of, not_before
 from worker.database.store import DocumentStore
@@ -103,7 +104,7 @@ class BatchEngine:
                 self.adoption.adopt_for_backfill(self.open_repo(account), account, request.backfill)
                 account = self.accounts.find(request.subject)  # it may have changed meanwhile
             outcomes = self._publish(request, account, unexpected) if account else {}
-        except AccountError as error:
+        except (AccountError, RepoReadLostError) as error:
             # The repo of a backfill cannot be read: no item is changed.
             items = [ItemRef(request.kind.name, raw) for raw in request.ids]
             failure = Failure.of(error, now())
