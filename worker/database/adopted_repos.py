@@ -62,7 +62,8 @@ class AdoptedRepos:
             known = self._accounts.find_one({"_id": account.subject}) or {}
         read_at = known.get("readAt")
         is_recent = isinstance(read_at, datetime) and read_at > now() - _FORGOTTEN
-        lost = int(known["reads"]) if is_recent else 0
+        reads = known.get("reads")
+        lost = reads if is_recent and isinstance(reads, int) else 0
         if lost >= most:
             message = f"the worker died {lost} times while it read the repo of {account.did}"
             raise RepoReadLostError(message)
