@@ -27,7 +27,7 @@ from tests.waiting import wait_for
 from tests.world import World
 from worker.core.clock import after, now
 from worker.core.documents import Account, Status
-from worker.core.errors import TransientError
+from worker.core.errors import LockHeldError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.media import media_type
@@ -186,7 +186,7 @@ def test_waiting_for_a_lock_takes_no_slot_of_its_holder(
     """Or the holder could not finish before those that wait for it give up."""
     name = f"media-atproto:repo:{host}"
     processes = [HostSlots(redis, calls=2) for _ in range(3)]
-    busy = TransientError("busy", step="write", code="repo_locked")
+    busy = LockHeldError("busy", until=now(), step="write", code="repo_locked")
 
     def wait(slots: HostSlots) -> None:
         with Redis.from_url(stack.environment["REDIS_URL"]) as own:

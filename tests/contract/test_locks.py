@@ -11,7 +11,8 @@ import pytest
 from redis import Redis
 
 from tests.waiting import wait_for
-from worker.core.errors import TransientError
+from worker.core.clock import now
+from worker.core.errors import WaitError
 from worker.core.redis_errors import RedisUnavailableError
 from worker.dev.stack import Stack
 from worker.pds.locks import RepoLocks
@@ -40,11 +41,12 @@ def test_there_is_one_holder_at_a_time(redis: Redis, did: str) -> None:
     """Who waits for too long is told; other repos have locks of their own."""
     locks = RepoLocks(redis, patience=0.05)
     with locks.hold(did):
-        with pytest.raises(TransientError) as refused, locks.hold(did):
+        with pytest.raises(WaitError) as refused, locks.hold(did):
             pass
         with locks.hold(f"{did}-another"):
             pass
     assert (refused.value.step, refused.value.code) == ("write", "repo_locked")
+    assert refused.value.until > now()
     with locks.hold(did):
         pass
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from cryptography.fernet import Fernet
@@ -14,6 +16,7 @@ from tests.contract.pds_calls import deactivate
 from tests.contract.proxy import Reply
 from tests.contract.session_fleet import LOGIN, MOOD, NSID, Fleet, token_until
 from tests.waiting import wait_for
+from worker.core.clock import after, now
 from worker.core.documents import Account
 from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Purpose, Secret, Vault
@@ -60,15 +63,84 @@ def test_parked_account_is_tried_again_when_its_password_changes(fleet: Fleet) -
 
 def test_parked_account_is_tried_again_when_the_parking_ends(fleet: Fleet) -> None:
     """What was wrong with it may have been put right at the PDS."""
-    wrong = replace(fleet.account, password=Secret("wrong"))
     sessions = fleet.sessions(parked=0.1)
+    fleet.proxy.answer(Reply(400, b'{"error":"AccountTakedown"}'), LOGIN)
 
     def tried_again() -> bool:
         with pytest.raises(AccountError):
-            sessions.get(wrong)
+            sessions.get(fleet.account)
         return fleet.proxy.count(LOGIN) > 1
 
     wait_for(tried_again, within=30, what="another login")
+
+
+def test_login_intervals_grow_up_to_a_day(fleet: Fleet) -> None:
+    """Each parking takes twice as long as the one before; a success resets it."""
+    sessions = fleet.sessions(parked=3600)
+    fault = AccountUnusableError("taken down", code="account_takedown")
+
+    def park() -> float:
+        for name in fleet.names("parked"):
+            fleet.redis.delete(name)
+        sessions.park(fleet.account, fault)
+        parked = sessions.find_parked(fleet.account)
+        assert parked is not None
+        return round((parked.until - now()).total_seconds() / 3600)
+
+    assert [park() for _ in range(7)] == [1, 2, 4, 8, 16, 24, 24]
+    fleet.redis.delete(*fleet.names("parked"))
+    sessions.get(fleet.account)
+    assert park() == 1
+
+
+def test_a_parking_is_not_extended_while_it_lasts(fleet: Fleet) -> None:
+    """Several workers that meet the same fault at once count as one failure."""
+    sessions = fleet.sessions(parked=3600)
+    fault = AccountUnusableError("taken down", code="account_takedown")
+    for _ in range(5):
+        sessions.park(fleet.account, fault)
+    parked = sessions.find_parked(fleet.account)
+    assert parked is not None
+    assert parked.until < after(3700)
+
+
+@pytest.mark.parametrize("name", ["AuthFactorTokenRequired", "AuthenticationRequired"])
+def test_login_that_only_the_owner_can_correct_is_not_repeated(fleet: Fleet, name: str) -> None:
+    """Each login may send an e-mail: the next one follows a new password, or --resume."""
+    fleet.proxy.answer(Reply(401, json.dumps({"error": name}).encode()), LOGIN)
+    sessions = fleet.sessions(parked=0.05)
+    for _ in range(3):
+        with pytest.raises(AccountError) as caught:
+            sessions.get(fleet.account)
+        wait_for(partial(is_past, caught.value.until), within=5, what="the next check")
+    assert fleet.proxy.count(LOGIN) == 1
+    AccountCache(fleet.redis).invalidate(fleet.account.did)
+    fleet.proxy.be_honest()
+    assert sessions.get(fleet.account).did == fleet.account.did
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422])
+@pytest.mark.parametrize("name", ["", "InvalidRequest", "InvalidToken"])
+def test_a_refused_login_is_an_account_problem(fleet: Fleet, status: int, name: str) -> None:
+    """Other PDS implementations report a wrong password in other ways."""
+    fleet.proxy.answer(Reply(status, json.dumps({"error": name}).encode()), LOGIN)
+    with pytest.raises(AccountError) as caught:
+        fleet.sessions().get(fleet.account)
+    assert (caught.value.step, caught.value.code) == ("account", f"pds_{status}")
+
+
+def test_a_login_beyond_a_rate_limit_is_a_wait(fleet: Fleet) -> None:
+    """The account is not parked."""
+    fleet.proxy.answer(Reply(429, b"{}", headers={"Retry-After": "120"}), LOGIN)
+    with pytest.raises(WaitError) as caught:
+        fleet.sessions().get(fleet.account)
+    assert caught.value.code == "rate_limited"
+    assert fleet.names("parked") == []
+
+
+def is_past(moment: datetime) -> bool:
+    """Return whether a moment is over."""
+    return moment <= now()
 
 
 class Listener(Alerts):

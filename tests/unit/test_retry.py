@@ -10,6 +10,7 @@ import pytest
 from worker.core.documents import Failure, Status, SyncState
 from worker.core.errors import (
     AccountError,
+    LockHeldError,
     PermanentError,
     TransientError,
     UnexpectedError,
@@ -52,8 +53,9 @@ def test_the_last_attempt_gives_up_and_keeps_the_reason() -> None:
     [
         WaitError("slow down", until=NOW + timedelta(minutes=15)),
         AccountError("wrong", until=NOW + timedelta(minutes=15), step="account", code="parked"),
+        LockHeldError("locked", until=NOW + timedelta(minutes=15), code="repo_locked"),
     ],
-    ids=["429", "parked account"],
+    ids=["429", "parked account", "locked repo"],
 )
 def test_waiting_gives_the_attempt_back(error: WaitError) -> None:
     """A 429 or a parked account costs no attempt, and nothing is due before the time it names."""

@@ -44,9 +44,10 @@ _LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
 def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> None:
     """List the accounts that cannot be used, and the rate limits that are exhausted.
 
-    An account whose login is refused is blocked for a while, and its items wait. It is retried
-    when that time has passed, when its stored password changes, when it has moved to another PDS,
-    or with --resume.
+    An account whose login is refused is blocked for a while, longer after each failure, up to a
+    day, and its items wait. It is retried when that time has passed, when its stored password
+    changes, when it has moved to another PDS, or with --resume. After a wrong password, or if it
+    asks for a second factor, that time does not pass: change the password, or use --resume.
 
     \b
     Exit codes:

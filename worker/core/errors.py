@@ -76,6 +76,10 @@ class RateLimitReachedError(WaitError):
     code = "budget_spent"
 
 
+class LockHeldError(WaitError):
+    """Another worker holds a lock that the call needs; nothing was sent."""
+
+
 class PermanentError(MediaError):
     """A failure that a retry cannot fix: an operator must act."""
 

@@ -25,7 +25,8 @@ _MAX_WAIT = 86_400.0
 _FIRST_EPOCH = 1e9  # a smaller number is a duration, not a Unix timestamp
 _MAX_BODY = 100_000  # bytes of an error response
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
-_LOGINS = (".createSession", ".refreshSession")
+_LOGIN = ".createSession"
+_LOGINS = (_LOGIN, ".refreshSession")
 _SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
 
 
@@ -81,6 +82,7 @@ _RETRYABLE: Mapping[str, type[TransientError]] = {
 
 @dataclass(frozen=True, slots=True)
 class _ErrorAnswer:
+    path: str
     status: int
     name: str
     message: str
@@ -90,6 +92,11 @@ class _ErrorAnswer:
     def text(self) -> str:
         text = f"{self.name}: {self.message}" if self.name else self.message
         return f"the PDS answered {self.status} {text}".strip()[:500]
+
+    @property
+    def refuses_login(self) -> bool:
+        """Return whether this is a 4xx response to a login, or to a refresh of a session."""
+        return self.path.endswith(_LOGINS) and 400 <= self.status < 500  # noqa: PLR2004
 
 
 def translate(error: Exception, step: str) -> MediaError:
@@ -118,7 +125,8 @@ def _answer(response: httpx.Response) -> _ErrorAnswer:
     fields = _parse_body(response.content)
     texts = (text if isinstance(text, str) else "" for text in map(fields.get, _MESSAGES))
     name, message = _redact_echoes(response.request, *texts)
-    return _ErrorAnswer(response.status_code, name, message, response.headers)
+    path = response.request.url.path
+    return _ErrorAnswer(path, response.status_code, name, message, response.headers)
 
 
 def _parse_body(content: bytes) -> Mapping[str, object]:
@@ -145,8 +153,9 @@ def _redact_echoes(request: httpx.Request, name: str, message: str) -> tuple[str
 
 def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
     if answer.status == 429:  # noqa: PLR2004
-        return WaitError(answer.text, until=_retry_after(answer), step=step, code="rate_limited")
-    if answer.name in _RETRYABLE:
+        until = retry_after(answer.headers)
+        return WaitError(answer.text, until=until, step=step, code="rate_limited")
+    if answer.name in _RETRYABLE and not answer.path.endswith(_LOGIN):
         return _RETRYABLE[answer.name](answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
@@ -155,6 +164,9 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         # Our requests are valid, so the repo is the cause. The PDS sends no specific error name.
         message = f"the PDS does not show the account's repo ({answer.text})"
         return AccountUnusableError(message, code="repo_unavailable")
+    if answer.refuses_login:
+        # A PDS may report a wrong password with any of these status codes.
+        return AccountUnusableError(answer.text, code=f"pds_{answer.status}")
     return _by_status(answer, step)
 
 
@@ -175,7 +187,7 @@ def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
     return PermanentError(answer.text, step=step, code="pds_refused")
 
 
-def _retry_after(answer: _ErrorAnswer) -> datetime:
+def retry_after(headers: Mapping[str, str]) -> datetime:
     """Return the time of the next call, from `Retry-After` or `RateLimit-Reset`.
 
     Both headers may contain a number of seconds. `Retry-After` may also be an HTTP date
@@ -184,7 +196,7 @@ def _retry_after(answer: _ErrorAnswer) -> datetime:
     """
     moment = datetime.now(UTC).timestamp()
     for name in ("retry-after", "ratelimit-reset"):
-        value = _number(answer.headers.get(name, ""))
+        value = _number(headers.get(name, ""))
         if value is not None:
             seconds = value - moment if value > _FIRST_EPOCH else value
             return after(min(max(seconds, 1.0), _MAX_WAIT))

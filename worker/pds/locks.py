@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Event, Thread
@@ -10,20 +11,22 @@ from redis import Redis
 from redis.exceptions import LockNotOwnedError, RedisError
 from redis.lock import Lock
 
-from worker.core.errors import TransientError
+from worker.core.clock import after, now
+from worker.core.errors import LockHeldError
 from worker.core.redis_errors import redis_errors
 from worker.core.redis_values import delete_stuck_key
 from worker.pds.host_slots import HoldSlot
 
 _LIFE = 10.0  # seconds after its last renewal, a lock expires
 _TIMEOUT = 60.0
+_WAIT = (5.0, 15.0)  # seconds until the next attempt, chosen at random
 
 
 @contextmanager
 def hold_lock(
     redis: Redis,
     name: str,
-    busy: TransientError,
+    busy: LockHeldError,
     *,
     life: float = _LIFE,
     timeout: float = _TIMEOUT,
@@ -43,6 +46,7 @@ def hold_lock(
     if not is_held:
         with hold_waiting(busy.step), redis_errors():
             if not lock.acquire(blocking_timeout=timeout):
+                busy.until = after(random.uniform(*_WAIT))  # noqa: S311
                 raise busy
     try:
         with _keep_renewed(lock, life):
@@ -84,9 +88,9 @@ class RepoLocks:
         self._timeout = patience
 
     def hold(self, did: str, hold_waiting: HoldSlot = nullcontext) -> AbstractContextManager[None]:
-        """Hold a repo's lock; raises TransientError (timeout), and the errors of `hold_lock`."""
+        """Hold a repo's lock; raises LockHeldError (timeout), and the errors of `hold_lock`."""
         message = f"another worker is still writing to {did}"
-        busy = TransientError(message, step="write", code="repo_locked")
+        busy = LockHeldError(message, until=now(), step="write", code="repo_locked")
         name = f"media-atproto:repo:{did}"
         return hold_lock(
             self._redis,

@@ -16,6 +16,10 @@ from worker.core.redis_values import read_text
 from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 from worker.pds.errors import AccountUnusableError
 
+_LONGEST = 86_400.0  # seconds
+# Only the account's owner can correct these faults, and a login may send an e-mail with a code.
+_UNTIL_CHANGED = frozenset({"second_factor", "wrong_password"})
+_KEPT = 90 * 86_400.0  # seconds for which Redis keeps the parking of such an account
 _PREFIX = "media-atproto:parked:"
 _SCANNED = 1000  # keys per SCAN call
 
@@ -30,9 +34,13 @@ class Parked:
 
 
 class Parking:
-    """Parks accounts for `seconds`; `bound` is a hash of PDS URL and password.
+    """Parks accounts; `bound` is a hash of PDS URL and password.
 
-    A parking is sealed with its end: another program can neither add nor extend one.
+    An account is parked for `seconds`, twice as long after each further failure, and a day at most.
+    If a login reports a wrong password or requires a second factor, it is parked until its password
+    changes or an operator deletes the parking (after 90 days, one login is tried). Items check
+    every `seconds` whether the account is still parked, which sends nothing. A parking is sealed
+    with its end: another program can neither add nor extend one.
     """
 
     def __init__(self, redis: Redis, vault: Vault, seconds: float) -> None:
@@ -40,15 +48,26 @@ class Parking:
         self._vault = vault
         self._seconds = seconds
 
-    def park(self, account: Account, bound: str, fault: AccountUnusableError) -> AccountError:
-        """Park an account because of `fault`; return the AccountError to raise."""
+    def park(
+        self,
+        account: Account,
+        bound: str,
+        fault: AccountUnusableError,
+        *,
+        failures: int,
+        at_login: bool,
+    ) -> AccountError:
+        """Park an account because of `fault`, after `failures` others; return the AccountError."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
-        until = after(self._seconds)
+        seconds = min(self._seconds * 2.0 ** min(failures, 60), max(self._seconds, _LONGEST))
+        if at_login and fault.code in _UNTIL_CHANGED:
+            seconds = _KEPT
+        until = after(seconds)
         value = json.dumps([fault.code, message, until.isoformat()])
         sealed = self._vault.seal(value, Purpose.PARKING, _subject(account, bound))
         with redis_errors():
-            self._redis.set(_key(account, bound), sealed, px=int(self._seconds * 1000))
-        return AccountError(message, until=until, step="account", code=fault.code)
+            self._redis.set(_key(account, bound), sealed, px=int(seconds * 1000))
+        return AccountError(message, until=self._next_check(until), step="account", code=fault.code)
 
     def find(self, account: Account, bound: str) -> Parked | None:
         """Return the parking of an account, or None if it is not parked."""
@@ -67,7 +86,12 @@ class Parking:
         if parked:
             until = f"until {rfc3339(parked.until)} or until its password changes"
             message = f"{parked.message}; parked {until}"
-            raise AccountError(message, until=parked.until, step="account", code=parked.code)
+            check = self._next_check(parked.until)
+            raise AccountError(message, until=check, step="account", code=parked.code)
+
+    def _next_check(self, until: datetime) -> datetime:
+        """Return when items check whether the account's password has changed."""
+        return min(until, after(self._seconds))
 
     def dids(self) -> list[str]:
         """Return the DIDs of parked accounts, even if their password has changed since."""

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
 
+from worker.core.clock import now
 from worker.core.documents import Account
-from worker.core.errors import AccountError, TransientError
+from worker.core.errors import AccountError, LockHeldError
 from worker.core.redis_errors import redis_errors
 from worker.core.redis_values import read_text, swap_text
 from worker.core.secrets import Purpose, Secret, UnreadableSecretError, Vault
@@ -29,6 +31,7 @@ from worker.telemetry.alerts import NULL_ALERTS, Alerts
 _REFRESH_MARGIN = 300  # seconds before an access token expires; it lives two hours
 _LOCK_TIMEOUT = 45  # seconds; longer than a login takes
 _REPORTED = 7 * 86_400  # seconds without a fault, after which the same fault is reported again
+_COUNT = re.compile(r"[0-9]{1,4}")  # of failures, after the code of the last one
 _KEPT = 90 * 86_400  # seconds; the lifetime of a refresh token
 
 
@@ -73,14 +76,23 @@ class Sessions:
                 return session
             return self._store(account, self._login(account))
 
-    def park(self, account: Account, fault: AccountUnusableError) -> AccountError:
+    def park(
+        self, account: Account, fault: AccountUnusableError, *, at_login: bool = False
+    ) -> AccountError:
         """Park an account, and send an alert for a new fault; return the AccountError."""
-        parked = self._parking.park(account, self._bound(account), fault)
-        known = self._key("told", account)
+        known, bound = self._key("told", account), self._bound(account)
+        with redis_errors():
+            _, _, count = (read_text(self._redis, known) or "").partition(" ")
+        failures = int(count) if _COUNT.fullmatch(count) else 0
+        # Several workers may park an account after the same fault: this is one failure.
+        failures += self._parking.find(account, bound) is None
+        parked = self._parking.park(
+            account, bound, fault, failures=max(failures - 1, 0), at_login=at_login
+        )
         with redis_errors():
             self._redis.delete(self._key("session", account))
-            previous = swap_text(self._redis, known, fault.code, _REPORTED)
-        if previous != fault.code:
+            previous = swap_text(self._redis, known, f"{fault.code} {failures}", _REPORTED)
+        if (previous or "").partition(" ")[0] != fault.code:
             self._alerts.account_parked(account, fault.code, parked.message)
         return parked
 
@@ -103,7 +115,7 @@ class Sessions:
             unreadable = AccountUnusableError(f"the password: {error}", code="password_unreadable")
             raise self.park(account, unreadable) from None
         except AccountUnusableError as fault:
-            raise self.park(account, fault) from fault
+            raise self.park(account, fault, at_login=True) from fault
         return session
 
     def _read_cached(self, account: Account) -> Session | None:
@@ -149,7 +161,7 @@ class Sessions:
     def _lock_account(self, account: Account) -> Iterator[None]:
         self._parking.raise_if_parked(account, self._bound(account))
         message = f"another worker is still logging in as {account.did}"
-        busy = TransientError(message, step="session", code="login_locked")
+        busy = LockHeldError(message, until=now(), step="session", code="login_locked")
         name, waiting = self._key("login", account), self._pds.hold_waiting
         with hold_lock(self._redis, name, busy, timeout=_LOCK_TIMEOUT, hold_waiting=waiting):
             # Check again: the login of the previous holder may have failed.

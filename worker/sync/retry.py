@@ -2,7 +2,7 @@
 
 | error | status | attempt |
 | --- | --- | --- |
-| WaitError, AccountError, RateLimitReachedError | pending until `error.until` | not counted |
+| WaitError and its subclasses | pending until `error.until` | not counted |
 | PermanentError | failed | counted |
 | repeated UnexpectedError | pending with backoff, failed after 5 attempts | counted |
 | every other error | pending with backoff, failed after the last attempt | counted |
@@ -18,6 +18,7 @@ from worker.core.clock import to_milliseconds
 from worker.core.documents import Failure, Status, SyncState
 from worker.core.errors import (
     AccountError,
+    LockHeldError,
     MediaError,
     PermanentError,
     RateLimitReachedError,
@@ -51,9 +52,9 @@ def decide(
 ) -> RetryDecision:
     """Choose status and retry time; `met_before` means the last error was the same."""
     if isinstance(error, WaitError):
-        # Our own limits are checked before each call: an account may work again at any time, and
-        # a save may use the share that a backfill may not.
-        is_ours = isinstance(error, AccountError | RateLimitReachedError)
+        # Our own limits and locks are checked before each call: an account may work again at any
+        # time, and a save may use the share that a backfill may not.
+        is_ours = isinstance(error, AccountError | LockHeldError | RateLimitReachedError)
         return RetryDecision(Status.PENDING, error.until, None if is_ours else error.until)
     limit = settings.max_attempts
     if isinstance(error, UnexpectedError) and met_before:
