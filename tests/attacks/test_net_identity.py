@@ -18,8 +18,9 @@ from tests.contract.web_faults import flood
 from tests.contract.web_server import serving
 from tests.environments import new_settings
 from tests.fixtures import Opener
+from worker.core.clock import after
 from worker.core.documents import Account
-from worker.core.errors import AccountError
+from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
@@ -79,6 +80,17 @@ def inside(stack: Stack) -> Iterator[Proxy]:
     """Run a PDS in our own network."""
     with open_proxy(stack.environment["PDS_URL"]) as proxy:
         yield proxy
+
+
+def test_a_directory_that_limits_its_callers_names_the_time_to_call_again(
+    directory: Directory,
+) -> None:
+    """HTTP 429 is a wait, which uses no attempt."""
+    directory.proxy.answer(Reply(429, b"{}", headers={"Retry-After": "600"}))
+    with pytest.raises(WaitError) as caught:
+        directory.resolver.pds_of(_DID)
+    assert after(590) < caught.value.until < after(610)
+    assert caught.value.step == "account"
 
 
 def test_document_names_no_host_of_our_network_with_allow_http(

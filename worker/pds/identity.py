@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from worker.core.clock import after
-from worker.core.errors import AccountError, TransientError
+from worker.core.errors import AccountError, TransientError, WaitError
 from worker.core.net.client import ClientLimits, open_client
 from worker.core.net.urls import allowed_pds_url, canonical_pds_url
+from worker.pds.errors import retry_after
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.pds_cache import UNKNOWN_FOR, CachedPds, PdsCache
 
@@ -38,11 +39,20 @@ class DirectoryError(TransientError):
     step, code = "account", "directory_unavailable"
 
 
+class DirectoryLimitError(WaitError):
+    """The host of DID documents answered 429: it names the time of the next call."""
+
+    step, code = "account", "rate_limited"
+
+
+UNRESOLVED = (DirectoryError, DirectoryLimitError, HostBusyError)  # no answer now
+
+
 class PdsResolver(Protocol):
     """Resolves DIDs to PDS URLs.
 
-    Methods raise DirectoryError, HostBusyError, RedisUnavailableError, and AccountError for a
-    missing DID.
+    Methods raise the errors in UNRESOLVED, RedisUnavailableError, and AccountError for a missing
+    DID.
     """
 
     def pds_of(self, did: str) -> str:
@@ -114,7 +124,7 @@ class DidResolver:
     def _fetch(self, did: str, cached: CachedPds | None) -> CachedPds:
         try:
             found = CachedPds.found(self._endpoint(did))
-        except (DirectoryError, HostBusyError):
+        except UNRESOLVED:
             if cached is None or cached.url is None:
                 raise
             found = cached.postponed()
@@ -161,6 +171,9 @@ def _fetch_document(http: httpx.Client, address: str) -> Mapping[str, object] | 
         raise DirectoryError(f"no DID document from {address} ({why})") from error
     if answer.status_code in _GONE:
         return None
+    if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+        until = retry_after(answer.headers)
+        raise DirectoryLimitError(f"{address} answered 429: too many requests", until=until)
     if answer.status_code != httpx.codes.OK:
         raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
     document = None

@@ -16,8 +16,8 @@ from redis import Redis
 from worker.core.secrets import Secret, Vault
 from worker.pds.call_limits import CallLimits
 from worker.pds.client import HttpClient, PdsClient
-from worker.pds.host_slots import HostBusyError, HostSlots
-from worker.pds.identity import DirectoryError, PdsResolver
+from worker.pds.host_slots import HostSlots
+from worker.pds.identity import UNRESOLVED, PdsResolver
 from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.sessions import Sessions
 from worker.telemetry.alerts import Alerts
@@ -47,7 +47,7 @@ class PdsHosts:
         """Resolve an account again; return its new host, or None if it has not moved."""
         try:
             url = self._resolver.refresh(did)
-        except (DirectoryError, HostBusyError):
+        except UNRESOLVED:
             return None  # the new host is unknown, so the caller reports the error of the old one
         return None if url == host.pds.url else self._open_host(url)
 
