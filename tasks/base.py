@@ -13,8 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from worker.app import LostResult, app
-from worker.core.clock import now
-from worker.core.errors import ItemFailed, MediaError, PermanentError, WaitError
+from worker.core.errors import ItemFailed, MediaError, PermanentError
 from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from worker.sync.outcome import Outcome
 
 log = logging.getLogger(__name__)
-_MAX_STORE_RETRIES = 8
 
 
 class ItemWaits(Exception):  # noqa: N818 - a readable name in the log and in Flower
@@ -57,6 +55,14 @@ class MediaTask(Task[Any, Any]):
     @property
     def queue_name(self) -> str | None:
         return (self.request.delivery_info or {}).get("routing_key")
+
+    @property
+    def max_wait(self) -> float:
+        """Return the longest countdown of a retry in seconds, 0 if too many messages have one.
+
+        A message with a countdown is in the memory of a worker. Without one, it is queued again.
+        """
+        return MAX_COUNTDOWN if self.services().sync.in_flight.has_capacity() else 0.0
 
     def services(self) -> Services:
         """Return the services of this process; the first call builds them."""
@@ -116,21 +122,16 @@ class MediaTask(Task[Any, Any]):
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        # If too many messages are in flight, the sweep retries the item at its `retryAt`.
-        if (
-            wait is not None
-            and wait <= MAX_COUNTDOWN
-            and self.services().sync.in_flight.has_capacity()
-        ):
+        if wait is not None and wait <= MAX_COUNTDOWN and wait <= self.max_wait:
             reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
             raise self.retry(countdown=max(wait, 0.0), exc=reason)
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
-    def conclude_batch(self, report: BatchReport, request: BatchRequest) -> str:
-        """Return a result, retry the items due soon, or raise ItemFailed for failed ones."""
+    def conclude_batch(self, report: BatchReport, request: BatchRequest, max_wait: float) -> str:
+        """Return a result, retry the items due within `max_wait`, or raise ItemFailed."""
         batch = f"{request.kind.name}s of {request.subject}"
         log.info("batch of %s: %s", batch, report.summary)
-        ids, wait = report.due_within(MAX_COUNTDOWN)
+        ids, wait = report.due_within(max_wait)
         if ids:
             args = (request.kind.name, request.subject, ids, request.backfill)
             raise self.retry(args, countdown=wait, exc=ItemWaits(f"{batch}: {report.summary}"))
@@ -157,14 +158,12 @@ class MediaTask(Task[Any, Any]):
         return True
 
     def postpone(self, error: MediaError) -> NoReturn:
-        """Retry after an error that was not saved on a document; raise a PermanentError.
+        """Retry after an error that cannot be saved on a document; raise a PermanentError.
 
-        Waiting for a host or a rate limit does not end: the message has the only list of the items.
+        Such an error is rare: MongoDB or Redis is unavailable. The message is then the only place
+        of the work, so it is retried until it succeeds.
         """
         if isinstance(error, PermanentError):
             raise error
-        if isinstance(error, WaitError):
-            wait = (error.until - now()).total_seconds()
-            raise self.retry(countdown=min(max(wait, 1.0), MAX_COUNTDOWN), exc=error)
-        countdown = min(2.0**self.request.retries, MAX_COUNTDOWN)
-        raise self.retry(countdown=countdown, exc=error, max_retries=_MAX_STORE_RETRIES)
+        wait = min(2.0 ** min(self.request.retries, 10), MAX_COUNTDOWN)
+        raise self.retry(countdown=min(wait, self.max_wait), exc=error)

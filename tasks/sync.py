@@ -5,7 +5,7 @@ from __future__ import annotations
 from tasks.base import MediaTask
 from worker.app import app
 from worker.core.errors import MediaError
-from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT, MAX_COUNTDOWN
+from worker.queue.names import BATCH_HARD_LIMIT, BATCH_SOFT_LIMIT
 
 
 @app.task(bind=True, base=MediaTask, name="sync_media")
@@ -43,11 +43,12 @@ def sync_batch(
     try:
         self.keep_queues_fair()
         kind, only_if_due = media_type(type), self.is_retry
-        request = BatchRequest(kind, subject, ids, self.holder, backfill, only_if_due)
-        report = self.services().sync.batches.sync_reporting(request, max_wait=MAX_COUNTDOWN)
+        tries, max_wait = self.request.retries + 1, self.max_wait
+        request = BatchRequest(kind, subject, ids, self.holder, backfill, only_if_due, tries)
+        report = self.services().sync.batches.sync_reporting(request, max_wait=max_wait)
     except MediaError as error:
         self.postpone(error)
-    return self.conclude_batch(report, request)
+    return self.conclude_batch(report, request, max_wait)
 
 
 @app.task(bind=True, base=MediaTask, name="delete_media")

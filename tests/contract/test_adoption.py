@@ -26,7 +26,6 @@ from tests.contract.proxy import Proxy, Reply
 from tests.watching import Watch
 from tests.world import World
 from worker.core.clock import after
-from worker.core.errors import TransientError
 from worker.media import media_type
 
 PAINTING = media_type("painting")
@@ -234,16 +233,19 @@ def test_batches_at_once_wait_for_the_one_that_reads(world: World, user: str, wa
 def test_nothing_is_written_while_the_repo_cannot_be_read(
     world: World, user: str, proxied: tuple[World, Proxy], watch: Watch
 ) -> None:
-    """Who knows what is there? The items are as they were, and the next try reads again."""
+    """The items are postponed without an attempt, and the next try reads the repo again."""
     proxy = proxied[1]
     items = save_moods(world, 2, user)
     foreign_mood(world, user, items[0], "3foreign22222")
     for reply in (Reply(500, b"{}"), Reply(200, b"no CAR file"), Reply(200, b"", cut=True)):
         proxy.answer(reply, "getRepo")
-        with pytest.raises(TransientError):
-            backfill(world, user, items, watch=watch)
+        named = f"first-{world.dids[user]}"
+        outcomes = sync_batch(
+            world, "mood", items, subject=user, backfill=named, batches=watch.batches
+        )
+        assert statuses(outcomes) == {"pending": 2}
     proxy.be_honest()
-    assert [state_of(world, item) for item in items] == [{}, {}]
+    assert [set(state_of(world, item)) for item in items] == [{"status", "error", "retryAt"}] * 2
     assert watch.sizes == []
     backfill(world, user, items, watch=watch)
     assert set(rkeys(world, user)) > {"3foreign22222"}

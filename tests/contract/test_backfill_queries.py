@@ -6,16 +6,25 @@ import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
+from uuid import uuid4
 
 import pytest
 from bson import ObjectId
+from pymongo import MongoClient
 
 from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId
 from worker.database.mongo import RawDocument
+from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
-from worker.operations.backfill.planner import BackfillPlanner, BackfillPreview, Batch, Scope
+from worker.operations.backfill.planner import (
+    MAX_MESSAGES,
+    BackfillPlanner,
+    BackfillPreview,
+    Batch,
+    Scope,
+)
 from worker.operations.backfill.queries import (
     FAILED,
     FOREIGN,
@@ -27,7 +36,9 @@ from worker.operations.backfill.queries import (
     BackfillQueries,
     StatusGroup,
 )
+from worker.operations.backfill.run import BackfillRun
 from worker.services import Services
+from worker.sync.batch.progress import ProgressTracker
 
 ADA, BOB, NOBODY, GUEST = "auth0|ada", "auth0|bob", "auth0|nobody", "art-guest"
 KINDS = list(MEDIA_TYPES.values())
@@ -268,3 +279,45 @@ def test_selecting_takes_no_more_memory_for_more_documents(here: Services) -> No
     assert peak < 1_500_000
     first = next(islice(BackfillPlanner.of(here).batches(Scope([MOOD])), 1))
     assert len(first.ids) == MOOD.batch
+
+
+def test_queries_over_many_documents_may_take_longer_than_other_calls(here: Services) -> None:
+    """The client allows a millisecond for a call; MongoDB needs minutes for 10 million items."""
+    ref = save(here, MOOD, user=ADA)
+    mongo = here.settings.mongodb
+    with MongoClient[RawDocument](mongo.url.reveal(), timeoutMS=1) as client:
+        queries = BackfillQueries(DocumentStore(client[mongo.name], GUEST))
+        assert [row.owner for row in queries.owners(MOOD, UNSEEN)] == [ADA]
+        assert list(queries.documents(MOOD, UNSEEN, ADA)) == [ref.id]
+
+
+class ManyBatches(BackfillPlanner):
+    """A planner of 3,000 batches."""
+
+    def batches(self, scope: Scope) -> Iterator[Batch]:
+        """Yield them; none has a document."""
+        return (Batch(MOOD, ADA, (number,)) for number in range(3000))
+
+
+def test_a_backfill_of_any_size_keeps_a_bounded_number_of_messages_queued(here: Services) -> None:
+    """It enqueues more as workers take some."""
+    queued: list[str] = []
+    most = 0
+
+    def send(_batch: Batch, _backfill: str, message: str) -> bool:
+        nonlocal most
+        queued.append(message)
+        most = max(most, len(queued))
+        return True
+
+    backfill_run = BackfillRun(
+        name=uuid4().hex,
+        scope=Scope([MOOD]),
+        planner=ManyBatches.of(here),
+        progress=ProgressTracker(here.storage.redis),
+        send=send,
+        messages=lambda: len(queued),
+        show=lambda _progress: queued.clear(),
+    )
+    assert backfill_run.enqueue() == 3000
+    assert most <= MAX_MESSAGES + 100

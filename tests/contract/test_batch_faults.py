@@ -22,6 +22,7 @@ from tests.bulk import (
     save_moods,
     save_paintings,
     set_password,
+    set_state,
     state_of,
     statuses,
     sync_batch,
@@ -33,6 +34,7 @@ from tests.watching import Point, Watch
 from tests.world import World
 from worker.core.records import Write
 from worker.core.settings import Settings
+from worker.pds.account_cache import AccountCache
 from worker.services import build
 
 REFUSED = Reply(400, b'{"error":"InvalidRequest","message":"not this one"}')
@@ -131,6 +133,55 @@ def test_while_the_pds_is_away_items_wait_and_heal_later(
     world.platform.edit("mood", items[0], mood="edited")
     assert statuses(sync_batch(world, "mood", items)) == {"synced": 5}
     assert_agreement(world)
+
+
+UNREADABLE = {
+    "the PDS is down": (Reply(503, b"{}"), "pds_503"),
+    "the account is deactivated": (Reply(400, b'{"error":"RepoDeactivated"}'), None),
+    "the PDS asks to wait": (SLOW_DOWN, "rate_limited"),
+}
+
+
+@pytest.mark.parametrize("backfill", [None, "backfill"])
+@pytest.mark.parametrize(("reply", "code"), UNREADABLE.values(), ids=UNREADABLE)
+def test_a_batch_that_cannot_start_is_recorded_on_its_documents(
+    world: World, proxy: Proxy, reply: Reply, code: str | None, backfill: str | None
+) -> None:
+    """The message may be lost now: the sweep finds the items. No attempt was made."""
+    user = new_user(world)
+    new, seen, skipped = save_moods(world, 3, user)
+    set_state(world, MOOD, seen, status="pending", attempts=4)
+    set_state(world, MOOD, skipped, status="skipped", reason="no_account")
+    proxy.answer(reply, "getRepo")
+    items, named = [new, seen, skipped], backfill and f"{backfill}-{user}"
+    outcomes = sync_batch(world, "mood", items, subject=user, backfill=named)
+    assert statuses(outcomes) == {"pending": 3}
+    states = [state_of(world, item) for item in items]
+    assert all(isinstance(state["retryAt"], datetime) for state in states)
+    assert [state.get("attempts") for state in states] == [None, 4, None]
+    assert [state["status"] for state in states] == ["pending", "pending", "skipped"]
+    assert code in {None, error_of(world, "mood", new)[2]}
+    proxy.be_honest()
+    AccountCache(world.services.storage.redis).invalidate(world.dids[user])
+    assert statuses(sync_batch(world, "mood", items, subject=user)) == {"synced": 3}
+
+
+def test_a_batch_that_takes_too_long_to_start_is_recorded_on_its_documents(
+    world: World, watch: Watch
+) -> None:
+    """Its task ends, and with it its message."""
+    user = new_user(world)
+    items = save_moods(world, 2, user)
+
+    def take_long() -> None:
+        raise SoftTimeLimitExceeded
+
+    watch.at(("before", "export"), take_long)
+    outcomes = sync_batch(world, "mood", items, subject=user, batches=watch.batches)
+    assert statuses(outcomes) == {"pending": 2}
+    for item in items:
+        assert error_of(world, "mood", item)[2] == "time_limit"
+        assert isinstance(state_of(world, item)["retryAt"], datetime)
 
 
 @pytest.mark.parametrize("step", ["uploadBlob", "applyWrites"])

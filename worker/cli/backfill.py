@@ -68,8 +68,9 @@ def backfill(
     account, in turns, on a queue that workers serve after all saves. Before the first write to an
     account, its repo is read, and records that already name an item are adopted.
 
-    Can be interrupted and repeated at any time: enqueued items are still processed, and the next
-    run enqueues the remaining ones.
+    At most 1,000 batches are in the queue at a time: the command enqueues more as workers process
+    them. It can be interrupted and repeated at any time: enqueued items are still processed, and
+    the next run enqueues the remaining ones.
 
     With --dry-run, the items are compared with the records in their repos, and nothing is
     written. No file is read: thumbnails that are missing in a record count as a change.
@@ -79,6 +80,7 @@ def backfill(
       0  all items that can be published are published (would be, with --dry-run)
       1  some items failed (would fail), or are published without a file
       3  some items wait for their account or their PDS: the sweep enqueues them later
+      130  interrupted: run the same command again to enqueue the remaining items
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.backfill.planner import Scope
 
@@ -141,7 +143,7 @@ def _mark_missing(
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
     """Enqueue the items of a scope, or rehearse it; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
-    from worker.operations.backfill.run import BackfillRun
+    from worker.operations.backfill.run import BackfillInterruptedError
 
     preview = BackfillPlanner.of(services).preview(scope)
     _print_preview(preview, scope)
@@ -149,18 +151,30 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
         return ExitCode.OK
     if dry_run:
         return rehearse(services, scope)
-    if not wait:
-        count = BackfillRun.of(services, scope).enqueue()
-        echo(f"{count} items enqueued; `media-atproto status` shows their progress")
-        return ExitCode.OK
-    from worker.cli.backfill_progress import open_progress
-
     totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
+    try:
+        return _enqueue(services, scope, totals, wait=wait)
+    except BackfillInterruptedError as interrupted:
+        left = max(sum(totals.values()) - interrupted.items, 0)
+        echo(f"{interrupted.items} items enqueued, {left} left: run the same command again")
+        return ExitCode.INTERRUPTED
+
+
+def _enqueue(
+    services: Services, scope: Scope, totals: Mapping[str, int], *, wait: bool
+) -> ExitCode:
+    """Enqueue the items of a scope as workers process them; return the exit code."""
+    from worker.cli.backfill_progress import open_progress
+    from worker.operations.backfill.run import BackfillRun
+
     with open_progress(totals) as page:
         backfill_run = BackfillRun.of(services, scope, page.show)
-        backfill_run.enqueue()
-        tally = backfill_run.wait()
-    return _report(services, scope, tally)
+        count = backfill_run.enqueue()
+        tally = backfill_run.wait() if wait else None
+    if tally:
+        return _report(services, scope, tally)
+    echo(f"{count} items enqueued; `media-atproto status` shows their progress")
+    return ExitCode.OK
 
 
 def _print_preview(preview: BackfillPreview, scope: Scope) -> None:

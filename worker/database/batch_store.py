@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 
 from pymongo import UpdateMany
 
-from worker.core.documents import DocumentId, Lease, MediaDocument, SyncState
+from worker.core.documents import DocumentId, Failure, Lease, MediaDocument, Status, SyncState
 from worker.core.ids import candidate_ids
-from worker.database.leases import Update, claim_update, held_by, state_after_claim, unchanged_since
+from worker.database.leases import (
+    Update,
+    claim_update,
+    held_by,
+    not_held,
+    state_after_claim,
+    unchanged_since,
+)
 from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, bulk_write, mongo_errors
 from worker.database.state import mapping, repo_fields
 from worker.database.store import (
@@ -111,6 +119,26 @@ class BatchStore:
             _finish_of(document, found.get(document.ref.id), is_sure=is_sure)
             for document, _ in ended
         ]
+
+    def postpone(
+        self, kind: MediaType, ids: Sequence[DocumentId], failure: Failure, retry_at: datetime
+    ) -> None:
+        """Save on documents that nothing was tried, and when the sweep enqueues them.
+
+        Attempts are not counted. Documents that are neither new nor pending, and those that
+        another run holds, keep their status and error. Raises StoreUnavailableError.
+        """
+        candidates = [candidate_ids(raw) for raw in ids]
+        waiting = {"atproto.status": {"$in": [None, Status.PENDING.value]}, **not_held()}
+        failed = {"atproto.status": Status.PENDING.value, "atproto.error": asdict(failure)}
+        writes = []
+        for some in candidates:
+            these: RawDocument = {"_id": {"$in": list(some)}}
+            writes.append(UpdateMany(these | waiting, {"$set": failed}))
+            writes.append(UpdateMany(these, {"$set": {"atproto.retryAt": retry_at}}))
+        with mongo_errors():
+            self._store.clear_malformed(kind, [each for some in candidates for each in some])
+        self._write(kind, writes)
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
         with mongo_errors():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection as Container
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+import pymongo
 from pymongo import MongoClient, UpdateMany, UpdateOne
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -27,6 +28,7 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
+LONG_QUERY = 3600.0  # seconds, for queries over all documents that an operator starts
 TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 
 
@@ -84,6 +86,20 @@ def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> I
         if getattr(error, "code", None) in TOO_LARGE:
             raise DocumentFullError from error
         raise unavailable(_describe(error)) from error
+
+
+def stream(found: Iterable[RawDocument]) -> Iterator[RawDocument]:
+    """Yield the documents of a long query, for each batch of which `LONG_QUERY` is allowed.
+
+    MongoDB adds up the time that a query takes for all of its batches.
+    """
+    rows = iter(found)
+    while True:
+        with pymongo.timeout(LONG_QUERY):
+            row = next(rows, None)
+        if row is None:
+            return
+        yield row
 
 
 def bulk_write(

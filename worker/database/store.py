@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import Enum
 from typing import cast
 
-from pymongo import DESCENDING, ReturnDocument
+from pymongo import DESCENDING, MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
@@ -99,6 +99,10 @@ class DocumentStore:
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
         self._database = database
         self.guest_subject = guest_subject
+
+    @property
+    def client(self) -> MongoClient[RawDocument]:
+        return self._database.client
 
     def collection(self, kind: MediaType) -> Collection[RawDocument]:
         return self._database[kind.collection]

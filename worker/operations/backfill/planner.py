@@ -35,6 +35,7 @@ from worker.services import Services
 
 T = TypeVar("T")
 
+MAX_MESSAGES = 1000  # queued at a time, about 6 MB in Redis; more than workers need
 _ROUND_ROBIN_SIZE = 64  # accounts that take turns; more than an installation has workers
 _LOOKUP_SIZE = 500  # accounts per query
 _CHUNK = 20_000  # items grouped by owner at a time, about 10 MB
@@ -103,6 +104,10 @@ class BackfillPlanner:
         """Return a planner for the documents of these services."""
         selection = BackfillQueries(services.storage.store)
         return cls(selection, services.storage.accounts, services.settings.guest_subject)
+
+    def keep_alive(self) -> None:
+        """Keep the queries of unfinished iterators open; call this while a backfill waits."""
+        self._selection.keep_alive()
 
     def preview(self, scope: Scope) -> BackfillPreview:
         """Count without changing anything."""

@@ -6,10 +6,13 @@ documents.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
+
+import pymongo
 
 from worker.core.documents import DocumentId, OwnedItem, Status
 from worker.core.ids import as_document_id
@@ -18,7 +21,7 @@ from worker.database.backlog import OWNER, SKIPPED, TROUBLE, with_code
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
 from worker.database.indexes import require_index
 from worker.database.leases import not_held
-from worker.database.mongo import RawDocument
+from worker.database.mongo import LONG_QUERY, RawDocument, mongo_errors, stream
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -26,6 +29,7 @@ _KNOWN = tuple(status.value for status in Status)
 Index = tuple[tuple[str, int], ...]
 
 _CHUNK = 1000
+_KEEP_ALIVE = 300.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,23 @@ class OwnerCount:
 
 
 class BackfillQueries:
-    """Queries for the status groups of one database."""
+    """Queries for the status groups of one database.
+
+    All queries belong to one session of MongoDB, which ends after 30 minutes without a call.
+    """
 
     def __init__(self, store: DocumentStore) -> None:
         self._store = store
+        self._session = store.client.start_session()
+        self._kept_at = time.monotonic()
+
+    def keep_alive(self) -> None:
+        """Keep unfinished queries open, with a call every few minutes."""
+        if time.monotonic() < self._kept_at + _KEEP_ALIVE:
+            return
+        self._kept_at = time.monotonic()
+        with mongo_errors():
+            self._store.client.admin.command("refreshSessions", [self._session.session_id])
 
     def owners(
         self, kind: MediaType, group: StatusGroup, owners: Sequence[str] | None = None
@@ -85,7 +102,11 @@ class BackfillQueries:
         pipeline = [{"$match": match}, *self._counts(kind, group)]
         with require_index():
             collection = self._store.collection(kind)
-            for row in collection.aggregate(pipeline, hint=dict(index), allowDiskUse=True):
+            with pymongo.timeout(LONG_QUERY):
+                found = collection.aggregate(
+                    pipeline, session=self._session, hint=dict(index), allowDiskUse=True
+                )
+            for row in stream(found):
                 rows = cast("list[dict[str, Any]]", row["counts"])
                 counts = {each["reason"]: each["count"] for each in rows}
                 wanted = counts.pop(None, 0)
@@ -105,8 +126,8 @@ class BackfillQueries:
         hiding = (rule.field for rule in kind.hidden_by)
         fields = dict.fromkeys((*hiding, "atproto.rkey"), 1)
         with require_index():
-            found = self._store.collection(kind).find(match, fields)
-            for raw in found.hint(list(group.index_by_owner)).batch_size(_CHUNK):
+            found = self._store.collection(kind).find(match, fields, session=self._session)
+            for raw in stream(found.hint(list(group.index_by_owner)).batch_size(_CHUNK)):
                 if (group.leftovers and _names_record(raw)) or not kind.hidden_reason(raw):
                     if (known := as_document_id(raw["_id"])) is not None:
                         yield known
@@ -120,7 +141,7 @@ class BackfillQueries:
             coded = match if code is None else match | with_code(code)
             with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
-                for raw in found.batch_size(_CHUNK):
+                for raw in stream(found.batch_size(_CHUNK)):
                     if (
                         as_document_id(raw["_id"]) is not None
                     ):  # other ids do not fit into a message

@@ -12,7 +12,7 @@ from worker.core.ids import parse_id
 from worker.database.leases import is_held
 from worker.database.store import DocumentStore
 from worker.media import MediaType
-from worker.operations.backfill.planner import Batch, submit
+from worker.operations.backfill.planner import MAX_MESSAGES, Batch, submit
 from worker.services import Services
 
 
@@ -63,14 +63,15 @@ def retry_batches(
 ) -> RetryTotals:
     """Make the items of batches pending with all attempts, and enqueue them.
 
-    After the queue has rejected a batch, the remaining ones are left to the sweep.
+    After `MAX_MESSAGES` batches, or after the queue has rejected one, the remaining ones are left
+    to the sweep.
     """
     totals = RetryTotals()
     is_accepting = True
-    for batch in batches:
+    for number, batch in enumerate(batches):
         # Before sending: if the message is lost, the sweep finds the document.
         retry_at = after(services.settings.sweep.requeue)
         services.storage.backlog.reset_attempts(batch.kind, batch.ids, retry_at)
-        is_accepting = is_accepting and send(batch)
+        is_accepting = is_accepting and number < MAX_MESSAGES and send(batch)
         (totals.enqueued if is_accepting else totals.skipped)[batch.kind.name] += len(batch.ids)
     return totals

@@ -1,5 +1,9 @@
 """Run a backfill: enqueue its batches, wait for results, enqueue remaining items again.
 
+The queue holds a bounded number of messages, whatever the size of the backfill: the run enqueues
+more as workers process them. It keeps no position, because documents say what is left. A run that
+was interrupted is continued by another one, which may enqueue the last batches once more.
+
 Workers report their progress. Documents that are still due at the end are enqueued once more, so
 lost messages and killed workers only cost time.
 """
@@ -18,7 +22,7 @@ from uuid import uuid4
 from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
-from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope, submit
+from worker.operations.backfill.planner import MAX_MESSAGES, BackfillPlanner, Batch, Scope, submit
 from worker.queue.depth import Queues
 from worker.services import Services
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
@@ -26,10 +30,19 @@ from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 _POLL_SECONDS = 0.25
 _DUE_SECONDS = 30.0  # items due later are left to the sweep
 _STALL_SECONDS = 240.0  # without progress; longer than a batch can take
+_CHECKED_EVERY = 100  # batches, after which the messages are counted
 _MAX_EMPTY_POLLS = 4  # without progress, and without messages queued or in flight
 
 Send = Callable[[Batch, str, str], bool]
 Show = Callable[[BackfillProgress], None]
+
+
+class BackfillInterruptedError(Exception):
+    """The operator interrupted a backfill that had enqueued some `items`."""
+
+    def __init__(self, items: int) -> None:
+        super().__init__(f"interrupted: {items} items enqueued")
+        self.items = items
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +76,11 @@ class BackfillRun:
         )
 
     def enqueue(self) -> int:
-        """Enqueue all batches; return the number of items. Raises RedisUnavailableError."""
+        """Enqueue all batches; return the number of items.
+
+        Waits while the queue holds `MAX_MESSAGES`. Raises RedisUnavailableError, and
+        BackfillInterruptedError.
+        """
         return self._enqueue(self.planner.batches(self.scope))
 
     def wait(self) -> BackfillProgress:
@@ -86,18 +103,33 @@ class BackfillRun:
     def _enqueue(self, batches: Iterable[Batch]) -> int:
         count = 0
         shown_at = time.monotonic()
-        for batch in batches:
-            message = uuid4().hex
-            self.progress.expect(self.name, message)
-            if not self.send(batch, self.name, message):
-                raise RedisUnavailableError(
-                    "the queue did not accept a batch: restore Redis and run this again"
-                )
-            count += len(batch.ids)
-            if time.monotonic() > shown_at + _POLL_SECONDS:
-                shown_at = time.monotonic()
-                self.show(self.progress.read(self.name))
+        try:
+            for number, batch in enumerate(batches):
+                if number % _CHECKED_EVERY == 0:
+                    self._wait_for_workers()
+                self._send(batch)
+                count += len(batch.ids)
+                if time.monotonic() > shown_at + _POLL_SECONDS:
+                    shown_at = time.monotonic()
+                    self.show(self.progress.read(self.name))
+        except KeyboardInterrupt:
+            raise BackfillInterruptedError(count) from None
         return count
+
+    def _send(self, batch: Batch) -> None:
+        message = uuid4().hex
+        self.progress.expect(self.name, message)
+        if not self.send(batch, self.name, message):
+            raise RedisUnavailableError(
+                "the queue did not accept a batch: restore Redis and run this again"
+            )
+
+    def _wait_for_workers(self) -> None:
+        """Wait until the queue holds fewer than `MAX_MESSAGES`, those of other runs included."""
+        while self.messages() >= MAX_MESSAGES:
+            self.planner.keep_alive()
+            self.show(self.progress.read(self.name))
+            time.sleep(_POLL_SECONDS)
 
     def _follow(self) -> BackfillProgress:
         tally, changed_at, idle = self.progress.read(self.name), time.monotonic(), 0

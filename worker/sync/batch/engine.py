@@ -7,18 +7,20 @@ item does not fail the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from worker.core.clock import now
-from worker.core.documents import Account, DocumentId, Failure, ItemRef
-from worker.core.errors import AccountError, MediaError
+from celery.exceptions import SoftTimeLimitExceeded
+
+from worker.core.clock import after, now
+from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status
+from worker.core.errors import MediaError, PermanentError, TimeLimitError, WaitError
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
-from worker.database.adopted_repos import RepoReadLostError
 from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import message_of, not_before
+from worker.database.mongo import StoreUnavailableError
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 from worker.pds.repo import Repo
@@ -35,7 +37,10 @@ from worker.sync.item_log import ItemLog
 from worker.sync.outcome import Outcome
 from worker.sync.plan import Publish, plan
 from worker.sync.publisher import Publisher
+from worker.sync.retry import backoff
 from worker.telemetry.alerts import Alerts
+
+_TOO_LONG = "the batch took longer than it may"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class BatchRequest:
 
     `holder` names the queue message or operator that requested the sync. `backfill` is the name of
     a backfill; its first batch for a repo adopts existing records. `only_if_due` skips items that
-    are not due.
+    are not due. `tries` counts the deliveries of the message, with this one.
     """
 
     kind: MediaType
@@ -53,6 +58,7 @@ class BatchRequest:
     holder: str
     backfill: str | None = None
     only_if_due: bool = False
+    tries: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +84,9 @@ class BatchEngine:
         """Sync a batch, and report its progress if it belongs to a backfill.
 
         Items due within `max_wait` seconds are reported later, unless an unexpected error occurred.
-        If a backfill cannot read the repo, no item is changed. Raises as `Engine.sync` does;
-        unexpected errors are raised at the end, as an ExceptionGroup.
+        If no item can be processed now, or not all of them, the others are postponed: their
+        documents say why, and when the sweep enqueues them. Raises PermanentError and
+        StoreUnavailableError; unexpected errors are raised at the end, as an ExceptionGroup.
         """
         unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
         outcomes = self._sync(request, unexpected)
@@ -98,38 +105,61 @@ class BatchEngine:
         return [outcome for _, outcome in self.sync_reporting(request, max_wait=0).outcomes]
 
     def _sync(self, request: BatchRequest, unexpected: UnexpectedErrors) -> list[Outcome]:
-        account = self.accounts.find(request.subject)
+        outcomes: dict[DocumentId, Outcome] = {}
         try:
-            if account and request.backfill:
-                self.adoption.adopt_for_backfill(self.open_repo(account), account, request.backfill)
-                account = self.accounts.find(request.subject)  # it may have changed meanwhile
-            outcomes = self._publish(request, account, unexpected) if account else {}
-        except (AccountError, RepoReadLostError) as error:
-            # The repo of a backfill cannot be read: no item is changed.
-            items = [ItemRef(request.kind.name, raw) for raw in request.ids]
-            failure = Failure.of(error, now())
-            skipped = [Outcome(item, None, error.message, error=failure) for item in items]
-            for outcome in skipped:
-                self.item_log.record(outcome)
-            return skipped
+            self._process(request, outcomes, unexpected)
+        except (PermanentError, StoreUnavailableError):
+            raise
+        except SoftTimeLimitExceeded:
+            self._postpone(request, outcomes, TimeLimitError(_TOO_LONG))
+        except MediaError as error:
+            self._postpone(request, outcomes, error)
+        return [outcomes[raw] for raw in request.ids]
+
+    def _process(
+        self,
+        request: BatchRequest,
+        outcomes: dict[DocumentId, Outcome],
+        unexpected: UnexpectedErrors,
+    ) -> None:
+        """Add the outcome of each item to `outcomes`; raises errors that concern all others."""
+        if account := self.accounts.find(request.subject):
+            outcomes |= self._publish(request, account, unexpected)
+        _check_time(outcomes.values())
         for raw in request.ids:
             if raw not in outcomes:
                 outcomes[raw] = unexpected.outcome(raw, partial(self._sync_alone, request, raw))
-        return [outcomes[raw] for raw in request.ids]
+                _check_time([outcomes[raw]])
+
+    def _postpone(
+        self, request: BatchRequest, outcomes: dict[DocumentId, Outcome], error: MediaError
+    ) -> None:
+        """Save on the documents without an outcome that they wait; add their outcomes."""
+        rest = [raw for raw in request.ids if raw not in outcomes]
+        wait = backoff(request.tries, self.retry)
+        until = error.until if isinstance(error, WaitError) else after(wait)
+        failure = Failure.of(error, now())
+        self.batch_store.postpone(request.kind, rest, failure, until)
+        for raw in rest:
+            item = ItemRef(request.kind.name, raw)
+            outcome = Outcome(item, Status.PENDING, error.message, retry_at=until, error=failure)
+            self.item_log.record(outcome)
+            outcomes[raw] = outcome
 
     def _publish(
         self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
     ) -> dict[DocumentId, Outcome]:
         """Publish the simple documents; return their outcomes by requested id."""
         repo = self.open_repo(account)
-        is_adopted = request.backfill is not None or self._adopt_first(repo, account)
+        is_adopted = self._adopt(request, repo, account)
+        account = self.accounts.find(request.subject) or account  # adoption may take long
         loaded = self.batch_store.read(request.kind, request.ids)
         simple = [
             each
             for each in loaded
             if each
             and _is_simple(request, each, account)
-            and (is_adopted or each.document.state.rkey)
+            and (is_adopted or (each.document.state.rkey and not is_legacy(each.document.state)))
         ]
         publisher = BatchPublisher(
             engine=self.engine,
@@ -150,11 +180,14 @@ class BatchEngine:
         named = zip(request.ids, loaded, strict=True)
         return {raw: published[each.id] for raw, each in named if each and each.id in published}
 
-    def _adopt_first(self, repo: Repo, account: Account) -> bool:
-        """Adopt the records of a repo; return False if it cannot be read now."""
+    def _adopt(self, request: BatchRequest, repo: Repo, account: Account) -> bool:
+        """Adopt the records of a repo; return False if that fails permanently."""
         try:
-            self.adoption.adopt_first(repo, account)
-        except MediaError:  # `Engine` repeats the call, and saves the error on each document
+            if request.backfill:
+                self.adoption.adopt_for_backfill(repo, account, request.backfill)
+            else:
+                self.adoption.adopt_first(repo, account)
+        except PermanentError:  # `Engine` repeats the call, and saves the error on each document
             return False
         return True
 
@@ -166,6 +199,12 @@ class BatchEngine:
             user=request.subject,
             only_if_due=request.only_if_due,
         )
+
+
+def _check_time(outcomes: Iterable[Outcome]) -> None:
+    """Raise TimeLimitError if an item reached the time limit: little is left for the others."""
+    if any(each.error and each.error.code == TimeLimitError.code for each in outcomes):
+        raise TimeLimitError(_TOO_LONG)
 
 
 def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) -> bool:
