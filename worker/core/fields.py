@@ -9,9 +9,15 @@ from functools import cached_property
 from typing import TypeGuard
 
 import bson
-from bson import Decimal128
+from bson import CodecOptions, Decimal128
+from bson.binary import UuidRepresentation
 
 from worker.core.errors import PermanentError
+
+# With `uuidRepresentation=standard` in the connection string, the driver returns UUID objects.
+_OPTIONS: CodecOptions[dict[str, object]] = CodecOptions(
+    uuid_representation=UuidRepresentation.STANDARD
+)
 
 
 class FieldError(PermanentError):
@@ -50,7 +56,7 @@ class Fields:
     @cached_property
     def fingerprint(self) -> str:
         """Return the SHA-256 hash of all values."""
-        return hashlib.sha256(bson.encode(self._values)).hexdigest()
+        return hashlib.sha256(bson.encode(self._values, codec_options=_OPTIONS)).hexdigest()
 
     def equal(self, values: Mapping[str, object]) -> bool:
         return self._values == values
