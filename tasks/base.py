@@ -62,7 +62,12 @@ class MediaTask(Task[Any, Any]):
 
         A message with a countdown is in the memory of a worker. Without one, it is queued again.
         """
-        return MAX_COUNTDOWN if self.services().sync.in_flight.has_capacity() else 0.0
+        return MAX_COUNTDOWN if self.services().sync.retry_limit.has_capacity() else 0.0
+
+    def retry_in(self, seconds: float, reason: Exception, args: Any = None) -> NoReturn:
+        """Send this message again, with other `args` if given, to be processed in some seconds."""
+        self.services().sync.retry_limit.add(seconds)
+        raise self.retry(args, countdown=seconds, exc=reason)
 
     def services(self) -> Services:
         """Return the services of this process; the first call builds them."""
@@ -77,15 +82,10 @@ class MediaTask(Task[Any, Any]):
         return sync.engine if self.queue_name == LIVE else sync.bulk_engine
 
     def keep_queues_fair(self) -> None:
-        """Throttle bulk work if this message is live, then rebalance its queue.
-
-        Only the live and the bulk queue are rebalanced.
-        """
-        sync, queue = self.services().sync, self.queue_name
-        if queue == LIVE:
-            sync.throttle.note_live_traffic()
+        """Rebalance the queue of this message, if it is the live or the bulk queue."""
+        queue = self.queue_name
         if queue in {LIVE, BULK}:
-            sync.balancer.rebalance(queue, app.task_functions())
+            self.services().sync.balancer.rebalance(queue, app.task_functions())
 
     def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
         """Add the task to log lines, and the task and its arguments to Sentry reports."""
@@ -118,13 +118,12 @@ class MediaTask(Task[Any, Any]):
     def conclude(self, outcome: Outcome) -> str:
         """Return a result, or raise Retry, Ignore or ItemFailed, by the outcome."""
         if outcome.again:
-            raise self.retry(countdown=1, exc=ItemWaits(f"{outcome.item}: changed again"))
+            self.retry_in(1, ItemWaits(f"{outcome.item}: changed again"))
         if outcome.is_given_up:
             raise ItemFailed(f"{outcome.item}: {outcome.detail}")
         wait = outcome.seconds_to_retry
-        if wait is not None and wait <= MAX_COUNTDOWN and wait <= self.max_wait:
-            reason = ItemWaits(f"{outcome.item}: {outcome.detail}")
-            raise self.retry(countdown=max(wait, 0.0), exc=reason)
+        if wait is not None and wait <= self.max_wait:
+            self.retry_in(max(wait, 0.0), ItemWaits(f"{outcome.item}: {outcome.detail}"))
         return self._finish(f"{outcome.status or '-'} {outcome.detail}", waits=wait is not None)
 
     def conclude_batch(self, report: BatchReport, request: BatchRequest, max_wait: float) -> str:
@@ -134,7 +133,7 @@ class MediaTask(Task[Any, Any]):
         ids, wait = report.due_within(max_wait)
         if ids:
             args = (request.kind.name, request.subject, ids, request.backfill)
-            raise self.retry(args, countdown=wait, exc=ItemWaits(f"{batch}: {report.summary}"))
+            self.retry_in(wait, ItemWaits(f"{batch}: {report.summary}"), args)
         if report.given_up:
             raise ItemFailed(f"{batch}: {report.given_up}")
         return self._finish(report.summary, waits=report.waits)
@@ -166,4 +165,4 @@ class MediaTask(Task[Any, Any]):
         if isinstance(error, PermanentError):
             raise error
         wait = min(2.0 ** min(self.request.retries, 10), MAX_COUNTDOWN)
-        raise self.retry(countdown=min(wait, self.max_wait), exc=error)
+        self.retry_in(min(wait, max(self.max_wait, 1.0)), error)

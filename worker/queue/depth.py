@@ -1,4 +1,4 @@
-"""Count the messages in Redis: queued messages, and messages in flight.
+"""Count the messages in Redis, and limit the retries that workers keep in memory.
 
 A message is in flight while a worker processes it, or keeps it in memory until its countdown ends.
 Messages with a countdown do not count towards the prefetch limit.
@@ -6,12 +6,12 @@ Messages with a countdown do not count towards the prefetch limit.
 
 from __future__ import annotations
 
-import logging
+import heapq
+import time
 from dataclasses import dataclass
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from worker.core.redis_errors import redis_errors
@@ -19,24 +19,29 @@ from worker.core.secrets import Secret
 from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
 
 IN_FLIGHT = "unacked"  # kombu's name for messages that are not acknowledged yet
-_MAX_IN_FLIGHT = 500  # about 5 MB
-
-log = logging.getLogger(__name__)
+_MAX_RETRIES = 100  # of a process: about 1 MB
 
 
-class InFlight:
-    """Limits the number of messages in flight."""
+class RetryLimit:
+    """Limits the retries of one process that workers keep in memory until they are due.
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    Any worker may receive such a message. As each process has a limit, their number grows with the
+    number of processes, and does not depend on the messages that workers process meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._due: list[float] = []
 
     def has_capacity(self) -> bool:
-        """Return whether the limit is not reached; False if Redis is unavailable."""
-        try:
-            return int(self._redis.hlen(IN_FLIGHT)) < _MAX_IN_FLIGHT
-        except RedisError as error:
-            log.debug("messages in flight not counted (%s)", type(error).__name__)
-            return False
+        """Return whether fewer retries than the limit are pending."""
+        current = time.monotonic()
+        while self._due and self._due[0] <= current:
+            heapq.heappop(self._due)
+        return len(self._due) < _MAX_RETRIES
+
+    def add(self, seconds: float) -> None:
+        """Count a retry in `seconds`."""
+        heapq.heappush(self._due, time.monotonic() + seconds)
 
 
 @dataclass(frozen=True, slots=True)

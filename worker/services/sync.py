@@ -17,7 +17,7 @@ from worker.pds.locks import RepoLocks
 from worker.pds.rate_limiter import Workload
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsHosts
-from worker.queue.depth import InFlight
+from worker.queue.depth import RetryLimit
 from worker.services.media import Media
 from worker.services.pds import Pds
 from worker.services.storage import Storage
@@ -53,7 +53,7 @@ class Sync:
     sweep: Sweep
     throttle: BulkThrottle
     balancer: QueueBalancer
-    in_flight: InFlight
+    retry_limit: RetryLimit
 
 
 def build_sync(
@@ -84,7 +84,7 @@ def build_sync(
         sweep=_build_sweep(settings, storage, media),
         throttle=throttle,
         balancer=QueueBalancer(storage.redis, storage.store),
-        in_flight=InFlight(storage.redis),
+        retry_limit=RetryLimit(),
     )
 
 
