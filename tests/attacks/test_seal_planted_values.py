@@ -64,7 +64,15 @@ def names_of(redis: Redis, did: str, backfill: str) -> list[str]:
     per_account = [f"home:{did}", f"repo:{did}", f"adopted:{backfill}:{did}"]
     per_queue = [f"sifted:{queue}" for queue in (LIVE, BULK)]
     progress = [f"backfill:{backfill}:{what}" for what in ("counts", "batches")]
-    other = ["live", "bulk-turn", "budget:", "budget:x|y", f"parked:{HUGE}", "session:x", "home:"]
+    other = [
+        "live:pds.example",
+        "bulk-turn:pds.example",
+        "budget:",
+        "budget:x|y",
+        f"parked:{HUGE}",
+        "session:x",
+        "home:",
+    ]
     own = [*per_login, *per_account, *per_queue, *progress, *other]
     budgets = [name for name in found if ":budget:" in name]
     return [*(f"media-atproto:{name}" for name in own), *budgets]
@@ -101,7 +109,7 @@ def show_everything(world: World, redis: Redis, backfill: str) -> None:
     list(AccountCache(redis).read_all())
     for queue in (LIVE, BULK):
         services.sync.balancer.rebalance(queue, app.task_functions())
-    with services.sync.throttle.slot() as writes:
+    with services.sync.throttle.slot("pds.example") as writes:
         assert writes > 0
     with suppress(RedisUnavailableError):  # as for any error of Redis
         assert ProgressTracker(redis).read(backfill).total < 1000

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import count
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from worker.core.documents import Account
 from worker.core.errors import AccountError, TransientError
@@ -38,6 +39,11 @@ class Repo:
     @property
     def did(self) -> str:
         return self._account.did
+
+    @property
+    def host(self) -> str:
+        """Return the name of the account's PDS host; raises the errors of PdsResolver."""
+        return urlsplit(self._pds_host().pds.url).netloc
 
     def hold_waiting(self, step: str) -> AbstractContextManager[object]:
         """Hold the waiting slot of the account's PDS host, if it is foreign."""

@@ -66,7 +66,7 @@ class PdsHostFactory:
 
     `trusted` are the URLs of PDSes that `own` calls; `others` calls all other PDSes, within
     `slots`. Accounts that cannot log in are parked for `parked` seconds. `bypass` maps hosts to
-    rate limit bypass keys.
+    rate limit bypass keys. `note_live_traffic` is called with a host when a save uses it.
     """
 
     resolver: PdsResolver
@@ -81,12 +81,15 @@ class PdsHostFactory:
     metrics: Metrics
     parked: float
     bypass: Mapping[str, Secret]
+    note_live_traffic: Callable[[str], None]
 
     def hosts(self, workload: Workload) -> PdsHosts:
         return PdsHosts(self.resolver, partial(self._open, workload))
 
     def _open(self, workload: Workload, url: str) -> PdsHost:
         host = urlsplit(url).netloc
+        if workload is Workload.LIVE:
+            self.note_live_traffic(host)
         limiter, key = self.rate_limiter.for_host(host, workload), self.bypass.get(host)
         is_own = url in self.trusted
         caller = self.own if is_own else self.others

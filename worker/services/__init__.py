@@ -20,6 +20,7 @@ from worker.services.pds import Pds, build_pds
 from worker.services.storage import Storage, build_storage
 from worker.services.sync import Sync, build_sync
 from worker.services.timeouts import Timeouts
+from worker.sync.batch.throttle import BulkThrottle
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 from worker.telemetry.metrics import NULL_METRICS, Metrics
 
@@ -93,14 +94,25 @@ def build(
     resources, timeouts = ExitStack(), timeouts or Timeouts()
     storage = build_storage(settings, timeouts, resources)
     counters = metrics or NULL_METRICS
-    pds = build_pds(settings, storage.redis, timeouts, resources, alerts=alerts, metrics=counters)
+    throttle = BulkThrottle(storage.redis)
+    pds = build_pds(
+        settings,
+        storage.redis,
+        timeouts,
+        resources,
+        throttle=throttle,
+        alerts=alerts,
+        metrics=counters,
+    )
     media = build_media(settings, storage.database, resources)
     return Services(
         settings=settings,
         storage=storage,
         pds=pds,
         media=media,
-        sync=build_sync(settings, storage, pds, media, alerts=alerts, metrics=metrics),
+        sync=build_sync(
+            settings, storage, pds, media, throttle=throttle, alerts=alerts, metrics=metrics
+        ),
         metrics=counters,
         resources=resources,
     )

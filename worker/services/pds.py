@@ -21,6 +21,7 @@ from worker.pds.rate_limiter import RateLimiter, Workload
 from worker.pds.repo import Repo
 from worker.pds.routing import PdsCaller, PdsHostFactory, PdsHosts
 from worker.services.timeouts import Timeouts
+from worker.sync.batch.throttle import BulkThrottle
 from worker.telemetry.alerts import Alerts
 from worker.telemetry.metrics import Metrics
 
@@ -55,12 +56,15 @@ def build_pds(
     timeouts: Timeouts,
     resources: ExitStack,
     *,
+    throttle: BulkThrottle,
     alerts: Alerts,
     metrics: Metrics,
 ) -> Pds:
     """Build the PDS hosts for both workloads; raises SettingsError."""
     vault = Vault(settings.secret_keys)
-    rate_limiter = RateLimiter(redis, settings.pds.rates, reserve=settings.pds.reserve)
+    rate_limiter = RateLimiter(
+        redis, settings.pds.rates, reserve=settings.pds.reserve, egress=settings.pds.egress
+    )
     slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
         resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources),
@@ -75,6 +79,7 @@ def build_pds(
         metrics=metrics,
         parked=settings.retry.parked,
         bypass=settings.pds.bypass,
+        note_live_traffic=throttle.note_live_traffic,
     )
     return Pds(
         hosts=factory.hosts(Workload.BULK),

@@ -62,6 +62,7 @@ def build_sync(
     pds: Pds,
     media: Media,
     *,
+    throttle: BulkThrottle,
     alerts: Alerts,
     metrics: Metrics | None,
 ) -> Sync:
@@ -76,7 +77,7 @@ def build_sync(
         alerts=alerts,
         metrics=metrics,
     )
-    bulk_engine, throttle = build_engine(pds.hosts, Workload.BULK), BulkThrottle(storage.redis)
+    bulk_engine = build_engine(pds.hosts, Workload.BULK)
     return Sync(
         engine=build_engine(pds.live_hosts, Workload.LIVE),
         bulk_engine=bulk_engine,

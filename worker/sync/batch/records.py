@@ -143,7 +143,7 @@ class RecordBuilder:
 
         The next group is prepared during the upload. Separate uploads would cost the PDS 50% more.
         """
-        size = self.throttle.uploads()
+        size = self._max_uploads()
         with (
             _threads(size) as builders,
             _threads(size) as senders,
@@ -157,6 +157,12 @@ class RecordBuilder:
             while following:
                 (group, blobs), following = following, next(prepared, None)
                 yield from senders.map(build, group, list(blobs))
+
+    def _max_uploads(self) -> int:
+        try:
+            return self.throttle.uploads(self.repo.host)
+        except MediaError:  # each upload meets the error again, and its document gets it
+            return 1
 
     def _prepare(self, publisher: Publisher, drafted: Drafted) -> _Blobs:
         prepare = partial(publisher.attachments.prepare, *drafted)

@@ -1,7 +1,7 @@
-"""Throttle bulk writes during live traffic.
+"""Throttle the bulk writes to a PDS host during live traffic to it.
 
 A PDS executes one write at a time, so a live save waits for the bulk writes before it. During live
-traffic, bulk writes use small chunks, and only one worker sends a chunk at a time.
+traffic to a host, bulk writes to it use small chunks, and only one worker sends a chunk at a time.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from redis.exceptions import LockError, RedisError
 
 from worker.core.redis_values import delete_stuck_key
 
-_KEY = "media-atproto:live"
-_SLOT = "media-atproto:bulk-turn"
+_KEY = "media-atproto:live:"
+_SLOT = "media-atproto:bulk-turn:"
 _REMEMBERED = 5  # seconds after a save in which batches are throttled
 _LONGEST = 60_000  # milliseconds; a mark that lasts longer is not ours
 _MAX_WRITES = 100  # per call: the fastest per record
@@ -34,26 +34,26 @@ class BulkThrottle:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    def note_live_traffic(self) -> None:
-        """Throttle all batches for a few seconds; called when a live save arrives."""
+    def note_live_traffic(self, host: str) -> None:
+        """Throttle the batches of a PDS host for a few seconds; called before a live save."""
         try:
-            self._redis.set(_KEY, 1, ex=_REMEMBERED)
+            self._redis.set(f"{_KEY}{host}", 1, ex=_REMEMBERED)
         except RedisError as error:
             log.debug("batches not throttled (%s)", type(error).__name__)
 
-    def uploads(self) -> int:
-        """Return how many blobs a batch may upload at the same time."""
-        return _THROTTLED_UPLOADS if self._is_throttled() else _MAX_UPLOADS
+    def uploads(self, host: str) -> int:
+        """Return how many blobs a batch may upload to a PDS host at the same time."""
+        return _THROTTLED_UPLOADS if self._is_throttled(host) else _MAX_UPLOADS
 
     @contextmanager
-    def slot(self) -> Iterator[int]:
-        """Yield the maximum number of writes; hold one lock during live traffic."""
-        if not self._is_throttled():
+    def slot(self, host: str) -> Iterator[int]:
+        """Yield the maximum number of writes; during live traffic, hold the lock of the host."""
+        if not self._is_throttled(host):
             yield _MAX_WRITES
             return
-        lock = self._redis.lock(_SLOT, timeout=_MAX_SLOT, sleep=0.005)
+        lock = self._redis.lock(f"{_SLOT}{host}", timeout=_MAX_SLOT, sleep=0.005)
         with suppress(RedisError):
-            delete_stuck_key(self._redis, _SLOT, _MAX_SLOT)
+            delete_stuck_key(self._redis, f"{_SLOT}{host}", _MAX_SLOT)
             # Continue without the lock after this time: more waiting does not help a slow PDS.
             lock.acquire(blocking_timeout=_MAX_SLOT)
         try:
@@ -62,8 +62,8 @@ class BulkThrottle:
             with suppress(LockError, RedisError):
                 lock.release()
 
-    def _is_throttled(self) -> bool:
+    def _is_throttled(self, host: str) -> bool:
         try:
-            return 0 < int(self._redis.pttl(_KEY)) <= _LONGEST
+            return 0 < int(self._redis.pttl(f"{_KEY}{host}")) <= _LONGEST
         except RedisError:
             return False

@@ -60,7 +60,7 @@ class Writer:
         try:
             with self.locks.hold(repo.did, repo.hold_waiting):
                 while waiting:
-                    with self.throttle.slot() as most:
+                    with self.throttle.slot(repo.host) as most:
                         chunk = _chunk(waiting, _max_writes(repo, most))
                         _settle(repo, _own_records(repo, chunk, result), result)
         except MediaError as error:
