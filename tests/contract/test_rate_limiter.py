@@ -29,9 +29,9 @@ class Bench:
     host: str
     did: str
 
-    def rate_limiter(self, limits: str = "reference") -> RateLimiter:
+    def rate_limiter(self, limits: str = "reference", egress: str = "") -> RateLimiter:
         """Return the budgets as another worker has them."""
-        return RateLimiter(self.redis, Rates.parse(limits), reserve=0.2)
+        return RateLimiter(self.redis, Rates.parse(limits), reserve=0.2, egress=egress)
 
     def limiter(self, limits: str = "reference", workload: Workload = Workload.LIVE) -> HostLimiter:
         """Return a worker's meter."""
@@ -48,6 +48,19 @@ class Bench:
     def used(self, limit: str, who: str | None = None) -> int:
         """Return the points that a bucket says are used."""
         return int(self.redis.hget(self.key(limit, who), "used") or 0)
+
+
+def test_each_named_address_has_the_limits_per_address_to_itself(bench: Bench) -> None:
+    """Those of a repo apply wherever its calls come from."""
+    for egress, uploads in (("eu-1", 2), ("eu-2", 1), ("", 1)):
+        limiter = bench.rate_limiter(egress=egress).for_host(bench.host, Workload.LIVE)
+        for _ in range(uploads):
+            limiter.acquire("upload", (Cost(Resource.UPLOADS), *bench.write()))
+    assert [bench.used("uploads_day", who) for who in ("eu-1", "eu-2", "")] == [2, 1, 1]
+    assert bench.used("points_hour") == 4 * 2
+    shown = bench.rate_limiter().buckets()
+    named = [each.subject for each in shown if each.host == bench.host and "upload" in each.limit]
+    assert named == ["", "eu-1", "eu-2"]
 
 
 @pytest.fixture

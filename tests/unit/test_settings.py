@@ -356,3 +356,11 @@ def test_trusted_pdses_may_have_http_with_allow_http() -> None:
     url = "http://10.0.0.7:3000"
     settings = Settings.load(GOOD | {"TRUSTED_PDS_URLS": url, "ALLOW_HTTP": "1"})
     assert url in settings.pds.trusted
+
+
+@pytest.mark.parametrize("name", ["a|b", "eu 1", "x" * 65, "\u00e9"])
+def test_name_of_an_address_is_part_of_a_key(name: str) -> None:
+    """So it contains nothing that ends a part."""
+    assert "EGRESS_NAME must be 1 to 64 letters" in problems(EGRESS_NAME=name)
+    assert Settings.load(GOOD | {"EGRESS_NAME": "eu-1.b_2"}).pds.egress == "eu-1.b_2"
+    assert Settings.load(GOOD).pds.egress == ""

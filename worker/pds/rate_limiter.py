@@ -69,17 +69,22 @@ class BucketStatus:
 
 
 class RateLimiter:
-    """Applies the rate limits of all PDSes; `reserve` (0 to 1) is for saves only."""
+    """Applies the rate limits of all PDSes; `reserve` (0 to 1) is for saves only.
 
-    def __init__(self, redis: Redis, rates: Rates, *, reserve: float) -> None:
+    `egress` names the IP address that calls are sent from. Limits per IP address are counted for
+    each name.
+    """
+
+    def __init__(self, redis: Redis, rates: Rates, *, reserve: float, egress: str = "") -> None:
         self._redis = redis
         self._rates = rates
         self._reserve = reserve
+        self._egress = egress
         self._script = redis.register_script(_SCRIPT)
 
     def for_host(self, host: str, workload: Workload) -> HostLimiter:
         share = 1.0 if workload is Workload.LIVE else 1.0 - self._reserve
-        return HostLimiter(self._script, host, self._rates.of(host), share)
+        return HostLimiter(self._script, host, self._rates.of(host), share, self._egress)
 
     def buckets(self) -> list[BucketStatus]:
         """Return the buckets in a current window, sorted by host, limit and subject."""
@@ -121,11 +126,14 @@ class RateLimiter:
 class HostLimiter:
     """Charges the calls to one PDS. Redis is not used if the PDS has no limits."""
 
-    def __init__(self, script: Any, host: str, limits: Sequence[Limit], share: float) -> None:
+    def __init__(
+        self, script: Any, host: str, limits: Sequence[Limit], share: float, egress: str = ""
+    ) -> None:
         self._script = script
         self._host = host
         self._limits = limits
         self._share = share
+        self._egress = egress
 
     def acquire(self, step: str, costs: Sequence[Cost]) -> Reservation:
         """Charge a call to its buckets before it is sent.
@@ -174,7 +182,10 @@ class HostLimiter:
         return int(self._run(charged, ["room", self._share, *_numbers(charged)]))
 
     def _run(self, charged: Iterable[Charge], arguments: Sequence[object]) -> Any:
-        keys = [f"{_PREFIX}{self._host}|{each.limit.name}|{each.subject}" for each in charged]
+        keys = [
+            f"{_PREFIX}{self._host}|{each.limit.name}|{each.subject or self._egress}"
+            for each in charged
+        ]
         with redis_errors():
             return self._script(keys=keys, args=arguments)
 

@@ -13,6 +13,7 @@ from worker.core.settings.programs import MongoSettings, SentrySettings, read_gu
 from worker.core.settings.reader import Check, EnvironmentReader
 from worker.core.settings.validators import (
     OFF,
+    check_egress_name,
     check_profile,
     check_redis_url,
     directory_checker,
@@ -85,7 +86,8 @@ class PdsSettings:
     `trusted` contains `url` and the URLs of TRUSTED_PDS_URLS. `directory` is the URL of a PLC
     directory, or None if all accounts are on the PDS at `url`. `reserve` is the share of each limit
     (0 to 1) that only saves may use. `foreign_calls` is the number of concurrent calls to each
-    foreign host. `bypass` contains the rate limit bypass keys by host.
+    foreign host. `bypass` contains the rate limit bypass keys by host. `egress` names the IP
+    address that this process sends calls from, or is empty if all processes share one.
     """
 
     url: str
@@ -94,6 +96,7 @@ class PdsSettings:
     rates: Rates
     reserve: float
     foreign_calls: int
+    egress: str
     bypass: Mapping[str, Secret]
 
 
@@ -156,6 +159,7 @@ def _pds(reader: EnvironmentReader, check_url: Check) -> PdsSettings:
         rates=reader.parse("RATE_LIMITS", Rates.parse, "reference") or Rates({}),
         reserve=reader.number("LIVE_RESERVE_PERCENT", 20, minimum=0, maximum=90) / 100,
         foreign_calls=int(reader.number("FOREIGN_HOST_CALLS", 2, minimum=1, maximum=1000)),
+        egress=reader.valid_text("EGRESS_NAME", check_egress_name, ""),
         bypass={host: Secret(key) for host, key in keys.items()},
     )
 

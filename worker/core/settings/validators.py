@@ -43,6 +43,12 @@ def check_profile(value: str) -> str | None:
     return None if value in PROFILES else f"names no profile: valid is {names}, not {value!r}"
 
 
+def check_egress_name(value: str) -> str | None:
+    """Check the name of an IP address, which becomes part of Redis keys."""
+    is_name = re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value)
+    return None if is_name else "must be 1 to 64 letters, digits, dots, hyphens or underscores"
+
+
 def check_login(value: str) -> str | None:
     """Check a login for HTTP Basic authentication.
 
