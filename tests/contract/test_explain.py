@@ -70,9 +70,14 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
     "due": (10, lambda w: w.backlog.find_due(MOOD, now(), 10)),
+    "due by owner": (3, lambda w: w.backlog.find_due_by_owner(MOOD, now(), 3, 30)),
     # By date those with an ObjectId are passed over, document by document.
     "unseen": (100, lambda w: w.backlog.find_unseen(MOOD, *SPAN, 200)),
-    "waiting for an account": (10, lambda w: w.backlog.waiting_for_account(MOOD)),
+    "latest unseen": (
+        100,
+        lambda w: w.backlog.find_unseen(MOOD, *SPAN, 200, latest_first=True),
+    ),
+    "waiting for an account": (1, lambda w: list(w.backlog.waiting_for_account(MOOD, 9))),
     "skipped": (10, lambda w: w.backlog.find_skipped(MOOD, ["auth0|u78"], 10)),
     "skipped of guests": (20, lambda w: w.backlog.find_skipped(MOOD, ["art-guest"], 10)),
     "changed": (50, lambda w: w.backlog.find_changed(MOOD, 50)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 import pytest
@@ -24,10 +26,13 @@ from tests.contract.items import (
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, Status
 from worker.core.errors import MediaError, TransientError
+from worker.database import indexes
+from worker.database.mongo import RawDocument
 from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES
 from worker.queue.names import FRONT, OVERFLOW
 from worker.services import Services
+from worker.sync.batch.engine import BatchRequest
 
 EMPTY = {FRONT: 0, OVERFLOW: 0}
 
@@ -171,3 +176,154 @@ def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> Non
         count = two.run(EMPTY, lambda *_: None, lambda removal, _priority: found.append(removal))
         assert count == expected
     assert sorted(found, key=lambda each: str(each.id)) == removals
+
+
+def save_due(here: Services, count: int, user: str) -> None:
+    """Save this many items of a user that have been due for a minute."""
+    due = {"status": "pending", "retryAt": now() - 60 * SECOND}
+    items = list[RawDocument]({"user": user, "mood": "calm", "atproto": due} for _ in range(count))
+    here.storage.store.collection(MOOD).insert_many(items, ordered=False)
+
+
+@pytest.mark.parametrize("user", ["auth0|zoe", "auth0|a", None])
+def test_items_behind_100000_due_ones_of_an_account_are_enqueued(
+    here: Services, user: str | None
+) -> None:
+    """Within two sweeps, wherever the sweep is in its cycle over the owners."""
+    create_indexes(here)
+    save_due(here, 100_000, "auth0|mia")
+    ref = save(here, user=user, atproto={"status": "pending", "retryAt": now() - SECOND})
+    first = sweep_to(here)
+    second = sweep_to(here)
+    assert (ref, FRONT) in first + second
+    assert len(first) <= 1000 + 10 + 1
+
+
+def test_many_accounts_with_many_due_items_take_turns(here: Services) -> None:
+    """Each sweep goes on at the owner that the last one ended at."""
+    create_indexes(here)
+    for number in range(6):
+        save_due(here, 100, f"auth0|u{number}")
+    owners = here.storage.store.find_owners
+    for expected in ({0, 1, 2}, {3, 4, 5}):
+        front = [ref.id for ref, priority in sweep_to(here, limit=30) if priority == FRONT]
+        assert {int(each.owner[-1]) for each in owners(MOOD, front)} == expected
+
+
+def test_new_items_behind_many_unseen_ones_are_enqueued(here: Services) -> None:
+    """The sweep reads from both ends."""
+    here.storage.store.collection(MOOD).insert_many(
+        list[RawDocument]({"user": "auth0|mia", "mood": "calm"} for _ in range(300))
+    )
+    ref = save(here, user="auth0|zoe")
+    assert (ref, FRONT) in sweep_to(here, limit=11)
+
+
+def test_documents_that_cannot_be_marked_stop_no_sweep(here: Services, rejecting: Reject) -> None:
+    """A schema validator rejects any change of them: all others are marked."""
+    bad = [save(here, item=number) for number in (1, 2)]
+    good = [save(here, item=number) for number in (3, 4)]
+    due = [save(here, item=number) for number in (5, 6)]
+    for ref in due:
+        settle(here, ref, retry_at=now() - SECOND)
+    rejecting([*bad, due[0]])
+    assert set(sweep(here)) == {*bad, *good, *due}
+    assert set(sweep(here)) == {*bad, due[0]}
+
+
+def test_a_document_that_no_state_can_be_saved_on_fails_alone(
+    here: Services, rejecting: Reject
+) -> None:
+    """Nothing is retried: its run ends, and so does the batch that it is in."""
+    bad, good = save(here, user="auth0|nobody"), save(here, user="auth0|nobody")
+    rejecting([bad])
+    outcome = here.sync.engine.sync("mood", bad.id, holder="message")
+    assert outcome.status is Status.FAILED
+    assert outcome.error is not None
+    assert (outcome.error.code, outcome.retry_at) == ("document_rejected", None)
+    request = BatchRequest(MOOD, "auth0|nobody", [bad.id, good.id], "batch")
+    outcomes = here.sync.batches.sync(request)
+    assert [each.status for each in outcomes] == [Status.FAILED, Status.SKIPPED]
+
+
+def test_a_rejected_state_is_replaced_by_the_failure(here: Services) -> None:
+    """Where the validator takes that."""
+    ref = save(here, user="auth0|nobody")
+    with validator(here, {"atproto.lease": {"$exists": False}}):
+        outcome = here.sync.engine.sync("mood", ref.id, holder="message")
+    assert outcome.status is Status.FAILED
+    state = state_of(here, ref)
+    assert isinstance(state, dict)
+    assert (state["status"], state["error"]["code"]) == ("failed", "document_rejected")
+
+
+def test_a_type_that_fails_keeps_no_other_from_being_swept(here: Services) -> None:
+    """The error is raised once all others are done."""
+    refs = {save(here, kind) for kind in MEDIA_TYPES.values()}
+    found: list[ItemRef] = []
+
+    def enqueue(ref: ItemRef, _priority: int) -> None:
+        if ref.type == "mood":
+            raise RuntimeError("a bug")
+        found.append(ref)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        here.sync.sweep.run(EMPTY, enqueue, refuse)
+    assert set(found) == {ref for ref in refs if ref.type != "mood"}
+
+
+def test_many_users_without_accounts_are_read_a_page_at_a_time(here: Services) -> None:
+    """The next sweep goes on behind them; an account that appears is found in its turn."""
+    create_indexes(here)
+    skipped = {"status": "skipped", "reason": "no_account"}
+    items: list[RawDocument] = [
+        {"user": f"auth0|{n:05}", "mood": "x", "atproto": skipped} for n in range(2500)
+    ]
+    items += [{"user": "auth0|00007", "mood": "x", "atproto": skipped} for _ in range(3000)]
+    here.storage.store.collection(MOOD).insert_many(items)
+    cycle = [list(here.storage.backlog.waiting_for_account(MOOD, 2)) for _ in range(2)]
+    pages = [page for each in cycle for page in each]
+    assert set().union(*pages) == {f"auth0|{n:05}" for n in range(2500)}
+    assert [len(page) for page in pages] == [8, 1000, 1000, 492]
+    give_account(here, "auth0|02400")
+    ref = save(here, user="auth0|02400", atproto=dict(skipped))
+    assert ref in sweep(here)
+
+
+def sweep_to(here: Services, limit: int = 1000) -> list[tuple[ItemRef, int]]:
+    """Sweep once with empty lists; return what was enqueued, and where."""
+    found: list[tuple[ItemRef, int]] = []
+    settings = replace(here.settings.sweep, limit=limit)
+    replace(here.sync.sweep, settings=settings).run(EMPTY, lambda *item: found.append(item), refuse)
+    return found
+
+
+def create_indexes(here: Services) -> None:
+    """Create the indexes, without which queries by owner are refused."""
+    indexes.ensure(here.storage.database)
+
+
+@contextmanager
+def validator(here: Services, rule: Mapping[str, object]) -> Iterator[None]:
+    """Have MongoDB reject moods that do not match a rule."""
+    name, command = MOOD.collection, here.storage.database.command
+    command("collMod", name, validator=rule)
+    try:
+        yield
+    finally:
+        command("collMod", name, validator={})
+
+
+Reject = Callable[[Sequence[ItemRef]], None]
+
+
+@pytest.fixture
+def rejecting(here: Services) -> Iterator[Reject]:
+    """Return what makes MongoDB reject every change of some moods, after they were saved."""
+    with ExitStack() as stack:
+
+        def reject(refs: Sequence[ItemRef]) -> None:
+            rule = {"_id": {"$nin": [ref.id for ref in refs]}}
+            stack.enter_context(validator(here, rule))
+
+        yield reject

@@ -115,5 +115,6 @@ class AccountChanges:
             ids = (raw["_id"] for raw in found)
             while page := list(islice(ids, _PAGE)):
                 writes = [UpdateMany({"_id": {"$eq": each}}, marks) for each in page]
+                # After any other error the account stays unknown, and is marked again.
                 count += bulk_write(collection, writes, TOO_LARGE)
         return count

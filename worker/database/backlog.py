@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import cast
 
 from bson import ObjectId
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateMany
 from pymongo.database import Database
 
 from worker.core.documents import DocumentId, ItemRef, OwnedItem, Status
-from worker.core.fields import is_text
 from worker.core.ids import as_document_id
 from worker.database.leases import not_held
-from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, StateNotSavedError, bulk_write, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
 CURSORS = "atproto_sweep"
 _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
+_NO_ACCOUNT: RawDocument = {"atproto.reason": "no_account"}
+_PAGE = 1000  # documents
 _TEXT = {"$type": "string"}
+_Order = list[tuple[str, int]]
 # A query uses a partial index only if its conditions imply the filter. A comparison implies that
 # the field exists, but not its type.
 _EXISTS = {"$exists": True}
@@ -44,6 +45,7 @@ def _index(
     return IndexModel(key, name=f"atproto_{name}", **partial)
 
 
+DUE_BY_OWNER = [("user", ASCENDING), ("atproto.retryAt", DESCENDING)]
 UNSEEN = _ascending("atproto.status", "_id")
 OWNER = _ascending("user", "atproto.status", "_id")
 # The status is only used to count skipped and removed items.
@@ -64,6 +66,7 @@ INDEXES = (
         partialFilterExpression={"atproto.repo": _TEXT, "atproto.rkey": _TEXT},
     ),
     _index("due", _ascending("atproto.retryAt"), {"atproto.retryAt": _EXISTS}),
+    _index("due_by_owner", DUE_BY_OWNER, {"atproto.retryAt": _EXISTS}),
     _index("unseen", UNSEEN),
     _index("unseen_dated", _ascending("atproto.status", "when"), _DATED),
     _index("owner", OWNER),
@@ -86,34 +89,81 @@ class Backlog:
     def find_due(self, kind: MediaType, now: datetime, limit: int) -> list[OwnedItem]:
         """Return the items with `retryAt` up to `now`, earliest first."""
         match = {"atproto.retryAt": {"$lte": now}}
-        return self._find_items(kind, match, "atproto.retryAt", limit)
+        return self._find_items(kind, match, _ascending("atproto.retryAt"), limit)
+
+    def find_due_by_owner(
+        self, kind: MediaType, now: datetime, quota: int, limit: int
+    ) -> list[OwnedItem]:
+        """Return up to `limit` due items of the next owners, at most `quota` of each.
+
+        The position is saved in MongoDB: repeated calls cycle through the owners. The other items
+        of an owner are not read. Those due last come first, because `find_due` returns the others.
+        """
+        name, found = f"{kind.name} due", list[OwnedItem]()
+        after = self._position(name)
+        while len(found) < limit:
+            # At the start of a cycle, the documents without a user.
+            user = {"$in": list(GUEST_USERS)} if after is None else {"$gt": after}
+            match = {"user": user, "atproto.retryAt": {"$lte": now}}
+            page = self._find_raws(kind, match, DUE_BY_OWNER, quota)
+            found += self._to_owned_items(kind, page)
+            is_end = not page and after is not None
+            after = None if is_end else _last_user(page)
+            if is_end:
+                break
+        self._save_position(name, after)
+        return found
 
     def find_unseen(
-        self, kind: MediaType, since: datetime, until: datetime, limit: int
+        self,
+        kind: MediaType,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        *,
+        latest_first: bool = False,
     ) -> list[OwnedItem]:
         """Return items without a status, saved between `since` and `until`."""
+        order = DESCENDING if latest_first else ASCENDING
         last = ObjectId(ObjectId.from_datetime(until).binary[:4] + b"\xff" * 8)
         ids = {"$gte": ObjectId.from_datetime(since), "$lte": last}
         dated = {"when": {"$gte": since, "$lte": until}, **_DATED}
         unseen: RawDocument = {"atproto.status": None}
-        found = self._find_items(kind, unseen | {"_id": ids}, "_id", limit)
-        return found + self._find_items(kind, unseen | dated, "when", limit - len(found))
+        found = self._find_items(kind, unseen | {"_id": ids}, [("_id", order)], limit)
+        rest = limit - len(found)
+        return found + self._find_items(kind, unseen | dated, [("when", order)], rest)
 
-    def waiting_for_account(self, kind: MediaType) -> list[str]:
-        """Return the subjects with items that were skipped for lack of an account."""
-        skipped: RawDocument = {"atproto.reason": "no_account"}
+    def waiting_for_account(self, kind: MediaType, pages: int) -> Iterator[set[str]]:
+        """Yield subjects with items that were skipped for lack of an account, in up to `pages`.
+
+        The position is saved in MongoDB: repeated calls cycle through the owners.
+        """
+        name = f"{kind.name} skipped"
+        after = cast("str | None", self._position(name))
+        if after is None and self._find_raws(kind, _NO_ACCOUNT | _GUEST_OWNED, SKIPPED, 1):
+            yield {self._store.guest_subject}
+        for _ in range(pages):
+            users = self._next_skipped(kind, after or "")
+            after = users[-1] if len(users) == _PAGE else None
+            self._save_position(name, after)
+            if users:
+                yield set(users)
+            if after is None:
+                return
+
+    def _next_skipped(self, kind: MediaType, after: str) -> list[str]:
+        """Return the owners of the next skipped items, read from the index alone."""
+        match = _NO_ACCOUNT | {"user": {"$gt": after}}
         with mongo_errors():
-            users = self._store.collection(kind).distinct("user", skipped)
-            of_guest = self._store.collection(kind).find_one(skipped | _GUEST_OWNED, {"_id": 1})
-        subjects = {user for user in users if is_text(user) and user}
-        return sorted(subjects | ({self._store.guest_subject} if of_guest else set()))
+            found = self._store.collection(kind).find(match, {"user": 1, "_id": 0}).hint(SKIPPED)
+            return [str(raw["user"]) for raw in found.sort(SKIPPED).limit(_PAGE)]
 
     def find_skipped(self, kind: MediaType, users: Sequence[str], limit: int) -> list[OwnedItem]:
         """Return the items of `users` that were skipped for lack of an account."""
         owners = [*users, *(GUEST_USERS if self._store.guest_subject in users else ())]
         # An item with `retryAt` is enqueued already. If its message is lost, find_due finds it.
-        match = {"atproto.reason": "no_account", "user": {"$in": owners}, "atproto.retryAt": None}
-        return self._find_items(kind, match, "atproto.reason", limit)
+        match = _NO_ACCOUNT | {"user": {"$in": owners}, "atproto.retryAt": None}
+        return self._find_items(kind, match, _ascending("atproto.reason"), limit)
 
     def find_changed(self, kind: MediaType, window: int) -> list[OwnedItem]:
         """Return items edited since their last run, in the next `window` documents.
@@ -121,13 +171,19 @@ class Backlog:
         The position is saved in MongoDB: repeated calls cycle through the collection. This finds
         edits with a lost message.
         """
-        with mongo_errors():
-            cursor = self._cursors.find_one({"_id": kind.name})
-        after = cast("DocumentId | None", cursor.get("after")) if cursor else None
+        after = cast("DocumentId | None", self._position(kind.name))
         changed, after = self.find_changed_after(kind, after, window)
-        with mongo_errors():
-            self._cursors.update_one({"_id": kind.name}, {"$set": {"after": after}}, upsert=True)
+        self._save_position(kind.name, after)
         return changed
+
+    def _position(self, name: str) -> object:
+        with mongo_errors():
+            cursor = self._cursors.find_one({"_id": name})
+        return cursor.get("after") if cursor else None
+
+    def _save_position(self, name: str, after: object) -> None:
+        with mongo_errors():
+            self._cursors.update_one({"_id": name}, {"$set": {"after": after}}, upsert=True)
 
     def find_changed_after(
         self, kind: MediaType, after: DocumentId | None, window: int
@@ -149,25 +205,20 @@ class Backlog:
         return changed, last if count == window else None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        """Set `retryAt` of enqueued items to `again`; skip documents at the size limit."""
-        try:
-            self._mark(kind, refs, again)
-        except DocumentFullError:
-            for ref in refs:
-                with suppress(DocumentFullError):
-                    self._mark(kind, [ref], again)
+        """Set `retryAt` of enqueued items to `again`; skip documents that cannot be saved."""
+        for start in range(0, len(refs), _PAGE):
+            self._mark(kind, [ref.id for ref in refs[start : start + _PAGE]], again)
 
-    def _mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
-        these: RawDocument = {"_id": {"$in": [ref.id for ref in refs]}, **_HAS_ROOM}
-        known = these | {"atproto.status": _TEXT}
-        unseen = these | {"atproto.status": None}
-        later: RawDocument = {"atproto.retryAt": again}
-        with mongo_errors():
-            collection = self._store.collection(kind)
-            collection.update_many(known, {"$set": later})
-            collection.update_many(
-                unseen, {"$set": later | {"atproto.status": Status.PENDING.value}}
-            )
+    def _mark(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> None:
+        collection = self._store.collection(kind)
+        try:
+            with mongo_errors():
+                for match, update in _marks(ids, again):
+                    collection.update_many(match, update)
+        except StateNotSavedError:  # the call ended at that document
+            writes = [UpdateMany(*mark) for each in ids for mark in _marks([each], again)]
+            with mongo_errors():
+                bulk_write(collection, writes)
 
     def reset_attempts(self, kind: MediaType, ids: Sequence[DocumentId], again: datetime) -> int:
         """Reset the attempts of failed, partial and pending items; return how many.
@@ -181,13 +232,22 @@ class Backlog:
             return collection.update_many(these | not_held(), _reset_update(again)).modified_count
 
     def _find_items(
-        self, kind: MediaType, match: Mapping[str, object], order: str, limit: int
+        self, kind: MediaType, match: Mapping[str, object], order: _Order, limit: int
     ) -> list[OwnedItem]:
+        return self._to_owned_items(kind, self._find_raws(kind, match, order, limit))
+
+    def _find_raws(
+        self, kind: MediaType, match: Mapping[str, object], order: _Order, limit: int
+    ) -> list[RawDocument]:
         if limit <= 0:
             return []  # MongoDB takes a limit of 0 as no limit
         with mongo_errors():
-            found = self._store.collection(kind).find(match, {"user": 1}).sort(order).limit(limit)
-            raws = list(found)
+            found = self._store.collection(kind).find(match, {"user": 1})
+            if order == DUE_BY_OWNER:
+                found.hint(DUE_BY_OWNER)
+            return list(found.sort(order).limit(limit))
+
+    def _to_owned_items(self, kind: MediaType, raws: Sequence[RawDocument]) -> list[OwnedItem]:
         return [owned for raw in raws if (owned := self._to_owned(kind, raw))]
 
     def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
@@ -196,6 +256,20 @@ class Backlog:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
         return None
+
+
+def _last_user(page: Sequence[RawDocument]) -> str:
+    """Return the last owner of a page, or "" for documents without a user."""
+    return str(page[-1].get("user") or "") if page else ""
+
+
+def _marks(ids: Sequence[DocumentId], again: datetime) -> Iterator[tuple[RawDocument, RawDocument]]:
+    """Yield the filters and updates that set `retryAt` of these documents."""
+    these: RawDocument = {"_id": {"$in": list(ids)}, **_HAS_ROOM}
+    later: RawDocument = {"atproto.retryAt": again}
+    yield these | {"atproto.status": _TEXT}, {"$set": later}
+    pending = later | {"atproto.status": Status.PENDING.value}
+    yield these | {"atproto.status": None}, {"$set": pending}
 
 
 def _reset_update(again: datetime) -> list[RawDocument]:

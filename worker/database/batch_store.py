@@ -21,7 +21,7 @@ from worker.database.leases import (
     state_after_claim,
     unchanged_since,
 )
-from worker.database.mongo import DUPLICATE_KEY, TOO_LARGE, RawDocument, bulk_write, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, mongo_errors
 from worker.database.state import mapping, repo_fields
 from worker.database.store import (
     DocumentStore,
@@ -33,7 +33,6 @@ from worker.database.store import (
 from worker.media import MediaType
 
 _MAX_TEXT = 1 << 20  # characters; far more than a record may contain
-_IGNORED = TOO_LARGE | {DUPLICATE_KEY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ class BatchStore:
         """Claim documents; return the claimed ones with their new state.
 
         `wanted` contains each document and the rkey to reserve in `repo`, or None. A document is
-        not claimed if another run was faster, its rkey is taken, or its size is at the limit.
+        not claimed if another run was faster, its rkey is taken, or its state cannot be saved.
         """
         documents = [
             replace(loaded.document, state=state_after_claim(loaded.document, lease, repo, rkey))
@@ -142,7 +141,7 @@ class BatchStore:
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:
         with mongo_errors():
-            return bulk_write(self._store.collection(kind), writes, _IGNORED)
+            return bulk_write(self._store.collection(kind), writes)
 
     def _find(
         self, kind: MediaType, ids: Sequence[DocumentId], fields: Mapping[str, int]

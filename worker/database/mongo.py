@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection as Container
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -30,6 +29,8 @@ _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
 LONG_QUERY = 3600.0  # seconds, for queries over all documents that an operator starts
 TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
+_REJECTED = 121  # DocumentValidationFailure
+NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
 
 
 class StoreUnavailableError(TransientError):
@@ -38,13 +39,29 @@ class StoreUnavailableError(TransientError):
     step, code = "store", "mongodb_unavailable"
 
 
-class DocumentFullError(PermanentError):
+class StateNotSavedError(PermanentError):
+    """MongoDB cannot save the state of a document because of the document itself."""
+
+
+class DocumentFullError(StateNotSavedError):
     """With its state, the document would exceed MongoDB's size limit."""
 
     step, code = "store", "document_full"
 
     def __init__(self) -> None:
         super().__init__("the document has no room left for its state: shorten its fields")
+
+
+class DocumentRejectedError(StateNotSavedError):
+    """The schema validator of the collection rejects the document with its state."""
+
+    step, code = "store", "document_rejected"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the schema validator of the collection rejects the document with its state: "
+            "correct the document or the validator"
+        )
 
 
 def connect(settings: MongoSettings) -> Database[RawDocument]:
@@ -75,7 +92,7 @@ def connect(settings: MongoSettings) -> Database[RawDocument]:
 def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> Iterator[None]:
     """Translate the driver's errors; the new errors quote no addresses or documents.
 
-    Raises DocumentFullError, or `unavailable` for other errors. DuplicateKeyError is not
+    Raises StateNotSavedError, or `unavailable` for other errors. DuplicateKeyError is not
     translated, because its meaning depends on the index.
     """
     try:
@@ -83,8 +100,11 @@ def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> I
     except DuplicateKeyError:
         raise
     except PyMongoError as error:
-        if getattr(error, "code", None) in TOO_LARGE:
+        code = getattr(error, "code", None)
+        if code in TOO_LARGE:
             raise DocumentFullError from error
+        if code == _REJECTED:
+            raise DocumentRejectedError from error
         raise unavailable(_describe(error)) from error
 
 
@@ -105,9 +125,12 @@ def stream(found: Iterable[RawDocument]) -> Iterator[RawDocument]:
 def bulk_write(
     collection: Collection[RawDocument],
     writes: Sequence[UpdateOne | UpdateMany],
-    ignored: Container[int] = (DUPLICATE_KEY,),
+    ignored: frozenset[int] = NOT_SAVED,
 ) -> int:
-    """Send writes in any order, ignoring some error codes; return the matched count."""
+    """Send writes in any order; return the matched count.
+
+    By default, writes to documents that cannot be saved, and duplicate keys, are skipped.
+    """
     if not writes:
         return 0
     try:

@@ -44,7 +44,7 @@ from worker.database.leases import (
     state_after_claim,
     unchanged_since,
 )
-from worker.database.mongo import DocumentFullError, RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, StateNotSavedError, mongo_errors
 from worker.database.state import dump_state, parse_state
 from worker.media import MediaType
 
@@ -276,7 +276,7 @@ class DocumentStore:
         """Mark an item as failed if it cannot be claimed or its run cannot finish.
 
         `token` is the token of the current lease, if any. The update is small, because the
-        document may be almost full. Raises DocumentFullError.
+        document may be almost full. Raises StateNotSavedError.
         """
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
         failed = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
@@ -288,7 +288,7 @@ class DocumentStore:
     def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
         """Mark an item as failed because its `_id` cannot be sent in a message."""
         wanted = "an ObjectId, a text of 1 to 512 characters or a whole number"
-        with suppress(DocumentFullError):
+        with suppress(StateNotSavedError):
             self.mark_failed(kind, raw_id, Failure.of(wrong_type("_id", wanted, raw_id), now()))
 
     def add_stray_write(self, kind: MediaType, document: MediaDocument, uri: str) -> None:

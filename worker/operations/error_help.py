@@ -145,6 +145,12 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "shorten its fields",
     ),
     ErrorHelp(
+        ("document_rejected",),
+        "the schema validator of the collection rejects the document with its state, so nothing "
+        "can be noted on it",
+        "correct the document or the validator",
+    ),
+    ErrorHelp(
         ("worker_lost",),
         "the worker died several times at this item",
         "look at the worker's log and the item's file, then retry",

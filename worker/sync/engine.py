@@ -42,7 +42,7 @@ from worker.core.record_keys import is_rkey
 from worker.core.records import RecordKey
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
-from worker.database.mongo import DocumentFullError
+from worker.database.mongo import StateNotSavedError
 from worker.database.state import RESET_REASONS
 from worker.database.store import (
     Busy,
@@ -122,7 +122,7 @@ class Engine:
         `force` writes a current record, and retries an item at the limit of lost workers.
         `only_if_due` skips an item that is not due.
 
-        Raises PermanentError for an unknown type, an invalid id or a full document,
+        Raises PermanentError for an unknown type or an invalid id,
         ContendedError, and StoreUnavailableError. An unexpected error is saved and raised again.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
@@ -190,7 +190,7 @@ class Engine:
                 lease=self.retry.lease,
                 only_if_due=request.only_if_due,
             )
-        except DocumentFullError as error:
+        except StateNotSavedError as error:
             return self._mark_failed(request, error)
         if claimed is None:
             return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
@@ -200,13 +200,20 @@ class Engine:
             self.remover.cancel(kind, ids, request.user)
         return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 
-    def _mark_failed(self, request: _Request, error: DocumentFullError) -> Outcome:
-        """Save a failure on a document that is too full to claim; return the outcome."""
+    def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
+        """Save a failure on a document that cannot be claimed; return the outcome."""
         found = self.store.find(request.kind, request.ids)
         failure = Failure.of(error, now())
         if found:
-            self.store.mark_failed(request.kind, found.ref.id, failure)
+            self._save_failure(request.kind, found.ref.id, failure)
         return Outcome.of_state(request.ref, SyncState(status=Status.FAILED, error=failure))
+
+    def _save_failure(
+        self, kind: MediaType, item: DocumentId, failure: Failure, token: str | None = None
+    ) -> None:
+        """Save a failure if MongoDB can save it; otherwise the item log has the only report."""
+        with suppress(StateNotSavedError):
+            self.store.mark_failed(kind, item, failure, token)
 
     def _run(self, request: _Request, run: Run) -> Outcome | _Request:
         """Sync a claimed document, and save its final state even after an error."""
@@ -233,16 +240,16 @@ class Engine:
         known = run.state.error is not None and run.state.error.code == type(error).__name__
         self.alerts.unexpected_error(run.affected, error, is_new=not known)
         state = after_failure(run.state, UnexpectedError.of(error), self.retry, now())
-        self.store.finish(run.kind, run.document, state)
+        state, _ = self._finish(run, state)
         self.item_log.record(Outcome.of_state(run.document.ref, state))
 
     def _finish(self, run: Run, state: SyncState) -> tuple[SyncState, Finish]:
         try:
             return state, self.store.finish(run.kind, run.document, state)
-        except DocumentFullError as error:
+        except StateNotSavedError as error:
             lease, failure = run.state.lease, Failure.of(error, now())
             token = lease.token if lease else None
-            self.store.mark_failed(run.kind, run.document.ref.id, failure, token)
+            self._save_failure(run.kind, run.document.ref.id, failure, token)
             return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
 
     def _after(

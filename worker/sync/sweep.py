@@ -6,10 +6,14 @@ is then enqueued twice, and its second sync changes nothing.
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
+
+from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, OwnedItem
@@ -23,7 +27,12 @@ from worker.sync.account_changes import ChangedAccounts
 from worker.sync.fairness import FairShare
 
 _QUOTA = 10  # items of an owner in the front list
-_SCAN_FACTOR = 20  # items read for each one enqueued, to find other owners behind a large one
+_DUE_FACTOR = 3  # due items read for each place in a list
+_MANY_FACTOR = 2  # with more due items than this for each place, the sweep also reads by owner
+_SCAN_FACTOR = 20  # the same for other items
+_PAGES = 200  # of a thousand skipped items, read from an index
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +59,30 @@ class Sweep:
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
+        kinds = list(MEDIA_TYPES.values())
+        random.shuffle(kinds)  # so that no type is always last when the queue is full
+        parts: list[Callable[[], int]] = [
+            partial(self._sweep_removals, shares, enqueue_removal),
+            *(partial(self._sweep_type, kind, shares, enqueue_item) for kind in kinds),
+            self._mark_changed_accounts,  # last, because it may take long
+        ]
+        return _run_all(parts)
+
+    def _sweep_removals(
+        self, shares: FairShare, enqueue_removal: Callable[[Removal, int], None]
+    ) -> int:
         count = 0
         for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
             priority = shares.priority_for(removal.user)
             enqueue_removal(removal, OVERFLOW if priority is None else priority)
             count += 1
-        kinds = list(MEDIA_TYPES.values())
-        random.shuffle(kinds)  # so that no type is always last when the queue is full
-        count += sum(self._sweep_type(kind, shares, enqueue_item) for kind in kinds)
-        if self.settings.window:
-            # Last, because it may take long: the next sweeps enqueue these items.
-            self.changed_accounts.mark_items(self.settings.window)
         return count
+
+    def _mark_changed_accounts(self) -> int:
+        """Mark items of changed accounts, which the next sweeps enqueue."""
+        if self.settings.window:
+            self.changed_accounts.mark_items(self.settings.window)
+        return 0
 
     def _sweep_type(
         self, kind: MediaType, shares: FairShare, enqueue_item: Callable[[ItemRef, int], None]
@@ -81,20 +102,72 @@ class Sweep:
         return count
 
     def _find_items(self, kind: MediaType, shares: FairShare) -> Iterator[Sequence[OwnedItem]]:
-        most, moment = _SCAN_FACTOR * self.settings.limit, now()
+        moment = now()
         if not shares.has_capacity():
             return
-        yield self.backlog.find_due(kind, moment, most)
+        yield from self._find_due(kind, shares, moment)
         if not shares.has_capacity():
             return
-        oldest = moment - timedelta(days=self.settings.horizon_days)
-        youngest = moment - timedelta(seconds=self.settings.grace)
-        yield self.backlog.find_unseen(kind, oldest, youngest, most)
-        if able := self.accounts.usable(self.backlog.waiting_for_account(kind)):
-            yield self.backlog.find_skipped(kind, sorted(able), most)
+        yield from self._find_unseen(kind, moment)
+        for subjects in self.backlog.waiting_for_account(kind, _PAGES):
+            if able := self.accounts.usable(subjects):
+                most = _SCAN_FACTOR * self.settings.limit
+                found = self.backlog.find_skipped(kind, sorted(able), most)
+                yield self._mark_due(kind, found, moment)
+            if not shares.has_capacity():
+                return
         if self.settings.window and shares.has_capacity():
-            changed = self.backlog.find_changed(kind, self.settings.window)
-            if changed:
-                # The window has moved on, so items that do not fit into the queue must be due.
-                self.backlog.mark(kind, [owned.ref for owned in changed], moment)
-            yield changed
+            found = self.backlog.find_changed(kind, self.settings.window)
+            yield self._mark_due(kind, found, moment)
+
+    def _find_due(
+        self, kind: MediaType, shares: FairShare, moment: datetime
+    ) -> Iterator[Sequence[OwnedItem]]:
+        """Yield due items; if there are many, first a few of each of the next owners."""
+        most = _DUE_FACTOR * self.settings.limit
+        earliest = self.backlog.find_due(kind, moment, most)
+        first: Sequence[OwnedItem] = ()
+        if len(earliest) > _MANY_FACTOR * self.settings.limit:  # some may have had invalid ids
+            first = self.backlog.find_due_by_owner(kind, moment, _QUOTA, shares.front)
+        yield first
+        known = {owned.ref for owned in first}
+        yield [owned for owned in earliest if owned.ref not in known]
+
+    def _find_unseen(self, kind: MediaType, moment: datetime) -> Iterator[Sequence[OwnedItem]]:
+        """Yield items without a status; if there are many, the latest ones too.
+
+        So neither many items of an owner nor documents that cannot be marked hide new items.
+        """
+        most = _SCAN_FACTOR * self.settings.limit
+        since = moment - timedelta(days=self.settings.horizon_days)
+        until = moment - timedelta(seconds=self.settings.grace)
+        oldest = self.backlog.find_unseen(kind, since, until, most)
+        yield oldest
+        if len(oldest) == most:
+            known = {owned.ref for owned in oldest}
+            latest = self.backlog.find_unseen(kind, since, until, most, latest_first=True)
+            yield [owned for owned in latest if owned.ref not in known]
+
+    def _mark_due(
+        self, kind: MediaType, items: Sequence[OwnedItem], moment: datetime
+    ) -> Sequence[OwnedItem]:
+        """Mark items as due: the position has moved on, and not all may fit into the queue."""
+        self.backlog.mark(kind, [owned.ref for owned in items], moment)
+        return items
+
+
+def _run_all(parts: Sequence[Callable[[], int]]) -> int:
+    """Run all parts of a sweep, and return the sum; raise the first error at the end."""
+    count, errors = 0, list[Exception]()
+    for part in parts:
+        try:
+            count += part()
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception as error:  # noqa: BLE001
+            # Any exception: one type, or the removals, must not keep the others from being swept.
+            log.debug("a part of the sweep failed (%s)", type(error).__name__)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return count

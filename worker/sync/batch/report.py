@@ -12,7 +12,7 @@ from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.errors import MediaError
 from worker.core.ids import InvalidIdError, parse_id
-from worker.database.mongo import DocumentFullError
+from worker.database.mongo import StateNotSavedError
 from worker.database.store import ContendedError, DocumentStore
 from worker.media import MediaType
 from worker.sync.item_log import ItemLog
@@ -84,13 +84,13 @@ class UnexpectedErrors:
         """Call `sync` for one item; return its outcome, or an outcome for its error.
 
         An unexpected error is kept for `raise_all`; the outcome then shows the saved state. An
-        InvalidIdError or DocumentFullError gives the status `failed`, a ContendedError gives none.
+        InvalidIdError or StateNotSavedError gives the status `failed`, a ContendedError gives none.
         Raises any other MediaError, and SoftTimeLimitExceeded.
         """
         item = ItemRef(self.kind.name, ascii(raw)[:60])
         try:
             return sync()
-        except (InvalidIdError, DocumentFullError) as error:
+        except (InvalidIdError, StateNotSavedError) as error:
             failure = Failure.of(error, now())
             self.alerts.item_failed(AffectedItem(item.type, str(item.id), None, 1), failure)
             return self._log_outcome(Outcome(item, Status.FAILED, error.message, error=failure))
