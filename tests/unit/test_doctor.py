@@ -105,6 +105,11 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (mongodb.evaluate(replace(MONGO, version="5.0.30")), FAIL, ("6.0 or newer",)),
     (mongodb.evaluate(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
     (mongodb.evaluate(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
+    (
+        mongodb.evaluate(replace(MONGO, overridden=("readPreference", "w"))),
+        WARN,
+        ("readPreference, w of the URL have no effect", "remove them"),
+    ),
     (mongodb.evaluate(replace(MONGO, writable=False)), FAIL, ("does not accept writes",)),
     (redis.evaluate(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),
     (redis.evaluate(replace(QUEUE, role="slave")), FAIL, ("name the primary",)),

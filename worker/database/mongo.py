@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from urllib.parse import parse_qsl, urlsplit
 
 import pymongo
 from pymongo import MongoClient, UpdateMany, UpdateOne
@@ -31,6 +32,30 @@ LONG_QUERY = 3600.0  # seconds, for queries over all documents that an operator 
 TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 _REJECTED = 121  # DocumentValidationFailure
 NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
+
+# The engine must read its own writes: a document that a lagging member does not have yet looks
+# deleted, and its record would be removed. These options replace those of the URL.
+# https://www.mongodb.com/docs/manual/reference/connection-string-options/
+_OPTIONS: Mapping[str, str | int | bool] = {
+    "readPreference": "primary",
+    "readPreferenceTags": "",
+    "maxStalenessSeconds": -1,
+    "readConcernLevel": "local",
+    "w": "majority",
+    "journal": True,
+    "fsync": False,  # an old form of `journal`, which excludes it
+    "wTimeoutMS": 0,
+    "retryWrites": True,
+    "retryReads": True,
+    "directConnection": False,  # a direct connection reads from a secondary, too
+    "uuidRepresentation": "unspecified",
+    "tz_aware": True,
+    # A date beyond the year 9999, or a text that is not UTF-8, must not fail a query that reads
+    # other documents too.
+    "datetime_conversion": "DATETIME_AUTO",
+    "unicode_decode_error_handler": "replace",
+    "timeoutMS": 30_000,
+}
 
 
 class StoreUnavailableError(TransientError):
@@ -72,20 +97,21 @@ def connect(settings: MongoSettings) -> Database[RawDocument]:
     try:
         return MongoClient(
             settings.url.reveal(),
-            tz_aware=True,
-            # A date beyond the year 9999, or a text that is not UTF-8, must not fail a query that
-            # reads other documents too.
-            datetime_conversion="DATETIME_AUTO",
-            unicode_decode_error_handler="replace",
             connect=False,
             appname="media-atproto",
             serverSelectionTimeoutMS=int(settings.selection * 1000),
-            timeoutMS=30_000,
-            retryWrites=True,
+            **_OPTIONS,  # type: ignore[arg-type]
         )[settings.name]
     except (PyMongoError, ValueError):
         # The driver's message quotes the URL, which may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
+
+
+def overridden_options(url: str) -> list[str]:
+    """Return the options of a connection string that `connect` overrides with other values."""
+    ours = {name.lower(): str(value).lower() for name, value in _OPTIONS.items()}
+    given = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    return [name for name, value in given if ours.get(name.lower(), value) != value.lower()]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from datetime import UTC
 
 import pymongo
 
-from worker.database.mongo import mongo_errors
+from worker.database.mongo import mongo_errors, overridden_options
 from worker.operations.doctor.installation import TIMEOUT, Installation
 from worker.operations.doctor.machine import evaluate_clock
 from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok, warn
@@ -19,12 +19,16 @@ _MIN_VERSION = (6, 0)
 
 @dataclass(frozen=True, slots=True)
 class MongoFacts:
-    """What the server reports; `ahead` is the lead of its clock in seconds."""
+    """What the server reports; `ahead` is the lead of its clock in seconds.
+
+    `overridden` are the options of the URL that have no effect.
+    """
 
     version: str
     replica_set: str | None
     writable: bool
     ahead: float
+    overridden: tuple[str, ...] = ()
 
 
 def fetch(installation: Installation) -> MongoFacts:
@@ -38,7 +42,13 @@ def fetch(installation: Installation) -> MongoFacts:
         database["users"].find_one({}, {"_id": 1})
     # Command replies contain naive dates, whatever the `tz_aware` of the client.
     ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - middle
-    return MongoFacts(version, hello.get("setName"), bool(hello.get("isWritablePrimary")), ahead)
+    return MongoFacts(
+        version,
+        hello.get("setName"),
+        bool(hello.get("isWritablePrimary")),
+        ahead,
+        tuple(overridden_options(installation.settings.mongodb.url.reveal())),
+    )
 
 
 def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
@@ -54,6 +64,10 @@ def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
         yield warn(SUBJECT, "replica set", "none; media-atproto watch needs one", advice)
     else:
         yield ok(SUBJECT, "replica set", facts.replica_set)
+    if facts.overridden:
+        advice = "remove them from MONGODB_CONNECTION_STRING: the worker sets them itself"
+        found = f"{', '.join(facts.overridden)} of the URL have no effect"
+        yield warn(SUBJECT, "URL options", found, advice)
     yield evaluate_clock(SUBJECT, facts.ahead)
 
 
