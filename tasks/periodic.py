@@ -39,7 +39,7 @@ def _enqueue_item(ref: ItemRef, priority: int) -> None:
 
 
 def _enqueue_removal(removal: Removal, priority: int) -> None:
-    if removal.rkey:
+    if removal.id is None:
         by_key = (removal.type, removal.user, removal.rkey)
         delete_media.apply_async(by_key, queue=SWEEP, priority=priority)
     else:

@@ -3,14 +3,14 @@
 
 const GRACE = 30_000; // milliseconds in which the document is deleted, and the message sees to it
 
-export function removalNote(type, id, user) {
+export function removalNote(type, id, user, rkey = null) {
   const named = typeof id === "number" ? id : String(id);
   return {
     _id: `${type}:${user}::${named}`,
     type,
     user,
     id: named,
-    rkey: null,
+    rkey, // `atproto.rkey` of the document: the record is then found by one call
     attempts: 0,
     retryAt: new Date(Date.now() + GRACE),
   };

@@ -191,12 +191,100 @@ def test_a_removal_that_was_noted_of_a_document_that_is_there_is_dropped(world: 
     assert notes(world) == 0
 
 
+def test_a_removal_waits_while_the_account_is_missing(world: World) -> None:
+    """The users document is usually deleted first, and a password may be unset for a moment."""
+    subject = f"auth0|gone-{world.ada[-8:]}"
+    world.dids[subject] = world.platform.sign_up(subject, f"gone-{world.ada[-8:]}")
+    mood = world.platform.save_mood("left behind", subject)
+    world.sync("mood", mood)
+    users = world.services.storage.database["users"]
+    account = users.find_one_and_delete({"_id": subject})
+    assert account is not None
+    note_removal(world, mood, subject)
+    world.platform.delete("mood", mood)
+    outcome = world.sync("mood", mood, user=subject)
+    assert outcome.status == "pending"
+    assert outcome.error is not None
+    assert outcome.error.code == "no_account"
+    assert notes(world) == 1
+    users.insert_one(account)
+    assert world.sync("mood", mood, user=subject).status == "removed"
+    assert world.records("mood", mood) == []
+    assert notes(world) == 0
+
+
+def test_a_failed_removal_is_withdrawn_when_its_document_comes_back(world: World) -> None:
+    """No sweep enqueues it, and nothing but the document says that it is over."""
+    mood = world.publish_mood("back again")
+    document = stored(world, "moods", mood)
+    world.platform.delete("mood", mood)
+    world.sync("mood", mood, user=world.ada)
+    note_removal(world, mood)
+    removals = world.services.storage.database["atproto_removals"]
+    removals.update_many({}, {"$set": {"retryAt": None}})
+    del document["atproto"]
+    world.services.storage.database["moods"].insert_one(document)
+    assert world.sync("mood", mood).status == "synced"
+    assert notes(world) == 0
+
+
+def test_a_document_inserted_again_with_its_old_state_is_published(world: World) -> None:
+    """Its record was removed meanwhile, whatever the state says."""
+    mood = world.publish_mood("restored")
+    document = stored(world, "moods", mood)
+    world.platform.delete("mood", mood)
+    world.sync("mood", mood, user=world.ada)
+    assert world.records("mood", mood) == []
+    world.services.storage.database["moods"].insert_one(document)
+    assert world.sync("mood", mood).status == "synced"
+    assert world.record("mood", mood)["text"] == "restored"
+
+
+def test_a_painting_inserted_again_is_published_with_its_thumbnail(world: World) -> None:
+    """The PDS has dropped the blob with the record."""
+    painting = world.publish_painting("restored")
+    document = stored(world, "paintings", painting)
+    world.platform.delete("painting", painting)
+    world.sync("painting", painting, user=world.ada)
+    world.services.storage.database["paintings"].insert_one(document)
+    assert world.sync("painting", painting).status == "synced"
+    record = world.record("painting", painting)
+    assert world.blob(world.dids[world.ada], record["thumbnail"])
+
+
+def test_an_invalid_note_does_not_hide_the_others(world: World) -> None:
+    """A note without `rkey`, and notes that name nothing."""
+    removals = world.services.storage.database["atproto_removals"]
+    due = {"retryAt": datetime.now(UTC) - timedelta(minutes=1)}
+    short = {"_id": f"mood:{world.ada}::short", "type": "mood", "user": world.ada, "id": "short"}
+    removals.insert_many([{**due, "_id": "odd"}, {**due, **short}, {**due, "_id": 7, "type": 7}])
+    note_removal(world, ObjectId("65f0c0ffee65f0c0ffee65f0"))
+    found = removals_found(world)
+    assert {removal.id for removal in found} == {"short", "65f0c0ffee65f0c0ffee65f0"}
+    assert removals_found(world) == []
+    assert notes(world) == 4
+    removals.delete_many({})
+
+
+def test_the_removal_of_the_document_0_has_one_note(world: World) -> None:
+    """The note of its producer is the note of the engine."""
+    note = removal_note("mood", 0, user=world.ada)
+    assert Removal("mood", world.ada, id=0).key == note["_id"]
+
+
 def test_note_of_a_removal_for_a_user_without_an_account_is_not_kept(world: World) -> None:
     """There is no record: the sweep would find the note again and again."""
     mood = ObjectId()
     note_removal(world, mood, "auth0|nobody")
     assert "no account" in world.sync("mood", mood, user="auth0|nobody").detail
     assert notes(world) == 0
+
+
+def stored(world: World, collection: str, item: ObjectId) -> dict[str, object]:
+    """Return a document with its state, as a backup has it."""
+    found = world.services.storage.database[collection].find_one({"_id": item})
+    assert found is not None
+    return found
 
 
 def note_removal(world: World, mood: ObjectId, user: str | None = None) -> None:

@@ -7,12 +7,19 @@ from datetime import UTC, datetime, timedelta
 _GRACE = timedelta(seconds=30)  # time to delete the document and process the message
 
 
-def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # noqa: A002
+def removal_note(
+    type: str,  # noqa: A002
+    id: object,  # noqa: A002
+    *,
+    user: str,
+    rkey: str | None = None,
+) -> dict[str, object]:
     """Build the note to save in `atproto_removals` before a document is deleted.
 
     `type` and `id` are the arguments of `enqueue`. `user` is the subject of the item's owner (the
-    guest subject for a guest's item). If the message is lost, a sweep finds the note and removes
-    the record. The note is deleted after the record is removed.
+    guest subject for a guest's item). `rkey` is `atproto.rkey` of the document, if it has one: the
+    record is then found by one call. If the message is lost, a sweep finds the note and removes the
+    record. The note is deleted after the record is removed.
     """
     name = id if isinstance(id, int) else str(id)
     return {
@@ -20,7 +27,7 @@ def removal_note(type: str, id: object, *, user: str) -> dict[str, object]:  # n
         "type": type,
         "user": user,
         "id": name,
-        "rkey": None,
+        "rkey": rkey,
         "attempts": 0,
         "retryAt": datetime.now(UTC) + _GRACE,
     }

@@ -47,6 +47,11 @@ class AdoptedRepos:
             self._cache(key)
         return found is not None
 
+    def has_had_account(self, subject: str) -> bool:
+        """Return whether a user has, or had, an account that was synced."""
+        with mongo_errors():
+            return self._accounts.find_one({"_id": subject}, {"_id": 1}) is not None
+
     def add(self, account: Account) -> None:
         """Save that the records in the account's repo have been adopted."""
         self._update(account, {"$set": {"adopted": account.did}})

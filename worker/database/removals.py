@@ -1,30 +1,37 @@
 """Save the pending removals of records after their documents were deleted.
 
-A deleted document cannot hold the state of a failed removal. Failed removals are therefore saved
-in a separate collection, and the sweep enqueues them until they succeed.
+A deleted document cannot hold the state of its removal. Removals are therefore saved in a separate
+collection until the record is gone, and the sweep enqueues them. Such a note is deleted when the
+record is gone, when the document exists again, or by an operator's `wipe`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
 
-from pymongo import ASCENDING, IndexModel
+from pymongo import ASCENDING, IndexModel, ReturnDocument
 from pymongo.database import Database
 
-from worker.core.clock import now
+from worker.core.clock import after, now
 from worker.core.errors import MediaError
+from worker.core.fields import is_text
+from worker.core.record_keys import is_rkey
 from worker.database.mongo import RawDocument, mongo_errors
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
+_RUN = 300  # seconds until a removal whose run died is due again
+_DAY = 86_400
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A record to delete, identified by its rkey, or by the document id in its `ref`."""
+    """A record to delete, identified by the document id in its `ref`, or by its rkey."""
 
     type: str
     user: str
@@ -33,11 +40,27 @@ class Removal:
 
     @property
     def key(self) -> str:
-        return f"{self.type}:{self.user}:{self.rkey or ''}:{self.id or ''}"
+        if self.id is None:
+            return f"{self.type}:{self.user}:{self.rkey}:"
+        return f"{self.type}:{self.user}::{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The saved state of a removal.
+
+    `rkey` is the key of the record if it is known, `cursor` the key at which a search of the
+    collection continues, and `since` the time of the first attempt.
+    """
+
+    attempts: int
+    rkey: str | None
+    cursor: str | None
+    since: datetime
 
 
 class Removals:
-    """Saves removals that have failed, or that a producer has noted."""
+    """Saves removals that are in progress, have failed, or were noted by a producer."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._collection = database[COLLECTION]
@@ -47,10 +70,24 @@ class Removals:
         with mongo_errors():
             self._collection.replace_one({"_id": note["_id"]}, note, upsert=True)
 
-    def attempts(self, removal: Removal) -> int:
+    def begin(self, removal: Removal) -> Progress:
+        """Save a removal before its first call, so that it is due again if its run dies."""
+        started = now()
+        update = {
+            "$setOnInsert": {**asdict(removal), "attempts": 0},
+            "$set": {"retryAt": after(_RUN)},
+            "$min": {"since": started},
+        }
         with mongo_errors():
-            saved = self._collection.find_one({"_id": removal.key}, {"attempts": 1})
-        return cast("int", saved["attempts"]) if saved else 0
+            saved = self._collection.find_one_and_update(
+                {"_id": removal.key}, update, upsert=True, return_document=ReturnDocument.AFTER
+            )
+        return _parse_progress(saved or {}, started)
+
+    def save_cursor(self, removal: Removal, cursor: str) -> None:
+        """Save the key at which the search for a record continues."""
+        with mongo_errors():
+            self._collection.update_one({"_id": removal.key}, {"$set": {"cursor": cursor}})
 
     def postpone(
         self, removal: Removal, error: MediaError, attempts: int, retry_at: datetime | None
@@ -58,21 +95,63 @@ class Removals:
         """Save a failed removal and its `attempts`; due at `retry_at` (None: never)."""
         failure = {"step": error.step, "code": error.code, "message": error.message}
         state = {"attempts": attempts, "retryAt": retry_at, "error": failure}
-        changes = {**asdict(removal), **state}
+        update = {"$set": state, "$setOnInsert": asdict(removal)}
         with mongo_errors():
-            self._collection.update_one({"_id": removal.key}, {"$set": changes}, upsert=True)
+            self._collection.update_one({"_id": removal.key}, update, upsert=True)
 
     def delete(self, removal: Removal) -> None:
         with mongo_errors():
             self._collection.delete_one({"_id": removal.key})
 
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
-        """Yield due removals, at most `limit`; set each to be due at `postponed_to`."""
+        """Yield due removals, at most `limit`; set each to be due at `postponed_to`.
+
+        A note that cannot be read is logged, and read again after a day.
+        """
         for _ in range(limit):
             with mongo_errors():
-                raw: dict[str, Any] | None = self._collection.find_one_and_update(
+                raw = self._collection.find_one_and_update(
                     {"retryAt": {"$lte": now()}}, {"$set": {"retryAt": postponed_to}}
                 )
             if raw is None:
                 return
-            yield Removal(raw["type"], raw["user"], raw["id"], raw["rkey"])
+            if removal := _parse_removal(raw):
+                yield removal
+            else:
+                self._set_aside(raw)
+
+    def _set_aside(self, raw: RawDocument) -> None:
+        log.warning("the removal note %.200a is not valid: see docs/producers.md", raw["_id"])
+        with mongo_errors():
+            self._collection.update_one(
+                {"_id": {"$eq": raw["_id"]}},
+                {"$set": {"retryAt": after(_DAY), "error": {"code": "invalid_note"}}},
+            )
+
+
+def retry_interval(progress: Progress) -> timedelta:
+    """Return an interval that doubles with each retry, from a minute to a day."""
+    return min(max(now() - progress.since, timedelta(minutes=1)), timedelta(seconds=_DAY))
+
+
+def _parse_removal(raw: Mapping[str, object]) -> Removal | None:
+    """Return the removal of a note, or None if the note is not valid."""
+    kind, user, item, rkey = (raw.get(name) for name in ("type", "user", "id", "rkey"))
+    if not is_text(kind) or not is_text(user):
+        return None
+    rkey = rkey if is_text(rkey) and is_rkey(rkey) else None
+    if is_text(item) or (isinstance(item, int) and not isinstance(item, bool)):
+        removal = Removal(kind, user, item, rkey)
+    else:
+        removal = Removal(kind, user, None, rkey)
+    return removal if removal.key == raw["_id"] else None
+
+
+def _parse_progress(raw: Mapping[str, object], started: datetime) -> Progress:
+    attempts, rkey, cursor, since = map(raw.get, ("attempts", "rkey", "cursor", "since"))
+    return Progress(
+        attempts if isinstance(attempts, int) else 0,
+        rkey if is_text(rkey) and is_rkey(rkey) else None,
+        cursor if is_text(cursor) else None,
+        since if isinstance(since, datetime) else started,
+    )

@@ -97,6 +97,16 @@ class Repo:
             if page[-1].rkey >= last:
                 return
 
+    def page_below(self, collection: str, rkey: str | None) -> list[RemoteRecord]:
+        """Return up to 100 records with keys below `rkey` (None: of the highest keys).
+
+        Raises TransientError if the PDS returns other keys.
+        """
+        page, _ = self._pds_host().pds.list_records(self.did, collection, rkey)
+        if page and not _advances(rkey, page[0].rkey, ascending=False):
+            raise _endless_list()
+        return page
+
     def _pages(
         self, collection: str, cursor: str | None = None, *, ascending: bool = False
     ) -> Iterator[list[RemoteRecord]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 from redis import Redis
 
+from worker.core.documents import Account
 from worker.core.settings import Settings
 from worker.database.account_changes import AccountChanges
 from worker.database.adopted_repos import AdoptedRepos
@@ -73,6 +75,7 @@ def build_sync(
         settings,
         storage,
         publisher,
+        open_bulk_repo=partial(Repo, pds.hosts),
         adoption=_build_adoption(settings, storage, pds, media),
         alerts=alerts,
         metrics=metrics,
@@ -128,6 +131,7 @@ def _build_engine(
     hosts: PdsHosts,
     workload: Workload,
     *,
+    open_bulk_repo: Callable[[Account], Repo],
     adoption: Adoption,
     alerts: Alerts,
     metrics: Metrics | None,
@@ -138,7 +142,13 @@ def _build_engine(
         accounts=storage.accounts,
         publisher=publisher,
         remover=Remover(
-            storage.store, storage.accounts, storage.removals, open_repo, settings.retry
+            storage.store,
+            storage.accounts,
+            AdoptedRepos(storage.database),
+            storage.removals,
+            open_repo=open_repo,
+            open_bulk_repo=open_bulk_repo,
+            retry=settings.retry,
         ),
         adoption=adoption,
         open_repo=open_repo,

@@ -196,8 +196,9 @@ class Engine:
             return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
         if isinstance(claimed, Busy):
             return Outcome.of_busy(request.ref, claimed)
-        if request.user is not None:
-            self.remover.cancel(kind, ids, request.user)
+        if owner := request.user or (None if claimed.state.uri else claimed.owner):
+            # Also before a first write: the note may have failed, so no sweep would withdraw it.
+            self.remover.cancel(kind, ids, owner)
         return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:

@@ -107,8 +107,10 @@ class Publisher:
             in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
             prepared = self._prepare(run, draft, repo, complete=in_doubt)
             if prepared.is_current and not in_doubt:
-                run.report_step("the record is current: nothing to write")
-                return self.published_state(prepared)
+                if self._is_published(run, repo, prepared.key):
+                    run.report_step("the record is current: nothing to write")
+                    return self.published_state(prepared)
+                prepared = self._prepare(run, draft, repo, complete=True)
             try:
                 self._write(repo, prepared)
             except BlobNotFoundError:
@@ -228,6 +230,21 @@ class Publisher:
         record = repo.get(key)
         check_owner(run, key, record)
         return record if record and record.ref else None
+
+    def _is_published(self, run: Run, repo: Repo, key: RecordKey) -> bool:
+        """Return whether the repo has the record of the state; if not, correct the state.
+
+        The document may have been inserted again after its record was removed, or its account may
+        have moved while the old PDS still accepted writes.
+        """
+        record = repo.get(key)
+        check_owner(run, key, record)
+        if record and record.cid == run.state.cid:
+            return True
+        run.report_step(f"the record is at {record.cid if record else 'no version'}")
+        cid = record.cid if record else None
+        run.set_state(replace(run.state, uri=record.uri if record else None, cid=cid))
+        return False
 
     def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
         run, key = prepared.run, prepared.key

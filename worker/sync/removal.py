@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from bson import ObjectId
+from celery.exceptions import SoftTimeLimitExceeded
 
-from worker.core.clock import now
+from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef, MediaDocument, Status
-from worker.core.errors import MediaError, WaitError
+from worker.core.errors import (
+    AccountError,
+    MediaError,
+    TimeLimitError,
+    TransientError,
+    WaitError,
+)
 from worker.core.ids import message_id
 from worker.core.record_keys import tid_for
 from worker.core.records import RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
-from worker.database.document_refs import find_by_ref, find_namesakes
-from worker.database.removals import Removal, Removals
+from worker.database.adopted_repos import AdoptedRepos
+from worker.database.document_refs import find_by_ref, find_namesakes, find_refs_in_majority
+from worker.database.removals import Progress, Removal, Removals, retry_interval
 from worker.database.store import DocumentStore
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
@@ -26,16 +34,36 @@ from worker.sync.ownership import RecordNotProvenError
 from worker.sync.retry import decide
 
 _Document = TypeVar("_Document", bound=MediaDocument)
+_PAGES = 50  # of 100 records; read by one run
+_PAUSE = 60.0  # seconds between the runs of a search
+
+
+class DeletionUnconfirmedError(TransientError):
+    """A majority of MongoDB's members still has the document."""
+
+    step, code = "remove", "deletion_unconfirmed"
+
+
+class SearchUnfinishedError(WaitError):
+    """The collection has more records than one run may read."""
+
+    step, code = "remove", "search_unfinished"
 
 
 @dataclass(frozen=True, slots=True)
 class Remover:
-    """Deletes records; saves failed removals in `atproto_removals` for a retry."""
+    """Deletes records; saves removals in `atproto_removals` until they are done.
+
+    A collection is searched with `open_bulk_repo`, whose calls leave a reserve of the rate limits
+    to saves.
+    """
 
     store: DocumentStore
     accounts: Accounts
+    known: AdoptedRepos
     removals: Removals
     open_repo: Callable[[Account], Repo]
+    open_bulk_repo: Callable[[Account], Repo]
     retry: RetrySettings
 
     def remove_all_of(
@@ -47,7 +75,9 @@ class Remover:
             message = "there is no such document; give its user to remove a record left behind"
             return Outcome(item, None, message, found=False)
         removal = Removal(kind.name, user, id=message_id(ids[0]))
-        return self._remove(item, removal, lambda repo: self._find_orphans(repo, kind, ids))
+        return self._remove(
+            item, removal, lambda *found: self._find_orphans(removal, kind, ids, *found)
+        )
 
     def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
         """Delete the saved removal of a document that exists."""
@@ -60,23 +90,71 @@ class Remover:
         """
         item = ItemRef(kind.name, f"of {user} at {rkey}")
         removal = Removal(kind.name, user, rkey=rkey)
-        return self._remove(item, removal, lambda repo: self._find_orphan(repo, kind, user, rkey))
+        return self._remove(
+            item, removal, lambda account, _: self._find_orphan(account, kind, user, rkey)
+        )
 
     def _find_orphans(
-        self, repo: Repo, kind: MediaType, ids: Sequence[DocumentId]
+        self,
+        removal: Removal,
+        kind: MediaType,
+        ids: Sequence[DocumentId],
+        account: Account,
+        progress: Progress,
     ) -> Sequence[RemoteRecord]:
-        """Find the records that name a document with one of `ids`, if it is missing."""
-        refs = {str(candidate) for candidate in ids}
-        missing = {ref for ref in refs if find_by_ref(self.store, kind, ref) is None}
-        return _find_records(repo, kind, ids, missing) if missing else []
+        """Find the records that name a document with one of `ids`, if it is missing.
+
+        Raises SearchUnfinishedError if the search continues in another run.
+        """
+        named = {str(candidate) for candidate in ids}
+        refs = {ref for ref in named if find_by_ref(self.store, kind, ref) is None}
+        self._check_missing(kind, refs)
+        if not refs:
+            return []
+        repo = self.open_repo(account)
+        for rkey in _likely_rkeys(progress, ids):
+            record = repo.get(repo.key(kind.nsid, rkey))
+            if record and record.ref in refs:
+                return [record]
+            if record is None and rkey == progress.rkey:
+                return []
+        return self._search(removal, progress, kind, account, refs)
+
+    def _search(
+        self,
+        removal: Removal,
+        progress: Progress,
+        kind: MediaType,
+        account: Account,
+        refs: Collection[str],
+    ) -> Sequence[RemoteRecord]:
+        """Search the next pages of a collection, and save the position after each."""
+        repo, cursor = self.open_bulk_repo(account), progress.cursor
+        for _ in range(_PAGES):
+            page = repo.page_below(kind.nsid, cursor)
+            if found := [record for record in page if record.ref in refs]:
+                return found
+            if not page:
+                return []
+            cursor = page[-1].rkey
+            self.removals.save_cursor(removal, cursor)
+        message = f"the record was not found yet: the search continues below {cursor}"
+        raise SearchUnfinishedError(message, until=after(_PAUSE))
+
+    def _check_missing(self, kind: MediaType, refs: Collection[str]) -> None:
+        """Raise DeletionUnconfirmedError if a majority has one of these documents."""
+        if find_refs_in_majority(self.store, kind, refs):
+            message = "a majority of MongoDB's members has not confirmed the deletion yet"
+            raise DeletionUnconfirmedError(message)
 
     def _find_orphan(
-        self, repo: Repo, kind: MediaType, user: str, rkey: str
+        self, account: Account, kind: MediaType, user: str, rkey: str
     ) -> Sequence[RemoteRecord] | MediaDocument:
         """Return the document of the record at `rkey`, or else the record, if it exists.
 
         Raises RecordNotProvenError if the record names no document.
         """
+        repo = self.open_repo(account)
         key = repo.key(kind.nsid, rkey)
         record = repo.get(key)
         if record and record.ref:
@@ -84,6 +162,8 @@ class Remover:
                 is_here = (named.state.repo, named.state.rkey) == (key.repo, rkey)
                 if is_here or named.owner == user:
                     return named
+            if not find_namesakes(self.store, kind, record.ref):
+                self._check_missing(kind, [record.ref])
             return [record]
         holder = self.store.find_by_record(kind, key.repo, rkey)
         if record and holder is None:
@@ -94,28 +174,56 @@ class Remover:
         self,
         item: ItemRef,
         removal: Removal,
-        find: Callable[[Repo], Sequence[RemoteRecord] | _Document],
+        find: Callable[[Account, Progress], Sequence[RemoteRecord] | _Document],
     ) -> Outcome | _Document:
+        """Delete the records that `find` returns, or return its document."""
+        progress = self.removals.begin(removal)
         account = self.accounts.find(removal.user)
         if account is None:
-            self.removals.delete(removal)
-            message = f"{removal.user} has no account: there is no {item.type} to remove"
-            return Outcome(item, None, message)
-        repo, nsid = self.open_repo(account), media_type(item.type).nsid
+            return self._keep_or_drop(item, removal, progress)
         try:
-            found = find(repo)
-            for record in () if isinstance(found, MediaDocument) else found:
-                repo.delete(repo.key(nsid, record.rkey), swap=record.cid)
+            found = find(account, progress)
+            removed = [] if isinstance(found, MediaDocument) else self._delete(account, item, found)
         except MediaError as error:
-            return self._postpone(item, removal, error, account.did)
+            return self._postpone(item, removal, progress, error, account.did)
+        except SoftTimeLimitExceeded:
+            slow = TimeLimitError("the removal took longer than a task may")
+            return self._postpone(item, removal, progress, slow, account.did)
         self.removals.delete(removal)
         if isinstance(found, MediaDocument):
             return found
-        removed = ", ".join(repo.key(nsid, record.rkey).uri for record in found) or "nothing"
-        return Outcome(item, Status.REMOVED, f"no document; removed {removed}")
+        names = ", ".join(removed) or "nothing"
+        return Outcome(item, Status.REMOVED, f"no document; removed {names}")
 
-    def _postpone(self, item: ItemRef, removal: Removal, error: MediaError, did: str) -> Outcome:
-        attempts = self.removals.attempts(removal) + (not isinstance(error, WaitError))
+    def _delete(
+        self, account: Account, item: ItemRef, records: Sequence[RemoteRecord]
+    ) -> Sequence[str]:
+        """Delete records; return their URIs."""
+        repo, nsid = self.open_repo(account), media_type(item.type).nsid
+        keys = [repo.key(nsid, record.rkey) for record in records]
+        for key, record in zip(keys, records, strict=True):
+            repo.delete(key, swap=record.cid)
+        return [key.uri for key in keys]
+
+    def _keep_or_drop(self, item: ItemRef, removal: Removal, progress: Progress) -> Outcome:
+        """Postpone the removal of a user without an account, unless there can be no record."""
+        message = f"{removal.user} has no account"
+        if progress.rkey is None and not self.known.has_had_account(removal.user):
+            self.removals.delete(removal)
+            return Outcome(item, None, f"{message}: there is no {item.type} to remove")
+        until = now() + retry_interval(progress)
+        error = AccountError(message, until=until, step="account", code="no_account")
+        return self._postpone(item, removal, progress, error, None)
+
+    def _postpone(
+        self,
+        item: ItemRef,
+        removal: Removal,
+        progress: Progress,
+        error: MediaError,
+        did: str | None,
+    ) -> Outcome:
+        attempts = progress.attempts + (not isinstance(error, WaitError))
         decision = decide(error, attempts, self.retry, now())
         self.removals.postpone(removal, error, attempts, decision.retry_at)
         return Outcome(
@@ -129,13 +237,9 @@ class Remover:
         )
 
 
-def _find_records(
-    repo: Repo, kind: MediaType, ids: Sequence[DocumentId], refs: Collection[str]
-) -> Sequence[RemoteRecord]:
-    """Find the records with one of `refs`; the derived key is that of the first of `ids`."""
+def _likely_rkeys(progress: Progress, ids: Sequence[DocumentId]) -> Iterator[str]:
+    """Yield the saved key of a record, and the key that we derive from its document's id."""
+    if progress.rkey:
+        yield progress.rkey
     if isinstance(ids[0], ObjectId):
-        # Our own records are at the key derived from the id; others need a search.
-        record = repo.get(repo.key(kind.nsid, tid_for(ids[0], now())))
-        if record and record.ref in refs:
-            return [record]
-    return [record for record in repo.records(kind.nsid) if record.ref in refs]
+        yield tid_for(ids[0], now())

@@ -9,6 +9,7 @@ from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
 from worker.core.ids import candidate_ids
 from worker.core.records import RecordKey
+from worker.database.document_refs import find_refs_in_majority
 from worker.database.leases import is_held
 from worker.database.state import RESET_REASONS
 from worker.database.state_updates import StateUpdate, StateUpdates
@@ -60,7 +61,14 @@ class RecordRemoval:
             each for finding in findings for each in candidate_ids(finding.ref)
         }
         current = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
-        return [finding for finding in findings if _is_unchanged(finding, current)]
+        refs = {finding.ref for finding in findings if finding.ref and finding.document is None}
+        existing = find_refs_in_majority(self.store, kind, refs)
+        return [
+            finding
+            for finding in findings
+            if _is_unchanged(finding, current)
+            and (finding.document is not None or finding.ref not in existing)
+        ]
 
     def _update_states(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
         state_updates = [

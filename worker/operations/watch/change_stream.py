@@ -24,7 +24,11 @@ from worker.operations.watch.checkpoint import Token
 _WHOLE = ("insert", "replace", "delete")
 _RESETS = ("drop", "rename", "dropDatabase", "invalidate")
 # The only fields of an event that are read; a document may have 16 MB.
-_NEEDED = ("operationType", "ns", "documentKey", "clusterTime", "fullDocumentBeforeChange.user")
+_BEFORE = "fullDocumentBeforeChange"
+_NEEDED = (
+    *("operationType", "ns", "documentKey", "clusterTime"),
+    *(f"{_BEFORE}.user", f"{_BEFORE}.atproto.rkey"),
+)
 _AWAIT_MS = 100  # milliseconds that MongoDB waits for a change
 _PRE_IMAGES = 17  # the wire version of MongoDB 6.0
 _NO_REPLICA_SET = 40573
@@ -39,7 +43,8 @@ _NOT_RESUMABLE = "NonResumableChangeStreamError"
 class Change:
     """A document that was saved or deleted. `raw_id` is its `_id` as stored in MongoDB.
 
-    `before` is the pre-image of a deleted document, reduced to `user`; None without a pre-image.
+    `before` is the pre-image of a deleted document, reduced to `user` and `atproto.rkey`; None
+    without a pre-image.
     """
 
     kind: MediaType
@@ -88,7 +93,7 @@ def parse_event(raw: RawDocument, by_collection: Mapping[str, MediaType]) -> Cha
 
 
 def _before(raw: RawDocument) -> Mapping[str, object] | None:
-    before = raw.get("fullDocumentBeforeChange")
+    before = raw.get(_BEFORE)
     return before if isinstance(before, dict) else None
 
 

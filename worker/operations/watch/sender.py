@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from worker.core.documents import DocumentId
 from worker.core.fields import is_text
 from worker.core.ids import as_document_id, message_id
+from worker.core.record_keys import is_rkey
 from worker.core.removal_notes import removal_note
 from worker.database.removals import Removals
 from worker.database.store import GUEST_USERS, DocumentStore
@@ -96,7 +97,8 @@ class Sender:
 
     def _send_removal(self, change: Change, item: DocumentId, owner: str) -> bool:
         # Without the document, a lost message would leave no trace of the removal.
-        note = removal_note(change.kind.name, item, user=owner)
+        rkey = _rkey(change.before or {})
+        note = removal_note(change.kind.name, item, user=owner, rkey=rkey)
         self.removals.save(note)
         return self.producer.sync(change.kind.name, message_id(item), owner)
 
@@ -111,3 +113,10 @@ class Sender:
                 change.raw_id,
                 name,
             )
+
+
+def _rkey(before: Mapping[str, object]) -> str | None:
+    """Return the record key of a deleted document, None if it is unknown."""
+    state = before.get("atproto")
+    rkey = state.get("rkey") if isinstance(state, dict) else None
+    return rkey if is_text(rkey) and is_rkey(rkey) else None
