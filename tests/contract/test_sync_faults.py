@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,7 +10,7 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.pds_faults import FAULTS, SLOW_DOWN
-from tests.contract.proxy import Proxy
+from tests.contract.proxy import Proxy, Reply
 from tests.pictures import pixel_art
 from tests.world import World
 from worker.core.documents import Status
@@ -121,3 +122,41 @@ def test_a_cache_that_takes_no_thumbnail_in_does_not_keep_one_from_being_publish
     assert world.sync("painting", painting).status is Status.SYNCED
     assert "thumbnail" in world.record("painting", painting)
     assert world.services.storage.database[COLLECTION].count_documents({}) == 0
+
+
+def test_bytes_that_another_program_uploaded_under_another_type_are_published(
+    world: World,
+) -> None:
+    """The PDS keeps the first type, and the record names that one."""
+    source = b"// a program that was uploaded as plain text\n"
+    account = world.services.storage.accounts.find(world.ada)
+    assert account is not None
+    world.services.sync.engine.open_repo(account).upload(source, "text/plain")
+    world.platform.store("typed.mjs", source, world.ada)
+    piece = world.platform.save_piece("typed", world.ada)
+    assert world.sync("piece", piece).status is Status.SYNCED
+    assert world.record("piece", piece)["source"]["mimeType"] == "text/plain"  # type: ignore[index]
+    revision = world.revision(world.dids[world.ada])
+    assert world.sync("piece", piece).status is Status.SYNCED
+    assert world.revision(world.dids[world.ada]) == revision
+
+
+def test_a_blob_whose_stored_type_its_lexicon_refuses_is_left_out(
+    world: World, proxy: Proxy
+) -> None:
+    """The record is published without it."""
+    world.platform.store("gif.png", pixel_art((3, 5)), world.ada)
+    painting = world.platform.save_painting("gif", world.ada)
+    text = "Referenced Mimetype does not match stored blob. Expected: image/gif, Got: image/png"
+    body = json.dumps({"error": "InvalidMimeType", "message": text}).encode()
+    proxy.answer(Reply(400, body), "putRecord")
+
+    def recover(step: str) -> None:
+        if "InvalidMimeType" in step:
+            proxy.be_honest()
+
+    outcome = world.sync("painting", painting, observer=recover)
+    assert outcome.status is Status.PARTIAL
+    assert outcome.error is not None
+    assert outcome.error.code == "blob_type_conflict"
+    assert "thumbnail" not in world.record("painting", painting)

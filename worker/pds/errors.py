@@ -27,6 +27,8 @@ _MAX_BODY = 100_000  # bytes of an error response
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _LOGIN = ".createSession"
 _LOGINS = (_LOGIN, ".refreshSession")
+# The message of the reference PDS for InvalidMimeType.
+_TYPES = re.compile(r"Expected: ([^\s,]+), Got: ([^\s,]+)")
 _SECRET_HEADERS = ("authorization", "x-ratelimit-bypass")
 
 
@@ -49,6 +51,21 @@ class BlobNotFoundError(TransientError):
     """The record refers to a blob missing on the PDS. Upload it and write again."""
 
     step, code = "write", "blob_not_found"
+
+
+class BlobTypeConflictError(PermanentError):
+    """The PDS already has a blob with these bytes under another type.
+
+    `stored` is the type that the PDS has, `sent` the one in the record; both are None if the PDS
+    does not name them.
+    """
+
+    step, code = "write", "blob_type_conflict"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        types = _TYPES.search(message)
+        self.stored, self.sent = types.groups() if types else (None, None)
 
 
 class RecordConflictError(TransientError):
@@ -157,6 +174,8 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         return WaitError(answer.text, until=until, step=step, code="rate_limited")
     if answer.name in _RETRYABLE and not answer.path.endswith(_LOGIN):
         return _RETRYABLE[answer.name](answer.text)
+    if answer.name == "InvalidMimeType":
+        return BlobTypeConflictError(answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountUnusableError(f"{meaning} ({answer.text})", code=code)

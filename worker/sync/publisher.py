@@ -13,15 +13,15 @@ from dataclasses import dataclass, replace
 from worker.core.cid import cid_of_record, is_record_cid
 from worker.core.clock import now
 from worker.core.current import is_current, optional_additions
-from worker.core.documents import Account, Failure, MediaDocument, Status, SyncState
-from worker.core.errors import TransientError
+from worker.core.documents import Account, BlobState, Failure, MediaDocument, Status, SyncState
+from worker.core.errors import MediaError, TransientError
 from worker.core.record_keys import next_tid, tid_for
 from worker.core.records import RecordKey, RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.store import RecordKeyTakenError
 from worker.media.base import Draft, SiteUrls
 from worker.media.validation import Lexicons
-from worker.pds.errors import BlobNotFoundError, RecordConflictError
+from worker.pds.errors import BlobNotFoundError, BlobTypeConflictError, RecordConflictError
 from worker.pds.repo import Repo
 from worker.sync.attachments import AttachmentBuilder, Attachments, PreparedBlob
 from worker.sync.existing_records import adopt_blobs, is_legacy
@@ -112,12 +112,12 @@ class Publisher:
                     return self.published_state(prepared)
                 prepared = self._prepare(run, draft, repo, complete=True)
             try:
-                self._write(repo, prepared)
+                prepared = self._write_with_stored_types(draft, repo, prepared)
             except BlobNotFoundError:
                 run.report_step("the PDS no longer has a blob: uploading again")
                 run.save(replace(run.state, blobs={}))
                 prepared = self._prepare(run, draft, repo, complete=True)
-                self._write(repo, prepared)
+                prepared = self._write_with_stored_types(draft, repo, prepared)
         except RecordNotProvenError as error:
             run.report_step(error.message)
             more = refused | {run.state.rkey or ""}
@@ -245,6 +245,45 @@ class Publisher:
         cid = record.cid if record else None
         run.set_state(replace(run.state, uri=record.uri if record else None, cid=cid))
         return False
+
+    def _write_with_stored_types(
+        self, draft: Draft, repo: Repo, prepared: PreparedRecord
+    ) -> PreparedRecord:
+        """Write a record; return it with the types under which the PDS has its blobs."""
+        for _ in prepared.attachments.blobs:
+            try:
+                self._write(repo, prepared)
+            except BlobTypeConflictError as error:
+                prepared.run.report_step(error.message)
+                prepared = self._with_stored_type(draft, prepared, error)
+            else:
+                return prepared
+        self._write(repo, prepared)
+        return prepared
+
+    def _with_stored_type(
+        self, draft: Draft, prepared: PreparedRecord, error: BlobTypeConflictError
+    ) -> PreparedRecord:
+        """Return the record with the type that the PDS has for a blob.
+
+        If its lexicon does not accept that type, the record is published without the blob. Raises
+        PermanentError if the blob is required.
+        """
+        rules, blobs = self.lexicons.blob_rules(draft.nsid), dict(prepared.attachments.blobs)
+        faults: list[MediaError] = list(prepared.attachments.faults)
+        for name, blob in prepared.attachments.blobs.items():
+            if error.sent not in {None, blob.mime_type}:
+                continue
+            if error.stored and rules[name].accepts(error.stored):
+                blobs[name] = replace(blob, mime_type=error.stored)
+            else:
+                blobs[name] = BlobState(error=Failure.of(error, now()))
+                faults.append(error)
+        prepared.run.save(replace(prepared.run.state, blobs=blobs))
+        attachments = replace(prepared.attachments, blobs=blobs, faults=tuple(faults))
+        record = attachments.complete(draft)
+        self.lexicons.validate(draft.nsid, record)
+        return replace(prepared, record=record, cid=cid_of_record(record), attachments=attachments)
 
     def _write(self, repo: Repo, prepared: PreparedRecord) -> None:
         run, key = prepared.run, prepared.key
