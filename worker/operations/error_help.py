@@ -130,6 +130,26 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "correct `PDS_URL`",
     ),
     ErrorHelp(
+        ("blob_type_conflict",),
+        "the PDS has these bytes under a type that the lexicon does not accept",
+        "replace the file by one with other bytes",
+    ),
+    ErrorHelp(
+        ("no_account",),
+        "the record of a deleted document stays, as its user has no account; retried",
+        "restore the account, or drop the removal with `wipe`",
+    ),
+    ErrorHelp(
+        ("deletion_unconfirmed",),
+        "a document is deleted at one member of MongoDB only; retried",
+        "check the members of the replica set",
+    ),
+    ErrorHelp(
+        ("search_unfinished",),
+        "the record of a deleted document is searched in its repo, 5,000 records per run",
+        "wait; save the record key in the removal note to avoid the search",
+    ),
+    ErrorHelp(
         ("record_not_proven",),
         "the record at the key names another document, or none, so it is not changed",
         "see which program wrote the record; if it is wrong, delete it at the PDS",

@@ -65,7 +65,8 @@ class BlobTypeConflictError(PermanentError):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         types = _TYPES.search(message)
-        self.stored, self.sent = types.groups() if types else (None, None)
+        self.stored = types[1] if types else None
+        self.sent = types[2] if types else None
 
 
 class RecordConflictError(TransientError):

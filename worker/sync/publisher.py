@@ -31,6 +31,7 @@ from worker.sync.run import Run
 
 Record = Mapping[str, object]
 _MAX_REFUSED = 5  # record keys
+_MAX_REPAIRS = 3  # of the blobs of a record, after a refused write
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,19 @@ class Publisher:
                     run.report_step("the record is current: nothing to write")
                     return self.published_state(prepared)
                 prepared = self._prepare(run, draft, repo, complete=True)
-            try:
-                prepared = self._write_with_stored_types(draft, repo, prepared)
-            except BlobNotFoundError:
-                run.report_step("the PDS no longer has a blob: uploading again")
-                run.save(replace(run.state, blobs={}))
-                prepared = self._prepare(run, draft, repo, complete=True)
-                prepared = self._write_with_stored_types(draft, repo, prepared)
+            for _ in range(_MAX_REPAIRS):
+                try:
+                    self._write(repo, prepared)
+                except BlobNotFoundError:
+                    run.report_step("the PDS no longer has a blob: uploading again")
+                    run.save(replace(run.state, blobs={}))
+                    prepared = self._prepare(run, draft, repo, complete=True)
+                except BlobTypeConflictError as error:
+                    run.report_step(error.message)
+                    prepared = self._with_stored_type(draft, prepared, error)
+                else:
+                    return self.published_state(prepared)
+            self._write(repo, prepared)
         except RecordNotProvenError as error:
             run.report_step(error.message)
             more = refused | {run.state.rkey or ""}
@@ -245,21 +252,6 @@ class Publisher:
         cid = record.cid if record else None
         run.set_state(replace(run.state, uri=record.uri if record else None, cid=cid))
         return False
-
-    def _write_with_stored_types(
-        self, draft: Draft, repo: Repo, prepared: PreparedRecord
-    ) -> PreparedRecord:
-        """Write a record; return it with the types under which the PDS has its blobs."""
-        for _ in prepared.attachments.blobs:
-            try:
-                self._write(repo, prepared)
-            except BlobTypeConflictError as error:
-                prepared.run.report_step(error.message)
-                prepared = self._with_stored_type(draft, prepared, error)
-            else:
-                return prepared
-        self._write(repo, prepared)
-        return prepared
 
     def _with_stored_type(
         self, draft: Draft, prepared: PreparedRecord, error: BlobTypeConflictError

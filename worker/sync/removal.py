@@ -34,7 +34,6 @@ from worker.sync.ownership import RecordNotProvenError
 from worker.sync.retry import decide
 
 _Document = TypeVar("_Document", bound=MediaDocument)
-_PAGES = 50  # of 100 records; read by one run
 _PAUSE = 60.0  # seconds between the runs of a search
 
 
@@ -65,6 +64,7 @@ class Remover:
     open_repo: Callable[[Account], Repo]
     open_bulk_repo: Callable[[Account], Repo]
     retry: RetrySettings
+    pages: int = 50  # of 100 records; read by one run of a search
 
     def remove_all_of(
         self, kind: MediaType, ids: Sequence[DocumentId], user: str | None
@@ -130,7 +130,7 @@ class Remover:
     ) -> Sequence[RemoteRecord]:
         """Search the next pages of a collection, and save the position after each."""
         repo, cursor = self.open_bulk_repo(account), progress.cursor
-        for _ in range(_PAGES):
+        for _ in range(self.pages):
             page = repo.page_below(kind.nsid, cursor)
             if found := [record for record in page if record.ref in refs]:
                 return found
