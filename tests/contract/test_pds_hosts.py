@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -235,3 +236,29 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
         cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
         resolver = DidResolver(cache, plc.url, own, slots=HostSlots(redis, calls=2))
         return undo.enter_context(closing(resolver)).pds_of(did)
+
+
+def test_a_move_is_reported_with_the_time_of_the_last_answer(stack: Stack, redis: Redis) -> None:
+    """What was written since then may be at the old PDS."""
+    did = "did:plc:" + "c" * 24
+    old, new = "https://old.example.com", "https://new.example.com"
+    service = {"id": f"{did}#atproto_pds", "serviceEndpoint": new}
+    moves: list[tuple[str, float]] = []
+    with ExitStack() as undo:
+        undo.callback(redis.delete, f"media-atproto:home:{did}")
+        plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
+        plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
+        cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
+        found_at = time.time() - 4000
+        cache.save(did, CachedPds(old, found_at, found_at + 3600))
+        resolver = DidResolver(
+            cache,
+            plc.url,
+            (old, new),
+            slots=HostSlots(redis, calls=2),
+            on_move=lambda *move: moves.append(move),
+        )
+        undo.enter_context(closing(resolver))
+        assert resolver.pds_of(did) == new
+        assert resolver.pds_of(did) == new
+    assert moves == [(did, found_at)]

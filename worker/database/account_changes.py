@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from pymongo import UpdateMany, UpdateOne
@@ -96,6 +97,10 @@ class AccountChanges:
     def mark_published(self, kind: MediaType, account: Account) -> int:
         """Mark the account's published items; return how many."""
         return self._mark(kind, account.subject, _PUBLISHED, {})
+
+    def mark_synced_since(self, kind: MediaType, account: Account, moment: datetime) -> int:
+        """Mark the account's published items that were synced since then; return how many."""
+        return self._mark(kind, account.subject, _PUBLISHED, {"atproto.syncedAt": {"$gte": moment}})
 
     def _mark(
         self,

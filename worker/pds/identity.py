@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -81,7 +81,8 @@ class DidResolver:
     others must have a public host name and https. This protects passwords: calls contain them, and
     accounts can edit their own DID documents. `slots` limits the concurrent calls to the host of a
     `did:web`, which account owners choose. `foreign` is the client for these hosts; it is closed
-    with the resolver.
+    with the resolver. `on_move` is called with the DID of an account whose PDS has changed, and the
+    Unix time at which the old PDS was last confirmed: later writes may be at the old one.
     """
 
     def __init__(
@@ -92,7 +93,9 @@ class DidResolver:
         *,
         slots: HostSlots,
         foreign: httpx.Client | None = None,
+        on_move: Callable[[str, float], None] | None = None,
     ) -> None:
+        self._on_move = on_move
         self._cache = cache
         self._plc = plc
         self._trusted = trusted
@@ -128,6 +131,8 @@ class DidResolver:
             if cached is None or cached.url is None:
                 raise
             found = cached.postponed()
+        if self._on_move and cached and cached.url and found.url not in {None, cached.url}:
+            self._on_move(did, cached.found_at)
         self._cache.save(did, found)
         return found
 

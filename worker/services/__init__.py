@@ -9,17 +9,19 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from worker.core.settings import Settings
 from worker.database import indexes
+from worker.database.account_changes import AccountChanges
 from worker.media.lexicons import type_lexicons
 from worker.services.media import Media, build_media
 from worker.services.pds import Pds, build_pds
 from worker.services.storage import Storage, build_storage
 from worker.services.sync import Sync, build_sync
 from worker.services.timeouts import Timeouts
+from worker.sync.account_changes import mark_moved
 from worker.sync.batch.throttle import BulkThrottle
 from worker.telemetry.alerts import NULL_ALERTS, Alerts
 from worker.telemetry.metrics import NULL_METRICS, Metrics
@@ -95,6 +97,7 @@ def build(
     storage = build_storage(settings, timeouts, resources)
     counters = metrics or NULL_METRICS
     throttle = BulkThrottle(storage.redis)
+    changes = AccountChanges(storage.database, storage.accounts, storage.store)
     pds = build_pds(
         settings,
         storage.redis,
@@ -103,6 +106,7 @@ def build(
         throttle=throttle,
         alerts=alerts,
         metrics=counters,
+        on_move=partial(mark_moved, changes, storage.accounts),
     )
     media = build_media(settings, storage.database, resources)
     return Services(

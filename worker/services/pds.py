@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ def build_pds(
     throttle: BulkThrottle,
     alerts: Alerts,
     metrics: Metrics,
+    on_move: Callable[[str, float], None],
 ) -> Pds:
     """Build the PDS hosts for both workloads; raises SettingsError."""
     vault = Vault(settings.secret_keys)
@@ -67,7 +69,7 @@ def build_pds(
     )
     slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
-        resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources),
+        resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources, on_move),
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
         others=_open_caller(timeouts, resources, foreign=True),
@@ -92,12 +94,16 @@ def build_pds(
 
 
 def _build_resolver(
-    settings: Settings, cache: PdsCache, slots: HostSlots, resources: ExitStack
+    settings: Settings,
+    cache: PdsCache,
+    slots: HostSlots,
+    resources: ExitStack,
+    on_move: Callable[[str, float], None],
 ) -> PdsResolver:
     plc = settings.pds.directory
     if plc is None:
         return StaticPdsResolver(settings.pds.url)
-    resolver = DidResolver(cache, plc, settings.pds.trusted, slots=slots)
+    resolver = DidResolver(cache, plc, settings.pds.trusted, slots=slots, on_move=on_move)
     return resources.enter_context(closing(resolver))
 
 

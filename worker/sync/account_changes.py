@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from worker.database.account_changes import AccountChange, AccountChanges
+from worker.database.accounts import Accounts
 from worker.media import MEDIA_TYPES, MediaType
 from worker.media.base import SiteUrls
 
@@ -43,3 +45,17 @@ class ChangedAccounts:
         if change.has_new_name and kind.links_handle(self.site):
             count += self.changes.mark_published(kind, change.account)
         return count
+
+
+def mark_moved(changes: AccountChanges, accounts: Accounts, did: str, since: float) -> None:
+    """Mark the items of an account that moved to another PDS, if they were synced `since` then.
+
+    Their records may be at the old PDS: the next run reads them at the new one.
+    """
+    account = accounts.by_did(did)
+    if account is None:
+        return
+    moment = datetime.fromtimestamp(since, UTC)
+    kinds = MEDIA_TYPES.values()
+    count = sum(changes.mark_synced_since(kind, account, moment) for kind in kinds)
+    log.info("%s has moved to another PDS: %d items are due", account.subject, count)
