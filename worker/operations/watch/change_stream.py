@@ -15,6 +15,7 @@ from bson import Timestamp
 from pymongo.change_stream import DatabaseChangeStream
 from pymongo.database import Database
 from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
 
 from worker.core.errors import MediaError, PermanentError
 from worker.database.mongo import RawDocument, mongo_errors
@@ -158,7 +159,7 @@ def open_stream(
     """
     with _stream_errors():
         before = "whenAvailable" if _has_pre_images(database) else None
-        stream = database.watch(
+        stream = database.with_options(read_concern=ReadConcern("majority")).watch(
             pipeline,
             start_after=token,  # unlike resume_after, accepts the token of an invalidate event
             full_document_before_change=before,
