@@ -89,12 +89,13 @@ _ACCOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "InvalidCredentials": ("wrong_password", "the stored password is refused"),
 }
 _MESSAGES = ("error", "message")  # the fields of an XRPC error; the second is optional
-_RETRYABLE: Mapping[str, type[TransientError]] = {
+_CLASSES: Mapping[str, type[MediaError]] = {
     "ExpiredToken": SessionExpiredError,
     "InvalidToken": SessionExpiredError,
     "AuthMissing": SessionExpiredError,
     "BlobNotFound": BlobNotFoundError,
     "InvalidSwap": RecordConflictError,
+    "InvalidMimeType": BlobTypeConflictError,
 }
 
 
@@ -173,10 +174,8 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
     if answer.status == 429:  # noqa: PLR2004
         until = retry_after(answer.headers)
         return WaitError(answer.text, until=until, step=step, code="rate_limited")
-    if answer.name in _RETRYABLE and not answer.path.endswith(_LOGIN):
-        return _RETRYABLE[answer.name](answer.text)
-    if answer.name == "InvalidMimeType":
-        return BlobTypeConflictError(answer.text)
+    if answer.name in _CLASSES and not answer.path.endswith(_LOGIN):
+        return _CLASSES[answer.name](answer.text)
     if answer.name in _ACCOUNT_FAULTS:
         code, meaning = _ACCOUNT_FAULTS[answer.name]
         return AccountUnusableError(f"{meaning} ({answer.text})", code=code)
