@@ -24,8 +24,9 @@ from worker.core.errors import AccountError, WaitError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.directory_pause import DirectoryError, DirectoryPauses
 from worker.pds.host_slots import HostSlots
-from worker.pds.identity import DidResolver, DirectoryError
+from worker.pds.identity import DidResolver
 from worker.pds.pds_cache import PdsCache
 
 _DID = "did:plc:" + "c" * 24
@@ -62,7 +63,14 @@ class Directory:
 def open_resolver(redis: Redis, plc: str, foreign: httpx.Client | None = None) -> DidResolver:
     """Open a resolver for a platform with one PDS of its own."""
     cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
-    return DidResolver(cache, plc, {_OWN}, slots=HostSlots(redis, calls=2), foreign=foreign)
+    return DidResolver(
+        cache,
+        plc,
+        {_OWN},
+        slots=HostSlots(redis, calls=2),
+        pauses=DirectoryPauses(redis),
+        foreign=foreign,
+    )
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from worker.core.documents import Account
 from worker.core.secrets import Purpose, Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.directory_pause import DirectoryError, DirectoryPauses
 from worker.pds.host_slots import HostSlots
-from worker.pds.identity import DidResolver, DirectoryError
+from worker.pds.identity import DidResolver
 from worker.pds.pds_cache import CachedPds, PdsCache
 from worker.services import Services
 
@@ -133,7 +134,9 @@ def test_cached_pds_url_is_checked_again_when_it_is_read(victim: Victim) -> None
     cache.save(victim.account.did, CachedPds.found(victim.attacker.url))
     pds_url = victim.services.settings.pds.url
     slots = HostSlots(victim.redis, calls=2)
-    resolver = DidResolver(cache, victim.directory.url, {pds_url}, slots=slots)
+    resolver = DidResolver(
+        cache, victim.directory.url, {pds_url}, slots=slots, pauses=DirectoryPauses(victim.redis)
+    )
     with closing(resolver):
         assert resolver.pds_of(victim.account.did) == pds_url
 

@@ -33,6 +33,7 @@ from worker.dev.stack import Stack
 from worker.media import media_type
 from worker.pds.account_cache import AccountCache
 from worker.pds.client import PdsClient
+from worker.pds.directory_pause import DirectoryPauses
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.identity import DidResolver, StaticPdsResolver
 from worker.pds.locks import hold_lock
@@ -171,7 +172,13 @@ def test_host_of_a_did_web_has_slots_too(redis: Redis, host: str) -> None:
     """The account chooses it, as it chooses its PDS."""
     slots = HostSlots(redis, calls=1)
     cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
-    documents = DidResolver(cache, "https://plc.invalid", {"https://pds.invalid"}, slots=slots)
+    documents = DidResolver(
+        cache,
+        "https://plc.invalid",
+        {"https://pds.invalid"},
+        slots=slots,
+        pauses=DirectoryPauses(redis),
+    )
     with (
         closing(documents),
         HostSlots(redis, calls=1).hold(host, "read"),  # of another process

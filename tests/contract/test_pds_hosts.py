@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -21,8 +22,9 @@ from worker.core.errors import AccountError
 from worker.core.secrets import Secret, Vault
 from worker.dev.stack import Stack
 from worker.pds.account_cache import AccountCache
+from worker.pds.directory_pause import DirectoryError, DirectoryPauses
 from worker.pds.host_slots import HostSlots
-from worker.pds.identity import DidResolver, DirectoryError
+from worker.pds.identity import DidResolver
 from worker.pds.pds_cache import CachedPds, PdsCache
 from worker.pds.repo import Repo
 from worker.services import Services
@@ -74,6 +76,11 @@ class Move:
         assert entry
         times = (entry.found_at - seconds, entry.fresh_until - seconds)
         cache.save(self.account.did, CachedPds(entry.url, *times))
+
+    def end_pause(self) -> None:
+        """Let the pause of the directory be over."""
+        host = urlsplit(self.directory.url).netloc
+        self.redis.delete(f"media-atproto:directory:{host}")
 
 
 @pytest.fixture
@@ -170,6 +177,7 @@ def test_directory_that_is_away_is_a_transient_error(move: Move) -> None:
         move.write("a")
     assert (caught.value.step, caught.value.code) == ("account", "directory_unavailable")
     assert move.old.count() == move.new.count() == 0
+    move.end_pause()
     move.live_at(move.new.url)
     move.write("a")
 
@@ -234,7 +242,9 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
         cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
-        resolver = DidResolver(cache, plc.url, own, slots=HostSlots(redis, calls=2))
+        resolver = DidResolver(
+            cache, plc.url, own, slots=HostSlots(redis, calls=2), pauses=DirectoryPauses(redis)
+        )
         return undo.enter_context(closing(resolver)).pds_of(did)
 
 
@@ -256,6 +266,7 @@ def test_a_move_is_reported_with_the_time_of_the_last_answer(stack: Stack, redis
             plc.url,
             (old, new),
             slots=HostSlots(redis, calls=2),
+            pauses=DirectoryPauses(redis),
             on_move=lambda *move: moves.append(move),
         )
         undo.enter_context(closing(resolver))

@@ -89,7 +89,8 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
     ),
     ErrorHelp(
         ("directory_unavailable",),
-        "the PDS of the account is unknown: no DID document, or no PDS in it",
+        "the PDS of the account is unknown: no DID document, no PDS in it, or the directory is "
+        "down or limits our calls",
         "retried; look at the account's DID document and `DID_RESOLVER`",
     ),
     ErrorHelp(

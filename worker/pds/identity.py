@@ -17,9 +17,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from worker.core.clock import after
-from worker.core.errors import AccountError, TransientError, WaitError
-from worker.core.net.client import ClientLimits, open_client
+from worker.core.errors import AccountError
+from worker.core.net.client import ClientLimits, ResponseTooLargeError, open_client
 from worker.core.net.urls import allowed_pds_url, canonical_pds_url
+from worker.pds.directory_pause import (
+    DirectoryError,
+    DirectoryOutageError,
+    DirectoryPausedError,
+    DirectoryPauses,
+)
 from worker.pds.errors import retry_after
 from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.pds.pds_cache import UNKNOWN_FOR, CachedPds, PdsCache
@@ -33,19 +39,7 @@ _WEB = "did:web:"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
 
-class DirectoryError(TransientError):
-    """A DID document cannot be read, or names no PDS that may be used."""
-
-    step, code = "account", "directory_unavailable"
-
-
-class DirectoryLimitError(WaitError):
-    """The host of DID documents answered 429: it names the time of the next call."""
-
-    step, code = "account", "rate_limited"
-
-
-UNRESOLVED = (DirectoryError, DirectoryLimitError, HostBusyError)  # no answer now
+UNRESOLVED = (DirectoryError, DirectoryPausedError, HostBusyError)  # no answer now
 
 
 class PdsResolver(Protocol):
@@ -80,9 +74,10 @@ class DidResolver:
     `plc` is the URL of the PLC directory, `trusted` are the URLs of the operator's own PDSes. All
     others must have a public host name and https. This protects passwords: calls contain them, and
     accounts can edit their own DID documents. `slots` limits the concurrent calls to the host of a
-    `did:web`, which account owners choose. `foreign` is the client for these hosts; it is closed
-    with the resolver. `on_move` is called with the DID of an account whose PDS has changed, and the
-    Unix time at which the old PDS was last confirmed: later writes may be at the old one.
+    `did:web`, which account owners choose. `pauses` pauses the calls to hosts that fail. `foreign`
+    is the client for the hosts of a `did:web`; it is closed with the resolver. `on_move` is called
+    with the DID of an account whose PDS has changed, and the Unix time at which the old PDS was
+    last confirmed: later writes may be at the old one.
     """
 
     def __init__(
@@ -92,6 +87,7 @@ class DidResolver:
         trusted: Collection[str],
         *,
         slots: HostSlots,
+        pauses: DirectoryPauses,
         foreign: httpx.Client | None = None,
         on_move: Callable[[str, float], None] | None = None,
     ) -> None:
@@ -100,6 +96,7 @@ class DidResolver:
         self._plc = plc
         self._trusted = trusted
         self._slots = slots
+        self._pauses = pauses
         self._directory = open_client(foreign=False, timeout=_TIMEOUT, limits=_LIMITS)
         self._foreign = foreign or open_client(foreign=True, timeout=_TIMEOUT, limits=_LIMITS)
 
@@ -159,26 +156,41 @@ class DidResolver:
     def _find_document(self, did: str) -> Mapping[str, object] | None:
         """Fetch the DID document of a DID; return None if it does not exist."""
         if _PLC.fullmatch(did):
-            return _fetch_document(self._directory, f"{self._plc}/{did}")
+            return self._fetch_document(self._directory, f"{self._plc}/{did}")
         url = _web_host(did)
         if url is None:
             return None
         with self._slots.hold(urlsplit(url).netloc, "account"):
-            return _fetch_document(self._foreign, f"{url}/.well-known/did.json")
+            return self._fetch_document(self._foreign, f"{url}/.well-known/did.json")
+
+    def _fetch_document(self, http: httpx.Client, address: str) -> Mapping[str, object] | None:
+        with self._pauses.watch(urlsplit(address).netloc):
+            answer = _call(http, address)
+        return _read_document(answer, address)
 
 
-def _fetch_document(http: httpx.Client, address: str) -> Mapping[str, object] | None:
-    """Fetch a DID document; return None if it does not exist."""
+def _call(http: httpx.Client, address: str) -> httpx.Response:
+    """Send a request; raises DirectoryPausedError for 429, and DirectoryOutageError."""
     try:
         answer = http.get(address)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
+        is_outage = isinstance(error, httpx.TransportError)
+        is_bad_document = isinstance(error, ResponseTooLargeError)
+        failure = DirectoryOutageError if is_outage and not is_bad_document else DirectoryError
         why = type(error).__name__
-        raise DirectoryError(f"no DID document from {address} ({why})") from error
-    if answer.status_code in _GONE:
-        return None
+        raise failure(f"no DID document from {address} ({why})") from error
     if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
         until = retry_after(answer.headers)
-        raise DirectoryLimitError(f"{address} answered 429: too many requests", until=until)
+        raise DirectoryPausedError(f"{address} answered 429: too many requests", until=until)
+    if answer.is_server_error:
+        raise DirectoryOutageError(f"no DID document from {address}: {answer.status_code}")
+    return answer
+
+
+def _read_document(answer: httpx.Response, address: str) -> Mapping[str, object] | None:
+    """Parse a DID document; return None if it does not exist."""
+    if answer.status_code in _GONE:
+        return None
     if answer.status_code != httpx.codes.OK:
         raise DirectoryError(f"no DID document from {address}: {answer.status_code}")
     document = None

@@ -13,6 +13,7 @@ from worker.core.secrets import Vault
 from worker.core.settings import Settings
 from worker.pds.call_limits import FOREIGN, TRUSTED, CallLimits
 from worker.pds.client import PdsClient, open_http_client
+from worker.pds.directory_pause import DirectoryPauses
 from worker.pds.host_slots import HostSlots
 from worker.pds.identity import DidResolver, PdsResolver, StaticPdsResolver
 from worker.pds.locks import RepoLocks
@@ -69,7 +70,9 @@ def build_pds(
     )
     slots = HostSlots(redis, settings.pds.foreign_calls)
     factory = PdsHostFactory(
-        resolver=_build_resolver(settings, PdsCache(redis, vault), slots, resources, on_move),
+        resolver=_build_resolver(
+            settings, redis, vault, slots=slots, resources=resources, on_move=on_move
+        ),
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
         others=_open_caller(timeouts, resources, foreign=True),
@@ -95,7 +98,9 @@ def build_pds(
 
 def _build_resolver(
     settings: Settings,
-    cache: PdsCache,
+    redis: Redis,
+    vault: Vault,
+    *,
     slots: HostSlots,
     resources: ExitStack,
     on_move: Callable[[str, float], None],
@@ -103,7 +108,14 @@ def _build_resolver(
     plc = settings.pds.directory
     if plc is None:
         return StaticPdsResolver(settings.pds.url)
-    resolver = DidResolver(cache, plc, settings.pds.trusted, slots=slots, on_move=on_move)
+    resolver = DidResolver(
+        PdsCache(redis, vault),
+        plc,
+        settings.pds.trusted,
+        slots=slots,
+        pauses=DirectoryPauses(redis),
+        on_move=on_move,
+    )
     return resources.enter_context(closing(resolver))
 
 
