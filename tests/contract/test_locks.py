@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 from redis import Redis
 
 from tests.waiting import wait_for
-from worker.core.clock import now
-from worker.core.errors import WaitError
+from worker.core.clock import after, now
+from worker.core.documents import Status, SyncState
+from worker.core.errors import MediaError, WaitError
 from worker.core.redis_errors import RedisUnavailableError
+from worker.core.settings import RetrySettings
 from worker.dev.stack import Stack
 from worker.pds.locks import RepoLocks
+from worker.sync.retry import after_failure
 
 _DIE_HOLDING = """
 import os, sys
@@ -49,6 +53,27 @@ def test_there_is_one_holder_at_a_time(redis: Redis, did: str) -> None:
     assert refused.value.until > now()
     with locks.hold(did):
         pass
+
+
+def test_no_item_fails_because_200_processes_wait_for_one_repo(redis: Redis, did: str) -> None:
+    """A lock that is held uses no attempts, not even the last one, and holds up no save."""
+    settings = RetrySettings(
+        max_attempts=24, max_lost=3, base=2, ceiling=3600, lease=300, repo_lock=10, parked=900
+    )
+    state = SyncState(status=Status.PENDING, attempts=settings.max_attempts)
+    locks = RepoLocks(redis, patience=0.1)
+
+    def write(_: int) -> SyncState:
+        with pytest.raises(MediaError) as busy, locks.hold(did):
+            pass
+        return after_failure(state, busy.value, settings, now())
+
+    with RepoLocks(redis).hold(did), ThreadPoolExecutor(200) as pool:
+        states = list(pool.map(write, range(200)))
+    assert {state.status for state in states} == {Status.PENDING}
+    assert {state.attempts for state in states} == {settings.max_attempts - 1}
+    assert {state.held_until for state in states} == {None}
+    assert all(state.retry_at and now() < state.retry_at < after(16) for state in states)
 
 
 def test_a_lock_ends_with_what_was_done_under_it(redis: Redis, did: str) -> None:

@@ -19,9 +19,13 @@ _CHILDREN = 2
 
 @dataclass(frozen=True, slots=True)
 class Manning:
-    """How a fleet is run: the PDS that it knows, and by how many seconds each clock is off."""
+    """How a fleet is run: the PDS that it knows, and by how many seconds each clock is off.
+
+    With a `directory_url` accounts are looked up there, else all are at the PDS.
+    """
 
     pds_url: str
+    directory_url: str = "off"
     skews: tuple[float, ...] = (0.0, 0.0)
 
 
@@ -90,7 +94,8 @@ class Fleet:
 def open_fleet(manning: Manning, environ: Mapping[str, str], folder: Path) -> Iterator[Fleet]:
     """Run a fleet until the block ends."""
     folder.mkdir()
-    fleet = Fleet(manning, changed(environ, {"PDS_URL": manning.pds_url}), folder)
+    urls = {"PDS_URL": manning.pds_url, "DID_RESOLVER": manning.directory_url}
+    fleet = Fleet(manning, changed(environ, urls), folder)
     try:
         fleet.launch()
         yield fleet

@@ -42,14 +42,16 @@ class Fault:
     """A fault: what is done, and how the service is healed; `strike` does both.
 
     It raises AssertionError when the fault took no effect. With `proxied` the fleet's calls go
-    through a proxy; `skews` are the seconds by which its clocks are off; with `loses` no save's
-    message arrives. After one that `kills_pds`, truncated blobs are repaired as an operator does.
+    through a proxy; with `resolved` it looks accounts up in a directory, through another one;
+    `skews` are the seconds by which its clocks are off; with `loses` no save's message arrives.
+    After one that `kills_pds`, truncated blobs are repaired as an operator does.
     """
 
     name: str
     what: str
     strike: Callable[[Stage], None]
     proxied: bool = False
+    resolved: bool = False
     skews: tuple[float, float] = (0.0, 0.0)
     loses: bool = False
     kills_pds: bool = False
@@ -98,7 +100,7 @@ def perform(stage: Stage, fault: Fault, load: Load) -> Result:
     """Let a fault strike in the middle of a stream, and judge what has become of its items."""
     result = Result(fault.name)
     with result.noting("not performed"):
-        stage.man(proxied=fault.proxied, skews=fault.skews)
+        stage.man(proxied=fault.proxied, resolved=fault.resolved, skews=fault.skews)
         _strike(stage, fault, load, result)
         _judge(stage, fault, result)
     if result.complaints:

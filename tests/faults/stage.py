@@ -53,6 +53,7 @@ class Stage:
     stack: Stack
     world: World
     proxy: Proxy
+    directory: Proxy
     platform: Platform
     queue: redis.Redis
     judge: Judge
@@ -69,9 +70,10 @@ class Stage:
         """Return all items of the fault that is on, as they were left so far."""
         return list(self.stream.items.values())
 
-    def man(self, *, proxied: bool, skews: tuple[float, float]) -> None:
+    def man(self, *, proxied: bool, resolved: bool, skews: tuple[float, float]) -> None:
         """Have a fleet that is run like this: the present one, or else a new one."""
-        manning = Manning(self.proxy.url if proxied else self.stack.pds.url, skews)
+        pds_url = self.proxy.url if proxied else self.stack.pds.url
+        manning = Manning(pds_url, self.directory.url if resolved else "off", skews)
         if self._manning == manning and not self.fleet.deserters():
             return
         self.dismiss()
@@ -140,6 +142,7 @@ class Stage:
             service.thaw()
             service.start()
         self.proxy.be_honest()
+        self.directory.be_honest()
 
     def audit(self) -> str:
         """Run the audit as an operator does; return its output unless it is clean."""
@@ -182,6 +185,7 @@ def open_stage(stack: Stack, folder: Path, **environ: str) -> Iterator[Stage]:
             stack=stack,
             world=world,
             proxy=undo.enter_context(open_proxy(stack.pds.url)),
+            directory=undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"])),
             platform=platform,
             queue=queue,
             judge=Judge(platform, reader, queue, cast.people),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.performance import Fault
-from tests.faults.strikes import mongodb, pds, redis, schedule, wire, workers
+from tests.faults.strikes import directory, mongodb, pds, redis, schedule, wire, workers
 
 _MINUTE = 60.0
 
@@ -38,6 +38,12 @@ FAULTS = (
     Fault("answers cut", "in the middle, until items fail", wire.cut, proxied=True),
     Fault("carried out, then cut", "nobody hears of it", wire.cut_afterwards, proxied=True),
     Fault("slow answers", "18 seconds each, in drops", wire.drip, proxied=True),
+    Fault(
+        "directory limits",
+        "429 while no PDS URL is cached, until called again",
+        directory.limit,
+        resolved=True,
+    ),
     Fault(
         "clocks apart",
         "one worker a minute ahead, one a minute behind, from the first save on",

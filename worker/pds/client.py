@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -50,7 +50,7 @@ from worker.telemetry.metrics import NULL_METRICS, Metrics
 T = TypeVar("T")
 _BYPASS = "x-ratelimit-bypass"
 _CHUNK_BYTES = 65_536  # of a stream
-_MAX_REDIRECTS = 3
+MAX_REDIRECTS = 3  # of a blob
 POINTS = {"create": 3, "update": 2, "delete": 1}  # points per write at the reference PDS
 
 
@@ -274,33 +274,40 @@ class PdsClient:
 
     def get_blob(self, did: str, cid: str) -> bytes | None:
         """Return a blob's bytes, or None if the PDS does not have the blob."""
-        call = _Call("com.atproto.sync.getBlob", "read", limits=self._limits.blob)
+        limits = self._limits.blob
+        call = _Call("com.atproto.sync.getBlob", "read", limits=limits)
+        end = time.monotonic() + limits.seconds
         try:
             content = self._fetch(call, {"did": did, "cid": cid}).content
         except MediaError as error:
             # The lexicon names BlobNotFound; the reference PDS sends InvalidRequest.
             if error_name(error.__cause__) in {"BlobNotFound", "InvalidRequest"}:
                 return None
-            content = self._follow_redirects(call, error)
+            if self._redirects is None or redirect_target(error.__cause__) is None:
+                raise
+            content = self._follow_redirects(self._redirects, error, end)
         if not isinstance(content, bytes) or cid_of_blob(content) != cid:
             raise malformed_response("read")
         return content
 
-    def _follow_redirects(self, call: _Call, redirected: MediaError) -> object:
-        """Return the content that a PDS redirects to, or raise `redirected`.
+    def _follow_redirects(self, http: HttpClient, redirected: MediaError, end: float) -> object:
+        """Return the content that a PDS redirects to, or raise the last error.
 
-        No token is sent. The content may be anything: the caller compares its hash.
+        All responses must arrive before `end`, in monotonic time. No token is sent. The content may
+        be anything: the caller compares its hash. A slow target holds a slot of the PDS.
         """
         error = redirected
-        for _ in range(_MAX_REDIRECTS):
-            url = redirect_target(error.__cause__)
-            if url is None or self._redirects is None:
-                raise error
-            try:
-                with pds_errors(call.step):
-                    return self._redirects.get(url, extensions=call.extensions).content
-            except MediaError as following:
-                error = following
+        with self.hold_slot("read"):
+            for _ in range(MAX_REDIRECTS):
+                url = redirect_target(error.__cause__)
+                if url is None:
+                    break
+                limits = replace(self._limits.blob, seconds=end - time.monotonic())
+                try:
+                    with pds_errors("read"):
+                        return http.get(url, extensions={LIMITS: limits}).content
+                except MediaError as following:
+                    error = following
         raise error
 
     def _post(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 import httpx
@@ -82,11 +82,16 @@ def headers_of(error: BaseException | None) -> Mapping[str, str]:
 
 
 def redirect_target(error: BaseException | None) -> str | None:
-    """Return the URL that an HTTPStatusError redirects to, or None."""
+    """Return the URL that an HTTPStatusError redirects to, or None.
+
+    A URL with a user name or password is not followed: httpx would send them.
+    """
     if not isinstance(error, httpx.HTTPStatusError) or not error.response.has_redirect_location:
         return None
-    location = error.response.headers["location"]
-    return str(error.request.url.join(location))
+    with suppress(httpx.InvalidURL, ValueError):
+        url = error.request.url.join(error.response.headers["location"])
+        return None if url.userinfo else str(url)
+    return None
 
 
 def status_of(error: BaseException | None) -> str:

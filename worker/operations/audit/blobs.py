@@ -37,6 +37,7 @@ def check_blobs(
 def _faults(repo_reader: RepoReader, did: str, cids: Sequence[str]) -> Mapping[str, Fault]:
     faults: dict[str, Fault] = {}
     distinct = iter(dict.fromkeys(cids))
+    repo_reader.blobs.expect(did, len(set(cids)))
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             while chunk := list(islice(distinct, _CHUNK)):

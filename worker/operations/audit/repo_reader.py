@@ -18,20 +18,23 @@ from worker.core.net.client import open_client
 from worker.core.rate_limits import REQUEST
 from worker.operations.audit.findings import Fault
 from worker.pds.call_limits import FOREIGN
-from worker.pds.client import HttpClient, PdsClient, open_http_client
+from worker.pds.client import MAX_REDIRECTS, HttpClient, PdsClient, open_http_client
 from worker.pds.errors import error_name, translate
 from worker.pds.repo_snapshot import StoredRecord
-from worker.pds.xrpc import raise_for_status
+from worker.pds.xrpc import raise_for_status, redirect_target
 
 Records = Mapping[str, Mapping[str, StoredRecord]]
 _TRIES = 3
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
+_CLOSE = {"Connection": "close"}
 _QUICK_TIMEOUT = 2.0  # seconds without a byte
 _CLOSING_TIMEOUT = 30.0  # seconds without a byte
 _LIMITS = FOREIGN.blob  # for all PDSes
 T = TypeVar("T")
 _MAX_WAIT = 600.0  # seconds; the read limits of the reference PDS have windows of half that
 _MIN_WAIT = 1.0
+# Seconds; the reference PDS allows 10 calls per second, of which other work may use more than half.
+_WAIT_PER_BLOB = 0.25
 
 
 class Waiter:
@@ -55,6 +58,11 @@ class Waiter:
         """Allow the full time again, for the next account."""
         self._remaining = _MAX_WAIT
         self._end = self._clock()  # of the longest wait
+
+    def extend(self, seconds: float) -> None:
+        """Allow more time for the current account."""
+        with self._lock:
+            self._remaining += seconds
 
     def repeat(self, call: Callable[[], T]) -> T:
         """Make a read-only call; after a WaitError, wait and repeat it.
@@ -83,7 +91,7 @@ class Waiter:
 
 
 @dataclass(frozen=True, slots=True)
-class _BlobClients:
+class BlobClients:
     """The HTTP clients for the first and the second attempt to read a blob."""
 
     quick: HttpClient
@@ -107,20 +115,32 @@ class BlobReader:
     The reference PDS announces the blob size from its database, then sends the file. If the file
     is shorter, a kept-alive connection hangs. A connection with `Connection: close` ends after the
     file, but takes twice as long per blob, so it is used for the second attempt only.
+    Redirects are followed to public hosts only. `foreign` are the clients for these and for PDSes
+    that are not in `trusted`; they are closed with the reader.
     """
 
     def __init__(
-        self, pds_of: Callable[[str], PdsClient], trusted: Collection[str], waiter: Waiter
+        self,
+        pds_of: Callable[[str], PdsClient],
+        trusted: Collection[str],
+        waiter: Waiter,
+        *,
+        foreign: BlobClients | None = None,
     ) -> None:
         self._pds_of = pds_of
         self._trusted = trusted
         self._waiter = waiter
-        self._own = _BlobClients.open(foreign=False)
-        self._foreign = _BlobClients.open(foreign=True)
+        self._own = BlobClients.open(foreign=False)
+        self._foreign = foreign or BlobClients.open(foreign=True)
 
     def close(self) -> None:
         self._own.close()
         self._foreign.close()
+
+    def expect(self, did: str, count: int) -> None:
+        """Allow the waits that the rate limits of a trusted PDS need for `count` blobs."""
+        if self._pds_of(did).url in self._trusted:
+            self._waiter.extend(count * _WAIT_PER_BLOB)
 
     def fault(self, did: str, cid: str) -> Fault | None:
         """Download and check a blob; return its fault or None; raises PDS errors."""
@@ -146,22 +166,33 @@ class BlobReader:
     def _read_closing(self, did: str, cid: str) -> bytes | None:
         """Download a blob, or the part that arrives; None if the PDS does not have it."""
         pds, params = self._pds_of(did), {"did": did, "cid": cid}
-        http, url = self._clients(pds.url).closing, pds.url + _GET_BLOB
-        stream = http.stream("GET", url, params=params, headers={"Connection": "close"})
         try:
             with pds.hold_slot("read"):
                 reservation = pds.limiter.acquire("read", (REQUEST,))
-                with stream as response:
+                http, url = self._clients(pds.url).closing, pds.url + _GET_BLOB
+                with http.stream("GET", url, params=params, headers=_CLOSE) as response:
                     pds.limiter.settle(reservation, response.headers)
-                    raise_for_status(response)
-                    return _read_available(response)
+                    return self._read_body(response, MAX_REDIRECTS)
         except httpx.HTTPError as error:
             # The lexicon says BlobNotFound; the reference PDS says InvalidRequest.
             if error_name(error) in {"BlobNotFound", "InvalidRequest"}:
                 return None
             raise translate(error, "read") from error
 
-    def _clients(self, url: str) -> _BlobClients:
+    def _read_body(self, response: httpx.Response, redirects: int) -> bytes:
+        """Read the body of a response, or of the one that it redirects to, without a token."""
+        try:
+            raise_for_status(response)
+        except httpx.HTTPStatusError as error:
+            url = redirect_target(error)
+            if url is None or not redirects:
+                raise
+        else:
+            return _read_available(response)
+        with self._foreign.closing.stream("GET", url, headers=_CLOSE) as target:
+            return self._read_body(target, redirects - 1)
+
+    def _clients(self, url: str) -> BlobClients:
         return self._own if url in self._trusted else self._foreign
 
 
