@@ -142,6 +142,15 @@ def test_cookies_are_not_kept(target: Target) -> None:
     assert "cookie" not in target.site.server.headers[-1]
 
 
+@pytest.mark.parametrize("location", ["https://xn--a.example/", "https://[::1", "\x80", "//xn--0/"])
+def test_redirect_to_an_invalid_host_raises_nothing_unexpected(
+    target: Target, location: str
+) -> None:
+    """The HTTP client decodes the host of a redirect, even of one that is not followed."""
+    target.site.faults["odd"] = lambda to: to.answer(302, b"", {"Location": location})
+    assert target.get("odd") == b""
+
+
 def test_slowly_read_upload_ends_at_the_deadline() -> None:
     """Each part of it is accepted long before the timeout of a write."""
     with (

@@ -20,7 +20,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.dev.stack import Stack
-from worker.pds.client import PdsClient, Session, open_http_client
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, SessionExpiredError
 
 
@@ -136,52 +136,6 @@ def test_redirect_is_not_followed(gateway: Gateway, stack: Stack, status: int) -
         errors = [error_of(call, gateway.pds) for _, call in CALLS.values()]
         assert {(type(e), e.code) for e in errors} == {(TransientError, "pds_redirected")}
         assert elsewhere.calls == []
-
-
-@pytest.mark.parametrize("status", [301, 302, 307])
-def test_redirect_of_a_blob_is_followed_without_a_token(
-    gateway: Gateway, stack: Stack, status: int
-) -> None:
-    """To the blob storage of the PDS; the bytes must match the CID."""
-    blob = cid_of_blob(b"bytes")
-    with (
-        open_proxy(stack.environment["PDS_URL"]) as storage,
-        closing(open_http_client()) as http,
-        closing(PdsClient(gateway.proxy.url, redirects=http, bypass=TOKEN)) as pds,
-    ):
-        gateway.proxy.answer(Reply(status, headers={"Location": f"{storage.url}/blobs/one"}))
-        storage.answer(Reply(200, b"bytes", "image/png"))
-        assert pds.get_blob(NOBODY, blob) == b"bytes"
-        (call,) = storage.calls
-        assert call.authorization is None
-        assert "x-ratelimit-bypass" not in {name.lower() for name in call.headers}
-        storage.answer(Reply(200, b"other", "image/png"))
-        assert error_of(lambda pds: pds.get_blob(NOBODY, blob), pds).code == "pds_answer_garbled"
-
-
-def test_blob_is_redirected_three_times_at_most(gateway: Gateway, stack: Stack) -> None:
-    """And then fails."""
-    with (
-        open_proxy(stack.environment["PDS_URL"]) as storage,
-        closing(open_http_client()) as http,
-        closing(PdsClient(gateway.proxy.url, redirects=http)) as pds,
-    ):
-        for proxy in (gateway.proxy, storage):
-            proxy.answer(Reply(302, headers={"Location": f"{storage.url}/blobs/one"}))
-        assert error_of(CALLS["get blob"][1], pds).code == "pds_redirected"
-        assert len(storage.calls) == 3
-
-
-def test_blob_is_not_redirected_to_a_private_address(gateway: Gateway, stack: Stack) -> None:
-    """Whatever PDS asks for it."""
-    with (
-        open_proxy(stack.environment["PDS_URL"]) as storage,
-        closing(open_http_client(foreign=True)) as http,
-        closing(PdsClient(gateway.proxy.url, redirects=http)) as pds,
-    ):
-        gateway.proxy.answer(Reply(302, headers={"Location": f"{storage.url}/blobs/one"}))
-        assert error_of(CALLS["get blob"][1], pds).code == "pds_unreachable"
-        assert storage.calls == []
 
 
 def test_token_that_an_answer_echoes_is_not_passed_on(gateway: Gateway, session: Session) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_network
 
@@ -137,8 +138,18 @@ def _limited(response: httpx.Response, limits: ClientLimits) -> httpx.Response:
         raise httpx.DecodingError("the response has a content encoding that was not requested")
     # httpx would keep cookies as long as the client lives, and send them again.
     response.headers.pop("Set-Cookie", None)
+    if not _has_valid_host(response.headers.get("Location", "")):
+        del response.headers["Location"]
     response.stream = _LimitedStream(response.stream, limits.max_bytes)
     return response
+
+
+def _has_valid_host(location: str) -> bool:
+    """Return whether httpx accepts the host of a redirect, which it decodes even if unused."""
+    with suppress(httpx.InvalidURL, ValueError):
+        httpx.URL(location).host.encode()
+        return True
+    return False
 
 
 class _LimitedStream(httpx.SyncByteStream):
