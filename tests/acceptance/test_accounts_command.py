@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 
 import pytest
 import redis
@@ -13,6 +14,7 @@ from tests.fleet import worker
 from tests.scene import Scene
 from tests.terminal import call
 from tests.world import World
+from worker.core.clock import after
 from worker.core.rate_limits import REQUEST, Cost, Resource
 from worker.core.settings import Settings
 from worker.pds.rate_limiter import Workload
@@ -107,6 +109,21 @@ def test_account_that_is_right_again_is_resumed_at_once(world: World, scene: Sce
         for item in items:
             scene.wait_for_status("mood", item, "synced")
     assert call(world, "accounts").exit_code == 0
+
+
+def test_resume_ends_the_wait_after_a_wrong_password(world: World) -> None:
+    """Which has no other end than a new password."""
+    right = set_password(world, world.ada, "not it")
+    try:
+        waiting_mood(world, world.ada)
+        line = json.loads(call(world, "accounts", "--json").stdout)["account"]
+        assert datetime.fromisoformat(line["until"]) > after(80 * 86_400)
+        handle = f"@{account(world, world.ada).screen_name}"
+        assert call(world, "accounts", "--resume", handle).exit_code == 0
+        line = json.loads(call(world, "accounts", "--json").stdout)["account"]
+        assert (line["waiting"], line["until"]) == (1, None)
+    finally:
+        set_password(world, world.ada, right)
 
 
 def test_budgets_that_are_spent_are_listed(world: World) -> None:

@@ -185,7 +185,8 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         return AccountUnusableError(message, code="repo_unavailable")
     if answer.refuses_login:
         # A PDS may report a wrong password with any of these status codes.
-        return AccountUnusableError(answer.text, code=f"pds_{answer.status}")
+        code = f"pds_{answer.status}" if answer.status in {401, 403} else "login_refused"
+        return AccountUnusableError(answer.text, code=code)
     return _by_status(answer, step)
 
 
