@@ -55,21 +55,25 @@ def test_there_is_one_holder_at_a_time(redis: Redis, did: str) -> None:
         pass
 
 
-def test_no_item_fails_because_200_processes_wait_for_one_repo(redis: Redis, did: str) -> None:
+def test_no_item_fails_because_200_processes_wait_for_one_repo(
+    redis: Redis, did: str, stack: Stack
+) -> None:
     """A lock that is held uses no attempts, not even the last one, and holds up no save."""
     settings = RetrySettings(
         max_attempts=24, max_lost=3, base=2, ceiling=3600, lease=300, repo_lock=10, parked=900
     )
     state = SyncState(status=Status.PENDING, attempts=settings.max_attempts)
-    locks = RepoLocks(redis, patience=0.1)
+    many = Redis.from_url(stack.environment["REDIS_URL"], max_connections=200)
+    locks = RepoLocks(many, patience=0.1)
 
     def write(_: int) -> SyncState:
         with pytest.raises(MediaError) as busy, locks.hold(did):
             pass
         return after_failure(state, busy.value, settings, now())
 
-    with RepoLocks(redis).hold(did), ThreadPoolExecutor(200) as pool:
+    with many, RepoLocks(redis).hold(did), ThreadPoolExecutor(200) as pool:
         states = list(pool.map(write, range(200)))
+    assert {state.error.code for state in states if state.error} == {"repo_locked"}
     assert {state.status for state in states} == {Status.PENDING}
     assert {state.attempts for state in states} == {settings.max_attempts - 1}
     assert {state.held_until for state in states} == {None}
