@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_network
@@ -62,9 +62,14 @@ class Storage:
             limits=CallLimits.equal(self.limits),
             bypass=TOKEN,
             limiter=limiter,
-            hold_slot=lambda step: nullcontext(self.held.append(step)),
+            hold_slot=self.hold_slot,
         )
         return self.undo.enter_context(closing(client))
+
+    def hold_slot(self, step: str) -> AbstractContextManager[None]:
+        """Record that a slot of the PDS is held."""
+        self.held.append(step)
+        return nullcontext()
 
     def reader(self, limiter: HostLimiter = NO_LIMITS) -> BlobReader:
         """Open the blob reader of an audit."""

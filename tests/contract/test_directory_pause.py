@@ -74,14 +74,21 @@ class Directory:
         service = {"id": "#atproto_pds", "serviceEndpoint": PDS}
         self.proxy.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
 
+    def state(self) -> tuple[float, int]:
+        """Return the end of the pause, and the number of failures."""
+        value = self.redis.get(self.key)
+        assert isinstance(value, bytes)
+        until, failures = value.split()
+        return float(until), int(failures)
+
     def pause_seconds(self) -> float:
         """Return how long calls are paused from now on."""
-        return float((self.redis.get(self.key) or b"0 0").split()[0]) - time.time()
+        return self.state()[0] - time.time()
 
     def let_pause_pass(self) -> None:
         """End the pause as time does."""
-        until, failures = (self.redis.get(self.key) or b"0 0").decode().split()
-        assert float(until) > time.time()
+        until, failures = self.state()
+        assert until > time.time()
         self.redis.set(self.key, f"{time.time() - 1:.3f} {failures}")
 
 
