@@ -19,6 +19,7 @@ from worker.core.clock import now
 from worker.core.errors import AccountError
 from worker.media import MEDIA_TYPES, media_type
 from worker.operations.audit.run import open_audit
+from worker.operations.status import BlockedAccounts
 from worker.pds.account_cache import AccountCache
 from worker.sync.batch.engine import BatchRequest
 
@@ -116,6 +117,19 @@ def test_second_factor_sends_one_email(
     assert proxy.count(LOGIN) == 1
     moods = world.services.storage.database["moods"]
     assert moods.distinct("atproto.attempts", {"atproto.status": "pending"}) == [0]
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+def test_items_of_a_refused_login_are_found(world: World, proxy: Proxy, status: int) -> None:
+    """By `accounts` and its --resume, whatever code the PDS has sent."""
+    world.services.storage.database["moods"].delete_many({})
+    proxy.answer(Reply(status, b"{}"), LOGIN)
+    item, pds = save(world), world.services.pds
+    storage = world.services.storage
+    blocked = BlockedAccounts(storage.store, storage.accounts, pds.hosts, pds.parking)
+    (found,) = blocked.all()
+    assert (found.code, found.waiting, found.subject) == (f"pds_{status}", 1, world.ada)
+    assert [waiting.ref.id for waiting in blocked.waiting_for(world.ada)] == [item]
 
 
 def test_changed_password_is_used_at_once(world: World, proxy: Proxy) -> None:

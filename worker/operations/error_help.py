@@ -27,7 +27,6 @@ _ACCOUNT = ErrorHelp(
         "did_not_found",
         "password_unreadable",
         "second_factor",
-        "login_refused",
         "pds_401",
         "pds_403",
     ),

@@ -185,8 +185,7 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
         return AccountUnusableError(message, code="repo_unavailable")
     if answer.refuses_login:
         # A PDS may report a wrong password with any of these status codes.
-        code = f"pds_{answer.status}" if answer.status in {401, 403} else "login_refused"
-        return AccountUnusableError(answer.text, code=code)
+        return AccountUnusableError(answer.text, code=f"pds_{answer.status}")
     return _by_status(answer, step)
 
 

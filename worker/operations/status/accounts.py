@@ -21,9 +21,11 @@ from worker.pds.parking import Parked, Parking
 from worker.pds.routing import PdsHosts
 
 _CHUNK = 1000  # documents; by default, MongoDB sends batches of 16 MB
+_REFUSED = [f"pds_{status}" for status in range(400, 500)]  # of a login; other calls: other steps
 _WAITING: RawDocument = {
     "atproto.status": Status.PENDING.value,
-    "atproto.error.code": {"$in": list(ACCOUNT_CODES)},
+    "atproto.error.code": {"$in": [*ACCOUNT_CODES, *_REFUSED]},
+    "atproto.error.step": "account",
 }
 
 
