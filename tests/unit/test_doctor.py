@@ -106,9 +106,14 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     (mongodb.evaluate(replace(MONGO, version="4.4.1-rc0")), FAIL, ("6.0 or newer",)),
     (mongodb.evaluate(replace(MONGO, replica_set=None)), WARN, ("rs.initiate",)),
     (
-        mongodb.evaluate(replace(MONGO, overridden=("readPreference", "w"))),
+        mongodb.evaluate_options(["readPreference", "w"]),
         WARN,
         ("readPreference, w of the URL have no effect", "remove them"),
+    ),
+    (
+        mongodb.evaluate_options(["directConnection"]),
+        WARN,
+        ("by its name in the replica set's configuration",),
     ),
     (mongodb.evaluate(replace(MONGO, writable=False)), FAIL, ("does not accept writes",)),
     (redis.evaluate(replace(QUEUE, version="6.0.16")), WARN, ("6.2 or newer",)),

@@ -20,9 +20,12 @@ UNSAFE = (
     "READPREFERENCE=secondary&directConnection=true",
     "uuidRepresentation=standard&tz_aware=false",
     "fsync=true&unicode_decode_error_handler=strict&timeoutMS=1",
+    "w=majority&W=0&readPreference=primary&READPREFERENCE=secondary",
+    "w=0;retryWrites=false;readPreference=nearest",
 )
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate URI option")
 @pytest.mark.parametrize("options", ["", *UNSAFE])
 def test_the_engine_reads_its_own_writes_whatever_the_url_says(options: str) -> None:
     """Reads are from the primary, and writes are acknowledged by a majority."""
@@ -45,10 +48,20 @@ def test_the_engine_reads_its_own_writes_whatever_the_url_says(options: str) -> 
         assert client.options.timeout == 30
 
 
-def test_options_of_the_url_that_have_no_effect_are_found() -> None:
+OVERRIDDEN = {
+    "readPreference=secondary&W=majority&journal=true": ["readPreference"],
+    "readPreferenceTags=dc:a&readPreferenceTags=&tls=true": ["readPreferenceTags"],
+    "w=majority&W=0&replicaSet=rs0&authSource=admin": ["W"],
+    "w=0;READPREFERENCE=nearest;appName=media-atproto": ["w", "READPREFERENCE"],
+    "serverSelectionTimeoutMS=2000&directConnection=true&timeoutMS=30000": [
+        "serverSelectionTimeoutMS",
+        "directConnection",
+    ],
+}
+
+
+@pytest.mark.parametrize(("options", "found"), OVERRIDDEN.items())
+def test_options_of_the_url_that_have_no_effect_are_found(options: str, found: list[str]) -> None:
     """Those with the value that the engine sets, and those of the connection, are not."""
-    url = (
-        "mongodb://user:p%3Fw%3D0@one.example/?readPreference=secondary&W=majority&journal=true"
-        "&readPreferenceTags=dc:a&readPreferenceTags=&tls=true&retrywrites=false&replicaSet=rs0"
-    )
-    assert overridden_options(url) == ["readPreference", "readPreferenceTags", "retrywrites"]
+    url = Secret(f"mongodb://user:p%3Fw%3D0@one.example/?{options}")
+    assert overridden_options(MongoSettings(url, "aesthetic", 1.0)) == found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 import pymongo
 from pymongo import MongoClient, UpdateMany, UpdateOne
@@ -34,7 +34,9 @@ _REJECTED = 121  # DocumentValidationFailure
 NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
 
 # The engine must read its own writes: a document that a lagging member does not have yet looks
-# deleted, and its record would be removed. These options replace those of the URL.
+# deleted, and its record would be removed. These options replace those of the URL, in any case and
+# any number of times. Others (timeouts of connections, pools, TLS, logins) cannot change what is
+# read: with them, a call succeeds or raises.
 # https://www.mongodb.com/docs/manual/reference/connection-string-options/
 _OPTIONS: Mapping[str, str | int | bool] = {
     "readPreference": "primary",
@@ -47,7 +49,9 @@ _OPTIONS: Mapping[str, str | int | bool] = {
     "wTimeoutMS": 0,
     "retryWrites": True,
     "retryReads": True,
-    "directConnection": False,  # a direct connection reads from a secondary, too
+    # A direct connection reads from a secondary too. Without it, the driver connects to the primary,
+    # under the name that the configuration of the replica set has for it.
+    "directConnection": False,
     "uuidRepresentation": "unspecified",
     "tz_aware": True,
     # A date beyond the year 9999, or a text that is not UTF-8, must not fail a query that reads
@@ -55,6 +59,8 @@ _OPTIONS: Mapping[str, str | int | bool] = {
     "datetime_conversion": "DATETIME_AUTO",
     "unicode_decode_error_handler": "replace",
     "timeoutMS": 30_000,
+    "connect": False,  # at the first use: a connection must not be copied into another process
+    "appname": "media-atproto",
 }
 
 
@@ -97,21 +103,24 @@ def connect(settings: MongoSettings) -> Database[RawDocument]:
     try:
         return MongoClient(
             settings.url.reveal(),
-            connect=False,
-            appname="media-atproto",
-            serverSelectionTimeoutMS=int(settings.selection * 1000),
-            **_OPTIONS,  # type: ignore[arg-type]
+            **_options(settings),  # type: ignore[arg-type]
         )[settings.name]
     except (PyMongoError, ValueError):
         # The driver's message quotes the URL, which may hold a password.
         raise SettingsError([f"{_VARIABLE} is not understood by the driver"]) from None
 
 
-def overridden_options(url: str) -> list[str]:
-    """Return the options of a connection string that `connect` overrides with other values."""
-    ours = {name.lower(): str(value).lower() for name, value in _OPTIONS.items()}
-    given = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    return [name for name, value in given if ours.get(name.lower(), value) != value.lower()]
+def overridden_options(settings: MongoSettings) -> list[str]:
+    """Return the options of the URL that `connect` overrides with other values."""
+    ours = {name.lower(): str(value).lower() for name, value in _options(settings).items()}
+    query = settings.url.reveal().partition("?")[2]
+    given = parse_qsl(query, keep_blank_values=True, separator="&" if "&" in query else ";")
+    names = (name for name, value in given if ours.get(name.lower(), value) != value.lower())
+    return list({name.lower(): name for name in names}.values())
+
+
+def _options(settings: MongoSettings) -> Mapping[str, str | int | bool]:
+    return {**_OPTIONS, "serverSelectionTimeoutMS": int(settings.selection * 1000)}
 
 
 @contextmanager
@@ -175,5 +184,12 @@ def _describe(error: PyMongoError) -> str:
         return f"the user in {_VARIABLE} is not allowed to do this in MongoDB"
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"MongoDB's certificate is not trusted: see tlsCAFile in {_VARIABLE}"
-    hint = f"; is {_VARIABLE} right?" if isinstance(error, ServerSelectionTimeoutError) else ""
-    return f"MongoDB did not carry out a call ({type(error).__name__}){hint}"
+    return f"MongoDB did not carry out a call ({type(error).__name__}){_hint(error)}"
+
+
+def _hint(error: PyMongoError) -> str:
+    if not isinstance(error, ServerSelectionTimeoutError):
+        return ""
+    if "ReplicaSetNoPrimary" in str(error):
+        return f"; is {_VARIABLE} right, and can the primary be reached by its name in the set?"
+    return f"; is {_VARIABLE} right?"

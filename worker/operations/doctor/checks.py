@@ -60,6 +60,7 @@ LOCAL_CHECKS = (
 )
 # `fetch` takes the Installation.
 SERVICE_CHECKS = (
+    Check("mongodb", "URL options", mongodb.fetch_options, mongodb.evaluate_options),
     Check("mongodb", "answer", mongodb.fetch, mongodb.evaluate, vital=True),
     Check("mongodb", "indexes", _upkeep("fetch_indexes"), _upkeep("evaluate_indexes"), _ITEMS),
     Check("workers", "sweep", _upkeep("fetch_overdue"), _upkeep("evaluate_overdue"), _ITEMS),

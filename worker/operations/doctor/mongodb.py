@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
 
@@ -19,16 +19,27 @@ _MIN_VERSION = (6, 0)
 
 @dataclass(frozen=True, slots=True)
 class MongoFacts:
-    """What the server reports; `ahead` is the lead of its clock in seconds.
-
-    `overridden` are the options of the URL that have no effect.
-    """
+    """What the server reports; `ahead` is the lead of its clock in seconds."""
 
     version: str
     replica_set: str | None
     writable: bool
     ahead: float
-    overridden: tuple[str, ...] = ()
+
+
+def fetch_options(installation: Installation) -> list[str]:
+    """Return the options of the URL that workers override."""
+    return overridden_options(installation.settings.mongodb)
+
+
+def evaluate_options(overridden: Sequence[str]) -> Iterator[CheckResult]:
+    """Yield a warning if workers override options of the URL."""
+    if overridden:
+        advice = "remove them from MONGODB_CONNECTION_STRING: workers set them themselves"
+        if "directconnection" in map(str.lower, overridden):
+            advice += ", and connect to the primary by its name in the replica set's configuration"
+        found = f"{', '.join(overridden)} of the URL have no effect"
+        yield warn(SUBJECT, "URL options", found, advice)
 
 
 def fetch(installation: Installation) -> MongoFacts:
@@ -42,13 +53,7 @@ def fetch(installation: Installation) -> MongoFacts:
         database["users"].find_one({}, {"_id": 1})
     # Command replies contain naive dates, whatever the `tz_aware` of the client.
     ahead = hello["localTime"].replace(tzinfo=UTC).timestamp() - middle
-    return MongoFacts(
-        version,
-        hello.get("setName"),
-        bool(hello.get("isWritablePrimary")),
-        ahead,
-        tuple(overridden_options(installation.settings.mongodb.url.reveal())),
-    )
+    return MongoFacts(version, hello.get("setName"), bool(hello.get("isWritablePrimary")), ahead)
 
 
 def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
@@ -64,10 +69,6 @@ def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
         yield warn(SUBJECT, "replica set", "none; media-atproto watch needs one", advice)
     else:
         yield ok(SUBJECT, "replica set", facts.replica_set)
-    if facts.overridden:
-        advice = "remove them from MONGODB_CONNECTION_STRING: the worker sets them itself"
-        found = f"{', '.join(facts.overridden)} of the URL have no effect"
-        yield warn(SUBJECT, "URL options", found, advice)
     yield evaluate_clock(SUBJECT, facts.ahead)
 
 
