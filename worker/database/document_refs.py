@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from pymongo.read_concern import ReadConcern
-
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import candidate_ids
-from worker.database.mongo import mongo_errors
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 
@@ -44,19 +41,6 @@ def find_all_by_ref(
         for ref, candidates in ids.items()
         if (named := next((each for each in candidates if each in found), None)) is not None
     }
-
-
-def find_refs_in_majority(store: DocumentStore, kind: MediaType, refs: Iterable[str]) -> set[str]:
-    """Return the `refs` of documents that a majority of the members has.
-
-    A member that has just become primary may not have all of them, and a deletion that only one
-    member has may be rolled back: a record is removed only if its document is not found here
-    either.
-    """
-    ids = [each for ref in refs for each in _ids_with_text(ref)]
-    documents = store.collection(kind).with_options(read_concern=ReadConcern("majority"))
-    with mongo_errors():
-        return {str(raw["_id"]) for raw in documents.find({"_id": {"$in": ids}}, {"_id": 1})}
 
 
 def is_named(

@@ -49,8 +49,8 @@ _OPTIONS: Mapping[str, str | int | bool] = {
     "wTimeoutMS": 0,
     "retryWrites": True,
     "retryReads": True,
-    # A direct connection reads from a secondary too. Without it, the driver connects to the primary,
-    # under the name that the configuration of the replica set has for it.
+    # A direct connection reads from a secondary too. Without it, the driver connects to the
+    # primary, by its name in the configuration of the replica set.
     "directConnection": False,
     "uuidRepresentation": "unspecified",
     "tz_aware": True,

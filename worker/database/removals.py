@@ -2,13 +2,14 @@
 
 A deleted document cannot hold the state of its removal. Removals are therefore saved in a separate
 collection until the record is gone, and the sweep enqueues them. Such a note is deleted when the
-record is gone, when the document exists again, or by an operator's `wipe`.
+record is gone, when the document exists again, or by an operator (`media-atproto removals --drop`,
+`media-atproto forget`).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """A record to delete, identified by the document id in its `ref`, or by its rkey."""
+    """A record to delete, identified by the document id in its `ref`, or else by its rkey."""
 
     type: str
     user: str
@@ -50,12 +51,14 @@ class Progress:
     """The saved state of a removal.
 
     `rkey` is the key of the record if it is known, `cursor` the key at which a search of the
-    collection continues, and `since` the time of the first attempt.
+    collection continues, `pages` the number of pages that it has read, and `since` the time of the
+    first attempt.
     """
 
     attempts: int
     rkey: str | None
     cursor: str | None
+    pages: int
     since: datetime
 
 
@@ -73,9 +76,11 @@ class Removals:
     def begin(self, removal: Removal) -> Progress:
         """Save a removal before its first call, so that it is due again if its run dies."""
         started = now()
+        known = {"rkey": removal.rkey} if removal.rkey else {}  # a note may lack it
+        named = {name: value for name, value in asdict(removal).items() if name not in known}
         update = {
-            "$setOnInsert": {**asdict(removal), "attempts": 0},
-            "$set": {"retryAt": after(_RUN)},
+            "$setOnInsert": {**named, "attempts": 0},
+            "$set": {"retryAt": after(_RUN), **known},
             "$min": {"since": started},
         }
         with mongo_errors():
@@ -84,10 +89,11 @@ class Removals:
             )
         return _parse_progress(saved or {}, started)
 
-    def save_cursor(self, removal: Removal, cursor: str) -> None:
-        """Save the key at which the search for a record continues."""
+    def save_search(self, removal: Removal, cursor: str, pages: int) -> None:
+        """Save the key at which the search for a record continues, and the pages read so far."""
+        position = {"cursor": cursor, "pages": pages}
         with mongo_errors():
-            self._collection.update_one({"_id": removal.key}, {"$set": {"cursor": cursor}})
+            self._collection.update_one({"_id": removal.key}, {"$set": position})
 
     def postpone(
         self, removal: Removal, error: MediaError, attempts: int, retry_at: datetime | None
@@ -102,6 +108,17 @@ class Removals:
     def delete(self, removal: Removal) -> None:
         with mongo_errors():
             self._collection.delete_one({"_id": removal.key})
+
+    def withdraw_failed(self, removals: Sequence[Removal]) -> None:
+        """Delete those of these removals that have failed; their documents exist.
+
+        No sweep enqueues them. Others may be of a document that is about to be deleted.
+        """
+        match = {"_id": {"$in": [removal.key for removal in removals]}, "retryAt": None}
+        with mongo_errors():
+            # Read first: an acknowledged deletion waits for all earlier writes of the server.
+            if self._collection.find_one(match, {"_id": 1}):
+                self._collection.delete_many(match)
 
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
         """Yield due removals, at most `limit`; set each to be due at `postponed_to`.
@@ -148,10 +165,12 @@ def _parse_removal(raw: Mapping[str, object]) -> Removal | None:
 
 
 def _parse_progress(raw: Mapping[str, object], started: datetime) -> Progress:
-    attempts, rkey, cursor, since = map(raw.get, ("attempts", "rkey", "cursor", "since"))
+    fields = ("attempts", "rkey", "cursor", "pages", "since")
+    attempts, rkey, cursor, pages, since = map(raw.get, fields)
     return Progress(
         attempts if isinstance(attempts, int) else 0,
         rkey if is_text(rkey) and is_rkey(rkey) else None,
         cursor if is_text(cursor) else None,
+        pages if isinstance(pages, int) else 0,
         since if isinstance(since, datetime) else started,
     )

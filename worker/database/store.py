@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import Enum
-from typing import cast
+from typing import Self, cast
 
 from pymongo import DESCENDING, MongoClient, ReturnDocument
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from worker.core.clock import now
 from worker.core.documents import (
@@ -99,6 +100,15 @@ class DocumentStore:
     def __init__(self, database: Database[RawDocument], guest_subject: str) -> None:
         self._database = database
         self.guest_subject = guest_subject
+
+    def in_majority(self) -> Self:
+        """Return the same store as a majority of the members has it.
+
+        A deletion or a change that only one member has may be rolled back, and a member that has
+        just become primary may lack documents. A record is removed only if this store agrees.
+        """
+        concern = ReadConcern("majority")
+        return type(self)(self._database.with_options(read_concern=concern), self.guest_subject)
 
     @property
     def client(self) -> MongoClient[RawDocument]:

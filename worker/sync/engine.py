@@ -196,9 +196,9 @@ class Engine:
             return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
         if isinstance(claimed, Busy):
             return Outcome.of_busy(request.ref, claimed)
-        if owner := request.user or (None if claimed.state.uri else claimed.owner):
-            # Also before a first write: the note may have failed, so no sweep would withdraw it.
-            self.remover.cancel(kind, ids, owner)
+        if request.user is not None:
+            self.remover.cancel(kind, ids, request.user)
+        self.remover.withdraw_failed([claimed])
         return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 
     def _mark_failed(self, request: _Request, error: StateNotSavedError) -> Outcome:
@@ -260,6 +260,8 @@ class Engine:
         if finish is Finish.SETTLED:
             self._alert_if_failed(run, state)
             return Outcome.of_document(run.document, state)
+        if finish is Finish.VANISHED and state.rkey:
+            self.remover.expect(run.kind, run.document.ref.id, run.document.owner, state.rkey)
         if finish is not Finish.SUPERSEDED:
             return replace(request, only_if_due=False, user=run.document.owner)
         if not run.written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,17 +15,19 @@ from worker.core.documents import Account, DocumentId, Failure, ItemRef, MediaDo
 from worker.core.errors import (
     AccountError,
     MediaError,
+    PermanentError,
     TimeLimitError,
     TransientError,
+    UnexpectedError,
     WaitError,
 )
 from worker.core.ids import message_id
 from worker.core.record_keys import tid_for
-from worker.core.records import RemoteRecord
+from worker.core.records import RecordKey, RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.adopted_repos import AdoptedRepos
-from worker.database.document_refs import find_by_ref, find_namesakes, find_refs_in_majority
+from worker.database.document_refs import find_by_ref, find_namesakes
 from worker.database.removals import Progress, Removal, Removals, retry_interval
 from worker.database.store import DocumentStore
 from worker.media import MediaType, media_type
@@ -35,6 +38,7 @@ from worker.sync.retry import decide
 
 _Document = TypeVar("_Document", bound=MediaDocument)
 _PAUSE = 60.0  # seconds between the runs of a search
+_SEARCH = 40.0  # seconds of a run, after which it reads no further page
 
 
 class DeletionUnconfirmedError(TransientError):
@@ -42,11 +46,20 @@ class DeletionUnconfirmedError(TransientError):
 
     step, code = "remove", "deletion_unconfirmed"
 
+    def __init__(self) -> None:
+        super().__init__("a majority of MongoDB's members has not confirmed the deletion yet")
+
 
 class SearchUnfinishedError(WaitError):
     """The collection has more records than one run may read."""
 
     step, code = "remove", "search_unfinished"
+
+
+class SearchEndlessError(PermanentError):
+    """The collection has more records than a search may read in all its runs."""
+
+    step, code = "remove", "search_endless"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +78,7 @@ class Remover:
     open_bulk_repo: Callable[[Account], Repo]
     retry: RetrySettings
     pages: int = 50  # of 100 records; read by one run of a search
+    max_pages: int = 100_000  # read by all runs of a search
 
     def remove_all_of(
         self, kind: MediaType, ids: Sequence[DocumentId], user: str | None
@@ -79,9 +93,22 @@ class Remover:
             item, removal, lambda *found: self._find_orphans(removal, kind, ids, *found)
         )
 
+    def expect(self, kind: MediaType, item: DocumentId, user: str, rkey: str | None = None) -> None:
+        """Save the removal of a document's record, so that nothing of this run can lose it."""
+        self.removals.begin(Removal(kind.name, user, message_id(item), rkey))
+
     def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
         """Delete the saved removal of a document that exists."""
         self.removals.delete(Removal(kind.name, user, id=message_id(ids[0])))
+
+    def withdraw_failed(self, documents: Sequence[MediaDocument]) -> None:
+        """Delete the failed removals of documents that exist again."""
+        notes = []
+        for each in documents:
+            notes.append(Removal(each.ref.type, each.owner, message_id(each.ref.id)))
+            if each.state.rkey:
+                notes.append(Removal(each.ref.type, each.owner, rkey=each.state.rkey))
+        self.removals.withdraw_failed(notes)
 
     def remove_one(self, kind: MediaType, user: str, rkey: str) -> Outcome | MediaDocument:
         """Delete the record of `user` at `rkey`, or return its document, which is to be synced.
@@ -108,7 +135,9 @@ class Remover:
         """
         named = {str(candidate) for candidate in ids}
         refs = {ref for ref in named if find_by_ref(self.store, kind, ref) is None}
-        self._check_missing(kind, refs)
+        majority = self.store.in_majority()
+        if any(find_by_ref(majority, kind, ref) for ref in refs):
+            raise DeletionUnconfirmedError
         if not refs:
             return []
         repo = self.open_repo(account)
@@ -129,23 +158,21 @@ class Remover:
         refs: Collection[str],
     ) -> Sequence[RemoteRecord]:
         """Search the next pages of a collection, and save the position after each."""
-        repo, cursor = self.open_bulk_repo(account), progress.cursor
-        for _ in range(self.pages):
+        repo, cursor, pages = self.open_bulk_repo(account), progress.cursor, progress.pages
+        end, most = time.monotonic() + _SEARCH, min(pages + self.pages, self.max_pages)
+        while pages < most and time.monotonic() < end:
             page = repo.page_below(kind.nsid, cursor)
+            pages += 1
             if found := [record for record in page if record.ref in refs]:
                 return found
             if not page:
                 return []
             cursor = page[-1].rkey
-            self.removals.save_cursor(removal, cursor)
+            self.removals.save_search(removal, cursor, pages)
+        if pages >= self.max_pages:
+            raise SearchEndlessError(f"the record was not found on {pages} pages")
         message = f"the record was not found yet: the search continues below {cursor}"
         raise SearchUnfinishedError(message, until=after(_PAUSE))
-
-    def _check_missing(self, kind: MediaType, refs: Collection[str]) -> None:
-        """Raise DeletionUnconfirmedError if a majority has one of these documents."""
-        if find_refs_in_majority(self.store, kind, refs):
-            message = "a majority of MongoDB's members has not confirmed the deletion yet"
-            raise DeletionUnconfirmedError(message)
 
     def _find_orphan(
         self, account: Account, kind: MediaType, user: str, rkey: str
@@ -158,12 +185,10 @@ class Remover:
         key = repo.key(kind.nsid, rkey)
         record = repo.get(key)
         if record and record.ref:
-            for named in find_namesakes(self.store, kind, record.ref):
-                is_here = (named.state.repo, named.state.rkey) == (key.repo, rkey)
-                if is_here or named.owner == user:
-                    return named
-            if not find_namesakes(self.store, kind, record.ref):
-                self._check_missing(kind, [record.ref])
+            if named := _find_named(self.store, kind, user, key, record.ref):
+                return named
+            if _find_named(self.store.in_majority(), kind, user, key, record.ref):
+                raise DeletionUnconfirmedError
             return [record]
         holder = self.store.find_by_record(kind, key.repo, rkey)
         if record and holder is None:
@@ -177,18 +202,22 @@ class Remover:
         find: Callable[[Account, Progress], Sequence[RemoteRecord] | _Document],
     ) -> Outcome | _Document:
         """Delete the records that `find` returns, or return its document."""
-        progress = self.removals.begin(removal)
-        account = self.accounts.find(removal.user)
-        if account is None:
-            return self._keep_or_drop(item, removal, progress)
+        progress, account = self.removals.begin(removal), None
         try:
+            account = self.accounts.find(removal.user)
+            if account is None:
+                return self._keep_or_drop(item, removal, progress)
             found = find(account, progress)
             removed = [] if isinstance(found, MediaDocument) else self._delete(account, item, found)
         except MediaError as error:
-            return self._postpone(item, removal, progress, error, account.did)
+            return self._postpone(item, removal, progress, error, account)
         except SoftTimeLimitExceeded:
             slow = TimeLimitError("the removal took longer than a task may")
-            return self._postpone(item, removal, progress, slow, account.did)
+            return self._postpone(item, removal, progress, slow, account)
+        except Exception as error:
+            # Any other exception is a bug: the attempt is counted, and the task ends with it.
+            self._postpone(item, removal, progress, UnexpectedError.of(error), account)
+            raise
         self.removals.delete(removal)
         if isinstance(found, MediaDocument):
             return found
@@ -221,7 +250,7 @@ class Remover:
         removal: Removal,
         progress: Progress,
         error: MediaError,
-        did: str | None,
+        account: Account | None,
     ) -> Outcome:
         attempts = progress.attempts + (not isinstance(error, WaitError))
         decision = decide(error, attempts, self.retry, now())
@@ -232,9 +261,19 @@ class Remover:
             f"could not be removed: {error.message}",
             retry_at=decision.retry_at,
             error=Failure.of(error, now()),
-            did=did,
+            did=account.did if account else None,
             attempt=attempts,
         )
+
+
+def _find_named(
+    store: DocumentStore, kind: MediaType, user: str, key: RecordKey, ref: str
+) -> MediaDocument | None:
+    """Return the document that the record of `user` at `key` names, if it may be its record."""
+    for named in find_namesakes(store, kind, ref):
+        if named.owner == user or (named.state.repo, named.state.rkey) == (key.repo, key.rkey):
+            return named
+    return None
 
 
 def _likely_rkeys(progress: Progress, ids: Sequence[DocumentId]) -> Iterator[str]:

@@ -9,7 +9,6 @@ from worker.core.clock import after
 from worker.core.documents import MediaDocument, Status
 from worker.core.ids import candidate_ids
 from worker.core.records import RecordKey
-from worker.database.document_refs import find_refs_in_majority
 from worker.database.leases import is_held
 from worker.database.state import RESET_REASONS
 from worker.database.state_updates import StateUpdate, StateUpdates
@@ -56,19 +55,17 @@ class RecordRemoval:
                 yield RemovedRecords(len(keys), orphaned_documents)
 
     def _find_unchanged(self, kind: MediaType, findings: Sequence[Finding]) -> list[Finding]:
-        """Reload documents; return the findings with unchanged, unleased documents."""
+        """Reload documents; return the findings with unchanged, unleased documents.
+
+        They must be unchanged for a majority of MongoDB's members too.
+        """
         ids = document_ids(findings) | {
             each for finding in findings for each in candidate_ids(finding.ref)
         }
-        current = {str(each.ref.id): each for each in self.store.find_all(kind, list(ids))}
-        refs = {finding.ref for finding in findings if finding.ref and finding.document is None}
-        existing = find_refs_in_majority(self.store, kind, refs)
-        return [
-            finding
-            for finding in findings
-            if _is_unchanged(finding, current)
-            and (finding.document is not None or finding.ref not in existing)
-        ]
+        for store in (self.store, self.store.in_majority()):
+            current = {str(each.ref.id): each for each in store.find_all(kind, list(ids))}
+            findings = [finding for finding in findings if _is_unchanged(finding, current)]
+        return list(findings)
 
     def _update_states(self, kind: MediaType, orphaned_documents: Sequence[Finding]) -> None:
         state_updates = [

@@ -16,6 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status
 from worker.core.errors import MediaError, PermanentError, TimeLimitError, WaitError
+from worker.core.ids import candidate_ids
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.batch_store import BatchStore, LoadedDocument
@@ -140,6 +141,10 @@ class BatchEngine:
         until = error.until if isinstance(error, WaitError) else after(wait)
         failure = Failure.of(error, now())
         self.batch_store.postpone(request.kind, rest, failure, until)
+        for raw, loaded in zip(rest, self.batch_store.read(request.kind, rest), strict=True):
+            # A missing document cannot save this, and its record may remain.
+            if loaded is None and candidate_ids(raw):
+                self.engine.remover.expect(request.kind, raw, request.subject)
         for raw in rest:
             item = ItemRef(request.kind.name, raw)
             outcome = Outcome(item, Status.PENDING, error.message, retry_at=until, error=failure)

@@ -28,7 +28,7 @@ from worker.pds.repo import Repo
 from worker.sync.batch.records import BatchFiles, RecordBuilder, capture_errors
 from worker.sync.batch.report import UnexpectedErrors
 from worker.sync.batch.throttle import BulkThrottle
-from worker.sync.batch.writer import Writer
+from worker.sync.batch.writer import Writer, existing_records
 from worker.sync.engine import Engine
 from worker.sync.outcome import Outcome
 from worker.sync.publisher import PreparedRecord, Publisher, candidate_rkeys, is_reserved
@@ -58,6 +58,7 @@ class BatchPublisher:
     holder: str
     unexpected: UnexpectedErrors
     _open: list[Run] = field(default_factory=list)
+    _current: list[PreparedRecord] = field(default_factory=list)
     _ended: list[tuple[Run, SyncState]] = field(default_factory=list)
     _fallen_back: list[Run] = field(default_factory=list)
     _lost: list[Run] = field(default_factory=list)
@@ -70,7 +71,9 @@ class BatchPublisher:
         """
         self._claim(loaded_documents)
         try:
-            self._write(list(self._build_records()))
+            records = list(self._build_records())
+            self._settle_current()
+            self._write(records)
         except SoftTimeLimitExceeded:
             slow = TimeLimitError("the batch took longer than it may")
             for run in list(self._open):
@@ -82,6 +85,7 @@ class BatchPublisher:
         wanted = [(loaded, self._choose_rkey(loaded.document)) for loaded in loaded_documents]
         lease = new_lease(self.holder, self.retry.lease * (2 if self.kind.has_files else 1))
         claimed = self.batch_store.claim(self.kind, did, wanted, lease)
+        self.engine.remover.withdraw_failed(claimed)
         self._open = [Run(self.store, self.kind, each, did, buffered=True) for each in claimed]
 
     def _choose_rkey(self, document: MediaDocument) -> str | None:
@@ -94,14 +98,14 @@ class BatchPublisher:
             return None
 
     def _build_records(self) -> Iterator[PreparedRecord]:
-        """Build records; yield those to write, and end or fall back the other runs."""
+        """Build records; yield those to write. Others are current, or their runs end here."""
         drafted = list(self._build_drafts())
         builder = RecordBuilder(self.publisher, self.batch_files, self.throttle, self.repo)
         build = builder.with_files if self.kind.has_files else builder.without_files
         for run, result in build(drafted):
             match result:
                 case PreparedRecord() if result.is_current:
-                    self._settle(result)
+                    self._current.append(result)
                 case PreparedRecord():
                     yield result
                 case MediaError():
@@ -120,6 +124,26 @@ class BatchPublisher:
                 case None:
                     self._fall_back(run)
 
+    def _settle_current(self) -> None:
+        """Settle the documents with a current record, if the repo has it; others fall back.
+
+        A document may have been inserted again with its old state after its record was removed. A
+        state without `syncedAt` comes from an adoption, which has just read the repo.
+        """
+        synced = [item.key for item in self._current if item.run.state.synced_at]
+        try:
+            existing = existing_records(self.repo, synced) if synced else {}
+        except MediaError as error:
+            for item in self._current:
+                self._fail(item.run, error)
+            return
+        for item in self._current:
+            record, state = existing.get(item.key.rkey), item.run.state
+            if state.synced_at is None or (record and record.cid == state.cid):
+                self._settle(item)
+            else:
+                self._fall_back(item.run)
+
     def _write(self, records: Sequence[PreparedRecord]) -> None:
         result = self.writer.write(self.repo, records)
         for item in result.written:
@@ -128,6 +152,13 @@ class BatchPublisher:
             self._fall_back(item.run)
         for item, error in result.failed:
             self._fail(item.run, error)
+
+    def _expect_removals(self, finished: Sequence[tuple[Run, SyncState, Finish]]) -> None:
+        """Save the removals of all vanished documents: the first may take all remaining time."""
+        for run, state, finish in finished:
+            if finish is Finish.VANISHED and state.rkey:
+                item, owner = run.document.ref.id, run.document.owner
+                self.engine.remover.expect(self.kind, item, owner, state.rkey)
 
     def _settle(self, item: PreparedRecord) -> None:
         self._end(item.run, self.publisher.published_state(item))
@@ -156,6 +187,7 @@ class BatchPublisher:
         )
         finished = [(*ended, finish) for ended, finish in zip(self._ended, saved, strict=True)]
         finished += [(run, run.state, Finish.SUPERSEDED) for run in self._lost]
+        self._expect_removals(finished)
         for run, state, finish in finished:
             outcome = self.engine.conclude(run, state, finish, holder=self.holder)
             outcomes[run.document.ref.id] = outcome

@@ -162,7 +162,7 @@ def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
 
     Raises RecordNotProvenError if a record there belongs to another document.
     """
-    existing = _existing(repo, [item.key for item in part])
+    existing = existing_records(repo, [item.key for item in part])
     for item in part:
         record = existing.get(item.key.rkey)
         if record is None or record.cid != item.cid:
@@ -170,7 +170,7 @@ def _missing(repo: Repo, part: Sequence[PreparedRecord]) -> Iterator[Write]:
             yield _write_of(item, exists=record is not None)
 
 
-def _existing(repo: Repo, keys: Sequence[RecordKey]) -> Mapping[str, RemoteRecord]:
+def existing_records(repo: Repo, keys: Sequence[RecordKey]) -> Mapping[str, RemoteRecord]:
     """Return the existing records with some of `keys`, by record key.
 
     The keys may be close together or have any number of other records between them. Therefore only
