@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,17 @@ _FORGETFUL = ("--oplogSize", "1", "--syncdelay", "1")
 @contextmanager
 def forgetful_mongod(folder: Path, environ: dict[str, str]) -> Iterator[str]:
     """Run a replica set of one whose oplog has room for a megabyte; yields its URL."""
+    with set_of_one(folder, environ, *_FORGETFUL) as url:
+        yield url
+
+
+@contextmanager
+def set_of_one(folder: Path, environ: Mapping[str, str], *options: str) -> Iterator[str]:
+    """Run a replica set of one member; yields its URL."""
     mongod = Mongod(MONGOD.locate(), folder, inherit(environ))
     port = Ports(folder / "ports.json").claim("mongod")
     command = mongod.command(port)
-    with logged([*command.arguments, *_FORGETFUL], folder / "log") as process:
+    with logged([*command.arguments, *options], folder / "log") as process:
         wait_for(lambda: mongod.ready(port, process.popen.pid), within=_STARTUP, what="a mongod")
         yield mongod.url(port)
 
