@@ -50,9 +50,7 @@ class SecondMember:
 
 
 @contextmanager
-def second_member(
-    url: str, folder: Path, environ: Mapping[str, str]
-) -> Iterator[SecondMember]:
+def second_member(url: str, folder: Path, environ: Mapping[str, str]) -> Iterator[SecondMember]:
     """Add a member without a vote to the replica set at `url` until the block ends."""
     folder.mkdir()
     port = Ports(folder / "ports.json").claim("mongod")

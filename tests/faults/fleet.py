@@ -21,12 +21,14 @@ _CHILDREN = 2
 class Manning:
     """How a fleet is run: the PDS that it knows, and by how many seconds each clock is off.
 
-    With a `directory_url` accounts are looked up there, else all are at the PDS.
+    With a `directory_url` accounts are looked up there, else all are at the PDS. `mongodb` are
+    options that the URL of its MongoDB has.
     """
 
     pds_url: str
     directory_url: str = "off"
     skews: tuple[float, ...] = (0.0, 0.0)
+    mongodb: str = ""
 
 
 @dataclass
@@ -94,7 +96,11 @@ class Fleet:
 def open_fleet(manning: Manning, environ: Mapping[str, str], folder: Path) -> Iterator[Fleet]:
     """Run a fleet until the block ends."""
     folder.mkdir()
-    urls = {"PDS_URL": manning.pds_url, "DID_RESOLVER": manning.directory_url}
+    urls = {
+        "PDS_URL": manning.pds_url,
+        "DID_RESOLVER": manning.directory_url,
+        "MONGODB_CONNECTION_STRING": f"{environ['MONGODB_CONNECTION_STRING']}/?{manning.mongodb}",
+    }
     fleet = Fleet(manning, changed(environ, urls), folder)
     try:
         fleet.launch()

@@ -43,8 +43,9 @@ class Fault:
 
     It raises AssertionError when the fault took no effect. With `proxied` the fleet's calls go
     through a proxy; with `resolved` it looks accounts up in a directory, through another one;
-    `skews` are the seconds by which its clocks are off; with `loses` no save's message arrives.
-    After one that `kills_pds`, truncated blobs are repaired as an operator does.
+    `skews` are the seconds by which its clocks are off; `mongodb` are options that the URL of its
+    MongoDB has; with `loses` no save's message arrives. After one that `kills_pds`, truncated blobs
+    are repaired as an operator does.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Fault:
     proxied: bool = False
     resolved: bool = False
     skews: tuple[float, float] = (0.0, 0.0)
+    mongodb: str = ""
     loses: bool = False
     kills_pds: bool = False
 
@@ -100,7 +102,12 @@ def perform(stage: Stage, fault: Fault, load: Load) -> Result:
     """Let a fault strike in the middle of a stream, and judge what has become of its items."""
     result = Result(fault.name)
     with result.noting("not performed"):
-        stage.man(proxied=fault.proxied, resolved=fault.resolved, skews=fault.skews)
+        stage.man(
+            proxied=fault.proxied,
+            resolved=fault.resolved,
+            skews=fault.skews,
+            mongodb=fault.mongodb,
+        )
         _strike(stage, fault, load, result)
         _judge(stage, fault, result)
     if result.complaints:

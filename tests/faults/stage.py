@@ -70,10 +70,13 @@ class Stage:
         """Return all items of the fault that is on, as they were left so far."""
         return list(self.stream.items.values())
 
-    def man(self, *, proxied: bool, resolved: bool, skews: tuple[float, float]) -> None:
+    def man(
+        self, *, proxied: bool, resolved: bool, skews: tuple[float, float], mongodb: str
+    ) -> None:
         """Have a fleet that is run like this: the present one, or else a new one."""
         pds_url = self.proxy.url if proxied else self.stack.pds.url
-        manning = Manning(pds_url, self.directory.url if resolved else "off", skews)
+        directory_url = self.directory.url if resolved else "off"
+        manning = Manning(pds_url, directory_url, skews, mongodb)
         if self._manning == manning and not self.fleet.deserters():
             return
         self.dismiss()

@@ -23,6 +23,12 @@ FAULTS = (
     Fault("Redis out of memory", "maxmemory reached, noeviction", redis.fill),
     Fault("mongod killed", "kill -9, started when tasks fail", mongodb.kill),
     Fault("mongod steps down", "replSetStepDown, elected again seconds later", mongodb.step_down),
+    Fault(
+        "secondary lags",
+        "a second member applies no writes; secondaryPreferred; audit --repair",
+        mongodb.lag_behind,
+        mongodb="readPreference=secondaryPreferred",
+    ),
     Fault("thumbnails refused", "MongoDB takes none into the cache", mongodb.refuse_thumbnails),
     Fault("two sweeps", "no save's message arrives; two beats", schedule.sweep_twice, loses=True),
     Fault(

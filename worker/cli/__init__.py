@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "backfill": ("worker.cli.backfill:backfill", "Publish all items that are not published yet."),
     "audit": ("worker.cli.audit:audit", "Compare MongoDB with the repos, and repair."),
     "accounts": ("worker.cli.accounts:accounts", "List blocked accounts, and resume one."),
+    "removals": ("worker.cli.removals:removals", "List, retry and drop saved removals."),
     "lexicons": ("worker.cli.lexicons:lexicons", "Check and publish the lexicons."),
     "wipe": ("worker.cli.wipe:wipe", "Remove an account's records."),
     "restore": ("worker.cli.backfill:restore", "Publish all items of an account again."),

@@ -21,6 +21,7 @@ from worker.core.errors import MediaError
 from worker.core.fields import is_text
 from worker.core.record_keys import is_rkey
 from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.state import mapping
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
@@ -60,6 +61,24 @@ class Progress:
     cursor: str | None
     pages: int
     since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SavedRemoval:
+    """A removal as an operator sees it; `name` is its `_id`.
+
+    It has failed, and is not retried by itself, if `retry_at` is None.
+    """
+
+    name: str
+    attempts: int
+    retry_at: datetime | None
+    code: str
+    message: str
+
+    @property
+    def has_failed(self) -> bool:
+        return self.retry_at is None
 
 
 class Removals:
@@ -120,6 +139,26 @@ class Removals:
             if self._collection.find_one(match, {"_id": 1}):
                 self._collection.delete_many(match)
 
+    def all(self) -> Iterator[SavedRemoval]:
+        """Yield all saved removals, failed ones first."""
+        with mongo_errors():
+            for raw in self._collection.find({}).sort("retryAt", ASCENDING):
+                yield _parse_saved(raw)
+
+    def retry(self, name: str) -> bool:
+        """Make a removal due now, with all attempts; return whether it exists."""
+        update = {
+            "$set": {"attempts": 0, "retryAt": now()},
+            "$unset": {"error": "", "cursor": "", "pages": ""},
+        }
+        with mongo_errors():
+            return self._collection.update_one({"_id": name}, update).matched_count == 1
+
+    def drop(self, name: str) -> bool:
+        """Delete a removal, whose record stays; return whether it existed."""
+        with mongo_errors():
+            return self._collection.delete_one({"_id": name}).deleted_count == 1
+
     def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
         """Yield due removals, at most `limit`; set each to be due at `postponed_to`.
 
@@ -162,6 +201,18 @@ def _parse_removal(raw: Mapping[str, object]) -> Removal | None:
     else:
         removal = Removal(kind, user, None, rkey)
     return removal if removal.key == raw["_id"] else None
+
+
+def _parse_saved(raw: Mapping[str, object]) -> SavedRemoval:
+    retry_at, attempts = raw.get("retryAt"), raw.get("attempts")
+    error = mapping(raw.get("error"))
+    return SavedRemoval(
+        name=str(raw["_id"]),
+        attempts=attempts if isinstance(attempts, int) else 0,
+        retry_at=retry_at if isinstance(retry_at, datetime) else None,
+        code=str(error.get("code", "")),
+        message=str(error.get("message", "")),
+    )
 
 
 def _parse_progress(raw: Mapping[str, object], started: datetime) -> Progress:

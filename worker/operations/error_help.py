@@ -138,7 +138,7 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
     ErrorHelp(
         ("no_account",),
         "the record of a deleted document stays, as its user has no account; retried",
-        "restore the account, or drop the removal with `wipe`",
+        "restore the account, or drop the removal: `media-atproto removals --drop`",
     ),
     ErrorHelp(
         ("deletion_unconfirmed",),
@@ -149,6 +149,16 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         ("search_unfinished",),
         "the record of a deleted document is searched in its repo, 5,000 records per run",
         "wait; save the record key in the removal note to avoid the search",
+    ),
+    ErrorHelp(
+        ("search_endless",),
+        "the record of a deleted document was not found among the newest 10 million of its repo",
+        "delete the record at the PDS, then drop the removal: `media-atproto removals --drop`",
+    ),
+    ErrorHelp(
+        ("invalid_note",),
+        "a note in `atproto_removals` is not valid, so no record is removed; read again every day",
+        "correct the program that saves it, then drop it: `media-atproto removals --drop`",
     ),
     ErrorHelp(
         ("record_not_proven",),

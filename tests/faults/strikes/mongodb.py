@@ -1,4 +1,4 @@
-"""A MongoDB that dies, steps down, or does not take thumbnails in."""
+"""A MongoDB that dies, steps down, lags behind, or does not take thumbnails in."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pymongo.database import Database
 from tasks import enqueue
 from tests.faults.events import Events, task_events
 from tests.faults.stage import Stage
+from tests.second_member import second_member
+from tests.terminal import run
 from worker.database.mongo import RawDocument, StoreUnavailableError
 from worker.database.thumbnail_cache import COLLECTION
 
-_MESSAGES, _FAILURES, _PAINTINGS = 20, 3, 3
+_MESSAGES, _FAILURES, _PAINTINGS, _UNKNOWN = 20, 3, 3, 20
 _STEPPED_DOWN_SECONDS = 5
 _AT_ONCE: dict[str, Any] = {"secondaryCatchUpPeriodSecs": 0, "force": True}
 _NEVER = {"never": {"$exists": True}}
@@ -39,6 +41,29 @@ def step_down(stage: Stage) -> None:
         before = _election(admin)
         admin.command("replSetStepDown", _STEPPED_DOWN_SECONDS, **_AT_ONCE)
         stage.wait(lambda: _election(admin) not in {None, before}, "an election")
+
+
+def lag_behind(stage: Stage) -> None:
+    """Let a second member lag until items are published that it does not have; audit and repair.
+
+    To a worker that reads from it, these look deleted.
+    """
+    url, name = stage.environ["MONGODB_CONNECTION_STRING"], stage.platform.database.name
+    folder = stage.folder / "second-member"
+    with second_member(url, folder, stage.environ) as member:
+        member.lag()
+        before = set(stage.stream.items)
+
+        def unknown_there() -> int:
+            states = stage.platform.states("mood").items()
+            done = {item for item, state in states if state.get("status") == "synced"} - before
+            known = member.direct[name]["moods"].count_documents({"_id": {"$in": list(done)}})
+            return len(done) - known
+
+        stage.wait(lambda: unknown_there() >= _UNKNOWN, "moods that the second member lacks")
+        environ = stage.fleet.environ
+        code, output, error = run(["audit", "--repair"], environ)
+        assert code in {0, 1}, output + error
 
 
 def refuse_thumbnails(stage: Stage) -> None:
