@@ -267,27 +267,6 @@ def test_an_invalid_note_does_not_hide_the_others(world: World) -> None:
     removals.delete_many({})
 
 
-def test_a_search_for_a_record_continues_where_it_stopped(world: World) -> None:
-    """Each run reads a page at most: here the record is on the page after the newest records."""
-    mood = world.platform.save_mood("at an old key", world.ada)
-    world.platform.edit("mood", mood, atproto={"rkey": "2222222222222"})
-    world.sync("mood", mood)
-    newest = world.publish_mood("newer than that")
-    world.platform.delete("mood", mood)
-    engine = world.services.sync.engine
-    first = replace(engine, remover=replace(engine.remover, pages=1))
-    outcome = world.sync("mood", mood, engine=first, user=world.ada)
-    while outcome.status == "pending":
-        assert outcome.error is not None
-        assert outcome.error.code == "search_unfinished"
-        assert notes(world) == 1
-        outcome = world.sync("mood", mood, engine=first, user=world.ada)
-    assert outcome.status == "removed"
-    assert world.records("mood", mood) == []
-    assert len(world.records("mood", newest)) == 1
-    assert notes(world) == 0
-
-
 def test_a_record_whose_key_is_in_the_note_is_found_by_one_call(world: World) -> None:
     """No page of the collection is read."""
     mood = world.platform.save_mood("at a known key", world.ada)

@@ -15,6 +15,7 @@ from tests.second_member import second_member
 from tests.terminal import run
 from worker.database.mongo import RawDocument, StoreUnavailableError
 from worker.database.thumbnail_cache import COLLECTION
+from worker.media import MEDIA_TYPES, MediaType
 
 _MESSAGES, _FAILURES, _PAINTINGS, _UNKNOWN = 20, 3, 3, 20
 _STEPPED_DOWN_SECONDS = 5
@@ -52,17 +53,18 @@ def lag_behind(stage: Stage) -> None:
     folder = stage.folder / "second-member"
     with second_member(url, folder, stage.environ) as member:
         member.lag()
-        before = set(stage.stream.items)
+        there = member.direct[name]
 
-        def unknown_there() -> int:
-            states = stage.platform.states("mood").items()
-            done = {item for item, state in states if state.get("status") == "synced"} - before
-            known = member.direct[name]["moods"].count_documents({"_id": {"$in": list(done)}})
-            return len(done) - known
+        def unknown(kind: MediaType) -> int:
+            states = stage.platform.states(kind.name).items()
+            done = [item for item, state in states if state.get("status") == "synced"]
+            return len(done) - there[kind.collection].count_documents({"_id": {"$in": done}})
 
-        stage.wait(lambda: unknown_there() >= _UNKNOWN, "moods that the second member lacks")
-        environ = stage.fleet.environ
-        code, output, error = run(["audit", "--repair"], environ)
+        def count() -> int:
+            return sum(unknown(kind) for kind in MEDIA_TYPES.values())
+
+        stage.wait(lambda: count() >= _UNKNOWN, "published items that it lacks", every=1)
+        code, output, error = run(["audit", "--repair", "--force"], stage.fleet.environ)
         assert code in {0, 1}, output + error
 
 

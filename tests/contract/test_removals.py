@@ -1,0 +1,203 @@
+"""Removals of records whose documents are gone: none is lost, whatever ends a run or a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from bson import ObjectId
+from celery.exceptions import SoftTimeLimitExceeded
+
+from tasks import removal_note
+from tests.bulk import MOOD, records_by_ref, save_moods, statuses, sync_batch
+from tests.terminal import call
+from tests.watching import Watch
+from tests.world import World
+from worker.core.clock import after
+from worker.core.documents import Account
+from worker.database.mongo import RawDocument
+from worker.pds.repo import Repo
+from worker.sync.batch.engine import BatchEngine
+from worker.sync.engine import Engine
+from worker.sync.removal import Remover
+
+
+@pytest.fixture
+def world(new_world: World) -> World:
+    """Return the module's world, emptied; ada is logged in."""
+    return new_world
+
+
+@pytest.fixture
+def watch(world: World) -> Watch:
+    """Watch the batches of that world."""
+    return Watch(world.services)
+
+
+def removals_of(world: World) -> list[RawDocument]:
+    """Return the saved removals, by id."""
+    return list(world.services.storage.database["atproto_removals"].find().sort("_id"))
+
+
+def engine_with(world: World, **changes: object) -> Engine:
+    """Return the engine with changes to its remover."""
+    engine = world.services.sync.engine
+    remover: Remover = replace(engine.remover, **changes)  # type: ignore[arg-type]
+    return replace(engine, remover=remover)
+
+
+def raising(error: BaseException) -> Callable[[Account], Repo]:
+    """Return what raises when it is to open a repo."""
+
+    def open_repo(_: Account) -> Repo:
+        raise error
+
+    return open_repo
+
+
+def delete(world: World, moods: list[ObjectId]) -> list[RawDocument]:
+    """Delete moods; return their documents."""
+    collection = world.services.storage.store.collection(MOOD)
+    found = list(collection.find({"_id": {"$in": moods}}))
+    collection.delete_many({"_id": {"$in": moods}})
+    return found
+
+
+def bury(world: World) -> ObjectId:
+    """Delete a mood whose record is on the second page, at a key that no id leads to."""
+    mood = world.platform.save_mood("far below", world.ada)
+    world.platform.edit("mood", mood, atproto={"rkey": "2222222222222"})
+    world.sync("mood", mood)
+    delete(world, [mood])
+    sync_batch(world, "mood", save_moods(world, 100))
+    return mood
+
+
+def test_a_document_deleted_during_its_run_is_removed_by_the_key_of_its_state(
+    world: World,
+) -> None:
+    """No page of the collection is read."""
+    mood = world.platform.save_mood("short-lived", world.ada)
+    world.platform.edit("mood", mood, atproto={"rkey": "own-key"})
+
+    def delete_when_written(step: str) -> None:
+        if step.startswith("written"):
+            world.platform.delete("mood", mood)
+
+    engine = engine_with(world, pages=0)
+    outcome = world.sync("mood", mood, engine=engine, observer=delete_when_written)
+    assert outcome.status == "removed"
+    assert world.records("mood", mood) == []
+    assert removals_of(world) == []
+
+
+def test_documents_deleted_during_their_batch_are_removed_by_their_keys(
+    world: World, watch: Watch
+) -> None:
+    """The removals of all are saved before the first, which takes all the time there is."""
+    moods = save_moods(world, 3)
+    watch.at(("after", "apply"), lambda: delete(world, moods))
+    batches = watch.batches
+    engine = replace(
+        batches.engine, remover=engine_with(world, open_repo=raising(Interrupted())).remover
+    )
+    with pytest.raises(Interrupted):
+        sync_batch(world, "mood", moods, batches=replace(batches, engine=engine))
+    assert len(records_by_ref(world, "mood")) == 3
+    assert [note["id"] for note in removals_of(world)] == [str(mood) for mood in moods]
+    no_search = engine_with(world, pages=0)
+    for mood in moods:
+        assert world.sync("mood", mood, engine=no_search, user=world.ada).status == "removed"
+    assert records_by_ref(world, "mood") == {}
+
+
+class Interrupted(BaseException):
+    """The end of a process."""
+
+
+def test_a_batch_that_is_postponed_saves_the_removals_of_missing_documents(world: World) -> None:
+    """They have no document to say that they wait."""
+    moods = save_moods(world, 2)
+    sync_batch(world, "mood", moods)
+    delete(world, moods)
+    engine = engine_with(world, open_repo=raising(SoftTimeLimitExceeded()))
+    batches: BatchEngine = replace(world.services.sync.batches, engine=engine)
+    assert statuses(sync_batch(world, "mood", moods, batches=batches)) == {"pending": 2}
+    assert [note["id"] for note in removals_of(world)] == [str(mood) for mood in moods]
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded(), ValueError()], ids=["limit", "bug"])
+def test_a_search_that_is_interrupted_counts_an_attempt_and_goes_on(
+    world: World, error: Exception
+) -> None:
+    """The note keeps the position, too."""
+    mood = bury(world)
+    first = engine_with(world, pages=1)
+    assert world.sync("mood", mood, engine=first, user=world.ada).status == "pending"
+    cursor = removals_of(world)[0]["cursor"]
+    broken = engine_with(world, open_bulk_repo=raising(error))
+    try:
+        world.sync("mood", mood, engine=broken, user=world.ada)
+    except ValueError:
+        assert isinstance(error, ValueError)
+    (note,) = removals_of(world)
+    assert (note["attempts"], note["cursor"]) == (1, cursor)
+    assert world.sync("mood", mood, engine=first, user=world.ada).status == "removed"
+
+
+def test_a_search_without_end_fails_and_keeps_its_note(world: World) -> None:
+    """An operator retries it with all pages, or drops it."""
+    mood = bury(world)
+    engine = engine_with(world, pages=1, max_pages=1)
+    outcome = world.sync("mood", mood, engine=engine, user=world.ada)
+    assert outcome.status == "failed"
+    name = f"mood:{world.ada}::{mood}"
+    listed = call(world, "removals")
+    assert listed.exit_code == 1
+    assert name in listed.stdout
+    assert "search_endless: delete the record at the PDS" in listed.stdout
+    assert call(world, "removals", "--retry", name).exit_code == 0
+    assert call(world, "removals", "--json").exit_code == 0
+    assert [each.key for each in world.services.storage.removals.due(9, after(60))] == [name]
+    assert world.sync("mood", mood, user=world.ada).status == "removed"
+
+
+def test_an_operator_drops_a_removal(world: World) -> None:
+    """Its record stays."""
+    mood = world.publish_mood("stays")
+    delete(world, [mood])
+    world.services.storage.removals.save(removal_note("mood", mood, user=world.ada))
+    name = f"mood:{world.ada}::{mood}"
+    assert call(world, "removals", "--drop", name).stdout == f"dropped: {name}\n"
+    assert call(world, "removals", "--drop", name).exit_code == 2
+    assert removals_of(world) == []
+    assert len(world.records("mood", mood)) == 1
+
+
+def test_documents_inserted_again_with_their_old_state_are_published_by_a_batch(
+    world: World,
+) -> None:
+    """Their records were removed meanwhile; one that was not removed is not written again."""
+    moods = save_moods(world, 3)
+    sync_batch(world, "mood", moods)
+    before = records_by_ref(world, "mood")
+    documents = delete(world, moods[:2])
+    for mood in moods[:2]:
+        world.sync("mood", mood, user=world.ada)
+    world.services.storage.store.collection(MOOD).insert_many(documents)
+    assert statuses(sync_batch(world, "mood", moods)) == {"synced": 3}
+    assert records_by_ref(world, "mood") == before
+
+
+def test_a_batch_withdraws_failed_removals_of_documents_that_came_back(world: World) -> None:
+    """Those by id and those by record key; one that is due is left to the sweep."""
+    moods = save_moods(world, 3)
+    sync_batch(world, "mood", moods)
+    removals = world.services.storage.database["atproto_removals"]
+    notes = [removal_note("mood", mood, user=world.ada) for mood in moods]
+    rkey = world.platform.state("mood", moods[1])["rkey"]
+    by_key = {**notes[1], "_id": f"mood:{world.ada}:{rkey}:", "id": None, "rkey": rkey}
+    removals.insert_many([notes[0] | {"retryAt": None}, by_key | {"retryAt": None}, notes[2]])
+    sync_batch(world, "mood", moods)
+    assert [note["_id"] for note in removals_of(world)] == [notes[2]["_id"]]
