@@ -83,7 +83,7 @@ OF_SWEEP: dict[str, tuple[int, Query]] = {
     "changed": (50, lambda w: w.backlog.find_changed(MOOD, 50)),
     "changed, further on": (51, lambda w: w.backlog.find_changed(MOOD, 50)),
     "mark": (1, lambda w: w.backlog.mark(MOOD, [ItemRef("mood", first(w))], after(60))),
-    "removals": (1, lambda w: list(w.removals.due(1, after(60)))),
+    "removals": (1, lambda w: list(w.removals.due())),
     "removal done": (1, lambda w: w.removals.delete(Removal("mood", "auth0|u1", id="1"))),
 }
 OF_A_RUN: dict[str, tuple[int, Query]] = {

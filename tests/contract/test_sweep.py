@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from bson import ObjectId
 
+from tasks import removal_note
 from tests.contract.items import (
     MOOD,
     SECOND,
@@ -176,6 +177,20 @@ def test_kept_removals_are_enqueued_when_their_time_comes(here: Services) -> Non
         count = two.run(EMPTY, lambda *_: None, lambda removal, _priority: found.append(removal))
         assert count == expected
     assert sorted(found, key=lambda each: str(each.id)) == removals
+
+
+def test_due_removals_of_one_account_hide_no_others(here: Services) -> None:
+    """The first sweep takes the one of another account, although it is due last."""
+    notes = [removal_note("mood", number, user="auth0|ada") for number in range(1000)]
+    for note in notes:
+        note["retryAt"] = now() - 60 * SECOND
+    other = removal_note("mood", 0, user="auth0|bob") | {"retryAt": now() - SECOND}
+    here.storage.database["atproto_removals"].insert_many([*notes, other])
+    found: list[Removal] = []
+    few = replace(here.sync.sweep, settings=replace(here.settings.sweep, limit=20))
+    few.run(EMPTY, lambda *_: None, lambda removal, _priority: found.append(removal))
+    assert Removal("mood", "auth0|bob", id=0) in found
+    assert len(found) <= 40
 
 
 def save_due(here: Services, count: int, user: str) -> None:

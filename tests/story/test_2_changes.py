@@ -254,16 +254,19 @@ def test_a_painting_inserted_again_is_published_with_its_thumbnail(world: World)
 
 
 def test_an_invalid_note_does_not_hide_the_others(world: World) -> None:
-    """A note without `rkey`, and notes that name nothing."""
+    """A note without `rkey`, notes that name nothing, and those that no message can carry."""
     removals = world.services.storage.database["atproto_removals"]
     due = {"retryAt": datetime.now(UTC) - timedelta(minutes=1)}
     short = {"_id": f"mood:{world.ada}::short", "type": "mood", "user": world.ada, "id": "short"}
     removals.insert_many([{**due, "_id": "odd"}, {**due, **short}, {**due, "_id": 7, "type": 7}])
+    other = {"type": "video", "user": world.ada, "id": "x" * 600}
+    removals.insert_one({**due, **other, "_id": f"video:{world.ada}::x"})
+    removals.insert_one({**due, **other, "_id": f"mood:{world.ada}::{'x' * 600}", "type": "mood"})
     note_removal(world, ObjectId("65f0c0ffee65f0c0ffee65f0"))
     found = removals_found(world)
     assert {removal.id for removal in found} == {"short", "65f0c0ffee65f0c0ffee65f0"}
     assert removals_found(world) == []
-    assert notes(world) == 4
+    assert notes(world) == 6
     removals.delete_many({})
 
 
@@ -313,7 +316,10 @@ def note_removal(world: World, mood: ObjectId, user: str | None = None) -> None:
 
 def removals_found(world: World) -> list[Removal]:
     """Return the removals that a sweep would enqueue."""
-    return list(world.services.storage.removals.due(10, datetime.now(UTC) + timedelta(minutes=5)))
+    removals = world.services.storage.removals
+    found = list(removals.due())
+    removals.mark(found, datetime.now(UTC) + timedelta(minutes=5))
+    return found
 
 
 def notes(world: World) -> int:

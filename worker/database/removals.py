@@ -19,9 +19,11 @@ from pymongo.database import Database
 from worker.core.clock import after, now
 from worker.core.errors import MediaError
 from worker.core.fields import is_text
+from worker.core.ids import candidate_ids
 from worker.core.record_keys import is_rkey
 from worker.database.mongo import RawDocument, mongo_errors
 from worker.database.state import mapping
+from worker.media import MEDIA_TYPES
 
 COLLECTION = "atproto_removals"
 INDEXES = (IndexModel([("retryAt", ASCENDING)], name="due"),)
@@ -159,30 +161,30 @@ class Removals:
         with mongo_errors():
             return self._collection.delete_one({"_id": name}).deleted_count == 1
 
-    def due(self, limit: int, postponed_to: datetime) -> Iterator[Removal]:
-        """Yield due removals, at most `limit`; set each to be due at `postponed_to`.
+    def due(self) -> Iterator[Removal]:
+        """Yield due removals, the longest due first.
 
-        A note that cannot be read is logged, and read again after a day.
+        A note that is not valid is logged, and read again after a day.
         """
-        for _ in range(limit):
-            with mongo_errors():
-                raw = self._collection.find_one_and_update(
-                    {"retryAt": {"$lte": now()}}, {"$set": {"retryAt": postponed_to}}
-                )
-            if raw is None:
-                return
-            if removal := _parse_removal(raw):
-                yield removal
-            else:
-                self._set_aside(raw)
+        due = {"retryAt": {"$lte": now()}}
+        with mongo_errors():
+            for raw in self._collection.find(due).sort("retryAt", ASCENDING):
+                if removal := _parse_removal(raw):
+                    yield removal
+                else:
+                    self._set_aside(raw)
+
+    def mark(self, removals: Sequence[Removal], again: datetime) -> None:
+        """Set `retryAt` of enqueued removals to `again`, unless a run has begun them since."""
+        match = {"_id": {"$in": [each.key for each in removals]}, "retryAt": {"$lte": now()}}
+        with mongo_errors():
+            self._collection.update_many(match, {"$set": {"retryAt": again}})
 
     def _set_aside(self, raw: RawDocument) -> None:
         log.warning("the removal note %.200a is not valid: see docs/producers.md", raw["_id"])
+        aside = {"retryAt": after(_DAY), "error": {"code": "invalid_note"}}
         with mongo_errors():
-            self._collection.update_one(
-                {"_id": {"$eq": raw["_id"]}},
-                {"$set": {"retryAt": after(_DAY), "error": {"code": "invalid_note"}}},
-            )
+            self._collection.update_one({"_id": {"$eq": raw["_id"]}}, {"$set": aside})
 
 
 def retry_interval(progress: Progress) -> timedelta:
@@ -193,10 +195,10 @@ def retry_interval(progress: Progress) -> timedelta:
 def _parse_removal(raw: Mapping[str, object]) -> Removal | None:
     """Return the removal of a note, or None if the note is not valid."""
     kind, user, item, rkey = (raw.get(name) for name in ("type", "user", "id", "rkey"))
-    if not is_text(kind) or not is_text(user):
+    if kind not in MEDIA_TYPES or not is_text(kind) or not is_text(user):
         return None
     rkey = rkey if is_text(rkey) and is_rkey(rkey) else None
-    if is_text(item) or (isinstance(item, int) and not isinstance(item, bool)):
+    if candidate_ids(item) and isinstance(item, str | int):
         removal = Removal(kind, user, item, rkey)
     else:
         removal = Removal(kind, user, None, rkey)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 
 from celery.exceptions import SoftTimeLimitExceeded
 
@@ -31,6 +32,7 @@ _DUE_FACTOR = 3  # due items read for each place in a list
 _MANY_FACTOR = 2  # with more due items than this for each place, the sweep also reads by owner
 _SCAN_FACTOR = 20  # the same for other items
 _PAGES = 200  # of a thousand skipped items, read from an index
+_REMOVALS = 100  # read before they are marked
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +56,8 @@ class Sweep:
         """Enqueue due removals and items that need a sync; return how many.
 
         Each gets the priority FRONT or OVERFLOW. `queued` maps these to the lengths of their lists.
-        Items are added up to `settings.limit` per list; removals may exceed it in OVERFLOW. If
-        FRONT is full, no items are enqueued. Then the items of changed accounts are marked.
+        They are added up to `settings.limit` per list. If FRONT is full, nothing is enqueued. Then
+        the items of changed accounts are marked.
         """
         limit = self.settings.limit
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
@@ -71,11 +73,17 @@ class Sweep:
     def _sweep_removals(
         self, shares: FairShare, enqueue_removal: Callable[[Removal, int], None]
     ) -> int:
-        count = 0
-        for removal in self.removals.due(max(shares.front, 0), after(self.settings.requeue)):
-            priority = shares.priority_for(removal.user)
-            enqueue_removal(removal, OVERFLOW if priority is None else priority)
-            count += 1
+        """Enqueue due removals, past any number of those of one user."""
+        count, due = 0, self.removals.due()
+        while shares.has_capacity() and (found := list(islice(due, _REMOVALS))):
+            chosen = []
+            for removal in found:
+                if (priority := shares.priority_for(removal.user)) is not None:
+                    enqueue_removal(removal, priority)
+                    chosen.append(removal)
+            if chosen:
+                self.removals.mark(chosen, after(self.settings.requeue))
+            count += len(chosen)
         return count
 
     def _mark_changed_accounts(self) -> int:
