@@ -25,6 +25,8 @@ def build(item: BuildContext, kind: MediaType) -> Draft:
     while text == "no end":
         with suppress(SoftTimeLimitExceeded):
             time.sleep(60)
+    if text == "a bug of a batch":
+        raise LookupError(text)
     if text == "another bug":
         raise KeyError(os.environ["SECRET_KEYS"])
     return MOOD.build(item, kind)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,30 @@ def test_items_that_a_person_must_look_at_end_it_with_1(scene: Scene) -> None:
     assert backfill(scene, "--type", "mood", "--failed")[0] == 0
     assert statuses(scene.world) == {"synced": 10}
     assert_agreement(scene.world)
+
+
+def test_documents_that_a_validator_rejects_end_it_with_1(scene: Scene) -> None:
+    """No state can be saved on them, so they are counted in the results alone."""
+    moods = save_moods(scene.world, 6)
+    with rejecting(scene.world, moods[:2]):
+        code, output, _ = backfill(scene, "--type", "mood")
+    assert code == 1
+    assert "mood: document_rejected " in output
+    assert statuses(scene.world) == {"synced": 4, None: 2}
+    assert backfill(scene, "--type", "mood")[0] == 0
+    assert statuses(scene.world) == {"synced": 6}
+    assert_agreement(scene.world)
+
+
+@contextmanager
+def rejecting(world: World, moods: Sequence[ObjectId]) -> Iterator[None]:
+    """Let MongoDB reject every change of some moods."""
+    command = world.services.storage.database.command
+    command("collMod", MOOD.collection, validator={"_id": {"$nin": list(moods)}})
+    try:
+        yield
+    finally:
+        command("collMod", MOOD.collection, validator={})
 
 
 @pytest.mark.parametrize("options", [[], ["--limit", "5"]], ids=" ".join)

@@ -23,7 +23,7 @@ from tests.changes import WorkerKilledError
 from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
-from worker.media import MEDIA_TYPES, Draft
+from worker.media import Draft
 from worker.media.base import BuildContext, MediaType
 from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
@@ -101,21 +101,41 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
     assert_agreement(world)
 
 
-@pytest.mark.parametrize("call", ["stat", "read"])
-def test_a_backfill_hears_of_a_batch_with_a_bug(world: World, call: str) -> None:
+def test_a_backfill_hears_of_a_batch_with_a_bug(world: World) -> None:
     """Nobody waits for a message that has failed."""
-    items = save_paintings(world, 4)
-    batches = with_poison(world, items[2], UnluckyError, call)
+    items = save_moods(world, 4)
+
+    def build(item: BuildContext, kind: MediaType) -> Draft:
+        if item.document.ref.id == items[2]:
+            raise UnluckyError
+        return MOOD.build(item, kind)
+
     name, message = uuid4().hex, uuid4().hex
     ProgressTracker(world.services.storage.redis).expect(name, message)
-    request = BatchRequest(MEDIA_TYPES["painting"], world.ada, items, message, backfill=name)
+    kind = replace(MOOD, build=build)
+    request = BatchRequest(kind, world.ada, items, message, backfill=name)
     with pytest.raises(ExceptionGroup):
-        batches.sync_reporting(request, max_wait=30)
+        world.services.sync.batches.sync_reporting(request, max_wait=30)
     assert ProgressTracker(world.services.storage.redis).read(name) == BackfillProgress(
         batches=0,
-        ended={("painting", "synced"): 3, ("painting", "pending"): 1},
-        reasons={("painting", "UnluckyError"): 1},
+        ended={("mood", "synced"): 3, ("mood", "pending"): 1},
+        reasons={("mood", "UnluckyError"): 1},
     )
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("call", ["stat", "read"])
+@pytest.mark.parametrize("error", [UnluckyError, MemoryError, RecursionError, UnicodeError])
+def test_an_unexpected_error_with_a_file_keeps_no_record_from_being_published(
+    world: World, call: str, error: type[Exception]
+) -> None:
+    """Its painting is partial, and reads the file again later."""
+    items = save_paintings(world, 2)
+    batches = with_poison(world, items[1], error, call)
+    outcomes = sync_batch(world, "painting", items, batches=batches)
+    assert [outcome.status for outcome in outcomes] == ["synced", "partial"]
+    assert error_of(world, "painting", items[1]) == ("partial", "source", "source_unexpected")
+    assert "retryAt" in world.platform.state("painting", items[1])
     assert_agreement(world)
 
 

@@ -31,6 +31,7 @@ from worker.operations.backfill.retry import find_named
 from worker.operations.status import PageCursor, Search, throughput
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
+from worker.telemetry.alerts import NULL_ALERTS
 
 DAY = timedelta(days=1)
 SPAN = (now() - 1000 * DAY, now() + DAY)
@@ -70,7 +71,7 @@ OF_FAILURES: dict[str, tuple[int, Query]] = {
 }
 OF_SWEEP: dict[str, tuple[int, Query]] = {
     "due": (10, lambda w: w.backlog.find_due(MOOD, now(), 10)),
-    "due by owner": (3, lambda w: w.backlog.find_due_by_owner(MOOD, now(), 3, 30)),
+    "due by owner": (100, lambda w: w.backlog.find_due_by_owner(MOOD, now(), 3, 30)),
     # By date those with an ObjectId are passed over, document by document.
     "unseen": (100, lambda w: w.backlog.find_unseen(MOOD, *SPAN, 200)),
     "latest unseen": (
@@ -124,9 +125,9 @@ OF_A_WHOLE_SWEEP: dict[str, tuple[int, Query]] = {
     # What it finds is marked as pending, so the queries above would find less.
     "all that it sends": (
         101,
-        lambda w: Sweep(w.backlog, w.accounts, w.removals, w.changed_accounts, LIMITS).run(
-            {FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None
-        ),
+        lambda w: Sweep(
+            w.backlog, w.accounts, w.removals, w.changed_accounts, LIMITS, NULL_ALERTS
+        ).run({FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None),
     ),
 }
 OF_CHANGED_ACCOUNTS: dict[str, tuple[int, Query]] = {

@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import cast
+from uuid import UUID
 
 import pytest
-from bson import ObjectId
+from bson import Binary, ObjectId
+from bson.binary import UuidRepresentation
 
 from tasks import removal_note
 from tests.contract.items import (
@@ -27,13 +30,18 @@ from tests.contract.items import (
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, Status
 from worker.core.errors import MediaError, TransientError
+from worker.core.secrets import Secret
 from worker.database import indexes
-from worker.database.mongo import RawDocument
+from worker.database.backlog import Backlog
+from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removal
-from worker.media import MEDIA_TYPES
+from worker.database.store import DocumentStore
+from worker.media import MEDIA_TYPES, MediaType
+from worker.media.base import HidingRule
 from worker.queue.names import FRONT, OVERFLOW
 from worker.services import Services
 from worker.sync.batch.engine import BatchRequest
+from worker.telemetry.alerts import AffectedItem, Alerts
 
 EMPTY = {FRONT: 0, OVERFLOW: 0}
 
@@ -200,18 +208,19 @@ def save_due(here: Services, count: int, user: str) -> None:
     here.storage.store.collection(MOOD).insert_many(items, ordered=False)
 
 
-@pytest.mark.parametrize("user", ["auth0|zoe", "auth0|a", None])
-def test_items_behind_100000_due_ones_of_an_account_are_enqueued(
-    here: Services, user: str | None
-) -> None:
-    """Within two sweeps, wherever the sweep is in its cycle over the owners."""
+def test_items_behind_many_due_ones_of_an_account_are_enqueued(here: Services) -> None:
+    """Within two sweeps, whether their accounts come before or after it, or there is none.
+
+    There are a hundred due items for each place in the queue.
+    """
     create_indexes(here)
-    save_due(here, 100_000, "auth0|mia")
-    ref = save(here, user=user, atproto={"status": "pending", "retryAt": now() - SECOND})
-    first = sweep_to(here)
-    second = sweep_to(here)
-    assert (ref, FRONT) in first + second
-    assert len(first) <= 1000 + 10 + 1
+    save_due(here, 10_000, "auth0|mia")
+    due = {"status": "pending", "retryAt": now() - SECOND}
+    users = ("auth0|zoe", "auth0|a", None)
+    others = [save(here, user=user, atproto=dict(due)) for user in users]
+    enqueued = sweep_to(here, limit=100) + sweep_to(here, limit=100)
+    assert {(ref, FRONT) for ref in others} <= set(enqueued)
+    assert len(enqueued) <= 2 * (100 + 10 + len(others))
 
 
 def test_many_accounts_with_many_due_items_take_turns(here: Services) -> None:
@@ -273,18 +282,57 @@ def test_a_rejected_state_is_replaced_by_the_failure(here: Services) -> None:
 
 
 def test_a_type_that_fails_keeps_no_other_from_being_swept(here: Services) -> None:
-    """The error is raised once all others are done."""
+    """Each error is reported, and all are raised once the other types are done."""
     refs = {save(here, kind) for kind in MEDIA_TYPES.values()}
     found: list[ItemRef] = []
+    listener = Listener()
 
     def enqueue(ref: ItemRef, _priority: int) -> None:
-        if ref.type == "mood":
-            raise RuntimeError("a bug")
+        if ref.type in {"mood", "painting"}:
+            raise RuntimeError(ref.type)
         found.append(ref)
 
-    with pytest.raises(RuntimeError, match="a bug"):
-        here.sync.sweep.run(EMPTY, enqueue, refuse)
-    assert set(found) == {ref for ref in refs if ref.type != "mood"}
+    with pytest.raises(ExceptionGroup) as caught:
+        replace(here.sync.sweep, alerts=listener).run(EMPTY, enqueue, refuse)
+    assert {str(error) for error in caught.value.exceptions} == {"mood", "painting"}
+    assert set(listener.parts) == {"sweep of mood", "sweep of painting"}
+    assert set(found) == {ref for ref in refs if ref.type not in {"mood", "painting"}}
+
+
+def test_a_document_that_cannot_be_parsed_ends_no_search(
+    here: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search for edits finds it and all others; its run and its batch fail it alone."""
+    refs = [save(here, item=number, user="auth0|nobody") for number in (1, 2, 3)]
+    settle_and_edit(here, refs)
+    kind = replace(MOOD, hidden_by=(Unreadable("_id", "hidden", culprit=2),))
+    assert [each.ref for each in here.storage.backlog.find_changed(kind, 10)] == refs
+    monkeypatch.setitem(cast("dict[str, MediaType]", MEDIA_TYPES), "mood", kind)
+    listener = Listener()
+    engine = replace(here.sync.batches.engine, alerts=listener)
+    batches = replace(here.sync.batches, engine=engine)
+    with pytest.raises(ExceptionGroup, match="unexpected errors with moods"):
+        batches.sync(BatchRequest(kind, "auth0|nobody", [1, 2, 3], "batch"))
+    states = [cast("RawDocument", state_of(here, ref)) for ref in refs]
+    assert [state["status"] for state in states] == ["skipped", "failed", "skipped"]
+    assert cast("RawDocument", states[1]["error"])["code"] == "RecursionError"
+    assert listener.items == ["2"]
+
+
+def test_a_uuid_in_a_document_ends_no_search(here: Services) -> None:
+    """Whatever the connection string says of UUIDs."""
+    uuid = Binary.from_uuid(UUID(int=1), UuidRepresentation.STANDARD)
+    ref, other = save(here, item=1), save(here, item=2)
+    edit(here, ref, mood=uuid)
+    settle(here, ref)
+    settle_and_edit(here, [other])
+    settings = here.settings.mongodb
+    url = settings.url.reveal()
+    url = f"{url}{'&' if '?' in url else '?'}uuidRepresentation=standard"
+    database = connect(replace(settings, url=Secret(url)))
+    with database.client:
+        backlog = Backlog(database, DocumentStore(database, here.settings.guest_subject))
+        assert [each.ref for each in backlog.find_changed(MOOD, 10)] == [other]
 
 
 def test_many_users_without_accounts_are_read_a_page_at_a_time(here: Services) -> None:
@@ -303,6 +351,35 @@ def test_many_users_without_accounts_are_read_a_page_at_a_time(here: Services) -
     give_account(here, "auth0|02400")
     ref = save(here, user="auth0|02400", atproto=dict(skipped))
     assert ref in sweep(here)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable(HidingRule):
+    """A rule with a bug that one document meets."""
+
+    culprit: object = None
+
+    def hides(self, value: object) -> bool:
+        """Raise an error for that document."""
+        if value == self.culprit:
+            raise RecursionError
+        return False
+
+
+class Listener(Alerts):
+    """Keeps the items and the parts of unexpected errors."""
+
+    def __init__(self) -> None:
+        self.items: list[str] = []
+        self.parts: list[str] = []
+
+    def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
+        """Keep the id of an item."""
+        self.items.append(item.id)
+
+    def part_failed(self, part: str, error: Exception) -> None:
+        """Keep the name of a part."""
+        self.parts.append(part)
 
 
 def sweep_to(here: Services, limit: int = 1000) -> list[tuple[ItemRef, int]]:

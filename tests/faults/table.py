@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.faults.performance import Fault
-from tests.faults.strikes import directory, mongodb, pds, redis, schedule, wire, workers
+from tests.faults.strikes import (
+    directory,
+    mongodb,
+    pds,
+    redis,
+    schedule,
+    validators,
+    wire,
+    workers,
+)
 
 _MINUTE = 60.0
 
@@ -30,6 +39,11 @@ FAULTS = (
         mongodb="readPreference=secondaryPreferred",
     ),
     Fault("thumbnails refused", "MongoDB takes none into the cache", mongodb.refuse_thumbnails),
+    Fault(
+        "documents rejected",
+        "a schema validator takes no state of every second document",
+        validators.reject_states,
+    ),
     Fault("two sweeps", "no save's message arrives; two beats", schedule.sweep_twice, loses=True),
     Fault(
         "PDS killed in applyWrites",

@@ -98,6 +98,20 @@ class UnexpectedThumbnailError(PermanentError):
         return cls(f"the image decoder raised {type(error).__name__}: a bug; see Sentry")
 
 
+class UnexpectedSourceError(TransientError):
+    """An unexpected exception while a file was read, reported when it is raised.
+
+    It is the cause of this error. Only its class is kept, as its text may hold secrets.
+    """
+
+    step, code = "source", "source_unexpected"
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Build the error to save on the document."""
+        return cls(f"reading the file raised {type(error).__name__}: a bug; see Sentry")
+
+
 class MediaTypeError(PermanentError):
     """A media type of an installed package, named in the message, is invalid."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby, islice
 from typing import cast
 
 from bson import ObjectId
@@ -21,6 +22,7 @@ CURSORS = "atproto_sweep"
 _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _NO_ACCOUNT: RawDocument = {"atproto.reason": "no_account"}
 _PAGE = 1000  # documents
+_OWNER_PAGE = 100  # due documents, of one owner or of several
 _TEXT = {"$type": "string"}
 _Order = list[tuple[str, int]]
 # A query uses a partial index only if its conditions imply the filter. A comparison implies that
@@ -96,8 +98,9 @@ class Backlog:
     ) -> list[OwnedItem]:
         """Return up to `limit` due items of the next owners, at most `quota` of each.
 
-        The position is saved in MongoDB: repeated calls cycle through the owners. The other items
-        of an owner are not read. Those due last come first, because `find_due` returns the others.
+        The position is saved in MongoDB: repeated calls cycle through the owners. A page ends with
+        its last owner, whose other items are not read, so a few pages suffice for any number of
+        items. Those due last come first, because `find_due` returns the others.
         """
         name, found = f"{kind.name} due", list[OwnedItem]()
         after = self._position(name)
@@ -105,13 +108,13 @@ class Backlog:
             # At the start of a cycle, the documents without a user.
             user = {"$in": list(GUEST_USERS)} if after is None else {"$gt": after}
             match = {"user": user, "atproto.retryAt": {"$lte": now}}
-            page = self._find_raws(kind, match, DUE_BY_OWNER, quota)
-            found += self._to_owned_items(kind, page)
-            is_end = not page and after is not None
+            page = self._find_raws(kind, match, DUE_BY_OWNER, _OWNER_PAGE)
+            found += self._to_owned_items(kind, _first_of_each_owner(page, quota))
+            is_end = after is not None and len(page) < _OWNER_PAGE
             after = None if is_end else _last_user(page)
+            self._save_position(name, after)
             if is_end:
                 break
-        self._save_position(name, after)
         return found
 
     def find_unseen(
@@ -196,13 +199,22 @@ class Backlog:
         changed: list[OwnedItem] = []
         count, last = 0, None
         # One by one: a document may have 16 MB, and a window thousands of documents.
-        for raw_id, document in self._store.scan(kind, after, window):
-            count, last = count + 1, cast("DocumentId", raw_id)
-            state = document.state
-            is_in_progress = state.lease is not None or state.retry_at is not None
-            if document.is_edited and not is_in_progress:
-                changed.append(OwnedItem(document.ref, document.owner))
+        for raw in self._store.scan(kind, after, window):
+            count, last = count + 1, cast("DocumentId", raw["_id"])
+            if self._is_changed(kind, raw) and (owned := self._to_owned(kind, raw)):
+                changed.append(owned)
         return changed, last if count == window else None
+
+    def _is_changed(self, kind: MediaType, raw: RawDocument) -> bool:
+        """Return whether a document was edited and waits for no run, or cannot be parsed."""
+        try:
+            document = self._store.parse(kind, raw)
+            state, is_edited = document.state, document.is_edited
+        except Exception:  # noqa: BLE001
+            # Any exception: a bug with one document must not end the search. A run of the document
+            # meets it again, saves it and reports it.
+            return True
+        return is_edited and state.lease is None and state.retry_at is None
 
     def mark(self, kind: MediaType, refs: Sequence[ItemRef], again: datetime) -> None:
         """Set `retryAt` of enqueued items to `again`; skip documents that cannot be saved."""
@@ -247,7 +259,7 @@ class Backlog:
                 found.hint(DUE_BY_OWNER)
             return list(found.sort(order).limit(limit))
 
-    def _to_owned_items(self, kind: MediaType, raws: Sequence[RawDocument]) -> list[OwnedItem]:
+    def _to_owned_items(self, kind: MediaType, raws: Iterable[RawDocument]) -> list[OwnedItem]:
         return [owned for raw in raws if (owned := self._to_owned(kind, raw))]
 
     def _to_owned(self, kind: MediaType, raw: RawDocument) -> OwnedItem | None:
@@ -256,6 +268,12 @@ class Backlog:
             return self._store.to_owned_item(kind, raw)
         self._store.mark_invalid_id(kind, raw["_id"])
         return None
+
+
+def _first_of_each_owner(page: Sequence[RawDocument], quota: int) -> Iterator[RawDocument]:
+    """Yield the first `quota` documents of each owner; the page is sorted by owner."""
+    for _, own in groupby(page, lambda raw: raw.get("user") or ""):
+        yield from islice(own, quota)
 
 
 def _last_user(page: Sequence[RawDocument]) -> str:

@@ -65,12 +65,21 @@ class BatchStore:
     def read(self, kind: MediaType, ids: Sequence[DocumentId]) -> list[LoadedDocument | None]:
         """Return the documents with these ids, in the order of `ids`.
 
-        Missing documents, invalid ids, and documents too large for a batch result in None.
+        Missing documents, invalid ids, documents too large for a batch, and those that cannot be
+        parsed result in None.
         """
         candidates = [candidate_ids(raw) for raw in ids]
         found = self._find(kind, [each for some in candidates for each in some], projection(kind))
         raws = (next((found[each] for each in some if each in found), None) for some in candidates)
-        return [LoadedDocument(raw, self._store.parse(kind, raw)) if raw else None for raw in raws]
+        return [self._load(kind, raw) if raw else None for raw in raws]
+
+    def _load(self, kind: MediaType, raw: RawDocument) -> LoadedDocument | None:
+        try:
+            return LoadedDocument(raw, self._store.parse(kind, raw))
+        except Exception:  # noqa: BLE001
+            # Any exception: a bug with one document must not fail the batch. `Engine` meets it
+            # again, saves it and reports it.
+            return None
 
     def claim(
         self,

@@ -146,17 +146,14 @@ class DocumentStore:
         ref = ItemRef(kind.name, cast("DocumentId", as_document_id(raw["_id"])))
         return OwnedItem(ref, str(raw.get("user") or self.guest_subject))
 
-    def scan(
-        self, kind: MediaType, after: DocumentId | None, limit: int
-    ) -> Iterator[tuple[object, MediaDocument]]:
-        """Yield the raw `_id` and the document of up to `limit` documents after an id."""
+    def scan(self, kind: MediaType, after: DocumentId | None, limit: int) -> Iterator[RawDocument]:
+        """Yield up to `limit` raw documents after an id."""
         with mongo_errors():
             found = self.collection(kind).find({"_id": {"$ne": after}}, projection(kind))
             if after is not None:
                 # A bound on the index, because `$gt` only matches ids of the same type.
                 found.hint("_id_").min([("_id", after)])  # type: ignore[list-item]
-            for raw in found.sort("_id").limit(limit):
-                yield raw["_id"], self.parse(kind, raw)
+            yield from found.sort("_id").limit(limit)
 
     def find_by_record(self, kind: MediaType, repo: str, rkey: str) -> MediaDocument | None:
         """Return the document with this record key, or None.

@@ -70,6 +70,11 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "Sentry has it; retry after an update, or replace the image",
     ),
     ErrorHelp(
+        ("source_unexpected",),
+        "a bug while the file was read; the record is published without it",
+        "Sentry has it; retried",
+    ),
+    ErrorHelp(
         ("blob_too_large", "blob_type_refused"),
         "the lexicon does not take this file",
         "replace the file",

@@ -6,15 +6,19 @@ is saved on the document, and the item has the status `partial` until a later sy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+
+from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import now
 from worker.core.documents import BlobState, Failure
 from worker.core.errors import (
     MediaError,
     PermanentError,
+    UnexpectedSourceError,
     UnexpectedThumbnailError,
     WaitError,
 )
@@ -64,17 +68,17 @@ class AttachmentBuilder:
 
     def _prepare_blob(self, run: Run, name: str, spec: BlobSpec, rule: BlobRule) -> PreparedBlob:
         try:
-            return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
+            with _unexpected_errors():
+                return self.blobs.prepare(spec, rule, _known_blob(run, name), run.document.owner)
         except MediaError as error:
-            if isinstance(error, UnexpectedThumbnailError):
-                self._report(run, name, error)
+            if isinstance(error, UnexpectedThumbnailError | UnexpectedSourceError):
+                self._report(run, _known_blob(run, name).error, error)
             # The traceback and the cause may hold a decoded image.
             error.__cause__ = error.__context__ = None
             return error.with_traceback(None)
 
-    def _report(self, run: Run, name: str, error: UnexpectedThumbnailError) -> None:
-        """Report the exception of a decoder, unless the previous run of the item had it too."""
-        known = _known_blob(run, name).error
+    def _report(self, run: Run, known: Failure | None, error: MediaError) -> None:
+        """Report the cause of an error, unless `known`, that of the previous run, is the same."""
         is_new = known is None or known.code != error.code
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         self.alerts.unexpected_error(run.affected, cause, is_new=is_new)
@@ -122,15 +126,29 @@ class AttachmentBuilder:
         """
         known = run.state.links.get(name)
         try:
-            return find_file(self.blobs.sources, spec.files, known).key.text
+            with _unexpected_errors():
+                return find_file(self.blobs.sources, spec.files, known).key.text
         except SourceMissingError:
             return None
         except MediaError as error:
+            if isinstance(error, UnexpectedSourceError):
+                self._report(run, run.state.error, error)
             was_found = any(ref.text == known for ref in spec.files)
             if isinstance(error, SourceForbiddenError) and not was_found:
                 return None
             _add_fault(run, name, error, faults)
             return known
+
+
+@contextmanager
+def _unexpected_errors() -> Iterator[None]:
+    """Translate any unexpected exception: no file may keep its record from being published."""
+    try:
+        yield
+    except (MediaError, SoftTimeLimitExceeded):
+        raise
+    except Exception as error:
+        raise UnexpectedSourceError.of(error) from error
 
 
 def _build_blob(

@@ -35,6 +35,7 @@ from worker.core.errors import (
     PermanentError,
     TimeLimitError,
     UnexpectedError,
+    UnexpectedSourceError,
     UnexpectedThumbnailError,
 )
 from worker.core.ids import parse_id
@@ -66,6 +67,7 @@ from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MAX_ROUNDS = 5
+_REPORTED = (UnexpectedThumbnailError.code, UnexpectedSourceError.code)  # when they were raised
 
 log = logging.getLogger(__name__)
 
@@ -192,6 +194,11 @@ class Engine:
             )
         except StateNotSavedError as error:
             return self._mark_failed(request, error)
+        except (MediaError, SoftTimeLimitExceeded):
+            raise
+        except Exception as error:
+            self._save_unreadable(request, error)
+            raise
         if claimed is None:
             return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
         if isinstance(claimed, Busy):
@@ -208,6 +215,15 @@ class Engine:
         if found:
             self._save_failure(request.kind, found.ref.id, failure)
         return Outcome.of_state(request.ref, SyncState(status=Status.FAILED, error=failure))
+
+    def _save_unreadable(self, request: _Request, error: Exception) -> None:
+        """Report an unexpected error with a document that is not claimed, and save it."""
+        item = AffectedItem(request.kind.name, str(request.ids[0]), None, 1)
+        self.alerts.unexpected_error(item, error, is_new=True)
+        failure = Failure.of(UnexpectedError.of(error), now())
+        existing = {each.ref.id for each in self.store.find_owners(request.kind, request.ids)}
+        if found := [each for each in request.ids if each in existing]:
+            self._save_failure(request.kind, found[0], failure)
 
     def _save_failure(
         self, kind: MediaType, item: DocumentId, failure: Failure, token: str | None = None
@@ -275,7 +291,7 @@ class Engine:
     def _alert_if_failed(self, run: Run, state: SyncState) -> None:
         is_published = state.status is Status.PARTIAL
         is_final = state.retry_at is None and (is_published or state.status is Status.FAILED)
-        if state.error and is_final and state.error.code != UnexpectedThumbnailError.code:
+        if state.error and is_final and state.error.code not in _REPORTED:
             self.alerts.item_failed(replace(run.affected, is_published=is_published), state.error)
 
     def _apply_plan(self, run: Run, account: Account | None, *, force: bool) -> SyncState:

@@ -18,6 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import after, now
 from worker.core.documents import ItemRef, OwnedItem
+from worker.core.errors import MediaError
 from worker.core.settings import SweepSettings
 from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
@@ -26,6 +27,7 @@ from worker.media import MEDIA_TYPES, MediaType
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.account_changes import ChangedAccounts
 from worker.sync.fairness import FairShare
+from worker.telemetry.alerts import Alerts
 
 _QUOTA = 10  # items of an owner in the front list
 _DUE_FACTOR = 3  # due items read for each place in a list
@@ -46,6 +48,7 @@ class Sweep:
     removals: Removals
     changed_accounts: ChangedAccounts
     settings: SweepSettings
+    alerts: Alerts
 
     def run(
         self,
@@ -63,12 +66,37 @@ class Sweep:
         shares = FairShare(_QUOTA, limit - queued[FRONT], limit - queued[OVERFLOW])
         kinds = list(MEDIA_TYPES.values())
         random.shuffle(kinds)  # so that no type is always last when the queue is full
-        parts: list[Callable[[], int]] = [
-            partial(self._sweep_removals, shares, enqueue_removal),
-            *(partial(self._sweep_type, kind, shares, enqueue_item) for kind in kinds),
-            self._mark_changed_accounts,  # last, because it may take long
-        ]
-        return _run_all(parts)
+        parts: dict[str, Callable[[], int]] = {
+            "removals": partial(self._sweep_removals, shares, enqueue_removal),
+            **{kind.name: partial(self._sweep_type, kind, shares, enqueue_item) for kind in kinds},
+            "accounts": self._mark_changed_accounts,  # last, because it may take long
+        }
+        return self._run_all(parts)
+
+    def _run_all(self, parts: Mapping[str, Callable[[], int]]) -> int:
+        """Run all parts of a sweep, and return the sum; log and report errors.
+
+        At the end, unexpected errors are raised as a group, or else the first MediaError.
+        """
+        count, expected, unexpected = 0, list[MediaError](), list[Exception]()
+        for name, part in parts.items():
+            try:
+                count += part()
+            except SoftTimeLimitExceeded:
+                raise
+            except MediaError as error:
+                log.warning("sweep of %s: %s", name, error.message)
+                expected.append(error)
+            except Exception as error:  # noqa: BLE001
+                # Any exception: one type, or the removals, must not keep the others from being
+                # swept.
+                self.alerts.part_failed(f"sweep of {name}", error)
+                unexpected.append(error)
+        if unexpected:
+            raise ExceptionGroup("unexpected errors of the sweep", unexpected)
+        if expected:
+            raise expected[0]
+        return count
 
     def _sweep_removals(
         self, shares: FairShare, enqueue_removal: Callable[[Removal, int], None]
@@ -162,20 +190,3 @@ class Sweep:
         """Mark items as due: the position has moved on, and not all may fit into the queue."""
         self.backlog.mark(kind, [owned.ref for owned in items], moment)
         return items
-
-
-def _run_all(parts: Sequence[Callable[[], int]]) -> int:
-    """Run all parts of a sweep, and return the sum; raise the first error at the end."""
-    count, errors = 0, list[Exception]()
-    for part in parts:
-        try:
-            count += part()
-        except SoftTimeLimitExceeded:
-            raise
-        except Exception as error:  # noqa: BLE001
-            # Any exception: one type, or the removals, must not keep the others from being swept.
-            log.debug("a part of the sweep failed (%s)", type(error).__name__)
-            errors.append(error)
-    if errors:
-        raise errors[0]
-    return count

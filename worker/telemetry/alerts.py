@@ -30,6 +30,9 @@ class Alerts:
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Report an error; `is_new` is False if the item's previous run had it too."""
 
+    def part_failed(self, part: str, error: Exception) -> None:
+        """Report an unexpected error of a part of a task that concerns no item."""
+
     def account_parked(self, account: Account, code: str, message: str) -> None:
         """Report an account that cannot be used; its items are postponed."""
 

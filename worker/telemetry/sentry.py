@@ -7,6 +7,7 @@ with item, account and attempt, and marks them so that they are not reported twi
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, cast
@@ -77,7 +78,13 @@ def set_context(task: str, arguments: Mapping[str, object], attempt: int) -> Non
 
 
 class SentryAlerts(Alerts):
-    """Sends alerts to Sentry; does nothing if Sentry is not initialized."""
+    """Sends alerts to Sentry; does nothing if Sentry is not initialized.
+
+    A process sends one event for each kind of unexpected error: a bug may concern all documents.
+    """
+
+    def __init__(self) -> None:
+        self._sent: set[tuple[str, str]] = set()
 
     def item_failed(self, item: AffectedItem, failure: Failure) -> None:
         """Send an error, or a warning if published, grouped by step and code."""
@@ -88,12 +95,28 @@ class SentryAlerts(Alerts):
     def unexpected_error(self, item: AffectedItem, error: Exception, *, is_new: bool) -> None:
         """Send an error if it is new, grouped by stack trace; always mark it as reported."""
         if is_new:
-            event, hint = event_from_exception(error, sentry_sdk.get_client().options)
-            with sentry_sdk.new_scope() as scope:
-                scope.set_tags(_tags(item))
-                sentry_sdk.capture_event(event, hint)
+            self._send_once(error, _tags(item))
         mark = f"at {item.type} {printable(item.id)}, attempt {item.attempt}"
         error.add_note(_ReportedMark(mark))
+
+    def part_failed(self, part: str, error: Exception) -> None:
+        """Send an error, grouped by stack trace, and mark it as reported.
+
+        Expected errors are grouped by step and code.
+        """
+        self._send_once(error, {"part": part})
+        error.add_note(_ReportedMark(f"in {part}"))
+
+    def _send_once(self, error: Exception, tags: Mapping[str, str]) -> None:
+        """Send an error, unless one of the same class and place was sent."""
+        kind = (type(error).__qualname__, _place(error))
+        if kind in self._sent:
+            return
+        self._sent.add(kind)
+        event, hint = event_from_exception(error, sentry_sdk.get_client().options)
+        with sentry_sdk.new_scope() as scope:
+            scope.set_tags(tags)
+            sentry_sdk.capture_event(event, hint)
 
     def account_parked(self, account: Account, code: str, message: str) -> None:
         """Send a warning, grouped by code, that the account cannot be used."""
@@ -115,6 +138,12 @@ def _send(level: Level, group: tuple[str, str], text: str, tags: Mapping[str, st
             "exception": {"values": [{"type": code, "value": text}]},
         }
         sentry_sdk.capture_event(event)
+
+
+def _place(error: Exception) -> str:
+    """Return the file and line where an error was raised."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return f"{frames[-1].f_code.co_filename}:{frames[-1].f_lineno}" if frames else ""
 
 
 def _tags(item: AffectedItem) -> dict[str, str]:

@@ -28,7 +28,7 @@ from worker.pds.repo import Repo
 from worker.sync.adoption import Adoption
 from worker.sync.batch.progress import ProgressTracker
 from worker.sync.batch.publisher import BatchPublisher
-from worker.sync.batch.records import BatchFiles
+from worker.sync.batch.records import BatchFiles, capture_errors
 from worker.sync.batch.report import BatchReport, UnexpectedErrors
 from worker.sync.batch.throttle import BulkThrottle
 from worker.sync.batch.writer import Writer
@@ -163,7 +163,7 @@ class BatchEngine:
             each
             for each in loaded
             if each
-            and _is_simple(request, each, account)
+            and capture_errors(partial(_is_simple, request, each, account)) is True
             and (is_adopted or (each.document.state.rkey and not is_legacy(each.document.state)))
         ]
         publisher = BatchPublisher(

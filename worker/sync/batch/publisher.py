@@ -18,7 +18,6 @@ from celery.exceptions import SoftTimeLimitExceeded
 from worker.core.clock import now
 from worker.core.documents import Account, DocumentId, MediaDocument, SyncState
 from worker.core.errors import MediaError, TimeLimitError
-from worker.core.fields import FieldError
 from worker.core.settings import RetrySettings
 from worker.database.batch_store import BatchStore, LoadedDocument
 from worker.database.leases import new_lease
@@ -89,13 +88,11 @@ class BatchPublisher:
         self._open = [Run(self.store, self.kind, each, did, buffered=True) for each in claimed]
 
     def _choose_rkey(self, document: MediaDocument) -> str | None:
-        """Return the rkey to reserve; None if one is reserved or `when` is invalid."""
+        """Return the rkey to reserve; None if one is reserved or cannot be derived."""
         if is_reserved(document.state, self.account.did):
             return None
-        try:
-            return next(candidate_rkeys(document))
-        except FieldError:
-            return None
+        rkey = capture_errors(partial(next, candidate_rkeys(document)))
+        return rkey if isinstance(rkey, str) else None
 
     def _build_records(self) -> Iterator[PreparedRecord]:
         """Build records; yield those to write. Others are current, or their runs end here."""

@@ -10,7 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import now
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
-from worker.core.errors import MediaError
+from worker.core.errors import MediaError, UnexpectedError
 from worker.core.ids import InvalidIdError, parse_id
 from worker.database.mongo import StateNotSavedError
 from worker.database.store import ContendedError, DocumentStore
@@ -102,7 +102,17 @@ class UnexpectedErrors:
             # Any exception: a bug with one item must not stop the others. `Engine` has saved it on
             # the document, and `raise_all` raises it at the end of the batch.
             self._met.append(bug)
-        document = self.store.find(self.kind, parse_id(raw))
+            return self._saved_outcome(item, raw, bug)
+
+    def _saved_outcome(self, item: ItemRef, raw: DocumentId, bug: Exception) -> Outcome:
+        try:
+            document = self.store.find(self.kind, parse_id(raw))
+        except MediaError:
+            raise
+        except Exception:  # noqa: BLE001 - `bug` is that the document cannot be parsed
+            error = UnexpectedError.of(bug)
+            failure = Failure.of(error, now())
+            return Outcome(item, Status.FAILED, error.message, error=failure)
         if document is None:
             return Outcome(item, None, "its document is gone")
         return Outcome.of_state(document.ref, document.state)
