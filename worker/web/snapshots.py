@@ -5,6 +5,7 @@ The throughput and the queues can be unavailable while the rest of a snapshot is
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,8 @@ _THROUGHPUT_TIMEOUT = 10.0  # seconds
 _AGE_FACTOR = 4  # limits computing to a fifth of the time
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Unavailable:
@@ -51,12 +54,17 @@ class Unavailable:
 
 
 def try_fetch(call: Callable[[], T]) -> T | Unavailable:
-    """Return the result of `call`, or Unavailable if it raises MediaError."""
+    """Return the result of `call`, or Unavailable if it raises; log an unexpected error."""
     began = time.monotonic()
     try:
         return call()
     except MediaError as error:
-        return Unavailable(error.message, time.monotonic() - began)
+        message = error.message
+    except Exception as error:
+        # Any exception: a bug in one part of the status must not hide the others.
+        log.exception("a part of the status page failed")
+        message = f"unexpected {type(error).__name__}: a bug; see the log of the page"
+    return Unavailable(message, time.monotonic() - began)
 
 
 class CachedValue(Generic[T]):
