@@ -255,6 +255,21 @@ def test_documents_that_cannot_be_marked_stop_no_sweep(here: Services, rejecting
     assert set(sweep(here)) == {*bad, due[0]}
 
 
+def test_documents_that_cannot_be_saved_stop_no_mark_of_an_operator(
+    here: Services, rejecting: Reject
+) -> None:
+    """Neither a retry, nor the marks after a change of an account."""
+    refs = [save(here, item=number) for number in (1, 2, 3)]
+    for ref in refs:
+        settle(here, ref, status=Status.PARTIAL)
+    rejecting([refs[0]])
+    give_account(here, "auth0|ada")
+    account = here.storage.accounts.find("auth0|ada")
+    assert account is not None
+    assert here.sync.sweep.changed_accounts.changes.mark_published(MOOD, account) == 2
+    assert here.storage.backlog.reset_attempts(MOOD, [1, 2, 3], now()) == 2
+
+
 def test_a_document_that_no_state_can_be_saved_on_fails_alone(
     here: Services, rejecting: Reject
 ) -> None:

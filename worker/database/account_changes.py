@@ -19,7 +19,7 @@ from worker.core.documents import Account, Status
 from worker.database.accounts import Accounts
 from worker.database.backlog import CURSORS, OWNER
 from worker.database.indexes import require_index
-from worker.database.mongo import TOO_LARGE, RawDocument, bulk_write, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, mongo_errors
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -120,6 +120,6 @@ class AccountChanges:
             ids = (raw["_id"] for raw in found)
             while page := list(islice(ids, _PAGE)):
                 writes = [UpdateMany({"_id": {"$eq": each}}, marks) for each in page]
-                # After any other error the account stays unknown, and is marked again.
-                count += bulk_write(collection, writes, TOO_LARGE)
+                # After an error the account stays unknown, and is marked again.
+                count += bulk_write(collection, writes)
         return count

@@ -236,12 +236,13 @@ class Backlog:
         """Reset the attempts of failed, partial and pending items; return how many.
 
         Sets their status to pending and their `retryAt` to `again`. Items that a run holds are
-        skipped, because that run is already a retry.
+        skipped, because that run is already a retry, and so are documents that cannot be saved.
         """
-        these: RawDocument = {"_id": {"$in": list(ids)}, "atproto.status": {"$in": _NOT_SETTLED}}
+        match: RawDocument = {"atproto.status": {"$in": _NOT_SETTLED}, **not_held()}
+        update = _reset_update(again)
+        writes = [UpdateMany({"_id": {"$eq": each}, **match}, update) for each in ids]
         with mongo_errors():
-            collection = self._store.collection(kind)
-            return collection.update_many(these | not_held(), _reset_update(again)).modified_count
+            return bulk_write(self._store.collection(kind), writes)
 
     def _find_items(
         self, kind: MediaType, match: Mapping[str, object], order: _Order, limit: int

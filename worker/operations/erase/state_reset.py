@@ -19,7 +19,7 @@ from worker.core.records import RecordKey
 from worker.database.backlog import OWNER
 from worker.database.batch_store import LoadedDocument
 from worker.database.leases import Update, unchanged_since
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, mongo_errors
 from worker.database.state import ResetMode
 from worker.database.store import GUEST_USERS, DocumentStore, projection, state_changes
 from worker.media import MediaType
@@ -116,13 +116,16 @@ class StateReset:
             return {raw["_id"] for raw in found if isinstance(raw["_id"], str)}
 
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:
-        """Reset documents that are unchanged since they were read; return their number."""
+        """Reset documents that are unchanged since they were read; return their number.
+
+        Documents that cannot be saved are skipped.
+        """
         if not page:
             return 0
         update = _reset_update(mode)
         writes = [UpdateOne(_match_untouched(loaded), update) for loaded in page]
         with mongo_errors():
-            return self._store.collection(kind).bulk_write(writes, ordered=False).matched_count
+            return bulk_write(self._store.collection(kind), writes)
 
     def not_reset(
         self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode
