@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 
 from tests.faults import expected
@@ -53,7 +53,7 @@ def _without_state(stage: Stage) -> set[object]:
     return {item for each in states for item, state in each.items() if "status" not in state}
 
 
-def _new_and_right(stage: Stage, before: set[object]) -> int:
+def _new_and_right(stage: Stage, before: Container[object]) -> int:
     """Count the items that were saved since then and are published."""
     return sum(
         item not in before and state.get("status") == "synced"
