@@ -80,10 +80,10 @@ def test_init_says_what_it_did(world: World, bare_environ: dict[str, str]) -> No
     assert (code, error) == (0, "")
     assert "moods               atproto_due          created\n" in output
     assert "painting" in output
-    assert output.endswith("\n32 already there, 9 created\n")
+    assert output.endswith("\n35 already there, 10 created\n")
     code, output, _ = run(["init"], environ)
     assert (code, "created" in output) == (0, False)
-    assert output.endswith("\n41 already there\n")
+    assert output.endswith("\n45 already there\n")
 
 
 def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
@@ -97,7 +97,7 @@ def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
         in result.stdout
     )
     assert 'dropIndex("atproto_due")' in result.stdout
-    assert result.stdout.endswith("\n32 already there, 8 created, 1 refused\n")
+    assert result.stdout.endswith("\n35 already there, 9 created, 1 refused\n")
 
 
 # status
