@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import islice
 
 from pymongo import UpdateMany, UpdateOne
@@ -19,7 +20,7 @@ from worker.core.documents import Account, Status
 from worker.database.accounts import Accounts
 from worker.database.backlog import CURSORS, OWNER
 from worker.database.indexes import require_index
-from worker.database.mongo import RawDocument, bulk_write, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, mongo_errors, stream
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -116,8 +117,8 @@ class AccountChanges:
         marks = {"$set": {"atproto.again": True, "atproto.retryAt": now()}}
         collection, count = self._store.collection(kind), 0
         with require_index():
-            found = collection.find(match, {"_id": 1}).hint(OWNER).batch_size(_PAGE)
-            ids = (raw["_id"] for raw in found)
+            found = collection.find(match, {"_id": 1}).hint(OWNER)
+            ids = (raw["_id"] for raw in stream(partial(found.batch_size, _PAGE)))
             while page := list(islice(ids, _PAGE)):
                 writes = [UpdateMany({"_id": {"$eq": each}}, marks) for each in page]
                 # After an error the account stays unknown, and is marked again.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 
 from pymongo import ASCENDING, IndexModel
 from pymongo.database import Database
@@ -15,7 +16,7 @@ from worker.core.documents import Account
 from worker.core.errors import PermanentError
 from worker.core.fields import is_text
 from worker.core.secrets import Secret, StoredSecret
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.state import mapping
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -92,7 +93,7 @@ class Accounts:
         """Yield the stored password of each user with a DID, named by the subject."""
         texts = {"atproto.password": {"$type": "string"}}
         with mongo_errors():
-            for user in self._users.find(texts, _ACCOUNT_FIELDS):
+            for user in stream(partial(self._users.find, texts, _ACCOUNT_FIELDS)):
                 if credentials := _credentials(user):
                     did, password = credentials
                     yield StoredSecret(user["_id"], password, did)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import parse_qsl
 
 import pymongo
@@ -28,7 +28,7 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
-LONG_QUERY = 3600.0  # seconds, for queries over all documents that an operator starts
+_LONG_QUERY = 3600.0  # seconds, for queries over all documents
 TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 _REJECTED = 121  # DocumentValidationFailure
 NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
@@ -143,14 +143,23 @@ def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> I
         raise unavailable(_describe(error)) from error
 
 
-def stream(found: Iterable[RawDocument]) -> Iterator[RawDocument]:
-    """Yield the documents of a long query, for each batch of which `LONG_QUERY` is allowed.
+def long_query() -> AbstractContextManager[None]:
+    """Allow an hour for each call within the block, unless an outer timeout is shorter.
+
+    For queries whose time grows with the number of documents. 10 million take minutes.
+    """
+    return pymongo.timeout(_LONG_QUERY)
+
+
+def stream(query: Callable[[], Iterable[RawDocument]]) -> Iterator[RawDocument]:
+    """Yield the documents of a long query, with the time limit of `long_query` for each batch.
 
     MongoDB adds up the time that a query takes for all of its batches.
     """
-    rows = iter(found)
+    with long_query():
+        rows = iter(query())
     while True:
-        with pymongo.timeout(LONG_QUERY):
+        with long_query():
             row = next(rows, None)
         if row is None:
             return

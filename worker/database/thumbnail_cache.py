@@ -19,7 +19,7 @@ from pymongo.collection import Collection
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import TransientError
-from worker.database.mongo import RawDocument, bulk_write, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, long_query, mongo_errors
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 
 COLLECTION = "atproto_thumbnails"
@@ -117,7 +117,7 @@ class ThumbnailCache:
 
     def forget(self, owner: str) -> int:
         """Delete and count an owner's thumbnails; raises ThumbnailCacheUnavailableError."""
-        with _cache_errors():
+        with _cache_errors(), long_query():
             return self._entries.delete_many({"owner": owner}).deleted_count
 
 

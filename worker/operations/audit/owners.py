@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -11,7 +12,7 @@ from pymongo.database import Database
 from worker.core.documents import Account, DocumentId, MediaDocument
 from worker.database.accounts import Accounts
 from worker.database.backlog import OWNER
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.store import GUEST_USERS, DocumentStore, projection
 from worker.media import MediaType
 
@@ -38,7 +39,7 @@ class OwnedDocuments:
         user = {"$in": [*GUEST_USERS, guest]} if owner == guest else {"$eq": owner}
         with mongo_errors():
             found = self._store.collection(kind).find({"user": user}, projection(kind))
-            for raw in found.hint(OWNER).batch_size(_BATCH):
+            for raw in stream(partial(found.hint(OWNER).batch_size, _BATCH)):
                 yield self._store.parse(kind, raw)
 
     def reload(self, kind: MediaType, ids: Sequence[DocumentId]) -> Iterator[MediaDocument]:
@@ -76,7 +77,8 @@ class OwnedDocuments:
         guest = self._store.guest_subject
         pipeline: list[RawDocument] = [{"$sort": {"user": 1}}, {"$group": {"_id": "$user"}}]
         with mongo_errors():
-            rows = self._store.collection(kind).aggregate(pipeline, hint=dict(OWNER))
+            aggregate = self._store.collection(kind).aggregate
+            rows = stream(partial(aggregate, pipeline, hint=dict(OWNER)))
             owners = (row["_id"] for row in rows if row["_id"] not in (*GUEST_USERS, guest))
             while chunk := list(islice(owners, _CHUNK)):
                 usable = self._accounts.usable(map(str, chunk))

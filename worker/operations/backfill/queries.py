@@ -10,9 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
-
-import pymongo
 
 from worker.core.documents import DocumentId, OwnedItem, Status
 from worker.core.ids import as_document_id
@@ -21,7 +20,7 @@ from worker.database.backlog import OWNER, SKIPPED, TROUBLE, with_code
 from worker.database.backlog import UNSEEN as UNSEEN_INDEX
 from worker.database.indexes import require_index
 from worker.database.leases import not_held
-from worker.database.mongo import LONG_QUERY, RawDocument, mongo_errors, stream
+from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -101,12 +100,14 @@ class BackfillQueries:
         index = group.index if owners is None else group.index_by_owner
         pipeline = [{"$match": match}, *self._counts(kind, group)]
         with require_index():
-            collection = self._store.collection(kind)
-            with pymongo.timeout(LONG_QUERY):
-                found = collection.aggregate(
-                    pipeline, session=self._session, hint=dict(index), allowDiskUse=True
-                )
-            for row in stream(found):
+            query = partial(
+                self._store.collection(kind).aggregate,
+                pipeline,
+                session=self._session,
+                hint=dict(index),
+                allowDiskUse=True,
+            )
+            for row in stream(query):
                 rows = cast("list[dict[str, Any]]", row["counts"])
                 counts = {each["reason"]: each["count"] for each in rows}
                 wanted = counts.pop(None, 0)
@@ -127,7 +128,8 @@ class BackfillQueries:
         fields = dict.fromkeys((*hiding, "atproto.rkey"), 1)
         with require_index():
             found = self._store.collection(kind).find(match, fields, session=self._session)
-            for raw in stream(found.hint(list(group.index_by_owner)).batch_size(_CHUNK)):
+            found = found.hint(list(group.index_by_owner))
+            for raw in stream(partial(found.batch_size, _CHUNK)):
                 if (group.leftovers and _names_record(raw)) or not kind.hidden_reason(raw):
                     if (known := as_document_id(raw["_id"])) is not None:
                         yield known
@@ -141,10 +143,9 @@ class BackfillQueries:
             coded = match if code is None else match | with_code(code)
             with require_index():
                 found = self._store.collection(kind).find(coded, {"user": 1}).hint(TROUBLE)
-                for raw in stream(found.batch_size(_CHUNK)):
-                    if (
-                        as_document_id(raw["_id"]) is not None
-                    ):  # other ids do not fit into a message
+                for raw in stream(partial(found.batch_size, _CHUNK)):
+                    # Other ids do not fit into a message.
+                    if as_document_id(raw["_id"]) is not None:
                         yield self._store.to_owned_item(kind, raw)
 
     def _of(self, *owners: str) -> dict[str, object]:

@@ -16,7 +16,7 @@ from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.database.account_changes import COLLECTION as ACCOUNTS
 from worker.database.accounts import Accounts, UnknownAccountError
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, long_query, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.state import ResetMode
 from worker.database.thumbnail_cache import COLLECTION as THUMBNAILS
@@ -89,7 +89,7 @@ class ErasureRun:
     def preview(self) -> Footprint:
         """Count the stored data of the subject, without changing it."""
         database = self._tools.database
-        with mongo_errors():
+        with mongo_errors(), long_query():
             thumbnails = database[THUMBNAILS].count_documents({"owner": self.subject})
             removals = database[REMOVALS].count_documents(_removals_of(self.subject))
         return Footprint(self._wipe.preview(), thumbnails, removals)
@@ -106,7 +106,7 @@ class ErasureRun:
         except MediaError as error:
             self.trouble = error
         else:
-            with mongo_errors():
+            with mongo_errors(), long_query():
                 self._tools.database[REMOVALS].delete_many(_removals_of(self.subject))
         with mongo_errors():
             self._tools.database[ACCOUNTS].delete_one({"_id": self.subject})

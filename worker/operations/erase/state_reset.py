@@ -8,6 +8,7 @@ the state earlier cannot claim the document.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 
 from pymongo import UpdateOne
@@ -19,7 +20,7 @@ from worker.core.records import RecordKey
 from worker.database.backlog import OWNER
 from worker.database.batch_store import LoadedDocument
 from worker.database.leases import Update, unchanged_since
-from worker.database.mongo import RawDocument, bulk_write, mongo_errors
+from worker.database.mongo import RawDocument, bulk_write, mongo_errors, stream
 from worker.database.state import ResetMode
 from worker.database.store import GUEST_USERS, DocumentStore, projection, state_changes
 from worker.media import MediaType
@@ -101,8 +102,8 @@ class StateReset:
         match = self._of(subject) | match
         with mongo_errors():
             found = self._store.collection(kind).find(match, projection(kind))
-            cursor = found.hint(OWNER).batch_size(_PAGE)
-            while page := [self._load(kind, raw) for raw in islice(cursor, _PAGE)]:
+            rows = stream(partial(found.hint(OWNER).batch_size, _PAGE))
+            while page := [self._load(kind, raw) for raw in islice(rows, _PAGE)]:
                 yield page
 
     def repos_of_owner(self, kind: MediaType, subject: str) -> set[str]:
@@ -112,7 +113,8 @@ class StateReset:
             {"$group": {"_id": "$atproto.repo"}},
         ]
         with mongo_errors():
-            found = self._store.collection(kind).aggregate(stages, hint=dict(OWNER))
+            aggregate = self._store.collection(kind).aggregate
+            found = stream(partial(aggregate, stages, hint=dict(OWNER)))
             return {raw["_id"] for raw in found if isinstance(raw["_id"], str)}
 
     def reset(self, kind: MediaType, page: Sequence[LoadedDocument], mode: ResetMode) -> int:

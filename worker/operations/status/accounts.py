@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from worker.core.documents import Account, Failure, OwnedItem, Status
 from worker.core.errors import MediaError
 from worker.database.accounts import Accounts
 from worker.database.backlog import TROUBLE
 from worker.database.indexes import require_index
-from worker.database.mongo import RawDocument
+from worker.database.mongo import RawDocument, stream
 from worker.database.state import parse_state
 from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
@@ -87,7 +88,7 @@ class BlockedAccounts:
         for kind in MEDIA_TYPES.values():
             with require_index():
                 found = self.store.collection(kind).find(_WAITING, fields).hint(TROUBLE)
-                for raw in found.batch_size(_CHUNK):
+                for raw in stream(partial(found.batch_size, _CHUNK)):
                     error = parse_state(raw.get("atproto")).error
                     yield self.store.to_owned_item(kind, raw), error
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from bson import MinKey
@@ -20,7 +21,7 @@ from worker.core.documents import Status
 from worker.core.fields import is_text
 from worker.database.backlog import FAILED, NO_CODE, SKIPPED, TROUBLE
 from worker.database.indexes import require_index
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, long_query, mongo_errors, stream
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.store import DocumentStore
 from worker.media import MediaType
@@ -126,7 +127,7 @@ class ItemCounts:
     def counts(self, kind: MediaType) -> Counts:
         collection = self._store.collection(kind)
         groups, reasons = self._count_groups(kind), self._count_reasons(kind)
-        with mongo_errors():
+        with mongo_errors(), long_query():
             # One count per status: if `atproto` is an array in any document, MongoDB cannot group
             # by the index, but it can still count the index keys.
             statuses = {
@@ -148,7 +149,7 @@ class ItemCounts:
         return Counts(errors=_by_code(self._count_groups(kind)))
 
     def removals(self) -> RemovalCounts:
-        with mongo_errors():
+        with mongo_errors(), long_query():
             waiting = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
             given_up = self._removals.count_documents({"retryAt": None})
         return RemovalCounts(waiting, given_up)
@@ -156,7 +157,8 @@ class ItemCounts:
     def _count_groups(self, kind: MediaType) -> list[_Group]:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]
         with require_index():
-            found = self._store.collection(kind).aggregate(pipeline, hint=dict(TROUBLE))
+            aggregate = self._store.collection(kind).aggregate
+            found = stream(partial(aggregate, pipeline, hint=dict(TROUBLE)))
             # If `atproto` is an array, the group has an array as its status and is dropped.
             return [group for group in map(_read, found) if group]
 
@@ -167,7 +169,8 @@ class ItemCounts:
         pipeline: list[dict[str, Any]] = [{"$match": _HAS_REASON}, {"$group": group}]
         counts: dict[Status, Counter[str]] = {status: Counter() for status in _UNPUBLISHED}
         with require_index():
-            for row in self._store.collection(kind).aggregate(pipeline, hint=dict(SKIPPED)):
+            aggregate = self._store.collection(kind).aggregate
+            for row in stream(partial(aggregate, pipeline, hint=dict(SKIPPED))):
                 key: Any = row["_id"]
                 if is_text(key["status"]):  # an array if `atproto` is one
                     counts[Status(key["status"])][str(key["reason"])] += int(str(row["count"]))

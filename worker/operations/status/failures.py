@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import cast
 
@@ -14,7 +15,7 @@ from worker.core.ids import InvalidIdError, as_document_id, parse_id
 from worker.core.records import RecordKey
 from worker.database.backlog import FAILED, TROUBLE, with_code
 from worker.database.indexes import require_index
-from worker.database.mongo import RawDocument, mongo_errors
+from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.state import parse_state
 from worker.database.store import DocumentStore
 from worker.media import MediaType
@@ -74,8 +75,8 @@ class Failures:
         match |= {} if code is None else with_code(code)
         with require_index():
             found = self._store.collection(kind).find(match, _FIELDS).hint(TROUBLE)
-            found = found.batch_size(_CHUNK).limit(limit or 0)
-            while chunk := list(islice(found, _CHUNK)):
+            rows = stream(partial(found.batch_size(_CHUNK).limit, limit or 0))
+            while chunk := list(islice(rows, _CHUNK)):
                 yield from self._read(kind, chunk)
 
     def page(

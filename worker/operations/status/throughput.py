@@ -14,7 +14,7 @@ from typing import Self
 
 from worker.database.backlog import PUBLISHED
 from worker.database.indexes import require_index
-from worker.database.mongo import RawDocument
+from worker.database.mongo import RawDocument, long_query
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 
@@ -76,7 +76,7 @@ def throughput(store: DocumentStore, kinds: Iterable[MediaType], at: datetime) -
 
 
 def _count(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> int:
-    with require_index():
+    with require_index(), long_query():
         return store.collection(kind).count_documents(_within(start, end), hint=dict(PUBLISHED))
 
 
