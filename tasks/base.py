@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from celery import Task
-from celery.exceptions import Ignore
+from celery.exceptions import Ignore, Reject
 from celery.result import AsyncResult
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -65,9 +65,15 @@ class MediaTask(Task[Any, Any]):
         return MAX_COUNTDOWN if self.services().sync.retry_limit.has_capacity() else 0.0
 
     def retry_in(self, seconds: float, reason: Exception, args: Any = None) -> NoReturn:
-        """Send this message again, with other `args` if given, to be processed in some seconds."""
+        """Send this message again, with other `args` if given, to be processed in some seconds.
+
+        If Redis does not accept the new message, this one stays in Redis and is delivered again.
+        """
         self.services().sync.retry_limit.add(seconds)
-        raise self.retry(args, countdown=seconds, exc=reason)
+        try:
+            raise self.retry(args, countdown=seconds, exc=reason)
+        except Reject as rejected:
+            raise Reject(rejected.reason, requeue=True) from rejected
 
     def services(self) -> Services:
         """Return the services of this process; the first call builds them."""

@@ -10,6 +10,7 @@ from tests.bulk import KINDS
 from tests.world import World
 from worker.operations.backfill.planner import BackfillPlanner, Batch, Scope
 from worker.operations.backfill.run import BackfillRun
+from worker.queue.depth import QueueLengths
 from worker.sync.batch.engine import BatchRequest
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
@@ -47,7 +48,7 @@ class Queue:
             planner=BackfillPlanner.of(services),
             progress=ProgressTracker(services.storage.redis),
             send=self.send,
-            messages=lambda: 0,
+            lengths=lambda: QueueLengths(0, 0, 0, 0),
             show=lambda _tally: None,
             stalled=stalled,
         )

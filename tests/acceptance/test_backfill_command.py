@@ -274,6 +274,7 @@ def test_an_interrupted_backfill_is_finished_by_the_next(
                 wait_for(lambda: queued(world), within=60, what="messages on the queue")
                 terminal.press_ctrl_c()
                 assert terminal.exit_code() == 130
+                assert "Workers still process the items that are enqueued." in terminal.stdout
                 assert "Traceback" not in terminal.stderr
         finally:
             own_stack.pds.thaw()

@@ -20,7 +20,6 @@ from tests.bulk import (
 )
 from tests.world import World
 from worker.operations.backfill.planner import Batch
-from worker.operations.backfill.run import BackfillInterruptedError
 
 
 @pytest.fixture
@@ -78,10 +77,9 @@ def test_who_interrupts_it_picks_up_what_is_left_with_the_next_run(world: World)
         if next(sent) == 4:
             raise KeyboardInterrupt
 
-    with pytest.raises(BackfillInterruptedError) as interrupted:
+    with pytest.raises(KeyboardInterrupt):
         Queue(world, interrupt).backfill_run().enqueue()
     done = states(world)["synced"]
-    assert interrupted.value.items == done
     assert 0 < done < number
     assert run_backfill(world).total == number - done
     assert_agreement(world)

@@ -143,7 +143,6 @@ def _mark_missing(
 def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> ExitCode:
     """Enqueue the items of a scope, or rehearse it; return the exit code."""
     from worker.operations.backfill.planner import BackfillPlanner
-    from worker.operations.backfill.run import BackfillInterruptedError
 
     preview = BackfillPlanner.of(services).preview(scope)
     _print_preview(preview, scope)
@@ -154,9 +153,9 @@ def _run(services: Services, scope: Scope, *, dry_run: bool, wait: bool) -> Exit
     totals = {name: min(number, scope.limit or number) for name, number in preview.wanted.items()}
     try:
         return _enqueue(services, scope, totals, wait=wait)
-    except BackfillInterruptedError as interrupted:
-        left = max(sum(totals.values()) - interrupted.items, 0)
-        echo(f"{interrupted.items} items enqueued, {left} left: run the same command again")
+    except KeyboardInterrupt:
+        echo("Interrupted. Workers still process the items that are enqueued.")
+        echo("To enqueue the remaining ones, run the same command again.")
         return ExitCode.INTERRUPTED
 
 

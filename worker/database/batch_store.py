@@ -14,6 +14,7 @@ from pymongo import UpdateMany
 from worker.core.documents import DocumentId, Failure, Lease, MediaDocument, Status, SyncState
 from worker.core.ids import candidate_ids
 from worker.database.leases import (
+    MALFORMED_STATE,
     Update,
     claim_update,
     held_by,
@@ -136,16 +137,16 @@ class BatchStore:
         Attempts are not counted. Documents that are neither new nor pending, and those that
         another run holds, keep their status and error. Raises StoreUnavailableError.
         """
-        candidates = [candidate_ids(raw) for raw in ids]
         waiting = {"atproto.status": {"$in": [None, Status.PENDING.value]}, **not_held()}
         failed = {"atproto.status": Status.PENDING.value, "atproto.error": asdict(failure)}
         writes = []
-        for some in candidates:
-            these: RawDocument = {"_id": {"$in": list(some)}}
-            writes.append(UpdateMany(these | waiting, {"$set": failed}))
-            writes.append(UpdateMany(these, {"$set": {"atproto.retryAt": retry_at}}))
-        with mongo_errors():
-            self._store.clear_malformed(kind, [each for some in candidates for each in some])
+        for candidates in map(candidate_ids, ids):
+            these: RawDocument = {"_id": {"$in": list(candidates)}}
+            # A document that cannot be saved keeps its malformed state.
+            usable = these | {"$nor": [MALFORMED_STATE]}
+            writes.append(UpdateMany(these | MALFORMED_STATE, {"$unset": {"atproto": ""}}))
+            writes.append(UpdateMany({"$and": [usable, waiting]}, {"$set": failed}))
+            writes.append(UpdateMany(usable, {"$set": {"atproto.retryAt": retry_at}}))
         self._write(kind, writes)
 
     def _write(self, kind: MediaType, writes: Sequence[UpdateMany]) -> int:

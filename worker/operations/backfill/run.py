@@ -23,7 +23,7 @@ from worker.core.clock import after
 from worker.core.redis_errors import RedisUnavailableError
 from worker.core.secrets import Secret
 from worker.operations.backfill.planner import MAX_MESSAGES, BackfillPlanner, Batch, Scope, submit
-from worker.queue.depth import Queues
+from worker.queue.depth import QueueLengths, Queues
 from worker.services import Services
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
@@ -37,20 +37,12 @@ Send = Callable[[Batch, str, str], bool]
 Show = Callable[[BackfillProgress], None]
 
 
-class BackfillInterruptedError(Exception):
-    """The operator interrupted a backfill that had enqueued some `items`."""
-
-    def __init__(self, items: int) -> None:
-        super().__init__(f"interrupted: {items} items enqueued")
-        self.items = items
-
-
 @dataclass(frozen=True, slots=True)
 class BackfillRun:
     """A backfill; workers report its progress under its name.
 
     `send` enqueues a batch, given the name and a message id, and returns whether the queue
-    accepted it; `messages` counts queued and in-flight messages; `show` displays progress.
+    accepted it; `lengths` counts the messages of all queues; `show` displays progress.
     """
 
     name: str
@@ -58,7 +50,7 @@ class BackfillRun:
     planner: BackfillPlanner
     progress: ProgressTracker
     send: Send
-    messages: Callable[[], int]
+    lengths: Callable[[], QueueLengths]
     show: Show
     stalled: float = _STALL_SECONDS
 
@@ -71,15 +63,14 @@ class BackfillRun:
             planner=BackfillPlanner.of(services),
             progress=ProgressTracker(services.storage.redis),
             send=submit,
-            messages=partial(_count_messages, services.settings.redis_url),
+            lengths=partial(_queue_lengths, services.settings.redis_url),
             show=show,
         )
 
     def enqueue(self) -> int:
         """Enqueue all batches; return the number of items.
 
-        Waits while the queue holds `MAX_MESSAGES`. Raises RedisUnavailableError, and
-        BackfillInterruptedError.
+        Waits while the queue holds `MAX_MESSAGES`. Raises RedisUnavailableError.
         """
         return self._enqueue(self.planner.batches(self.scope))
 
@@ -103,17 +94,14 @@ class BackfillRun:
     def _enqueue(self, batches: Iterable[Batch]) -> int:
         count = 0
         shown_at = time.monotonic()
-        try:
-            for number, batch in enumerate(batches):
-                if number % _CHECKED_EVERY == 0:
-                    self._wait_for_workers()
-                self._send(batch)
-                count += len(batch.ids)
-                if time.monotonic() > shown_at + _POLL_SECONDS:
-                    shown_at = time.monotonic()
-                    self.show(self.progress.read(self.name))
-        except KeyboardInterrupt:
-            raise BackfillInterruptedError(count) from None
+        for number, batch in enumerate(batches):
+            if number % _CHECKED_EVERY == 0:
+                self._wait_for_workers()
+            self._send(batch)
+            count += len(batch.ids)
+            if time.monotonic() > shown_at + _POLL_SECONDS:
+                shown_at = time.monotonic()
+                self.show(self.progress.read(self.name))
         return count
 
     def _send(self, batch: Batch) -> None:
@@ -125,8 +113,12 @@ class BackfillRun:
             )
 
     def _wait_for_workers(self) -> None:
-        """Wait until the queue holds fewer than `MAX_MESSAGES`, those of other runs included."""
-        while self.messages() >= MAX_MESSAGES:
+        """Wait until the queue holds fewer than `MAX_MESSAGES`, those of other runs included.
+
+        Messages in flight are not counted: each worker limits its own, and retries of saves at an
+        unavailable PDS must not delay a backfill.
+        """
+        while self.lengths().bulk >= MAX_MESSAGES:
             self.planner.keep_alive()
             self.show(self.progress.read(self.name))
             time.sleep(_POLL_SECONDS)
@@ -150,9 +142,10 @@ class BackfillRun:
 
     def _is_idle(self) -> bool:
         try:
-            return self.messages() == 0
+            lengths = self.lengths()
         except RedisUnavailableError:
             return False
+        return lengths.bulk + lengths.in_hand == 0
 
     def _poll(self, known: BackfillProgress) -> BackfillProgress:
         try:
@@ -161,8 +154,6 @@ class BackfillRun:
             return known  # until Redis is available again, or the wait stalls
 
 
-def _count_messages(redis_url: Secret) -> int:
-    """Count the messages in the bulk queue, and all messages in flight."""
+def _queue_lengths(redis_url: Secret) -> QueueLengths:
     with closing(Queues(redis_url)) as queues:
-        lengths = queues.lengths()
-    return lengths.bulk + lengths.in_hand
+        return queues.lengths()
