@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,10 +52,14 @@ class Scene:
     def enqueue_batch(self, subject: str, number: int) -> list[ObjectId]:
         """Save moods of a user, and send one message for all of them."""
         moods = save_moods(self.world, number, subject)
+        self.send_batch(subject, moods)
+        return moods
+
+    def send_batch(self, subject: str, moods: Sequence[ObjectId]) -> None:
+        """Send one message for all these moods of a user."""
         args = ("mood", subject, [str(mood) for mood in moods])
         with Connection(self.environ["REDIS_URL"]) as connection:
             sync_batch.apply_async(args, connection=connection, queue=BULK)
-        return moods
 
     def wait_for_status(self, type_name: str, item: ObjectId, status: str) -> None:
         """Wait until a document says that it is in a state."""

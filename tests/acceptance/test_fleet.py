@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 import redis
@@ -15,7 +16,8 @@ from tests.messages import call
 from tests.poison import POISON
 from tests.scene import Scene, open_scene
 from tests.waiting import wait_for
-from tests.world import Worlds
+from tests.world import World, Worlds
+from worker.core.clock import now
 from worker.database.indexes import definitions
 from worker.dev.stack import Stack
 
@@ -110,21 +112,39 @@ def test_a_redis_that_lost_everything_loses_no_item(fleet: Scene) -> None:
         fleet.wait_for_status("mood", mood, "synced")
 
 
+def save_old_moods(world: World, number: int) -> list[ObjectId]:
+    """Save moods of ada's that are older than those that the sweep searches."""
+    saved = now() - timedelta(days=100)
+    base = ObjectId.from_datetime(saved).binary[:8]
+    ids = [ObjectId(base + n.to_bytes(4)) for n in range(number)]
+    documents = [{"_id": each, "mood": "old", "when": saved, "user": world.ada} for each in ids]
+    world.services.storage.database["moods"].insert_many(documents)
+    return ids
+
+
 def test_with_the_pds_restarted_items_heal_by_themselves(
     own_scene: Scene, own_stack: Stack
 ) -> None:
-    """Celery's own retry, and the sweep behind it, until PDS and document agree."""
+    """Celery's own retry, and the sweep behind it, until PDS and document agree.
+
+    Those of a batch, too, whatever their age, and if all messages are lost.
+    """
     world, folder = own_scene.world, own_scene.folder
+    batch = save_old_moods(world, 3)
     with worker(own_scene.environ, folder), beat(own_scene.environ, folder):
         own_stack.pds.stop()
         try:
             moods = [world.platform.save_mood(f"outage {n}", world.ada) for n in range(3)]
             for mood in moods:
                 enqueue("mood", mood)
+            own_scene.send_batch(world.ada, batch)
+            for mood in [*moods, *batch]:
                 own_scene.wait_for_status("mood", mood, "pending")
+            with redis.Redis.from_url(own_scene.environ["REDIS_URL"]) as client:
+                client.flushdb()
         finally:
             own_stack.pds.start()
-        for mood in moods:
+        for mood in [*moods, *batch]:
             own_scene.wait_for_status("mood", mood, "synced")
 
 

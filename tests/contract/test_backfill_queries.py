@@ -10,13 +10,11 @@ from uuid import uuid4
 
 import pytest
 from bson import ObjectId
-from pymongo import MongoClient
 
 from tests.contract.items import MOOD, PAINTING, SECOND, edit, give_account, save
 from worker.core.clock import after, now
 from worker.core.documents import DocumentId
 from worker.database.mongo import RawDocument
-from worker.database.store import DocumentStore
 from worker.media import MEDIA_TYPES
 from worker.operations.backfill.planner import (
     MAX_MESSAGES,
@@ -280,16 +278,6 @@ def test_selecting_takes_no_more_memory_for_more_documents(here: Services) -> No
     assert peak < 1_500_000
     first = next(islice(BackfillPlanner.of(here).batches(Scope([MOOD])), 1))
     assert len(first.ids) == MOOD.batch
-
-
-def test_queries_over_many_documents_may_take_longer_than_other_calls(here: Services) -> None:
-    """The client allows a millisecond for a call; MongoDB needs minutes for 10 million items."""
-    ref = save(here, MOOD, user=ADA)
-    mongo = here.settings.mongodb
-    with MongoClient[RawDocument](mongo.url.reveal(), timeoutMS=1) as client:
-        queries = BackfillQueries(DocumentStore(client[mongo.name], GUEST))
-        assert [row.owner for row in queries.owners(MOOD, UNSEEN)] == [ADA]
-        assert list(queries.documents(MOOD, UNSEEN, ADA)) == [ref.id]
 
 
 class ManyBatches(BackfillPlanner):

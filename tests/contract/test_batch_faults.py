@@ -166,6 +166,27 @@ def test_a_batch_that_cannot_start_is_recorded_on_its_documents(
     assert statuses(sync_batch(world, "mood", items, subject=user)) == {"synced": 3}
 
 
+def test_a_document_that_cannot_be_saved_keeps_no_other_from_being_postponed(
+    world: World, proxy: Proxy
+) -> None:
+    """The schema validator rejects it, as it is: its state is no object."""
+    user = new_user(world)
+    first, bad, last = moods = save_moods(world, 3, user)
+    documents = world.services.storage.store.collection(MOOD)
+    documents.update_one({"_id": bad}, {"$set": {"atproto": None, "bad": True}})
+    database = world.services.storage.database
+    proxy.answer(Reply(503, b"{}"), "getRepo")
+    database.command("collMod", MOOD.collection, validator={"bad": {"$exists": False}})
+    try:
+        assert statuses(sync_batch(world, "mood", moods, subject=user)) == {"pending": 3}
+    finally:
+        database.command("collMod", MOOD.collection, validator={})
+    proxy.be_honest()
+    for mood in (first, last):
+        assert error_of(world, "mood", mood)[2] == "pds_503"
+    assert documents.find_one({"_id": bad}, {"atproto": 1}) == {"_id": bad, "atproto": None}
+
+
 def test_a_batch_that_takes_too_long_to_start_is_recorded_on_its_documents(
     world: World, watch: Watch
 ) -> None:
