@@ -55,9 +55,11 @@ class Scene:
         self.send_batch(subject, moods)
         return moods
 
-    def send_batch(self, subject: str, moods: Sequence[ObjectId]) -> None:
+    def send_batch(
+        self, subject: str, moods: Sequence[ObjectId], backfill: str | None = None
+    ) -> None:
         """Send one message for all these moods of a user."""
-        args = ("mood", subject, [str(mood) for mood in moods])
+        args = ("mood", subject, [str(mood) for mood in moods], backfill)
         with Connection(self.environ["REDIS_URL"]) as connection:
             sync_batch.apply_async(args, connection=connection, queue=BULK)
 

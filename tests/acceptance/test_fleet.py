@@ -127,7 +127,7 @@ def test_with_the_pds_restarted_items_heal_by_themselves(
 ) -> None:
     """Celery's own retry, and the sweep behind it, until PDS and document agree.
 
-    Those of a batch, too, whatever their age, and if all messages are lost.
+    Those of a backfill, too, whatever their age, and if all messages are lost.
     """
     world, folder = own_scene.world, own_scene.folder
     batch = save_old_moods(world, 3)
@@ -137,7 +137,7 @@ def test_with_the_pds_restarted_items_heal_by_themselves(
             moods = [world.platform.save_mood(f"outage {n}", world.ada) for n in range(3)]
             for mood in moods:
                 enqueue("mood", mood)
-            own_scene.send_batch(world.ada, batch)
+            own_scene.send_batch(world.ada, batch, backfill="outage")
             for mood in [*moods, *batch]:
                 own_scene.wait_for_status("mood", mood, "pending")
             with redis.Redis.from_url(own_scene.environ["REDIS_URL"]) as client:
