@@ -73,7 +73,7 @@ class MediaTask(Task[Any, Any]):
         try:
             raise self.retry(args, countdown=seconds, exc=reason)
         except Reject as rejected:
-            raise Reject(rejected.reason, requeue=True) from rejected
+            raise Reject(str(reason), requeue=True) from rejected
 
     def services(self) -> Services:
         """Return the services of this process; the first call builds them."""

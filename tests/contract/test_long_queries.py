@@ -13,17 +13,18 @@ from tests.contract.items import MOOD, give_account, save
 from worker.core.clock import now
 from worker.database.accounts import Accounts
 from worker.database.mongo import RawDocument
+from worker.database.state import ResetMode
 from worker.database.store import DocumentStore
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.backfill.queries import UNSEEN, BackfillQueries
-from worker.operations.erase.state_reset import ResetMode, StateReset
+from worker.operations.erase.state_reset import StateReset
 from worker.operations.status.counts import ItemCounts
 from worker.operations.status.failures import Failures
 from worker.services import Services
 
 ADA, NOBODY, GUEST = "auth0|ada", "auth0|nobody", "art-guest"
-PUBLISHED = {"status": "synced", "repo": "did:plc:a", "rkey": "3a", "syncedAt": now()}
-FAILED = {"status": "failed", "error": {"code": "x"}}
+PUBLISHED: RawDocument = {"status": "synced", "repo": "did:plc:a", "rkey": "3a", "syncedAt": now()}
+FAILED: RawDocument = {"status": "failed", "error": {"code": "x"}}
 Data = Database[RawDocument]
 Query = Callable[[Data, DocumentStore], object]
 
