@@ -157,7 +157,12 @@ class BatchEngine:
         """Publish the simple documents; return their outcomes by requested id."""
         repo = self.open_repo(account)
         is_adopted = self._adopt(request, repo, account)
-        account = self.accounts.find(request.subject) or account  # adoption may take long
+        current = self.accounts.find(request.subject)  # adoption may take long
+        if current is None:
+            return {}
+        if current != account:
+            is_adopted = is_adopted and current.did == account.did
+            account, repo = current, self.open_repo(current)
         loaded = self.batch_store.read(request.kind, request.ids)
         simple = [
             each
