@@ -20,8 +20,8 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.dev.stack import Stack
-from worker.pds.client import PdsClient, Session
-from worker.pds.errors import AccountUnusableError, SessionExpiredError
+from worker.pds.client import PdsClient, Session, open_http_client
+from worker.pds.errors import AccountUnusableError, GatewayError, SessionExpiredError
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,15 @@ FAULTS: Mapping[str, tuple[Reply, type[MediaError], str]] = {
     "429 with a JSON text": (Reply(429, b'"slow down"'), WaitError, "rate_limited"),
     "429 with HTML": (Reply(429, HTML, "text/html"), WaitError, "rate_limited"),
     "500": (Reply(500, b'{"error":"InternalServerError"}'), TransientError, "pds_500"),
-    "500 with a JSON list": (Reply(500, b"[1, 2]"), TransientError, "pds_500"),
-    "500 with odd JSON": (Reply(500, b'{"error":null,"message":7}'), TransientError, "pds_500"),
-    "500 nested too deep": (Reply(500, b"[" * 100_000), TransientError, "pds_500"),
-    "502 with HTML": (Reply(502, HTML, "text/html"), TransientError, "pds_502"),
-    "503 with nothing": (Reply(503, b"", ""), TransientError, "pds_503"),
-    "404 with HTML": (Reply(404, HTML, "text/html"), TransientError, "pds_404"),
-    "408": (Reply(408), TransientError, "pds_408"),
+    "500 with a JSON list": (Reply(500, b"[1, 2]"), GatewayError, "pds_500"),
+    "500 with odd JSON": (Reply(500, b'{"error":null,"message":7}'), GatewayError, "pds_500"),
+    "500 nested too deep": (Reply(500, b"[" * 100_000), GatewayError, "pds_500"),
+    "502 with HTML": (Reply(502, HTML, "text/html"), GatewayError, "pds_502"),
+    "503 with nothing": (Reply(503, b"", ""), GatewayError, "pds_503"),
+    "404 with HTML": (Reply(404, HTML, "text/html"), GatewayError, "pds_404"),
+    "408": (Reply(408), GatewayError, "pds_408"),
     "403 with an error name": (Reply(403, b'{"error":"Odd"}'), AccountUnusableError, "pds_403"),
+    "405 with HTML": (Reply(405, HTML, "text/html"), GatewayError, "pds_405"),
     "413 with HTML": (Reply(413, HTML, "text/html"), PermanentError, "payload_too_large"),
     "400 with no body": (Reply(400, b"", ""), PermanentError, "pds_refused"),
     "400 with a name alone": (
@@ -63,19 +64,19 @@ FAULTS: Mapping[str, tuple[Reply, type[MediaError], str]] = {
         SessionExpiredError,
         "session_expired",
     ),
-    "200 with HTML": (Reply(200, HTML, "text/html"), TransientError, "pds_answer_garbled"),
+    "200 with HTML": (Reply(200, HTML, "text/html"), GatewayError, "pds_answer_garbled"),
     "200 with JSON as text": (
         Reply(200, b'{"uri":"at://canary"}', "text/plain"),
-        TransientError,
+        GatewayError,
         "pds_answer_garbled",
     ),
-    "200 with half the JSON": (Reply(200, b'{"uri":"at://c'), TransientError, "pds_answer_garbled"),
-    "200 with a JSON list": (Reply(200, b"[]"), TransientError, "pds_answer_garbled"),
-    "200 with no UTF-8": (Reply(200, b'{"a":"\xff\xfe"}'), TransientError, "pds_answer_garbled"),
-    "200 nested too deep": (Reply(200, b"[" * 100_000), TransientError, "pds_answer_garbled"),
+    "200 with half the JSON": (Reply(200, b'{"uri":"at://c'), GatewayError, "pds_answer_garbled"),
+    "200 with a JSON list": (Reply(200, b"[]"), GatewayError, "pds_answer_garbled"),
+    "200 with no UTF-8": (Reply(200, b'{"a":"\xff\xfe"}'), GatewayError, "pds_answer_garbled"),
+    "200 nested too deep": (Reply(200, b"[" * 100_000), GatewayError, "pds_answer_garbled"),
     "200 with bad gzip": (
         Reply(200, b"{}", headers={"Content-Encoding": "gzip"}),
-        TransientError,
+        GatewayError,
         "pds_answer_garbled",
     ),
     "200 cut off": (Reply(200, b'{"uri":', cut=True), TransientError, "pds_unreachable"),
@@ -90,18 +91,21 @@ def test_bad_answers_become_our_errors_in_every_call(gateway: Gateway, fault: st
     reply, kind, code = FAULTS[fault]
     gateway.proxy.answer(reply)
     errors = {name: error_of(call, gateway.pds) for name, (_, call) in CALLS.items()}
-    assert {name: (type(e), e.code) for name, e in errors.items()} == dict.fromkeys(
-        CALLS, (kind, code)
-    )
+    expected = dict.fromkeys(CALLS, (kind, code))
+    if 400 <= reply.status < 500 and kind is not WaitError:
+        refused = (AccountUnusableError, f"pds_{reply.status}")
+        expected["login"] = refused
+        if kind is not SessionExpiredError:
+            expected["refresh"] = refused
+    assert {name: (type(e), e.code) for name, e in errors.items()} == expected
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 406, 451, 502, 503])
 def test_page_of_a_gateway_says_nothing_of_the_account(gateway: Gateway, status: int) -> None:
-    """It may reject the content of one call. At a login, no other item can be published either."""
-    gateway.proxy.answer(Reply(status, HTML, "text/html"))
-    for step, call in CALLS.values():
-        expected = AccountUnusableError if step == "session" else TransientError
-        assert type(error_of(call, gateway.pds)) is expected
+    """It may reject the content of one call: the call is tried again, and nothing is parked."""
+    gateway.proxy.answer(Reply(status, HTML, "text/html; charset=utf-8"))
+    errors = [error_of(call, gateway.pds) for step, call in CALLS.values() if step != "session"]
+    assert {(type(e), e.code) for e in errors} == {(GatewayError, f"pds_{status}")}
 
 
 def test_errors_name_the_step_that_failed(gateway: Gateway) -> None:

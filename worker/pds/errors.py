@@ -47,6 +47,13 @@ class AccountUnusableError(MediaError):
     step = "account"
 
 
+class GatewayError(TransientError):
+    """The answer has no XRPC error name: it is not of the PDS, but of a gateway before it.
+
+    The gateway may have rejected the content of this call only.
+    """
+
+
 class BlobNotFoundError(TransientError):
     """The record refers to a blob missing on the PDS. Upload it and write again."""
 
@@ -88,6 +95,7 @@ _ACCOUNT_FAULTS: Mapping[str, tuple[str, str]] = {
     "AuthFactorTokenRequired": ("second_factor", "the account asks for a second factor"),
     "InvalidCredentials": ("wrong_password", "the stored password is refused"),
 }
+_TEMPORARY = frozenset({401, 403, 404, 405, 408, 409, 425})  # without a known error name
 _MESSAGES = ("error", "message")  # the fields of an XRPC error; the second is optional
 _CLASSES: Mapping[str, type[MediaError]] = {
     "ExpiredToken": SessionExpiredError,
@@ -106,6 +114,7 @@ class _ErrorAnswer:
     name: str
     message: str
     headers: Mapping[str, str]
+    is_page: bool
 
     @property
     def text(self) -> str:
@@ -134,18 +143,19 @@ def error_name(error: BaseException | None) -> str:
     return _answer(error.response).name if isinstance(error, httpx.HTTPStatusError) else ""
 
 
-def malformed_response(step: str) -> TransientError:
+def malformed_response(step: str) -> GatewayError:
     """Create the error for a response that is not XRPC, such as a proxy error page."""
     message = "the PDS sent an answer that cannot be read; is PDS_URL right?"
-    return TransientError(message, step=step, code="pds_answer_garbled")
+    return GatewayError(message, step=step, code="pds_answer_garbled")
 
 
 def _answer(response: httpx.Response) -> _ErrorAnswer:
     fields = _parse_body(response.content)
     texts = (text if isinstance(text, str) else "" for text in map(fields.get, _MESSAGES))
     name, message = _redact_echoes(response.request, *texts)
-    path = response.request.url.path
-    return _ErrorAnswer(path, response.status_code, name, message, response.headers)
+    path, headers = response.request.url.path, response.headers
+    is_page = headers.get("content-type", "").startswith("text/html")
+    return _ErrorAnswer(path, response.status_code, name, message, headers, is_page)
 
 
 def _parse_body(content: bytes) -> Mapping[str, object]:
@@ -190,19 +200,17 @@ def _classify(answer: _ErrorAnswer, step: str) -> MediaError:
 
 
 def _by_status(answer: _ErrorAnswer, step: str) -> MediaError:
+    code = f"pds_{answer.status}"
     if answer.status < 400:  # noqa: PLR2004
         message = f"the PDS answered {answer.status}, a redirect perhaps; is PDS_URL right?"
         return TransientError(message, step=step, code="pds_redirected")
     if answer.status == 413:  # noqa: PLR2004
         return PermanentError(answer.text, step=step, code="payload_too_large")
-    if answer.status >= 500 or answer.status in {404, 405, 408, 409, 425}:  # noqa: PLR2004
-        return TransientError(answer.text, step=step, code=f"pds_{answer.status}")
-    if answer.status in {401, 403}:
-        code = f"pds_{answer.status}"
-        if answer.name or step == "session":
-            return AccountUnusableError(answer.text, code=code)
-        # The page of a gateway: it may have rejected the content of this call only.
-        return TransientError(answer.text, step=step, code=code)
+    if answer.name and answer.status in {401, 403}:
+        return AccountUnusableError(answer.text, code=code)
+    if answer.is_page or answer.status >= 500 or answer.status in _TEMPORARY:  # noqa: PLR2004
+        kind = TransientError if answer.name else GatewayError
+        return kind(answer.text, step=step, code=code)
     return PermanentError(answer.text, step=step, code="pds_refused")
 
 

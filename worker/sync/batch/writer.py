@@ -2,7 +2,8 @@
 
 A PDS writes all records of a chunk or none. After no answer, a server error or a commit of another
 program, the writer reads the records of the chunk and sends only the missing ones again. It splits
-a rejected chunk in halves until the invalid record is alone; `Engine` then syncs that document.
+a rejected chunk in halves until the invalid record is alone; `Engine` then syncs that document. A
+page of a gateway rejects a chunk too: the gateway may dislike the content of one record.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from itertools import islice
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.core.records import RecordKey, RemoteRecord, Write
 from worker.pds.client import POINTS
-from worker.pds.errors import BlobNotFoundError
+from worker.pds.errors import BlobNotFoundError, GatewayError
 from worker.pds.locks import RepoLocks
 from worker.pds.repo import Repo
 from worker.sync.batch.throttle import BulkThrottle
@@ -76,6 +77,9 @@ class _RefusedError(TransientError):
     step, code = "write", "writes_refused"
 
 
+_UNEXPLAINED = (_RefusedError, GatewayError)
+
+
 def _own_records(
     repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult
 ) -> Sequence[PreparedRecord]:
@@ -89,9 +93,17 @@ def _own_records(
             if item.run.state.cid:
                 check_owner(item.run, item.key, repo.get(item.key))
             own.append(item)
-        except RecordNotProvenError:
-            result.rejected.append(item)
+        except (RecordNotProvenError, GatewayError) as refusal:
+            _reject([item], refusal, result)
     return own
+
+
+def _reject(items: Sequence[PreparedRecord], refusal: MediaError, result: WriteResult) -> None:
+    """Add records to `rejected`; raise `refusal` if the PDS rejects all records without a reason."""
+    result.rejected += items
+    is_hopeless = not result.written and len(result.rejected) >= _MAX_REJECTED
+    if isinstance(refusal, _UNEXPLAINED) and is_hopeless:
+        raise refusal
 
 
 def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) -> None:
@@ -101,16 +113,13 @@ def _settle(repo: Repo, chunk: Sequence[PreparedRecord], result: WriteResult) ->
         part = parts.popleft()
         try:
             _send(repo, part)
-        except (PermanentError, BlobNotFoundError, _RefusedError) as refusal:
+        except (PermanentError, BlobNotFoundError, *_UNEXPLAINED) as refusal:
             if len(part) > 1:
                 half = len(part) // 2
                 # In random order, so that retries do not always start with the same half.
                 parts.extendleft(random.sample((part[:half], part[half:]), 2))
                 continue
-            result.rejected += part
-            is_hopeless = not result.written and len(result.rejected) >= _MAX_REJECTED
-            if isinstance(refusal, _RefusedError) and is_hopeless:
-                raise
+            _reject(part, refusal, result)
         else:
             result.written += part
 
@@ -126,10 +135,12 @@ def _send(repo: Repo, part: Sequence[PreparedRecord]) -> None:
             repo.apply(writes, commit)
         except (BlobNotFoundError, WaitError):
             raise
-        except TransientError:
+        except TransientError as error:
             writes = list(_missing(repo, part))
             if not writes:
                 return
+            if isinstance(error, GatewayError):
+                raise
         else:
             return
     raise _RefusedError(f"the PDS carries out no write of these {len(part)}")
