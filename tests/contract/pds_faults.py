@@ -12,3 +12,8 @@ FAULTS = {
     "a cut connection": Reply(200, b'{"uri":"at', cut=True),
     "HTML": Reply(200, b"<html>Welcome</html>", "text/html"),
 }
+
+PAGES = {
+    status: Reply(status, b"<!doctype html><title>Blocked</title>", "text/html")
+    for status in (403, 413, 503)
+}

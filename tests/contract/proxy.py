@@ -6,6 +6,7 @@ A real HTTP server on the loopback, so that a client meets bad answers the way i
 from __future__ import annotations
 
 import http.client
+import re
 import threading
 import time
 from collections import Counter
@@ -52,7 +53,7 @@ class Proxy:
     def __init__(self, upstream: str, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self._upstream = urlsplit(upstream)
-        self._replies: dict[str, Reply] = {}
+        self._replies: dict[str, tuple[Reply, str]] = {}
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._answers: Counter[tuple[str, int]] = Counter()
@@ -85,9 +86,12 @@ class Proxy:
         with self._lock:
             self._calls.clear()
 
-    def answer(self, reply: Reply, method: str = "") -> None:
-        """From now on give this answer to calls of one method, or to all."""
-        self._replies[method] = reply
+    def answer(self, reply: Reply, method: str = "", *, about: str = "") -> None:
+        """From now on give this answer to calls of one method, or to all.
+
+        Only those whose path or body has a match of the regular expression `about`.
+        """
+        self._replies[method] = reply, about
 
     def drip(self, *, pieces: int, pause: float) -> None:
         """From now on send each answer in so many pieces, with so many seconds in between."""
@@ -115,7 +119,7 @@ class Proxy:
 
     def _answer(self, request: BaseHTTPRequestHandler, nsid: str) -> None:
         body = request.rfile.read(int(request.headers["content-length"] or 0))
-        own = next((r for name, r in self._replies.items() if nsid.endswith(name)), None)
+        own = self._own_reply(nsid, f"{request.path} {body.decode(errors='replace')}")
         if own is None or own.carried_out:
             answer = self._forward(request, body)
         if own and own.quoting:
@@ -129,6 +133,12 @@ class Proxy:
         else:
             _send(request, reply, *self._drops)
             self.dripped += 1
+
+    def _own_reply(self, nsid: str, text: str) -> Reply | None:
+        for method, (reply, about) in list(self._replies.items()):
+            if nsid.endswith(method) and re.search(about, text):
+                return reply
+        return None
 
     def _forward(self, request: BaseHTTPRequestHandler, body: bytes) -> Reply:
         headers = {k: v for k, v in request.headers.items() if k.lower() not in _NOT_FORWARDED}

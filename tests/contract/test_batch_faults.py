@@ -28,7 +28,7 @@ from tests.bulk import (
     sync_batch,
 )
 from tests.contract.pds_calls import deactivate
-from tests.contract.pds_faults import FAULTS, SLOW_DOWN
+from tests.contract.pds_faults import FAULTS, PAGES, SLOW_DOWN
 from tests.contract.proxy import Proxy, Reply
 from tests.watching import Point, Watch
 from tests.world import World
@@ -79,6 +79,59 @@ def test_a_record_that_the_pds_refuses_is_found_by_halving(
     assert {error_of(world, "mood", item)[:2] for item in culprits} == {(status, "write")}
     assert_agreement(world)
     assert statuses(sync_batch(world, "mood", culprits)) == {"synced": 2}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("status", PAGES)
+def test_pages_of_a_gateway_for_some_writes_hold_up_no_other(
+    world: World, proxy: Proxy, status: int
+) -> None:
+    """Two of 16 are blocked in each call: the others are published, and nothing is parked."""
+    items = save_moods(world, 16)
+    culprits = [items[2], items[11]]
+    proxy.answer(PAGES[status], about="|".join(map(str, culprits)))
+    expected = "failed" if status == 413 else "pending"
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 14, expected: 2}
+    assert proxy.count("applyWrites") <= 20
+    for item in culprits:
+        assert state_of(world, item)["attempts"] == 1
+    proxy.be_honest()
+    assert statuses(sync_batch(world, "mood", culprits)) == {"synced": 2}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_page_of_a_gateway_for_one_record_that_is_read_holds_up_no_other(
+    world: World, proxy: Proxy, status: int
+) -> None:
+    """An edit reads the record before the write."""
+    items = save_moods(world, 8)
+    sync_batch(world, "mood", items)
+    for item in items:
+        world.platform.edit("mood", item, mood="edited")
+    proxy.answer(PAGES[status], "getRecord", about=str(state_of(world, items[3])["rkey"]))
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 7, "pending": 1}
+    assert error_of(world, "mood", items[3]) == ("pending", "read", f"pds_{status}")
+    proxy.be_honest()
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 8}
+    assert_agreement(world)
+
+
+@pytest.mark.parametrize("method", ["applyWrites", "getLatestCommit", ""])
+@pytest.mark.parametrize("status", [403, 503])
+def test_pages_of_a_gateway_for_all_calls_use_few(
+    world: World, proxy: Proxy, method: str, status: int
+) -> None:
+    """Three items are tried alone, the others wait; nothing is parked, and one attempt is used."""
+    items = save_moods(world, 16)
+    proxy.forget_calls()
+    proxy.answer(PAGES[status], method)
+    synced = {"synced": 3} if method else {}
+    expected = {**synced, "pending": 16 - sum(synced.values())}
+    assert statuses(sync_batch(world, "mood", items)) == expected
+    assert proxy.count() <= 60
+    proxy.be_honest()
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 16}
     assert_agreement(world)
 
 

@@ -82,6 +82,11 @@ class Move:
         host = urlsplit(self.directory.url).netloc
         self.redis.delete(f"media-atproto:directory:{host}")
 
+    def forget(self, *names: str) -> int:
+        """Delete what Redis has of the account under these names; return how much it was."""
+        keys = [self.redis.keys(f"media-atproto:{name}:{self.account.did}:*") for name in names]
+        return sum(self.redis.delete(key) for found in keys for key in found)
+
 
 @pytest.fixture
 def places(stack: Stack) -> Iterator[Places]:
@@ -136,15 +141,19 @@ def test_nobody_asks_twice_within_an_hour(move: Move) -> None:
     assert move.directory.count() == 2
 
 
-def test_account_that_has_moved_is_followed_at_once(move: Move) -> None:
-    """The old PDS refuses it; before it is parked, the directory is asked."""
+@pytest.mark.parametrize("has_session", [True, False])
+def test_account_that_has_moved_is_followed_at_once(move: Move, *, has_session: bool) -> None:
+    """The old PDS refuses it; the directory is asked, so it is neither parked nor reported."""
     move.write("a")
     move.pass_time(61)
+    if not has_session:
+        move.forget("session")
     move.old.answer(_GONE)
     move.live_at(move.new.url)
     move.write("b")
     assert move.new.count("putRecord") == 1
     assert {r.rkey for r in move.repo.records(move.nsid)} == {"a", "b"}
+    assert move.forget("parked", "told") == 0
 
 
 def test_account_in_trouble_where_it_lives_is_parked(move: Move) -> None:
@@ -156,6 +165,7 @@ def test_account_in_trouble_where_it_lives_is_parked(move: Move) -> None:
         with pytest.raises(AccountError) as caught:
             move.write(rkey)
         assert caught.value.code == "account_deactivated"
+    assert move.forget("parked", "told") == 2
     assert move.directory.count() == 2
     assert move.old.count("putRecord") == 2
 

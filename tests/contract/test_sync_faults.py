@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from bson import ObjectId
 
-from tests.contract.pds_faults import FAULTS, SLOW_DOWN
+from tests.contract.pds_faults import FAULTS, PAGES, SLOW_DOWN
 from tests.contract.proxy import Proxy, Reply
 from tests.pictures import pixel_art
 from tests.world import World
@@ -75,6 +75,21 @@ def test_an_edit_with_an_unknown_outcome_ends_right(world: World, proxy: Proxy, 
     proxy.be_honest()
     assert world.sync("mood", mood).status is Status.SYNCED
     assert world.record("mood", mood)["text"] == "second edit"
+
+
+@pytest.mark.parametrize("status", [403, 503])
+def test_an_item_that_always_gets_the_page_of_a_gateway_fails_alone(
+    world: World, proxy: Proxy, status: int
+) -> None:
+    """Its attempts are counted; other items of the account are published meanwhile."""
+    mood = new_mood(world)
+    proxy.answer(PAGES[status], about=str(mood))
+    for _ in range(world.services.settings.retry.max_attempts - 1):
+        assert world.sync("mood", mood).status is Status.PENDING
+    assert world.sync("mood", world.platform.save_mood("other", world.ada)).status is Status.SYNCED
+    outcome = world.sync("mood", mood)
+    assert (outcome.status, outcome.error and outcome.error.code) == ("failed", f"pds_{status}")
+    assert proxy.count("createSession") <= 1
 
 
 def test_a_removal_that_failed_is_not_called_done(world: World, proxy: Proxy) -> None:

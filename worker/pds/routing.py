@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from redis import Redis
 
+from worker.core.errors import AccountError
 from worker.core.secrets import Secret, Vault
 from worker.pds.call_limits import CallLimits
 from worker.pds.client import HttpClient, PdsClient
@@ -45,11 +46,17 @@ class PdsHosts:
 
     def find_new_host(self, did: str, host: PdsHost) -> PdsHost | None:
         """Resolve an account again; return its new host, or None if it has not moved."""
-        try:
-            url = self._resolver.refresh(did)
-        except UNRESOLVED:
-            return None  # the new host is unknown, so the caller reports the error of the old one
-        return None if url == host.pds.url else self._open_host(url)
+        url = _find_new_url(self._resolver, did, host.pds.url)
+        return self._open_host(url) if url else None
+
+
+def _find_new_url(resolver: PdsResolver, did: str, url: str) -> str | None:
+    """Resolve an account again; return its PDS URL, or None if it is still `url`."""
+    try:
+        found = resolver.refresh(did)
+    except UNRESOLVED:
+        return None  # the new URL is unknown, so the caller reports the error of the old PDS
+    return None if found == url else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +111,18 @@ class PdsHostFactory:
             metrics=self.metrics,
             limits=caller.limits,
         )
-        sessions = Sessions(self.redis, self.vault, pds, parked=self.parked, alerts=self.alerts)
+        sessions = Sessions(
+            self.redis,
+            self.vault,
+            pds,
+            parked=self.parked,
+            alerts=self.alerts,
+            has_moved=partial(self._has_moved, url),
+        )
         return PdsHost(pds, sessions)
+
+    def _has_moved(self, url: str, did: str) -> bool:
+        try:
+            return _find_new_url(self.resolver, did, url) is not None
+        except AccountError:
+            return False  # the DID is gone, so the account is parked

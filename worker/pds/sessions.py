@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from redis import Redis
@@ -36,7 +36,11 @@ _KEPT = 90 * 86_400  # seconds; the lifetime of a refresh token
 
 
 class Sessions:
-    """Creates, refreshes and caches the sessions of accounts at one PDS."""
+    """Creates, refreshes and caches the sessions of accounts at one PDS.
+
+    `has_moved` returns whether the account of a DID is at another PDS now. Such an account is not
+    parked: the caller follows it.
+    """
 
     def __init__(
         self,
@@ -46,12 +50,14 @@ class Sessions:
         *,
         parked: float,
         alerts: Alerts = NULL_ALERTS,
+        has_moved: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._redis = redis
         self._vault = vault
         self._pds = pds
         self._parking = Parking(redis, vault, parked)
         self._alerts = alerts
+        self._has_moved = has_moved
 
     def get(self, account: Account) -> Session:
         """Return a cached or new session; raises AccountError if the login fails."""
@@ -80,6 +86,8 @@ class Sessions:
         self, account: Account, fault: AccountUnusableError, *, at_login: bool = False
     ) -> AccountError:
         """Park an account, and send an alert for a new fault; return the AccountError."""
+        if self._has_moved(account.did):
+            return AccountError(fault.message, until=now(), step="account", code=fault.code)
         known, bound = self._key("told", account), self._bound(account)
         with redis_errors():
             _, _, count = (read_text(self._redis, known) or "").partition(" ")

@@ -99,7 +99,7 @@ def _own_records(
 
 
 def _reject(items: Sequence[PreparedRecord], refusal: MediaError, result: WriteResult) -> None:
-    """Add records to `rejected`; raise `refusal` if the PDS rejects all records without a reason."""
+    """Add records to `rejected`; raise `refusal` if all are rejected without a reason."""
     result.rejected += items
     is_hopeless = not result.written and len(result.rejected) >= _MAX_REJECTED
     if isinstance(refusal, _UNEXPLAINED) and is_hopeless:
