@@ -9,13 +9,16 @@ from uuid import uuid4
 import pytest
 from bson import ObjectId
 
-from tests.bulk import save_moods, statuses, sync_batch
+from tests.bulk import MOOD, put_foreign, repo, save_moods, set_state, statuses, sync_batch
 from tests.contract.items import refuse
 from tests.world import World
+from worker.core.clock import now
 from worker.core.documents import Account, ItemRef
+from worker.database.account_changes import AccountChanges
 from worker.dev.demo.platform import PdsAccount, create_account
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
+from worker.sync.account_changes import mark_moved
 from worker.sync.adoption import Adoption
 
 
@@ -127,6 +130,32 @@ def test_a_new_did_moves_many_items_of_several_types(new_world: World) -> None:
     assert {(state["status"], state["repo"]) for state in states} == {("synced", new)}
     links = {str(world.record("piece", piece)["acUrl"]) for piece in pieces}
     assert all("/@lovelace/" in link for link in links)
+    assert sweep_and_sync(world) == []
+
+
+def test_after_a_move_to_another_pds_the_latest_items_are_compared_with_it(
+    new_world: World,
+) -> None:
+    """The old PDS has taken the last write and the last removal; the new one knows of neither."""
+    world = new_world
+    earlier = world.publish_mood("earlier")
+    moment = world.platform.state("mood", earlier)["syncedAt"]
+    written, removed, wiped = (world.publish_mood(text) for text in ("written", "removed", "wiped"))
+    rkey = str(world.platform.state("mood", removed)["rkey"])
+    world.platform.edit("mood", removed, deleted=True)
+    assert world.sync("mood", removed).status == "removed"
+    set_state(world, MOOD, wiped, status="removed", reason="wiped", syncedAt=now())
+    assert sweep_and_sync(world) == []
+    did = world.dids[world.ada]
+    put_foreign(world, world.ada, "mood", rkey, ref=str(removed))
+    owner = repo(world, world.ada)
+    owner.delete(owner.key(MOOD.nsid, str(world.platform.state("mood", written)["rkey"])))
+    storage = world.services.storage
+    changes = AccountChanges(storage.database, storage.accounts, storage.store)
+    mark_moved(changes, storage.accounts, did, moment.timestamp() + 0.001)
+    assert sorted(sweep_and_sync(world)) == ["removed", "synced"]
+    assert repos_of(world, "mood", written) == [did]
+    assert repos_of(world, "mood", removed) == []
     assert sweep_and_sync(world) == []
 
 

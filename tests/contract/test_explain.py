@@ -29,6 +29,7 @@ from worker.operations.backfill.queries import (
 )
 from worker.operations.backfill.retry import find_named
 from worker.operations.status import PageCursor, Search, throughput
+from worker.pds.identity import StaticPdsResolver
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.sweep import Sweep
 from worker.telemetry.alerts import NULL_ALERTS
@@ -125,15 +126,17 @@ OF_A_WHOLE_SWEEP: dict[str, tuple[int, Query]] = {
     # What it finds is marked as pending, so the queries above would find less.
     "all that it sends": (
         101,
-        lambda w: Sweep(
-            w.backlog, w.accounts, w.removals, w.changed_accounts, LIMITS, NULL_ALERTS
-        ).run({FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None),
+        lambda w: sweep(w).run({FRONT: 0, OVERFLOW: 0}, lambda *_: None, lambda *_: None),
     ),
 }
 OF_CHANGED_ACCOUNTS: dict[str, tuple[int, Query]] = {
     "new accounts": (50, lambda w: w.changed_accounts.mark_items(50)),
     "items in other repos": (10, lambda w: w.changed_accounts.changes.mark_in_other_repos(*of(w))),
     "published items": (10, lambda w: w.changed_accounts.changes.mark_published(*of(w))),
+    "items synced since": (
+        20,
+        lambda w: w.changed_accounts.changes.mark_synced_since(*of(w), now() - DAY),
+    ),
 }
 TABLES = {
     "status": OF_STATUS,
@@ -189,6 +192,19 @@ def test_a_query_that_goes_through_a_collection_would_be_noticed(watched: Watche
         ("update", True),
     ]
     assert {each.documents for each in explained} == {1000}
+
+
+def sweep(watched: Watched) -> Sweep:
+    """Return a sweep of all types, without a directory to ask."""
+    return Sweep(
+        watched.backlog,
+        watched.accounts,
+        watched.removals,
+        watched.changed_accounts,
+        StaticPdsResolver(""),
+        LIMITS,
+        NULL_ALERTS,
+    )
 
 
 def owned(watched: Watched) -> OwnedDocuments:

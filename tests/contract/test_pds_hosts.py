@@ -258,14 +258,17 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
         return undo.enter_context(closing(resolver)).pds_of(did)
 
 
-def test_a_move_is_reported_with_the_time_of_the_last_answer(stack: Stack, redis: Redis) -> None:
+@pytest.mark.parametrize("by_sweep", [False, True])
+def test_a_move_is_reported_with_the_time_of_the_last_answer(
+    stack: Stack, redis: Redis, *, by_sweep: bool
+) -> None:
     """What was written since then may be at the old PDS."""
     did = "did:plc:" + "c" * 24
     old, new = "https://old.example.com", "https://new.example.com"
     service = {"id": f"{did}#atproto_pds", "serviceEndpoint": new}
     moves: list[tuple[str, float]] = []
     with ExitStack() as undo:
-        undo.callback(redis.delete, f"media-atproto:home:{did}")
+        undo.callback(redis.delete, f"media-atproto:home:{did}", "media-atproto:unconfirmed")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
         cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
@@ -280,6 +283,34 @@ def test_a_move_is_reported_with_the_time_of_the_last_answer(stack: Stack, redis
             on_move=lambda *move: moves.append(move),
         )
         undo.enter_context(closing(resolver))
+        if by_sweep:
+            resolver.confirm_used()
         assert resolver.pds_of(did) == new
-        assert resolver.pds_of(did) == new
+        assert plc.count() == 1
     assert moves == [(did, found_at)]
+
+
+def test_a_used_pds_is_confirmed_once(move: Move) -> None:
+    """When its time is over, although no item of the account is synced any more."""
+    resolver = move.services.pds.resolver
+    move.write("a")
+    resolver.confirm_used()
+    assert move.directory.count() == 1
+    move.pass_time(3601)
+    for _ in range(2):
+        resolver.confirm_used()
+    assert move.directory.count() == 2
+
+
+def test_a_directory_that_is_away_is_not_asked_by_each_sweep(move: Move) -> None:
+    """The account is confirmed an hour later."""
+    resolver = move.services.pds.resolver
+    move.write("a")
+    move.pass_time(3601)
+    move.say({}, 503)
+    for _ in range(2):
+        resolver.confirm_used()
+    assert move.directory.count() == 2
+    asked_again = move.redis.zscore("media-atproto:unconfirmed", move.account.did)
+    assert asked_again is not None
+    assert asked_again > time.time() + 3000

@@ -6,6 +6,7 @@ from tests.faults.performance import Fault
 from tests.faults.strikes import (
     directory,
     mongodb,
+    moves,
     pds,
     redis,
     schedule,
@@ -44,6 +45,7 @@ FAULTS = (
         "a schema validator takes no state of every second document",
         validators.reject_states,
     ),
+    Fault("account moved", "its old PDS still takes writes", moves.move_account),
     Fault("two sweeps", "no save's message arrives; two beats", schedule.sweep_twice, loses=True),
     Fault(
         "PDS killed in applyWrites",
@@ -55,6 +57,8 @@ FAULTS = (
     Fault("answers 500", "all of them, until items fail", wire.fail, proxied=True),
     Fault("truncated JSON", "all of them, until items fail", wire.truncate, proxied=True),
     Fault("wrong content type", "a web page each, until items fail", wire.send_pages, proxied=True),
+    Fault("gateway pages", "403, then 503, until items fail", wire.block, proxied=True),
+    Fault("gateway pages for some", "a quarter of all writes", wire.block_some, proxied=True),
     Fault("answers cut", "in the middle, until items fail", wire.cut, proxied=True),
     Fault("carried out, then cut", "nobody hears of it", wire.cut_afterwards, proxied=True),
     Fault("slow answers", "18 seconds each, in drops", wire.drip, proxied=True),

@@ -21,12 +21,14 @@ from worker.database.accounts import Accounts
 from worker.database.backlog import CURSORS, OWNER
 from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument, bulk_write, mongo_errors, stream
+from worker.database.state import RESET_REASONS
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
 COLLECTION = "atproto_accounts"
 _CURSOR = "@users"  # no media type can have this name
 _PAGE = 500  # items marked by one call
+_NO_CHANGES: Mapping[str, object] = {}
 _PUBLISHED = (Status.SYNCED, Status.PARTIAL)
 _WITH_RECORD = (*_PUBLISHED, Status.FAILED, Status.PENDING)
 # The next run of an item with `retryAt` reads the new account. A run that holds the item may have
@@ -100,8 +102,15 @@ class AccountChanges:
         return self._mark(kind, account.subject, _PUBLISHED, {})
 
     def mark_synced_since(self, kind: MediaType, account: Account, moment: datetime) -> int:
-        """Mark the account's published items that were synced since then; return how many."""
-        return self._mark(kind, account.subject, _PUBLISHED, {"atproto.syncedAt": {"$gte": moment}})
+        """Mark the account's items that were published or removed since then; return how many."""
+        since = {"atproto.syncedAt": {"$gte": moment}}
+        not_reset = {"atproto.reason": {"$nin": [*RESET_REASONS]}}
+        count = self._mark(kind, account.subject, _PUBLISHED, since)
+        # With another status than `removed`, the next run deletes the record if it exists.
+        pending = {"atproto.status": Status.PENDING.value}
+        return count + self._mark(
+            kind, account.subject, [Status.REMOVED], {**since, **not_reset}, pending
+        )
 
     def _mark(
         self,
@@ -109,12 +118,13 @@ class AccountChanges:
         subject: str,
         statuses: Sequence[Status],
         condition: Mapping[str, object],
+        changes: Mapping[str, object] = _NO_CHANGES,
     ) -> int:
         """Mark items as due; a run that holds one syncs it again when it finishes."""
         owners = [subject, *(GUEST_USERS if subject == self._store.guest_subject else ())]
         status = {"$in": [status.value for status in statuses]}
         match = {"user": {"$in": owners}, "atproto.status": status, **_TO_MARK, **condition}
-        marks = {"$set": {"atproto.again": True, "atproto.retryAt": now()}}
+        marks = {"$set": {"atproto.again": True, "atproto.retryAt": now(), **changes}}
         collection, count = self._store.collection(kind), 0
         with require_index():
             found = collection.find(match, {"_id": 1}).hint(OWNER)

@@ -30,8 +30,9 @@ _ACCOUNT = ErrorHelp(
         "pds_401",
         "pds_403",
     ),
-    "the account cannot be used; its items wait, 15 minutes at a time",
-    "correct `users.atproto`, the account, or `SECRET_KEYS`",
+    "the account cannot be used; its items wait, 15 minutes at a time; "
+    "`pds_401` and `pds_403` may also be pages of a gateway, for single items",
+    "correct `users.atproto`, the account, or `SECRET_KEYS`; look at the gateway",
 )
 ACCOUNT_CODES = _ACCOUNT.codes
 

@@ -35,6 +35,8 @@ _TIMEOUT = 5.0  # seconds for each read and write
 # The documents of the PLC directory have 7.5 KB at most (https://web.plc.directory/spec).
 _LIMITS = ClientLimits(seconds=8, max_bytes=100_000)
 _SERVICE = "#atproto_pds"
+_CONFIRMED = 50  # accounts of one `confirm_used`
+_MAX_FAILURES = 3  # of one `confirm_used`; each takes seconds
 _WEB = "did:web:"
 _PLC = re.compile(r"did:plc:[a-z2-7]{24}")
 
@@ -55,6 +57,9 @@ class PdsResolver(Protocol):
     def refresh(self, did: str) -> str:
         """Resolve again, unless the cached URL is less than a minute old."""
 
+    def confirm_used(self) -> None:
+        """Resolve some of the accounts whose cached URL was used and is no longer fresh."""
+
 
 class StaticPdsResolver:
     """Resolves all DIDs to the same PDS URL."""
@@ -66,6 +71,9 @@ class StaticPdsResolver:
         return self._url
 
     refresh = pds_of
+
+    def confirm_used(self) -> None:
+        pass
 
 
 class DidResolver:
@@ -116,6 +124,27 @@ class DidResolver:
             cached = self._fetch(did, cached)
         return _url_of(did, cached)
 
+    def confirm_used(self) -> None:
+        failures = 0
+        for did in self._cache.unconfirmed(_CONFIRMED):
+            try:
+                self._confirm(did)
+            except UNRESOLVED:
+                self._cache.confirm_later(did)
+                failures += 1
+            if failures == _MAX_FAILURES:
+                return
+
+    def _confirm(self, did: str) -> None:
+        cached = self._find_cached(did)
+        if cached and cached.is_fresh:
+            return
+        found = self._endpoint(did) if cached and cached.url else None
+        if cached and cached.url and found not in {None, cached.url}:
+            self._save(did, cached, CachedPds.found(found))
+        else:
+            self._cache.confirm(did)
+
     def _find_cached(self, did: str) -> CachedPds | None:
         """Return the entry of a DID, unless its PDS is no longer allowed."""
         cached = self._cache.find(did)
@@ -128,10 +157,14 @@ class DidResolver:
             if cached is None or cached.url is None:
                 raise
             found = cached.postponed()
+        self._save(did, cached, found)
+        return found
+
+    def _save(self, did: str, cached: CachedPds | None, found: CachedPds) -> None:
+        """Save an entry in place of `cached`, after a move is reported."""
         if self._on_move and cached and cached.url and found.url not in {None, cached.url}:
             self._on_move(did, cached.found_at)
         self._cache.save(did, found)
-        return found
 
     def _may_call(self, url: str) -> bool:
         return allowed_pds_url(url, self._trusted) == url

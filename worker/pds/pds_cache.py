@@ -2,6 +2,9 @@
 
 A URL is used for an hour, and for up to 30 days if the directory does not answer. Its age is part
 of the sealed value: a value that another program copied or kept alive is not used for longer.
+
+An account may move while its URL is in use. Therefore each URL is confirmed once more when it is no
+longer fresh, even if the account is not used again.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
+from typing import cast
 
 from redis import Redis
 
@@ -19,6 +23,7 @@ from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 _FRESH = 3600  # seconds
 _MIN_AGE = 60  # seconds until an entry can be refreshed
 _KEPT = 30 * 86_400
+_UNCONFIRMED = "media-atproto:unconfirmed"
 UNKNOWN_FOR = 900  # seconds until a missing DID is looked up again
 
 
@@ -80,6 +85,24 @@ class PdsCache:
         sealed = self._vault.seal(value, Purpose.PDS_URL, did)
         with redis_errors():
             self._redis.set(_key(did), sealed, exat=int(cached.expires_at) + 1)
+            if cached.url:
+                self._redis.zadd(_UNCONFIRMED, {did: cached.fresh_until})
+
+    def unconfirmed(self, count: int) -> list[str]:
+        """Return up to `count` DIDs whose URL is no longer fresh, and was not confirmed since."""
+        with redis_errors():
+            found = self._redis.zrangebyscore(_UNCONFIRMED, 0, time.time(), start=0, num=count)
+        return [did.decode(errors="replace") for did in cast("list[bytes]", found)]
+
+    def confirm(self, did: str) -> None:
+        """Remove a DID from the unconfirmed ones."""
+        with redis_errors():
+            self._redis.zrem(_UNCONFIRMED, did)
+
+    def confirm_later(self, did: str) -> None:
+        """Return a DID no earlier than in an hour from `unconfirmed`."""
+        with redis_errors():
+            self._redis.zadd(_UNCONFIRMED, {did: time.time() + _FRESH}, xx=True)
 
 
 def _key(did: str) -> str:

@@ -38,6 +38,7 @@ class Pds:
 
     hosts: PdsHosts
     live_hosts: PdsHosts
+    resolver: PdsResolver
     rate_limiter: RateLimiter
     parking: Parking
     vault: Vault
@@ -69,10 +70,11 @@ def build_pds(
         redis, settings.pds.rates, reserve=settings.pds.reserve, egress=settings.pds.egress
     )
     slots = HostSlots(redis, settings.pds.foreign_calls)
+    resolver = _build_resolver(
+        settings, redis, vault, slots=slots, resources=resources, on_move=on_move
+    )
     factory = PdsHostFactory(
-        resolver=_build_resolver(
-            settings, redis, vault, slots=slots, resources=resources, on_move=on_move
-        ),
+        resolver=resolver,
         trusted=settings.pds.trusted,
         own=_open_caller(timeouts, resources, foreign=False),
         others=_open_caller(timeouts, resources, foreign=True),
@@ -89,6 +91,7 @@ def build_pds(
     return Pds(
         hosts=factory.hosts(Workload.BULK),
         live_hosts=factory.hosts(Workload.LIVE),
+        resolver=resolver,
         rate_limiter=rate_limiter,
         parking=Parking(redis, vault, settings.retry.parked),
         vault=vault,

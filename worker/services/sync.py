@@ -85,21 +85,23 @@ def build_sync(
         engine=build_engine(pds.live_hosts, Workload.LIVE),
         bulk_engine=bulk_engine,
         batches=_build_batches(bulk_engine, storage.redis, pds.locks, media.thumbnails, throttle),
-        sweep=_build_sweep(settings, storage, media, alerts),
+        sweep=_build_sweep(settings, storage, pds, media, alerts),
         throttle=throttle,
         balancer=QueueBalancer(storage.redis, storage.store),
         retry_limit=RetryLimit(),
     )
 
 
-def _build_sweep(settings: Settings, storage: Storage, media: Media, alerts: Alerts) -> Sweep:
+def _build_sweep(
+    settings: Settings, storage: Storage, pds: Pds, media: Media, alerts: Alerts
+) -> Sweep:
     changes = AccountChanges(storage.database, storage.accounts, storage.store)
-    changed_accounts = ChangedAccounts(changes, media.site)
     return Sweep(
         storage.backlog,
         storage.accounts,
         storage.removals,
-        changed_accounts,
+        ChangedAccounts(changes, media.site),
+        pds.resolver,
         settings.sweep,
         alerts,
     )

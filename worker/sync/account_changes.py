@@ -50,7 +50,7 @@ class ChangedAccounts:
 def mark_moved(changes: AccountChanges, accounts: Accounts, did: str, since: float) -> None:
     """Mark the items of an account that moved to another PDS, if they were synced `since` then.
 
-    Their records may be at the old PDS: the next run reads them at the new one.
+    The old PDS may have made these changes: the next run reads the records at the new one.
     """
     account = accounts.by_did(did)
     if account is None:

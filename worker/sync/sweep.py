@@ -24,6 +24,7 @@ from worker.database.accounts import Accounts
 from worker.database.backlog import Backlog
 from worker.database.removals import Removal, Removals
 from worker.media import MEDIA_TYPES, MediaType
+from worker.pds.identity import PdsResolver
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.account_changes import ChangedAccounts
 from worker.sync.fairness import FairShare
@@ -47,6 +48,7 @@ class Sweep:
     accounts: Accounts
     removals: Removals
     changed_accounts: ChangedAccounts
+    resolver: PdsResolver
     settings: SweepSettings
     alerts: Alerts
 
@@ -69,7 +71,8 @@ class Sweep:
         parts: dict[str, Callable[[], int]] = {
             "removals": partial(self._sweep_removals, shares, enqueue_removal),
             **{kind.name: partial(self._sweep_type, kind, shares, enqueue_item) for kind in kinds},
-            "accounts": self._mark_changed_accounts,  # last, because it may take long
+            "accounts": self._mark_changed_accounts,  # last, because they may take long
+            "moved accounts": self._find_moved_accounts,
         }
         return self._run_all(parts)
 
@@ -118,6 +121,11 @@ class Sweep:
         """Mark items of changed accounts, which the next sweeps enqueue."""
         if self.settings.window:
             self.changed_accounts.mark_items(self.settings.window)
+        return 0
+
+    def _find_moved_accounts(self) -> int:
+        """Find accounts at another PDS, which marks their items."""
+        self.resolver.confirm_used()
         return 0
 
     def _sweep_type(

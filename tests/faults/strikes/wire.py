@@ -10,6 +10,7 @@ from tests.faults.stage import Stage
 _OUTAGE = b'{"error": "InternalServerError", "message": "an outage"}'
 _PAGE = b"<!doctype html><title>Welcome</title>"
 _MANY = 12  # bad answers
+_PAGES = (403, 503)
 
 
 def answering(reply: Reply, code: str) -> Callable[[Stage], None]:
@@ -32,6 +33,36 @@ truncate = answering(Reply(body=b'{"uri": "at://did:plc:'), "pds_answer_garbled"
 send_pages = answering(Reply(body=_PAGE, content_type="text/html"), "pds_answer_garbled")
 cut = answering(Reply(body=b'{"uri": "at', cut=True), "pds_unreachable")
 cut_afterwards = answering(Reply(cut=True, carried_out=True), "pds_unreachable")
+
+
+_QUARTER = r'"ref": ?"[0-9a-f]{23}[0-3]"'  # of a quarter of all items, in the body of a write
+
+
+def block(stage: Stage) -> None:
+    """Let a gateway answer all calls with a page, until items have failed."""
+    for status in _PAGES:
+        answering(_page(status), f"pds_{status}")(stage)
+
+
+def block_some(stage: Stage) -> None:
+    """Let a gateway answer the writes of some items with a page, and see others published."""
+    for status in _PAGES:
+        before = {item.id for item in stage.items}
+        stage.proxy.answer(_page(status), about=_QUARTER)
+        try:
+            stage.wait_for_code(f"pds_{status}")
+            stage.wait(lambda: len(_published(stage) - before) >= _MANY, "others to be published")  # noqa: B023
+        finally:
+            stage.proxy.be_honest()
+
+
+def _page(status: int) -> Reply:
+    return Reply(status, _PAGE, "text/html; charset=utf-8")
+
+
+def _published(stage: Stage) -> set[object]:
+    states = stage.platform.states("mood")
+    return {each for each, state in states.items() if state.get("status") == "synced"}
 
 
 def drip(stage: Stage) -> None:

@@ -155,14 +155,13 @@ class BatchEngine:
         self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
     ) -> dict[DocumentId, Outcome]:
         """Publish the simple documents; return their outcomes by requested id."""
-        repo = self.open_repo(account)
-        is_adopted = self._adopt(request, repo, account)
-        current = self.accounts.find(request.subject)  # adoption may take long
+        is_adopted = self._adopt(request, self.open_repo(account), account)
+        # Adoption may take long: the account may have changed or moved since. A move to another
+        # PDS marks the documents that are claimed, so the new PDS is looked up after the claim.
+        current = self.accounts.find(request.subject)
         if current is None:
             return {}
-        if current != account:
-            is_adopted = is_adopted and current.did == account.did
-            account, repo = current, self.open_repo(current)
+        is_adopted, account = is_adopted and current.did == account.did, current
         loaded = self.batch_store.read(request.kind, request.ids)
         simple = [
             each
@@ -182,7 +181,7 @@ class BatchEngine:
             retry=self.retry,
             kind=request.kind,
             account=account,
-            repo=repo,
+            repo=self.open_repo(account),
             holder=request.holder,
             unexpected=unexpected,
         )
