@@ -302,6 +302,23 @@ def test_a_used_pds_is_confirmed_once(move: Move) -> None:
     assert move.directory.count() == 2
 
 
+@pytest.mark.parametrize("planted", ["text", "dids"])
+def test_values_that_other_programs_plant_confirm_nothing(move: Move, planted: str) -> None:
+    """Only a DID with a sealed URL is looked up."""
+    name, resolver = "media-atproto:unconfirmed", move.services.pds.resolver
+    move.redis.delete(name)
+    if planted == "text":
+        move.redis.set(name, "a text")
+    else:
+        move.redis.zadd(name, {"did:plc:" + "z" * 24: 1, b"\xff": 2, "": 3})
+    resolver.confirm_used()
+    assert move.directory.count() == 0
+    move.write("a")
+    assert [did for did in move.redis.zrange(name, 0, -1) if did.startswith(b"did:")] == [
+        move.account.did.encode()
+    ]
+
+
 def test_a_directory_that_is_away_is_not_asked_by_each_sweep(move: Move) -> None:
     """The account is confirmed an hour later."""
     resolver = move.services.pds.resolver

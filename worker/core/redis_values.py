@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -34,6 +35,29 @@ def read_fields(redis: Redis, name: str, fields: Sequence[str]) -> list[bytes | 
     except ResponseError as error:
         _raise_unless_wrong_type(error)
         return [None] * len(fields)
+
+
+def set_score(redis: Redis, name: str, member: str, score: float) -> None:
+    """Set the score of a member of a sorted set; a value of another type is replaced."""
+    try:
+        redis.zadd(name, {member: score})
+    except ResponseError as error:
+        _raise_unless_wrong_type(error)
+        redis.delete(name)
+        redis.zadd(name, {member: score})
+
+
+def read_lowest(redis: Redis, name: str, highest: float, count: int) -> list[str]:
+    """Return up to `count` members of a sorted set with a score up to `highest`, lowest first.
+
+    There are none if the value is of another type.
+    """
+    try:
+        found = redis.zrangebyscore(name, 0, highest, start=0, num=count)
+    except ResponseError as error:
+        _raise_unless_wrong_type(error)
+        return []
+    return [each.decode(errors="replace") for each in cast("list[bytes]", found)]
 
 
 def delete_stuck_key(redis: Redis, name: str, longest: float) -> None:

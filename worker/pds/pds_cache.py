@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, replace
-from typing import cast
 
 from redis import Redis
 
 from worker.core.redis_errors import redis_errors
-from worker.core.redis_values import read_text
+from worker.core.redis_values import read_lowest, read_text, set_score
 from worker.core.secrets import Purpose, UnreadableSecretError, Vault
 
 _FRESH = 3600  # seconds
@@ -86,13 +85,12 @@ class PdsCache:
         with redis_errors():
             self._redis.set(_key(did), sealed, exat=int(cached.expires_at) + 1)
             if cached.url:
-                self._redis.zadd(_UNCONFIRMED, {did: cached.fresh_until})
+                set_score(self._redis, _UNCONFIRMED, did, cached.fresh_until)
 
     def unconfirmed(self, count: int) -> list[str]:
         """Return up to `count` DIDs whose URL is no longer fresh, and was not confirmed since."""
         with redis_errors():
-            found = self._redis.zrangebyscore(_UNCONFIRMED, 0, time.time(), start=0, num=count)
-        return [did.decode(errors="replace") for did in cast("list[bytes]", found)]
+            return read_lowest(self._redis, _UNCONFIRMED, time.time(), count)
 
     def confirm(self, did: str) -> None:
         """Remove a DID from the unconfirmed ones."""
@@ -102,7 +100,7 @@ class PdsCache:
     def confirm_later(self, did: str) -> None:
         """Return a DID no earlier than in an hour from `unconfirmed`."""
         with redis_errors():
-            self._redis.zadd(_UNCONFIRMED, {did: time.time() + _FRESH}, xx=True)
+            set_score(self._redis, _UNCONFIRMED, did, time.time() + _FRESH)
 
 
 def _key(did: str) -> str:
