@@ -30,7 +30,8 @@ _SECP256K1 = b"\xe7\x01"  # the multicodec of its public keys
 @contextmanager
 def second_pds(stack: Stack, folder: Path, environ: Mapping[str, str]) -> Iterator[str]:
     """Run another PDS with the PLC directory of a stack; yield its URL."""
-    directory = {"PDS_DID_PLC_URL": stack.plc.url}
+    # To check the proof of an account, a PDS refuses URLs with an IP address.
+    directory = {"PDS_DID_PLC_URL": stack.plc.url.replace("127.0.0.1", "localhost")}
     # It uses the databases and the media that the environment names.
     others = {**environ, **stack.environment}
     del others["PDS_URL"]
