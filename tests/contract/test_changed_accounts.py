@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import datetime
 from uuid import uuid4
 
 import pytest
@@ -140,6 +141,7 @@ def test_after_a_move_to_another_pds_the_latest_items_are_compared_with_it(
     world = new_world
     earlier = world.publish_mood("earlier")
     moment = world.platform.state("mood", earlier)["syncedAt"]
+    assert isinstance(moment, datetime)
     written, removed, wiped = (world.publish_mood(text) for text in ("written", "removed", "wiped"))
     rkey = str(world.platform.state("mood", removed)["rkey"])
     world.platform.edit("mood", removed, deleted=True)
