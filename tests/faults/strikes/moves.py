@@ -53,7 +53,7 @@ def _trusting(stage: Stage, url: str) -> Iterator[None]:
     """Have a fleet that may call another PDS of the operator."""
     stage.environ["TRUSTED_PDS_URLS"] = url
     stage.dismiss()
-    stage.man(proxied=False, skews=(0.0, 0.0))
+    stage.man(proxied=False, resolved=True, skews=(0.0, 0.0), mongodb="")
     try:
         yield
     finally:
