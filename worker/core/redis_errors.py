@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from redis.exceptions import (
     AuthenticationError,
+    ClusterDownError,
     LockError,
     NoPermissionError,
     OutOfMemoryError,
@@ -22,7 +23,11 @@ _ADVICE: dict[type[RedisError], str] = {
     NoPermissionError: "the user in REDIS_URL is not allowed to do this in Redis",
     ReadOnlyError: "Redis is read-only: REDIS_URL must lead to the primary, not to a replica",
     OutOfMemoryError: "Redis is out of memory: raise its maxmemory, or delete what fills it",
-    ResponseError: "Redis rejected a command",  # the base class of the three above
+    ClusterDownError: "Redis has no primary at present",
+}
+_ADVICE_BY_PREFIX = {
+    "MISCONF": "Redis cannot save its data, and takes no writes: see its log, and its disk",
+    "BUSY": "Redis runs a script that does not end",
 }
 
 
@@ -47,5 +52,9 @@ def describe_error(error: BaseException) -> str:
     """Return an error message for the operator, without the text of the client."""
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "the certificate of Redis is not trusted: see ssl_ca_certs in REDIS_URL"
-    advice = (text for kind, text in _ADVICE.items() if isinstance(error, kind))
-    return next(advice, f"Redis did not answer ({type(error).__name__})")
+    for kind, text in _ADVICE.items():
+        if isinstance(error, kind):
+            return text
+    if isinstance(error, ResponseError):
+        return _ADVICE_BY_PREFIX.get(str(error).partition(" ")[0], "Redis rejected a command")
+    return f"Redis did not answer ({type(error).__name__})"

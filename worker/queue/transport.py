@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from time import sleep
 from typing import Any
@@ -25,12 +26,19 @@ from celery.worker.consumer import Consumer
 from kombu import Connection
 from kombu.exceptions import OperationalError
 from kombu.transport import redis, virtual
-from redis.exceptions import RedisError, ResponseError
+from kombu.utils.json import dumps
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 from worker.core.redis_errors import describe_error
 from worker.queue.messages import InvalidMessage, TaskFunctions, fill_defaults, validate
+from worker.telemetry import sentry
 
 TASK_FUNCTIONS = "task_functions"  # the transport option that contains the task functions
+# Redis that is out of memory delivers messages, but takes none from other commands.
+# Source: https://redis.io/docs/latest/develop/programmability/lua-api/#script_flags
+_PUT_BACK = """#!lua flags=allow-oom
+redis.call('RPUSH', KEYS[1], ARGV[1])
+"""
 _REJECTED_PAUSE = 2.0  # seconds until the next attempt, after Redis has rejected a command
 
 log = logging.getLogger(__name__)
@@ -45,14 +53,27 @@ class NonLeakingQoS(redis.QoS):
     def append(self, message: Any, delivery_tag: str) -> None:
         """Accept a message also if Redis does not record it as unacknowledged.
 
-        It is already removed from its list, so an error would lose it. Redis that is out of memory
-        delivers messages, but records none.
+        It is already removed from its list, so an error would lose it. If Redis is out of memory,
+        the message is put back, and the error raised.
         """
         try:
             super().append(message, delivery_tag)
         except RedisError as error:
+            if isinstance(error, OutOfMemoryError) and self._put_back(message):
+                raise
             log.error("a message in flight is not saved: %s", describe_error(error))  # noqa: TRY400
             virtual.QoS.append(self, message, delivery_tag)
+
+    def _put_back(self, message: Any) -> bool:
+        """Return a message to its list; return whether this succeeded, as it does from Redis 7."""
+        channel: Any = self.channel
+        payload = message._raw
+        priority = channel._get_message_priority(payload, reverse=False)
+        name = channel._q_for_pri(message.delivery_info["routing_key"], priority)
+        with channel.conn_or_acquire() as client, suppress(RedisError):
+            client.register_script(_PUT_BACK)(keys=[name], args=[dumps(payload)])
+            return True
+        return False
 
     def ack(self, delivery_tag: str) -> None:
         try:
@@ -127,14 +148,30 @@ class NoGossipConsumer(Consumer):
         kwargs["worker_options"] = {**options, "without_gossip": True, "without_mingle": True}
         super().__init__(*args, **kwargs)
         self.connection_errors = Transport.connection_errors
+        self._reported: set[str] = set()
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        super().on_connection_error_before_connected(exc)
-        _pause_if_rejected(exc)
+        if isinstance(exc, ResponseError):
+            self._pause(exc)
+        else:
+            super().on_connection_error_before_connected(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         super().on_connection_error_after_connected(exc)
-        _pause_if_rejected(exc)
+        if isinstance(exc, ResponseError):
+            self._pause(exc)
+
+    def _pause(self, error: ResponseError) -> None:
+        """Wait after a rejected command, because Celery connects again at once.
+
+        The first rejection of each kind is reported to Sentry.
+        """
+        advice = describe_error(error)
+        log.error("the queue cannot be used: %s", advice)
+        if advice not in self._reported:
+            self._reported.add(advice)
+            sentry.send_warning("queue", "redis_unavailable", advice)
+        sleep(_REJECTED_PAUSE)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Connection:
         """Open a connection that uses `Transport`."""
@@ -154,10 +191,3 @@ class NoGossipConsumer(Consumer):
             advice = describe_error(error.__cause__ or error)
             log.error("the queue cannot be reached: %s", advice)  # noqa: TRY400
         return super().ensure_connected(conn)
-
-
-def _pause_if_rejected(error: Exception) -> None:
-    """Wait if Redis accepts connections but rejects commands: Celery connects again at once."""
-    if isinstance(error, ResponseError):
-        log.error("the queue cannot be used: %s", describe_error(error))
-        sleep(_REJECTED_PAUSE)
