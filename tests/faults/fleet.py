@@ -39,6 +39,7 @@ class Fleet:
     environ: dict[str, str]
     folder: Path
     workers: list[Process] = field(default_factory=list)
+    _beats: list[Process] = field(default_factory=list)
     _undo: ExitStack = field(default_factory=ExitStack)
 
     def replace(self, worker: Process) -> None:
@@ -52,9 +53,9 @@ class Fleet:
         return [child for worker in self.workers for child in worker.children()]
 
     def deserters(self) -> list[str]:
-        """Name the workers that have ended by themselves, by their logs."""
-        running = self._running()
-        return [str(worker.log) for worker in self.workers if worker not in running]
+        """Name the workers and beats that have ended by themselves, by their logs."""
+        programs = [*self.workers, *self._beats]
+        return [str(each.log) for each in programs if each.popen.poll() is not None]
 
     def launch(self) -> None:
         """Start all, and wait until they are ready."""
@@ -67,7 +68,7 @@ class Fleet:
         """Start beat, be there one already or not."""
         folder = self.folder / f"beat-{len(list(self.folder.iterdir()))}"
         folder.mkdir()
-        self._undo.enter_context(beat(self.environ, folder))
+        self._beats.append(self._undo.enter_context(beat(self.environ, folder)))
 
     def stop(self) -> None:
         """Ask all to stop, wait for all, and kill the workers that do not end."""

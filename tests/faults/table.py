@@ -29,8 +29,18 @@ FAULTS = (
     Fault("Redis emptied", "kill -9, its files deleted, then started", redis.lose_everything),
     Fault("Redis flushed", "FLUSHALL", redis.flush),
     Fault("Redis frozen", "SIGSTOP until saves are refused and workers time out", redis.freeze),
-    Fault("Redis read-only", "a replica of a host that is away", redis.make_read_only),
-    Fault("Redis out of memory", "maxmemory reached, noeviction", redis.fill),
+    Fault(
+        "Redis read-only",
+        "a replica of a host that is away; the PDS dies, and retries are refused",
+        redis.make_read_only,
+        kills_pds=True,
+    ),
+    Fault(
+        "Redis out of memory",
+        "maxmemory reached, noeviction; the PDS dies, and retries are refused",
+        redis.fill,
+        kills_pds=True,
+    ),
     Fault("mongod killed", "kill -9, started when tasks fail", mongodb.kill),
     Fault("mongod steps down", "replSetStepDown, elected again seconds later", mongodb.step_down),
     Fault(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,6 +14,8 @@ import psutil
 from tests.faults.stage import Stage
 from tests.faults.strikes.workers import everyone_at_work
 from worker.queue.names import LIVE
+
+_ROUNDS = 3  # attempts of each worker to connect again
 
 
 def restart(stage: Stage) -> None:
@@ -55,30 +60,52 @@ def lose_everything(stage: Stage) -> None:
 
 
 def make_read_only(stage: Stage) -> None:
-    """Make it a replica of a host that is away, as after a failover, until workers feel it."""
-    stage.queue.replicaof("127.0.0.1", "1")
-    try:
-        _wait_for_refusals(stage)
-        _wait_for_workers(stage, "Redis is read-only")
-    finally:
-        stage.queue.replicaof("NO", "ONE")
+    """Make it a replica of a host that is away, as after a failover."""
+    with _repaired(stage, lambda: stage.queue.replicaof("NO", "ONE")):
+        start = partial(stage.queue.replicaof, "127.0.0.1", "1")
+        _reject(stage, "Redis is read-only", start)
 
 
 def fill(stage: Stage) -> None:
-    """Let its memory be full until saves are refused and a worker has felt it."""
+    """Let its memory be full."""
+    with _repaired(stage, lambda: stage.queue.config_set("maxmemory", 0)):
+        _reject(stage, "Redis is out of memory", partial(stage.queue.config_set, "maxmemory", 1))
+
+
+def _reject(stage: Stage, text: str, start: Callable[[], object]) -> None:
+    """Have it reject commands until each worker has tried several times to connect again.
+
+    All processes are at work then, and messages wait. As the PDS dies too, they need retries, which
+    are refused. No process is replaced.
+    """
+    sign = f"the queue cannot be used: {text}"
+    workers, processes = stage.fleet.workers, _process_ids(stage)
+    lengths = [len(worker.text) for worker in workers]
+
+    def felt() -> bool:
+        news = [worker.text[length:] for worker, length in zip(workers, lengths, strict=True)]
+        return all(new.count(sign) >= _ROUNDS and "reject requeue=True" in new for new in news)
+
     with everyone_at_work(stage):
         stage.wait(lambda: stage.queue.llen(LIVE), "messages to be queued")
-        stage.queue.config_set("maxmemory", 1)
+        start()
+        stage.stack.pds.kill()
+    _wait_for_refusals(stage)
+    stage.wait(felt, f"retries to be refused, and workers to wait: {text}")
+    assert _process_ids(stage) == processes, "a process was replaced"
+
+
+@contextmanager
+def _repaired(stage: Stage, repair: Callable[[], object]) -> Iterator[None]:
     try:
-        _wait_for_refusals(stage)
-        _wait_for_workers(stage, "Redis is out of memory")
+        yield
     finally:
-        stage.queue.config_set("maxmemory", 0)
+        repair()
+        stage.stack.pds.start()
 
 
-def _wait_for_workers(stage: Stage, text: str) -> None:
-    workers = stage.fleet.workers
-    stage.wait(lambda: all(text in worker.text for worker in workers), f"workers to log: {text}")
+def _process_ids(stage: Stage) -> set[int]:
+    return {child.pid for child in stage.fleet.children()}
 
 
 def _wait_for_refusals(stage: Stage) -> None:
