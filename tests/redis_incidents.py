@@ -21,6 +21,7 @@ from worker.queue.names import LIVE
 _PATIENCE = 60.0
 _REJECTED = "the queue cannot be used"
 _UNREACHABLE = "the queue cannot be reached"
+_REFUSED = "reject requeue=True"  # logged by a process whose retry is refused
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ INCIDENTS = {
         configure(maxmemory=1), configure(maxmemory=0), f"{_REJECTED}: Redis is out of memory"
     ),
     "replica without its primary": Incident(
-        follow_a_missing_primary, lead_again, f"{_REJECTED}: Redis has no primary"
+        follow_a_missing_primary, lead_again, f"{_UNREACHABLE}: Redis has no primary"
     ),
     "disk full": Incident(fail_to_save, save_again, f"{_REJECTED}: Redis cannot save its data"),
     "busy": Incident(
@@ -147,9 +148,9 @@ INCIDENTS = {
     "password changed": Incident(
         change_password,
         configure(requirepass=""),
-        f"{_UNREACHABLE}: Redis does not accept the user or the password",
+        _REFUSED,
     ),
-    "too many clients": Incident(refuse_connections, configure(maxclients=1000), _UNREACHABLE),
+    "too many clients": Incident(refuse_connections, configure(maxclients=1000), _REFUSED),
     "list of wrong type": Incident(put_text(LIVE), remove(LIVE), _REJECTED),
     "unacked of wrong type": Incident(
         put_text("unacked"), remove("unacked"), "in flight is not saved"

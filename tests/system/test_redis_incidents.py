@@ -44,7 +44,7 @@ def test_workers_and_beat_outlive_an_incident(
         assert beats.popen.poll() is None
 
 
-@pytest.mark.parametrize("name", ["read-only", "out of memory", "password changed"])
+@pytest.mark.parametrize("name", ["read-only", "out of memory"])
 def test_all_programs_that_start_during_an_incident_wait_for_its_end(
     own_scene: Scene, name: str
 ) -> None:
