@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bson import ObjectId
 from redis import Redis
-from redis.exceptions import ResponseError
 
 from tasks import enqueue
 from tests.fleet import Process, frozen
@@ -20,8 +19,6 @@ from worker.queue.names import LIVE
 
 _PATIENCE = 60.0
 _REJECTED = "the queue cannot be used"
-_UNREACHABLE = "the queue cannot be reached"
-_REFUSED = "reject requeue=True"  # logged by a process whose retry is refused
 
 
 @dataclass(frozen=True)
@@ -54,18 +51,6 @@ def configure(**options: object) -> Callable[[Redis], object]:
 def reset_connections(client: Redis) -> None:
     """Close all connections but this one."""
     client.client_kill_filter(_type="normal", skipme=True)
-
-
-def follow_a_missing_primary(client: Redis) -> None:
-    """Make it a replica that answers nothing until it has reached its primary."""
-    client.config_set("replica-serve-stale-data", "no")
-    client.replicaof("127.0.0.1", 1)
-
-
-def lead_again(client: Redis) -> None:
-    """Make it a primary."""
-    client.replicaof("NO", "ONE")
-    client.config_set("replica-serve-stale-data", "yes")
 
 
 def _data_file(client: Redis) -> Path:
@@ -101,34 +86,6 @@ def _wait_for_save(client: Redis, status: str) -> None:
     wait_for(is_over, within=_PATIENCE, what=f"a save of Redis that is {status}")
 
 
-def run_endless_script(client: Redis) -> None:
-    """Have Redis run a script that does not end; it rejects everything else."""
-    client.config_set("busy-reply-threshold", 1)
-    connection = client.connection_pool.get_connection()
-    connection.send_command("EVAL", "while true do end", 0)  # type: ignore[no-untyped-call]
-    wait_for(lambda: _is_busy(client), within=_PATIENCE, what="Redis to be busy")
-
-
-def _is_busy(client: Redis) -> bool:
-    try:
-        client.ping()
-    except ResponseError as error:
-        return str(error).startswith("BUSY")
-    return False
-
-
-def change_password(client: Redis) -> None:
-    """Require a password that no program has, and close the connections."""
-    client.config_set("requirepass", "rotated")
-    reset_connections(client)
-
-
-def refuse_connections(client: Redis) -> None:
-    """Accept this connection only."""
-    client.config_set("maxclients", 1)
-    reset_connections(client)
-
-
 INCIDENTS = {
     "read-only": Incident(
         lambda client: client.replicaof("127.0.0.1", 1),
@@ -138,19 +95,7 @@ INCIDENTS = {
     "out of memory": Incident(
         configure(maxmemory=1), configure(maxmemory=0), f"{_REJECTED}: Redis is out of memory"
     ),
-    "replica without its primary": Incident(
-        follow_a_missing_primary, lead_again, f"{_UNREACHABLE}: Redis has no primary"
-    ),
     "disk full": Incident(fail_to_save, save_again, f"{_REJECTED}: Redis cannot save its data"),
-    "busy": Incident(
-        run_endless_script, lambda client: client.script_kill(), f"{_REJECTED}: Redis runs a script"
-    ),
-    "password changed": Incident(
-        change_password,
-        configure(requirepass=""),
-        _REFUSED,
-    ),
-    "too many clients": Incident(refuse_connections, configure(maxclients=1000), _REFUSED),
     "list of wrong type": Incident(put_text(LIVE), remove(LIVE), _REJECTED),
     "unacked of wrong type": Incident(
         put_text("unacked"), remove("unacked"), "in flight is not saved"
