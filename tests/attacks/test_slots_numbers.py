@@ -183,7 +183,7 @@ def test_records_of_a_repo_are_not_kept_decoded() -> None:
     entries = [entry(f"{MOODS}/{number}", cid) for number, cid in enumerate(records)]
     file = car.commit(car.add(node(entries)))
     tracemalloc.start()
-    found = RepoSnapshot.read(DID, [file]).records(MOODS).load_all()
+    found = list(RepoSnapshot.read(DID, [file]).records(MOODS).values())
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(found) == 3

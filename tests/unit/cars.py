@@ -33,8 +33,8 @@ class Car:
     def file(self, root: bytes) -> bytes:
         """Return the file, its root as given."""
         header = libipld.encode_dag_cbor({"version": 1, "roots": [root]})
-        framed = [_framed(cid + data) for cid, data in self._blocks]
-        return b"".join([_framed(header), *framed])
+        blocks = [framed(cid + data) for cid, data in self._blocks]
+        return b"".join([framed(header), *blocks])
 
     def commit(self, tree: object, **changes: object) -> bytes:
         """Return the file of a repo whose tree is at the CID given."""
@@ -68,10 +68,11 @@ def raw_cid(text: str) -> bytes:
 def framed_block(block: Any) -> bytes:
     """Return a block and its CID, as they are in a file."""
     data = libipld.encode_dag_cbor(block)
-    return _framed(_PREFIX + hashlib.sha256(data).digest() + data)
+    return framed(_PREFIX + hashlib.sha256(data).digest() + data)
 
 
-def _framed(data: bytes) -> bytes:
+def framed(data: bytes) -> bytes:
+    """Return a block with its length before it."""
     length, prefix = len(data), b""
     while length >= 0x80:
         prefix, length = prefix + bytes([length & 0x7F | 0x80]), length >> 7

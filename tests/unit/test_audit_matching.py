@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from bson import ObjectId
 
+from tests.unit.cars import DID, MOODS, repo_of
 from worker.core.documents import DocumentId, ItemRef, MediaDocument, SyncState
 from worker.core.fields import Fields
-from worker.core.records import document_ref
-from worker.operations.audit.matching import Expected, match_records
-from worker.pds.repo_snapshot import StoredRecord
+from worker.operations.audit.matching import Expected, RecordMatcher
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.sync.plan import Skip
-
-DID = "did:plc:here"
 
 
 def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) -> Expected:
@@ -22,15 +20,35 @@ def document(item: DocumentId, rkey: str | None = None, repo: str | None = DID) 
     return Expected(value, Skip("any"))
 
 
-def pairs(refs: dict[str, str | None], *expected: Expected) -> tuple[list[object], list[str]]:
-    """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest."""
-    records = {rkey: StoredRecord(rkey, b"", ref, b"") for rkey, ref in refs.items()}
-    cases, orphan_finder = match_records(DID, records, expected)
+def pairs(
+    refs: dict[str, str | None], *expected: Expected, unnamed: frozenset[DocumentId] = frozenset()
+) -> tuple[list[object], list[str]]:
+    """Pair records, given by rkey and `ref`; return each document's own and twins, and the rest.
+
+    The text of an `_id` in `unnamed` names another document.
+    """
+    records = {rkey: {"ref": ref} if ref else {} for rkey, ref in refs.items()}
+    return pairs_of(records, *expected, unnamed=unnamed)
+
+
+def pairs_of(
+    records: dict[str, dict[str, str]],
+    *expected: Expected,
+    unnamed: frozenset[DocumentId] = frozenset(),
+) -> tuple[list[object], list[str]]:
+    """Pair records with documents."""
+    car = repo_of({f"{MOODS}/{rkey}": record for rkey, record in records.items()})
+    matcher = RecordMatcher(DID, RepoSnapshot.read(DID, [car]).records(MOODS))
+    cases = [matcher.match(each, is_named=each.document.ref.id not in unnamed) for each in expected]
     told: list[object] = [
         (case.own.rkey if case.own else None, *(twin.rkey for twin in case.duplicates))
         for case in cases
     ]
-    return told, sorted(record.rkey for record in orphan_finder)
+    rest = [record.rkey for record in matcher.unmatched()]
+    for case in cases:
+        matcher.release(case)
+    assert [record.rkey for record in matcher.unmatched()] == list(records)
+    return told, rest
 
 
 def test_record_belongs_to_the_document_whose_state_names_it() -> None:
@@ -43,8 +61,11 @@ def test_of_two_ids_with_the_same_text_it_is_the_object_id_or_the_text() -> None
     """As in a message."""
     item = ObjectId()
     first, second = document(str(item), "a"), document(item, "a")
-    assert pairs({"a": str(item)}, first, second) == ([(None,), ("a",)], [])
-    assert pairs({"a": "7"}, document(7, "a"), document("7")) == ([(None,), ("a",)], [])
+    unnamed: frozenset[DocumentId] = frozenset({str(item), 7})
+    told = pairs({"a": str(item)}, first, second, unnamed=unnamed)
+    assert told == ([(None,), ("a",)], [])
+    told = pairs({"a": "7"}, document(7, "a"), document("7"), unnamed=unnamed)
+    assert told == ([(None,), ("a",)], [])
 
 
 def test_record_belongs_to_the_document_that_it_names() -> None:
@@ -78,11 +99,8 @@ def test_of_two_documents_that_claim_a_record_it_is_the_one_that_it_names() -> N
 
 def test_record_of_an_early_mood_names_its_document_in_mongo_id() -> None:
     """Where `ref` is missing, and only there."""
-    early = StoredRecord("a", b"", document_ref({"mongoId": "1"}), b"")
-    both = StoredRecord("b", b"", document_ref({"mongoId": "1", "ref": "2"}), b"")
-    matches, rest = match_records(DID, {"a": early, "b": both}, [document("1")])
-    assert [match.own for match in matches] == [early]
-    assert rest == [both]
+    records = {"a": {"mongoId": "1"}, "b": {"mongoId": "1", "ref": "2"}}
+    assert pairs_of(records, document("1")) == ([("a",)], ["b"])
 
 
 def test_records_of_nobody_are_strangers() -> None:

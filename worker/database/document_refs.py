@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from bson import ObjectId
+
 from worker.core.documents import DocumentId, MediaDocument
 from worker.core.ids import candidate_ids
 from worker.database.store import DocumentStore
@@ -41,6 +43,16 @@ def find_all_by_ref(
         for ref, candidates in ids.items()
         if (named := next((each for each in candidates if each in found), None)) is not None
     }
+
+
+def find_unnamed(
+    store: DocumentStore, kind: MediaType, ids: Iterable[DocumentId], owner: str
+) -> set[DocumentId]:
+    """Return those of `ids` whose text names another document of `owner`."""
+    others = [item for item in ids if not isinstance(item, ObjectId)]
+    second = [item for item in others if _ids_with_text(str(item))[:1] != [item]]
+    named = find_all_by_ref(store, kind, map(str, second), owner=owner) if second else {}
+    return {item for item in second if str(item) in named and named[str(item)].ref.id != item}
 
 
 def is_named(

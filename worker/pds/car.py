@@ -12,8 +12,8 @@ import os
 import tempfile
 import weakref
 from array import array
-from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import libipld
@@ -51,13 +51,11 @@ class SortedIndex:
             self._keys[number] = array("Q", [key for key, _ in ordered])
             self._values[number] = array("Q", [value for _, value in ordered])
 
-    def find(self, key: int) -> Iterator[int]:
-        """Yield the values of a key, lowest first."""
+    def find(self, key: int) -> Sequence[int]:
+        """Return the values of a key, lowest first."""
         keys, values = self._keys[key % _BUCKETS], self._values[key % _BUCKETS]
-        for position in range(bisect_left(keys, key), len(keys)):
-            if keys[position] != key:
-                return
-            yield values[position]
+        start = bisect_left(keys, key)
+        return values[start : bisect_right(keys, key, start)]
 
 
 class CarBlocks:
@@ -91,17 +89,30 @@ class CarBlocks:
             return cls(root, offset, os.dup(file.fileno()), index)
 
     def find(self, cid: bytes) -> int | None:
-        """Return the place of a block, or None if it is missing."""
-        # 64 bits of the hash are enough: a PDS that makes two blocks equal in these can only
-        # exchange two blocks of its own file.
-        return next(self._index.find(_key(cid)), None) if is_raw_cid(cid) else None
+        """Return the place of a block, or None if it is missing.
+
+        The index has 64 bits of the hash. The CID of a place may differ only if the file lacks the
+        block, and `load` compares it.
+        """
+        if not is_raw_cid(cid):
+            return None
+        places = self._index.find(_key(cid))
+        if len(places) > 1:
+            places = [place for place in places if self._read(place)[0] == cid]
+        return places[0] if places else None
 
     @staticmethod
     def length(place: int) -> int:
         return place & (1 << _LENGTH_BITS) - 1
 
-    def load(self, place: int) -> tuple[bytes, bytes]:
-        """Return the CID and the bytes of a block."""
+    def load(self, place: int, cid: bytes) -> bytes:
+        """Return the bytes of a block; raises ValueError if the block has another CID."""
+        found, block = self._read(place)
+        if found != cid:
+            raise ValueError("is missing")
+        return block
+
+    def _read(self, place: int) -> tuple[bytes, bytes]:
         frame = os.pread(self._file, self.length(place), place >> _LENGTH_BITS)
         return frame[:RAW_CID_LENGTH], frame[RAW_CID_LENGTH:]
 

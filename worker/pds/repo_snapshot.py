@@ -1,20 +1,21 @@
 """Read a whole repo at one commit, as a stream in bounded memory.
 
 A repo is a Merkle search tree of blocks. `CarBlocks` keeps the verified blocks in a temporary file;
-a snapshot keeps the keys of the records and the places of their blocks in memory, about 30 bytes
+a snapshot keeps the keys of the records and the places of their blocks in memory, about 60 bytes
 per record. A decoded block needs up to 72 times its size in memory. Blocks are therefore limited in
 size, and records are loaded and decoded one at a time. https://atproto.com/specs/repository
 """
 
 from __future__ import annotations
 
+import os
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from worker.core.cid import is_raw_cid, json_form, spell_cid
+from worker.core.cid import RAW_CID_LENGTH, is_raw_cid, json_form, spell_cid
 from worker.core.errors import TransientError
 from worker.core.record_keys import is_rkey
 from worker.core.records import document_ref
@@ -33,6 +34,12 @@ class RepoDamagedError(TransientError):
     """The repo sent by the PDS is incomplete, or does not match its hashes."""
 
     step, code = "read", "repo_damaged"
+
+
+class TemporaryStorageError(TransientError):
+    """The temporary directory cannot store a repo: it is full, for example."""
+
+    step, code = "read", "temporary_storage"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,42 +88,55 @@ class CollectionRecords(Mapping[str, StoredRecord]):
         self._rkeys = bytearray()  # all, without separators
         self._ends = array("L")
         self._places = array("Q")  # of the blocks; 0 if missing
+        self._cids = bytearray()  # all, without separators
 
-    def add(self, rkey: str, place: int) -> None:
-        """Add a record with a key higher than those before."""
+    def add(self, rkey: str, cid: bytes, place: int) -> None:
+        """Add a record with a key higher than those before; `place` is 0 if it is missing."""
         self._rkeys += rkey.encode()
         self._ends.append(len(self._rkeys))
         self._places.append(place)
+        self._cids += cid if place else bytes(RAW_CID_LENGTH)
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def __iter__(self) -> Iterator[str]:
-        return map(self._rkey, range(len(self)))
+        return map(self.rkey, range(len(self)))
 
     def __getitem__(self, rkey: str) -> StoredRecord:
-        position = bisect_left(range(len(self)), rkey, key=self._rkey)
-        if position == len(self) or self._rkey(position) != rkey:
+        position = self.position(rkey)
+        if position is None:
             raise KeyError(rkey)
         return self.at(position)
 
+    def __contains__(self, rkey: object) -> bool:
+        return isinstance(rkey, str) and self.position(rkey) is not None
+
+    def position(self, rkey: str) -> int | None:
+        """Return the position of a record in the order of keys, or None."""
+        position = bisect_left(range(len(self)), rkey, key=self.rkey)
+        is_found = position < len(self) and self.rkey(position) == rkey
+        return position if is_found else None
+
+    def check(self) -> None:
+        """Raise RepoDamagedError if a record is missing."""
+        if 0 in self._places:
+            self.at(self._places.index(0))
+
     def at(self, position: int) -> StoredRecord:
         """Load the record at a position in the order of keys; raises RepoDamagedError."""
-        rkey, place = self._rkey(position), self._places[position]
-        if not place:
-            raise self._damaged_error(rkey, "is missing")
-        cid, content = self._blocks.load(place)
+        rkey, place = self.rkey(position), self._places[position]
+        start = RAW_CID_LENGTH * position
+        cid = bytes(self._cids[start : start + RAW_CID_LENGTH])
         try:
+            if not place:
+                raise ValueError("is missing")  # noqa: TRY301 - as of another CID
+            content = self._blocks.load(place, cid)
             return StoredRecord(rkey, cid, document_ref(decode_block(content)), content)
         except ValueError as error:
             raise self._damaged_error(rkey, str(error)) from None
 
-    def load_all(self) -> dict[str, StoredRecord]:
-        """Load all records into memory; raises RepoDamagedError."""
-        records = map(self.at, range(len(self)))
-        return {record.rkey: record for record in records}
-
-    def _rkey(self, position: int) -> str:
+    def rkey(self, position: int) -> str:
         start = self._ends[position - 1] if position else 0
         return self._rkeys[start : self._ends[position]].decode()
 
@@ -143,12 +163,31 @@ class RecordsByRef:
         """Yield each `_id` once."""
         for position in range(len(self._records)):
             ref = self._records.at(position).ref
-            if ref is not None and self.get(ref)[0].rkey == self._records.at(position).rkey:
+            if ref is None:
+                continue
+            is_first = self._index.find(_hash(ref))[0] == position
+            if is_first or next(self._find(ref))[0] == position:
                 yield ref
 
-    def get(self, ref: str) -> Sequence[StoredRecord]:
-        records = map(self._records.at, self._index.find(_hash(ref)))
-        return [record for record in records if record.ref == ref]
+    def positions(self, ref: str) -> list[int]:
+        """Return the positions of a document's records."""
+        return [position for position, _ in self._find(ref)]
+
+    def choose(self, ref: str, rkey: str | None) -> StoredRecord | None:
+        """Return the record of a document at `rkey`, or else its first one; None if it has none.
+
+        A document may have any number of records: only two are loaded.
+        """
+        preferred = self._records.get(rkey) if rkey else None
+        if preferred and preferred.ref == ref:
+            return preferred
+        return next((record for _, record in self._find(ref)), None)
+
+    def _find(self, ref: str) -> Iterator[tuple[int, StoredRecord]]:
+        for position in self._index.find(_hash(ref)):
+            record = self._records.at(position)
+            if record.ref == ref:
+                yield position, record
 
 
 def _hash(ref: str) -> int:
@@ -166,11 +205,16 @@ class RepoSnapshot:
 
     @classmethod
     def read(cls, did: str, chunks: Iterable[bytes]) -> RepoSnapshot:
-        """Read the repo of `did` from a CAR file; raises RepoDamagedError."""
+        """Read the repo of `did` from a CAR file.
+
+        Raises RepoDamagedError and TemporaryStorageError.
+        """
         try:
             blocks = CarBlocks.read(chunks)
         except ValueError as error:
             raise _damaged_error(did, str(error)) from error
+        except OSError as error:
+            raise _storage_error(did, error) from error
         tree = _Tree(did, blocks)
         commit = tree.block(blocks.root, "its commit")
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
@@ -231,7 +275,7 @@ class _Tree:
             raise _damaged_error(self._did, f"{what} is missing")
         self._block_bytes += self._blocks.length(place)
         try:
-            return decode_block(self._blocks.load(place)[1])
+            return decode_block(self._blocks.load(place, cid))
         except ValueError as error:
             raise _damaged_error(self._did, f"{what} {error}") from None
 
@@ -288,7 +332,7 @@ class _Tree:
         if records is None:
             records = CollectionRecords(self._did, collection, self._blocks)
             self.collections[collection] = records
-        records.add(rkey, place)
+        records.add(rkey, cid, place)
 
 
 def _blobs(value: object) -> Iterator[str]:
@@ -311,3 +355,9 @@ def _nested_error(rkey: str) -> RepoDamagedError:
 
 def _damaged_error(did: str, fault: str) -> RepoDamagedError:
     return RepoDamagedError(f"the PDS sent a damaged repo of {did}: {fault}")
+
+
+def _storage_error(did: str, error: OSError) -> TemporaryStorageError:
+    # The default of `tempfile` may be unknown if no directory is usable.
+    place = os.environ.get("TMPDIR") or "the temporary directory"
+    return TemporaryStorageError(f"the repo of {did} cannot be stored in {place}: {error.strerror}")

@@ -8,7 +8,7 @@ record is found by the record's field `ref` (or `mongoId`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -132,8 +132,8 @@ class Adoption:
             yield [
                 update
                 for ref, document in named.items()
-                if (records := by_ref.get(ref))
-                and (update := _adopt_record(document, account.did, records, rules))
+                if (kept := by_ref.choose(ref, document.state.rkey))
+                and (update := _adopt_record(document, account.did, kept, rules))
             ]
 
 
@@ -144,18 +144,16 @@ def _key(backfill: str, did: str) -> str:
 def _adopt_record(
     document: MediaDocument,
     did: str,
-    records: Sequence[StoredRecord],
+    kept: StoredRecord,
     rules: Mapping[str, BlobRule],
 ) -> StateUpdate | None:
-    """Build the state update that saves one of `records` on its document.
+    """Build the state update that saves the record `kept` on its document.
 
-    Prefers the record that is already in the state, then the first one. Returns None if the state
-    is correct, or if its status or repo forbids an update.
+    Returns None if the state is correct, or if its status or repo forbids an update.
     """
     state = document.state
     if state.status in _SETTLED or state.repo not in {None, did}:
         return None
-    kept = next((record for record in records if record.rkey == state.rkey), records[0])
     if (state.repo, state.rkey, state.cid) == (did, kept.rkey, kept.cid):
         return None
     blobs = adopt_blobs(kept.value, rules, state.blobs)

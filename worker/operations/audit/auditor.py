@@ -2,88 +2,58 @@
 
 from __future__ import annotations
 
-import gc
+from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from worker.core.clock import now
-from worker.core.documents import Account, DocumentId, MediaDocument
+from worker.core.documents import Account, MediaDocument
+from worker.database.document_refs import find_all_by_ref, find_unnamed
 from worker.media import MediaType
-from worker.operations.audit.blobs import check_blobs
-from worker.operations.audit.classification import Classifier
-from worker.operations.audit.findings import (
-    AccountAudit,
-    Finding,
-    Standings,
-    TypeAudit,
-    document_ids,
-)
-from worker.operations.audit.matching import Expected, Match, StoredRecords, match_records
+from worker.operations.audit.blobs import find_blob_faults
+from worker.operations.audit.classification import Classification, Classifier
+from worker.operations.audit.findings import AccountAudit, Finding, Standings, TypeAudit
+from worker.operations.audit.matching import Expected, Match, RecordMatcher
 from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.audit.repo_reader import RepoReader
 from worker.operations.expected import ExpectedRecords
+from worker.pds.repo_snapshot import CollectionRecords, StoredRecord
 from worker.sync.plan import Publish, plan
 from worker.sync.run import Observer
 
-
-@contextmanager
-def gc_disabled() -> Iterator[None]:
-    """Disable the cyclic garbage collector while a repo is in memory.
-
-    The collector would traverse all records and documents several times. That takes a third of an
-    audit's time and frees nothing, because these objects contain no reference cycles.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
+_CHUNK = 1000  # documents
+_AHEAD = 10_000  # documents
 
 
 class AuditTotals:
-    """Collects the findings of one type, and counts its documents by standing.
+    """Collects the findings of one type, and counts its documents by standing."""
 
-    `current` holds the matches whose blobs are checked: their record is the expected one.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, kind: MediaType) -> None:
+        self._kind = kind
         self._documents = 0
         self._standings: Standings = Counter()
-        self.findings: list[Finding] = []
-        self.current: list[Match] = []
+        self._findings: list[Finding] = []
 
-    def add(self, match: Match) -> None:
-        verdict = self._classifier.classify(match)
+    def add(self, verdict: Classification) -> None:
         self._documents += 1
         if verdict.standing:
             self._standings[verdict.standing] += 1
-        if verdict.findings:
-            self.findings += verdict.findings
-        if verdict.is_current and self._classifier.kind.has_files:
-            self.current.append(match)
+        self._findings += verdict.findings
 
-    def add_blobs(self, findings: Iterable[Finding]) -> None:
-        """Add findings about blobs; subtract the standings of their documents."""
-        found = list(findings)
-        faulty = document_ids(found)
-        for match in self.current:
-            if match.expected.document.ref.id in faulty:
-                standing = self._classifier.classify(match).standing
-                self._standings.subtract([standing] if standing else [])
-        self.findings += found
+    def add_findings(self, findings: Iterable[Finding]) -> None:
+        self._findings += findings
+
+    def subtract(self, verdict: Classification) -> None:
+        """Do not count the standing of a document, because its blobs have findings."""
+        self._standings.subtract([verdict.standing] if verdict.standing else [])
 
     def result(self, records: int) -> TypeAudit:
         """Build the audit of the type; `records` is the size of its collection."""
-        return TypeAudit(
-            self._classifier.kind, self._documents, records, +self._standings, self.findings
-        )
+        return TypeAudit(self._kind, self._documents, records, +self._standings, self._findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,25 +72,26 @@ class Auditor:
     grace: float
     observer: Observer
 
-    @gc_disabled()
     def audit(self, account: Account) -> AccountAudit:
         """Compare an account's documents with its repo.
 
-        Memory use grows with the repo. Raises StoreUnavailableError, and the errors of the PDS.
+        The documents are read in chunks. Memory use grows by 100 bytes per record, and with the
+        findings. Raises StoreUnavailableError, and the errors of the PDS.
         """
         started = now()
         collections = [kind.nsid for kind in self.kinds]
+        documents = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
         with ThreadPoolExecutor(1) as pool:
-            # Read the documents while the PDS exports the repo.
-            pending = pool.submit(self.repo_reader.records, account.did, collections)
-            expected = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
-            records = pending.result()
+            # Read the first documents while the PDS exports the repo.
+            pending = pool.submit(self.repo_reader.snapshot, account.did, collections)
+            _read_ahead(documents)
+            snapshot = pending.result()
         types = [
             self._audit_type(
                 Classifier(kind, account.did, self.expected_records, started, self.grace),
                 account,
-                expected.pop(kind.name),
-                records[kind.nsid],
+                documents[kind.name],
+                snapshot.records(kind.nsid),
             )
             for kind in self.kinds
         ]
@@ -132,10 +103,11 @@ class Auditor:
         types = []
         for kind in self.kinds:
             classifier = Classifier(kind, "", self.expected_records, started, self.grace)
-            totals = AuditTotals(classifier)
+            totals = AuditTotals(kind)
             for owner in self.documents.without_account(kind):
                 for document in self.documents.documents(kind, owner):
-                    totals.add(Match(Expected(document, plan(kind, document, None)), None))
+                    match = Match(Expected(document, plan(kind, document, None)), None)
+                    totals.add(classifier.classify(match))
             types.append(totals.result(records=0))
         return AccountAudit(None, types)
 
@@ -143,33 +115,97 @@ class Auditor:
         self,
         classifier: Classifier,
         account: Account,
-        expected: Sequence[Expected],
-        records: StoredRecords,
+        documents: Iterator[Expected],
+        records: CollectionRecords,
     ) -> TypeAudit:
-        totals = self._compare(classifier, expected, records)
-        if totals.findings:
-            # Documents may have been saved after the repo was exported.
-            found = document_ids(totals.findings)
-            expected = self._reload(classifier.kind, account, expected, found)
-            totals = self._compare(classifier, expected, records)
-        if self.blobs and classifier.kind.has_files:
-            self.observer(f"{len(totals.current)} {classifier.kind.name}s with their blobs")
-            totals.add_blobs(check_blobs(self.repo_reader, classifier, totals.current))
+        kind = classifier.kind
+        totals, matcher = AuditTotals(kind), RecordMatcher(classifier.did, records)
+        current = array("L")  # positions of the records whose blobs are checked
+        while chunk := list(islice(documents, _CHUNK)):
+            for match, verdict in self._compare(classifier, account, matcher, chunk):
+                totals.add(verdict)
+                if self.blobs and kind.has_files and verdict.is_current and match.own:
+                    current.append(records.position(match.own.rkey) or 0)
+        totals.add_findings(self.orphan_finder.find(classifier, matcher.unmatched()))
+        if current:
+            self.observer(f"{len(current)} {kind.name}s with their blobs")
+            self._check_blobs(classifier, account, map(records.at, current), totals)
         return totals.result(len(records))
 
     def _compare(
-        self, classifier: Classifier, expected: Sequence[Expected], records: StoredRecords
-    ) -> AuditTotals:
-        totals = AuditTotals(classifier)
-        matches, unclaimed = match_records(classifier.did, records, expected)
-        for match in matches:
-            totals.add(match)
-        totals.findings += self.orphan_finder.find(classifier, unclaimed)
-        return totals
+        self,
+        classifier: Classifier,
+        account: Account,
+        matcher: RecordMatcher,
+        chunk: Sequence[Expected],
+    ) -> Iterator[tuple[Match, Classification]]:
+        """Yield the match and the classification of each document.
 
-    def _expect_all(self, kind: MediaType, account: Account) -> list[Expected]:
-        documents = self.documents.documents(kind, account.subject)
-        return [self._expect(kind, document, account) for document in documents]
+        Documents with findings are reloaded: they may have been saved after the repo was exported.
+        """
+        doubtful = []
+        for match in self._match(classifier.kind, account, matcher, chunk):
+            verdict = classifier.classify(match)
+            if verdict.findings:
+                doubtful.append(match)
+            else:
+                yield match, verdict
+        for match in doubtful:
+            matcher.release(match)
+        ids = [match.expected.document.ref.id for match in doubtful]
+        reloaded = [
+            self._expect(classifier.kind, document, account)
+            for document in self.documents.reload(classifier.kind, ids)
+            if document.owner == account.subject
+        ]
+        for match in self._match(classifier.kind, account, matcher, reloaded):
+            yield match, classifier.classify(match)
+
+    def _match(
+        self,
+        kind: MediaType,
+        account: Account,
+        matcher: RecordMatcher,
+        chunk: Sequence[Expected],
+    ) -> Iterator[Match]:
+        ids = [each.document.ref.id for each in chunk]
+        unnamed = find_unnamed(self.orphan_finder.store, kind, ids, owner=account.subject)
+        for each in chunk:
+            yield matcher.match(each, is_named=each.document.ref.id not in unnamed)
+
+    def _check_blobs(
+        self,
+        classifier: Classifier,
+        account: Account,
+        records: Iterable[StoredRecord],
+        totals: AuditTotals,
+    ) -> None:
+        """Add findings for faulty blobs; raises the errors of `RepoReader.blob_fault`."""
+        for record, faults in find_blob_faults(self.repo_reader, classifier.did, records):
+            document = self._document_of(classifier, account, record)
+            if document is None:
+                continue  # deleted, or edited so that this is not its record any more
+            totals.subtract(
+                classifier.classify(Match(self._expect(classifier.kind, document, account), record))
+            )
+            totals.add_findings(
+                classifier.finding(fault, detail, record, document) for fault, detail in faults
+            )
+
+    def _document_of(
+        self, classifier: Classifier, account: Account, record: StoredRecord
+    ) -> MediaDocument | None:
+        store, kind = self.orphan_finder.store, classifier.kind
+        if record.ref is None:
+            document = store.find_by_record(kind, classifier.did, record.rkey)
+        else:
+            named = find_all_by_ref(store, kind, [record.ref], owner=account.subject)
+            document = named.get(record.ref)
+        return document if document and document.owner == account.subject else None
+
+    def _expect_all(self, kind: MediaType, account: Account) -> Iterator[Expected]:
+        for document in self.documents.documents(kind, account.subject):
+            yield self._expect(kind, document, account)
 
     def _expect(self, kind: MediaType, document: MediaDocument, account: Account) -> Expected:
         decision = plan(kind, document, account)
@@ -178,17 +214,11 @@ class Auditor:
         cid = self.expected_records.cid(kind, document, account)
         return Expected(document, decision, cid)
 
-    def _reload(
-        self, kind: MediaType, account: Account, expected: Sequence[Expected], ids: set[DocumentId]
-    ) -> list[Expected]:
-        """Reload the documents `ids` in `expected`; omit deleted and transferred ones."""
-        reloaded = {
-            document.ref.id: self._expect(kind, document, account)
-            for document in self.documents.reload(kind, list(ids))
-            if document.owner == account.subject
-        }
-        latest = (
-            reloaded.get(each.document.ref.id) if each.document.ref.id in ids else each
-            for each in expected
-        )
-        return [each for each in latest if each]
+
+def _read_ahead(documents: dict[str, Iterator[Expected]]) -> None:
+    """Read the first documents; all of them are yielded as before."""
+    remaining = _AHEAD
+    for name, stream in documents.items():
+        first = list(islice(stream, remaining))
+        documents[name] = chain(first, stream)
+        remaining -= len(first)

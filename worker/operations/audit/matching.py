@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bson import ObjectId
-
-from worker.core.documents import DocumentId, MediaDocument
-from worker.pds.repo_snapshot import StoredRecord
+from worker.core.documents import MediaDocument, SyncState
+from worker.pds.repo_snapshot import CollectionRecords, RecordsByRef, StoredRecord
 from worker.sync.plan import Plan
-
-StoredRecords = Mapping[str, StoredRecord]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,64 +31,54 @@ class Match:
     duplicates: Sequence[StoredRecord] = ()
 
 
-def match_records(
-    did: str, records: StoredRecords, expected: Sequence[Expected]
-) -> tuple[list[Match], list[StoredRecord]]:
-    """Match the records of the repo `did` with documents.
+class RecordMatcher:
+    """Matches the records of one collection of the repo `did` with documents.
 
-    Returns the matches, and the records without a document. Of the records that name a document,
-    its record is the one in its state, or else the oldest.
+    The record of a document is the one in its state, or else the oldest that names it. The record
+    must name the document, or none: the state is not enough. Only flags of the matched records are
+    kept in memory.
     """
-    named = _named_ids(expected)
-    claims = _claims(did, records, expected, named)
-    by_ref: dict[str | None, list[StoredRecord]] = defaultdict(list)
-    for rkey, record in records.items():
-        if rkey not in claims:
-            by_ref[record.ref].append(record)
-    matches = []
-    for each in expected:
-        own = records.get(_find_claimed_key(each, claims))
-        item = each.document.ref.id
-        is_named = by_ref and named[str(item)] == item
-        duplicates = by_ref.pop(str(item), []) if is_named else []
-        if own is None and duplicates:
-            own, *duplicates = duplicates
-        matches.append(Match(each, own, duplicates))
-    return matches, [record for unclaimed in by_ref.values() for record in unclaimed]
 
+    def __init__(self, did: str, records: CollectionRecords) -> None:
+        self._did = did
+        self._records = records
+        self._by_ref = RecordsByRef(records)
+        self._is_matched = bytearray(len(records))
 
-def _named_ids(expected: Sequence[Expected]) -> Mapping[str, DocumentId]:
-    """Map each text of an `_id` to the document that it names in the `ref` of a record.
+    def match(self, expected: Expected, *, is_named: bool) -> Match:
+        """Match a document; `is_named` is False if its `_id` in a record names another document.
 
-    Of several `_id`s with the same text, it is the one that `DocumentStore.find` returns.
-    """
-    ids = [each.document.ref.id for each in expected]
-    return {
-        str(item): item for kind in (int, str, ObjectId) for item in ids if isinstance(item, kind)
-    }
+        Raises RepoDamagedError.
+        """
+        positions = self._by_ref.positions(str(expected.document.ref.id)) if is_named else []
+        claimed = self._claimed_position(expected.document.state, positions)
+        if claimed is not None:
+            positions = [claimed, *(each for each in positions if each != claimed)]
+        for position in positions:
+            self._is_matched[position] = True
+        records = [self._records.at(position) for position in positions]
+        return Match(expected, records[0] if records else None, records[1:])
 
+    def release(self, match: Match) -> None:
+        """Undo a match."""
+        for record in (match.own, *match.duplicates):
+            if record and (position := self._records.position(record.rkey)) is not None:
+                self._is_matched[position] = False
 
-def _claims(
-    did: str,
-    records: StoredRecords,
-    expected: Sequence[Expected],
-    named: Mapping[str, DocumentId],
-) -> dict[str, Expected]:
-    """Map the rkey of each record to its document, if the document's state has this rkey.
+    def unmatched(self) -> Iterator[StoredRecord]:
+        """Yield the records without a document; raises RepoDamagedError."""
+        for position, is_matched in enumerate(self._is_matched):
+            if not is_matched:
+                yield self._records.at(position)
 
-    The state is not enough: the record must name the document, or none.
-    """
-    claims: dict[str, Expected] = {}
-    for each in expected:
-        rkey, repo = each.document.state.rkey, each.document.state.repo
-        if rkey is None or rkey not in records or repo not in {None, did}:
-            continue
-        ref = records[rkey].ref
-        if ref is None or named.get(ref) == each.document.ref.id:
-            claims.setdefault(rkey, each)
-    return claims
-
-
-def _find_claimed_key(expected: Expected, claims: Mapping[str, Expected]) -> str:
-    rkey = expected.document.state.rkey or ""
-    return rkey if claims.get(rkey) is expected else ""
+    def _claimed_position(self, state: SyncState, named: Sequence[int]) -> int | None:
+        """Return the position of the record in a state, of the `named` ones or of no document."""
+        if state.rkey is None or state.repo not in {None, self._did}:
+            return None
+        for position in named:
+            if self._records.rkey(position) == state.rkey:
+                return position
+        found = self._records.position(state.rkey)
+        if found is None or self._is_matched[found]:
+            return None
+        return found if self._records.at(found).ref is None else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from worker.database.accounts import Accounts
 from worker.database.document_refs import find_all_by_ref
@@ -22,10 +23,10 @@ class OrphanFinder:
     store: DocumentStore
     accounts: Accounts
 
-    def find(self, classifier: Classifier, records: Sequence[StoredRecord]) -> Iterator[Finding]:
+    def find(self, classifier: Classifier, records: Iterable[StoredRecord]) -> Iterator[Finding]:
         """Yield findings for records without a document or of another owner's document."""
-        for start in range(0, len(records), _CHUNK):
-            chunk = records[start : start + _CHUNK]
+        remaining = iter(records)
+        while chunk := list(islice(remaining, _CHUNK)):
             refs = {record.ref for record in chunk if record.ref is not None}
             documents = find_all_by_ref(self.store, classifier.kind, refs)
             owners = {document.owner for document in documents.values()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -20,10 +20,9 @@ from worker.operations.audit.findings import Fault
 from worker.pds.call_limits import FOREIGN
 from worker.pds.client import MAX_REDIRECTS, HttpClient, PdsClient, open_http_client
 from worker.pds.errors import error_name, translate
-from worker.pds.repo_snapshot import StoredRecord
+from worker.pds.repo_snapshot import RepoSnapshot
 from worker.pds.xrpc import raise_for_status, redirect_target
 
-Records = Mapping[str, Mapping[str, StoredRecord]]
 _TRIES = 3
 _GET_BLOB = "/xrpc/com.atproto.sync.getBlob"
 _CLOSE = {"Connection": "close"}
@@ -215,16 +214,16 @@ class RepoReader:
     waiter: Waiter
     own_pds: str
 
-    def records(self, did: str, collections: Sequence[str]) -> Records:
-        """Download a repo; return its records by collection and rkey.
+    def snapshot(self, did: str, collections: Sequence[str]) -> RepoSnapshot:
+        """Download a repo, with all records of `collections`.
 
         A write during the export can damage the export, so it is repeated. Raises RepoDamagedError
         if all exports are damaged, and the errors of `worker.pds.errors`.
         """
         for _ in range(_TRIES - 1):
             with suppress(TransientError):
-                return self._records(did, collections)
-        return self._records(did, collections)
+                return self._snapshot(did, collections)
+        return self._snapshot(did, collections)
 
     def blob_fault(self, did: str, cid: str) -> Fault | None:
         """Download a blob; return its fault, or None if it is complete.
@@ -258,7 +257,8 @@ class RepoReader:
             return False
         return is_own and self.is_unreachable(did)
 
-    def _records(self, did: str, collections: Sequence[str]) -> Records:
+    def _snapshot(self, did: str, collections: Sequence[str]) -> RepoSnapshot:
         snapshot = self.waiter.repeat(lambda: self.pds_of(did).get_repo(did))
-        # Records are accessed several times, in the order of the documents.
-        return {collection: snapshot.records(collection).load_all() for collection in collections}
+        for collection in collections:
+            snapshot.records(collection).check()
+        return snapshot

@@ -117,8 +117,8 @@ class _AccountComparison:
             self._records[kind.nsid] = self.snapshot.records(kind.nsid)
             self._by_ref[kind.nsid] = self.snapshot.by_ref(kind.nsid)
         state = document.state
-        if named := self._by_ref[kind.nsid].get(str(document.ref.id)):
-            return next((record for record in named if record.rkey == state.rkey), named[0])
+        if named := self._by_ref[kind.nsid].choose(str(document.ref.id), state.rkey):
+            return named
         if state.rkey is None or state.repo not in {None, self.account.did}:
             return None
         found = self._records[kind.nsid].get(state.rkey)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 from worker.core.errors import MediaError
@@ -76,16 +76,18 @@ class DanglingStates:
         """
         existing: set[Key] = set()
         unreadable: dict[str | None, str] = {}
-        for did in {did for did, rkey in map(self._key, page) if did and rkey}:
+        keys = [(did, rkey) for did, rkey in map(self._key, page) if did and rkey]
+        for did in {did for did, _ in keys}:
             try:
-                existing |= {(did, rkey) for rkey in self._read_rkeys(kind, did)}
+                rkeys = self._read_rkeys(kind, did)
+                existing |= {key for key in keys if key[0] == did and key[1] in rkeys}
             except MediaError as error:
                 if did == self.did:
                     raise
                 unreadable[did] = f"the repo in its state cannot be read: {error.message}"
         return existing, unreadable
 
-    def _read_rkeys(self, kind: MediaType, did: str) -> Iterable[str]:
+    def _read_rkeys(self, kind: MediaType, did: str) -> Container[str]:
         try:
             return self.read_repo(did).records(kind.nsid)
         except AccountUnusableError as error:

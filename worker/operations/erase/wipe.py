@@ -100,9 +100,7 @@ class WipeRun:
         Yields the number of records that each batch has deleted.
         """
         if self._repo:
-            snapshot = self._repo.export()
-            for kind in self._kinds:
-                yield from self._remove(self._repo, kind, snapshot)
+            yield from self._remove_all(self._repo)
         for kind in self._kinds:
             self._dangling_states.reset(kind, self.done[kind.name])
         if self._repo:
@@ -125,6 +123,11 @@ class WipeRun:
         for part in _chunks(snapshot.records(kind.nsid)):
             found = self._tools.state_reset.documents_of(kind, snapshot.did, self._subject, part)
             yield from found.values()
+
+    def _remove_all(self, repo: Repo) -> Iterator[int]:
+        snapshot = repo.export()
+        for kind in self._kinds:
+            yield from self._remove(repo, kind, snapshot)
 
     def _remove(self, repo: Repo, kind: MediaType, snapshot: RepoSnapshot) -> Iterator[int]:
         for part in _chunks(snapshot.records(kind.nsid)):
