@@ -56,6 +56,29 @@ def test_temporary_file_is_gone_with_the_blocks() -> None:
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+def test_blocks_with_hashes_that_begin_equally_are_told_apart() -> None:
+    """Two blocks with equal first 64 bits can be found by trying; blocks are looked up by these."""
+    car = Car()
+    cid = car.add({"n": 1})
+    like = cid[:-1] + bytes([cid[-1] ^ 1])
+    blocks = CarBlocks.read([car.file(ROOT)])
+    place = blocks.find(like)
+    assert place is not None
+    with pytest.raises(ValueError, match="is missing"):
+        blocks.load(place, like)
+    assert blocks.load(place, cid) == libipld.encode_dag_cbor({"n": 1})
+
+
+def test_temporary_file_is_private() -> None:
+    """It has no name, so that it is gone if the process is killed."""
+    before = set(Path("/proc/self/fd").iterdir())
+    blocks = CarBlocks.read([repo_of({"computer.aesthetic.mood/a": {"n": 1}})])
+    (file,) = set(Path("/proc/self/fd").iterdir()) - before
+    assert file.readlink().name.endswith("(deleted)")
+    assert file.stat().st_mode & 0o077 == 0
+    del blocks
+
+
 @pytest.mark.parametrize(
     ("car", "fault"),
     [

@@ -189,8 +189,13 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
     ),
     ErrorHelp(
         ("worker_lost",),
-        "the worker died several times at this item",
-        "look at the worker's log and the item's file, then retry",
+        "the worker died several times at this item, or while it read the account's repo",
+        "look at the worker's log and the item's file, then retry; after an hour for a repo",
+    ),
+    ErrorHelp(
+        ("temporary_storage",),
+        "the temporary directory (`TMPDIR`) has no space for the account's repo",
+        "retried; free space there, 512 MiB per process at most",
     ),
     ErrorHelp(
         ("time_limit",),
