@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 
@@ -27,6 +29,21 @@ from worker.sync.run import Observer
 
 _CHUNK = 1000  # documents
 _AHEAD = 10_000  # documents
+
+
+@contextmanager
+def gc_disabled() -> Iterator[None]:
+    """Disable the cyclic garbage collector while documents and records are compared.
+
+    It takes a quarter of the time and frees nothing: these objects contain no reference cycles.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class AuditTotals:
@@ -81,7 +98,7 @@ class Auditor:
         started = now()
         collections = [kind.nsid for kind in self.kinds]
         documents = {kind.name: self._expect_all(kind, account) for kind in self.kinds}
-        with ThreadPoolExecutor(1) as pool:
+        with gc_disabled(), ThreadPoolExecutor(1) as pool:
             # Read the first documents while the PDS exports the repo.
             pending = pool.submit(self.repo_reader.snapshot, account.did, collections)
             _read_ahead(documents)
@@ -121,11 +138,12 @@ class Auditor:
         kind = classifier.kind
         totals, matcher = AuditTotals(kind), RecordMatcher(classifier.did, records)
         current = array("L")  # positions of the records whose blobs are checked
-        while chunk := list(islice(documents, _CHUNK)):
-            for match, verdict in self._compare(classifier, account, matcher, chunk):
-                totals.add(verdict)
-                if self.blobs and kind.has_files and verdict.is_current and match.own:
-                    current.append(records.position(match.own.rkey) or 0)
+        with gc_disabled():
+            while chunk := list(islice(documents, _CHUNK)):
+                for match, verdict in self._compare(classifier, account, matcher, chunk):
+                    totals.add(verdict)
+                    if self.blobs and kind.has_files and verdict.is_current and match.own:
+                        current.append(records.position(match.own.rkey) or 0)
         totals.add_findings(self.orphan_finder.find(classifier, matcher.unmatched()))
         if current:
             self.observer(f"{len(current)} {kind.name}s with their blobs")
