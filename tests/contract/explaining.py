@@ -140,7 +140,9 @@ def populate(database: Database[RawDocument]) -> None:
         for n in range(100)
     ]
     database["atproto_removals"].insert_many(removals)
-    thumbnails: list[RawDocument] = [{"_id": f"t{n}", "owner": f"auth0|u{n}"} for n in range(100)]
+    thumbnails: list[RawDocument] = [
+        {"_id": f"t{n}", "owner": f"auth0|u{n}", "cid": f"cid{n}"} for n in range(100)
+    ]
     database["atproto_thumbnails"].insert_many(thumbnails)
 
 

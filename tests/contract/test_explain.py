@@ -51,13 +51,21 @@ OF_A_PAGE: dict[str, tuple[int, Query]] = {
     "throughput": (0, lambda w: throughput(w.store, [MOOD, PAINTING], now())),
     "first failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", None, 10)),
     "next failures": (10, lambda w: w.failures.page(MOOD, "field_invalid", after_first(w), 10)),
-    "find by id": (1, lambda w: Search(w.store, [MOOD, PAINTING]).find(str(first(w)))),
-    "find by rkey": (1, lambda w: Search(w.store, [MOOD, PAINTING]).find("k5")),
+    "find by id": (1, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find(str(first(w)))),
+    "find by rkey": (1, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find("k5")),
     "find by URI": (
         1,
-        lambda w: Search(w.store, [MOOD]).find("at://did:plc:x/computer.aesthetic.mood/k5"),
+        lambda w: Search(w.store, w.accounts, [MOOD]).find(
+            "at://did:plc:x/computer.aesthetic.mood/k5"
+        ),
     ),
-    "find nothing": (0, lambda w: Search(w.store, [MOOD, PAINTING]).find("calm 5")),
+    "find by URI with a handle": (
+        1,
+        lambda w: Search(w.store, w.accounts, [MOOD]).find(
+            "at://h1.test/computer.aesthetic.mood/k5"
+        ),
+    ),
+    "find nothing": (0, lambda w: Search(w.store, w.accounts, [MOOD, PAINTING]).find("calm 5")),
 }
 OF_FAILURES: dict[str, tuple[int, Query]] = {
     "all": (120, lambda w: list(w.failures.of(MOOD))),
@@ -99,6 +107,7 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
     "account by handle": (1, lambda w: w.accounts.resolve("h1.test")),
     "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
     "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
+    "discard thumbnails": (2, lambda w: w.thumbnails.discard(["cid2", "cid3"])),
 }
 # A status group is read once to count; then an owner's documents of it, ten each here. Of those
 # pending there is one more: the one that was revived.

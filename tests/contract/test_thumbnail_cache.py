@@ -134,6 +134,29 @@ def test_an_owner_is_forgotten_and_no_one_else(
     assert [entry["owner"] for entry in entries.find()] == ["auth0|other"]
 
 
+def test_thumbnails_are_discarded_by_the_cids_of_their_blobs(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail
+) -> None:
+    """Under all settings; other images stay."""
+    other = make_thumbnail(pictures.photo("PNG"), ThumbnailSettings(size=16))
+    for identity in (IDENTITY, f"{IDENTITY}2"):
+        put = cache.put(identity, SETTINGS, thumbnail, owner=OWNER)
+    kept = cache.put(f"{IDENTITY}3", SETTINGS, other, owner=OWNER)
+    cache.discard([])
+    cache.discard([put.cid, "bafkreinone"])
+    assert entries.distinct("cid") == [kept.cid]
+
+
+def test_thumbnails_expire_after_a_month(
+    cache: ThumbnailCache, entries: Entries, thumbnail: Thumbnail
+) -> None:
+    """MongoDB deletes them, within a minute after that, whatever became of their records."""
+    cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER)
+    index = entries.index_information()["expiry"]
+    assert (index["key"], index["expireAfterSeconds"]) == ([("createdAt", 1)], 30 * 86_400)
+    assert entries.count_documents({"createdAt": {"$type": "date"}}) == 1
+
+
 def test_forgetting_uses_an_index(cache: ThumbnailCache, entries: Entries) -> None:
     """However many entries others have; asking for the indexes again does nothing."""
     entries.create_indexes(list(INDEXES))
@@ -155,6 +178,8 @@ def test_without_the_database_thumbnails_are_neither_found_nor_saved(
             assert cache.put(IDENTITY, SETTINGS, thumbnail, owner=OWNER).thumbnail == thumbnail
             with pytest.raises(ThumbnailCacheUnavailableError, match="ServerSelection") as caught:
                 cache.forget(OWNER)
+            with pytest.raises(ThumbnailCacheUnavailableError):
+                cache.discard(["bafkrei"])
     assert isinstance(caught.value, TransientError)
     assert caught.value.code == "thumbnail_cache_unavailable"
     assert caplog.text.count("ServerSelectionTimeoutError") == 2

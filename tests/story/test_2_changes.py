@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from bson import ObjectId
 
 from tasks import removal_note
@@ -122,7 +123,7 @@ def test_a_nuked_item_whose_account_is_unknown_is_not_called_removed(world: Worl
 
 
 def test_an_un_nuked_painting_comes_back_with_its_thumbnail(world: World) -> None:
-    """The PDS dropped the blob with its last reference: it is uploaded again, from the cache."""
+    """The PDS dropped the blob with its last reference: it is made and uploaded again."""
     path = world.platform.store("back.png", pictures.pixel_art(), world.ada)
     painting = world.platform.save_painting("back", world.ada)
     world.sync("painting", painting)
@@ -130,14 +131,30 @@ def test_an_un_nuked_painting_comes_back_with_its_thumbnail(world: World) -> Non
     world.platform.edit("painting", painting, nuked=True)
     world.sync("painting", painting)
     assert world.records("painting", painting) == []
-    made = world.services.storage.database["atproto_thumbnails"].count_documents({})
     world.platform.edit("painting", painting, nuked=False)
     assert world.sync("painting", painting).status == "synced"
     after = world.record("painting", painting)
     assert after == before
     assert world.blob(world.dids[world.ada], after["thumbnail"])
-    assert world.services.storage.database["atproto_thumbnails"].count_documents({}) == made
     assert path.exists()
+
+
+@pytest.mark.parametrize("end", ["nuked", "deleted document"])
+def test_no_thumbnail_of_a_removed_record_stays_in_the_cache(world: World, end: str) -> None:
+    """Neither of a hidden item nor of a deleted document; those of other items do."""
+    cache = world.services.storage.database["atproto_thumbnails"]
+    name = end.partition(" ")[0]
+    images = (pictures.pixel_art((8, height)) for height in (16, 32))
+    gone, kept = (world.publish_painting(f"{name}-{n}", each) for n, each in enumerate(images))
+    cids = [world.record("painting", each)["thumbnail"]["ref"]["$link"] for each in (gone, kept)]  # type: ignore[index]
+    assert {each["cid"] for each in cache.find()} >= set(cids)
+    if end == "nuked":
+        world.platform.edit("painting", gone, nuked=True)
+    else:
+        world.platform.delete("painting", gone)
+    world.sync("painting", gone, user=world.ada)
+    assert world.records("painting", gone) == []
+    assert cache.distinct("cid", {"cid": {"$in": cids}}) == cids[1:]
 
 
 def test_an_item_given_to_a_user_moves_to_their_repo(world: World) -> None:

@@ -58,6 +58,13 @@ class RemoteRecord:
     def ref(self) -> str | None:
         return document_ref(self.value)
 
+    @property
+    def blob_cids(self) -> list[str]:
+        """Return the CIDs of the blobs in the fields of the record."""
+        refs = (each.get("ref") for each in self.value.values() if isinstance(each, Mapping))
+        links = (ref.get("$link") for ref in refs if isinstance(ref, Mapping))
+        return [link for link in links if isinstance(link, str)]
+
 
 @dataclass(frozen=True, slots=True)
 class UploadedBlob:

@@ -2,6 +2,10 @@
 
 An entry depends only on the version of the image and the settings. Concurrent writers write the
 same bytes, so no lock is needed. A lost entry is created again.
+
+The cache keeps no image for long that no record contains: the entries of a record are deleted with
+the record, and all entries expire. An uploaded thumbnail is not needed any more, except to restore
+the records of a wiped account.
 """
 
 from __future__ import annotations
@@ -23,7 +27,12 @@ from worker.database.mongo import RawDocument, bulk_write, long_query, mongo_err
 from worker.files.thumbnail import Thumbnail, ThumbnailSettings
 
 COLLECTION = "atproto_thumbnails"
-INDEXES = (IndexModel([("owner", ASCENDING)], name="owner"),)
+_LIFETIME = 30 * 86_400  # seconds
+INDEXES = (
+    IndexModel([("owner", ASCENDING)], name="owner"),
+    IndexModel([("cid", ASCENDING)], name="cid"),
+    IndexModel([("createdAt", ASCENDING)], name="expiry", expireAfterSeconds=_LIFETIME),
+)
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +123,12 @@ class ThumbnailCache:
                 bulk_write(self._entries, writes)
         except ThumbnailCacheUnavailableError as error:
             log.warning("%d thumbnails not cached: %s", len(new), error.message)
+
+    def discard(self, cids: Iterable[str]) -> None:
+        """Delete the thumbnails with these CIDs; raises ThumbnailCacheUnavailableError."""
+        if wanted := list(cids):
+            with _cache_errors():
+                self._entries.delete_many({"cid": {"$in": wanted}})
 
     def forget(self, owner: str) -> int:
         """Delete and count an owner's thumbnails; raises ThumbnailCacheUnavailableError."""

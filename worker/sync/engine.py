@@ -52,6 +52,7 @@ from worker.database.store import (
     LeaseLostError,
     RecordKeyTakenError,
 )
+from worker.database.thumbnail_cache import ThumbnailCache
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.adoption import Adoption
@@ -102,6 +103,7 @@ class Engine:
     remover: Remover
     adoption: Adoption
     open_repo: Callable[[Account], Repo]
+    thumbnails: ThumbnailCache
     retry: RetrySettings
     alerts: Alerts
     item_log: ItemLog
@@ -324,6 +326,7 @@ class Engine:
     def _remove(self, run: Run, account: Account | None, key: RecordKey) -> SyncState:
         match self._delete(run, key):
             case Deletion.DONE:
+                self.thumbnails.discard(blob.cid for blob in run.state.blobs.values() if blob.cid)
                 return _removed_state(run.state, run.document.hidden)
             case Deletion.NOT_PROVEN:
                 return _skipped_state(without_key(run.state), run.document.hidden or "")

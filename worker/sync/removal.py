@@ -30,6 +30,7 @@ from worker.database.adopted_repos import AdoptedRepos
 from worker.database.document_refs import find_by_ref, find_namesakes
 from worker.database.removals import Progress, Removal, Removals, retry_interval
 from worker.database.store import DocumentStore
+from worker.database.thumbnail_cache import ThumbnailCache
 from worker.media import MediaType, media_type
 from worker.pds.repo import Repo
 from worker.sync.outcome import Outcome
@@ -74,6 +75,7 @@ class Remover:
     accounts: Accounts
     known: AdoptedRepos
     removals: Removals
+    thumbnails: ThumbnailCache
     open_repo: Callable[[Account], Repo]
     open_bulk_repo: Callable[[Account], Repo]
     retry: RetrySettings
@@ -227,7 +229,8 @@ class Remover:
     def _delete(
         self, account: Account, item: ItemRef, records: Sequence[RemoteRecord]
     ) -> Sequence[str]:
-        """Delete records; return their URIs."""
+        """Delete records and their cached thumbnails; return their URIs."""
+        self.thumbnails.discard(cid for record in records for cid in record.blob_cids)
         repo, nsid = self.open_repo(account), media_type(item.type).nsid
         keys = [repo.key(nsid, record.rkey) for record in records]
         for key, record in zip(keys, records, strict=True):
