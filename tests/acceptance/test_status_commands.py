@@ -80,10 +80,10 @@ def test_init_says_what_it_did(world: World, bare_environ: dict[str, str]) -> No
     assert (code, error) == (0, "")
     assert "moods               atproto_due          created\n" in output
     assert "painting" in output
-    assert output.endswith("\n35 already there, 10 created\n")
+    assert output.endswith("\n37 already there, 10 created\n")
     code, output, _ = run(["init"], environ)
     assert (code, "created" in output) == (0, False)
-    assert output.endswith("\n45 already there\n")
+    assert output.endswith("\n47 already there\n")
 
 
 def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
@@ -97,7 +97,7 @@ def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
         in result.stdout
     )
     assert 'dropIndex("atproto_due")' in result.stdout
-    assert result.stdout.endswith("\n35 already there, 9 created, 1 refused\n")
+    assert result.stdout.endswith("\n37 already there, 9 created, 1 refused\n")
 
 
 # status
@@ -152,6 +152,19 @@ def test_status_and_show_name_the_reason_for_which_an_item_is_not_published(worl
         state = json.loads(call(world, "show", type_name, str(item), "--json").stdout)["state"]
         assert (state["status"], state["reason"]) == (status, reason)
     assert call(world, "failures").stdout == "Nothing failed.\n"
+
+
+def test_show_takes_the_at_uri_of_a_record(world: World) -> None:
+    """With the DID or the handle of the account; another type has no such record."""
+    mood = world.publish_mood("calm")
+    uri = str(world.platform.state("mood", mood)["uri"])
+    did = world.dids[world.ada]
+    handle = world.services.storage.accounts.resolve(did).handle
+    for text in (uri, uri.replace(did, handle)):
+        shown = json.loads(call(world, "show", "mood", text, "--json").stdout)
+        assert shown["item"] == {"type": "mood", "id": str(mood)}
+    assert call(world, "show", "piece", uri).exit_code == 2
+    assert call(world, "show", "mood", uri.replace(did, "nobody.test")).exit_code == 2
 
 
 def unpublished_items(world: World) -> dict[tuple[str, str, str], ObjectId]:

@@ -56,6 +56,7 @@ STATES: list[tuple[StatusGroup, RawDocument | None]] = [
 LEFT_ALONE: list[RawDocument] = [
     {"status": "synced", "rkey": "3synced222222", "cid": "bafy"},
     {"status": "skipped", "reason": "guests_not_published"},
+    {"status": "removed", "reason": "forgotten"},
 ]
 
 

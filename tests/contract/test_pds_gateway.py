@@ -20,7 +20,7 @@ from worker.core.cid import cid_of_blob
 from worker.core.clock import now
 from worker.core.errors import MediaError, PermanentError, TransientError, WaitError
 from worker.dev.stack import Stack
-from worker.pds.client import PdsClient, Session, open_http_client
+from worker.pds.client import PdsClient, Session
 from worker.pds.errors import AccountUnusableError, GatewayError, SessionExpiredError
 
 

@@ -8,7 +8,7 @@ import pytest
 from bson import ObjectId
 
 from tests.contract.failing import fail
-from tests.contract.items import MOOD, PAINTING, edit, save, settle
+from tests.contract.items import MOOD, PAINTING, edit, give_account, save, settle
 from worker.core.clock import now
 from worker.core.documents import DocumentId, ItemRef, Status
 from worker.media import MEDIA_TYPES
@@ -141,7 +141,8 @@ def test_items_without_a_code_have_pages_too(here: Services) -> None:
 
 def found(here: Services, text: str) -> list[ItemRef]:
     """Return the items that a text may mean."""
-    return Search(here.storage.store, list(MEDIA_TYPES.values())).find(text)
+    storage = here.storage
+    return Search(storage.store, storage.accounts, list(MEDIA_TYPES.values())).find(text)
 
 
 def test_items_are_found_by_code_where_the_platform_has_an_index(here: Services) -> None:
@@ -167,8 +168,28 @@ def test_all_items_that_a_text_may_mean_are_found(here: Services) -> None:
     assert found(here, f"at://did:plc:ada/{MOOD.nsid}/{name}") == [keyed]
 
 
+@pytest.mark.parametrize("repo", ["new.test", "NEW.test", "ada"])
+def test_uris_may_name_an_account_by_its_handle(here: Services, repo: str) -> None:
+    """By that at its PDS, or by the user's name on the platform; no PDS is asked."""
+    give_account(here, "auth0|ada")
+    here.storage.database["@handles"].insert_one({"_id": "auth0|ada", "handle": "ada"})
+    ref = save(here)
+    settle(here, ref, repo="did:plc:new", rkey="3jzfcijpj2z2a")
+    assert found(here, f"at://{repo}/{MOOD.nsid}/3jzfcijpj2z2a") == [ref]
+
+
 @pytest.mark.parametrize(
-    "text", ["", "\0", "\ud800", "x" * 5000, "at://", "at://a/b", "at://did:plc:x/other.nsid/k"]
+    "text",
+    [
+        "",
+        "\0",
+        "\ud800",
+        "x" * 5000,
+        "at://",
+        "at://a/b",
+        "at://did:plc:x/other.nsid/k",
+        f"at://nobody.test/{MOOD.nsid}/k",
+    ],
 )
 def test_texts_that_no_item_can_be_meant_by_find_none(here: Services, text: str) -> None:
     """And raise nothing."""

@@ -305,9 +305,9 @@ def test_a_file_that_cannot_be_used_is_named_once_and_not_quoted(tmp_path: Path)
     assert "REDIS_URL and REDIS_URL_FILE are both set: drop one" in told
 
 
-@pytest.mark.parametrize("login", ["", "ops", ":secret", "ops:", "ops:se,cret"])
+@pytest.mark.parametrize("login", ["", "ops", ":secret", "ops:", "ops:se,cret", "opsé:secret"])
 def test_flower_does_without_no_login(login: str) -> None:
-    """Not even half of one; Flower would take a comma for the end of it."""
+    """Flower would take a comma for its end, and fail for each request if it is not ASCII."""
     with pytest.raises(SettingsError, match="FLOWER_BASIC_AUTH") as refused:
         FlowerSettings.load({"FLOWER_BASIC_AUTH": login})
     assert "secret" not in str(refused.value)

@@ -109,8 +109,9 @@ def restore(
     """Publish all items of accounts again, for example after a wipe.
 
     HANDLE is a handle, a subject or a DID, also of the guests' account. Hidden items (nuked,
-    deleted, drafts) are not published. Records keep their keys, and thumbnails come from the
-    cache. Items whose records are missing from the repo are included, whatever their state.
+    deleted, drafts) and items of a forgotten account are not published. Records keep their keys,
+    and thumbnails come from the cache while it has them. Items whose records are missing from the
+    repo are included, whatever their state.
     Can be interrupted and repeated. The exit codes are those of backfill.
     """
     from worker.operations.backfill.planner import Scope

@@ -19,11 +19,12 @@ from worker.cli.output import (
     echo,
     exit_with,
 )
-from worker.core.documents import Status
+from worker.core.documents import DocumentId, Status
 from worker.core.ids import InvalidIdError, parse_id
-from worker.media import MEDIA_TYPES
+from worker.media import MEDIA_TYPES, MediaType
 
 if TYPE_CHECKING:
+    from worker.services import Services
     from worker.sync.outcome import Outcome
 
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
@@ -129,6 +130,16 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     echo(f"{type_name} {item_id}: enqueued")
 
 
+def _find_ids(services: Services, kind: MediaType, item_id: str) -> tuple[DocumentId, ...]:
+    """Return the ids of the document with this id, or of the record with this at:// URI."""
+    from worker.operations.status import Search
+
+    if not item_id.startswith("at://"):
+        return parse_id(item_id)
+    search = Search(services.storage.store, services.storage.accounts, [kind])
+    return tuple(ref.id for ref in search.find(item_id))
+
+
 @click.command(cls=FindingCommand)
 @_TYPE
 @_ID
@@ -137,6 +148,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
 def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) -> None:
     """Show the item TYPE ID: document, state, record on the PDS, and what differs.
 
+    ID may be the at:// URI of its record, with the DID or the handle of the account.
     The expected record is built from the current document, with the blobs that were uploaded last;
     blobs are fetched and checked. Nothing is changed, and no login is needed.
 
@@ -150,8 +162,8 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
     from worker.operations.status.inspection import Inspector
 
     with closing(open_services(env_file)) as services:
-        inspector = Inspector.of(services)
-        inspection = inspector.inspect(MEDIA_TYPES[type_name], parse_id(item_id))
+        kind = MEDIA_TYPES[type_name]
+        inspection = Inspector.of(services).inspect(kind, _find_ids(services, kind, item_id))
     if inspection is None:
         raise TroubleError(f"there is no {type_name} {item_id} in MongoDB")
     (print_inspection_json if as_json else print_page)(inspection)

@@ -115,7 +115,8 @@ class Pages:
         kind = _kind_of(request)
         with pymongo.timeout(LOOKUP_TIMEOUT):
             kinds = [kind] if kind else list(MEDIA_TYPES.values())
-            found = Search(self.services.storage.store, kinds).find(text) if text else []
+            search = Search(self.services.storage.store, self.services.storage.accounts, kinds)
+            found = search.find(text) if text else []
         if len(found) == 1:
             return RedirectResponse(item_url(found[0]), 303)
         values = {"text": text, "found": found}

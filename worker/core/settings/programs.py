@@ -15,6 +15,7 @@ from worker.core.settings.reader import EnvironmentReader
 from worker.core.settings.validators import (
     check_database_name,
     check_dsn,
+    check_flower_login,
     check_log_format,
     check_login,
     check_mongodb_url,
@@ -144,7 +145,7 @@ class FlowerSettings:
     def load(cls, environ: Mapping[str, str]) -> FlowerSettings:
         """Read FLOWER_BASIC_AUTH; raises SettingsError if it is missing or invalid."""
         with EnvironmentReader(environ) as reader:
-            return cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_login)))
+            return cls(Secret(reader.valid_text("FLOWER_BASIC_AUTH", check_flower_login)))
 
 
 @dataclass(frozen=True, slots=True)

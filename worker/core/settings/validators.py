@@ -61,6 +61,12 @@ def check_login(value: str) -> str | None:
     return "must be of the form user:password, in printable characters, without a comma"
 
 
+def check_flower_login(value: str) -> str | None:
+    """Check a login for Flower, which compares logins as ASCII text and fails for any other."""
+    fault = check_login(value)
+    return fault if fault or value.isascii() else "must be ASCII text: Flower compares no other"
+
+
 def pattern_checker(pattern: str, fault: str) -> Check:
     """Create a check that returns `fault` unless the whole value matches `pattern`."""
     return lambda value: None if re.fullmatch(pattern, value) else fault

@@ -21,6 +21,7 @@ from worker.database.backlog import UNSEEN as UNSEEN_INDEX
 from worker.database.indexes import require_index
 from worker.database.leases import not_held
 from worker.database.mongo import RawDocument, mongo_errors, stream
+from worker.database.state import ResetMode
 from worker.database.store import GUEST_USERS, DocumentStore
 from worker.media import MediaType
 
@@ -48,7 +49,14 @@ class StatusGroup:
 
 PARTIAL = StatusGroup({"atproto.status": Status.PARTIAL.value}, settled=True)
 FAILED = StatusGroup({"atproto.status": Status.FAILED.value}, settled=True)
-REMOVED = StatusGroup({"atproto.status": Status.REMOVED.value}, settled=True, leftovers=False)
+REMOVED = StatusGroup(
+    {
+        "atproto.status": Status.REMOVED.value,
+        "atproto.reason": {"$ne": ResetMode.FORGOTTEN.value},
+    },
+    settled=True,
+    leftovers=False,
+)
 NO_ACCOUNT = StatusGroup(
     {"atproto.reason": "no_account", "atproto.status": Status.SKIPPED.value},
     settled=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -12,7 +13,8 @@ from pymongo.database import Database
 
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.ids import InvalidIdError, as_document_id, parse_id
-from worker.core.records import RecordKey
+from worker.core.records import RecordKey, is_record_uri
+from worker.database.accounts import Accounts, UnknownAccountError
 from worker.database.backlog import FAILED, TROUBLE, with_code
 from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument, mongo_errors, stream
@@ -24,7 +26,6 @@ _FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.att
 _CHUNK = 500  # documents; by default, MongoDB sends batches of 16 MB
 _MAX_RESULTS = 20
 _NAMES = ("code", "slug")
-_URI_PARTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,16 @@ class Failures:
 class Search:
     """Finds items of the media types `kinds` by id, rkey or URI, using indexes only.
 
-    Searches by `code` or `slug` only if the platform has created an index on that field. Raises
+    The handle in a URI is that of an account in MongoDB, or a name on the platform. Searches by
+    `code` or `slug` only if the platform has created an index on that field. Raises
     StoreUnavailableError.
     """
 
-    def __init__(self, store: DocumentStore, kinds: Sequence[MediaType]) -> None:
+    def __init__(
+        self, store: DocumentStore, accounts: Accounts, kinds: Sequence[MediaType]
+    ) -> None:
         self._store = store
+        self._accounts = accounts
         self._kinds = kinds
 
     def find(self, text: str) -> list[ItemRef]:
@@ -142,14 +147,22 @@ class Search:
         return list(dict.fromkeys(found))[:_MAX_RESULTS]
 
     def _by_uri(self, uri: str) -> Iterator[ItemRef]:
-        if uri.count("/") != _URI_PARTS + 1:
+        if not is_record_uri(uri):
             return
         key = RecordKey.parse(uri)
-        for kind in self._kinds:
-            if kind.nsid != key.collection:
-                continue
-            if document := self._store.find_by_record(kind, key.repo, key.rkey):
-                yield document.ref
+        kind = next((each for each in self._kinds if each.nsid == key.collection), None)
+        did = self._did_of(key.repo)
+        document = self._store.find_by_record(kind, did, key.rkey) if kind and did else None
+        if document:
+            yield document.ref
+
+    def _did_of(self, repo: str) -> str | None:
+        """Return the DID in an at:// URI, or that of the handle in it; None if unknown."""
+        if repo.startswith("did:"):
+            return repo
+        with suppress(UnknownAccountError):
+            return self._accounts.resolve(repo.lower()).did
+        return None
 
     def _by_name(self, text: str) -> Iterator[ItemRef]:
         try:
