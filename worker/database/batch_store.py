@@ -33,7 +33,8 @@ from worker.database.store import (
 )
 from worker.media import MediaType
 
-_MAX_TEXT = 1 << 20  # characters; far more than a record may contain
+_MAX_SIZE = 1 << 17  # bytes of a document; decoded, it needs up to 20 times as much memory
+_IS_SMALL: RawDocument = {"$expr": {"$lt": [{"$bsonSize": "$$ROOT"}, _MAX_SIZE]}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +158,9 @@ class BatchStore:
         self, kind: MediaType, ids: Sequence[DocumentId], fields: Mapping[str, int]
     ) -> dict[object, RawDocument]:
         with mongo_errors():
-            found = self._store.collection(kind).find({"_id": {"$in": ids}}, fields)
+            found = self._store.collection(kind).find({"_id": {"$in": ids}} | _IS_SMALL, fields)
             found.batch_size(len(ids) + 1)
-            return {raw["_id"]: raw for raw in found if not _is_huge(raw)}
-
-
-def _is_huge(raw: RawDocument) -> bool:
-    texts = (value for value in raw.values() if isinstance(value, str | bytes))
-    return sum(map(len, texts)) > _MAX_TEXT
+            return {raw["_id"]: raw for raw in found}
 
 
 def _finish_of(before: MediaDocument, raw: RawDocument | None, *, is_sure: bool) -> Finish:
