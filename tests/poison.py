@@ -97,6 +97,7 @@ POISON: Mapping[str, tuple[bytes, str]] = {
     "id a truth": (call("mood", True), "'id' is a boolean"),  # noqa: FBT003
     "user a query": (call("mood", ITEM, user={"$gt": ""}), "'user' is an object"),
     "ids a number": (call("mood", "x", 5, task="sync_batch"), "'ids' is a number"),
+    "too many ids": (call("mood", "x", ["1"] * 201, task="sync_batch"), "more than 200 items"),
     "ids nested": (call("mood", "x", [["a"]], task="sync_batch"), "'ids' is a list, not a list of"),
     "subject a query": (call("mood", {"$gt": ""}, [ITEM], task="sync_batch"), "'subject' is an"),
     "rkey a number": (call("mood", "x", 5, task="delete_media"), "'rkey' is a number"),

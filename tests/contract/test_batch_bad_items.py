@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 from uuid import uuid4
 
 import pytest
 from bson import ObjectId
+from celery.exceptions import SoftTimeLimitExceeded
 
 from tests.bulk import (
     MOOD,
@@ -24,7 +26,7 @@ from tests.contract.hooked_sources import with_hook
 from tests.watching import Watch
 from tests.world import World
 from worker.media import Draft
-from worker.media.base import BuildContext, MediaType
+from worker.media.base import BlobSpec, BlobTransform, BuildContext, MediaType
 from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.batch.progress import BackfillProgress, ProgressTracker
 
@@ -99,6 +101,51 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
         else:
             assert world.platform.state("mood", item)["status"] == "synced"
     assert_agreement(world)
+
+
+def test_a_builder_that_returns_no_draft_harms_no_neighbours(world: World) -> None:
+    """Builders of other packages may return anything; each item says that it was a bug."""
+    spec = BlobSpec((), BlobTransform.AS_IS)
+    wrong = (
+        None,
+        "text",
+        Draft("computer.aesthetic.painting", {}),
+        Draft(MOOD.nsid, {}, blobs=cast("dict[str, BlobSpec]", ["thumbnail"])),
+        Draft(MOOD.nsid, {}, blobs={"thumbnail": cast("BlobSpec", "x.png")}),
+        Draft(MOOD.nsid, {}, blobs={"not in the lexicon": spec}),
+        Draft(MOOD.nsid, cast("dict[str, str]", None)),
+        Draft(MOOD.nsid, {"$type": cast("str", object())}),
+    )
+    items = save_moods(world, len(wrong) + 2)
+    drafts = dict(zip(items[1:], wrong, strict=False))
+
+    def build(item: BuildContext, kind: MediaType) -> Draft:
+        return cast("Draft", drafts.get(item.document.ref.id, MOOD.build(item, kind)))
+
+    kind = replace(MOOD, build=build, has_files=True)
+    with pytest.raises(ExceptionGroup):
+        world.services.sync.batches.sync(BatchRequest(kind, world.ada, items, "message"))
+    states = [world.platform.state("mood", item) for item in items]
+    assert [states[0]["status"], states[-1]["status"]] == ["synced", "synced"]
+    assert {state["status"] for state in states[1:-1]} <= {"pending", "failed"}
+    assert all("lease" not in state for state in states)
+
+
+def test_a_builder_that_hangs_delays_its_neighbours_once(world: World) -> None:
+    """The time limit of the batch ends it; then the sweep enqueues the items one by one."""
+    items = save_moods(world, 3)
+
+    def build(item: BuildContext, kind: MediaType) -> Draft:
+        if item.document.ref.id == items[1]:
+            raise SoftTimeLimitExceeded
+        return MOOD.build(item, kind)
+
+    kind = replace(MOOD, build=build)
+    world.services.sync.batches.sync(BatchRequest(kind, world.ada, items, "message"))
+    states = [world.platform.state("mood", item) for item in items]
+    assert all(state["status"] == "pending" and "retryAt" in state for state in states)
+    for item in (items[0], items[2]):
+        assert world.sync("mood", item).status == "synced"
 
 
 def test_a_backfill_hears_of_a_batch_with_a_bug(world: World) -> None:

@@ -10,7 +10,6 @@ from pymongo import MongoClient
 from redis import Redis
 
 from tests.messages import ITEM, batch, call, fill
-from tests.poison import POISON
 from tests.world import World
 from worker.app import app
 from worker.database.mongo import RawDocument
@@ -70,14 +69,25 @@ def test_guests_are_one_account(redis_world: World, empty_redis: Redis) -> None:
 
 
 def test_what_is_nobodys_stays_where_it_is(redis_world: World, empty_redis: Redis) -> None:
-    """Sweeps, what no worker will take, what means no item; a deleted item is its user's."""
-    odd = [call(task="sweep"), *(item for item, _ in POISON.values()), call("mood", "")]
-    odd += [call("hologram", ITEM), *(call("mood", str(ObjectId())) for _ in range(60))]
+    """Sweeps, and what is no message; a deleted item is its user's."""
+    odd = [*(call(task="sweep") for _ in range(15)), *(b"garbage %d" % n for n in range(60))]
     gone = [call("mood", str(ObjectId()), user=redis_world.ada) for _ in range(20)]
     gone += [call("mood", redis_world.ada, f"rkey{n}", task="delete_media") for n in range(20)]
     fill(empty_redis, LIVE, [*gone, *odd])
     assert look(redis_world) == 40 - MOST
     assert in_turn(empty_redis, LIVE) == [*gone[:MOST], *odd]
+
+
+def test_messages_for_missing_documents_do_not_go_before_others(
+    redis_world: World, empty_redis: Redis
+) -> None:
+    """All of them together have the quota of one account."""
+    missing = [call("hologram", ITEM), call("mood", "")]
+    missing += [call("mood", str(ObjectId())) for _ in range(100)]
+    (mood,) = moods(redis_world, redis_world.bob, 1)
+    fill(empty_redis, LIVE, [*missing, mood])
+    assert look(redis_world) == len(missing) - MOST
+    assert in_turn(empty_redis, LIVE) == [*missing[:MOST], mood]
 
 
 def test_one_batch_of_each_account_comes_first(redis_world: World, empty_redis: Redis) -> None:

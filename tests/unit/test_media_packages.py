@@ -15,6 +15,11 @@ from worker.media.mood import MOOD
 from worker.media.registry import Registry, find_fault, registry
 from worker.media.validation import load_lexicons
 
+
+class _OwnRule(HidingRule):
+    """A rule that MongoDB does not know, and that may raise for any document."""
+
+
 TAPE = replace(MOOD, name="tape", collection="tapes", nsid="com.example.tape")
 RULES = "hidden_by should be a tuple of HidingRules"
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -46,6 +51,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         RULES,
     ),
     "a reason that is a sentence": ({"hidden_by": (HidingRule("a", "It is away."),)}, RULES),
+    "a rule with code of its own": ({"hidden_by": (_OwnRule("a", "away"),)}, RULES),
+    "URLs that are no texts": ({"urls": {"acUrl": None}}, "urls should map fields to texts"),
     "a field that is not read": ({"waits_for": ("code",)}, "waits_for should be a tuple of names"),
     "one field to wait for": ({"waits_for": "when"}, "waits_for should be a tuple of names"),
     "a batch of none": ({"batch": 0}, "batch should be 1 to 200"),

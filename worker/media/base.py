@@ -175,8 +175,11 @@ class MediaType:
         return next(filter(document.fields.is_missing, self.waits_for), None)
 
     def draft(self, document: MediaDocument, account: Account, site: SiteUrls) -> Draft:
-        """Build the draft of a record; raises PermanentError for an invalid document."""
-        return self.build(BuildContext(document, account, site), self)
+        """Build the draft of a record; raises PermanentError for an invalid document.
+
+        The builder may come from another package. Raises TypeError if it returns no such draft.
+        """
+        return _check_draft(self.build(BuildContext(document, account, site), self), self)
 
     def record(self, context: BuildContext, fields: Mapping[str, str | None]) -> Mapping[str, str]:
         """Return `fields` without None values, plus `$type`, `when` and `ref`."""
@@ -209,3 +212,13 @@ class MediaType:
 
     def _template(self, site: SiteUrls, name: str) -> str:
         return site.templates.get(f"{self.name}_{name}".upper(), self.urls[name])
+
+
+def _check_draft(draft: object, kind: MediaType) -> Draft:
+    """Return the result of a builder; raises TypeError if it is no draft for `kind`."""
+    if not isinstance(draft, Draft) or draft.nsid != kind.nsid:
+        raise TypeError(f"the builder of {kind.name} must return a Draft for {kind.nsid}")
+    for values, expected in ((draft.blobs, BlobSpec), (draft.links, LinkSpec)):
+        if not all(isinstance(value, expected) for value in values.values()):
+            raise TypeError(f"the builder of {kind.name} must return {expected.__name__}s by field")
+    return draft

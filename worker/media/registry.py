@@ -81,6 +81,7 @@ def _fault_of(kind: MediaType, name: str) -> str:
         f"fields lacks {_EVERY_RECORD!r}, which every record has": _EVERY_RECORD not in kind.fields,
         "hidden_by should be a tuple of HidingRules": not _are_rules(kind.hidden_by),
         "waits_for should be a tuple of names in fields": not _are_fields(kind),
+        "urls should map fields to texts": not _are_texts_by_name(kind.urls),
         "additions should be a tuple of texts": not _are_texts(kind.additions),
         f"batch should be 1 to {_MAX_BATCH}": not is_batch,
     }
@@ -93,7 +94,7 @@ def _are_rules(value: object) -> bool:
 
 
 def _is_rule(rule: object) -> bool:
-    if not isinstance(rule, HidingRule):
+    if type(rule) is not HidingRule:
         return False
     texts = (rule.equal_to, rule.other_than)
     has_one_test = None in texts and all(isinstance(text, str | None) for text in texts)
@@ -136,6 +137,10 @@ def _invalid(entry: EntryPoint, fault: str) -> MediaTypeError:
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _are_texts_by_name(value: object) -> bool:
+    return isinstance(value, Mapping) and _are_texts((*value.keys(), *value.values()))
 
 
 def _are_texts(value: object) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from worker.core.cid import cid_of_blob, cid_of_record
 from worker.core.current import is_current, optional_additions
 from worker.core.documents import Account, BlobState, MediaDocument
-from worker.core.errors import PermanentError
+from worker.core.errors import MediaError, PermanentError, UnexpectedError
 from worker.media import Draft, MediaType, SiteUrls
 from worker.media.validation import BlobRule, Lexicons
 from worker.pds.repo_snapshot import StoredRecord
@@ -30,8 +30,16 @@ class ExpectedRecords:
     lexicons: Lexicons
 
     def draft(self, kind: MediaType, document: MediaDocument, account: Account) -> Draft:
-        """Build the draft of a record; raises PermanentError for an invalid field."""
-        return kind.draft(document, account, self.site)
+        """Build the draft of a record; raises PermanentError for an invalid field or builder."""
+        try:
+            return kind.draft(document, account, self.site)
+        except MediaError:
+            raise
+        except Exception as error:
+            # Any exception: a builder of another package must not end an audit of all documents.
+            unexpected = UnexpectedError.of(error)
+            message, step, code = unexpected.message, unexpected.step, unexpected.code
+            raise PermanentError(message, step=step, code=code) from error
 
     def record(self, document: MediaDocument, draft: Draft, found: Record | None = None) -> Record:
         """Build a record from a draft and the saved blobs and links, without validation.

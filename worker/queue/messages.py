@@ -28,6 +28,7 @@ from worker.queue.json_types import exceeds_depth, kind_name, matches, type_name
 from worker.queue.names import queue_of
 
 _MAX_BYTES = 2**20  # ten times the size of a batch with the longest ids
+_MAX_ITEMS = 200  # of a batch, whose documents are in memory together
 _MAX_LEVELS = 16
 _MAX_NAME = 64  # characters of a name in the log
 _MAX_FAULT = 300  # characters of a fault in the log
@@ -230,6 +231,9 @@ def _bind_arguments(
         raise _MalformedError(f"the task does not take its arguments: {str(error)!a}") from None
     kinds = {name: signature.parameters[name].annotation for name in bound.arguments}
     _check("argument", bound.arguments, kinds)
+    for name, value in bound.arguments.items():
+        if isinstance(value, list) and len(value) > _MAX_ITEMS:
+            raise _MalformedError(f"its argument {name!r} has more than {_MAX_ITEMS} items")
     return bound.arguments
 
 

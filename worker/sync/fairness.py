@@ -173,5 +173,6 @@ def _owner(call: TaskCall, owners: Mapping[tuple[str, DocumentId], str]) -> str 
     named = get("subject") or get("user")
     if call.task == "sync_media":
         found = (owners.get((str(get("type")), each)) for each in candidate_ids(get("id")))
-        named = next((owner for owner in found if owner), named)
+        # Messages for missing documents count as those of one owner.
+        named = next((owner for owner in found if owner), named) or ""
     return named if isinstance(named, str) else None
