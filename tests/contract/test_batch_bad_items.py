@@ -103,6 +103,17 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
     assert_agreement(world)
 
 
+def test_large_documents_are_not_in_memory_together(world: World) -> None:
+    """Not even those whose state is large: they are published one by one."""
+    items = save_moods(world, 3)
+    nested = {f"{number:x}": {} for number in range(20_000)}
+    world.platform.edit("mood", items[0], atproto={"blobs": nested})
+    world.platform.edit("mood", items[1], other="x" * 2**17)
+    loaded = world.services.sync.batches.batch_store.read(MOOD, items)
+    assert [each and each.id for each in loaded] == [None, None, items[2]]
+    assert statuses(sync_batch(world, "mood", items)) == {"synced": 3}
+
+
 def test_a_builder_that_returns_no_draft_harms_no_neighbours(world: World) -> None:
     """Builders of other packages may return anything; each item says that it was a bug."""
     spec = BlobSpec((), BlobTransform.AS_IS)
@@ -117,7 +128,7 @@ def test_a_builder_that_returns_no_draft_harms_no_neighbours(world: World) -> No
         Draft(MOOD.nsid, {"$type": cast("str", object())}),
     )
     items = save_moods(world, len(wrong) + 2)
-    drafts = dict(zip(items[1:], wrong, strict=False))
+    drafts: dict[object, Draft | str | None] = dict(zip(items[1:], wrong, strict=False))
 
     def build(item: BuildContext, kind: MediaType) -> Draft:
         return cast("Draft", drafts.get(item.document.ref.id, MOOD.build(item, kind)))

@@ -124,6 +124,20 @@ def test_edits_that_there_is_no_room_for_are_found_next_time(here: Services) -> 
     assert sweep(here, limit=2, window=3) == refs[2:]
 
 
+def test_a_search_for_edits_that_takes_too_long_continues_in_the_next_sweep(
+    here: Services,
+) -> None:
+    """Thousands of documents of 16 MB must not keep the sweep from its end."""
+    refs = [save(here, item=number) for number in range(1, 4)]
+    settle_and_edit(here, refs)
+    found, after = list[ItemRef](), None
+    for ref in refs:
+        changed, after = here.storage.backlog.find_changed_after(MOOD, after, 9, seconds=0.0)
+        assert after == ref.id
+        found += [owned.ref for owned in changed]
+    assert found == refs
+
+
 def test_item_found_for_two_reasons_is_enqueued_once(here: Services) -> None:
     """Due, and edited as well."""
     ref = save(here)

@@ -67,3 +67,21 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", document.read_text())
     local = [link for link in links if "://" not in link]
     assert not [link for link in local if not (document.parent / link).exists()]
+
+
+def test_tests_that_documents_name_exist() -> None:
+    """A file, and the function in it where one is named; a guide names one of its reader's."""
+    documents = [*ROOT.glob("docs/**/*.md"), ROOT / "SECURITY.md"]
+    named = {
+        each
+        for document in documents
+        for each in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", document.read_text())
+    }
+    assert len(named) > 50
+    assert {each for each in named if not is_test(*each)} == {("tests/test_tape.py", "")}
+
+
+def is_test(path: str, function: str) -> bool:
+    """Return whether a test file exists, and has the function if one is given."""
+    file = ROOT / path
+    return file.is_file() and (not function or f"def {function}(" in file.read_text())

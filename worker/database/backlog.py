@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby, islice
@@ -23,6 +25,7 @@ _GUEST_OWNED: RawDocument = {"user": {"$in": list(GUEST_USERS)}}
 _NO_ACCOUNT: RawDocument = {"atproto.reason": "no_account"}
 _PAGE = 1000  # documents
 _OWNER_PAGE = 100  # due documents, of one owner or of several
+_SCAN_SECONDS = 10.0  # of a search for edits in one sweep
 _TEXT = {"$type": "string"}
 _Order = list[tuple[str, int]]
 # A query uses a partial index only if its conditions imply the filter. A comparison implies that
@@ -172,10 +175,10 @@ class Backlog:
         """Return items edited since their last run, in the next `window` documents.
 
         The position is saved in MongoDB: repeated calls cycle through the collection. This finds
-        edits with a lost message.
+        edits with a lost message. After some seconds, a call ends before its window does.
         """
         after = cast("DocumentId | None", self._position(kind.name))
-        changed, after = self.find_changed_after(kind, after, window)
+        changed, after = self.find_changed_after(kind, after, window, seconds=_SCAN_SECONDS)
         self._save_position(kind.name, after)
         return changed
 
@@ -189,20 +192,28 @@ class Backlog:
             self._cursors.update_one({"_id": name}, {"$set": {"after": after}}, upsert=True)
 
     def find_changed_after(
-        self, kind: MediaType, after: DocumentId | None, window: int
+        self,
+        kind: MediaType,
+        after: DocumentId | None,
+        window: int,
+        *,
+        seconds: float = math.inf,
     ) -> tuple[list[OwnedItem], DocumentId | None]:
         """Return items edited since their last run, in `window` documents after an id.
 
+        After `seconds`, no further document is read: thousands of documents of 16 MB take minutes.
         Also returns the last id read, to continue after. The id None as a parameter is the start
         of the collection, as a result its end.
         """
         changed: list[OwnedItem] = []
-        count, last = 0, None
+        count, last, end = 0, None, time.monotonic() + seconds
         # One by one: a document may have 16 MB, and a window thousands of documents.
         for raw in self._store.scan(kind, after, window):
             count, last = count + 1, cast("DocumentId", raw["_id"])
             if self._is_changed(kind, raw) and (owned := self._to_owned(kind, raw)):
                 changed.append(owned)
+            if time.monotonic() > end:
+                return changed, last
         return changed, last if count == window else None
 
     def _is_changed(self, kind: MediaType, raw: RawDocument) -> bool:
