@@ -106,7 +106,7 @@ def test_a_bug_with_an_item_is_told_after_its_neighbours_are_done(world: World) 
 def test_large_documents_are_not_in_memory_together(world: World) -> None:
     """Not even those whose state is large: they are published one by one."""
     items = save_moods(world, 3)
-    nested = {f"{number:x}": {} for number in range(20_000)}
+    nested: dict[str, object] = {f"{number:x}": {} for number in range(20_000)}
     world.platform.edit("mood", items[0], atproto={"blobs": nested})
     world.platform.edit("mood", items[1], other="x" * 2**17)
     loaded = world.services.sync.batches.batch_store.read(MOOD, items)
