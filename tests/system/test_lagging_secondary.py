@@ -42,7 +42,7 @@ def member(
         yield member
 
 
-@pytest.fixture(params=_OPTIONS.values(), ids=_OPTIONS)
+@pytest.fixture(params=list(_OPTIONS.values()), ids=list(_OPTIONS))
 def ground(
     request: pytest.FixtureRequest, stack: Stack, tmp_path: Path, member: SecondMember
 ) -> Iterator[Ground]:
