@@ -28,7 +28,6 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
-_LONG_QUERY = 3600.0  # seconds, for queries over all documents
 TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 _REJECTED = 121  # DocumentValidationFailure
 NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
@@ -144,18 +143,16 @@ def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> I
 
 
 def long_query() -> AbstractContextManager[None]:
-    """Allow an hour for each call within the block, unless an outer timeout is shorter.
+    """Lift the time limit of calls, for queries whose time grows with the number of documents.
 
-    For queries whose time grows with the number of documents. 10 million take minutes.
+    10 million documents take minutes. The time to select a server remains limited, so that an
+    unreachable MongoDB is reported.
     """
-    return pymongo.timeout(_LONG_QUERY)
+    return pymongo.timeout(0)
 
 
 def stream(query: Callable[[], Iterable[RawDocument]]) -> Iterator[RawDocument]:
-    """Yield the documents of a long query, with the time limit of `long_query` for each batch.
-
-    MongoDB adds up the time that a query takes for all of its batches.
-    """
+    """Yield the documents of a long query, each batch of which is read as in `long_query`."""
     with long_query():
         rows = iter(query())
     while True:
