@@ -103,12 +103,14 @@ class Publisher:
         LeaseLostError, and the errors of files, the PDS and MongoDB.
         """
         draft = self.draft(run, account)
+        was_reserved = is_reserved(run.state, repo.did)
         try:
             self._reserve_key(run, draft.nsid, repo, refused)
             in_doubt = force or self._key(run, draft, repo).uri in run.state.strays
             prepared = self._prepare(run, draft, repo, complete=in_doubt)
             if prepared.is_current and not in_doubt:
-                if self._is_published(run, repo, prepared.key):
+                # A record whose key this run has reserved was read for that.
+                if not was_reserved or self._is_published(run, repo, prepared.key):
                     run.report_step("the record is current: nothing to write")
                     return self.published_state(prepared)
                 prepared = self._prepare(run, draft, repo, complete=True)
