@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from worker.app import LostResult, app
+from worker.core.clock import doubled
 from worker.core.errors import ItemFailed, MediaError, PermanentError
 from worker.queue.names import BULK, LIVE, MAX_COUNTDOWN
 
@@ -170,5 +171,5 @@ class MediaTask(Task[Any, Any]):
         """
         if isinstance(error, PermanentError):
             raise error
-        wait = min(2.0 ** min(self.request.retries, 10), MAX_COUNTDOWN)
-        self.retry_in(min(wait, max(self.max_wait, 1.0)), error)
+        longest = max(self.max_wait, 1.0)
+        self.retry_in(doubled(1.0, self.request.retries, longest), error)

@@ -20,6 +20,11 @@ def after(seconds: float) -> datetime:
     return to_milliseconds(datetime.now(UTC) + timedelta(seconds=bounded))
 
 
+def doubled(first: float, times: int, longest: float) -> float:
+    """Return an interval in seconds that was doubled `times` times, `longest` at most."""
+    return min(first * 2.0 ** min(times, 60), longest)
+
+
 def http_timestamp(text: str) -> float | None:
     """Parse an HTTP date as seconds since 1970; return None if it is invalid.
 

@@ -28,9 +28,9 @@ DUPLICATE_KEY = 11000
 # https://github.com/mongodb/mongo/blob/master/src/mongo/base/error_codes.yml
 _UNAUTHORIZED, _AUTHENTICATION_FAILED = 13, 18
 _VARIABLE = "MONGODB_CONNECTION_STRING"
-TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
+_TOO_LARGE = frozenset({10334, 17419})  # BSONObjectTooLarge, and its code from an update
 _REJECTED = 121  # DocumentValidationFailure
-NOT_SAVED = TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
+_NOT_SAVED = _TOO_LARGE | {_REJECTED, DUPLICATE_KEY}
 
 # The engine must read its own writes: a document that a lagging member does not have yet looks
 # deleted, and its record would be removed. These options replace those of the URL, in any case and
@@ -135,7 +135,7 @@ def mongo_errors(unavailable: type[TransientError] = StoreUnavailableError) -> I
         raise
     except PyMongoError as error:
         code = getattr(error, "code", None)
-        if code in TOO_LARGE:
+        if code in _TOO_LARGE:
             raise DocumentFullError from error
         if code == _REJECTED:
             raise DocumentRejectedError from error
@@ -166,18 +166,17 @@ def stream(query: Callable[[], Iterable[RawDocument]]) -> Iterator[RawDocument]:
 def bulk_write(
     collection: Collection[RawDocument],
     writes: Sequence[UpdateOne | UpdateMany],
-    ignored: frozenset[int] = NOT_SAVED,
 ) -> int:
     """Send writes in any order; return the matched count.
 
-    By default, writes to documents that cannot be saved, and duplicate keys, are skipped.
+    Duplicate keys, and writes to documents that cannot be saved, are skipped.
     """
     if not writes:
         return 0
     try:
         return collection.bulk_write(list(writes), ordered=False).matched_count
     except BulkWriteError as error:
-        if any(fault["code"] not in ignored for fault in error.details["writeErrors"]):
+        if any(fault["code"] not in _NOT_SAVED for fault in error.details["writeErrors"]):
             raise
         return int(error.details["nMatched"])
 

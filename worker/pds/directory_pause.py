@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 from redis import Redis
 
-from worker.core.clock import rfc3339
+from worker.core.clock import doubled, rfc3339
 from worker.core.errors import RateLimitReachedError, TransientError
 from worker.core.redis_errors import redis_errors
 from worker.core.redis_values import read_text, swap_text
@@ -81,7 +81,7 @@ class DirectoryPauses:
             self._pause(host, limit.until.timestamp(), failures + 1)
             raise
         except DirectoryOutageError:
-            seconds = min(_FIRST * 2.0 ** min(failures, 60), _LONGEST)
+            seconds = doubled(_FIRST, failures, _LONGEST)
             self._pause(host, time.time() + seconds, failures + 1)
             raise
         if failures:

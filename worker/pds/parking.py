@@ -8,7 +8,7 @@ from datetime import datetime
 
 from redis import Redis
 
-from worker.core.clock import after, now, rfc3339
+from worker.core.clock import after, doubled, now, rfc3339
 from worker.core.documents import Account
 from worker.core.errors import AccountError
 from worker.core.redis_errors import redis_errors
@@ -59,7 +59,7 @@ class Parking:
     ) -> AccountError:
         """Park an account because of `fault`, after `failures` others; return the AccountError."""
         message = f"account {account.subject} ({account.did}): {fault.message}"
-        seconds = min(self._seconds * 2.0 ** min(failures, 60), max(self._seconds, _LONGEST))
+        seconds = doubled(self._seconds, failures, max(self._seconds, _LONGEST))
         if at_login and fault.code in _UNTIL_CHANGED:
             seconds = _KEPT
         until = after(seconds)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from worker.core.settings import Settings
 from worker.database import indexes
-from worker.database.account_changes import AccountChanges
 from worker.media.lexicons import type_lexicons
 from worker.services.media import Media, build_media
 from worker.services.pds import Pds, build_pds
@@ -97,7 +96,6 @@ def build(
     storage = build_storage(settings, timeouts, resources)
     counters = metrics or NULL_METRICS
     throttle = BulkThrottle(storage.redis)
-    changes = AccountChanges(storage.database, storage.accounts, storage.store)
     pds = build_pds(
         settings,
         storage.redis,
@@ -106,7 +104,7 @@ def build(
         throttle=throttle,
         alerts=alerts,
         metrics=counters,
-        on_move=partial(mark_moved, changes, storage.accounts),
+        on_move=partial(mark_moved, storage.account_changes, storage.accounts),
     )
     media = build_media(settings, storage.database, resources)
     return Services(

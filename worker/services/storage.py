@@ -12,7 +12,9 @@ from redis.retry import Retry
 
 from worker.core.settings import Settings
 from worker.core.settings.reader import SettingsError
+from worker.database.account_changes import AccountChanges
 from worker.database.accounts import Accounts
+from worker.database.adopted_repos import AdoptedRepos
 from worker.database.backlog import Backlog
 from worker.database.mongo import RawDocument, connect
 from worker.database.removals import Removals
@@ -28,6 +30,8 @@ class Storage:
     redis: Redis
     store: DocumentStore
     accounts: Accounts
+    account_changes: AccountChanges
+    adopted_repos: AdoptedRepos
     backlog: Backlog
     removals: Removals
 
@@ -36,12 +40,14 @@ def build_storage(settings: Settings, timeouts: Timeouts, resources: ExitStack) 
     """Build the clients, which connect on first use; raises SettingsError."""
     database = connect(settings.mongodb)
     resources.callback(database.client.close)
-    store = DocumentStore(database, settings.guest_subject)
+    store, accounts = DocumentStore(database, settings.guest_subject), Accounts(database)
     return Storage(
         database=database,
         redis=resources.enter_context(_connect_redis(settings, timeouts)),
         store=store,
-        accounts=Accounts(database),
+        accounts=accounts,
+        account_changes=AccountChanges(database, accounts, store),
+        adopted_repos=AdoptedRepos(database),
         backlog=Backlog(database, store),
         removals=Removals(database),
     )

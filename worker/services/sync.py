@@ -10,8 +10,6 @@ from redis import Redis
 
 from worker.core.documents import Account
 from worker.core.settings import Settings
-from worker.database.account_changes import AccountChanges
-from worker.database.adopted_repos import AdoptedRepos
 from worker.database.batch_store import BatchStore
 from worker.database.state_updates import StateUpdates
 from worker.database.thumbnail_cache import ThumbnailCache
@@ -96,12 +94,11 @@ def build_sync(
 def _build_sweep(
     settings: Settings, storage: Storage, pds: Pds, media: Media, alerts: Alerts
 ) -> Sweep:
-    changes = AccountChanges(storage.database, storage.accounts, storage.store)
     return Sweep(
         storage.backlog,
         storage.accounts,
         storage.removals,
-        ChangedAccounts(changes, media.site),
+        ChangedAccounts(storage.account_changes, media.site),
         pds.resolver,
         settings.sweep,
         alerts,
@@ -115,7 +112,7 @@ def _build_adoption(settings: Settings, storage: Storage, pds: Pds, media: Media
         pds.locks,
         storage.store,
         StateUpdates(storage.store),
-        AdoptedRepos(storage.database),
+        storage.adopted_repos,
         media.lexicons,
         settings.retry.max_lost,
     )
@@ -153,7 +150,7 @@ def _build_engine(
         remover=Remover(
             storage.store,
             storage.accounts,
-            AdoptedRepos(storage.database),
+            storage.adopted_repos,
             storage.removals,
             thumbnails,
             open_repo=open_repo,

@@ -14,7 +14,7 @@ import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from worker.core.clock import to_milliseconds
+from worker.core.clock import doubled, to_milliseconds
 from worker.core.documents import Failure, Status, SyncState
 from worker.core.errors import (
     AccountError,
@@ -89,5 +89,5 @@ def backoff(attempts: int, settings: RetrySettings) -> float:
 
     Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    doubled = settings.base * 2.0 ** min(max(attempts - 1, 0), 60)
-    return random.uniform(0, min(doubled, settings.ceiling))  # noqa: S311 - not for secrets
+    longest = doubled(settings.base, max(attempts - 1, 0), settings.ceiling)
+    return random.uniform(0, longest)  # noqa: S311 - not for secrets
