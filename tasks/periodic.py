@@ -14,7 +14,8 @@ from worker.database.removals import Removal
 from worker.queue.names import FRONT, OVERFLOW, SWEEP, redis_list
 
 
-@app.task(bind=True, base=MediaTask, name="sweep")
+# A sweep whose errors last is retried a few times only: beat sends others.
+@app.task(bind=True, base=MediaTask, name="sweep", max_retries=8)
 def sweep(self: MediaTask) -> int:
     """Enqueue items and removals that are due or were missed; return how many."""
     try:
