@@ -99,7 +99,7 @@ def _change(names: Sequence[str], change: Callable[[str], bool], done: str) -> N
 
 def _print_page(found: Sequence[SavedRemoval]) -> None:
     if not found:
-        echo("No removal is waiting.")
+        echo("No removal is saved.")
     print_table(Table([_row(each) for each in found], header=_HEADER))
     for code in dict.fromkeys(each.code for each in found if each.code):
         echo(f"{code}: {help_for(code).action}")

@@ -45,6 +45,11 @@ class TimeLimitError(TransientError):
 
     step, code = "run", "time_limit"
 
+    @classmethod
+    def of(cls, what: str) -> Self:
+        """Build the error of a run, a removal or a batch."""
+        return cls(f"the {what} took longer than a task may")
+
 
 class UnexpectedError(TransientError):
     """An unexpected exception: only its class is kept, as its text may hold secrets."""

@@ -22,12 +22,12 @@ _ADVICE: dict[type[RedisError], str] = {
     AuthenticationError: "Redis does not accept the user or the password in REDIS_URL",
     NoPermissionError: "the user in REDIS_URL is not allowed to do this in Redis",
     ReadOnlyError: "Redis is read-only: REDIS_URL must lead to the primary, not to a replica",
-    OutOfMemoryError: "Redis is out of memory: raise its maxmemory, or delete what fills it",
+    OutOfMemoryError: "Redis is out of memory: raise its maxmemory, or delete keys",
     ClusterDownError: "Redis has no primary at present",
 }
 _ADVICE_BY_PREFIX = {
-    "MISCONF": "Redis cannot save its data, and takes no writes: see its log, and its disk",
-    "BUSY": "Redis runs a script that does not end",
+    "MISCONF": "Redis cannot save its data and rejects writes: check its log and its disk",
+    "BUSY": "Redis is running a script that does not end",
 }
 
 

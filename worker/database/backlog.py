@@ -217,13 +217,13 @@ class Backlog:
         return changed, last if count == window else None
 
     def _is_changed(self, kind: MediaType, raw: RawDocument) -> bool:
-        """Return whether a document was edited and waits for no run, or cannot be parsed."""
+        """Return whether a document was edited and no run is pending, or cannot be parsed."""
         try:
             document = self._store.parse(kind, raw)
             state, is_edited = document.state, document.is_edited
         except Exception:  # noqa: BLE001
             # Any exception: a bug with one document must not end the search. A run of the document
-            # meets it again, saves it and reports it.
+            # raises it again, saves it and reports it.
             return True
         return is_edited and state.lease is None and state.retry_at is None
 

@@ -79,7 +79,7 @@ class BatchStore:
         try:
             return LoadedDocument(raw, self._store.parse(kind, raw))
         except Exception:  # noqa: BLE001
-            # Any exception: a bug with one document must not fail the batch. `Engine` meets it
+            # Any exception: a bug with one document must not fail the batch. `Engine` raises it
             # again, saves it and reports it.
             return None
 
@@ -133,7 +133,7 @@ class BatchStore:
     def postpone(
         self, kind: MediaType, ids: Sequence[DocumentId], failure: Failure, retry_at: datetime
     ) -> None:
-        """Save on documents that nothing was tried, and when the sweep enqueues them.
+        """Save on documents why they were not processed, and when the sweep enqueues them.
 
         Attempts are not counted. Documents that are neither new nor pending, and those that
         another run holds, keep their status and error. Raises StoreUnavailableError.

@@ -48,7 +48,7 @@ class AccountUnusableError(MediaError):
 
 
 class GatewayError(TransientError):
-    """The answer has no XRPC error name: it is not of the PDS, but of a gateway before it.
+    """The response has no XRPC error name: it comes from a gateway in front of the PDS.
 
     The gateway may have rejected the content of this call only.
     """

@@ -78,7 +78,7 @@ class AttachmentBuilder:
             return error.with_traceback(None)
 
     def _report(self, run: Run, known: Failure | None, error: MediaError) -> None:
-        """Report the cause of an error, unless `known`, that of the previous run, is the same."""
+        """Report the cause of an error, unless the previous run had the same error, `known`."""
         is_new = known is None or known.code != error.code
         cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
         self.alerts.unexpected_error(run.affected, cause, is_new=is_new)
@@ -142,7 +142,7 @@ class AttachmentBuilder:
 
 @contextmanager
 def _unexpected_errors() -> Iterator[None]:
-    """Translate any unexpected exception: no file may keep its record from being published."""
+    """Translate unexpected exceptions, so that the record is published without the file."""
     try:
         yield
     except (MediaError, SoftTimeLimitExceeded):

@@ -68,7 +68,8 @@ from worker.sync.run import Observer, Run, ignore_step
 from worker.telemetry.alerts import AffectedItem, Alerts
 
 _MAX_ROUNDS = 5
-_REPORTED = (UnexpectedThumbnailError.code, UnexpectedSourceError.code)  # when they were raised
+# Already reported when they were raised.
+_REPORTED = (UnexpectedThumbnailError.code, UnexpectedSourceError.code)
 
 log = logging.getLogger(__name__)
 
@@ -126,8 +127,8 @@ class Engine:
         `force` writes a current record, and retries an item at the limit of lost workers.
         `only_if_due` skips an item that is not due.
 
-        Raises PermanentError for an unknown type or an invalid id,
-        ContendedError, and StoreUnavailableError. An unexpected error is saved and raised again.
+        Raises PermanentError for an unknown type or an invalid id, ContendedError, and
+        StoreUnavailableError. An unexpected error is saved and raised again.
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
@@ -230,7 +231,7 @@ class Engine:
     def _save_failure(
         self, kind: MediaType, item: DocumentId, failure: Failure, token: str | None = None
     ) -> None:
-        """Save a failure if MongoDB can save it; otherwise the item log has the only report."""
+        """Save a failure if MongoDB can save it; otherwise only the item log has it."""
         with suppress(StateNotSavedError):
             self.store.mark_failed(kind, item, failure, token)
 
@@ -246,7 +247,7 @@ class Engine:
             run.report_step(f"{error.step}: {error.message}")
             state = after_failure(run.state, error, self.retry, now())
         except SoftTimeLimitExceeded:
-            slow = TimeLimitError("the run took longer than a task may")
+            slow = TimeLimitError.of("run")
             state = after_failure(run.state, slow, self.retry, now())
         except Exception as error:
             # Any other exception is a bug. The document must not keep its lease and lose the error:

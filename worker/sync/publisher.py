@@ -114,19 +114,7 @@ class Publisher:
                     run.report_step("the record is current: nothing to write")
                     return self.published_state(prepared)
                 prepared = self._prepare(run, draft, repo, complete=True)
-            for _ in range(_MAX_REPAIRS):
-                try:
-                    self._write(repo, prepared)
-                except BlobNotFoundError:
-                    run.report_step("the PDS no longer has a blob: uploading again")
-                    run.save(replace(run.state, blobs={}))
-                    prepared = self._prepare(run, draft, repo, complete=True)
-                except BlobTypeConflictError as error:
-                    run.report_step(error.message)
-                    prepared = self._with_stored_type(draft, prepared, error)
-                else:
-                    return self.published_state(prepared)
-            self._write(repo, prepared)
+            prepared = self._write_and_repair(repo, draft, prepared)
         except RecordNotProvenError as error:
             run.report_step(error.message)
             more = refused | {run.state.rkey or ""}
@@ -250,10 +238,30 @@ class Publisher:
         check_owner(run, key, record)
         if record and record.cid == run.state.cid:
             return True
-        run.report_step(f"the record is at {record.cid if record else 'no version'}")
+        run.report_step(f"the repo has {record.cid if record else 'no record'}")
         cid = record.cid if record else None
         run.set_state(replace(run.state, uri=record.uri if record else None, cid=cid))
         return False
+
+    def _write_and_repair(
+        self, repo: Repo, draft: Draft, prepared: PreparedRecord
+    ) -> PreparedRecord:
+        """Write a record; if the PDS refuses its blobs, correct them and write again."""
+        run = prepared.run
+        for _ in range(_MAX_REPAIRS):
+            try:
+                self._write(repo, prepared)
+            except BlobNotFoundError:
+                run.report_step("the PDS no longer has a blob: uploading again")
+                run.save(replace(run.state, blobs={}))
+                prepared = self._prepare(run, draft, repo, complete=True)
+            except BlobTypeConflictError as error:
+                run.report_step(error.message)
+                prepared = self._with_stored_type(draft, prepared, error)
+            else:
+                return prepared
+        self._write(repo, prepared)
+        return prepared
 
     def _with_stored_type(
         self, draft: Draft, prepared: PreparedRecord, error: BlobTypeConflictError

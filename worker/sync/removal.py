@@ -96,7 +96,7 @@ class Remover:
         )
 
     def expect(self, kind: MediaType, item: DocumentId, user: str, rkey: str | None = None) -> None:
-        """Save the removal of a document's record, so that nothing of this run can lose it."""
+        """Save the removal of a document's record, so that it is retried if this run ends."""
         self.removals.begin(Removal(kind.name, user, message_id(item), rkey))
 
     def cancel(self, kind: MediaType, ids: Sequence[DocumentId], user: str) -> None:
@@ -214,7 +214,7 @@ class Remover:
         except MediaError as error:
             return self._postpone(item, removal, progress, error, account)
         except SoftTimeLimitExceeded:
-            slow = TimeLimitError("the removal took longer than a task may")
+            slow = TimeLimitError.of("removal")
             return self._postpone(item, removal, progress, slow, account)
         except Exception as error:
             # Any other exception is a bug: the attempt is counted, and the task ends with it.

@@ -31,10 +31,10 @@ from worker.sync.fairness import FairShare
 from worker.telemetry.alerts import Alerts
 
 _QUOTA = 10  # items of an owner in the front list
-_DUE_FACTOR = 3  # due items read for each place in a list
-_MANY_FACTOR = 2  # with more due items than this for each place, the sweep also reads by owner
-_SCAN_FACTOR = 20  # the same for other items
-_PAGES = 200  # of a thousand skipped items, read from an index
+_DUE_FACTOR = 3  # due items read for each one that may be enqueued
+_MANY_FACTOR = 2  # due items for each one that may be enqueued; above, items are read by owner too
+_SCAN_FACTOR = 20  # other items read for each one that may be enqueued
+_PAGES = 200  # of 1,000 skipped items, read from an index
 _REMOVALS = 100  # read before they are marked
 
 log = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ class Sweep:
                 log.warning("sweep of %s: %s", name, error.message)
                 expected.append(error)
             except Exception as error:  # noqa: BLE001
-                # Any exception: one type, or the removals, must not keep the others from being
-                # swept.
+                # Any exception: an error of one part must not prevent the other parts.
                 self.alerts.part_failed(f"sweep of {name}", error)
                 unexpected.append(error)
         if unexpected:
@@ -124,7 +123,7 @@ class Sweep:
         return 0
 
     def _find_moved_accounts(self) -> int:
-        """Find accounts at another PDS, which marks their items."""
+        """Find accounts that moved to another PDS; the resolver marks their items as due."""
         self.resolver.confirm_used()
         return 0
 
@@ -180,7 +179,7 @@ class Sweep:
     def _find_unseen(self, kind: MediaType, moment: datetime) -> Iterator[Sequence[OwnedItem]]:
         """Yield items without a status; if there are many, the latest ones too.
 
-        So neither many items of an owner nor documents that cannot be marked hide new items.
+        Many items of an owner, or documents that cannot be marked, therefore hide no new items.
         """
         most = _SCAN_FACTOR * self.settings.limit
         since = moment - timedelta(days=self.settings.horizon_days)
@@ -195,6 +194,6 @@ class Sweep:
     def _mark_due(
         self, kind: MediaType, items: Sequence[OwnedItem], moment: datetime
     ) -> Sequence[OwnedItem]:
-        """Mark items as due: the position has moved on, and not all may fit into the queue."""
+        """Mark items as due, because the next sweep continues after them; return the items."""
         self.backlog.mark(kind, [owned.ref for owned in items], moment)
         return items

@@ -100,10 +100,7 @@ class SentryAlerts(Alerts):
         error.add_note(_ReportedMark(mark))
 
     def part_failed(self, part: str, error: Exception) -> None:
-        """Send an error, grouped by stack trace, and mark it as reported.
-
-        Expected errors are grouped by step and code.
-        """
+        """Send an error, grouped by stack trace, and mark it as reported."""
         self._send_once(error, {"part": part})
         error.add_note(_ReportedMark(f"in {part}"))
 

@@ -1,8 +1,8 @@
 """Run a backfill: enqueue its batches, wait for results, enqueue remaining items again.
 
 The queue holds a bounded number of messages, whatever the size of the backfill: the run enqueues
-more as workers process them. It keeps no position, because documents say what is left. A run that
-was interrupted is continued by another one, which may enqueue the last batches once more.
+more as workers process them. It saves no position, because the documents show which items remain.
+The next run continues after an interruption, and may enqueue the last batches once more.
 
 Workers report their progress. Documents that are still due at the end are enqueued once more, so
 lost messages and killed workers only cost time.

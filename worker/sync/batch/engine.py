@@ -41,8 +41,6 @@ from worker.sync.publisher import Publisher
 from worker.sync.retry import backoff
 from worker.telemetry.alerts import Alerts
 
-_TOO_LONG = "the batch took longer than it may"
-
 
 @dataclass(frozen=True, slots=True)
 class BatchRequest:
@@ -85,8 +83,8 @@ class BatchEngine:
         """Sync a batch, and report its progress if it belongs to a backfill.
 
         Items due within `max_wait` seconds are reported later, unless an unexpected error occurred.
-        If no item can be processed now, or not all of them, the others are postponed: their
-        documents say why, and when the sweep enqueues them. Raises PermanentError and
+        Items that cannot be processed now are postponed: the reason, and the time at which the
+        sweep enqueues them, are saved on their documents. Raises PermanentError and
         StoreUnavailableError; unexpected errors are raised at the end, as an ExceptionGroup.
         """
         unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
@@ -112,7 +110,7 @@ class BatchEngine:
         except (PermanentError, StoreUnavailableError):
             raise
         except SoftTimeLimitExceeded:
-            self._postpone(request, outcomes, TimeLimitError(_TOO_LONG))
+            self._postpone(request, outcomes, TimeLimitError.of("batch"))
         except MediaError as error:
             self._postpone(request, outcomes, error)
         return [outcomes[raw] for raw in request.ids]
@@ -135,7 +133,7 @@ class BatchEngine:
     def _postpone(
         self, request: BatchRequest, outcomes: dict[DocumentId, Outcome], error: MediaError
     ) -> None:
-        """Save on the documents without an outcome that they wait; add their outcomes."""
+        """Postpone the items without an outcome: save it on their documents, add their outcomes."""
         rest = [raw for raw in request.ids if raw not in outcomes]
         wait = backoff(request.tries, self.retry)
         until = error.until if isinstance(error, WaitError) else after(wait)
@@ -156,21 +154,29 @@ class BatchEngine:
     ) -> dict[DocumentId, Outcome]:
         """Publish the simple documents; return their outcomes by requested id."""
         is_adopted = self._adopt(request, self.open_repo(account), account)
-        # Adoption may take long: the account may have changed or moved since. A move to another
-        # PDS marks the documents that are claimed, so the new PDS is looked up after the claim.
+        # Adoption may take long: the account may have changed or moved since. After a move, claimed
+        # documents are marked to run again, so the new PDS is looked up after the claim.
         current = self.accounts.find(request.subject)
         if current is None:
             return {}
-        is_adopted, account = is_adopted and current.did == account.did, current
+        is_adopted = is_adopted and current.did == account.did
         loaded = self.batch_store.read(request.kind, request.ids)
         simple = [
             each
             for each in loaded
             if each
-            and capture_errors(partial(_is_simple, request, each, account)) is True
+            # A document that raises an error is not simple.
+            and capture_errors(partial(_is_simple, request, each, current)) is True
             and (is_adopted or (each.document.state.rkey and not is_legacy(each.document.state)))
         ]
-        publisher = BatchPublisher(
+        published = self._open_publisher(request, current, unexpected).publish(simple)
+        named = zip(request.ids, loaded, strict=True)
+        return {raw: published[each.id] for raw, each in named if each and each.id in published}
+
+    def _open_publisher(
+        self, request: BatchRequest, account: Account, unexpected: UnexpectedErrors
+    ) -> BatchPublisher:
+        return BatchPublisher(
             engine=self.engine,
             publisher=self.publisher,
             store=self.store,
@@ -185,9 +191,6 @@ class BatchEngine:
             holder=request.holder,
             unexpected=unexpected,
         )
-        published = publisher.publish(simple)
-        named = zip(request.ids, loaded, strict=True)
-        return {raw: published[each.id] for raw, each in named if each and each.id in published}
 
     def _adopt(self, request: BatchRequest, repo: Repo, account: Account) -> bool:
         """Adopt the records of a repo; return False if that fails permanently."""
@@ -211,9 +214,9 @@ class BatchEngine:
 
 
 def _check_time(outcomes: Iterable[Outcome]) -> None:
-    """Raise TimeLimitError if an item reached the time limit: little is left for the others."""
+    """Raise TimeLimitError if an item reached the time limit, as little time remains."""
     if any(each.error and each.error.code == TimeLimitError.code for each in outcomes):
-        raise TimeLimitError(_TOO_LONG)
+        raise TimeLimitError.of("batch")
 
 
 def _is_simple(request: BatchRequest, loaded: LoadedDocument, account: Account) -> bool:

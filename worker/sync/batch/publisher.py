@@ -74,7 +74,7 @@ class BatchPublisher:
             self._settle_current()
             self._write(records)
         except SoftTimeLimitExceeded:
-            slow = TimeLimitError("the batch took longer than it may")
+            slow = TimeLimitError.of("batch")
             for run in list(self._open):
                 self._fail(run, slow)
         return self._finish()
@@ -151,7 +151,7 @@ class BatchPublisher:
             self._fail(item.run, error)
 
     def _expect_removals(self, finished: Sequence[tuple[Run, SyncState, Finish]]) -> None:
-        """Save the removals of all vanished documents: the first may take all remaining time."""
+        """Save the removals of all vanished documents before the first one, which may be slow."""
         for run, state, finish in finished:
             if finish is Finish.VANISHED and state.rkey:
                 item, owner = run.document.ref.id, run.document.owner

@@ -161,7 +161,7 @@ class RecordBuilder:
     def _max_uploads(self) -> int:
         try:
             return self.throttle.uploads(self.repo.host)
-        except MediaError:  # each upload meets the error again, and its document gets it
+        except MediaError:  # each upload raises it again, and it is saved on the document
             return 1
 
     def _prepare(self, publisher: Publisher, drafted: Drafted) -> _Blobs:

@@ -109,7 +109,7 @@ class UnexpectedErrors:
             document = self.store.find(self.kind, parse_id(raw))
         except MediaError:
             raise
-        except Exception:  # noqa: BLE001 - `bug` is that the document cannot be parsed
+        except Exception:  # noqa: BLE001 - the document cannot be parsed, which caused `bug`
             error = UnexpectedError.of(bug)
             failure = Failure.of(error, now())
             return Outcome(item, Status.FAILED, error.message, error=failure)

@@ -3,7 +3,7 @@
 A PDS writes all records of a chunk or none. After no answer, a server error or a commit of another
 program, the writer reads the records of the chunk and sends only the missing ones again. It splits
 a rejected chunk in halves until the invalid record is alone; `Engine` then syncs that document. A
-page of a gateway rejects a chunk too: the gateway may dislike the content of one record.
+page of a gateway rejects a chunk too, because the content of one record may be the reason.
 """
 
 from __future__ import annotations
