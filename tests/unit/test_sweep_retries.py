@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from tasks.periodic import sweep
 from worker.database.mongo import StoreUnavailableError
 
 
-def test_a_sweep_that_keeps_failing_ends_and_does_not_add_to_those_of_beat() -> None:
-    error = StoreUnavailableError("MongoDB does not respond")
+@pytest.fixture
+def _eighth_retry() -> Iterator[None]:
     sweep.push_request(id="message", retries=8, called_directly=False, args=(), kwargs={})
-    try:
-        with pytest.raises(StoreUnavailableError):
-            sweep.retry(exc=error, countdown=1)
-    finally:
-        sweep.pop_request()
+    yield
+    sweep.pop_request()
+
+
+@pytest.mark.usefixtures("_eighth_retry")
+def test_a_sweep_that_keeps_failing_ends_and_does_not_add_to_those_of_beat() -> None:
+    with pytest.raises(StoreUnavailableError):
+        sweep.retry(exc=StoreUnavailableError("MongoDB does not respond"), countdown=1)
