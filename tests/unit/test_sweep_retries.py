@@ -19,5 +19,6 @@ def _eighth_retry() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_eighth_retry")
 def test_a_sweep_that_keeps_failing_ends_and_does_not_add_to_those_of_beat() -> None:
+    """Not sent again: the error of the task is raised."""
     with pytest.raises(StoreUnavailableError):
         sweep.retry(exc=StoreUnavailableError("MongoDB does not respond"), countdown=1)
