@@ -143,7 +143,7 @@ def test_redirect_to_the_blob_storage_is_followed_without_a_token(
 
 
 def test_wrong_bytes_behind_a_redirect_are_no_blob(storage: Storage) -> None:
-    """The CID verifies them, whoever has sent them."""
+    """The CID verifies them, whichever host has sent them."""
     storage.redirect(f"{storage.blobs.url}/blob")
     storage.blobs.faults["blob"] = lambda to: to.answer(200, _DATA[:-1])
     with pytest.raises(MediaError) as caught:

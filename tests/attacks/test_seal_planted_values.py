@@ -109,7 +109,7 @@ def show_everything(world: World, redis: Redis, backfill: str) -> None:
     list(AccountCache(redis).read_all())
     for queue in (LIVE, BULK):
         services.sync.balancer.rebalance(queue, app.task_functions())
-    with services.sync.throttle.slot("pds.example") as writes:
+    with services.sync.batches.throttle.slot("pds.example") as writes:
         assert writes > 0
     with suppress(RedisUnavailableError):  # as for any error of Redis
         assert ProgressTracker(redis).read(backfill).total < 1000

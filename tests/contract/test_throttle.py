@@ -115,7 +115,7 @@ def test_a_batch_is_written_in_small_chunks_while_people_save(
 ) -> None:
     """Counted at the repo."""
     watch = Watch(redis_world.services)
-    note_lasting_save(redis_world.services.sync.throttle, empty_redis, host_of(redis_world))
+    note_lasting_save(redis_world.services.sync.batches.throttle, empty_redis, host_of(redis_world))
     sync_batch(redis_world, "mood", save_moods(redis_world, 50), batches=watch.batches)
     assert sum(watch.sizes) == 50
     assert max(watch.sizes) <= 25
@@ -130,7 +130,7 @@ def test_few_blobs_are_uploaded_at_once_while_people_save(
 ) -> None:
     """A save waits behind those as well."""
     watch = Watch(redis_world.services)
-    note_lasting_save(redis_world.services.sync.throttle, empty_redis, host_of(redis_world))
+    note_lasting_save(redis_world.services.sync.batches.throttle, empty_redis, host_of(redis_world))
     sync_batch(redis_world, "painting", save_paintings(redis_world, 8), batches=watch.batches)
     assert watch.count["upload"] == 8
     assert watch.most["upload"] <= 4

@@ -51,7 +51,6 @@ class Sync:
     bulk_engine: Engine
     batches: BatchEngine
     sweep: Sweep
-    throttle: BulkThrottle
     balancer: QueueBalancer
     retry_limit: RetryLimit
 
@@ -85,7 +84,6 @@ def build_sync(
         bulk_engine=bulk_engine,
         batches=_build_batches(bulk_engine, storage.redis, pds.locks, media.thumbnails, throttle),
         sweep=_build_sweep(settings, storage, pds, media, alerts),
-        throttle=throttle,
         balancer=QueueBalancer(storage.redis, storage.store),
         retry_limit=RetryLimit(),
     )
