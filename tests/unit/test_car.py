@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import libipld
 import pytest
 
-from tests.unit.cars import Car, raw_cid, repo_of
+from tests.unit.cars import Car, framed_block, raw_cid, repo_of
 from worker.core.cid import cid_of_blob
 from worker.pds.car import CarBlocks
 
@@ -69,6 +70,48 @@ def test_blocks_with_hashes_that_begin_equally_are_told_apart() -> None:
     assert blocks.load(place, cid) == libipld.encode_dag_cbor({"n": 1})
 
 
+def test_finding_a_block_that_is_listed_often_reads_no_copy_of_it() -> None:
+    """A PDS could list a block millions of times, and name it by as many keys."""
+    car = Car()
+    cids = [car.add({"n": 1}) for _ in range(1000)]
+    blocks = CarBlocks.read([car.file(ROOT)])
+    before = reads()
+    places = {blocks.find(cid) for cid in cids}
+    assert reads() - before < 100
+    assert len(places) == 1
+
+
+def reads() -> int:
+    """Return how often this process has read from a file."""
+    count = Path("/proc/self/io").read_text().split("syscr: ")[1].split()[0]
+    return int(count)
+
+
+def test_copies_of_a_block_need_no_memory_for_sorting() -> None:
+    """All have the same key in the index, which needs 16 bytes for each until it is sorted."""
+    assert peak_of_copies(20_000) - peak_of_copies(2_000) < 50 * 18_000
+
+
+def peak_of_copies(count: int) -> int:
+    """Return the most bytes that Python has while it reads copies of a block."""
+    copies = framed_block({"n": 1}) * count
+    chunks = [copies[n : n + 4096] for n in range(0, len(copies), 4096)]
+    tracemalloc.start()
+    CarBlocks.read([header([ROOT]), *chunks])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+def test_block_longer_than_a_chunk_is_written_whole() -> None:
+    """Each chunk is written to the temporary file before it is parsed."""
+    car = Car()
+    cid = car.add({"n": "x" * 500_000})
+    file = car.file(ROOT)
+    found = CarBlocks.read(file[n : n + 4096] for n in range(0, len(file), 4096))
+    assert len(found.load(found.find(cid) or 0, cid)) > 500_000
+
+
 def test_temporary_file_is_private() -> None:
     """It has no name, so that it is gone if the process is killed."""
     before = set(Path("/proc/self/fd").iterdir())
@@ -84,6 +127,8 @@ def test_temporary_file_is_private() -> None:
     [
         (b"", "it is cut short, or no CAR file, at byte 0"),
         (b"\xff" * 20, "it is cut short, or no CAR file, at byte 0"),
+        (b"\x80" * 9 + b"\x01", "it is cut short, or no CAR file, at byte 0"),
+        (b"\xff\xff\xff\xff\x03" + b"x" * 50, "a block is too large, at byte 0"),
         (b"\x05ab", "it is cut short, or no CAR file, at byte 0"),
         (b"\x00", "it has no header that names a commit"),
         (b"\x01\xa0", "it has no header that names a commit"),

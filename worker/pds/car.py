@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import tempfile
 import weakref
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
 import libipld
 
@@ -25,6 +26,7 @@ MAX_BLOCK = 2**20  # bytes of a record, a node, a commit or a header; a record h
 _MAX_FRAME = MAX_BLOCK + RAW_CID_LENGTH
 _DIGEST = 4  # where the hash begins in a CID
 _LENGTH_BITS = 21  # of the length of a frame, in a place
+_LENGTH_MASK = (1 << _LENGTH_BITS) - 1
 _MORE = 0x80  # set in all bytes of a length except the last
 _MAX_VARINT = 9  # bytes: https://github.com/multiformats/unsigned-varint
 _BUCKETS = 256
@@ -33,27 +35,44 @@ _BUCKETS = 256
 class SortedIndex:
     """Maps 64-bit keys to 64-bit values, in 16 bytes each; a key may have several values.
 
-    Evenly distributed keys are required. Call `sort` after the last `add`, before the first `find`.
+    Keys must be parts of hashes. Call `sort` after the last `add`, before the first `find`.
     """
 
     def __init__(self) -> None:
+        # A PDS can search for hashes with equal bits, but not if it does not know which count.
+        self._shift = secrets.randbelow(57)
         self._keys = [array("Q") for _ in range(_BUCKETS)]
         self._values = [array("Q") for _ in range(_BUCKETS)]
 
     def add(self, key: int, value: int) -> None:
-        bucket = key % _BUCKETS
+        bucket = (key >> self._shift) % _BUCKETS
         self._keys[bucket].append(key)
         self._values[bucket].append(value)
 
-    def sort(self) -> None:
-        for number, pairs in enumerate(zip(self._keys, self._values, strict=True)):
-            ordered = sorted(zip(*pairs, strict=True))
-            self._keys[number] = array("Q", [key for key, _ in ordered])
-            self._values[number] = array("Q", [value for _, value in ordered])
+    def sort(self, *, unique: bool = False) -> None:
+        """Sort the index; `unique` keeps only the first value of each key."""
+        for number, (keys, values) in enumerate(zip(self._keys, self._values, strict=True)):
+            positions = range(len(keys))
+            if unique:
+                firsts = dict(zip(reversed(keys), reversed(positions), strict=True))
+                order = sorted(firsts.values(), key=keys.__getitem__)
+            else:
+                order = sorted(positions, key=keys.__getitem__)
+            self._keys[number] = array("Q", map(keys.__getitem__, order))
+            self._values[number] = array("Q", map(values.__getitem__, order))
+
+    def find_first(self, key: int) -> int | None:
+        """Return the value added first for a key."""
+        bucket = (key >> self._shift) % _BUCKETS
+        keys = self._keys[bucket]
+        position = bisect_left(keys, key)
+        is_found = position < len(keys) and keys[position] == key
+        return self._values[bucket][position] if is_found else None
 
     def find(self, key: int) -> Sequence[int]:
-        """Return the values of a key, lowest first."""
-        keys, values = self._keys[key % _BUCKETS], self._values[key % _BUCKETS]
+        """Return the values of a key in the order in which they were added."""
+        bucket = (key >> self._shift) % _BUCKETS
+        keys, values = self._keys[bucket], self._values[bucket]
         start = bisect_left(keys, key)
         return values[start : bisect_right(keys, key, start)]
 
@@ -75,46 +94,40 @@ class CarBlocks:
     @classmethod
     def read(cls, chunks: Iterable[bytes]) -> CarBlocks:
         """Read a CAR file; raises ValueError if it is malformed or a block does not match."""
-        frames, index = _frames(chunks), SortedIndex()
-        _, header = next(frames, (0, b""))
-        root, offset = _root(header), 0
-        with tempfile.TemporaryFile() as file:
+        index, size = SortedIndex(), 0
+        with tempfile.TemporaryFile(buffering=0) as file:
+            frames = _frames(_written(chunks, file))
+            _, header = next(frames, (0, b""))
+            root = _root(header)
             for position, frame in frames:
                 _verify(frame, position)
-                file.write(frame)
-                index.add(_key(frame), offset << _LENGTH_BITS | len(frame))
-                offset += len(frame)
-            file.flush()
-            index.sort()
-            return cls(root, offset, os.dup(file.fileno()), index)
+                index.add(_key(frame), position << _LENGTH_BITS | len(frame))
+                size += len(frame)
+            index.sort(unique=True)
+            return cls(root, size, os.dup(file.fileno()), index)
 
     def find(self, cid: bytes) -> int | None:
         """Return the place of a block, or None if it is missing.
 
-        The index has 64 bits of the hash. The CID of a place may differ only if the file lacks the
-        block, and `load` compares it.
+        The index has 64 bits of the hash, and `load` compares all of it. Of several blocks with the
+        same 64 bits, only the first is kept: they are copies, or a PDS searched for them.
         """
-        if not is_raw_cid(cid):
-            return None
-        places = self._index.find(_key(cid))
-        if len(places) > 1:
-            places = [place for place in places if self._read(place)[0] == cid]
-        return places[0] if places else None
+        return self._index.find_first(_key(cid))
 
     @staticmethod
     def length(place: int) -> int:
-        return place & (1 << _LENGTH_BITS) - 1
+        return place & _LENGTH_MASK
 
     def load(self, place: int, cid: bytes) -> bytes:
         """Return the bytes of a block; raises ValueError if the block has another CID."""
-        found, block = self._read(place)
-        if found != cid:
+        frame = os.pread(self._file, place & _LENGTH_MASK, place >> _LENGTH_BITS)
+        if frame[:RAW_CID_LENGTH] != cid:
             raise ValueError("is missing")
-        return block
+        return frame[RAW_CID_LENGTH:]
 
-    def _read(self, place: int) -> tuple[bytes, bytes]:
-        frame = os.pread(self._file, self.length(place), place >> _LENGTH_BITS)
-        return frame[:RAW_CID_LENGTH], frame[RAW_CID_LENGTH:]
+    def drop_index(self) -> None:
+        """Free the memory of the index; `find` must not be called again."""
+        self._index = SortedIndex()
 
 
 def decode_block(block: bytes) -> Block:
@@ -132,6 +145,15 @@ def decode_block(block: bytes) -> Block:
 
 def _key(cid: bytes) -> int:
     return int.from_bytes(cid[_DIGEST : _DIGEST + 8])
+
+
+def _written(chunks: Iterable[bytes], file: BinaryIO) -> Iterator[bytes]:
+    """Yield chunks, and write them to an unbuffered file first."""
+    for chunk in chunks:
+        remaining = memoryview(chunk)
+        while remaining:
+            remaining = remaining[file.write(remaining) :]
+        yield chunk
 
 
 def _verify(frame: bytes, position: int) -> None:
@@ -170,17 +192,20 @@ def _frame(buffer: bytes, position: int, offset: int) -> tuple[int, int] | None:
 
     A frame begins with its length, as an unsigned varint. Raises ValueError.
     """
-    length = 0
-    for index, byte in enumerate(buffer[position : position + _MAX_VARINT]):
-        length |= (byte & 0x7F) << 7 * index
-        if byte < _MORE:
-            if length > _MAX_FRAME:
-                raise ValueError(f"a block is too large, at byte {offset + position}")
-            start = position + index + 1
-            return (start, start + length) if start + length <= len(buffer) else None
-    if len(buffer) - position >= _MAX_VARINT:
+    length, start, last = 0, position, position + _MAX_VARINT
+    try:
+        while (byte := buffer[start]) >= _MORE and start < last:
+            length |= (byte & 0x7F) << 7 * (start - position)
+            start += 1
+    except IndexError:
+        return None
+    if start == last:
         raise _cut_short(offset + position)
-    return None
+    length |= byte << 7 * (start - position)
+    if length > _MAX_FRAME:
+        raise ValueError(f"a block is too large, at byte {offset + position}")
+    start += 1
+    return (start, start + length) if start + length <= len(buffer) else None
 
 
 def _cut_short(position: int) -> ValueError:
