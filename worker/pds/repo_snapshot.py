@@ -13,7 +13,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 from worker.core.cid import RAW_CID_LENGTH, is_raw_cid, json_form, spell_cid
 from worker.core.errors import TransientError
@@ -25,9 +24,13 @@ _REPO_VERSION = 3
 _MAX_DEPTH = 128  # layers; the hash of a key has 128 pairs of bits
 _MAX_KEY = 1024  # bytes of a collection and a record key
 _MAX_RECORDS = 2_000_000
-_MAX_KEY_BYTES = 64_000_000  # of all record keys
+_MAX_COLLECTIONS = 10_000  # each needs 700 bytes in memory
+_MAX_KEY_BYTES = 64_000_000  # of all record keys, and of all `ref`s
 _MAX_REPEATED = 16_000_000  # bytes of records that several keys name
 _HASH_MASK = 2**64 - 1
+# An entry of a node: the number of bytes that its key shares with the key before, the rest of the
+# key, the CID of the record, and the subtree to the right.
+_Entry = tuple[int, bytes, bytes, bytes | None]
 
 
 class RepoDamagedError(TransientError):
@@ -86,13 +89,13 @@ class CollectionRecords(Mapping[str, StoredRecord]):
         self._collection = collection
         self._blocks = blocks
         self._rkeys = bytearray()  # all, without separators
-        self._ends = array("L")
+        self._ends = array("I")
         self._places = array("Q")  # of the blocks; 0 if missing
         self._cids = bytearray()  # all, without separators
 
-    def add(self, rkey: str, cid: bytes, place: int) -> None:
+    def add(self, rkey: bytes, cid: bytes, place: int) -> None:
         """Add a record with a key higher than those before; `place` is 0 if it is missing."""
-        self._rkeys += rkey.encode()
+        self._rkeys += rkey
         self._ends.append(len(self._rkeys))
         self._places.append(place)
         self._cids += cid if place else bytes(RAW_CID_LENGTH)
@@ -125,53 +128,69 @@ class CollectionRecords(Mapping[str, StoredRecord]):
 
     def at(self, position: int) -> StoredRecord:
         """Load the record at a position in the order of keys; raises RepoDamagedError."""
-        rkey, place = self.rkey(position), self._places[position]
+        cid, content, ref = self._load(position)
+        return StoredRecord(self.rkey(position), cid, ref, content)
+
+    def ref(self, position: int) -> str | None:
+        """Load only the `ref` of the record at a position; raises RepoDamagedError."""
+        return self._load(position)[2]
+
+    def _load(self, position: int) -> tuple[bytes, bytes, str | None]:
+        """Return the CID of a record, the record in DAG-CBOR, and its `ref`."""
         start = RAW_CID_LENGTH * position
         cid = bytes(self._cids[start : start + RAW_CID_LENGTH])
         try:
-            if not place:
+            if not (place := self._places[position]):
                 raise ValueError("is missing")  # noqa: TRY301 - as of another CID
             content = self._blocks.load(place, cid)
-            return StoredRecord(rkey, cid, document_ref(decode_block(content)), content)
+            return cid, content, document_ref(decode_block(content))
         except ValueError as error:
-            raise self._damaged_error(rkey, str(error)) from None
+            raise self.damaged_error(position, str(error)) from None
 
     def rkey(self, position: int) -> str:
         start = self._ends[position - 1] if position else 0
         return self._rkeys[start : self._ends[position]].decode()
 
-    def _damaged_error(self, rkey: str, fault: str) -> RepoDamagedError:
-        return _damaged_error(self._did, f"record {self._collection}/{rkey} {fault}")
+    def damaged_error(self, position: int, fault: str) -> RepoDamagedError:
+        return _damaged_error(self._did, f"record {self._collection}/{self.rkey(position)} {fault}")
 
 
 class RecordsByRef:
     """The records of one collection by the `_id` of their documents; raises RepoDamagedError.
 
     Records of the same document are sorted by rkey: with TIDs, the oldest comes first. Records that
-    name no document are omitted.
+    name no document are omitted. Each record is loaded once for its `ref`, which stays in memory.
     """
 
     def __init__(self, records: CollectionRecords) -> None:
         self._records = records
+        self._refs = bytearray()  # all, without separators
+        self._ends = array("I")
         self._index = SortedIndex()
         for position in range(len(records)):
-            if (ref := records.at(position).ref) is not None:
+            if (ref := records.ref(position)) is not None:
                 self._index.add(_hash(ref), position)
+                self._refs += ref.encode()
+            self._ends.append(len(self._refs))
+            if len(self._refs) > _MAX_KEY_BYTES:
+                raise records.damaged_error(position, "exceeds the total length of `ref`s")
         self._index.sort()
 
     def __iter__(self) -> Iterator[str]:
         """Yield each `_id` once."""
         for position in range(len(self._records)):
-            ref = self._records.at(position).ref
-            if ref is None:
+            ref = self._ref(position)
+            first = self._index.find_first(_hash(ref))
+            if first is None:
                 continue
-            is_first = self._index.find(_hash(ref))[0] == position
-            if is_first or next(self._find(ref))[0] == position:
+            if self._ref(first) != ref:  # which has the same hash
+                first = next(self._find(ref))
+            if first == position:
                 yield ref
 
     def positions(self, ref: str) -> list[int]:
         """Return the positions of a document's records."""
-        return [position for position, _ in self._find(ref)]
+        return list(self._find(ref))
 
     def choose(self, ref: str, rkey: str | None) -> StoredRecord | None:
         """Return the record of a document at `rkey`, or else its first one; None if it has none.
@@ -181,13 +200,17 @@ class RecordsByRef:
         preferred = self._records.get(rkey) if rkey else None
         if preferred and preferred.ref == ref:
             return preferred
-        return next((record for _, record in self._find(ref)), None)
+        position = next(self._find(ref), None)
+        return None if position is None else self._records.at(position)
 
-    def _find(self, ref: str) -> Iterator[tuple[int, StoredRecord]]:
-        for position in self._index.find(_hash(ref)):
-            record = self._records.at(position)
-            if record.ref == ref:
-                yield position, record
+    def _find(self, ref: str) -> Iterator[int]:
+        positions = self._index.find(_hash(ref))
+        return (position for position in positions if self._ref(position) == ref)
+
+    def _ref(self, position: int) -> str:
+        """Return the `ref` of a record; "" if it has none."""
+        start = self._ends[position - 1] if position else 0
+        return self._refs[start : self._ends[position]].decode()
 
 
 def _hash(ref: str) -> int:
@@ -220,6 +243,7 @@ class RepoSnapshot:
         if commit.get("did") != did or commit.get("version") != _REPO_VERSION:
             raise _damaged_error(did, "its commit is another repo's, or of an unknown version")
         tree.walk(commit.get("data"), _MAX_DEPTH)
+        blocks.drop_index()
         return cls(did, spell_cid(blocks.root), tree.collections, blocks)
 
     @property
@@ -236,25 +260,6 @@ class RepoSnapshot:
         return RecordsByRef(self.records(collection))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An entry of a node: a key shares `prefix` bytes with the key before it."""
-
-    prefix: int
-    suffix: bytes
-    value: bytes
-    right: bytes | None
-
-    @classmethod
-    def parse(cls, raw: Block) -> Self:
-        """Parse an entry; raises LookupError or TypeError."""
-        prefix, suffix, value, right = raw["p"], raw["k"], raw["v"], raw["t"]
-        parts_are_bytes = isinstance(suffix, bytes) and isinstance(value, bytes)
-        if not (isinstance(prefix, int) and parts_are_bytes and isinstance(right, bytes | None)):
-            raise TypeError("a part of the entry has another type")
-        return cls(prefix, suffix, value, right)
-
-
 class _Tree:
     """Reads a Merkle search tree: https://atproto.com/specs/repository#mst-structure."""
 
@@ -266,6 +271,8 @@ class _Tree:
         self._records = 0
         self._key_bytes = 0
         self._bytes = 0
+        self._prefix = b""  # of the keys in the current collection
+        self._current = CollectionRecords(did, "", blocks)
         self.collections: dict[str, CollectionRecords] = {}
 
     def block(self, cid: bytes, what: str) -> Block:
@@ -291,11 +298,11 @@ class _Tree:
         key = b""
         if left is not None:
             self.walk(left, depth - 1)
-        for entry in entries:
-            key = key[: entry.prefix] + entry.suffix
-            self._add(key, entry.value)
-            if entry.right is not None:
-                self.walk(entry.right, depth - 1)
+        for prefix, suffix, value, right in entries:
+            key = key[:prefix] + suffix
+            self._add(key, value)
+            if right is not None:
+                self.walk(right, depth - 1)
 
     def _node(self, cid: bytes) -> tuple[object, Sequence[_Entry]]:
         """Return the left subtree and the entries of a node; drop all other fields of the node."""
@@ -303,7 +310,7 @@ class _Tree:
         if self._block_bytes > self._blocks.size:
             raise self._no_tree_error()
         try:
-            return node["l"], [_Entry.parse(entry) for entry in node["e"]]
+            return node["l"], [_parse_entry(entry) for entry in node["e"]]
         except (LookupError, TypeError):
             raise _damaged_error(self._did, "a node of its tree is malformed") from None
 
@@ -311,15 +318,14 @@ class _Tree:
         return _damaged_error(self._did, "its tree is not a tree")
 
     def _add(self, key: bytes, cid: bytes) -> None:
-        collection, _, rkey = key[: _MAX_KEY + 1].decode("ascii", "replace").partition("/")
-        is_key = collection and is_rkey(rkey) and len(key) <= _MAX_KEY
-        if not is_key:
-            raise _damaged_error(
-                self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}"
-            )
         if key <= self._last:
             raise _damaged_error(self._did, f"its keys are out of order at {ascii(key)[:100]}")
         self._last = key
+        if not (self._prefix and key.startswith(self._prefix)):
+            self._begin_collection(key)
+        rkey = key[len(self._prefix) : _MAX_KEY + 1]
+        if len(key) > _MAX_KEY or not is_rkey(rkey.decode("ascii", "replace")):
+            raise self._key_error(key)
         self._records += 1
         self._key_bytes += len(rkey)
         if self._records > _MAX_RECORDS or self._key_bytes > _MAX_KEY_BYTES:
@@ -328,11 +334,31 @@ class _Tree:
         self._bytes += self._blocks.length(place)
         if self._bytes > self._blocks.size + _MAX_REPEATED:
             raise _damaged_error(self._did, "its keys name the same records too often")
-        records = self.collections.get(collection)
-        if records is None:
-            records = CollectionRecords(self._did, collection, self._blocks)
-            self.collections[collection] = records
-        records.add(rkey, cid, place)
+        self._current.add(rkey, cid, place)
+
+    def _begin_collection(self, key: bytes) -> None:
+        name, separator, _ = key[: _MAX_KEY + 1].partition(b"/")
+        if not (name and separator and name.isascii()):
+            raise self._key_error(key)
+        if len(self.collections) == _MAX_COLLECTIONS:
+            raise _damaged_error(self._did, "it has too many collections")
+        collection = name.decode()
+        self._prefix = name + separator
+        self._current = CollectionRecords(self._did, collection, self._blocks)
+        self.collections[collection] = self._current
+
+    def _key_error(self, key: bytes) -> RepoDamagedError:
+        return _damaged_error(self._did, f"an entry of its tree is malformed: {ascii(key)[:100]}")
+
+
+def _parse_entry(raw: Block) -> _Entry:
+    """Parse an entry of a node; raises LookupError or TypeError."""
+    entry = prefix, suffix, value, right = raw["p"], raw["k"], raw["v"], raw["t"]
+    is_link = right is None or isinstance(right, bytes)
+    is_key = isinstance(prefix, int) and isinstance(suffix, bytes)
+    if not (is_key and is_link and isinstance(value, bytes)):
+        raise TypeError("a part of the entry has another type")
+    return entry
 
 
 def _blobs(value: object) -> Iterator[str]:
