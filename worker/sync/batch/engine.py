@@ -15,7 +15,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, Failure, ItemRef, Status
-from worker.core.errors import MediaError, PermanentError, TimeLimitError, WaitError
+from worker.core.errors import (
+    MediaError,
+    PermanentError,
+    TimeLimitError,
+    UnexpectedError,
+    WaitError,
+)
 from worker.core.ids import candidate_ids
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
@@ -84,8 +90,8 @@ class BatchEngine:
 
         Items due within `max_wait` seconds are reported later, unless an unexpected error occurred.
         Items that cannot be processed now are postponed: the reason, and the time at which the
-        sweep enqueues them, are saved on their documents. Raises PermanentError and
-        StoreUnavailableError; unexpected errors are raised at the end, as an ExceptionGroup.
+        sweep enqueues them, are saved on their documents. Raises StoreUnavailableError; unexpected
+        errors are raised at the end, as an ExceptionGroup.
         """
         unexpected = UnexpectedErrors(self.store, request.kind, self.alerts, self.item_log)
         outcomes = self._sync(request, unexpected)
@@ -107,12 +113,17 @@ class BatchEngine:
         outcomes: dict[DocumentId, Outcome] = {}
         try:
             self._process(request, outcomes, unexpected)
-        except (PermanentError, StoreUnavailableError):
+        except StoreUnavailableError:
             raise
         except SoftTimeLimitExceeded:
             self._postpone(request, outcomes, TimeLimitError.of("batch"))
         except MediaError as error:
             self._postpone(request, outcomes, error)
+        except Exception as bug:  # noqa: BLE001
+            # Any other exception, for example while the repo is read, is raised at the end of the
+            # batch. `Engine` repeats the calls, and counts attempts.
+            unexpected.add(bug)
+            self._postpone(request, outcomes, UnexpectedError.of(bug))
         return [outcomes[raw] for raw in request.ids]
 
     def _process(

@@ -186,8 +186,8 @@ class BatchPublisher:
         finished += [(run, run.state, Finish.SUPERSEDED) for run in self._lost]
         self._expect_removals(finished)
         for run, state, finish in finished:
-            outcome = self.engine.conclude(run, state, finish, holder=self.holder)
-            outcomes[run.document.ref.id] = outcome
+            conclude = partial(self.engine.conclude, run, state, finish, holder=self.holder)
+            outcomes[run.document.ref.id] = self.unexpected.outcome(run.document.ref.id, conclude)
         for run in self._fallen_back:
             sync = partial(self.engine.sync_claimed, run, holder=self.holder)
             outcomes[run.document.ref.id] = self.unexpected.outcome(run.document.ref.id, sync)

@@ -80,6 +80,10 @@ class UnexpectedErrors:
     def __bool__(self) -> bool:
         return bool(self._met)
 
+    def add(self, bug: Exception) -> None:
+        """Keep an unexpected error for `raise_all`."""
+        self._met.append(bug)
+
     def outcome(self, raw: DocumentId, sync: Callable[[], Outcome]) -> Outcome:
         """Call `sync` for one item; return its outcome, or an outcome for its error.
 
