@@ -14,8 +14,9 @@ from tests.bulk import MOOD, put_foreign, repo, save_moods, set_state, statuses,
 from tests.contract.items import refuse
 from tests.world import World
 from worker.core.clock import now
-from worker.core.documents import Account, ItemRef
+from worker.core.documents import Account, ItemRef, MediaDocument
 from worker.database.account_changes import AccountChanges
+from worker.database.store import Finish
 from worker.dev.demo.platform import PdsAccount, create_account
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
@@ -159,6 +160,17 @@ def test_after_a_move_to_another_pds_the_latest_items_are_compared_with_it(
     assert repos_of(world, "mood", written) == [did]
     assert repos_of(world, "mood", removed) == []
     assert sweep_and_sync(world) == []
+
+
+def test_a_move_marks_items_that_are_being_published(new_world: World) -> None:
+    """Their runs may be writing to the old PDS."""
+    storage, did = new_world.services.storage, new_world.dids[new_world.ada]
+    mood = new_world.platform.save_mood("under way", new_world.ada)
+    claimed = storage.store.claim(MOOD, [mood], holder="message", lease=100)
+    assert isinstance(claimed, MediaDocument)
+    changes = AccountChanges(storage.database, storage.accounts, storage.store)
+    mark_moved(changes, storage.accounts, did, now().timestamp())
+    assert storage.store.finish(MOOD, claimed, claimed.state) is Finish.CHANGED
 
 
 def test_an_item_taken_down_after_the_change_is_not_enqueued_for_ever(new_world: World) -> None:

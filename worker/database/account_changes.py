@@ -102,10 +102,15 @@ class AccountChanges:
         return self._mark(kind, account.subject, _PUBLISHED, {})
 
     def mark_synced_since(self, kind: MediaType, account: Account, moment: datetime) -> int:
-        """Mark the account's items that were published or removed since then; return how many."""
+        """Mark the account's items that were published or removed since then; return how many.
+
+        Items that a run holds are marked, too: it may be writing to the old PDS.
+        """
         since = {"atproto.syncedAt": {"$gte": moment}}
         not_reset = {"atproto.reason": {"$nin": [*RESET_REASONS]}}
+        held = {"atproto.lease": {"$ne": None}}
         count = self._mark(kind, account.subject, _PUBLISHED, since)
+        count += self._mark(kind, account.subject, _WITH_RECORD, held)
         # With another status than `removed`, the next run deletes the record if it exists.
         pending = {"atproto.status": Status.PENDING.value}
         return count + self._mark(
