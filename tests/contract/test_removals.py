@@ -10,7 +10,7 @@ from bson import ObjectId
 from celery.exceptions import SoftTimeLimitExceeded
 
 from tasks import removal_note
-from tests.bulk import MOOD, records_by_ref, save_moods, statuses, sync_batch
+from tests.bulk import MOOD, error_of, records_by_ref, save_moods, statuses, sync_batch
 from tests.terminal import call
 from tests.watching import Watch
 from tests.world import World
@@ -200,3 +200,106 @@ def test_a_batch_withdraws_failed_removals_of_documents_that_came_back(world: Wo
     removals.insert_many([notes[0] | {"retryAt": None}, by_key | {"retryAt": None}, notes[2]])
     sync_batch(world, "mood", moods)
     assert [note["_id"] for note in removals_of(world)] == [notes[2]["_id"]]
+
+
+@pytest.mark.parametrize("by_key", [False, True])
+def test_a_document_that_comes_back_during_its_removal_keeps_its_record(
+    world: World, *, by_key: bool
+) -> None:
+    """It is inserted again with its old state, and synced, while its record is looked up."""
+    mood = world.publish_mood("comes back")
+    collection, opened = world.services.storage.store.collection(MOOD), 0
+    (document,) = delete(world, [mood])
+    rkey = document["atproto"]["rkey"]  # type: ignore[index]
+
+    def open_repo(account: Account) -> Repo:
+        nonlocal opened
+        opened += 1
+        if opened == 2:  # to delete the record
+            collection.insert_one(document)
+            assert world.sync("mood", mood).status == "synced"
+        return world.services.sync.engine.open_repo(account)
+
+    engine = engine_with(world, open_repo=open_repo)
+    if by_key:
+        outcome = engine.delete_record("mood", world.ada, rkey, holder="message")
+    else:
+        outcome = world.sync("mood", mood, engine=engine, user=world.ada)
+    assert (outcome.status, outcome.error and outcome.error.code) == (
+        "pending",
+        "document_returned",
+    )
+    assert len(removals_of(world)) == 1
+    if by_key:
+        again = world.services.sync.engine.delete_record("mood", world.ada, rkey, holder="next")
+    else:
+        again = world.sync("mood", mood, user=world.ada)
+    assert again.status == "synced"
+    assert len(world.records("mood", mood)) == 1
+    assert removals_of(world) == []
+
+
+def test_a_document_of_another_user_with_the_same_id_ends_no_removal(world: World) -> None:
+    """Slugs are used again: the deleted document's record goes, the new one's stays."""
+    collection = world.services.storage.store.collection(MOOD)
+    mood = world.platform.save_mood("of ada", world.ada)
+    world.sync("mood", mood)
+    (document,) = delete(world, [mood])
+    world.services.storage.removals.save(removal_note("mood", mood, user=world.ada))
+    state = document.pop("atproto")
+    collection.insert_one({**document, "user": world.bob})
+    assert world.sync("mood", mood, user=world.ada).status == "synced"
+    (record,) = world.records("mood", mood)
+    assert record["uri"] != state["uri"]  # type: ignore[index]
+    assert removals_of(world) == []
+
+
+def test_a_record_without_a_document_at_the_key_of_a_note_is_reported(world: World) -> None:
+    """It may be the deleted document's: an operator decides."""
+    mood = world.publish_mood("of an older program")
+    state = world.platform.state("mood", mood)
+    account = world.services.storage.accounts.find(world.ada)
+    assert account
+    repo = world.services.sync.engine.open_repo(account)
+    record = repo.get(repo.key(MOOD.nsid, str(state["rkey"])))
+    assert record
+    value = {key: value for key, value in record.value.items() if key != "ref"}
+    repo.put(repo.key(MOOD.nsid, str(state["rkey"])), value, swap=record.cid)
+    delete(world, [mood])
+    note = removal_note("mood", mood, user=world.ada, rkey=str(state["rkey"]))
+    world.services.storage.removals.save(note)
+    outcome = world.sync("mood", mood, user=world.ada)
+    assert (outcome.status, outcome.error and outcome.error.code) == (
+        "failed",
+        "record_not_proven",
+    )
+    assert len(removals_of(world)) == 1
+
+
+def test_an_unexpected_error_with_the_repo_of_a_batch_is_saved_on_its_documents(
+    world: World,
+) -> None:
+    """No sweep finds older documents otherwise."""
+    moods = save_moods(world, 2)
+    batches = replace(world.services.sync.batches, open_repo=raising(ValueError()))
+    with pytest.raises(ExceptionGroup):
+        sync_batch(world, "mood", moods, batches=batches)
+    assert {error_of(world, "mood", mood) for mood in moods} == {("pending", "run", "ValueError")}
+    assert all("retryAt" in world.platform.state("mood", mood) for mood in moods)
+
+
+def test_an_unexpected_error_with_a_changed_document_ends_no_batch(
+    world: World, watch: Watch
+) -> None:
+    """All are edited while they are written; each is synced again, and the error saved."""
+    moods = save_moods(world, 3)
+
+    def edit_all() -> None:
+        for mood in moods:
+            world.platform.edit("mood", mood, mood="edited")
+
+    watch.at(("after", "apply"), edit_all)
+    engine = replace(watch.batches.engine, open_repo=raising(ValueError()))
+    with pytest.raises(ExceptionGroup):
+        sync_batch(world, "mood", moods, batches=replace(watch.batches, engine=engine))
+    assert {error_of(world, "mood", mood) for mood in moods} == {("pending", "run", "ValueError")}

@@ -13,7 +13,7 @@ Failures are saved on the document; retry.py decides when to try again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
@@ -132,7 +132,21 @@ class Engine:
         """
         kind, ids = media_type(type_name), parse_id(raw_id)
         request = _Request(kind, ids, holder, user, force, only_if_due, observer)
+        if user is not None:
+            self._remove_of_former_owner(kind, ids, user)
         return self._until_settled(request)
+
+    def _remove_of_former_owner(
+        self, kind: MediaType, ids: Sequence[DocumentId], user: str
+    ) -> None:
+        """Delete the record of `user` if their document is missing and another user's has its id.
+
+        The removal is saved, and the sweep enqueues it, until the record is gone.
+        """
+        owners = {each.owner for each in self.store.find_owners(kind, ids)}
+        if owners and user not in owners:
+            outcome = self.remover.remove_all_of(kind, ids, user)
+            self.item_log.record(self._alert_removal(outcome, ids[0]))
 
     def sync_claimed(self, run: Run, *, holder: str) -> Outcome:
         """Sync a document that `run` has claimed; raises the same errors as `sync`."""
@@ -206,8 +220,8 @@ class Engine:
             return self._alert_removal(self.remover.remove_all_of(kind, ids, request.user), ids[0])
         if isinstance(claimed, Busy):
             return Outcome.of_busy(request.ref, claimed)
-        if request.user is not None:
-            self.remover.cancel(kind, ids, request.user)
+        if request.user == claimed.owner:
+            self.remover.cancel(kind, ids, claimed.owner)
         self.remover.withdraw_failed([claimed])
         return self._run(request, Run(self.store, kind, claimed, report_step=request.observer))
 

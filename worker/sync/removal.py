@@ -27,7 +27,7 @@ from worker.core.records import RecordKey, RemoteRecord
 from worker.core.settings import RetrySettings
 from worker.database.accounts import Accounts
 from worker.database.adopted_repos import AdoptedRepos
-from worker.database.document_refs import find_by_ref, find_namesakes
+from worker.database.document_refs import find_namesakes
 from worker.database.removals import Progress, Removal, Removals, retry_interval
 from worker.database.store import DocumentStore
 from worker.database.thumbnail_cache import ThumbnailCache
@@ -49,6 +49,15 @@ class DeletionUnconfirmedError(TransientError):
 
     def __init__(self) -> None:
         super().__init__("a majority of MongoDB's members has not confirmed the deletion yet")
+
+
+class DocumentReturnedError(TransientError):
+    """The document was inserted again while its record was looked up."""
+
+    step, code = "remove", "document_returned"
+
+    def __init__(self) -> None:
+        super().__init__("the document exists again: its record is not removed")
 
 
 class SearchUnfinishedError(WaitError):
@@ -131,25 +140,31 @@ class Remover:
         account: Account,
         progress: Progress,
     ) -> Sequence[RemoteRecord]:
-        """Find the records that name a document with one of `ids`, if it is missing.
+        """Find the records that name a document of the user with one of `ids`, if it is missing.
 
-        Raises SearchUnfinishedError if the search continues in another run.
+        Raises SearchUnfinishedError if the search continues in another run, and
+        RecordNotProvenError if the record at the saved key names no document.
         """
-        named = {str(candidate) for candidate in ids}
-        refs = {ref for ref in named if find_by_ref(self.store, kind, ref) is None}
+        named, user = {str(candidate) for candidate in ids}, removal.user
+        refs = {ref for ref in named if not _is_owned(self.store, kind, user, ref)}
         majority = self.store.in_majority()
-        if any(find_by_ref(majority, kind, ref) for ref in refs):
+        if any(_is_owned(majority, kind, user, ref) for ref in refs):
             raise DeletionUnconfirmedError
         if not refs:
             return []
-        repo = self.open_repo(account)
+        repo, unproven = self.open_repo(account), None
         for rkey in _likely_rkeys(progress, ids):
             record = repo.get(repo.key(kind.nsid, rkey))
             if record and record.ref in refs:
                 return [record]
             if record is None and rkey == progress.rkey:
                 return []
-        return self._search(removal, progress, kind, account, refs)
+            if record and record.ref is None and rkey == progress.rkey:
+                unproven = record
+        found = self._search(removal, progress, kind, account, refs)
+        if unproven and not found:
+            raise RecordNotProvenError(f"{unproven.uri} names no document: it is not deleted")
+        return found
 
     def _search(
         self,
@@ -229,13 +244,25 @@ class Remover:
     def _delete(
         self, account: Account, item: ItemRef, records: Sequence[RemoteRecord]
     ) -> Sequence[str]:
-        """Delete records and their cached thumbnails; return their URIs."""
-        self.thumbnails.discard(cid for record in records for cid in record.blob_cids)
-        repo, nsid = self.open_repo(account), media_type(item.type).nsid
-        keys = [repo.key(nsid, record.rkey) for record in records]
+        """Delete records and their cached thumbnails; return their URIs.
+
+        Raises DocumentReturnedError if a document exists before or after that: a document that was
+        inserted again may have been synced meanwhile, and found its record current.
+        """
+        repo, kind = self.open_repo(account), media_type(item.type)
+        keys = [repo.key(kind.nsid, record.rkey) for record in records]
         for key, record in zip(keys, records, strict=True):
+            self._check_missing(kind, account, key, record)
             repo.delete(key, swap=record.cid)
+            self._check_missing(kind, account, key, record)
+        self.thumbnails.discard(cid for record in records for cid in record.blob_cids)
         return [key.uri for key in keys]
+
+    def _check_missing(
+        self, kind: MediaType, account: Account, key: RecordKey, record: RemoteRecord
+    ) -> None:
+        if _find_named(self.store, kind, account.subject, key, record.ref or ""):
+            raise DocumentReturnedError
 
     def _keep_or_drop(self, item: ItemRef, removal: Removal, progress: Progress) -> Outcome:
         """Postpone the removal of a user without an account, unless there can be no record."""
@@ -267,6 +294,11 @@ class Remover:
             did=account.did if account else None,
             attempt=attempts,
         )
+
+
+def _is_owned(store: DocumentStore, kind: MediaType, user: str, ref: str) -> bool:
+    """Return whether a document of `user` has the text `ref` as its `_id`."""
+    return any(named.owner == user for named in find_namesakes(store, kind, ref))
 
 
 def _find_named(
