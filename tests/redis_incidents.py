@@ -19,6 +19,7 @@ from worker.queue.names import LIVE
 
 _PATIENCE = 60.0
 _REJECTED = "the queue cannot be used"
+_LOST = "the queue cannot be reached"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,23 @@ def configure(**options: object) -> Callable[[Redis], object]:
 def reset_connections(client: Redis) -> None:
     """Close all connections but this one."""
     client.client_kill_filter(_type="normal", skipme=True)
+
+
+def refuse_connections(**options: object) -> Callable[[Redis], object]:
+    """Return what sets options, and closes all connections but this one."""
+
+    def start(client: Redis) -> None:
+        configure(**options)(client)
+        reset_connections(client)
+
+    return start
+
+
+def run_endless_script(client: Redis) -> None:
+    """Start a script that does not end by itself; Redis then rejects all commands."""
+    configure(busy_reply_threshold=100)(client)
+    connection = client.connection_pool.get_connection()
+    connection.send_command("EVAL", "while true do end", 0)  # has no response
 
 
 def _data_file(client: Redis) -> Path:
@@ -99,6 +117,15 @@ INCIDENTS = {
     "list of wrong type": Incident(put_text(LIVE), remove(LIVE), _REJECTED),
     "unacked of wrong type": Incident(
         put_text("unacked"), remove("unacked"), "in flight is not saved"
+    ),
+    "password changed": Incident(
+        refuse_connections(requirepass="new"), configure(requirepass=""), f"{_LOST}: Redis does not"
+    ),
+    "too many clients": Incident(
+        refuse_connections(maxclients=1), configure(maxclients=10_000), f"{_LOST}: Redis did not"
+    ),
+    "endless script": Incident(
+        run_endless_script, lambda client: client.script_kill(), "Redis runs a script"
     ),
     "connections reset": Incident(reset_connections, reset_connections, "item synced"),
 }

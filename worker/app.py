@@ -102,6 +102,7 @@ app = MediaCelery(
     "media-atproto",
     include=["tasks.sync", "tasks.periodic"],
     loader="worker.queue.loader:InstalledLoader",
+    events="worker.queue.events:WorkerEvents",
     set_as_current=False,
 )
 

@@ -182,6 +182,14 @@ class NoGossipConsumer(Consumer):
         connection.transport_options[TASK_FUNCTIONS] = app.task_functions()
         return self.ensure_connected(connection)
 
+    def connection_for_write(
+        self, url: str | None = None, heartbeat: float | None = None
+    ) -> Connection:
+        """Open a connection for events, which connects again once for each event."""
+        connection: Connection = super().connection_for_write(url, heartbeat)
+        connection.transport_options = {**connection.transport_options, "max_retries": 0}
+        return connection
+
     def ensure_connected(self, conn: Connection) -> Connection:
         """Connect, with retries until it succeeds. Log advice on the first failure."""
         try:
