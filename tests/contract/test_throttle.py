@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,6 +12,7 @@ from redis import Redis
 from tests.bulk import assert_agreement, save_moods, save_paintings, sync_batch
 from tests.watching import Watch
 from tests.world import World
+from worker.pds.host_slots import HostBusyError, HostSlots
 from worker.sync.batch.throttle import BulkThrottle
 
 HOST = "pds.example"
@@ -89,6 +91,23 @@ def test_after_a_save_one_writes_at_a_time(throttle: BulkThrottle, empty_redis: 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
     assert turns == [1] * 20
+
+
+def test_one_batch_waits_for_the_turn_of_a_slow_host(
+    throttle: BulkThrottle, empty_redis: Redis
+) -> None:
+    """A batch that would wait too leaves its process to other accounts."""
+    note_lasting_save(throttle, empty_redis)
+    waiting = partial(HostSlots(empty_redis, 2).hold_waiting, HOST)
+    with (
+        throttle.slot(HOST, waiting),
+        waiting("write"),
+        pytest.raises(HostBusyError),
+        throttle.slot(HOST, waiting),
+    ):
+        pass
+    with throttle.slot(HOST, waiting) as most:
+        assert most == 20
 
 
 def test_a_turn_ends_with_what_was_done_in_it(throttle: BulkThrottle) -> None:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 from redis import Redis
 from redis.exceptions import LockError, RedisError
+from redis.lock import Lock
 
 from worker.core.redis_values import delete_stuck_key
+from worker.pds.host_slots import HoldSlot
 
 _KEY = "media-atproto:live:"
 _SLOT = "media-atproto:bulk-turn:"
@@ -46,21 +48,30 @@ class BulkThrottle:
         return _THROTTLED_UPLOADS if self._is_throttled(host) else _MAX_UPLOADS
 
     @contextmanager
-    def slot(self, host: str) -> Iterator[int]:
-        """Yield the maximum number of writes; during live traffic, hold the lock of the host."""
+    def slot(self, host: str, hold_waiting: HoldSlot = nullcontext) -> Iterator[int]:
+        """Yield the maximum number of writes; during live traffic, hold the lock of the host.
+
+        The holder may be calling a slow host: waiting for it holds the host's waiting slot. Raises
+        HostBusyError, or RedisUnavailableError.
+        """
         if not self._is_throttled(host):
             yield _MAX_WRITES
             return
         lock = self._redis.lock(f"{_SLOT}{host}", timeout=_MAX_SLOT, sleep=0.005)
-        with suppress(RedisError):
-            delete_stuck_key(self._redis, f"{_SLOT}{host}", _MAX_SLOT)
-            # Continue without the lock after this time: more waiting does not help a slow PDS.
-            lock.acquire(blocking_timeout=_MAX_SLOT)
+        self._acquire(lock, host, hold_waiting)
         try:
             yield _THROTTLED_WRITES
         finally:
             with suppress(LockError, RedisError):
                 lock.release()
+
+    def _acquire(self, lock: Lock, host: str, hold_waiting: HoldSlot) -> None:
+        with suppress(RedisError):
+            delete_stuck_key(self._redis, f"{_SLOT}{host}", _MAX_SLOT)
+            if not lock.acquire(blocking=False):
+                with hold_waiting("write"):
+                    # Continue without the lock after this time: more waiting does not help.
+                    lock.acquire(blocking_timeout=_MAX_SLOT)
 
     def _is_throttled(self, host: str) -> bool:
         try:

@@ -61,7 +61,7 @@ class Writer:
         try:
             with self.locks.hold(repo.did, repo.hold_waiting):
                 while waiting:
-                    with self.throttle.slot(repo.host) as most:
+                    with self.throttle.slot(repo.host, repo.hold_waiting) as most:
                         chunk = _chunk(waiting, _max_writes(repo, most))
                         _settle(repo, _own_records(repo, chunk, result), result)
         except MediaError as error:
