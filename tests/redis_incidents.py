@@ -68,7 +68,8 @@ def run_endless_script(client: Redis) -> None:
     """Start a script that does not end by itself; Redis then rejects all commands."""
     configure(busy_reply_threshold=100)(client)
     connection = client.connection_pool.get_connection()
-    connection.send_command("EVAL", "while true do end", 0)  # has no response
+    # It has no response.
+    connection.send_command("EVAL", "while true do end", 0)  # type: ignore[no-untyped-call]
 
 
 def _data_file(client: Redis) -> Path:

@@ -18,8 +18,8 @@ class Dispatcher(EventDispatcher):
     """Sends each event once."""
 
     def _publish(self, event: Any, producer: Any, routing_key: str, **_retry: Any) -> None:
-        super()._publish(event, producer, routing_key)
-        self._outbound_buffer.clear()
+        super()._publish(event, producer, routing_key)  # type: ignore[misc]
+        self._outbound_buffer.clear()  # type: ignore[attr-defined]
 
 
 class WorkerEvents(Events):

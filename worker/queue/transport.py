@@ -187,7 +187,7 @@ class NoGossipConsumer(Consumer):
     ) -> Connection:
         """Open a connection for events, which connects again once for each event."""
         connection: Connection = super().connection_for_write(url, heartbeat)
-        connection.transport_options = {**connection.transport_options, "max_retries": 0}
+        connection.transport_options = {**(connection.transport_options or {}), "max_retries": 0}
         return connection
 
     def ensure_connected(self, conn: Connection) -> Connection:
