@@ -98,15 +98,16 @@ def test_one_batch_waits_for_the_turn_of_a_slow_host(
 ) -> None:
     """A batch that would wait too leaves its process to other accounts."""
     note_lasting_save(throttle, empty_redis)
-    waiting = partial(HostSlots(empty_redis, 2).hold_waiting, HOST)
+    # One for each process.
+    first, second = (partial(HostSlots(empty_redis, 2).hold_waiting, HOST) for _ in range(2))
     with (
-        throttle.slot(HOST, waiting),
-        waiting("write"),
+        throttle.slot(HOST),
+        first("write"),
         pytest.raises(HostBusyError),
-        throttle.slot(HOST, waiting),
+        throttle.slot(HOST, second),
     ):
         pass
-    with throttle.slot(HOST, waiting) as most:
+    with throttle.slot(HOST, second) as most:
         assert most == 20
 
 
