@@ -95,10 +95,7 @@ def empty_redis(redis_world: World) -> Iterator[Redis]:
 
 @pytest.fixture
 def watch(world: World) -> Watch:
-    """Return what watches the calls of batches in the world, after the saves of other tests."""
-    redis = world.services.storage.redis
-    for mark in redis.scan_iter("media-atproto:live:*"):
-        redis.delete(mark)
+    """Return what watches the calls of batches in the world."""
     return Watch(world.services)
 
 

@@ -15,7 +15,7 @@ from tests import pictures
 from tests.world import World
 from worker.core.documents import Status
 
-MAX_FRAMES = 15
+MAX_FRAMES = 16
 PACKAGE = str(Path(worker.__file__).parent)
 
 

@@ -262,17 +262,22 @@ def ask(stack: Stack, redis: Redis, url: str, *, own: tuple[str, ...]) -> str:
 def test_a_move_is_reported_with_the_time_of_the_last_answer(
     stack: Stack, redis: Redis, *, by_sweep: bool
 ) -> None:
-    """What was written since then may be at the old PDS."""
+    """What was written since then may be at the old PDS, until the new one is cached."""
     did = "did:plc:" + "c" * 24
     old, new = "https://old.example.com", "https://new.example.com"
     service = {"id": f"{did}#atproto_pds", "serviceEndpoint": new}
-    moves: list[tuple[str, float]] = []
+    moves: list[tuple[str, float, str | None]] = []
     with ExitStack() as undo:
         undo.callback(redis.delete, f"media-atproto:home:{did}", "media-atproto:unconfirmed")
         plc = undo.enter_context(open_proxy(stack.environment["DID_RESOLVER"]))
         plc.answer(Reply(200, json.dumps({"id": did, "service": [service]}).encode()))
         cache = PdsCache(redis, Vault([Secret(Fernet.generate_key().decode())]))
         found_at = time.time() - 4000
+
+        def on_move(did: str, since: float) -> None:
+            entry = cache.find(did)
+            moves.append((did, since, entry.url if entry else None))
+
         cache.save(did, CachedPds(old, found_at, found_at + 3600))
         resolver = DidResolver(
             cache,
@@ -280,14 +285,14 @@ def test_a_move_is_reported_with_the_time_of_the_last_answer(
             (old, new),
             slots=HostSlots(redis, calls=2),
             pauses=DirectoryPauses(redis),
-            on_move=lambda *move: moves.append(move),
+            on_move=on_move,
         )
         undo.enter_context(closing(resolver))
         if by_sweep:
             resolver.confirm_used()
         assert resolver.pds_of(did) == new
         assert plc.count() == 1
-    assert moves == [(did, found_at)]
+    assert moves == [(did, found_at, old), (did, found_at, new)]
 
 
 def test_a_used_pds_is_confirmed_once(move: Move) -> None:
@@ -310,7 +315,7 @@ def test_values_that_other_programs_plant_confirm_nothing(move: Move, planted: s
     if planted == "text":
         move.redis.set(name, "a text")
     else:
-        move.redis.zadd(name, {"did:plc:" + "z" * 24: 1, "": 2})
+        move.redis.zadd(name, {"did:plc:" + "z" * 24: 1, "no DID": 2})
     resolver.confirm_used()
     assert move.directory.count() == 0
     move.write("a")

@@ -152,6 +152,11 @@ ERROR_HELP: tuple[ErrorHelp, ...] = (
         "check the members of the replica set",
     ),
     ErrorHelp(
+        ("document_returned",),
+        "a deleted document was inserted again while its record was removed; retried",
+        "nothing",
+    ),
+    ErrorHelp(
         ("search_unfinished",),
         "the record of a deleted document is searched in its repo, 5,000 records per run",
         "wait; save the record key in the removal note to avoid the search",

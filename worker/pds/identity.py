@@ -161,10 +161,21 @@ class DidResolver:
         return found
 
     def _save(self, did: str, cached: CachedPds | None, found: CachedPds) -> None:
-        """Save an entry in place of `cached`, after a move is reported."""
-        if self._on_move and cached and cached.url and found.url not in {None, cached.url}:
-            self._on_move(did, cached.found_at)
+        """Save an entry in place of `cached`, and report a move before and after.
+
+        Before, so that no move is forgotten if this fails; after, because other runs may have used
+        the old entry until then.
+        """
+        if cached is None or cached.url is None or found.url in {None, cached.url}:
+            self._cache.save(did, found)
+            return
+        self._report_move(did, cached)
         self._cache.save(did, found)
+        self._report_move(did, cached)
+
+    def _report_move(self, did: str, last: CachedPds) -> None:
+        if self._on_move:
+            self._on_move(did, last.found_at)
 
     def _may_call(self, url: str) -> bool:
         return allowed_pds_url(url, self._trusted) == url
