@@ -64,14 +64,6 @@ def refuse_connections(**options: object) -> Callable[[Redis], object]:
     return start
 
 
-def run_endless_script(client: Redis) -> None:
-    """Start a script that does not end by itself; Redis then rejects all commands."""
-    configure(busy_reply_threshold=100)(client)
-    connection = client.connection_pool.get_connection()
-    # It has no response.
-    connection.send_command("EVAL", "while true do end", 0)  # type: ignore[no-untyped-call]
-
-
 def _data_file(client: Redis) -> Path:
     options: dict[str, str] = client.config_get("dir", "dbfilename")  # type: ignore[assignment]
     return Path(options["dir"]) / options["dbfilename"]
@@ -124,9 +116,6 @@ INCIDENTS = {
     ),
     "too many clients": Incident(
         refuse_connections(maxclients=1), configure(maxclients=10_000), f"{_LOST}: Redis did not"
-    ),
-    "endless script": Incident(
-        run_endless_script, lambda client: client.script_kill(), "Redis runs a script"
     ),
     "connections reset": Incident(reset_connections, reset_connections, "item synced"),
 }

@@ -108,21 +108,6 @@ def test_what_a_sweep_finds_does_not_wait_for_all_of_anothers(
     assert client.llen(redis_list(SWEEP, OVERFLOW)) > 10
 
 
-def test_what_fails_when_many_wait_already_is_left_to_the_sweep(
-    scene: Scene, client: redis.Redis, own_stack: Stack
-) -> None:
-    """A process keeps a bounded number of messages in memory until their time."""
-    own_stack.pds.stop()
-    try:
-        moods = save(scene, scene.world.bob, 150)
-        for mood in moods:
-            enqueue("mood", mood)
-        wait_for(lambda: all(is_waiting(scene, mood) for mood in moods), what="all to wait")
-        assert client.hlen("unacked") <= 110  # 100 retries, and some that it takes in advance
-    finally:
-        own_stack.pds.start()
-
-
 def test_what_fails_again_and_again_leaves_no_memory_behind(scene: Scene, own_stack: Stack) -> None:
     """Of each failure Celery keeps tracebacks in cycles, a third of a megabyte."""
     (first,) = save(scene, scene.world.bob, 1)
@@ -152,8 +137,3 @@ def log(scene: Scene) -> str:
     """Return what the worker has logged so far."""
     (file,) = scene.folder.glob("worker-*.log")
     return file.read_text(errors="replace")
-
-
-def is_waiting(scene: Scene, mood: ObjectId) -> bool:
-    """Return whether an item has failed, and has the time of its retry."""
-    return "retryAt" in scene.world.platform.state("mood", mood)
