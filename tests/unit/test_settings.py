@@ -6,10 +6,10 @@ import ssl
 from pathlib import Path
 
 import pytest
-from celery.signals import celeryd_after_setup
 from cryptography.fernet import Fernet
 from kombu import Connection
 
+from worker.app import warn_if_visibility_too_short
 from worker.core.settings import (
     FlowerSettings,
     MongoSettings,
@@ -323,7 +323,7 @@ def test_worker_warns_of_a_short_visibility_timeout(
     """A batch may take longer than that after the longest countdown."""
     for name, value in (GOOD | {"VISIBILITY_TIMEOUT_SECONDS": f"{seconds:g}"}).items():
         monkeypatch.setenv(name, value)
-    celeryd_after_setup.send(sender="worker")
+    warn_if_visibility_too_short()
     assert caplog.text.count(f"VISIBILITY_TIMEOUT_SECONDS is {seconds:g}:") == warnings
 
 
