@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from tests.contract.proxy import Reply
 from tests.faults.stage import Stage
+from worker.media import MEDIA_TYPES
 
 _OUTAGE = b'{"error": "InternalServerError", "message": "an outage"}'
 _PAGE = b"<!doctype html><title>Welcome</title>"
 _MANY = 12  # bad answers
+_OTHERS = 6  # items; the stream saves 2 per second at its end
 _PAGES = (403, 503)
 
 
@@ -51,7 +53,7 @@ def block_some(stage: Stage) -> None:
         stage.proxy.answer(_page(status), about=_QUARTER)
         try:
             stage.wait_for_code(f"pds_{status}")
-            stage.wait(lambda: len(_published(stage) - before) >= _MANY, "others to be published")  # noqa: B023
+            stage.wait(lambda: len(_published(stage) - before) >= _OTHERS, "others to be published")  # noqa: B023
         finally:
             stage.proxy.be_honest()
 
@@ -61,8 +63,9 @@ def _page(status: int) -> Reply:
 
 
 def _published(stage: Stage) -> set[object]:
-    states = stage.platform.states("mood")
-    return {each for each, state in states.items() if state.get("status") == "synced"}
+    states = (stage.platform.states(name) for name in MEDIA_TYPES)
+    items = (item for each in states for item in each.items())
+    return {item for item, state in items if state.get("status") == "synced"}
 
 
 def drip(stage: Stage) -> None:
