@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+import pymongo
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -12,7 +13,7 @@ from pymongo.database import Database
 from tests.contract.items import MOOD, give_account, save
 from worker.core.clock import now
 from worker.database.accounts import Accounts
-from worker.database.mongo import RawDocument
+from worker.database.mongo import RawDocument, StoreUnavailableError
 from worker.database.state import ResetMode
 from worker.database.store import DocumentStore
 from worker.operations.audit.owners import OwnedDocuments
@@ -75,3 +76,11 @@ def test_queries_over_all_documents_may_take_longer_than_other_calls(
 ) -> None:
     """None ends after the time that the client allows for a call."""
     assert query(hasty, DocumentStore(hasty, GUEST)) == expected
+
+
+@pytest.mark.parametrize("name", ["status", "backfill: owners"])
+def test_a_time_limit_of_the_caller_applies_to_long_queries(hasty: Data, name: str) -> None:
+    """The status page sets one, because a browser waits for it."""
+    query, _ = QUERIES[name]
+    with pymongo.timeout(0.000_1), pytest.raises(StoreUnavailableError):
+        query(hasty, DocumentStore(hasty, GUEST))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from urllib.parse import parse_qsl
 
 import pymongo
-from pymongo import MongoClient, UpdateMany, UpdateOne
+from pymongo import MongoClient, UpdateMany, UpdateOne, _csot
 from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import (
@@ -146,9 +146,9 @@ def long_query() -> AbstractContextManager[None]:
     """Lift the time limit of calls, for queries whose time grows with the number of documents.
 
     10 million documents take minutes. The time to select a server remains limited, so that an
-    unreachable MongoDB is reported.
+    unreachable MongoDB is reported. A `pymongo.timeout` of the caller remains too.
     """
-    return pymongo.timeout(0)
+    return nullcontext() if _csot.get_timeout() else pymongo.timeout(0)
 
 
 def stream(query: Callable[[], Iterable[RawDocument]]) -> Iterator[RawDocument]:
