@@ -12,7 +12,6 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.output import (
     ExitCode,
-    FindingCommand,
     Table,
     echo,
     exit_with,
@@ -33,7 +32,7 @@ _HEADER = ("account", "did", "items waiting", "blocked until", "code", "message"
 _LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
 
 
-@click.command(cls=FindingCommand)
+@click.command()
 @click.option(
     "--resume",
     metavar="HANDLE",

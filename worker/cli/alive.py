@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -33,19 +34,24 @@ def alive(file: Path, within: float) -> None:
     Exit codes:
       0  alive
       1  not alive
-      2  wrong usage
+      2  wrong usage, or the file cannot be read
 
     \b
       media-atproto alive /run/media-atproto/live.heartbeat --within 60
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     age = _age(file)
     if age is None:
-        raise click.ClickException(f"not alive: {file} does not exist")
+        _exit_not_alive(f"not alive: {file} does not exist")
     if age == float("inf"):
-        raise click.ClickException(f"not alive yet: {file} has not been touched since the start")
+        _exit_not_alive(f"not alive yet: {file} has not been touched since the start")
     if age > within:
-        raise click.ClickException(f"not alive: {file} was last touched {age:.0f} seconds ago")
+        _exit_not_alive(f"not alive: {file} was last touched {age:.0f} seconds ago")
     click.echo(f"alive: {file} was touched {age:.0f} seconds ago")
+
+
+def _exit_not_alive(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    click.get_current_context().exit(1)
 
 
 def _age(file: Path) -> float | None:
@@ -59,5 +65,5 @@ def _age(file: Path) -> float | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}") from error
+        raise click.BadParameter(f"{file}: {error.strerror}") from error
     return max(0.0, time.time() - touched) if touched else float("inf")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, FindingCommand, exit_with, shown
+from worker.cli.output import ExitCode, exit_with, shown
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.sync.run import Observer
 
 
-@click.command(cls=FindingCommand)
+@click.command()
 @click.option(
     "--user",
     "names",

@@ -79,6 +79,7 @@ def backfill(
     Exit codes, with --wait or --dry-run:
       0  all items that can be published are published (would be, with --dry-run)
       1  some items failed (would fail), or are published without a file
+      2  error: wrong usage, an unknown account, or a service does not respond
       3  some items wait for their account or their PDS: the sweep enqueues them later
       130  interrupted: run the same command again to enqueue the remaining items
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from worker.cli.output import CommandError
 from worker.core.text import printable
 
 
@@ -16,10 +17,10 @@ def check_can_ask(options: str, *, yes: bool) -> None:
 
 
 def confirm(purpose: str, word: str, *, yes: bool) -> None:
-    """Ask for `word`, unless `yes`; raises ClickException if another word is typed."""
+    """Ask for `word`, unless `yes`; raises CommandError if another word is typed."""
     if yes:
         return
     question = f"{purpose}, type {printable(word)}"
     typed = click.prompt(question, default="", show_default=False, err=True)
     if typed.strip() != word:
-        raise click.ClickException(f"that is not {printable(word)}: nothing was changed")
+        raise CommandError(f"that is not {printable(word)}: nothing was changed")

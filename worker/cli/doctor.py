@@ -42,7 +42,7 @@ def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     Exit codes:
       0  no failures; there may be warnings
       1  failures
-      2  wrong usage
+      2  error: wrong usage
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     number = _number(most)
     complete_environment(env_file)

@@ -14,7 +14,6 @@ import click
 from worker.cli.environment import open_services
 from worker.cli.output import (
     ExitCode,
-    FindingCommand,
     Table,
     echo,
     exit_with,
@@ -52,7 +51,7 @@ _REASONS = click.option(
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 
 
-@click.command(cls=FindingCommand)
+@click.command()
 @_TYPES
 @_REASONS
 @click.option(
@@ -139,7 +138,7 @@ def retry(
     Exit codes:
       0  done, or nothing to do
       1  an id is unknown, or of several types (give --type); all other items are retried
-      2  wrong usage
+      2  error: wrong usage, or a service does not respond
 
     \b
       media-atproto retry --reason source_missing --type painting --dry-run

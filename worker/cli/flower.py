@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from worker.cli.environment import complete_environment
+from worker.cli.output import CommandError
 
 # Milliseconds between saves; a killed process loses the time since the last one. Unlike _CONFIG,
 # it can be overridden by a variable.
@@ -42,14 +43,14 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
     \b
     Exit codes:
       0  stopped
-      1  the environment is incomplete, Flower is not installed, or others can change its file
+      2  the environment is incomplete, Flower is not installed, or others can change its file
 
     \b
       FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     if importlib.util.find_spec("flower") is None:
-        raise click.ClickException("Flower is not installed: pip install 'media-atproto[flower]'")
+        raise CommandError("Flower is not installed: pip install 'media-atproto[flower]'")
     from worker.core.settings import FlowerSettings, QueueSettings
 
     QueueSettings.load(os.environ)
@@ -61,7 +62,7 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
     try:
         file = db or default_state_file(os.environ)
     except FlowerStateError as error:
-        raise click.ClickException(str(error)) from error
+        raise CommandError(str(error)) from error
 
     app.conf.update(broker_transport_options=flower_options())
     # Not as an option: other users of this machine can read command lines.

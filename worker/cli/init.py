@@ -32,6 +32,7 @@ def init(env_file: Path | None) -> None:
     Exit codes:
       0  all indexes exist
       1  MongoDB refused to create an index; the reason and what to do are printed
+      2  error: wrong usage, or MongoDB does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     from worker.core.settings import MongoSettings

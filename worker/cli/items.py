@@ -14,8 +14,6 @@ from worker.cli.environment import complete_environment, open_services
 from worker.cli.output import (
     CommandError,
     ExitCode,
-    FindingCommand,
-    TroubleError,
     echo,
     exit_with,
 )
@@ -67,7 +65,7 @@ def sync(
     Exit codes:
       0  synced, skipped or removed: the PDS is up to date
       1  failed: it is not retried automatically
-      2  wrong usage
+      2  error: wrong usage, no such document, or a service does not respond
       3  not yet: pending or partial and retried automatically, or held by another run
 
     \b
@@ -114,9 +112,14 @@ def _exit_code(outcome: Outcome) -> ExitCode:
 def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | None) -> None:
     """Enqueue the item TYPE ID, as an upload does.
 
-    Only REDIS_URL is needed. Exits with 0 if the queue accepted the message, else with 1: then the
-    sweep of a running worker enqueues the item, if its document has changed.
-    """
+    Only REDIS_URL is needed. If the queue does not accept the message, the sweep of a running
+    worker enqueues the item later, if its document has changed.
+
+    \b
+    Exit codes:
+      0  enqueued
+      2  error: wrong usage, or the queue did not accept the message
+    """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     from worker.core.settings import QueueSettings
 
@@ -126,7 +129,7 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
     args = (type_name, item_id) if user is None else (type_name, item_id, user)
     if not app.submit("sync_media", args):
         message = "the queue did not accept it: check REDIS_URL, and that Redis is running"
-        raise click.ClickException(message)
+        raise CommandError(message)
     echo(f"{type_name} {item_id}: enqueued")
 
 
@@ -140,7 +143,7 @@ def _find_ids(services: Services, kind: MediaType, item_id: str) -> tuple[Docume
     return tuple(ref.id for ref in search.find(item_id))
 
 
-@click.command(cls=FindingCommand)
+@click.command()
 @_TYPE
 @_ID
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
@@ -165,6 +168,6 @@ def show(env_file: Path | None, type_name: str, item_id: str, *, as_json: bool) 
         kind = MEDIA_TYPES[type_name]
         inspection = Inspector.of(services).inspect(kind, _find_ids(services, kind, item_id))
     if inspection is None:
-        raise TroubleError(f"there is no {type_name} {item_id} in MongoDB")
+        raise CommandError(f"there is no {type_name} {item_id} in MongoDB")
     (print_inspection_json if as_json else print_page)(inspection)
     exit_with(ExitCode.FOUND if inspection.published.faults else ExitCode.OK)

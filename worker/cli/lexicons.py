@@ -12,8 +12,8 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    CommandError,
     ExitCode,
-    FindingCommand,
     Table,
     echo,
     exit_with,
@@ -38,7 +38,7 @@ def lexicons() -> None:
     """Check and publish the lexicons of all media types."""
 
 
-@lexicons.command(cls=FindingCommand)
+@lexicons.command()
 @click.option(
     "--against",
     metavar="WHERE",
@@ -77,7 +77,7 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     exit_with(ExitCode.FOUND if found else ExitCode.OK)
 
 
-@lexicons.command(cls=FindingCommand)
+@lexicons.command()
 @click.argument("nsids", metavar="[NSID]...", nargs=-1)
 @click.option(
     "--account",
@@ -173,7 +173,7 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
     invalid = [finding for each, _ in checked for finding in each.findings if not finding.was]
     if invalid:
         faults = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)
-        raise click.ClickException(f"nothing was published: {faults}")
+        raise CommandError(f"nothing was published: {faults}")
     return {nsid: folder for nsid, folder in known.items() if not nsids or nsid in nsids}
 
 

@@ -11,7 +11,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal, NoReturn
@@ -34,37 +35,27 @@ _STYLES: Mapping[Style, Mapping[str, Any]] = {
 
 
 class ExitCode(IntEnum):
-    """Exit codes of commands; the help of each command explains its codes."""
+    """Exit codes of all commands.
+
+    OK: done, and nothing is wrong. FOUND: something is wrong, or was not done. ERROR: wrong usage,
+    an unknown name, an invalid setting, or a service that does not respond. PENDING: items wait
+    and are retried automatically. INTERRUPTED: by Ctrl-C.
+    """
 
     OK = 0
     FOUND = 1
-    TROUBLE = 2
+    ERROR = 2
     PENDING = 3
     INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
 
 class CommandError(click.ClickException):
-    """An error whose message may quote foreign text."""
+    """An error that ends a command; the message may quote foreign text."""
+
+    exit_code = ExitCode.ERROR
 
     def __init__(self, message: str) -> None:
         super().__init__(printable_lines(message))
-
-
-class TroubleError(CommandError):
-    """An error of a command whose exit code 1 means a finding, as with diff."""
-
-    exit_code = ExitCode.TROUBLE
-
-
-class FindingCommand(click.Command):
-    """A command that exits with 1 for findings, and with 2 for errors."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; raises TroubleError for expected errors."""
-        try:
-            return super().invoke(ctx)
-        except expected_errors() as error:
-            raise TroubleError(str(error)) from error
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
@@ -77,11 +68,27 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a table.
+
+    On a narrow terminal, the columns with the highest priority number are dropped first; those
+    with 0 are kept. The cells of a column that `wraps` may be wrapped at spaces.
+    """
+
+    name: str
+    priority: int = 0
+    wraps: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Rows of cells; without a header, the first column holds names."""
 
     rows: Sequence[Cells]
-    header: Cells = ()
+    header: Sequence[str | Column] = ()
     title: str = ""
     styles: Sequence[Style] = field(default=())
 
@@ -107,6 +114,17 @@ def exit_with(code: int) -> NoReturn:
     click.get_current_context().exit(code)
 
 
+@contextmanager
+def on_interrupt(message: str) -> Iterator[None]:
+    """On Ctrl-C, print what continues and how to go on, and end the command."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(err=True)  # ends the line after the terminal's ^C
+        echo(message, err=True)
+        exit_with(ExitCode.INTERRUPTED)
+
+
 def print_table(table: Table) -> None:
     """Print a table, unless it has no rows; with rich on a terminal."""
     if not table.rows:
@@ -121,7 +139,7 @@ def _plain_lines(table: Table) -> Iterable[str]:
     """Yield the lines of a table, with all columns but the last padded with spaces."""
     if table.title:
         yield shown(table.title)
-    rows = [[shown(cell) for cell in row] for row in (table.header, *table.rows) if row]
+    rows = [[shown(str(cell)) for cell in row] for row in (table.header, *table.rows) if row]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     indent = "  " if table.title else ""
     for row in rows:
@@ -143,7 +161,7 @@ def _show_rich(table: Table) -> None:
         show_header=bool(table.header),
     )
     for name in table.header or table.rows[0]:
-        grid.add_column(shown(name) if table.header else "", overflow="fold")
+        grid.add_column(shown(str(name)) if table.header else "", overflow="fold")
     for number, row in enumerate(table.rows):
         style = table.styles[number] if number < len(table.styles) else ""
         grid.add_row(*(Text(shown(cell)) for cell in row), style=style or None)

@@ -12,10 +12,9 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    CommandError,
     ExitCode,
-    FindingCommand,
     Table,
-    TroubleError,
     echo,
     exit_with,
     print_json,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 _HEADER = ("removal", "attempts", "due (UTC)", "code", "message")
 
 
-@click.command(cls=FindingCommand)
+@click.command()
 @click.option(
     "--retry",
     "retried",
@@ -93,7 +92,7 @@ def removals(
 def _change(names: Sequence[str], change: Callable[[str], bool], done: str) -> None:
     for name in names:
         if not change(name):
-            raise TroubleError(f"there is no removal {name}")
+            raise CommandError(f"there is no removal {name}")
         echo(f"{done}: {name}")
 
 

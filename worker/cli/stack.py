@@ -74,4 +74,5 @@ def _write(file: Path, environment: dict[str, str]) -> None:
     try:
         write_private(file, _MARK + as_env_file(environment))
     except OSError as error:
-        raise click.FileError(str(file), error.strerror) from error
+        message = f"{file}: {error.strerror}"
+        raise click.BadParameter(message, param_hint="--env-file") from error

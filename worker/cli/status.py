@@ -65,11 +65,11 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     \b
     Exit codes:
       0  everything was counted
-      1  MongoDB does not respond; or Redis does not, then only the queues are missing
+      2  MongoDB does not respond; or Redis does not, then only the queues are missing
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     snapshot = _fetch(env_file)
     (_print_json if as_json else _print_page)(snapshot)
-    exit_with(ExitCode.FOUND if snapshot.fault else ExitCode.OK)
+    exit_with(ExitCode.ERROR if snapshot.fault else ExitCode.OK)
 
 
 def _fetch(env_file: Path | None) -> _StatusReport:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import echo
+from worker.cli.output import CommandError, echo
 
 if TYPE_CHECKING:
     from worker.services import Services
@@ -44,7 +44,7 @@ def web(env_file: Path | None, host: str, port: int) -> None:
     \b
     Exit codes:
       0    stopped by SIGTERM
-      1    the environment is incomplete, or the address is in use
+      2    the environment is incomplete, or the address is in use
       130  stopped by Ctrl-C
 
     \b
@@ -67,21 +67,21 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
 
 def _check_packages() -> None:
-    """Raise click.ClickException if a package of the extra `web` is not installed."""
+    """Raise CommandError if a package of the extra `web` is not installed."""
     for name in _NEEDED:
         if importlib.util.find_spec(name) is None:
-            raise click.ClickException(f"{name} is missing: pip install 'media-atproto[web]'")
+            raise CommandError(f"{name} is missing: pip install 'media-atproto[web]'")
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; raises click.ClickException."""
+    """Open a listening socket; raises CommandError."""
     from worker.web.app import listen
 
     try:
         return listen(host, port)
     except OSError as error:
         message = f"cannot listen at {host}, port {port}: {error.strerror}; see --host, --port"
-        raise click.ClickException(message) from None
+        raise CommandError(message) from None
 
 
 def _services() -> Services:

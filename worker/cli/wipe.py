@@ -12,7 +12,7 @@ import click
 
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import CommandError, ExitCode, Table, echo, exit_with, print_table
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
@@ -60,6 +60,7 @@ def wipe(
     Exit codes:
       0  all records are removed, or were only counted
       1  records remain; the reasons are printed
+      2  error: wrong usage, an unknown account, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
@@ -99,13 +100,14 @@ def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
     Exit codes:
       0  all data is removed, or was only counted
       1  data remains; the reasons are printed
+      2  error: wrong usage, an unknown account, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_can_ask(live=live, yes=yes)
     with closing(open_services(env_file)) as services:
         erasure = _forgetter(services).prepare(name)
         subject, account = erasure.subject, erasure.account
         if subject == services.settings.guest_subject:
-            raise click.ClickException("the guests' account has no user: use media-atproto wipe")
+            raise CommandError("the guests' account has no user: use media-atproto wipe")
         echo(f"{subject}: {account.handle}, {account.did}" if account else subject)
         if erasure.remark:
             echo(erasure.remark, "yellow")
@@ -155,7 +157,7 @@ def _check_can_ask(*, live: bool, yes: bool) -> None:
 
 
 def _confirm(word: str, *, live: bool, yes: bool) -> bool:
-    """Return whether to proceed; raises ClickException if another word is typed."""
+    """Return whether to proceed; raises CommandError if another word is typed."""
     if not live:
         echo(_DRY)
         return False
