@@ -288,7 +288,7 @@ def test_without_a_queue_it_says_so(scene: Scene) -> None:
     """Nothing is changed, and no password shown."""
     save_moods(scene.world, 3)
     code, _, error = run(["backfill", "--wait"], {**scene.environ, "REDIS_URL": NOWHERE})
-    assert code == 1
+    assert code == 2
     assert "Error: Redis did not answer" in error
     assert "Traceback" not in error
     assert "s3cret" not in error
@@ -299,7 +299,7 @@ def test_without_a_queue_it_says_so(scene: Scene) -> None:
 def test_an_unknown_handle_is_named(world: World, command: str) -> None:
     """With what would be one."""
     result = call(world, *command.split(), "@nobody")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Error: '@nobody' is no user with an account: give a handle" in result.stderr
 
 

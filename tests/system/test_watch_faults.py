@@ -230,10 +230,10 @@ def test_a_position_that_the_oplog_has_forgotten_is_made_up_for(
 def test_a_mongodb_that_is_no_replica_set_is_told_of(
     scene: Scene, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """With what to do, and exit code 1."""
+    """With what to do, and exit code 2."""
     with lone_mongod(tmp_path_factory.mktemp("lone")) as url:
         code, _, told = run(["watch"], {**scene.environ, "MONGODB_CONNECTION_STRING": url})
-    assert code == 1
+    assert code == 2
     assert "is no replica set" in told
     assert "--replSet" in told
     assert "Traceback" not in told

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from worker.cli.output import CommandError
+from worker.cli.output import ExitCode, echo, exit_with
 from worker.core.text import printable
 
 
@@ -17,10 +17,11 @@ def check_can_ask(options: str, *, yes: bool) -> None:
 
 
 def confirm(purpose: str, word: str, *, yes: bool) -> None:
-    """Ask for `word`, unless `yes`; raises CommandError if another word is typed."""
+    """Ask for `word`, unless `yes`; end the command with FOUND if another word is typed."""
     if yes:
         return
     question = f"{purpose}, type {printable(word)}"
     typed = click.prompt(question, default="", show_default=False, err=True)
     if typed.strip() != word:
-        raise CommandError(f"that is not {printable(word)}: nothing was changed")
+        echo(f"That is not {word}: nothing was changed.", err=True)
+        exit_with(ExitCode.FOUND)
