@@ -8,7 +8,7 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 COPY requirements-build.lock requirements.lock ./
 RUN pip install --quiet --require-hashes --requirement requirements-build.lock \
     && pip wheel --quiet --require-hashes --no-build-isolation --requirement requirements.lock --wheel-dir /wheels
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY lexicons lexicons
 COPY tasks tasks
 COPY worker worker
