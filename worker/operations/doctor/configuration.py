@@ -23,6 +23,8 @@ def evaluate_problems(problems: Sequence[str]) -> list[CheckResult]:
 def evaluate_settings(settings: Settings, visibility: float) -> Iterator[CheckResult]:
     """Evaluate the settings; `visibility` is the queue's timeout in seconds."""
     yield ok(ENVIRONMENT, "variables", "all required variables are set")
+    site = f"records link to {settings.media.site_url}; SITE_URL or MEDIA_PROFILE sets it"
+    yield ok(ENVIRONMENT, "site", site)
     lease = settings.retry.lease
     yield judge(
         ENVIRONMENT,
