@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import httpx
 
-from worker.dev.demo.platform import PdsAccount, create_account
+from worker.dev.stack.accounts import PdsAccount, create_account
 from worker.pds.repo_snapshot import RepoSnapshot
 
 _MAX_WRITES = 200  # that a PDS takes in one applyWrites

@@ -17,7 +17,7 @@ from worker.core.clock import now
 from worker.core.documents import Account, ItemRef, MediaDocument
 from worker.database.account_changes import AccountChanges
 from worker.database.store import Finish
-from worker.dev.demo.platform import PdsAccount, create_account
+from worker.dev.stack.accounts import PdsAccount, create_account
 from worker.pds.repo import Repo
 from worker.queue.names import FRONT, OVERFLOW
 from worker.sync.account_changes import mark_moved

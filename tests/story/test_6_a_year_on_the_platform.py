@@ -27,7 +27,7 @@ from tests.terminal import call
 from tests.world import JsonRecord, Worlds
 from worker.core.cid import cid_of_blob
 from worker.core.clock import now
-from worker.dev.demo.platform import create_account
+from worker.dev.stack.accounts import create_account
 from worker.files.thumbnail import ThumbnailSettings, make_thumbnail
 from worker.media import MEDIA_TYPES
 from worker.media.validation.files import OWN_FOLDER, PUBLISHED, read_published

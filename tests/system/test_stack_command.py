@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.terminal import PROGRAM, Terminal, run, started
@@ -57,6 +58,44 @@ def test_an_order_to_end_stops_everything(
     assert terminal.stderr.endswith("Stopping...\n")
 
 
+def test_worker_ends_with_the_stack(tmp_path: Path, bare_environ: dict[str, str]) -> None:
+    """A worker that is killed ends the stack, and its pool does not outlive it."""
+    with launched(tmp_path, bare_environ, "--user", "carol", "--worker") as terminal:
+        assert "carol.test" in terminal.stderr
+        (worker,) = (each for each in terminal.children() if is_worker(each))
+        worker.kill()
+        assert terminal.exit_code() == 2
+        await_nothing_left(terminal)
+    assert "worker stopped by itself (killed by SIGKILL)" in terminal.stderr
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Return whether a process is the worker, not a child of its pool."""
+    parent = process.parent()
+    is_child = parent is not None and "celery" in parent.cmdline()
+    return "celery" in process.cmdline() and not is_child
+
+
+@pytest.mark.parametrize("name", ["Alice", "a", "alice.test", "all-guests", "al ice"])
+def test_user_that_cannot_have_a_handle_is_refused(
+    tmp_path: Path, bare_environ: dict[str, str], name: str
+) -> None:
+    """Before anything is started."""
+    code, _, error = run(["stack", "--data", tmp_path / "data", "--user", name], bare_environ)
+    assert (code, "use 3 to 18 letters" in error) == (2, True)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("variable", ["MONGODB_CONNECTION_STRING", "PDS_URL"])
+def test_users_are_not_created_in_services_that_the_environment_names(
+    tmp_path: Path, stack: Stack, bare_environ: dict[str, str], variable: str
+) -> None:
+    """They may be those of a platform in production."""
+    environ = {**bare_environ, variable: stack.environment[variable]}
+    code, _, error = run(["stack", "--data", tmp_path / "data", "--user", "carol"], environ)
+    assert (code, f"unset {variable}" in error) == (2, True)
+
+
 def test_sigkill_leaves_no_orphan(tmp_path: Path, bare_environ: dict[str, str]) -> None:
     """The command cannot react to SIGKILL; the services end all the same, frozen or not."""
     with launched(tmp_path, bare_environ) as terminal:
@@ -101,7 +140,7 @@ def test_death_of_a_child_ends_the_stack(
     """It names the service and quotes its log, stops the rest and fails."""
     with launched(tmp_path, without_pds(bare_environ, stack)) as terminal:
         terminal.child(child).kill()
-        assert terminal.exit_code() == 1
+        assert terminal.exit_code() == 2
         assert not terminal.left_behind()
     assert not [text for text in said if text not in terminal.stderr]
 
@@ -113,11 +152,14 @@ def test_environment_is_understood_by_shells(
     url = stack.environment["MONGODB_CONNECTION_STRING"] + "/?appName=it's&retryWrites=true"
     named = {**stack.environment, "MONGODB_CONNECTION_STRING": url}
     file = tmp_path / "env"
+    with launched(tmp_path, {**bare_environ, **named}):
+        pass
+    assert sourced('. "$1"', tmp_path / "stdout") == named
     with launched(tmp_path, {**bare_environ, **named}, "--env-file", file):
         pass
     assert file.stat().st_mode & 0o777 == 0o600
     assert sourced('set -a; . "$1"', file) == named
-    assert sourced('. "$1"', tmp_path / "stdout") == named
+    assert (tmp_path / "stdout").read_text() == ""  # no secret on the terminal
 
 
 def test_environment_is_understood_by_docker(

@@ -3,21 +3,57 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.output import interrupt_on_signals
+from worker.cli.output import echo, interrupt_on_signals
+from worker.core.settings import Settings
 from worker.dev.stack import Stack
+from worker.dev.stack.accounts import GUESTS, TrialUsers
 from worker.dev.stack.data_folder import write_private
 from worker.dev.stack.environment import as_env_file, as_exports
 
+if TYPE_CHECKING:
+    from pymongo.database import Database
+
+    from worker.core.settings.engine import MediaSettings
+    from worker.database.mongo import RawDocument
+
 _CHECK_EVERY = 0.25
 _MARK = "# Made by 'media-atproto stack', which replaces it whenever it starts.\n"
+# The labels of handles that the reference PDS accepts.
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,16}[a-z0-9]")
+
+
+def _parse_names(_ctx: click.Context, _parameter: click.Parameter, names: Sequence[str]) -> object:
+    for name in names:
+        if not _NAME.fullmatch(name) or name == GUESTS:
+            rule = f"use 3 to 18 letters a to z, digits and hyphens, and not {GUESTS}"
+            message = f"{name!a} cannot be the handle of a user: {rule}"
+            raise click.BadParameter(message)
+    return names
 
 
 @click.command()
+@click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME",
+    callback=_parse_names,
+    help="Create a user with the account NAME.test, and an account for guests. Can be repeated.",
+)
+@click.option("--worker", is_flag=True, help="Also run a worker, which publishes what is saved.")
+@click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the environment to this file, readable only by you, and do not print it.",
+)
 @click.option(
     "--data",
     type=click.Path(file_okay=False, path_type=Path),
@@ -25,32 +61,102 @@ _MARK = "# Made by 'media-atproto stack', which replaces it whenever it starts.\
     show_default=True,
     help="Folder for all data, logs and keys; later starts use it again.",
 )
-@click.option(
-    "--env-file",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write the environment to this file, readable only by you.",
-)
-def stack(data: Path, env_file: Path | None) -> None:
+def stack(data: Path, env_file: Path | None, users: Sequence[str], *, worker: bool) -> None:
     """Run MongoDB, Valkey and a PDS on this machine, until Ctrl-C.
 
-    Prints their environment variables as `export` lines. A service that is already named in the
-    environment (MONGODB_CONNECTION_STRING, REDIS_URL, PDS_URL) is used, not started.
+    Creates the indexes in MongoDB, and prints the environment variables of a worker to stdout as
+    `export` lines. A service that is already named in the environment (MONGODB_CONNECTION_STRING,
+    REDIS_URL, PDS_URL) is used, not started, and nothing is created in it. SITE_URL, USER_BUCKET,
+    GUEST_BUCKET and GUEST_SUBJECT are passed on if they are set.
 
     \b
-    In one terminal:               media-atproto stack --env-file .env
-    in others, which find .env:    media-atproto show painting ID
+    In one terminal:               media-atproto stack --user alice --worker --env-file .env
+    in others, which find .env:    media-atproto enqueue mood ID
     for other programs:            set -a; . ./.env; set +a
+
+    docs/your-data.md explains which documents and files can be published. Exits with 0 after
+    Ctrl-C, and with 2 if a service fails.
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    _check_services_are_own(users)
     if env_file is not None:
         _check_is_ours(env_file)
     interrupt_on_signals()
     with Stack.start(data, os.environ) as running:
-        click.echo(as_exports(running.environment), nl=False)
-        if env_file is not None:
+        lines = list(_prepare(running, users, worker=worker, env_file=env_file))
+        if env_file is None:
+            click.echo(as_exports(running.environment), nl=False)
+        else:
             _write(env_file, running.environment)
-        click.echo(f"Ready; data and logs in {data}. Ctrl-C stops all.", err=True)
+        _print_summary(lines, data, worker=worker)
         _wait(running)
         click.echo("Stopping...", err=True)
+
+
+def _check_services_are_own(users: Sequence[str]) -> None:
+    """Raise click.UsageError if users would be created in services that are named."""
+    named = [name for name in ("MONGODB_CONNECTION_STRING", "PDS_URL") if os.environ.get(name)]
+    if users and named:
+        raise click.UsageError(
+            f"--user creates users in services of the stack only: unset {' and '.join(named)}"
+        )
+
+
+def _prepare(
+    running: Stack, users: Sequence[str], *, worker: bool, env_file: Path | None
+) -> Iterator[tuple[str, str]]:
+    """Create what was asked for; yield the names and descriptions of it."""
+    from worker.database.mongo import connect
+
+    settings = Settings.load({**os.environ, **running.environment})
+    if not os.environ.get("MONGODB_CONNECTION_STRING"):
+        database = connect(settings.mongodb)
+        with database.client:
+            yield "indexes", _create_indexes(database)
+            yield from _create_users(running, settings, database, users)
+    if worker:
+        running.start_worker()
+        yield "worker", f"runs, with beat; log in {running.log('worker')}"
+    if env_file:
+        yield "settings", f"{env_file}, which other commands in this folder read"
+    yield "links", f"records link to {settings.media.site_url}; set SITE_URL for another site"
+    yield "files", _describe_files(settings.media)
+
+
+def _describe_files(media: MediaSettings) -> str:
+    buckets = f"buckets {media.user_bucket} (users) and {media.guest_bucket} (guests)"
+    return f"{media.store_url}, {buckets}"
+
+
+def _create_indexes(database: Database[RawDocument]) -> str:
+    from worker.database.indexes import IndexStatus, create
+
+    made = [each.status for each in create(database)]
+    return f"{made.count(IndexStatus.CREATED)} created, {made.count(IndexStatus.EXISTS)} existed"
+
+
+def _create_users(
+    running: Stack, settings: Settings, database: Database[RawDocument], users: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    from worker.core.secrets import Vault
+
+    vault = Vault(settings.secret_keys)
+    trial = TrialUsers(database, settings.pds.url, running.pds_admin_password, vault)
+    for name in users:
+        account = trial.create(name)
+        yield f"user {name}", f"_id {account.subject}, account {account.handle}, {account.did}"
+    if users:
+        account = trial.create_guests(settings.guest_subject)
+        yield "guests", f"_id {account.subject}, account {account.handle}, {account.did}"
+
+
+def _print_summary(lines: Sequence[tuple[str, str]], data: Path, *, worker: bool) -> None:
+    width = max(len(name) for name, _ in lines)
+    for name, what in lines:
+        echo(f"  {name:<{width}}  {what}", err=True)
+    echo(f"Ready; data and logs in {data}. Ctrl-C stops all.", err=True)
+    echo("Next: save a document (docs/your-data.md has examples), and then run", err=True)
+    echo(f"  media-atproto {'enqueue' if worker else 'sync'} TYPE ID", err=True)
+    echo("  media-atproto show TYPE ID", err=True)
 
 
 def _wait(running: Stack) -> None:
@@ -74,5 +180,4 @@ def _write(file: Path, environment: dict[str, str]) -> None:
     try:
         write_private(file, _MARK + as_env_file(environment))
     except OSError as error:
-        message = f"{file}: {error.strerror}"
-        raise click.BadParameter(message, param_hint="--env-file") from error
+        raise click.FileError(str(file), error.strerror) from error

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 from bson import ObjectId
 from pymongo.collection import Collection
 from pymongo.database import Database
 
 from worker.core.clock import now
 from worker.database.mongo import RawDocument
+from worker.dev.stack.accounts import PdsAccount, create_account
 from worker.media import media_type
 
 _BUCKET = "user-aesthetic-computer"
 _GUEST_BUCKET = "art-aesthetic-computer"
 _CODE_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
-
-
-@dataclass(frozen=True, slots=True)
-class PdsAccount:
-    """An account on the PDS, with the access token that its creation returned."""
-
-    did: str
-    handle: str
-    password: str = field(repr=False)
-    access_token: str = field(repr=False)
-
-
-def create_account(pds_url: str, name: str, password: str | None = None) -> PdsAccount:
-    """Create the account `<name>.test` on a PDS."""
-    password = password or secrets.token_urlsafe(18)
-    handle = f"{name}.test"
-    body = {"handle": handle, "email": f"{name}@example.test", "password": password}
-    url = f"{pds_url}/xrpc/com.atproto.server.createAccount"
-    answer = httpx.post(url, json=body, timeout=30, trust_env=False).raise_for_status().json()
-    return PdsAccount(str(answer["did"]), handle, password, str(answer["accessJwt"]))
 
 
 class Platform:

@@ -17,6 +17,8 @@ from worker.dev.stack.errors import StackError
 # Docker compose removes quotes, but `docker run --env-file` does not. So a value is only quoted if
 # it has characters that are special in a shell assignment. An assignment does not expand `?`.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
+# The settings of the platform; they are only in the environment of a stack if the caller sets them.
+PLATFORM_VARIABLES = ("SITE_URL", "USER_BUCKET", "GUEST_BUCKET", "GUEST_SUBJECT")
 STACK_VARIABLES = (
     "MONGODB_CONNECTION_STRING",
     "MONGODB_NAME",
@@ -27,6 +29,7 @@ STACK_VARIABLES = (
     "MEDIA_PROFILE",
     "MEDIA_STORE_URL",
     "SECRET_KEYS",
+    *PLATFORM_VARIABLES,
 )
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _TIMEOUT = 3.0

@@ -10,14 +10,22 @@ from typing import Self
 
 from worker.dev.stack.data_folder import DataFolder, Keys, Ports
 from worker.dev.stack.databases import Mongod, Valkey
-from worker.dev.stack.environment import SERVICE_CHECKS, STACK_VARIABLES, check_service, inherit
+from worker.dev.stack.environment import (
+    SERVICE_CHECKS,
+    STACK_VARIABLES,
+    check_service,
+    inherit,
+    unset_variables,
+)
 from worker.dev.stack.errors import PortTakenError, StackError
 from worker.dev.stack.packages import MONGOD, NODE, VALKEY, Binary, Packages
 from worker.dev.stack.pds import MANIFEST, Node, PdsProgram, PlcProgram
 from worker.dev.stack.service import Program, Service
 from worker.dev.stack.supervisor import Reaper
+from worker.dev.stack.worker import WorkerProgram
 
 _RETRIES = 4
+_WORKER = "worker"
 _VARIABLES = {"mongod": "MONGODB_CONNECTION_STRING", "valkey": "REDIS_URL", "pds": "PDS_URL"}
 
 
@@ -68,6 +76,7 @@ class Stack:
             undo.callback(folder.release)
             reaper = Reaper(folder.lock)
             undo.callback(reaper.release)
+            undo.callback(reaper.kill_group)  # a killed worker leaves children
             stack = cls(folder, reaper, environ, pds_environment or {})
             undo.callback(stack._stop_services)
             stack._boot(progress)
@@ -109,6 +118,16 @@ class Stack:
             values["MEDIA_STORE_URL"] = self._data.subfolder("media").as_uri()
         values |= {name: value for name in STACK_VARIABLES if (value := self._environ.get(name))}
         return {name: values[name] for name in STACK_VARIABLES if name in values}
+
+    def start_worker(self) -> None:
+        """Start a worker with beat, and wait until it can receive messages."""
+        environment = {**unset_variables(self._environ), **self.environment}
+        worker = self._launch(WorkerProgram(self._data.subfolder("worker"), environment), port=0)
+        worker.await_ready()
+
+    def log(self, name: str) -> Path:
+        """Return the path of the log of a service."""
+        return self._data.subfolder("logs") / f"{name}.log"
 
     def check(self) -> None:
         """Raise StackError if a service or the guard ended without being stopped."""
@@ -173,13 +192,17 @@ class Stack:
         for service in self._services.values():
             service.await_ready()
 
-    def _launch(self, program: Program) -> Service:
-        log = self._data.subfolder("logs") / f"{program.name}.log"
-        service = Service(program, self._ports.claim(program.name), log, self._reaper)
+    def _launch(self, program: Program, port: int | None = None) -> Service:
+        """Start a program on `port`, by default the port saved for it."""
+        claimed = self._ports.claim(program.name) if port is None else port
+        service = Service(program, claimed, self.log(program.name), self._reaper)
         self._services[program.name] = service
         return service
 
     def _stop_services(self) -> None:
+        """Stop the worker, which finishes its tasks, and then the services that it uses."""
+        if worker := self._services.pop(_WORKER, None):
+            worker.stop()
         for service in self._services.values():
             service.terminate()
         for service in self._services.values():
