@@ -29,7 +29,7 @@ def test_help_names_every_command(bare_environ: dict[str, str]) -> None:
     assert (code, error) == (0, "")
     for command in ("stack", "demo", "sync", "enqueue", "show", "rotate-keys"):
         assert f"\n  {command} " in output
-    assert "media-atproto stack --env-file .env" in output
+    assert "media-atproto stack --user alice --worker --env-file .env" in output
 
 
 def test_help_loads_no_heavy_library(bare_environ: dict[str, str]) -> None:

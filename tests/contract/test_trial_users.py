@@ -8,6 +8,7 @@ import pytest
 from bson import ObjectId
 
 from worker.core.secrets import Vault
+from worker.database.state import mapping
 from worker.dev.demo.platform import Platform
 from worker.dev.stack import StackError
 from worker.dev.stack.accounts import TrialUsers
@@ -78,7 +79,7 @@ def test_account_is_created_for_an_existing_user(
     database["@handles"].insert_one({"_id": f"auth0|{name}", "handle": name})
     assert trial.create(name).subject == f"auth0|{name}"
     (user,) = database["users"].find()
-    assert (user["code"], user["atproto"]["rev"]) == ("ac25", 1)
+    assert (user["code"], mapping(user["atproto"])["rev"]) == ("ac25", 1)
 
 
 def test_name_that_the_pds_reserves_is_refused_in_its_words(trial: TrialUsers) -> None:

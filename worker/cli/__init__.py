@@ -94,9 +94,9 @@ def main(ctx: click.Context, env_file: Path | None) -> None:
       media-atproto demo
 
     \b
-    Run services for development, and commands that use them:
-      media-atproto stack --env-file .env
-      media-atproto sync painting 65f1c0ffee65f1c0ffee0001
+    Run services, and a worker that publishes documents of your own (docs/your-data.md):
+      media-atproto stack --user alice --worker --env-file .env
+      media-atproto show mood first-mood
 
     Help for a command: media-atproto COMMAND --help.
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")

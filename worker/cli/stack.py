@@ -74,8 +74,13 @@ def stack(data: Path, env_file: Path | None, users: Sequence[str], *, worker: bo
     in others, which find .env:    media-atproto enqueue mood ID
     for other programs:            set -a; . ./.env; set +a
 
-    docs/your-data.md explains which documents and files can be published. Exits with 0 after
-    Ctrl-C, and with 2 if a service fails.
+    docs/your-data.md explains which documents and files can be published.
+
+    \b
+    Exit codes:
+      0    stopped by Ctrl-C or SIGTERM
+      2    error: wrong usage, or a service failed
+      130  Ctrl-C before all services were ready
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_services_are_own(users)
     if env_file is not None:
