@@ -74,7 +74,7 @@ class Clone:
         return seen[-1].stdout
 
     def type(self, block: list[str]) -> None:
-        """Run a block of the page: what only shows an item may have to be repeated."""
+        """Run a block of the page; repeat its `show` commands until the item is published."""
         shown = [command for command in block if " show " in command]
         self.run("\n".join(command for command in block if command not in shown))
         for command in shown:
@@ -106,7 +106,7 @@ class Clone:
             assert process.wait(60) == 0, log.read_text()
 
     def record(self, kind: str, item: str) -> dict[str, object]:
-        """Return the record of an item, as anybody reads it from the PDS."""
+        """Return the record of an item from the PDS, which needs no login."""
         shown = json.loads(self.run(f".venv/bin/media-atproto show {kind} {item} --json").stdout)
         uri = shown["record"]["uri"]
         repo, collection, rkey = uri.removeprefix("at://").split("/")
@@ -121,7 +121,7 @@ class Clone:
 def clone(
     tmp_path_factory: pytest.TempPathFactory, bare_environ: dict[str, str]
 ) -> Iterator[Clone]:
-    """Return a copy of this tree with nothing in it that is not in the repository."""
+    """Return a copy of the files of the repository, with nothing else."""
     folder = tmp_path_factory.mktemp("clone") / "media-atproto"
     listed = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
