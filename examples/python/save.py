@@ -14,15 +14,37 @@ import sys
 
 from bson import json_util
 from pymongo import MongoClient
+from pymongo.errors import DuplicateKeyError
 
 from tasks import enqueue
 
-collection, *media_type = sys.argv[1:]
-document = json_util.loads(sys.stdin.read())
-with MongoClient(os.environ["MONGODB_CONNECTION_STRING"]) as client:
-    database = client[os.environ["MONGODB_NAME"]]
-    document_id = database[collection].insert_one(document).inserted_id
-sys.stdout.write(f"saved in {collection}: {document_id}\n")
-for name in media_type:
-    is_enqueued = enqueue(name, document_id)
-    sys.stdout.write("enqueued\n" if is_enqueued else "not enqueued: the queue is not available\n")
+
+def save(collection: str, text: str) -> object:
+    """Insert a document; return its `_id`."""
+    document = json_util.loads(text)
+    with MongoClient(os.environ["MONGODB_CONNECTION_STRING"]) as client:
+        database = client[os.environ["MONGODB_NAME"]]
+        return database[collection].insert_one(document).inserted_id
+
+
+def main() -> None:
+    """Save the document in stdin, and enqueue its item."""
+    if len(sys.argv) not in {2, 3}:
+        sys.exit(__doc__)
+    if "MONGODB_CONNECTION_STRING" not in os.environ:
+        sys.exit("The environment is not set: set -a; . ./.env; set +a")
+    collection, *media_type = sys.argv[1:]
+    try:
+        document_id = save(collection, sys.stdin.read())
+    except DuplicateKeyError:
+        sys.exit(f"Nothing was saved: {collection} has a document with this _id already.")
+    except ValueError as error:
+        sys.exit(f"The document is not JSON: {error}")
+    sys.stdout.write(f"saved in {collection}: {document_id}\n")
+    for name in media_type:
+        outcome = "enqueued" if enqueue(name, document_id) else "the queue is not available"
+        sys.stdout.write(f"{name} {document_id}: {outcome}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -190,7 +190,7 @@ def test_plain_passwords_are_encrypted_only_after_a_warning_and_a_confirmation(
 ) -> None:
     """The warning names the profile's programs that read them; another word changes nothing."""
     plain = keyring.passwords
-    environ = {**bare_environ, **keyring.environ}
+    environ = {**bare_environ, **keyring.environ, "MEDIA_PROFILE": "aesthetic-computer"}
     code, shown = run_on_terminal(["rotate-keys"], environ, "yes\n")
     assert code == 1
     assert "3 passwords are stored in plain text" in shown
@@ -220,7 +220,6 @@ def test_a_script_must_give_yes_to_encrypt_plain_passwords(keyring: Keyring) -> 
 
 def test_without_a_profile_no_program_is_named_in_the_warning(keyring: Keyring) -> None:
     """Which programs read passwords is known of a profile only."""
-    site = {"SITE_URL": "https://media.example", "USER_BUCKET": "u", "GUEST_BUCKET": "g"}
-    result = keyring.run("rotate-keys", "--dry-run", MEDIA_PROFILE="", **site)
+    result = keyring.run("rotate-keys", "--dry-run")
     assert "Other programs may read" in result.stderr
     assert "papers" not in result.stderr

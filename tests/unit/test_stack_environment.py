@@ -12,6 +12,10 @@ NAMED = {
     "MEDIA_PROFILE": "aesthetic-computer",
     "MEDIA_STORE_URL": "file:///srv",
     "SECRET_KEYS": "k",
+    "SITE_URL": "https://h",
+    "USER_BUCKET": "u",
+    "GUEST_BUCKET": "g",
+    "GUEST_SUBJECT": "guest",
 }
 NPM = {"HTTPS_PROXY": "http://h:3128", "NODE_EXTRA_CA_CERTS": "/etc/ca.pem", "npm_config_x": "y"}
 

@@ -21,7 +21,7 @@ from worker.dev.stack.environment import as_env_file, as_exports
 if TYPE_CHECKING:
     from pymongo.database import Database
 
-    from worker.core.settings.engine import MediaSettings
+    from worker.core.documents import Account
     from worker.database.mongo import RawDocument
 
 _CHECK_EVERY = 0.25
@@ -67,7 +67,7 @@ def stack(data: Path, env_file: Path | None, users: Sequence[str], *, worker: bo
     Creates the indexes in MongoDB, and prints the environment variables of a worker to stdout as
     `export` lines. A service that is already named in the environment (MONGODB_CONNECTION_STRING,
     REDIS_URL, PDS_URL) is used, not started, and nothing is created in it. SITE_URL, USER_BUCKET,
-    GUEST_BUCKET and GUEST_SUBJECT are passed on if they are set.
+    GUEST_BUCKET and GUEST_SUBJECT are those of aesthetic.computer unless they are set.
 
     \b
     In one terminal:               media-atproto stack --user alice --worker --env-file .env
@@ -120,16 +120,13 @@ def _prepare(
             yield from _create_users(running, settings, database, users)
     if worker:
         running.start_worker()
-        yield "worker", f"runs, with beat; log in {running.log('worker')}"
+        yield "worker", f"started, with beat; log in {running.log('worker')}"
     if env_file:
         yield "settings", f"{env_file}, which other commands in this folder read"
-    yield "links", f"records link to {settings.media.site_url}; set SITE_URL for another site"
-    yield "files", _describe_files(settings.media)
-
-
-def _describe_files(media: MediaSettings) -> str:
-    buckets = f"buckets {media.user_bucket} (users) and {media.guest_bucket} (guests)"
-    return f"{media.store_url}, {buckets}"
+    media = settings.media
+    yield "site", f"{media.site_url} (SITE_URL); records link to it"
+    yield "files", media.store_url
+    yield "buckets", f"{media.user_bucket} (users), {media.guest_bucket} (guests)"
 
 
 def _create_indexes(database: Database[RawDocument]) -> str:
@@ -147,11 +144,13 @@ def _create_users(
     vault = Vault(settings.secret_keys)
     trial = TrialUsers(database, settings.pds.url, running.pds_admin_password, vault)
     for name in users:
-        account = trial.create(name)
-        yield f"user {name}", f"_id {account.subject}, account {account.handle}, {account.did}"
+        yield "user", _describe(trial.create(name))
     if users:
-        account = trial.create_guests(settings.guest_subject)
-        yield "guests", f"_id {account.subject}, account {account.handle}, {account.did}"
+        yield "guests", _describe(trial.create_guests(settings.guest_subject))
+
+
+def _describe(account: Account) -> str:
+    return f"{account.subject}: {account.handle} ({account.did})"
 
 
 def _print_summary(lines: Sequence[tuple[str, str]], data: Path, *, worker: bool) -> None:

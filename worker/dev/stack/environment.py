@@ -17,7 +17,7 @@ from worker.dev.stack.errors import StackError
 # Docker compose removes quotes, but `docker run --env-file` does not. So a value is only quoted if
 # it has characters that are special in a shell assignment. An assignment does not expand `?`.
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./?-]+")
-# The settings of the platform; they are only in the environment of a stack if the caller sets them.
+# The settings of the platform whose documents are published.
 PLATFORM_VARIABLES = ("SITE_URL", "USER_BUCKET", "GUEST_BUCKET", "GUEST_SUBJECT")
 STACK_VARIABLES = (
     "MONGODB_CONNECTION_STRING",

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
+from worker.core.settings.profiles import PROFILES
 from worker.dev.stack.data_folder import DataFolder, Keys, Ports
 from worker.dev.stack.databases import Mongod, Valkey
 from worker.dev.stack.environment import (
+    PLATFORM_VARIABLES,
     SERVICE_CHECKS,
     STACK_VARIABLES,
     check_service,
@@ -25,6 +27,7 @@ from worker.dev.stack.supervisor import Reaper
 from worker.dev.stack.worker import WorkerProgram
 
 _RETRIES = 4
+_PLATFORM = PROFILES["aesthetic-computer"]
 _WORKER = "worker"
 _VARIABLES = {"mongod": "MONGODB_CONNECTION_STRING", "valkey": "REDIS_URL", "pds": "PDS_URL"}
 
@@ -108,7 +111,9 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """The environment variables with which a worker uses these services."""
         values = {"MONGODB_NAME": "media", "SECRET_KEYS": self._keys.fernet}
-        values["MEDIA_PROFILE"] = "aesthetic-computer"
+        if not self._environ.get("MEDIA_PROFILE"):
+            # Visible in the environment, so that no record links to this site unnoticed.
+            values |= {name: _PLATFORM.settings[name] for name in PLATFORM_VARIABLES}
         values |= {_VARIABLES[n]: s.url for n, s in self._services.items() if n in _VARIABLES}
         if "pds" in self._services:
             is_limited = self._extra.get("PDS_RATE_LIMITS_ENABLED") == "1"
