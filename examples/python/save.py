@@ -22,7 +22,7 @@ from tasks import enqueue
 def save(collection: str, text: str) -> object:
     """Insert a document; return its `_id`."""
     document = json_util.loads(text)
-    with MongoClient(os.environ["MONGODB_CONNECTION_STRING"]) as client:
+    with MongoClient[dict[str, object]](os.environ["MONGODB_CONNECTION_STRING"]) as client:
         database = client[os.environ["MONGODB_NAME"]]
         return database[collection].insert_one(document).inserted_id
 

@@ -78,3 +78,12 @@ def test_the_site_of_the_profile_is_named() -> None:
     """A reader with another site must know where links lead by default."""
     (profile,) = PROFILES.values()
     assert profile.settings["SITE_URL"] in section("Other platforms")
+
+
+def test_readme_has_the_commands_of_the_page() -> None:
+    """Those of the page are executed by tests/system/test_first_hour.py."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", readme, re.M | re.S)
+    for block in blocks:
+        if "stack --user" in block or "save.py" in block:
+            assert block in PAGE
