@@ -25,7 +25,6 @@ from worker.dev.stack.environment import as_env_file, inherit, unset_variables
 
 Progress = Callable[[str], None]
 _CHECK_EVERY = 0.25
-_ADDRESSES = ("MONGODB_CONNECTION_STRING", "MONGODB_NAME", "REDIS_URL", "PDS_URL")
 # Seconds instead of minutes and hours.
 _FAST = {
     "SWEEP_INTERVAL_SECONDS": "1",
@@ -41,11 +40,12 @@ _FAST = {
 class FinishedDemo:
     """The results of a demo whose services are still running.
 
-    `env_file` is the environment for other commands; `check` raises when a process has died.
+    `pages` are the addresses of Flower and the status page, and their login. `env_file` is the
+    environment for other commands; `check` raises when a process has died.
     """
 
     results: Sequence[Result]
-    addresses: Sequence[tuple[str, str]]
+    pages: Sequence[tuple[str, str]]
     env_file: Path
     check: Callable[[], None]
 
@@ -77,9 +77,7 @@ def play(folder: Path, progress: Progress, *, pages: bool) -> Iterator[FinishedD
             processes.check()
 
         processes.start_worker()
-        addresses = [(name, settings[name]) for name in _ADDRESSES]
-        addresses.append(("data and logs", str(data.path)))
-        addresses += processes.start_pages() if pages else []
+        addresses = processes.start_pages() if pages else []
         platform = resources.enter_context(_open_platform(settings))
         people = _sign_up(platform, progress)
         uploads = Uploads(platform, _producer(environment))
@@ -118,7 +116,7 @@ def _sign_up(platform: Platform, progress: Progress) -> People:
 
     ada, bob = user("ada"), user("bob")
     guest = Person("art-guest", None, platform.sign_up("art-guest", f"guests-{mark}"))
-    progress(f"Created the accounts ada-{mark}.test, bob-{mark}.test and guests-{mark}.test")
+    progress(f"Created the accounts ada-{mark}.test, bob-{mark}.test, guests-{mark}.test")
     return People(ada, bob, guest, Person("auth0|stranger", "stranger", None))
 
 

@@ -72,7 +72,7 @@ class Processes:
         return [
             ("Flower", f"{flower_url}/tasks"),
             ("status page", page_url),
-            ("for both", f"user {_USER}, password {password}"),
+            ("login", f"user {_USER}, password {password}"),
         ]
 
     def check(self) -> None:

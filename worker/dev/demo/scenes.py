@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 
 from bson import ObjectId
 
@@ -43,6 +43,20 @@ PROGRAMS = (
 )
 
 
+class Scene(StrEnum):
+    """The scene that an item was saved or changed in."""
+
+    UPLOAD = "upload"
+    PHOTO = "large photo"
+    LOST = "message lost"
+    GUESTS_MOOD = "guest's mood"
+    NO_ACCOUNT = "no account"
+    EDITED = "edited"
+    HIDDEN = "hidden"
+    BROKEN = "broken image"
+    OUTAGE = "PDS stopped"
+
+
 @dataclass(frozen=True, slots=True)
 class People:
     """Two users with accounts, the guests, and a user without an account."""
@@ -78,37 +92,37 @@ class Scenes:
         self.report("Uploading moods, paintings, pieces and programs")
         upload, people = self.uploads, self.people
         unsent = Uploads(self.uploads.platform, lambda *_: True)
-        self._keep("message lost", unsent.mood("the queue never heard of me", people.ada))
+        self._keep(Scene.LOST, unsent.mood("the queue never heard of me", people.ada))
         guests = upload.mood("guests have no moods on the PDS", people.guest)
-        self._keep("guest's mood", guests.expect("skipped", "guests_not_published"))
+        self._keep(Scene.GUESTS_MOOD, guests.expect("skipped", "guests_not_published"))
         strangers = upload.mood("i have no account there yet", people.stranger)
-        self._keep("no account", strangers.expect("skipped", "no_account"))
+        self._keep(Scene.NO_ACCOUNT, strangers.expect("skipped", "no_account"))
         photo = rotated_photo((1920, 1080))
-        self._keep("large photo", upload.painting("photo", photo, people.bob, folder=""))
-        self._save("upload", range(_ROUNDS_BEFORE))
+        self._keep(Scene.PHOTO, upload.painting("photo", photo, people.bob, folder=""))
+        self._save(Scene.UPLOAD, range(_ROUNDS_BEFORE))
         self._settle()
 
     def _change(self) -> None:
-        self.report("Editing a mood, nuking a painting, and uploading a broken image")
+        self.report("Editing a mood, hiding a painting, uploading a broken image")
         edited = self.uploads.change(self._first("mood"), mood="it works on every machine")
-        self._keep("edited", edited)
+        self._keep(Scene.EDITED, edited)
         nuked = self.uploads.change(self._first("painting"), nuked=True)
-        self._keep("nuked", nuked.expect("removed", "nuked"))
+        self._keep(Scene.HIDDEN, nuked.expect("removed", "nuked"))
         broken = self.uploads.painting("broken", NOT_AN_IMAGE, self.people.bob)
-        self._keep("image broken", broken.expect("partial", "image_unreadable"))
+        self._keep(Scene.BROKEN, broken.expect("partial", "image_unreadable"))
         self._settle()
 
     def _stop_pds(self) -> None:
-        self.report("Stopping the PDS, and uploading more")
+        self.report("Stopping the PDS, and uploading more items")
         self.pds.stop()
-        self._save("PDS was down", range(_ROUNDS_BEFORE, _ROUNDS))
+        self._save(Scene.OUTAGE, range(_ROUNDS_BEFORE, _ROUNDS))
         self._wait(lambda states: self._count_failing(states) > _ROUNDS - _ROUNDS_BEFORE)
         failing = self._count_failing(self._states())
-        self.report(f"{failing} items have failed and will be retried; starting the PDS again")
+        self.report(f"{failing} items failed and will be retried; starting the PDS again")
         self.pds.start()
         self._settle()
 
-    def _save(self, scene: str, rounds: range) -> None:
+    def _save(self, scene: Scene, rounds: range) -> None:
         """Upload an item of each type per round, with owners and texts in turn."""
         upload, users = self.uploads, (self.people.ada, self.people.bob)
         for n in rounds:
@@ -118,16 +132,16 @@ class Scenes:
             self._keep(scene, upload.piece(f"piece-{n}", PIECES[n % len(PIECES)], owner))
             self._keep(scene, upload.program(PROGRAMS[n % len(PROGRAMS)], owner))
 
-    def _keep(self, scene: str, item: UploadedItem) -> None:
+    def _keep(self, scene: Scene, item: UploadedItem) -> None:
         self.items[item.id] = replace(item, scene=scene)
 
     def _first(self, type_name: str) -> UploadedItem:
-        """Return the first item of a type in the scene `upload`; its owner is ada."""
+        """Return the first uploaded item of a type; its owner is ada."""
         every = self.items.values()
-        return next(item for item in every if (item.scene, item.type) == ("upload", type_name))
+        return next(item for item in every if (item.scene, item.type) == (Scene.UPLOAD, type_name))
 
     def _count_failing(self, states: States) -> int:
-        down = (item for item in self.items.values() if item.scene == "PDS was down")
+        down = (item for item in self.items.values() if item.scene == Scene.OUTAGE)
         return sum("error" in states[item.id] for item in down)
 
     def _settle(self) -> None:
@@ -137,17 +151,14 @@ class Scenes:
         )
 
     def _wait(self, condition: Callable[[States], bool]) -> None:
-        """Wait for a condition, reporting the number of items by status."""
+        """Wait for a condition; report if it is not met in time."""
         deadline = time.monotonic() + _TIMEOUT
         while time.monotonic() < deadline:
             self.check()
-            states = self._states()
-            counts = Counter(str(states[item].get("status", "new")) for item in self.items)
-            self.report(f"   {', '.join(f'{n} {name}' for name, n in counts.most_common())}")
-            if condition(states):
+            if condition(self._states()):
                 return
             time.sleep(_POLL)
-        self.report(f"   not finished after {_TIMEOUT:.0f} seconds; going on")
+        self.report(f"Not finished after {_TIMEOUT:.0f} seconds; continuing")
 
     def _states(self) -> States:
         types = {item.type for item in self.items.values()}
