@@ -11,7 +11,7 @@ import pytest
 from tests.bulk import new_user, put_foreign, repo
 from tests.pictures import pixel_art
 from tests.world import World, Worlds
-from worker.cli.demo import print_results
+from worker.cli.demo import report
 from worker.dev.demo.check import Result, check_items
 from worker.dev.demo.uploads import Person, UploadedItem, Uploads
 
@@ -95,7 +95,7 @@ def test_items_as_expected_have_no_faults(rig: Rig) -> None:
     results = rig.check()
     assert [result.status for result in results] == ["synced", "synced", "removed"]
     assert [result.faults for result in results] == [[], [], []]
-    assert print_results(results) == 0
+    assert report(results) == 0
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_damage_is_a_fault_of_its_item(
     results = rig.check()
     assert [len(result.faults) for result in results] == [int(n == number) for n in range(3)]
     assert results[number].faults[0].startswith(fault)
-    assert print_results(results) == 1
+    assert report(results) == 1
     printed = capsys.readouterr().out
     assert f"{rig.items[number].id} {fault}" in printed
     assert printed.endswith("1 of 3 items are not as expected.\n")

@@ -80,12 +80,14 @@ def first(blocks: list[str], folder: Path, bare_environ: dict[str, str]) -> Iter
     program, *arguments = shlex.split(demo)
     assert program == ".venv/bin/media-atproto"
     kept = [str(folder / part) if part == "walk" else part for part in arguments]
-    with started(kept, bare_environ, folder) as terminal:
-        terminal.await_said("\nTry: ")
+    with started([*kept, "--items"], bare_environ, folder) as terminal:
+        terminal.await_said("\nShow an item")
         yield terminal
         terminal.press_ctrl_c()
         assert terminal.exit_code() == 0
         assert not terminal.left_behind()
+    remaining = r"Data and logs remain: \d+ MB\. Remove them with:\n  rm -r (\S+)\n$"
+    assert re.findall(remaining, terminal.stderr) == [str(folder / "walk")]
     assert (folder / "walk" / "worker.log").read_text().count("Traceback") == 0
 
 
@@ -132,22 +134,34 @@ def test_the_demo_publishes_everything_and_proves_it(
 
 
 def check_report(terminal: Terminal) -> None:
-    """Every item is in the table, with its state and its record or the reason for none."""
-    lines = terminal.stdout.splitlines()
-    rows = [re.split(r"\s{2,}", line) for line in lines if line.startswith(("ok ", "FAULT "))]
+    """A line for each story and the verdict; with `--items`, a row for each item before them."""
+    table, stories = terminal.stdout.split("\n\n")[:2]
+    rows = [re.split(r"\s{2,}", line) for line in table.splitlines()[1:]]
     assert len(rows) >= 60
-    assert all(row[0] == "ok" for row in rows)
+    assert {row[0] for row in rows} == {"ok"}
     assert {row[2] for row in rows} == {"painting", "mood", "piece", "kidlisp"}
     assert {row[3] for row in rows} >= {"ada", "bob", "a guest"}
     scenes = {row[1]: row[4:] for row in rows}
     assert scenes["guest's mood"] == ["skipped", "guests_not_published"]
     assert scenes["no account"] == ["skipped", "no_account"]
-    assert scenes["nuked"] == ["removed", "nuked"]
-    assert scenes["image broken"][:2] == ["partial", "image_unreadable"]
-    for scene in ("upload", "message lost", "edited", "PDS was down", "image broken"):
+    assert scenes["hidden"] == ["removed", "nuked"]
+    assert scenes["broken image"][:2] == ["partial", "image_unreadable"]
+    for scene in ("upload", "message lost", "edited", "PDS stopped", "broken image"):
         assert _URI.fullmatch(scenes[scene][-1])
-    assert f"All {len(rows)} items are as expected." in terminal.stdout
-    assert "items have failed and will be retried" in terminal.stderr
+    assert stories.splitlines()[4].startswith(f"All {len(rows)} items are as expected: ")
+    check_size(stories, terminal)
+
+
+def check_size(stories: str, terminal: Terminal) -> None:
+    """Without the rows of items, the output fits a screen of 80 columns and 24 lines."""
+    titles = [re.split(r"\s{2,}", line)[:2] for line in stories.splitlines()[:4]]
+    names = ("published", "changed", "broken image", "PDS stopped")
+    assert titles == [["ok", name] for name in names]
+    _, _, result = terminal.stdout.partition("\n\n")
+    lines = [*terminal.stderr.splitlines(), *result.splitlines()]
+    assert len(lines) <= 21  # the note about remaining files needs three more
+    # The last lines are commands with the path of the folder.
+    assert max(map(len, lines[:-2])) <= 80
 
 
 def check_flower(output: str) -> None:
@@ -164,9 +178,9 @@ def check_flower(output: str) -> None:
 
 def check_show(output: str, environ: dict[str, str]) -> None:
     """The hint that is printed works as it is."""
-    hint = re.search(r"Try: media-atproto (.+)", output)
-    assert hint
-    code, shown, error = run(hint[1].split(), environ)
+    _, _, hint = output.partition("Show an item")
+    _, _, hint = hint.partition("media-atproto ")
+    code, shown, error = run(hint.replace("\\\n", "").split(), environ)
     assert (code, error) == (0, "")
     assert "at://" in shown
 
