@@ -1,10 +1,10 @@
-# One image for workers, beat, Flower, the status page and the commands.
-# Pinned by tag; by digest as well, when you know it: docs/deployment.md.
+# One image for workers, beat, Flower, the status page and the commands. To pin the base image by
+# digest as well, see docs/deployment.md.
 FROM python:3.11.15-slim-bookworm AS build
 WORKDIR /build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
-# Everything is locked and checked against its hash. What has no wheel is built by the build
-# dependencies installed here: with build isolation, pip would fetch others without a check.
+# All packages are checked against the hashes in the lock files. Packages without a wheel are built
+# with the build dependencies installed here: with build isolation, pip would download unchecked ones.
 COPY requirements-build.lock requirements.lock ./
 RUN pip install --quiet --require-hashes --requirement requirements-build.lock \
     && pip wheel --quiet --require-hashes --no-build-isolation --requirement requirements.lock --wheel-dir /wheels
@@ -12,7 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY lexicons lexicons
 COPY tasks tasks
 COPY worker worker
-# Our own package is built by the backend among the wheels, and installed from nowhere else.
+# This package is built with the build backend among the wheels; pip uses no package index.
 # hadolint ignore=DL3013
 RUN python -m venv --without-pip /venv \
     && pip --python /venv/bin/python install --quiet --no-index --find-links /wheels '.[flower,web]'

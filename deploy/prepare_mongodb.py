@@ -1,9 +1,10 @@
-"""Makes a mongod that has just been started usable: its replica set of one, and our user.
+"""Prepare a new mongod: create its replica set with one member, and the user of media-atproto.
 
     prepare_mongodb.py HOST:PORT SET
 
-What is there already stays, so it can be repeated. Reads MONGODB_ROOT_PASSWORD, the user and
-password of MONGODB_CONNECTION_STRING, and MONGODB_NAME, or the files that NAME_FILE names.
+Can be repeated: it keeps an existing replica set and user. Reads MONGODB_ROOT_PASSWORD, the user
+and password of MONGODB_CONNECTION_STRING, and MONGODB_NAME. Each can be in a file that NAME_FILE
+names.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pymongo.uri_parser import parse_uri
 
 from worker.core.settings.reader import EnvironmentReader, SettingsError
 
-_PATIENCE = 60.0  # seconds until it must be primary
+_TIMEOUT = 60.0  # seconds until it must be primary
 _NOT_INITIATED = 94
-_ALREADY_THERE = 51003
+_USER_EXISTS = 51003
 
 
 def main(host: str, name: str) -> None:
@@ -41,35 +42,35 @@ def main(host: str, name: str) -> None:
 
 
 def initiate(admin: Database[dict[str, object]], host: str, name: str) -> None:
-    """Make the set, unless it is there."""
+    """Create the replica set if it is missing."""
     try:
         admin.command("replSetGetStatus")
     except OperationFailure as error:
         if error.code != _NOT_INITIATED:
             raise
         admin.command("replSetInitiate", {"_id": name, "members": [{"_id": 0, "host": host}]})
-        say(f"replica set {name} made")
+        say(f"created the replica set {name}")
 
 
 def await_primary(admin: Database[dict[str, object]]) -> None:
-    """Wait until writes are taken."""
-    deadline = time.monotonic() + _PATIENCE
+    """Wait until the member accepts writes."""
+    deadline = time.monotonic() + _TIMEOUT
     while not admin.command("hello")["isWritablePrimary"]:
         if time.monotonic() > deadline:
-            raise SystemExit(f"mongod is not primary after {_PATIENCE:.0f} seconds; see its log")
+            raise SystemExit(f"mongod is not primary after {_TIMEOUT:.0f} seconds; see its log")
         time.sleep(0.2)
 
 
 def add_user(admin: Database[dict[str, object]], user: str, password: str, database: str) -> None:
-    """Make our user, who may read and write one database, unless it is there."""
+    """Create the user, who may read and write one database, or set its password."""
     roles = [{"role": "readWrite", "db": database}]
     try:
         admin.command("createUser", user, pwd=password, roles=roles)
-        say(f"user {user} made")
+        say(f"created the user {user}")
     except OperationFailure as error:
-        if error.code != _ALREADY_THERE:
+        if error.code != _USER_EXISTS:
             raise
-        # The secret may have been made anew.
+        # The secret may be a new one.
         admin.command("updateUser", user, pwd=password, roles=roles)
 
 

@@ -28,7 +28,7 @@ class Service:
     @property
     def command(self) -> list[str]:
         """Return what is executed."""
-        return _words(self.told["command"])
+        return [*self.told.get("entrypoint", []), *_words(self.told["command"])]
 
     @property
     def health(self) -> list[str]:
@@ -79,6 +79,12 @@ def compose() -> Mapping[str, Any]:
 def services() -> dict[str, Service]:
     """Return the services of docker-compose.yml."""
     return {name: Service(name, service) for name, service in compose()["services"].items()}
+
+
+def trial() -> dict[str, Service]:
+    """Return the services of deploy/trial.yml."""
+    found = yaml.safe_load((ROOT / "deploy/trial.yml").read_text())["services"]
+    return {name: Service(name, service) for name, service in found.items()}
 
 
 def make_secrets(folder: Path) -> str:

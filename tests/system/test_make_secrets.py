@@ -41,7 +41,7 @@ def test_it_makes_what_the_compose_file_reads(secrets: Path) -> None:
 def test_nobody_else_on_the_machine_can_read_them(secrets: Path) -> None:
     """The folder is its owner's; the files are for whichever user a container runs as."""
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
-    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o444}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()} == {0o644}
 
 
 def test_nobody_else_gets_into_a_folder_that_was_there(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_mongodb_is_prepared_by_the_commands_of_the_file(secrets: Path, tmp_path
     command = elsewhere(services()["mongo"].command, places)
     with logged(command, tmp_path / "log", cwd=tmp_path, env={**os.environ, "PATH": path}):
         for name, said in (
-            ("mongo-init", "replica set rs0 made\nuser media made\n"),
+            ("mongo-init", "created the replica set rs0\ncreated the user media\n"),
             ("mongo-init", ""),
             ("init", " created\n"),
             ("init", " already there\n"),

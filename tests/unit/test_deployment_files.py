@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 COMPOSE = "docker-compose.yml"
 PAGE = (ROOT / "docs/deployment.md").read_text()
 _PARENT = MAX_CHILD_MEMORY // 2  # of a worker, twice what was measured: docs/figures.md
-_ONE_SHOT = {"init", "mongo-init", "operator"}  # they end by themselves: no health check
+_ONE_SHOT = {"account", "init", "mongo-init", "operator"}  # they end by themselves: no health check
 _MONGODB = "mongodb_connection_string"
 _WORKER = {_MONGODB, "redis_url_worker", "secret_keys"}
 SECRETS_OF = {
@@ -35,6 +35,7 @@ SECRETS_OF = {
     "flower": {"redis_url_flower", "flower_basic_auth"},
     "web": {_MONGODB, "redis_url_web", "secret_keys", "web_basic_auth"},
     "operator": {_MONGODB, "redis_url_operator", "secret_keys"},
+    "account": {_MONGODB, "pds_env", "secret_keys"},
     "init": {_MONGODB},
     "mongo-init": {_MONGODB, "mongodb_root_password"},
     "mongo": {"mongodb_key", "mongodb_root_password"},
@@ -86,9 +87,9 @@ def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
 
 
 def test_nothing_listens_to_the_world() -> None:
-    """What is published is Flower and the status page, on the loopback; data has no way out."""
+    """Published on the loopback: Flower, the status page, and the PDS for a proxy with TLS."""
     published = {service.name: service.told.get("ports", []) for service in SERVICES}
-    assert {name for name, ports in published.items() if ports} == {"flower", "web"}
+    assert {name for name, ports in published.items() if ports} == {"flower", "web", "pds"}
     assert all(str(port).startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert compose()["networks"]["data"] == {"internal": True}
     for name in ("mongo", "valkey"):

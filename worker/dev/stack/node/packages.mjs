@@ -10,11 +10,11 @@ export async function load(name, importer = undefined) {
   return import(pathToFileURL(createRequire(from).resolve(name)).href)
 }
 
-/** Make an Express app listen only on the loopback, and add its process id to each response. */
-export function keepToLoopback(app) {
+/** Make an Express app listen on one address, and add its process id to each response. */
+export function listenOn(app, host = '127.0.0.1') {
   const listen = app.listen.bind(app)
   app.listen = (port) => {
-    const server = listen(port, '127.0.0.1')
+    const server = listen(port, host)
     server.prependListener('request', (_request, response) => {
       response.setHeader('Process-Id', process.pid)
     })

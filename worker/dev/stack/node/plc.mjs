@@ -1,6 +1,7 @@
-// Run a PLC directory on PLC_PORT until SIGTERM, and save its operations in PLC_FILE.
+// Run a PLC directory on PLC_PORT until SIGTERM, and save its operations in PLC_FILE. It listens on
+// the loopback, or on PLC_HOST.
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { keepToLoopback, load } from './packages.mjs'
+import { listenOn, load } from './packages.mjs'
 
 const { MockDatabase, PlcServer } = await load('@did-plc/server')
 const { CID } = await load('multiformats/cid', '@did-plc/server')
@@ -35,7 +36,7 @@ function revive(contents) {
 
 const db = new FileDatabase(process.env.PLC_FILE)
 const plc = PlcServer.create({ db, port: Number(process.env.PLC_PORT) })
-keepToLoopback(plc.app)
+listenOn(plc.app, process.env.PLC_HOST)
 await plc.start()
 process.once('SIGTERM', async () => {
   await plc.destroy()
