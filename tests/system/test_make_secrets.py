@@ -18,6 +18,7 @@ from pymongo.errors import OperationFailure
 
 from tests.deployment import ROOT, SECRETS, Service, elsewhere, make_secrets, services
 from tests.fleet import logged
+from tests.system.mongodb_root import make_root
 from worker.core.settings import FlowerSettings
 from worker.dev.stack.data_folder import Ports
 from worker.dev.stack.packages import MONGOD
@@ -142,17 +143,6 @@ def programs_of_the_image(folder: Path, port: int, data: Path) -> Path:
         (folder / name).write_text(f"#!/bin/sh\n{line}\n")
         (folder / name).chmod(0o755)
     return folder
-
-
-def make_root(secrets: Path, port: int, folder: Path) -> None:
-    """Make the user root, as the image's entrypoint does at its first start."""
-    command = [str(MONGOD.locate()), "--port", str(port), "--dbpath", str(folder / "data")]
-    with (
-        logged([*command, "--bind_ip", "127.0.0.1", "--nounixsocket"], folder / "log"),
-        MongoClient[dict[str, object]](port=port) as client,
-    ):
-        password = (secrets / "mongodb_root_password").read_text().strip()
-        client.admin.command("createUser", "root", pwd=password, roles=["root"])
 
 
 def secrets_near(secrets: Path, folder: Path, host: str) -> Path:

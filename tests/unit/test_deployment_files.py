@@ -15,7 +15,7 @@ import yaml
 from celery.bin.celery import celery
 from click.testing import CliRunner
 
-from tests.deployment import ROOT, SECRETS, Service, compose, procfile, services, size
+from tests.deployment import ROOT, SECRETS, Service, compose, procfile, services, size, trial
 from worker.cli import main
 from worker.queue.config import MAX_CHILD_MEMORY
 from worker.queue.names import BATCH_HARD_LIMIT, BULK, HARD_LIMIT, LIVE, SWEEP
@@ -64,7 +64,10 @@ def test_the_compose_file_is_valid(tmp_path: Path, key: str, code: int) -> None:
     assert checked.returncode == code, checked.stdout
 
 
-@pytest.mark.parametrize("command", ["hadolint Dockerfile", "sh -n deploy/make-secrets"])
+@pytest.mark.parametrize(
+    "command",
+    ["hadolint Dockerfile", "hadolint deploy/plc.Dockerfile", "sh -n deploy/make-secrets"],
+)
 def test_the_dockerfile_and_the_scripts_have_no_faults(command: str) -> None:
     """By a linter and by the shell that runs them."""
     checked = check(ROOT, *command.split())
@@ -86,6 +89,18 @@ def test_a_service_gets_no_more_than_it_needs(service: Service) -> None:
     assert ("healthcheck" in told) is (service.name not in _ONE_SHOT)
 
 
+def test_the_directory_of_a_trial_is_closed_as_well() -> None:
+    """Its compose file is valid, and its service has no more rights than the others."""
+    schema = ("--builtin-schema", "vendor.compose-spec", "deploy/trial.yml")
+    assert check(ROOT, "check-jsonschema", *schema).returncode == 0
+    told = trial()["plc"].told
+    guarded = services()["pds"].told
+    for key in ("restart", "read_only", "tmpfs", "cap_drop", "security_opt", "logging"):
+        assert told[key] == guarded[key], key
+    assert "ports" not in told
+    assert set(told["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+
+
 def test_nothing_listens_to_the_world() -> None:
     """Published on the loopback: Flower, the status page, and the PDS for a proxy with TLS."""
     published = {service.name: service.told.get("ports", []) for service in SERVICES}
@@ -95,6 +110,15 @@ def test_nothing_listens_to_the_world() -> None:
     for name in ("mongo", "valkey"):
         assert services()[name].told["networks"] == ["data"]
     assert not [s.name for s in SERVICES if "network_mode" in s.told]
+
+
+def test_the_proxy_with_tls_forwards_to_the_published_port_of_the_pds() -> None:
+    """It also asks there whether it may request a certificate for a name."""
+    (port,) = services()["pds"].told["ports"]
+    published = port.rpartition(":")[0]
+    proxy = (ROOT / "deploy/Caddyfile").read_text()
+    assert f"reverse_proxy {published}\n" in proxy
+    assert f"ask http://{published}/tls-check\n" in proxy
 
 
 def test_images_are_pinned() -> None:
@@ -219,24 +243,30 @@ def block(language: str) -> str:
     return str(found)
 
 
-def test_the_unit_runs_what_the_procfile_runs() -> None:
-    """With the time to stop that a task may take."""
-    unit = block("ini")
+@pytest.mark.parametrize("name", procfile())
+def test_a_unit_runs_what_the_procfile_runs(name: str) -> None:
+    """With the secrets of the service in the compose file, and the time that a task may take."""
+    unit = (ROOT / f"deploy/systemd/media-atproto-{name}.service").read_text()
     (command,) = re.findall(r"^ExecStart=/opt/media-atproto/bin/(.+)$", unit, re.M)
-    assert command.replace("%%", "%") == procfile()["worker-live"]
-    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)[0]) > HARD_LIMIT
+    line = procfile()[name].removeprefix("nice -n 10 ")
+    assert set(shlex.split(line)) <= set(shlex.split(command.replace("%%", "%")))
+    assert ("Nice=10" in unit) is ("nice -n 10" in procfile()[name])
+    secrets = set(re.findall(r"^LoadCredential=(\w+):/etc/media-atproto/secrets/\1$", unit, re.M))
+    assert secrets == SECRETS_OF[name] == set(re.findall(r"_FILE=%d/(\w+)", unit))
+    assert int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.M)[0]) >= services()[name].grace
+    limit = re.findall(r"^MemoryMax=(\w+)$", unit, re.M)[0]
+    assert size(limit) == services()[name].memory
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-@pytest.mark.parametrize("name", sorted(procfile()))
-def test_systemd_takes_the_units(name: str, tmp_path: Path) -> None:
-    """That of the page, and one for each other line of the Procfile."""
-    line = procfile()[name].removeprefix("nice -n 10 ").replace("%", "%%")
-    unit = re.sub(r"(?m)^ExecStart=.*$", f"ExecStart={BIN}/{line}", block("ini"))
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+@pytest.mark.parametrize("name", procfile())
+def test_systemd_accepts_the_units(name: str, tmp_path: Path) -> None:
+    """With the programs of this environment."""
+    unit = (ROOT / f"deploy/systemd/media-atproto-{name}.service").read_text()
     file = tmp_path / f"media-atproto-{name}.service"
-    file.write_text(unit)
+    file.write_text(unit.replace("/opt/media-atproto/bin/", f"{BIN}/"))
     checked = check(tmp_path, "systemd-analyze", "verify", "--man=no", str(file))
-    own = [said for said in checked.stderr.splitlines() if "media-atproto" in said]
+    own = [line for line in checked.stderr.splitlines() if "media-atproto" in line]
     assert (checked.returncode, own) == (0, [])
 
 
@@ -264,7 +294,7 @@ def test_the_manifest_is_what_the_compose_file_is() -> None:
 
 def test_variables_and_images_that_the_page_names_exist() -> None:
     """Each variable is one of the compose file, the settings or the Dockerfile."""
-    files = (COMPOSE, ".env.example", "Dockerfile")
+    files = (COMPOSE, ".env.example", "Dockerfile", "deploy/make-secrets")
     known = "".join((ROOT / name).read_text() for name in files)
     named = set(re.findall(r"`([A-Z][A-Z_]{4,})[=`]", PAGE))
     assert {"LIVE_CONCURRENCY", "LIVE_MEMORY", "BULK_CONCURRENCY", "MEDIA_FOLDER"} <= named
