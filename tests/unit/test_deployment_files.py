@@ -228,7 +228,7 @@ def test_the_image_is_slim_and_its_user_is_not_root() -> None:
 def test_no_secret_gets_into_git_or_into_the_image() -> None:
     """Neither the folder of secrets nor the file of settings."""
     ignored = (ROOT / ".gitignore").read_text().splitlines()
-    assert {"secrets/", "media.env", ".env"} <= set(ignored)
+    assert {"secrets/", "media.env", ".env", "local.env", "backup/"} <= set(ignored)
     assert (ROOT / ".dockerignore").read_text().splitlines()[1] == "*"
 
 
