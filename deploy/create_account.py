@@ -82,7 +82,7 @@ def main(
     url = configuration.mongodb.url.reveal()
     client: MongoClient[Document]
     with MongoClient(url) as client, httpx.Client(timeout=_TIMEOUT, trust_env=False) as http:
-        users = client[configuration.mongodb.name]["users"]
+        users: Collection[Document] = client[configuration.mongodb.name]["users"]
         if users.find_one({"_id": subject, **_EXISTS}):
             raise SystemExit(f"the user {subject} has an account already: nothing was changed")
         account = create(http, configuration, handle, email)

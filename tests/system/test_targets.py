@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _SUITES = {"test", "test-system"}
 # Titles and labels that a target prints, as regular expressions.
 _PRINTED: Mapping[str, tuple[str, ...]] = {
-    "demo": (r"All \d+ items are as expected",),
+    "demo": (r"All \d+ items are as expected", r"Next:\n.* demo --keep\n", " stack --env-file"),
     "faults": (r"\d+ faults? in \d+ seconds",),
     "bench": (
         *("cores ", "Python ", "celery ", "@atproto/pds "),

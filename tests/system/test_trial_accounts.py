@@ -61,7 +61,8 @@ class Trial:
     def stored(self, subject: str) -> dict[str, str]:
         """Return the account of a user in MongoDB."""
         user = self.world.services.storage.database["users"].find_one({"_id": subject}) or {}
-        account: dict[str, str] = user.get("atproto", {})
+        account = user.get("atproto", {})
+        assert isinstance(account, dict)
         return account
 
 

@@ -99,6 +99,9 @@ def test_the_directory_of_a_trial_is_closed_as_well() -> None:
         assert told[key] == guarded[key], key
     assert "ports" not in told
     assert set(told["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}
+    steps = re.sub(r" \\\n\s*", " ", (ROOT / told["build"]["dockerfile"]).read_text())
+    for line in re.findall(r"^COPY (.+) \./$", steps, re.M):
+        assert all((ROOT / name).exists() for name in line.split())
 
 
 def test_nothing_listens_to_the_world() -> None:

@@ -86,7 +86,7 @@ def demo(data: Path | None, *, items: bool, keep: bool, as_json: bool) -> None:
                 done.wait()
             progress("Stopping...")
         if not keep:
-            _print_next_steps()
+            _print_next_steps(as_json=as_json)
     exit_with(code)
 
 
@@ -200,8 +200,8 @@ def _print_addresses(finished: FinishedDemo, *, as_json: bool) -> None:
     say(f"    show {example.type} {example.id}")
 
 
-def _print_next_steps() -> None:
-    """Print how to go on, to stderr."""
+def _print_next_steps(*, as_json: bool) -> None:
+    """Print commands to run next; to stderr if stdout is for JSON."""
     program = _program()
     for line in (
         "",
@@ -211,7 +211,7 @@ def _print_next_steps() -> None:
         f"  {program} stack --env-file .env",
         "      runs the services for data of your own: see docs/your-data.md",
     ):
-        echo(line, err=True)
+        echo(line, err=as_json)
 
 
 def _program() -> str:

@@ -108,9 +108,7 @@ class Packages:
         return digest.hexdigest()[:16]
 
     def _install(self, target: Path, reaper: Reaper, progress: Callable[[str], None]) -> None:
-        progress(
-            f"Installing the {self.owner}'s Node packages into {target} (once, about 20 seconds)..."
-        )
+        progress(f"Installing the {self.owner}'s Node packages (once, about 20 seconds)...")
         for abandoned in target.parent.glob(f"{target.name}.new-*"):
             shutil.rmtree(abandoned, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{target.name}.new-", dir=target.parent))
