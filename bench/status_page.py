@@ -63,7 +63,7 @@ def _documents(number: int) -> Iterator[RawDocument]:
     error = {"step": "document", "message": "a message", "permanent": True, "at": end}
     for n in range(number):
         at = end - _DAY * (n / number)
-        state: RawDocument = {"status": "synced", "syncedAt": at, "repo": "did:plc:x"}
+        state: RawDocument = {"status": "synced", "publishedAt": at, "repo": "did:plc:x"}
         state["rkey"] = f"k{n}"
         if n % 100 < len(_OTHERS):
             code = f"code_{n % 7 if n % 100 else 0}"
@@ -76,8 +76,8 @@ def _queries(harness: Harness, number: int) -> Section:
     """Compare the overview's queries with reading the documents, and with a count of keys."""
     services = harness.services
     collection = services.storage.store.collection(_KIND)
-    since: RawDocument = {"atproto.syncedAt": {"$gte": now() - 2 * _DAY}}
-    minute = {"$dateTrunc": {"date": "$atproto.syncedAt", "unit": "minute"}}
+    since: RawDocument = {"atproto.publishedAt": {"$gte": now() - 2 * _DAY}}
+    minute = {"$dateTrunc": {"date": "$atproto.publishedAt", "unit": "minute"}}
     by_state = {"status": "$atproto.status", "code": "$atproto.error.code"}
 
     def scan(group: object, match: RawDocument) -> object:

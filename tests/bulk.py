@@ -23,7 +23,7 @@ KINDS = tuple(MEDIA_TYPES.values())
 MOOD, PAINTING = media_type("mood"), media_type("painting")
 
 _MOST_WRITES = 200  # that a PDS takes at once
-TIMES = frozenset({"attemptedAt", "syncedAt", "retryAt", "at"})
+TIMES = frozenset({"attemptedAt", "syncedAt", "publishedAt", "failingSince", "retryAt", "at"})
 
 
 def sync_batch(

@@ -129,7 +129,7 @@ def test_status_tells_counts_reasons_and_queues(world: World, bare_environ: dict
     assert ["guests_not_published", "1"] in lines
     assert ["piece", *"00000000"] in lines
     assert ["live", "1"] in lines
-    assert "Removals of records whose documents are gone\n  waiting  1\n  failed   0\n" in output
+    assert "Removals of records whose documents are gone\n  pending  1\n  failed   0\n" in output
 
 
 def test_status_and_show_name_the_reason_for_which_an_item_is_not_published(world: World) -> None:
@@ -190,8 +190,10 @@ def unpublished_items(world: World) -> dict[tuple[str, str, str], ObjectId]:
 
 def test_status_gives_json_to_programs(world: World) -> None:
     """All types have the same keys, whether they have items or not."""
-    long_ago = ObjectId.from_datetime(now() - timedelta(days=3))
-    old = {"_id": long_ago, "mood": "old", "when": now(), "atproto": {"status": "pending"}}
+    since = now() - timedelta(days=3)
+    error = {"step": "write", "code": "pds_5xx", "message": "502", "at": now()}
+    state = {"status": "pending", "error": error, "failingSince": since}
+    old = {"mood": "old", "when": now(), "atproto": state}
     moods(world).insert_one(old)
     failed_mood(world)
     told = json.loads(call(world, "status", "--json").stdout)
@@ -199,12 +201,15 @@ def test_status_gives_json_to_programs(world: World) -> None:
     assert list(told["types"]) == list(TYPES)
     mood = told["types"]["mood"]
     assert (mood["total"], mood["pending"], mood["failed"]) == (2, 1, 1)
-    assert mood["reasons"] == {"field_invalid": {"failed": 1, "partial": 0, "pending": 0}}
+    assert mood["reasons"] == {
+        "field_invalid": {"failed": 1, "partial": 0, "pending": 0},
+        "pds_5xx": {"failed": 0, "partial": 0, "pending": 1},
+    }
     assert 3 * 86_400 <= mood["oldest_pending"]["seconds"] < 4 * 86_400
     assert told["types"]["piece"].keys() == mood.keys() == told["all"].keys()
     assert told["types"]["piece"]["oldest_pending"] is None
     assert told["queues"] == {"live": 0, "sweep": 0, "bulk": 0, "in_hand": 0}
-    assert told["removals"] == {"waiting": 0, "given_up": 0}
+    assert told["removals"] == {"pending": 0, "failed": 0}
     assert told["fault"] is None
     assert "3 days" in call(world, "status").stdout
 
@@ -283,8 +288,8 @@ def test_failures_gives_lines_of_json_to_programs(world: World) -> None:
     assert result.exit_code == 1
     assert [each["id"] for each in told] == [str(item) for item in items]
     assert set(told[0]) == {
-        *("type", "id", "owner", "handle", "status", "attempts", "since", "step", "code"),
-        *("message", "permanent", "advice"),
+        *("type", "id", "owner", "handle", "status", "attempts", "since", "last", "step"),
+        *("code", "message", "permanent", "advice"),
     }
     assert (told[0]["owner"], told[0]["advice"]) == (world.ada, "correct the field")
 

@@ -109,7 +109,7 @@ def _make_up_a_day(world: World) -> None:
             wave = 1 + math.sin(2 * math.pi * (back / _MINUTES + 0.55))
             for _ in range(dice.randrange(1 + round(share * wave))):
                 moment = end - timedelta(minutes=back, seconds=dice.randrange(60))
-                state = {"status": "synced", "syncedAt": moment, "attempts": 1}
+                state = {"status": "synced", "publishedAt": moment, "attempts": 1}
                 documents.append({"_id": ObjectId(), "when": moment, "atproto": state})
         if documents:
             world.services.storage.database[name].insert_many(documents)

@@ -159,6 +159,7 @@ def _state(number: int) -> RawDocument:
     """Return a state: of a hundred, 60 synced, 10 never seen, 6 each of five others."""
     place: RawDocument = {"repo": "did:plc:x", "rkey": f"k{number}", "attempts": 1}
     up = place | {"status": "synced", "fingerprint": "f", "syncedAt": now()}
+    up |= {"publishedAt": now()}
     code = "field_invalid" if number % 7 else "source_missing"
     error = {"step": "s", "code": code, "message": "m", "permanent": True, "at": now()}
     states: list[tuple[range, RawDocument]] = [

@@ -20,7 +20,7 @@ NOTHING = "nothing"
 """Stands for a refusal that has no room on the document."""
 STATE = (
     "status reason repo rkey uri cid blobs links fingerprint attempts lost attemptedAt syncedAt "
-    "retryAt heldUntil error lease strays again"
+    "publishedAt retryAt heldUntil error failingSince lease strays again"
 )
 """The fields of a document's `atproto`, to be split."""
 READ: bson.CodecOptions[dict[str, Any]] = bson.CodecOptions(
@@ -112,7 +112,7 @@ def _dates(good: dict[str, Any]) -> Iterator[Case]:
         yield Case(f"year {year}", _raw(good | {"when": when}), record={"when": text})
     for name, moment in _LATE.items():
         yield Case(f"when: {name}", _raw(_without(good, "when"), _date("when", moment)), "when")
-        for field in ("attemptedAt", "syncedAt", "retryAt"):
+        for field in ("attemptedAt", "syncedAt", "publishedAt", "failingSince", "retryAt"):
             state = _document(_date(field, moment))
             yield Case(f"{field}: {name}", _raw(good, _nested("atproto", state)))
         lease = _nested("lease", _document(_date("until", moment)))

@@ -115,8 +115,9 @@ def test_skipped_and_removed_items_are_counted_by_reason(
 
 def test_counts_of_types_add_up(here: Services, overview: ItemCounts) -> None:
     """The oldest of all is the oldest of any."""
-    pend(here, saved_at(here, LONG_AGO))
-    pend(here, saved_at(here, LONG_AGO + DAY, kind=PAINTING))
+    fail(here, status=Status.PENDING, failing_since=LONG_AGO)
+    later = save(here, PAINTING)
+    fail(here, later, status=Status.PENDING, failing_since=LONG_AGO + DAY)
     fail(here)
     every = Counts.sum(overview.counts(kind) for kind in MEDIA_TYPES.values())
     assert (every.total, every.oldest) == (3, LONG_AGO)
@@ -124,44 +125,38 @@ def test_counts_of_types_add_up(here: Services, overview: ItemCounts) -> None:
     assert every.codes == ["field_invalid"]
 
 
-def test_oldest_pending_item_waits_since_it_was_saved(here: Services, overview: ItemCounts) -> None:
-    """Its ObjectId says when, or else its date. Items that are not pending do not wait."""
-    fail(here, saved_at(here, LONG_AGO - DAY))
-    settle(here, saved_at(here, LONG_AGO - 2 * DAY))
-    saved_at(here, LONG_AGO - 3 * DAY)
-    pend(here, saved_at(here, LONG_AGO + DAY))
-    pend(here, save(here))
+def test_oldest_pending_item_is_the_one_that_has_been_failing_longest(
+    here: Services, overview: ItemCounts
+) -> None:
+    """However old documents are, and whatever was published before: an edit makes none old."""
+    fail(here, failing_since=LONG_AGO - DAY)
+    pend(here, saved_at(here, LONG_AGO - 2 * DAY), synced_at=LONG_AGO - DAY)
+    assert overview.counts(MOOD).oldest is None
+    fail(here, status=Status.PENDING, failing_since=LONG_AGO + DAY)
     assert overview.counts(MOOD).oldest == LONG_AGO + DAY
-    pend(here, save(here, item="text", when=LONG_AGO))
+    fail(here, status=Status.PENDING, failing_since=LONG_AGO)
     assert overview.counts(MOOD).oldest == LONG_AGO
 
 
-def test_an_edited_item_waits_since_it_was_last_right(here: Services, overview: ItemCounts) -> None:
-    """Not since it was saved, years ago."""
-    published = now() - DAY
-    pend(here, saved_at(here, LONG_AGO), synced_at=published)
-    assert overview.counts(MOOD).oldest == published
-
-
-@pytest.mark.parametrize("when", [None, "yesterday", 5, DatetimeMS(8_640_000_000_000_000)])
-def test_an_item_of_no_readable_date_hides_no_other(
-    here: Services, overview: ItemCounts, when: object
+@pytest.mark.parametrize("since", [None, "yesterday", 5, DatetimeMS(8_640_000_000_000_000)])
+def test_an_item_with_an_unreadable_time_hides_no_other(
+    here: Services, overview: ItemCounts, since: object
 ) -> None:
-    """It waits, for nobody knows how long."""
-    edit(here, pend(here, save(here, item="text")), when=when)
+    """It is counted, and its age is unknown."""
+    edit(here, fail(here, status=Status.PENDING), **{"atproto.failingSince": since})
     assert overview.counts(MOOD).oldest is None
-    pend(here, saved_at(here, LONG_AGO))
+    fail(here, status=Status.PENDING, failing_since=LONG_AGO)
     assert overview.counts(MOOD).oldest == LONG_AGO
 
 
 def test_removals_are_counted(here: Services, overview: ItemCounts) -> None:
-    """Those that are tried again, and those that were given up."""
+    """Those that will be retried, and those that failed."""
     removals = Removals(here.storage.database)
     error = StoreUnavailableError("no answer")
     for item, retry_at in (("1", after(60)), ("2", after(60)), ("3", None)):
         removals.postpone(Removal("mood", "auth0|ada", id=item), error, 1, retry_at)
     told = overview.removals()
-    assert (told.waiting, told.given_up) == (2, 1)
+    assert (told.pending, told.failed) == (2, 1)
 
 
 def test_queues_are_as_long_as_what_waits_in_them(queue_url: str) -> None:

@@ -71,3 +71,19 @@ def test_each_run_is_logged_and_counted_once(
     assert isinstance(blobs, dict)
     size = registry.get_sample_value("media_atproto_blob_bytes_total")
     assert size == blobs["thumbnail"]["size"]
+
+
+def test_a_partial_item_counts_as_a_retry_while_it_is_retried(
+    counting: Services, registry: CollectorRegistry
+) -> None:
+    """A failure is counted once no retry follows; each item has one first publication."""
+    platform = platform_of(counting)
+    painting = platform.save_painting("never-arrived", sign_up(platform).subject)
+    for holder in ("first", "second"):
+        counting.sync.engine.sync("painting", str(painting), holder=holder)
+    missing = {"type": "painting", "code": "source_missing"}
+    assert registry.get_sample_value("media_atproto_retries_total", missing) == 2
+    assert registry.get_sample_value("media_atproto_failures_total", missing) is None
+    published = {"type": "painting", "lane": "live"}
+    count = registry.get_sample_value("media_atproto_save_to_record_seconds_count", published)
+    assert count == 1

@@ -24,7 +24,12 @@ from worker.operations.status.failures import Failures
 from worker.services import Services
 
 ADA, NOBODY, GUEST = "auth0|ada", "auth0|nobody", "art-guest"
-PUBLISHED: RawDocument = {"status": "synced", "repo": "did:plc:a", "rkey": "3a", "syncedAt": now()}
+PUBLISHED: RawDocument = {
+    "status": "synced",
+    "repo": "did:plc:a",
+    "rkey": "3a",
+    "publishedAt": now(),
+}
 FAILED: RawDocument = {"status": "failed", "error": {"code": "x"}}
 Data = Database[RawDocument]
 Query = Callable[[Data, DocumentStore], object]
@@ -49,7 +54,7 @@ QUERIES: dict[str, tuple[Query, object]] = {
     ),
     "retry": (lambda _, store: len([*BackfillQueries(store).failed(MOOD, ["x"])]), 1),
     "status": (lambda db, store: ItemCounts(db, store).counts(MOOD).total, 3),
-    "status: removals": (lambda db, store: ItemCounts(db, store).removals().waiting, 0),
+    "status: removals": (lambda db, store: ItemCounts(db, store).removals().pending, 0),
     "failures": (lambda db, store: [*Failures(db, store).of(MOOD, "other")], []),
     "audit": (audited, 2),
     "wipe": (wiped, 2),

@@ -11,7 +11,7 @@ import redis
 from bson import ObjectId
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.contract.failing import pend
+from tests.contract.failing import fail, pend
 from tests.contract.items import save, settle
 from worker.core.clock import now
 from worker.core.documents import Status
@@ -61,9 +61,10 @@ def test_documents_are_told_by_type_and_state(here: Services, queue_url: str) ->
 
 
 def test_the_oldest_pending_item_is_told_by_its_age(here: Services, queue_url: str) -> None:
-    """Nothing that waits is an age of none."""
-    assert told(here, queue_url)["oldest_pending_seconds", "mood"] == 0
+    """From its first error; an item without one has no age, however old its document is."""
     pend(here, save(here, item=ObjectId.from_datetime(now() - HOUR)))
+    assert told(here, queue_url)["oldest_pending_seconds", "mood"] == 0
+    fail(here, status=Status.PENDING, failing_since=now() - HOUR)
     assert 3600 <= told(here, queue_url)["oldest_pending_seconds", "mood"] < 3900
 
 

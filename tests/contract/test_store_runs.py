@@ -99,7 +99,9 @@ def test_saved_steps_are_kept_and_read_back(store: DocumentStore) -> None:
         blobs=blobs,
         links={"recordingUrl": "auth0|1/s.zip", "other": None},
         synced_at=now(),
+        published_at=now(),
         error=failure,
+        failing_since=now(),
     )
     saved = store.save(MOOD, document, full)
     found = store.find(MOOD, [item])

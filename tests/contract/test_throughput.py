@@ -20,8 +20,8 @@ MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 def published(here: Services, moment: datetime, count: int = 1, status: str = "synced") -> None:
-    """Save moods that were last right at a moment."""
-    state = {"status": status, "syncedAt": moment}
+    """Save moods whose records were written at a moment."""
+    state = {"status": status, "publishedAt": moment}
     documents = [{"_id": ObjectId(), "atproto": state} for _ in range(count)]
     here.storage.store.collection(MOOD).insert_many(documents)
 
@@ -69,30 +69,30 @@ def test_items_are_counted_when_they_were_published(
 
 
 def test_all_types_are_counted_together_and_each_item_once(here: Services) -> None:
-    """When it was last right, whatever has become of it since."""
+    """When its record was last written; a run that only confirms the record counts as none."""
     at = now()
     for kind in (MOOD, PAINTING):
-        settle(here, save(here, kind), synced_at=at)
-    settle(here, save(here), synced_at=at, status=Status.REMOVED)
+        settle(here, save(here, kind), published_at=at)
+    settle(here, save(here), synced_at=at)
     for when in (at - MINUTE, at):
         ref = save(here)
-        settle(here, ref, synced_at=when)
-        settle(here, ref, synced_at=at)
-    assert seen(here, at).day.total == 5
+        settle(here, ref, published_at=when)
+        settle(here, ref, published_at=at)
+    assert seen(here, at).day.total == 4
 
 
 @pytest.mark.parametrize("moment", ["yesterday", None, 5, [], {"at": NOON}])
 def test_what_is_no_moment_is_not_counted(here: Services, moment: object) -> None:
     """Whatever older programs left there."""
     published(here, NOON)
-    here.storage.store.collection(MOOD).insert_one({"atproto": {"syncedAt": moment}})
+    here.storage.store.collection(MOOD).insert_one({"atproto": {"publishedAt": moment}})
     assert seen(here).day.total == 1
 
 
 def test_one_list_of_moments_keeps_no_item_from_being_counted(here: Services) -> None:
     """It counts as well, whatever its status is."""
     published(here, NOON, 3)
-    here.storage.store.collection(MOOD).insert_one({"atproto": [{"syncedAt": NOON}]})
+    here.storage.store.collection(MOOD).insert_one({"atproto": [{"publishedAt": NOON}]})
     assert seen(here).day.total == 4
 
 

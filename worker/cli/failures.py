@@ -77,7 +77,8 @@ def failures(
     """List failed and partial items by reason, and what to do about each reason.
 
     A failed item is not retried automatically: correct the reason, then `retry` it. A partial item
-    is published, but a file is missing or old; it is retried automatically if that may help.
+    is published, but a file is missing or old; it is retried automatically if that may help. The
+    column `since` shows the first error since the item last had none; the message is the last one.
 
     \b
     Exit codes:
@@ -262,7 +263,7 @@ def _cells(item: FailedItem) -> tuple[str, ...]:
         f"@{item.handle}" if item.handle else item.owner,
         item.status,
         error.step if error else "",
-        f"{error.at:%Y-%m-%d %H:%M}" if error else "",
+        f"{item.since:%Y-%m-%d %H:%M}" if item.since else "",
         str(item.attempts),
         truncate(error.message, MAX_SHOWN) if error else "",
     )
@@ -277,7 +278,8 @@ def _as_json(item: FailedItem) -> dict[str, object]:
         "handle": item.handle,
         "status": item.status,
         "attempts": item.attempts,
-        "since": rfc3339(error.at) if error else None,
+        "since": rfc3339(item.since) if item.since else None,
+        "last": rfc3339(error.at) if error else None,
         "step": error.step if error else None,
         "code": error.code if error else None,
         "message": error.message if error else None,

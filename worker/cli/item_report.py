@@ -16,7 +16,9 @@ from worker.operations.text import as_utc, format_duration, format_value
 
 _LABELS = {
     "attemptedAt": "attempted",
-    "syncedAt": "synced",
+    "syncedAt": "last confirmed",
+    "publishedAt": "record last written",
+    "failingSince": "failing since",
     "retryAt": "next try",
     "mimeType": "type",
 }

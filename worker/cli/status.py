@@ -50,8 +50,7 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
 
     \b
     never published  no status yet: never processed (see backfill)
-    pending          retried automatically; the age of the oldest is the time since it was last
-                     published, or else since it was saved
+    pending          retried automatically; the age of the oldest is the time since its first error
     synced           published and up to date
     partial          published, but a file is missing or old (see failures)
     failed           not retried automatically (see failures)
@@ -116,8 +115,8 @@ def _print_page(snapshot: _StatusReport) -> None:
         title = f"{status.capitalize()} by reason"
         print_table(Table(by_reason, header=("reason", status), title=title))
     removals = snapshot.removals
-    if removals.waiting or removals.given_up:
-        kept = [("waiting", str(removals.waiting)), ("failed", str(removals.given_up))]
+    if removals.pending or removals.failed:
+        kept = [("pending", str(removals.pending)), ("failed", str(removals.failed))]
         print_table(Table(kept, title="Removals of records whose documents are gone"))
     if snapshot.queues:
         queues = asdict(snapshot.queues).items()

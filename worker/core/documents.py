@@ -6,7 +6,7 @@ The `database` package parses raw MongoDB documents into these types.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -113,6 +113,10 @@ class SyncState:
     document. `links` are the store keys of the files of links, None for missing files. `strays`
     are the URIs of records that a run may have written after it lost its lease. The sweep enqueues
     the item at `retry_at`; no PDS call is made for it before `held_until`.
+
+    `synced_at` is the time of the last run that confirmed the record, or that it is gone.
+    `published_at` is the time of the last run that wrote a new version of the record; None if our
+    runs wrote none. `failing_since` is the time of the first error since the last run without one.
     """
 
     status: Status | None = None
@@ -129,11 +133,18 @@ class SyncState:
     lost: int = 0
     attempted_at: datetime | None = None
     synced_at: datetime | None = None
+    published_at: datetime | None = None
     retry_at: datetime | None = None
     held_until: datetime | None = None
     error: Failure | None = None
+    failing_since: datetime | None = None
     lease: Lease | None = None
     strays: tuple[str, ...] = ()
+
+    def with_error(self, error: Failure) -> SyncState:
+        """Return this state with a new error; `failing_since` is that of an error before it."""
+        since = self.failing_since if self.error else None
+        return replace(self, error=error, failing_since=since or error.at)
 
 
 @dataclass(frozen=True, slots=True)

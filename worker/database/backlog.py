@@ -55,9 +55,9 @@ UNSEEN = _ascending("atproto.status", "_id")
 OWNER = _ascending("user", "atproto.status", "_id")
 # The status is only used to count skipped and removed items.
 SKIPPED = _ascending("atproto.reason", "user", "atproto.status")
-PUBLISHED = _ascending("atproto.syncedAt")  # only used for counts
-# The last two fields give the start of a wait without reading the document.
-TROUBLE = _ascending("atproto.status", "atproto.error.code", "_id", "atproto.syncedAt", "when")
+PUBLISHED = _ascending("atproto.publishedAt")  # only used for counts
+# The last field is only used to find the item that has been failing for the longest time.
+TROUBLE = _ascending("atproto.status", "atproto.error.code", "_id", "atproto.failingSince")
 # Matches failed, partial and pending documents, usually few. These statuses are consecutive in
 # alphabetical order, and all MongoDB versions support a range as the filter of an index.
 _TROUBLED = {"$gte": Status.FAILED.value, "$lte": Status.PENDING.value}
@@ -77,7 +77,7 @@ INDEXES = (
     _index("owner", OWNER),
     _index("skipped", SKIPPED, {"atproto.reason": _EXISTS}),
     _index("rkey", _ascending("atproto.rkey"), {"atproto.rkey": _EXISTS}),
-    _index("published", PUBLISHED, {"atproto.syncedAt": _EXISTS}),
+    _index("published", PUBLISHED, {"atproto.publishedAt": _EXISTS}),
     _index("trouble", TROUBLE, {"atproto.status": _TROUBLED}),
 )
 FAILED = (Status.FAILED, Status.PARTIAL)

@@ -27,6 +27,7 @@ from worker.database.state import mapping, repo_fields
 from worker.database.store import (
     DocumentStore,
     Finish,
+    error_update,
     field_changes,
     projection,
     state_changes,
@@ -139,14 +140,14 @@ class BatchStore:
         another run holds, keep their status and error. Raises StoreUnavailableError.
         """
         waiting = {"atproto.status": {"$in": [None, Status.PENDING.value]}, **not_held()}
-        failed = {"atproto.status": Status.PENDING.value, "atproto.error": asdict(failure)}
+        failed = error_update(Status.PENDING, failure)
         writes = []
         for candidates in map(candidate_ids, ids):
             these: RawDocument = {"_id": {"$in": list(candidates)}}
             # A document that cannot be saved keeps its malformed state.
             usable = these | {"$nor": [MALFORMED_STATE]}
             writes.append(UpdateMany(these | MALFORMED_STATE, {"$unset": {"atproto": ""}}))
-            writes.append(UpdateMany({"$and": [usable, waiting]}, {"$set": failed}))
+            writes.append(UpdateMany({"$and": [usable, waiting]}, failed))
             writes.append(UpdateMany(usable, {"$set": {"atproto.retryAt": retry_at}}))
         self._write(kind, writes)
 

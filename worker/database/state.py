@@ -44,7 +44,7 @@ RESET_REASONS = frozenset(mode.value for mode in ResetMode)
 def parse_state(raw: object) -> SyncState:
     """Parse an `atproto` field. Older programs saved only an `rkey`."""
     get = mapping(raw).get
-    rkey = _text(get("rkey"))
+    rkey, error = _text(get("rkey")), _failure(get("error"))
     return SyncState(
         status=_STATUSES.get(_text(get("status"))),
         reason=_text(get("reason")),
@@ -60,9 +60,11 @@ def parse_state(raw: object) -> SyncState:
         lost=_number(get("lost")),
         attempted_at=_moment(get("attemptedAt")),
         synced_at=_moment(get("syncedAt")),
+        published_at=_moment(get("publishedAt")),
         retry_at=_moment(get("retryAt")),
         held_until=_moment(get("heldUntil")),
-        error=_failure(get("error")),
+        error=error,
+        failing_since=_moment(get("failingSince")) or error.at if error else None,
         lease=_lease(get("lease")),
         strays=_uris(get("strays")),
     )
@@ -88,9 +90,11 @@ def dump_state(state: SyncState) -> dict[str, object]:
         "lost": state.lost or None,
         "attemptedAt": state.attempted_at,
         "syncedAt": state.synced_at,
+        "publishedAt": state.published_at,
         "retryAt": state.retry_at,
         "heldUntil": state.held_until,
         "error": _dump_failure(state.error),
+        "failingSince": state.failing_since if state.error else None,
     }
 
 

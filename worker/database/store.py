@@ -52,7 +52,8 @@ from worker.media import MediaType
 _MAX_TRIES = 100
 # Without `attemptedAt`, a concurrent claim reads the document again.
 _OF_RECORD = tuple(
-    f"atproto.{name}" for name in ("repo", "rkey", "uri", "cid", "adopted", "attemptedAt")
+    f"atproto.{name}"
+    for name in ("repo", "rkey", "uri", "cid", "adopted", "publishedAt", "attemptedAt")
 )
 _OF_LAST_RUN = ("atproto.lease", "atproto.retryAt", "atproto.fingerprint", "atproto.adopted")
 GUEST_USERS = (None, "")
@@ -286,11 +287,11 @@ class DocumentStore:
         document may be almost full. Raises StateNotSavedError.
         """
         match: RawDocument = {"_id": {"$eq": raw_id}, "atproto.lease.token": token}
-        failed = {"atproto.status": Status.FAILED.value, "atproto.error": asdict(failure)}
-        stale = dict.fromkeys(_OF_LAST_RUN, "")
+        update: Update = error_update(Status.FAILED, failure)
+        update["$unset"] = dict.fromkeys(_OF_LAST_RUN, "")
         with mongo_errors():
             self.clear_malformed(kind, [raw_id])
-            self.collection(kind).update_one(match, {"$set": failed, "$unset": stale})
+            self.collection(kind).update_one(match, update)
 
     def mark_invalid_id(self, kind: MediaType, raw_id: object) -> None:
         """Mark an item as failed because its `_id` cannot be sent in a message."""
@@ -343,6 +344,14 @@ def projection(kind: MediaType) -> dict[str, int]:
 def state_changes(state: SyncState) -> Update:
     """Build the update that sets a document's state, except lease and strays."""
     return field_changes(dump_state(state))
+
+
+def error_update(status: Status, failure: Failure) -> Update:
+    """Build the update that saves an error on a document whose state is not known."""
+    return {
+        "$set": {"atproto.status": status.value, "atproto.error": asdict(failure)},
+        "$min": {"atproto.failingSince": failure.at},
+    }
 
 
 def field_changes(values: Mapping[str, object]) -> Update:

@@ -284,7 +284,7 @@ class Engine:
             lease, failure = run.state.lease, Failure.of(error, now())
             token = lease.token if lease else None
             self._save_failure(run.kind, run.document.ref.id, failure, token)
-            return replace(state, status=Status.FAILED, error=failure), Finish.SETTLED
+            return replace(state.with_error(failure), status=Status.FAILED), Finish.SETTLED
 
     def _after(
         self, request: _Request, run: Run, state: SyncState, finish: Finish
@@ -388,4 +388,5 @@ def _still_removed_state(state: SyncState, hidden: str | None) -> SyncState:
 def _removed_state(state: SyncState, reason: str | None) -> SyncState:
     # A PDS drops a blob with its last reference: an item that is shown again uploads it.
     gone = replace(_settled_state(state), uri=None, cid=None, adopted=False, blobs={}, links={})
-    return replace(gone, status=Status.REMOVED, reason=reason, synced_at=now())
+    dated = replace(gone, synced_at=now(), published_at=None)
+    return replace(dated, status=Status.REMOVED, reason=reason)

@@ -34,9 +34,11 @@ class StructuredItemLog(ItemLog):
         metrics.count_run(type_name, outcome.name, self._workload)
         if outcome.since_save is not None:
             metrics.observe_publication(type_name, self._workload, outcome.since_save)
-        if outcome.error and outcome.status is Status.PENDING:
+        if outcome.error is None:
+            return
+        if outcome.status is Status.PENDING or outcome.retry_at is not None:
             metrics.count_retry(type_name, outcome.error.code)
-        if outcome.error and outcome.status in {Status.FAILED, Status.PARTIAL}:
+        elif outcome.status in {Status.FAILED, Status.PARTIAL}:
             metrics.count_failure(type_name, outcome.error.code)
 
 

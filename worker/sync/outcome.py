@@ -80,10 +80,10 @@ class Outcome:
 
 def _since_save(before: MediaDocument, state: SyncState) -> float | None:
     """Return the seconds from the save to the first publication; None for later ones."""
-    if before.state.synced_at or state.synced_at is None or state.uri is None:
-        return None
+    if before.state.synced_at or state.published_at is None:
+        return None  # published before, or by an older program
     saved = _saved_at(before)
-    return max((state.synced_at - saved).total_seconds(), 0.0) if saved else None
+    return max((state.published_at - saved).total_seconds(), 0.0) if saved else None
 
 
 def _saved_at(document: MediaDocument) -> datetime | None:

@@ -36,4 +36,5 @@ def check_owner(run: Run, key: RecordKey, record: RemoteRecord | None) -> None:
 
 def without_key(state: SyncState) -> SyncState:
     """Return `state` without its record."""
-    return replace(state, repo=None, rkey=None, uri=None, cid=None, adopted=False)
+    gone = replace(state, repo=None, rkey=None, uri=None, cid=None)
+    return replace(gone, adopted=False, published_at=None)

@@ -166,7 +166,7 @@ class Publisher:
 
         It is `synced`, or `partial` with the error and the retry time if an attachment failed.
         """
-        state, attachments = prepared.run.state, prepared.attachments
+        state, attachments, at = prepared.run.state, prepared.attachments, now()
         published = replace(
             state,
             status=Status.SYNCED,
@@ -177,7 +177,8 @@ class Publisher:
             links=attachments.links,
             lost=0,
             error=None,
-            synced_at=now(),
+            synced_at=at,
+            published_at=state.published_at if prepared.is_current else at,
             retry_at=None,
             held_until=None,
         )
@@ -185,9 +186,9 @@ class Publisher:
         if not faults:
             return published
         error = next((e for e in faults if isinstance(e, TransientError)), faults[0])
-        retry_at = decide(error, state.attempts, self.retry, now()).retry_at
-        failure = Failure.of(error, now())
-        return replace(published, status=Status.PARTIAL, error=failure, retry_at=retry_at)
+        retry_at = decide(error, state.attempts, self.retry, at).retry_at
+        failing = replace(published, error=state.error).with_error(Failure.of(error, at))
+        return replace(failing, status=Status.PARTIAL, retry_at=retry_at)
 
     def _prepare(self, run: Run, draft: Draft, repo: Repo, *, complete: bool) -> PreparedRecord:
         blobs = self.attachments.prepare(run, draft)
@@ -305,5 +306,8 @@ class Publisher:
         if ref.cid != prepared.cid:
             message = f"the PDS saved {key.uri} as {ref.cid}, which is not the CID of the record"
             raise TransientError(message, step="write", code="record_altered")
-        run.set_state(replace(run.state, uri=ref.uri, cid=ref.cid, adopted=False))
+        # A forced write of the same version is no new publication.
+        published_at = run.state.published_at if ref.cid == cid else now()
+        written = replace(run.state, uri=ref.uri, cid=ref.cid, published_at=published_at)
+        run.set_state(replace(written, adopted=False))
         run.report_step(f"written: {ref.uri} {ref.cid}")

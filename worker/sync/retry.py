@@ -74,9 +74,8 @@ def after_failure(
     decision = decide(error, state.attempts, settings, now, met_before=met_before)
     is_wait = isinstance(error, WaitError)
     return replace(
-        state,
+        state.with_error(Failure.of(error, now)),
         status=decision.status,
-        error=Failure.of(error, now),
         retry_at=decision.retry_at,
         held_until=decision.held_until,
         attempts=max(0, state.attempts - 1) if is_wait else state.attempts,

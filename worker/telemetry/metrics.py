@@ -13,10 +13,10 @@ class Metrics:
         """Record the time from the save of an item to its first record on the PDS."""
 
     def count_retry(self, type_name: str, code: str) -> None:
-        """Count a scheduled retry of an item, by error code."""
+        """Count a run with an error whose item will be retried, by error code."""
 
     def count_failure(self, type_name: str, code: str) -> None:
-        """Count an item that failed, or was published without one of its files."""
+        """Count a run that ended failed or partial, and whose item will not be retried."""
 
     def count_call(self, nsid: str, status: str, seconds: float) -> None:
         """Count a PDS call by HTTP status, or by the reason for a missing response."""

@@ -13,6 +13,9 @@ from worker.telemetry.metrics import Metrics
 _PREFIX = "media_atproto"
 # A save should be published within a second; after an outage it may take half a day.
 _WAITS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200, 43_200)
+_RUNS = "Runs of items, by outcome, also of items that needed no write"
+_RETRIES = "Runs that ended with an error, and whose item will be retried"
+_FAILURES = "Runs that ended failed or partial, and whose item will not be retried automatically"
 _CALLS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 
 
@@ -26,17 +29,21 @@ class PrometheusMetrics(Metrics):
         def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
             return Histogram(f"{_PREFIX}_{name}", text, labels, registry=registry, buckets=buckets)
 
-        self._items = counter("items", "Runs over items, by outcome", "type", "outcome", "lane")
+        self._items = counter(
+            "items",
+            _RUNS,
+            "type",
+            "outcome",
+            "lane",
+        )
         self._waits = histogram(
             "save_to_record_seconds",
             "From the save of an item to its first record on the PDS",
             _WAITS,
             *("type", "lane"),
         )
-        self._retries = counter("retries", "Items that will be retried", "type", "code")
-        self._failures = counter(
-            "failures", "Items failed, or published without one of their files", "type", "code"
-        )
+        self._retries = counter("retries", _RETRIES, "type", "code")
+        self._failures = counter("failures", _FAILURES, "type", "code")
         self._calls = counter("pds_calls", "Calls to PDS hosts", "method", "status")
         self._call_seconds = histogram(
             "pds_call_seconds", "Duration of calls to PDS hosts", _CALLS, "method"

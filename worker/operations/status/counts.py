@@ -31,24 +31,11 @@ _IN_TROUBLE = {"atproto.status": {"$in": [*FAILED, Status.PENDING]}}
 _UNPUBLISHED = (Status.SKIPPED, Status.REMOVED)
 _HAS_REASON = {"atproto.reason": {"$gte": ""}, "atproto.status": {"$in": _UNPUBLISHED}}
 _EARLIEST = datetime(1, 1, 1, tzinfo=UTC)
-
-
-def _if_date(path: str, otherwise: object) -> dict[str, object]:
-    return {"$cond": [{"$eq": [{"$type": path}, "date"]}, path, otherwise]}
-
-
-# The time when a document was saved: from its ObjectId, or `when` for other ids.
-_SAVED = {
-    "$cond": [
-        {"$eq": [{"$type": "$_id"}, "objectId"]},
-        {"$toDate": "$_id"},
-        _if_date("$when", None),
-    ]
-}
+_SINCE = "$atproto.failingSince"
 _GROUPED = {
     "_id": {"status": "$atproto.status", "code": "$atproto.error.code"},
     "count": {"$sum": 1},
-    "since": {"$min": _if_date("$atproto.syncedAt", _SAVED)},
+    "since": {"$min": {"$cond": [{"$eq": [{"$type": _SINCE}, "date"]}, _SINCE, None]}},
 }
 
 
@@ -58,7 +45,7 @@ class Counts:
 
     `total` includes items without a status. `errors` counts failed, partial and pending items by
     error code and status. `skipped` and `removed` count these items by reason. `oldest` is the
-    earliest time at which a pending item was last synced, or saved if it was never synced.
+    earliest first error of a pending item: since then it has been failing.
     """
 
     total: int = 0
@@ -99,10 +86,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class RemovalCounts:
-    """Numbers of saved record removals: waiting for a retry, or failed."""
+    """Numbers of saved record removals: pending, or failed."""
 
-    waiting: int
-    given_up: int
+    pending: int
+    failed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +137,9 @@ class ItemCounts:
 
     def removals(self) -> RemovalCounts:
         with mongo_errors(), long_query():
-            waiting = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
-            given_up = self._removals.count_documents({"retryAt": None})
-        return RemovalCounts(waiting, given_up)
+            pending = self._removals.count_documents({"retryAt": {"$gte": _EARLIEST}})
+            failed = self._removals.count_documents({"retryAt": None})
+        return RemovalCounts(pending, failed)
 
     def _count_groups(self, kind: MediaType) -> list[_Group]:
         pipeline: list[dict[str, Any]] = [{"$match": _IN_TROUBLE}, {"$group": _GROUPED}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from itertools import islice
 from typing import cast
@@ -22,7 +23,8 @@ from worker.database.state import parse_state
 from worker.database.store import DocumentStore
 from worker.media import MediaType
 
-_FIELDS = dict.fromkeys(("user", "atproto.status", "atproto.error", "atproto.attempts"), 1)
+_OF_STATE = ("status", "error", "failingSince", "attempts")
+_FIELDS = dict.fromkeys(("user", *(f"atproto.{name}" for name in _OF_STATE)), 1)
 _CHUNK = 500  # documents; by default, MongoDB sends batches of 16 MB
 _MAX_RESULTS = 20
 _NAMES = ("code", "slug")
@@ -40,8 +42,9 @@ class PageCursor:
 class FailedItem:
     """A failed or partial item.
 
-    `owner` is the owner's subject, `handle` the owner's name on the platform. `error` is None if
-    an older program saved no readable error.
+    `owner` is the owner's subject, `handle` the owner's name on the platform. `error` is the last
+    error, and `since` the time of the first one since the item last had none; both are None if an
+    older program saved no readable error.
     """
 
     ref: ItemRef
@@ -50,6 +53,7 @@ class FailedItem:
     status: Status
     attempts: int
     error: Failure | None
+    since: datetime | None
 
 
 class Failures:
@@ -118,6 +122,7 @@ class Failures:
                 status=state.status or Status.FAILED,
                 attempts=state.attempts,
                 error=state.error,
+                since=state.failing_since,
             )
 
     def _handles_of(self, owners: set[str]) -> dict[str, str]:

@@ -22,6 +22,10 @@ from worker.operations.watch.checkpoint import Checkpoint
 from worker.pds.rate_limiter import BucketStatus
 
 _PREFIX = "media_atproto"
+_DOCUMENTS = "Documents by type and status; `never` has no status yet"
+_IN_FLIGHT = "Messages in flight: processed by workers, or held by them until a retry"
+_PARKED = "Blocked accounts, also those whose password has changed since"
+_OLDEST = "Longest time since the first error of a pending item; 0 if none has an error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,16 @@ def _traffic(traffic: Traffic) -> Iterator[GaugeMetricFamily]:
     for queue in ("live", "sweep", "bulk"):
         waiting.add_metric([queue], lengths[queue])
     yield waiting
-    yield _value("in_hand_messages", "Messages held by workers", lengths["in_hand"])
-    yield _value("parked_accounts", "Accounts that are parked", traffic.parked)
+    yield _value(
+        "in_hand_messages",
+        _IN_FLIGHT,
+        lengths["in_hand"],
+    )
+    yield _value(
+        "parked_accounts",
+        _PARKED,
+        traffic.parked,
+    )
     yield _budgets(traffic.buckets)
 
 
@@ -82,8 +94,8 @@ def _watch(watch: Checkpoint, at: datetime) -> Iterator[GaugeMetricFamily]:
 
 
 def _documents(counts: Mapping[str, Counts], at: datetime) -> Iterator[GaugeMetricFamily]:
-    documents = _gauge("documents", "Documents by type and state", "type", "status")
-    oldest = _gauge("oldest_pending_seconds", "Age of the oldest pending item", "type")
+    documents = _gauge("documents", _DOCUMENTS, "type", "status")
+    oldest = _gauge("oldest_pending_seconds", _OLDEST, "type")
     for name, each in counts.items():
         documents.add_metric([name, "never"], each.never)
         for status in Status:

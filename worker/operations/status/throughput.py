@@ -1,7 +1,10 @@
 """Count the published items per minute and per hour, using an index only.
 
-An item is counted once, at its last sync. Each span is counted by index keys, which takes a third
-of the time of scanning the documents (docs/figures.md). Grouping the keys would take longer.
+An item is counted once, when a run last wrote a new version of its record. A run that only confirms
+the record, or fails, changes nothing, and a removed item is not counted.
+
+Each span is counted by index keys, which takes a third of the time of scanning the documents
+(docs/figures.md). Grouping the keys would take longer.
 MongoDB reads documents only while an older program's state, saved as a list, is not corrected yet.
 """
 
@@ -81,14 +84,14 @@ def _count(store: DocumentStore, kind: MediaType, start: datetime, end: datetime
 
 
 def _is_any(store: DocumentStore, kind: MediaType, start: datetime, end: datetime) -> bool:
-    covered = {"_id": 0, "atproto.syncedAt": 1}  # so MongoDB reads only the index
+    covered = {"_id": 0, "atproto.publishedAt": 1}  # so MongoDB reads only the index
     with require_index():
         found = store.collection(kind).find(_within(start, end), covered).hint(PUBLISHED)
         return any(found.limit(1))
 
 
 def _within(start: datetime, end: datetime) -> RawDocument:
-    return {"atproto.syncedAt": {"$gte": start, "$lt": end}}
+    return {"atproto.publishedAt": {"$gte": start, "$lt": end}}
 
 
 def _cut(moment: datetime, step: timedelta) -> datetime:
