@@ -69,7 +69,7 @@ def test_account_is_listed_with_its_reason_and_what_waits(world: World) -> None:
     assert (line["did"], line["waiting"]) == (world.dids[world.ada], 3)
     assert line["code"] == "wrong_password"
     assert line["until"] > "2026"
-    for text in (line["handle"], line["did"], "wrong_password", "correct `users.atproto`"):
+    for text in (line["handle"], line["did"], "wrong_password", "store the current password"):
         assert text in page.stdout
     assert "canary-password" not in page.output + lines.output
 

@@ -155,7 +155,11 @@ WRONG: list[tuple[Iterable[CheckResult], Level, tuple[str, ...]]] = [
     ),
     (evaluate_passwords(StoredPasswords(KeyUsage(Counter({1: 3, 2: 1})))), WARN, ("rotate-keys",)),
     (evaluate_guests(LoginAttempt("art-guest", "", exists=False)), WARN, ("GUEST_SUBJECT",)),
-    (evaluate_guests(LoginAttempt("g.test", "g.test: refused")), FAIL, ("refused",)),
+    (
+        evaluate_guests(LoginAttempt("g.test", "g.test: refused", code="wrong_password")),
+        FAIL,
+        ("refused", "store the current password"),
+    ),
     (evaluate_users([ADA, BOB]), FAIL, ("1 of 2", "bob.test")),
     (evaluate_settings(settings(LEASE_SECONDS="60"), 600), FAIL, ("LEASE_SECONDS is 60",)),
     (evaluate_settings(settings(), 100), WARN, ("VISIBILITY_TIMEOUT_SECONDS is 100",)),

@@ -46,8 +46,8 @@ def test_what_is_no_code_of_ours_is_a_bug(code: str) -> None:
     [
         ("pds_500", "pds_unreachable"),
         ("pds_503", "pds_unreachable"),
-        ("pds_404", "pds_redirected"),
-        ("pds_403", "wrong_password"),
+        ("pds_404", "pds_4xx"),
+        ("pds_403", "pds_401"),
     ],
 )
 def test_an_answers_status_has_the_advice_of_its_kind(code: str, same_as: str) -> None:

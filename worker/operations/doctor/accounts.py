@@ -14,24 +14,25 @@ from worker.core.errors import MediaError
 from worker.database.mongo import mongo_errors
 from worker.operations.doctor.installation import Installation
 from worker.operations.doctor.results import CheckResult, fail, ok, warn
+from worker.operations.error_help import help_for
 from worker.operations.key_rotation import KeyUsage, inspect, warn_of_encryption
 
 SUBJECT = "accounts"
 _MAX_PASSWORDS = 10_000  # passwords to check
 _MAX_NAMED = 3
-_CORRECT = "correct `users.atproto`, the account, or `SECRET_KEYS`"
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
     """The result of a login; `problem` is empty if the account has a session.
 
-    If the account does not exist, `name` is a subject.
+    `code` is the error code of the problem. If the account does not exist, `name` is a subject.
     """
 
     name: str
     problem: str
     exists: bool = True
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +93,7 @@ def evaluate_guests(login: LoginAttempt) -> Iterator[CheckResult]:
         advice = f"store an account as `users` {login.name!r}, or set GUEST_SUBJECT"
         yield warn(SUBJECT, "guests", found, advice)
     elif login.problem:
-        yield fail(SUBJECT, "guests", login.problem, _CORRECT)
+        yield fail(SUBJECT, "guests", login.problem, help_for(login.code).action)
     else:
         yield ok(SUBJECT, "guests", f"{login.name} can log in")
 
@@ -113,7 +114,7 @@ def evaluate_users(logins: Sequence[LoginAttempt]) -> Iterator[CheckResult]:
     failed = [login.problem for login in logins if login.problem]
     if failed:
         found = f"{len(failed)} of {len(logins)} cannot be used: {'; '.join(failed[:_MAX_NAMED])}"
-        advice = f"{_CORRECT}; for a list, run media-atproto accounts"
+        advice = "run media-atproto accounts, which lists what to do for each"
         yield fail(SUBJECT, "users", found, advice)
     elif logins:
         yield ok(SUBJECT, "users", f"all {len(logins)} tested accounts can log in")
@@ -126,6 +127,7 @@ def _try_login(account: Account, installation: Installation) -> LoginAttempt:
     try:
         active = installation.services.pds.repo(account).is_active()
     except MediaError as error:
-        return LoginAttempt(account.handle, f"{account.handle}: {error.message}")
+        problem = f"{account.handle}: {error.message}"
+        return LoginAttempt(account.handle, problem, code=error.code)
     problem = "" if active else f"{account.handle}: the account is deactivated"
-    return LoginAttempt(account.handle, problem)
+    return LoginAttempt(account.handle, problem, code="" if active else "account_deactivated")
