@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,21 +13,25 @@ from pathlib import Path
 
 import httpx
 import pytest
+import redis
 from bson import ObjectId
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.bulk import set_password
-from tests.fleet import Process, worker
+from tests.fleet import Process, beat, worker
 from tests.scene import Scene, open_scene
 from tests.system.flower_api import FlowerApi
+from tests.terminal import run
 from tests.waiting import wait_for
 from tests.world import Worlds
 from worker.dev.stack.data_folder import Ports
+from worker.queue.redis_keys import is_own_key
 
 LOGIN = ("ops", "password-of-ops")
 PATIENCE = 90.0
 _MILLISECONDS = PATIENCE * 1000
+_SHARING = ("redis", "database")  # the check whose keys are in the database
 _TOO_LONG = "z" * 5001
 _OURS = (sys.executable, "-W", "ignore", "-c", "from worker.cli import main; main()")
 
@@ -156,6 +161,21 @@ def keep(page: Page, name: str) -> None:
     """Keep a picture for the documents, where SCREENSHOTS names a folder for them."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"flower-{name}.png")
+
+
+def test_doctor_recognizes_the_keys_of_workers_beat_and_flower(watched: Watched) -> None:
+    """After all of them have run: the database is used by this installation only."""
+    unseen = watched.scene.world.platform.save_mood("unseen", watched.scene.world.ada)
+    with beat(watched.scene.environ, watched.scene.folder):
+        watched.scene.wait_for_status("mood", unseen, "synced")
+    with redis.Redis.from_url(watched.scene.environ["REDIS_URL"], decode_responses=True) as client:
+        keys = set(client.scan_iter())
+    assert {"_kombu.binding_deadlines", "_kombu.binding_permanent.live"} <= keys
+    assert [key for key in sorted(keys) if not is_own_key(key)] == []
+    _, output, _ = run(["doctor", "--json"], watched.scene.environ)
+    found = [json.loads(line) for line in output.splitlines()]
+    (sharing,) = [each for each in found if (each["subject"], each["check"]) == _SHARING]
+    assert sharing["level"] == "ok", sharing
 
 
 @pytest.mark.parametrize("auth", [None, (LOGIN[0], "guessed")])

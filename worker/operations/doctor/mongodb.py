@@ -62,7 +62,7 @@ def evaluate(facts: MongoFacts) -> Iterator[CheckResult]:
     new = _numbers(facts.version) >= _MIN_VERSION
     yield judge(SUBJECT, "version", facts.version, advice, passes=new, level=Level.FAIL)
     if not facts.writable:
-        advice = "name all members in MONGODB_CONNECTION_STRING, or check the members"
+        advice = "name all members of the replica set in MONGODB_CONNECTION_STRING"
         yield fail(SUBJECT, "replica set", "this member does not accept writes", advice)
     elif facts.replica_set is None:
         advice = "make a replica set of one member: --replSet rs0, then rs.initiate()"

@@ -127,7 +127,7 @@ def _limits(advertised: RateLimitHeaders | None, limits: tuple[Limit, ...]) -> C
     found = f"the PDS allows {advertised.points} requests in {advertised.window:g} s"
     if not limits:
         found += ", RATE_LIMITS is off for it"
-        advice = "set RATE_LIMITS to reference, or exempt our address from the limits"
+        advice = "set RATE_LIMITS to reference"
         return warn(SUBJECT, "rate limits", found, advice)
     if (advertised.points, advertised.window) not in requests:
         ours = ", ".join(f"{points} in {window:g} s" for points, window in requests) or "none"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -13,15 +12,14 @@ from worker.core.settings.reader import SettingsError
 from worker.operations.doctor.installation import TIMEOUT, Installation
 from worker.operations.doctor.machine import Clock, evaluate_clock
 from worker.operations.doctor.results import CheckResult, Level, fail, judge, ok, warn
-from worker.queue.names import BULK, FRONT, LIVE, OVERFLOW, SWEEP, redis_list
+from worker.queue.names import FRONT, LIVE, OVERFLOW, redis_list
+from worker.queue.redis_keys import is_own_key
 
 SUBJECT = "redis"
 _MIN_VERSION = (6, 2)
 _MAX_KEYS = 1000  # keys to check for those of other programs
 _FULL, _FILLING = 0.95, 0.8
 _MAX_LIVE = 10_000  # messages
-_QUEUES = {redis_list(queue, at) for queue in (LIVE, SWEEP, BULK) for at in (FRONT, OVERFLOW)}
-_OURS = re.compile(r"media-atproto:|_kombu\.binding\.|unacked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ def _memory(used: int, most: int) -> CheckResult:
     found = f"{used / 2**20:.0f} MiB used" + (f" of {most / 2**20:.0f}" if most else ", no limit")
     share = used / most if most else 0.0
     if share >= _FULL:
-        return fail(SUBJECT, "memory", found, "raise maxmemory, or check what uses the memory")
+        return fail(SUBJECT, "memory", found, "raise maxmemory")
     if share >= _FILLING:
         return warn(SUBJECT, "memory", found, "raise maxmemory before it is full")
     return ok(SUBJECT, "memory", found)
@@ -126,7 +124,7 @@ def _sharing(foreign_keys: tuple[str, ...]) -> CheckResult:
 
 def _find_foreign(keys: Iterable[bytes | str]) -> tuple[str, ...]:
     names = (key if isinstance(key, str) else key.decode("utf-8", "replace") for key in keys)
-    return tuple(sorted(name for name in names if name not in _QUEUES and not _OURS.match(name)))
+    return tuple(sorted(name for name in names if not is_own_key(name)))
 
 
 def _number(info: Mapping[str, object], name: str) -> int:

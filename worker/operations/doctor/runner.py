@@ -83,4 +83,6 @@ def _report(check: Check, error: Exception) -> CheckResult:
 
 
 def _skip(subject: str, check: str, because: str) -> CheckResult:
-    return CheckResult(subject, check, Level.SKIP, f"skipped because of: {because}")
+    return CheckResult(
+        subject, check, Level.SKIP, f"skipped: it needs {because}, which has a failure above"
+    )
