@@ -72,8 +72,21 @@ def test_the_pages_name_the_reason_for_which_an_item_is_not_published(
         scene.world.sync("painting", item)
         page = client.get(f"/item?type=painting&id={item}").text
         assert words in _words(page)
-        assert "The PDS has what it should have." in page
+        assert "No faults found." in page
     wait_for(lambda: _counts_reasons(_words(client.get("/").text)), what="the reasons to be there")
+
+
+def test_a_partial_item_is_not_shown_as_right(scene: Scene, client: httpx.Client) -> None:
+    """Its page shows its fault, since when it has been failing, and the last confirmation."""
+    item = scene.world.platform.save_painting("never-arrived", scene.world.ada)
+    scene.world.sync("painting", item)
+    page = client.get(f"/item?type=painting&id={item}").text
+    assert "1 fault found." in page
+    assert "verdict good" not in page
+    words = _words(page)
+    for text in ("failing since", "last confirmed", "Last confirmed: the last run that"):
+        assert text in words
+    assert "last right" not in words
 
 
 def _counts_reasons(overview: str) -> bool:
@@ -195,7 +208,7 @@ def test_token_of_another_browser_is_refused(
     origin = str(client.base_url).rstrip("/")
     answer = client.post("/retry", data=theirs, headers={"Origin": origin})
     assert answer.status_code == 403
-    assert "not the one of this browser" in answer.text
+    assert "belongs to another session" in answer.text
     assert waiting(scene) == 0
 
 
@@ -299,7 +312,7 @@ def test_without_mongodb_it_says_so(scene: Scene, tmp_path: Path) -> None:
             answer = client.get(path)
             assert answer.status_code == 503
             assert "MongoDB did not carry out a call" in answer.text
-            assert re.search(r"Asked for \d+\.\d seconds", answer.text)
+            assert re.search(r"after \d+\.\d seconds", answer.text)
             assert "s3cret" not in answer.text
         assert client.get("/healthz").status_code == 200
 
@@ -309,8 +322,8 @@ def test_without_redis_all_else_is_told(scene: Scene, tmp_path: Path, item: Obje
     with without(scene, tmp_path, REDIS_URL=f"redis://:s3cret@{NOWHERE}/0") as client:
         overview = client.get("/")
         assert overview.status_code == 200
-        assert "The queues are not known:" in overview.text
-        assert re.search(r"Asked for \d+\.\d seconds", overview.text)
+        assert "The queue lengths are unknown:" in overview.text
+        assert re.search(r"after \d+\.\d seconds", overview.text)
         assert "lexicon_violation" in overview.text
         page = client.get(f"/item?type=mood&id={item}")
         assert page.status_code == 200
@@ -318,7 +331,7 @@ def test_without_redis_all_else_is_told(scene: Scene, tmp_path: Path, item: Obje
         origin = {"Origin": str(client.base_url).rstrip("/")}
         answer = client.post("/retry", data=form_of(client, item), headers=origin)
         assert answer.headers["location"].endswith("&told=left")
-        assert "a sweep will find it" in client.get(answer.headers["location"]).text
+        assert "a sweep will enqueue it" in client.get(answer.headers["location"]).text
         assert client.get("/accounts").status_code == 503
         assert "s3cret" not in overview.text + page.text
     assert scene.world.platform.state("mood", item)["status"] == "pending"
@@ -336,8 +349,8 @@ def test_without_the_pds_an_item_is_told_but_for_its_record(scene: Scene, tmp_pa
         refused = client.get(f"/item?type=mood&id={item}")
     for page in (hanging, refused):
         assert page.status_code == 200
-        assert "What the PDS has is not known:" in page.text
-        assert re.search(r"Asked for \d+\.\d seconds", page.text)
+        assert "The record on the PDS is unknown:" in page.text
+        assert re.search(r"after \d+\.\d seconds", page.text)
         assert "calm" in page.text
 
 

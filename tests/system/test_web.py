@@ -78,11 +78,12 @@ def test_overview_shows_counts_reasons_and_plots(world: World, tab: Page) -> Non
     world.platform.save_kidlisp("(wipe)", world.bob)
     broken_mood(world)
     moods = world.services.storage.database["moods"]
-    pending = ObjectId.from_datetime(now() - timedelta(days=3))
-    moods.insert_one({"_id": pending, "when": now(), "atproto": {"status": "pending"}})
-    earlier = {"status": "synced", "syncedAt": now() - timedelta(hours=3)}
+    error = {"step": "write", "code": "pds_5xx", "message": "502", "at": now()}
+    state = {"status": "pending", "error": error, "failingSince": now() - timedelta(days=3)}
+    moods.insert_one({"when": now(), "atproto": state})
+    earlier = {"status": "synced", "publishedAt": now() - timedelta(hours=3)}
     moods.insert_many([{"_id": ObjectId(), "atproto": earlier} for _ in range(41)])
-    await_text(tab, "/", "1 item was given up and needs a person")
+    await_text(tab, "/", "1 item failed and will not be retried automatically")
     assert cells(tab, "mood") == ["0", "1", "42", "0", "1", "1", "0", "45", "3 days"]
     assert cells(tab, "all") == ["1", "1", "42", "0", "1", "1", "0", "46", "3 days"]
     told = tab.inner_text("main")
@@ -100,7 +101,7 @@ def test_failed_item_is_found_understood_and_healed(world: World, scene: Scene, 
     item = broken_mood(world)
     await_text(tab, "/", "field_invalid")
     tab.get_by_role("link", name="field_invalid").click()
-    assert "the document breaks its type's rules" in tab.inner_text("main")
+    assert "the document breaks a rule of its type" in tab.inner_text("main")
     tab.get_by_role("link", name=str(item)).click()
     told = tab.inner_text("main")
     assert "field 'mood' is missing" in told
@@ -108,9 +109,9 @@ def test_failed_item_is_found_understood_and_healed(world: World, scene: Scene, 
     assert tab.locator(".badge").inner_text() == "failed"
     world.platform.edit("mood", item, mood="calm again")
     with worker(scene.environ, scene.folder, 1):
-        tab.get_by_role("button", name="Try again").click()
-        assert "The queue took the message" in tab.inner_text("main")
-        await_text(tab, f"/item?type=mood&id={item}", "The PDS has what it should have")
+        tab.get_by_role("button", name="Retry").click()
+        assert "Enqueued: a worker" in tab.inner_text("main")
+        await_text(tab, f"/item?type=mood&id={item}", "No faults found.")
     assert tab.locator(".badge").inner_text() == "synced"
     assert world.record("mood", item)["text"] == "calm again"
 
@@ -125,8 +126,8 @@ def test_all_items_of_a_reason_are_tried_again(world: World, scene: Scene, tab: 
     tab.goto("/failures?code=field_invalid&type=mood")
     assert tab.locator("tbody tr").count() == 3
     with worker(scene.environ, scene.folder, 1):
-        tab.get_by_role("button", name="Try all of type mood again").click()
-        assert "The queue took the messages" in tab.inner_text("main")
+        tab.get_by_role("button", name="Retry all of type mood").click()
+        assert "Enqueued: workers" in tab.inner_text("main")
         for item in items:
             scene.wait_for_status("mood", item, "synced")
     assert world.platform.state("mood", other)["status"] == "failed"
@@ -141,7 +142,7 @@ def test_item_page_tells_what_differs(world: World, tab: Page) -> None:
     row = tab.locator("section[aria-labelledby=differs] tbody tr").all_inner_texts()
     assert [text.split() for text in row] == [["slug", '"high-tide"', '"tide"']]
     told = tab.inner_text("main")
-    assert "1 thing is not as it should be" in told
+    assert "1 fault found" in told
     assert str(world.platform.state("painting", item)["uri"]) in told
     assert tab.locator("img.picture").evaluate("image => image.naturalWidth") > 0
 

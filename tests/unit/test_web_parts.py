@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from tests.waiting import wait_for
-from worker.core.documents import ItemRef
+from worker.core.documents import ItemRef, Status
 from worker.core.errors import PermanentError
 from worker.core.settings import WebSettings
 from worker.core.settings.reader import SettingsError
-from worker.operations.status import Series
+from worker.operations.status import Counts, QueueLengths, RemovalCounts, Series, Throughput
 from worker.web.charts import HEIGHT, WIDTH, draw
-from worker.web.snapshots import CachedValue, Unavailable, try_fetch
-from worker.web.templates import format_text, format_time, item_url, mark_code
+from worker.web.snapshots import CachedValue, StatusSnapshot, Unavailable, try_fetch
+from worker.web.templates import Templates, format_text, format_time, item_url, mark_code
 
 NOON = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -36,6 +37,40 @@ def test_bars_are_as_high_as_their_counts() -> None:
     assert all(bar.x >= 0 and bar.x + bar.width <= WIDTH for bar in plot.bars)
     assert plot.top == 1000
     assert [bar.label for bar in plot.bars] == ["12:28: 1", "12:29: 500", "12:30: 1,000"]
+
+
+def overview(status: Status, failed_removals: int = 0) -> str:
+    """Return the overview of a platform with one item."""
+    counts = Counts(total=1, statuses=Counter({status: 1}))
+    empty = Series.until(NOON, MINUTE, 60, lambda _start, _end: 0)
+    snapshot = StatusSnapshot(
+        at=NOON,
+        types={"mood": counts},
+        every=counts,
+        removals=RemovalCounts(pending=0, failed=failed_removals),
+        throughput=Throughput(empty, empty),
+        queues=QueueLengths(0, 0, 0, 0),
+    )
+    values = {"snapshot": snapshot, "plots": (draw(empty), draw(empty))}
+    return bytes(Templates().render("overview.html", values).body).decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "failed_removals", "verdict"),
+    [
+        (Status.SYNCED, 0, '<p class="verdict good">No item is failed or partial.'),
+        (Status.PARTIAL, 0, '<p class="verdict warn">1 item is partial'),
+        (Status.FAILED, 0, '<p class="verdict bad">1 item failed'),
+        (Status.SYNCED, 1, '<p class="verdict bad">1 removal of deleted documents failed'),
+    ],
+)
+def test_overview_is_green_only_if_nothing_is_failed_or_partial(
+    status: Status, failed_removals: int, verdict: str
+) -> None:
+    """The verdict names what is wrong."""
+    page = overview(status, failed_removals)
+    assert verdict in page
+    assert page.count('class="verdict') == 1
 
 
 def test_plot_says_what_it_shows() -> None:

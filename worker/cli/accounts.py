@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
-_HEADER = ("account", "did", "items waiting", "blocked until", "code", "message")
+_HEADER = ("account", "did", "pending items", "blocked until", "code", "message")
 _LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
 
 

@@ -32,20 +32,20 @@ _COOKIE = "media_atproto_session"
 _SESSION = re.compile(r"[A-Za-z0-9_-]{43}")
 _MAX_BYTES = 10_000
 _CONTENT_TYPE = "application/x-www-form-urlencoded"
-_AGAIN = "open the page anew and send its form again"
+_AGAIN = "reload the page and send the form again"
 MAX_IDS = 1000  # items per request; a request takes about a second
 _TIMEOUT = 20.0  # seconds
 # The results shown after a form was sent, by the value of `told` in the URL.
 MESSAGES: Mapping[str, str] = {
-    "enqueued": "The queue took the message: a worker will try it. Reload to see.",
-    "left": "The queue did not take the message. It is pending, and a sweep will find it; "
-    "look at REDIS_URL and Redis.",
-    "busy": "A run is at work on it, and is left to it.",
-    "all": "The queue took the messages: workers will try them.",
-    "most": f"The queue took the messages of the first {MAX_IDS}: press again for more of them.",
-    "rest": "The queue did not take all messages. The items are pending, and a sweep will find "
-    "them; look at REDIS_URL and Redis.",
-    "none": "There was nothing to try again: workers are at it, or were faster.",
+    "enqueued": "Enqueued: a worker will process the item. Reload to see the result.",
+    "left": "The queue did not accept the message. The item is pending, and a sweep will enqueue "
+    "it. Check REDIS_URL, and that Redis is running.",
+    "busy": "Not enqueued: a worker is processing this item.",
+    "all": "Enqueued: workers will process the items.",
+    "most": f"Enqueued the first {MAX_IDS} items. Select the button again to enqueue more.",
+    "rest": "The queue did not accept all messages. The items are pending, and a sweep will "
+    "enqueue them. Check REDIS_URL, and that Redis is running.",
+    "none": "Nothing to retry: workers are processing these items, or have done so.",
 }
 
 
@@ -78,9 +78,9 @@ class Forms:
         form = await _read(request)
         session = _session_of(request)
         if session is None:
-            raise FormRefusedError(f"the browser sent no cookie with it: use https, and {_AGAIN}")
+            raise FormRefusedError(f"the browser sent no cookie: use https, and {_AGAIN}")
         if not hmac.compare_digest(form.get("token", "").encode(), self._token(session).encode()):
-            raise FormRefusedError(f"its token is not the one of this browser: {_AGAIN}")
+            raise FormRefusedError(f"its token belongs to another session: {_AGAIN}")
         return form
 
     def _token(self, session: str) -> str:

@@ -21,12 +21,13 @@ LOOKUP_TIMEOUT = 5.0  # seconds
 _MAX_FIELDS = 60
 _SIGNATURES = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 _LABELS = {
-    "attemptedAt": "last tried",
-    "syncedAt": "last right",
-    "retryAt": "next try",
+    "attemptedAt": "last attempt",
+    "syncedAt": "last confirmed",
+    "publishedAt": "record last written",
+    "retryAt": "next attempt",
     "heldUntil": "held until",
 }
-_SHOWN_ELSEWHERE = {"status", "did", "blobs", "error"}
+_SHOWN_ELSEWHERE = {"status", "did", "blobs", "error", "failingSince"}
 
 Row = tuple[str, object]
 
@@ -68,7 +69,7 @@ class ItemPage:
             if value is not None and name not in _SHOWN_ELSEWHERE
         ]
         if state.lease:
-            rows.append(("in the hands of a worker until", state.lease.until))
+            rows.append(("leased to a worker until", state.lease.until))
         return rows
 
     @property

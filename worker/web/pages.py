@@ -29,7 +29,7 @@ from worker.web.templates import Templates, Values, item_url
 _PAGE = 50  # items
 _LIST_TIMEOUT = 10.0  # seconds
 _MAX_QUERY = 600  # characters
-_UNKNOWN = "There is no such page, or it is not asked for like this."
+_UNKNOWN = "There is no such page, or it does not accept this request."
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Pages:
         kind, ids = _item_of(request)
         page = open_item(self.services, kind, ids)
         if page is None:
-            raise HTTPException(404, f"There is no {kind.name} of this id.")
+            raise HTTPException(404, f"There is no {kind.name} with this id.")
         document = page.item.document
         values = {"page": page, "document": document, "id": str(document.ref.id)}
         return self._with_form(request, "item.html", values)
@@ -104,7 +104,7 @@ class Pages:
         kind, ids = _item_of(request)
         image = open_image(self.services, kind, ids)
         if image is None:
-            raise HTTPException(404, "There is no picture of this item.")
+            raise HTTPException(404, "This item has no published picture.")
         # Applies if a browser opens the image as a page.
         policy = {"Content-Security-Policy": "default-src 'none'; sandbox"}
         return Response(image.data, media_type=image.mime_type, headers=policy)
@@ -131,7 +131,7 @@ class Pages:
             raise FormRefusedError(error.message, 400) from error
         where = await run_in_threadpool(execute, self.services, wanted)
         if where is None:
-            raise HTTPException(404, f"There is no {wanted.kind.name} of this id.")
+            raise HTTPException(404, f"There is no {wanted.kind.name} with this id.")
         return RedirectResponse(where, 303)
 
     def refused(self, _request: Request, error: Exception) -> Response:
@@ -164,7 +164,7 @@ def _kind_of(request: Request) -> MediaType | None:
     """Return the media type in the query, or None; raises HTTPException if unknown."""
     name = request.query_params.get("type", "")
     if name and name not in MEDIA_TYPES:
-        raise HTTPException(404, "There is no such type.")
+        raise HTTPException(404, "There is no such media type.")
     return MEDIA_TYPES.get(name)
 
 
@@ -175,7 +175,7 @@ def _item_of(request: Request) -> tuple[MediaType, tuple[DocumentId, ...]]:
     except InvalidIdError:
         ids = ()
     if kind is None or not ids:
-        raise HTTPException(404, "An item is named by its type and its id: this is none.")
+        raise HTTPException(404, "The URL of an item needs a type and a valid id.")
     return kind, ids
 
 
@@ -189,7 +189,7 @@ def _cursor_in(request: Request) -> PageCursor | None:
         ids = {_kind_of_id(each): each for each in parse_id(text)}
         return PageCursor(Status(status), ids[kind])
     except (KeyError, ValueError, InvalidIdError):
-        raise HTTPException(404, "There is no such page of the list.") from None
+        raise HTTPException(404, "The list has no such page.") from None
 
 
 def _cursor_after(items: list[FailedItem]) -> str:
