@@ -14,6 +14,7 @@ from click.testing import Result
 from tests.pictures import pixel_art
 from tests.terminal import call, run, run_on_terminal
 from tests.world import World, Worlds
+from worker.core.clock import now
 from worker.core.secrets import Purpose, Secret, Vault
 from worker.dev.stack.environment import as_env_file
 
@@ -66,10 +67,13 @@ def test_sync_exit_code_depends_on_the_outcome(world: World) -> None:
     nuked = saved_mood(world)
     world.sync("mood", nuked)
     world.platform.edit("mood", nuked, nuked=True)
+    world.platform.store("broken.png", b"no image", world.ada)
+    broken = world.platform.save_painting("broken", world.ada)
     for type_name, item, code, said in (
         ("mood", world.platform.save_mood("boo", None), 0, "skipped guests_not_published"),
         ("mood", nuked, 0, "removed nuked"),
         ("painting", world.platform.save_painting("never-arrived", world.ada), 3, "partial "),
+        ("painting", broken, 1, "partial the file is not a PNG"),
         ("mood", saved_mood(world, ""), 1, "failed field 'mood' is missing"),
     ):
         result = call(world, "sync", type_name, str(item))
@@ -150,6 +154,15 @@ def test_enqueue_fails_when_the_queue_is_away(bare_environ: dict[str, str]) -> N
     assert "Error: the queue did not accept it: check REDIS_URL" in error
     assert "s3cret" not in error
     assert "Traceback" not in error
+
+
+def test_show_of_an_item_with_an_error_is_not_green(world: World) -> None:
+    """Its record is right, but its last run could not confirm it."""
+    item = synced_painting(world, "unconfirmed")
+    error = {"step": "read", "code": "pds_5xx", "message": "502", "at": now()}
+    world.platform.edit("painting", item, **{"atproto.error": error})
+    last = call(world, "show", "painting", str(item)).stdout.splitlines()[-1]
+    assert last == "No faults found on the PDS, but the last run ended with an error."
 
 
 def test_show_of_a_synced_item_finds_nothing_wrong(world: World) -> None:

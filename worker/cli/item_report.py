@@ -108,7 +108,9 @@ def _describe(blob: BlobState) -> str:
 
 def _print_verdict(inspection: Inspection) -> None:
     count = inspection.published.faults
-    if count == 0:
+    if count == 0 and inspection.item.document.state.error:
+        echo("No faults found on the PDS, but the last run ended with an error.", "yellow")
+    elif count == 0:
         echo("No faults found.", "green")
     else:
         echo(f"{count} fault{'s' if count > 1 else ''} found.", "red")

@@ -64,7 +64,7 @@ def sync(
     \b
     Exit codes:
       0  synced, skipped or removed: the PDS is up to date
-      1  failed: it is not retried automatically
+      1  failed or partial, and not retried automatically
       2  error: wrong usage, no such document, or a service does not respond
       3  not yet: pending or partial and retried automatically, or held by another run
 
@@ -97,7 +97,8 @@ def _describe(outcome: Outcome) -> str:
 
 
 def _exit_code(outcome: Outcome) -> ExitCode:
-    if outcome.is_given_up:
+    is_partial = outcome.status is Status.PARTIAL
+    if outcome.is_given_up or (is_partial and outcome.retry_at is None):
         return ExitCode.FOUND
     if outcome.again or outcome.retry_at or outcome.status not in _SETTLED:
         return ExitCode.PENDING
