@@ -27,9 +27,12 @@ class StructuredItemLog(ItemLog):
         self._workload = workload
 
     def record(self, outcome: Outcome) -> None:
+        self._count(outcome)
         is_bad = outcome.status is Status.FAILED or not outcome.found
         level = logging.WARNING if is_bad else logging.INFO
         log.log(level, "item %s", outcome.name, extra=_fields(outcome, self._workload))
+
+    def _count(self, outcome: Outcome) -> None:
         type_name, metrics = outcome.item.type, self._metrics
         metrics.count_run(type_name, outcome.name, self._workload)
         if outcome.since_save is not None:
