@@ -300,7 +300,7 @@ def test_an_unknown_handle_is_named(world: World, command: str) -> None:
     """With what would be one."""
     result = call(world, *command.split(), "@nobody")
     assert result.exit_code == 2
-    assert "Error: '@nobody' is no user with an account: give a handle" in result.stderr
+    assert "Error: unknown user '@nobody'" in result.stderr
 
 
 @pytest.mark.parametrize("wrong", [["--limit", "0"], ["--type", "hologram"], ["--wait", "now"]])

@@ -103,7 +103,7 @@ def test_sync_removes_what_a_deleted_document_left(world: World) -> None:
     world.platform.delete("mood", item)
     result = call(world, "sync", "mood", str(item))
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "--user SUBJECT" in result.stderr
+    assert "--user USER" in result.stderr
     result = call(world, "sync", "mood", str(item), "--user", world.ada)
     assert result.exit_code == 0
     assert "removed at://" in result.stdout

@@ -11,6 +11,7 @@ from cryptography.fernet import Fernet
 
 from worker.core.documents import Account
 from worker.core.secrets import Secret, Vault
+from worker.database.accounts import UnknownAccountError
 from worker.database.mongo import RawDocument
 from worker.operations.key_rotation import re_encrypt
 from worker.services import Services
@@ -58,6 +59,55 @@ def test_account_is_found_by_all_its_names(here: Services) -> None:
     assert here.storage.accounts.find("auth0|ada") == ada
     assert here.storage.accounts.by_did("did:plc:ada") == ada
     assert "canary" not in repr(ada)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["auth0|ada", "did:plc:ada", "ada.test", "@ada.test", "ada", "@ada"],
+)
+def test_account_is_resolved_by_any_of_its_names(here: Services, name: str) -> None:
+    """Handles and screen names with or without `@`."""
+    add(here, "auth0|ada", ADA, "ada")
+    add(here, "auth0|bob", ADA | {"did": "did:plc:bob", "handle": "bob.test"}, "bob")
+    assert here.storage.accounts.resolve(name).subject == "auth0|ada"
+
+
+@pytest.mark.parametrize(
+    ("name", "suggested"),
+    [
+        ("@Whistlegraph", "whistlegraph"),
+        ("whistelgraph", "whistlegraph"),
+        ("wihstlegraph", "whistlegraph"),
+        ("WG.example.com", "wg.example.com"),
+        ("wg.example.org", "wg.example.com"),
+        ("w", ""),
+        ("somebody", ""),
+        ("did:plc:adb", ""),
+        ("\ud800", ""),
+        ("", ""),
+    ],
+)
+def test_unknown_name_is_an_error_with_similar_names(
+    here: Services, name: str, suggested: str
+) -> None:
+    """Another case, and typing errors after the first letter."""
+    account = {"did": "did:plc:wg", "handle": "wg.example.com", "password": "canary"}
+    add(here, "auth0|wg", account, "whistlegraph")
+    add(here, "auth0|odd", {"handle": 5}, 7)
+    with pytest.raises(UnknownAccountError) as raised:
+        here.storage.accounts.resolve(name)
+    assert raised.value.message.startswith(f"unknown user {name!a}")
+    assert (f"did you mean {suggested}" in raised.value.message) == bool(suggested)
+
+
+def test_user_without_an_account_is_an_error_that_names_the_missing_fields(
+    here: Services,
+) -> None:
+    """By subject and by screen name."""
+    add(here, "auth0|bob", {"handle": "bob.test"}, "bob")
+    for name in ("auth0|bob", "@bob"):
+        with pytest.raises(UnknownAccountError, match=r"has no account: `atproto\.did`"):
+            here.storage.accounts.resolve(name)
 
 
 def test_who_is_not_there_has_no_account(here: Services) -> None:

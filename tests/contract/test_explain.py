@@ -15,6 +15,7 @@ from tests.contract.explaining import MOOD, Query, Watched
 from worker.core.clock import after, now
 from worker.core.documents import Account, DocumentId, ItemRef, MediaDocument
 from worker.core.settings.engine import SweepSettings
+from worker.database.accounts import UnknownAccountError
 from worker.database.removals import Removal
 from worker.media import MEDIA_TYPES, MediaType
 from worker.operations.audit.owners import OwnedDocuments
@@ -105,6 +106,8 @@ OF_A_RUN: dict[str, tuple[int, Query]] = {
     "account by DID": (1, lambda w: w.accounts.by_did("did:plc:1")),
     "account by name": (1, lambda w: w.accounts.resolve("@h1")),
     "account by handle": (1, lambda w: w.accounts.resolve("h1.test")),
+    # At most as many names as are compared: here all the hundred users begin alike.
+    "unknown account": (100, lambda w: unknown(w, "h1x")),
     "usable accounts": (2, lambda w: w.accounts.usable(["auth0|u1", "auth0|u2"])),
     "forget thumbnails": (1, lambda w: w.thumbnails.forget("auth0|u1")),
     "discard thumbnails": (2, lambda w: w.thumbnails.discard(["cid2", "cid3"])),
@@ -214,6 +217,12 @@ def sweep(watched: Watched) -> Sweep:
         LIMITS,
         NULL_ALERTS,
     )
+
+
+def unknown(watched: Watched, name: str) -> None:
+    """Look for an account that does not exist, and for similar names."""
+    with pytest.raises(UnknownAccountError, match="did you mean h1"):
+        watched.accounts.resolve(name)
 
 
 def owned(watched: Watched) -> OwnedDocuments:

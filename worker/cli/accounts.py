@@ -35,8 +35,9 @@ _LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
 @click.command()
 @click.option(
     "--resume",
-    metavar="HANDLE",
-    help="Retry this account and its waiting items now: a handle, a subject or a DID.",
+    metavar="USER",
+    help="Retry this account and its pending items now: a screen name, a handle, a subject or a "
+    "DID.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @click.pass_obj
@@ -52,7 +53,7 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
     Exit codes:
       0  no account is blocked
       1  accounts are blocked
-      2  error: wrong usage, or a service does not respond
+      2  error: wrong usage, an unknown user, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     with closing(open_services(env_file)) as services:
         if resume:

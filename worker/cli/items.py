@@ -16,6 +16,7 @@ from worker.cli.output import (
     ExitCode,
     echo,
     exit_with,
+    on_interrupt,
 )
 from worker.core.documents import DocumentId, Status
 from worker.core.ids import InvalidIdError, parse_id
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from worker.services import Services
     from worker.sync.outcome import Outcome
 
+_INTERRUPTED = (
+    "Interrupted: a worker continues with this item when its lease has ended. "
+    "To continue at once, run the same command again then."
+)
 _SETTLED = frozenset({Status.SYNCED, Status.SKIPPED, Status.REMOVED})
 
 
@@ -39,7 +44,11 @@ def _parse_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> s
 _TYPE = click.argument("type_name", metavar="TYPE", type=click.Choice(list(MEDIA_TYPES)))
 _ID = click.argument("item_id", metavar="ID", callback=_parse_id)
 _USER = click.option(
-    "--user", metavar="SUBJECT", help="The owner of the item, if its document is deleted."
+    "--user",
+    "name",
+    metavar="USER",
+    help="The owner of an item whose document is deleted: a screen name, a handle, a subject or a "
+    "DID.",
 )
 
 
@@ -54,7 +63,7 @@ _USER = click.option(
 )
 @click.pass_obj
 def sync(
-    env_file: Path | None, type_name: str, item_id: str, user: str | None, *, force: bool
+    env_file: Path | None, type_name: str, item_id: str, name: str | None, *, force: bool
 ) -> None:
     """Sync the item TYPE ID now, in this process, without the queue.
 
@@ -65,26 +74,31 @@ def sync(
     Exit codes:
       0  synced, skipped or removed: the PDS is up to date
       1  failed or partial, and not retried automatically
-      2  error: wrong usage, no such document, or a service does not respond
-      3  not yet: pending or partial and retried automatically, or held by another run
+      2  error: wrong usage, no such document, an unknown user, or a service does
+         not respond
+      3  not yet: pending or partial and retried automatically, or held by another
+         run
+      130  interrupted
 
     \b
       media-atproto sync painting 65f1c0ffee65f1c0ffee0001
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     with closing(open_services(env_file)) as services:
         known = services.storage.store.find(MEDIA_TYPES[type_name], parse_id(item_id))
-        if known is None and user is None:
-            message = "give --user SUBJECT to remove a record that it may have left behind"
+        if known is None and name is None:
+            message = "if it is deleted, give --user USER to remove its record"
             raise CommandError(f"there is no {type_name} {item_id}; {message}")
-        outcome = services.sync.engine.sync(
-            type_name,
-            item_id,
-            holder=f"terminal {socket.gethostname()}:{os.getpid()}",
-            user=user,
-            force=force,
-            observer=lambda step: echo(step, err=True),
-        )
-        is_moot = known is None and outcome.status is None  # no document, and no account either
+        user = services.storage.accounts.resolve(name).subject if name else None
+        with on_interrupt(_INTERRUPTED):
+            outcome = services.sync.engine.sync(
+                type_name,
+                item_id,
+                holder=f"terminal {socket.gethostname()}:{os.getpid()}",
+                user=user,
+                force=force,
+                observer=lambda step: echo(step, err=True),
+            )
+        is_moot = known is None and outcome.status is None  # no document, and no record
         code = ExitCode.OK if is_moot else _exit_code(outcome)
     echo(_describe(outcome))
     exit_with(code)
@@ -110,21 +124,23 @@ def _exit_code(outcome: Outcome) -> ExitCode:
 @_ID
 @_USER
 @click.pass_obj
-def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | None) -> None:
+def enqueue(env_file: Path | None, type_name: str, item_id: str, name: str | None) -> None:
     """Enqueue the item TYPE ID, as an upload does.
 
-    Only REDIS_URL is needed. If the queue does not accept the message, the sweep of a running
-    worker enqueues the item later, if its document has changed.
+    Only REDIS_URL is needed, and with --user MongoDB. If the queue does not accept the message, the
+    sweep of a running worker enqueues the item later, if its document has changed.
 
     \b
     Exit codes:
       0  enqueued
-      2  error: wrong usage, or the queue did not accept the message
+      2  error: wrong usage, an unknown user, or the queue did not accept the
+         message
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     complete_environment(env_file)
     from worker.core.settings import QueueSettings
 
     QueueSettings.load(os.environ)
+    user = _find_subject(name) if name else None
     from worker.app import app
 
     args = (type_name, item_id) if user is None else (type_name, item_id, user)
@@ -132,6 +148,17 @@ def enqueue(env_file: Path | None, type_name: str, item_id: str, user: str | Non
         message = "the queue did not accept it: check REDIS_URL, and that Redis is running"
         raise CommandError(message)
     echo(f"{type_name} {item_id}: enqueued")
+
+
+def _find_subject(name: str) -> str:
+    """Return the subject of a user, read from MongoDB; raises UnknownAccountError."""
+    from worker.core.settings import MongoSettings
+    from worker.database.accounts import Accounts
+    from worker.database.mongo import connect
+
+    database = connect(MongoSettings.load(os.environ))
+    with closing(database.client):
+        return Accounts(database).resolve(name).subject
 
 
 def _find_ids(services: Services, kind: MediaType, item_id: str) -> tuple[DocumentId, ...]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from functools import partial
+from itertools import islice
 
 from pymongo import ASCENDING, IndexModel
+from pymongo.collection import Collection
 from pymongo.database import Database
 
 from worker.core.documents import Account
@@ -19,8 +22,12 @@ from worker.core.secrets import Secret, StoredSecret
 from worker.database.mongo import RawDocument, mongo_errors, stream
 from worker.database.state import mapping
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _USERS, _HANDLES = "users", "@handles"
+_NAMES = "give a screen name, a handle, a subject or a DID"
+_PREFIXES = (4, 2, 1)  # characters that similar names have in common
+_MAX_SIMILAR = 150  # names of each prefix, and in each collection
+_MAX_COMPARED = 1000
 _ACCOUNT_FIELDS = {"atproto.did": 1, "atproto.handle": 1, "atproto.password": 1}
 
 
@@ -38,13 +45,13 @@ INDEXES = {
 
 
 class UnknownAccountError(PermanentError):
-    """No account has this subject, DID or handle."""
+    """No account has this subject, DID, handle or screen name."""
 
     step, code = "account", "unknown_account"
 
 
 class Accounts:
-    """Finds AT Protocol accounts by subject, DID or handle."""
+    """Finds AT Protocol accounts by subject, DID, handle or screen name."""
 
     def __init__(self, database: Database[RawDocument]) -> None:
         self._users = database[_USERS]
@@ -53,32 +60,78 @@ class Accounts:
     def find(self, subject: str) -> Account | None:
         """Return a user's account, or None if its DID or its password is missing."""
         # Messages and documents may contain subjects that are not valid text.
-        is_name = is_text(subject) and not _SURROGATE.search(subject)
+        is_name = is_text(subject) and not SURROGATE.search(subject)
         return self._find_one({"_id": subject}) if is_name else None
 
     def by_did(self, did: str) -> Account | None:
         return self._find_one({"atproto.did": did})
 
     def resolve(self, name: str) -> Account:
-        """Return the account with this subject, DID or handle.
+        """Return the account with this subject, DID, handle or screen name.
 
-        A handle is the user's name on the platform, with or without `@`, or the account's handle
-        at its PDS. Raises UnknownAccountError.
+        Raises UnknownAccountError, with the names of similar accounts.
         """
+        if account := self.named(name):
+            return account
         bare = name.removeprefix("@")
-        named = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
-        accounts = (self._find_one(match) for match in named)
-        found = next((account for account in accounts if account), None) or self._by_name(bare)
-        if found is None:
-            raise UnknownAccountError(
-                f"{name!a} is no user with an account: give a handle, a subject or a DID"
-            )
+        if self.subject_of(name):
+            missing = "`atproto.did` or `atproto.password` is missing in `users`"
+            raise UnknownAccountError(f"the user {name!a} has no account: {missing}")
+        similar = similar_names(bare, self._names_like(bare))
+        question = f"; did you mean {' or '.join(similar)}?" if similar else ""
+        raise UnknownAccountError(f"unknown user {name!a}{question or '; ' + _NAMES}")
+
+    def named(self, name: str) -> Account | None:
+        """Return the account with this subject, DID, handle or screen name, or None.
+
+        Handles and screen names may begin with `@`.
+        """
+        if SURROGATE.search(name):
+            return None
+        bare = name.removeprefix("@")
+        matches = [{"_id": name}, {"atproto.did": name}, {"atproto.handle": bare}]
+        accounts = (self._find_one(match) for match in matches)
+        found = next((account for account in accounts if account), None)
+        if found is None and (subject := self._subject_named(bare)):
+            return self._find_one({"_id": subject})
         return found
 
-    def _by_name(self, screen_name: str) -> Account | None:
+    def subject_of(self, name: str) -> str | None:
+        """Return the subject of a user, given it or a screen name; None if there is no user.
+
+        Users without an account are found too.
+        """
+        if SURROGATE.search(name):
+            return None
         with mongo_errors():
-            named = self._handles.find_one({"handle": screen_name}, {"_id": 1})
-        return self._find_one({"_id": named["_id"]}) if named else None
+            user = self._users.find_one({"_id": name}, {"_id": 1})
+        return name if user else self._subject_named(name.removeprefix("@"))
+
+    def _subject_named(self, screen_name: str) -> str | None:
+        """Return the subject of the user with a screen name, or None."""
+        with mongo_errors():
+            found = self._handles.find_one({"handle": screen_name}, {"_id": 1})
+        return str(found["_id"]) if found else None
+
+    def _names_like(self, name: str) -> Iterator[str]:
+        """Yield screen names and handles that begin as `name`, longest common prefix first.
+
+        Reads ranges of the indexes, of limited size.
+        """
+        for length in _PREFIXES:
+            for prefix in sorted({name[:length], name[:length].lower()}):
+                if len(prefix) == length and not SURROGATE.search(prefix):
+                    yield from self._range(self._handles, "handle", prefix)
+                    yield from self._range(self._users, "atproto.handle", prefix)
+
+    def _range(self, users: Collection[RawDocument], field: str, prefix: str) -> Iterator[str]:
+        match = {field: {"$gte": prefix, "$lt": f"{prefix}\U0010ffff"}}
+        with mongo_errors():
+            found = users.find(match, {"_id": 0, field: 1}).limit(_MAX_SIMILAR)
+            values = (
+                user.get("handle") or mapping(user.get("atproto")).get("handle") for user in found
+            )
+            yield from (value for value in values if is_text(value))
 
     def usable(self, subjects: Iterable[str]) -> set[str]:
         """Return the subjects that have an account with a DID and a password."""
@@ -129,6 +182,12 @@ class Accounts:
             user = self._users.find_one(match, _ACCOUNT_FIELDS)
             named = self._handles.find_one({"_id": user["_id"]}) if user else None
         return _build_account(user, named) if user else None
+
+
+def similar_names(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to three of the names that are similar to `name`, whatever their case."""
+    by_lower = {each.lower(): each for each in islice(known, _MAX_COMPARED)}
+    return [by_lower[each] for each in get_close_matches(name.lower(), by_lower, cutoff=0.7)]
 
 
 def _build_account(user: RawDocument, named: RawDocument | None) -> Account | None:

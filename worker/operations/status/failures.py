@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,7 +14,7 @@ from pymongo.database import Database
 from worker.core.documents import DocumentId, Failure, ItemRef, Status
 from worker.core.ids import InvalidIdError, as_document_id, parse_id
 from worker.core.records import RecordKey, is_record_uri
-from worker.database.accounts import Accounts, UnknownAccountError
+from worker.database.accounts import Accounts
 from worker.database.backlog import FAILED, TROUBLE, with_code
 from worker.database.indexes import require_index
 from worker.database.mongo import RawDocument, mongo_errors, stream
@@ -165,9 +164,8 @@ class Search:
         """Return the DID in an at:// URI, or that of the handle in it; None if unknown."""
         if repo.startswith("did:"):
             return repo
-        with suppress(UnknownAccountError):
-            return self._accounts.resolve(repo.lower()).did
-        return None
+        account = self._accounts.named(repo.lower())
+        return account.did if account else None
 
     def _by_name(self, text: str) -> Iterator[ItemRef]:
         try:
