@@ -134,7 +134,7 @@ _RESTORE = Job(
     "restore",
     "paintings",
     "Restore of the same paintings after a wipe",
-    "`media-atproto wipe HANDLE --live --yes` for each account, then `media-atproto restore "
+    "`media-atproto wipe HANDLE --yes` for each account, then `media-atproto restore "
     "HANDLE... --wait`; the thumbnails are cached, and every blob is uploaded again. Compared "
     "with the same raw calls and the same old way as the backfill of paintings.",
     (0.75, 8),
@@ -202,7 +202,7 @@ def _paintings(
         backfill = _result(harness, run, startup, ["painting"], authors)
         _repeat(*baselines)
         for handle in handles:
-            run_command(harness, "wipe", handle, "--live", "--yes")
+            run_command(harness, "wipe", handle, "--yes")
         run = run_command(harness, "restore", *handles, "--wait", worker=worker)
         restore = _result(harness, run, startup, ["painting"], authors)
         _repeat(*baselines)

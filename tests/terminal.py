@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -38,6 +39,17 @@ def call(world: World, *arguments: str, **environ: str) -> Result:
     return result
 
 
+def call_on_terminal(world: World, *arguments: str, typed: str) -> Result:
+    """Run the command in this process, with a terminal as its stdin at which a text is typed."""
+    ours, theirs = os.openpty()
+    os.write(ours, typed.encode())
+    with os.fdopen(theirs, "rb") as stdin:
+        result = CliRunner().invoke(main, arguments, input=stdin, env=changed(world.environ, {}))
+    os.close(ours)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result
+
+
 def run_on_terminal(
     arguments: Sequence[str], environ: Mapping[str, str], typed: str = ""
 ) -> tuple[int, str]:
@@ -55,6 +67,13 @@ def run_on_terminal(
             shown += data
     os.close(ours)
     return process.wait(60), shown.decode()
+
+
+def has_no_findings(output: str) -> bool:
+    """Return whether `audit --json` has read all accounts without findings; items may be failed."""
+    lines = output.splitlines()
+    summary = json.loads(lines[-1]).get("summary", {}) if lines else {}
+    return bool(summary) and not (summary["unreadable"] or any(summary["findings"].values()))
 
 
 @dataclass(frozen=True, slots=True)

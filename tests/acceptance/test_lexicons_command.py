@@ -222,7 +222,7 @@ def test_audit_and_wipe_leave_published_lexicons_alone(world: World) -> None:
     own, did = repo(world, world.ada), world.dids[world.ada]
     list(publish(own, plan_publications(own, [ours(OURS[0])])))
     before = read(world, did, OURS[0])
-    for arguments in (("audit", "--repair", "--force"), ("wipe", world.ada, "--live", "--yes")):
+    for arguments in (("audit", "--repair", "--force", "--yes"), ("wipe", world.ada, "--yes")):
         result = terminal.call(world, *arguments)
         assert result.exit_code == 0, result.output
     assert read(world, did, OURS[0]) == before

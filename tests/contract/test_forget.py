@@ -162,7 +162,7 @@ def test_a_user_whose_document_is_gone_too(world: World, pds_admin: tuple[str, s
     delete_account(world, pds_admin, world.dids[world.ada])
     world.services.storage.database["users"].delete_one({"_id": world.ada})
     forgetting = forget(world, world.ada)
-    assert "no account of it is known" in forgetting.remark
+    assert "The user is deleted or has no account" in forgetting.remark
     assert (forgetting.trouble, forgetting.thumbnails) == (None, 1)
     assert states(world, world.ada) == [FORGOTTEN] * 4
 

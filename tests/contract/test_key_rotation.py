@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -216,6 +217,17 @@ def test_a_script_must_give_yes_to_encrypt_plain_passwords(keyring: Keyring) -> 
     keyring.keys.insert(0, new_key())
     again = keyring.run("rotate-keys")
     assert (again.exit_code, again.stderr) == (0, "")
+
+
+def test_the_numbers_are_printed_as_json(keyring: Keyring) -> None:
+    """By key, counted from 1; `sealed` is null when nothing was changed."""
+    dry = json.loads(keyring.run("rotate-keys", "--dry-run", "--json").stdout)
+    assert (dry["sealed"], dry["passwords"]["plain"]) == (None, 3)
+    done = json.loads(keyring.rotate("--json").stdout)
+    assert done["sealed"]["passwords"] == 3
+    assert done["passwords"] == {"by_key": {"1": 3}, "plain": 0, "unreadable": []}
+    keyring.keys.insert(0, new_key())
+    assert json.loads(keyring.rotate("--json").stdout)["unneeded_keys"] == [2]
 
 
 def test_without_a_profile_no_program_is_named_in_the_warning(keyring: Keyring) -> None:

@@ -168,8 +168,9 @@ def test_an_operator_drops_a_removal(world: World) -> None:
     delete(world, [mood])
     world.services.storage.removals.save(removal_note("mood", mood, user=world.ada))
     name = f"mood:{world.ada}::{mood}"
-    assert call(world, "removals", "--drop", name).stdout == f"dropped: {name}\n"
-    assert call(world, "removals", "--drop", name).exit_code == 2
+    dropped = call(world, "removals", "--drop", name, "--yes")
+    assert dropped.stdout == f"dropped: {name}\n"
+    assert call(world, "removals", "--drop", name, "--yes").exit_code == 2
     assert removals_of(world) == []
     assert len(world.records("mood", mood)) == 1
 

@@ -21,7 +21,7 @@ from bson import ObjectId
 
 from tests.fleet import CELERY, beat, worker
 from tests.scene import Scene, open_scene
-from tests.terminal import PROGRAM
+from tests.terminal import PROGRAM, has_no_findings
 from tests.waiting import wait_for
 from tests.world import Worlds
 
@@ -153,8 +153,8 @@ def test_every_command_knows_the_type(scene: Scene) -> None:
     assert (checked.returncode, "com.example.tape" in checked.stdout) == (0, True)
     made = run(scene.environ, PROGRAM, "init")
     assert re.search(r"^tapes +atproto_due +already there", made.stdout, re.MULTILINE)
-    audited = run(scene.environ, PROGRAM, "audit", "--type", "tape")
-    assert audited.returncode == 0, audited.stdout
+    audited = run(scene.environ, PROGRAM, "audit", "--type", "tape", "--json")
+    assert has_no_findings(audited.stdout), audited.stdout
 
 
 def test_its_lexicon_is_published_and_held_to_what_was_published(
@@ -179,6 +179,9 @@ def test_its_lexicon_is_published_and_held_to_what_was_published(
     refused = run(environ, PROGRAM, "lexicons", "publish", *account)
     assert refused.returncode == 1
     assert "com.example.tape would break" in refused.stderr
+    file.write_text(file.read_text().replace('"maxLength": 100', '"maxLength": "x"'))
+    invalid = run(environ, PROGRAM, "lexicons", "publish", *account)
+    assert (invalid.returncode, "nothing was published" in invalid.stderr) == (1, True)
 
 
 WRONG = {
@@ -216,7 +219,7 @@ def refusals(environ: Mapping[str, str]) -> str:
     """Return what a worker and a command say that do not start in an environment."""
     commands = ((*CELERY, "-A", "worker.app", "worker"), (PROGRAM, "status"))
     ended = [run(environ, *command) for command in commands]
-    assert [done.returncode for done in ended] == [1, 1]
+    assert [done.returncode for done in ended] == [1, 2]
     told = "".join(done.stderr for done in ended)
     assert "Traceback" not in told
     return told

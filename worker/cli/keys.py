@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.confirmation import check_can_ask, confirm
+from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import (
+    ExitCode,
+    Table,
+    echo,
+    exit_with,
+    on_interrupt,
+    print_json,
+    print_table,
+)
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.key_rotation import KeyUsage
     from worker.services import Services
+
+_INTERRUPTED = (
+    "Interrupted: all secrets can still be read, as long as no key is removed from SECRET_KEYS. "
+    "To seal the rest, run the same command again."
+)
 
 
 @click.command("new-key")
@@ -34,10 +48,11 @@ def new_key() -> None:
 
 
 @click.command("rotate-keys")
-@click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask before plain passwords are encrypted.")
+@DRY_RUN
+@YES
+@click.option("--json", "as_json", is_flag=True, help="Print the numbers as a JSON object.")
 @click.pass_obj
-def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool) -> None:
+def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Seal all stored secrets with the first of SECRET_KEYS.
 
     These are the passwords in MongoDB, also plain ones, and the sessions in Redis. Prints which
@@ -48,30 +63,67 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool) -> None:
     workers run; it can be interrupted and repeated.
 
     Other programs may read the passwords in MongoDB in plain text. So this command warns before it
-    encrypts a plain password, and asks for confirmation; in scripts give --yes.
+    encrypts plain passwords. At a terminal, it asks you to type `encrypt`. In scripts, give --yes.
 
     \b
     Exit codes:
       0  all secrets are sealed with the first key (with --dry-run: could be)
-      1  no key opens a password, or a secret changed meanwhile: run it again
-      2  wrong usage, or plain passwords without a terminal to confirm at and without --yes
+      1  no key opens a password, or a secret changed meanwhile: run it again;
+         or the confirmation was wrong
+      2  error: wrong usage, or a service does not respond
+      130  interrupted
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    from worker.operations.key_rotation import inspect, re_encrypt
-
     with closing(open_services(env_file)) as services:
-        vault, cache = services.pds.vault, AccountCache(services.storage.redis)
         plain = _warn_of_plain_passwords(services)
-        if not dry_run:
-            if plain:
-                check_can_ask("--yes", yes=yes)
-                confirm(f"To encrypt {plain} plain passwords", "encrypt", yes=yes)
-            counts = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
-            echo(f"Sealed with the first key: {counts[0]} passwords, {counts[1]} sessions.")
-        passwords = inspect(services.storage.accounts.read_all(), vault)
-        sessions = inspect(cache.read_all(), vault)
-    _print_result(passwords, sessions, len(services.settings.secret_keys))
-    pending = 0 if dry_run else passwords.pending + sessions.pending
-    exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)
+        if plain and not dry_run:
+            check_can_ask(yes=yes)
+            confirm(f"To encrypt {plain} plain passwords", "encrypt", yes=yes)
+        report = _inspect(services, None if dry_run else _seal(services))
+    (_print_json if as_json else _print_page)(report)
+    exit_with(report.code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """The stored secrets by key; `keys` is the number of keys.
+
+    `sealed` are the numbers of passwords and sessions that were sealed, or None in a dry run.
+    """
+
+    passwords: KeyUsage
+    sessions: KeyUsage
+    keys: int
+    sealed: tuple[int, int] | None
+
+    @property
+    def code(self) -> ExitCode:
+        pending = self.passwords.pending + self.sessions.pending if self.sealed else 0
+        return ExitCode.FOUND if self.passwords.unreadable or pending else ExitCode.OK
+
+    def is_needed(self, key: int) -> bool:
+        """Return whether a secret is sealed with a key other than the first, counted from 1."""
+        return bool(self.passwords.by_key[key] or self.sessions.by_key[key])
+
+
+def _seal(services: Services) -> tuple[int, int]:
+    """Seal all secrets with the first key; return the numbers of passwords and sessions."""
+    from worker.operations.key_rotation import re_encrypt
+
+    storage, vault = services.storage, services.pds.vault
+    with on_interrupt(_INTERRUPTED):
+        return re_encrypt(storage.accounts, vault), re_encrypt(AccountCache(storage.redis), vault)
+
+
+def _inspect(services: Services, sealed: tuple[int, int] | None) -> _Report:
+    from worker.operations.key_rotation import inspect
+
+    storage, vault = services.storage, services.pds.vault
+    return _Report(
+        inspect(storage.accounts.read_all(), vault),
+        inspect(AccountCache(storage.redis).read_all(), vault),
+        len(services.settings.secret_keys),
+        sealed,
+    )
 
 
 def _warn_of_plain_passwords(services: Services) -> int:
@@ -85,21 +137,43 @@ def _warn_of_plain_passwords(services: Services) -> int:
     return plain
 
 
-def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:
+def _print_page(report: _Report) -> None:
     """Print how many secrets each key sealed, and which keys are still needed."""
-    columns = (passwords, sessions)
+    if report.sealed:
+        passwords, sessions = report.sealed
+        echo(f"Sealed with the first key: {passwords} passwords, {sessions} sessions.")
+    columns = (report.passwords, report.sessions)
     rows = [
         (f"key {n}" + (" (seals)" if n == 1 else ""), *(str(held.by_key[n]) for held in columns))
-        for n in range(1, keys + 1)
+        for n in range(1, report.keys + 1)
     ]
     rows.append(("plain", *(str(held.plain) for held in columns)))
     rows.append(("no key opens", *(str(len(held.unreadable)) for held in columns)))
     print_table(Table(rows, header=("", "passwords", "sessions")))
-    for subject in passwords.unreadable:
+    for subject in report.passwords.unreadable:
         advice = "restore the missing key, or store the password again"
         echo(f"no key opens the password of {subject}: {advice}")
-    for n in range(2, keys + 1):
-        if passwords.by_key[n] or sessions.by_key[n]:
+    if not report.sealed:
+        echo("Nothing was changed.")
+    for n in range(2, report.keys + 1):
+        if report.is_needed(n):
             echo(f"Key {n} of SECRET_KEYS is still needed.")
         else:
             echo(f"Key {n} of SECRET_KEYS is no longer needed: it can be removed.", "green")
+
+
+def _print_json(report: _Report) -> None:
+    """Print the same numbers; keys are counted from 1."""
+    sealed = report.sealed
+    whole = {
+        "sealed": {"passwords": sealed[0], "sessions": sealed[1]} if sealed else None,
+        "passwords": _usage(report.passwords, report.keys),
+        "sessions": _usage(report.sessions, report.keys),
+        "unneeded_keys": [n for n in range(2, report.keys + 1) if not report.is_needed(n)],
+    }
+    print_json(whole)
+
+
+def _usage(usage: KeyUsage, keys: int) -> dict[str, object]:
+    by_key = {str(n): usage.by_key[n] for n in range(1, keys + 1)}
+    return {"by_key": by_key, "plain": usage.plain, "unreadable": usage.unreadable}

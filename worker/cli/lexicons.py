@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.confirmation import DRY_RUN, YES, NotDoneError, check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import (
-    CommandError,
     ExitCode,
     Table,
     echo,
     exit_with,
+    on_interrupt,
     print_json,
     print_table,
 )
@@ -28,9 +29,13 @@ if TYPE_CHECKING:
         LexiconSource,
         Publication,
     )
-    from worker.services import Services
+    from worker.pds.repo import Repo
 
 _DNS, _AT = "dns", "at://"
+_INTERRUPTED = (
+    "Interrupted: the lexicons that are printed here are published, and one more may be. "
+    "To publish the rest, run the same command again."
+)
 
 
 @click.group()
@@ -61,7 +66,8 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     \b
     Exit codes:
       0  all are valid and compatible
-      1  findings: the file, the place in it, the old and new value, and what the change breaks
+      1  findings: the file, the place in it, the old and new value, and what the
+         change breaks
       2  error: wrong usage, or the published lexicons cannot be read
 
     \b
@@ -83,10 +89,12 @@ def check(env_file: Path | None, against: str | None, *, as_json: bool) -> None:
     "--account",
     "name",
     required=True,
-    metavar="HANDLE",
-    help="The account of the NSIDs' authority, on the platform: a handle, a subject or a DID.",
+    metavar="USER",
+    help="The account of the NSIDs' authority, on the platform: a screen name, a handle, a subject "
+    "or a DID.",
 )
-@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@DRY_RUN
+@YES
 @click.option(
     "--save", is_flag=True, help="Save copies beside the lexicons, for `check` to compare with."
 )
@@ -102,6 +110,7 @@ def publish(
     name: str,
     *,
     dry_run: bool,
+    yes: bool,
     save: bool,
     break_compatibility: bool,
 ) -> None:
@@ -111,11 +120,17 @@ def publish(
     Unchanged lexicons are not written again. Then the DNS record that must name the account is
     printed, and whether it does. NSIDs as arguments limit the command to these.
 
+    A change that breaks the published version is refused without --break-compatibility. With it,
+    the command asks you at a terminal to type `break`. In scripts, give --yes.
+
     \b
     Exit codes:
       0  all is published (with --dry-run: could be)
-      1  refused: a lexicon is invalid, or breaks its published version; nothing was written
-      2  error: wrong usage, or a service or the account cannot be used
+      1  nothing was written: a lexicon is invalid, or breaks its published
+         version; or the confirmation was wrong
+      2  error: wrong usage, an unknown user, or a service or the account cannot
+         be used
+      130  interrupted
 
     \b
       media-atproto lexicons publish --account aesthetic.computer --dry-run
@@ -123,13 +138,17 @@ def publish(
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     folders = _select(nsids)
     with closing(open_services(env_file)) as services:
-        did, code = _publish(
-            services, name, list(folders), dry_run=dry_run, force=break_compatibility
+        publisher = _Publisher(
+            services.pds.repo(services.storage.accounts.resolve(name)),
+            break_compatibility=break_compatibility,
+            yes=yes,
         )
+        planned = publisher.plan(services.media.lexicons.document(nsid) for nsid in folders)
+        code = publisher.print_plan(planned) if dry_run else publisher.publish(planned)
     if save and not (code or dry_run):
         _save(folders)
     for dns in dict.fromkeys(map(_dns_name, folders)):
-        print_dns_record(dns, did)
+        print_dns_record(dns, publisher.repo.did)
     exit_with(code)
 
 
@@ -173,38 +192,55 @@ def _select(nsids: Sequence[str]) -> dict[str, Path]:
     invalid = [finding for each, _ in checked for finding in each.findings if not finding.was]
     if invalid:
         faults = "; ".join(f"{finding.file}: {finding.place}" for finding in invalid)
-        raise CommandError(f"nothing was published: {faults}")
+        raise NotDoneError(f"nothing was published: {faults}")
     return {nsid: folder for nsid, folder in known.items() if not nsids or nsid in nsids}
 
 
-def _publish(
-    services: Services, name: str, nsids: Sequence[str], *, dry_run: bool, force: bool
-) -> tuple[str, ExitCode]:
-    """Publish lexicons in an account's repo; return its DID and the exit code."""
-    from worker.operations.lexicons import (
-        PublishOutcome,
-        PublishRefusedError,
-        plan_publications,
-        publish,
-    )
+@dataclass(frozen=True, slots=True)
+class _Publisher:
+    """Publishes lexicons in a repo; asks before it breaks what is published."""
 
-    repo = services.pds.repo(services.storage.accounts.resolve(name))
-    planned = plan_publications(repo, [services.media.lexicons.document(nsid) for nsid in nsids])
-    for publication in planned:
-        print_breaking_changes(publication)
-    try:
-        if dry_run:
-            refused = not force and any(each.breaks for each in planned)
-            for each in planned:
-                would = "" if each.outcome is PublishOutcome.UNCHANGED else "would be "
-                echo(f"{would}{each.outcome}  {each.key.uri}")
-            return repo.did, ExitCode.FOUND if refused else ExitCode.OK
-        for each in publish(repo, planned, break_compatibility=force):
-            echo(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
-    except PublishRefusedError as error:
-        echo(f"Error: {error}; --break-compatibility publishes it anyway", "red", err=True)
-        return repo.did, ExitCode.FOUND
-    return repo.did, ExitCode.OK
+    repo: Repo
+    break_compatibility: bool
+    yes: bool
+
+    def plan(self, documents: Iterable[Mapping[str, object]]) -> list[Publication]:
+        """Plan the publications, and print what they break."""
+        from worker.operations.lexicons import plan_publications
+
+        planned = plan_publications(self.repo, documents)
+        for publication in planned:
+            print_breaking_changes(publication)
+        return planned
+
+    def print_plan(self, planned: Sequence[Publication]) -> ExitCode:
+        """Print what would be done, and whether it would be refused."""
+        from worker.operations.lexicons import PublishOutcome
+
+        for each in planned:
+            would = "" if each.outcome is PublishOutcome.UNCHANGED else "would be "
+            echo(f"{would}{each.outcome}  {each.key.uri}")
+        is_refused = not self.break_compatibility and any(each.breaks for each in planned)
+        return ExitCode.FOUND if is_refused else ExitCode.OK
+
+    def publish(self, planned: Sequence[Publication]) -> ExitCode:
+        """Publish the lexicons, or print why that is refused."""
+        from worker.operations.lexicons import PublishRefusedError, publish
+
+        broken = [each.key.rkey for each in planned if each.breaks]
+        if broken and self.break_compatibility:
+            check_can_ask(yes=self.yes)
+            confirm(f"To break readers and records of {', '.join(broken)}", "break", yes=self.yes)
+        try:
+            with on_interrupt(_INTERRUPTED):
+                for each in publish(
+                    self.repo, planned, break_compatibility=self.break_compatibility
+                ):
+                    echo(f"{each.outcome:<9}  {each.key.uri}  {each.cid}")
+        except PublishRefusedError as error:
+            echo(f"Error: {error}; --break-compatibility publishes it anyway", "red", err=True)
+            return ExitCode.FOUND
+        return ExitCode.OK
 
 
 def _save(folders: dict[str, Path]) -> None:

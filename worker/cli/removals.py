@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import (
     CommandError,
@@ -25,7 +26,7 @@ from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.error_help import help_for
 
 if TYPE_CHECKING:
-    from worker.database.removals import SavedRemoval
+    from worker.database.removals import Removals, SavedRemoval
 
 _HEADER = ("removal", "attempts", "due (UTC)", "code", "message")
 
@@ -45,6 +46,8 @@ _HEADER = ("removal", "attempts", "due (UTC)", "code", "message")
     metavar="REMOVAL",
     help="Delete this removal: its record stays. Can be given several times.",
 )
+@DRY_RUN
+@YES
 @click.option(
     "--limit",
     type=click.IntRange(min=1),
@@ -61,26 +64,33 @@ def removals(
     dropped: Sequence[str],
     limit: int,
     *,
+    dry_run: bool,
+    yes: bool,
     as_json: bool,
 ) -> None:
     """List the removals of records whose documents are deleted, failed ones first.
 
     A removal is saved until its record is gone or its document exists again. Failed ones are not
-    retried by themselves. Name a removal with --retry or --drop as it is listed here.
+    retried automatically. Name a removal with --retry or --drop as it is listed here.
+
+    The record of a dropped removal stays on the PDS. So --drop asks you at a terminal to type
+    `drop`. In scripts, give --yes.
 
     \b
     Exit codes:
-      0  no removal has failed
-      1  removals have failed
+      0  no removal has failed; or the named ones are retried and dropped
+      1  removals have failed; or the confirmation was wrong
       2  error: wrong usage, an unknown removal, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
+    if dry_run and not (retried or dropped):
+        raise click.UsageError("--dry-run requires --retry or --drop")
+    if dropped:
+        check_can_ask(dry_run=dry_run, yes=yes)
     with closing(open_services(env_file)) as services:
-        saved = services.storage.removals
-        _change(retried, saved.retry, "retried")
-        _change(dropped, saved.drop, "dropped")
         if retried or dropped:
+            _change_named(services.storage.removals, retried, dropped, dry_run=dry_run, yes=yes)
             return
-        found = list(islice(saved.all(), limit))
+        found = list(islice(services.storage.removals.all(), limit))
     if as_json:
         for each in found:
             print_json(_to_json(each))
@@ -89,10 +99,25 @@ def removals(
     exit_with(ExitCode.FOUND if any(each.has_failed for each in found) else ExitCode.OK)
 
 
-def _change(names: Sequence[str], change: Callable[[str], bool], done: str) -> None:
-    for name in names:
-        if not change(name):
+def _change_named(
+    saved: Removals, retried: Sequence[str], dropped: Sequence[str], *, dry_run: bool, yes: bool
+) -> None:
+    """Retry and drop the named removals; raises CommandError if one of them is unknown."""
+    for name in (*retried, *dropped):
+        if not saved.exists(name):
             raise CommandError(f"there is no removal {name}")
+    if dry_run:
+        _print_names(retried, "would be retried")
+        _print_names(dropped, "would be dropped")
+        return
+    if dropped:
+        confirm(f"To drop {len(dropped)} removals, whose records stay", "drop", yes=yes)
+    _print_names(filter(saved.retry, retried), "retried")
+    _print_names(filter(saved.drop, dropped), "dropped")
+
+
+def _print_names(names: Iterable[str], done: str) -> None:
+    for name in names:
         echo(f"{done}: {name}")
 
 

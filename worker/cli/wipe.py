@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.confirmation import check_can_ask, confirm
+from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import CommandError, ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import CommandError, echo, exit_with, on_interrupt
+from worker.cli.wipe_report import Erasure, print_erasure_json, print_preview, print_result
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
@@ -20,109 +22,140 @@ from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
     from worker.operations.erase.forget import AccountErasure
-    from worker.operations.erase.report import WipePreview, WipeResult
     from worker.operations.erase.wipe import Wiper
     from worker.services import Services
 
-_LIVE = click.option(
-    "--live", is_flag=True, help="Apply the changes. Without this option, only count."
+_JSON = click.option(
+    "--json", "as_json", is_flag=True, help="Print the preview and the result as a JSON object."
 )
-_YES = click.option("--yes", is_flag=True, help="With --live: do not ask for confirmation.")
-_DRY = "Nothing was changed. To apply the changes, add --live."
+_INTERRUPTED = (
+    "Interrupted: nothing continues in the background. Records that are removed stay removed. "
+    "To remove the rest, run the same command again."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    dry_run: bool
+    yes: bool
+    as_json: bool
 
 
 @click.command()
-@click.argument("name", metavar="HANDLE")
+@click.argument("name", metavar="USER")
 @click.option(
     "--type",
     "type_names",
     multiple=True,
     type=click.Choice(list(MEDIA_TYPES)),
-    help="Only records of this type; may be given several times.",
+    help="Only records of this type; can be given several times.",
 )
-@_LIVE
-@_YES
+@DRY_RUN
+@YES
+@_JSON
 @click.pass_obj
 def wipe(
-    env_file: Path | None, name: str, type_names: tuple[str, ...], *, live: bool, yes: bool
+    env_file: Path | None,
+    name: str,
+    type_names: tuple[str, ...],
+    *,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
-    """Remove all records of our collections from an account's repo.
+    """Remove all records of the media types from an account's repo.
 
-    HANDLE is a handle, a subject or a DID, also of the guests' account. Records that other programs
-    wrote to our collections are removed too; other collections are kept. The documents are kept
-    with the status `removed`: neither the sweep nor a backfill publishes them, only
-    `media-atproto restore` and an edit of the item do.
+    USER is a screen name, a handle, a subject or a DID, also of the guests' account. Records that
+    other programs wrote to these collections are removed too; other collections are kept. The
+    documents are kept with the status `removed`: neither the sweep nor a backfill publishes them.
+    Only `media-atproto restore` and an edit of the item do.
 
-    Can be interrupted and repeated. First let a backfill of the account end, or the items that it
-    enqueued are published again.
+    First the records are counted. At a terminal, the command then asks you to type the handle. In
+    scripts, give --yes. It can be interrupted and repeated. Before you start it, let a backfill of
+    the account end, or the items that it enqueued are published again.
+
+    \b
+    With --json: {"subject", "did", "handle", "dry_run", "remark", "preview",
+    "result", "error"}
 
     \b
     Exit codes:
-      0  all records are removed, or were only counted
-      1  records remain; the reasons are printed
-      2  error: wrong usage, an unknown account, or a service does not respond
+      0  all records are removed (with --dry-run: were counted)
+      1  records remain, for the printed reasons; or the confirmation was wrong
+      2  error: wrong usage, an unknown user, or a service does not respond
+      130  interrupted
+
+    \b
+      media-atproto wipe @bob --dry-run
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    _check_can_ask(live=live, yes=yes)
+    check_can_ask(dry_run=dry_run, yes=yes)
     kinds = [kind for kind in MEDIA_TYPES.values() if not type_names or kind.name in type_names]
     with closing(open_services(env_file)) as services:
         account = services.storage.accounts.resolve(name)
-        echo(f"{account.subject}: {account.handle}, {account.did}")
         wiping = _wiper(services).prepare(account, kinds)
-        preview = wiping.preview()
-        _print_preview(preview)
-        if not any(each.records or each.states for each in preview.values()):
-            echo("There is nothing to remove.")
-            return
-        if not _confirm(account.handle, live=live, yes=yes):
-            return
-        trouble = _execute(wiping.run, preview)
-        code = _report(wiping.done, trouble)
-    exit_with(code)
+        erasure = Erasure(account.subject, account, wiping.preview())
+
+        def run() -> None:
+            erasure.done = wiping.done
+            erasure.trouble = _execute(wiping.run, erasure)
+
+        if _is_confirmed(erasure, account.handle, _Options(dry_run, yes, as_json)):
+            _carry_out(run, erasure, as_json=as_json)
+    exit_with(erasure.code)
 
 
 @click.command()
-@click.argument("name", metavar="SUBJECT")
-@_LIVE
-@_YES
+@click.argument("name", metavar="USER")
+@DRY_RUN
+@YES
+@_JSON
 @click.pass_obj
-def forget(env_file: Path | None, name: str, *, live: bool, yes: bool) -> None:
+def forget(env_file: Path | None, name: str, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Remove all data of an account that is being erased.
 
-    Removes its records of our collections from its repo, clears the state on its documents, and
-    deletes its thumbnails and its cached session. SUBJECT is the `_id` of the user; while the user
-    has an account, a handle or a DID is accepted too. The platform itself deletes the documents
-    and the user.
+    Removes its records of the media types from its repo, clears the state on its documents, and
+    deletes its thumbnails and its cached session. The platform itself deletes the documents and
+    the user.
 
-    Can be interrupted and repeated, also after the user's document or the account on the PDS has
-    been deleted.
+    USER is a screen name, a handle, a subject or a DID. After the user is deleted, only the subject
+    is accepted, the former `_id` of the user.
+
+    First the data is counted. At a terminal, the command then asks you to type the subject. In
+    scripts, give --yes. It can be interrupted and repeated, also after the user or the account on
+    the PDS has been deleted.
+
+    \b
+    With --json: {"subject", "did", "handle", "dry_run", "remark", "preview",
+    "result", "error"}
 
     \b
     Exit codes:
-      0  all data is removed, or was only counted
-      1  data remains; the reasons are printed
-      2  error: wrong usage, an unknown account, or a service does not respond
+      0  all data is removed (with --dry-run: was counted)
+      1  data remains, for the printed reasons; or the confirmation was wrong
+      2  error: wrong usage, an unknown user without data, or a service does
+         not respond
+      130  interrupted
+
+    \b
+      media-atproto forget @bob --dry-run
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    _check_can_ask(live=live, yes=yes)
+    check_can_ask(dry_run=dry_run, yes=yes)
     with closing(open_services(env_file)) as services:
-        erasure = _forgetter(services).prepare(name)
-        subject, account = erasure.subject, erasure.account
-        if subject == services.settings.guest_subject:
+        erasing = _forgetter(services).prepare(name)
+        if erasing.subject == services.settings.guest_subject:
             raise CommandError("the guests' account has no user: use media-atproto wipe")
-        echo(f"{subject}: {account.handle}, {account.did}" if account else subject)
-        if erasure.remark:
-            echo(erasure.remark, "yellow")
-        footprint = erasure.preview()
-        _print_preview(footprint.types)
-        echo(f"thumbnails: {footprint.thumbnails}; pending removals: {footprint.removals}")
-        if not footprint.exists and account is None:
-            echo(f"No data of {subject} was found: is it the subject, the _id of the user?")
-            return
-        if not _confirm(subject, live=live, yes=yes):
-            return
-        trouble = _execute(erasure.run, footprint.types)
-        code = _report(erasure.results, trouble or erasure.trouble)
-        echo(f"thumbnails deleted: {erasure.thumbnails}")
-    exit_with(code)
+        found = erasing.preview()
+        others = {"thumbnails": found.thumbnails, "pending_removals": found.removals}
+        erasure = Erasure(erasing.subject, erasing.account, found.types, others, erasing.remark)
+
+        def run() -> None:
+            erasure.done = erasing.results
+            erasure.trouble = _execute(erasing.run, erasure) or erasing.trouble
+            erasure.others_deleted = {"thumbnails": erasing.thumbnails}
+
+        if _is_confirmed(erasure, erasing.subject, _Options(dry_run, yes, as_json)):
+            _carry_out(run, erasure, as_json=as_json)
+    exit_with(erasure.code)
 
 
 def _wiper(services: Services) -> Wiper:
@@ -151,52 +184,45 @@ def _forgetter(services: Services) -> AccountErasure:
     )
 
 
-def _check_can_ask(*, live: bool, yes: bool) -> None:
-    if live:
-        check_can_ask("--yes with --live", yes=yes)
+def _is_confirmed(erasure: Erasure, word: str, options: _Options) -> bool:
+    """Print the preview, and ask for `word`; return whether to remove the data.
 
-
-def _confirm(word: str, *, live: bool, yes: bool) -> bool:
-    """Return whether to proceed; raises CommandError if another word is typed."""
-    if not live:
-        echo(_DRY)
+    With JSON, the preview is printed with the result.
+    """
+    if not options.as_json:
+        print_preview(erasure)
+    # Cached sessions are not counted: an account without other data is erased too.
+    is_empty = not erasure.exists and (erasure.account is None or not erasure.others)
+    if is_empty or options.dry_run:
+        if options.as_json:
+            print_erasure_json(erasure, dry_run=options.dry_run)
+        else:
+            echo("There is nothing to remove." if is_empty else "Nothing was changed.")
         return False
-    confirm("To remove all this permanently", word, yes=yes)
+    data = f"{erasure.records} records" + (" and all other data" if erasure.others else "")
+    confirm(f"To remove {data} of {erasure.subject} permanently", word, yes=options.yes)
     return True
 
 
-def _execute(
-    run: Callable[[], Iterator[int]], preview: Mapping[str, WipePreview]
-) -> MediaError | None:
+def _carry_out(run: Callable[[], None], erasure: Erasure, *, as_json: bool) -> None:
+    """Remove the data, and print the result."""
+    with on_interrupt(_INTERRUPTED):
+        run()
+    if as_json:
+        print_erasure_json(erasure, dry_run=False)
+    else:
+        print_result(erasure)
+
+
+def _execute(run: Callable[[], Iterator[int]], erasure: Erasure) -> MediaError | None:
     """Remove the records, with a bar on a terminal; return the error that ended it."""
-    total = sum(each.records for each in preview.values())
     try:
         if not sys.stderr.isatty():
             sum(run())
             return None
-        with click.progressbar(length=total, label="removing", file=sys.stderr) as bar:
+        with click.progressbar(length=erasure.records, label="removing", file=sys.stderr) as bar:
             for count in run():
                 bar.update(count)
     except MediaError as error:
         return error
     return None
-
-
-def _print_preview(preview: Mapping[str, WipePreview]) -> None:
-    rows = [(name, str(each.records), str(each.states)) for name, each in preview.items()]
-    print_table(Table(rows, header=("type", "records", "states to clear")))
-
-
-def _report(done: Mapping[str, WipeResult], trouble: MediaError | None) -> ExitCode:
-    """Print what was removed and what remains; return the exit code."""
-    rows = [(name, str(each.removed), str(each.reset)) for name, each in done.items()]
-    print_table(Table(rows, header=("type", "records removed", "states cleared")))
-    left = [(name, each.reasons) for name, each in done.items() if each.skipped]
-    for name, reasons in left:
-        for why, number in reasons.items():
-            echo(f"remaining: {number} of type {name}: {why}", "yellow")
-    if trouble:
-        echo(f"Not completed: {trouble.message}", "red", err=True)
-    if left or trouble:
-        echo("Run it again to remove the rest.", err=True)
-    return ExitCode.FOUND if left or trouble else ExitCode.OK

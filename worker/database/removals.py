@@ -147,6 +147,11 @@ class Removals:
             for raw in self._collection.find({}).sort("retryAt", ASCENDING):
                 yield _parse_saved(raw)
 
+    def exists(self, name: str) -> bool:
+        """Return whether a removal with this name is saved."""
+        with mongo_errors():
+            return self._collection.find_one({"_id": name}, {"_id": 1}) is not None
+
     def retry(self, name: str) -> bool:
         """Make a removal due now, with all attempts; return whether it exists."""
         update = {

@@ -15,7 +15,7 @@ from pymongo.database import Database
 from worker.core.documents import Account
 from worker.core.errors import AccountError, MediaError
 from worker.database.account_changes import COLLECTION as ACCOUNTS
-from worker.database.accounts import Accounts, UnknownAccountError
+from worker.database.accounts import SURROGATE, Accounts, UnknownAccountError
 from worker.database.mongo import RawDocument, long_query, mongo_errors
 from worker.database.removals import COLLECTION as REMOVALS
 from worker.database.state import ResetMode
@@ -55,14 +55,33 @@ class AccountErasure:
     def prepare(self, name: str) -> ErasureRun:
         """Build the erasure of a subject; `preview` and `run` carry it out.
 
-        `name` is a subject, or the DID or handle of an existing account. Raises the errors of the
-        PDS and MongoDB.
+        `name` is a subject, or another name of an existing user. Raises UnknownAccountError if
+        there is neither such a user nor data of such a subject, and the errors of the PDS and
+        MongoDB.
         """
         try:
             account = self.accounts.resolve(name)
         except UnknownAccountError:
-            return ErasureRun(self, name, None)
+            subject = self.accounts.subject_of(name)
+            if subject is None and not self._has_data(name):
+                raise
+            return ErasureRun(self, subject or name, None)
         return ErasureRun(self, account.subject, account)
+
+    def _has_data(self, subject: str) -> bool:
+        """Return whether data of a deleted user is left, such as documents that are forgotten."""
+        if SURROGATE.search(subject):
+            return False
+        of_subject = {
+            ACCOUNTS: {"_id": subject},
+            THUMBNAILS: {"owner": subject},
+            REMOVALS: _removals_of(subject),
+        }
+        with mongo_errors(), long_query():
+            found = (self.database[name].find_one(match) for name, match in of_subject.items())
+            return any(found) or any(
+                self.wiper.state_reset.has_documents(kind, subject) for kind in MEDIA_TYPES.values()
+            )
 
 
 class ErasureRun:
@@ -129,7 +148,9 @@ class ErasureRun:
 
     def _target(self, subject: str, account: Account | None) -> Target:
         if account is None:
-            self.remark = "no account of it is known: nothing can be removed on the PDS"
+            self.remark = (
+                "The user is deleted or has no account: records on a PDS cannot be removed."
+            )
             return Target(subject, None, None)
         repo = self._tools.wiper.open_repo(account)
         try:

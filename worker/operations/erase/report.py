@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from worker.core.documents import MediaDocument
 from worker.database.leases import is_held
 
-AT_WORK = "a worker is at it"
-UNSETTLED = "a worker has to settle first what an earlier one left in doubt"
+AT_WORK = "a worker is processing it"
+UNSETTLED = "a worker must sync it first: an interrupted run may have written elsewhere"
 BACK = "its record was published again meanwhile"
 
 

@@ -106,6 +106,12 @@ class StateReset:
             while page := [self._load(kind, raw) for raw in islice(rows, _PAGE)]:
                 yield page
 
+    def has_documents(self, kind: MediaType, subject: str) -> bool:
+        """Return whether a subject owns documents, whatever their states."""
+        with mongo_errors():
+            found = self._store.collection(kind).find(self._of(subject), {"_id": 1})
+            return any(found.hint(OWNER).limit(1))
+
     def repos_of_owner(self, kind: MediaType, subject: str) -> set[str]:
         """Return the DIDs in the states of a subject's documents."""
         stages: list[RawDocument] = [
