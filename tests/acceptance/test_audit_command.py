@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,11 +16,19 @@ from tests.contract.proxy import Reply, open_proxy
 from tests.pictures import pixel_art
 from tests.terminal import call, run
 from tests.world import World, Worlds
+from worker.cli.audit import audit as command
+from worker.core.clock import after
 from worker.core.records import Write
 from worker.dev.stack import Stack
+from worker.media import media_type
+from worker.operations.audit.findings import Fault
+from worker.operations.error_help import help_for
 
 MOOD = "computer.aesthetic.mood"
 NOWHERE = "did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"
+STATUSES = {
+    *("synced", "pending", "partial", "failed", "skipped", "removed", "never_published"),
+}
 COUNTS = {"missing", "stale", "orphaned", "duplicated", "blob_missing", "blob_truncated"}
 
 
@@ -53,11 +62,12 @@ def lines(result: Result) -> list[dict[str, Any]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
-def put_orphans(world: World, count: int) -> None:
+def put_orphans(world: World, count: int, first: int = 0) -> None:
     """Write records to ada's repo that name no document."""
     ada = repo(world, world.ada)
     writes = [
-        Write("create", ada.key(MOOD, f"x{n}"), {"text": "?", "ref": "?"}) for n in range(count)
+        Write("create", ada.key(MOOD, f"x{n}"), {"text": "?", "ref": "?"})
+        for n in range(first, first + count)
     ]
     ada.apply(writes, ada.commit())
 
@@ -95,9 +105,63 @@ def test_items_that_are_not_published_are_counted_by_reason(world: World) -> Non
     result = audit(world)
     words = " ".join(result.output.split())
     assert result.exit_code == 0
-    assert "skipped painting draft 2" in words
+    assert "skipped painting draft 1" in words
+    assert "never published painting draft 1" in words
     assert "skipped painting no_code 1" in words
     assert "removed mood nuked 1" in words
+
+
+def test_failed_and_partial_items_are_wrong(world: World) -> None:
+    """Exit code 1, never "Clean"; each reason with what to do, named as `failures` names it."""
+    platform, ada = world.platform, world.ada
+    world.sync("mood", platform.save_mood("", ada))
+    platform.store("bad.png", b"no image", ada)
+    world.sync("painting", platform.save_painting("bad", ada))
+    world.sync("painting", platform.save_painting("no-such-image", ada))  # is retried
+    result = audit(world)
+    words = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert "Clean" not in result.output
+    assert "failed mood field_invalid 1" in words
+    assert "partial painting image_unreadable 1" in words
+    assert "partial painting source_missing 1" in words
+    for code in ("field_invalid", "image_unreadable", "source_missing"):
+        assert f"{code}: {help_for(code).action}" in result.output
+    assert "To list these items: media-atproto failures" in result.output
+    assert "1 failed item, 2 partial items in 3 accounts, 8 documents, 6 records." in words
+    last = lines(audit(world, "--json"))[-1]["summary"]
+    assert (last["result"], last["statuses"]["failed"], last["statuses"]["partial"]) == (
+        "wrong",
+        1,
+        2,
+    )
+    listed = call(world, "failures", "--json").stdout.splitlines()
+    assert Counter(json.loads(line)["status"] for line in listed) == {"failed": 1, "partial": 2}
+
+
+def test_items_that_are_retried_are_pending(world: World) -> None:
+    """Exit code 3: nothing is wrong, and not all is published yet."""
+    item = world.platform.save_mood("later", world.ada)
+    assert world.sync("mood", item).status == "synced"
+    world.platform.edit("mood", item, mood="even later")
+    waits = {"atproto.status": "pending", "atproto.retryAt": after(3600)}
+    moods = world.services.storage.store.collection(media_type("mood"))
+    moods.update_one({"_id": item}, {"$set": waits})
+    result = audit(world)
+    assert result.exit_code == 3
+    assert "pending mood queued 1" in " ".join(result.output.split())
+    assert "Pending, published automatically: 1 item." in result.output
+    assert lines(audit(world, "--json"))[-1]["summary"]["result"] == "pending"
+    item = lose(world)
+    assert audit(world).exit_code == 1
+
+
+def test_help_names_all_findings_and_no_others() -> None:
+    """As the table and the JSON name them."""
+    _, _, listed = str(command.help).partition("The findings:\n")
+    section, _, _ = listed.partition("\n\n")
+    named = [line.split()[0] for line in section.splitlines()]
+    assert named == [fault.value for fault in Fault]
 
 
 def test_a_record_of_a_hidden_item_is_shown_with_the_reason(world: World) -> None:
@@ -108,7 +172,7 @@ def test_a_record_of_a_hidden_item_is_shown_with_the_reason(world: World) -> Non
     result = audit(world)
     assert result.exit_code == 1
     assert "its document is not public" in " ".join(result.output.split())
-    assert audit(world, "--repair").exit_code == 0
+    assert audit(world, "--repair", "--yes").exit_code == 0
     assert world.platform.state("mood", item)["reason"] == "not_public"
 
 
@@ -121,7 +185,7 @@ def test_what_is_off_is_shown_with_what_to_do(world: World) -> None:
     assert "the state says synced" in result.output
     assert "publish it" in result.output
     assert "1 finding in 3 accounts, 6 documents" in result.output
-    assert "To repair, use --repair." in result.output
+    assert "To repair the findings: --repair." in result.output
 
 
 def test_json_has_everything(world: World) -> None:
@@ -131,8 +195,8 @@ def test_json_has_everything(world: World) -> None:
     assert result.exit_code == 1
     *accounts, others, last = lines(result)
     assert others["account"] is None
-    assert others["types"]["mood"]["standings"] == [
-        {"standing": "skipped", "reason": "no_account", "count": 1}
+    assert others["types"]["mood"]["statuses"] == [
+        {"status": "skipped", "reason": "no_account", "count": 1}
     ]
     ada = next(line for line in accounts if line["account"]["subject"] == world.ada)
     assert ada["account"] == {
@@ -140,7 +204,7 @@ def test_json_has_everything(world: World) -> None:
         "did": world.dids[world.ada],
         "handle": account(world, world.ada).handle,
     }
-    assert (ada["clean"], ada["failure"], ada["repair"]) == (False, None, None)
+    assert (ada["result"], ada["failure"], ada["repair"]) == ("wrong", None, None)
     assert ada["types"]["mood"]["documents"] == 2
     assert ada["types"]["mood"]["records"] == 1
     (finding,) = ada["findings"]
@@ -155,14 +219,16 @@ def test_json_has_everything(world: World) -> None:
         "detail": "the state says synced",
         "action": "publish it",
     }
-    assert [line["clean"] for line in accounts].count(True) == 2
+    assert [line["result"] for line in accounts].count("clean") == 2
     assert last["summary"] == {
-        "clean": False,
+        "result": "wrong",
+        "dry_run": False,
         "accounts": 3,
         "unreadable": 0,
         "documents": 6,
         "records": 4,
-        "findings": {**dict.fromkeys(COUNTS, 0), "state_lies": 0, "missing": 1},
+        "statuses": {**dict.fromkeys(STATUSES, 0), "synced": 4, "skipped": 1},
+        "findings": {**dict.fromkeys(COUNTS, 0), "state_mismatch": 0, "missing": 1},
     }
 
 
@@ -171,7 +237,7 @@ def test_repair_puts_right_and_looks_again(world: World) -> None:
     item = lose(world)
     world.platform.save_mood("new", world.bob)
     put_orphans(world, 2)
-    result = audit(world, "--repair")
+    result = audit(world, "--repair", "--yes")
     assert result.exit_code == 0
     assert "Repaired: 2 records removed, 2 documents synced" in result.output
     assert "Clean: 3 accounts" in result.output
@@ -179,26 +245,44 @@ def test_repair_puts_right_and_looks_again(world: World) -> None:
     assert audit(world).exit_code == 0
 
 
+def test_rehearsal_of_a_repair_counts_and_changes_nothing(world: World) -> None:
+    """The same numbers as the repair; what would be refused is refused."""
+    lose(world)
+    put_orphans(world, 2)
+    before = world.revision(world.dids[world.ada])
+    result = audit(world, "--repair", "--dry-run")
+    assert result.exit_code == 1
+    planned = "1 document synced. Nothing was changed."
+    assert f"Would be repaired: 2 records removed, {planned}" in result.output
+    *_, last = lines(audit(world, "--repair", "--dry-run", "--json"))
+    assert last["summary"]["dry_run"] is True
+    assert world.revision(world.dids[world.ada]) == before
+    put_orphans(world, 7, first=2)
+    refused = audit(world, "--repair", "--dry-run")
+    assert "is more than 20%: none was removed" in refused.output
+    assert "Would be repaired: 0 records removed, 1 document synced" in refused.output
+
+
 def test_repair_in_json_says_what_was_done(world: World) -> None:
     """By account."""
     lose(world)
-    *accounts, _others, last = lines(audit(world, "--repair", "--json"))
+    *accounts, _others, last = lines(audit(world, "--repair", "--yes", "--json"))
     repairs = [line["repair"] for line in accounts if line["account"]["subject"] == world.ada]
     done = {"removed": 0, "synced": 1, "left": 0, "refusals": [], "failures": []}
     assert repairs == [done]
-    assert last["summary"]["clean"] is True
+    assert last["summary"]["result"] == "clean"
 
 
 def test_too_large_a_share_is_removed_by_force_alone(world: World) -> None:
     """Nothing of that collection is removed, the rest is put right, and it says what to do."""
     put_orphans(world, 6)
     item = lose(world)
-    refused = audit(world, "--repair")
+    refused = audit(world, "--repair", "--yes")
     assert refused.exit_code == 1
     assert f"to remove 6 of 8 records of {MOOD} is more than 20%" in refused.output
     assert "repeat with --force" in refused.output
     assert len(world.records("mood", item)) == 1
-    assert audit(world, "--repair", "--force").exit_code == 0
+    assert audit(world, "--repair", "--yes", "--force").exit_code == 0
 
 
 def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) -> None:
@@ -208,12 +292,12 @@ def test_account_that_cannot_be_read_is_told_and_the_others_go_on(world: World) 
     item = lose(world)
     handle = account(world, world.bob).handle
     try:
-        result, listed = audit(world, "--repair"), audit(world, "--json")
+        result, listed = audit(world, "--repair", "--yes"), audit(world, "--json")
     finally:
         users.update_one({"_id": world.bob}, {"$set": {"atproto.did": world.dids[world.bob]}})
     assert result.exit_code == 1
     assert f"{handle} ({NOWHERE}) cannot be read:" in result.output
-    assert "Not everything could be audited" in result.output
+    assert "1 account not audited in" in result.output
     assert len(world.records("mood", item)) == 1
     *accounts, _others, last = lines(listed)
     failures = [line["failure"] for line in accounts if line["failure"]]
@@ -261,8 +345,9 @@ def test_first_findings_are_shown_and_the_others_counted(world: World) -> None:
     ("arguments", "told"),
     [
         (["--force"], "--force requires --repair"),
+        (["--dry-run"], "--dry-run requires --repair"),
         (["--type", "poem"], "poem"),
-        (["--user", "no-such-user"], "'no-such-user' is no user with an account"),
+        (["--user", "no-such-user"], "unknown user 'no-such-user'"),
     ],
 )
 def test_wrong_use_exits_with_2(opened: World, arguments: list[str], told: str) -> None:
@@ -286,6 +371,6 @@ def test_command_of_its_own_prints_json_alone(world: World, bare_environ: dict[s
     environ = {**bare_environ, **world.environ}
     code, output, error = run(["audit", "--json"], environ)
     assert (code, error) == (0, "")
-    assert json.loads(output.splitlines()[-1])["summary"]["clean"] is True
+    assert json.loads(output.splitlines()[-1])["summary"]["result"] == "clean"
     for secret in (world.environ["SECRET_KEYS"], account(world, world.ada).password.reveal()):
         assert secret not in output

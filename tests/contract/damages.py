@@ -15,7 +15,7 @@ OLDEST = "2222222222222"
 MISSING = {("missing", "mood"): 1}
 STALE = {("stale", "mood"): 1}
 ORPHANED = {("orphaned", "mood"): 1}
-LIES = {("state_lies", "mood"): 1}
+LIES = {("state_mismatch", "mood"): 1}
 Damage = Callable[[Ground], Count]
 
 
@@ -141,7 +141,7 @@ def twins_of_an_unknown_one(ground: Ground) -> Count:
     for rkey in ("3zzzzzzzzzzz2", "3zzzzzzzzzzz3"):
         ground.put_twin("mood", item, rkey)
     ground.platform.edit("mood", item, atproto=None)
-    return {("duplicated", "mood"): 2, ("state_lies", "mood"): 1}
+    return {("duplicated", "mood"): 2, ("state_mismatch", "mood"): 1}
 
 
 def twin_of_a_nuked_one(ground: Ground) -> Count:

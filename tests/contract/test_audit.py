@@ -18,8 +18,8 @@ from worker.operations.audit.findings import Fault
 def test_account_that_is_right_is_clean(ground: Ground) -> None:
     """Nothing is found, every document is right, and what there is was counted."""
     audited = ground.audit()
-    assert audited.is_clean
-    assert standings(audited) == {("mood", "right", ""): 3, ("painting", "right", ""): 1}
+    assert audited.verdict == "clean"
+    assert standings(audited) == {("mood", "synced", ""): 3, ("painting", "synced", ""): 1}
     counts = {each.kind.name: (each.documents, each.records) for each in audited.audit.types}
     assert counts == {"painting": (1, 1), "mood": (3, 3), "piece": (0, 0), "kidlisp": (0, 0)}
 
@@ -77,18 +77,18 @@ def test_what_a_document_tells_of_itself_is_no_finding(ground: Ground) -> None:
     ground.platform.edit("mood", claimed, mood="being published")
     ground.services.storage.store.claim(media_type("mood"), [claimed], holder="somebody", lease=60)
     audited = ground.audit()
-    assert audited.is_clean
+    assert (audited.verdict, found(audited)) == ("wrong", {})
     assert standings(audited) == {
-        ("mood", "right", ""): 3,
+        ("mood", "synced", ""): 3,
         ("mood", "failed", "field_invalid"): 1,
         ("mood", "failed", "lexicon_violation"): 1,
-        ("mood", "waiting", "queued"): 1,
-        ("mood", "waiting", "at_work"): 1,
+        ("mood", "pending", "queued"): 1,
+        ("mood", "pending", "at_work"): 1,
         ("mood", "removed", "nuked"): 1,
         ("mood", "removed", "wiped"): 1,
-        ("mood", "skipped", "deleted"): 1,
-        ("painting", "right", ""): 1,
-        ("painting", "waiting", "source_missing"): 1,
+        ("mood", "never_published", "deleted"): 1,
+        ("painting", "synced", ""): 1,
+        ("painting", "partial", "source_missing"): 1,
         ("painting", "partial", "image_unreadable"): 1,
     }
 
@@ -98,7 +98,7 @@ def test_expired_lease_waits_for_the_sweep_if_it_has_a_retry_time(ground: Ground
     item = ground.platform.save_mood("dead", ground.user.subject)
     dead = {"token": "t", "holder": "h", "until": now() - timedelta(minutes=1)}
     ground.set_state("mood", item, status="pending", lease=dead, retryAt=now())
-    assert standings(ground.audit())["mood", "waiting", "queued"] == 1
+    assert standings(ground.audit())["mood", "pending", "queued"] == 1
     ground.set_state("mood", item, retryAt=None)
     assert found(ground.audit()) == {("missing", "mood"): 1}
 
@@ -109,7 +109,8 @@ def test_document_saved_a_moment_ago_is_on_its_way(ground: Ground) -> None:
     with ground.open() as rounds:
         patient = replace(rounds, auditor=replace(rounds.auditor, grace=60))
         audited = patient.of_account(ground.user)
-    assert standings(audited)["mood", "waiting", "just_saved"] == 1
+    assert standings(audited)["mood", "never_published", "just_saved"] == 1
+    assert audited.verdict == "pending"
 
 
 def test_document_published_while_the_repo_was_read_is_in_hand(ground: Ground) -> None:
@@ -118,8 +119,8 @@ def test_document_published_while_the_repo_was_read_is_in_hand(ground: Ground) -
     soon = datetime.now(UTC) + timedelta(minutes=1)
     ground.set_state("mood", item, status="synced", attemptedAt=soon, rkey="x", uri="x", cid="x")
     audited = ground.audit()
-    assert standings(audited)["mood", "waiting", "at_work"] == 1
-    assert audited.is_clean
+    assert standings(audited)["mood", "pending", "at_work"] == 1
+    assert audited.verdict == "pending"
 
 
 def test_record_of_another_user_with_the_same_account_is_no_orphan(ground: Ground) -> None:
@@ -130,21 +131,21 @@ def test_record_of_another_user_with_the_same_account_is_no_orphan(ground: Groun
     ground.sync("mood", ground.platform.save_mood("theirs", twin))
     account = ground.services.storage.accounts.find(twin)
     assert account
-    assert ground.audit().is_clean
-    assert ground.audit(account).is_clean
+    assert ground.audit().verdict == "clean"
+    assert ground.audit(account).verdict == "clean"
 
 
 def test_without_bytes_a_blob_that_is_gone_is_not_found(ground: Ground) -> None:
     """`blobs=False` is quicker, and says less."""
     DAMAGES["blob_deleted"](ground)
-    assert ground.audit(blobs=False).is_clean
+    assert ground.audit(blobs=False).verdict == "clean"
 
 
 def test_document_with_a_bad_blob_is_not_right_as_well(ground: Ground) -> None:
     """It is counted once."""
     DAMAGES["blob_truncated"](ground)
     audited = ground.audit()
-    assert standings(audited)["painting", "right", ""] == 1
+    assert standings(audited)["painting", "synced", ""] == 1
     (finding,) = audited.audit.findings
     assert "does not have the whole of blob" in finding.detail
 
@@ -153,7 +154,7 @@ def test_types_that_were_not_asked_for_are_left_out(ground: Ground) -> None:
     """Neither read nor counted."""
     DAMAGES["never_published"](ground)
     audited = ground.audit(kinds=[MEDIA_TYPES["painting"]])
-    assert audited.is_clean
+    assert audited.verdict == "clean"
     assert [each.kind.name for each in audited.audit.types] == ["painting"]
 
 
@@ -169,10 +170,10 @@ def test_guests_account_has_the_items_of_nobody(ground: Ground) -> None:
     ground.sync("kidlisp", ground.platform.save_kidlisp("(line)", None))
     ground.platform.save_mood("not published", None)
     audited = ground.audit(guests)
-    assert audited.is_clean
+    assert audited.verdict == "clean"
     assert standings(audited) == {
-        ("kidlisp", "right", ""): 4,
-        ("mood", "skipped", "guests_not_published"): 1,
+        ("kidlisp", "synced", ""): 4,
+        ("mood", "never_published", "guests_not_published"): 1,
     }
 
 
@@ -182,10 +183,10 @@ def test_documents_of_owners_without_an_account_are_covered(ground: Ground) -> N
         item = ground.platform.save_mood("whose?", "somebody")
         ground.platform.edit("mood", item, user=owner)
     audited = ground.others()
-    assert audited.is_clean
+    assert audited.verdict == "clean"
     assert standings(audited) == {
-        ("mood", "skipped", "no_account"): 2,
-        ("mood", "skipped", "guests_not_published"): 1,
+        ("mood", "never_published", "no_account"): 2,
+        ("mood", "never_published", "guests_not_published"): 1,
     }
 
 
@@ -193,8 +194,8 @@ def test_document_without_account_that_claims_a_record_lies(ground: Ground) -> N
     """Nobody can say where that would be."""
     item = ground.platform.save_mood("whose?", "auth0|nobody")
     ground.set_state("mood", item, status="synced")
-    assert found(ground.others()) == {("state_lies", "mood"): 1}
-    assert ground.others(repair=True).is_clean
+    assert found(ground.others()) == {("state_mismatch", "mood"): 1}
+    assert ground.others(repair=True).verdict == "clean"
     assert ground.state("mood", item)["status"] == "skipped"
 
 
@@ -218,7 +219,7 @@ def test_account_that_there_is_not_is_told(ground: Ground) -> None:
     account = ground.services.storage.accounts.find(ground.user.subject)
     assert account
     audited = ground.audit(account)
-    assert not audited.is_clean
+    assert audited.verdict == "wrong"
     assert audited.audit.failure
     assert audited.audit.failure.code == "did_not_found"
     assert audited.audit.types == ()

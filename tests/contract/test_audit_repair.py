@@ -22,10 +22,10 @@ def test_damage_is_found_and_put_right(ground: Ground, damage: Callable[[Ground]
     expected = damage(ground)
     before = ground.audit()
     assert found(before) == expected
-    assert not before.is_clean
+    assert before.verdict == "wrong"
     after = ground.repair()
     assert found(after) == {}
-    assert after.is_clean
+    assert after.verdict == "clean"
     for name in ("mood", "painting", "piece"):
         refs = [record.value["ref"] for record in ground.records(name)]
         assert len(refs) == len(set(refs))
@@ -35,7 +35,7 @@ def test_all_damages_at_once_are_put_right(ground: Ground) -> None:
     """They do not get in each other's way; removing so much takes `force`."""
     for damage in DAMAGES.values():
         damage(ground)
-    assert ground.repair(force=True).is_clean
+    assert ground.repair(force=True).verdict == "clean"
 
 
 def test_many_findings_are_put_right_batch_by_batch(ground: Ground) -> None:
@@ -43,7 +43,7 @@ def test_many_findings_are_put_right_batch_by_batch(ground: Ground) -> None:
     for number in range(120):
         ground.platform.save_mood(f"new {number}", ground.user.subject)
     audited = ground.repair()
-    assert audited.is_clean
+    assert audited.verdict == "clean"
     assert audited.repairs
     assert audited.repairs.synced == 120
     assert len(ground.records("mood")) == 123
@@ -86,7 +86,7 @@ def test_truncated_blob_is_whole_again(ground: Ground) -> None:
     item = ground.painting(seed=5)
     cid, key = ground.blob_of("painting", item), ground.key("painting", item)
     ground.blob_file(cid).write_bytes(b"short")
-    assert ground.repair().is_clean
+    assert ground.repair().verdict == "clean"
     data = ground.services.pds.client_of(ground.user.did).get_blob(ground.user.did, cid)
     assert data
     assert cid_of_blob(data) == cid == ground.blob_of("painting", item)
@@ -100,18 +100,18 @@ def test_blob_whose_source_is_gone_leaves_the_record_without_it(ground: Ground) 
     folder = ground.platform.store("other.txt", b"", ground.user.subject).parent
     (folder / f"{ground.platform.document('painting', item)['slug']}.png").unlink()
     audited = ground.repair()
-    assert audited.is_clean
-    assert standings(audited)["painting", "waiting", "source_missing"] == 1
+    assert (audited.verdict, found(audited)) == ("wrong", {})
+    assert standings(audited)["painting", "partial", "source_missing"] == 1
     record = ground.repo.get(ground.key("painting", item))
     assert record
     assert "thumbnail" not in record.value
 
 
 def test_unpublishable_document_is_failed_afterwards(ground: Ground) -> None:
-    """It was missing; now the document says why, and the account counts as clean."""
+    """It was missing; now the document says why, and that is wrong too."""
     ground.platform.save_mood("", ground.user.subject)
     audited = ground.repair()
-    assert audited.is_clean
+    assert (audited.verdict, found(audited)) == ("wrong", {})
     assert standings(audited)["mood", "failed", "field_invalid"] == 1
 
 
@@ -122,10 +122,10 @@ def test_moved_document_is_repaired_from_both_sides(ground: Ground, side: str) -
     other = ground.newcomer()
     ground.platform.edit("mood", item, user=other.subject)
     assert found(ground.audit(other)) == {("missing", "mood"): 1}
-    assert ground.repair(other if side == "new" else None).is_clean
+    assert ground.repair(other if side == "new" else None).verdict == "clean"
     assert ground.state("mood", item)["repo"] == other.did
-    assert ground.audit(other).is_clean
-    assert ground.audit().is_clean
+    assert ground.audit(other).verdict == "clean"
+    assert ground.audit().verdict == "clean"
 
 
 def orphans(ground: Ground, count: int) -> None:
@@ -145,15 +145,15 @@ def test_too_large_a_share_is_removed_by_force_only(ground: Ground) -> None:
     (refusal,) = audited.repairs.refusals
     assert (refusal.collection, refusal.removals, refusal.records) == (MOOD, 6, 10)
     assert "--force" in refusal.text
-    assert not audited.is_clean
-    assert ground.repair(force=True).is_clean
+    assert audited.verdict == "wrong"
+    assert ground.repair(force=True).verdict == "clean"
     assert len(ground.records("mood")) == 4
 
 
 def test_few_records_are_removed_whatever_their_share(ground: Ground) -> None:
     """5 of 8: a small collection is no reason to refuse."""
     orphans(ground, 5)
-    assert ground.repair().is_clean
+    assert ground.repair().verdict == "clean"
 
 
 def test_a_fifth_is_removed_and_no_more(ground: Ground) -> None:
@@ -161,7 +161,7 @@ def test_a_fifth_is_removed_and_no_more(ground: Ground) -> None:
     for number in range(21):
         ground.mood(f"more {number}")
     orphans(ground, 6)
-    assert ground.repair().is_clean
+    assert ground.repair().verdict == "clean"
     orphans(ground, 7)
     assert found(ground.repair()) == {("orphaned", "mood"): 7}
 
@@ -173,7 +173,7 @@ def test_records_that_would_be_written_again_count_as_well(ground: Ground) -> No
         ground.blob_file(ground.blob_of("painting", item)).unlink()
     assert found(ground.repair()) == {("blob_missing", "painting"): 6}
     assert len(ground.records("painting")) == 7
-    assert ground.repair(force=True).is_clean
+    assert ground.repair(force=True).verdict == "clean"
 
 
 def claim(ground: Ground, item: ObjectId) -> None:
@@ -207,7 +207,7 @@ def test_orphan_whose_document_came_back_is_kept(ground: Ground) -> None:
     ground.platform.edit("mood", item, nuked=True)
     ground.repair_after(lambda: ground.platform.edit("mood", item, nuked=False))
     assert ground.repo.get(ground.key("mood", item))
-    assert ground.audit().is_clean
+    assert ground.audit().verdict == "clean"
 
 
 def test_two_repairs_at_once_do_no_harm(ground: Ground) -> None:
@@ -219,7 +219,7 @@ def test_two_repairs_at_once_do_no_harm(ground: Ground) -> None:
         for each in both:
             each.result()
     ground.repair()
-    assert ground.audit().is_clean
+    assert ground.audit().verdict == "clean"
 
 
 def test_repair_that_died_after_a_removal_is_taken_up(ground: Ground) -> None:
@@ -228,7 +228,7 @@ def test_repair_that_died_after_a_removal_is_taken_up(ground: Ground) -> None:
     ground.blob_file(ground.blob_of("painting", item)).unlink()
     ground.repo.delete(ground.key("painting", item))
     assert found(ground.audit()) == {("missing", "painting"): 1}
-    assert ground.repair().is_clean
+    assert ground.repair().verdict == "clean"
 
 
 def test_wrong_password_keeps_an_account_from_being_repaired(ground: Ground) -> None:
@@ -246,4 +246,4 @@ def test_wrong_password_keeps_an_account_from_being_repaired(ground: Ground) -> 
     assert found(audited) == {("orphaned", "mood"): 1}
     assert audited.repairs
     assert [failure.code for failure in audited.repairs.failures] == ["wrong_password"]
-    assert not audited.is_clean
+    assert audited.verdict == "wrong"

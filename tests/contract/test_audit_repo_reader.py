@@ -69,7 +69,7 @@ def test_repo_that_cannot_be_had_is_told(
     """Of that account nothing is known, and that is what is said."""
     proxy.answer(reply, "getRepo")
     audited = ground.audit()
-    assert not audited.is_clean
+    assert audited.verdict == "wrong"
     assert audited.audit.failure
     assert audited.audit.failure.code == code
     assert audited.audit.types == ()
@@ -94,7 +94,7 @@ def test_repo_that_came_damaged_is_asked_for_again(ground: Ground) -> None:
     with ground.open() as rounds, closing(Moving(ground.services.settings.pds.url)) as moving:
         reading = replace(rounds.auditor.repo_reader, pds_of=lambda _: moving)
         auditor = replace(rounds.auditor, repo_reader=reading)
-        assert auditor.audit(ground.user).is_clean
+        assert auditor.audit(ground.user).verdict == "clean"
         assert moving.asked == 2
 
 
@@ -125,6 +125,6 @@ def test_every_blob_is_fetched_once(ground: Ground, proxy: Proxy) -> None:
     for _ in range(3):
         ground.painting(seed=1)
     proxy.forget_calls()
-    assert ground.audit().is_clean
+    assert ground.audit().verdict == "clean"
     assert (proxy.count("getBlob"), proxy.count("getRepo")) == (2, 1)
     assert proxy.count() == 3

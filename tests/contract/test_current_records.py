@@ -87,7 +87,7 @@ def test_a_legacy_document_with_a_current_record_is_adopted(
     The next run reads the record again, to confirm that it is still there.
     """
     before = older.revision
-    assert {fault for fault, _ in older.findings()} == {"state_lies"}
+    assert {fault for fault, _ in older.findings()} == {"state_mismatch"}
     assert older.differences() == 0
     assert older.sync(watched(world, watch)) == "synced"
     blobs = len(blobs_of(older.record))
@@ -137,7 +137,7 @@ def test_a_repair_adopts_current_records_without_a_write(older: Older) -> None:
     """The audit says that the state lies, not that the record is stale."""
     before = older.revision
     ((fault, detail),) = older.findings()
-    assert fault == "state_lies"
+    assert fault == "state_mismatch"
     assert "cid is absent" in detail
     assert older.findings(repair=True) == []
     assert older.revision == before
@@ -405,7 +405,7 @@ def test_a_recording_that_no_state_knows_is_no_difference(painting: Older) -> No
     url = f"{painting.world.services.media.site.url}/media/paintings/{code}.zip"
     older = painting.put(recordingUrl=url).legacy("rkey alone")
     before = older.revision
-    assert {fault for fault, _ in older.findings()} == {"state_lies"}
+    assert {fault for fault, _ in older.findings()} == {"state_mismatch"}
     assert older.differences() == 0
     older.sync()
     assert older.revision == before

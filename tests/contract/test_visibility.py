@@ -173,7 +173,7 @@ def test_a_hidden_item_is_removed_and_published_again_when_it_is_shown(
     assert swept(ground) == [ref]
     after = ground.state(type_name, item)
     assert (after["status"], after["uri"], after["cid"]) == ("synced", before["uri"], before["cid"])
-    assert ground.audit().is_clean
+    assert ground.audit().verdict == "clean"
 
 
 def test_an_item_that_is_hidden_in_another_way_has_the_new_reason(ground: Ground) -> None:
@@ -196,7 +196,7 @@ def test_an_item_that_is_hidden_before_it_was_published_is_skipped(
     """Whether a run has seen it or not, the audit counts it under the reason."""
     item = ground.platform.save_mood("not yet", ground.user.subject)
     ground.platform.edit("mood", item, **hide)
-    assert standings(ground.audit())["mood", "skipped", reason] == 1
+    assert standings(ground.audit())["mood", "never_published", reason] == 1
     ground.sync("mood", item)
     assert told(ground, item, "mood") == ("skipped", reason)
     assert standings(ground.audit())["mood", "skipped", reason] == 1
@@ -237,7 +237,7 @@ def test_a_painting_without_a_code_is_skipped_until_it_has_one(ground: Ground) -
     ground.platform.edit("painting", item, code="a3b")
     assert swept(ground) == [ref]
     assert told(ground, item) == ("synced", None)
-    assert ground.audit().is_clean
+    assert ground.audit().verdict == "clean"
 
 
 def test_a_record_stays_while_its_painting_has_no_code(ground: Ground) -> None:
@@ -254,7 +254,7 @@ def test_a_record_stays_while_its_painting_has_no_code(ground: Ground) -> None:
         assert (after["uri"], after["cid"]) == (before["uri"], before["cid"])
         assert ground.repo.get(ground.key("painting", item))
         assert standings(ground.audit())["painting", "skipped", "no_code"] == 1
-        assert ground.repair().is_clean
+        assert ground.repair().verdict == "clean"
         assert shown(ground, item).published.faults == 0
         ground.platform.edit("painting", item, code="again")
         ground.sync("painting", item)

@@ -21,5 +21,5 @@ def repair_truncated_blobs(environ: Mapping[str, str]) -> int:
     faults = [each["finding"] for account in accounts[:-1] for each in account["findings"]]
     if not faults or set(faults) != {_TRUNCATED}:
         return 0
-    run(["audit", "--repair"], environ)
+    run(["audit", "--repair", "--yes"], environ)
     return len(faults)

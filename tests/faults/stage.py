@@ -23,7 +23,7 @@ from tests.faults.judge import Judge
 from tests.faults.stream import Cast, Load, Stream
 from tests.fleet import frozen
 from tests.scene import TIMES, open_scene
-from tests.terminal import run
+from tests.terminal import has_no_findings, run
 from tests.waiting import wait_for
 from tests.world import World, Worlds
 from worker.database.mongo import RawDocument
@@ -148,9 +148,9 @@ class Stage:
         self.directory.be_honest()
 
     def audit(self) -> str:
-        """Run the audit as an operator does; return its output unless it is clean."""
-        code, output, error = run(["audit"], self.environ)
-        return "" if code == 0 else f"exit code {code}\n{output}{error}"
+        """Run the audit as an operator does; return its output if there are findings."""
+        code, output, error = run(["audit", "--json"], self.environ)
+        return "" if has_no_findings(output) else f"exit code {code}\n{output}{error}"
 
     def clear(self) -> None:
         """Leave nothing of what a fault left undone to the next one."""

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.cli.output import Table, echo, print_json, print_table
+from worker.cli.output import Column, Table, echo, print_json, print_table
 from worker.core.documents import Account, Failure
 from worker.core.text import MAX_SHOWN, truncate
-from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
+from worker.operations.audit.findings import (
+    DocumentStanding,
+    Fault,
+    Finding,
+    TypeAudit,
+    Verdict,
+    is_pending,
+    is_wrong,
+)
 from worker.operations.audit.repair import RemovalRefusal, Repairs
 from worker.operations.audit.run import AuditResult, AuditSummary
+from worker.operations.error_help import help_for
 
-_HEADER = ("type", "documents", "records", "right", "explained", "wrong")
-_EXPLANATIONS = "Explained by the state of the document"
+_HEADER = (
+    "type",
+    Column("documents", priority=4),
+    Column("records", priority=4),
+    Column("synced", priority=3),
+    Column("pending", priority=1),
+    "partial",
+    "failed",
+    Column("explained", priority=2),
+    "findings",
+)
+_REASONS_HEADER = ("status", "type", "reason", "items")
+_COUNTED = (DocumentStanding.SYNCED, DocumentStanding.PARTIAL, DocumentStanding.FAILED)
 _ACTIONS: Mapping[Fault, str] = {
     Fault.MISSING: "publish it",
     Fault.STALE: "publish it again",
@@ -30,7 +50,7 @@ def print_account(audited: AuditResult) -> None:
     print_json(
         {
             "account": audit.account and _account(audit.account),
-            "clean": audited.is_clean,
+            "result": audited.verdict,
             "types": {each.kind.name: _counts(each) for each in audit.types},
             "findings": [_finding(finding) for finding in audit.findings],
             "failure": audit.failure and _failure(audit.failure),
@@ -39,58 +59,100 @@ def print_account(audited: AuditResult) -> None:
     )
 
 
-def print_summary(summary: AuditSummary) -> None:
+def print_summary(summary: AuditSummary, *, dry_run: bool) -> None:
     """Print the totals of all accounts as one line of JSON."""
     counts = {fault.value: 0 for fault in Fault}
     for (fault, _), count in summary.faults.items():
         counts[fault.value] += count
     whole = {
-        "clean": summary.clean,
+        "result": summary.verdict,
+        "dry_run": dry_run,
         "accounts": summary.accounts,
         "unreadable": len(summary.unreadable),
         "documents": summary.documents.total(),
         "records": summary.records.total(),
+        "statuses": {each.value: summary.count(each) for each in DocumentStanding},
         "findings": counts,
     }
     print_json({"summary": whole})
 
 
-def print_page(summary: AuditSummary, *, repaired: bool) -> None:
+def print_page(summary: AuditSummary, *, repaired: bool, dry_run: bool) -> None:
     """Print the totals of all accounts, and the first findings."""
     print_table(Table(list(_type_rows(summary)), header=_HEADER))
-    faults = [
-        (fault, name, str(count), _ACTIONS[fault])
-        for (fault, name), count in sorted(summary.faults.items())
-    ]
-    print_table(
-        Table(faults, header=("finding", "type", "", "what --repair does"), title="Findings")
-    )
-    print_table(
-        Table(list(_reason_rows(summary)), header=("", "type", "reason", ""), title=_EXPLANATIONS)
-    )
-    _print_first(summary)
+    _print_findings(summary)
+    _print_wrong_items(summary)
+    pending, explained = _pending_rows(summary), _explained_rows(summary)
+    print_table(Table(pending, header=_REASONS_HEADER, title="Pending, published automatically"))
+    print_table(Table(explained, header=_REASONS_HEADER, title="Explained by the documents"))
     for account, failure in summary.unreadable:
         echo(f"{_name(account)} cannot be read: {failure.message}", "red")
     for owner, text in summary.undone:
         echo(f"{_name(owner)}: {text}", "red")
     if repaired:
-        echo(_describe(summary))
-    _print_verdict(summary, repaired=repaired)
+        echo(_describe(summary, dry_run=dry_run))
+    _print_verdict(summary, repaired=repaired and not dry_run)
 
 
 def _type_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
     for name in summary.documents:
-        right = summary.standings[name, DocumentStanding.RIGHT, ""]
-        total = sum(count for (kind, *_), count in summary.standings.items() if kind == name)
-        wrong = sum(count for (_, kind), count in summary.faults.items() if kind == name)
-        counts = (summary.documents[name], summary.records[name], right, total - right, wrong)
-        yield (name, *map(str, counts))
+        counts = dict.fromkeys(DocumentStanding, 0)
+        pending = 0
+        for (kind, standing, reason), count in summary.standings.items():
+            if kind == name and is_pending(standing, reason):
+                pending += count
+            elif kind == name:
+                counts[standing] += count
+        synced, partial, failed = (counts.pop(each) for each in _COUNTED)
+        found = sum(count for (_, kind), count in summary.faults.items() if kind == name)
+        explained = sum(counts.values())
+        numbers = (summary.documents[name], summary.records[name], synced, pending)
+        yield (name, *map(str, (*numbers, partial, failed, explained, found)))
 
 
-def _reason_rows(summary: AuditSummary) -> Iterator[Sequence[str]]:
+def _reason_rows(summary: AuditSummary) -> Iterator[tuple[DocumentStanding, Sequence[str]]]:
     for (name, standing, reason), count in sorted(summary.standings.items()):
-        if standing is not DocumentStanding.RIGHT:
-            yield standing, name, reason, str(count)
+        yield standing, (standing.replace("_", " "), name, reason, str(count))
+
+
+def _wrong_rows(summary: AuditSummary) -> list[Sequence[str]]:
+    return [row for standing, row in _reason_rows(summary) if is_wrong(standing)]
+
+
+def _pending_rows(summary: AuditSummary) -> list[Sequence[str]]:
+    return [row for standing, row in _reason_rows(summary) if is_pending(standing, row[2])]
+
+
+def _explained_rows(summary: AuditSummary) -> list[Sequence[str]]:
+    return [
+        row
+        for standing, row in _reason_rows(summary)
+        if standing is not DocumentStanding.SYNCED
+        and not is_wrong(standing)
+        and not is_pending(standing, row[2])
+    ]
+
+
+def _print_findings(summary: AuditSummary) -> None:
+    """Print the numbers of findings, and the first ones."""
+    faults = [
+        (fault, name, str(count), _ACTIONS[fault])
+        for (fault, name), count in sorted(summary.faults.items())
+    ]
+    action = Column("what --repair does", priority=1, wraps=True)
+    print_table(Table(faults, header=("finding", "type", "count", action), title="Findings"))
+    _print_first(summary)
+
+
+def _print_wrong_items(summary: AuditSummary) -> None:
+    """Print the numbers of failed and partial items by reason, and what to do."""
+    rows = _wrong_rows(summary)
+    print_table(Table(rows, header=_REASONS_HEADER, title="Failed and partial items"))
+    for code in dict.fromkeys(row[2] for row in rows):
+        echo(f"{code}: {help_for(code).action}")
+    if rows:
+        echo("To list these items: media-atproto failures")
+        echo("After correcting a reason: media-atproto retry --reason CODE")
 
 
 def _print_first(summary: AuditSummary) -> None:
@@ -110,10 +172,12 @@ def _subject(finding: Finding) -> str:
     return " of ".join(filter(None, [finding.key.uri if finding.key else "", document]))
 
 
-def _describe(summary: AuditSummary) -> str:
+def _describe(summary: AuditSummary, *, dry_run: bool) -> str:
     removed = _format_count(summary.removed, "record")
     synced = _format_count(summary.synced, "document")
     skipped = _format_count(summary.skipped, "document")
+    if dry_run:
+        return f"Would be repaired: {removed} removed, {synced} synced. Nothing was changed."
     repaired = f"Repaired: {removed} removed, {synced} synced"
     return f"{repaired}; {skipped} in use by workers skipped" if summary.skipped else repaired
 
@@ -122,14 +186,29 @@ def _print_verdict(summary: AuditSummary, *, repaired: bool) -> None:
     counts = (summary.accounts, summary.documents.total(), summary.records.total())
     names = ("account", "document", "record")
     audited = ", ".join(_format_count(*each) for each in zip(counts, names, strict=True))
-    if summary.clean:
+    if summary.verdict is Verdict.CLEAN:
         echo(f"Clean: {audited}.", "green")
-    elif summary.found:
-        advice = "" if repaired else " To repair, use --repair."
-        echo(f"{_format_count(summary.found, 'finding')} in {audited}.{advice}", "red")
+    elif summary.verdict is Verdict.PENDING:
+        pending = _format_count(summary.pending, "item")
+        echo(f"Nothing is wrong in {audited}. Pending, published automatically: {pending}.")
     else:
-        undone = "repaired" if summary.undone else "audited"
-        echo(f"Not everything could be {undone} in {audited}.", "red")
+        echo(f"{', '.join(_wrong_parts(summary))} in {audited}.", "red")
+        if summary.found and not repaired:
+            echo("To repair the findings: --repair. To see what it would do: --repair --dry-run.")
+
+
+def _wrong_parts(summary: AuditSummary) -> Iterator[str]:
+    """Yield what is wrong, with its number."""
+    counts = (
+        (summary.found, "finding", ""),
+        (summary.count(DocumentStanding.FAILED), "failed item", ""),
+        (summary.count(DocumentStanding.PARTIAL), "partial item", ""),
+        (len(summary.unreadable), "account", " not audited"),
+        (len(summary.undone), "repair", " not done"),
+    )
+    for count, noun, state in counts:
+        if count:
+            yield f"{_format_count(count, noun)}{state}"
 
 
 def _format_count(number: int, noun: str) -> str:
@@ -145,11 +224,11 @@ def _account(account: Account) -> dict[str, str]:
 
 
 def _counts(audit: TypeAudit) -> dict[str, object]:
-    standings = [
-        {"standing": standing, "reason": reason or None, "count": count}
+    statuses = [
+        {"status": standing, "reason": reason or None, "count": count}
         for (standing, reason), count in sorted(audit.standings.items())
     ]
-    return {"documents": audit.documents, "records": audit.records, "standings": standings}
+    return {"documents": audit.documents, "records": audit.records, "statuses": statuses}
 
 
 def _finding(finding: Finding) -> dict[str, object]:

@@ -64,7 +64,7 @@ def lag_behind(stage: Stage) -> None:
             return sum(unknown(kind) for kind in MEDIA_TYPES.values())
 
         stage.wait(lambda: count() >= _UNKNOWN, "published items that it lacks", every=1)
-        code, output, error = run(["audit", "--repair", "--force"], stage.fleet.environ)
+        code, output, error = run(["audit", "--repair", "--force", "--yes"], stage.fleet.environ)
         assert code in {0, 1}, output + error
 
 

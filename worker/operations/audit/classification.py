@@ -6,7 +6,7 @@ pending retries and skipped items get a standing with a reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,7 @@ from worker.core.records import RecordKey
 from worker.database.state import RESET_REASONS
 from worker.media import MediaType
 from worker.operations.audit.findings import (
+    JUST_SAVED,
     DocumentStanding,
     Fault,
     Finding,
@@ -29,6 +30,13 @@ from worker.operations.audit.matching import Expected, Match
 from worker.operations.expected import ExpectedRecords
 from worker.pds.repo_snapshot import StoredRecord
 from worker.sync.plan import Publish, Skip
+
+_AT_WORK = "at_work"
+_UNPUBLISHED: Mapping[Status | None, DocumentStanding] = {
+    None: DocumentStanding.NEVER_PUBLISHED,
+    Status.SKIPPED: DocumentStanding.SKIPPED,
+    Status.REMOVED: DocumentStanding.REMOVED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,19 @@ class Classification:
     is_current: bool = False
 
 
-RIGHT = Classification((DocumentStanding.RIGHT, ""), is_current=True)
+_SYNCED = Classification((DocumentStanding.SYNCED, ""), is_current=True)
+
+
+def _classify_waiting(state: SyncState, reason: str) -> Classification:
+    """Classify a document that a run is expected to publish.
+
+    A partial one stays partial while it is retried: a file is missing on the PDS until then.
+    """
+    if state.status is Status.PARTIAL and reason != _AT_WORK:
+        return Classification((DocumentStanding.PARTIAL, reason))
+    if reason == JUST_SAVED:
+        return Classification((DocumentStanding.NEVER_PUBLISHED, reason))
+    return Classification((DocumentStanding.PENDING, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +98,12 @@ class Classifier:
         state, item = document.state, document.ref.id
         held = state.lease is not None and state.lease.until > now()
         if held or (state.attempted_at is not None and state.attempted_at >= self.started):
-            return "at_work"
+            return _AT_WORK
         if state.retry_at is not None:
             return state.error.code if state.error else "queued"
         if self.grace and state.status is None and isinstance(item, ObjectId):
             age = (self.started - item.generation_time).total_seconds()
-            return "just_saved" if age < self.grace else ""
+            return JUST_SAVED if age < self.grace else ""
         return ""
 
     def _classify_wanted(self, match: Match, plan: Publish) -> Classification:
@@ -92,9 +112,9 @@ class Classifier:
         mismatch = self._find_mismatch(document.state, own) if own else ""
         synced = document.state.status is Status.SYNCED
         if current and synced and not mismatch and not match.duplicates:
-            return RIGHT
+            return _SYNCED
         if waiting := self.waiting_reason(document):
-            return Classification((DocumentStanding.WAITING, waiting))
+            return _classify_waiting(document.state, waiting)
         if current:
             verdict = self._classify_current(match, mismatch)
         else:
@@ -115,7 +135,7 @@ class Classifier:
         """Classify a document with a current record by its state."""
         document, state = match.expected.document, match.expected.document.state
         if not mismatch and state.status is Status.SYNCED:
-            return RIGHT
+            return _SYNCED
         if not mismatch and state.status is Status.PARTIAL and state.error:
             return Classification((DocumentStanding.PARTIAL, state.error.code))
         detail = mismatch or describe_state(state)
@@ -134,16 +154,15 @@ class Classifier:
         """Classify a document that should have no record, except one that it keeps."""
         document, state = match.expected.document, match.expected.document.state
         if waiting := self.waiting_reason(document):
-            return Classification((DocumentStanding.WAITING, waiting))
+            return _classify_waiting(state, waiting)
         if state.status is Status.FAILED and state.error:
             return Classification((DocumentStanding.FAILED, state.error.code))
         if records := [record for record in (match.own, *match.duplicates) if record]:
             orphans = [self.finding(Fault.ORPHANED, why, record, document) for record in records]
             return Classification(findings=orphans)
-        if state.status is Status.REMOVED:
-            return Classification((DocumentStanding.REMOVED, state.reason or reason))
-        if state.status in {None, Status.SKIPPED}:
-            return Classification((DocumentStanding.SKIPPED, reason))
+        if standing := _UNPUBLISHED.get(state.status):
+            saved = state.reason if state.status is Status.REMOVED else None
+            return Classification((standing, saved or reason))
         detail = f"{describe_state(state)}, and {why}"
         return self._one(Fault.STATE_MISMATCH, detail, None, document)
 

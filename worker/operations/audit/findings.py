@@ -39,7 +39,7 @@ def describe_state(state: SyncState) -> str:
         case None:
             return "never published" if state.rkey is None else "the state has an rkey alone"
         case Status.PENDING:
-            return "the state says pending, and nothing will try it"
+            return "the state says pending, and no retry is due"
         case status:
             reason = f" ({state.reason})" if state.reason else ""
             return f"the state says {status}{reason}"
@@ -85,18 +85,35 @@ class Fault(StrEnum):
     DUPLICATED = "duplicated"
     BLOB_MISSING = "blob_missing"
     BLOB_TRUNCATED = "blob_truncated"
-    STATE_MISMATCH = "state_lies"
+    STATE_MISMATCH = "state_mismatch"
 
 
 class DocumentStanding(StrEnum):
-    """The audit result of a document without findings."""
+    """The audit result of a document without findings, named as in `status`."""
 
-    RIGHT = "right"
-    WAITING = "waiting"
+    SYNCED = "synced"
+    PENDING = "pending"
     PARTIAL = "partial"
     FAILED = "failed"
     SKIPPED = "skipped"
     REMOVED = "removed"
+    NEVER_PUBLISHED = "never_published"
+
+
+_WRONG = frozenset({DocumentStanding.PARTIAL, DocumentStanding.FAILED})
+JUST_SAVED = "just_saved"
+
+
+class Verdict(StrEnum):
+    """The result of an audit.
+
+    WRONG: there are findings, failed or partial items, or not everything was audited. PENDING:
+    only items are left that are published automatically.
+    """
+
+    CLEAN = "clean"
+    PENDING = "pending"
+    WRONG = "wrong"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +154,16 @@ def document_ids(findings: Iterable[Finding]) -> set[DocumentId]:
 Standings = Counter[tuple[DocumentStanding, str]]
 
 
+def is_wrong(standing: DocumentStanding) -> bool:
+    """Return whether documents with this standing need an operator."""
+    return standing in _WRONG
+
+
+def is_pending(standing: DocumentStanding, reason: str) -> bool:
+    """Return whether documents with this standing are published automatically."""
+    return standing is DocumentStanding.PENDING or reason == JUST_SAVED
+
+
 @dataclass(frozen=True, slots=True)
 class TypeAudit:
     """The audit of one account's documents and records of one type.
@@ -167,9 +194,12 @@ class AccountAudit:
         return [finding for audit in self.types for finding in audit.findings]
 
     @property
-    def is_clean(self) -> bool:
-        """Return whether the account was audited and there are no findings."""
-        return self.failure is None and not self.findings
+    def verdict(self) -> Verdict:
+        standings = {each for audit in self.types for each in audit.standings}
+        if self.failure or self.findings or any(is_wrong(standing) for standing, _ in standings):
+            return Verdict.WRONG
+        is_waiting = any(is_pending(*each) for each in standings)
+        return Verdict.PENDING if is_waiting else Verdict.CLEAN
 
     @property
     def signature(self) -> frozenset[tuple[Fault, str]]:

@@ -50,7 +50,7 @@ class RecordRemoval:
             found = self._find_unchanged(kind, findings[start : start + _CHUNK])
             by_key = {finding.key: finding for finding in found if finding.key}
             for keys in self.record_deleter.delete(repo, list(by_key)):
-                orphaned_documents = [by_key[key] for key in keys if _is_orphaned(by_key[key], key)]
+                orphaned_documents = [by_key[key] for key in keys if is_orphaned(by_key[key], key)]
                 self._update_states(kind, orphaned_documents)
                 yield RemovedRecords(len(keys), orphaned_documents)
 
@@ -100,8 +100,8 @@ def _is_unchanged(finding: Finding, current: Mapping[str, MediaDocument]) -> boo
     )
 
 
-def _is_orphaned(finding: Finding, key: RecordKey) -> bool:
-    """Return whether the finding's document has the removed record in its state."""
+def is_orphaned(finding: Finding, key: RecordKey) -> bool:
+    """Return whether the state of a finding's document names a removed record."""
     if finding.document is None:
         return False
     state = finding.document.state

@@ -21,8 +21,8 @@ from worker.database.mongo import StoreUnavailableError
 from worker.database.state_updates import StateUpdate, StateUpdates
 from worker.media import MediaType
 from worker.media.validation import Lexicons
-from worker.operations.audit.findings import Fault, Finding, TypeAudit
-from worker.operations.audit.record_removal import RecordRemoval
+from worker.operations.audit.findings import Fault, Finding, TypeAudit, document_ids
+from worker.operations.audit.record_removal import RecordRemoval, is_orphaned
 from worker.pds.repo import Repo
 from worker.sync.batch.engine import BatchEngine, BatchRequest
 from worker.sync.existing_records import adopt_blobs, is_adopted
@@ -91,6 +91,23 @@ class Repairs:
         """Return `later` with the `removed` and `synced` of both repairs added up."""
         removed, synced = self.removed + later.removed, self.synced + later.synced
         return replace(later, removed=removed, synced=synced)
+
+
+def plan_repairs(account: Account | None, types: Iterable[TypeAudit], *, force: bool) -> Repairs:
+    """Count what a repair would remove and sync, without changing anything."""
+    planned = Repairs()
+    for audit in types:
+        removals = [finding for finding in audit.findings if is_removal(finding)]
+        to_sync = [finding for finding in audit.findings if not is_removal(finding)]
+        if account:
+            refused = None if force else removal_guard(account.did, audit, removals)
+            if refused:
+                planned.refusals.append(refused)
+            else:
+                planned.removed += len({each.key for each in removals})
+                to_sync += [each for each in removals if each.key and is_orphaned(each, each.key)]
+        planned.synced += len(document_ids(to_sync))
+    return planned
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,14 @@ from worker.database.mongo import StoreUnavailableError
 from worker.database.state_updates import StateUpdates
 from worker.media import MediaType
 from worker.operations.audit.auditor import Auditor
-from worker.operations.audit.findings import AccountAudit, DocumentStanding, Fault, Finding
+from worker.operations.audit.findings import (
+    AccountAudit,
+    DocumentStanding,
+    Fault,
+    Finding,
+    Verdict,
+    is_pending,
+)
 from worker.operations.audit.orphans import OrphanFinder
 from worker.operations.audit.owners import OwnedDocuments
 from worker.operations.audit.record_removal import RecordRemoval
@@ -36,15 +43,19 @@ _MAX_KEPT = 20
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """The last audit of an account, and the repairs before it, if requested."""
+    """The last audit of an account, and the repairs before it, if requested.
+
+    In a dry run, `repairs` are those that would be made after the audit.
+    """
 
     audit: AccountAudit
     repairs: Repairs | None = None
 
     @property
-    def is_clean(self) -> bool:
-        """Return whether the last audit is clean and the repairs are complete."""
-        return self.audit.is_clean and (self.repairs is None or self.repairs.is_whole)
+    def verdict(self) -> Verdict:
+        """Return the result of the last audit; WRONG if the repairs are not complete."""
+        is_whole = self.repairs is None or self.repairs.is_whole
+        return self.audit.verdict if is_whole else Verdict.WRONG
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +159,12 @@ def _repairer(services: Services, observer: Observer, *, force: bool) -> Repaire
 class AuditSummary:
     """Totals of the results so far; stores nothing for each clean account.
 
-    `first` holds the first findings. `unreadable` lists accounts that could not be audited, and
-    `undone` lists refused or failed repairs, with the reasons.
+    `verdict` is the worst of them. `first` holds the first findings. `unreadable` lists accounts
+    that could not be audited, and `undone` lists refused or failed repairs, with the reasons.
     """
 
     accounts: int = 0
-    clean: bool = True
+    verdict: Verdict = Verdict.CLEAN
     documents: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
     standings: Counter[tuple[str, DocumentStanding, str]] = field(default_factory=Counter)
@@ -168,7 +179,7 @@ class AuditSummary:
     def add(self, audited: AuditResult) -> None:
         audit = audited.audit
         self.accounts += audit.account is not None
-        self.clean = self.clean and audited.is_clean
+        self.verdict = max(self.verdict, audited.verdict, key=list(Verdict).index)
         if audit.failure:
             self.unreadable.append((audit.account, audit.failure))
         for each in audit.types:
@@ -185,6 +196,16 @@ class AuditSummary:
     @property
     def found(self) -> int:
         return self.faults.total()
+
+    def count(self, *standings: DocumentStanding) -> int:
+        """Return the number of documents with these standings."""
+        return sum(n for (_, standing, _), n in self.standings.items() if standing in standings)
+
+    @property
+    def pending(self) -> int:
+        """Return the number of documents that are published automatically."""
+        counts = self.standings.items()
+        return sum(n for (_, standing, reason), n in counts if is_pending(standing, reason))
 
     def _add_repairs(self, account: Account | None, repairs: Repairs) -> None:
         self.removed += repairs.removed
