@@ -9,7 +9,15 @@ from typing import Any, NoReturn
 
 import click
 
-from worker.cli.output import CommandError, ExitCode, expected_errors, print_errors_safely
+from worker.cli.output import (
+    CommandError,
+    ExitCode,
+    UsageError,
+    allows_color,
+    expected_errors,
+    print_errors_safely,
+)
+from worker.cli.usage import CommandGroup
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
@@ -39,7 +47,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that imports a command when it is used; its help imports no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -63,8 +71,11 @@ class LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print expected errors without a traceback."""
         print_errors_safely()
+        ctx.color = None if allows_color() else False  # None: if the output is a terminal
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            raise UsageError(error) from error
         except KeyboardInterrupt:
             _leave_interrupted(ctx)
         except expected_errors() as error:

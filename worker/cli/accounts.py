@@ -11,6 +11,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    Column,
     ExitCode,
     Table,
     echo,
@@ -28,8 +29,15 @@ if TYPE_CHECKING:
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
-_HEADER = ("account", "did", "items waiting", "blocked until", "code", "message")
-_LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
+_HEADER = (
+    "account",
+    Column("did", priority=2),
+    "items waiting",
+    "blocked until",
+    "code",
+    Column("message", priority=1, wraps=True),
+)
+_LIMITS_HEADER = ("PDS", "rate limit", "of", Column("used", wraps=True), "until")
 
 
 @click.command()

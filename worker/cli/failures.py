@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -17,15 +18,20 @@ from worker.cli.output import (
     Table,
     echo,
     exit_with,
+    on_interrupt,
     print_json,
     print_table,
+    shown,
+    terminal_width,
 )
+from worker.cli.tables import flow, wrap_and_cut
+from worker.cli.usage import Choice, did_you_mean
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
-from worker.operations.error_help import help_for
+from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
 from worker.services.storage import Storage
 
@@ -37,7 +43,7 @@ _TYPES = click.option(
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     metavar="TYPE",
     help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
 )
@@ -48,6 +54,8 @@ _REASONS = click.option(
     metavar="CODE",
     help="Only items with this error code; can be given several times.",
 )
+_UNCHANGED = "Interrupted. Nothing was changed."
+_MAX_LINES = 3  # of an item on a terminal
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 
 
@@ -90,12 +98,27 @@ def failures(
       media-atproto failures --reason field_invalid --json | jq -r .id
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
-    with closing(open_services(env_file)) as services:
+    with on_interrupt(_UNCHANGED), closing(open_services(env_file)) as services:
+        _check_codes(services.storage, codes)
         if as_json:
             count = print_lines(services.storage, kinds, codes)
         else:
             count = print_page(services.storage, kinds, codes, limit)
     exit_with(ExitCode.FOUND if count else ExitCode.OK)
+
+
+def _check_codes(storage: Storage, codes: Sequence[str]) -> None:
+    """Raise click.BadParameter for a code that is not documented and that no item has."""
+    unknown = [code for code in codes if help_for(code) is BUG]
+    if not unknown:
+        return
+    counts = ItemCounts(storage.database, storage.store)
+    stored = Counts.sum(counts.errors(kind) for kind in MEDIA_TYPES.values()).codes
+    known = [*stored, *chain.from_iterable(each.codes for each in ERROR_HELP)]
+    for code in unknown:
+        if code not in stored:
+            message = f"{code!r} is not an error code.{did_you_mean(code, known)}"
+            raise click.BadParameter(message, param_hint="--reason")
 
 
 def _parse_ids(
@@ -248,10 +271,29 @@ def _print_reason(code: str, counts: Counts, items: Sequence[FailedItem]) -> Non
         advice = help_for(code)
         echo(f"  what happened: {advice.meaning}")
         echo(f"  what to do: {advice.action}")
-    print_table(Table([_cells(item) for item in items], header=_HEADER))
+    if width := terminal_width(sys.stdout):
+        for item in items:
+            click.echo("\n".join(_format_item(item, width)))
+    else:
+        print_table(Table([_cells(item) for item in items], header=_HEADER))
     if more := max(0, failed + partial - len(items)):
         echo(f"  and {more} more")
     echo("")
+
+
+def _format_item(item: FailedItem, width: int) -> list[str]:
+    """Return two or three lines for a terminal: the item, its state and the error.
+
+    The message is cut: `show` and --json print all of it.
+    """
+    attempts = f"{item.attempts} attempt{'' if item.attempts == 1 else 's'}"
+    since = f"since {_since(item)} UTC" if item.error else ""
+    facts = (str(item.ref), _owner(item), f"{item.status} {since}".rstrip(), attempts)
+    lines = flow([shown(fact) for fact in facts], width, indent=2)
+    error = item.error
+    message = f"{error.step}: {truncate(error.message, MAX_SHOWN)}" if error else ""
+    room = max(1, _MAX_LINES - len(lines))
+    return [*lines, *wrap_and_cut(f"    {shown(message)}", width, room)]
 
 
 def _cells(item: FailedItem) -> tuple[str, ...]:
@@ -259,13 +301,21 @@ def _cells(item: FailedItem) -> tuple[str, ...]:
     return (
         item.ref.type,
         str(item.ref.id),
-        f"@{item.handle}" if item.handle else item.owner,
+        _owner(item),
         item.status,
         error.step if error else "",
-        f"{error.at:%Y-%m-%d %H:%M}" if error else "",
+        _since(item),
         str(item.attempts),
         truncate(error.message, MAX_SHOWN) if error else "",
     )
+
+
+def _owner(item: FailedItem) -> str:
+    return f"@{item.handle}" if item.handle else item.owner
+
+
+def _since(item: FailedItem) -> str:
+    return f"{item.error.at:%Y-%m-%d %H:%M}" if item.error else ""
 
 
 def _as_json(item: FailedItem) -> dict[str, object]:

@@ -12,6 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    Column,
     CommandError,
     ExitCode,
     Table,
@@ -20,6 +21,7 @@ from worker.cli.output import (
     print_json,
     print_table,
 )
+from worker.cli.usage import CommandGroup
 
 if TYPE_CHECKING:
     from worker.operations.lexicons import (
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 _DNS, _AT = "dns", "at://"
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def lexicons() -> None:
     """Check and publish the lexicons of all media types."""
 
@@ -225,7 +227,7 @@ def _dns_name(nsid: str) -> str:
 def print_page(checked: Sequence[CheckedLexicon]) -> None:
     """Print a line for each lexicon, and the findings."""
     rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
-    print_table(Table(rows, header=("lexicon", "compared with", "found")))
+    print_table(Table(rows, header=("lexicon", Column("compared with", priority=1), "found")))
     for each in checked:
         for finding in each.findings:
             echo(f"{finding.file}: {finding.place}")

@@ -12,6 +12,7 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    Column,
     CommandError,
     ExitCode,
     Table,
@@ -27,7 +28,13 @@ from worker.operations.error_help import help_for
 if TYPE_CHECKING:
     from worker.database.removals import SavedRemoval
 
-_HEADER = ("removal", "attempts", "due (UTC)", "code", "message")
+_HEADER = (
+    "removal",
+    Column("attempts", priority=2),
+    "due (UTC)",
+    "code",
+    Column("message", priority=1, wraps=True),
+)
 
 
 @click.command()

@@ -12,7 +12,16 @@ import click
 
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import CommandError, ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import (
+    CommandError,
+    ExitCode,
+    Table,
+    echo,
+    exit_with,
+    print_table,
+    shows_progress,
+)
+from worker.cli.usage import Choice
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
@@ -37,7 +46,7 @@ _DRY = "Nothing was changed. To apply the changes, add --live."
     "--type",
     "type_names",
     multiple=True,
-    type=click.Choice(list(MEDIA_TYPES)),
+    type=Choice(list(MEDIA_TYPES)),
     help="Only records of this type; may be given several times.",
 )
 @_LIVE
@@ -171,7 +180,7 @@ def _execute(
     """Remove the records, with a bar on a terminal; return the error that ended it."""
     total = sum(each.records for each in preview.values())
     try:
-        if not sys.stderr.isatty():
+        if not shows_progress():
             sum(run())
             return None
         with click.progressbar(length=total, label="removing", file=sys.stderr) as bar:
