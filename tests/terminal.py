@@ -39,13 +39,14 @@ def call(world: World, *arguments: str, **environ: str) -> Result:
 
 
 def run_on_terminal(
-    arguments: Sequence[str], environ: Mapping[str, str], typed: str = ""
+    arguments: Sequence[str], environ: Mapping[str, str], typed: str = "", columns: int = 120
 ) -> tuple[int, str]:
     """Run the command on a terminal and type a text; return the exit code and the output."""
     ours, theirs = os.openpty()
-    wide = {**environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    termios.tcsetwinsize(theirs, (50, columns))
+    environ = {"TERM": "xterm-256color", **without(environ, "COLUMNS", "NO_COLOR")}
     process = subprocess.Popen(
-        (PROGRAM, *arguments), env=wide, stdin=theirs, stdout=theirs, stderr=theirs
+        (PROGRAM, *arguments), env=environ, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     os.write(ours, typed.encode())
@@ -54,7 +55,7 @@ def run_on_terminal(
         while data := os.read(ours, 65_536):
             shown += data
     os.close(ours)
-    return process.wait(60), shown.decode()
+    return process.wait(60), shown.decode().replace("\r\n", "\n")
 
 
 @dataclass(frozen=True, slots=True)

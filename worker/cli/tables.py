@@ -181,6 +181,9 @@ def _pair(pairs: Sequence[tuple[str, str]], width: int) -> Iterator[list[str]]:
     """Yield the lines of each name and value: side by side, or the value below the name."""
     names = min(max(cell_len(name) for name, _ in pairs), width // 3)
     for name, value in pairs:
+        if not name:
+            yield wrap(value, width)
+            continue
         free = width - names - len(_GAP)
         if cell_len(name) > names or _longest_word(value) > free:
             yield [*wrap(name, width), *wrap(_GAP + value, width, len(_GAP))]
