@@ -10,7 +10,7 @@ import click
 
 from worker.cli.confirmation import check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_json, print_table
 from worker.pds.account_cache import AccountCache
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ def new_key() -> None:
 @click.command("rotate-keys")
 @click.option("--dry-run", is_flag=True, help="Only count; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask before plain passwords are encrypted.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 @click.pass_obj
-def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool) -> None:
+def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Seal all stored secrets with the first of SECRET_KEYS.
 
     These are the passwords in MongoDB, also plain ones, and the sessions in Redis. Prints which
@@ -66,10 +67,14 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool) -> None:
                 check_can_ask("--yes", yes=yes)
                 confirm(f"To encrypt {plain} plain passwords", "encrypt", yes=yes)
             counts = re_encrypt(services.storage.accounts, vault), re_encrypt(cache, vault)
-            echo(f"Sealed with the first key: {counts[0]} passwords, {counts[1]} sessions.")
+            sealed = f"Sealed with the first key: {counts[0]} passwords, {counts[1]} sessions."
+            echo(sealed, err=as_json)
         passwords = inspect(services.storage.accounts.read_all(), vault)
         sessions = inspect(cache.read_all(), vault)
-    _print_result(passwords, sessions, len(services.settings.secret_keys))
+    if as_json:
+        print_json({"passwords": _as_json(passwords), "sessions": _as_json(sessions)})
+    else:
+        _print_result(passwords, sessions, len(services.settings.secret_keys))
     pending = 0 if dry_run else passwords.pending + sessions.pending
     exit_with(ExitCode.FOUND if passwords.unreadable or pending else ExitCode.OK)
 
@@ -83,6 +88,10 @@ def _warn_of_plain_passwords(services: Services) -> int:
         warning = warn_of_encryption(services.settings.password_readers)
         echo(f"{plain} passwords are stored in plain text. {warning}", "yellow", err=True)
     return plain
+
+
+def _as_json(held: KeyUsage) -> dict[str, object]:
+    return {"keys": dict(held.by_key), "plain": held.plain, "unreadable": held.unreadable}
 
 
 def _print_result(passwords: KeyUsage, sessions: KeyUsage, keys: int) -> None:

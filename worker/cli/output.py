@@ -29,9 +29,9 @@ from worker.core.text import format_traceback, printable, printable_lines, trunc
 from worker.operations.text import as_text
 
 Style = Literal["", "green", "yellow", "red", "bold"]
+UNCHANGED = "Interrupted. Nothing was changed."
 _MAX_CHARACTERS = 2000  # of a line or a cell
 _STYLES: Mapping[Style, Mapping[str, Any]] = {
-    "": {},
     "green": {"fg": "green"},
     "yellow": {"fg": "yellow"},
     "red": {"fg": "red"},
@@ -115,7 +115,11 @@ def echo(text: str, style: Style = "", *, err: bool = False) -> None:
     if width := terminal_width(sys.stderr if err else sys.stdout):
         indent = len(line) - len(line.lstrip()) + 2
         line = "\n".join(wrap(line, width, indent))
-    click.echo(click.style(line, **_STYLES[style]), err=err)
+    click.echo(_styled(line, style), err=err)
+
+
+def _styled(text: str, style: Style) -> str:
+    return click.style(text, **_STYLES[style]) if style else text
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -149,9 +153,9 @@ def print_table(table: Table) -> None:
     if table.title:
         echo(table.title, "bold")
     for line in _table_lines(table, width and width - len(indent)):
-        text = indent + line.text
+        text = (indent + line.text).rstrip()
         is_wider = width is not None and cell_len(text) > width
-        click.echo(click.style(line.text if is_wider else text, **_STYLES[_style(table, line)]))
+        click.echo(_styled(line.text if is_wider else text, _style_of(line, table)))
 
 
 def _table_lines(table: Table, width: int | None) -> Sequence[Line]:
@@ -162,7 +166,7 @@ def _table_lines(table: Table, width: int | None) -> Sequence[Line]:
     return lay_out(columns, rows, width)
 
 
-def _style(table: Table, line: Line) -> Style:
+def _style_of(line: Line, table: Table) -> Style:
     if line.row == -1:
         return "bold"
     return table.styles[line.row] if line.row is not None and table.styles else ""

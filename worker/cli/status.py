@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import Column, ExitCode, Table, echo, exit_with, print_json, print_table
+from worker.cli.output import (
+    UNCHANGED,
+    Column,
+    ExitCode,
+    Table,
+    echo,
+    exit_with,
+    on_interrupt,
+    print_json,
+    print_table,
+)
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
@@ -27,7 +37,11 @@ if TYPE_CHECKING:
 _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 _REASONS = "Errors by reason; pending items are retried automatically"
-_REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), Column("what to do", wraps=True))
+_REASONS_HEADER: Sequence[str | Column] = (
+    "code",
+    *map(str, _WITH_ERRORS),
+    Column("what to do", wraps=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +81,8 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
       0  everything was counted
       2  MongoDB does not respond; or Redis does not, then only the queues are missing
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    snapshot = _fetch(env_file)
+    with on_interrupt(UNCHANGED):
+        snapshot = _fetch(env_file)
     (_print_json if as_json else _print_page)(snapshot)
     exit_with(ExitCode.ERROR if snapshot.fault else ExitCode.OK)
 
@@ -105,7 +120,7 @@ def _print_page(snapshot: _StatusReport) -> None:
     columns = {**snapshot.types, _ALL: snapshot.every}
     names = ("never published", *map(str, Status), "total", "oldest pending")
     cells = [_count_cells(counts, snapshot.at) for counts in columns.values()]
-    header = ["", *(Column(name, wraps=True) for name in columns)]
+    header = [Column(""), *(Column(name, wraps=True) for name in columns)]
     print_table(Table(list(zip(names, *cells, strict=True)), header=header))
     print_table(Table(_reason_rows(snapshot.every), header=_REASONS_HEADER, title=_REASONS))
     for status, counts in (
