@@ -26,6 +26,11 @@ def new_key() -> None:
     encrypts, all keys decrypt. Then run: media-atproto rotate-keys.
 
     \b
+    Exit codes:
+      0  done
+      2  error: wrong usage
+
+    \b
       echo "SECRET_KEYS=$(media-atproto new-key)" >> .env
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from cryptography.fernet import Fernet
@@ -55,7 +60,7 @@ def rotate_keys(env_file: Path | None, *, dry_run: bool, yes: bool, as_json: boo
     Exit codes:
       0  all secrets are sealed with the first key (with --dry-run: could be)
       1  no key opens a password, or a secret changed meanwhile: run it again
-      2  wrong usage, or plain passwords without a terminal to confirm at and without --yes
+      2  error: wrong usage, or plain passwords without a terminal to confirm at and without --yes
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from worker.operations.key_rotation import inspect, re_encrypt
 

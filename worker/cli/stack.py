@@ -40,6 +40,12 @@ def stack(data: Path, env_file: Path | None) -> None:
     In one terminal:               media-atproto stack --env-file .env
     in others, which find .env:    media-atproto show painting ID
     for other programs:            set -a; . ./.env; set +a
+
+    \b
+    Exit codes:
+      0    stopped by SIGTERM or Ctrl-C
+      2    error: wrong usage, or a service does not start, or has died
+      130  interrupted while the services start
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     if env_file is not None:
         _check_is_ours(env_file)

@@ -79,7 +79,8 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     \b
     Exit codes:
       0  everything was counted
-      2  MongoDB does not respond; or Redis does not, then only the queues are missing
+      2  error: wrong usage, or a service does not respond; without Redis, only the queues are
+         missing
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     with on_interrupt(UNCHANGED):
         snapshot = _fetch(env_file)
