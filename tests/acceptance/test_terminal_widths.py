@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -114,3 +115,21 @@ def test_width_is_that_of_the_terminal(world: World, bare_environ: dict[str, str
     assert code == 0
     assert "not shown: " in shown
     assert all(cell_len(line) <= 90 for line in shown.splitlines())
+
+
+@pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_colours_can_be_switched_off(world: World, variables: dict[str, str]) -> None:
+    """With NO_COLOR, unless it is empty, and on a terminal that has none."""
+    for arguments in (["failures"], ["status"], ["init"], ["lexicons", "check"]):
+        assert "\x1b[" in call_on_terminal(world, *arguments, columns=80, NO_COLOR="")
+        assert "\x1b" not in call_on_terminal(world, *arguments, columns=80, **variables)
+
+
+def test_progress_without_colours(world: World, bare_environ: dict[str, str]) -> None:
+    """A dumb terminal gets lines; NO_COLOR leaves only the movement of the cursor."""
+    environ = {**bare_environ, **world.environ}
+    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        code, shown = run_on_terminal(["audit", "--quick"], {**environ, **variables}, columns=80)
+        assert code == 1
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]", shown)
+        assert ("\x1b" in shown) == ("NO_COLOR" in variables)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, exit_with, shown, shows_progress
-from worker.cli.usage import Choice
+from worker.cli.output import ExitCode, exit_with, shown
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
     "--type",
     "type_names",
     multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
+    type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
 @click.option("--repair", is_flag=True, help="Repair the findings, then audit again.")
@@ -152,7 +151,7 @@ def _print(summary: AuditSummary, *, repaired: bool, as_json: bool) -> None:
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Observer]:
     """Show the current step on stderr, if it is a terminal."""
-    if quiet or not shows_progress():
+    if quiet or not sys.stderr.isatty():
         yield lambda _step: None
         return
     from rich.console import Console

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from worker.cli.output import Column, Table, echo, print_json, print_table
+from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.documents import Account, Failure
 from worker.core.text import MAX_SHOWN, truncate
 from worker.operations.audit.findings import DocumentStanding, Fault, Finding, TypeAudit
@@ -12,11 +12,6 @@ from worker.operations.audit.repair import RemovalRefusal, Repairs
 from worker.operations.audit.run import AuditResult, AuditSummary
 
 _HEADER = ("type", "documents", "records", "right", "explained", "wrong")
-_FIRST_HEADER = (
-    "finding",
-    Column("record or document", wraps=True),
-    Column("detail", priority=1, wraps=True),
-)
 _EXPLANATIONS = "Explained by the state of the document"
 _ACTIONS: Mapping[Fault, str] = {
     Fault.MISSING: "publish it",
@@ -68,11 +63,7 @@ def print_page(summary: AuditSummary, *, repaired: bool) -> None:
         for (fault, name), count in sorted(summary.faults.items())
     ]
     print_table(
-        Table(
-            faults,
-            header=("finding", "type", "", Column("what --repair does", wraps=True)),
-            title="Findings",
-        )
+        Table(faults, header=("finding", "type", "", "what --repair does"), title="Findings")
     )
     print_table(
         Table(list(_reason_rows(summary)), header=("", "type", "reason", ""), title=_EXPLANATIONS)
@@ -107,7 +98,9 @@ def _print_first(summary: AuditSummary) -> None:
         (finding.fault, _subject(finding), truncate(finding.detail, MAX_SHOWN))
         for finding in summary.first
     ]
-    print_table(Table(rows, header=_FIRST_HEADER, title="First findings"))
+    print_table(
+        Table(rows, header=("finding", "record or document", "detail"), title="First findings")
+    )
     if more := summary.found - len(summary.first):
         echo(f"... and {more} more; --json prints all")
 

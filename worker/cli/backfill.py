@@ -12,8 +12,7 @@ import click
 
 from worker.cli.backfill_rehearsal import rehearse
 from worker.cli.environment import open_services
-from worker.cli.output import Column, ExitCode, Table, echo, exit_with, print_table
-from worker.cli.usage import Choice
+from worker.cli.output import ExitCode, Table, echo, exit_with, print_table
 from worker.media import MEDIA_TYPES
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ TYPES = click.option(
     "--type",
     "type_names",
     multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
+    type=click.Choice(list(MEDIA_TYPES)),
     help="Only items of this type; may be given several times.",
 )
 _DRY_RUN = click.option(
@@ -187,7 +186,7 @@ def _print_preview(preview: BackfillPreview, scope: Scope) -> None:
     rows += [
         (name, str(n), f"left out: {reason}") for (name, reason), n in preview.left_out.items()
     ]
-    print_table(Table(sorted(rows), header=("type", "items", Column("", wraps=True))))
+    print_table(Table(sorted(rows), header=("type", "items", "")))
 
 
 def _report(services: Services, scope: Scope, tally: BackfillProgress) -> ExitCode:

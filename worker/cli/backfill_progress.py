@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from worker.cli.output import echo, shown, shows_progress
+from worker.cli.output import echo, shown
 from worker.sync.batch.progress import BackfillProgress
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class LiveProgress:
 @contextmanager
 def open_progress(totals: Mapping[str, int]) -> Iterator[LiveProgress | PlainProgress]:
     """Show progress towards `totals`, items by type, on stderr until the block ends."""
-    if not shows_progress():
+    if not sys.stderr.isatty():
         yield PlainProgress(totals)
         return
     from rich.console import Console

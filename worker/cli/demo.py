@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.output import Column, Style, Table, echo, interrupt_on_signals, print_table
+from worker.cli.output import Style, Table, echo, interrupt_on_signals, print_table
 
 if TYPE_CHECKING:
     from worker.dev.demo.check import Result
@@ -60,10 +60,7 @@ def demo(data: Path | None, *, keep: bool) -> None:
 
 def print_results(results: Sequence[Result]) -> int:
     """Print a row for each item and a line for each fault; return the exit code."""
-    header = (
-        *("", Column("scene", wraps=True), "type", "owner", "status"),
-        *(Column("why", priority=1, wraps=True), Column("at:// URI", priority=2)),
-    )
+    header = ("", "scene", "type", "owner", "status", "why", "at:// URI")
     styles: list[Style] = ["red" if result.faults else "" for result in results]
     print_table(Table([_row(result) for result in results], header=header, styles=styles))
     for result in results:

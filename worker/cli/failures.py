@@ -27,7 +27,7 @@ from worker.cli.output import (
     terminal_width,
 )
 from worker.cli.tables import flow, wrap_and_cut
-from worker.cli.usage import Choice, did_you_mean
+from worker.cli.usage import did_you_mean
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
@@ -45,7 +45,7 @@ _TYPES = click.option(
     "--type",
     "type_names",
     multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
+    type=click.Choice(list(MEDIA_TYPES)),
     metavar="TYPE",
     help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
 )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 
-from worker.cli.output import Column, Table, echo, print_json, print_table
+from worker.cli.output import Table, echo, print_json, print_table
 from worker.core.clock import now
 from worker.core.documents import BlobState
 from worker.core.text import MAX_SHOWN, truncate
@@ -35,13 +35,7 @@ def print_page(inspection: Inspection) -> None:
         (difference.field or "(record)", _side(difference.wanted), _side(difference.found))
         for difference in inspection.published.differences
     ]
-    print_table(
-        Table(
-            rows,
-            header=("differs", Column("should be", wraps=True), Column("is", wraps=True)),
-            title="Differences",
-        )
-    )
+    print_table(Table(rows, header=("differs", "should be", "is"), title="Differences"))
     _print_verdict(inspection)
 
 

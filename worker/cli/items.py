@@ -17,7 +17,6 @@ from worker.cli.output import (
     echo,
     exit_with,
 )
-from worker.cli.usage import Choice
 from worker.core.documents import DocumentId, Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.media import MEDIA_TYPES, MediaType
@@ -37,7 +36,7 @@ def _parse_id(_ctx: click.Context, _parameter: click.Parameter, value: str) -> s
     return value
 
 
-_TYPE = click.argument("type_name", metavar="TYPE", type=Choice(list(MEDIA_TYPES)))
+_TYPE = click.argument("type_name", metavar="TYPE", type=click.Choice(list(MEDIA_TYPES)))
 _ID = click.argument("item_id", metavar="ID", callback=_parse_id)
 _USER = click.option(
     "--user", metavar="SUBJECT", help="The owner of the item, if its document is deleted."

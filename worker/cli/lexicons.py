@@ -12,7 +12,6 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
-    Column,
     CommandError,
     ExitCode,
     Table,
@@ -21,7 +20,6 @@ from worker.cli.output import (
     print_json,
     print_table,
 )
-from worker.cli.usage import CommandGroup
 
 if TYPE_CHECKING:
     from worker.operations.lexicons import (
@@ -35,7 +33,7 @@ if TYPE_CHECKING:
 _DNS, _AT = "dns", "at://"
 
 
-@click.group(cls=CommandGroup)
+@click.group()
 def lexicons() -> None:
     """Check and publish the lexicons of all media types."""
 
@@ -227,7 +225,7 @@ def _dns_name(nsid: str) -> str:
 def print_page(checked: Sequence[CheckedLexicon]) -> None:
     """Print a line for each lexicon, and the findings."""
     rows = [(each.nsid, each.against or "-", _verdict(each)) for each in checked]
-    print_table(Table(rows, header=("lexicon", Column("compared with", priority=1), "found")))
+    print_table(Table(rows, header=("lexicon", "compared with", "found")))
     for each in checked:
         for finding in each.findings:
             echo(f"{finding.file}: {finding.place}")

@@ -12,14 +12,12 @@ import click
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
-    UNCHANGED,
     Column,
     CommandError,
     ExitCode,
     Table,
     echo,
     exit_with,
-    on_interrupt,
     print_json,
     print_table,
 )
@@ -30,12 +28,8 @@ from worker.operations.error_help import help_for
 if TYPE_CHECKING:
     from worker.database.removals import SavedRemoval
 
-_INTERRUPTED = "Interrupted. Only the removals above were changed; a sweep retries those."
 _HEADER = (
-    "removal",
-    Column("attempts", priority=2),
-    "due (UTC)",
-    "code",
+    *("removal", Column("attempts", priority=2), "due (UTC)", "code"),
     Column("message", priority=1, wraps=True),
 )
 
@@ -80,15 +74,14 @@ def removals(
 
     \b
     Exit codes:
-      0  no removal has failed; with --retry or --drop: done
+      0  no removal has failed
       1  removals have failed
       2  error: wrong usage, an unknown removal, or a service does not respond
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    message = _INTERRUPTED if retried or dropped else UNCHANGED
-    with on_interrupt(message), closing(open_services(env_file)) as services:
+    with closing(open_services(env_file)) as services:
         saved = services.storage.removals
-        _change(retried, saved.retry, "retried", as_json=as_json)
-        _change(dropped, saved.drop, "dropped", as_json=as_json)
+        _change(retried, saved.retry, "retried")
+        _change(dropped, saved.drop, "dropped")
         if retried or dropped:
             return
         found = list(islice(saved.all(), limit))
@@ -100,16 +93,11 @@ def removals(
     exit_with(ExitCode.FOUND if any(each.has_failed for each in found) else ExitCode.OK)
 
 
-def _change(
-    names: Sequence[str], change: Callable[[str], bool], done: str, *, as_json: bool
-) -> None:
+def _change(names: Sequence[str], change: Callable[[str], bool], done: str) -> None:
     for name in names:
         if not change(name):
             raise CommandError(f"there is no removal {name}")
-        if as_json:
-            print_json({"removal": name, "done": done})
-        else:
-            echo(f"{done}: {name}")
+        echo(f"{done}: {name}")
 
 
 def _print_page(found: Sequence[SavedRemoval]) -> None:

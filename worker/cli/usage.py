@@ -25,7 +25,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {similar[0]!r}?" if similar else ""
 
 
-class Choice(_Names):
+class _Choice(_Names):
     """A choice of names; the error for another one suggests the most similar name."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
@@ -69,5 +69,16 @@ class CommandGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{did_you_mean(args[0], known)}")
         name, command, rest = super().resolve_command(ctx, args)
         if command:
-            command.context_class = _Context
+            _improve(command)
         return name, command, rest
+
+
+def _improve(command: click.Command) -> None:
+    """Make a command, and those of a group, suggest names, and their help fit the terminal."""
+    command.context_class = _Context
+    for parameter in command.params:
+        if type(parameter.type) is click.Choice:
+            parameter.type = _Choice(parameter.type.choices)
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            _improve(each)

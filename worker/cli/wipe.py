@@ -21,7 +21,6 @@ from worker.cli.output import (
     print_table,
     shows_progress,
 )
-from worker.cli.usage import Choice
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
 from worker.media import MEDIA_TYPES
@@ -46,7 +45,7 @@ _DRY = "Nothing was changed. To apply the changes, add --live."
     "--type",
     "type_names",
     multiple=True,
-    type=Choice(list(MEDIA_TYPES)),
+    type=click.Choice(list(MEDIA_TYPES)),
     help="Only records of this type; may be given several times.",
 )
 @_LIVE
