@@ -42,7 +42,7 @@ def call(world: World, *arguments: str, **environ: str) -> Result:
 
 
 def run_on_terminal(
-    arguments: Sequence[str], environ: Mapping[str, str], typed: str = "", columns: int = 120
+    arguments: Sequence[str], environ: Mapping[str, str], typed: str = "", columns: int = 200
 ) -> tuple[int, str]:
     """Run the command on a terminal and type a text; return the exit code and the output."""
     ours, theirs = os.openpty()

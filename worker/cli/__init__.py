@@ -5,17 +5,17 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from worker.cli.output import (
     CommandError,
-    ExitCode,
     UsageError,
     allows_color,
     expected_errors,
+    on_interrupt,
     print_errors_safely,
 )
 from worker.cli.usage import CommandGroup
@@ -83,18 +83,12 @@ class LazyGroup(CommandGroup):
         print_errors_safely()
         ctx.color = None if allows_color() else False  # None: if the output is a terminal
         try:
-            return super().invoke(ctx)
+            with on_interrupt("Interrupted."):
+                return super().invoke(ctx)
         except click.UsageError as error:
             raise UsageError(error) from error
-        except KeyboardInterrupt:
-            _leave_interrupted(ctx)
         except expected_errors() as error:
             raise CommandError(str(error)) from error
-
-
-def _leave_interrupted(ctx: click.Context) -> NoReturn:
-    click.echo(err=True)  # ends the line after the terminal's ^C
-    ctx.exit(ExitCode.INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,8 +1,9 @@
-"""What commands print on terminals of several widths: no word, id or number is broken."""
+"""What commands print on terminals: whole words at each width, colours, and completion."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -11,7 +12,7 @@ from bson import ObjectId
 from rich.cells import cell_len
 
 from tests.bulk import account, set_password
-from tests.terminal import call, call_on_terminal, run_on_terminal
+from tests.terminal import PROGRAM, call, call_on_terminal, run_on_terminal
 from tests.world import World, Worlds
 from worker.core.clock import now
 from worker.media import media_type
@@ -111,8 +112,8 @@ def test_long_message_is_cut_on_a_terminal(world: World) -> None:
 def test_width_is_that_of_the_terminal(world: World, bare_environ: dict[str, str]) -> None:
     """Not a default one: here of a process on a terminal."""
     environ = {**bare_environ, **world.environ}
-    code, shown = run_on_terminal(["removals"], environ, columns=90)
-    assert code == 0
+    code, shown = run_on_terminal(["accounts"], environ, columns=90)
+    assert code == 1
     assert "not shown: " in shown
     assert all(cell_len(line) <= 90 for line in shown.splitlines())
 
@@ -120,16 +121,29 @@ def test_width_is_that_of_the_terminal(world: World, bare_environ: dict[str, str
 @pytest.mark.parametrize("variables", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colours_can_be_switched_off(world: World, variables: dict[str, str]) -> None:
     """With NO_COLOR, unless it is empty, and on a terminal that has none."""
-    for arguments in (["failures"], ["status"], ["init"], ["lexicons", "check"]):
+    for arguments in (["failures"], ["status"], ["lexicons", "check"]):
         assert "\x1b[" in call_on_terminal(world, *arguments, columns=80, NO_COLOR="")
         assert "\x1b" not in call_on_terminal(world, *arguments, columns=80, **variables)
 
 
 def test_progress_without_colours(world: World, bare_environ: dict[str, str]) -> None:
-    """A dumb terminal gets lines; NO_COLOR leaves only the movement of the cursor."""
-    environ = {**bare_environ, **world.environ}
-    for variables in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        code, shown = run_on_terminal(["audit", "--quick"], {**environ, **variables}, columns=80)
-        assert code == 1
-        assert not re.search(r"\x1b\[[0-9;]*3[0-7]", shown)
-        assert ("\x1b" in shown) == ("NO_COLOR" in variables)
+    """The cursor moves, but nothing is coloured."""
+    environ = {**bare_environ, **world.environ, "NO_COLOR": "1"}
+    code, shown = run_on_terminal(["audit", "--quick"], environ, columns=80)
+    assert (code, "\x1b[2K" in shown) == (1, True)
+    assert not re.search(r"\x1b\[[0-9;]*3[0-7]", shown)
+
+
+def test_bash_completes_types(bare_environ: dict[str, str]) -> None:
+    """With the function that the command prints, which calls the command."""
+    script = """
+        eval "$(_MEDIA_ATPROTO_COMPLETE=bash_source media-atproto)"
+        COMP_WORDS=(media-atproto failures --type pa) COMP_CWORD=3
+        _media_atproto_completion media-atproto
+        echo "${COMPREPLY[@]}"
+    """
+    environ = {**bare_environ, "PATH": f"{PROGRAM.parent}:{bare_environ['PATH']}"}
+    done = subprocess.run(
+        ("bash", "-c", script), env=environ, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("painting\n", "")
