@@ -462,12 +462,12 @@ class CtrlC(monitoring.CommandListener):
     """Presses Ctrl-C once, when a command is sent to MongoDB."""
 
     def __init__(self, command: str) -> None:
-        self._command: str | None = command
+        self.command: str | None = command
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
         """Interrupt the main thread, which sends it."""
-        if event.command_name == self._command:
-            self._command = None
+        if event.command_name == self.command:
+            self.command = None
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
@@ -495,11 +495,13 @@ def test_ctrl_c_says_what_continues(
     """Exit code 130, without a traceback."""
     failed_mood(world)
     moods(world).drop_index("atproto_due")
-    monitoring.register(CtrlC(interrupted))  # for the clients that are opened from now on
+    listener = CtrlC(interrupted)
+    monitoring.register(listener)  # for the clients that are opened from now on
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = call(world, *arguments.split())
     finally:
         signal.signal(signal.SIGINT, before)
+        listener.command = None
     assert result.exit_code == 130, result.output
     assert f"Interrupted. {said}" in result.stderr

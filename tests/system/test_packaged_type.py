@@ -216,7 +216,7 @@ def refusals(environ: Mapping[str, str]) -> str:
     """Return what a worker and a command say that do not start in an environment."""
     commands = ((*CELERY, "-A", "worker.app", "worker"), (PROGRAM, "status"))
     ended = [run(environ, *command) for command in commands]
-    assert [done.returncode for done in ended] == [1, 1]
+    assert [done.returncode for done in ended] == [1, 2]
     told = "".join(done.stderr for done in ended)
     assert "Traceback" not in told
     return told
