@@ -101,7 +101,7 @@ def test_death_of_a_child_ends_the_stack(
     """It names the service and quotes its log, stops the rest and fails."""
     with launched(tmp_path, without_pds(bare_environ, stack)) as terminal:
         terminal.child(child).kill()
-        assert terminal.exit_code() == 1
+        assert terminal.exit_code() == 2
         assert not terminal.left_behind()
     assert not [text for text in said if text not in terminal.stderr]
 
