@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import psutil
+import pytest
 from click.testing import CliRunner, Result
 
 from tests.environments import changed
@@ -39,7 +42,7 @@ def call(world: World, *arguments: str, **environ: str) -> Result:
     return result
 
 
-def call_on_terminal(world: World, *arguments: str, typed: str) -> Result:
+def call_typing(world: World, *arguments: str, typed: str) -> Result:
     """Run the command in this process, with a terminal as its stdin at which a text is typed."""
     ours, theirs = os.openpty()
     os.write(ours, typed.encode())
@@ -51,22 +54,50 @@ def call_on_terminal(world: World, *arguments: str, typed: str) -> Result:
 
 
 def run_on_terminal(
-    arguments: Sequence[str], environ: Mapping[str, str], typed: str = ""
+    arguments: Sequence[str], environ: Mapping[str, str], typed: str = "", columns: int = 200
 ) -> tuple[int, str]:
     """Run the command on a terminal and type a text; return the exit code and the output."""
     ours, theirs = os.openpty()
-    wide = {**environ, "TERM": "xterm-256color", "COLUMNS": "120"}
+    termios.tcsetwinsize(theirs, (50, columns))
+    environ = {"TERM": "xterm-256color", **environ}
     process = subprocess.Popen(
-        (PROGRAM, *arguments), env=wide, stdin=theirs, stdout=theirs, stderr=theirs
+        (PROGRAM, *arguments), env=environ, stdin=theirs, stdout=theirs, stderr=theirs
     )
     os.close(theirs)
     os.write(ours, typed.encode())
+    shown = _read_all(ours)
+    return process.wait(60), shown
+
+
+def call_on_terminal(world: World, *arguments: str, columns: int, **environ: str) -> str:
+    """Run the command in this process, in the environment of a world; return its stdout.
+
+    Only stdout is a terminal, whose width it takes from COLUMNS.
+    """
+    ours, theirs = os.openpty()
+    variables = {"TERM": "xterm", "COLUMNS": str(columns), **changed(world.environ, environ)}
+    with ThreadPoolExecutor(1) as reader, pytest.MonkeyPatch.context() as patch:
+        shown = reader.submit(_read_all, ours)
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        with (
+            os.fdopen(theirs, "w") as screen,
+            suppress(SystemExit),
+            redirect_stdout(screen),
+            redirect_stderr(StringIO()),
+        ):
+            main(arguments)
+        return shown.result()
+
+
+def _read_all(terminal: int) -> str:
+    """Return all that was printed to a terminal, once its other end is closed."""
     shown = b""
-    with contextlib.suppress(OSError):  # Linux reports EIO when the other end is closed
-        while data := os.read(ours, 65_536):
+    with suppress(OSError):  # Linux reports EIO when the other end is closed
+        while data := os.read(terminal, 65_536):
             shown += data
-    os.close(ours)
-    return process.wait(60), shown.decode()
+    os.close(terminal)
+    return shown.decode().replace("\r\n", "\n")
 
 
 def has_no_findings(output: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bulk import MOOD, account, put_foreign, repo, start_over
-from tests.terminal import call, call_on_terminal
+from tests.terminal import call, call_typing
 from tests.world import World, Worlds
 from worker.database.removals import Removal
 from worker.media.validation.files import OWN_FOLDER, read_file
@@ -111,11 +111,11 @@ def test_destructive_commands_change_nothing_before_they_are_confirmed(
     assert refused.exit_code == 2, refused.output
     assert "give --yes, or --dry-run to change nothing" in " ".join(refused.stderr.split())
     for typed in ("yes\n", "\x04"):
-        declined = call_on_terminal(world, *command, typed=typed)
+        declined = call_typing(world, *command, typed=typed)
         assert declined.exit_code == 1, declined.output
         assert f"That is not {case.word(world)}: nothing was changed." in declined.stderr
     assert everything(world) == before
-    done = call_on_terminal(world, *command, typed=f"{case.word(world)}\n")
+    done = call_typing(world, *command, typed=f"{case.word(world)}\n")
     assert f", type {case.word(world)}: " in done.stderr
     assert done.exit_code == 0, done.output
     assert everything(world) != before

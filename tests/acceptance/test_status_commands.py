@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from datetime import timedelta
 
 import pytest
 import redis
 from bson import ObjectId
+from pymongo import monitoring
 from pymongo.collection import Collection
 
 from tests.bulk import account
@@ -84,6 +87,10 @@ def test_init_says_what_it_did(world: World, bare_environ: dict[str, str]) -> No
     code, output, _ = run(["init"], environ)
     assert (code, "created" in output) == (0, False)
     assert output.endswith("\n47 already there\n")
+    lines = [json.loads(line) for line in call(world, "init", "--json").stdout.splitlines()]
+    assert len(lines) == 47
+    assert set(lines[0]) == {"collection", "index", "status", "detail"}
+    assert {line["status"] for line in lines} == {"already there"}
 
 
 def test_init_says_what_is_in_its_way_and_what_to_do(world: World) -> None:
@@ -120,14 +127,20 @@ def test_status_tells_counts_reasons_and_queues(world: World, bare_environ: dict
     code, output, error = run(["status"], environ)
     assert (code, error) == (0, "")
     lines = [line.split() for line in output.splitlines()]
-    assert ["mood", "0", "0", "1", "0", "1", "1", "0", "3"] in lines
-    assert ["painting", "0", "0", "0", "1", "0", "0", "0", "1"] in lines
-    assert ["kidlisp", "1", "0", "0", "0", "0", "0", "0", "1"] in lines
-    assert ["all", "1", "0", "1", "1", "1", "1", "0", "5"] in lines
+    assert lines[0] == [*TYPES, "all"]
+    assert ["never", "published", *"00011"] in lines
+    for name, counts in (
+        ("pending", "00000"),
+        ("synced", "01001"),
+        ("partial", "10001"),
+        ("failed", "01001"),
+        ("skipped", "01001"),
+        ("total", "13015"),
+    ):
+        assert [name, *counts] in lines
     assert "field_invalid   1       0        0        correct the field\n" in output
     assert ["source_missing", "0", "1", "0"] in [line[:4] for line in lines]
     assert ["guests_not_published", "1"] in lines
-    assert ["piece", *"00000000"] in lines
     assert ["live", "1"] in lines
     assert "Removals of records whose documents are gone\n  pending  1\n  failed   0\n" in output
 
@@ -269,6 +282,20 @@ def test_failures_exits_with_0_when_there_are_none(world: World) -> None:
     assert call(world, "failures", "--type", "mood", "--reason", "field_invalid").exit_code == 1
 
 
+@pytest.mark.parametrize("command", ["failures", "retry"])
+def test_unknown_reason_is_wrong_usage(world: World, command: str) -> None:
+    """With a suggestion; a code that an item has is known, even if it is not documented."""
+    failed_mood(world)
+    result = call(world, command, "--reason", "field_invlaid")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'field_invlaid' is not an error code. Did you mean 'field_invalid'?" in result.stderr
+    error = {"step": "plan", "code": "ZeroDivisionError", "message": "a bug", "at": now()}
+    moods(world).insert_one({"_id": 1, "atproto": {"status": "failed", "error": error}})
+    assert call(world, command, "--reason", "ZeroDivisionError").exit_code < 2
+    result = call(world, command, "--reason", "ZeroDivisionErr")
+    assert "Did you mean 'ZeroDivisionError'?" in result.stderr
+
+
 def test_failures_are_shown_up_to_a_limit(world: World) -> None:
     """Of each reason, and how many more there are is said."""
     items = [failed_mood(world) for _ in range(3)]
@@ -361,6 +388,13 @@ def test_retry_of_a_dry_run_changes_nothing(world: World) -> None:
     for arguments in (["--all"], ["--type", "mood"], [str(item)]):
         result = call(world, "retry", *arguments, "--dry-run")
         assert (result.exit_code, result.stdout) == (0, "1 would be enqueued: 1 mood\n")
+    assert json.loads(call(world, "retry", "--all", "--dry-run", "--json").stdout) == {
+        "enqueued": {"mood": 1},
+        "pending": {},
+        "busy": [],
+        "unknown": [],
+        "ambiguous": [],
+    }
     assert world.platform.state("mood", item) == before
     assert queued(world, "bulk") == queued(world, "sweep") == []
 
@@ -392,9 +426,9 @@ def test_retry_works_without_the_queue(world: World, bare_environ: dict[str, str
     item = failed_mood(world)
     environ = {**bare_environ, **world.environ, "REDIS_URL": NOWHERE}
     code, output, error = run(["retry", "--all"], environ)
-    assert code == 0
-    assert output.startswith("0 enqueued\n1 not enqueued: 1 mood\nThe queue did not accept them")
-    assert "a sweep enqueues them in 5 seconds" in output
+    assert code == 3
+    assert output.startswith("0 enqueued\n1 pending: 1 mood\nThe queue is full or did not accept")
+    assert "A sweep enqueues them in 5 seconds" in output
     state = world.platform.state("mood", item)
     assert (state["status"], "retryAt" in state) == ("pending", True)
     assert "s3cret" not in output + error
@@ -410,7 +444,7 @@ def test_what_was_put_right_and_retried_is_published(scene: Scene) -> None:
     world.platform.store("never-arrived.png", b"no image", world.ada)
     lost = failed_mood(world)
     world.platform.edit("mood", lost, mood="calm")
-    assert run(["retry", str(lost)], {**scene.environ, "REDIS_URL": NOWHERE})[0] == 0
+    assert run(["retry", str(lost)], {**scene.environ, "REDIS_URL": NOWHERE})[0] == 3
     assert call(world, "retry", "--all").exit_code == 0
     with worker(scene.environ, scene.folder), beat(scene.environ, scene.folder):
         for item in [*good, lost]:
@@ -424,3 +458,55 @@ def test_what_was_put_right_and_retried_is_published(scene: Scene) -> None:
         scene.wait_until_drained()
     assert all(len(world.records("mood", item)) == 1 for item in good)
     assert call(world, "failures", "--type", "mood").stdout.count("field 'mood'") == 1
+
+
+# Ctrl-C
+
+
+class CtrlC(monitoring.CommandListener):
+    """Presses Ctrl-C once, when a command is sent to MongoDB."""
+
+    def __init__(self, command: str) -> None:
+        self.command: str | None = command
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        """Interrupt the main thread, which sends it."""
+        if event.command_name == self.command:
+            self.command = None
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Take no notice."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Take no notice."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "interrupted", "said"),
+    [
+        ("init", "createIndexes", "Created indexes stay, and MongoDB may complete the current"),
+        ("status", "aggregate", "Nothing was changed."),
+        ("failures", "aggregate", "Nothing was changed."),
+        ("accounts", "find", "Nothing was changed."),
+        ("doctor", "listIndexes", "Nothing was changed."),
+        ("retry --all", "update", "Workers process the enqueued items, and a sweep enqueues"),
+        ("retry --all --dry-run", "find", "Nothing was changed."),
+    ],
+)
+def test_ctrl_c_says_what_continues(
+    world: World, arguments: str, interrupted: str, said: str
+) -> None:
+    """Exit code 130, without a traceback."""
+    failed_mood(world)
+    moods(world).drop_index("atproto_due")
+    listener = CtrlC(interrupted)
+    monitoring.register(listener)  # for the clients that are opened from now on
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = call(world, *arguments.split())
+    finally:
+        signal.signal(signal.SIGINT, before)
+        listener.command = None
+    assert result.exit_code == 130, result.output
+    assert f"Interrupted. {said}" in result.stderr

@@ -5,11 +5,20 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from worker.cli.output import CommandError, ExitCode, expected_errors, print_errors_safely
+from worker.cli.output import (
+    CommandError,
+    UsageError,
+    allows_color,
+    expected_errors,
+    on_interrupt,
+    print_errors_safely,
+)
+from worker.cli.usage import CommandGroup
 
 _COMMANDS: Mapping[str, tuple[str, str]] = {
     "stack": ("worker.cli.stack:stack", "Run MongoDB, Valkey and a PDS on this machine."),
@@ -39,7 +48,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that imports a command when it is used; its help imports no command."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,20 +69,26 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, brief) for name, (_, brief) in _COMMANDS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands and options that start with `incomplete`."""
+        commands = [
+            CompletionItem(name, help=brief)
+            for name, (_, brief) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print expected errors without a traceback."""
         print_errors_safely()
+        ctx.color = None if allows_color() else False  # None: if the output is a terminal
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            _leave_interrupted(ctx)
+            with on_interrupt("Interrupted."):
+                return super().invoke(ctx)
+        except click.UsageError as error:
+            raise UsageError(error) from error
         except expected_errors() as error:
             raise CommandError(str(error)) from error
-
-
-def _leave_interrupted(ctx: click.Context) -> NoReturn:
-    click.echo(err=True)  # ends the line after the terminal's ^C
-    ctx.exit(ExitCode.INTERRUPTED)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

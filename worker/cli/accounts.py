@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
+from worker.cli.failures import RETRY_INTERRUPTED, print_totals, totals_json
 from worker.cli.output import (
+    UNCHANGED,
+    Column,
     ExitCode,
     Table,
     echo,
     exit_with,
+    on_interrupt,
     print_json,
     print_table,
 )
@@ -28,8 +32,15 @@ if TYPE_CHECKING:
     from worker.pds.rate_limiter import BucketStatus
     from worker.services import Services
 
-_HEADER = ("account", "did", "pending items", "blocked until", "code", "message")
-_LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
+_HEADER = (
+    "account",
+    Column("did", priority=2),
+    "pending items",
+    "blocked until",
+    "code",
+    Column("message", priority=1, wraps=True),
+)
+_LIMITS_HEADER = ("PDS", "rate limit", "of", Column("used", wraps=True), "until")
 
 
 @click.command()
@@ -39,7 +50,12 @@ _LIMITS_HEADER = ("PDS", "rate limit", "of", "used", "until")
     help="Retry this account and its pending items now: a screen name, a handle, a subject or a "
     "DID.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="Print one JSON object per line, or the counts with --resume.",
+)
 @click.pass_obj
 def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> None:
     """List the accounts that cannot be used, and the rate limits that are exhausted.
@@ -51,14 +67,15 @@ def accounts(env_file: Path | None, resume: str | None, *, as_json: bool) -> Non
 
     \b
     Exit codes:
-      0  no account is blocked
+      0  no account is blocked; with --resume: its items are enqueued
       1  accounts are blocked
       2  error: wrong usage, an unknown user, or a service does not respond
+      3  with --resume: the queue did not accept all items; a sweep enqueues them
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    with closing(open_services(env_file)) as services:
+    message = RETRY_INTERRUPTED if resume else UNCHANGED
+    with on_interrupt(message), closing(open_services(env_file)) as services:
         if resume:
-            _resume(services, resume)
-            return
+            exit_with(_resume(services, resume, as_json=as_json))
         blocked_accounts = _open_blocked_accounts(services).all()
         buckets = services.pds.rate_limiter.exhausted_buckets()
     (_print_lines if as_json else _print_page)(blocked_accounts, buckets)
@@ -72,15 +89,20 @@ def _open_blocked_accounts(services: Services) -> BlockedAccounts:
     return BlockedAccounts(storage.store, storage.accounts, pds.hosts, pds.parking)
 
 
-def _resume(services: Services, name: str) -> None:
-    from worker.cli.failures import print_totals
+def _resume(services: Services, name: str, *, as_json: bool) -> ExitCode:
+    """Unblock an account and enqueue its items; return the exit code."""
     from worker.operations.backfill.planner import to_batches
     from worker.operations.backfill.retry import retry_batches
 
     account = services.storage.accounts.resolve(name)
     AccountCache(services.storage.redis).invalidate(account.did)
     waiting = _open_blocked_accounts(services).waiting_for(account.subject)
-    print_totals(retry_batches(services, to_batches(waiting)), services.settings.sweep.requeue)
+    totals = retry_batches(services, to_batches(waiting))
+    if as_json:
+        print_json(totals_json(totals))
+    else:
+        print_totals(totals, services.settings.sweep.requeue)
+    return ExitCode.PENDING if totals.skipped else ExitCode.OK
 
 
 def _print_page(

@@ -8,6 +8,8 @@ from typing import NoReturn
 
 import click
 
+from worker.cli.output import ExitCode, echo, exit_with
+
 
 @click.command()
 @click.argument(
@@ -34,7 +36,7 @@ def alive(file: Path, within: float) -> None:
     Exit codes:
       0  alive
       1  not alive
-      2  wrong usage, or the file cannot be read
+      2  error: wrong usage, or the file cannot be read
 
     \b
       media-atproto alive /run/media-atproto/live.heartbeat --within 60
@@ -46,12 +48,12 @@ def alive(file: Path, within: float) -> None:
         _exit_not_alive(f"not alive yet: {file} has not been touched since the start")
     if age > within:
         _exit_not_alive(f"not alive: {file} was last touched {age:.0f} seconds ago")
-    click.echo(f"alive: {file} was touched {age:.0f} seconds ago")
+    echo(f"alive: {file} was touched {age:.0f} seconds ago")
 
 
 def _exit_not_alive(message: str) -> NoReturn:
-    click.echo(message, err=True)
-    click.get_current_context().exit(1)
+    echo(message, err=True)
+    exit_with(ExitCode.FOUND)
 
 
 def _age(file: Path) -> float | None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import complete_environment
-from worker.cli.output import ExitCode, Style, echo, exit_with, print_json
+from worker.cli.output import UNCHANGED, ExitCode, Style, echo, exit_with, on_interrupt, print_json
 
 if TYPE_CHECKING:
     from worker.operations.doctor import CheckResult
 
 _STYLES: Mapping[str, Style] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "yellow"}
+_INTERRUPTED = "Interrupted. Nothing was changed, except that accounts may have logged in."
 _ALL = 2**31 - 1
 
 
@@ -49,9 +50,10 @@ def doctor(env_file: Path | None, most: str, *, as_json: bool) -> None:
     from worker.operations.doctor import Level, examine
 
     levels = []
-    for finding in examine(os.environ, number):
-        levels.append(finding.level)
-        (_print_line if as_json else _print_result)(finding)
+    with on_interrupt(_INTERRUPTED if number else UNCHANGED):
+        for finding in examine(os.environ, number):
+            levels.append(finding.level)
+            (_print_line if as_json else _print_result)(finding)
     counts = {str(level): levels.count(level) for level in Level}
     if not as_json:
         echo(", ".join(f"{count} {level}" for level, count in counts.items() if count))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
@@ -10,22 +11,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    UNCHANGED,
     ExitCode,
     Table,
     echo,
     exit_with,
+    on_interrupt,
     print_json,
     print_table,
+    shown,
+    terminal_width,
 )
+from worker.cli.tables import flow, wrap_and_cut
+from worker.cli.usage import did_you_mean
 from worker.core.clock import rfc3339
 from worker.core.documents import Status
 from worker.core.ids import InvalidIdError, parse_id
 from worker.core.text import MAX_SHOWN, truncate
 from worker.media import MEDIA_TYPES, MediaType
-from worker.operations.error_help import help_for
+from worker.operations.error_help import BUG, ERROR_HELP, help_for
 from worker.operations.status import NO_CODE, Counts, FailedItem, Failures, ItemCounts
 from worker.services.storage import Storage
 
@@ -41,13 +49,29 @@ _TYPES = click.option(
     metavar="TYPE",
     help=f"Only items of this type ({', '.join(MEDIA_TYPES)}); can be given several times.",
 )
+
+
+def _complete_code(
+    _ctx: click.Context, _parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Return the documented error codes that start with `incomplete`."""
+    codes = chain.from_iterable(each.codes for each in ERROR_HELP)
+    return [CompletionItem(code) for code in codes if code.startswith(incomplete)]
+
+
 _REASONS = click.option(
     "--reason",
     "codes",
     multiple=True,
     metavar="CODE",
+    shell_complete=_complete_code,
     help="Only items with this error code; can be given several times.",
 )
+RETRY_INTERRUPTED = (
+    "Interrupted. Workers process the enqueued items, and a sweep enqueues the pending ones. To "
+    "retry the remaining ones, run the same command again."
+)
+_MAX_LINES = 3  # of an item on a terminal
 _HEADER = ("type", "id", "owner", "status", "step", "since (UTC)", "attempts", "message")
 
 
@@ -91,12 +115,27 @@ def failures(
       media-atproto failures --reason field_invalid --json | jq -r .id
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
-    with closing(open_services(env_file)) as services:
+    with on_interrupt(UNCHANGED), closing(open_services(env_file)) as services:
+        _check_codes(services.storage, codes)
         if as_json:
             count = print_lines(services.storage, kinds, codes)
         else:
             count = print_page(services.storage, kinds, codes, limit)
     exit_with(ExitCode.FOUND if count else ExitCode.OK)
+
+
+def _check_codes(storage: Storage, codes: Sequence[str]) -> None:
+    """Raise click.BadParameter for a code that is not documented and that no item has."""
+    unknown = [code for code in codes if help_for(code) is BUG]
+    if not unknown:
+        return
+    counts = ItemCounts(storage.database, storage.store)
+    stored = Counts.sum(counts.errors(kind) for kind in MEDIA_TYPES.values()).codes
+    known = [*stored, *chain.from_iterable(each.codes for each in ERROR_HELP)]
+    for code in unknown:
+        if code not in stored:
+            message = f"{code!r} is not an error code.{did_you_mean(code, known)}"
+            raise click.BadParameter(message, param_hint="--reason")
 
 
 def _parse_ids(
@@ -116,6 +155,7 @@ def _parse_ids(
 @_REASONS
 @click.option("--all", "everything", is_flag=True, help="All failed and partial items.")
 @click.option("--dry-run", is_flag=True, help="Only count; change and enqueue nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as one JSON object.")
 @click.pass_obj
 def retry(
     env_file: Path | None,
@@ -125,21 +165,23 @@ def retry(
     *,
     everything: bool,
     dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Retry failed and partial items, with all their attempts.
 
     Select them by type, by reason or by both; by their ids, whatever their status; or with --all.
     They become pending and are enqueued in batches of one account, on the queue for bulk work. If
     the queue does not accept them, or loses them, the sweep of a running worker enqueues them.
-    Items that a worker is processing are skipped.
+    Items that a worker is processing are skipped. It can be interrupted and repeated.
 
     Correct the reason first (see failures), or the items fail again.
 
     \b
     Exit codes:
-      0  done, or nothing to do
+      0  all items are enqueued, or there are none
       1  an id is unknown, or of several types (give --type); all other items are retried
       2  error: wrong usage, or a service does not respond
+      3  the queue did not accept all items: they are pending, and a sweep enqueues them
 
     \b
       media-atproto retry --reason source_missing --type painting --dry-run
@@ -147,10 +189,19 @@ def retry(
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     _check_usage(ids, type_names, codes, everything=everything)
     kinds = [MEDIA_TYPES[name] for name in type_names or MEDIA_TYPES]
-    with closing(open_services(env_file)) as services:
-        named = _retry(services, kinds, ids, codes, dry_run=dry_run)
-    _print_skipped(named)
-    exit_with(ExitCode.FOUND if named.unknown or named.ambiguous else ExitCode.OK)
+    message = UNCHANGED if dry_run else RETRY_INTERRUPTED
+    with on_interrupt(message), closing(open_services(env_file)) as services:
+        _check_codes(services.storage, codes)
+        named, totals = _retry(services, kinds, ids, codes, dry_run=dry_run)
+        requeue = services.settings.sweep.requeue
+    if as_json:
+        print_json({**totals_json(totals), **_named_json(named)})
+    else:
+        print_totals(totals, requeue, "would be enqueued" if dry_run else "enqueued")
+        _print_skipped(named)
+    if named.unknown or named.ambiguous:
+        exit_with(ExitCode.FOUND)
+    exit_with(ExitCode.PENDING if totals.skipped else ExitCode.OK)
 
 
 def _check_usage(
@@ -170,30 +221,44 @@ def _retry(
     codes: Sequence[str],
     *,
     dry_run: bool,
-) -> NamedItems:
-    """Enqueue or only count the items, and print how many; return those named by id."""
+) -> tuple[NamedItems, RetryTotals]:
+    """Enqueue the items, or only count them; return those named by id, and the totals."""
     from worker.operations.backfill.planner import BackfillPlanner, to_batches
-    from worker.operations.backfill.retry import count_items, find_named, retry_batches
+    from worker.operations.backfill.retry import (
+        RetryTotals,
+        count_items,
+        find_named,
+        retry_batches,
+    )
 
     named = find_named(services.storage.store, kinds, ids)
     failed = BackfillPlanner.of(services).failed_batches(kinds, codes)
     batches = to_batches(named.items) if ids else failed
     if dry_run:
-        _print_counts(count_items(batches), "would be enqueued")
-    else:
-        print_totals(retry_batches(services, batches), services.settings.sweep.requeue)
-    return named
+        return named, RetryTotals(enqueued=count_items(batches))
+    return named, retry_batches(services, batches)
 
 
-def print_totals(totals: RetryTotals, requeue: float) -> None:
+def print_totals(totals: RetryTotals, requeue: float, done: str = "enqueued") -> None:
     """Print how many items were enqueued, and how many are left to the sweep."""
-    _print_counts(totals.enqueued, "enqueued")
+    _print_counts(totals.enqueued, done)
     if totals.skipped:
-        _print_counts(totals.skipped, "not enqueued")
-        message = "The queue did not accept them: check REDIS_URL, and that Redis is running."
-        echo(
-            f"{message} They are pending; a sweep enqueues them in {requeue:.0f} seconds.", "yellow"
-        )
+        _print_counts(totals.skipped, "pending")
+        message = "The queue is full or did not accept them: check REDIS_URL and Redis."
+        echo(f"{message} A sweep enqueues them in {requeue:.0f} seconds.", "yellow")
+
+
+def totals_json(totals: RetryTotals) -> dict[str, object]:
+    """Return the numbers of enqueued and of pending items by type, for --json."""
+    return {"enqueued": dict(totals.enqueued), "pending": dict(totals.skipped)}
+
+
+def _named_json(named: NamedItems) -> dict[str, object]:
+    return {
+        "busy": [{"type": ref.type, "id": str(ref.id)} for ref in named.busy],
+        "unknown": named.unknown,
+        "ambiguous": [{"id": text, "types": types} for text, types in named.ambiguous],
+    }
 
 
 def _print_counts(counts: Counter[str], what: str) -> None:
@@ -249,10 +314,29 @@ def _print_reason(code: str, counts: Counts, items: Sequence[FailedItem]) -> Non
         advice = help_for(code)
         echo(f"  what happened: {advice.meaning}")
         echo(f"  what to do: {advice.action}")
-    print_table(Table([_cells(item) for item in items], header=_HEADER))
+    if width := terminal_width(sys.stdout):
+        for item in items:
+            click.echo("\n".join(_format_item(item, width)))
+    else:
+        print_table(Table([_cells(item) for item in items], header=_HEADER))
     if more := max(0, failed + partial - len(items)):
         echo(f"  and {more} more")
     echo("")
+
+
+def _format_item(item: FailedItem, width: int) -> list[str]:
+    """Return two or three lines for a terminal: the item, its state and the error.
+
+    The message is cut: `show` and --json print all of it.
+    """
+    attempts = f"{item.attempts} attempt{'' if item.attempts == 1 else 's'}"
+    since = f"since {_since(item)} UTC" if item.error else ""
+    facts = (str(item.ref), _owner(item), f"{item.status} {since}".rstrip(), attempts)
+    lines = flow([shown(fact) for fact in facts], width, indent=2)
+    error = item.error
+    message = f"{error.step}: {truncate(error.message, MAX_SHOWN)}" if error else ""
+    room = max(1, _MAX_LINES - len(lines))
+    return [*lines, *wrap_and_cut(f"    {shown(message)}", width, room)]
 
 
 def _cells(item: FailedItem) -> tuple[str, ...]:
@@ -260,13 +344,21 @@ def _cells(item: FailedItem) -> tuple[str, ...]:
     return (
         item.ref.type,
         str(item.ref.id),
-        f"@{item.handle}" if item.handle else item.owner,
+        _owner(item),
         item.status,
         error.step if error else "",
-        f"{item.since:%Y-%m-%d %H:%M}" if item.since else "",
+        _since(item),
         str(item.attempts),
         truncate(error.message, MAX_SHOWN) if error else "",
     )
+
+
+def _owner(item: FailedItem) -> str:
+    return f"@{item.handle}" if item.handle else item.owner
+
+
+def _since(item: FailedItem) -> str:
+    return f"{item.since:%Y-%m-%d %H:%M}" if item.since else ""
 
 
 def _as_json(item: FailedItem) -> dict[str, object]:

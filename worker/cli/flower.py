@@ -42,8 +42,9 @@ def flower(env_file: Path | None, host: str, port: int, db: Path | None) -> None
 
     \b
     Exit codes:
-      0  stopped
-      2  the environment is incomplete, Flower is not installed, or others can change its file
+      0  stopped by SIGTERM or Ctrl-C
+      2  error: wrong usage, an invalid or missing setting, Flower is not installed, or others
+         can change its file
 
     \b
       FLOWER_BASIC_AUTH=ops:secret media-atproto flower --db /var/lib/media-atproto/flower

@@ -40,6 +40,11 @@ def new_key() -> None:
     encrypts, all keys decrypt. Then run: media-atproto rotate-keys.
 
     \b
+    Exit codes:
+      0  done
+      2  error: wrong usage
+
+    \b
       echo "SECRET_KEYS=$(media-atproto new-key)" >> .env
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
     from cryptography.fernet import Fernet

@@ -9,24 +9,29 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import shutil
 import signal
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Literal, NoReturn
+from itertools import chain
+from typing import Any, Literal, NoReturn, TextIO
 
 import click
+from rich.cells import cell_len
 
+from worker.cli.tables import Cells, Line, lay_out, lay_out_pairs, wrap
+from worker.cli.tables import Column as Column  # noqa: PLC0414 - for the commands
 from worker.core.text import format_traceback, printable, printable_lines, truncate
 from worker.operations.text import as_text
 
 Style = Literal["", "green", "yellow", "red", "bold"]
-Cells = Sequence[str]
+UNCHANGED = "Interrupted. Nothing was changed."
 _MAX_CHARACTERS = 2000  # of a line or a cell
 _STYLES: Mapping[Style, Mapping[str, Any]] = {
-    "": {},
     "green": {"fg": "green"},
     "yellow": {"fg": "yellow"},
     "red": {"fg": "red"},
@@ -57,6 +62,28 @@ class CommandError(click.ClickException):
     def __init__(self, message: str) -> None:
         super().__init__(printable_lines(message))
 
+    def format_message(self) -> str:
+        return _wrap_error(self.message)
+
+
+class UsageError(click.UsageError):
+    """An error of wrong usage, with a message that fits the terminal."""
+
+    def __init__(self, error: click.UsageError) -> None:
+        super().__init__(printable_lines(error.format_message()), error.ctx)
+
+    def format_message(self) -> str:
+        return _wrap_error(self.message)
+
+
+def _wrap_error(message: str) -> str:
+    """Wrap a message, which click prints after `Error: `."""
+    width = terminal_width(sys.stderr)
+    if width is None:
+        return message
+    lines = [wrap(line, width, hanging=2) for line in f"Error: {message}".split("\n")]
+    return "\n".join(chain.from_iterable(lines)).removeprefix("Error: ")
+
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Return the errors to print without a traceback, imported when one is raised."""
@@ -65,22 +92,6 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from worker.media.validation import LexiconFileError
 
     return (LexiconFileError, MediaError, SettingsError)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table.
-
-    On a narrow terminal, the columns with the highest priority number are dropped first; those
-    with 0 are kept. The cells of a column that `wraps` may be wrapped at spaces.
-    """
-
-    name: str
-    priority: int = 0
-    wraps: bool = False
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +110,16 @@ def shown(text: str) -> str:
 
 
 def echo(text: str, style: Style = "", *, err: bool = False) -> None:
-    """Print a line, in colour on a terminal."""
-    click.echo(click.style(shown(text), **_STYLES[style]), err=err)
+    """Print a line; on a terminal in colour, and wrapped at spaces."""
+    line = shown(text)
+    if width := terminal_width(sys.stderr if err else sys.stdout):
+        indent = len(line) - len(line.lstrip()) + 2
+        line = "\n".join(wrap(line, width, indent))
+    click.echo(_styled(line, style), err=err)
+
+
+def _styled(text: str, style: Style) -> str:
+    return click.style(text, **_STYLES[style]) if style else text
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
@@ -126,46 +145,50 @@ def on_interrupt(message: str) -> Iterator[None]:
 
 
 def print_table(table: Table) -> None:
-    """Print a table, unless it has no rows; with rich on a terminal."""
+    """Print a table, unless it has no rows; on a terminal, laid out for its width."""
     if not table.rows:
         return
-    if sys.stdout.isatty():
-        _show_rich(table)
-    else:
-        click.echo("\n".join(_plain_lines(table)))
-
-
-def _plain_lines(table: Table) -> Iterable[str]:
-    """Yield the lines of a table, with all columns but the last padded with spaces."""
-    if table.title:
-        yield shown(table.title)
-    rows = [[shown(str(cell)) for cell in row] for row in (table.header, *table.rows) if row]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    width = terminal_width(sys.stdout)
     indent = "  " if table.title else ""
-    for row in rows:
-        padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield (indent + "  ".join(padded)).rstrip()
+    if table.title:
+        echo(table.title, "bold")
+    for line in _table_lines(table, width and width - len(indent)):
+        text = (indent + line.text).rstrip()
+        is_wider = width is not None and cell_len(text) > width
+        click.echo(_styled(line.text if is_wider else text, _style_of(line, table)))
 
 
-def _show_rich(table: Table) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table as RichTable
-    from rich.text import Text
+def _table_lines(table: Table, width: int | None) -> Sequence[Line]:
+    rows = [[shown(str(cell)) for cell in row] for row in table.rows]
+    if not table.header:
+        return lay_out_pairs(rows, width)
+    columns = [each if isinstance(each, Column) else Column(each) for each in table.header]
+    return lay_out(columns, rows, width)
 
-    grid = RichTable(
-        title=shown(table.title) or None,
-        title_justify="left",
-        title_style="bold",
-        box=SIMPLE_HEAD if table.header else None,
-        show_header=bool(table.header),
-    )
-    for name in table.header or table.rows[0]:
-        grid.add_column(shown(str(name)) if table.header else "", overflow="fold")
-    for number, row in enumerate(table.rows):
-        style = table.styles[number] if number < len(table.styles) else ""
-        grid.add_row(*(Text(shown(cell)) for cell in row), style=style or None)
-    Console(highlight=False, markup=False).print(grid)
+
+def _style_of(line: Line, table: Table) -> Style:
+    if line.row == -1:
+        return "bold"
+    return table.styles[line.row] if line.row is not None and table.styles else ""
+
+
+def allows_color() -> bool:
+    """Return whether output on a terminal may be coloured (https://no-color.org)."""
+    return not os.environ.get("NO_COLOR") and not _is_dumb()
+
+
+def shows_progress() -> bool:
+    """Return whether stderr is a terminal that can replace a line."""
+    return sys.stderr.isatty() and not _is_dumb()
+
+
+def _is_dumb() -> bool:
+    return os.environ.get("TERM") == "dumb"
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Return the columns of a terminal, or None if `stream` is not a terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
 class _LineFormatter(logging.Formatter):

@@ -13,6 +13,7 @@ import click
 from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
 from worker.cli.output import (
+    Column,
     CommandError,
     ExitCode,
     Table,
@@ -28,7 +29,10 @@ from worker.operations.error_help import help_for
 if TYPE_CHECKING:
     from worker.database.removals import Removals, SavedRemoval
 
-_HEADER = ("removal", "attempts", "due (UTC)", "code", "message")
+_HEADER = (
+    *("removal", Column("attempts", priority=2), "due (UTC)", "code"),
+    Column("message", priority=1, wraps=True),
+)
 
 
 @click.command()

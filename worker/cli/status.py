@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.environment import open_services
-from worker.cli.output import ExitCode, Table, echo, exit_with, print_json, print_table
+from worker.cli.output import (
+    UNCHANGED,
+    Column,
+    ExitCode,
+    Table,
+    echo,
+    exit_with,
+    on_interrupt,
+    print_json,
+    print_table,
+)
 from worker.core.clock import now, rfc3339
 from worker.core.documents import Status
 from worker.core.redis_errors import RedisUnavailableError
@@ -27,7 +37,11 @@ if TYPE_CHECKING:
 _ALL = "all"
 _WITH_ERRORS = (Status.FAILED, Status.PARTIAL, Status.PENDING)
 _REASONS = "Errors by reason; pending items are retried automatically"
-_REASONS_HEADER = ("code", *map(str, _WITH_ERRORS), "what to do")
+_REASONS_HEADER: Sequence[str | Column] = (
+    "code",
+    *map(str, _WITH_ERRORS),
+    Column("what to do", wraps=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +78,11 @@ def status(env_file: Path | None, *, as_json: bool) -> None:
     \b
     Exit codes:
       0  everything was counted
-      2  MongoDB does not respond; or Redis does not, then only the queues are missing
+      2  error: wrong usage, or a service does not respond; without Redis, only the queues are
+         missing
     """  # noqa: D301 (click takes a real backspace as "do not rewrap")
-    snapshot = _fetch(env_file)
+    with on_interrupt(UNCHANGED):
+        snapshot = _fetch(env_file)
     (_print_json if as_json else _print_page)(snapshot)
     exit_with(ExitCode.ERROR if snapshot.fault else ExitCode.OK)
 
@@ -101,10 +117,11 @@ def _fetch_queues(url: Secret) -> tuple[QueueLengths | None, str]:
 
 
 def _print_page(snapshot: _StatusReport) -> None:
-    rows = {**snapshot.types, _ALL: snapshot.every}
-    header = ("type", "never published", *map(str, Status), "total", "oldest pending")
-    cells = [(name, *_count_cells(counts, snapshot.at)) for name, counts in rows.items()]
-    print_table(Table(cells, header=header))
+    columns = {**snapshot.types, _ALL: snapshot.every}
+    names = ("never published", *map(str, Status), "total", "oldest pending")
+    cells = [_count_cells(counts, snapshot.at) for counts in columns.values()]
+    header = [Column(""), *(Column(name, wraps=True) for name in columns)]
+    print_table(Table(list(zip(names, *cells, strict=True)), header=header))
     print_table(Table(_reason_rows(snapshot.every), header=_REASONS_HEADER, title=_REASONS))
     for status, counts in (
         ("skipped", snapshot.every.skipped),

@@ -32,7 +32,7 @@ def watch(env_file: Path | None) -> None:
     \b
     Exit codes:
       0  stopped by SIGTERM or Ctrl-C
-      2  the environment is incomplete, or MongoDB is not a replica set
+      2  error: wrong usage, an invalid or missing setting, or MongoDB is not a replica set
 
     \b
       media-atproto watch

@@ -43,9 +43,8 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
     \b
     Exit codes:
-      0    stopped by SIGTERM
-      2    the environment is incomplete, or the address is in use
-      130  stopped by Ctrl-C
+      0  stopped by SIGTERM or Ctrl-C
+      2  error: wrong usage, an invalid or missing setting, or the address is in use
 
     \b
       WEB_BASIC_AUTH="ops:$(openssl rand -hex 16)" media-atproto web
@@ -59,7 +58,8 @@ def web(env_file: Path | None, host: str, port: int) -> None:
 
     login = WebSettings.load(os.environ)
     logs.start(LogSettings.load(os.environ), logging.WARNING)
-    signal.signal(signal.SIGTERM, _end)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _end)
     with closing(_services()) as services, _listen(host, port) as listening:
         app = create_app(services, login)
         echo(f"Serving {_address(host, listening.getsockname()[1])}")

@@ -13,7 +13,7 @@ import click
 
 from worker.cli.confirmation import DRY_RUN, YES, check_can_ask, confirm
 from worker.cli.environment import open_services
-from worker.cli.output import CommandError, echo, exit_with, on_interrupt
+from worker.cli.output import CommandError, echo, exit_with, on_interrupt, shows_progress
 from worker.cli.wipe_report import Erasure, print_erasure_json, print_preview, print_result
 from worker.core.errors import MediaError
 from worker.database.state_updates import StateUpdates
@@ -217,7 +217,7 @@ def _carry_out(run: Callable[[], None], erasure: Erasure, *, as_json: bool) -> N
 def _execute(run: Callable[[], Iterator[int]], erasure: Erasure) -> MediaError | None:
     """Remove the records, with a bar on a terminal; return the error that ended it."""
     try:
-        if not sys.stderr.isatty():
+        if not shows_progress():
             sum(run())
             return None
         with click.progressbar(length=erasure.records, label="removing", file=sys.stderr) as bar:
